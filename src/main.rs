@@ -1,0 +1,2 @@
+//! secateur
+fn main() {}
