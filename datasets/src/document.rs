@@ -1,0 +1,133 @@
+//! The records of a test collection.
+
+use std::collections::BTreeMap;
+
+/// One text of a corpus.
+///
+/// ```
+/// use secateur_datasets::Document;
+///
+/// let document = Document {
+///     id: "d1".to_owned(),
+///     title: "Pruning apple trees".to_owned(),
+///     text: "Cut in late winter.".to_owned(),
+///     metadata: Some(r#"{"topic":"gardening"}"#.to_owned()),
+/// };
+/// assert_eq!(document.passage(" "), "Pruning apple trees Cut in late winter.");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Document {
+    /// The document's id, unique in its corpus and never empty.
+    pub id: String,
+    /// The title; empty where there is none.
+    pub title: String,
+    /// The text.
+    pub text: String,
+    /// A JSON object, as it was written in the corpus.
+    pub metadata: Option<String>,
+}
+
+impl Document {
+    /// The text to index and encode: title, separator and text, trimmed; the text alone where there is no title.
+    ///
+    /// With `" "` this is the rule of BEIR, MTEB and Tevatron; txtai's separator is `". "`.
+    pub fn passage(&self, separator: &str) -> String {
+        if self.title.is_empty() {
+            return self.text.trim().to_owned();
+        }
+        let mut passage =
+            String::with_capacity(self.title.len() + separator.len() + self.text.len());
+        passage.push_str(&self.title);
+        passage.push_str(separator);
+        passage.push_str(&self.text);
+        let trimmed = passage.trim();
+        if trimmed.len() == passage.len() {
+            passage
+        } else {
+            trimmed.to_owned()
+        }
+    }
+}
+
+/// An information need.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// The query's id, unique in its file and never empty.
+    pub id: String,
+    /// The query as a user would type it.
+    pub text: String,
+}
+
+/// Judged relevance: `query_id -> doc_id -> relevance`, where 0 and below mean not relevant.
+pub type Qrels = BTreeMap<String, BTreeMap<String, i32>>;
+
+/// One line of a run: a document and its score, higher is better.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ScoredDocument {
+    /// The document retrieved.
+    pub doc_id: String,
+    /// Its score; finite, and only comparable within one query.
+    pub score: f64,
+}
+
+impl ScoredDocument {
+    /// The order of every ranking: score descending, then document id descending in byte order, as trec_eval breaks
+    /// ties (`form_res_rels.c`). Scores must be finite; -0.0 equals 0.0.
+    pub fn ranking_order(&self, other: &Self) -> std::cmp::Ordering {
+        // Adding 0.0 turns -0.0 into 0.0, which total_cmp would tell apart.
+        (other.score + 0.0)
+            .total_cmp(&(self.score + 0.0))
+            .then_with(|| other.doc_id.cmp(&self.doc_id))
+    }
+}
+
+/// System output: `query_id -> documents, best first`.
+pub type Run = BTreeMap<String, Vec<ScoredDocument>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passages_join_title_and_text() {
+        let cases = [
+            ("Title", "Text.", " ", "Title Text."),
+            ("Title", "Text.", ". ", "Title. Text."),
+            ("", "Text.", ". ", "Text."),
+            ("Title", "", " ", "Title"),
+            ("", "", " ", ""),
+            ("  Title", "Text.\n", " ", "Title Text."),
+        ];
+        for (title, text, separator, expected) in cases {
+            let document = Document {
+                id: "d".to_owned(),
+                title: title.to_owned(),
+                text: text.to_owned(),
+                metadata: None,
+            };
+            assert_eq!(
+                document.passage(separator),
+                expected,
+                "{title:?} {text:?} {separator:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ties_are_ordered_by_document_id_descending() {
+        let scored = |doc_id: &str, score: f64| ScoredDocument {
+            doc_id: doc_id.to_owned(),
+            score,
+        };
+        let mut run = vec![
+            scored("a", 0.0),
+            scored("c", -0.0),
+            scored("b", 0.0),
+            scored("d", -1.0),
+            scored("e", 2.0),
+        ];
+        run.sort_by(ScoredDocument::ranking_order);
+        let order: Vec<&str> = run.iter().map(|hit| hit.doc_id.as_str()).collect();
+        assert_eq!(order, ["e", "c", "b", "a", "d"]);
+    }
+}

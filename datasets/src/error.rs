@@ -1,0 +1,117 @@
+//! What can go wrong while a data set is read or written.
+
+use std::path::PathBuf;
+
+use crate::fault::Fault;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a data set could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to work on a file or folder.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was attempted, as a verb: `open`, `list`, `create`, `write`, ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+
+    /// A file opened but could not be read to its end: the disk failed, or a compressed file is truncated or damaged.
+    #[error("{}: cannot read beyond line {lines_read}; if the file is compressed it may be truncated, fetch it again", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// How many lines were read whole before the failure.
+        lines_read: u64,
+        /// The reason the reader or the decompressor gave.
+        source: std::io::Error,
+    },
+
+    /// A line of a file breaks the rules of its format.
+    #[error("{}:{line}: {fault}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        #[source]
+        fault: Fault,
+    },
+
+    /// What was to be written cannot be expressed in the file's format; nothing was written.
+    #[error("cannot write {}: {fault}", path.display())]
+    Unwritable {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What cannot be expressed.
+        #[source]
+        fault: Fault,
+    },
+
+    /// A data set folder lacks one of its files.
+    #[error("{} has no {file}: expected {file}, {file}.gz or {file}.zst", folder.display())]
+    MissingFile {
+        /// The data set folder.
+        folder: PathBuf,
+        /// The file's plain name, such as `corpus.jsonl`.
+        file: String,
+    },
+
+    /// A folder is no data set itself but holds some, as CQADupStack does.
+    #[error("{} holds several data sets, name one of them: {}", folder.display(), parts.join(", "))]
+    SeveralDatasets {
+        /// The folder.
+        folder: PathBuf,
+        /// Its subfolders that are data sets, sorted.
+        parts: Vec<String>,
+    },
+
+    /// A data set folder has no judgments of the split that was asked for.
+    #[error("{} has no split {split}: it has {}", folder.display(), list(available))]
+    UnknownSplit {
+        /// The data set folder.
+        folder: PathBuf,
+        /// The split that was asked for.
+        split: String,
+        /// The splits that the folder has, sorted.
+        available: Vec<String>,
+    },
+
+    /// A query has judgments, but `queries.jsonl` does not hold it.
+    #[error("{}: no query {query_id:?}, which the judgments name; `secateur dataset verify` lists all such faults", path.display())]
+    MissingQuery {
+        /// The queries file.
+        path: PathBuf,
+        /// The judged query.
+        query_id: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+fn list(splits: &[String]) -> String {
+    if splits.is_empty() {
+        "no judgments at all (qrels/SPLIT.tsv)".to_owned()
+    } else {
+        splits.join(", ")
+    }
+}

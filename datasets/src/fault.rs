@@ -1,0 +1,218 @@
+//! The faults a data set can have, one by one; readers stop at the grave ones, `verify` lists them all.
+
+use std::fmt;
+
+/// How bad a [`Fault`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Results stay well defined, but something is probably not as its author meant it.
+    Warning,
+    /// Results would be wrong or impossible.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        })
+    }
+}
+
+/// One thing that is wrong with a line or a file.
+///
+/// ```
+/// use secateur_datasets::{Fault, Severity};
+///
+/// let fault = Fault::UnknownDocument { doc_id: "d9".to_owned() };
+/// assert_eq!(fault.to_string(), "judges document \"d9\", which the corpus does not hold");
+/// assert_eq!(fault.severity(), Severity::Error);
+/// ```
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The line is not UTF-8.
+    #[error("byte {column} is not valid UTF-8: convert the file to UTF-8")]
+    NotUtf8 {
+        /// The first invalid byte of the line, counted from 1.
+        column: usize,
+    },
+    /// The line is longer than a reader accepts.
+    #[error("the line is longer than {limit} bytes: is this a text file with one record a line?")]
+    LineTooLong {
+        /// The longest line that is accepted, in bytes.
+        limit: u64,
+    },
+    /// The line is not the JSON object that is expected there.
+    #[error("bad JSON at column {column}: {message}")]
+    BadJson {
+        /// The column of the line, in bytes, counted from 1.
+        column: usize,
+        /// What the parser found, naming the field where it knows it.
+        message: String,
+    },
+    /// A `_id` is the empty string.
+    #[error("`_id` is empty: give each record an id of its own")]
+    EmptyId,
+    /// A `_id` is a JSON number, read here as its decimal digits.
+    #[error(
+        "`_id` is the number {id}, read as the string \"{id}\": other tools may not match it with the judgments"
+    )]
+    NumericId {
+        /// The id as a string.
+        id: String,
+    },
+    /// A document has neither title nor text, or a query no text.
+    #[error("{id:?} has no text")]
+    NoText {
+        /// The document or query.
+        id: String,
+    },
+    /// A document has a title but no text.
+    #[error("{id:?} has a title but no text")]
+    TitleOnly {
+        /// The document.
+        id: String,
+    },
+    /// An id was used before in the same file.
+    #[error("duplicate `_id` {id:?}, first used on line {first_line}")]
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// Where it was used first.
+        first_line: u64,
+    },
+    /// A line has the wrong number of fields.
+    #[error("expected {expected}, found {got} field(s)")]
+    FieldCount {
+        /// The fields of the format, named.
+        expected: &'static str,
+        /// How many fields the line has.
+        got: usize,
+    },
+    /// A quoted field of a tab-separated file does not end on its line.
+    #[error("a quoted field is not closed")]
+    OpenQuote,
+    /// A relevance is not an integer.
+    #[error("relevance {got:?} is not an integer")]
+    BadRelevance {
+        /// The field as written.
+        got: String,
+    },
+    /// A score is not a number.
+    #[error("score {got:?} is not a number")]
+    BadScore {
+        /// The field as written.
+        got: String,
+    },
+    /// A score is NaN or infinite, so it has no place in a ranking.
+    #[error("score {got} of document {doc_id:?} is not finite: no ranking can hold it")]
+    NonFiniteScore {
+        /// The document.
+        doc_id: String,
+        /// The score as written.
+        got: String,
+    },
+    /// The first line of judgments, which readers of BEIR files skip unseen, is a judgment.
+    #[error(
+        "the first line looks like a judgment, but it is skipped as the header: put a header line above it"
+    )]
+    HeaderIsJudgment,
+    /// The same judgment stands twice in a file.
+    #[error("query {query_id:?} and document {doc_id:?} are judged again, with the same relevance")]
+    RepeatedJudgment {
+        /// The query.
+        query_id: String,
+        /// The document.
+        doc_id: String,
+    },
+    /// A document is judged twice for a query, differently or in a format that allows no repetition.
+    #[error(
+        "query {query_id:?} and document {doc_id:?} are judged twice: {first}, then {second}; keep one of the lines"
+    )]
+    DuplicateJudgment {
+        /// The query.
+        query_id: String,
+        /// The document.
+        doc_id: String,
+        /// The relevance on the earlier line.
+        first: i32,
+        /// The relevance on this line.
+        second: i32,
+    },
+    /// A document occurs twice in the ranking of a query.
+    #[error("query {query_id:?} retrieves document {doc_id:?} twice: keep one of the lines")]
+    DuplicateResult {
+        /// The query.
+        query_id: String,
+        /// The document.
+        doc_id: String,
+    },
+    /// Judgments name a document that the corpus does not hold.
+    #[error("judges document {doc_id:?}, which the corpus does not hold")]
+    UnknownDocument {
+        /// The document.
+        doc_id: String,
+    },
+    /// Judgments name a query that the queries file does not hold.
+    #[error("judges query {query_id:?}, which the queries file does not hold")]
+    UnknownQuery {
+        /// The query.
+        query_id: String,
+    },
+    /// A value cannot stand in a file whose fields are separated by white space.
+    #[error(
+        "{value:?} cannot be the {field} of a TREC file: it must be one word, and a first word must not begin with `#`"
+    )]
+    NotOneWord {
+        /// What the value is: `query id`, `document id` or `run tag`.
+        field: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// A value cannot stand in a tab-separated file with one judgment a line.
+    #[error("{value:?} cannot be the {field} of a BEIR judgment: it is empty or has a line break")]
+    NotOneField {
+        /// What the value is: `query id` or `document id`.
+        field: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// The rest of the file cannot be read.
+    #[error("cannot be read beyond this line: {reason}")]
+    Unreadable {
+        /// The reason the operating system or the decompressor gave.
+        reason: String,
+    },
+    /// The file is absent.
+    #[error("the file is missing")]
+    Missing,
+    /// The file holds no record at all.
+    #[error("the file holds no record")]
+    Empty,
+    /// The file is ignored because the same data lies beside it under a name that comes first.
+    #[error("ignored: {used} beside it is read instead; remove one of them")]
+    Shadowed {
+        /// The name of the file that is read.
+        used: String,
+    },
+    /// The folder has no judgments, so nothing can be evaluated on it.
+    #[error("no judgments: expected qrels/SPLIT.tsv")]
+    NoSplits,
+}
+
+impl Fault {
+    /// Whether the fault spoils results or only deserves a look.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Fault::NumericId { .. }
+            | Fault::TitleOnly { .. }
+            | Fault::HeaderIsJudgment
+            | Fault::RepeatedJudgment { .. }
+            | Fault::Shadowed { .. }
+            | Fault::NoSplits => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+}

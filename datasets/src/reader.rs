@@ -1,0 +1,271 @@
+//! Text files, plain or compressed, one line at a time.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+
+/// The longest line that is accepted, in bytes. It only keeps a file without line breaks out of memory.
+const MAX_LINE: u64 = 256 << 20;
+
+/// Large reads keep the decompressors busy; the system's default of 8 KiB halves their speed.
+const BUFFER: usize = 128 << 10;
+
+/// How a file is compressed, told from its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    pub(crate) fn of(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => Compression::Gzip,
+            Some("zst") => Compression::Zstd,
+            _ => Compression::None,
+        }
+    }
+}
+
+/// Opens a file for reading and decompresses it if its name ends in `.gz` (of any number of members) or `.zst`.
+///
+/// ```
+/// use std::io::Read;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("greeting.txt.gz");
+/// secateur_datasets::atomic_write(&path, |file| file.write_all(b"hello"))?;
+/// let mut text = String::new();
+/// secateur_datasets::open(&path)?.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be opened.
+pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    Ok(match Compression::of(path) {
+        Compression::None => Box::new(BufReader::with_capacity(BUFFER, file)),
+        Compression::Gzip => {
+            let members =
+                flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
+            Box::new(BufReader::with_capacity(BUFFER, members))
+        }
+        Compression::Zstd => {
+            let frames =
+                zstd::stream::read::Decoder::new(file).map_err(Error::io("decompress", path))?;
+            Box::new(BufReader::with_capacity(BUFFER, frames))
+        }
+    })
+}
+
+/// The lines of a text file, each with its number; blank lines are passed over but counted.
+///
+/// A byte order mark at the start and the carriage return of a Windows line end are removed. A line that is not UTF-8
+/// is an error of that line, and the next call goes on behind it.
+pub(crate) struct Lines {
+    path: PathBuf,
+    reader: Box<dyn BufRead + Send>,
+    buffer: Vec<u8>,
+    number: u64,
+    finished: bool,
+}
+
+impl Lines {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        Ok(Lines {
+            path: path.to_owned(),
+            reader: open(path)?,
+            buffer: Vec::new(),
+            number: 0,
+            finished: false,
+        })
+    }
+
+    /// The error of the line that was returned last.
+    pub(crate) fn error(&self, fault: Fault) -> Error {
+        Error::Line {
+            path: self.path.clone(),
+            line: self.number,
+            fault,
+        }
+    }
+
+    /// The next line that is not blank, without its line end, and its number, counted from 1.
+    pub(crate) fn next(&mut self) -> Option<Result<(u64, &str)>> {
+        loop {
+            if self.finished {
+                return None;
+            }
+            self.buffer.clear();
+            match self
+                .reader
+                .by_ref()
+                .take(MAX_LINE + 1)
+                .read_until(b'\n', &mut self.buffer)
+            {
+                Ok(0) => {
+                    self.finished = true;
+                    return None;
+                }
+                Ok(_) => self.number += 1,
+                Err(source) => {
+                    self.finished = true;
+                    return Some(Err(Error::Read {
+                        path: self.path.clone(),
+                        lines_read: self.number,
+                        source,
+                    }));
+                }
+            }
+            if self.buffer.len() as u64 > MAX_LINE {
+                self.finished = true;
+                return Some(Err(self.error(Fault::LineTooLong { limit: MAX_LINE })));
+            }
+            if !line_of(&self.buffer, self.number).trim_ascii().is_empty() {
+                break;
+            }
+        }
+        Some(
+            match std::str::from_utf8(line_of(&self.buffer, self.number)) {
+                Ok(line) => Ok((self.number, line)),
+                Err(error) => Err(Error::Line {
+                    path: self.path.clone(),
+                    line: self.number,
+                    fault: Fault::NotUtf8 {
+                        column: error.valid_up_to() + 1,
+                    },
+                }),
+            },
+        )
+    }
+}
+
+/// A line without its line end and, on the first line, without the byte order mark.
+fn line_of(bytes: &[u8], number: u64) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    if number == 1 {
+        bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+    } else {
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn read_all(path: &Path) -> Vec<std::result::Result<(u64, String), String>> {
+        let mut lines = Lines::open(path).unwrap();
+        let mut all = Vec::new();
+        loop {
+            let item = match lines.next() {
+                None => return all,
+                Some(Ok((number, line))) => Ok((number, line.to_owned())),
+                Some(Err(error)) => Err(error.to_string()),
+            };
+            all.push(item);
+        }
+    }
+
+    #[test]
+    fn line_ends_byte_order_marks_and_blank_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let cases: [(&[u8], &[(u64, &str)]); 5] = [
+            (b"", &[]),
+            (b"\xef\xbb\xbfa\r\nb\n", &[(1, "a"), (2, "b")]),
+            (b"a\n\n \r\nb", &[(1, "a"), (4, "b")]),
+            (b"\xef\xbb\xbf\na", &[(2, "a")]),
+            (
+                "é \u{2028}x\n\u{feff}z".as_bytes(),
+                &[(1, "é \u{2028}x"), (2, "\u{feff}z")],
+            ),
+        ];
+        for (bytes, expected) in cases {
+            std::fs::write(&path, bytes).unwrap();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(number, line)| Ok((*number, (*line).to_owned())))
+                .collect();
+            assert_eq!(read_all(&path), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_is_named_and_passed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latin1.txt");
+        std::fs::write(&path, b"one\ncaf\xe9\nthree\n").unwrap();
+        let all = read_all(&path);
+        assert_eq!(all[0], Ok((1, "one".to_owned())));
+        let message = all[1].as_ref().unwrap_err();
+        assert!(
+            message.ends_with("latin1.txt:2: byte 4 is not valid UTF-8: convert the file to UTF-8"),
+            "{message}"
+        );
+        assert_eq!(all[2], Ok((3, "three".to_owned())));
+    }
+
+    #[test]
+    fn compressed_files_of_several_members_are_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let gzip = folder.path().join("two.gz");
+        let mut bytes = Vec::new();
+        for part in ["one\n", "two\n"] {
+            let mut encoder =
+                flate2::write::GzEncoder::new(&mut bytes, flate2::Compression::fast());
+            encoder.write_all(part.as_bytes()).unwrap();
+            encoder.finish().unwrap();
+        }
+        std::fs::write(&gzip, bytes).unwrap();
+        let zstandard = folder.path().join("two.zst");
+        let mut bytes = zstd::encode_all(&b"one\n"[..], 1).unwrap();
+        bytes.extend(zstd::encode_all(&b"two\n"[..], 1).unwrap());
+        std::fs::write(&zstandard, bytes).unwrap();
+        for path in [gzip, zstandard] {
+            assert_eq!(
+                read_all(&path),
+                [Ok((1, "one".to_owned())), Ok((2, "two".to_owned()))],
+                "{path:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn truncated_compressed_files_name_the_last_good_line() {
+        let folder = tempfile::tempdir().unwrap();
+        // Numbers do not compress to nothing, so half of the bytes hold about half of the lines.
+        let text: String = (0..200_000u64)
+            .map(|i| format!("{}\n", i.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+            .collect();
+        for name in ["cut.gz", "cut.zst"] {
+            let path = folder.path().join(name);
+            crate::atomic_write(&path, |file| file.write_all(text.as_bytes())).unwrap();
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+            let all = read_all(&path);
+            let good = all.iter().filter(|item| item.is_ok()).count();
+            assert!(good > 1000, "{name}: {good} lines before the cut");
+            let message = all.last().unwrap().as_ref().unwrap_err();
+            assert!(
+                message.contains(&format!("cannot read beyond line {good}")),
+                "{name}: {message}"
+            );
+            assert_eq!(
+                all.len(),
+                good + 1,
+                "{name}: reading stops at the first failure"
+            );
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! One line of a BEIR file, in both directions.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde_json::value::RawValue;
+
+use crate::document::{Document, Query};
+use crate::fault::Fault;
+
+/// A record and whether its `_id` was a JSON number.
+pub(crate) struct Parsed<T> {
+    pub(crate) record: T,
+    pub(crate) numeric_id: bool,
+}
+
+#[derive(serde::Deserialize)]
+struct DocumentLine {
+    #[serde(rename = "_id")]
+    id: Id,
+    #[serde(default, deserialize_with = "title")]
+    title: String,
+    #[serde(deserialize_with = "text")]
+    text: String,
+    #[serde(default)]
+    metadata: Option<Box<RawValue>>,
+}
+
+#[derive(serde::Deserialize)]
+struct QueryLine {
+    #[serde(rename = "_id")]
+    id: Id,
+    #[serde(deserialize_with = "text")]
+    text: String,
+}
+
+/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`; a missing or null title is empty, other fields
+/// are ignored.
+pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
+    let parsed: DocumentLine = parse(line)?;
+    let metadata = match parsed.metadata {
+        Some(raw) if raw.get() == "null" => None,
+        Some(raw) if !raw.get().starts_with('{') => {
+            return Err(Fault::BadJson {
+                column: 1,
+                message: "`metadata` must be an object".to_owned(),
+            });
+        }
+        raw => raw.map(|raw| String::from(Box::<str>::from(raw))),
+    };
+    let numeric_id = parsed.id.numeric;
+    let id = parsed.id.into_text()?;
+    Ok(Parsed {
+        record: Document {
+            id,
+            title: parsed.title,
+            text: parsed.text,
+            metadata,
+        },
+        numeric_id,
+    })
+}
+
+/// Reads `{"_id": ..., "text": ...}`; other fields are ignored.
+pub(crate) fn parse_query(line: &str) -> Result<Parsed<Query>, Fault> {
+    let parsed: QueryLine = parse(line)?;
+    let numeric_id = parsed.id.numeric;
+    let id = parsed.id.into_text()?;
+    Ok(Parsed {
+        record: Query {
+            id,
+            text: parsed.text,
+        },
+        numeric_id,
+    })
+}
+
+fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Fault> {
+    serde_json::from_str(line).map_err(|error| {
+        // The parser counts lines within this one line; the file's line number stands before the message.
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+        Fault::BadJson {
+            column: error.column(),
+            message,
+        }
+    })
+}
+
+/// A `_id`: a string, or an integer that stands for its decimal digits. BEIR's loader takes both, and so do data sets
+/// that were exported from tables.
+struct Id {
+    text: String,
+    numeric: bool,
+}
+
+impl Id {
+    fn into_text(self) -> Result<String, Fault> {
+        if self.text.is_empty() {
+            Err(Fault::EmptyId)
+        } else {
+            Ok(self.text)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IdVisitor;
+        impl Visitor<'_> for IdVisitor {
+            type Value = Id;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an integer for `_id`")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Id, E> {
+                Ok(Id {
+                    text: value.to_owned(),
+                    numeric: false,
+                })
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Id, E> {
+                Ok(Id {
+                    text: value.to_string(),
+                    numeric: true,
+                })
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Id, E> {
+                Ok(Id {
+                    text: value.to_string(),
+                    numeric: true,
+                })
+            }
+        }
+        deserializer.deserialize_any(IdVisitor)
+    }
+}
+
+/// A string field whose errors name it.
+struct Text {
+    field: &'static str,
+    nullable: bool,
+}
+
+impl Visitor<'_> for Text {
+    type Value = String;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a string for `{}`", self.field)
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<String, E> {
+        Ok(value.to_owned())
+    }
+    fn visit_string<E: de::Error>(self, value: String) -> Result<String, E> {
+        Ok(value)
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<String, E> {
+        if self.nullable {
+            Ok(String::new())
+        } else {
+            Err(E::invalid_type(de::Unexpected::Other("null"), &self))
+        }
+    }
+}
+
+fn title<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_any(Text {
+        field: "title",
+        nullable: true,
+    })
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_any(Text {
+        field: "text",
+        nullable: false,
+    })
+}
+
+/// The line of a corpus, without its line end.
+pub(crate) fn document_line(document: &Document) -> Result<String, Fault> {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        #[serde(rename = "_id")]
+        id: &'a str,
+        title: &'a str,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metadata: Option<Box<RawValue>>,
+    }
+    if document.id.is_empty() {
+        return Err(Fault::EmptyId);
+    }
+    let metadata = document
+        .metadata
+        .as_deref()
+        .map(one_line_object)
+        .transpose()?;
+    json(&Line {
+        id: &document.id,
+        title: &document.title,
+        text: &document.text,
+        metadata,
+    })
+}
+
+/// The line of a queries file, without its line end.
+pub(crate) fn query_line(query: &Query) -> Result<String, Fault> {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        #[serde(rename = "_id")]
+        id: &'a str,
+        text: &'a str,
+    }
+    if query.id.is_empty() {
+        return Err(Fault::EmptyId);
+    }
+    json(&Line {
+        id: &query.id,
+        text: &query.text,
+    })
+}
+
+fn json<T: serde::Serialize>(line: &T) -> Result<String, Fault> {
+    serde_json::to_string(line).map_err(|error| Fault::BadJson {
+        column: 1,
+        message: error.to_string(),
+    })
+}
+
+/// Checks that metadata is a JSON object and takes its line breaks out. Inside JSON strings line breaks are escaped, so
+/// those left are white space.
+fn one_line_object(metadata: &str) -> Result<Box<RawValue>, Fault> {
+    let object = metadata.trim().replace(['\n', '\r'], " ");
+    if !object.starts_with('{') {
+        return Err(Fault::BadJson {
+            column: 1,
+            message: "`metadata` must be an object".to_owned(),
+        });
+    }
+    RawValue::from_string(object).map_err(|error| Fault::BadJson {
+        column: error.column(),
+        message: format!("in `metadata`: {error}"),
+    })
+}
+
+/// A judgment: query id, document id, relevance.
+pub(crate) type Judgment<'a> = (Cow<'a, str>, Cow<'a, str>, i32);
+
+/// Reads `query-id <tab> corpus-id <tab> score`, with the quoting of Python's csv module that BEIR's loader has.
+pub(crate) fn parse_judgment(line: &str) -> Result<Judgment<'_>, Fault> {
+    let mut fields: [Cow<'_, str>; 3] = Default::default();
+    let mut got = 0;
+    let mut rest = Some(line);
+    while let Some(tail) = rest {
+        let (field, after) = next_field(tail)?;
+        if let Some(slot) = fields.get_mut(got) {
+            *slot = field;
+        }
+        got += 1;
+        rest = after;
+    }
+    if got != 3 {
+        let expected = "3 tab-separated fields (query-id, corpus-id, score)";
+        return Err(Fault::FieldCount { expected, got });
+    }
+    let [query_id, doc_id, relevance] = fields;
+    let relevance = relevance.trim().parse().map_err(|_| Fault::BadRelevance {
+        got: relevance.into_owned(),
+    })?;
+    Ok((query_id, doc_id, relevance))
+}
+
+/// Splits off the first field; a field that begins with a quote ends at the next quote that is not doubled.
+fn next_field(line: &str) -> Result<(Cow<'_, str>, Option<&str>), Fault> {
+    let split = |line: &'_ str| line.find('\t');
+    let Some(quoted) = line.strip_prefix('"') else {
+        return Ok(match split(line) {
+            Some(tab) => (Cow::Borrowed(&line[..tab]), Some(&line[tab + 1..])),
+            None => (Cow::Borrowed(line), None),
+        });
+    };
+    let mut field = String::new();
+    let mut rest = quoted;
+    loop {
+        let quote = rest.find('"').ok_or(Fault::OpenQuote)?;
+        field.push_str(&rest[..quote]);
+        rest = &rest[quote + 1..];
+        match rest.strip_prefix('"') {
+            Some(tail) => {
+                field.push('"');
+                rest = tail;
+            }
+            None => break,
+        }
+    }
+    let end = split(rest);
+    field.push_str(&rest[..end.unwrap_or(rest.len())]);
+    Ok((Cow::Owned(field), end.map(|tab| &rest[tab + 1..])))
+}
+
+/// The line of a judgments file, without its line end.
+pub(crate) fn judgment_line(query_id: &str, doc_id: &str, relevance: i32) -> Result<String, Fault> {
+    let query_id = quote_field("query id", query_id)?;
+    let doc_id = quote_field("document id", doc_id)?;
+    Ok(format!("{query_id}\t{doc_id}\t{relevance}"))
+}
+
+fn quote_field<'a>(field: &'static str, value: &'a str) -> Result<Cow<'a, str>, Fault> {
+    if value.is_empty() || value.contains(['\n', '\r']) {
+        return Err(Fault::NotOneField {
+            field,
+            value: value.to_owned(),
+        });
+    }
+    Ok(if value.contains(['"', '\t']) {
+        Cow::Owned(format!("\"{}\"", value.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_read_as_beirs_loader_reads_them() {
+        let cases = [
+            (
+                r#"{"_id":"a","title":"T","text":"x"}"#,
+                ("a", "T", "x", None),
+            ),
+            (r#"{"_id":"a","text":"x"}"#, ("a", "", "x", None)),
+            (
+                r#"{"_id":"a","title":null,"text":"x","metadata":null}"#,
+                ("a", "", "x", None),
+            ),
+            (
+                r#"{"text":"","metadata":{"k": [1, 2.50]},"_id":"a","url":"u"}"#,
+                ("a", "", "", Some(r#"{"k": [1, 2.50]}"#)),
+            ),
+            (
+                r#"{"_id":17,"text":"\u00e9\n\"q\" \ud83d\ude00"}"#,
+                ("17", "", "é\n\"q\" 😀", None),
+            ),
+            (r#"{"_id":-3,"text":"x"}"#, ("-3", "", "x", None)),
+        ];
+        for (line, (id, title, text, metadata)) in cases {
+            let parsed = parse_document(line).unwrap_or_else(|fault| panic!("{line}: {fault}"));
+            let expected = Document {
+                id: id.to_owned(),
+                title: title.to_owned(),
+                text: text.to_owned(),
+                metadata: metadata.map(str::to_owned),
+            };
+            assert_eq!(parsed.record, expected, "{line}");
+            assert_eq!(parsed.numeric_id, id.parse::<i64>().is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn bad_documents_name_field_and_column() {
+        let cases = [
+            ("", "bad JSON at column 0: EOF while parsing a value"),
+            (
+                r#"{"_id":"a","text":"x"#,
+                "bad JSON at column 20: EOF while parsing a string",
+            ),
+            (
+                r#"["a"]"#,
+                "bad JSON at column 4: invalid type: string \"a\", expected a string or an integer for `_id`",
+            ),
+            (
+                r#"{"text":"x"}"#,
+                "bad JSON at column 12: missing field `_id`",
+            ),
+            (
+                r#"{"_id":"a"}"#,
+                "bad JSON at column 11: missing field `text`",
+            ),
+            (
+                r#"{"_id":"","text":"x"}"#,
+                "`_id` is empty: give each record an id of its own",
+            ),
+            (
+                r#"{"_id":1.5,"text":"x"}"#,
+                "bad JSON at column 10: invalid type: floating point `1.5`, expected a string or an integer for `_id`",
+            ),
+            (
+                r#"{"_id":"a","text":null}"#,
+                "bad JSON at column 22: invalid type: null, expected a string for `text`",
+            ),
+            (
+                r#"{"_id":"a","title":7,"text":"x"}"#,
+                "bad JSON at column 20: invalid type: integer `7`, expected a string for `title`",
+            ),
+            (
+                r#"{"_id":"a","text":"x","metadata":[1]}"#,
+                "bad JSON at column 1: `metadata` must be an object",
+            ),
+            (
+                r#"{"_id":"a","text":"x"} {"#,
+                "bad JSON at column 24: trailing characters",
+            ),
+        ];
+        for (line, expected) in cases {
+            let fault = parse_document(line)
+                .map(|parsed| parsed.record)
+                .unwrap_err();
+            assert_eq!(fault.to_string(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn judgments_follow_pythons_csv() {
+        let cases: [(&str, Result<(&str, &str, i32), &str>); 13] = [
+            ("q\td\t1", Ok(("q", "d", 1))),
+            ("q 1\td'2\t -1 ", Ok(("q 1", "d'2", -1))),
+            ("q\td\t+2", Ok(("q", "d", 2))),
+            ("\"q\"\t\"d\te\"\t0", Ok(("q", "d\te", 0))),
+            ("\"a \"\"b\"\" c\"x\td\t1", Ok(("a \"b\" cx", "d", 1))),
+            ("a\"b\td\t1", Ok(("a\"b", "d", 1))),
+            (
+                "q\td",
+                Err(
+                    "expected 3 tab-separated fields (query-id, corpus-id, score), found 2 field(s)",
+                ),
+            ),
+            (
+                "q 0 d 1",
+                Err(
+                    "expected 3 tab-separated fields (query-id, corpus-id, score), found 1 field(s)",
+                ),
+            ),
+            (
+                "q\t0\td\t1",
+                Err(
+                    "expected 3 tab-separated fields (query-id, corpus-id, score), found 4 field(s)",
+                ),
+            ),
+            ("q\td\t1.0", Err("relevance \"1.0\" is not an integer")),
+            ("q\td\t", Err("relevance \"\" is not an integer")),
+            (
+                "q\td\t3000000000",
+                Err("relevance \"3000000000\" is not an integer"),
+            ),
+            ("\"q\td\t1", Err("a quoted field is not closed")),
+        ];
+        for (line, expected) in cases {
+            let parsed = parse_judgment(line);
+            match expected {
+                Ok((query_id, doc_id, relevance)) => {
+                    assert_eq!(
+                        parsed,
+                        Ok((query_id.into(), doc_id.into(), relevance)),
+                        "{line}"
+                    );
+                }
+                Err(message) => assert_eq!(parsed.unwrap_err().to_string(), message, "{line}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! All faults of a data set, each with its file and line.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::beir::{BeirFolder, ENDINGS, insert_judgment};
+use crate::document::{Document, Qrels, Query};
+use crate::error::{Error, Result};
+use crate::fault::{Fault, Severity};
+use crate::reader::Lines;
+use crate::record::{self, Parsed};
+
+/// A fault and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The line, counted from 1; `None` if the fault is that of the whole file.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+impl Finding {
+    /// Whether the fault spoils results or only deserves a look.
+    pub fn severity(&self) -> Severity {
+        self.fault.severity()
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        write!(f, " {}: {}", self.severity(), self.fault)
+    }
+}
+
+/// What was checked and how much was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Documents that were read without an error.
+    pub documents: u64,
+    /// Queries that were read without an error.
+    pub queries: u64,
+    /// Judgments of all splits that were read without an error.
+    pub judgments: u64,
+    /// Faults of severity [`Severity::Error`].
+    pub errors: u64,
+    /// Faults of severity [`Severity::Warning`].
+    pub warnings: u64,
+}
+
+impl BeirFolder {
+    /// Checks every line of every file and hands each fault to `report`, in the order of corpus, queries, splits.
+    ///
+    /// Ids must be unique and not empty, every document and query must have text, and judgments must be integers that
+    /// name known documents and queries once. Only ids are kept in memory: about 80 bytes and the id for a document.
+    ///
+    /// ```
+    /// use secateur_datasets::beir::BeirFolder;
+    ///
+    /// # fn main() -> secateur_datasets::Result<()> {
+    /// # let mini = concat!(env!("CARGO_MANIFEST_DIR"), "/mini");
+    /// let mut findings = Vec::new();
+    /// let verdict = BeirFolder::open(mini)?.verify(|finding| findings.push(finding.to_string()))?;
+    /// assert_eq!(findings, [""; 0]);
+    /// assert_eq!((verdict.errors, verdict.warnings, verdict.queries), (0, 0, 12));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be opened; whatever is wrong inside the files is a finding.
+    pub fn verify(&self, report: impl FnMut(&Finding)) -> Result<Verdict> {
+        let mut check = Check {
+            verdict: Verdict::default(),
+            report,
+        };
+        let documents = check.records(
+            self,
+            "corpus.jsonl",
+            record::parse_document,
+            Document::describe,
+        )?;
+        check.verdict.documents = documents.read;
+        let queries = check.records(self, "queries.jsonl", record::parse_query, Query::describe)?;
+        check.verdict.queries = queries.read;
+        let splits = self.splits()?;
+        if splits.is_empty() {
+            check.add(self.path(), None, Fault::NoSplits);
+        }
+        for split in splits {
+            check.split(self, &split, &documents, &queries)?;
+        }
+        Ok(check.verdict)
+    }
+}
+
+/// The ids of a file and the line each was used on first.
+#[derive(Default)]
+struct Ids {
+    lines: HashMap<Box<str>, u64>,
+    read: u64,
+    /// Whether the file was readable; the ids of a missing file are all unknown, which one finding says better.
+    complete: bool,
+}
+
+/// What `verify` looks at in a record.
+trait Describe {
+    fn describe(self) -> (String, Option<Fault>);
+}
+
+impl Describe for Document {
+    fn describe(self) -> (String, Option<Fault>) {
+        let fault = match (self.title.trim().is_empty(), self.text.trim().is_empty()) {
+            (_, false) => None,
+            (false, true) => Some(Fault::TitleOnly {
+                id: self.id.clone(),
+            }),
+            (true, true) => Some(Fault::NoText {
+                id: self.id.clone(),
+            }),
+        };
+        (self.id, fault)
+    }
+}
+
+impl Describe for Query {
+    fn describe(self) -> (String, Option<Fault>) {
+        let fault = self.text.trim().is_empty().then(|| Fault::NoText {
+            id: self.id.clone(),
+        });
+        (self.id, fault)
+    }
+}
+
+struct Check<F> {
+    verdict: Verdict,
+    report: F,
+}
+
+impl<F: FnMut(&Finding)> Check<F> {
+    fn add(&mut self, path: &Path, line: Option<u64>, fault: Fault) {
+        let finding = Finding {
+            path: path.to_owned(),
+            line,
+            fault,
+        };
+        match finding.severity() {
+            Severity::Error => self.verdict.errors += 1,
+            Severity::Warning => self.verdict.warnings += 1,
+        }
+        (self.report)(&finding);
+    }
+
+    /// Adds the failure to read a line; `false` if the file cannot be read on.
+    fn add_error(&mut self, error: Error) -> Result<bool> {
+        match error {
+            Error::Line { path, line, fault } => {
+                let goes_on = !matches!(fault, Fault::LineTooLong { .. });
+                self.add(&path, Some(line), fault);
+                Ok(goes_on)
+            }
+            Error::Read {
+                path,
+                lines_read,
+                source,
+            } => {
+                self.add(
+                    &path,
+                    Some(lines_read),
+                    Fault::Unreadable {
+                        reason: source.to_string(),
+                    },
+                );
+                Ok(false)
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Checks that a file is there in one form only.
+    fn file(&mut self, folder: &Path, name: &str) -> Option<PathBuf> {
+        let forms = ENDINGS
+            .iter()
+            .map(|ending| folder.join(format!("{name}{ending}")))
+            .filter(|file| file.is_file());
+        let mut used: Option<PathBuf> = None;
+        for form in forms {
+            match &used {
+                None => used = Some(form),
+                Some(used) => {
+                    let used = used
+                        .file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned();
+                    self.add(&form, None, Fault::Shadowed { used });
+                }
+            }
+        }
+        if used.is_none() {
+            self.add(&folder.join(name), None, Fault::Missing);
+        }
+        used
+    }
+
+    fn records<T>(
+        &mut self,
+        folder: &BeirFolder,
+        name: &str,
+        parse: fn(&str) -> std::result::Result<Parsed<T>, Fault>,
+        describe: fn(T) -> (String, Option<Fault>),
+    ) -> Result<Ids> {
+        let mut ids = Ids::default();
+        let Some(path) = self.file(folder.path(), name) else {
+            return Ok(ids);
+        };
+        let mut lines = Lines::open(&path)?;
+        ids.complete = true;
+        let mut is_empty = true;
+        while let Some(line) = lines.next() {
+            is_empty = false;
+            let (number, parsed) = match line {
+                Ok((number, line)) => (number, parse(line)),
+                Err(error) => {
+                    ids.complete &= self.add_error(error)?;
+                    continue;
+                }
+            };
+            match parsed {
+                Err(fault) => self.add(&path, Some(number), fault),
+                Ok(Parsed { record, numeric_id }) => {
+                    ids.read += 1;
+                    let (id, fault) = describe(record);
+                    if numeric_id {
+                        self.add(&path, Some(number), Fault::NumericId { id: id.clone() });
+                    }
+                    if let Some(fault) = fault {
+                        self.add(&path, Some(number), fault);
+                    }
+                    match ids.lines.get(id.as_str()) {
+                        Some(&first_line) => {
+                            self.add(&path, Some(number), Fault::DuplicateId { id, first_line })
+                        }
+                        None => drop(ids.lines.insert(id.into_boxed_str(), number)),
+                    }
+                }
+            }
+        }
+        if is_empty {
+            self.add(&path, None, Fault::Empty);
+        }
+        Ok(ids)
+    }
+
+    fn split(
+        &mut self,
+        folder: &BeirFolder,
+        split: &str,
+        documents: &Ids,
+        queries: &Ids,
+    ) -> Result<()> {
+        let Some(path) = self.file(&folder.path().join("qrels"), &format!("{split}.tsv")) else {
+            return Ok(());
+        };
+        let mut lines = Lines::open(&path)?;
+        let mut qrels = Qrels::new();
+        let mut judgments = 0;
+        let mut is_header = true;
+        while let Some(line) = lines.next() {
+            let (number, parsed) = match line {
+                Ok((number, line)) => (Some(number), record::parse_judgment(line)),
+                Err(error) => {
+                    self.add_error(error)?;
+                    continue;
+                }
+            };
+            if std::mem::take(&mut is_header) {
+                if parsed.is_ok() {
+                    self.add(&path, number, Fault::HeaderIsJudgment);
+                }
+                continue;
+            }
+            let (query_id, doc_id, relevance) = match parsed {
+                Ok(judgment) => judgment,
+                Err(fault) => {
+                    self.add(&path, number, fault);
+                    continue;
+                }
+            };
+            judgments += 1;
+            if queries.complete && !queries.lines.contains_key(&*query_id) {
+                self.add(
+                    &path,
+                    number,
+                    Fault::UnknownQuery {
+                        query_id: query_id.clone().into_owned(),
+                    },
+                );
+            }
+            if documents.complete && !documents.lines.contains_key(&*doc_id) {
+                self.add(
+                    &path,
+                    number,
+                    Fault::UnknownDocument {
+                        doc_id: doc_id.clone().into_owned(),
+                    },
+                );
+            }
+            if let Some(fault) = insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {
+                self.add(&path, number, fault);
+            }
+        }
+        if judgments == 0 {
+            self.add(&path, None, Fault::Empty);
+        }
+        self.verdict.judgments += judgments;
+        Ok(())
+    }
+}
