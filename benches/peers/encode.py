@@ -1,0 +1,428 @@
+"""Text encoding side by side: sentence-transformers on PyTorch, onnxruntime and secateur, same texts, one run.
+
+    cargo build --release -p secateur-benches --bin encode_bench
+    python3 benches/peers/encode.py --json encode.json
+
+Measured, tokenizing included: documents per second (about 125 tokens each, batches of 32 sorted by length for the
+peers) and the time of one short query. Engines take turns, round by round; medians over the rounds are printed. The
+run fails where an engine's vectors are not those of PyTorch f32. benches/peers/README.md has the details.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = "secateur"
+# Least cosine to PyTorch f32. f32 engines differ in the order of their sums only: measured 1 - 5e-7. bf16 keeps 8 bits.
+MIN_COSINE = {"torch-f32": 0.9999, "torch-bf16": 0.999, "onnxruntime-f32": 0.9999, "onnxruntime-fused": 0.9999, OURS: 0.9999}
+BATCH_SIZE = 32
+MEAN_TOKENS = 125
+WARM_UP = 32
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The peers. Each runs in a process of its own, so that its thread count is set before its libraries load.
+
+
+def make_torch(dtype, args):
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(args.threads)
+    model = SentenceTransformer(str(args.model), device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
+
+    def encode(texts):
+        # Sorts by length and restores the order. NumPy has no bf16, so the result is widened.
+        vectors = model.encode(texts, batch_size=BATCH_SIZE, convert_to_tensor=True, show_progress_bar=False)
+        return vectors.float().numpy()
+
+    return encode
+
+
+def make_onnxruntime(fused, args):
+    import numpy as np
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = args.threads
+    options.inter_op_num_threads = 1
+    graph = onnx_graph(args.model, fused)
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    tokenizer.enable_truncation(json.loads((args.model / "sentence_bert_config.json").read_text())["max_seq_length"])
+    tokenizer.enable_padding()
+
+    def encode(texts):
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        vectors = None
+        for start in range(0, len(order), BATCH_SIZE):
+            rows = order[start : start + BATCH_SIZE]
+            encodings = tokenizer.encode_batch([texts[i] for i in rows])
+            ids = np.array([encoding.ids for encoding in encodings])
+            mask = np.array([encoding.attention_mask for encoding in encodings])
+            feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+            (batch,) = session.run(None, feed)
+            if vectors is None:
+                vectors = np.empty((len(texts), batch.shape[1]), np.float32)
+            vectors[rows] = batch
+        return vectors
+
+    return encode
+
+
+def onnx_graph(model_dir, fused):
+    """The model with mean pooling and normalization as one graph; exported once, into a folder that git ignores."""
+    folder = ROOT / ".models/onnx"
+    plain, optimized = folder / f"{model_dir.name}.onnx", folder / f"{model_dir.name}.fused.onnx"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not plain.exists():
+        export_onnx(model_dir, plain)
+    if not fused:
+        return plain
+    if not optimized.exists():
+        from onnxruntime.transformers.optimizer import optimize_model
+
+        config = json.loads((model_dir / "config.json").read_text())
+        heads, hidden = config["num_attention_heads"], config["hidden_size"]
+        optimize_model(str(plain), "bert", num_heads=heads, hidden_size=hidden, opt_level=1).save_model_to_file(
+            str(optimized)
+        )
+    return optimized
+
+
+def export_onnx(model_dir, path):
+    import torch
+    from transformers import AutoModel
+
+    class Pooled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            # Eager attention traces into the pattern that onnxruntime knows.
+            self.model = AutoModel.from_pretrained(model_dir, attn_implementation="eager", dtype=torch.float32).eval()
+
+        def forward(self, input_ids, attention_mask, token_type_ids):
+            output = self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+            mask = attention_mask.unsqueeze(-1).to(output.last_hidden_state.dtype)
+            mean = (output.last_hidden_state * mask).sum(1) / mask.sum(1)
+            return torch.nn.functional.normalize(mean, dim=1)
+
+    pooling = json.loads((model_dir / "1_Pooling/config.json").read_text())
+    assert pooling["pooling_mode_mean_tokens"], "the exported graph pools by the mean"
+    ids = torch.ones(2, 9, dtype=torch.long)
+    mask = torch.ones(2, 9, dtype=torch.long)
+    mask[1, 5:] = 0
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    unfinished = path.with_suffix(".unfinished")
+    torch.onnx.export(
+        Pooled(),
+        (ids, mask, torch.zeros_like(ids)),
+        str(unfinished),
+        # The tracing exporter needs no package beyond torch.
+        dynamo=False,
+        opset_version=17,
+        input_names=names,
+        output_names=["vectors"],
+        dynamic_axes={name: {0: "batch", 1: "tokens"} for name in names} | {"vectors": {0: "batch"}},
+    )
+    unfinished.rename(path)
+
+
+ENGINES = {
+    "torch-f32": lambda args: make_torch("float32", args),
+    "torch-bf16": lambda args: make_torch("bfloat16", args),
+    "onnxruntime-f32": lambda args: make_onnxruntime(False, args),
+    "onnxruntime-fused": lambda args: make_onnxruntime(True, args),
+}
+
+
+def work(args):
+    """A peer's process: loads, warms up, then answers each line of standard input with one line."""
+    # Whatever libraries print must not mix with the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    import numpy as np
+
+    documents, queries = read_texts(args.folder / "docs.jsonl"), read_texts(args.folder / "queries.jsonl")
+    encode = ENGINES[args.worker](args)
+    encode(documents[:WARM_UP])
+    for query in queries[:WARM_UP]:
+        encode([query])
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    for line in sys.stdin:
+        request = line.split()
+        if request[0] == "vectors":
+            np.save(request[1], encode(documents + queries))
+            answer = {}
+        elif request[0] == "docs":
+            start = time.perf_counter()
+            encode(documents)
+            answer = {"docs_per_s": len(documents) / (time.perf_counter() - start)}
+        else:
+            times = []
+            for query in queries:
+                start = time.perf_counter()
+                encode([query])
+                times.append((time.perf_counter() - start) * 1e3)
+            answer = {"p50_ms": percentile(times, 50), "p95_ms": percentile(times, 95)}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+class Peer:
+    def __init__(self, engine, threads, args):
+        self.name = engine
+        command = [sys.executable, __file__, "--worker", engine, "--threads", str(threads), "--model", str(args.model)]
+        self.process = subprocess.Popen(
+            [*command, "--folder", str(args.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(threads),
+            preexec_fn=lambda: pin(threads),
+        )
+        self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.name} ended with exit code {self.process.wait()}; its message is above")
+        return json.loads(line)
+
+    def ask(self, request):
+        print(request, file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Ours:
+    """The program of the benches crate; README.md says what it is asked and answers."""
+
+    name = OURS
+
+    def __init__(self, threads, args):
+        self.threads, self.args = threads, args
+
+    def run(self, mode, texts, *more):
+        command = [self.args.binary, "--model", self.args.model, "--texts", texts, "--threads", self.threads]
+        done = subprocess.run(
+            [str(part) for part in [*command, "--mode", mode, *more]],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(self.threads),
+            preexec_fn=lambda: pin(self.threads),
+        )
+        if done.returncode != 0:
+            sys.exit(f"{self.args.binary} ended with exit code {done.returncode}; its message is above")
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    def ask(self, request):
+        kind, *rest = request.split()
+        if kind == "vectors":
+            self.run("docs", self.args.folder / "all.jsonl", "--rounds", 1, "--vectors", *rest)
+            return {}
+        texts = self.args.folder / ("docs.jsonl" if kind == "docs" else "queries.jsonl")
+        # The first round of a fresh process is its warm-up.
+        return self.run(kind, texts, "--rounds", 2)[-1]
+
+    def close(self):
+        pass
+
+
+def environment(threads):
+    count = str(threads)
+    names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"]
+    parallel = {"TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false"}
+    return os.environ | {name: count for name in names} | parallel | {"HF_HUB_OFFLINE": "1"}
+
+
+def pin(threads):
+    """As many cores as threads, so that no engine gains from helper threads that it does not count."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The texts and the comparison.
+
+
+def read_texts(path):
+    return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_texts(path, texts):
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+
+
+def prepare(args):
+    """Abstracts cut to 62 to 188 tokens, evenly, so that lengths within a batch differ as in life; mean 125."""
+    import gzip
+
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    corpus = args.data / "corpus.jsonl"
+    opened = open(corpus, encoding="utf-8") if corpus.exists() else gzip.open(f"{corpus}.gz", "rt", encoding="utf-8")
+    with opened as file:
+        passages = [f"{document['title']} {document['text']}" for document in map(json.loads, file)]
+    chooser = random.Random(1)
+    chooser.shuffle(passages)
+    spread = MEAN_TOKENS // 2 + 1
+    documents, lengths = [], []
+    for passage in passages:
+        if len(documents) == args.documents:
+            break
+        encoding = tokenizer.encode(passage)
+        length = chooser.randint(MEAN_TOKENS - spread, MEAN_TOKENS + spread)
+        if len(encoding.ids) > length:
+            # [CLS], length - 2 tokens of the text, [SEP].
+            documents.append(passage[: encoding.offsets[length - 2][1]])
+            lengths.append(len(tokenizer.encode(documents[-1]).ids))
+    queries = read_texts(args.data / "queries.jsonl")[: args.queries]
+    write_texts(args.folder / "docs.jsonl", documents)
+    write_texts(args.folder / "queries.jsonl", queries)
+    write_texts(args.folder / "all.jsonl", documents + queries)
+    query_lengths = [len(tokenizer.encode(query).ids) for query in queries]
+    return {
+        "documents": len(documents),
+        "mean_document_tokens": round(statistics.mean(lengths), 1),
+        "queries": len(queries),
+        "mean_query_tokens": round(statistics.mean(query_lengths), 1),
+    }
+
+
+def percentile(values, percent):
+    """Nearest rank."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
+
+
+def check_vectors(engines, folder):
+    """Least cosine of every engine to PyTorch f32, all texts; exits where one is too low."""
+    import numpy as np
+
+    vectors = {}
+    for engine in engines:
+        path = folder / f"{engine.name}.npy"
+        engine.ask(f"vectors {path}")
+        vectors[engine.name] = np.load(path).astype(np.float64)
+    reference = vectors["torch-f32"]
+    least = {}
+    for name, rows in vectors.items():
+        if rows.shape != reference.shape:
+            sys.exit(f"{name} gave vectors of shape {rows.shape}, torch-f32 {reference.shape}")
+        norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
+        least[name] = float(((rows * reference).sum(1) / norms).min())
+        if not least[name] >= MIN_COSINE[name]:
+            sys.exit(f"{name}: least cosine to torch-f32 is {least[name]}, expected at least {MIN_COSINE[name]}")
+    return least
+
+
+def measure(threads, args):
+    engines = [Peer(name, threads, args) for name in args.engines if name != OURS]
+    if OURS in args.engines:
+        engines.append(Ours(threads, args))
+    least = check_vectors(engines, args.folder)
+    rounds = {engine.name: [] for engine in engines}
+    for number in range(args.rounds):
+        # The order turns with the rounds, so that no engine always follows the same one.
+        turn = number % len(engines)
+        for engine in engines[turn:] + engines[:turn]:
+            time.sleep(0.3)  # lets the spinning threads of the engine before fall asleep
+            rounds[engine.name].append(engine.ask("docs") | engine.ask("query"))
+    for engine in engines:
+        engine.close()
+    return [summary(name, threads, least[name], values) for name, values in rounds.items()]
+
+
+def summary(name, threads, least_cosine, rounds):
+    of = lambda key: [values[key] for values in rounds]
+    return {
+        "engine": name,
+        "threads": threads,
+        "docs_per_s": statistics.median(of("docs_per_s")),
+        "docs_per_s_rounds": of("docs_per_s"),
+        "p50_ms": statistics.median(of("p50_ms")),
+        "p50_ms_rounds": of("p50_ms"),
+        "p95_ms": statistics.median(of("p95_ms")),
+        "min_cosine_to_torch_f32": least_cosine,
+    }
+
+
+def print_table(rows):
+    print("| threads | engine | documents/s (rounds) | p50 ms | p95 ms | secateur, documents | secateur, p50 |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        ours = next((r for r in rows if r["engine"] == OURS and r["threads"] == row["threads"]), None)
+        docs = f"{ours['docs_per_s'] / row['docs_per_s']:.2f}x" if ours else "-"
+        query = f"{row['p50_ms'] / ours['p50_ms']:.2f}x" if ours else "-"
+        spread = f"{min(row['docs_per_s_rounds']):.1f}-{max(row['docs_per_s_rounds']):.1f}"
+        print(
+            f"| {row['threads']} | {row['engine']} | {row['docs_per_s']:.1f} ({spread}) | {row['p50_ms']:.2f} "
+            f"| {row['p95_ms']:.2f} | {docs} | {query} |"
+        )
+
+
+def machine():
+    import importlib.metadata as metadata
+
+    packages = ["torch", "transformers", "sentence-transformers", "onnxruntime", "tokenizers"]
+    info = {name: metadata.version(name) for name in packages}
+    info["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    info["processor"] = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        fields = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
+        fields = {key.strip(): value.strip() for key, value in fields.items()}
+        info["processor"] = fields.get("model name", info["processor"])
+        wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+        info["instructions"] = [flag for flag in wanted if flag in fields.get("flags", "").split()]
+    return info
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ROOT / ".models/all-MiniLM-L6-v2", help="a sentence-transformers directory")
+    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/scifact", help="a BEIR folder to take texts from")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/encode_bench", help="secateur's side")
+    parser.add_argument("--engines", nargs="+", choices=[*ENGINES, OURS], default=["torch-f32", "torch-bf16", "onnxruntime-f32", OURS])
+    parser.add_argument("--documents", type=int, default=256)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--thread-counts", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--json", type=Path, help="also write the results here")
+    for internal in ("--worker", "--folder", "--threads"):
+        parser.add_argument(internal, help=argparse.SUPPRESS, type=str)
+    args = parser.parse_args()
+    if args.worker:
+        args.folder, args.threads = Path(args.folder), int(args.threads)
+        return work(args)
+    if "torch-f32" not in args.engines:
+        parser.error("torch-f32 must take part: the vectors of the others are compared with its own")
+    if not (args.model / "model.safetensors").exists():
+        parser.error(f"{args.model} holds no model.safetensors; scripts/fetch-minilm.sh fetches the default model")
+    if OURS in args.engines and not args.binary.exists():
+        parser.error(f"{args.binary} is not there: cargo build --release -p secateur-benches --bin encode_bench")
+    with tempfile.TemporaryDirectory() as folder:
+        args.folder = Path(folder)
+        report = {"machine": machine(), "texts": prepare(args), "load_before": os.getloadavg()[0], "rounds": args.rounds}
+        print(json.dumps(report["machine"] | report["texts"]))
+        report["results"] = [row for threads in args.thread_counts for row in measure(threads, args)]
+    print_table(report["results"])
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
