@@ -1,1 +1,33 @@
-//! index
+//! Vectors and tokens in, hits out: the exact vector index, the BM25 index and the database directory of secateur.
+//!
+//! ```text
+//! storage   the database directory: immutable segments, one atomically replaced manifest
+//! flat      exact search over rows of f32: inner product, cosine, L2
+//! bm25      lexical search with Lucene's BM25 over tantivy's postings
+//! ```
+//!
+//! Letters used throughout the crate: N rows, D dimensions, Q queries, k hits asked for. Every score is "higher is
+//! better" and every ranking is the total order *score descending, then row ascending*, so results are the same
+//! whatever the number of threads. Work runs on the caller's current rayon pool; nothing here starts threads.
+//!
+//! This crate knows no tokenizer of a model and no tensor: slices of `f32` and strings cross its border.
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "the database files hold little-endian numbers that are searched where they lie; big-endian hosts are not supported"
+);
+
+pub mod bm25;
+pub mod flat;
+pub mod storage;
+
+mod bitmap;
+mod error;
+mod kernel;
+mod metric;
+mod topk;
+mod vectors;
+
+pub use error::{Damage, Error, Result};
+pub use metric::Metric;
+pub use topk::{Hit, RowId};

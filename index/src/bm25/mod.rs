@@ -1,0 +1,34 @@
+//! Lexical search: Lucene's BM25 over postings kept by tantivy.
+//!
+//! tantivy builds, stores and decodes the postings; the scores are ours, because tantivy fixes k1 and b when a
+//! segment is written. Here both are arguments of each search ([`Bm25Params`]).
+//!
+//! For a query with terms t, each occurring qₜ times in it (Robertson & Zaragoza 2009, "The Probabilistic Relevance
+//! Framework: BM25 and Beyond", eq. 3.15, as Lucene 8 and later computes it, without the constant factor k1 + 1):
+//!
+//! ```text
+//! score(d) = Σₜ qₜ · idf(t) · tf / (tf + k1 · (1 - b + b · dl / avgdl))
+//! idf(t)   = ln(1 + (N - n + 0.5) / (n + 0.5))
+//! ```
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | tf | occurrences of t in d |
+//! | n | documents that contain t |
+//! | N | documents with at least one term |
+//! | dl | number of terms of d, rounded as Lucene stores it in one byte |
+//! | avgdl | mean number of terms (not rounded) over the N documents |
+//!
+//! All statistics are those of the documents that are alive, summed over all segments: deleting a document gives the
+//! scores of a database that never held it.
+
+mod analysis;
+mod index;
+mod segment;
+mod stem;
+mod writer;
+
+pub use analysis::analyze;
+pub use index::{Bm25Index, Bm25Params};
+pub(crate) use segment::Bm25Segment;
+pub(crate) use writer::Bm25Writer;

@@ -1,0 +1,140 @@
+//! The BM25 part of one segment, opened for reading.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tantivy::fieldnorm::FieldNormReader;
+use tantivy::postings::BlockSegmentPostings;
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{Index, InvertedIndexReader, SegmentReader, Term};
+
+use super::writer::schema;
+use crate::bitmap::Bitmap;
+use crate::error::{Damage, Error, Result};
+use crate::storage::Lengths;
+
+/// Postings and document lengths of one segment. Document numbers are the segment's row numbers.
+pub(crate) struct Bm25Segment {
+    folder: PathBuf,
+    inverted: Arc<InvertedIndexReader>,
+    field: Field,
+    lengths: Lengths,
+}
+
+impl Bm25Segment {
+    /// Opens the index in `folder`, whose files must have been checked against their checksums: tantivy may panic on
+    /// damaged bytes.
+    pub fn open(folder: &Path, lengths: Lengths) -> Result<Bm25Segment> {
+        let error = |source: tantivy::TantivyError| Error::Bm25 {
+            action: "read",
+            path: folder.to_owned(),
+            source: Box::new(source),
+        };
+        let damaged = |field, expected: String, got: String| Error::Corrupt {
+            file: folder.to_owned(),
+            damage: Damage::Field { field, expected, got },
+        };
+        let index = Index::open_in_dir(folder).map_err(error)?;
+        let (expected_schema, field) = schema();
+        if index.schema() != expected_schema {
+            return Err(damaged("schema", "the BM25 schema".into(), "another".into()));
+        }
+        let segments = index.searchable_segments().map_err(error)?;
+        let [segment] = segments.as_slice() else {
+            return Err(damaged("tantivy segments", "1".into(), segments.len().to_string()));
+        };
+        let reader = SegmentReader::open(segment).map_err(error)?;
+        if reader.max_doc() as usize != lengths.len() || reader.has_deletes() {
+            let got = format!("{} of which {} deleted", reader.max_doc(), reader.num_deleted_docs());
+            return Err(damaged("tantivy documents", lengths.len().to_string(), got));
+        }
+        Ok(Bm25Segment {
+            folder: folder.to_owned(),
+            inverted: reader.inverted_index(field).map_err(error)?,
+            field,
+            lengths,
+        })
+    }
+
+    pub fn lengths(&self) -> &Lengths {
+        &self.lengths
+    }
+
+    /// The postings of a term, positioned on its first block; `None` if no document has it.
+    pub fn postings(&self, term: &str) -> Result<Option<BlockSegmentPostings>> {
+        self.inverted
+            .read_block_postings(&Term::from_field_text(self.field, term), IndexRecordOption::WithFreqs)
+            .map_err(|source| Error::Bm25 {
+                action: "read",
+                path: self.folder.clone(),
+                source: Box::new(source),
+            })
+    }
+
+    /// The number of documents that contain a term and are not deleted.
+    pub fn document_frequency(&self, term: &str, deleted: &Bitmap) -> Result<u32> {
+        let Some(mut postings) = self.postings(term)? else {
+            return Ok(0);
+        };
+        if deleted.is_empty() {
+            return Ok(postings.doc_freq());
+        }
+        let mut alive = 0;
+        let mut rest = postings.doc_freq() as usize;
+        while rest > 0 && postings.block_len() > 0 {
+            let docs = &postings.docs()[..postings.block_len()];
+            alive += docs.iter().filter(|doc| !deleted.contains(**doc)).count() as u32;
+            rest = rest.saturating_sub(docs.len());
+            postings.advance();
+        }
+        Ok(alive)
+    }
+
+    /// Goes through all postings: the frequencies of a document's terms must add up to its length, and what the
+    /// lengths file says in sum and in short must follow from the lengths.
+    pub fn verify(&self) -> Result<()> {
+        let wrong = |field, expected: String, got: String| Error::Corrupt {
+            file: self.folder.clone(),
+            damage: Damage::Field { field, expected, got },
+        };
+        let read_error =
+            |source| Error::Bm25 { action: "read", path: self.folder.clone(), source: Box::new(source) };
+        let mut found = vec![0u32; self.lengths.len()];
+        let mut terms = self.inverted.terms().stream().map_err(read_error)?;
+        while terms.advance() {
+            let mut postings = self
+                .inverted
+                .read_block_postings_from_terminfo(terms.value(), IndexRecordOption::WithFreqs)
+                .map_err(read_error)?;
+            let mut rest = postings.doc_freq() as usize;
+            while rest > 0 && postings.block_len() > 0 {
+                let len = postings.block_len();
+                for (doc, freq) in postings.docs()[..len].iter().zip(&postings.freqs()[..len]) {
+                    found[*doc as usize] += freq;
+                }
+                rest = rest.saturating_sub(len);
+                postings.advance();
+            }
+        }
+        for (row, (&found, &code)) in found.iter().zip(self.lengths.codes()).enumerate() {
+            let length = self.lengths.length(row as u32);
+            if length != found {
+                return Err(wrong(
+                    "the number of terms of a document",
+                    length.to_string(),
+                    found.to_string(),
+                ));
+            }
+            if code != FieldNormReader::fieldnorm_to_id(length) {
+                return Err(wrong("the short length of a document", length.to_string(), code.to_string()));
+            }
+        }
+        let num_docs = found.iter().filter(|length| **length > 0).count();
+        let num_terms: u64 = found.iter().map(|length| u64::from(*length)).sum();
+        if (num_docs, num_terms) != (self.lengths.num_docs() as usize, self.lengths.num_terms()) {
+            let got = format!("{} in {} documents", self.lengths.num_terms(), self.lengths.num_docs());
+            return Err(wrong("the number of terms", format!("{num_terms} in {num_docs} documents"), got));
+        }
+        Ok(())
+    }
+}

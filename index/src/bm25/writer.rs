@@ -1,0 +1,154 @@
+//! Writing the BM25 part of a segment: documents go in one at a time, one tantivy segment comes out.
+
+use std::path::{Path, PathBuf};
+
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::tokenizer::{PreTokenizedString, Token};
+use tantivy::{Index, IndexSettings, SingleSegmentIndexWriter, TantivyDocument};
+
+use super::analysis::Analyzer;
+use crate::error::{Error, Result};
+
+/// The name of the one field, of title and text together.
+const FIELD: &str = "contents";
+
+/// Terms with their frequencies. Positions, stored text and tantivy's document lengths are not kept: nothing reads
+/// them, the text lies in the documents file, and the lengths file has exact lengths.
+pub(crate) fn schema() -> (Schema, Field) {
+    let mut builder = Schema::builder();
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer("raw")
+        .set_index_option(IndexRecordOption::WithFreqs)
+        .set_fieldnorms(false);
+    let field = builder.add_text_field(FIELD, TextOptions::default().set_indexing_options(indexing));
+    (builder.build(), field)
+}
+
+/// Builds a BM25 index whose document numbers are the order of the calls to [`Bm25Writer::add`].
+///
+/// Memory: at most about `budget` bytes of postings, then they go to disk as a part; [`Bm25Writer::finish`] merges the
+/// parts in order. Besides, 4 bytes a document for its length.
+pub(crate) struct Bm25Writer {
+    folder: PathBuf,
+    budget: usize,
+    schema: Schema,
+    field: Field,
+    analyzer: Analyzer,
+    current: Option<SingleSegmentIndexWriter>,
+    parts: Vec<Index>,
+    lengths: Vec<u32>,
+}
+
+impl Bm25Writer {
+    /// Starts a BM25 index in `folder`, which must not exist.
+    pub fn create(folder: PathBuf, budget: usize) -> Bm25Writer {
+        let (schema, field) = schema();
+        Bm25Writer {
+            folder,
+            budget,
+            schema,
+            field,
+            analyzer: Analyzer::default(),
+            current: None,
+            parts: Vec::new(),
+            lengths: Vec::new(),
+        }
+    }
+
+    /// Adds the next document.
+    pub fn add(&mut self, title: &str, text: &str) -> Result<()> {
+        let mut tokens = Vec::new();
+        for field_text in [title, text] {
+            self.analyzer.for_each_term(field_text, |term| {
+                tokens.push(Token { position: tokens.len(), text: term.to_owned(), ..Token::default() });
+            });
+        }
+        // A document has at most 4 GiB of text, so fewer terms than that.
+        self.lengths.push(tokens.len() as u32);
+        let mut document = TantivyDocument::default();
+        let text = String::new();
+        document.add_pre_tokenized_text(self.field, PreTokenizedString { text, tokens });
+
+        let mut writer = match self.current.take() {
+            Some(writer) => writer,
+            None => self.start_part()?,
+        };
+        writer.add_document(document).map_err(|error| self.error(error))?;
+        if writer.mem_usage() < self.budget {
+            self.current = Some(writer);
+        } else {
+            self.parts.push(writer.finalize().map_err(|error| self.error(error))?);
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and gives the number of terms of each document.
+    pub fn finish(mut self) -> Result<Vec<u32>> {
+        let writer = match self.current.take() {
+            Some(writer) => Some(writer),
+            None if self.parts.is_empty() => Some(self.start_part()?),
+            None => None,
+        };
+        if let Some(writer) = writer {
+            let part = writer.finalize().map_err(|error| self.error(error))?;
+            self.parts.push(part);
+        }
+        if self.parts.len() == 1 {
+            let from = self.part_folder(0);
+            std::fs::rename(&from, &self.folder).map_err(|source| Error::Io {
+                action: "rename",
+                path: from,
+                source,
+            })?;
+        } else {
+            self.merge()?;
+        }
+        Ok(self.lengths)
+    }
+
+    fn merge(&self) -> Result<()> {
+        let mut segments = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            segments.extend(part.searchable_segments().map_err(|error| self.error(error))?);
+        }
+        let keep_all = segments.iter().map(|_| None).collect();
+        let directory = open_directory(&self.folder)?;
+        tantivy::indexer::merge_filtered_segments(&segments, IndexSettings::default(), keep_all, directory)
+            .map_err(|error| self.error(error))?;
+        for number in 0..self.parts.len() {
+            let path = self.part_folder(number);
+            std::fs::remove_dir_all(&path).map_err(|source| Error::Io { action: "remove", path, source })?;
+        }
+        Ok(())
+    }
+
+    fn start_part(&self) -> Result<SingleSegmentIndexWriter> {
+        let directory = open_directory(&self.part_folder(self.parts.len()))?;
+        Index::builder()
+            .schema(self.schema.clone())
+            .single_segment_index_writer(directory, self.budget)
+            .map_err(|error| self.error(error))
+    }
+
+    fn part_folder(&self, number: usize) -> PathBuf {
+        self.folder.with_extension(format!("part{number}"))
+    }
+
+    fn error(&self, source: tantivy::TantivyError) -> Error {
+        Error::Bm25 { action: "written", path: self.folder.clone(), source: Box::new(source) }
+    }
+}
+
+fn open_directory(folder: &Path) -> Result<Box<dyn tantivy::Directory>> {
+    std::fs::create_dir(folder).map_err(|source| Error::Io {
+        action: "create",
+        path: folder.to_owned(),
+        source,
+    })?;
+    match tantivy::directory::MmapDirectory::open(folder) {
+        Ok(directory) => Ok(Box::new(directory)),
+        Err(error) => {
+            Err(Error::Bm25 { action: "written", path: folder.to_owned(), source: Box::new(error) })
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What can go wrong in this crate, one enum for all of it.
+
+use std::path::PathBuf;
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an index or a database refused to do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation; `source()` has its reason.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was being done, as a verb: "read", "write", "sync".
+        action: &'static str,
+        /// The file or folder it was done to.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A file's bytes are not what was written. Restore it from a copy, or index the documents again.
+    #[error("{} is damaged: {damage}; restore the file from a copy or build the database again", file.display())]
+    Corrupt {
+        /// The damaged file.
+        file: PathBuf,
+        /// What is wrong with it.
+        damage: Damage,
+    },
+    /// A file was written by a later version of secateur.
+    #[error("{} has format version {found}, this program reads up to version {supported}; use a newer secateur", file.display())]
+    NewerFormat {
+        /// The file that was refused.
+        file: PathBuf,
+        /// The version it declares.
+        found: u32,
+        /// The newest version this program reads.
+        supported: u32,
+    },
+    /// The folder holds no database.
+    #[error("{} is not a secateur database: it has no MANIFEST; create a database there or name another folder", path.display())]
+    NotADatabase {
+        /// The folder that was to be opened.
+        path: PathBuf,
+    },
+    /// A database or other files are already where one was to be created.
+    #[error("{} already holds files; open it, or create the database in an empty folder", path.display())]
+    AlreadyExists {
+        /// The folder where the database was to be created.
+        path: PathBuf,
+    },
+    /// Another writer holds the database. Readers are never refused.
+    #[error("the database {} is being written by {}; wait for it to finish", path.display(), match holder { Some(pid) => format!("process {pid}"), None => "another process".into() })]
+    Locked {
+        /// The database folder.
+        path: PathBuf,
+        /// The process id that the holder left in the LOCK file, where it can be read.
+        holder: Option<u32>,
+    },
+    /// A document with this id is stored already.
+    #[error("document {id:?} is stored already; delete it first to replace it")]
+    DuplicateDocument {
+        /// The id in question.
+        id: String,
+    },
+    /// No document has this id.
+    #[error("no document has the id {id:?}")]
+    UnknownDocument {
+        /// The id in question.
+        id: String,
+    },
+    /// A row number beyond the last row.
+    #[error("row {row} does not exist: the database has {rows} rows")]
+    UnknownRow {
+        /// The row asked for.
+        row: u32,
+        /// The number of rows.
+        rows: u32,
+    },
+    /// A document that cannot be stored as it is.
+    #[error("document {id:?}: {field} is {got} bytes long, the limits are {min} to {max}")]
+    DocumentSize {
+        /// The id of the document.
+        id: String,
+        /// The field that is too short or too long.
+        field: &'static str,
+        /// Its length in bytes.
+        got: usize,
+        /// The least length allowed.
+        min: usize,
+        /// The greatest length allowed.
+        max: usize,
+    },
+    /// A database that holds vectors got a document without one, or the reverse.
+    #[error("document {id:?} comes {}; {}", if *expected { "without a vector" } else { "with a vector" }, if *expected { "this database stores one for each document" } else { "this database was created without vectors (BM25 only)" })]
+    VectorPresence {
+        /// The id of the document.
+        id: String,
+        /// Whether the database stores vectors.
+        expected: bool,
+    },
+    /// A vector has another number of components than the index.
+    #[error(
+        "the vector has {got} dimensions, the index has {expected}; encode it with the encoder that built the index"
+    )]
+    DimensionMismatch {
+        /// D of the index.
+        expected: usize,
+        /// The length that was given.
+        got: usize,
+    },
+    /// A buffer of several vectors does not hold a whole number of them.
+    #[error("a buffer of {got} numbers does not divide into vectors of {dim} dimensions")]
+    RaggedVectors {
+        /// D of the index.
+        dim: usize,
+        /// The number of components that were given.
+        got: usize,
+    },
+    /// A vector component is NaN or infinite.
+    #[error("component {component} of vector {vector} is {value}; every component must be a finite number")]
+    NotFinite {
+        /// Position of the vector in what was given, from 0.
+        vector: usize,
+        /// Position of the component in the vector, from 0.
+        component: usize,
+        /// The value found.
+        value: f32,
+    },
+    /// A vector is so long that scores would overflow.
+    #[error(
+        "the squared length of vector {vector} is {got:e}, above the limit of {max:e}; scale the vectors down"
+    )]
+    VectorTooLong {
+        /// Position of the vector in what was given, from 0.
+        vector: usize,
+        /// Its squared Euclidean length.
+        got: f64,
+        /// The largest squared length that is accepted.
+        max: f32,
+    },
+    /// The database has no vectors.
+    #[error(
+        "this database was created without vectors; search it with BM25, or index the documents again with an encoder"
+    )]
+    NoVectors,
+    /// A number outside its range.
+    #[error("{name} is {got}, allowed is {allowed}")]
+    InvalidParameter {
+        /// The parameter's name as in the API.
+        name: &'static str,
+        /// The value given.
+        got: f64,
+        /// The values allowed, in words.
+        allowed: &'static str,
+    },
+    /// More rows than row numbers.
+    #[error("a database holds at most {} rows; delete documents or use several databases", u32::MAX)]
+    TooManyRows,
+    /// An earlier write of this transaction failed, so it cannot be committed. What was committed before is intact.
+    #[error("an earlier write of this transaction failed, so it was not committed; begin a new one")]
+    TransactionFailed,
+    /// tantivy refused to write or read the BM25 index.
+    #[error("the BM25 index in {} cannot be {action}", path.display())]
+    Bm25 {
+        /// What was being done: "written", "read".
+        action: &'static str,
+        /// The folder of the BM25 index.
+        path: PathBuf,
+        /// tantivy's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What is wrong with a damaged file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A file that the manifest names is gone.
+    #[error("the file is missing")]
+    Missing,
+    /// The file does not begin with the bytes that mark its kind.
+    #[error("it does not begin with the mark of {kind}")]
+    Magic {
+        /// The kind of file expected.
+        kind: &'static str,
+    },
+    /// The file is shorter or longer than was written.
+    #[error("it has {got} bytes, expected {expected}")]
+    Size {
+        /// The length that was written.
+        expected: u64,
+        /// The length found.
+        got: u64,
+    },
+    /// A checksum (CRC-32) does not match.
+    #[error("the checksum of {part} is {got:08x}, expected {expected:08x}")]
+    Checksum {
+        /// The part that was checked.
+        part: &'static str,
+        /// The checksum that was written.
+        expected: u32,
+        /// The checksum of the bytes found.
+        got: u32,
+    },
+    /// A number in the file contradicts another one.
+    #[error("{field} is {got}, expected {expected}")]
+    Field {
+        /// The field's name in FORMAT.md.
+        field: &'static str,
+        /// What it should be.
+        expected: String,
+        /// What was found.
+        got: String,
+    },
+    /// A record cannot be read although its checksum matches.
+    #[error("{part} cannot be decoded")]
+    Undecodable {
+        /// The part that could not be decoded.
+        part: &'static str,
+    },
+}

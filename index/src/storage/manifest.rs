@@ -1,0 +1,188 @@
+//! The manifest: the one file that says what the database holds, replaced as a whole by each commit.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0..64 | the common header; its fields: 16..24 length of the body, u64; 24..28 CRC-32 of the body |
+//! | 64.. | the body: a [`Manifest`] archived with rkyv 0.8 (little-endian, 32-bit offsets, aligned), checked by bytecheck |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path};
+
+use rkyv::rancor;
+use rkyv::util::AlignedVec;
+
+use super::files::{check_crc, corrupt, io_error, replace, wrong_field};
+use super::header::{HEADER_LEN, Header, Kind};
+use super::settings::{EncoderIdentity, Settings, VectorSettings};
+use crate::error::{Damage, Error, Result};
+use crate::metric::Metric;
+
+/// The file's name in the database folder.
+pub(super) const FILE_NAME: &str = "MANIFEST";
+
+const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 1 };
+
+/// What a commit wrote down.
+#[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub(super) struct Manifest {
+    /// 0 for the empty database, one more with each commit.
+    pub commit: u64,
+    pub vectors: Option<VectorsRecord>,
+    pub encoder: Option<EncoderRecord>,
+    pub properties: BTreeMap<String, String>,
+    /// In the order of their rows.
+    pub segments: Vec<SegmentRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub(super) struct VectorsRecord {
+    pub metric: String,
+    pub dim: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub(super) struct EncoderRecord {
+    pub name: String,
+    pub fingerprint: [u8; 32],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub(super) struct SegmentRecord {
+    /// Its folder in `segments/`.
+    pub folder: String,
+    pub rows: u32,
+    pub files: Vec<FileRecord>,
+    /// The deleted rows, bit r % 64 of word r / 64; no words if none is.
+    pub deleted: Vec<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub(super) struct FileRecord {
+    /// Path in the segment's folder, with `/`.
+    pub name: String,
+    pub size: u64,
+    pub crc: u32,
+}
+
+impl Manifest {
+    pub fn empty(settings: &Settings) -> Manifest {
+        Manifest {
+            commit: 0,
+            vectors: settings.vectors.map(|vectors| VectorsRecord {
+                metric: vectors.metric.name().into(),
+                dim: vectors.dim as u32,
+            }),
+            encoder: settings.encoder.as_ref().map(|encoder| EncoderRecord {
+                name: encoder.name.clone(),
+                fingerprint: encoder.fingerprint,
+            }),
+            properties: settings.properties.clone(),
+            segments: Vec::new(),
+        }
+    }
+
+    pub fn settings(&self, file: &Path) -> Result<Settings> {
+        let vectors = match &self.vectors {
+            None => None,
+            Some(record) => {
+                let metric: Metric = record
+                    .metric
+                    .parse()
+                    .map_err(|_| corrupt(file, wrong_field("metric", "a metric's name", &record.metric)))?;
+                let dim = record.dim as usize;
+                Some(VectorSettings { metric, dim })
+            }
+        };
+        Ok(Settings {
+            vectors,
+            encoder: self
+                .encoder
+                .as_ref()
+                .map(|record| EncoderIdentity { name: record.name.clone(), fingerprint: record.fingerprint }),
+            properties: self.properties.clone(),
+        })
+    }
+
+    /// The file of the manifest's bytes.
+    fn encode(&self) -> Vec<u8> {
+        let body = rkyv::to_bytes::<rancor::Error>(self)
+            .expect("archiving into memory fails only when memory runs out, which aborts");
+        let mut header = Header::new(&KIND);
+        header.put(16, &(body.len() as u64).to_le_bytes());
+        header.put(24, &crc32fast::hash(&body).to_le_bytes());
+        [&header.seal()[..], &body].concat()
+    }
+
+    /// Replaces the manifest of the database in `folder`.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        replace(&folder.join(FILE_NAME), &self.encode())
+    }
+
+    /// Reads and checks the manifest of the database in `folder`.
+    pub fn read(folder: &Path) -> Result<Manifest> {
+        let path = folder.join(FILE_NAME);
+        let bytes = match fs::read(&path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(Error::NotADatabase { path: folder.to_owned() });
+            }
+            other => other.map_err(io_error("read", &path))?,
+        };
+        Manifest::decode(&path, &bytes)
+    }
+
+    pub fn decode(path: &Path, bytes: &[u8]) -> Result<Manifest> {
+        let header = Header::read(path, bytes, &KIND)?;
+        let body = &bytes[HEADER_LEN..];
+        if body.len() as u64 != header.u64(16) {
+            let expected = header.u64(16).saturating_add(HEADER_LEN as u64);
+            let got = bytes.len() as u64;
+            return Err(corrupt(path, Damage::Size { expected, got }));
+        }
+        check_crc(path, "the body", header.u32(24), crc32fast::hash(body))?;
+        let mut aligned = AlignedVec::<16>::with_capacity(body.len());
+        aligned.extend_from_slice(body);
+        let manifest = rkyv::from_bytes::<Manifest, rancor::Error>(&aligned)
+            .map_err(|_| corrupt(path, Damage::Undecodable { part: "the body" }))?;
+        manifest.check(path)?;
+        Ok(manifest)
+    }
+
+    /// Checks what the rest of the program relies on.
+    fn check(&self, path: &Path) -> Result<()> {
+        let wrong = |field, expected: &str, got: &dyn ToString| {
+            Err(corrupt(path, wrong_field(field, expected, got.to_string())))
+        };
+        if let Some(record) = &self.vectors
+            && !(1..=VectorSettings::MAX_DIM).contains(&(record.dim as usize))
+        {
+            return wrong("dim", "1 to 65536", &record.dim);
+        }
+        let rows: u64 = self.segments.iter().map(|segment| u64::from(segment.rows)).sum();
+        if rows > u64::from(u32::MAX) {
+            return wrong("the number of rows", "below 2^32", &rows);
+        }
+        for segment in &self.segments {
+            let is_plain = |name: &str| {
+                !name.contains('\\')
+                    && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+            };
+            let names = segment.files.iter().map(|file| &file.name).chain([&segment.folder]);
+            for name in names {
+                if name.is_empty() || !is_plain(name) {
+                    return wrong("a file name", "a plain relative path", name);
+                }
+            }
+            let words = (segment.rows as usize).div_ceil(64);
+            let beyond = match segment.deleted.last() {
+                Some(last) if !segment.rows.is_multiple_of(64) => last >> (segment.rows % 64),
+                _ => 0,
+            };
+            if ![0, words].contains(&segment.deleted.len()) || beyond != 0 {
+                return wrong("the deleted rows", "one bit a row", &segment.deleted.len());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! The database directory: immutable segments and one atomically replaced manifest.
+//!
+//! ```text
+//! db/
+//!   LOCK                     held by the one writer
+//!   MANIFEST                 what the database holds; replaced as a whole by each commit
+//!   segments/0000000001/     the documents of one commit; never changed
+//!     documents              id, title, text, metadata of each row
+//!     vectors                f32 rows, searched where they lie
+//!     lengths                number of terms of each row
+//!     bm25/                  postings, a tantivy index of one segment
+//! ```
+//!
+//! A commit writes a new segment, syncs it, and then replaces the manifest by renaming a synced sibling over it. So a
+//! process killed at any moment leaves the old state or the new one, and at worst a segment that no manifest names,
+//! which the next writer removes. Readers take no lock: what a manifest names is never changed.
+//!
+//! `index/FORMAT.md` gives every file byte by byte.
+
+mod documents;
+mod files;
+mod header;
+mod journal;
+mod lengths;
+mod lock;
+mod manifest;
+mod segment;
+mod settings;
+mod snapshot;
+mod store;
+mod vectors;
+
+pub use documents::{NewDocument, StoredDocument};
+pub use journal::EmbeddingJournal;
+pub(crate) use lengths::Lengths;
+pub use settings::{EncoderIdentity, Settings, VectorSettings};
+pub use snapshot::{Snapshot, VerifyReport};
+pub use store::{Store, Transaction};
+
+/// The folder of the segments in the database folder.
+const SEGMENTS: &str = "segments";

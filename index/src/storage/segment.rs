@@ -1,0 +1,206 @@
+//! A segment: the documents of one commit with their vectors and postings, never changed once committed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::documents::{Documents, DocumentsWriter, NewDocument};
+use super::files::{Written, check_crc, checksum, corrupt, create_folder, io_error, open_sized, sync_folder};
+use super::lengths::{self, Lengths};
+use super::manifest::{FileRecord, SegmentRecord};
+use super::vectors::{VectorsFile, VectorsWriter};
+use crate::bitmap::Bitmap;
+use crate::bm25::{Bm25Segment, Bm25Writer};
+use crate::error::{Damage, Result};
+
+const DOCUMENTS: &str = "documents";
+const VECTORS: &str = "vectors";
+const LENGTHS: &str = "lengths";
+const BM25: &str = "bm25";
+
+/// Postings held in memory while a segment is written, in bytes, before a part of them goes to disk.
+const BM25_BUDGET: usize = 128 << 20;
+
+/// Writes a segment, one document at a time.
+pub(super) struct SegmentWriter {
+    folder: PathBuf,
+    documents: DocumentsWriter,
+    vectors: Option<VectorsWriter>,
+    bm25: Bm25Writer,
+    rows: u32,
+}
+
+impl SegmentWriter {
+    /// Starts a segment in `folder`, which must not exist.
+    pub fn create(folder: PathBuf, dim: Option<usize>) -> Result<SegmentWriter> {
+        create_folder(&folder)?;
+        Ok(SegmentWriter {
+            documents: DocumentsWriter::create(folder.join(DOCUMENTS))?,
+            vectors: dim.map(|dim| VectorsWriter::create(folder.join(VECTORS), dim as u32)).transpose()?,
+            bm25: Bm25Writer::create(folder.join(BM25), BM25_BUDGET),
+            folder,
+            rows: 0,
+        })
+    }
+
+    /// Adds the next row; `vector` must fit what was said at creation.
+    pub fn add(&mut self, document: &NewDocument, vector: Option<&[f32]>) -> Result<()> {
+        self.documents.add(document)?;
+        if let (Some(vectors), Some(vector)) = (&mut self.vectors, vector) {
+            vectors.add(vector)?;
+        }
+        self.bm25.add(document.title, document.text)?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Completes and syncs every file and folder of the segment.
+    pub fn finish(self, deleted: &Bitmap) -> Result<SegmentRecord> {
+        let SegmentWriter { folder, documents, vectors, bm25, rows } = self;
+        let mut files = vec![file_record(DOCUMENTS, documents.finish()?)];
+        if let Some(vectors) = vectors {
+            files.push(file_record(VECTORS, vectors.finish()?));
+        }
+        let lengths = bm25.finish()?;
+        files.push(file_record(LENGTHS, lengths::write(folder.join(LENGTHS), &lengths)?));
+        files.extend(sync_bm25(&folder.join(BM25))?);
+        sync_folder(&folder)?;
+        let name = folder.file_name().unwrap_or_default();
+        Ok(SegmentRecord {
+            folder: name.to_string_lossy().into_owned(),
+            rows,
+            files,
+            deleted: deleted_words(deleted, rows),
+        })
+    }
+}
+
+/// The bitmap as the manifest keeps it: empty, or one bit for each row.
+pub(super) fn deleted_words(deleted: &Bitmap, rows: u32) -> Vec<u64> {
+    let mut words = deleted.words().to_vec();
+    if !deleted.is_empty() {
+        words.resize((rows as usize).div_ceil(64), 0);
+    }
+    words
+}
+
+fn file_record(name: &str, written: Written) -> FileRecord {
+    FileRecord { name: name.into(), size: written.size, crc: written.crc }
+}
+
+/// Syncs and checksums what tantivy wrote, in the order of names. Its lock files are no part of the index.
+fn sync_bm25(folder: &Path) -> Result<Vec<FileRecord>> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io_error("list", folder))? {
+        let entry = entry.map_err(io_error("list", folder))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".lock") {
+            continue;
+        }
+        let path = entry.path();
+        let file = File::options().read(true).write(true).open(&path).map_err(io_error("open", &path))?;
+        file.sync_all().map_err(io_error("sync", &path))?;
+        let (size, crc) = checksum(&path, file)?;
+        records.push(FileRecord { name: format!("{BM25}/{name}"), size, crc });
+    }
+    sync_folder(folder)?;
+    records.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(records)
+}
+
+/// A segment opened for reading.
+pub(super) struct Segment {
+    folder: PathBuf,
+    files: Vec<FileRecord>,
+    rows: u32,
+    documents: Documents,
+    vectors: Option<VectorsFile>,
+    bm25: OnceLock<Arc<Bm25Segment>>,
+}
+
+impl Segment {
+    /// Opens a segment: every file must be there in its length; headers and tables are checked, payloads are not read.
+    pub fn open(segments: &Path, record: &SegmentRecord, dim: Option<usize>) -> Result<Segment> {
+        let folder = segments.join(&record.folder);
+        let size_of = |name: &str| {
+            record
+                .files
+                .iter()
+                .find(|file| file.name == name)
+                .map(|file| file.size)
+                .ok_or_else(|| corrupt(&folder.join(name), Damage::Missing))
+        };
+        let documents = Documents::open(folder.join(DOCUMENTS), size_of(DOCUMENTS)?, record.rows)?;
+        let vectors = match dim {
+            Some(dim) => {
+                let size = size_of(VECTORS)?;
+                Some(VectorsFile::open(folder.join(VECTORS), size, record.rows, dim as u32)?)
+            }
+            None => None,
+        };
+        size_of(LENGTHS)?;
+        for file in &record.files {
+            open_sized(&folder.join(&file.name), file.size)?;
+        }
+        Ok(Segment {
+            files: record.files.clone(),
+            rows: record.rows,
+            documents,
+            vectors,
+            bm25: OnceLock::new(),
+            folder,
+        })
+    }
+
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    pub fn documents(&self) -> &Documents {
+        &self.documents
+    }
+
+    pub fn vectors(&self) -> Option<&VectorsFile> {
+        self.vectors.as_ref()
+    }
+
+    /// The BM25 index, opened on first use. Its files are read through once to check them, because tantivy may panic
+    /// or answer wrongly on damaged bytes.
+    pub fn bm25(&self) -> Result<&Arc<Bm25Segment>> {
+        if let Some(index) = self.bm25.get() {
+            return Ok(index);
+        }
+        for file in &self.files {
+            if file.name == LENGTHS || file.name.starts_with(BM25) {
+                self.check_file(file)?;
+            }
+        }
+        let size = self.files.iter().find(|file| file.name == LENGTHS).map_or(0, |file| file.size);
+        let lengths = Lengths::open(self.folder.join(LENGTHS), size, self.rows)?;
+        let index = Bm25Segment::open(&self.folder.join(BM25), lengths)?;
+        Ok(self.bm25.get_or_init(|| Arc::new(index)))
+    }
+
+    /// Reads every file through: checksums first, then what the checksums cannot know.
+    pub fn verify(&self, deleted: &Bitmap) -> Result<u64> {
+        for file in &self.files {
+            self.check_file(file)?;
+        }
+        self.documents.verify(|row| !deleted.contains(row))?;
+        if let Some(vectors) = &self.vectors {
+            vectors.verify()?;
+        }
+        self.bm25()?.verify()?;
+        Ok(self.files.iter().map(|file| file.size).sum())
+    }
+
+    pub fn num_files(&self) -> usize {
+        self.files.len()
+    }
+
+    fn check_file(&self, record: &FileRecord) -> Result<()> {
+        let path = self.folder.join(&record.name);
+        let file = open_sized(&path, record.size)?;
+        check_crc(&path, "the file", record.crc, checksum(&path, file)?.1)
+    }
+}

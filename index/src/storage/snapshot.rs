@@ -1,0 +1,306 @@
+//! Reading: one consistent state of the database.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::documents::StoredDocument;
+use super::manifest::Manifest;
+use super::segment::Segment;
+use super::settings::{Settings, VectorSettings};
+use crate::bitmap::Bitmap;
+use crate::bm25::Bm25Index;
+use crate::error::{Error, Result};
+use crate::flat::FlatIndex;
+use crate::topk::RowId;
+
+/// The database as one commit left it. It stays as it is while later commits happen, needs no lock, and is cheap to
+/// clone; to see later commits, open another one.
+///
+/// ```
+/// use secateur_index::{Metric, storage::{NewDocument, Settings, Snapshot, Store}};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("db");
+/// let mut store = Store::create(&path, &Settings::with_vectors(Metric::InnerProduct, 2))?;
+/// let mut transaction = store.begin()?;
+/// transaction.add(&NewDocument { id: "x", title: "", text: "east", metadata: None }, Some(&[1.0, 0.0]))?;
+/// transaction.add(&NewDocument { id: "y", title: "", text: "north", metadata: None }, Some(&[0.0, 1.0]))?;
+/// transaction.commit()?;
+///
+/// let snapshot = Snapshot::open(&path)?;
+/// let hits = snapshot.flat()?.search(&[0.1, 0.9], 1)?;
+/// assert_eq!(snapshot.id_at(hits[0].row)?, "y");
+/// assert_eq!(snapshot.document("x")?.unwrap().text, "east");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Snapshot(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    manifest: Manifest,
+    settings: Settings,
+    views: Vec<View>,
+    num_rows: u32,
+    num_documents: u32,
+    bm25: OnceLock<Bm25Index>,
+}
+
+/// A segment as this snapshot sees it.
+#[derive(Clone)]
+pub(super) struct View {
+    /// The row number of its first document.
+    pub base: u32,
+    pub segment: Arc<Segment>,
+    pub deleted: Arc<Bitmap>,
+}
+
+/// What [`Snapshot::verify`] went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Files whose checksum was compared, the manifest included.
+    pub num_files: usize,
+    /// Their length in bytes, without the manifest.
+    pub num_bytes: u64,
+    /// Documents that are not deleted.
+    pub num_documents: usize,
+}
+
+impl Snapshot {
+    /// Opens the last commit of the database in the folder `path`.
+    ///
+    /// Checks the manifest, and of every segment the lengths of the files, their headers and the tables that lookups
+    /// index by. Payloads are checked when they are read: documents and BM25 by checksum, vectors by
+    /// [`Snapshot::verify`] only.
+    ///
+    /// # Errors
+    /// [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NewerFormat`] or [`Error::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Snapshot> {
+        let path = path.as_ref();
+        Snapshot::load(path, Manifest::read(path)?, &[])
+    }
+
+    /// The snapshot of a manifest, with the segments of `known` that it names taken from there.
+    pub(super) fn load(path: &Path, manifest: Manifest, known: &[View]) -> Result<Snapshot> {
+        let settings = manifest.settings(&path.join(super::manifest::FILE_NAME))?;
+        let dim = settings.vectors.map(|vectors| vectors.dim);
+        let segments = path.join(super::SEGMENTS);
+        let mut views = Vec::with_capacity(manifest.segments.len());
+        let (mut num_rows, mut num_documents) = (0, 0);
+        for (number, record) in manifest.segments.iter().enumerate() {
+            let segment = match known.get(number) {
+                Some(view) => Arc::clone(&view.segment),
+                None => Arc::new(Segment::open(&segments, record, dim)?),
+            };
+            let deleted = Arc::new(Bitmap::from_words(record.deleted.clone()));
+            let base = num_rows;
+            // The manifest's check keeps the sum of rows within u32.
+            num_rows += record.rows;
+            num_documents += record.rows - deleted.len();
+            views.push(View { base, segment, deleted });
+        }
+        Ok(Snapshot(Arc::new(Inner {
+            path: path.to_owned(),
+            manifest,
+            settings,
+            views,
+            num_rows,
+            num_documents,
+            bm25: OnceLock::new(),
+        })))
+    }
+
+    /// The folder of the database.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The number of this commit: 0 for an empty database, one more with each commit.
+    pub fn commit_number(&self) -> u64 {
+        self.0.manifest.commit
+    }
+
+    /// What was fixed when the database was created.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The number of documents, without the deleted ones.
+    pub fn len(&self) -> usize {
+        self.0.num_documents as usize
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of rows, deleted ones included: every [`RowId`] is below it.
+    pub fn num_rows(&self) -> usize {
+        self.0.num_rows as usize
+    }
+
+    /// The rows of the documents that are not deleted, ascending, which is the order in which they were added.
+    pub fn rows(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.0.views.iter().flat_map(|view| {
+            (0..view.segment.rows())
+                .filter(|row| !view.deleted.contains(*row))
+                .map(|row| RowId(view.base + row))
+        })
+    }
+
+    /// The row of a document, `None` if there is no such document.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the table of ids cannot be decoded.
+    pub fn row(&self, id: &str) -> Result<Option<RowId>> {
+        Ok(self.find(id)?.map(|(number, row)| RowId(self.0.views[number].base + row)))
+    }
+
+    /// Whether there is a document with this id.
+    ///
+    /// # Errors
+    /// As [`Snapshot::row`].
+    pub fn contains(&self, id: &str) -> Result<bool> {
+        Ok(self.find(id)?.is_some())
+    }
+
+    /// The document with this id, `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if its record does not match its checksum.
+    pub fn document(&self, id: &str) -> Result<Option<StoredDocument<'_>>> {
+        self.find(id)?.map(|(number, row)| self.0.views[number].segment.documents().document(row)).transpose()
+    }
+
+    /// The document in a row.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRow`] for a row that does not exist or is deleted, [`Error::Corrupt`] as
+    /// [`Snapshot::document`].
+    pub fn document_at(&self, row: RowId) -> Result<StoredDocument<'_>> {
+        let (view, row) = self.locate(row)?;
+        view.segment.documents().document(row)
+    }
+
+    /// The id of the document in a row.
+    ///
+    /// # Errors
+    /// As [`Snapshot::document_at`].
+    pub fn id_at(&self, row: RowId) -> Result<&str> {
+        let (view, row) = self.locate(row)?;
+        view.segment.documents().id(row)
+    }
+
+    /// The vector in a row, as it was stored: D components.
+    ///
+    /// # Errors
+    /// [`Error::NoVectors`], or [`Error::UnknownRow`] for a row that does not exist or is deleted.
+    pub fn vector(&self, row: RowId) -> Result<&[f32]> {
+        let VectorSettings { dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
+        let (view, row) = self.locate(row)?;
+        let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
+        Ok(&vectors.rows()[row as usize * dim..][..dim])
+    }
+
+    /// The exact vector index over this snapshot's documents.
+    ///
+    /// # Errors
+    /// [`Error::NoVectors`].
+    pub fn flat(&self) -> Result<FlatIndex<'_>> {
+        let VectorSettings { metric, dim } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
+        let mut index = FlatIndex::empty(metric, dim);
+        for view in &self.0.views {
+            let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
+            index.push_part(vectors.rows(), Some(&view.deleted));
+        }
+        Ok(index)
+    }
+
+    /// The BM25 index over this snapshot's documents. The first call reads the index files through to check them.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a file does not match its checksum, [`Error::Io`], [`Error::Bm25`].
+    pub fn bm25(&self) -> Result<&Bm25Index> {
+        if let Some(index) = self.0.bm25.get() {
+            return Ok(index);
+        }
+        let mut segments = Vec::with_capacity(self.0.views.len());
+        for view in &self.0.views {
+            segments.push((view.base, Arc::clone(view.segment.bm25()?), Arc::clone(&view.deleted)));
+        }
+        Ok(self.0.bm25.get_or_init(|| Bm25Index::new(segments)))
+    }
+
+    /// Reads the whole database and compares every checksum and every invariant that FORMAT.md lists.
+    ///
+    /// # Errors
+    /// The first fault found, naming the file.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        let mut report = VerifyReport { num_files: 1, num_bytes: 0, num_documents: self.len() };
+        for view in &self.0.views {
+            report.num_bytes += view.segment.verify(&view.deleted)?;
+            report.num_files += view.segment.num_files();
+        }
+        // Across segments: an id that is alive is found where it is, so no other segment has it alive.
+        for row in self.rows() {
+            let id = self.id_at(row)?;
+            if self.row(id)? != Some(row) {
+                let (view, _) = self.locate(row)?;
+                let damage = super::files::wrong_field(
+                    "rows of an id that are not deleted",
+                    1,
+                    format!("2 for {id:?}"),
+                );
+                return Err(super::files::corrupt(view.segment.documents().path(), damage));
+            }
+        }
+        Ok(report)
+    }
+
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    pub(super) fn views(&self) -> &[View] {
+        &self.0.views
+    }
+
+    /// The segment (by position) and the row in it of the document with this id.
+    pub(super) fn find(&self, id: &str) -> Result<Option<(usize, u32)>> {
+        for (number, view) in self.0.views.iter().enumerate() {
+            for row in view.segment.documents().rows_of(id)? {
+                if !view.deleted.contains(row) {
+                    return Ok(Some((number, row)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segment of a row and the row's number in it.
+    fn locate(&self, row: RowId) -> Result<(&View, u32)> {
+        let unknown = || Error::UnknownRow { row: row.0, rows: self.0.num_rows };
+        if row.0 >= self.0.num_rows {
+            return Err(unknown());
+        }
+        // The first view has base 0, and no view is empty.
+        let number = self.0.views.partition_point(|view| view.base <= row.0) - 1;
+        let view = &self.0.views[number];
+        let local = row.0 - view.base;
+        if local >= view.segment.rows() || view.deleted.contains(local) {
+            return Err(unknown());
+        }
+        Ok((view, local))
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("path", &self.0.path)
+            .field("commit", &self.0.manifest.commit)
+            .field("documents", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,353 @@
+//! Writing: the holder of a database's write lock, and its transactions.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::documents::{MAX_ID_LEN, NewDocument};
+use super::files::{io_error, sync_folder};
+use super::lock::WriterLock;
+use super::manifest::Manifest;
+use super::segment::{SegmentWriter, deleted_words};
+use super::settings::Settings;
+use super::snapshot::Snapshot;
+use crate::bitmap::Bitmap;
+use crate::error::{Error, Result};
+use crate::vectors::check_vector;
+
+/// A database opened for writing. One at a time exists for a database, over all processes.
+///
+/// ```
+/// use secateur_index::{Error, storage::{NewDocument, Settings, Store}};
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
+/// let mut transaction = store.begin()?;
+/// let document = NewDocument { id: "1", title: "A title", text: "Some text", metadata: None };
+/// transaction.add(&document, None)?;
+/// assert!(matches!(transaction.add(&document, None), Err(Error::DuplicateDocument { .. })));
+/// assert_eq!(transaction.commit()?.len(), 1);
+///
+/// let mut transaction = store.begin()?;
+/// transaction.delete("1")?;
+/// drop(transaction); // aborts
+/// assert_eq!(store.snapshot().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Store {
+    path: PathBuf,
+    snapshot: Snapshot,
+    _lock: WriterLock,
+}
+
+impl Store {
+    /// Creates an empty database in the folder `path`, which must be absent or empty. A folder that holds no more
+    /// than an interrupted creation left is completed.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`], [`Error::InvalidParameter`] for a dimension out of range, [`Error::Locked`],
+    /// [`Error::Io`].
+    pub fn create(path: impl AsRef<Path>, settings: &Settings) -> Result<Store> {
+        let path = path.as_ref();
+        settings.check()?;
+        fs::create_dir_all(path).map_err(io_error("create", path))?;
+        for name in list(path)? {
+            // What a creation makes before the manifest stands.
+            if !["LOCK", "MANIFEST.tmp", super::SEGMENTS].contains(&name.as_str()) {
+                return Err(Error::AlreadyExists { path: path.to_owned() });
+            }
+        }
+        let lock = WriterLock::take(path)?;
+        let segments = path.join(super::SEGMENTS);
+        fs::create_dir_all(&segments).map_err(io_error("create", &segments))?;
+        if !list(&segments)?.is_empty() {
+            return Err(Error::AlreadyExists { path: path.to_owned() });
+        }
+        Manifest::empty(settings).write(path)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent)?;
+        }
+        Store::with_lock(path, lock)
+    }
+
+    /// Opens the database in the folder `path` for writing, and removes what a killed writer left behind.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another writer has it; otherwise as [`Snapshot::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        // Read first, so that a folder that is no database gets no LOCK file.
+        Manifest::read(path)?;
+        let lock = WriterLock::take(path)?;
+        let store = Store::with_lock(path, lock)?;
+        store.remove_garbage()?;
+        Ok(store)
+    }
+
+    fn with_lock(path: &Path, lock: WriterLock) -> Result<Store> {
+        Ok(Store { path: path.to_owned(), snapshot: Snapshot::open(path)?, _lock: lock })
+    }
+
+    /// The state after the last commit.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Begins a transaction. Nothing it does is visible before [`Transaction::commit`]; dropping it undoes it.
+    ///
+    /// # Errors
+    /// None at present; reserved for storage that has to be prepared.
+    pub fn begin(&mut self) -> Result<Transaction<'_>> {
+        Ok(Transaction {
+            deleted: vec![None; self.snapshot.views().len()],
+            added: None,
+            has_failed: false,
+            store: self,
+        })
+    }
+
+    /// Removes the segments that the manifest does not name, and a half-written manifest.
+    fn remove_garbage(&self) -> Result<()> {
+        let segments = self.path.join(super::SEGMENTS);
+        for name in list(&segments)? {
+            let is_named = self.snapshot.manifest().segments.iter().any(|segment| segment.folder == name);
+            if !is_named {
+                let folder = segments.join(name);
+                fs::remove_dir_all(&folder).map_err(io_error("remove", &folder))?;
+            }
+        }
+        let half_written = self.path.join("MANIFEST.tmp");
+        match fs::remove_file(&half_written) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", &half_written)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+/// The names in a folder.
+fn list(folder: &Path) -> Result<Vec<String>> {
+    fs::read_dir(folder)
+        .and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                .collect::<io::Result<Vec<String>>>()
+        })
+        .map_err(io_error("list", folder))
+}
+
+/// Additions and deletions that become visible together, or not at all.
+///
+/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings; documents and
+/// vectors go to disk as they come.
+pub struct Transaction<'a> {
+    store: &'a mut Store,
+    /// For each committed segment the new set of deleted rows, if it changes.
+    deleted: Vec<Option<Bitmap>>,
+    added: Option<Added>,
+    has_failed: bool,
+}
+
+/// The segment that a transaction writes.
+struct Added {
+    writer: SegmentWriter,
+    folder: PathBuf,
+    /// Rows of the ids that are not deleted again.
+    rows: HashMap<String, u32>,
+    num_rows: u32,
+    deleted: Bitmap,
+}
+
+impl Transaction<'_> {
+    /// Adds a document, with its vector if and only if the database has vectors.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id),
+    /// [`Error::DocumentSize`], [`Error::VectorPresence`], [`Error::DimensionMismatch`], [`Error::NotFinite`],
+    /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
+    /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
+    pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+        self.check(document, vector)?;
+        let result = self.write(document, vector);
+        self.has_failed |= result.is_err();
+        result
+    }
+
+    fn check(&self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+        let id = document.id;
+        let sizes = [
+            ("the id", id.len(), 1, MAX_ID_LEN),
+            ("the title", document.title.len(), 0, MAX_STRING_LEN),
+            ("the text", document.text.len(), 0, MAX_STRING_LEN),
+            ("the metadata", document.metadata.map_or(0, str::len), 0, MAX_STRING_LEN),
+        ];
+        for (field, got, min, max) in sizes {
+            if !(min..=max).contains(&got) {
+                let id = id.chars().take(64).collect();
+                return Err(Error::DocumentSize { id, field, got, min, max });
+            }
+        }
+        match (self.store.snapshot.settings().vectors, vector) {
+            (Some(settings), Some(vector)) => check_vector(vector, settings.dim)?,
+            (None, None) => {}
+            (settings, _) => {
+                return Err(Error::VectorPresence { id: id.into(), expected: settings.is_some() });
+            }
+        }
+        if self.locate(id)?.is_some() {
+            return Err(Error::DuplicateDocument { id: id.into() });
+        }
+        let num_rows =
+            self.store.snapshot.num_rows() + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
+        if num_rows >= u32::MAX as usize {
+            return Err(Error::TooManyRows);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+        let added = match &mut self.added {
+            Some(added) => added,
+            None => {
+                let snapshot = &self.store.snapshot;
+                let name = format!("{:010}", snapshot.commit_number() + 1);
+                let folder = self.store.path.join(super::SEGMENTS).join(name);
+                let dim = snapshot.settings().vectors.map(|vectors| vectors.dim);
+                self.added.insert(Added {
+                    writer: SegmentWriter::create(folder.clone(), dim)?,
+                    folder,
+                    rows: HashMap::new(),
+                    num_rows: 0,
+                    deleted: Bitmap::default(),
+                })
+            }
+        };
+        added.writer.add(document, vector)?;
+        added.rows.insert(document.id.to_owned(), added.num_rows);
+        added.num_rows += 1;
+        Ok(())
+    }
+
+    /// Deletes a document, be it committed or added by this transaction.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDocument`] if no document has this id, or no longer.
+    pub fn delete(&mut self, id: &str) -> Result<()> {
+        match self.locate(id)? {
+            None => return Err(Error::UnknownDocument { id: id.into() }),
+            Some(Place::Committed(number, row)) => {
+                let view = &self.store.snapshot.views()[number];
+                self.deleted[number].get_or_insert_with(|| (*view.deleted).clone()).insert(row);
+            }
+            Some(Place::Added) => {
+                if let Some(added) = &mut self.added
+                    && let Some(row) = added.rows.remove(id)
+                {
+                    added.deleted.insert(row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a document with this id would be there after a commit.
+    ///
+    /// # Errors
+    /// As [`Snapshot::row`].
+    pub fn contains(&self, id: &str) -> Result<bool> {
+        Ok(self.locate(id)?.is_some())
+    }
+
+    fn locate(&self, id: &str) -> Result<Option<Place>> {
+        if self.added.as_ref().is_some_and(|added| added.rows.contains_key(id)) {
+            return Ok(Some(Place::Added));
+        }
+        let committed = self.store.snapshot.find(id)?;
+        Ok(committed
+            .filter(|(number, row)| {
+                !self.deleted[*number].as_ref().is_some_and(|deleted| deleted.contains(*row))
+            })
+            .map(|(number, row)| Place::Committed(number, row)))
+    }
+
+    /// Makes the changes visible and durable: when this returns, they survive a crash and a power failure; if it
+    /// fails, the database is as it was. Without changes nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing
+    /// the folder, fail, the changes are visible but may not survive a power failure.
+    pub fn commit(mut self) -> Result<Snapshot> {
+        if self.has_failed {
+            return Err(Error::TransactionFailed);
+        }
+        let mut manifest = self.store.snapshot.manifest().clone();
+        manifest.commit += 1;
+        for (record, deleted) in manifest.segments.iter_mut().zip(&self.deleted) {
+            if let Some(deleted) = deleted {
+                record.deleted = deleted_words(deleted, record.rows);
+            }
+        }
+        if let Some(added) = self.added.take() {
+            let cleaner = RemoveOnDrop(Some(added.folder));
+            manifest.segments.push(added.writer.finish(&added.deleted)?);
+            sync_folder(&self.store.path.join(super::SEGMENTS))?;
+            return self.store.replace_manifest(manifest, cleaner);
+        }
+        if manifest.segments == self.store.snapshot.manifest().segments {
+            return Ok(self.store.snapshot.clone());
+        }
+        self.store.replace_manifest(manifest, RemoveOnDrop(None))
+    }
+}
+
+impl Store {
+    fn replace_manifest(&mut self, manifest: Manifest, mut new_folder: RemoveOnDrop) -> Result<Snapshot> {
+        // Opened before it is committed, so that what cannot be read back is never committed.
+        let next = Snapshot::load(&self.path, manifest.clone(), self.snapshot.views())?;
+        let result = manifest.write(&self.path);
+        // A failure can come before or after the rename; the disk knows which.
+        let is_committed =
+            result.is_ok() || Manifest::read(&self.path).is_ok_and(|on_disk| on_disk == manifest);
+        if is_committed {
+            new_folder.0 = None;
+            self.snapshot = next.clone();
+        }
+        result.map(|()| next)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(added) = self.added.take() {
+            drop(RemoveOnDrop(Some(added.folder)));
+        }
+    }
+}
+
+/// Removes the folder of a segment that was not committed. What cannot be removed now, the next writer removes.
+struct RemoveOnDrop(Option<PathBuf>);
+
+impl Drop for RemoveOnDrop {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// The longest title, text or metadata: their lengths are stored in 32 bits, of which one value means "absent".
+const MAX_STRING_LEN: usize = u32::MAX as usize - 1;
+
+enum Place {
+    /// Segment (by position) and row in it.
+    Committed(usize, u32),
+    Added,
+}
