@@ -63,30 +63,19 @@ impl BeirFolder {
             }
             parts.sort();
             return Err(if parts.is_empty() {
-                Error::MissingFile {
-                    folder: path,
-                    file: "corpus.jsonl".to_owned(),
-                }
+                Error::MissingFile { folder: path, file: "corpus.jsonl".to_owned() }
             } else {
-                Error::SeveralDatasets {
-                    folder: path,
-                    parts,
-                }
+                Error::SeveralDatasets { folder: path, parts }
             });
         }
-        let named = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+        let named = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = match named {
             Some(name) => name,
             // Paths such as `.` and `..` say their name only once they are resolved.
             None => std::fs::canonicalize(&path)
                 .map_err(Error::io("open", &path))?
                 .file_name()
-                .map_or_else(
-                    || "dataset".to_owned(),
-                    |name| name.to_string_lossy().into_owned(),
-                ),
+                .map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned()),
         };
         Ok(BeirFolder { path, name })
     }
@@ -109,10 +98,7 @@ impl BeirFolder {
     /// # Errors
     /// [`Error::Io`] if the file cannot be opened.
     pub fn corpus(&self) -> Result<Documents> {
-        Ok(Records {
-            lines: Lines::open(&self.file("corpus.jsonl")?)?,
-            parse: record::parse_document,
-        })
+        Ok(Records { lines: Lines::open(&self.file("corpus.jsonl")?)?, parse: record::parse_document })
     }
 
     /// The queries of all splits in the order of the file, read as they are asked for; items as in
@@ -121,10 +107,7 @@ impl BeirFolder {
     /// # Errors
     /// [`Error::MissingFile`] if there are no queries, [`Error::Io`] if the file cannot be opened.
     pub fn queries(&self) -> Result<Queries> {
-        Ok(Records {
-            lines: Lines::open(&self.file("queries.jsonl")?)?,
-            parse: record::parse_query,
-        })
+        Ok(Records { lines: Lines::open(&self.file("queries.jsonl")?)?, parse: record::parse_query })
     }
 
     /// The queries that `qrels` judges, in the order of the file, as BEIR's loader reduces them.
@@ -165,10 +148,7 @@ impl BeirFolder {
             let name = entry.map_err(Error::io("list", &folder))?.file_name();
             let Some(name) = name.to_str() else { continue };
             for ending in ENDINGS {
-                if let Some(split) = name
-                    .strip_suffix(ending)
-                    .and_then(|name| name.strip_suffix(".tsv"))
-                {
+                if let Some(split) = name.strip_suffix(ending).and_then(|name| name.strip_suffix(".tsv")) {
                     splits.insert(split.to_owned());
                 }
             }
@@ -213,24 +193,20 @@ impl BeirFolder {
         loop {
             let judged = match lines.next() {
                 None => return Ok(qrels),
-                Some(line) => {
-                    record::parse_judgment(line?.1).and_then(|(query_id, doc_id, relevance)| {
-                        match insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {
-                            Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
-                            _ => Ok(()),
-                        }
-                    })
-                }
+                Some(line) => record::parse_judgment(line?.1).and_then(|(query_id, doc_id, relevance)| {
+                    match insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {
+                        Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
+                        _ => Ok(()),
+                    }
+                }),
             };
             judged.map_err(|fault| lines.error(fault))?;
         }
     }
 
     pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
-        find(&self.path, name).ok_or_else(|| Error::MissingFile {
-            folder: self.path.clone(),
-            file: name.to_owned(),
-        })
+        find(&self.path, name)
+            .ok_or_else(|| Error::MissingFile { folder: self.path.clone(), file: name.to_owned() })
     }
 
     pub(crate) fn qrels_file(&self, split: &str) -> Result<PathBuf> {
@@ -247,10 +223,7 @@ impl BeirFolder {
 
 /// The form of a file that is read.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    ENDINGS
-        .iter()
-        .map(|ending| folder.join(format!("{name}{ending}")))
-        .find(|file| file.is_file())
+    ENDINGS.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|file| file.is_file())
 }
 
 /// Adds a judgment; the fault if the pair was judged before, in which case the judgment there stays.
@@ -270,10 +243,9 @@ pub(crate) fn insert_judgment(
             judged.insert(doc_id.to_owned(), relevance);
             None
         }
-        Some(&first) if first == relevance => Some(Fault::RepeatedJudgment {
-            query_id: query_id.to_owned(),
-            doc_id: doc_id.to_owned(),
-        }),
+        Some(&first) if first == relevance => {
+            Some(Fault::RepeatedJudgment { query_id: query_id.to_owned(), doc_id: doc_id.to_owned() })
+        }
         Some(&first) => Some(Fault::DuplicateJudgment {
             query_id: query_id.to_owned(),
             doc_id: doc_id.to_owned(),
@@ -314,10 +286,7 @@ impl<T> Iterator for Records<T> {
 ///
 /// # Errors
 /// [`Error::Unwritable`] if an id is empty or metadata is not a JSON object, [`Error::Io`] if the disk refuses.
-pub fn write_corpus<'a>(
-    path: &Path,
-    documents: impl IntoIterator<Item = &'a Document>,
-) -> Result<()> {
+pub fn write_corpus<'a>(path: &Path, documents: impl IntoIterator<Item = &'a Document>) -> Result<()> {
     write_records(path, |file| {
         for document in documents {
             writeln!(file, "{}", record::document_line(document)?)?;
@@ -348,11 +317,7 @@ pub fn write_qrels(path: &Path, qrels: &Qrels) -> Result<()> {
         writeln!(file, "query-id\tcorpus-id\tscore")?;
         for (query_id, judged) in qrels {
             for (doc_id, relevance) in judged {
-                writeln!(
-                    file,
-                    "{}",
-                    record::judgment_line(query_id, doc_id, *relevance)?
-                )?;
+                writeln!(file, "{}", record::judgment_line(query_id, doc_id, *relevance)?)?;
             }
         }
         Ok(())

@@ -227,21 +227,9 @@ mod tests {
         for dataset in PUBLISHED {
             assert_eq!(find(dataset.name), Some(dataset));
             let hexadecimal = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-            assert!(
-                dataset.md5.len() == 32 && dataset.md5.chars().all(hexadecimal),
-                "{}",
-                dataset.name
-            );
-            assert!(
-                dataset.splits.contains(&dataset.default_split),
-                "{}",
-                dataset.name
-            );
-            assert!(
-                dataset.documents > 0 && dataset.archive_bytes > 0,
-                "{}",
-                dataset.name
-            );
+            assert!(dataset.md5.len() == 32 && dataset.md5.chars().all(hexadecimal), "{}", dataset.name);
+            assert!(dataset.splits.contains(&dataset.default_split), "{}", dataset.name);
+            assert!(dataset.documents > 0 && dataset.archive_bytes > 0, "{}", dataset.name);
         }
         assert_eq!(find("msmarco").unwrap().default_split, "dev");
         assert_eq!(find("mini"), None);

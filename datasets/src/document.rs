@@ -23,7 +23,7 @@ pub struct Document {
     pub title: String,
     /// The text.
     pub text: String,
-    /// A JSON object, as it was written in the corpus.
+    /// A JSON object, as it was written in the corpus, but with `null` for Python's `NaN` and `Infinity`.
     pub metadata: Option<String>,
 }
 
@@ -35,17 +35,12 @@ impl Document {
         if self.title.is_empty() {
             return self.text.trim().to_owned();
         }
-        let mut passage =
-            String::with_capacity(self.title.len() + separator.len() + self.text.len());
+        let mut passage = String::with_capacity(self.title.len() + separator.len() + self.text.len());
         passage.push_str(&self.title);
         passage.push_str(separator);
         passage.push_str(&self.text);
         let trimmed = passage.trim();
-        if trimmed.len() == passage.len() {
-            passage
-        } else {
-            trimmed.to_owned()
-        }
+        if trimmed.len() == passage.len() { passage } else { trimmed.to_owned() }
     }
 }
 
@@ -75,9 +70,7 @@ impl ScoredDocument {
     /// ties (`form_res_rels.c`). Scores must be finite; -0.0 equals 0.0.
     pub fn ranking_order(&self, other: &Self) -> std::cmp::Ordering {
         // Adding 0.0 turns -0.0 into 0.0, which total_cmp would tell apart.
-        (other.score + 0.0)
-            .total_cmp(&(self.score + 0.0))
-            .then_with(|| other.doc_id.cmp(&self.doc_id))
+        (other.score + 0.0).total_cmp(&(self.score + 0.0)).then_with(|| other.doc_id.cmp(&self.doc_id))
     }
 }
 
@@ -105,27 +98,15 @@ mod tests {
                 text: text.to_owned(),
                 metadata: None,
             };
-            assert_eq!(
-                document.passage(separator),
-                expected,
-                "{title:?} {text:?} {separator:?}"
-            );
+            assert_eq!(document.passage(separator), expected, "{title:?} {text:?} {separator:?}");
         }
     }
 
     #[test]
     fn ties_are_ordered_by_document_id_descending() {
-        let scored = |doc_id: &str, score: f64| ScoredDocument {
-            doc_id: doc_id.to_owned(),
-            score,
-        };
-        let mut run = vec![
-            scored("a", 0.0),
-            scored("c", -0.0),
-            scored("b", 0.0),
-            scored("d", -1.0),
-            scored("e", 2.0),
-        ];
+        let scored = |doc_id: &str, score: f64| ScoredDocument { doc_id: doc_id.to_owned(), score };
+        let mut run =
+            [scored("a", 0.0), scored("c", -0.0), scored("b", 0.0), scored("d", -1.0), scored("e", 2.0)];
         run.sort_by(ScoredDocument::ranking_order);
         let order: Vec<&str> = run.iter().map(|hit| hit.doc_id.as_str()).collect();
         assert_eq!(order, ["e", "c", "b", "a", "d"]);

@@ -95,23 +95,12 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Error::Io { action, path, source }
     }
 }
 
 fn list(splits: &[String]) -> String {
-    if splits.is_empty() {
-        "no judgments at all (qrels/SPLIT.tsv)".to_owned()
-    } else {
-        splits.join(", ")
-    }
+    if splits.is_empty() { "no judgments at all (qrels/SPLIT.tsv)".to_owned() } else { splits.join(", ") }
 }

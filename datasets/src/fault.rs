@@ -63,6 +63,9 @@ pub enum Fault {
         /// The id as a string.
         id: String,
     },
+    /// A line has `NaN` or an infinity, which Python's json module writes but JSON does not have.
+    #[error("the line has NaN or Infinity, which is not JSON; read as null")]
+    PythonNumber,
     /// A document has neither title nor text, or a query no text.
     #[error("{id:?} has no text")]
     NoText {
@@ -207,6 +210,7 @@ impl Fault {
     pub fn severity(&self) -> Severity {
         match self {
             Fault::NumericId { .. }
+            | Fault::PythonNumber
             | Fault::TitleOnly { .. }
             | Fault::HeaderIsJudgment
             | Fault::RepeatedJudgment { .. }

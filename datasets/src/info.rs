@@ -63,8 +63,7 @@ impl BeirFolder {
         let mut documents = Lengths::default();
         let mut empty_documents = 0;
         for document in self.corpus()? {
-            let chars =
-                document.map(|document: Document| document.passage(" ").chars().count() as u64)?;
+            let chars = document.map(|document: Document| document.passage(" ").chars().count() as u64)?;
             documents.add(chars);
             empty_documents += u64::from(chars == 0);
         }
@@ -72,16 +71,9 @@ impl BeirFolder {
         for query in self.queries()? {
             queries.add(query?.text.chars().count() as u64);
         }
-        let splits = self
-            .splits()?
-            .into_iter()
-            .map(|name| self.split_info(name))
-            .collect::<Result<Vec<_>>>()?;
-        let default_split = if splits.is_empty() {
-            None
-        } else {
-            Some(self.default_split()?)
-        };
+        let splits =
+            self.splits()?.into_iter().map(|name| self.split_info(name)).collect::<Result<Vec<_>>>()?;
+        let default_split = if splits.is_empty() { None } else { Some(self.default_split()?) };
         Ok(Info {
             name: self.name().to_owned(),
             documents: documents.count,
@@ -120,10 +112,6 @@ impl Lengths {
     }
 
     fn mean(&self) -> f64 {
-        if self.count == 0 {
-            0.0
-        } else {
-            self.total as f64 / self.count as f64
-        }
+        if self.count == 0 { 0.0 } else { self.total as f64 / self.count as f64 }
     }
 }

@@ -53,13 +53,11 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     Ok(match Compression::of(path) {
         Compression::None => Box::new(BufReader::with_capacity(BUFFER, file)),
         Compression::Gzip => {
-            let members =
-                flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
+            let members = flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
             Box::new(BufReader::with_capacity(BUFFER, members))
         }
         Compression::Zstd => {
-            let frames =
-                zstd::stream::read::Decoder::new(file).map_err(Error::io("decompress", path))?;
+            let frames = zstd::stream::read::Decoder::new(file).map_err(Error::io("decompress", path))?;
             Box::new(BufReader::with_capacity(BUFFER, frames))
         }
     })
@@ -90,11 +88,7 @@ impl Lines {
 
     /// The error of the line that was returned last.
     pub(crate) fn error(&self, fault: Fault) -> Error {
-        Error::Line {
-            path: self.path.clone(),
-            line: self.number,
-            fault,
-        }
+        Error::Line { path: self.path.clone(), line: self.number, fault }
     }
 
     /// The next line that is not blank, without its line end, and its number, counted from 1.
@@ -104,12 +98,7 @@ impl Lines {
                 return None;
             }
             self.buffer.clear();
-            match self
-                .reader
-                .by_ref()
-                .take(MAX_LINE + 1)
-                .read_until(b'\n', &mut self.buffer)
-            {
+            match self.reader.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut self.buffer) {
                 Ok(0) => {
                     self.finished = true;
                     return None;
@@ -132,18 +121,14 @@ impl Lines {
                 break;
             }
         }
-        Some(
-            match std::str::from_utf8(line_of(&self.buffer, self.number)) {
-                Ok(line) => Ok((self.number, line)),
-                Err(error) => Err(Error::Line {
-                    path: self.path.clone(),
-                    line: self.number,
-                    fault: Fault::NotUtf8 {
-                        column: error.valid_up_to() + 1,
-                    },
-                }),
-            },
-        )
+        Some(match std::str::from_utf8(line_of(&self.buffer, self.number)) {
+            Ok(line) => Ok((self.number, line)),
+            Err(error) => Err(Error::Line {
+                path: self.path.clone(),
+                line: self.number,
+                fault: Fault::NotUtf8 { column: error.valid_up_to() + 1 },
+            }),
+        })
     }
 }
 
@@ -151,11 +136,7 @@ impl Lines {
 fn line_of(bytes: &[u8], number: u64) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    if number == 1 {
-        bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
-    } else {
-        bytes
-    }
+    if number == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes }
 }
 
 #[cfg(test)]
@@ -181,22 +162,18 @@ mod tests {
     fn line_ends_byte_order_marks_and_blank_lines() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines");
-        let cases: [(&[u8], &[(u64, &str)]); 5] = [
+        type Case<'a> = (&'a [u8], &'a [(u64, &'a str)]);
+        let cases: [Case; 5] = [
             (b"", &[]),
             (b"\xef\xbb\xbfa\r\nb\n", &[(1, "a"), (2, "b")]),
             (b"a\n\n \r\nb", &[(1, "a"), (4, "b")]),
             (b"\xef\xbb\xbf\na", &[(2, "a")]),
-            (
-                "é \u{2028}x\n\u{feff}z".as_bytes(),
-                &[(1, "é \u{2028}x"), (2, "\u{feff}z")],
-            ),
+            ("é \u{2028}x\n\u{feff}z".as_bytes(), &[(1, "é \u{2028}x"), (2, "\u{feff}z")]),
         ];
         for (bytes, expected) in cases {
             std::fs::write(&path, bytes).unwrap();
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(number, line)| Ok((*number, (*line).to_owned())))
-                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(number, line)| Ok((*number, (*line).to_owned()))).collect();
             assert_eq!(read_all(&path), expected, "{bytes:?}");
         }
     }
@@ -222,8 +199,7 @@ mod tests {
         let gzip = folder.path().join("two.gz");
         let mut bytes = Vec::new();
         for part in ["one\n", "two\n"] {
-            let mut encoder =
-                flate2::write::GzEncoder::new(&mut bytes, flate2::Compression::fast());
+            let mut encoder = flate2::write::GzEncoder::new(&mut bytes, flate2::Compression::fast());
             encoder.write_all(part.as_bytes()).unwrap();
             encoder.finish().unwrap();
         }
@@ -233,11 +209,7 @@ mod tests {
         bytes.extend(zstd::encode_all(&b"two\n"[..], 1).unwrap());
         std::fs::write(&zstandard, bytes).unwrap();
         for path in [gzip, zstandard] {
-            assert_eq!(
-                read_all(&path),
-                [Ok((1, "one".to_owned())), Ok((2, "two".to_owned()))],
-                "{path:?}"
-            );
+            assert_eq!(read_all(&path), [Ok((1, "one".to_owned())), Ok((2, "two".to_owned()))], "{path:?}");
         }
     }
 
@@ -245,9 +217,8 @@ mod tests {
     fn truncated_compressed_files_name_the_last_good_line() {
         let folder = tempfile::tempdir().unwrap();
         // Numbers do not compress to nothing, so half of the bytes hold about half of the lines.
-        let text: String = (0..200_000u64)
-            .map(|i| format!("{}\n", i.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
-            .collect();
+        let text: String =
+            (0..200_000u64).map(|i| format!("{}\n", i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
         for name in ["cut.gz", "cut.zst"] {
             let path = folder.path().join(name);
             crate::atomic_write(&path, |file| file.write_all(text.as_bytes())).unwrap();
@@ -257,15 +228,8 @@ mod tests {
             let good = all.iter().filter(|item| item.is_ok()).count();
             assert!(good > 1000, "{name}: {good} lines before the cut");
             let message = all.last().unwrap().as_ref().unwrap_err();
-            assert!(
-                message.contains(&format!("cannot read beyond line {good}")),
-                "{name}: {message}"
-            );
-            assert_eq!(
-                all.len(),
-                good + 1,
-                "{name}: reading stops at the first failure"
-            );
+            assert!(message.contains(&format!("cannot read beyond line {good}")), "{name}: {message}");
+            assert_eq!(all.len(), good + 1, "{name}: reading stops at the first failure");
         }
     }
 }

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use crate::document::{Document, Query};
 use crate::fault::Fault;
 
-/// A record and whether its `_id` was a JSON number.
+/// A record, and what was odd about its line although it could be read.
 pub(crate) struct Parsed<T> {
     pub(crate) record: T,
-    pub(crate) numeric_id: bool,
+    pub(crate) oddities: Vec<Fault>,
 }
 
 #[derive(serde::Deserialize)]
@@ -35,58 +35,78 @@ struct QueryLine {
     text: String,
 }
 
-/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`; a missing or null title is empty, other fields
+/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title is empty, other fields
 /// are ignored.
 pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
-    let parsed: DocumentLine = parse(line)?;
+    let (parsed, mut oddities) = parse::<DocumentLine>(line)?;
     let metadata = match parsed.metadata {
         Some(raw) if raw.get() == "null" => None,
         Some(raw) if !raw.get().starts_with('{') => {
-            return Err(Fault::BadJson {
-                column: 1,
-                message: "`metadata` must be an object".to_owned(),
-            });
+            return Err(Fault::BadJson { column: 1, message: "`metadata` must be an object".to_owned() });
         }
         raw => raw.map(|raw| String::from(Box::<str>::from(raw))),
     };
-    let numeric_id = parsed.id.numeric;
-    let id = parsed.id.into_text()?;
-    Ok(Parsed {
-        record: Document {
-            id,
-            title: parsed.title,
-            text: parsed.text,
-            metadata,
-        },
-        numeric_id,
-    })
+    let id = parsed.id.into_text(&mut oddities)?;
+    Ok(Parsed { record: Document { id, title: parsed.title, text: parsed.text, metadata }, oddities })
 }
 
 /// Reads `{"_id": ..., "text": ...}`; other fields are ignored.
 pub(crate) fn parse_query(line: &str) -> Result<Parsed<Query>, Fault> {
-    let parsed: QueryLine = parse(line)?;
-    let numeric_id = parsed.id.numeric;
-    let id = parsed.id.into_text()?;
-    Ok(Parsed {
-        record: Query {
-            id,
-            text: parsed.text,
-        },
-        numeric_id,
-    })
+    let (parsed, mut oddities) = parse::<QueryLine>(line)?;
+    let id = parsed.id.into_text(&mut oddities)?;
+    Ok(Parsed { record: Query { id, text: parsed.text }, oddities })
 }
 
-fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Fault> {
-    serde_json::from_str(line).map_err(|error| {
-        // The parser counts lines within this one line; the file's line number stands before the message.
-        let message = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
-        Fault::BadJson {
-            column: error.column(),
-            message,
+fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
+    // Without this an array would be taken for the fields in order.
+    if !line.trim_ascii_start().starts_with('{') {
+        return Err(Fault::BadJson {
+            column: 1,
+            message: "expected an object, as in {\"_id\": \"...\", \"text\": \"...\"}".to_owned(),
+        });
+    }
+    let error = match serde_json::from_str(line) {
+        Ok(record) => return Ok((record, Vec::new())),
+        Err(error) => error,
+    };
+    if let Some(Ok(record)) = null_for_python_numbers(line).map(|line| serde_json::from_str(&line)) {
+        return Ok((record, vec![Fault::PythonNumber]));
+    }
+    // The parser counts lines within this one line; the file's line number stands before the message.
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+    Err(Fault::BadJson { column: error.column(), message })
+}
+
+/// The line with `null` for the `NaN`, `Infinity` and `-Infinity` that Python's json module writes into metadata and
+/// reads back; `None` if there is none outside of strings.
+fn null_for_python_numbers(line: &str) -> Option<String> {
+    let mut changed = String::new();
+    let mut copied = 0;
+    let mut position = 0;
+    let mut in_string = false;
+    let bytes = line.as_bytes();
+    while position < bytes.len() {
+        match bytes[position] {
+            b'\\' if in_string => position += 1,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            _ => {
+                let token = ["NaN", "-Infinity", "Infinity"]
+                    .into_iter()
+                    .find(|token| bytes[position..].starts_with(token.as_bytes()));
+                if let Some(token) = token {
+                    changed.push_str(&line[copied..position]);
+                    changed.push_str("null");
+                    copied = position + token.len();
+                    position = copied - 1;
+                }
+            }
         }
-    })
+        position += 1;
+    }
+    (copied > 0).then(|| changed + &line[copied..])
 }
 
 /// A `_id`: a string, or an integer that stands for its decimal digits. BEIR's loader takes both, and so do data sets
@@ -97,12 +117,14 @@ struct Id {
 }
 
 impl Id {
-    fn into_text(self) -> Result<String, Fault> {
+    fn into_text(self, oddities: &mut Vec<Fault>) -> Result<String, Fault> {
         if self.text.is_empty() {
-            Err(Fault::EmptyId)
-        } else {
-            Ok(self.text)
+            return Err(Fault::EmptyId);
         }
+        if self.numeric {
+            oddities.push(Fault::NumericId { id: self.text.clone() });
+        }
+        Ok(self.text)
     }
 }
 
@@ -115,22 +137,13 @@ impl<'de> Deserialize<'de> for Id {
                 f.write_str("a string or an integer for `_id`")
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Id, E> {
-                Ok(Id {
-                    text: value.to_owned(),
-                    numeric: false,
-                })
+                Ok(Id { text: value.to_owned(), numeric: false })
             }
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Id, E> {
-                Ok(Id {
-                    text: value.to_string(),
-                    numeric: true,
-                })
+                Ok(Id { text: value.to_string(), numeric: true })
             }
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Id, E> {
-                Ok(Id {
-                    text: value.to_string(),
-                    numeric: true,
-                })
+                Ok(Id { text: value.to_string(), numeric: true })
             }
         }
         deserializer.deserialize_any(IdVisitor)
@@ -164,17 +177,11 @@ impl Visitor<'_> for Text {
 }
 
 fn title<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_any(Text {
-        field: "title",
-        nullable: true,
-    })
+    deserializer.deserialize_any(Text { field: "title", nullable: true })
 }
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    deserializer.deserialize_any(Text {
-        field: "text",
-        nullable: false,
-    })
+    deserializer.deserialize_any(Text { field: "text", nullable: false })
 }
 
 /// The line of a corpus, without its line end.
@@ -191,17 +198,8 @@ pub(crate) fn document_line(document: &Document) -> Result<String, Fault> {
     if document.id.is_empty() {
         return Err(Fault::EmptyId);
     }
-    let metadata = document
-        .metadata
-        .as_deref()
-        .map(one_line_object)
-        .transpose()?;
-    json(&Line {
-        id: &document.id,
-        title: &document.title,
-        text: &document.text,
-        metadata,
-    })
+    let metadata = document.metadata.as_deref().map(one_line_object).transpose()?;
+    json(&Line { id: &document.id, title: &document.title, text: &document.text, metadata })
 }
 
 /// The line of a queries file, without its line end.
@@ -215,17 +213,11 @@ pub(crate) fn query_line(query: &Query) -> Result<String, Fault> {
     if query.id.is_empty() {
         return Err(Fault::EmptyId);
     }
-    json(&Line {
-        id: &query.id,
-        text: &query.text,
-    })
+    json(&Line { id: &query.id, text: &query.text })
 }
 
 fn json<T: serde::Serialize>(line: &T) -> Result<String, Fault> {
-    serde_json::to_string(line).map_err(|error| Fault::BadJson {
-        column: 1,
-        message: error.to_string(),
-    })
+    serde_json::to_string(line).map_err(|error| Fault::BadJson { column: 1, message: error.to_string() })
 }
 
 /// Checks that metadata is a JSON object and takes its line breaks out. Inside JSON strings line breaks are escaped, so
@@ -233,10 +225,7 @@ fn json<T: serde::Serialize>(line: &T) -> Result<String, Fault> {
 fn one_line_object(metadata: &str) -> Result<Box<RawValue>, Fault> {
     let object = metadata.trim().replace(['\n', '\r'], " ");
     if !object.starts_with('{') {
-        return Err(Fault::BadJson {
-            column: 1,
-            message: "`metadata` must be an object".to_owned(),
-        });
+        return Err(Fault::BadJson { column: 1, message: "`metadata` must be an object".to_owned() });
     }
     RawValue::from_string(object).map_err(|error| Fault::BadJson {
         column: error.column(),
@@ -265,9 +254,8 @@ pub(crate) fn parse_judgment(line: &str) -> Result<Judgment<'_>, Fault> {
         return Err(Fault::FieldCount { expected, got });
     }
     let [query_id, doc_id, relevance] = fields;
-    let relevance = relevance.trim().parse().map_err(|_| Fault::BadRelevance {
-        got: relevance.into_owned(),
-    })?;
+    let relevance =
+        relevance.trim().parse().map_err(|_| Fault::BadRelevance { got: relevance.into_owned() })?;
     Ok((query_id, doc_id, relevance))
 }
 
@@ -308,10 +296,7 @@ pub(crate) fn judgment_line(query_id: &str, doc_id: &str, relevance: i32) -> Res
 
 fn quote_field<'a>(field: &'static str, value: &'a str) -> Result<Cow<'a, str>, Fault> {
     if value.is_empty() || value.contains(['\n', '\r']) {
-        return Err(Fault::NotOneField {
-            field,
-            value: value.to_owned(),
-        });
+        return Err(Fault::NotOneField { field, value: value.to_owned() });
     }
     Ok(if value.contains(['"', '\t']) {
         Cow::Owned(format!("\"{}\"", value.replace('"', "\"\"")))
@@ -327,23 +312,14 @@ mod tests {
     #[test]
     fn documents_are_read_as_beirs_loader_reads_them() {
         let cases = [
-            (
-                r#"{"_id":"a","title":"T","text":"x"}"#,
-                ("a", "T", "x", None),
-            ),
+            (r#"{"_id":"a","title":"T","text":"x"}"#, ("a", "T", "x", None)),
             (r#"{"_id":"a","text":"x"}"#, ("a", "", "x", None)),
-            (
-                r#"{"_id":"a","title":null,"text":"x","metadata":null}"#,
-                ("a", "", "x", None),
-            ),
+            (r#"{"_id":"a","title":null,"text":"x","metadata":null}"#, ("a", "", "x", None)),
             (
                 r#"{"text":"","metadata":{"k": [1, 2.50]},"_id":"a","url":"u"}"#,
                 ("a", "", "", Some(r#"{"k": [1, 2.50]}"#)),
             ),
-            (
-                r#"{"_id":17,"text":"\u00e9\n\"q\" \ud83d\ude00"}"#,
-                ("17", "", "é\n\"q\" 😀", None),
-            ),
+            (r#"{"_id":17,"text":"\u00e9\n\"q\" \ud83d\ude00"}"#, ("17", "", "é\n\"q\" 😀", None)),
             (r#"{"_id":-3,"text":"x"}"#, ("-3", "", "x", None)),
         ];
         for (line, (id, title, text, metadata)) in cases {
@@ -355,34 +331,36 @@ mod tests {
                 metadata: metadata.map(str::to_owned),
             };
             assert_eq!(parsed.record, expected, "{line}");
-            assert_eq!(parsed.numeric_id, id.parse::<i64>().is_ok(), "{line}");
+            let is_numeric = parsed.oddities.iter().any(|oddity| matches!(oddity, Fault::NumericId { .. }));
+            assert_eq!(is_numeric, id.parse::<i64>().is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn pythons_numbers_are_read_as_null_outside_of_strings_only() {
+        let line = r#"{"_id":"NaN","text":"\"Infinity\\","metadata":{"a":NaN,"b":[-Infinity,Infinity],"NaN":"-Infinity"}}"#;
+        let parsed = parse_document(line).unwrap();
+        assert_eq!(parsed.oddities, [Fault::PythonNumber]);
+        assert_eq!(parsed.record.id, "NaN");
+        assert_eq!(parsed.record.text, "\"Infinity\\");
+        let metadata = parsed.record.metadata.unwrap();
+        assert_eq!(metadata, r#"{"a":null,"b":[null,null],"NaN":"-Infinity"}"#);
+        for line in [r#"{"_id":"a","text":NaN}"#, r#"{"_id":"a","text":"x","b":NaNs}"#] {
+            assert!(matches!(parse_document(line).map(|_| ()), Err(Fault::BadJson { .. })), "{line}");
         }
     }
 
     #[test]
     fn bad_documents_name_field_and_column() {
         let cases = [
-            ("", "bad JSON at column 0: EOF while parsing a value"),
+            (r#"{"_id":"a","text":"x"#, "bad JSON at column 20: EOF while parsing a string"),
             (
-                r#"{"_id":"a","text":"x"#,
-                "bad JSON at column 20: EOF while parsing a string",
+                r#"["a","T","x",null]"#,
+                "bad JSON at column 1: expected an object, as in {\"_id\": \"...\", \"text\": \"...\"}",
             ),
-            (
-                r#"["a"]"#,
-                "bad JSON at column 4: invalid type: string \"a\", expected a string or an integer for `_id`",
-            ),
-            (
-                r#"{"text":"x"}"#,
-                "bad JSON at column 12: missing field `_id`",
-            ),
-            (
-                r#"{"_id":"a"}"#,
-                "bad JSON at column 11: missing field `text`",
-            ),
-            (
-                r#"{"_id":"","text":"x"}"#,
-                "`_id` is empty: give each record an id of its own",
-            ),
+            (r#"{"text":"x"}"#, "bad JSON at column 12: missing field `_id`"),
+            (r#"{"_id":"a"}"#, "bad JSON at column 11: missing field `text`"),
+            (r#"{"_id":"","text":"x"}"#, "`_id` is empty: give each record an id of its own"),
             (
                 r#"{"_id":1.5,"text":"x"}"#,
                 "bad JSON at column 10: invalid type: floating point `1.5`, expected a string or an integer for `_id`",
@@ -399,63 +377,43 @@ mod tests {
                 r#"{"_id":"a","text":"x","metadata":[1]}"#,
                 "bad JSON at column 1: `metadata` must be an object",
             ),
-            (
-                r#"{"_id":"a","text":"x"} {"#,
-                "bad JSON at column 24: trailing characters",
-            ),
+            (r#"{"_id":"a","text":"x"} {"#, "bad JSON at column 24: trailing characters"),
         ];
         for (line, expected) in cases {
-            let fault = parse_document(line)
-                .map(|parsed| parsed.record)
-                .unwrap_err();
+            let fault = parse_document(line).map(|parsed| parsed.record).unwrap_err();
             assert_eq!(fault.to_string(), expected, "{line}");
         }
     }
 
     #[test]
     fn judgments_follow_pythons_csv() {
-        let cases: [(&str, Result<(&str, &str, i32), &str>); 13] = [
+        type Expected<'a> = Result<(&'a str, &'a str, i32), &'a str>;
+        let cases: [(&str, Expected); 13] = [
             ("q\td\t1", Ok(("q", "d", 1))),
             ("q 1\td'2\t -1 ", Ok(("q 1", "d'2", -1))),
             ("q\td\t+2", Ok(("q", "d", 2))),
             ("\"q\"\t\"d\te\"\t0", Ok(("q", "d\te", 0))),
             ("\"a \"\"b\"\" c\"x\td\t1", Ok(("a \"b\" cx", "d", 1))),
             ("a\"b\td\t1", Ok(("a\"b", "d", 1))),
-            (
-                "q\td",
-                Err(
-                    "expected 3 tab-separated fields (query-id, corpus-id, score), found 2 field(s)",
-                ),
-            ),
+            ("q\td", Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 2 field(s)")),
             (
                 "q 0 d 1",
-                Err(
-                    "expected 3 tab-separated fields (query-id, corpus-id, score), found 1 field(s)",
-                ),
+                Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 1 field(s)"),
             ),
             (
                 "q\t0\td\t1",
-                Err(
-                    "expected 3 tab-separated fields (query-id, corpus-id, score), found 4 field(s)",
-                ),
+                Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 4 field(s)"),
             ),
             ("q\td\t1.0", Err("relevance \"1.0\" is not an integer")),
             ("q\td\t", Err("relevance \"\" is not an integer")),
-            (
-                "q\td\t3000000000",
-                Err("relevance \"3000000000\" is not an integer"),
-            ),
+            ("q\td\t3000000000", Err("relevance \"3000000000\" is not an integer")),
             ("\"q\td\t1", Err("a quoted field is not closed")),
         ];
         for (line, expected) in cases {
             let parsed = parse_judgment(line);
             match expected {
                 Ok((query_id, doc_id, relevance)) => {
-                    assert_eq!(
-                        parsed,
-                        Ok((query_id.into(), doc_id.into(), relevance)),
-                        "{line}"
-                    );
+                    assert_eq!(parsed, Ok((query_id.into(), doc_id.into(), relevance)), "{line}");
                 }
                 Err(message) => assert_eq!(parsed.unwrap_err().to_string(), message, "{line}"),
             }

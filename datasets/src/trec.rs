@@ -29,14 +29,9 @@ pub fn read_qrels(path: &Path) -> Result<Qrels> {
         let fields: Vec<&str> = line.split_ascii_whitespace().take(5).collect();
         let [query_id, _iteration, doc_id, relevance] = fields[..] else {
             let expected = "4 fields (query-id, iteration, document-id, relevance)";
-            return Err(Fault::FieldCount {
-                expected,
-                got: line.split_ascii_whitespace().count(),
-            });
+            return Err(Fault::FieldCount { expected, got: line.split_ascii_whitespace().count() });
         };
-        let relevance = relevance.parse().map_err(|_| Fault::BadRelevance {
-            got: relevance.to_owned(),
-        })?;
+        let relevance = relevance.parse().map_err(|_| Fault::BadRelevance { got: relevance.to_owned() })?;
         match insert_judgment(&mut qrels, query_id, doc_id, relevance) {
             None => Ok(()),
             Some(_) => Err(Fault::DuplicateJudgment {
@@ -79,30 +74,16 @@ pub fn read_run(path: &Path) -> Result<Run> {
         let fields: Vec<&str> = line.split_ascii_whitespace().take(6).collect();
         let [query_id, _q0, doc_id, _rank, score, _tag] = fields[..] else {
             let expected = "6 fields (query-id, Q0, document-id, rank, score, tag)";
-            return Err(Fault::FieldCount {
-                expected,
-                got: fields.len(),
-            });
+            return Err(Fault::FieldCount { expected, got: fields.len() });
         };
-        let value: f64 = score.parse().map_err(|_| Fault::BadScore {
-            got: score.to_owned(),
-        })?;
+        let value: f64 = score.parse().map_err(|_| Fault::BadScore { got: score.to_owned() })?;
         if !value.is_finite() {
-            return Err(Fault::NonFiniteScore {
-                doc_id: doc_id.to_owned(),
-                got: score.to_owned(),
-            });
+            return Err(Fault::NonFiniteScore { doc_id: doc_id.to_owned(), got: score.to_owned() });
         }
         if !seen.insert((query_id.to_owned(), doc_id.to_owned())) {
-            return Err(Fault::DuplicateResult {
-                query_id: query_id.to_owned(),
-                doc_id: doc_id.to_owned(),
-            });
+            return Err(Fault::DuplicateResult { query_id: query_id.to_owned(), doc_id: doc_id.to_owned() });
         }
-        let scored = ScoredDocument {
-            doc_id: doc_id.to_owned(),
-            score: value,
-        };
+        let scored = ScoredDocument { doc_id: doc_id.to_owned(), score: value };
         match run.get_mut(query_id) {
             Some(documents) => documents.push(scored),
             None => drop(run.insert(query_id.to_owned(), vec![scored])),
@@ -135,21 +116,15 @@ pub fn write_run(path: &Path, run: &Run, tag: &str) -> Result<()> {
                 let ScoredDocument { doc_id, score } = scored;
                 one_word("document id", doc_id)?;
                 if !score.is_finite() {
-                    return Err(Fault::NonFiniteScore {
-                        doc_id: doc_id.clone(),
-                        got: score.to_string(),
-                    }
-                    .into());
+                    return Err(
+                        Fault::NonFiniteScore { doc_id: doc_id.clone(), got: score.to_string() }.into()
+                    );
                 }
                 if !seen.insert(doc_id) {
                     let (query_id, doc_id) = (query_id.clone(), doc_id.clone());
                     return Err(Fault::DuplicateResult { query_id, doc_id }.into());
                 }
-                writeln!(
-                    file,
-                    "{query_id} Q0 {doc_id} {} {score} {tag}",
-                    position + 1
-                )?;
+                writeln!(file, "{query_id} Q0 {doc_id} {} {score} {tag}", position + 1)?;
             }
         }
         Ok(())
@@ -157,21 +132,14 @@ pub fn write_run(path: &Path, run: &Run, tag: &str) -> Result<()> {
 }
 
 /// Calls `parse` with each line that is no comment.
-fn each_line(
-    path: &Path,
-    mut parse: impl FnMut(&str) -> std::result::Result<(), Fault>,
-) -> Result<()> {
+fn each_line(path: &Path, mut parse: impl FnMut(&str) -> std::result::Result<(), Fault>) -> Result<()> {
     let mut lines = Lines::open(path)?;
     loop {
         let parsed = match lines.next() {
             None => return Ok(()),
             Some(line) => {
                 let (_, line) = line?;
-                if line.trim_ascii_start().starts_with('#') {
-                    Ok(())
-                } else {
-                    parse(line)
-                }
+                if line.trim_ascii_start().starts_with('#') { Ok(()) } else { parse(line) }
             }
         };
         parsed.map_err(|fault| lines.error(fault))?;
@@ -180,10 +148,7 @@ fn each_line(
 
 fn one_word(field: &'static str, value: &str) -> std::result::Result<(), Fault> {
     if value.is_empty() || value.contains(|c: char| c.is_ascii_whitespace()) {
-        return Err(Fault::NotOneWord {
-            field,
-            value: value.to_owned(),
-        });
+        return Err(Fault::NotOneWord { field, value: value.to_owned() });
     }
     Ok(())
 }
@@ -191,10 +156,7 @@ fn one_word(field: &'static str, value: &str) -> std::result::Result<(), Fault> 
 /// A word that must not turn its line into a comment or be taken for a byte order mark.
 fn first_word(field: &'static str, value: &str) -> std::result::Result<(), Fault> {
     if value.starts_with(['#', '\u{feff}']) {
-        return Err(Fault::NotOneWord {
-            field,
-            value: value.to_owned(),
-        });
+        return Err(Fault::NotOneWord { field, value: value.to_owned() });
     }
     one_word(field, value)
 }

@@ -76,16 +76,8 @@ impl BeirFolder {
     /// # Errors
     /// [`Error::Io`] if a file cannot be opened; whatever is wrong inside the files is a finding.
     pub fn verify(&self, report: impl FnMut(&Finding)) -> Result<Verdict> {
-        let mut check = Check {
-            verdict: Verdict::default(),
-            report,
-        };
-        let documents = check.records(
-            self,
-            "corpus.jsonl",
-            record::parse_document,
-            Document::describe,
-        )?;
+        let mut check = Check { verdict: Verdict::default(), report };
+        let documents = check.records(self, "corpus.jsonl", record::parse_document, Document::describe)?;
         check.verdict.documents = documents.read;
         let queries = check.records(self, "queries.jsonl", record::parse_query, Query::describe)?;
         check.verdict.queries = queries.read;
@@ -118,12 +110,8 @@ impl Describe for Document {
     fn describe(self) -> (String, Option<Fault>) {
         let fault = match (self.title.trim().is_empty(), self.text.trim().is_empty()) {
             (_, false) => None,
-            (false, true) => Some(Fault::TitleOnly {
-                id: self.id.clone(),
-            }),
-            (true, true) => Some(Fault::NoText {
-                id: self.id.clone(),
-            }),
+            (false, true) => Some(Fault::TitleOnly { id: self.id.clone() }),
+            (true, true) => Some(Fault::NoText { id: self.id.clone() }),
         };
         (self.id, fault)
     }
@@ -131,9 +119,7 @@ impl Describe for Document {
 
 impl Describe for Query {
     fn describe(self) -> (String, Option<Fault>) {
-        let fault = self.text.trim().is_empty().then(|| Fault::NoText {
-            id: self.id.clone(),
-        });
+        let fault = self.text.trim().is_empty().then(|| Fault::NoText { id: self.id.clone() });
         (self.id, fault)
     }
 }
@@ -145,11 +131,7 @@ struct Check<F> {
 
 impl<F: FnMut(&Finding)> Check<F> {
     fn add(&mut self, path: &Path, line: Option<u64>, fault: Fault) {
-        let finding = Finding {
-            path: path.to_owned(),
-            line,
-            fault,
-        };
+        let finding = Finding { path: path.to_owned(), line, fault };
         match finding.severity() {
             Severity::Error => self.verdict.errors += 1,
             Severity::Warning => self.verdict.warnings += 1,
@@ -165,18 +147,8 @@ impl<F: FnMut(&Finding)> Check<F> {
                 self.add(&path, Some(line), fault);
                 Ok(goes_on)
             }
-            Error::Read {
-                path,
-                lines_read,
-                source,
-            } => {
-                self.add(
-                    &path,
-                    Some(lines_read),
-                    Fault::Unreadable {
-                        reason: source.to_string(),
-                    },
-                );
+            Error::Read { path, lines_read, source } => {
+                self.add(&path, Some(lines_read), Fault::Unreadable { reason: source.to_string() });
                 Ok(false)
             }
             other => Err(other),
@@ -185,20 +157,14 @@ impl<F: FnMut(&Finding)> Check<F> {
 
     /// Checks that a file is there in one form only.
     fn file(&mut self, folder: &Path, name: &str) -> Option<PathBuf> {
-        let forms = ENDINGS
-            .iter()
-            .map(|ending| folder.join(format!("{name}{ending}")))
-            .filter(|file| file.is_file());
+        let forms =
+            ENDINGS.iter().map(|ending| folder.join(format!("{name}{ending}"))).filter(|file| file.is_file());
         let mut used: Option<PathBuf> = None;
         for form in forms {
             match &used {
                 None => used = Some(form),
                 Some(used) => {
-                    let used = used
-                        .file_name()
-                        .unwrap_or_default()
-                        .to_string_lossy()
-                        .into_owned();
+                    let used = used.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     self.add(&form, None, Fault::Shadowed { used });
                 }
             }
@@ -234,13 +200,10 @@ impl<F: FnMut(&Finding)> Check<F> {
             };
             match parsed {
                 Err(fault) => self.add(&path, Some(number), fault),
-                Ok(Parsed { record, numeric_id }) => {
+                Ok(Parsed { record, oddities }) => {
                     ids.read += 1;
                     let (id, fault) = describe(record);
-                    if numeric_id {
-                        self.add(&path, Some(number), Fault::NumericId { id: id.clone() });
-                    }
-                    if let Some(fault) = fault {
+                    for fault in oddities.into_iter().chain(fault) {
                         self.add(&path, Some(number), fault);
                     }
                     match ids.lines.get(id.as_str()) {
@@ -258,13 +221,7 @@ impl<F: FnMut(&Finding)> Check<F> {
         Ok(ids)
     }
 
-    fn split(
-        &mut self,
-        folder: &BeirFolder,
-        split: &str,
-        documents: &Ids,
-        queries: &Ids,
-    ) -> Result<()> {
+    fn split(&mut self, folder: &BeirFolder, split: &str, documents: &Ids, queries: &Ids) -> Result<()> {
         let Some(path) = self.file(&folder.path().join("qrels"), &format!("{split}.tsv")) else {
             return Ok(());
         };
@@ -295,22 +252,10 @@ impl<F: FnMut(&Finding)> Check<F> {
             };
             judgments += 1;
             if queries.complete && !queries.lines.contains_key(&*query_id) {
-                self.add(
-                    &path,
-                    number,
-                    Fault::UnknownQuery {
-                        query_id: query_id.clone().into_owned(),
-                    },
-                );
+                self.add(&path, number, Fault::UnknownQuery { query_id: query_id.clone().into_owned() });
             }
             if documents.complete && !documents.lines.contains_key(&*doc_id) {
-                self.add(
-                    &path,
-                    number,
-                    Fault::UnknownDocument {
-                        doc_id: doc_id.clone().into_owned(),
-                    },
-                );
+                self.add(&path, number, Fault::UnknownDocument { doc_id: doc_id.clone().into_owned() });
             }
             if let Some(fault) = insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {
                 self.add(&path, number, fault);

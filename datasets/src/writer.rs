@@ -70,24 +70,13 @@ where
         // The write has failed already; a leftover that cannot be removed would hide the reason.
         let _ = std::fs::remove_file(&temporary);
         match failure {
-            WriteFailure::Io(source) => Error::Io {
-                action: "write",
-                path: path.to_owned(),
-                source,
-            },
-            WriteFailure::Fault(fault) => Error::Unwritable {
-                path: path.to_owned(),
-                fault,
-            },
+            WriteFailure::Io(source) => Error::Io { action: "write", path: path.to_owned(), source },
+            WriteFailure::Fault(fault) => Error::Unwritable { path: path.to_owned(), fault },
         }
     })
 }
 
-fn compress_into<F>(
-    file: File,
-    compression: Compression,
-    write: F,
-) -> std::result::Result<File, WriteFailure>
+fn compress_into<F>(file: File, compression: Compression, write: F) -> std::result::Result<File, WriteFailure>
 where
     F: FnOnce(&mut dyn Write) -> std::result::Result<(), WriteFailure>,
 {
@@ -98,21 +87,17 @@ where
             buffered
         }
         Compression::Gzip => {
-            let mut encoder =
-                flate2::write::GzEncoder::new(buffered, flate2::Compression::default());
+            let mut encoder = flate2::write::GzEncoder::new(buffered, flate2::Compression::default());
             write(&mut encoder)?;
             encoder.finish()?
         }
         Compression::Zstd => {
-            let mut encoder =
-                zstd::stream::write::Encoder::new(buffered, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            let mut encoder = zstd::stream::write::Encoder::new(buffered, zstd::DEFAULT_COMPRESSION_LEVEL)?;
             write(&mut encoder)?;
             encoder.finish()?
         }
     };
-    Ok(buffered
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?)
+    Ok(buffered.into_inner().map_err(io::IntoInnerError::into_error)?)
 }
 
 /// A name beside `path` that no other writer of this machine uses.
@@ -120,10 +105,7 @@ fn temporary_sibling(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     // Process ids repeat, across containers that share a folder and after a crash that left its file behind.
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}-{now:x}-{count}.tmp", std::process::id()));
@@ -136,11 +118,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -176,9 +154,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("absent/run.txt");
         let error = atomic_write(&path, |file| file.write_all(b"x")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("cannot create {}", path.display())
-        );
+        assert_eq!(error.to_string(), format!("cannot create {}", path.display()));
     }
 }

@@ -1,0 +1,7 @@
+//! Tests of the readers and writers on whole files.
+
+mod beir;
+mod mini;
+mod shared;
+mod trec;
+mod verify;
