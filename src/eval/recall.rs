@@ -1,0 +1,16 @@
+//! Recall.
+
+use std::num::NonZeroUsize;
+
+use super::ranking::JudgedRanking;
+
+/// Recall@k: how many of the first k documents are relevant, divided by how many documents are relevant at all, not by
+/// the smaller of that and k. 0 where none is.
+///
+/// Cleverdon, Mills and Keen: Factors determining the performance of indexing systems, 1966; trec_eval's `m_recall.c`.
+pub(super) fn recall(ranking: &JudgedRanking, k: NonZeroUsize) -> f64 {
+    match ranking.num_relevant() {
+        0 => 0.0,
+        num_relevant => ranking.num_relevant_retrieved(k) as f64 / num_relevant as f64,
+    }
+}
