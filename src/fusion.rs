@@ -1,0 +1,203 @@
+//! Fusion: several ranked lists for one query go in, one comes out.
+//!
+//! [`reciprocal_rank_fusion`] looks at ranks alone, so it needs no scores that compare; [`weighted_sum`] looks at
+//! scores. Both are pure, their result does not depend on the order of the lists, and it is a total order: fused score
+//! descending and, where scores are equal, key descending, which for document ids is trec_eval's rule (byte order).
+//!
+//! ```
+//! use secateur::fusion::{DEFAULT_RRF_K, RankedList, reciprocal_rank_fusion};
+//!
+//! let dense = [("d1", 0.83), ("d2", 0.79)];
+//! let sparse = [("d2", 17.1), ("d3", 9.4)];
+//! let lists = [RankedList::new(&dense), RankedList::new(&sparse)];
+//! let fused = reciprocal_rank_fusion(&lists, DEFAULT_RRF_K)?;
+//!
+//! // d2 is in both lists; d1 is first in one and d3 second in the other.
+//! assert_eq!(fused[0], ("d2", 1.0 / 62.0 + 1.0 / 61.0));
+//! assert_eq!(fused[1], ("d1", 1.0 / 61.0));
+//! assert_eq!(fused[2], ("d3", 1.0 / 62.0));
+//! # Ok::<(), secateur::fusion::Error>(())
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The `k` of Cormack, Clarke and Büttcher, which they fixed in a pilot study.
+pub const DEFAULT_RRF_K: f64 = 60.0;
+
+/// One retriever's answer to a query, and how much it counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RankedList<'a, K> {
+    /// Keys (document ids, for instance) with their scores, best first; each key at most once.
+    pub hits: &'a [(K, f64)],
+    /// How much the list counts: finite, 0 or more. A list of weight 0 is left out.
+    pub weight: f64,
+}
+
+impl<'a, K> RankedList<'a, K> {
+    /// A list of weight 1.
+    pub fn new(hits: &'a [(K, f64)]) -> Self {
+        RankedList { hits, weight: 1.0 }
+    }
+}
+
+/// Why lists could not be fused. Lists and ranks are counted from 1.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The constant of reciprocal rank fusion is negative or not a number.
+    #[error(
+        "reciprocal rank fusion with k = {k}: expected a finite number, 0 or more, such as {DEFAULT_RRF_K}"
+    )]
+    InvalidK {
+        /// What was given.
+        k: f64,
+    },
+
+    /// A weight is negative or not a number.
+    #[error("list {list} has the weight {weight}: expected a finite number, 0 or more")]
+    InvalidWeight {
+        /// Which list.
+        list: usize,
+        /// What was given.
+        weight: f64,
+    },
+
+    /// A score that cannot be added up.
+    #[error("list {list} has the score {score} at rank {rank}: expected a finite number")]
+    NonFiniteScore {
+        /// Which list.
+        list: usize,
+        /// The rank in it.
+        rank: usize,
+        /// NaN or an infinity.
+        score: f64,
+    },
+
+    /// A list holds a key twice, which would count it twice.
+    #[error(
+        "list {list} repeats at rank {rank} a document that it has at a better rank; keep the first only"
+    )]
+    RepeatedKey {
+        /// Which list.
+        list: usize,
+        /// The rank of the repetition.
+        rank: usize,
+    },
+}
+
+/// Reciprocal rank fusion: the score of a key is Σ weight / (`k` + rank) over the lists that hold it, with ranks from 1.
+///
+/// Scores are not looked at. The larger `k` is, the less the first ranks stand out; [`DEFAULT_RRF_K`] is usual.
+///
+/// Cormack, Clarke and Büttcher: Reciprocal rank fusion outperforms Condorcet and individual rank learning methods.
+/// SIGIR 2009; the weights are a common addition, all 1 in the paper.
+///
+/// # Errors
+///
+/// [`Error::InvalidK`], [`Error::InvalidWeight`], [`Error::RepeatedKey`].
+///
+/// ```
+/// use secateur::fusion::{RankedList, reciprocal_rank_fusion};
+///
+/// let first = [("a", 2.0), ("b", 1.0)];
+/// let second = [("b", 2.0), ("a", 1.0)];
+/// let lists = [RankedList { hits: &first, weight: 1.0 }, RankedList { hits: &second, weight: 3.0 }];
+/// let fused = reciprocal_rank_fusion(&lists, 0.0)?;
+/// assert_eq!(fused, [("b", 3.0 + 0.5), ("a", 1.0 + 1.5)]);
+/// # Ok::<(), secateur::fusion::Error>(())
+/// ```
+pub fn reciprocal_rank_fusion<K: Ord + Clone>(
+    lists: &[RankedList<'_, K>],
+    k: f64,
+) -> Result<Vec<(K, f64)>, Error> {
+    if !(k.is_finite() && k >= 0.0) {
+        return Err(Error::InvalidK { k });
+    }
+    fuse(lists, |list| {
+        list.hits.iter().enumerate().map(move |(i, (key, _))| (key, 1.0 / (k + i as f64 + 1.0))).collect()
+    })
+}
+
+/// Weighted sum of scores: the score of a key is Σ weight · (score - min) / (max - min) over the lists that hold it,
+/// where min and max are those of the list.
+///
+/// Normalization puts the scores of each list in 0 ... 1, since cosines and BM25 scores do not compare. The last
+/// document of a list so adds nothing, like one that the list lacks. Where all scores of a list are equal each is 1.
+///
+/// Fox and Shaw: Combination of multiple searches (CombSUM). TREC-2, 1994; with the normalization of Lee: Analyses of
+/// multiple evidence combination. SIGIR 1997.
+///
+/// # Errors
+///
+/// [`Error::InvalidWeight`], [`Error::NonFiniteScore`], [`Error::RepeatedKey`].
+///
+/// ```
+/// use secateur::fusion::{RankedList, weighted_sum};
+///
+/// let dense = [("a", 0.9), ("b", 0.8), ("c", 0.5)];
+/// let sparse = [("c", 12.0), ("a", 4.0)];
+/// let lists = [RankedList { hits: &dense, weight: 0.75 }, RankedList { hits: &sparse, weight: 0.25 }];
+/// let fused = weighted_sum(&lists)?;
+/// let order: Vec<&str> = fused.iter().map(|(key, _)| *key).collect();
+/// assert_eq!(order, ["a", "b", "c"]);
+/// assert_eq!(fused[0].1, 0.75);
+/// assert_eq!(fused[2].1, 0.25);
+/// # Ok::<(), secateur::fusion::Error>(())
+/// ```
+pub fn weighted_sum<K: Ord + Clone>(lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
+    for (l, list) in lists.iter().enumerate() {
+        if let Some(i) = list.hits.iter().position(|(_, score)| !score.is_finite()) {
+            return Err(Error::NonFiniteScore { list: l + 1, rank: i + 1, score: list.hits[i].1 });
+        }
+    }
+    fuse(lists, |list| {
+        let min = list.hits.iter().map(|(_, score)| *score).fold(f64::INFINITY, f64::min);
+        let max = list.hits.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
+        // Halves, because max - min may exceed the largest f64.
+        let range = max / 2.0 - min / 2.0;
+        let normalized = |score: f64| if range > 0.0 { (score / 2.0 - min / 2.0) / range } else { 1.0 };
+        list.hits.iter().map(|(key, score)| (key, normalized(*score))).collect()
+    })
+}
+
+/// Sums what `contributions` says that each list adds to its keys, times the list's weight, and ranks the keys.
+fn fuse<'a, K: Ord + Clone>(
+    lists: &[RankedList<'a, K>],
+    contributions: impl Fn(&RankedList<'a, K>) -> Vec<(&'a K, f64)>,
+) -> Result<Vec<(K, f64)>, Error> {
+    let mut terms: BTreeMap<&K, Vec<f64>> = BTreeMap::new();
+    for (l, list) in lists.iter().enumerate() {
+        check(l + 1, list)?;
+        if list.weight > 0.0 {
+            for (key, contribution) in contributions(list) {
+                terms.entry(key).or_default().push(list.weight * contribution);
+            }
+        }
+    }
+    let mut fused: Vec<(K, f64)> = terms
+        .into_iter()
+        .map(|(key, mut terms)| {
+            // Rounding depends on the order of a sum; sorted terms make it independent of the order of the lists.
+            terms.sort_unstable_by(f64::total_cmp);
+            (key.clone(), terms.into_iter().fold(0.0, |sum, term| sum + term))
+        })
+        .collect();
+    fused.sort_unstable_by(|(key_a, score_a), (key_b, score_b)| {
+        score_b.total_cmp(score_a).then_with(|| key_b.cmp(key_a))
+    });
+    Ok(fused)
+}
+
+fn check<K: Ord>(number: usize, list: &RankedList<'_, K>) -> Result<(), Error> {
+    if !(list.weight.is_finite() && list.weight >= 0.0) {
+        return Err(Error::InvalidWeight { list: number, weight: list.weight });
+    }
+    let mut seen = BTreeSet::new();
+    match list.hits.iter().position(|(key, _)| !seen.insert(key)) {
+        Some(i) => Err(Error::RepeatedKey { list: number, rank: i + 1 }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
