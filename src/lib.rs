@@ -1,1 +1,50 @@
-//! secateur
+//! An embedded retrieval database whose text encoder can be pruned.
+//!
+//! ```text
+//! datasets ──texts──► encoders ──embeddings──► index ──hits──► search / fusion ──run──► eval ──► report
+//! ```
+//!
+//! A [`Database`] is a folder of documents that are found by meaning (an [`Encoder`] makes vectors), by words (BM25) or by
+//! both. [`eval`] measures rankings as trec_eval does.
+//!
+//! ```
+//! use secateur::{CreateOptions, Database, SearchMode, SearchParams, beir::BeirFolder, index_corpus};
+//! use secateur::eval::{Measure, RuleSet, evaluate};
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("db");
+//! # let journal = folder.path().join("journal");
+//!
+//! // A BEIR folder goes in. With an encoder in place of `None` every document gets a vector too.
+//! let dataset = BeirFolder::open(concat!(env!("CARGO_MANIFEST_DIR"), "/datasets/mini"))?;
+//! let mut database = Database::create(&path, None, &CreateOptions::default())?;
+//! index_corpus(&mut database, dataset.corpus()?, &journal, Default::default(), |_| {})?;
+//!
+//! // Queries are answered.
+//! let qrels = dataset.qrels("test")?;
+//! let queries = dataset.judged_queries(&qrels)?;
+//! let params = SearchParams { k: 100, ..SearchParams::new(SearchMode::Sparse) };
+//! let run = database.run(&queries, &params)?;
+//!
+//! // nDCG@10 comes out.
+//! let evaluation = evaluate(&qrels, &run, &Measure::DEFAULT, &RuleSet::TrecEval.rules(false))?;
+//! assert!(evaluation.means[0] > 0.5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod corpus;
+mod database;
+mod error;
+pub mod eval;
+pub mod fusion;
+mod npy;
+pub mod report;
+mod search;
+
+pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
+pub use database::{CreateOptions, Database};
+pub use error::{Error, Result};
+pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
+pub use secateur_datasets::{Document, Qrels, Query, Run, ScoredDocument, beir, catalog, trec};
+pub use secateur_encoders::{Encoder, Fingerprint, LoadOptions, Pooling, TextKind};
+pub use secateur_index::Metric;
+pub use secateur_index::bm25::Bm25Params;
