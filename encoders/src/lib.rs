@@ -1,1 +1,26 @@
-//! encoders
+//! Text in, unit vectors out: the encoders of secateur.
+//!
+//! An [`Encoder`] is a model directory of Hugging Face or sentence-transformers, loaded: tokenizer, transformer, pooling,
+//! prompts. Its transformer is one definition ([`model`]) whose sub-layers may be absent and whose MLP widths may differ
+//! from layer to layer, written in a few operations ([`ops`]) that exist in a composed form on candle and in a fused form
+//! for the CPU.
+//!
+//! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
+
+mod checkpoint;
+mod encoder;
+mod error;
+mod fingerprint;
+mod json;
+pub mod model;
+pub mod ops;
+mod pooling;
+mod settings;
+mod tokenize;
+
+pub use checkpoint::{Checkpoint, StoredTensor};
+pub use encoder::{Encoder, LoadOptions, TextKind};
+pub use error::{BoxedError, Error, Result};
+pub use fingerprint::Fingerprint;
+pub use pooling::{Pooling, UnknownPooling};
+pub use settings::Settings;

@@ -1,0 +1,256 @@
+//! Text in, vectors out.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::model::{Architecture, Transformer};
+use crate::ops::Spans;
+use crate::ops::fused::Fused;
+use crate::pooling::{Pooling, normalize};
+use crate::settings::Settings;
+use crate::tokenize::Tokenizer;
+
+/// Whether a text asks or answers: models may put different prompts before the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// A query.
+    Query,
+    /// A document, or a part of one.
+    Passage,
+}
+
+/// What may differ from what a model directory says. `None` keeps the directory's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// What the encoder is called; the name of its directory unless given.
+    pub name: Option<String>,
+    /// Which hidden states make the vector.
+    pub pooling: Option<Pooling>,
+    /// Tokens beyond this number are cut off.
+    pub max_length: Option<usize>,
+    /// Put before every query.
+    pub query_prompt: Option<String>,
+    /// Put before every passage.
+    pub passage_prompt: Option<String>,
+}
+
+/// A model that maps texts to vectors, on the CPU, in f32.
+///
+/// ```no_run
+/// use secateur_encoders::{Encoder, LoadOptions, TextKind};
+/// let encoder = Encoder::load("models/all-MiniLM-L6-v2".as_ref(), &LoadOptions::default())?;
+/// let vectors = encoder.encode(&["When are roses pruned?", "Bread"], TextKind::Query)?;
+/// assert_eq!(vectors.len(), 2 * encoder.dim());
+/// # Ok::<(), secateur_encoders::Error>(())
+/// ```
+pub struct Encoder {
+    directory: PathBuf,
+    name: String,
+    settings: Settings,
+    tokenizer: Tokenizer,
+    model: Transformer<Fused>,
+    fingerprint: Fingerprint,
+    /// Tokens at the beginning of a query and of a passage that a mean leaves out.
+    skipped: [usize; 2],
+}
+
+/// The tokens that are encoded together by one thread. Enough rows for the products to run at full speed, few enough
+/// for the activations to stay in the cache.
+const BATCH_TOKENS: usize = 512;
+
+impl Encoder {
+    /// Loads a Hugging Face or sentence-transformers model directory.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing, damaged or of an unknown architecture; a tensor is missing or has another shape.
+    pub fn load(directory: &Path, options: &LoadOptions) -> Result<Encoder> {
+        let config = directory.join("config.json");
+        if !config.exists() {
+            return Err(Error::MissingFile {
+                directory: directory.to_owned(),
+                file: "config.json",
+                advice: "give the path of a Hugging Face model directory",
+            });
+        }
+        let architecture = Architecture::read(&config)?;
+        let mut settings = Settings::read(directory, &architecture)?;
+        options.apply(&mut settings, &architecture, &config)?;
+        let tokenizer =
+            Tokenizer::load(directory, settings.max_length, architecture.vocab_size, settings.lower_case)?;
+        let checkpoint = Checkpoint::open(directory)?;
+        let fingerprint = Fingerprint::of(directory, &checkpoint, &settings)?;
+        let model = Transformer::load(&Fused::serial(), architecture, &checkpoint)?;
+        let skipped = if settings.pool_prompt {
+            [0, 0]
+        } else {
+            [
+                tokenizer.prompt_tokens(&settings.query_prompt)?,
+                tokenizer.prompt_tokens(&settings.passage_prompt)?,
+            ]
+        };
+        let name = options.name.clone().unwrap_or_else(|| {
+            let resolved = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+            resolved.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into_owned()
+        });
+        Ok(Encoder {
+            directory: directory.to_owned(),
+            name,
+            settings,
+            tokenizer,
+            model,
+            fingerprint,
+            skipped,
+        })
+    }
+
+    /// D, the length of a vector.
+    pub fn dim(&self) -> usize {
+        self.model.architecture().hidden_size
+    }
+
+    /// The name of the model directory.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory it was loaded from.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The most tokens of a text that count.
+    pub fn max_length(&self) -> usize {
+        self.settings.max_length
+    }
+
+    /// How texts are encoded.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What the model looks like.
+    pub fn architecture(&self) -> &Architecture {
+        self.model.architecture()
+    }
+
+    /// What makes it the encoder it is.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Encodes texts: (B) -> (B, D), row-major, in the order given.
+    ///
+    /// A text's vector does not depend on the other texts of the call, nor on the number of threads, bit for bit. Work is
+    /// spread over the current rayon pool.
+    ///
+    /// # Errors
+    ///
+    /// The tokenizer refuses a text, or a vector is not finite.
+    pub fn encode(&self, texts: &[&str], kind: TextKind) -> Result<Vec<f32>> {
+        let tokens = self.tokenize(texts, kind)?;
+        self.encode_tokens(&tokens, self.skipped[kind as usize])
+    }
+
+    /// The token ids of each text, prompt and special tokens included.
+    ///
+    /// # Errors
+    ///
+    /// The tokenizer refuses a text.
+    pub fn tokenize(&self, texts: &[&str], kind: TextKind) -> Result<Vec<Vec<u32>>> {
+        let prompt = match kind {
+            TextKind::Query => &self.settings.query_prompt,
+            TextKind::Passage => &self.settings.passage_prompt,
+        };
+        let one = |text: &&str| match prompt.as_str() {
+            "" => self.tokenizer.encode(text),
+            prompt => self.tokenizer.encode(&format!("{prompt}{text}")),
+        };
+        if texts.len() == 1 { texts.iter().map(one).collect() } else { texts.par_iter().map(one).collect() }
+    }
+
+    fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
+        let batches = batches(tokens);
+        let run = |ops: &Fused, batch: &Vec<usize>| -> Result<Vec<f32>> {
+            let ids: Vec<u32> = batch.iter().flat_map(|text| &tokens[*text]).copied().collect();
+            let spans = Spans::from_lengths(batch.iter().map(|text| tokens[*text].len()));
+            let hidden = self.model.forward(ops, &ids, &spans)?;
+            let mut vectors = self.settings.pooling.pool(hidden.values(), self.dim(), &spans, skipped);
+            if self.settings.normalize {
+                normalize(&mut vectors, self.dim());
+            }
+            Ok(vectors)
+        };
+        // Whole batches side by side share nothing; with fewer batches than threads the operations are split instead.
+        let vectors: Vec<Vec<f32>> = if batches.len() < rayon::current_num_threads() {
+            let ops = Fused::parallel();
+            batches.iter().map(|batch| run(&ops, batch)).collect::<Result<_>>()?
+        } else {
+            batches.par_iter().map_init(Fused::serial, |ops, batch| run(ops, batch)).collect::<Result<_>>()?
+        };
+
+        let dim = self.dim();
+        let mut out = vec![0.0; tokens.len() * dim];
+        for (text, vector) in
+            batches.iter().zip(&vectors).flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim)))
+        {
+            if !vector.iter().all(|x| x.is_finite()) {
+                return Err(Error::VectorNotFinite { text: *text });
+            }
+            out[text * dim..(text + 1) * dim].copy_from_slice(vector);
+        }
+        Ok(out)
+    }
+}
+
+/// Groups texts of similar length into batches of at most [`BATCH_TOKENS`] tokens, longest first so that the last batch
+/// to finish is a short one. A longer text is a batch of its own.
+fn batches(tokens: &[Vec<u32>]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..tokens.len()).collect();
+    order.sort_by_key(|text| std::cmp::Reverse(tokens[*text].len()));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut room = 0;
+    for text in order {
+        let length = tokens[text].len();
+        match batches.last_mut() {
+            Some(batch) if length <= room => batch.push(text),
+            _ => {
+                batches.push(vec![text]);
+                room = BATCH_TOKENS.max(length);
+            }
+        }
+        room -= length;
+    }
+    batches
+}
+
+impl LoadOptions {
+    fn apply(&self, settings: &mut Settings, architecture: &Architecture, config: &Path) -> Result<()> {
+        if let Some(max_length) = self.max_length {
+            let limit = architecture.max_tokens().unwrap_or(usize::MAX);
+            if max_length == 0 || max_length > limit {
+                return Err(Error::InvalidField {
+                    path: config.to_owned(),
+                    field: "the maximum length that was asked for".to_owned(),
+                    found: max_length.to_string(),
+                    expected: format!("1 to {limit}, the model's positions"),
+                });
+            }
+            settings.max_length = max_length;
+        }
+        if let Some(pooling) = self.pooling {
+            settings.pooling = pooling;
+        }
+        if let Some(prompt) = &self.query_prompt {
+            settings.query_prompt.clone_from(prompt);
+        }
+        if let Some(prompt) = &self.passage_prompt {
+            settings.passage_prompt.clone_from(prompt);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong between a model directory and a vector.
+
+use std::path::PathBuf;
+
+/// The result of an operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of a library that this crate is built on.
+pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can go wrong between a model directory and a vector. Each message names the file or field, what was expected
+/// and what was found, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted, as a verb: "read", "map".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// A model directory lacks a file it needs.
+    #[error("{} has no {file}: {advice}", directory.display())]
+    MissingFile {
+        /// The model directory.
+        directory: PathBuf,
+        /// The file that is missing.
+        file: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A JSON file of a model directory does not parse or lacks a field.
+    #[error("{} is not what was expected: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why, as the parser says it.
+        source: BoxedError,
+    },
+    /// The model's architecture is not one this crate knows.
+    #[error("{}: model_type is {found:?}; the families that load are {known}", path.display())]
+    UnknownFamily {
+        /// The config.json.
+        path: PathBuf,
+        /// Its model_type.
+        found: String,
+        /// The families there are.
+        known: String,
+    },
+    /// A field of a configuration has a value that cannot be used.
+    #[error("{}: {field} is {found}; expected {expected}", path.display())]
+    InvalidField {
+        /// The file.
+        path: PathBuf,
+        /// The field, with its path in the document.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// A safetensors file is truncated or damaged.
+    #[error("{} is not a whole safetensors file: {source}; fetch it again", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BoxedError,
+    },
+    /// A checkpoint lacks a tensor.
+    #[error("{} has no tensor {tensor}, which the model's config.json asks for", path.display())]
+    MissingTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("{}: tensor {tensor} has shape {found:?}; config.json asks for {expected:?}", path.display())]
+    ShapeMismatch {
+        /// The file that holds it.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// By config.json.
+        expected: Vec<usize>,
+        /// In the file.
+        found: Vec<usize>,
+    },
+    /// A tensor has an element type that cannot be read.
+    #[error("{}: tensor {tensor} is {found}; F32, F16 and BF16 can be read", path.display())]
+    UnsupportedType {
+        /// The file that holds it.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error("{}: tensor {tensor} holds a value that is not finite; the checkpoint is damaged", path.display())]
+    NotFinite {
+        /// The file that holds it.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// The tokenizer does not load, or refuses a text.
+    #[error("{}: the tokenizer failed: {source}", path.display())]
+    Tokenizer {
+        /// The tokenizer.json.
+        path: PathBuf,
+        /// Its word.
+        source: BoxedError,
+    },
+    /// The tokenizer yields an id that the model has no embedding for.
+    #[error("{}: token id {id} is outside the model's vocabulary of {vocab_size}; tokenizer and weights do not belong together", path.display())]
+    TokenOutOfVocabulary {
+        /// The tokenizer.json.
+        path: PathBuf,
+        /// The id.
+        id: u32,
+        /// Rows of the embedding table.
+        vocab_size: usize,
+    },
+    /// The tokenizer gave no token at all, and adds no special ones.
+    #[error("{}: a text has no token, and the tokenizer adds no special tokens; leave empty texts out", path.display())]
+    NoTokens {
+        /// The tokenizer.json.
+        path: PathBuf,
+    },
+    /// A text's vector is not finite.
+    #[error("the vector of text {text} is not finite: the weights overflow")]
+    VectorNotFinite {
+        /// The text's place in the call.
+        text: usize,
+    },
+    /// The tensor library failed.
+    #[error("the tensor library failed: {0}")]
+    Candle(#[source] BoxedError),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Error {
+        Error::Candle(error.into())
+    }
+}

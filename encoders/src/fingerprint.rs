@@ -1,0 +1,90 @@
+//! What makes two encoders the same: a hash over everything that shapes a vector.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+
+/// A hash over an encoder's weights, configuration, tokenizer, pooling, prompts and maximum length.
+///
+/// Two encoders with one fingerprint give the same vectors on one machine; vectors of different fingerprints do not
+/// compare. BLAKE3, 32 bytes; shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The fingerprint with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Fingerprint {
+        Fingerprint(bytes)
+    }
+
+    pub(crate) fn of(directory: &Path, checkpoint: &Checkpoint, settings: &Settings) -> Result<Fingerprint> {
+        let mut fields = Fields(blake3::Hasher::new());
+        // tokenizer_config.json decides about special tokens, so it counts; how the files are sharded does not.
+        for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+            let path = directory.join(file);
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(source) => return Err(Error::Io { action: "read", path, source }),
+            };
+            fields.add(file, &bytes);
+        }
+        let Settings {
+            pooling,
+            normalize,
+            max_length,
+            query_prompt,
+            passage_prompt,
+            pool_prompt,
+            lower_case,
+            similarity: _,
+        } = settings;
+        fields.add("pooling", pooling.to_string().as_bytes());
+        fields.add("normalize", &[u8::from(*normalize)]);
+        fields.add("max_length", &(*max_length as u64).to_le_bytes());
+        fields.add("query_prompt", query_prompt.as_bytes());
+        fields.add("passage_prompt", passage_prompt.as_bytes());
+        fields.add("pool_prompt", &[u8::from(*pool_prompt)]);
+        fields.add("lower_case", &[u8::from(*lower_case)]);
+        for tensor in checkpoint.iter() {
+            fields.add("tensor", tensor.name.as_bytes());
+            fields.add("dtype", tensor.dtype.as_bytes());
+            let shape: Vec<u8> = tensor.shape.iter().flat_map(|n| (*n as u64).to_le_bytes()).collect();
+            fields.add("shape", &shape);
+            fields.add("elements", tensor.bytes);
+        }
+        Ok(Fingerprint(*fields.0.finalize().as_bytes()))
+    }
+}
+
+/// Named byte strings, each with its length, so that no two lists of them hash alike.
+struct Fields(blake3::Hasher);
+
+impl Fields {
+    fn add(&mut self, name: &str, bytes: &[u8]) {
+        for part in [name.as_bytes(), bytes] {
+            self.0.update(&(part.len() as u64).to_le_bytes());
+            self.0.update_rayon(part);
+        }
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}

@@ -1,0 +1,186 @@
+//! The operations as candle's elementary ones, on any device.
+//!
+//! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of it
+//! (its own fused operations drop gradients silently). [`super::fused`] is tested against this.
+
+use candle_core::{D, DType, Device, Tensor};
+
+use super::{Activation, AttentionShape, LinearWeights, Matrix, NormWeights, Ops, Spans};
+use crate::error::Result;
+
+/// The operations on one candle device.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    device: Device,
+}
+
+/// A linear layer: weight (out, in), bias (out).
+#[derive(Clone, Debug)]
+pub struct ComposedLinear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+/// A linear layer and the non-linearity after it.
+#[derive(Clone, Debug)]
+pub struct ComposedExpand {
+    linear: ComposedLinear,
+    activation: Activation,
+}
+
+/// A normalization and its parameters.
+#[derive(Clone, Debug)]
+pub enum ComposedNorm {
+    /// Weight (D), bias (D), eps.
+    Layer(Tensor, Tensor, f64),
+    /// Weight (D), eps.
+    Rms(Tensor, f64),
+}
+
+impl Composed {
+    /// Operations on `device`.
+    pub fn new(device: Device) -> Composed {
+        Composed { device }
+    }
+
+    fn tensor(&self, matrix: &Matrix<'_>) -> Result<Tensor> {
+        Ok(Tensor::from_slice(&matrix.values, (matrix.rows, matrix.columns), &self.device)?)
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<Tensor> {
+        Ok(Tensor::from_slice(values, values.len(), &self.device)?)
+    }
+}
+
+fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        // candle's `gelu` is the tanh form.
+        Activation::GeluTanh => x.gelu(),
+        Activation::Silu => x.silu(),
+        Activation::Relu => x.relu(),
+    }
+}
+
+/// softmax over the last dimension.
+fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
+    let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
+}
+
+/// 0 where query i may see key j, minus infinity elsewhere: (L, L).
+fn causal_mask(length: usize, device: &Device) -> candle_core::Result<Tensor> {
+    let mask: Vec<f32> = (0..length)
+        .flat_map(|i| (0..length).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
+        .collect();
+    Tensor::from_vec(mask, (length, length), device)
+}
+
+impl Ops for Composed {
+    type Rows = Tensor;
+    type Linear = ComposedLinear;
+    type Expand = ComposedExpand;
+    type Norm = ComposedNorm;
+    type Table = Tensor;
+
+    fn load_linear(&self, weights: LinearWeights<'_>) -> Result<ComposedLinear> {
+        Ok(ComposedLinear {
+            weight: self.tensor(&weights.weight)?,
+            bias: weights.bias.map(|bias| self.vector(&bias)).transpose()?,
+        })
+    }
+
+    fn load_expand(&self, up: LinearWeights<'_>, activation: Activation) -> Result<ComposedExpand> {
+        Ok(ComposedExpand { linear: self.load_linear(up)?, activation })
+    }
+
+    fn load_norm(&self, weights: NormWeights<'_>) -> Result<ComposedNorm> {
+        Ok(match weights {
+            NormWeights::Layer { weight, bias, eps } => {
+                ComposedNorm::Layer(self.vector(&weight)?, self.vector(&bias)?, f64::from(eps))
+            }
+            NormWeights::Rms { weight, eps } => ComposedNorm::Rms(self.vector(&weight)?, f64::from(eps)),
+        })
+    }
+
+    fn load_table(&self, table: Matrix<'_>) -> Result<Tensor> {
+        self.tensor(&table)
+    }
+
+    fn embed(&self, table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+        Ok(table.index_select(&Tensor::from_slice(ids, ids.len(), &self.device)?, 0)?)
+    }
+
+    fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
+        Ok((x + y)?)
+    }
+
+    fn norm(&self, x: Tensor, norm: &ComposedNorm) -> Result<Tensor> {
+        Ok(match norm {
+            ComposedNorm::Layer(weight, bias, eps) => {
+                let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+                let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+                let unit = centered.broadcast_div(&(variance + *eps)?.sqrt()?)?;
+                unit.broadcast_mul(weight)?.broadcast_add(bias)?
+            }
+            ComposedNorm::Rms(weight, eps) => {
+                let square = x.sqr()?.mean_keepdim(D::Minus1)?;
+                x.broadcast_div(&(square + *eps)?.sqrt()?)?.broadcast_mul(weight)?
+            }
+        })
+    }
+
+    fn linear(&self, x: &Tensor, linear: &ComposedLinear) -> Result<Tensor> {
+        let y = x.matmul(&linear.weight.t()?)?;
+        Ok(match &linear.bias {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        })
+    }
+
+    fn linear_add(&self, x: &Tensor, linear: &ComposedLinear, residual: Tensor) -> Result<Tensor> {
+        self.add(residual, &self.linear(x, linear)?)
+    }
+
+    fn expand(&self, x: &Tensor, expand: &ComposedExpand) -> Result<Tensor> {
+        Ok(activate(&self.linear(x, &expand.linear)?, expand.activation)?)
+    }
+
+    fn attention(&self, qkv: &Tensor, spans: &Spans, shape: &AttentionShape) -> Result<Tensor> {
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, causal } = *shape;
+        let mut contexts = Vec::with_capacity(spans.len());
+        for span in spans.iter() {
+            let length = span.len();
+            let rows = qkv.narrow(0, span.start, length)?;
+            // (L, heads K) at `column` -> (heads, L, K)
+            let heads = |column: usize, heads: usize| {
+                rows.narrow(1, column * head_dim, heads * head_dim)?
+                    .reshape((length, heads, head_dim))?
+                    .transpose(0, 1)?
+                    .contiguous()
+            };
+            // Each key-value head once for every query head that reads it.
+            let repeated = |column: usize| {
+                let group = num_heads / num_key_value_heads;
+                heads(column, num_key_value_heads)?
+                    .unsqueeze(1)?
+                    .expand((num_key_value_heads, group, length, head_dim))?
+                    .reshape((num_heads, length, head_dim))
+            };
+            let query = heads(0, num_heads)?;
+            let key = repeated(num_heads)?;
+            let value = repeated(num_heads + num_key_value_heads)?;
+            let mut scores = (query.matmul(&key.t()?)? * f64::from(scale))?;
+            if causal {
+                scores = scores.broadcast_add(&causal_mask(length, &self.device)?)?;
+            }
+            let context = softmax(&scores)?.matmul(&value)?;
+            contexts.push(context.transpose(0, 1)?.reshape((length, num_heads * head_dim))?);
+        }
+        Ok(Tensor::cat(&contexts, 0)?)
+    }
+
+    fn to_vec(&self, x: &Tensor) -> Result<Vec<f32>> {
+        Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    }
+}

@@ -1,0 +1,108 @@
+//! Attention within texts that lie one after the other, without padding and without a (T, T) matrix.
+//!
+//! For each text and key-value head the keys and values are packed once; blocks of queries then multiply, normalize and
+//! multiply again while their scores are in the cache.
+
+use super::elementwise::softmax_row;
+use super::gemm::{Gemm, PANEL, PackedMatrix, Scaled};
+use super::isa::{Arithmetic, Isa, Kernel};
+use crate::ops::AttentionShape;
+
+/// Queries whose scores are held together.
+const BLOCK_QUERIES: usize = 48;
+
+/// Memory that one thread's attention reuses.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    keys: PackedMatrix,
+    values: PackedMatrix,
+    scores: Vec<f32>,
+    tiles: Vec<f32>,
+}
+
+/// Attention of the query heads of one key-value head, in one text.
+pub(crate) struct HeadGroup<'a, 'out> {
+    /// The text's rows of queries, keys and values side by side: (L, (H + 2 G) K).
+    pub(crate) qkv: &'a [f32],
+    /// What attention this is.
+    pub(crate) shape: &'a AttentionShape,
+    /// g, the key-value head.
+    pub(crate) key_value_head: usize,
+    /// For each row of the text, the output columns of the group's query heads: L slices of H / G * K.
+    pub(crate) out: &'a mut [&'out mut [f32]],
+}
+
+impl HeadGroup<'_, '_> {
+    /// Computes `out`.
+    pub(crate) fn run(self, isa: Isa, scratch: &mut Scratch) {
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, causal } = *self.shape;
+        let stride = self.shape.joined_columns();
+        let length = self.out.len();
+        let group = num_heads / num_key_value_heads;
+        let key_column = (num_heads + self.key_value_head) * head_dim;
+        let value_column = key_column + num_key_value_heads * head_dim;
+        scratch.keys.refill(length, head_dim, |token, k| self.qkv[token * stride + key_column + k]);
+        // Transposed: the second product sums over tokens.
+        scratch.values.refill(head_dim, length, |k, token| self.qkv[token * stride + value_column + k]);
+
+        for start in (0..length).step_by(BLOCK_QUERIES) {
+            let end = (start + BLOCK_QUERIES).min(length);
+            // The keys that some query of the block sees.
+            let visible = if causal { end } else { length };
+            let panels = 0..visible.div_ceil(PANEL);
+            let width = panels.len() * PANEL;
+            for head in 0..group {
+                let query_column = (self.key_value_head * group + head) * head_dim;
+                scratch.scores.clear();
+                scratch.scores.resize((end - start) * width, 0.0);
+                let mut rows: Vec<&mut [f32]> =
+                    scratch.scores.chunks_exact_mut(width).map(|row| &mut row[..visible]).collect();
+                isa.dispatch(Gemm {
+                    a: &self.qkv[start * stride + query_column..],
+                    stride,
+                    b: &scratch.keys,
+                    panels: panels.clone(),
+                    depth: 0..head_dim,
+                    epilogue: Scaled(scale),
+                    out: &mut rows,
+                    scratch: &mut scratch.tiles,
+                });
+                isa.dispatch(Softmax { rows: &mut rows, first_query: start, causal });
+                let mut out: Vec<&mut [f32]> = self.out[start..end]
+                    .iter_mut()
+                    .map(|row| &mut row[head * head_dim..(head + 1) * head_dim])
+                    .collect();
+                isa.dispatch(Gemm {
+                    a: &scratch.scores,
+                    stride: width,
+                    b: &scratch.values,
+                    panels: 0..scratch.values.num_panels(),
+                    depth: 0..visible,
+                    epilogue: Scaled(1.0),
+                    out: &mut out,
+                    scratch: &mut scratch.tiles,
+                });
+            }
+        }
+    }
+}
+
+/// Softmax of each query's scores over the keys it sees; the others get weight 0.
+struct Softmax<'a, 'out> {
+    rows: &'a mut [&'out mut [f32]],
+    first_query: usize,
+    causal: bool,
+}
+
+impl Kernel for Softmax<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for (i, row) in self.rows.iter_mut().enumerate() {
+            let visible = if self.causal { self.first_query + i + 1 } else { row.len() };
+            let (seen, hidden) = row.split_at_mut(visible);
+            softmax_row::<A>(seen);
+            hidden.fill(0.0);
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Products of activations with packed matrices: C = A B^T, f32.
+//!
+//! Letters: A is (M, K) row-major, B is (N, K), C is (M, N). B is packed into panels of [`PANEL`] of its rows, each
+//! panel stored k-major, so that the inner loop reads it front to back; A is read where it lies. A tile of C stays in
+//! registers while k runs (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication").
+//!
+//! Every element of C is one sum over k in ascending order, whatever the tile that computes it: a row of C depends on
+//! its row of A alone, bit for bit. That is what makes a text's vector independent of its batch mates.
+
+use std::ops::Range;
+
+use super::isa::{Arithmetic, Kernel};
+
+/// Columns of C that one panel of B yields.
+pub(crate) const PANEL: usize = 16;
+
+/// Rows of A that are multiplied with all panels before the next rows are touched: 96 rows of 1,536 f32 are 576 KiB,
+/// about a second-level cache.
+const BLOCK_ROWS: usize = 96;
+
+/// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackedMatrix {
+    panels: Vec<f32>,
+    rows: usize,
+    depth: usize,
+}
+
+impl PackedMatrix {
+    /// Packs the row-major matrix (`rows`, `depth`).
+    pub(crate) fn pack(matrix: &[f32], rows: usize, depth: usize) -> PackedMatrix {
+        let mut packed = PackedMatrix::default();
+        packed.refill(rows, depth, |row, k| matrix[row * depth + k]);
+        packed
+    }
+
+    /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
+    #[inline]
+    pub(crate) fn refill(&mut self, rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) {
+        self.rows = rows;
+        self.depth = depth;
+        self.panels.clear();
+        self.panels.resize(rows.div_ceil(PANEL) * PANEL * depth, 0.0);
+        for (p, panel) in self.panels.chunks_exact_mut((PANEL * depth).max(1)).enumerate() {
+            for lane in 0..PANEL.min(rows - p * PANEL) {
+                for k in 0..depth {
+                    panel[k * PANEL + lane] = value(p * PANEL + lane, k);
+                }
+            }
+        }
+    }
+
+    /// N, the columns of a product with this matrix.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// K.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// How many panels there are.
+    pub(crate) fn num_panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    fn panel(&self, p: usize) -> &[f32] {
+        &self.panels[p * PANEL * self.depth..(p + 1) * PANEL * self.depth]
+    }
+}
+
+/// What becomes of the sums of one row of C over one panel of B.
+pub(crate) trait Epilogue: Copy {
+    /// Output columns a panel yields: fewer than [`PANEL`] where columns of C are combined.
+    const WIDTH: usize;
+    /// Takes the sums `values` of panel `panel` and writes `out`, which has at most `WIDTH` elements (fewer at the end
+    /// of the row).
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]);
+}
+
+/// C = A B^T, or a part of it.
+pub(crate) struct Gemm<'a, 'out, E> {
+    /// (M, K), row i at `i * stride`; its columns are those in `depth`.
+    pub(crate) a: &'a [f32],
+    /// Distance between the rows of A.
+    pub(crate) stride: usize,
+    /// B.
+    pub(crate) b: &'a PackedMatrix,
+    /// The panels of B to use.
+    pub(crate) panels: Range<usize>,
+    /// The k to sum over.
+    pub(crate) depth: Range<usize>,
+    /// What becomes of the sums.
+    pub(crate) epilogue: E,
+    /// M rows, each from the output column of the first panel to that of the last.
+    pub(crate) out: &'a mut [&'out mut [f32]],
+    /// Memory for a block of A, tile by tile, k-major.
+    pub(crate) scratch: &'a mut Vec<f32>,
+}
+
+impl<E: Epilogue> Kernel for Gemm<'_, '_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(mut self) {
+        let depth = self.depth.len();
+        let num_rows = self.out.len();
+        let mut packed = std::mem::take(self.scratch);
+        for start in (0..num_rows).step_by(BLOCK_ROWS) {
+            let end = (start + BLOCK_ROWS).min(num_rows);
+            packed.clear();
+            packed.resize((end - start) * depth, 0.0);
+            for (row, height) in Tiles::new::<A>(start, end) {
+                let tile = &mut packed[(row - start) * depth..][..height * depth];
+                for r in 0..height {
+                    let line = &self.a[(row + r) * self.stride..][..depth];
+                    for (slot, value) in tile[r..].iter_mut().step_by(height).zip(line) {
+                        *slot = *value;
+                    }
+                }
+            }
+            for p in self.panels.clone() {
+                for (row, height) in Tiles::new::<A>(start, end) {
+                    let tile = &packed[(row - start) * depth..][..height * depth];
+                    match height {
+                        14 => self.tile::<A, 14>(row, p, tile),
+                        6 => self.tile::<A, 6>(row, p, tile),
+                        4 => self.tile::<A, 4>(row, p, tile),
+                        2 => self.tile::<A, 2>(row, p, tile),
+                        _ => self.tile::<A, 1>(row, p, tile),
+                    }
+                }
+            }
+        }
+        *self.scratch = packed;
+    }
+}
+
+/// The tiles of a block of rows, as (first row, rows): the tallest that fit, then shorter ones.
+///
+/// An iterator, where a callback would do: a closure is compiled without the vector instructions unless it happens to
+/// be inlined.
+struct Tiles {
+    row: usize,
+    end: usize,
+    tallest: usize,
+}
+
+impl Tiles {
+    #[inline(always)]
+    fn new<A: Arithmetic>(start: usize, end: usize) -> Tiles {
+        Tiles { row: start, end, tallest: A::TILE_ROWS }
+    }
+}
+
+impl Iterator for Tiles {
+    type Item = (usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let row = self.row;
+        let height = match self.tallest.min(self.end - row) {
+            0 => return None,
+            14.. => 14,
+            6.. => 6,
+            4.. => 4,
+            2.. => 2,
+            _ => 1,
+        };
+        self.row += height;
+        Some((row, height))
+    }
+}
+
+impl<E: Epilogue> Gemm<'_, '_, E> {
+    /// R rows of A, k-major in `tile`, times one panel of B.
+    #[inline(always)]
+    fn tile<A: Arithmetic, const R: usize>(&mut self, row: usize, p: usize, tile: &[f32]) {
+        let panel = &self.b.panel(p)[self.depth.start * PANEL..self.depth.end * PANEL];
+        let mut sums = [[0.0f32; PANEL]; R];
+        // Both operands in fixed-size chunks: no bounds checks, and the sums stay in registers.
+        for (a, b) in tile.chunks_exact(R).zip(panel.chunks_exact(PANEL)) {
+            let a: &[f32; R] = a.try_into().expect("chunks have R elements");
+            let b: &[f32; PANEL] = b.try_into().expect("chunks have PANEL elements");
+            for r in 0..R {
+                for lane in 0..PANEL {
+                    sums[r][lane] = A::mul_add(a[r], b[lane], sums[r][lane]);
+                }
+            }
+        }
+        let column = (p - self.panels.start) * E::WIDTH;
+        for (out, values) in self.out[row..row + R].iter_mut().zip(&sums) {
+            let end = (column + E::WIDTH).min(out.len());
+            self.epilogue.store::<A>(p, values, &mut out[column..end]);
+        }
+    }
+}
+
+/// Writes the sums times a factor.
+#[derive(Clone, Copy)]
+pub(crate) struct Scaled(pub(crate) f32);
+
+impl Epilogue for Scaled {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, _: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        let mut scaled = [0.0; PANEL];
+        for lane in 0..PANEL {
+            scaled[lane] = values[lane] * self.0;
+        }
+        write(&scaled, out);
+    }
+}
+
+/// Copies the beginning of `values` that fits: one vector store where all of it does.
+#[inline(always)]
+pub(crate) fn write<const N: usize>(values: &[f32; N], out: &mut [f32]) {
+    match <&mut [f32; N]>::try_from(&mut *out) {
+        Ok(out) => *out = *values,
+        Err(_) => out.copy_from_slice(&values[..out.len()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::isa::Isa;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same product by its definition, in f64.
+    fn naive(a: &[f32], b: &[f32], m: usize, n: usize, depth: usize) -> Vec<f64> {
+        let mut c = vec![0.0; m * n];
+        for i in 0..m {
+            for j in 0..n {
+                c[i * n + j] =
+                    (0..depth).map(|k| f64::from(a[i * depth + k]) * f64::from(b[j * depth + k])).sum();
+            }
+        }
+        c
+    }
+
+    fn product(isa: Isa, a: &[f32], b: &[f32], m: usize, n: usize, depth: usize) -> Vec<f32> {
+        let packed = PackedMatrix::pack(b, n, depth);
+        let mut c = vec![f32::NAN; m * n];
+        let mut rows: Vec<&mut [f32]> = c.chunks_exact_mut(n).collect();
+        isa.dispatch(Gemm {
+            a,
+            stride: depth,
+            b: &packed,
+            panels: 0..packed.num_panels(),
+            depth: 0..depth,
+            epilogue: Scaled(1.0),
+            out: &mut rows,
+            scratch: &mut Vec::new(),
+        });
+        c
+    }
+
+    fn shape() -> impl Strategy<Value = (usize, usize, usize, Vec<f32>, Vec<f32>)> {
+        (1..40usize, 1..70usize, 1..50usize).prop_flat_map(|(m, n, k)| {
+            let values = |len| prop::collection::vec(-1.0f32..1.0, len);
+            (Just(m), Just(n), Just(k), values(m * k), values(n * k))
+        })
+    }
+
+    proptest! {
+        /// |error| <= K u / (1 - K u) * sum |a||b| with u = 2^-24 (Higham 2002, eq. 3.5), and |a||b| <= 1 here.
+        #[test]
+        fn product_is_the_definition((m, n, depth, a, b) in shape()) {
+            let bound = depth as f64 * depth as f64 * f64::from(f32::EPSILON);
+            for isa in Isa::available() {
+                for (got, want) in product(isa, &a, &b, m, n, depth).iter().zip(naive(&a, &b, m, n, depth)) {
+                    prop_assert!((f64::from(*got) - want).abs() <= bound, "{isa:?}: {got} against {want}");
+                }
+            }
+        }
+
+        /// A row of the product depends on its row of A alone, bit for bit.
+        #[test]
+        fn rows_do_not_see_each_other((m, n, depth, a, b) in shape()) {
+            for isa in Isa::available() {
+                let together = product(isa, &a, &b, m, n, depth);
+                for i in 0..m {
+                    let alone = product(isa, &a[i * depth..(i + 1) * depth], &b, 1, n, depth);
+                    prop_assert_eq!(&together[i * n..(i + 1) * n], &alone[..]);
+                }
+            }
+        }
+    }
+}

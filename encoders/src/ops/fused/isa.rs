@@ -1,0 +1,133 @@
+//! One loop, compiled for each instruction set, chosen at run time.
+//!
+//! A [`Kernel`] is written once in safe Rust over fixed-size arrays. [`Isa::dispatch`] runs it inside a function that
+//! enables the processor's vector instructions, and the compiler vectorizes it there.
+
+/// Multiplication and addition, as one instruction where there is one.
+///
+/// `f32::mul_add` without the instruction calls a software routine that is two orders of magnitude slower, hence the
+/// choice by type.
+pub(crate) trait Arithmetic: Copy {
+    /// Rows of the accumulator tile that fit the vector registers beside one panel of [`super::gemm::PANEL`] columns.
+    const TILE_ROWS: usize;
+    /// a * b + c
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// Rounds after the product and after the sum: every processor has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Separate;
+
+impl Arithmetic for Separate {
+    const TILE_ROWS: usize = 2;
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+}
+
+/// Rounds once. Sixteen 256-bit registers: a tile of 6 x 16 leaves four for operands.
+#[derive(Clone, Copy)]
+pub(crate) struct Fused256;
+
+impl Arithmetic for Fused256 {
+    const TILE_ROWS: usize = 6;
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// Rounds once. Thirty-two 512-bit registers: a tile of 14 x 16 hides the latency of the products.
+#[derive(Clone, Copy)]
+pub(crate) struct Fused512;
+
+impl Arithmetic for Fused512 {
+    const TILE_ROWS: usize = 14;
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// A loop to be compiled once an instruction set. `run` must be `#[inline(always)]`, or it is compiled without the
+/// instructions.
+pub(crate) trait Kernel {
+    /// What the loop returns.
+    type Output;
+    /// The loop.
+    fn run<A: Arithmetic>(self) -> Self::Output;
+}
+
+/// The instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isa {
+    /// What every processor of the target has.
+    Portable,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, VL, DQ and BW, and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// NEON, which every 64-bit Arm processor has.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Isa {
+    /// The best of this processor.
+    pub(crate) fn detect() -> Isa {
+        *Isa::available().last().expect("the portable set is always there")
+    }
+
+    /// All that this processor can run, slowest first.
+    pub(crate) fn available() -> Vec<Isa> {
+        #[allow(unused_mut, reason = "targets without a vector set of ours add none")]
+        let mut found = vec![Isa::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Isa::Avx2);
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw")
+                {
+                    found.push(Isa::Avx512);
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa::Neon);
+        found
+    }
+
+    /// Runs `kernel` with this instruction set, which must be one of [`Isa::available`].
+    #[inline]
+    pub(crate) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Isa::Portable => kernel.run::<Separate>(),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a value of this variant is made by `available` alone, after the processor said it has the features.
+            Isa::Avx2 => unsafe { run_avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { run_avx512(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => kernel.run::<Fused256>(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Fused256>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Fused512>()
+}

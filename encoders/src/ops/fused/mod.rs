@@ -1,0 +1,300 @@
+//! The operations on a CPU, in f32: packed weights, activations and norms folded into the products, no padding.
+
+pub(crate) mod attention;
+pub(crate) mod elementwise;
+pub(crate) mod gemm;
+pub(crate) mod isa;
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use rayon::prelude::*;
+
+use super::{Activation, AttentionShape, LinearWeights, Matrix, NormWeights, Ops, Spans};
+use crate::error::Result;
+use attention::{HeadGroup, Scratch};
+use elementwise::{LayerNorm, RmsNorm};
+use gemm::{Epilogue, Gemm, PANEL, PackedMatrix, write};
+use isa::{Arithmetic, Isa};
+
+/// The CPU's operations. A value belongs to one thread at a time and keeps its working memory.
+pub struct Fused {
+    isa: Isa,
+    /// Whether one operation is spread over the current rayon pool. Batches that already run side by side do not.
+    parallel: bool,
+    pool: Rc<Pool>,
+    scratch: RefCell<Scratch>,
+    tiles: RefCell<Vec<f32>>,
+}
+
+/// Arrays that are free for reuse.
+type Pool = RefCell<Vec<Vec<f32>>>;
+
+/// A (T, columns) array, row-major. Its memory goes back to the operations that made it.
+pub struct Rows {
+    values: Vec<f32>,
+    columns: usize,
+    pool: Rc<Pool>,
+}
+
+impl Rows {
+    /// The elements, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.pool.borrow_mut().push(std::mem::take(&mut self.values));
+    }
+}
+
+/// A packed matrix with a bias for every column of its panels.
+pub struct PackedLinear {
+    matrix: PackedMatrix,
+    bias: Vec<f32>,
+}
+
+/// A packed matrix whose outputs pass a non-linearity.
+pub struct PackedExpand {
+    linear: PackedLinear,
+    activation: Activation,
+}
+
+/// A table in the order of its ids.
+pub struct Table {
+    values: Vec<f32>,
+    columns: usize,
+}
+
+impl Fused {
+    /// Operations on one thread.
+    pub fn serial() -> Fused {
+        Fused::new(Isa::detect(), false)
+    }
+
+    /// Operations that are each spread over the current rayon pool. The results are the same, bit for bit.
+    pub fn parallel() -> Fused {
+        Fused::new(Isa::detect(), true)
+    }
+
+    fn new(isa: Isa, parallel: bool) -> Fused {
+        Fused { isa, parallel, pool: Rc::default(), scratch: RefCell::default(), tiles: RefCell::default() }
+    }
+
+    fn rows(&self, num_rows: usize, columns: usize) -> Rows {
+        let mut values = self.pool.borrow_mut().pop().unwrap_or_default();
+        values.clear();
+        values.resize(num_rows * columns, 0.0);
+        Rows { values, columns, pool: Rc::clone(&self.pool) }
+    }
+
+    fn product<E: Epilogue + Sync>(&self, x: &Rows, linear: &PackedLinear, epilogue: E, out: &mut Rows) {
+        let matrix = &linear.matrix;
+        assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
+        let num_panels = matrix.num_panels();
+        let (isa, a, stride) = (self.isa, &x.values[..], x.columns);
+        let gemm = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
+            isa.dispatch(Gemm {
+                a,
+                stride,
+                b: matrix,
+                panels,
+                depth: 0..matrix.depth(),
+                epilogue,
+                out: rows,
+                scratch,
+            });
+        };
+        let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
+        if tasks <= 1 {
+            let mut rows: Vec<&mut [f32]> = out.values.chunks_exact_mut(out.columns).collect();
+            gemm(0..num_panels, &mut rows, &mut self.tiles.borrow_mut());
+            return;
+        }
+        let panels_each = num_panels.div_ceil(tasks);
+        split_columns(out, panels_each * E::WIDTH).into_par_iter().enumerate().for_each(
+            |(task, mut rows)| {
+                let first = task * panels_each;
+                gemm(first..(first + panels_each).min(num_panels), &mut rows, &mut Vec::new());
+            },
+        );
+    }
+}
+
+/// Vertical strips of `width` columns (the last may be narrower), each as one slice a row.
+fn split_columns(rows: &mut Rows, width: usize) -> Vec<Vec<&mut [f32]>> {
+    let columns = rows.columns;
+    let num_rows = rows.values.len() / columns;
+    let mut strips: Vec<Vec<&mut [f32]>> =
+        (0..columns.div_ceil(width)).map(|_| Vec::with_capacity(num_rows)).collect();
+    for row in rows.values.chunks_exact_mut(columns) {
+        for (strip, piece) in strips.iter_mut().zip(row.chunks_mut(width)) {
+            strip.push(piece);
+        }
+    }
+    strips
+}
+
+#[derive(Clone, Copy)]
+struct Bias<'a>(&'a [f32]);
+
+impl Bias<'_> {
+    #[inline(always)]
+    fn added(&self, panel: usize, values: &[f32; PANEL]) -> [f32; PANEL] {
+        let bias: &[f32; PANEL] =
+            self.0[panel * PANEL..(panel + 1) * PANEL].try_into().expect("the slice has this length");
+        let mut sums = [0.0; PANEL];
+        for lane in 0..PANEL {
+            sums[lane] = values[lane] + bias[lane];
+        }
+        sums
+    }
+}
+
+impl Epilogue for Bias<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        write(&self.added(panel, values), out);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct BiasActivation<'a>(Bias<'a>, Activation);
+
+impl Epilogue for BiasActivation<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        let mut values = self.0.added(panel, values);
+        for value in &mut values {
+            *value = self.1.apply::<A>(*value);
+        }
+        write(&values, out);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct BiasResidual<'a>(Bias<'a>);
+
+impl Epilogue for BiasResidual<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        for (out, value) in out.iter_mut().zip(self.0.added(panel, values)) {
+            *out += value;
+        }
+    }
+}
+
+impl Ops for Fused {
+    type Rows = Rows;
+    type Linear = PackedLinear;
+    type Expand = PackedExpand;
+    type Norm = NormWeights<'static>;
+    type Table = Table;
+
+    fn load_linear(&self, weights: LinearWeights<'_>) -> Result<PackedLinear> {
+        let Matrix { values, rows, columns } = weights.weight;
+        let matrix = PackedMatrix::pack(&values, rows, columns);
+        let mut bias = weights.bias.map_or_else(Vec::new, |bias| bias.into_owned());
+        bias.resize(matrix.num_panels() * PANEL, 0.0);
+        Ok(PackedLinear { matrix, bias })
+    }
+
+    fn load_expand(&self, up: LinearWeights<'_>, activation: Activation) -> Result<PackedExpand> {
+        Ok(PackedExpand { linear: self.load_linear(up)?, activation })
+    }
+
+    fn load_norm(&self, weights: NormWeights<'_>) -> Result<NormWeights<'static>> {
+        Ok(match weights {
+            NormWeights::Layer { weight, bias, eps } => {
+                NormWeights::Layer { weight: weight.into_owned().into(), bias: bias.into_owned().into(), eps }
+            }
+            NormWeights::Rms { weight, eps } => NormWeights::Rms { weight: weight.into_owned().into(), eps },
+        })
+    }
+
+    fn load_table(&self, table: Matrix<'_>) -> Result<Table> {
+        Ok(Table { values: table.values.into_owned(), columns: table.columns })
+    }
+
+    fn embed(&self, table: &Table, ids: &[u32]) -> Result<Rows> {
+        let mut rows = self.rows(ids.len(), table.columns);
+        for (row, id) in rows.values.chunks_exact_mut(table.columns).zip(ids) {
+            row.copy_from_slice(&table.values[*id as usize * table.columns..][..table.columns]);
+        }
+        Ok(rows)
+    }
+
+    fn add(&self, mut x: Rows, y: &Rows) -> Result<Rows> {
+        assert_eq!(x.values.len(), y.values.len(), "arrays of one shape are added");
+        for (x, y) in x.values.iter_mut().zip(&y.values) {
+            *x += y;
+        }
+        Ok(x)
+    }
+
+    fn norm(&self, mut x: Rows, norm: &NormWeights<'static>) -> Result<Rows> {
+        match norm {
+            NormWeights::Layer { weight, bias, eps } => {
+                self.isa.dispatch(LayerNorm { rows: &mut x.values, weight, bias, eps: *eps });
+            }
+            NormWeights::Rms { weight, eps } => {
+                self.isa.dispatch(RmsNorm { rows: &mut x.values, weight, eps: *eps });
+            }
+        }
+        Ok(x)
+    }
+
+    fn linear(&self, x: &Rows, linear: &PackedLinear) -> Result<Rows> {
+        let mut out = self.rows(x.values.len() / x.columns, linear.matrix.rows());
+        self.product(x, linear, Bias(&linear.bias), &mut out);
+        Ok(out)
+    }
+
+    fn linear_add(&self, x: &Rows, linear: &PackedLinear, mut residual: Rows) -> Result<Rows> {
+        self.product(x, linear, BiasResidual(Bias(&linear.bias)), &mut residual);
+        Ok(residual)
+    }
+
+    fn expand(&self, x: &Rows, expand: &PackedExpand) -> Result<Rows> {
+        let linear = &expand.linear;
+        let mut out = self.rows(x.values.len() / x.columns, linear.matrix.rows());
+        self.product(x, linear, BiasActivation(Bias(&linear.bias), expand.activation), &mut out);
+        Ok(out)
+    }
+
+    fn attention(&self, qkv: &Rows, spans: &Spans, shape: &AttentionShape) -> Result<Rows> {
+        assert_eq!(qkv.columns, shape.joined_columns(), "queries, keys and values lie side by side");
+        let mut out = self.rows(spans.num_tokens(), shape.num_heads * shape.head_dim);
+        let group_columns = shape.num_heads / shape.num_key_value_heads * shape.head_dim;
+        // One strip of the output for each text and key-value head.
+        let mut groups = Vec::new();
+        for (head, mut strip) in split_columns(&mut out, group_columns).into_iter().enumerate() {
+            for span in spans.iter() {
+                let rest = strip.split_off(span.len());
+                groups.push((span, head, std::mem::replace(&mut strip, rest)));
+            }
+        }
+        let (isa, qkv, columns) = (self.isa, &qkv.values[..], qkv.columns);
+        let run = |(span, head, mut out): (Range<usize>, usize, Vec<&mut [f32]>), scratch: &mut Scratch| {
+            let qkv = &qkv[span.start * columns..span.end * columns];
+            HeadGroup { qkv, shape, key_value_head: head, out: &mut out }.run(isa, scratch);
+        };
+        if self.parallel {
+            groups.into_par_iter().for_each_init(Scratch::default, |scratch, group| run(group, scratch));
+        } else {
+            let scratch = &mut self.scratch.borrow_mut();
+            groups.into_iter().for_each(|group| run(group, scratch));
+        }
+        Ok(out)
+    }
+
+    fn to_vec(&self, x: &Rows) -> Result<Vec<f32>> {
+        Ok(x.values.clone())
+    }
+}

@@ -1,0 +1,199 @@
+//! The few operations that a transformer's forward is written in.
+//!
+//! Letters, here and below: T tokens of all texts together, D hidden size, H attention heads, G key-value heads,
+//! K size of a head, I intermediate size. Texts lie one after the other in the rows of an array, without padding;
+//! [`Spans`] says where each begins.
+//!
+//! [`composed`] writes the operations in candle's elementary ones: the oracle, and the form that can be differentiated.
+//! [`fused`] is the form that encodes on a CPU.
+
+pub mod composed;
+pub mod fused;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::error::Result;
+
+/// The non-linearity of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x times the normal distribution function (exact, by erf).
+    Gelu,
+    /// The tanh form of the same.
+    GeluTanh,
+    /// x times the logistic function.
+    Silu,
+    /// max(x, 0)
+    Relu,
+}
+
+/// A matrix of a checkpoint, row-major (rows, columns); a linear layer maps x to `x M^T`.
+#[derive(Clone, Debug)]
+pub struct Matrix<'a> {
+    /// The elements.
+    pub values: Cow<'a, [f32]>,
+    /// Output features.
+    pub rows: usize,
+    /// Input features.
+    pub columns: usize,
+}
+
+/// A linear layer as it lies in a checkpoint.
+#[derive(Clone, Debug)]
+pub struct LinearWeights<'a> {
+    /// (out, in)
+    pub weight: Matrix<'a>,
+    /// (out)
+    pub bias: Option<Cow<'a, [f32]>>,
+}
+
+impl LinearWeights<'_> {
+    /// Several layers with one input as a single one, the outputs side by side. Absent biases count as zeros if any
+    /// part has one.
+    pub fn stack(parts: Vec<LinearWeights<'_>>) -> LinearWeights<'static> {
+        let columns = parts[0].weight.columns;
+        let rows = parts.iter().map(|part| part.weight.rows).sum();
+        let any_bias = parts.iter().any(|part| part.bias.is_some());
+        let mut values = Vec::with_capacity(rows * columns);
+        let mut bias = Vec::with_capacity(rows);
+        for part in parts {
+            assert_eq!(part.weight.columns, columns, "stacked layers share their input");
+            values.extend_from_slice(&part.weight.values);
+            match part.bias {
+                Some(part_bias) => bias.extend_from_slice(&part_bias),
+                None => bias.resize(bias.len() + part.weight.rows, 0.0),
+            }
+        }
+        LinearWeights {
+            weight: Matrix { values: values.into(), rows, columns },
+            bias: any_bias.then_some(bias.into()),
+        }
+    }
+}
+
+/// A normalization over the hidden dimension.
+#[derive(Clone, Debug)]
+pub enum NormWeights<'a> {
+    /// (x - mean) / sqrt(variance + eps) * weight + bias
+    Layer {
+        /// (D)
+        weight: Cow<'a, [f32]>,
+        /// (D)
+        bias: Cow<'a, [f32]>,
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// x / sqrt(mean(x^2) + eps) * weight
+    Rms {
+        /// (D)
+        weight: Cow<'a, [f32]>,
+        /// Added to the mean square.
+        eps: f32,
+    },
+}
+
+/// Where each text of a batch lies: text b has the rows `offsets[b]..offsets[b + 1]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spans {
+    offsets: Vec<usize>,
+}
+
+impl Spans {
+    /// The spans of texts with these numbers of tokens.
+    pub fn from_lengths(lengths: impl IntoIterator<Item = usize>) -> Spans {
+        let mut offsets = vec![0];
+        let mut end = 0;
+        for length in lengths {
+            end += length;
+            offsets.push(end);
+        }
+        Spans { offsets }
+    }
+
+    /// The rows of each text.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
+        self.offsets.windows(2).map(|pair| pair[0]..pair[1])
+    }
+
+    /// B, the number of texts.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// T, the tokens of all texts together.
+    pub fn num_tokens(&self) -> usize {
+        self.offsets[self.len()]
+    }
+}
+
+/// What an attention sub-layer looks like, apart from its weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// H
+    pub num_heads: usize,
+    /// G; query head h reads key-value head h / (H / G) (Ainslie et al. 2023).
+    pub num_key_value_heads: usize,
+    /// K
+    pub head_dim: usize,
+    /// The factor on query-key products, usually 1 / sqrt(K).
+    pub scale: f32,
+    /// Whether a token sees only itself and earlier ones.
+    pub causal: bool,
+}
+
+impl AttentionShape {
+    /// Columns of the joined query, key and value projections: (H + 2 G) K.
+    pub fn joined_columns(&self) -> usize {
+        (self.num_heads + 2 * self.num_key_value_heads) * self.head_dim
+    }
+}
+
+/// The operations, over an array type of their own.
+///
+/// Loading methods turn checkpoint weights into what the operations want; the others compute. Errors come from the
+/// device: memory, drivers. Shapes are the caller's duty and are asserted.
+pub trait Ops {
+    /// A (T, columns) array of activations.
+    type Rows;
+    /// A linear layer.
+    type Linear;
+    /// The first half of an MLP: (T, D) -> (T, I), non-linearity included.
+    type Expand;
+    /// A normalization.
+    type Norm;
+    /// An embedding table.
+    type Table;
+
+    /// Loads a linear layer.
+    fn load_linear(&self, weights: LinearWeights<'_>) -> Result<Self::Linear>;
+    /// Loads the first half of an MLP.
+    fn load_expand(&self, up: LinearWeights<'_>, activation: Activation) -> Result<Self::Expand>;
+    /// Loads a normalization.
+    fn load_norm(&self, weights: NormWeights<'_>) -> Result<Self::Norm>;
+    /// Loads an embedding table (V, D).
+    fn load_table(&self, table: Matrix<'_>) -> Result<Self::Table>;
+
+    /// Rows of a table: ids (T) -> (T, D). Every id is below V.
+    fn embed(&self, table: &Self::Table, ids: &[u32]) -> Result<Self::Rows>;
+    /// x + y, elementwise.
+    fn add(&self, x: Self::Rows, y: &Self::Rows) -> Result<Self::Rows>;
+    /// The norm of each row.
+    fn norm(&self, x: Self::Rows, norm: &Self::Norm) -> Result<Self::Rows>;
+    /// A linear layer: (T, in) -> (T, out).
+    fn linear(&self, x: &Self::Rows, linear: &Self::Linear) -> Result<Self::Rows>;
+    /// `residual` + linear(x): (T, in), (T, out) -> (T, out).
+    fn linear_add(&self, x: &Self::Rows, linear: &Self::Linear, residual: Self::Rows) -> Result<Self::Rows>;
+    /// The first half of an MLP: (T, D) -> (T, I).
+    fn expand(&self, x: &Self::Rows, expand: &Self::Expand) -> Result<Self::Rows>;
+    /// softmax(scale Q K^T) V within each text (Vaswani et al. 2017): queries, keys and values side by side
+    /// (T, (H + 2 G) K) -> (T, H K).
+    fn attention(&self, qkv: &Self::Rows, spans: &Spans, shape: &AttentionShape) -> Result<Self::Rows>;
+    /// The rows as plain numbers, row-major.
+    fn to_vec(&self, x: &Self::Rows) -> Result<Vec<f32>>;
+}

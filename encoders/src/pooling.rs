@@ -1,0 +1,115 @@
+//! From the hidden states of a text's tokens to one vector.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ops::Spans;
+
+/// Which hidden states make the vector of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The first token's.
+    Cls,
+    /// The mean over all tokens.
+    Mean,
+    /// The last token's.
+    LastToken,
+}
+
+impl Pooling {
+    /// All of them.
+    pub const ALL: [Pooling; 3] = [Pooling::Cls, Pooling::Mean, Pooling::LastToken];
+
+    /// Pools hidden states (T, `dim`) into vectors (B, `dim`). The first `skipped` tokens of each text (those of a prompt
+    /// that the model does not count) are left out of a mean, unless they are all there is.
+    ///
+    /// ```
+    /// use secateur_encoders::{Pooling, ops::Spans};
+    /// let hidden = [1.0, 2.0, 3.0, 4.0, 5.0, 9.0];
+    /// let spans = Spans::from_lengths([2, 1]);
+    /// assert_eq!(Pooling::Mean.pool(&hidden, 2, &spans, 0), [2.0, 3.0, 5.0, 9.0]);
+    /// assert_eq!(Pooling::LastToken.pool(&hidden, 2, &spans, 0), [3.0, 4.0, 5.0, 9.0]);
+    /// ```
+    pub fn pool(self, hidden: &[f32], dim: usize, spans: &Spans, skipped: usize) -> Vec<f32> {
+        let mut vectors = Vec::with_capacity(spans.len() * dim);
+        for span in spans.iter() {
+            let row = |token: usize| &hidden[token * dim..(token + 1) * dim];
+            match self {
+                Pooling::Cls => vectors.extend_from_slice(row(span.start)),
+                Pooling::LastToken => vectors.extend_from_slice(row(span.end - 1)),
+                Pooling::Mean => {
+                    let first = (span.start + skipped).min(span.end - 1);
+                    let mut mean = vec![0.0; dim];
+                    for token in first..span.end {
+                        for (sum, x) in mean.iter_mut().zip(row(token)) {
+                            *sum += x;
+                        }
+                    }
+                    let scale = 1.0 / (span.end - first) as f32;
+                    vectors.extend(mean.iter().map(|sum| sum * scale));
+                }
+            }
+        }
+        vectors
+    }
+}
+
+/// Scales each vector (B, `dim`) to length 1. A zero vector stays as it is.
+pub(crate) fn normalize(vectors: &mut [f32], dim: usize) {
+    for vector in vectors.chunks_exact_mut(dim) {
+        let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        if length > 0.0 {
+            let scale = (1.0 / length) as f32;
+            vector.iter_mut().for_each(|x| *x *= scale);
+        }
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pooling::Cls => "cls",
+            Pooling::Mean => "mean",
+            Pooling::LastToken => "last-token",
+        })
+    }
+}
+
+/// The name is not that of a pooling.
+#[derive(Debug, thiserror::Error)]
+#[error("{found:?} is not a pooling; expected cls, mean or last-token")]
+pub struct UnknownPooling {
+    found: String,
+}
+
+impl FromStr for Pooling {
+    type Err = UnknownPooling;
+
+    fn from_str(name: &str) -> Result<Pooling, UnknownPooling> {
+        Pooling::ALL
+            .into_iter()
+            .find(|pooling| pooling.to_string() == name)
+            .ok_or_else(|| UnknownPooling { found: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skipped_tokens_leave_the_mean_but_never_empty_it() {
+        let hidden = [8.0, 1.0, 3.0, 7.0];
+        let spans = Spans::from_lengths([3, 1]);
+        assert_eq!(Pooling::Mean.pool(&hidden, 1, &spans, 1), [2.0, 7.0]);
+        assert_eq!(Pooling::Mean.pool(&hidden, 1, &spans, 9), [3.0, 7.0]);
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for pooling in Pooling::ALL {
+            assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), pooling);
+        }
+        assert!("max".parse::<Pooling>().unwrap_err().to_string().contains("\"max\""));
+    }
+}

@@ -1,0 +1,184 @@
+//! How a model directory says that texts are to be encoded: pooling, prompts, maximum length, normalization.
+//!
+//! The files are those of sentence-transformers: `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json`,
+//! `config_sentence_transformers.json`. A plain Hugging Face directory has none of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::json;
+use crate::model::Architecture;
+use crate::pooling::Pooling;
+
+/// How texts are encoded with a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Which hidden states make the vector.
+    pub pooling: Pooling,
+    /// Whether vectors are scaled to length 1.
+    pub normalize: bool,
+    /// Tokens of a text beyond this number, special tokens included, are cut off.
+    pub max_length: usize,
+    /// Put before every query.
+    pub query_prompt: String,
+    /// Put before every passage.
+    pub passage_prompt: String,
+    /// Whether the prompt's tokens count in a mean.
+    pub pool_prompt: bool,
+    /// Whether texts are lower-cased before the tokenizer sees them.
+    pub lower_case: bool,
+    /// How the model's authors compare vectors, where they say so: "cosine", "dot", "euclidean".
+    pub similarity: Option<String>,
+}
+
+/// An entry of modules.json.
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+    r#type: String,
+}
+
+/// 1_Pooling/config.json
+#[derive(Deserialize)]
+struct PoolingConfig {
+    #[serde(default = "yes")]
+    include_prompt: bool,
+    #[serde(flatten)]
+    modes: BTreeMap<String, Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// sentence_bert_config.json
+#[derive(Default, Deserialize)]
+struct SentenceConfig {
+    max_seq_length: Option<usize>,
+    #[serde(default)]
+    do_lower_case: bool,
+}
+
+/// config_sentence_transformers.json
+#[derive(Default, Deserialize)]
+struct PromptConfig {
+    #[serde(default)]
+    prompts: BTreeMap<String, Option<String>>,
+    default_prompt_name: Option<String>,
+    similarity_fn_name: Option<String>,
+}
+
+/// tokenizer_config.json
+#[derive(Default, Deserialize)]
+struct TokenizerConfig {
+    /// A float where there is no limit: Python writes 1e30 then.
+    model_max_length: Option<f64>,
+}
+
+impl Settings {
+    /// Reads the settings of a model directory. Without `modules.json`: the mean over the tokens for a bidirectional
+    /// model, the last token for a causal one, scaled to length 1.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not JSON, a module or a pooling mode that is not known.
+    pub fn read(directory: &Path, architecture: &Architecture) -> Result<Settings> {
+        let sentence: SentenceConfig =
+            json::read_if_there(&directory.join("sentence_bert_config.json"))?.unwrap_or_default();
+        let prompts: PromptConfig =
+            json::read_if_there(&directory.join("config_sentence_transformers.json"))?.unwrap_or_default();
+        let tokenizer: TokenizerConfig =
+            json::read_if_there(&directory.join("tokenizer_config.json"))?.unwrap_or_default();
+        let prompt = |names: &[&str]| {
+            let default = prompts.default_prompt_name.as_deref();
+            let named = |name: &str| prompts.prompts.get(name).cloned().flatten();
+            names.iter().find_map(|name| named(name)).or_else(|| default.and_then(named)).unwrap_or_default()
+        };
+        let limits = [
+            sentence.max_seq_length,
+            tokenizer.model_max_length.filter(|length| *length < 1e9).map(|length| length as usize),
+            architecture.max_tokens(),
+        ];
+        let max_length = limits.into_iter().flatten().min().unwrap_or(DEFAULT_MAX_LENGTH);
+        if max_length == 0 {
+            return Err(Error::InvalidField {
+                path: directory.join("sentence_bert_config.json"),
+                field: "max_seq_length".to_owned(),
+                found: "0".to_owned(),
+                expected: "at least 1".to_owned(),
+            });
+        }
+        let mut settings = Settings {
+            pooling: if architecture.attention.causal { Pooling::LastToken } else { Pooling::Mean },
+            normalize: true,
+            max_length,
+            query_prompt: prompt(&["query"]),
+            passage_prompt: prompt(&["document", "passage", "corpus"]),
+            pool_prompt: true,
+            lower_case: sentence.do_lower_case,
+            similarity: prompts.similarity_fn_name,
+        };
+        settings.read_modules(directory)?;
+        Ok(settings)
+    }
+
+    fn read_modules(&mut self, directory: &Path) -> Result<()> {
+        let path = directory.join("modules.json");
+        let Some(modules) = json::read_if_there::<Vec<Module>>(&path)? else { return Ok(()) };
+        self.normalize = false;
+        for module in modules {
+            // The type is a Python path, "sentence_transformers.models.Pooling"; its last part names the module.
+            match module.r#type.rsplit('.').next().unwrap_or_default() {
+                "Transformer" if matches!(module.path.as_str(), "" | ".") => {}
+                "Pooling" => self.read_pooling(&directory.join(module.path).join("config.json"))?,
+                "Normalize" => self.normalize = true,
+                _ => {
+                    return Err(Error::InvalidField {
+                        path,
+                        field: "type".to_owned(),
+                        found: format!("{:?} at {:?}", module.r#type, module.path),
+                        expected: "a Transformer in the directory itself, a Pooling or a Normalize"
+                            .to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_pooling(&mut self, path: &Path) -> Result<()> {
+        let config: PoolingConfig = json::read(path)?;
+        let modes: Vec<&str> = config
+            .modes
+            .iter()
+            .filter_map(|(key, value)| match value {
+                Value::Bool(true) => key.strip_prefix("pooling_mode_"),
+                // Newer versions write one `pooling_mode` with a name.
+                Value::String(name) if key == "pooling_mode" => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        self.pooling = match modes[..] {
+            ["cls_token" | "cls"] => Pooling::Cls,
+            ["mean_tokens" | "mean"] => Pooling::Mean,
+            ["lasttoken"] => Pooling::LastToken,
+            _ => {
+                return Err(Error::InvalidField {
+                    path: path.to_owned(),
+                    field: "pooling_mode".to_owned(),
+                    found: format!("{modes:?}"),
+                    expected: "one of cls_token, mean_tokens and lasttoken".to_owned(),
+                });
+            }
+        };
+        self.pool_prompt = config.include_prompt;
+        Ok(())
+    }
+}
+
+/// Where neither the tokenizer nor the model sets a limit.
+const DEFAULT_MAX_LENGTH: usize = 512;
