@@ -44,7 +44,9 @@ pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};
 pub use error::{Error, Result};
 pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
-pub use secateur_datasets::{Document, Qrels, Query, Run, ScoredDocument, beir, catalog, trec};
-pub use secateur_encoders::{Encoder, Fingerprint, LoadOptions, Pooling, TextKind};
-pub use secateur_index::Metric;
+pub use secateur_datasets::{
+    Document, Error as DatasetError, Qrels, Query, Run, ScoredDocument, atomic_write, beir, catalog, trec,
+};
+pub use secateur_encoders::{Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, TextKind};
 pub use secateur_index::bm25::Bm25Params;
+pub use secateur_index::{Error as IndexError, Metric};

@@ -1,0 +1,84 @@
+//! What can go wrong: one variant for each layer, and what only the layers together can see.
+
+use std::path::PathBuf;
+
+use secateur_encoders::Fingerprint;
+
+/// The result of an operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in a database of documents, vectors and an encoder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The index or the database files.
+    #[error(transparent)]
+    Index(#[from] secateur_index::Error),
+    /// The encoder.
+    #[error(transparent)]
+    Encoder(#[from] secateur_encoders::Error),
+    /// A data set, a run or a judgment file.
+    #[error(transparent)]
+    Dataset(#[from] secateur_datasets::Error),
+    /// The evaluation.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::Error),
+    /// The fusion of two rankings.
+    #[error(transparent)]
+    Fusion(#[from] crate::fusion::Error),
+    /// The database's vectors come from another encoder.
+    #[error(
+        "{} holds vectors of {expected_name} (fingerprint {}), but the encoder given is {got_name} (fingerprint {}); \
+         open it with the encoder it was made with, or index the documents anew",
+        path.display(), short(expected), short(got)
+    )]
+    EncoderMismatch {
+        /// The database.
+        path: PathBuf,
+        /// The encoder that made the vectors.
+        expected_name: String,
+        /// Its fingerprint.
+        expected: Box<Fingerprint>,
+        /// The encoder that was given.
+        got_name: String,
+        /// Its fingerprint.
+        got: Box<Fingerprint>,
+    },
+    /// The operation needs the encoder that made the database's vectors, and none was given.
+    #[error("{} holds vectors of {name}: give that encoder, or search with bm25", path.display())]
+    EncoderRequired {
+        /// The database.
+        path: PathBuf,
+        /// The encoder that made the vectors.
+        name: String,
+    },
+    /// The operation needs vectors, and the database has none.
+    #[error("{} has no vectors, only a BM25 index: search with bm25, or index the documents with an encoder", path.display())]
+    NoVectors {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A document has neither title nor text.
+    #[error("document {doc_id:?} has neither title nor text; leave it out, or allow empty documents")]
+    EmptyDocument {
+        /// Its id.
+        doc_id: String,
+    },
+    /// A file could not be written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+}
+
+/// Enough of a fingerprint to tell two apart.
+fn short(fingerprint: &Fingerprint) -> String {
+    let mut digits = fingerprint.to_string();
+    digits.truncate(16);
+    digits
+}

@@ -1,0 +1,90 @@
+//! What a search is asked for, and what it answers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use secateur_index::bm25::Bm25Params;
+
+use crate::fusion::DEFAULT_RRF_K;
+
+/// Which index answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchMode {
+    /// The vectors: the query is encoded and compared with every document's vector.
+    Dense,
+    /// The words: BM25.
+    Sparse,
+    /// Both, their rankings joined by reciprocal rank fusion.
+    Hybrid,
+}
+
+impl SearchMode {
+    /// All of them.
+    pub const ALL: [SearchMode; 3] = [SearchMode::Dense, SearchMode::Sparse, SearchMode::Hybrid];
+}
+
+impl fmt::Display for SearchMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            SearchMode::Dense => "dense",
+            SearchMode::Sparse => "bm25",
+            SearchMode::Hybrid => "hybrid",
+        })
+    }
+}
+
+/// The name is not that of a search mode.
+#[derive(Debug, thiserror::Error)]
+#[error("{found:?} is not a search mode; expected dense, bm25 or hybrid")]
+pub struct UnknownSearchMode {
+    found: String,
+}
+
+impl FromStr for SearchMode {
+    type Err = UnknownSearchMode;
+
+    fn from_str(name: &str) -> Result<SearchMode, UnknownSearchMode> {
+        SearchMode::ALL
+            .into_iter()
+            .find(|mode| mode.to_string() == name)
+            .ok_or_else(|| UnknownSearchMode { found: name.to_owned() })
+    }
+}
+
+/// How to search.
+///
+/// ```
+/// use secateur::{SearchMode, SearchParams};
+/// let params = SearchParams { k: 3, ..SearchParams::new(SearchMode::Hybrid) };
+/// assert_eq!((params.k, params.num_candidates), (3, 100));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchParams {
+    /// Which index answers.
+    pub mode: SearchMode,
+    /// The most hits wanted.
+    pub k: usize,
+    /// BM25's parameters.
+    pub bm25: Bm25Params,
+    /// For a hybrid search: how many hits of each index are fused; at least `k` are.
+    pub num_candidates: usize,
+    /// For a hybrid search: the constant of reciprocal rank fusion.
+    pub rrf_k: f64,
+}
+
+impl SearchParams {
+    /// Ten hits, Anserini's BM25, reciprocal rank fusion of the first hundred with k = 60.
+    pub fn new(mode: SearchMode) -> SearchParams {
+        SearchParams { mode, k: 10, bm25: Bm25Params::default(), num_candidates: 100, rrf_k: DEFAULT_RRF_K }
+    }
+}
+
+/// One ranked answer. Hits are sorted by score, descending, and by document id, descending, where scores are equal:
+/// trec_eval's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The document.
+    pub doc_id: String,
+    /// Higher is better; what it means depends on the search mode and the metric.
+    pub score: f64,
+}
