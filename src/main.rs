@@ -1,2 +1,8 @@
-//! secateur
-fn main() {}
+//! The `secateur` command: glue between the command line and the library.
+
+mod cli;
+mod download;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,165 @@
+//! `secateur dataset`: inspect, check and download data sets.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use secateur::catalog;
+use secateur::report::{Align, Table};
+
+use super::failure::{Code, Failure, Result};
+use super::inputs::{dataset_cache, open_dataset};
+use super::print;
+use crate::download::{Fetcher, Progress, download_dataset};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Count documents, queries and judgments.
+    Info(InfoArguments),
+    /// Check every line: ids, judgments, text. Names file and line of each fault.
+    Verify(VerifyArguments),
+    /// Download a data set that BEIR publishes.
+    Download(DownloadArguments),
+}
+
+#[derive(Args)]
+pub struct InfoArguments {
+    /// A BEIR folder, or the name of a downloaded data set.
+    dataset: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct VerifyArguments {
+    /// A BEIR folder, or the name of a downloaded data set.
+    dataset: PathBuf,
+}
+
+#[derive(Args)]
+pub struct DownloadArguments {
+    /// The name under which BEIR publishes it.
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// Print the names there are.
+    #[arg(long)]
+    list: bool,
+}
+
+impl Command {
+    pub fn run(self, out: &mut impl Write) -> Result<String> {
+        match self {
+            Command::Info(arguments) => arguments.run(),
+            Command::Verify(arguments) => arguments.run(out),
+            Command::Download(arguments) => arguments.run(),
+        }
+    }
+}
+
+impl InfoArguments {
+    fn run(self) -> Result<String> {
+        let info = open_dataset(&self.dataset)?.info()?;
+        if self.json {
+            let json = serde_json::to_string_pretty(&info)
+                .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
+            return Ok(json + "\n");
+        }
+        let mut splits = Table::new([
+            ("split", Align::Left),
+            ("queries", Align::Right),
+            ("judgments", Align::Right),
+            ("positive", Align::Right),
+            ("relevance", Align::Right),
+        ]);
+        for split in &info.splits {
+            splits.row([
+                split.name.clone(),
+                split.queries.to_string(),
+                split.judgments.to_string(),
+                split.positive_judgments.to_string(),
+                split.relevance_range.map_or_else(String::new, |(low, high)| format!("{low} to {high}")),
+            ]);
+        }
+        let empty = match info.empty_documents {
+            0 => String::new(),
+            count => format!(", {count} without text"),
+        };
+        Ok(format!(
+            "{}: {} documents ({:.0} characters on average{empty}), {} queries ({:.0} characters on average)\n\n{splits}",
+            info.name, info.documents, info.mean_document_chars, info.queries, info.mean_query_chars,
+        ))
+    }
+}
+
+impl VerifyArguments {
+    fn run(self, out: &mut impl Write) -> Result<String> {
+        let dataset = open_dataset(&self.dataset)?;
+        // Faults are printed as they are found: there may be millions.
+        let mut printed = Ok(());
+        let verdict = dataset.verify(|finding| {
+            if printed.is_ok() {
+                printed = print(out, &format!("{finding}\n"));
+            }
+        })?;
+        printed?;
+        let counts = format!(
+            "{}: {} documents, {} queries, {} judgments; {} errors, {} warnings\n",
+            dataset.name(),
+            verdict.documents,
+            verdict.queries,
+            verdict.judgments,
+            verdict.errors,
+            verdict.warnings
+        );
+        if verdict.errors > 0 {
+            print(out, &counts)?;
+            return Err(Failure::new(Code::Input, format!("{} is not sound", dataset.path().display())));
+        }
+        Ok(counts)
+    }
+}
+
+impl DownloadArguments {
+    fn run(self) -> Result<String> {
+        let Some(name) = self.name.filter(|_| !self.list) else { return Ok(list()) };
+        let bar = ProgressBar::no_length();
+        let folder = download_dataset(&name, &dataset_cache()?, &Fetcher::default(), &mut |progress| {
+            show_download(&bar, progress);
+        })?;
+        bar.finish_and_clear();
+        Ok(format!("{}\n", folder.display()))
+    }
+}
+
+fn list() -> String {
+    let mut table = Table::new([
+        ("name", Align::Left),
+        ("documents", Align::Right),
+        ("MB", Align::Right),
+        ("splits", Align::Left),
+    ]);
+    for dataset in catalog::PUBLISHED {
+        table.row([
+            dataset.name.to_owned(),
+            dataset.documents.to_string(),
+            dataset.archive_bytes.div_ceil(1_000_000).to_string(),
+            dataset.splits.join(" "),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Shows how far a download is, on a terminal.
+pub fn show_download(bar: &ProgressBar, progress: Progress) {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
+    {
+        bar.set_style(style);
+    }
+    if let Some(total) = progress.total {
+        bar.set_length(total);
+    }
+    bar.set_position(progress.done);
+}

@@ -1,0 +1,66 @@
+//! `secateur demo`: the whole way on the bundled collection.
+
+use clap::Args;
+use secateur::beir::BeirFolder;
+use secateur::eval::{Measure, RuleSet, evaluate};
+use secateur::{CreateOptions, Database, IndexOptions, index_corpus, report};
+
+use super::encoder::EncoderArguments;
+use super::failure::{Failure, Result};
+use super::search::{ModeArguments, answer};
+
+/// datasets/mini, in the program, so that the demonstration runs from any folder.
+const MINI: [(&str, &str); 3] = [
+    ("corpus.jsonl", include_str!("../../datasets/mini/corpus.jsonl")),
+    ("queries.jsonl", include_str!("../../datasets/mini/queries.jsonl")),
+    ("qrels/test.tsv", include_str!("../../datasets/mini/qrels/test.tsv")),
+];
+
+/// How many queries are answered before the evaluation.
+const SHOWN_QUERIES: usize = 2;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    #[command(flatten)]
+    mode: ModeArguments,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let folder = tempfile::tempdir().map_err(|source| Failure::write(&std::env::temp_dir(), &source))?;
+        let mini = folder.path().join("mini");
+        for (name, content) in MINI {
+            let path = mini.join(name);
+            let parent = path.parent().unwrap_or(&mini);
+            std::fs::create_dir_all(parent)
+                .and_then(|()| std::fs::write(&path, content))
+                .map_err(|source| Failure::write(&path, &source))?;
+        }
+        let dataset = BeirFolder::open(&mini)?;
+        let encoder = self.encoder.load()?;
+        let mut database = Database::create(folder.path().join("db"), encoder, &CreateOptions::default())?;
+        let journal = folder.path().join("journal");
+        index_corpus(&mut database, dataset.corpus()?, &journal, IndexOptions::default(), |_| {})?;
+
+        let qrels = dataset.qrels("test")?;
+        let queries = dataset.judged_queries(&qrels)?;
+        let params = self.mode.params(&database, 3);
+        let mut text =
+            format!("indexed datasets/mini: {} documents; answers by {}\n", database.len(), params.mode);
+        for query in queries.iter().take(SHOWN_QUERIES) {
+            text.push_str(&format!("\n{}\n{}", query.text, answer(&database, &query.text, &params)?));
+        }
+        let run = database.run(&queries, &self.mode.params(&database, 1000))?;
+        let evaluation = evaluate(&qrels, &run, &Measure::DEFAULT, &RuleSet::TrecEval.rules(false))?;
+        text.push_str(&format!("\n{}", report::table(&evaluation)));
+        if self.encoder.encoder.is_none() {
+            text.push_str(
+                "\nThis was BM25 alone. To search by meaning, name an encoder:\n  \
+                 secateur demo --encoder sentence-transformers/all-MiniLM-L6-v2\n",
+            );
+        }
+        Ok(text)
+    }
+}

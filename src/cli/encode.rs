@@ -1,0 +1,87 @@
+//! `secateur encode`: texts become a .npy file.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use secateur::beir::BeirFolder;
+use secateur::{Error, TextKind, atomic_write, encode_to_npy};
+
+use super::encoder::EncoderArguments;
+use super::failure::{Code, Failure, Result};
+use super::inputs::{open_dataset, with_suffix};
+use super::progress::{Progress, say_on_interrupt};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A BEIR folder, or the name of a downloaded data set.
+    dataset: PathBuf,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    /// The file to write: a (texts, dimension) matrix of f32. The ids go to FILE.ids, one a line.
+    #[arg(long, value_name = "FILE.npy")]
+    out: PathBuf,
+    /// Encode the queries instead of the documents.
+    #[arg(long)]
+    queries: bool,
+    /// What stands between a document's title and its text.
+    #[arg(long, value_name = "TEXT", default_value = " ")]
+    separator: String,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let dataset = open_dataset(&self.dataset)?;
+        let Some(encoder) = self.encoder.load()? else {
+            return Err(Failure::new(Code::Usage, "name the encoder with --encoder"));
+        };
+        say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
+        let kind = if self.queries { TextKind::Query } else { TextKind::Passage };
+        let total = || dataset.info().map(|info| if self.queries { info.queries } else { info.documents });
+        let progress = Progress::start("encoding", "texts", total)?;
+        let start = Instant::now();
+        let texts = self.texts(&dataset)?.map(|item| item.map(|(_, text)| text));
+        let count = encode_to_npy(&encoder, kind, texts, &self.out, |done| progress.set(done))?;
+        progress.finish();
+        let seconds = start.elapsed().as_secs_f64();
+        let ids = with_suffix(&self.out, ".ids");
+        self.write_ids(&dataset, &ids)?;
+        let rate = count as f64 / seconds;
+        Ok(format!(
+            "{}: {count} x {} f32, in {seconds:.1} s ({rate:.1} texts/s); ids in {}\n",
+            self.out.display(),
+            encoder.dim(),
+            ids.display()
+        ))
+    }
+
+    /// Ids and texts, in the order of the file.
+    fn texts<'a>(
+        &'a self,
+        dataset: &BeirFolder,
+    ) -> Result<Box<dyn Iterator<Item = std::result::Result<(String, String), Error>> + 'a>> {
+        Ok(if self.queries {
+            Box::new(
+                dataset
+                    .queries()?
+                    .map(|query| query.map(|query| (query.id, query.text)).map_err(Error::from)),
+            )
+        } else {
+            Box::new(dataset.corpus()?.map(|document| {
+                let document = document?;
+                let passage = document.passage(&self.separator);
+                Ok((document.id, passage))
+            }))
+        })
+    }
+
+    fn write_ids(&self, dataset: &BeirFolder, path: &Path) -> Result<()> {
+        let mut texts = self.texts(dataset)?;
+        Ok(atomic_write(path, |file| {
+            texts.try_for_each(|item| {
+                let (id, _) = item.map_err(std::io::Error::other)?;
+                Ok(writeln!(file, "{id}")?)
+            })
+        })?)
+    }
+}

@@ -1,0 +1,117 @@
+//! Which encoder a command uses: from the command line, or from what a database says of itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use secateur::{Database, Encoder, LoadOptions, Pooling};
+
+use super::failure::{Code, Failure, Result};
+use crate::download::{Fetcher, HubConfig, resolve_model};
+
+/// The notes of a database that say how to load its encoder again.
+mod note {
+    pub const REFERENCE: &str = "encoder";
+    pub const MAX_LENGTH: &str = "max_length";
+    pub const POOLING: &str = "pooling";
+    pub const QUERY_PROMPT: &str = "query_prompt";
+    pub const PASSAGE_PROMPT: &str = "passage_prompt";
+}
+
+/// An encoder and what differs from what its directory says.
+#[derive(Args, Clone, Default)]
+pub struct EncoderArguments {
+    /// A model directory, or OWNER/NAME of the Hugging Face hub.
+    #[arg(long, value_name = "MODEL")]
+    pub encoder: Option<String>,
+    /// Cut texts to this many tokens, special tokens included.
+    #[arg(long, value_name = "TOKENS", requires = "encoder")]
+    pub max_length: Option<usize>,
+    /// How token vectors become one: cls, mean or last-token.
+    #[arg(long, requires = "encoder")]
+    pub pooling: Option<Pooling>,
+    /// Text to put before every query.
+    #[arg(long, value_name = "TEXT", requires = "encoder")]
+    pub query_prompt: Option<String>,
+    /// Text to put before every passage.
+    #[arg(long, value_name = "TEXT", requires = "encoder")]
+    pub passage_prompt: Option<String>,
+}
+
+impl EncoderArguments {
+    /// Loads the encoder, if one is named.
+    pub fn load(&self) -> Result<Option<Arc<Encoder>>> {
+        let Some(reference) = &self.encoder else { return Ok(None) };
+        let options = LoadOptions {
+            name: (!Path::new(reference).exists()).then(|| reference.clone()),
+            pooling: self.pooling,
+            max_length: self.max_length,
+            query_prompt: self.query_prompt.clone(),
+            passage_prompt: self.passage_prompt.clone(),
+        };
+        Ok(Some(Arc::new(Encoder::load(&directory(reference)?, &options)?)))
+    }
+
+    /// What a database has to remember so that [`open_database`] can load the encoder again.
+    pub fn notes(&self) -> Vec<(String, String)> {
+        let reference = self.encoder.as_ref().map(|reference| match Path::new(reference).canonicalize() {
+            Ok(path) => path.display().to_string(),
+            Err(_) => reference.clone(),
+        });
+        [
+            (note::REFERENCE, reference),
+            (note::MAX_LENGTH, self.max_length.map(|length| length.to_string())),
+            (note::POOLING, self.pooling.map(|pooling| pooling.to_string())),
+            (note::QUERY_PROMPT, self.query_prompt.clone()),
+            (note::PASSAGE_PROMPT, self.passage_prompt.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+    }
+
+    /// These arguments, and the database's notes where they say nothing.
+    fn or_notes(&self, database: &Database) -> EncoderArguments {
+        let text =
+            |given: &Option<String>, key| given.clone().or_else(|| database.note(key).map(str::to_owned));
+        EncoderArguments {
+            encoder: text(&self.encoder, note::REFERENCE),
+            max_length: self.max_length.or_else(|| database.note(note::MAX_LENGTH)?.parse().ok()),
+            pooling: self.pooling.or_else(|| database.note(note::POOLING)?.parse().ok()),
+            query_prompt: text(&self.query_prompt, note::QUERY_PROMPT),
+            passage_prompt: text(&self.passage_prompt, note::PASSAGE_PROMPT),
+        }
+    }
+}
+
+/// Opens a database with its encoder, if the command needs one: the one given, or the one the database was made with.
+pub fn open_database(path: &Path, arguments: &EncoderArguments, needs_encoder: bool) -> Result<Database> {
+    let database = Database::open(path, None)?;
+    if database.dim().is_none() && arguments.encoder.is_none() || !needs_encoder {
+        return Ok(database);
+    }
+    let encoder = arguments.or_notes(&database).load()?;
+    Ok(Database::open(path, encoder)?)
+}
+
+/// The model directory that a reference stands for, downloaded if need be.
+fn directory(reference: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(reference);
+    if path.exists() {
+        return Ok(path);
+    }
+    // A path that is not there is more likely a slip than a model of the hub.
+    if reference.starts_with(['.', '/', '~']) || reference.matches('/').count() != 1 {
+        let message =
+            format!("there is no model directory {reference}; give a directory, or OWNER/NAME of the hub");
+        return Err(Failure::new(Code::Input, message));
+    }
+    let config = HubConfig::from_env(|name| std::env::var(name).ok())?;
+    let bar = indicatif::ProgressBar::no_length();
+    let directory = resolve_model(reference, &config, &Fetcher::default(), &mut |file, progress| {
+        bar.set_message(file.to_owned());
+        super::dataset::show_download(&bar, progress);
+    })?;
+    bar.finish_and_clear();
+    Ok(directory)
+}

@@ -1,0 +1,142 @@
+//! `secateur eval`: the queries of a data set are answered and the answers measured.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use secateur::beir::BeirFolder;
+use secateur::eval::{Evaluation, Measure, RuleSet, Rules, evaluate};
+use secateur::{Database, Qrels, catalog, report, trec};
+
+use super::encoder::{EncoderArguments, open_database};
+use super::failure::{Code, Failure, Result};
+use super::inputs::open_dataset;
+use super::search::ModeArguments;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The database.
+    database: PathBuf,
+    /// A BEIR folder with queries and judgments, or the name of a downloaded data set.
+    dataset: PathBuf,
+    #[command(flatten)]
+    mode: ModeArguments,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    #[command(flatten)]
+    measuring: MeasuringArguments,
+    /// Hits asked for each query.
+    #[arg(short, long, default_value_t = 1000)]
+    k: usize,
+    /// Write the hits as a TREC run file.
+    #[arg(long, value_name = "FILE")]
+    run: Option<PathBuf>,
+    /// Accept judgments of documents that the database does not hold.
+    #[arg(long)]
+    allow_unknown: bool,
+}
+
+/// What is measured and how it is printed.
+#[derive(Args)]
+pub struct MeasuringArguments {
+    /// The judgments to measure against; the one that results are reported on, unless given.
+    #[arg(long)]
+    split: Option<String>,
+    /// How ties, missing queries and identical ids are treated: trec_eval, trec_eval-9, beir or mteb.
+    #[arg(long, default_value_t)]
+    rules: RuleSet,
+    /// What to measure.
+    #[arg(long, value_delimiter = ',', default_values_t = Measure::DEFAULT)]
+    measures: Vec<Measure>,
+    /// Print the values of each query too.
+    #[arg(long)]
+    per_query: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl MeasuringArguments {
+    /// The name of the split.
+    pub fn split(&self, dataset: &BeirFolder) -> Result<String> {
+        Ok(match &self.split {
+            Some(split) => split.clone(),
+            None => dataset.default_split()?,
+        })
+    }
+
+    /// The rules for a data set.
+    pub fn rules(&self, dataset: &str) -> Rules {
+        let drops = catalog::find(dataset).is_some_and(|dataset| dataset.mteb_drops_identical_ids);
+        self.rules.rules(drops)
+    }
+
+    /// What is measured.
+    pub fn measures(&self) -> &[Measure] {
+        &self.measures
+    }
+
+    /// Whether a program reads the output.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The evaluation as it was asked for.
+    pub fn show(&self, evaluation: &Evaluation) -> String {
+        if self.json {
+            return report::json(evaluation, self.per_query) + "\n";
+        }
+        let table = report::table(evaluation);
+        if self.per_query { format!("{table}\n{}", report::per_query_table(evaluation)) } else { table }
+    }
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let database = open_database(&self.database, &self.encoder, self.mode.needs_encoder())?;
+        let dataset = open_dataset(&self.dataset)?;
+        let split = self.measuring.split(&dataset)?;
+        let qrels = dataset.qrels(&split)?;
+        if !self.allow_unknown {
+            check(&database, &qrels)?;
+        }
+        let queries = dataset.judged_queries(&qrels)?;
+        let rules = self.measuring.rules(dataset.name());
+        // Where the rules take a document out of the ranking, one more is needed.
+        let params = self.mode.params(&database, self.k + usize::from(rules.drop_identical_ids));
+        let start = Instant::now();
+        let run = database.run(&queries, &params)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let evaluation = evaluate(&qrels, &run, self.measuring.measures(), &rules)?;
+        if let Some(path) = &self.run {
+            trec::write_run(path, &run, &format!("secateur-{}", params.mode))?;
+        }
+        let shown = self.measuring.show(&evaluation);
+        if self.measuring.is_json() {
+            return Ok(shown);
+        }
+        let milliseconds = 1000.0 * seconds / queries.len().max(1) as f64;
+        Ok(format!(
+            "{} {split}, {}: {} queries in {seconds:.2} s ({milliseconds:.2} ms each, all at once)\n{shown}",
+            dataset.name(),
+            params.mode,
+            queries.len(),
+        ))
+    }
+}
+
+/// Judgments of a document that is not there would count against every ranking: the database is another data set's.
+fn check(database: &Database, qrels: &Qrels) -> Result<()> {
+    for (query_id, judgments) in qrels {
+        for doc_id in judgments.keys() {
+            if !database.contains(doc_id)? {
+                let message = format!(
+                    "the judgments of query {query_id:?} name document {doc_id:?}, which the database does not hold: \
+                     is it of this data set? --allow-unknown evaluates all the same"
+                );
+                return Err(Failure::new(Code::Input, message));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! `secateur eval-run`: a run file is measured.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::eval::{check_ids, evaluate};
+use secateur::trec;
+
+use super::eval::MeasuringArguments;
+use super::failure::Result;
+use super::inputs::open_dataset;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A TREC run file, plain, .gz or .zst.
+    run: PathBuf,
+    /// TREC judgments, or a BEIR folder, against which the ids of the run are then checked.
+    judgments: PathBuf,
+    #[command(flatten)]
+    measuring: MeasuringArguments,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let run = trec::read_run(&self.run)?;
+        let (name, qrels) = if self.judgments.is_file() {
+            (String::new(), trec::read_qrels(&self.judgments)?)
+        } else {
+            let dataset = open_dataset(&self.judgments)?;
+            let mut documents = HashSet::new();
+            for document in dataset.corpus()? {
+                documents.insert(document?.id);
+            }
+            let mut queries = HashSet::new();
+            for query in dataset.queries()? {
+                queries.insert(query?.id);
+            }
+            check_ids(&run, |id| queries.contains(id), |id| documents.contains(id))?;
+            (dataset.name().to_owned(), dataset.qrels(&self.measuring.split(&dataset)?)?)
+        };
+        let evaluation = evaluate(&qrels, &run, self.measuring.measures(), &self.measuring.rules(&name))?;
+        Ok(self.measuring.show(&evaluation))
+    }
+}

@@ -1,0 +1,102 @@
+//! Why a command failed: the message and the exit code.
+
+use std::error::Error as StdError;
+use std::path::Path;
+
+use crate::download::DownloadError;
+
+/// The exit codes, as `secateur --help` documents them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The system: disk, network, memory.
+    System = 1,
+    /// The command line; clap exits with the same code.
+    Usage = 2,
+    /// A data set, a run, judgments or a model.
+    Input = 3,
+    /// A database: damaged, locked, of another encoder or of a newer version.
+    Database = 4,
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+}
+
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    pub fn new(code: Code, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into() }
+    }
+
+    /// Standard output, or a file of the command's, cannot be written.
+    pub fn write(path: &Path, source: &std::io::Error) -> Failure {
+        Failure::new(Code::System, format!("cannot write {}: {source}", path.display()))
+    }
+}
+
+/// An error's message and those of its sources that the message does not repeat.
+fn message(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<secateur::Error> for Failure {
+    fn from(error: secateur::Error) -> Failure {
+        use secateur::{DatasetError, EncoderError, Error, IndexError};
+        let code = match &error {
+            Error::Index(IndexError::Io { .. })
+            | Error::Dataset(DatasetError::Io { .. })
+            | Error::Encoder(EncoderError::Io { .. })
+            | Error::Io { .. } => Code::System,
+            Error::Index(_)
+            | Error::EncoderMismatch { .. }
+            | Error::EncoderRequired { .. }
+            | Error::NoVectors { .. } => Code::Database,
+            _ => Code::Input,
+        };
+        Failure::new(code, message(&error))
+    }
+}
+
+impl From<secateur::DatasetError> for Failure {
+    fn from(error: secateur::DatasetError) -> Failure {
+        secateur::Error::from(error).into()
+    }
+}
+
+impl From<secateur::EncoderError> for Failure {
+    fn from(error: secateur::EncoderError) -> Failure {
+        secateur::Error::from(error).into()
+    }
+}
+
+impl From<secateur::eval::Error> for Failure {
+    fn from(error: secateur::eval::Error) -> Failure {
+        secateur::Error::from(error).into()
+    }
+}
+
+impl From<DownloadError> for Failure {
+    fn from(error: DownloadError) -> Failure {
+        let code = match error {
+            DownloadError::Io { .. } | DownloadError::Network { .. } | DownloadError::Status { .. } => {
+                Code::System
+            }
+            _ => Code::Input,
+        };
+        Failure::new(code, message(&error))
+    }
+}

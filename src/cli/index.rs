@@ -1,0 +1,104 @@
+//! `secateur index`: a data set becomes a database.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use secateur::beir::BeirFolder;
+use secateur::{CreateOptions, Database, Error, IndexError, IndexOptions, Metric, index_corpus};
+
+use super::encoder::EncoderArguments;
+use super::failure::{Code, Failure, Result};
+use super::inputs::{open_dataset, with_suffix};
+use super::progress::{Progress, say_on_interrupt};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A BEIR folder, or the name of a downloaded data set.
+    dataset: PathBuf,
+    /// The database to make; it appears when it is complete.
+    #[arg(long, value_name = "DB")]
+    out: PathBuf,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    /// How vectors are compared: cosine, inner-product or l2. What the model says, unless given.
+    #[arg(long, requires = "encoder")]
+    metric: Option<Metric>,
+    /// What stands between a document's title and its text when the encoder reads it.
+    #[arg(long, value_name = "TEXT", default_value = " ")]
+    separator: String,
+    /// Take documents that have neither title nor text.
+    #[arg(long)]
+    allow_empty: bool,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let start = Instant::now();
+        let dataset = open_dataset(&self.dataset)?;
+        if self.out.exists() {
+            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
+            return Err(Failure::new(Code::Database, message));
+        }
+        let encoder = self.encoder.load()?;
+        let metric = self.metric.unwrap_or_else(|| {
+            match encoder.as_ref().and_then(|e| e.settings().similarity.as_deref()) {
+                Some("dot") => Metric::InnerProduct,
+                Some("euclidean") => Metric::L2,
+                _ => Metric::Cosine,
+            }
+        });
+        let options =
+            CreateOptions { metric, passage_separator: self.separator.clone(), notes: self.encoder.notes() };
+        // Everything happens beside the place where the database will be, so that it is there whole or not at all.
+        let partial = with_suffix(&self.out, ".partial");
+        let journal = with_suffix(&self.out, ".journal");
+        remove_partial(&partial)?;
+        let mut database = Database::create(&partial, encoder, &options)?;
+        if self.encoder.encoder.is_some() {
+            say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
+        }
+        let progress =
+            Progress::start("indexing", "documents", || dataset.info().map(|info| info.documents))?;
+        let index_options = IndexOptions { allow_empty: self.allow_empty };
+        index_corpus(&mut database, dataset.corpus()?, &journal, index_options, |done| progress.set(done))
+            .map_err(|error| explain(error, &dataset))?;
+        progress.finish();
+        let (len, vectors) = (database.len(), database.dim().is_some());
+        drop(database);
+        std::fs::rename(&partial, &self.out).map_err(|source| Failure::write(&self.out, &source))?;
+        let seconds = start.elapsed().as_secs_f64();
+        let what = if vectors { "with vectors and BM25" } else { "with BM25 only" };
+        Ok(format!("{}: {len} documents {what}, in {seconds:.1} s\n", self.out.display()))
+    }
+}
+
+/// Removes what an interrupted run has left, unless that run is going on.
+fn remove_partial(partial: &Path) -> Result<()> {
+    if !partial.exists() {
+        return Ok(());
+    }
+    Database::lock(partial)?;
+    std::fs::remove_dir_all(partial).map_err(|source| Failure::write(partial, &source))
+}
+
+/// Where the data set is at fault, the file and the line.
+fn explain(error: Error, dataset: &BeirFolder) -> Failure {
+    let (doc_id, advice) = match &error {
+        Error::EmptyDocument { doc_id } => (doc_id, "remove the line, or pass --allow-empty"),
+        Error::Index(IndexError::DuplicateDocument { id }) => (id, "remove one of the two"),
+        _ => return error.into(),
+    };
+    let named = format!("{doc_id:?}");
+    let mut place = None;
+    let checked = dataset.verify(|finding| {
+        let text = finding.to_string();
+        if place.is_none() && text.contains(&named) {
+            place = Some(text);
+        }
+    });
+    match (checked, place) {
+        (Ok(_), Some(place)) => Failure::new(Code::Input, format!("{place}; {advice}")),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,49 @@
+//! What a data set is called on the command line.
+
+use std::path::{Path, PathBuf};
+
+use secateur::beir::BeirFolder;
+use secateur::catalog;
+
+use super::failure::{Code, Failure, Result};
+
+/// Where downloaded data sets are kept: `$SECATEUR_CACHE/datasets`, or `secateur/datasets` in the user's cache folder.
+pub fn dataset_cache() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("SECATEUR_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("secateur")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/secateur")))
+        .map(|cache| cache.join("datasets"))
+        .ok_or_else(|| {
+            Failure::new(Code::Usage, "no home directory: set SECATEUR_CACHE to a folder for downloads")
+        })
+}
+
+/// Opens a data set given as a folder, or by the name under which BEIR publishes it if it was downloaded.
+pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
+    if given.exists() {
+        return Ok(BeirFolder::open(given)?);
+    }
+    let name = given.to_string_lossy();
+    let (root, _) = name.split_once('/').unwrap_or((&name, ""));
+    if catalog::find(root).is_none() {
+        let message = format!(
+            "there is no folder {name}, and no data set of that name is published; \
+             `secateur dataset download --list` prints the names"
+        );
+        return Err(Failure::new(Code::Input, message));
+    }
+    let folder = dataset_cache()?.join(given);
+    if !folder.exists() {
+        let message = format!("{name} is not downloaded: run `secateur dataset download {root}` first");
+        return Err(Failure::new(Code::Input, message));
+    }
+    Ok(BeirFolder::open(folder)?)
+}
+
+/// A path beside another: its name with `suffix` after it.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}

@@ -1,0 +1,106 @@
+//! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
+
+mod dataset;
+mod demo;
+mod encode;
+mod encoder;
+mod eval;
+mod eval_run;
+mod failure;
+mod index;
+mod inputs;
+mod progress;
+mod search;
+mod verify;
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Code, Failure, Result};
+
+/// An embedded retrieval database whose text encoder can be pruned.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    /// Threads to compute with; all of the machine's unless given.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    the system refused: disk, memory, network
+  2    the command line is wrong
+  3    a data set, run, judgment file or model is missing or wrong
+  4    a database is missing, damaged, locked, of a newer version or of another encoder
+  130  interrupted; `index` and `encode` go on where they stopped when run again";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Index the bundled collection, answer two queries, evaluate. Needs no network.
+    Demo(demo::Arguments),
+    /// Inspect, check and download data sets.
+    #[command(subcommand)]
+    Dataset(dataset::Command),
+    /// Encode a corpus or its queries to a .npy file.
+    Encode(encode::Arguments),
+    /// Make a database from a data set.
+    Index(index::Arguments),
+    /// Answer a query.
+    Search(search::Arguments),
+    /// Answer the queries of a data set and measure the answers.
+    Eval(eval::Arguments),
+    /// Measure a run file.
+    EvalRun(eval_run::Arguments),
+    /// Check every file of a database.
+    Verify(verify::Arguments),
+}
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = BufWriter::new(io::stdout().lock());
+    match run(cli, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // What was printed before the failure comes before its message.
+            let _ = out.flush();
+            // There is nobody left to tell if standard error is closed.
+            let _ = writeln!(io::stderr(), "error: {}", failure.message);
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
+    let threads = cli.threads.map_or(0, usize::from);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|error| Failure::new(Code::System, format!("cannot start the threads: {error}")))?;
+    let text = match cli.command {
+        Command::Demo(arguments) => arguments.run()?,
+        Command::Dataset(command) => command.run(out)?,
+        Command::Encode(arguments) => arguments.run()?,
+        Command::Index(arguments) => arguments.run()?,
+        Command::Search(arguments) => arguments.run()?,
+        Command::Eval(arguments) => arguments.run()?,
+        Command::EvalRun(arguments) => arguments.run()?,
+        Command::Verify(arguments) => arguments.run()?,
+    };
+    print(out, &text)
+}
+
+/// Writes to standard output. A reader that has seen enough, such as `head`, is no failure.
+fn print(out: &mut impl Write, text: &str) -> Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Code::System, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,51 @@
+//! Progress of long work: a bar on a terminal, nothing in a pipe.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::failure::{Code, Failure, Result};
+
+/// How far long work is: done / total, rate and time left.
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// A bar of `unit`s. `total` is only asked for where someone looks, since counting may take time.
+    pub fn start<E>(
+        what: &'static str,
+        unit: &'static str,
+        total: impl FnOnce() -> std::result::Result<u64, E>,
+    ) -> std::result::Result<Progress, E> {
+        if !std::io::stderr().is_terminal() {
+            return Ok(Progress(ProgressBar::hidden()));
+        }
+        let template =
+            format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}  {{per_sec:1}}  {{eta}} left");
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(total()?).with_style(style);
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Ok(Progress(bar))
+    }
+
+    /// `done` of the total.
+    pub fn set(&self, done: usize) {
+        self.0.set_position(done as u64);
+    }
+
+    /// The work is over.
+    pub fn finish(self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Makes Ctrl-C say what is kept and end the process. Everything written so far stands at any moment, so nothing else
+/// is to be done.
+pub fn say_on_interrupt(message: &'static str) -> Result<()> {
+    ctrlc::set_handler(move || {
+        // There is nobody left to tell if standard error is closed.
+        let _ = writeln!(std::io::stderr(), "\ninterrupted: {message}");
+        std::process::exit(130);
+    })
+    .map_err(|error| Failure::new(Code::System, format!("cannot handle interrupts: {error}")))
+}

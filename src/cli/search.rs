@@ -1,0 +1,129 @@
+//! `secateur search`: one query, its hits.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::{Bm25Params, Database, SearchMode, SearchParams};
+use serde_json::json;
+
+use super::encoder::{EncoderArguments, open_database};
+use super::failure::Result;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The database.
+    database: PathBuf,
+    /// What to look for.
+    query: String,
+    #[command(flatten)]
+    mode: ModeArguments,
+    /// The most hits to print.
+    #[arg(short, long, default_value_t = 10)]
+    k: usize,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    /// Print JSON, with the whole documents.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which index answers, and its parameters.
+#[derive(Args, Clone)]
+pub struct ModeArguments {
+    /// dense (by vectors), bm25 (by words) or hybrid (both, fused by rank). dense unless the database has no vectors.
+    #[arg(long)]
+    mode: Option<SearchMode>,
+    /// BM25: how slowly repeated words saturate.
+    #[arg(long, default_value_t = Bm25Params::default().k1)]
+    k1: f32,
+    /// BM25: how strongly long documents are discounted.
+    #[arg(long, default_value_t = Bm25Params::default().b)]
+    b: f32,
+    /// hybrid: hits of each index that are fused.
+    #[arg(long, value_name = "N", default_value_t = SearchParams::new(SearchMode::Hybrid).num_candidates)]
+    candidates: usize,
+}
+
+impl ModeArguments {
+    /// Whether an encoder has to be loaded, in a database that has vectors.
+    pub fn needs_encoder(&self) -> bool {
+        self.mode != Some(SearchMode::Sparse)
+    }
+
+    /// How to search for `k` hits.
+    pub fn params(&self, database: &Database, k: usize) -> SearchParams {
+        let default = if database.dim().is_some() { SearchMode::Dense } else { SearchMode::Sparse };
+        SearchParams {
+            k,
+            bm25: Bm25Params { k1: self.k1, b: self.b },
+            num_candidates: self.candidates,
+            ..SearchParams::new(self.mode.unwrap_or(default))
+        }
+    }
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let database = open_database(&self.database, &self.encoder, self.mode.needs_encoder())?;
+        let params = self.mode.params(&database, self.k);
+        if self.json {
+            json_answer(&database, &self.query, &params)
+        } else {
+            answer(&database, &self.query, &params)
+        }
+    }
+}
+
+/// The hits of a query as text: rank, score, id, and the title or the beginning of the text.
+pub fn answer(database: &Database, query: &str, params: &SearchParams) -> Result<String> {
+    let mut text = String::new();
+    for (rank, hit) in database.search(query, params)?.iter().enumerate() {
+        let document = database.document(&hit.doc_id)?;
+        let label = document.map_or_else(String::new, |document| {
+            let label = if document.title.trim().is_empty() { document.text } else { document.title };
+            shorten(&label, 90)
+        });
+        text.push_str(&format!("{:>3}  {:<8.4}  {}  {label}\n", rank + 1, hit.score, hit.doc_id));
+    }
+    if text.is_empty() {
+        text.push_str("no document matches\n");
+    }
+    Ok(text)
+}
+
+fn json_answer(database: &Database, query: &str, params: &SearchParams) -> Result<String> {
+    let mut hits = Vec::new();
+    for hit in database.search(query, params)? {
+        let document = database.document(&hit.doc_id)?.unwrap_or_default();
+        // Metadata was checked to be a JSON object when the corpus was read; as a string it would be quoted again.
+        let metadata = document.metadata.and_then(|raw| serde_json::from_str::<serde_json::Value>(&raw).ok());
+        hits.push(json!({
+            "doc_id": hit.doc_id,
+            "score": hit.score,
+            "title": document.title,
+            "text": document.text,
+            "metadata": metadata,
+        }));
+    }
+    Ok(format!("{:#}\n", json!({ "query": query, "mode": params.mode.to_string(), "hits": hits })))
+}
+
+/// The beginning of a text in one line.
+fn shorten(text: &str, max_chars: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(max_chars) {
+        None => line,
+        Some((end, _)) => format!("{}...", &line[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shorten;
+
+    #[test]
+    fn labels_are_one_line_of_whole_characters() {
+        assert_eq!(shorten("a\n b", 5), "a b");
+        assert_eq!(shorten("éééé", 3), "ééé...");
+    }
+}
