@@ -3,6 +3,8 @@
 //! A test that needs something this machine lacks says so in one visible line and passes: see [`shared_data`] and
 //! [`minilm`].
 
+pub mod server;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,9 +34,7 @@ pub fn minilm(test: &str) -> Option<PathBuf> {
     let model = root.join(".models/all-MiniLM-L6-v2");
     // The script holds a lock while it works, so concurrent tests wait for one download.
     if !model.join("model.safetensors").exists() {
-        let fetched = Command::new("sh")
-            .arg(root.join("scripts/fetch-minilm.sh"))
-            .output();
+        let fetched = Command::new("sh").arg(root.join("scripts/fetch-minilm.sh")).output();
         match fetched {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
