@@ -1,0 +1,111 @@
+//! Published BEIR data sets, downloaded into a cache folder.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use md5::Md5;
+use secateur_datasets::beir::BeirFolder;
+use secateur_datasets::catalog;
+
+use super::checksum;
+use super::error::DownloadError;
+use super::fetch::{Fetcher, Progress, sync_folder};
+use super::unpack::unpack;
+
+/// A data set in an archive.
+#[derive(Debug, Clone, Copy)]
+pub struct Archive<'a> {
+    /// The name of the data set, of its folder in the archive and of its folder in the cache.
+    pub name: &'a str,
+    /// The address of the zip file.
+    pub url: &'a str,
+    /// Its md5 sum, in lower-case hexadecimal.
+    pub md5: &'a str,
+    /// The subfolders that are the data sets, where there is more than one.
+    pub parts: &'a [&'a str],
+}
+
+/// Downloads the data set that BEIR publishes under `name` into `cache/name` and returns that folder.
+pub fn download_dataset(
+    name: &str,
+    cache: &Path,
+    fetcher: &Fetcher,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<PathBuf, DownloadError> {
+    let Some(dataset) = catalog::find(name) else {
+        let known = catalog::PUBLISHED.iter().map(|dataset| dataset.name).collect();
+        return Err(DownloadError::UnknownDataset { name: name.to_owned(), known });
+    };
+    let archive = Archive { name, url: &dataset.url(), md5: dataset.md5, parts: dataset.parts };
+    download_archive(&archive, cache, fetcher, progress)
+}
+
+/// Downloads an archive into `cache/name` and returns that folder; if it is there, nothing is done.
+///
+/// A broken download is resumed by the next call, a file with the wrong md5 sum is removed, and the folder gets its
+/// name only when all of it is on disk; the archive is then removed. Callers at the same time wait for one download.
+pub fn download_archive(
+    archive: &Archive<'_>,
+    cache: &Path,
+    fetcher: &Fetcher,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<PathBuf, DownloadError> {
+    let Archive { name, url, md5, parts } = *archive;
+    let folder = cache.join(name);
+    std::fs::create_dir_all(cache).map_err(DownloadError::io("create", cache))?;
+    // Held until the end of this function; the operating system releases it if the process dies.
+    let _lock = lock(&cache.join(format!(".{name}.lock")))?;
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let zip = cache.join(format!("{name}.zip"));
+    if !zip.is_file() {
+        fetcher.file(url, None, &zip, progress)?;
+    }
+    let got = checksum::of_file::<Md5>(&zip).map_err(DownloadError::io("read", &zip))?;
+    if got != md5 {
+        std::fs::remove_file(&zip).map_err(DownloadError::io("remove", &zip))?;
+        let (url, expected) = (url.to_owned(), md5.to_owned());
+        return Err(DownloadError::Checksum { url, algorithm: "md5", expected, got });
+    }
+    // Removed with all that is in it if anything below fails.
+    let unpacked = tempfile::Builder::new()
+        .prefix(&format!(".{name}-"))
+        .tempdir_in(cache)
+        .map_err(DownloadError::io("create", cache))?;
+    unpack(&zip, name, unpacked.path())?;
+    let parts = if parts.is_empty() { &[""][..] } else { parts };
+    for part in parts {
+        BeirFolder::open(unpacked.path().join(part)).map_err(|source| DownloadError::NotADataset {
+            path: zip.clone(),
+            name: name.to_owned(),
+            source: Box::new(source),
+        })?;
+    }
+    readable_by_all(unpacked.path())?;
+    std::fs::rename(unpacked.path(), &folder).map_err(DownloadError::io("create", &folder))?;
+    drop(unpacked.keep());
+    sync_folder(&folder)?;
+    std::fs::remove_file(&zip).map_err(DownloadError::io("remove", &zip))?;
+    Ok(folder)
+}
+
+/// Waits until no other process holds the lock.
+pub(super) fn lock(path: &Path) -> Result<File, DownloadError> {
+    let file = File::create(path).map_err(DownloadError::io("create", path))?;
+    file.lock().map_err(DownloadError::io("lock", path))?;
+    Ok(file)
+}
+
+/// Temporary folders are made for their owner alone, but a cache may be shared.
+fn readable_by_all(folder: &Path) -> Result<(), DownloadError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+            .map_err(DownloadError::io("create", folder))?;
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! Models of the Hugging Face hub, in the cache that Python's huggingface_hub reads and writes:
+//!
+//! ```text
+//! CACHE/models--OWNER--NAME/refs/REVISION            the commit that a branch or tag stands for
+//!                           snapshots/COMMIT/FILE    links into blobs
+//!                           blobs/ID                 contents, under their git or SHA-256 id
+//!                           .no_exist/COMMIT/FILE    empty: the commit is known not to have the file
+//! ```
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::Sha256;
+
+use super::beir::lock;
+use super::checksum;
+use super::config::HubConfig;
+use super::error::DownloadError;
+use super::fetch::{Fetcher, Progress, sync_folder};
+
+/// Finds the model `OWNER/NAME` or `OWNER/NAME@REVISION` in the cache or downloads it, and returns its directory.
+///
+/// A revision that is whole in the cache is used without asking the network, so a branch stays at the commit it was
+/// fetched at; remove its file in `refs` to move on. `progress` gets the name of each file that is downloaded.
+pub fn resolve_model(
+    id: &str,
+    config: &HubConfig,
+    fetcher: &Fetcher,
+    progress: &mut dyn FnMut(&str, Progress),
+) -> Result<PathBuf, DownloadError> {
+    let model = Model::parse(id, &config.cache_dir)?;
+    let cached = model.cached_commit().map(|commit| (model.snapshot(&commit), commit));
+    if let Some((snapshot, commit)) = &cached
+        && is_usable(snapshot)
+        && (config.offline || model.is_whole(commit))
+    {
+        return Ok(snapshot.clone());
+    }
+    if config.offline {
+        return Err(DownloadError::Offline { id: id.to_owned(), looked_in: model.folder });
+    }
+    match model.download(config, fetcher, progress) {
+        // Without a network, what suffices offline suffices here.
+        Err(error @ DownloadError::Network { .. }) => match cached {
+            Some((snapshot, _)) if is_usable(&snapshot) => Ok(snapshot),
+            _ => Err(error),
+        },
+        result => result,
+    }
+}
+
+/// A model and a revision of it.
+struct Model {
+    /// As the user wrote it.
+    id: String,
+    /// `OWNER/NAME`.
+    repository: String,
+    revision: String,
+    /// Its folder in the cache.
+    folder: PathBuf,
+    locks: PathBuf,
+}
+
+/// The hub's description of a revision.
+#[derive(Deserialize)]
+struct Listing {
+    sha: String,
+    siblings: Vec<ListedFile>,
+}
+
+#[derive(Deserialize)]
+struct ListedFile {
+    rfilename: String,
+    size: Option<u64>,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    lfs: Option<LargeFile>,
+}
+
+#[derive(Deserialize)]
+struct LargeFile {
+    sha256: String,
+}
+
+impl Model {
+    fn parse(id: &str, cache_dir: &Path) -> Result<Self, DownloadError> {
+        let (repository, revision) = id.split_once('@').unwrap_or((id, "main"));
+        let parts: Vec<&str> = repository.split('/').collect();
+        if parts.len() > 2 || !parts.iter().copied().all(is_plain) || !revision.split('/').all(is_plain) {
+            return Err(DownloadError::BadModelId { id: id.to_owned() });
+        }
+        let name = format!("models--{}", parts.join("--"));
+        Ok(Model {
+            id: id.to_owned(),
+            repository: repository.to_owned(),
+            revision: revision.to_owned(),
+            folder: cache_dir.join(&name),
+            locks: cache_dir.join(".locks").join(name),
+        })
+    }
+
+    fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    fn cached_commit(&self) -> Option<String> {
+        if self.snapshot(&self.revision).is_dir() {
+            return Some(self.revision.clone());
+        }
+        let commit = std::fs::read_to_string(self.folder.join("refs").join(&self.revision)).ok()?;
+        Some(commit.trim().to_owned()).filter(|commit| is_plain(commit))
+    }
+
+    /// Whether the snapshot holds all files that say how the model is used. A tool that needs the bare transformer
+    /// leaves the sentence-transformers files out, and without them vectors would be pooled in the wrong way.
+    fn is_whole(&self, commit: &str) -> bool {
+        let snapshot = self.snapshot(commit);
+        let has = |file: &str| snapshot.join(file).is_file();
+        let absent = |file: &str| self.folder.join(".no_exist").join(commit).join(file).is_file();
+        SETTINGS.iter().all(|file| has(file) || absent(file)) && modules_are_there(&snapshot)
+    }
+
+    fn download(
+        &self,
+        config: &HubConfig,
+        fetcher: &Fetcher,
+        progress: &mut dyn FnMut(&str, Progress),
+    ) -> Result<PathBuf, DownloadError> {
+        let token = config.token.as_deref();
+        // One segment of the address; nothing else in a revision needs encoding, see is_plain.
+        let revision = self.revision.replace('/', "%2F");
+        let url =
+            format!("{}/api/models/{}/revision/{revision}?blobs=true", config.endpoint, self.repository);
+        let text = fetcher.text(&url, token)?;
+        let misunderstood = |reason| DownloadError::BadListing { url: url.clone(), reason };
+        let listing: Listing = serde_json::from_str(&text)
+            .map_err(|_| misunderstood("it is not the JSON that the hub sends"))?;
+        let commit = listing.sha.as_str();
+        if !is_plain(commit) {
+            return Err(misunderstood("its commit is not a hash"));
+        }
+        let files: Vec<&ListedFile> =
+            listing.siblings.iter().filter(|file| is_wanted(&file.rfilename)).collect();
+        if !files.iter().any(|file| file.rfilename.ends_with(".safetensors")) {
+            return Err(DownloadError::NoWeights { id: self.id.clone() });
+        }
+
+        create_folder(&self.locks)?;
+        let _lock = lock(&self.locks.join("secateur.lock"))?;
+        let blobs = self.folder.join("blobs");
+        create_folder(&blobs)?;
+        let snapshot = self.snapshot(commit);
+        for file in files {
+            let pointer = snapshot.join(&file.rfilename);
+            if pointer.is_file() {
+                continue;
+            }
+            let blob_id = file.blob_id(commit);
+            if !is_plain(&blob_id) {
+                return Err(misunderstood("the id of a file is not a hash"));
+            }
+            let blob = blobs.join(&blob_id);
+            if !blob.is_file() {
+                let url =
+                    format!("{}/{}/resolve/{commit}/{}", config.endpoint, self.repository, file.rfilename);
+                // Only a file that was checked gets the blob's name, where every tool trusts it.
+                let unchecked = blobs.join(format!("{blob_id}.unchecked"));
+                fetcher.file(&url, token, &unchecked, &mut |step| progress(&file.rfilename, step))?;
+                file.check(&unchecked, &url)?;
+                std::fs::rename(&unchecked, &blob).map_err(DownloadError::io("write", &blob))?;
+                sync_folder(&blob)?;
+            }
+            link(&blob, &pointer, Path::new(&file.rfilename))?;
+        }
+        for file in SETTINGS {
+            if !listing.siblings.iter().any(|listed| listed.rfilename == file) {
+                write_file(&self.folder.join(".no_exist").join(commit).join(file), b"")?;
+            }
+        }
+        // Last, so that a branch never stands for a snapshot that is not whole.
+        if self.revision != commit {
+            write_file(&self.folder.join("refs").join(&self.revision), commit.as_bytes())?;
+        }
+        Ok(snapshot)
+    }
+}
+
+impl ListedFile {
+    /// The name of the content: its SHA-256 if the hub stores it outside of git, or else its git id.
+    fn blob_id(&self, commit: &str) -> String {
+        match (&self.lfs, &self.blob_id) {
+            (Some(large), _) => large.sha256.clone(),
+            (None, Some(id)) => id.clone(),
+            // Mirrors may leave the ids out; this one is unique too.
+            (None, None) => format!("{commit}-{}", self.rfilename.replace('/', "-")),
+        }
+    }
+
+    /// Compares a downloaded file with the listing; a file that differs is removed.
+    fn check(&self, path: &Path, url: &str) -> Result<(), DownloadError> {
+        let (algorithm, expected, got) = match (&self.lfs, self.size) {
+            (Some(large), _) => {
+                let got = checksum::of_file::<Sha256>(path).map_err(DownloadError::io("read", path))?;
+                ("sha256", large.sha256.clone(), got)
+            }
+            (None, Some(size)) => {
+                let got = std::fs::metadata(path).map_err(DownloadError::io("read", path))?.len();
+                ("size in bytes", size.to_string(), got.to_string())
+            }
+            (None, None) => return Ok(()),
+        };
+        if got == expected {
+            return Ok(());
+        }
+        std::fs::remove_file(path).map_err(DownloadError::io("remove", path))?;
+        Err(DownloadError::Checksum { url: url.to_owned(), algorithm, expected, got })
+    }
+}
+
+/// The files beside the transformer that change its vectors.
+const SETTINGS: [&str; 4] = [
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "tokenizer_config.json",
+];
+
+/// Whether an encoder could be loaded from the snapshot.
+fn is_usable(snapshot: &Path) -> bool {
+    let has = |file: &str| snapshot.join(file).is_file();
+    has("config.json") && has("tokenizer.json") && weights_are_there(snapshot)
+}
+
+fn weights_are_there(snapshot: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    if snapshot.join("model.safetensors").is_file() {
+        return true;
+    }
+    read_json::<Index>(&snapshot.join("model.safetensors.index.json"))
+        .is_some_and(|index| index.weight_map.values().all(|shard| snapshot.join(shard).is_file()))
+}
+
+/// Whether the folders that `modules.json` names are there; a normalization has none.
+fn modules_are_there(snapshot: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Module {
+        #[serde(default)]
+        path: String,
+        #[serde(rename = "type", default)]
+        kind: String,
+    }
+    if !snapshot.join("modules.json").is_file() {
+        return true;
+    }
+    read_json::<Vec<Module>>(&snapshot.join("modules.json")).is_some_and(|modules| {
+        modules.iter().all(|module| {
+            module.path.is_empty()
+                || module.kind.ends_with(".Normalize")
+                || snapshot.join(&module.path).join("config.json").is_file()
+        })
+    })
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Whether a file of the repository belongs to a model directory: settings, tokenizer and safetensors weights of the
+/// model itself and of its numbered sentence-transformers modules; no other formats of the same weights.
+fn is_wanted(file: &str) -> bool {
+    let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+    let is_module = folder.split_once('_').is_some_and(|(number, kind)| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && is_plain(kind)
+    });
+    if !is_plain(name) || !(folder.is_empty() || is_module) {
+        return false;
+    }
+    if let Some(stem) = name.strip_suffix(".safetensors") {
+        return ["model", "adapter_model"].contains(&stem) || stem.starts_with("model-");
+    }
+    if let Some(stem) = name.strip_suffix(".json") {
+        return !stem.ends_with(".bin.index");
+    }
+    ["vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"].contains(&name)
+}
+
+/// Whether a part of a path or address is a plain name: no separators, no way up, nothing to be encoded.
+fn is_plain(part: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
+}
+
+fn create_folder(folder: &Path) -> Result<(), DownloadError> {
+    std::fs::create_dir_all(folder).map_err(DownloadError::io("create", folder))
+}
+
+/// Writes a small file through a temporary sibling.
+fn write_file(path: &Path, content: &[u8]) -> Result<(), DownloadError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_folder(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(DownloadError::io("create", path))?;
+    file.write_all(content)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(DownloadError::io("write", path))?;
+    file.persist(path).map_err(|error| DownloadError::io("write", path)(error.error))?;
+    sync_folder(path)
+}
+
+/// Puts a blob into a snapshot: a relative link, so that the cache can be moved, or a copy where there are no links.
+fn link(blob: &Path, pointer: &Path, file: &Path) -> Result<(), DownloadError> {
+    if let Some(folder) = pointer.parent() {
+        create_folder(folder)?;
+    }
+    #[cfg(unix)]
+    {
+        // From snapshots/COMMIT/FILE up to the model's folder: two steps, and one for each folder in FILE.
+        let depth = file.components().count() + 1;
+        let mut relative: PathBuf = std::iter::repeat_n("..", depth).collect();
+        relative.push("blobs");
+        relative.push(blob.file_name().unwrap_or_default());
+        // A dangling link of an earlier, cleaned blob would be in the way.
+        let _ = std::fs::remove_file(pointer);
+        std::os::unix::fs::symlink(relative, pointer).map_err(DownloadError::io("link", pointer))?;
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        std::fs::copy(blob, pointer).map_err(DownloadError::io("write", pointer))?;
+    }
+    sync_folder(pointer)
+}
