@@ -58,7 +58,7 @@ impl BeirFolder {
     /// Checks every line of every file and hands each fault to `report`, in the order of corpus, queries, splits.
     ///
     /// Ids must be unique and not empty, every document and query must have text, and judgments must be integers that
-    /// name known documents and queries once. Only ids are kept in memory: about 80 bytes and the id for a document.
+    /// name known documents and queries once. Only ids are kept in memory: about 100 bytes and the id for a document.
     ///
     /// ```
     /// use secateur_datasets::beir::BeirFolder;
