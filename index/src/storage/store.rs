@@ -1,5 +1,6 @@
 //! Writing: the holder of a database's write lock, and its transactions.
 
+use std::borrow::BorrowMut;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use super::documents::{MAX_ID_LEN, NewDocument};
 use super::files::{io_error, sync_folder};
 use super::lock::WriterLock;
 use super::manifest::Manifest;
-use super::segment::{SegmentWriter, deleted_words};
+use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
 use super::settings::Settings;
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
@@ -98,13 +99,17 @@ impl Store {
     ///
     /// # Errors
     /// None at present; reserved for storage that has to be prepared.
-    pub fn begin(&mut self) -> Result<Transaction<'_>> {
-        Ok(Transaction {
-            deleted: vec![None; self.snapshot.views().len()],
-            added: None,
-            has_failed: false,
-            store: self,
-        })
+    pub fn begin(&mut self) -> Result<Transaction<&mut Store>> {
+        Ok(Transaction::new(self))
+    }
+
+    /// Begins a transaction that keeps the store, for callers that hold both in one value; the lock is released when
+    /// the transaction ends.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub fn into_transaction(self) -> Result<Transaction<Store>> {
+        Ok(Transaction::new(self))
     }
 
     /// Removes the segments that the manifest does not name, and a half-written manifest.
@@ -147,9 +152,9 @@ fn list(folder: &Path) -> Result<Vec<String>> {
 /// Additions and deletions that become visible together, or not at all.
 ///
 /// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings; documents and
-/// vectors go to disk as they come.
-pub struct Transaction<'a> {
-    store: &'a mut Store,
+/// vectors go to disk as they come. The store is borrowed or owned: see [`Store::begin`], [`Store::into_transaction`].
+pub struct Transaction<S: BorrowMut<Store>> {
+    store: S,
     /// For each committed segment the new set of deleted rows, if it changes.
     deleted: Vec<Option<Bitmap>>,
     added: Option<Added>,
@@ -166,7 +171,12 @@ struct Added {
     deleted: Bitmap,
 }
 
-impl Transaction<'_> {
+impl<S: BorrowMut<Store>> Transaction<S> {
+    fn new(store: S) -> Transaction<S> {
+        let deleted = vec![None; store.borrow().snapshot.views().len()];
+        Transaction { store, deleted, added: None, has_failed: false }
+    }
+
     /// Adds a document, with its vector if and only if the database has vectors.
     ///
     /// # Errors
@@ -195,7 +205,7 @@ impl Transaction<'_> {
                 return Err(Error::DocumentSize { id, field, got, min, max });
             }
         }
-        match (self.store.snapshot.settings().vectors, vector) {
+        match (self.store.borrow().snapshot.settings().vectors, vector) {
             (Some(settings), Some(vector)) => check_vector(vector, settings.dim)?,
             (None, None) => {}
             (settings, _) => {
@@ -205,8 +215,8 @@ impl Transaction<'_> {
         if self.locate(id)?.is_some() {
             return Err(Error::DuplicateDocument { id: id.into() });
         }
-        let num_rows =
-            self.store.snapshot.num_rows() + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
+        let num_rows = self.store.borrow().snapshot.num_rows()
+            + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
         if num_rows >= u32::MAX as usize {
             return Err(Error::TooManyRows);
         }
@@ -217,12 +227,12 @@ impl Transaction<'_> {
         let added = match &mut self.added {
             Some(added) => added,
             None => {
-                let snapshot = &self.store.snapshot;
+                let snapshot = &self.store.borrow().snapshot;
                 let name = format!("{:010}", snapshot.commit_number() + 1);
-                let folder = self.store.path.join(super::SEGMENTS).join(name);
+                let folder = self.store.borrow().path.join(super::SEGMENTS).join(name);
                 let dim = snapshot.settings().vectors.map(|vectors| vectors.dim);
                 self.added.insert(Added {
-                    writer: SegmentWriter::create(folder.clone(), dim)?,
+                    writer: SegmentWriter::create(folder.clone(), dim, BM25_BUDGET)?,
                     folder,
                     rows: HashMap::new(),
                     num_rows: 0,
@@ -244,7 +254,7 @@ impl Transaction<'_> {
         match self.locate(id)? {
             None => return Err(Error::UnknownDocument { id: id.into() }),
             Some(Place::Committed(number, row)) => {
-                let view = &self.store.snapshot.views()[number];
+                let view = &self.store.borrow().snapshot.views()[number];
                 self.deleted[number].get_or_insert_with(|| (*view.deleted).clone()).insert(row);
             }
             Some(Place::Added) => {
@@ -270,7 +280,7 @@ impl Transaction<'_> {
         if self.added.as_ref().is_some_and(|added| added.rows.contains_key(id)) {
             return Ok(Some(Place::Added));
         }
-        let committed = self.store.snapshot.find(id)?;
+        let committed = self.store.borrow().snapshot.find(id)?;
         Ok(committed
             .filter(|(number, row)| {
                 !self.deleted[*number].as_ref().is_some_and(|deleted| deleted.contains(*row))
@@ -288,7 +298,7 @@ impl Transaction<'_> {
         if self.has_failed {
             return Err(Error::TransactionFailed);
         }
-        let mut manifest = self.store.snapshot.manifest().clone();
+        let mut manifest = self.store.borrow().snapshot.manifest().clone();
         manifest.commit += 1;
         for (record, deleted) in manifest.segments.iter_mut().zip(&self.deleted) {
             if let Some(deleted) = deleted {
@@ -298,13 +308,13 @@ impl Transaction<'_> {
         if let Some(added) = self.added.take() {
             let cleaner = RemoveOnDrop(Some(added.folder));
             manifest.segments.push(added.writer.finish(&added.deleted)?);
-            sync_folder(&self.store.path.join(super::SEGMENTS))?;
-            return self.store.replace_manifest(manifest, cleaner);
+            sync_folder(&self.store.borrow().path.join(super::SEGMENTS))?;
+            return self.store.borrow_mut().replace_manifest(manifest, cleaner);
         }
-        if manifest.segments == self.store.snapshot.manifest().segments {
-            return Ok(self.store.snapshot.clone());
+        if manifest.segments == self.store.borrow().snapshot.manifest().segments {
+            return Ok(self.store.borrow().snapshot.clone());
         }
-        self.store.replace_manifest(manifest, RemoveOnDrop(None))
+        self.store.borrow_mut().replace_manifest(manifest, RemoveOnDrop(None))
     }
 }
 
@@ -324,7 +334,7 @@ impl Store {
     }
 }
 
-impl Drop for Transaction<'_> {
+impl<S: BorrowMut<Store>> Drop for Transaction<S> {
     fn drop(&mut self) {
         if let Some(added) = self.added.take() {
             drop(RemoveOnDrop(Some(added.folder)));
