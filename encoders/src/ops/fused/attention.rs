@@ -53,7 +53,6 @@ impl HeadGroup<'_, '_> {
             let width = panels.len() * PANEL;
             for head in 0..group {
                 let query_column = (self.key_value_head * group + head) * head_dim;
-                scratch.scores.clear();
                 scratch.scores.resize((end - start) * width, 0.0);
                 let mut rows: Vec<&mut [f32]> =
                     scratch.scores.chunks_exact_mut(width).map(|row| &mut row[..visible]).collect();

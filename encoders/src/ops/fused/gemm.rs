@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::isa::{Arithmetic, Kernel};
+use super::isa::{Arithmetic, Kernel, prefetch};
 
 /// Columns of C that one panel of B yields.
 pub(crate) const PANEL: usize = 16;
@@ -39,12 +39,12 @@ impl PackedMatrix {
     pub(crate) fn refill(&mut self, rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) {
         self.rows = rows;
         self.depth = depth;
-        self.panels.clear();
         self.panels.resize(rows.div_ceil(PANEL) * PANEL * depth, 0.0);
         for (p, panel) in self.panels.chunks_exact_mut((PANEL * depth).max(1)).enumerate() {
-            for lane in 0..PANEL.min(rows - p * PANEL) {
-                for k in 0..depth {
-                    panel[k * PANEL + lane] = value(p * PANEL + lane, k);
+            for (k, line) in panel.chunks_exact_mut(PANEL).enumerate() {
+                for (lane, slot) in line.iter_mut().enumerate() {
+                    let row = p * PANEL + lane;
+                    *slot = if row < rows { value(row, k) } else { 0.0 };
                 }
             }
         }
@@ -109,7 +109,7 @@ impl<E: Epilogue> Kernel for Gemm<'_, '_, E> {
         let mut packed = std::mem::take(self.scratch);
         for start in (0..num_rows).step_by(BLOCK_ROWS) {
             let end = (start + BLOCK_ROWS).min(num_rows);
-            packed.clear();
+            // Every element is written below; old ones need not be cleared.
             packed.resize((end - start) * depth, 0.0);
             for (row, height) in Tiles::new::<A>(start, end) {
                 let tile = &mut packed[(row - start) * depth..][..height * depth];
@@ -174,13 +174,33 @@ impl Iterator for Tiles {
 }
 
 impl<E: Epilogue> Gemm<'_, '_, E> {
+    /// Where a tile of `height` rows at `row` begins to prefetch its share of the next panel, and the bytes between two
+    /// prefetches. The tiles of the first block fetch that panel together while they compute with this one, so that few
+    /// rows do not wait for memory; later blocks find it in the cache.
+    #[inline(always)]
+    fn next_panel_share(&self, row: usize, p: usize, height: usize) -> (*const u8, usize) {
+        if row >= BLOCK_ROWS || p + 1 >= self.panels.end {
+            return (std::ptr::null(), 0);
+        }
+        let block = self.out.len().min(BLOCK_ROWS);
+        let next = &self.b.panel(p + 1)[self.depth.start * PANEL..self.depth.end * PANEL];
+        let bytes = size_of_val(next);
+        (
+            next.as_ptr().cast::<u8>().wrapping_add(bytes * row / block),
+            PANEL * size_of::<f32>() * height / block,
+        )
+    }
+
     /// R rows of A, k-major in `tile`, times one panel of B.
     #[inline(always)]
     fn tile<A: Arithmetic, const R: usize>(&mut self, row: usize, p: usize, tile: &[f32]) {
         let panel = &self.b.panel(p)[self.depth.start * PANEL..self.depth.end * PANEL];
         let mut sums = [[0.0f32; PANEL]; R];
         // Both operands in fixed-size chunks: no bounds checks, and the sums stay in registers.
+        let (mut ahead, step) = self.next_panel_share(row, p, R);
         for (a, b) in tile.chunks_exact(R).zip(panel.chunks_exact(PANEL)) {
+            prefetch(ahead);
+            ahead = ahead.wrapping_add(step);
             let a: &[f32; R] = a.try_into().expect("chunks have R elements");
             let b: &[f32; PANEL] = b.try_into().expect("chunks have PANEL elements");
             for r in 0..R {

@@ -85,8 +85,8 @@ impl Fused {
     }
 
     fn rows(&self, num_rows: usize, columns: usize) -> Rows {
+        // What an earlier use left need not be cleared: every operation writes the whole of its output.
         let mut values = self.pool.borrow_mut().pop().unwrap_or_default();
-        values.clear();
         values.resize(num_rows * columns, 0.0);
         Rows { values, columns, pool: Rc::clone(&self.pool) }
     }
@@ -170,9 +170,7 @@ impl Epilogue for BiasActivation<'_> {
     #[inline(always)]
     fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
         let mut values = self.0.added(panel, values);
-        for value in &mut values {
-            *value = self.1.apply::<A>(*value);
-        }
+        self.1.apply::<A>(&mut values);
         write(&values, out);
     }
 }
