@@ -1,10 +1,16 @@
 //! Exact search: every row is compared with the query.
+//!
+//! Rows are divided into tasks for the threads of the current rayon pool; each task keeps its own k best hits, and
+//! because rankings are total orders, merging them gives the same answer however the rows were divided. One query and
+//! batches get bit-identical scores: the kernels fix the order of summation (see `kernel`).
 
 use rayon::prelude::*;
 
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
-use crate::kernel;
+use crate::kernel::{
+    Kernels, Operation, PackedQueries, ProductScratch, QUERY_TILE, ROW_PANEL, product, with_kernel,
+};
 use crate::metric::Metric;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
@@ -76,25 +82,13 @@ impl<'a> FlatIndex<'a> {
     /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`].
     pub fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>> {
         check_vector(query, self.dim)?;
-        let mut top = TopK::new(k);
-        for part in &self.parts {
-            for (row, v) in part.rows.chunks_exact(self.dim).enumerate() {
-                let row = row as u32;
-                if part.deleted.is_some_and(|set| set.contains(row)) {
-                    continue;
-                }
-                let score = match self.metric {
-                    Metric::InnerProduct => kernel::dot(query, v),
-                    Metric::Cosine => {
-                        let norms = kernel::dot(query, query).sqrt() * kernel::dot(v, v).sqrt();
-                        if norms > 0.0 { kernel::dot(query, v) / norms } else { 0.0 }
-                    }
-                    Metric::L2 => -kernel::l2(query, v),
-                };
-                top.push(Hit { row: RowId(part.base + row), score });
-            }
-        }
-        Ok(top.into_sorted())
+        let scorer = Scorer::new(self.metric, query, self.dim);
+        let best = self
+            .tasks(SCAN_BLOCK)
+            .into_par_iter()
+            .map(|task| self.scan(&scorer, query, k, &task))
+            .reduce(|| TopK::new(k), TopK::merge);
+        Ok(best.into_sorted())
     }
 
     /// [`FlatIndex::search`] for Q queries at once, (Q, D) row-major; the answers are in the order of the queries and
@@ -104,6 +98,164 @@ impl<'a> FlatIndex<'a> {
     /// As [`FlatIndex::search`], and [`Error::RaggedVectors`].
     pub fn search_batch(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         check_vectors(queries, self.dim)?;
-        queries.par_chunks_exact(self.dim).map(|query| self.search(query, k)).collect()
+        let num_queries = queries.len() / self.dim;
+        if num_queries < QUERY_TILE {
+            return queries.chunks_exact(self.dim).map(|query| self.search(query, k)).collect();
+        }
+        let scorer = Scorer::new(self.metric, queries, self.dim);
+        let none = || vec![TopK::new(k); num_queries];
+        let best = with_kernel!(scorer.kernels, |kernel| {
+            let packed = PackedQueries::new(queries, self.dim);
+            let search = |task: Task<'_, 'a>| {
+                let mut best = none();
+                let mut scratch = ProductScratch::new(self.dim);
+                let mut block = Block::new(ROW_PANEL);
+                for (first, rows) in task.panels(ROW_PANEL, self.dim) {
+                    scorer.prepare(rows, &mut block);
+                    product(&kernel, &packed, rows, &mut scratch, |query, values| {
+                        block.take(&scorer, query, values);
+                        task.collect(first, &block.scores, &mut best[query]);
+                    });
+                }
+                best
+            };
+            self.tasks(ROW_PANEL).into_par_iter().map(search).reduce(none, |first, second| {
+                first.into_iter().zip(second).map(|(first, second)| first.merge(second)).collect()
+            })
+        });
+        Ok(best.into_iter().map(TopK::into_sorted).collect())
+    }
+
+    fn scan(&self, scorer: &Scorer, query: &[f32], k: usize, task: &Task<'_, 'a>) -> TopK {
+        let mut best = TopK::new(k);
+        let mut block = Block::new(SCAN_BLOCK);
+        let mut values = vec![0.0; SCAN_BLOCK];
+        for (first, rows) in task.panels(SCAN_BLOCK, self.dim) {
+            let values = &mut values[..rows.len() / self.dim];
+            scorer.kernels.scan(query, rows, values);
+            scorer.prepare(rows, &mut block);
+            block.take(scorer, 0, values);
+            task.collect(first, &block.scores, &mut best);
+        }
+        best
+    }
+
+    /// Divides the rows into contiguous pieces of whole blocks of `block` rows, a few for each thread so that threads
+    /// that finish early find more to do.
+    fn tasks(&self, block: usize) -> Vec<Task<'_, 'a>> {
+        let threads = rayon::current_num_threads();
+        let num_tasks = if threads == 1 { 1 } else { 4 * threads };
+        let rows_per_task = (self.num_rows as usize).div_ceil(num_tasks).next_multiple_of(block);
+        let task = |part, number, rows| Task { part, first: (number * rows_per_task) as u32, rows };
+        self.parts
+            .iter()
+            .flat_map(|part| {
+                let pieces = part.rows.chunks((rows_per_task * self.dim).max(1)).enumerate();
+                pieces.map(move |(number, rows)| task(part, number, rows))
+            })
+            .collect()
     }
 }
+
+/// Rows compared with one query between two looks at the k best: 8 streams of 32 rows.
+const SCAN_BLOCK: usize = 256;
+
+/// A contiguous piece of a part.
+struct Task<'t, 'a> {
+    part: &'t Part<'a>,
+    /// The number of its first row in the part.
+    first: u32,
+    rows: &'a [f32],
+}
+
+impl<'a> Task<'_, 'a> {
+    /// Blocks of up to `len` rows, each with the number of its first row in the part.
+    fn panels(&self, len: usize, dim: usize) -> impl Iterator<Item = (u32, &'a [f32])> {
+        let first = self.first;
+        self.rows
+            .chunks(len * dim)
+            .enumerate()
+            .map(move |(number, rows)| (first + (number * len) as u32, rows))
+    }
+
+    /// Takes the scores of consecutive rows of the part into account.
+    fn collect(&self, first: u32, scores: &[f32], best: &mut TopK) {
+        // Counting compiles to vector code that goes through the block without a branch; most blocks have no hit.
+        let threshold = best.threshold();
+        if scores.iter().filter(|score| **score >= threshold).count() == 0 {
+            return;
+        }
+        for (row, &score) in (first..).zip(scores) {
+            if score >= best.threshold() && !self.part.deleted.is_some_and(|deleted| deleted.contains(row)) {
+                best.push(Hit { row: RowId(self.part.base + row), score });
+            }
+        }
+    }
+}
+
+/// Turns what the kernels compute into scores.
+struct Scorer {
+    metric: Metric,
+    dim: usize,
+    kernels: Kernels,
+    /// Under cosine the length of each query.
+    query_lengths: Vec<f32>,
+}
+
+impl Scorer {
+    fn new(metric: Metric, queries: &[f32], dim: usize) -> Scorer {
+        let operation = match metric {
+            Metric::InnerProduct | Metric::Cosine => Operation::Dot,
+            Metric::L2 => Operation::SquaredDistance,
+        };
+        let mut scorer =
+            Scorer { metric, dim, kernels: Kernels::detect(operation), query_lengths: Vec::new() };
+        if metric == Metric::Cosine {
+            scorer.query_lengths = queries.chunks_exact(dim).map(|query| scorer.length(query)).collect();
+        }
+        scorer
+    }
+
+    fn length(&self, vector: &[f32]) -> f32 {
+        self.kernels.pair(vector, vector).sqrt()
+    }
+
+    /// Computes what is needed of the rows alone.
+    fn prepare(&self, rows: &[f32], block: &mut Block) {
+        if self.metric == Metric::Cosine {
+            block.row_lengths.clear();
+            block.row_lengths.extend(rows.chunks_exact(self.dim).map(|row| self.length(row)));
+        }
+    }
+}
+
+/// A block of rows: their lengths under cosine, and the scores of one query.
+struct Block {
+    row_lengths: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+impl Block {
+    fn new(len: usize) -> Block {
+        Block { row_lengths: Vec::with_capacity(len), scores: Vec::with_capacity(len) }
+    }
+
+    /// Turns the values of a query into scores.
+    fn take(&mut self, scorer: &Scorer, query: usize, values: &[f32]) {
+        self.scores.clear();
+        match scorer.metric {
+            Metric::InnerProduct => self.scores.extend_from_slice(values),
+            Metric::L2 => self.scores.extend(values.iter().map(|value| -value)),
+            Metric::Cosine => {
+                let query_length = scorer.query_lengths[query];
+                self.scores.extend(values.iter().zip(&self.row_lengths).map(|(value, row_length)| {
+                    let product = query_length * row_length;
+                    if product > 0.0 { value / product } else { 0.0 }
+                }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

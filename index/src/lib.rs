@@ -29,5 +29,5 @@ mod topk;
 mod vectors;
 
 pub use error::{Damage, Error, Result};
-pub use metric::Metric;
+pub use metric::{Metric, UnknownMetric};
 pub use topk::{Hit, RowId};

@@ -88,7 +88,8 @@ mod tests {
             // The possessive goes before the stop words do, so "it's" and "that's" vanish.
             ("it's that's can't", &["can't"]),
             ("e-mail U.S.A. 1,000.5 foo_bar", &["e", "mail", "u.s.a", "1,000.5", "foo_bar"]),
-            ("naïve CAFÉ ΣΑΣ", &["naïv", "café", "σας"]),
+            // Case folds letter by letter, as in Lucene: no final sigma.
+            ("naïve CAFÉ ΣΑΣ", &["naïv", "café", "σασ"]),
             ("running ponies caresses", &["run", "poni", "caress"]),
             ("日本", &["日", "本"]),
         ];

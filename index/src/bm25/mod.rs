@@ -26,6 +26,8 @@ mod analysis;
 mod index;
 mod segment;
 mod stem;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use analysis::analyze;

@@ -99,7 +99,7 @@ mod tests {
             ("assemblies", "assembl"),
             ("conformably", "conform"),
             ("incredibly", "incred"),
-            ("bibli", "bibl"),
+            ("bibli", "bibli"),
             ("ably", "abli"),
             ("nobly", "nobli"),
             // 3. LOGI

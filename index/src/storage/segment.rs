@@ -19,7 +19,7 @@ const LENGTHS: &str = "lengths";
 const BM25: &str = "bm25";
 
 /// Postings held in memory while a segment is written, in bytes, before a part of them goes to disk.
-const BM25_BUDGET: usize = 128 << 20;
+pub(super) const BM25_BUDGET: usize = 128 << 20;
 
 /// Writes a segment, one document at a time.
 pub(super) struct SegmentWriter {
@@ -31,13 +31,13 @@ pub(super) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Starts a segment in `folder`, which must not exist.
-    pub fn create(folder: PathBuf, dim: Option<usize>) -> Result<SegmentWriter> {
+    /// Starts a segment in `folder`, which must not exist. `bm25_budget` is usually [`BM25_BUDGET`].
+    pub fn create(folder: PathBuf, dim: Option<usize>, bm25_budget: usize) -> Result<SegmentWriter> {
         create_folder(&folder)?;
         Ok(SegmentWriter {
             documents: DocumentsWriter::create(folder.join(DOCUMENTS))?,
             vectors: dim.map(|dim| VectorsWriter::create(folder.join(VECTORS), dim as u32)).transpose()?,
-            bm25: Bm25Writer::create(folder.join(BM25), BM25_BUDGET),
+            bm25: Bm25Writer::create(folder.join(BM25), bm25_budget),
             folder,
             rows: 0,
         })

@@ -1,0 +1,125 @@
+//! The flat index against a loop over pairs and a full sort.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::topk::full_sort;
+
+/// The twin: one pair at a time, everything sorted.
+fn naive(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)], query: &[f32], k: usize) -> Vec<Hit> {
+    let scorer = Scorer::new(metric, query, dim);
+    let mut hits = Vec::new();
+    let mut base = 0;
+    for (rows, deleted) in parts {
+        for (number, row) in rows.chunks_exact(dim).enumerate() {
+            let score = match metric {
+                Metric::InnerProduct => scorer.kernels.pair(query, row),
+                Metric::L2 => -scorer.kernels.pair(query, row),
+                Metric::Cosine => {
+                    let lengths = scorer.length(query) * scorer.length(row);
+                    if lengths > 0.0 { scorer.kernels.pair(query, row) / lengths } else { 0.0 }
+                }
+            };
+            if !deleted.contains(number as u32) {
+                hits.push(Hit { row: RowId(base + number as u32), score });
+            }
+        }
+        base += (rows.len() / dim) as u32;
+    }
+    full_sort(hits, k)
+}
+
+fn index_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> FlatIndex<'_> {
+    let mut index = FlatIndex::empty(metric, dim);
+    for (rows, deleted) in parts {
+        index.push_part(rows, Some(deleted));
+    }
+    index
+}
+
+/// Rows of few distinct values, so that there are many ties, some of them zero vectors; in several parts, some empty.
+fn parts(dim: usize) -> impl Strategy<Value = Vec<(Vec<f32>, Bitmap)>> {
+    let row = prop::collection::vec((-1i8..=1).prop_map(f32::from), dim);
+    let part = prop::collection::vec((row, prop::bool::weighted(0.2)), 0..120).prop_map(|rows| {
+        let mut deleted = Bitmap::default();
+        for (number, (_, is_deleted)) in rows.iter().enumerate() {
+            if *is_deleted {
+                deleted.insert(number as u32);
+            }
+        }
+        (rows.into_iter().flat_map(|(row, _)| row).collect(), deleted)
+    });
+    prop::collection::vec(part, 0..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Single and batch, on 1 and 3 threads, with deleted rows, ties, zero vectors and any k, give the twin's hits.
+    #[test]
+    fn equals_the_twin(
+        (dim, parts, queries) in (1usize..20).prop_flat_map(|dim| {
+            (Just(dim), parts(dim), prop::collection::vec((-1i8..=1).prop_map(f32::from), dim * 7))
+        }),
+        k in prop_oneof![0usize..12, Just(1000)],
+    ) {
+        for metric in Metric::ALL {
+            let index = index_of(metric, dim, &parts);
+            let expected: Vec<Vec<Hit>> =
+                queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, k)).collect();
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    prop_assert_eq!(&index.search_batch(&queries, k).unwrap(), &expected);
+                    for (query, expected) in queries.chunks_exact(dim).zip(&expected) {
+                        prop_assert_eq!(&index.search(query, k).unwrap(), expected);
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+    }
+}
+
+/// More rows than a task, a panel and a block of streams, more queries than a block.
+#[test]
+fn large_search_equals_the_twin() {
+    let dim = 33;
+    let value = |number: usize| ((number * 2_654_435_761) % 1009) as f32 / 504.0 - 1.0;
+    let rows: Vec<f32> = (0..dim * 3000).map(value).collect();
+    let queries: Vec<f32> = (0..dim * 61).map(|number| value(number + 7)).collect();
+    let parts =
+        [(rows[..dim * 1701].to_vec(), Bitmap::default()), (rows[dim * 1701..].to_vec(), Bitmap::default())];
+    for metric in Metric::ALL {
+        let expected: Vec<Vec<Hit>> =
+            queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 10)).collect();
+        assert_eq!(index_of(metric, dim, &parts).search_batch(&queries, 10).unwrap(), expected);
+        assert_eq!(FlatIndex::new(metric, dim, &rows).unwrap().search_batch(&queries, 10).unwrap(), expected);
+    }
+}
+
+#[test]
+fn bad_queries_are_errors() {
+    let index = FlatIndex::new(Metric::L2, 2, &[0.0, 1.0]).unwrap();
+    assert!(matches!(index.search(&[1.0], 1), Err(Error::DimensionMismatch { expected: 2, got: 1 })));
+    assert!(matches!(index.search(&[1.0, f32::NAN], 1), Err(Error::NotFinite { component: 1, .. })));
+    assert!(matches!(index.search_batch(&[1.0; 3], 1), Err(Error::RaggedVectors { dim: 2, got: 3 })));
+    assert!(matches!(
+        index.search_batch(&[1.0, 2.0, f32::INFINITY, 0.0], 1),
+        Err(Error::NotFinite { vector: 1, .. })
+    ));
+    assert!(index.search_batch(&[], 5).unwrap().is_empty());
+    assert!(matches!(FlatIndex::new(Metric::L2, 0, &[]), Err(Error::RaggedVectors { .. })));
+}
+
+/// Scores of the largest vectors accepted are finite under every metric.
+#[test]
+fn longest_vectors_do_not_overflow() {
+    let x = crate::vectors::MAX_SQUARED_LENGTH.sqrt();
+    let rows = [x, 0.0, -x, 0.0, 0.0, 0.0];
+    for metric in Metric::ALL {
+        let hits = FlatIndex::new(metric, 2, &rows).unwrap().search(&[x, 0.0], 3).unwrap();
+        assert!(hits.len() == 3 && hits.iter().all(|hit| hit.score.is_finite()), "{metric}: {hits:?}");
+        assert_eq!(hits[0].row, RowId(0));
+    }
+}
