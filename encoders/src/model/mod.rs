@@ -59,14 +59,32 @@ impl<O: Ops> Transformer<O> {
     ///
     /// What the operations fail with.
     pub fn forward(&self, ops: &O, ids: &[u32], spans: &Spans) -> Result<O::Rows> {
+        self.forward_observed(ops, ids, spans, &mut |_, _| Ok(()))
+    }
+
+    /// The same; `observe` is shown the hidden states (T, D) before the first layer, as number 0, and after every layer,
+    /// as number 1 and so on.
+    ///
+    /// # Errors
+    ///
+    /// What the operations or `observe` fail with.
+    pub fn forward_observed(
+        &self,
+        ops: &O,
+        ids: &[u32],
+        spans: &Spans,
+        observe: &mut dyn FnMut(usize, &O::Rows) -> Result<()>,
+    ) -> Result<O::Rows> {
         let mut x = self.embeddings.forward(ops, self.architecture.positions, ids, spans)?;
-        for layer in &self.layers {
+        observe(0, &x)?;
+        for (number, layer) in self.layers.iter().enumerate() {
             if let Some(attention) = &layer.attention {
                 x = attention.forward(ops, x, spans, &self.architecture)?;
             }
             if let Some(mlp) = &layer.mlp {
                 x = mlp.forward(ops, x)?;
             }
+            observe(number + 1, &x)?;
         }
         Ok(x)
     }

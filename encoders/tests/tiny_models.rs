@@ -1,0 +1,123 @@
+//! Every family against recorded outputs of transformers in f64 (tests/fixtures/tiny_models).
+
+mod support;
+
+use std::path::Path;
+
+use candle_core::Device;
+use secateur_encoders::Checkpoint;
+use secateur_encoders::model::{Architecture, Transformer};
+use secateur_encoders::ops::composed::Composed;
+use secateur_encoders::ops::fused::Fused;
+use secateur_encoders::ops::{Ops, Spans};
+
+use support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequences, splitmix64};
+
+/// transformers' own f32 is up to 4e-6 from the recorded f64 results; five times that leaves room for another order of
+/// summation and for activations with an error of 4e-7. A wrong mask, norm or rotation is off by 1e-2 and more.
+const TOLERANCE: f64 = 2e-5;
+
+fn load<O: Ops>(ops: &O, directory: &Path) -> Transformer<O> {
+    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    Transformer::load(ops, architecture, &Checkpoint::open(directory).unwrap()).unwrap()
+}
+
+fn hidden<O: Ops>(ops: &O, model: &Transformer<O>, sequences: &[Vec<u32>]) -> Vec<f32> {
+    let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
+    ops.to_vec(&model.forward(ops, &sequences.concat(), &spans).unwrap()).unwrap()
+}
+
+/// All sequences in one batch against the recorded outputs. Returns the hidden states of all tokens.
+fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> {
+    let model = load(ops, directory);
+    let sequences = sequences();
+    let want = outputs(name);
+    let all = hidden(ops, &model, &sequences);
+    let close = |part: &str, got: &[f32]| {
+        let deviation = deviation(got, &want[part]);
+        assert!(deviation <= TOLERANCE, "{name}, {what}: {part} is off by {deviation:.1e}");
+    };
+
+    let mut layers = Vec::new();
+    let spans = Spans::from_lengths([sequences[2].len()]);
+    model
+        .forward_observed(ops, &sequences[2], &spans, &mut |_, x| {
+            layers.extend(ops.to_vec(x)?);
+            Ok(())
+        })
+        .unwrap();
+    // What transformers calls the last layer's output has passed the final norm.
+    let states = sequences[2].len() * HIDDEN_SIZE;
+    let last = layers.len() - states;
+    layers[last..].copy_from_slice(&hidden(ops, &model, &sequences[2..3]));
+    close("layers.2", &layers);
+
+    let (mut last, mut mean) = (Vec::new(), Vec::new());
+    for (index, span) in Spans::from_lengths(sequences.iter().map(Vec::len)).iter().enumerate() {
+        let text = &all[span.start * HIDDEN_SIZE..span.end * HIDDEN_SIZE];
+        last.extend_from_slice(&text[text.len() - HIDDEN_SIZE..]);
+        mean.extend((0..HIDDEN_SIZE).map(|k| {
+            let sum: f64 = text[k..].iter().step_by(HIDDEN_SIZE).map(|x| f64::from(*x)).sum();
+            (sum / span.len() as f64) as f32
+        }));
+        if matches!(index, 2 | 3) {
+            close(&format!("hidden.{index}"), text);
+        }
+    }
+    close("last", &last);
+    close("mean", &mean);
+    all
+}
+
+fn check_model(name: &str) {
+    let fixture = Fixture::read(name);
+    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
+    let directory = directory.path();
+    let together = check("fused", &Fused::serial(), directory, name);
+    check("composed", &Composed::new(Device::Cpu), directory, name);
+
+    // The same bits in every batch and on any number of threads.
+    let sequences = sequences();
+    let serial = Fused::serial();
+    let model = load(&serial, directory);
+    let alone: Vec<f32> = sequences
+        .iter()
+        .flat_map(|sequence| hidden(&serial, &model, std::slice::from_ref(sequence)))
+        .collect();
+    assert!(alone == together, "{name}: hidden states depend on the batch");
+    for threads in [2, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let parallel = pool.install(|| hidden(&Fused::parallel(), &model, &sequences));
+        assert!(parallel == together, "{name}: hidden states depend on the number of threads");
+    }
+
+    // The other spelling of the configuration is the same model.
+    let path = directory.join("config.json");
+    let first = Architecture::read(&path).unwrap();
+    support::write_json(directory, "config.json", &fixture.pruned_config(&fixture.config_transformers_5));
+    assert_eq!(Architecture::read(&path).unwrap(), first, "{name}: transformers 5 spells another model");
+}
+
+#[test]
+fn the_formula_of_the_weights_is_that_of_the_readme() {
+    let seed = fnv1a64("embed_tokens.weight");
+    assert_eq!(seed, 0xBEC8_601A_EEE6_EC19);
+    assert_eq!(splitmix64(&mut { seed }), 0x48DE_FE57_6744_E79D);
+    let tensor = support::TensorFormula {
+        name: "embed_tokens.weight".to_owned(),
+        shape: vec![2, 3],
+        center: 0.0,
+        scale: 1.0,
+    };
+    assert_eq!(tensor.values(), [-0.40625, -0.84375, 0.65625, 0.46875, -0.03125, -0.90625]);
+}
+
+#[test]
+fn bert() {
+    check_model("bert");
+}
+
+#[test]
+fn bert_pruned() {
+    check_model("bert-pruned");
+}
