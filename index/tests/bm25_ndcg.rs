@@ -6,13 +6,25 @@ use secateur_datasets::beir::BeirFolder;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::storage::{NewDocument, Settings, Store};
 
-/// nDCG@10 as trec_eval computes it: gain = relevance, equal scores by document id descending, mean over the queries
-/// with judgments.
-fn ndcg_at_10(ranking: &[(String, f32)], judgments: &BTreeMap<String, i32>) -> f64 {
+/// Which of two documents with equal scores comes first.
+#[derive(Clone, Copy)]
+enum Ties {
+    /// trec_eval: the larger id.
+    IdDescending,
+    /// Anserini: the smaller id; it then makes the scores distinct, so that trec_eval keeps this order.
+    IdAscending,
+}
+
+/// nDCG@10 as trec_eval computes it: the gain is the relevance.
+fn ndcg_at_10(mut ranking: Vec<(&str, f32)>, judgments: &BTreeMap<String, i32>, ties: Ties) -> f64 {
     let discount = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
-    let mut ranking = ranking.to_vec();
-    ranking.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
-    let gain = |id: &String| f64::from(judgments.get(id).copied().unwrap_or(0).max(0));
+    ranking.sort_by(|a, b| {
+        b.1.total_cmp(&a.1).then(match ties {
+            Ties::IdDescending => b.0.cmp(a.0),
+            Ties::IdAscending => a.0.cmp(b.0),
+        })
+    });
+    let gain = |id: &str| f64::from(judgments.get(id).copied().unwrap_or(0).max(0));
     let dcg: f64 = ranking.iter().take(10).enumerate().map(|(rank, (id, _))| gain(id) * discount(rank)).sum();
     let mut ideal: Vec<i32> = judgments.values().copied().filter(|relevance| *relevance > 0).collect();
     ideal.sort_unstable_by(|a, b| b.cmp(a));
@@ -25,7 +37,8 @@ fn ndcg_at_10(ranking: &[(String, f32)], judgments: &BTreeMap<String, i32>) -> f
     if ideal > 0.0 { dcg / ideal } else { 0.0 }
 }
 
-fn mean_ndcg(name: &str) -> Option<f64> {
+/// The mean over the queries of the test split, under both rules for ties: trec_eval's and Anserini's.
+fn mean_ndcg(name: &str) -> Option<[f64; 2]> {
     let path = secateur_testkit::shared_data("bm25_ndcg", name)?;
     let dataset = BeirFolder::open(path).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -41,38 +54,39 @@ fn mean_ndcg(name: &str) -> Option<f64> {
     let queries = dataset.judged_queries(&qrels).unwrap();
     let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
     let answers = snapshot.bm25().unwrap().search_batch(&texts, 1000, Bm25Params::default()).unwrap();
-    let sum: f64 = queries
-        .iter()
-        .zip(answers)
-        .map(|(query, hits)| {
-            let ranking: Vec<(String, f32)> =
-                hits.iter().map(|hit| (snapshot.id_at(hit.row).unwrap().to_owned(), hit.score)).collect();
-            ndcg_at_10(&ranking, &qrels[&query.id])
-        })
-        .sum();
-    Some(sum / queries.len() as f64)
+    let mean = |ties| {
+        let values = queries.iter().zip(&answers).map(|(query, hits)| {
+            let ranking = hits.iter().map(|hit| (snapshot.id_at(hit.row).unwrap(), hit.score)).collect();
+            ndcg_at_10(ranking, &qrels[&query.id], ties)
+        });
+        values.sum::<f64>() / queries.len() as f64
+    };
+    Some([mean(Ties::IdDescending), mean(Ties::IdAscending)])
 }
 
-/// Anserini's published figures for "BM25 flat" (its BEIR regressions, 2cr), which have four decimals; the other
-/// collections against the plain BM25 of the shared data's README, whose tokenizer and stemmer differ a little.
+/// "BM25 flat" of Anserini's BEIR regressions, which are printed with four decimals: equal under Anserini's rule for
+/// ties, and within 0.002 under trec_eval's (NFCorpus has one-word queries with many equal scores).
 #[test]
-fn ndcg_matches_published_figures() {
-    let cases = [
-        ("scifact", 0.6789, 0.002),
-        ("nfcorpus", 0.3218, 0.002),
-        ("cranfield", 0.3514, 0.02),
-        ("cacm", 0.4773, 0.02),
-        ("npl-vaswani", 0.4378, 0.02),
-        ("lisa", 0.4230, 0.02),
-    ];
-    for (name, expected, tolerance) in cases {
-        if let Some(found) = mean_ndcg(name) {
-            if std::env::var_os("SHOW").is_some() {
-                eprintln!("{name}: {found:.4} expected {expected}");
-            }
+fn ndcg_equals_anserini() {
+    for (name, expected) in [("scifact", 0.6789), ("nfcorpus", 0.3218)] {
+        if let Some([trec_eval, anserini]) = mean_ndcg(name) {
+            assert!((anserini - expected).abs() <= 0.00005, "{name}: {anserini:.6}, Anserini has {expected}");
+            assert!((trec_eval - expected).abs() <= 0.002, "{name}: {trec_eval:.6}, Anserini has {expected}");
+        }
+    }
+}
+
+/// The plain BM25 that the shared data's README reports, whose tokenizer and stemmer are not Lucene's: on SciFact and
+/// NFCorpus it is 0.0030 and 0.0019 from Anserini's figures, so anything above 0.004 would be a fault here or there.
+#[test]
+fn ndcg_is_near_a_plain_bm25() {
+    for (name, expected) in
+        [("cranfield", 0.3514), ("cacm", 0.4773), ("npl-vaswani", 0.4378), ("lisa", 0.4230)]
+    {
+        if let Some([trec_eval, _]) = mean_ndcg(name) {
             assert!(
-                (found - expected).abs() <= tolerance,
-                "{name}: nDCG@10 is {found:.4}, expected {expected}"
+                (trec_eval - expected).abs() <= 0.004,
+                "{name}: {trec_eval:.4}, the plain BM25 has {expected}"
             );
         }
     }

@@ -24,6 +24,10 @@ pub(crate) fn schema() -> (Schema, Field) {
     (builder.build(), field)
 }
 
+/// What tantivy sizes its first hash table of terms by; the table grows with the terms. Small, because most commits
+/// are.
+const TABLE_BUDGET: usize = 4 << 20;
+
 /// Builds a BM25 index whose document numbers are the order of the calls to [`Bm25Writer::add`].
 ///
 /// Memory: at most about `budget` bytes of postings, then they go to disk as a part; [`Bm25Writer::finish`] merges the
@@ -126,7 +130,7 @@ impl Bm25Writer {
         let directory = open_directory(&self.part_folder(self.parts.len()))?;
         Index::builder()
             .schema(self.schema.clone())
-            .single_segment_index_writer(directory, self.budget)
+            .single_segment_index_writer(directory, TABLE_BUDGET)
             .map_err(|error| self.error(error))
     }
 

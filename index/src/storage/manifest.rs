@@ -186,3 +186,84 @@ impl Manifest {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn example() -> Manifest {
+        let mut manifest = Manifest::empty(&Settings::with_vectors(Metric::Cosine, 384));
+        manifest.encoder = Some(EncoderRecord { name: "an encoder".into(), fingerprint: [1; 32] });
+        manifest.properties.insert("key".into(), "value".into());
+        let file = FileRecord { name: "bm25/meta.json".into(), size: 9, crc: 8 };
+        manifest.segments.push(SegmentRecord {
+            folder: "0000000001".into(),
+            rows: 70,
+            files: vec![file],
+            deleted: vec![1, 2],
+        });
+        manifest
+    }
+
+    proptest! {
+        /// What is written is read.
+        #[test]
+        fn round_trip(commit: u64, rows in 0u32..200, name in "\\PC{0,20}", key in "\\PC{0,9}", dim in prop::option::of(1u32..9)) {
+            let mut manifest = example();
+            manifest.commit = commit;
+            manifest.vectors = dim.map(|dim| VectorsRecord { metric: "l2".into(), dim });
+            manifest.encoder = Some(EncoderRecord { name, fingerprint: [3; 32] });
+            manifest.properties.insert(key.clone(), key);
+            manifest.segments[0].rows = rows;
+            manifest.segments[0].deleted = vec![0; (rows as usize).div_ceil(64)];
+            let decoded = Manifest::decode(Path::new("MANIFEST"), &manifest.encode());
+            prop_assert_eq!(decoded.unwrap(), manifest);
+        }
+
+        /// A body that is wrong although its checksum is right, which damage cannot bring about but malice can: an
+        /// error or another manifest that passes the checks, never a panic.
+        #[test]
+        fn forged_bodies_are_survived(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            let mut bytes = example().encode();
+            let len = bytes.len();
+            for (place, byte) in changes {
+                bytes[HEADER_LEN + place.index(len - HEADER_LEN)] = byte;
+            }
+            let mut header = Header::new(&KIND);
+            header.put(16, &((len - HEADER_LEN) as u64).to_le_bytes());
+            header.put(24, &crc32fast::hash(&bytes[HEADER_LEN..]).to_le_bytes());
+            bytes[..HEADER_LEN].copy_from_slice(&header.seal());
+            if let Ok(manifest) = Manifest::decode(Path::new("MANIFEST"), &bytes) {
+                manifest.check(Path::new("MANIFEST")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        type Change = fn(&mut Manifest);
+        let cases: [(&str, Change); 8] = [
+            ("dim 0", |manifest| manifest.vectors.as_mut().unwrap().dim = 0),
+            ("a path out of the database", |manifest| manifest.segments[0].folder = "../x".into()),
+            ("an absolute path", |manifest| manifest.segments[0].files[0].name = "/etc/passwd".into()),
+            ("no name", |manifest| manifest.segments[0].folder.clear()),
+            ("too many rows", |manifest| {
+                let mut second = manifest.segments[0].clone();
+                (second.rows, second.deleted) = (u32::MAX, Vec::new());
+                manifest.segments.push(second);
+            }),
+            ("a short bitmap", |manifest| manifest.segments[0].deleted = vec![1]),
+            ("a deleted row beyond the last", |manifest| manifest.segments[0].deleted = vec![0, 1 << 6]),
+            ("an unknown metric", |manifest| manifest.vectors.as_mut().unwrap().metric = "hamming".into()),
+        ];
+        for (what, change) in cases {
+            let mut manifest = example();
+            change(&mut manifest);
+            let path = Path::new("MANIFEST");
+            let result =
+                Manifest::decode(path, &manifest.encode()).and_then(|manifest| manifest.settings(path));
+            assert!(matches!(result, Err(Error::Corrupt { .. })), "{what}: {result:?}");
+        }
+    }
+}

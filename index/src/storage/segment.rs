@@ -204,3 +204,36 @@ impl Segment {
         check_crc(&path, "the file", record.crc, checksum(&path, file)?.1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bm25::{Bm25Index, Bm25Params};
+
+    /// Postings that do not fit their memory go to disk in parts; merged, they are those of a segment written at once.
+    #[test]
+    fn small_budgets_change_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = [BM25_BUDGET, 0].map(|budget| {
+            let mut writer =
+                SegmentWriter::create(folder.path().join(budget.to_string()), None, budget).unwrap();
+            for number in 0..30 {
+                let text = format!("word w{} {}", number % 3, "again ".repeat(number));
+                let id = number.to_string();
+                writer.add(&NewDocument { id: &id, title: "", text: &text, metadata: None }, None).unwrap();
+            }
+            let record = writer.finish(&Bitmap::default()).unwrap();
+            let segment = Segment::open(folder.path(), &record, None).unwrap();
+            segment.verify(&Bitmap::default()).unwrap();
+            let names = fs::read_dir(folder.path().join(&record.folder)).unwrap().count();
+            assert_eq!(names, 3, "documents, lengths, bm25 and no parts");
+            segment
+        });
+        let answers = segments.map(|segment| {
+            let index = Bm25Index::new([(0, Arc::clone(segment.bm25().unwrap()), Arc::default())]);
+            index.search("w1 again", 30, Bm25Params::default()).unwrap()
+        });
+        assert_eq!(answers[0].len(), 30);
+        assert_eq!(answers[0], answers[1]);
+    }
+}

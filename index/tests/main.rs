@@ -1,0 +1,33 @@
+//! Tests of the index crate through its public API.
+
+/// BM25 rankings of public collections against published figures.
+mod bm25_ndcg;
+/// A writer killed at random moments.
+mod crash;
+/// Databases with damaged, missing and newer files.
+mod damage;
+/// Writing to a full disk.
+mod full_disk;
+/// The journal of embeddings.
+mod journal;
+/// Writers, readers and locks.
+mod locking;
+/// The store against a map.
+mod model;
+
+use secateur_index::storage::NewDocument;
+
+/// A document with text only.
+fn document<'a>(id: &'a str, text: &'a str) -> NewDocument<'a> {
+    NewDocument { id, title: "", text, metadata: None }
+}
+
+/// A small generator of repeatable random numbers (Knuth's MMIX constants; the upper bits are returned).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}

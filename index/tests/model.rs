@@ -1,0 +1,251 @@
+//! The store against a `BTreeMap`, over random additions, deletions, commits, aborts and reopenings.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use secateur_index::bm25::Bm25Params;
+use secateur_index::storage::{NewDocument, Settings, Snapshot, Store};
+use secateur_index::{Error, Metric, RowId};
+
+const DIM: usize = 3;
+
+#[derive(Debug, Clone)]
+struct Content {
+    title: String,
+    text: String,
+    metadata: Option<String>,
+    vector: [f32; DIM],
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Add(String, Content),
+    Delete(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Commit,
+    CommitAndReopen,
+    Abort,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = (0u8..12).prop_map(|number| format!("id{number}"));
+    let content = (
+        "[a-c ]{0,6}",
+        "[a-d ]{0,20}|\\PC{0,8}",
+        prop::option::of("\\{\"a\":[0-9]\\}"),
+        [-4i8..5, -4..5, -4..5],
+    )
+        .prop_map(|(title, text, metadata, vector)| Content {
+            title,
+            text,
+            metadata,
+            vector: vector.map(f32::from),
+        });
+    prop_oneof![3 => (id.clone(), content).prop_map(|(id, content)| Step::Add(id, content)), 1 => id.prop_map(Step::Delete)]
+}
+
+fn transactions() -> impl Strategy<Value = Vec<(Vec<Step>, End)>> {
+    let end = prop_oneof![Just(End::Commit), Just(End::CommitAndReopen), Just(End::Abort)];
+    prop::collection::vec((prop::collection::vec(step(), 0..12), end), 1..8)
+}
+
+/// The documents in the order of their rows.
+type Model = Vec<(String, Content)>;
+
+fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
+    prop_assert_eq!(snapshot.len(), model.len());
+    prop_assert_eq!(snapshot.is_empty(), model.is_empty());
+    let rows: Vec<RowId> = snapshot.rows().collect();
+    prop_assert!(rows.is_sorted());
+    prop_assert_eq!(rows.len(), model.len());
+    for (&row, (id, content)) in rows.iter().zip(model) {
+        prop_assert_eq!(snapshot.id_at(row).unwrap(), id);
+        prop_assert_eq!(snapshot.row(id).unwrap(), Some(row));
+        prop_assert_eq!(snapshot.vector(row).unwrap(), content.vector);
+        for stored in [snapshot.document(id).unwrap().unwrap(), snapshot.document_at(row).unwrap()] {
+            prop_assert_eq!((&*stored.id, &*stored.title), (id.as_str(), content.title.as_str()));
+            prop_assert_eq!(&*stored.text, content.text.as_str());
+            prop_assert_eq!(stored.metadata.as_deref(), content.metadata.as_deref());
+        }
+    }
+    for number in 0..12 {
+        let id = format!("id{number}");
+        prop_assert_eq!(snapshot.contains(&id).unwrap(), model.iter().any(|(known, _)| *known == id));
+    }
+
+    // Vectors are small integers, so every score is exact and the ranking is known.
+    let query = [1.0, 2.0, -1.0];
+    let score = |content: &Content| query.iter().zip(content.vector).map(|(q, v)| q * v).sum::<f32>();
+    let mut expected: Vec<(f32, RowId)> =
+        rows.iter().zip(model).map(|(row, (_, content))| (score(content), *row)).collect();
+    expected.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let hits = snapshot.flat().unwrap().search(&query, 100).unwrap();
+    prop_assert_eq!(hits.iter().map(|hit| (hit.score, hit.row)).collect::<Vec<_>>(), expected);
+
+    let mut found: Vec<RowId> = snapshot
+        .bm25()
+        .unwrap()
+        .search("b", 100, Bm25Params::default())
+        .unwrap()
+        .iter()
+        .map(|hit| hit.row)
+        .collect();
+    found.sort();
+    let has_term = |content: &Content| {
+        let terms = secateur_index::bm25::analyze(&format!("{} {}", content.title, content.text));
+        terms.iter().any(|term| term == "b")
+    };
+    let expected: Vec<RowId> =
+        rows.iter().zip(model).filter(|(_, (_, content))| has_term(content)).map(|(row, _)| *row).collect();
+    prop_assert_eq!(found, expected);
+
+    prop_assert_eq!(snapshot.verify().unwrap().num_documents, model.len());
+    Ok(())
+}
+
+fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<Model, TestCaseError> {
+    let before = store.snapshot().commit_number();
+    let mut next = model.clone();
+    let mut transaction = store.begin().unwrap();
+    for step in steps {
+        match step {
+            Step::Add(id, content) => {
+                let is_taken = next.iter().any(|(known, _)| known == id);
+                prop_assert_eq!(transaction.contains(id).unwrap(), is_taken);
+                let Content { title, text, metadata, vector } = content;
+                let document = NewDocument { id, title, text, metadata: metadata.as_deref() };
+                match transaction.add(&document, Some(vector)) {
+                    Ok(()) => prop_assert!(!is_taken),
+                    Err(Error::DuplicateDocument { id: named }) => prop_assert!(is_taken && named == *id),
+                    Err(error) => panic!("{error}"),
+                }
+                if !is_taken {
+                    next.push((id.clone(), content.clone()));
+                }
+            }
+            Step::Delete(id) => {
+                let known = next.len();
+                next.retain(|(known, _)| known != id);
+                match transaction.delete(id) {
+                    Ok(()) => prop_assert!(next.len() < known),
+                    Err(Error::UnknownDocument { id: named }) => {
+                        prop_assert!(next.len() == known && named == *id)
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+    if matches!(end, End::Abort) {
+        drop(transaction);
+        prop_assert_eq!(store.snapshot().commit_number(), before);
+        return Ok(model.clone());
+    }
+    let committed = transaction.commit().unwrap();
+    prop_assert_eq!(committed.commit_number(), store.snapshot().commit_number());
+    prop_assert!(committed.commit_number() - before <= 1);
+    Ok(next)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn store_equals_a_map(transactions in transactions()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let settings = Settings::with_vectors(Metric::InnerProduct, DIM);
+        let mut store = Store::create(&path, &settings).unwrap();
+        let mut model = Model::new();
+        for (steps, end) in &transactions {
+            let old = (store.snapshot().clone(), model.clone());
+            model = apply(&mut store, &model, steps, *end)?;
+            if let End::CommitAndReopen = end {
+                drop(store);
+                store = Store::open(&path).unwrap();
+            }
+            compare(store.snapshot(), &model)?;
+            compare(&Snapshot::open(&path).unwrap(), &model)?;
+            // A snapshot stays as it was.
+            compare(&old.0, &old.1)?;
+            prop_assert_eq!(store.snapshot().settings(), &settings);
+        }
+    }
+}
+
+/// What is given at creation comes back, in a database without documents as well.
+#[test]
+fn settings_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut settings = Settings::with_vectors(Metric::L2, 7);
+    settings.encoder =
+        Some(secateur_index::storage::EncoderIdentity { name: "an encoder".into(), fingerprint: [9; 32] });
+    settings.properties =
+        BTreeMap::from([("passage-separator".into(), " ".into()), ("ü".into(), String::new())]);
+    Store::create(&path, &settings).unwrap();
+    let snapshot = Snapshot::open(&path).unwrap();
+    assert_eq!(snapshot.settings(), &settings);
+    assert_eq!(snapshot.commit_number(), 0);
+    assert!(snapshot.flat().unwrap().search(&[0.0; 7], 3).unwrap().is_empty());
+    assert!(snapshot.bm25().unwrap().search("text", 3, Bm25Params::default()).unwrap().is_empty());
+    assert!(matches!(snapshot.document_at(RowId(0)), Err(Error::UnknownRow { row: 0, rows: 0 })));
+    snapshot.verify().unwrap();
+}
+
+/// A document that cannot be stored is refused and named, and the transaction goes on without it.
+#[test]
+fn bad_documents_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store =
+        Store::create(folder.path().join("v"), &Settings::with_vectors(Metric::Cosine, 2)).unwrap();
+    let mut transaction = store.begin().unwrap();
+    let document = |id| NewDocument { id, title: "", text: "text", metadata: None };
+    let long_id = "x".repeat(65_536);
+    for id in ["", &long_id] {
+        let result = transaction.add(&document(id), Some(&[0.0, 1.0]));
+        assert!(matches!(result, Err(Error::DocumentSize { field: "the id", .. })), "{result:?}");
+    }
+    assert!(matches!(
+        transaction.add(&document("a"), None),
+        Err(Error::VectorPresence { expected: true, .. })
+    ));
+    let result = transaction.add(&document("a"), Some(&[1.0]));
+    assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, got: 1 })));
+    let result = transaction.add(&document("a"), Some(&[1.0, f32::NAN]));
+    assert!(matches!(result, Err(Error::NotFinite { component: 1, .. })));
+    let result = transaction.add(&document("a"), Some(&[1e30, 0.0]));
+    assert!(matches!(result, Err(Error::VectorTooLong { .. })));
+    transaction.add(&document("a"), Some(&[1.0, 0.0])).unwrap();
+    transaction.add(&document(&long_id[1..]), Some(&[0.0, 0.0])).unwrap();
+    let snapshot = transaction.commit().unwrap();
+    assert_eq!(snapshot.len(), 2);
+    assert!(snapshot.contains(&long_id[1..]).unwrap());
+
+    let mut store = Store::create(folder.path().join("t"), &Settings::bm25_only()).unwrap();
+    assert!(matches!(store.snapshot().flat(), Err(Error::NoVectors)));
+    let result = store.begin().unwrap().add(&document("a"), Some(&[1.0, 0.0]));
+    assert!(matches!(result, Err(Error::VectorPresence { expected: false, .. })));
+    let result = Store::create(folder.path().join("z"), &Settings::with_vectors(Metric::L2, 0));
+    assert!(matches!(result, Err(Error::InvalidParameter { name: "dim", .. })));
+}
+
+/// A megabyte of text in one document, and none in another.
+#[test]
+fn long_and_empty_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only()).unwrap();
+    let text = "needle ".to_owned() + &"hay ".repeat(300_000);
+    let mut transaction = store.begin().unwrap();
+    transaction.add(&crate::document("long", &text), None).unwrap();
+    transaction.add(&crate::document("empty", ""), None).unwrap();
+    let snapshot = transaction.commit().unwrap();
+    assert_eq!(snapshot.document("long").unwrap().unwrap().text, text);
+    assert_eq!(snapshot.document("empty").unwrap().unwrap().text, "");
+    let hits = snapshot.bm25().unwrap().search("needle", 5, Bm25Params::default()).unwrap();
+    assert_eq!(hits.len(), 1);
+    snapshot.verify().unwrap();
+}
