@@ -20,13 +20,16 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub struct IndexOptions {
     /// Whether documents without title and text are taken; otherwise the first one is an error.
     pub allow_empty: bool,
+    /// Whether the journal stays after the commit, for a caller that has yet to move the database to its place: the
+    /// vectors are then never in neither. The caller removes it.
+    pub keep_journal: bool,
 }
 
 /// Adds a corpus to a database and commits it. `progress` is called with the number of documents done.
 ///
 /// Vectors are kept in the file `journal` while the work goes on. If it stops, by an error or a kill, the same call
 /// with the same journal goes on from the last chunk that was finished, and ends with the same bytes. The journal is
-/// removed at the end.
+/// removed at the end, unless the options keep it.
 ///
 /// # Errors
 ///
@@ -62,7 +65,7 @@ where
         progress(done);
     }
     database.commit()?;
-    if vectors.is_some() {
+    if vectors.is_some() && !options.keep_journal {
         remove(journal)?;
     }
     Ok(())

@@ -60,26 +60,65 @@ impl Arguments {
         }
         let progress =
             Progress::start("indexing", "documents", || dataset.info().map(|info| info.documents))?;
-        let index_options = IndexOptions { allow_empty: self.allow_empty };
+        let index_options = IndexOptions { allow_empty: self.allow_empty, keep_journal: true };
         index_corpus(&mut database, dataset.corpus()?, &journal, index_options, |done| progress.set(done))
             .map_err(|error| explain(error, &dataset))?;
         progress.finish();
         let (len, vectors) = (database.len(), database.dim().is_some());
         drop(database);
-        std::fs::rename(&partial, &self.out).map_err(|source| Failure::write(&self.out, &source))?;
+        // The vectors leave the journal when the database has its place, so a kill in between loses none.
+        std::fs::rename(&partial, &self.out)
+            .and_then(|()| sync_parent(&self.out))
+            .map_err(|source| Failure::write(&self.out, &source))?;
+        if vectors {
+            std::fs::remove_file(&journal).map_err(|source| Failure::write(&journal, &source))?;
+        }
         let seconds = start.elapsed().as_secs_f64();
         let what = if vectors { "with vectors and BM25" } else { "with BM25 only" };
         Ok(format!("{}: {len} documents {what}, in {seconds:.1} s\n", self.out.display()))
     }
 }
 
+/// What is in the folder of a database when its creation or its removal was interrupted.
+const UNFINISHED: [&str; 3] = ["LOCK", "MANIFEST.tmp", "segments"];
+
 /// Removes what an interrupted run has left, unless that run is going on.
 fn remove_partial(partial: &Path) -> Result<()> {
     if !partial.exists() {
         return Ok(());
     }
-    Database::lock(partial)?;
-    std::fs::remove_dir_all(partial).map_err(|source| Failure::write(partial, &source))
+    let manifest = partial.join("MANIFEST");
+    if manifest.exists() {
+        Database::lock(partial)?;
+    }
+    let remove = || {
+        for entry in std::fs::read_dir(partial)? {
+            let name = entry?.file_name();
+            if name != "MANIFEST" && !UNFINISHED.iter().any(|unfinished| name == *unfinished) {
+                return Err(std::io::Error::other(format!(
+                    "it holds {name:?}, which is none of secateur's files"
+                )));
+            }
+        }
+        // First, so that a removal that is interrupted leaves an unfinished database and not a damaged one.
+        if manifest.exists() {
+            std::fs::remove_file(&manifest)?;
+        }
+        std::fs::remove_dir_all(partial)
+    };
+    remove().map_err(|source| {
+        Failure::new(Code::System, format!("cannot remove {}: {source}", partial.display()))
+    })
+}
+
+/// Makes a name in a folder survive a power failure.
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    // Windows cannot sync a folder, and does not need to.
+    if cfg!(unix) {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Where the data set is at fault, the file and the line.
