@@ -12,7 +12,7 @@ const HEADER_LEN: usize = 128;
 /// Writes a matrix row by row, under a temporary name until it is whole.
 pub(crate) struct NpyWriter {
     path: PathBuf,
-    temporary: PathBuf,
+    temporary: Temporary,
     file: BufWriter<File>,
     dim: usize,
 }
@@ -20,8 +20,8 @@ pub(crate) struct NpyWriter {
 impl NpyWriter {
     /// Begins a matrix with `dim` columns.
     pub(crate) fn create(path: &Path, dim: usize) -> Result<NpyWriter> {
-        let temporary = sibling(path, ".tmp");
-        let file = File::create(&temporary).map_err(io("create", &temporary))?;
+        let temporary = Temporary(sibling(path, ".tmp"));
+        let file = File::create(&temporary.0).map_err(io("create", &temporary.0))?;
         let mut writer = NpyWriter { path: path.to_owned(), temporary, file: BufWriter::new(file), dim };
         // The number of rows is known at the end.
         writer.put(&[0; HEADER_LEN])?;
@@ -36,19 +36,40 @@ impl NpyWriter {
         Ok(())
     }
 
-    /// Writes the header, syncs, and gives the file its name.
+    /// Writes the header, syncs, and gives the file its name, which survives a power failure when this returns.
     pub(crate) fn finish(mut self, num_rows: usize) -> Result<()> {
-        self.file.rewind().map_err(io("write", &self.temporary))?;
+        self.file.rewind().map_err(io("write", &self.temporary.0))?;
         self.put(&header(num_rows, self.dim))?;
         let file =
-            self.file.into_inner().map_err(|error| io("write", &self.temporary)(error.into_error()))?;
-        file.sync_all().map_err(io("sync", &self.temporary))?;
-        std::fs::rename(&self.temporary, &self.path).map_err(io("create", &self.path))
+            self.file.into_inner().map_err(|error| io("write", &self.temporary.0)(error.into_error()))?;
+        file.sync_all().map_err(io("sync", &self.temporary.0))?;
+        std::fs::rename(&self.temporary.0, &self.path).map_err(io("create", &self.path))?;
+        sync_parent(&self.path).map_err(io("sync the folder of", &self.path))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(io("write", &self.temporary))
+        self.file.write_all(bytes).map_err(io("write", &self.temporary.0))
     }
+}
+
+/// A file that is gone when the writer is, unless it was renamed: a full disk is not left fuller.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After the rename there is nothing to remove; after an error, that error is the one to report.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Makes a name in a folder survive a power failure.
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    // Windows cannot sync a folder, and does not need to.
+    if cfg!(unix) {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn header(num_rows: usize, dim: usize) -> [u8; HEADER_LEN] {

@@ -40,12 +40,13 @@ impl Arguments {
         let total = || dataset.info().map(|info| if self.queries { info.queries } else { info.documents });
         let progress = Progress::start("encoding", "texts", total)?;
         let start = Instant::now();
+        // Before the vectors, so that the matrix never stands without its ids: it is what an interrupted run lacks.
+        let ids = with_suffix(&self.out, ".ids");
+        self.write_ids(&dataset, &ids)?;
         let texts = self.texts(&dataset)?.map(|item| item.map(|(_, text)| text));
         let count = encode_to_npy(&encoder, kind, texts, &self.out, |done| progress.set(done))?;
         progress.finish();
         let seconds = start.elapsed().as_secs_f64();
-        let ids = with_suffix(&self.out, ".ids");
-        self.write_ids(&dataset, &ids)?;
         let rate = count as f64 / seconds;
         Ok(format!(
             "{}: {count} x {} f32, in {seconds:.1} s ({rate:.1} texts/s); ids in {}\n",
