@@ -1,5 +1,6 @@
 //! `secateur eval`: the queries of a data set are answered and the answers measured.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -26,8 +27,8 @@ pub struct Arguments {
     #[command(flatten)]
     measuring: MeasuringArguments,
     /// Hits asked for each query.
-    #[arg(short, long, default_value_t = 1000)]
-    k: usize,
+    #[arg(short, long, default_value = "1000")]
+    k: NonZeroUsize,
     /// Write the hits as a TREC run file.
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
@@ -103,7 +104,8 @@ impl Arguments {
         let queries = dataset.judged_queries(&qrels)?;
         let rules = self.measuring.rules(dataset.name());
         // Where the rules take a document out of the ranking, one more is needed.
-        let params = self.mode.params(&database, self.k + usize::from(rules.drop_identical_ids));
+        let params =
+            self.mode.params(&database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)));
         let start = Instant::now();
         let run = database.run(&queries, &params)?;
         let seconds = start.elapsed().as_secs_f64();

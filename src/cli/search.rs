@@ -1,5 +1,6 @@
 //! `secateur search`: one query, its hits.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,8 +19,8 @@ pub struct Arguments {
     #[command(flatten)]
     mode: ModeArguments,
     /// The most hits to print.
-    #[arg(short, long, default_value_t = 10)]
-    k: usize,
+    #[arg(short, long, default_value = "10")]
+    k: NonZeroUsize,
     #[command(flatten)]
     encoder: EncoderArguments,
     /// Print JSON, with the whole documents.
@@ -65,7 +66,7 @@ impl ModeArguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let database = open_database(&self.database, &self.encoder, self.mode.needs_encoder())?;
-        let params = self.mode.params(&database, self.k);
+        let params = self.mode.params(&database, self.k.get());
         if self.json {
             json_answer(&database, &self.query, &params)
         } else {
