@@ -90,7 +90,18 @@ pub fn open_database(path: &Path, arguments: &EncoderArguments, needs_encoder: b
     if database.dim().is_none() && arguments.encoder.is_none() || !needs_encoder {
         return Ok(database);
     }
-    let encoder = arguments.or_notes(&database).load()?;
+    let encoder = arguments.or_notes(&database).load().map_err(|failure| match &arguments.encoder {
+        Some(_) => failure,
+        None => Failure {
+            message: format!(
+                "the encoder that {} was made with does not load: {}; \
+                 say where it is with --encoder, or search by words with --mode bm25",
+                path.display(),
+                failure.message
+            ),
+            ..failure
+        },
+    })?;
     Ok(Database::open(path, encoder)?)
 }
 
