@@ -1,1 +1,10 @@
-//! tests
+//! The integration tests: the library against other programs' records, and the executable as users run it.
+
+mod bad_input;
+mod commit;
+mod demo;
+mod evaluation;
+mod mini;
+mod regression;
+mod resume;
+mod support;

@@ -1,0 +1,73 @@
+//! The first minute with secateur: `demo` and the example program, in an empty folder, without home or network.
+
+use std::process::Command;
+
+use secateur_testkit::{minilm, skip};
+
+use crate::support::{Outcome, Sandbox, model};
+
+/// The second column of the measures table, by its first.
+fn measure(output: &str, name: &str) -> f64 {
+    let line = output.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{output}"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn demo_answers_two_queries_and_prints_measures() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(["demo"]).ok();
+    assert!(output.starts_with("indexed datasets/mini: 63 documents; answers by bm25\n"), "{output}");
+    assert!(output.contains("\nwhen to prune fruit trees\n  1  2.7756    garden-02  Why plums"), "{output}");
+    assert!(output.contains("\nhow do bees tell each other where food is\n  1  "), "{output}");
+    assert!(output.contains("rules: trec_eval"), "{output}");
+    for name in ["nDCG@10", "Recall@100", "MAP", "MRR@10", "P@10"] {
+        let value = measure(&output, name);
+        assert!(value > 0.0 && value <= 1.0, "{name}: {value}");
+    }
+    assert!(output.contains("secateur demo --encoder"), "it says how to add an encoder: {output}");
+    assert_eq!(sandbox.names(), [""; 0], "demo leaves nothing behind");
+    assert_eq!(sandbox.temporary_names(), [""; 0], "demo cleans up its temporary files");
+}
+
+#[test]
+fn demo_runs_in_every_mode_with_any_encoder() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    for mode in ["dense", "bm25", "hybrid"] {
+        let output = sandbox.run(["demo", "--encoder", "tiny", "--mode", mode]).ok();
+        assert!(output.contains(&format!("answers by {mode}\n")), "{output}");
+        assert!(!output.contains("This was BM25 alone"), "{output}");
+    }
+}
+
+#[test]
+fn demo_with_a_real_encoder_beats_words() {
+    let Some(model) = minilm("demo_with_a_real_encoder_beats_words") else { return };
+    let sandbox = Sandbox::new();
+    let words = measure(&sandbox.run(["demo"]).ok(), "nDCG@10");
+    let output = sandbox.run(["demo".as_ref(), "--encoder".as_ref(), model.as_os_str()]).ok();
+    assert!(output.contains("answers by dense\n"), "{output}");
+    // 0.8363 against 0.6074; the collection was written so that half of its queries share no word with the answers.
+    assert!(measure(&output, "nDCG@10") > words + 0.1, "{output}");
+}
+
+#[test]
+fn the_example_program_finds_the_answer() {
+    const TEST: &str = "the_example_program_finds_the_answer";
+    // Cargo builds examples beside the executable, but not when only this test binary is asked for.
+    let executable = std::path::Path::new(env!("CARGO_BIN_EXE_secateur"));
+    let example =
+        executable.parent().unwrap().join("examples/embed").with_extension(std::env::consts::EXE_EXTENSION);
+    if !example.exists() {
+        skip(TEST, "the example is not built: run `cargo build --example embed`");
+        return;
+    }
+    let words = Outcome::of(&mut Command::new(&example)).ok();
+    assert_eq!(words.lines().count(), 1, "only one document shares a word with the query: {words}");
+    assert!(words.ends_with("  0  Roses are pruned in late winter.\n"), "{words}");
+
+    let Some(model) = minilm(TEST) else { return };
+    let meaning = Outcome::of(Command::new(&example).arg(model)).ok();
+    assert_eq!(meaning.lines().count(), 3, "every document has a similarity: {meaning}");
+    assert!(meaning.lines().next().unwrap().ends_with("  0  Roses are pruned in late winter."), "{meaning}");
+}
