@@ -209,7 +209,7 @@ impl Encoder {
 
 /// Groups texts of similar length into batches of at most [`BATCH_TOKENS`] tokens, longest first so that the last batch
 /// to finish is a short one. A longer text is a batch of its own.
-fn batches(tokens: &[Vec<u32>]) -> Vec<Vec<usize>> {
+pub(crate) fn batches(tokens: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..tokens.len()).collect();
     order.sort_by_key(|text| std::cmp::Reverse(tokens[*text].len()));
     let mut batches: Vec<Vec<usize>> = Vec::new();
@@ -229,7 +229,12 @@ fn batches(tokens: &[Vec<u32>]) -> Vec<Vec<usize>> {
 }
 
 impl LoadOptions {
-    fn apply(&self, settings: &mut Settings, architecture: &Architecture, config: &Path) -> Result<()> {
+    pub(crate) fn apply(
+        &self,
+        settings: &mut Settings,
+        architecture: &Architecture,
+        config: &Path,
+    ) -> Result<()> {
         if let Some(max_length) = self.max_length {
             let limit = architecture.max_tokens().unwrap_or(usize::MAX);
             if max_length == 0 || max_length > limit {

@@ -8,6 +8,7 @@
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
 mod checkpoint;
+mod cross_encoder;
 mod encoder;
 mod error;
 mod fingerprint;
@@ -19,6 +20,7 @@ mod settings;
 mod tokenize;
 
 pub use checkpoint::{Checkpoint, StoredTensor};
+pub use cross_encoder::CrossEncoder;
 pub use encoder::{Encoder, LoadOptions, TextKind};
 pub use error::{BoxedError, Error, Result};
 pub use fingerprint::Fingerprint;

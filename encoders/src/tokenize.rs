@@ -1,8 +1,9 @@
 //! From text to token ids, as the model was trained.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use tokenizers::{Tokenizer as HuggingFace, TruncationParams};
+use tokenizers::{Encoding, Tokenizer as HuggingFace, TruncationParams};
 
 use crate::error::{Error, Result};
 
@@ -43,17 +44,22 @@ impl Tokenizer {
     /// The ids of a text, special tokens included. At least one: a text without any token gets none from the tokenizer,
     /// which is refused.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let lowered;
-        let text = if self.lower_case {
-            lowered = text.to_lowercase();
-            &lowered
-        } else {
-            text
-        };
-        let encoding = self
-            .inner
-            .encode_fast(text, true)
-            .map_err(|source| Error::Tokenizer { path: self.path.clone(), source })?;
+        self.checked(self.inner.encode_fast(self.cased(text).as_ref(), true))
+    }
+
+    /// The ids of two texts in one sequence, joined by the special tokens that the model was trained with. Of the two,
+    /// the longer is cut first.
+    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<Vec<u32>> {
+        let (first, second) = (self.cased(first), self.cased(second));
+        self.checked(self.inner.encode_fast((first.as_ref(), second.as_ref()), true))
+    }
+
+    fn cased<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.lower_case { text.to_lowercase().into() } else { text.into() }
+    }
+
+    fn checked(&self, encoding: tokenizers::Result<Encoding>) -> Result<Vec<u32>> {
+        let encoding = encoding.map_err(|source| Error::Tokenizer { path: self.path.clone(), source })?;
         let ids = encoding.get_ids().to_vec();
         if ids.is_empty() {
             return Err(Error::NoTokens { path: self.path.clone() });

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use secateur_encoders::Checkpoint;
-use secateur_encoders::model::{Architecture, Transformer};
+use secateur_encoders::model::{Architecture, Classifier, Transformer};
 use secateur_encoders::ops::composed::Composed;
 use secateur_encoders::ops::fused::Fused;
 use secateur_encoders::ops::{Ops, Spans};
@@ -113,11 +113,66 @@ fn the_formula_of_the_weights_is_that_of_the_readme() {
 }
 
 #[test]
-fn bert() {
-    check_model("bert");
+fn xlm_roberta_cross_encoder() {
+    let name = "xlm-roberta-cross-encoder";
+    let fixture = Fixture::read(name);
+    let directory = fixture.write(&fixture.config);
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    let want = &outputs(name)["logits"];
+    fn check<O: Ops>(ops: &O, directory: &Path, checkpoint: &Checkpoint, want: &[f32]) -> Vec<f32> {
+        let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+        let model = Classifier::load(ops, architecture, checkpoint).unwrap();
+        let sequences = sequences();
+        let logits = |sequences: &[Vec<u32>]| {
+            let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
+            model.logits(ops, &sequences.concat(), &spans).unwrap()
+        };
+        let together = logits(&sequences);
+        assert!(deviation(&together, want) <= TOLERANCE, "{together:?} against {want:?}");
+        sequences.iter().flat_map(|sequence| logits(std::slice::from_ref(sequence))).collect()
+    }
+    let alone = check(&Fused::serial(), directory.path(), &checkpoint, want);
+    assert!(deviation(&alone, want) <= TOLERANCE);
+    check(&Composed::new(Device::Cpu), directory.path(), &checkpoint, want);
 }
 
 #[test]
-fn bert_pruned() {
-    check_model("bert-pruned");
+fn a_bare_encoder_scores_no_pairs() {
+    let fixture = Fixture::read("bert");
+    let directory = fixture.write(&fixture.config);
+    let architecture = Architecture::read(&directory.path().join("config.json")).unwrap();
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    let error = Classifier::load(&Fused::serial(), architecture, &checkpoint).err().unwrap();
+    let message = error.to_string();
+    assert!(
+        message.contains("model_type is \"bert\"; expected a family that scores pairs: xlm-roberta"),
+        "{message}"
+    );
+}
+
+macro_rules! models {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            check_model($name);
+        })*
+    };
+}
+
+models! {
+    bert: "bert",
+    bert_pruned: "bert-pruned",
+    xlm_roberta: "xlm-roberta",
+    modernbert: "modernbert",
+    modernbert_pruned: "modernbert-pruned",
+    mistral: "mistral",
+    mistral_full_attention: "mistral-full-attention",
+    mistral_pruned: "mistral-pruned",
+    llama: "llama",
+    llama_rope_scaling: "llama-rope-scaling",
+    llama_pruned: "llama-pruned",
+    qwen2: "qwen2",
+    qwen3: "qwen3",
+    gemma2: "gemma2",
+    gemma2_pruned: "gemma2-pruned",
 }

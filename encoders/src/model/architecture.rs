@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::family;
-use crate::error::{Error, Result};
+use super::pruned;
+use super::rotary::Rotary;
+use crate::error::Result;
 use crate::json;
 use crate::ops::{Activation, AttentionShape};
 
@@ -21,12 +22,18 @@ pub struct Architecture {
     pub hidden_size: usize,
     /// How tokens learn where they are.
     pub positions: Positions,
+    /// Multiplies the token embeddings.
+    pub embedding_scale: f32,
     /// The attention of every layer that has one.
     pub attention: AttentionShape,
     /// The non-linearity of the MLPs.
     pub activation: Activation,
+    /// The kind of the normalizations.
+    pub norm: NormKind,
     /// eps of the normalizations.
     pub norm_eps: f32,
+    /// Which linear layers add a bias.
+    pub biases: Biases,
     /// What each layer keeps, in the checkpoint's numbering.
     pub layers: Vec<LayerShape>,
 }
@@ -41,26 +48,55 @@ pub enum Positions {
         /// The row of the first token.
         first: usize,
     },
+    /// Queries and keys are turned in each attention: [`LayerAttention::rotary`].
+    Rotary {
+        /// The longest text that the model is made for, in tokens.
+        max_tokens: usize,
+    },
+}
+
+/// The kind of a model's normalizations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NormKind {
+    /// Mean and variance (Ba, Kiros & Hinton 2016).
+    Layer {
+        /// Whether a bias is added.
+        bias: bool,
+    },
+    /// Mean square (Zhang & Sennrich 2019).
+    Rms {
+        /// Added to the stored weight: Gemma stores its difference from one.
+        offset: f32,
+    },
+}
+
+/// Which linear layers add a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Biases {
+    /// The query, key and value projections.
+    pub query_key_value: bool,
+    /// The projection of the context.
+    pub attention_output: bool,
+    /// The layers of the MLP.
+    pub mlp: bool,
 }
 
 /// What a layer keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerShape {
-    /// Whether it has its attention sub-layer.
-    pub attention: bool,
+    /// Its attention sub-layer, or none if that is dropped.
+    pub attention: Option<LayerAttention>,
     /// The width of its MLP, or none if the MLP is dropped.
     pub intermediate_size: Option<usize>,
 }
 
-/// The key of config.json under which a pruned model says what its layers keep.
-///
-/// ```json
-/// "secateur": {"attention": [true, false], "intermediate_sizes": [1075, null]}
-/// ```
-#[derive(Deserialize)]
-struct PrunedLayers {
-    attention: Vec<bool>,
-    intermediate_sizes: Vec<Option<usize>>,
+/// What may differ between the attentions of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerAttention {
+    /// w, if token i sees token j only where |i - j| <= w.
+    pub window: Option<usize>,
+    /// How queries and keys are turned.
+    pub rotary: Option<Rotary>,
 }
 
 impl Architecture {
@@ -73,39 +109,15 @@ impl Architecture {
         let config: Value = json::read(path)?;
         let family = family::by_config(path, &config)?;
         let mut architecture = (family.read)(path, &config)?;
-        architecture.apply_pruning(path, &config)?;
+        pruned::apply(path, &config, &mut architecture.layers)?;
         Ok(architecture)
-    }
-
-    fn apply_pruning(&mut self, path: &Path, config: &Value) -> Result<()> {
-        let Some(pruned) = config.get("secateur") else { return Ok(()) };
-        let pruned = PrunedLayers::deserialize(pruned)
-            .map_err(|source| Error::Json { path: path.to_owned(), source: source.into() })?;
-        let num_layers = self.layers.len();
-        for (field, found) in
-            [("attention", pruned.attention.len()), ("intermediate_sizes", pruned.intermediate_sizes.len())]
-        {
-            if found != num_layers {
-                return Err(Error::InvalidField {
-                    path: path.to_owned(),
-                    field: format!("secateur.{field}"),
-                    found: format!("a list of {found}"),
-                    expected: format!("one entry for each of the {num_layers} layers"),
-                });
-            }
-        }
-        for (layer, (attention, intermediate_size)) in
-            self.layers.iter_mut().zip(pruned.attention.into_iter().zip(pruned.intermediate_sizes))
-        {
-            *layer = LayerShape { attention, intermediate_size };
-        }
-        Ok(())
     }
 
     /// The most tokens a text may have, where the model sets a limit.
     pub fn max_tokens(&self) -> Option<usize> {
         match self.positions {
             Positions::Learned { table_rows, first } => Some(table_rows - first),
+            Positions::Rotary { max_tokens } => Some(max_tokens),
         }
     }
 }

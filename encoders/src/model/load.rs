@@ -1,11 +1,12 @@
 //! From a checkpoint to a [`Transformer`].
 
-use super::architecture::{Architecture, LayerShape, Positions};
-use super::family::{self, Names};
-use super::{Attention, Embeddings, Layer, Mlp, Transformer};
+use super::architecture::{Architecture, LayerAttention, LayerShape, NormKind, Positions};
+use super::family::{self, Gate, Names, Norms, Projections};
+use super::rotary::Rotary;
+use super::{Attention, Core, Embeddings, Layer, SubLayer, Transformer};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::ops::{LinearWeights, NormWeights, Ops};
+use crate::ops::{ExpandWeights, LinearWeights, NormWeights, Ops};
 
 impl<O: Ops> Transformer<O> {
     /// Loads the tensors that `architecture` asks for. Others, such as a head's or those of dropped sub-layers, are
@@ -16,15 +17,18 @@ impl<O: Ops> Transformer<O> {
     /// A tensor is missing or has another shape, an element type that is not a float, or a value that is not finite.
     pub fn load(ops: &O, architecture: Architecture, checkpoint: &Checkpoint) -> Result<Transformer<O>> {
         let names = &family::by_name(architecture.family).names;
-        let source = Source::new(checkpoint, names, &architecture);
+        let mut rotaries: Vec<Rotary> = Vec::new();
+        for rotary in architecture.layers.iter().filter_map(|layer| layer.attention?.rotary) {
+            if !rotaries.contains(&rotary) {
+                rotaries.push(rotary);
+            }
+        }
+        let source = Source::new(checkpoint, names, &architecture, &rotaries);
         let embeddings = source.embeddings(ops)?;
-        let layers = architecture
-            .layers
-            .iter()
-            .enumerate()
-            .map(|(number, shape)| source.layer(ops, number, shape))
-            .collect::<Result<_>>()?;
-        Ok(Transformer { architecture, embeddings, layers })
+        let layers = architecture.layers.iter().enumerate();
+        let layers = layers.map(|(number, shape)| source.layer(ops, number, shape)).collect::<Result<_>>()?;
+        let final_norm = source.norm(ops, source.prefix, names.final_norm)?;
+        Ok(Transformer { embeddings, layers, final_norm, rotaries, architecture })
     }
 }
 
@@ -32,100 +36,179 @@ struct Source<'a> {
     checkpoint: &'a Checkpoint,
     names: &'a Names,
     architecture: &'a Architecture,
+    rotaries: &'a [Rotary],
     prefix: &'a str,
 }
 
 impl<'a> Source<'a> {
-    fn new(checkpoint: &'a Checkpoint, names: &'a Names, architecture: &'a Architecture) -> Source<'a> {
+    fn new(
+        checkpoint: &'a Checkpoint,
+        names: &'a Names,
+        architecture: &'a Architecture,
+        rotaries: &'a [Rotary],
+    ) -> Source<'a> {
         let has_embeddings =
             |prefix: &&str| checkpoint.contains(&format!("{prefix}{}.weight", names.token_embeddings));
         // Without any, the first prefix serves to name the tensor that is missing.
         let prefix = names.prefixes.iter().copied().find(has_embeddings).unwrap_or(names.prefixes[0]);
-        Source { checkpoint, names, architecture, prefix }
+        Source { checkpoint, names, architecture, rotaries, prefix }
     }
 
     fn embeddings<O: Ops>(&self, ops: &O) -> Result<Embeddings<O>> {
-        let Architecture { hidden_size, vocab_size, positions, .. } = *self.architecture;
-        let Positions::Learned { table_rows, .. } = positions;
+        let Architecture { hidden_size, vocab_size, positions, embedding_scale, .. } = *self.architecture;
         let table = |name: &str, rows| {
             self.checkpoint.matrix(&format!("{}{name}.weight", self.prefix), rows, hidden_size)
         };
-        let mut positions = table(self.names.position_embeddings, table_rows)?;
-        let types = table(self.names.type_embeddings, self.type_vocab_size())?;
-        for row in positions.values.to_mut().chunks_exact_mut(hidden_size) {
-            for (x, of_type) in row.iter_mut().zip(types.values.iter()) {
-                *x += of_type;
-            }
+        let mut tokens = table(self.names.token_embeddings, vocab_size)?;
+        if embedding_scale != 1.0 {
+            tokens.values.to_mut().iter_mut().for_each(|x| *x *= embedding_scale);
         }
+        let positions = match (positions, self.names.position_embeddings) {
+            (Positions::Learned { table_rows, .. }, Some(name)) => {
+                let mut positions = table(name, table_rows)?;
+                if let Some(name) = self.names.type_embeddings {
+                    let types = table(name, self.type_vocab_size(name))?;
+                    for row in positions.values.to_mut().chunks_exact_mut(hidden_size) {
+                        for (x, of_type) in row.iter_mut().zip(types.values.iter()) {
+                            *x += of_type;
+                        }
+                    }
+                }
+                Some(ops.load_table(positions)?)
+            }
+            _ => None,
+        };
         Ok(Embeddings {
-            tokens: ops.load_table(table(self.names.token_embeddings, vocab_size)?)?,
-            positions: ops.load_table(positions)?,
+            tokens: ops.load_table(tokens)?,
+            positions,
             norm: self.norm(ops, self.prefix, self.names.embedding_norm)?,
         })
     }
 
     /// Rows of the table of token types: only the first is used, so the table's own size is taken.
-    fn type_vocab_size(&self) -> usize {
-        let name = format!("{}{}.weight", self.prefix, self.names.type_embeddings);
+    fn type_vocab_size(&self, name: &str) -> usize {
+        let name = format!("{}{name}.weight", self.prefix);
         self.checkpoint.iter().find(|tensor| tensor.name == name).map_or(1, |tensor| tensor.shape[0])
     }
 
     fn layer<O: Ops>(&self, ops: &O, number: usize, shape: &LayerShape) -> Result<Layer<O>> {
         let prefix = format!("{}{}", self.prefix, self.names.layer.replace("{}", &number.to_string()));
         Ok(Layer {
-            attention: shape.attention.then(|| self.attention(ops, &prefix)).transpose()?,
+            attention: shape
+                .attention
+                .map(|attention| self.attention(ops, &prefix, number, attention))
+                .transpose()?,
             mlp: shape.intermediate_size.map(|width| self.mlp(ops, &prefix, width)).transpose()?,
         })
     }
 
-    fn attention<O: Ops>(&self, ops: &O, prefix: &str) -> Result<Attention<O>> {
+    fn attention<O: Ops>(
+        &self,
+        ops: &O,
+        prefix: &str,
+        number: usize,
+        attention: LayerAttention,
+    ) -> Result<SubLayer<O>> {
         let hidden_size = self.architecture.hidden_size;
-        let shape = &self.architecture.attention;
+        let shape = self.architecture.attention;
+        let biases = self.architecture.biases;
+        let names = &self.names.attention;
         let query_columns = shape.num_heads * shape.head_dim;
         let key_columns = shape.num_key_value_heads * shape.head_dim;
-        let part = |name: &str, rows| self.linear(prefix, name, rows, hidden_size);
-        let qkv = LinearWeights::stack(vec![
-            part(self.names.query, query_columns)?,
-            part(self.names.key, key_columns)?,
-            part(self.names.value, key_columns)?,
-        ]);
-        Ok(Attention {
+        let part = |name, rows| self.linear(prefix, name, rows, hidden_size, biases.query_key_value);
+        let qkv = match names.projections {
+            Projections::Separate { query, key, value } => LinearWeights::stack(vec![
+                part(query, query_columns)?,
+                part(key, key_columns)?,
+                part(value, key_columns)?,
+            ]),
+            Projections::Joined(name) => part(name, shape.joined_columns())?,
+        };
+        let head_norm =
+            |name: Option<&str>| name.map(|name| self.norm_of(ops, prefix, name, shape.head_dim)).transpose();
+        let core = Attention {
             qkv: ops.load_linear(qkv)?,
-            output: ops.load_linear(self.linear(
-                prefix,
-                self.names.attention_output,
-                hidden_size,
-                query_columns,
-            )?)?,
-            norm: self.norm(ops, prefix, self.names.attention_norm)?,
+            query_norm: head_norm(names.query_norm)?,
+            key_norm: head_norm(names.key_norm)?,
+            shape,
+            window: attention.window,
+            rotary: attention.rotary.and_then(|rotary| self.rotaries.iter().position(|r| *r == rotary)),
+        };
+        let output =
+            self.linear(prefix, names.output, hidden_size, query_columns, biases.attention_output)?;
+        let mut norms = names.norms;
+        if number == 0 && !self.names.first_attention_normed {
+            norms.input = None;
+        }
+        self.sub_layer(ops, prefix, Core::Attention(core), output, &norms)
+    }
+
+    fn mlp<O: Ops>(&self, ops: &O, prefix: &str, width: usize) -> Result<SubLayer<O>> {
+        let Architecture { hidden_size, biases, activation, .. } = *self.architecture;
+        let names = &self.names.mlp;
+        let part = |name, rows| self.linear(prefix, name, rows, hidden_size, biases.mlp);
+        let (gate, up) = match names.gate {
+            Gate::None => (None, part(names.up, width)?),
+            Gate::Separate(gate) => (Some(part(gate, width)?), part(names.up, width)?),
+            Gate::Joined => {
+                let (gate, up) = part(names.up, 2 * width)?.split(width);
+                (Some(gate), up)
+            }
+        };
+        let core = Core::Mlp(ops.load_expand(ExpandWeights { gate, up, activation })?);
+        let output = self.linear(prefix, names.output, hidden_size, width, biases.mlp)?;
+        self.sub_layer(ops, prefix, core, output, &names.norms)
+    }
+
+    fn sub_layer<O: Ops>(
+        &self,
+        ops: &O,
+        prefix: &str,
+        core: Core<O>,
+        output: LinearWeights<'_>,
+        norms: &Norms,
+    ) -> Result<SubLayer<O>> {
+        Ok(SubLayer {
+            input_norm: self.norm(ops, prefix, norms.input)?,
+            core,
+            output: ops.load_linear(output)?,
+            output_norm: self.norm(ops, prefix, norms.output)?,
+            sum_norm: self.norm(ops, prefix, norms.sum)?,
         })
     }
 
-    fn mlp<O: Ops>(&self, ops: &O, prefix: &str, width: usize) -> Result<Mlp<O>> {
-        let hidden_size = self.architecture.hidden_size;
-        let up = self.linear(prefix, self.names.mlp_up, width, hidden_size)?;
-        let down = self.linear(prefix, self.names.mlp_down, hidden_size, width)?;
-        Ok(Mlp {
-            up: ops.load_expand(up, self.architecture.activation)?,
-            down: ops.load_linear(down)?,
-            norm: self.norm(ops, prefix, self.names.mlp_norm)?,
-        })
-    }
-
-    fn linear(&self, prefix: &str, name: &str, rows: usize, columns: usize) -> Result<LinearWeights<'a>> {
+    fn linear(
+        &self,
+        prefix: &str,
+        name: &str,
+        rows: usize,
+        columns: usize,
+        bias: bool,
+    ) -> Result<LinearWeights<'a>> {
+        let vector = || self.checkpoint.vector(&format!("{prefix}{name}.bias"), rows);
         Ok(LinearWeights {
             weight: self.checkpoint.matrix(&format!("{prefix}{name}.weight"), rows, columns)?,
-            bias: Some(self.checkpoint.vector(&format!("{prefix}{name}.bias"), rows)?),
+            bias: bias.then(vector).transpose()?,
         })
     }
 
-    fn norm<O: Ops>(&self, ops: &O, prefix: &str, name: &str) -> Result<O::Norm> {
-        let vector =
-            |part| self.checkpoint.vector(&format!("{prefix}{name}.{part}"), self.architecture.hidden_size);
-        ops.load_norm(NormWeights::Layer {
-            weight: vector("weight")?,
-            bias: vector("bias")?,
-            eps: self.architecture.norm_eps,
+    fn norm<O: Ops>(&self, ops: &O, prefix: &str, name: Option<&str>) -> Result<Option<O::Norm>> {
+        name.map(|name| self.norm_of(ops, prefix, name, self.architecture.hidden_size)).transpose()
+    }
+
+    fn norm_of<O: Ops>(&self, ops: &O, prefix: &str, name: &str, length: usize) -> Result<O::Norm> {
+        let eps = self.architecture.norm_eps;
+        let vector = |part| self.checkpoint.vector(&format!("{prefix}{name}.{part}"), length);
+        let mut weight = vector("weight")?;
+        ops.load_norm(match self.architecture.norm {
+            NormKind::Layer { bias: true } => NormWeights::Layer { weight, bias: vector("bias")?, eps },
+            NormKind::Layer { bias: false } => {
+                NormWeights::Layer { weight, bias: vec![0.0; length].into(), eps }
+            }
+            NormKind::Rms { offset } => {
+                weight.to_mut().iter_mut().for_each(|x| *x += offset);
+                NormWeights::Rms { weight, eps }
+            }
         })
     }
 }

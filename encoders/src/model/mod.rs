@@ -3,46 +3,75 @@
 //! The families are values of [`Architecture`]; the forward is written once, over any [`Ops`].
 
 pub mod architecture;
+mod classifier;
 mod family;
 mod load;
+mod pruned;
+mod rotary;
 
-pub use architecture::{Architecture, LayerShape, Positions};
+pub use architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
+pub use classifier::Classifier;
+pub use rotary::{Rotary, RotaryScaling};
 
 use crate::error::Result;
-use crate::ops::{Ops, Spans};
+use crate::ops::{AttentionShape, Ops, Spans};
 
 /// A transformer and its weights, for one kind of operations.
 pub struct Transformer<O: Ops> {
     architecture: Architecture,
     embeddings: Embeddings<O>,
+    /// Each kind of angles that some layer's attention uses.
+    rotaries: Vec<Rotary>,
     layers: Vec<Layer<O>>,
+    final_norm: Option<O::Norm>,
 }
 
 struct Embeddings<O: Ops> {
     tokens: O::Table,
     /// Learned positions, with the embedding of token type 0 added to each: every token of ours is of that type.
-    positions: O::Table,
-    norm: O::Norm,
+    positions: Option<O::Table>,
+    norm: Option<O::Norm>,
 }
 
 struct Layer<O: Ops> {
-    attention: Option<Attention<O>>,
-    mlp: Option<Mlp<O>>,
+    attention: Option<SubLayer<O>>,
+    mlp: Option<SubLayer<O>>,
+}
+
+/// x -> sum_norm(x + output_norm(output(core(input_norm(x))))), each norm where the family has it: the input's in
+/// pre-norm models, the sum's in post-norm ones, input and output's in Gemma 2.
+struct SubLayer<O: Ops> {
+    input_norm: Option<O::Norm>,
+    core: Core<O>,
+    output: O::Linear,
+    output_norm: Option<O::Norm>,
+    sum_norm: Option<O::Norm>,
+}
+
+/// What a sub-layer computes before its output projection.
+enum Core<O: Ops> {
+    Attention(Attention<O>),
+    Mlp(O::Expand),
 }
 
 struct Attention<O: Ops> {
     /// Query, key and value projections, side by side.
     qkv: O::Linear,
-    output: O::Linear,
-    /// After the residual sum.
-    norm: O::Norm,
+    /// Of each head of the queries.
+    query_norm: Option<O::Norm>,
+    /// Of each head of the keys.
+    key_norm: Option<O::Norm>,
+    shape: AttentionShape,
+    window: Option<usize>,
+    /// Place in `Transformer::rotaries`.
+    rotary: Option<usize>,
 }
 
-struct Mlp<O: Ops> {
-    up: O::Expand,
-    down: O::Linear,
-    /// After the residual sum.
-    norm: O::Norm,
+/// What all layers need to know of a batch.
+struct Batch<'a, O: Ops> {
+    spans: &'a Spans,
+    /// For each of `Transformer::rotaries`.
+    rotations: Vec<O::Rotation>,
 }
 
 impl<O: Ops> Transformer<O> {
@@ -63,7 +92,7 @@ impl<O: Ops> Transformer<O> {
     }
 
     /// The same; `observe` is shown the hidden states (T, D) before the first layer, as number 0, and after every layer,
-    /// as number 1 and so on.
+    /// as number 1 and so on. The norm after the last layer is not among them.
     ///
     /// # Errors
     ///
@@ -75,42 +104,77 @@ impl<O: Ops> Transformer<O> {
         spans: &Spans,
         observe: &mut dyn FnMut(usize, &O::Rows) -> Result<()>,
     ) -> Result<O::Rows> {
+        let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
+        let head_dim = self.architecture.attention.head_dim;
+        let rotations = self.rotaries.iter().map(|rotary| ops.load_rotation(rotary.table(longest, head_dim)));
+        let batch = Batch { spans, rotations: rotations.collect::<Result<_>>()? };
         let mut x = self.embeddings.forward(ops, self.architecture.positions, ids, spans)?;
         observe(0, &x)?;
         for (number, layer) in self.layers.iter().enumerate() {
-            if let Some(attention) = &layer.attention {
-                x = attention.forward(ops, x, spans, &self.architecture)?;
-            }
-            if let Some(mlp) = &layer.mlp {
-                x = mlp.forward(ops, x)?;
+            for sub_layer in [&layer.attention, &layer.mlp].into_iter().flatten() {
+                x = sub_layer.forward(ops, x, &batch)?;
             }
             observe(number + 1, &x)?;
         }
-        Ok(x)
+        norm_if(ops, x, self.final_norm.as_ref())
+    }
+}
+
+fn norm_if<O: Ops>(ops: &O, x: O::Rows, norm: Option<&O::Norm>) -> Result<O::Rows> {
+    match norm {
+        Some(norm) => ops.norm(x, norm),
+        None => Ok(x),
     }
 }
 
 impl<O: Ops> Embeddings<O> {
     fn forward(&self, ops: &O, positions: Positions, ids: &[u32], spans: &Spans) -> Result<O::Rows> {
-        let Positions::Learned { first, .. } = positions;
-        let places: Vec<u32> =
-            spans.iter().flat_map(|span| (0..span.len()).map(|place| (first + place) as u32)).collect();
-        let x = ops.add(ops.embed(&self.tokens, ids)?, &ops.embed(&self.positions, &places)?)?;
-        ops.norm(x, &self.norm)
+        let mut x = ops.embed(&self.tokens, ids)?;
+        if let (Some(table), Positions::Learned { first, .. }) = (&self.positions, positions) {
+            let places: Vec<u32> =
+                spans.iter().flat_map(|span| (0..span.len()).map(|place| (first + place) as u32)).collect();
+            x = ops.add(x, &ops.embed(table, &places)?)?;
+        }
+        norm_if(ops, x, self.norm.as_ref())
+    }
+}
+
+impl<O: Ops> SubLayer<O> {
+    fn forward(&self, ops: &O, x: O::Rows, batch: &Batch<'_, O>) -> Result<O::Rows> {
+        let inner = match &self.input_norm {
+            Some(norm) => self.core.forward(ops, &ops.norm(ops.copy(&x)?, norm)?, batch)?,
+            None => self.core.forward(ops, &x, batch)?,
+        };
+        let sum = match &self.output_norm {
+            Some(norm) => ops.add(x, &ops.norm(ops.linear(&inner, &self.output)?, norm)?)?,
+            None => ops.linear_add(&inner, &self.output, x)?,
+        };
+        norm_if(ops, sum, self.sum_norm.as_ref())
+    }
+}
+
+impl<O: Ops> Core<O> {
+    fn forward(&self, ops: &O, x: &O::Rows, batch: &Batch<'_, O>) -> Result<O::Rows> {
+        match self {
+            Core::Attention(attention) => attention.forward(ops, x, batch),
+            Core::Mlp(expand) => ops.expand(x, expand),
+        }
     }
 }
 
 impl<O: Ops> Attention<O> {
-    fn forward(&self, ops: &O, x: O::Rows, spans: &Spans, architecture: &Architecture) -> Result<O::Rows> {
-        let qkv = ops.linear(&x, &self.qkv)?;
-        let context = ops.attention(&qkv, spans, &architecture.attention)?;
-        ops.norm(ops.linear_add(&context, &self.output, x)?, &self.norm)
-    }
-}
-
-impl<O: Ops> Mlp<O> {
-    fn forward(&self, ops: &O, x: O::Rows) -> Result<O::Rows> {
-        let hidden = ops.expand(&x, &self.up)?;
-        ops.norm(ops.linear_add(&hidden, &self.down, x)?, &self.norm)
+    fn forward(&self, ops: &O, x: &O::Rows, batch: &Batch<'_, O>) -> Result<O::Rows> {
+        let AttentionShape { num_heads, .. } = self.shape;
+        let mut qkv = ops.linear(x, &self.qkv)?;
+        if let Some(norm) = &self.query_norm {
+            qkv = ops.norm_heads(qkv, norm, 0..num_heads)?;
+        }
+        if let Some(norm) = &self.key_norm {
+            qkv = ops.norm_heads(qkv, norm, num_heads..self.shape.num_rotated_heads())?;
+        }
+        if let Some(rotary) = self.rotary {
+            qkv = ops.rotate(qkv, batch.spans, &batch.rotations[rotary], &self.shape)?;
+        }
+        ops.attention(&qkv, batch.spans, &self.shape, self.window)
     }
 }

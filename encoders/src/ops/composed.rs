@@ -3,9 +3,14 @@
 //! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of it
 //! (its own fused operations drop gradients silently). [`super::fused`] is tested against this.
 
+use std::ops::Range;
+
 use candle_core::{D, DType, Device, Tensor};
 
-use super::{Activation, AttentionShape, LinearWeights, Matrix, NormWeights, Ops, Spans};
+use super::{
+    Activation, AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights,
+    Spans,
+};
 use crate::error::Result;
 
 /// The operations on one candle device.
@@ -21,11 +26,19 @@ pub struct ComposedLinear {
     bias: Option<Tensor>,
 }
 
-/// A linear layer and the non-linearity after it.
+/// The first half of an MLP: one linear layer and its non-linearity, or two of which one is activated.
 #[derive(Clone, Debug)]
 pub struct ComposedExpand {
-    linear: ComposedLinear,
+    gate: Option<ComposedLinear>,
+    up: ComposedLinear,
     activation: Activation,
+}
+
+/// Cosines (L, K / 2) and sines (L, K / 2).
+#[derive(Clone, Debug)]
+pub struct ComposedRotation {
+    cos: Tensor,
+    sin: Tensor,
 }
 
 /// A normalization and its parameters.
@@ -69,11 +82,20 @@ fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 /// 0 where query i may see key j, minus infinity elsewhere: (L, L).
-fn causal_mask(length: usize, device: &Device) -> candle_core::Result<Tensor> {
+fn mask(length: usize, causal: bool, window: usize, device: &Device) -> candle_core::Result<Tensor> {
+    let hidden = |i: usize, j: usize| (causal && j > i) || i.abs_diff(j) > window;
     let mask: Vec<f32> = (0..length)
-        .flat_map(|i| (0..length).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
+        .flat_map(|i| (0..length).map(move |j| if hidden(i, j) { f32::NEG_INFINITY } else { 0.0 }))
         .collect();
     Tensor::from_vec(mask, (length, length), device)
+}
+
+/// `x` (T, columns) with the columns that begin at `first` replaced by `middle`.
+fn replace_columns(x: &Tensor, first: usize, middle: &Tensor) -> candle_core::Result<Tensor> {
+    let end = first + middle.dim(1)?;
+    let parts = [x.narrow(1, 0, first)?, middle.clone(), x.narrow(1, end, x.dim(1)? - end)?];
+    let parts: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();
+    Tensor::cat(&parts, 1)
 }
 
 impl Ops for Composed {
@@ -82,6 +104,7 @@ impl Ops for Composed {
     type Expand = ComposedExpand;
     type Norm = ComposedNorm;
     type Table = Tensor;
+    type Rotation = ComposedRotation;
 
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<ComposedLinear> {
         Ok(ComposedLinear {
@@ -90,8 +113,12 @@ impl Ops for Composed {
         })
     }
 
-    fn load_expand(&self, up: LinearWeights<'_>, activation: Activation) -> Result<ComposedExpand> {
-        Ok(ComposedExpand { linear: self.load_linear(up)?, activation })
+    fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<ComposedExpand> {
+        Ok(ComposedExpand {
+            gate: weights.gate.map(|gate| self.load_linear(gate)).transpose()?,
+            up: self.load_linear(weights.up)?,
+            activation: weights.activation,
+        })
     }
 
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<ComposedNorm> {
@@ -107,8 +134,16 @@ impl Ops for Composed {
         self.tensor(&table)
     }
 
+    fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<ComposedRotation> {
+        Ok(ComposedRotation { cos: self.tensor(&weights.cos)?, sin: self.tensor(&weights.sin)? })
+    }
+
     fn embed(&self, table: &Tensor, ids: &[u32]) -> Result<Tensor> {
         Ok(table.index_select(&Tensor::from_slice(ids, ids.len(), &self.device)?, 0)?)
+    }
+
+    fn copy(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.clone())
     }
 
     fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
@@ -130,6 +165,35 @@ impl Ops for Composed {
         })
     }
 
+    fn norm_heads(&self, x: Tensor, norm: &ComposedNorm, heads: Range<usize>) -> Result<Tensor> {
+        let (ComposedNorm::Layer(weight, ..) | ComposedNorm::Rms(weight, _)) = norm;
+        let head_dim = weight.dim(0)?;
+        let part = x.narrow(1, heads.start * head_dim, heads.len() * head_dim)?;
+        let normed = self.norm(part.reshape((x.dim(0)?, heads.len(), head_dim))?, norm)?;
+        Ok(replace_columns(&x, heads.start * head_dim, &normed.flatten_from(1)?)?)
+    }
+
+    fn rotate(
+        &self,
+        qkv: Tensor,
+        spans: &Spans,
+        rotation: &ComposedRotation,
+        shape: &AttentionShape,
+    ) -> Result<Tensor> {
+        let places: Vec<u32> = spans.iter().flat_map(|span| 0..span.len() as u32).collect();
+        let places = Tensor::from_vec(places, spans.num_tokens(), &self.device)?;
+        // (T, 1, K / 2): all heads of a token turn alike.
+        let of_tokens = |table: &Tensor| table.index_select(&places, 0)?.unsqueeze(1);
+        let (cos, sin) = (of_tokens(&rotation.cos)?, of_tokens(&rotation.sin)?);
+        let (heads, half) = (shape.num_rotated_heads(), shape.head_dim / 2);
+        let x = qkv.narrow(1, 0, heads * shape.head_dim)?.reshape(((), heads, shape.head_dim))?;
+        let (a, b) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
+        let turned_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+        let turned_b = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+        let turned = Tensor::cat(&[turned_a, turned_b], 2)?.flatten_from(1)?;
+        Ok(replace_columns(&qkv, 0, &turned)?)
+    }
+
     fn linear(&self, x: &Tensor, linear: &ComposedLinear) -> Result<Tensor> {
         let y = x.matmul(&linear.weight.t()?)?;
         Ok(match &linear.bias {
@@ -143,11 +207,21 @@ impl Ops for Composed {
     }
 
     fn expand(&self, x: &Tensor, expand: &ComposedExpand) -> Result<Tensor> {
-        Ok(activate(&self.linear(x, &expand.linear)?, expand.activation)?)
+        let up = self.linear(x, &expand.up)?;
+        Ok(match &expand.gate {
+            Some(gate) => (activate(&self.linear(x, gate)?, expand.activation)? * up)?,
+            None => activate(&up, expand.activation)?,
+        })
     }
 
-    fn attention(&self, qkv: &Tensor, spans: &Spans, shape: &AttentionShape) -> Result<Tensor> {
-        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, causal } = *shape;
+    fn attention(
+        &self,
+        qkv: &Tensor,
+        spans: &Spans,
+        shape: &AttentionShape,
+        window: Option<usize>,
+    ) -> Result<Tensor> {
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, causal } = *shape;
         let mut contexts = Vec::with_capacity(spans.len());
         for span in spans.iter() {
             let length = span.len();
@@ -171,8 +245,12 @@ impl Ops for Composed {
             let key = repeated(num_heads)?;
             let value = repeated(num_heads + num_key_value_heads)?;
             let mut scores = (query.matmul(&key.t()?)? * f64::from(scale))?;
-            if causal {
-                scores = scores.broadcast_add(&causal_mask(length, &self.device)?)?;
+            if let Some(cap) = softcap.map(f64::from) {
+                scores = ((scores / cap)?.tanh()? * cap)?;
+            }
+            if causal || window.is_some() {
+                let window = window.unwrap_or(usize::MAX);
+                scores = scores.broadcast_add(&mask(length, causal, window, &self.device)?)?;
             }
             let context = softmax(&scores)?.matmul(&value)?;
             contexts.push(context.transpose(0, 1)?.reshape((length, num_heads * head_dim))?);

@@ -9,6 +9,8 @@
 
 pub mod composed;
 pub mod fused;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -48,7 +50,20 @@ pub struct LinearWeights<'a> {
     pub bias: Option<Cow<'a, [f32]>>,
 }
 
-impl LinearWeights<'_> {
+impl<'a> LinearWeights<'a> {
+    /// The first `rows` outputs and the others, as two layers.
+    pub fn split(self, rows: usize) -> (LinearWeights<'a>, LinearWeights<'a>) {
+        let Matrix { values, rows: all_rows, columns } = self.weight;
+        let (mut first, mut first_bias) = (values.into_owned(), self.bias.map(Cow::into_owned));
+        let second = first.split_off(rows * columns);
+        let second_bias = first_bias.as_mut().map(|bias| bias.split_off(rows));
+        let layer = |values: Vec<f32>, rows, bias: Option<Vec<f32>>| LinearWeights {
+            weight: Matrix { values: values.into(), rows, columns },
+            bias: bias.map(Cow::from),
+        };
+        (layer(first, rows, first_bias), layer(second, all_rows - rows, second_bias))
+    }
+
     /// Several layers with one input as a single one, the outputs side by side. Absent biases count as zeros if any
     /// part has one.
     pub fn stack(parts: Vec<LinearWeights<'_>>) -> LinearWeights<'static> {
@@ -72,7 +87,18 @@ impl LinearWeights<'_> {
     }
 }
 
-/// A normalization over the hidden dimension.
+/// The first half of an MLP as it lies in a checkpoint.
+#[derive(Clone, Debug)]
+pub struct ExpandWeights<'a> {
+    /// The layer whose activation multiplies the output of `up`, where there is one; else `up` itself is activated.
+    pub gate: Option<LinearWeights<'a>>,
+    /// (I, D)
+    pub up: LinearWeights<'a>,
+    /// The non-linearity.
+    pub activation: Activation,
+}
+
+/// A normalization over the last dimension.
 #[derive(Clone, Debug)]
 pub enum NormWeights<'a> {
     /// (x - mean) / sqrt(variance + eps) * weight + bias
@@ -143,15 +169,31 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// The factor on query-key products, usually 1 / sqrt(K).
     pub scale: f32,
+    /// Bounds the scores: c tanh(score / c), before masking and softmax (Gemma Team 2024).
+    pub softcap: Option<f32>,
     /// Whether a token sees only itself and earlier ones.
     pub causal: bool,
 }
 
 impl AttentionShape {
+    /// The heads that queries and keys have together; they come first among the joined columns.
+    pub fn num_rotated_heads(&self) -> usize {
+        self.num_heads + self.num_key_value_heads
+    }
+
     /// Columns of the joined query, key and value projections: (H + 2 G) K.
     pub fn joined_columns(&self) -> usize {
         (self.num_heads + 2 * self.num_key_value_heads) * self.head_dim
     }
+}
+
+/// The cosines and sines that turn queries and keys by their token's place in its text.
+#[derive(Clone, Debug)]
+pub struct RotationWeights<'a> {
+    /// (L, K / 2), row by place
+    pub cos: Matrix<'a>,
+    /// (L, K / 2)
+    pub sin: Matrix<'a>,
 }
 
 /// The operations, over an array type of their own.
@@ -169,22 +211,39 @@ pub trait Ops {
     type Norm;
     /// An embedding table.
     type Table;
+    /// Cosines and sines by place.
+    type Rotation;
 
     /// Loads a linear layer.
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<Self::Linear>;
     /// Loads the first half of an MLP.
-    fn load_expand(&self, up: LinearWeights<'_>, activation: Activation) -> Result<Self::Expand>;
+    fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<Self::Expand>;
     /// Loads a normalization.
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<Self::Norm>;
     /// Loads an embedding table (V, D).
     fn load_table(&self, table: Matrix<'_>) -> Result<Self::Table>;
+    /// Loads the cosines and sines of the places of a batch.
+    fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Self::Rotation>;
 
     /// Rows of a table: ids (T) -> (T, D). Every id is below V.
     fn embed(&self, table: &Self::Table, ids: &[u32]) -> Result<Self::Rows>;
+    /// The same values in another array.
+    fn copy(&self, x: &Self::Rows) -> Result<Self::Rows>;
     /// x + y, elementwise.
     fn add(&self, x: Self::Rows, y: &Self::Rows) -> Result<Self::Rows>;
     /// The norm of each row.
     fn norm(&self, x: Self::Rows, norm: &Self::Norm) -> Result<Self::Rows>;
+    /// The norm of each of the `heads`, K columns each, of each row: (T, n K) -> (T, n K). Other heads stay.
+    fn norm_heads(&self, x: Self::Rows, norm: &Self::Norm, heads: Range<usize>) -> Result<Self::Rows>;
+    /// Queries and keys turned by place (Su et al. 2021): in each head the pair (k, k + K / 2) is rotated by the angle
+    /// of `rotation` for the token's place in its text and k. Values stay. (T, (H + 2 G) K) -> the same.
+    fn rotate(
+        &self,
+        qkv: Self::Rows,
+        spans: &Spans,
+        rotation: &Self::Rotation,
+        shape: &AttentionShape,
+    ) -> Result<Self::Rows>;
     /// A linear layer: (T, in) -> (T, out).
     fn linear(&self, x: &Self::Rows, linear: &Self::Linear) -> Result<Self::Rows>;
     /// `residual` + linear(x): (T, in), (T, out) -> (T, out).
@@ -192,8 +251,14 @@ pub trait Ops {
     /// The first half of an MLP: (T, D) -> (T, I).
     fn expand(&self, x: &Self::Rows, expand: &Self::Expand) -> Result<Self::Rows>;
     /// softmax(scale Q K^T) V within each text (Vaswani et al. 2017): queries, keys and values side by side
-    /// (T, (H + 2 G) K) -> (T, H K).
-    fn attention(&self, qkv: &Self::Rows, spans: &Spans, shape: &AttentionShape) -> Result<Self::Rows>;
+    /// (T, (H + 2 G) K) -> (T, H K). With a `window` w token i sees token j only if |i - j| <= w.
+    fn attention(
+        &self,
+        qkv: &Self::Rows,
+        spans: &Spans,
+        shape: &AttentionShape,
+        window: Option<usize>,
+    ) -> Result<Self::Rows>;
     /// The rows as plain numbers, row-major.
     fn to_vec(&self, x: &Self::Rows) -> Result<Vec<f32>>;
 }

@@ -1,6 +1,15 @@
 //! The families of models that load: each file says how its config.json and its tensors are spelled.
 
 mod bert;
+mod decoder;
+mod gemma2;
+mod llama;
+mod mistral;
+mod modernbert;
+mod qwen2;
+mod qwen3;
+mod rotary;
+mod xlm_roberta;
 
 use std::path::Path;
 
@@ -23,27 +32,95 @@ pub(crate) struct Family {
 
 /// The names of a family's tensors, without the prefix that some checkpoints put before all of them.
 ///
-/// A layer's names follow the layer's own prefix; `{}` in `layer` stands for its number. Linear layers and norms are
-/// named without `.weight` and `.bias`.
+/// A layer's names follow the layer's own prefix; `{}` in `layer` stands for its number. Linear layers, norms and tables
+/// are named without `.weight` and `.bias`.
 pub(crate) struct Names {
     /// What may stand before every name: the name of the base model inside a head's.
     pub(crate) prefixes: &'static [&'static str],
     pub(crate) token_embeddings: &'static str,
-    pub(crate) position_embeddings: &'static str,
-    pub(crate) type_embeddings: &'static str,
-    pub(crate) embedding_norm: &'static str,
+    pub(crate) position_embeddings: Option<&'static str>,
+    pub(crate) type_embeddings: Option<&'static str>,
+    pub(crate) embedding_norm: Option<&'static str>,
     pub(crate) layer: &'static str,
-    pub(crate) query: &'static str,
-    pub(crate) key: &'static str,
-    pub(crate) value: &'static str,
-    pub(crate) attention_output: &'static str,
-    pub(crate) attention_norm: &'static str,
-    pub(crate) mlp_up: &'static str,
-    pub(crate) mlp_down: &'static str,
-    pub(crate) mlp_norm: &'static str,
+    pub(crate) attention: AttentionNames,
+    /// Whether layer 0 has its attention's input norm: ModernBERT, whose embeddings are normed, leaves it out.
+    pub(crate) first_attention_normed: bool,
+    pub(crate) mlp: MlpNames,
+    pub(crate) final_norm: Option<&'static str>,
+    /// The head of a cross-encoder.
+    pub(crate) head: Option<HeadNames>,
 }
 
-const FAMILIES: &[&Family] = &[&bert::FAMILY];
+pub(crate) struct AttentionNames {
+    pub(crate) norms: Norms,
+    pub(crate) projections: Projections,
+    pub(crate) query_norm: Option<&'static str>,
+    pub(crate) key_norm: Option<&'static str>,
+    pub(crate) output: &'static str,
+}
+
+/// The projections to queries, keys and values.
+pub(crate) enum Projections {
+    Separate {
+        query: &'static str,
+        key: &'static str,
+        value: &'static str,
+    },
+    /// One layer with all outputs side by side.
+    Joined(&'static str),
+}
+
+pub(crate) struct MlpNames {
+    pub(crate) norms: Norms,
+    pub(crate) gate: Gate,
+    pub(crate) up: &'static str,
+    pub(crate) output: &'static str,
+}
+
+/// Where the layer is whose activation multiplies the output of `up`.
+pub(crate) enum Gate {
+    /// There is none: `up` itself is activated.
+    None,
+    Separate(&'static str),
+    /// The first half of the outputs of `up`.
+    Joined,
+}
+
+/// The norms of a sub-layer: of its input, of its output, of the residual sum.
+#[derive(Clone, Copy)]
+pub(crate) struct Norms {
+    pub(crate) input: Option<&'static str>,
+    pub(crate) output: Option<&'static str>,
+    pub(crate) sum: Option<&'static str>,
+}
+
+impl Norms {
+    const fn of_input(name: &'static str) -> Norms {
+        Norms { input: Some(name), output: None, sum: None }
+    }
+
+    const fn of_sum(name: &'static str) -> Norms {
+        Norms { input: None, output: None, sum: Some(name) }
+    }
+}
+
+/// output(tanh(dense(x))) of the first token's hidden state. These names have no prefix.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadNames {
+    pub(crate) dense: &'static str,
+    pub(crate) output: &'static str,
+}
+
+const FAMILIES: &[&Family] = &[
+    &bert::FAMILY,
+    &xlm_roberta::FAMILY,
+    &modernbert::FAMILY,
+    &mistral::FAMILY,
+    &llama::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &gemma2::FAMILY,
+];
 
 /// The family that a config.json names.
 pub(crate) fn by_config(path: &Path, config: &Value) -> Result<&'static Family> {
@@ -64,8 +141,30 @@ pub(crate) fn by_name(model_type: &str) -> &'static Family {
         .expect("an architecture is read by one of the families")
 }
 
+/// The names of the head of a family's cross-encoders.
+pub(crate) fn head(path: &Path, architecture: &Architecture) -> Result<HeadNames> {
+    by_name(architecture.family).names.head.ok_or_else(|| {
+        let known: Vec<&str> = FAMILIES
+            .iter()
+            .filter(|family| family.names.head.is_some())
+            .map(|family| family.model_type)
+            .collect();
+        let expected = format!("a family that scores pairs: {}", known.join(", "));
+        invalid(path, "model_type", format!("{:?}", architecture.family), expected)
+    })
+}
+
 fn parse<T: DeserializeOwned>(path: &Path, config: &Value) -> Result<T> {
     T::deserialize(config).map_err(|source| Error::Json { path: path.to_owned(), source: source.into() })
+}
+
+fn invalid(path: &Path, field: &str, found: impl ToString, expected: impl ToString) -> Error {
+    Error::InvalidField {
+        path: path.to_owned(),
+        field: field.to_owned(),
+        found: found.to_string(),
+        expected: expected.to_string(),
+    }
 }
 
 fn activation(path: &Path, found: &str) -> Result<Activation> {
@@ -74,24 +173,39 @@ fn activation(path: &Path, found: &str) -> Result<Activation> {
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
         "silu" | "swish" => Ok(Activation::Silu),
         "relu" => Ok(Activation::Relu),
-        _ => Err(Error::InvalidField {
-            path: path.to_owned(),
-            field: "hidden_act".to_owned(),
-            found: format!("{found:?}"),
-            expected: "gelu, gelu_new, silu or relu".to_owned(),
-        }),
+        _ => Err(invalid(path, "hidden_act", format!("{found:?}"), "gelu, gelu_new, silu or relu")),
     }
 }
 
 /// `head_dim`, where it is hidden_size / num_attention_heads.
 fn even_head_dim(path: &Path, hidden_size: usize, num_heads: usize) -> Result<usize> {
     if num_heads == 0 || hidden_size == 0 || !hidden_size.is_multiple_of(num_heads) {
-        return Err(Error::InvalidField {
-            path: path.to_owned(),
-            field: "num_attention_heads".to_owned(),
-            found: num_heads.to_string(),
-            expected: format!("a divisor of hidden_size, {hidden_size}"),
-        });
+        let expected = format!("a divisor of hidden_size, {hidden_size}");
+        return Err(invalid(path, "num_attention_heads", num_heads, expected));
     }
     Ok(hidden_size / num_heads)
+}
+
+/// `layer_types` of a config.json: for each layer whether it has a window. `otherwise` answers where the key is absent.
+fn windowed_layers(
+    path: &Path,
+    layer_types: Option<&[String]>,
+    num_layers: usize,
+    otherwise: impl Fn(usize) -> bool,
+) -> Result<Vec<bool>> {
+    let Some(types) = layer_types else { return Ok((0..num_layers).map(otherwise).collect()) };
+    if types.len() != num_layers {
+        let expected = format!("one entry for each of the {num_layers} layers");
+        return Err(invalid(path, "layer_types", format!("a list of {}", types.len()), expected));
+    }
+    types
+        .iter()
+        .map(|name| match name.as_str() {
+            "full_attention" => Ok(false),
+            "sliding_attention" => Ok(true),
+            _ => {
+                Err(invalid(path, "layer_types", format!("{name:?}"), "full_attention and sliding_attention"))
+            }
+        })
+        .collect()
 }

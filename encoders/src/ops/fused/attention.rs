@@ -3,7 +3,9 @@
 //! For each text and key-value head the keys and values are packed once; blocks of queries then multiply, normalize and
 //! multiply again while their scores are in the cache.
 
-use super::elementwise::softmax_row;
+use std::ops::Range;
+
+use super::elementwise::{softmax_row, tanh};
 use super::gemm::{Gemm, PANEL, PackedMatrix, Scaled};
 use super::isa::{Arithmetic, Isa, Kernel};
 use crate::ops::AttentionShape;
@@ -26,6 +28,8 @@ pub(crate) struct HeadGroup<'a, 'out> {
     pub(crate) qkv: &'a [f32],
     /// What attention this is.
     pub(crate) shape: &'a AttentionShape,
+    /// How far a token sees.
+    pub(crate) window: Option<usize>,
     /// g, the key-value head.
     pub(crate) key_value_head: usize,
     /// For each row of the text, the output columns of the group's query heads: L slices of H / G * K.
@@ -33,9 +37,16 @@ pub(crate) struct HeadGroup<'a, 'out> {
 }
 
 impl HeadGroup<'_, '_> {
+    /// The keys that a query sees.
+    fn seen(&self, query: usize, length: usize) -> Range<usize> {
+        let window = self.window.unwrap_or(length);
+        let end = if self.shape.causal { query + 1 } else { (query + window + 1).min(length) };
+        query.saturating_sub(window)..end
+    }
+
     /// Computes `out`.
     pub(crate) fn run(self, isa: Isa, scratch: &mut Scratch) {
-        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, causal } = *self.shape;
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, .. } = *self.shape;
         let stride = self.shape.joined_columns();
         let length = self.out.len();
         let group = num_heads / num_key_value_heads;
@@ -47,15 +58,20 @@ impl HeadGroup<'_, '_> {
 
         for start in (0..length).step_by(BLOCK_QUERIES) {
             let end = (start + BLOCK_QUERIES).min(length);
-            // The keys that some query of the block sees.
-            let visible = if causal { end } else { length };
-            let panels = 0..visible.div_ceil(PANEL);
+            // Only the panels with keys that some query of the block sees are touched.
+            let first_seen = self.seen(start, length).start;
+            let visible = first_seen / PANEL * PANEL..self.seen(end - 1, length).end;
+            let panels = visible.start / PANEL..visible.end.div_ceil(PANEL);
             let width = panels.len() * PANEL;
+            let seen: Vec<Range<usize>> = (start..end)
+                .map(|query| self.seen(query, length))
+                .map(|seen| seen.start - visible.start..seen.end - visible.start)
+                .collect();
             for head in 0..group {
                 let query_column = (self.key_value_head * group + head) * head_dim;
                 scratch.scores.resize((end - start) * width, 0.0);
                 let mut rows: Vec<&mut [f32]> =
-                    scratch.scores.chunks_exact_mut(width).map(|row| &mut row[..visible]).collect();
+                    scratch.scores.chunks_exact_mut(width).map(|row| &mut row[..visible.len()]).collect();
                 isa.dispatch(Gemm {
                     a: &self.qkv[start * stride + query_column..],
                     stride,
@@ -66,7 +82,7 @@ impl HeadGroup<'_, '_> {
                     out: &mut rows,
                     scratch: &mut scratch.tiles,
                 });
-                isa.dispatch(Softmax { rows: &mut rows, first_query: start, causal });
+                isa.dispatch(Softmax { rows: &mut rows, seen: &seen, softcap: self.shape.softcap });
                 let mut out: Vec<&mut [f32]> = self.out[start..end]
                     .iter_mut()
                     .map(|row| &mut row[head * head_dim..(head + 1) * head_dim])
@@ -76,7 +92,7 @@ impl HeadGroup<'_, '_> {
                     stride: width,
                     b: &scratch.values,
                     panels: 0..scratch.values.num_panels(),
-                    depth: 0..visible,
+                    depth: visible.clone(),
                     epilogue: Scaled(1.0),
                     out: &mut out,
                     scratch: &mut scratch.tiles,
@@ -89,19 +105,25 @@ impl HeadGroup<'_, '_> {
 /// Softmax of each query's scores over the keys it sees; the others get weight 0.
 struct Softmax<'a, 'out> {
     rows: &'a mut [&'out mut [f32]],
-    first_query: usize,
-    causal: bool,
+    /// The columns of each row that are seen.
+    seen: &'a [Range<usize>],
+    softcap: Option<f32>,
 }
 
 impl Kernel for Softmax<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        for (i, row) in self.rows.iter_mut().enumerate() {
-            let visible = if self.causal { self.first_query + i + 1 } else { row.len() };
-            let (seen, hidden) = row.split_at_mut(visible);
-            softmax_row::<A>(seen);
-            hidden.fill(0.0);
+        for (row, seen) in self.rows.iter_mut().zip(self.seen) {
+            row[..seen.start].fill(0.0);
+            row[seen.end..].fill(0.0);
+            let scores = &mut row[seen.clone()];
+            if let Some(cap) = self.softcap {
+                for score in scores.iter_mut() {
+                    *score = cap * tanh::<A>(*score / cap);
+                }
+            }
+            softmax_row::<A>(scores);
         }
     }
 }

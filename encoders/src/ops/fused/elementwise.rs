@@ -32,12 +32,16 @@ pub(crate) fn exp<A: Arithmetic>(x: f32) -> f32 {
 
 /// The error function with an absolute error under 4e-7, by a rational function: `scripts/fit_erf.py` gives the
 /// coefficients and the error. Beyond the fitted interval erf is 1 to within the same error.
+#[allow(
+    clippy::approx_constant,
+    reason = "the last coefficient is fitted; it is not meant to be 2 / sqrt(pi)"
+)]
 #[inline(always)]
 fn erf<A: Arithmetic>(x: f32) -> f32 {
     let x = x.clamp(-3.92, 3.92);
     let t = x * x;
     let mut p = 1.992_421_3e-8;
-    for c in [-1.957_826e-6, 1.418_488_4e-4, 3.701_548_6e-3, 5.057_314_1e-2, 0.199_923_13, 1.128_379_1] {
+    for c in [-1.957_826e-6, 1.418_488_4e-4, 3.701_548_6e-3, 5.057_314e-2, 0.199_923_13, 1.128_379_1] {
         p = A::mul_add(p, t, c);
     }
     let mut q = 9.560_237_5e-4;
@@ -49,7 +53,7 @@ fn erf<A: Arithmetic>(x: f32) -> f32 {
 
 /// tanh(x) = 1 - 2 / (e^2x + 1).
 #[inline(always)]
-fn tanh<A: Arithmetic>(x: f32) -> f32 {
+pub(crate) fn tanh<A: Arithmetic>(x: f32) -> f32 {
     1.0 - 2.0 / (exp::<A>(2.0 * x) + 1.0)
 }
 

@@ -4,6 +4,8 @@ pub(crate) mod attention;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod isa;
+mod linear;
+mod rotary;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -11,12 +13,16 @@ use std::rc::Rc;
 
 use rayon::prelude::*;
 
-use super::{Activation, AttentionShape, LinearWeights, Matrix, NormWeights, Ops, Spans};
+use super::{AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights, Spans};
 use crate::error::Result;
 use attention::{HeadGroup, Scratch};
 use elementwise::{LayerNorm, RmsNorm};
-use gemm::{Epilogue, Gemm, PANEL, PackedMatrix, write};
-use isa::{Arithmetic, Isa};
+use gemm::{Epilogue, Gemm};
+use isa::Isa;
+use linear::{BiasActivation, BiasResidual, GatedActivation};
+pub use linear::{PackedExpand, PackedLinear};
+use rotary::Rotate;
+pub use rotary::Rotation;
 
 /// The CPU's operations. A value belongs to one thread at a time and keeps its working memory.
 pub struct Fused {
@@ -43,24 +49,16 @@ impl Rows {
     pub fn values(&self) -> &[f32] {
         &self.values
     }
+
+    fn num_rows(&self) -> usize {
+        self.values.len() / self.columns
+    }
 }
 
 impl Drop for Rows {
     fn drop(&mut self) {
         self.pool.borrow_mut().push(std::mem::take(&mut self.values));
     }
-}
-
-/// A packed matrix with a bias for every column of its panels.
-pub struct PackedLinear {
-    matrix: PackedMatrix,
-    bias: Vec<f32>,
-}
-
-/// A packed matrix whose outputs pass a non-linearity.
-pub struct PackedExpand {
-    linear: PackedLinear,
-    activation: Activation,
 }
 
 /// A table in the order of its ids.
@@ -89,6 +87,15 @@ impl Fused {
         let mut values = self.pool.borrow_mut().pop().unwrap_or_default();
         values.resize(num_rows * columns, 0.0);
         Rows { values, columns, pool: Rc::clone(&self.pool) }
+    }
+
+    fn norm_rows(&self, rows: &mut [f32], norm: &NormWeights<'static>) {
+        match norm {
+            NormWeights::Layer { weight, bias, eps } => {
+                self.isa.dispatch(LayerNorm { rows, weight, bias, eps: *eps });
+            }
+            NormWeights::Rms { weight, eps } => self.isa.dispatch(RmsNorm { rows, weight, eps: *eps }),
+        }
     }
 
     fn product<E: Epilogue + Sync>(&self, x: &Rows, linear: &PackedLinear, epilogue: E, out: &mut Rows) {
@@ -138,73 +145,20 @@ fn split_columns(rows: &mut Rows, width: usize) -> Vec<Vec<&mut [f32]>> {
     strips
 }
 
-#[derive(Clone, Copy)]
-struct Bias<'a>(&'a [f32]);
-
-impl Bias<'_> {
-    #[inline(always)]
-    fn added(&self, panel: usize, values: &[f32; PANEL]) -> [f32; PANEL] {
-        let bias: &[f32; PANEL] =
-            self.0[panel * PANEL..(panel + 1) * PANEL].try_into().expect("the slice has this length");
-        let mut sums = [0.0; PANEL];
-        for lane in 0..PANEL {
-            sums[lane] = values[lane] + bias[lane];
-        }
-        sums
-    }
-}
-
-impl Epilogue for Bias<'_> {
-    const WIDTH: usize = PANEL;
-    #[inline(always)]
-    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
-        write(&self.added(panel, values), out);
-    }
-}
-
-#[derive(Clone, Copy)]
-struct BiasActivation<'a>(Bias<'a>, Activation);
-
-impl Epilogue for BiasActivation<'_> {
-    const WIDTH: usize = PANEL;
-    #[inline(always)]
-    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
-        let mut values = self.0.added(panel, values);
-        self.1.apply::<A>(&mut values);
-        write(&values, out);
-    }
-}
-
-#[derive(Clone, Copy)]
-struct BiasResidual<'a>(Bias<'a>);
-
-impl Epilogue for BiasResidual<'_> {
-    const WIDTH: usize = PANEL;
-    #[inline(always)]
-    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
-        for (out, value) in out.iter_mut().zip(self.0.added(panel, values)) {
-            *out += value;
-        }
-    }
-}
-
 impl Ops for Fused {
     type Rows = Rows;
     type Linear = PackedLinear;
     type Expand = PackedExpand;
     type Norm = NormWeights<'static>;
     type Table = Table;
+    type Rotation = Rotation;
 
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<PackedLinear> {
-        let Matrix { values, rows, columns } = weights.weight;
-        let matrix = PackedMatrix::pack(&values, rows, columns);
-        let mut bias = weights.bias.map_or_else(Vec::new, |bias| bias.into_owned());
-        bias.resize(matrix.num_panels() * PANEL, 0.0);
-        Ok(PackedLinear { matrix, bias })
+        Ok(PackedLinear::pack(weights))
     }
 
-    fn load_expand(&self, up: LinearWeights<'_>, activation: Activation) -> Result<PackedExpand> {
-        Ok(PackedExpand { linear: self.load_linear(up)?, activation })
+    fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<PackedExpand> {
+        Ok(PackedExpand::pack(weights))
     }
 
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<NormWeights<'static>> {
@@ -220,12 +174,22 @@ impl Ops for Fused {
         Ok(Table { values: table.values.into_owned(), columns: table.columns })
     }
 
+    fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Rotation> {
+        Ok(Rotation::new(weights))
+    }
+
     fn embed(&self, table: &Table, ids: &[u32]) -> Result<Rows> {
         let mut rows = self.rows(ids.len(), table.columns);
         for (row, id) in rows.values.chunks_exact_mut(table.columns).zip(ids) {
             row.copy_from_slice(&table.values[*id as usize * table.columns..][..table.columns]);
         }
         Ok(rows)
+    }
+
+    fn copy(&self, x: &Rows) -> Result<Rows> {
+        let mut out = self.rows(x.num_rows(), x.columns);
+        out.values.copy_from_slice(&x.values);
+        Ok(out)
     }
 
     fn add(&self, mut x: Rows, y: &Rows) -> Result<Rows> {
@@ -237,36 +201,63 @@ impl Ops for Fused {
     }
 
     fn norm(&self, mut x: Rows, norm: &NormWeights<'static>) -> Result<Rows> {
-        match norm {
-            NormWeights::Layer { weight, bias, eps } => {
-                self.isa.dispatch(LayerNorm { rows: &mut x.values, weight, bias, eps: *eps });
-            }
-            NormWeights::Rms { weight, eps } => {
-                self.isa.dispatch(RmsNorm { rows: &mut x.values, weight, eps: *eps });
-            }
+        self.norm_rows(&mut x.values, norm);
+        Ok(x)
+    }
+
+    fn norm_heads(&self, mut x: Rows, norm: &NormWeights<'static>, heads: Range<usize>) -> Result<Rows> {
+        let (NormWeights::Layer { weight, .. } | NormWeights::Rms { weight, .. }) = norm;
+        let head_dim = weight.len();
+        for row in x.values.chunks_exact_mut(x.columns) {
+            self.norm_rows(&mut row[heads.start * head_dim..heads.end * head_dim], norm);
         }
         Ok(x)
     }
 
+    fn rotate(
+        &self,
+        mut qkv: Rows,
+        spans: &Spans,
+        rotation: &Rotation,
+        shape: &AttentionShape,
+    ) -> Result<Rows> {
+        let columns = qkv.columns;
+        for span in spans.iter() {
+            let rows = &mut qkv.values[span.start * columns..span.end * columns];
+            self.isa.dispatch(Rotate { rows, columns, rotation, shape });
+        }
+        Ok(qkv)
+    }
+
     fn linear(&self, x: &Rows, linear: &PackedLinear) -> Result<Rows> {
-        let mut out = self.rows(x.values.len() / x.columns, linear.matrix.rows());
-        self.product(x, linear, Bias(&linear.bias), &mut out);
+        let mut out = self.rows(x.num_rows(), linear.matrix.rows());
+        self.product(x, linear, linear.bias(), &mut out);
         Ok(out)
     }
 
     fn linear_add(&self, x: &Rows, linear: &PackedLinear, mut residual: Rows) -> Result<Rows> {
-        self.product(x, linear, BiasResidual(Bias(&linear.bias)), &mut residual);
+        self.product(x, linear, BiasResidual(linear.bias()), &mut residual);
         Ok(residual)
     }
 
     fn expand(&self, x: &Rows, expand: &PackedExpand) -> Result<Rows> {
-        let linear = &expand.linear;
-        let mut out = self.rows(x.values.len() / x.columns, linear.matrix.rows());
-        self.product(x, linear, BiasActivation(Bias(&linear.bias), expand.activation), &mut out);
+        let PackedExpand { linear, activation, columns, gated } = expand;
+        let mut out = self.rows(x.num_rows(), *columns);
+        if *gated {
+            self.product(x, linear, GatedActivation(linear.bias(), *activation), &mut out);
+        } else {
+            self.product(x, linear, BiasActivation(linear.bias(), *activation), &mut out);
+        }
         Ok(out)
     }
 
-    fn attention(&self, qkv: &Rows, spans: &Spans, shape: &AttentionShape) -> Result<Rows> {
+    fn attention(
+        &self,
+        qkv: &Rows,
+        spans: &Spans,
+        shape: &AttentionShape,
+        window: Option<usize>,
+    ) -> Result<Rows> {
         assert_eq!(qkv.columns, shape.joined_columns(), "queries, keys and values lie side by side");
         let mut out = self.rows(spans.num_tokens(), shape.num_heads * shape.head_dim);
         let group_columns = shape.num_heads / shape.num_key_value_heads * shape.head_dim;
@@ -281,7 +272,7 @@ impl Ops for Fused {
         let (isa, qkv, columns) = (self.isa, &qkv.values[..], qkv.columns);
         let run = |(span, head, mut out): (Range<usize>, usize, Vec<&mut [f32]>), scratch: &mut Scratch| {
             let qkv = &qkv[span.start * columns..span.end * columns];
-            HeadGroup { qkv, shape, key_value_head: head, out: &mut out }.run(isa, scratch);
+            HeadGroup { qkv, shape, window, key_value_head: head, out: &mut out }.run(isa, scratch);
         };
         if self.parallel {
             groups.into_par_iter().for_each_init(Scratch::default, |scratch, group| run(group, scratch));

@@ -1,0 +1,92 @@
+//! A query and a passage in, one score out.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::checkpoint::Checkpoint;
+use crate::encoder::{LoadOptions, batches};
+use crate::error::{Error, Result};
+use crate::model::{Architecture, Classifier};
+use crate::ops::Spans;
+use crate::ops::fused::Fused;
+use crate::settings::Settings;
+use crate::tokenize::Tokenizer;
+
+/// A model that reads a query and a passage together and scores how well they match, on the CPU, in f32.
+///
+/// ```no_run
+/// use secateur_encoders::{CrossEncoder, LoadOptions};
+/// let reranker = CrossEncoder::load("models/bge-reranker-base".as_ref(), &LoadOptions::default())?;
+/// let scores = reranker.score(&[("what is a secateur?", "A secateur is a pruning shear.")])?;
+/// assert_eq!(scores.len(), 1);
+/// # Ok::<(), secateur_encoders::Error>(())
+/// ```
+pub struct CrossEncoder {
+    directory: PathBuf,
+    tokenizer: Tokenizer,
+    model: Classifier<Fused>,
+    max_length: usize,
+}
+
+impl CrossEncoder {
+    /// Loads a Hugging Face model directory of the class `XLMRobertaForSequenceClassification` with one label.
+    /// Of the options only the maximum length matters.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
+    pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
+        let config = directory.join("config.json");
+        let architecture = Architecture::read(&config)?;
+        let mut settings = Settings::read(directory, &architecture)?;
+        options.apply(&mut settings, &architecture, &config)?;
+        let Settings { max_length, lower_case, .. } = settings;
+        let tokenizer = Tokenizer::load(directory, max_length, architecture.vocab_size, lower_case)?;
+        let model = Classifier::load(&Fused::serial(), architecture, &Checkpoint::open(directory)?)?;
+        Ok(CrossEncoder { directory: directory.to_owned(), tokenizer, model, max_length })
+    }
+
+    /// The directory it was loaded from.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The most tokens of a pair that count, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The logit of each (query, passage): (B) -> (B), higher is better, before any sigmoid.
+    ///
+    /// A pair's score does not depend on the other pairs, bit for bit. Work is spread over the current rayon pool.
+    ///
+    /// # Errors
+    ///
+    /// The tokenizer refuses a text, or a score is not finite.
+    pub fn score(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+        let tokens: Vec<Vec<u32>> = pairs
+            .par_iter()
+            .map(|(query, passage)| self.tokenizer.encode_pair(query, passage))
+            .collect::<Result<_>>()?;
+        let batches = batches(&tokens);
+        let run = |ops: &mut Fused, batch: &Vec<usize>| -> Result<Vec<f32>> {
+            let ids: Vec<u32> = batch.iter().flat_map(|pair| &tokens[*pair]).copied().collect();
+            self.model.logits(ops, &ids, &Spans::from_lengths(batch.iter().map(|pair| tokens[*pair].len())))
+        };
+        let logits: Vec<Vec<f32>> = if batches.len() < rayon::current_num_threads() {
+            let mut ops = Fused::parallel();
+            batches.iter().map(|batch| run(&mut ops, batch)).collect::<Result<_>>()?
+        } else {
+            batches.par_iter().map_init(Fused::serial, run).collect::<Result<_>>()?
+        };
+        let mut scores = vec![0.0; pairs.len()];
+        for (pair, logit) in batches.iter().flatten().zip(logits.into_iter().flatten()) {
+            if !logit.is_finite() {
+                return Err(Error::VectorNotFinite { text: *pair });
+            }
+            scores[*pair] = logit;
+        }
+        Ok(scores)
+    }
+}

@@ -1,0 +1,126 @@
+//! ModernBERT (Warner et al. 2024): bidirectional, norms before each sub-layer, rotary positions, gated MLPs, a window in
+//! two layers of three.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{AttentionNames, Family, Gate, MlpNames, Names, Norms, Projections, activation, even_head_dim};
+use super::{invalid, parse, rotary, windowed_layers};
+use crate::error::Result;
+use crate::model::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
+use crate::ops::AttentionShape;
+
+pub(crate) const FAMILY: Family = Family {
+    model_type: "modernbert",
+    read,
+    names: Names {
+        prefixes: &["", "model."],
+        token_embeddings: "embeddings.tok_embeddings",
+        position_embeddings: None,
+        type_embeddings: None,
+        embedding_norm: Some("embeddings.norm"),
+        layer: "layers.{}.",
+        attention: AttentionNames {
+            norms: Norms::of_input("attn_norm"),
+            projections: Projections::Joined("attn.Wqkv"),
+            query_norm: None,
+            key_norm: None,
+            output: "attn.Wo",
+        },
+        first_attention_normed: false,
+        mlp: MlpNames {
+            norms: Norms::of_input("mlp_norm"),
+            gate: Gate::Joined,
+            up: "mlp.Wi",
+            output: "mlp.Wo",
+        },
+        final_norm: Some("final_norm"),
+        head: None,
+    },
+};
+
+#[derive(Deserialize)]
+struct Config {
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    hidden_activation: String,
+    max_position_embeddings: usize,
+    norm_eps: f32,
+    #[serde(default)]
+    norm_bias: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    /// The width of the window, half of it on each side.
+    local_attention: usize,
+    #[serde(default = "every_third")]
+    global_attn_every_n_layers: usize,
+    layer_types: Option<Vec<String>>,
+    global_rope_theta: Option<f64>,
+}
+
+fn every_third() -> usize {
+    3
+}
+
+fn read(path: &Path, config: &Value) -> Result<Architecture> {
+    let raw = config;
+    let config: Config = parse(path, raw)?;
+    let head_dim = even_head_dim(path, config.hidden_size, config.num_attention_heads)?;
+    if !head_dim.is_multiple_of(2) {
+        return Err(invalid(path, "hidden_size", config.hidden_size, "an even number of columns a head"));
+    }
+    let every = config.global_attn_every_n_layers;
+    if every == 0 {
+        return Err(invalid(path, "global_attn_every_n_layers", 0, "at least 1"));
+    }
+    let local = windowed_layers(path, config.layer_types.as_deref(), config.num_hidden_layers, |layer| {
+        !layer.is_multiple_of(every)
+    })?;
+    let global_theta = config.global_rope_theta.unwrap_or(160_000.0);
+    let layer = |local: bool| -> Result<LayerShape> {
+        let attention = if local {
+            LayerAttention {
+                window: Some(config.local_attention / 2),
+                // Without a base of their own the local layers use the global one.
+                rotary: Some(rotary::read(path, raw, "sliding_attention", "local_rope_theta", global_theta)?),
+            }
+        } else {
+            LayerAttention {
+                window: None,
+                rotary: Some(rotary::read(path, raw, "full_attention", "global_rope_theta", global_theta)?),
+            }
+        };
+        Ok(LayerShape { attention: Some(attention), intermediate_size: Some(config.intermediate_size) })
+    };
+    Ok(Architecture {
+        family: FAMILY.model_type,
+        vocab_size: config.vocab_size,
+        hidden_size: config.hidden_size,
+        positions: Positions::Rotary { max_tokens: config.max_position_embeddings },
+        embedding_scale: 1.0,
+        attention: AttentionShape {
+            num_heads: config.num_attention_heads,
+            num_key_value_heads: config.num_attention_heads,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            softcap: None,
+            causal: false,
+        },
+        activation: activation(path, &config.hidden_activation)?,
+        norm: NormKind::Layer { bias: config.norm_bias },
+        norm_eps: config.norm_eps,
+        biases: Biases {
+            query_key_value: config.attention_bias,
+            attention_output: config.attention_bias,
+            mlp: config.mlp_bias,
+        },
+        layers: local.into_iter().map(layer).collect::<Result<_>>()?,
+    })
+}

@@ -1,0 +1,147 @@
+//! Linear layers as packed matrices, and what their products do with the sums before they are written.
+
+use super::gemm::{Epilogue, PANEL, PackedMatrix, write};
+use super::isa::Arithmetic;
+use crate::ops::{Activation, ExpandWeights, LinearWeights};
+
+/// Output columns of a panel that holds a gate's rows beside those they multiply.
+const GATED: usize = PANEL / 2;
+
+/// A packed matrix with a bias for every column of its panels.
+pub struct PackedLinear {
+    pub(super) matrix: PackedMatrix,
+    bias: Vec<f32>,
+}
+
+/// A packed matrix whose outputs pass a non-linearity.
+pub struct PackedExpand {
+    pub(super) linear: PackedLinear,
+    pub(super) activation: Activation,
+    /// Whether each panel holds 8 rows of the gate and the 8 rows that they multiply.
+    pub(super) gated: bool,
+    /// I
+    pub(super) columns: usize,
+}
+
+impl PackedLinear {
+    pub(super) fn pack(weights: LinearWeights<'_>) -> PackedLinear {
+        let matrix = &weights.weight;
+        let packed = PackedMatrix::pack(&matrix.values, matrix.rows, matrix.columns);
+        let mut bias = weights.bias.map_or_else(Vec::new, |bias| bias.into_owned());
+        bias.resize(packed.num_panels() * PANEL, 0.0);
+        PackedLinear { matrix: packed, bias }
+    }
+
+    pub(super) fn bias(&self) -> Bias<'_> {
+        Bias(&self.bias)
+    }
+}
+
+impl PackedExpand {
+    pub(super) fn pack(weights: ExpandWeights<'_>) -> PackedExpand {
+        let ExpandWeights { gate, up, activation } = weights;
+        let (columns, gated) = (up.weight.rows, gate.is_some());
+        let linear = match gate {
+            Some(gate) => interleave(&gate, &up),
+            None => PackedLinear::pack(up),
+        };
+        PackedExpand { linear, activation, gated, columns }
+    }
+}
+
+/// Panels of 8 rows of `gate` and the same 8 of `up`, so that both sums of an output meet in one epilogue.
+fn interleave(gate: &LinearWeights<'_>, up: &LinearWeights<'_>) -> PackedLinear {
+    let (rows, depth) = (up.weight.rows, up.weight.columns);
+    assert_eq!(
+        (gate.weight.rows, gate.weight.columns),
+        (rows, depth),
+        "a gate has the shape of what it multiplies"
+    );
+    let packed_rows = rows.div_ceil(GATED) * PANEL;
+    let origin = |packed: usize| {
+        let part = if packed % PANEL < GATED { gate } else { up };
+        (part, packed / PANEL * GATED + packed % GATED)
+    };
+    let mut matrix = PackedMatrix::default();
+    matrix.refill(packed_rows, depth, |packed, k| {
+        let (part, row) = origin(packed);
+        if row < rows { part.weight.values[row * depth + k] } else { 0.0 }
+    });
+    let bias = (0..packed_rows).map(|packed| {
+        let (part, row) = origin(packed);
+        part.bias.as_ref().and_then(|bias| bias.get(row)).copied().unwrap_or(0.0)
+    });
+    PackedLinear { matrix, bias: bias.collect() }
+}
+
+/// Adds the bias of each column.
+#[derive(Clone, Copy)]
+pub(super) struct Bias<'a>(&'a [f32]);
+
+impl Bias<'_> {
+    #[inline(always)]
+    fn added(&self, panel: usize, values: &[f32; PANEL]) -> [f32; PANEL] {
+        let bias: &[f32; PANEL] =
+            self.0[panel * PANEL..(panel + 1) * PANEL].try_into().expect("the slice has this length");
+        let mut sums = [0.0; PANEL];
+        for lane in 0..PANEL {
+            sums[lane] = values[lane] + bias[lane];
+        }
+        sums
+    }
+}
+
+impl Epilogue for Bias<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        write(&self.added(panel, values), out);
+    }
+}
+
+/// Adds the bias, then activates.
+#[derive(Clone, Copy)]
+pub(super) struct BiasActivation<'a>(pub(super) Bias<'a>, pub(super) Activation);
+
+impl Epilogue for BiasActivation<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        let mut values = self.0.added(panel, values);
+        self.1.apply::<A>(&mut values);
+        write(&values, out);
+    }
+}
+
+/// Adds the bias and what is there already.
+#[derive(Clone, Copy)]
+pub(super) struct BiasResidual<'a>(pub(super) Bias<'a>);
+
+impl Epilogue for BiasResidual<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        for (out, value) in out.iter_mut().zip(self.0.added(panel, values)) {
+            *out += value;
+        }
+    }
+}
+
+/// Adds the biases, then activates the first half of the panel and multiplies it with the second.
+#[derive(Clone, Copy)]
+pub(super) struct GatedActivation<'a>(pub(super) Bias<'a>, pub(super) Activation);
+
+impl Epilogue for GatedActivation<'_> {
+    const WIDTH: usize = GATED;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        let sums = self.0.added(panel, values);
+        let mut products = [0.0; GATED];
+        products.copy_from_slice(&sums[..GATED]);
+        self.1.apply::<A>(&mut products);
+        for lane in 0..GATED {
+            products[lane] *= sums[GATED + lane];
+        }
+        write(&products, out);
+    }
+}

@@ -1,0 +1,137 @@
+//! The fused operations against the composed ones, on small random shapes.
+
+use candle_core::Device;
+use proptest::prelude::*;
+
+use super::composed::Composed;
+use super::fused::Fused;
+use super::*;
+
+/// Values of [-1, 1) by a linear congruential generator (Knuth's MMIX constants).
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn matrix(rows: usize, columns: usize, seed: u64) -> Matrix<'static> {
+    Matrix { values: values(rows * columns, seed).into(), rows, columns }
+}
+
+fn linear(rows: usize, columns: usize, bias: bool, seed: u64) -> LinearWeights<'static> {
+    LinearWeights { weight: matrix(rows, columns, seed), bias: bias.then(|| values(rows, seed + 1).into()) }
+}
+
+/// The same rows for any operations: the first ids of a table.
+fn rows<O: Ops>(ops: &O, count: usize, columns: usize, seed: u64) -> O::Rows {
+    let table = ops.load_table(matrix(count, columns, seed)).unwrap();
+    ops.embed(&table, &(0..count as u32).collect::<Vec<_>>()).unwrap()
+}
+
+/// Both give `tolerance` times the same; the fused form on one thread and on the pool, bit for bit.
+fn agree(
+    tolerance: f32,
+    fused: impl Fn(&Fused) -> Vec<f32>,
+    composed: impl Fn(&Composed) -> Vec<f32>,
+) -> std::result::Result<(), TestCaseError> {
+    let got = fused(&Fused::serial());
+    prop_assert_eq!(&fused(&Fused::parallel()), &got);
+    let want = composed(&Composed::new(Device::Cpu));
+    prop_assert_eq!(got.len(), want.len());
+    for (place, (got, want)) in got.iter().zip(&want).enumerate() {
+        prop_assert!((got - want).abs() <= tolerance, "{} against {} at {}", got, want, place);
+    }
+    Ok(())
+}
+
+fn attention<O: Ops>(ops: &O, case: &Case) -> Vec<f32> {
+    let spans = Spans::from_lengths(case.lengths.iter().copied());
+    let Case { shape, window, rotated, normed, seed, .. } = *case;
+    let half = shape.head_dim / 2;
+    let longest = case.lengths.iter().copied().max().unwrap();
+    let mut qkv = rows(ops, spans.num_tokens(), shape.joined_columns(), seed);
+    if normed {
+        let weight = values(shape.head_dim, seed + 2).into();
+        let norm = ops.load_norm(NormWeights::Rms { weight, eps: 1e-6 }).unwrap();
+        qkv = ops.norm_heads(qkv, &norm, shape.num_heads..shape.num_rotated_heads()).unwrap();
+    }
+    if rotated {
+        let rotation =
+            RotationWeights { cos: matrix(longest, half, seed + 3), sin: matrix(longest, half, seed + 4) };
+        let rotation = ops.load_rotation(rotation).unwrap();
+        qkv = ops.rotate(qkv, &spans, &rotation, &shape).unwrap();
+    }
+    ops.to_vec(&ops.attention(&qkv, &spans, &shape, window).unwrap()).unwrap()
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    lengths: Vec<usize>,
+    shape: AttentionShape,
+    window: Option<usize>,
+    rotated: bool,
+    normed: bool,
+    seed: u64,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let heads = (1..4usize, 1..4usize, 1..10usize);
+    let kind = (any::<bool>(), prop::option::of(0..70usize), prop::option::of(0.5f32..8.0), 0.1f32..4.0);
+    let inputs = (prop::collection::vec(1..150usize, 1..4), any::<bool>(), any::<bool>(), any::<u32>());
+    (heads, kind, inputs).prop_map(
+        |(heads, (causal, window, softcap, scale), (lengths, rotated, normed, seed))| {
+            let (num_key_value_heads, group, half) = heads;
+            let num_heads = num_key_value_heads * group;
+            let shape =
+                AttentionShape { num_heads, num_key_value_heads, head_dim: 2 * half, scale, softcap, causal };
+            Case { lengths, shape, window, rotated, normed, seed: seed.into() }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Outputs are means of values of size one, or of size sqrt(2) if rotated. The scores are sums of up to 18 products,
+    /// at most 4 * 18 * 3 = 216 in size: off by 216 * 2^-20 = 2e-4 at the very worst, and with them the weights.
+    #[test]
+    fn attention_is_that_of_the_composed_form(case in case()) {
+        agree(2e-4, |ops| attention(ops, &case), |ops| attention(ops, &case))?;
+    }
+
+    /// Sums of up to 40 products of size one, once more multiplied with such a sum: an error of
+    /// 2 * 40 * 40 * 2^-24 = 2e-4 at worst.
+    #[test]
+    fn expansion_is_that_of_the_composed_form(
+        (tokens, columns, width) in (1..20usize, 1..40usize, 1..60usize),
+        (gated, bias, activation) in (any::<bool>(), any::<bool>(), 0..4usize),
+        seed in any::<u32>(),
+    ) {
+        let activation =
+            [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu][activation];
+        let seed = u64::from(seed);
+        fn run<O: Ops>(ops: &O, x: (usize, usize, u64), weights: ExpandWeights<'_>) -> Vec<f32> {
+            let expand = ops.load_expand(weights).unwrap();
+            ops.to_vec(&ops.expand(&rows(ops, x.0, x.1, x.2), &expand).unwrap()).unwrap()
+        }
+        let weights = || ExpandWeights {
+            gate: gated.then(|| linear(width, columns, bias, seed + 10)),
+            up: linear(width, columns, bias, seed + 20),
+            activation,
+        };
+        let x = (tokens, columns, seed);
+        agree(2e-4, |ops| run(ops, x, weights()), |ops| run(ops, x, weights()))?;
+    }
+}
+
+#[test]
+fn stacked_layers_split_again() {
+    let (first, second) = (linear(2, 3, true, 1), linear(4, 3, true, 9));
+    let (a, b) = LinearWeights::stack(vec![first.clone(), second.clone()]).split(2);
+    assert_eq!((a.weight.values, a.bias, a.weight.rows), (first.weight.values, first.bias, 2));
+    assert_eq!((b.weight.values, b.bias, b.weight.rows), (second.weight.values, second.bias, 4));
+}
