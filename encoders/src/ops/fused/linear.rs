@@ -121,8 +121,19 @@ impl Epilogue for BiasResidual<'_> {
     const WIDTH: usize = PANEL;
     #[inline(always)]
     fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
-        for (out, value) in out.iter_mut().zip(self.0.added(panel, values)) {
-            *out += value;
+        let added = self.0.added(panel, values);
+        match <&mut [f32; PANEL]>::try_from(&mut *out) {
+            // Of a known length, so that the sum is one vector instruction.
+            Ok(out) => {
+                for lane in 0..PANEL {
+                    out[lane] += added[lane];
+                }
+            }
+            Err(_) => {
+                for (out, added) in out.iter_mut().zip(added) {
+                    *out += added;
+                }
+            }
         }
     }
 }
