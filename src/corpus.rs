@@ -45,6 +45,8 @@ where
     Error: From<E>,
 {
     let encoder = database.required_encoder()?.is_some();
+    // Locked before the first chunk is encoded: the journal must have one writer too.
+    database.changes()?;
     let mut vectors = if encoder { Some(open_journal(database, journal)?) } else { None };
     let mut done = 0;
     for chunk in chunks(corpus.into_iter(), |document| document.title.len() + document.text.len()) {

@@ -328,8 +328,8 @@ impl Database {
         }
     }
 
-    /// The open transaction, begun at the first change.
-    fn changes(&mut self) -> Result<&mut Transaction<Store>> {
+    /// The open transaction, begun at the first change. While it is open, other processes cannot write.
+    pub(crate) fn changes(&mut self) -> Result<&mut Transaction<Store>> {
         let changes = match self.changes.take() {
             Some(changes) => changes,
             None => {
