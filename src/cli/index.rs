@@ -61,8 +61,15 @@ impl Arguments {
         let progress =
             Progress::start("indexing", "documents", || dataset.info().map(|info| info.documents))?;
         let index_options = IndexOptions { allow_empty: self.allow_empty, keep_journal: true };
-        index_corpus(&mut database, dataset.corpus()?, &journal, index_options, |done| progress.set(done))
-            .map_err(|error| explain(error, &dataset))?;
+        let indexed = index_corpus(&mut database, dataset.corpus()?, &journal, index_options, |done| {
+            progress.set(done);
+        });
+        if let Err(error) = indexed {
+            // What is worth keeping is in the journal; the disk may be full.
+            drop(database);
+            let _ = remove_partial(&partial);
+            return Err(explain(error, &dataset));
+        }
         progress.finish();
         let (len, vectors) = (database.len(), database.dim().is_some());
         drop(database);
