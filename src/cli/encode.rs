@@ -1,11 +1,13 @@
 //! `secateur encode`: texts become a .npy file.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use secateur::beir::BeirFolder;
-use secateur::{Error, TextKind, atomic_write, encode_to_npy};
+use secateur::{Error, TextKind, encode_to_npy};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
@@ -77,12 +79,15 @@ impl Arguments {
     }
 
     fn write_ids(&self, dataset: &BeirFolder, path: &Path) -> Result<()> {
-        let mut texts = self.texts(dataset)?;
-        Ok(atomic_write(path, |file| {
-            texts.try_for_each(|item| {
-                let (id, _) = item.map_err(std::io::Error::other)?;
-                Ok(writeln!(file, "{id}")?)
-            })
-        })?)
+        // Under a name that the next run writes over, should this one be killed.
+        let temporary = with_suffix(path, ".tmp");
+        let failed = |source| Failure::write(&temporary, &source);
+        let mut file = BufWriter::new(File::create(&temporary).map_err(failed)?);
+        for item in self.texts(dataset)? {
+            writeln!(file, "{}", item?.0).map_err(failed)?;
+        }
+        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        std::fs::rename(&temporary, path).map_err(|source| Failure::write(path, &source))
     }
 }
