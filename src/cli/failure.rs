@@ -1,6 +1,7 @@
 //! Why a command failed: the message and the exit code.
 
 use std::error::Error as StdError;
+use std::io;
 use std::path::Path;
 
 use crate::download::DownloadError;
@@ -33,7 +34,7 @@ impl Failure {
     }
 
     /// Standard output, or a file of the command's, cannot be written.
-    pub fn write(path: &Path, source: &std::io::Error) -> Failure {
+    pub fn write(path: &Path, source: &io::Error) -> Failure {
         Failure::new(Code::System, format!("cannot write {}: {source}", path.display()))
     }
 }
@@ -53,10 +54,30 @@ fn message(error: &dyn StdError) -> String {
     text
 }
 
+/// Whether the system refused because there is no such file to read, which is not the system's fault.
+fn is_no_such_input(action: &str, source: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(action, "open" | "read" | "map" | "list")
+        && matches!(source.kind(), NotFound | NotADirectory | IsADirectory)
+}
+
 impl From<secateur::Error> for Failure {
     fn from(error: secateur::Error) -> Failure {
         use secateur::{DatasetError, EncoderError, Error, IndexError};
         let code = match &error {
+            Error::Dataset(DatasetError::Io { action, source, .. })
+            | Error::Encoder(EncoderError::Io { action, source, .. })
+                if is_no_such_input(action, source) =>
+            {
+                Code::Input
+            }
+            Error::Index(IndexError::Io { action, source, .. }) if is_no_such_input(action, source) => {
+                Code::Database
+            }
+            Error::Index(IndexError::InvalidParameter { .. }) => Code::Usage,
+            Error::Index(IndexError::DuplicateDocument { .. } | IndexError::DocumentSize { .. }) => {
+                Code::Input
+            }
             Error::Index(IndexError::Io { .. })
             | Error::Dataset(DatasetError::Io { .. })
             | Error::Encoder(EncoderError::Io { .. })
