@@ -1,0 +1,289 @@
+//! Work that is killed or interrupted goes on where it stopped, and ends with the bytes of an undisturbed run.
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use secateur_testkit::minilm;
+
+use crate::support::{Outcome, Random, Sandbox, copy_folder, dataset, model, tree};
+
+/// The header of a journal, and of each chunk in it (index/FORMAT.md).
+const JOURNAL_HEADER: u64 = 64;
+const CHUNK_HEADER: u64 = 48;
+
+/// Texts in a chunk of the journal.
+const CHUNK_TEXTS: u64 = 256;
+
+/// How many texts take long enough to be killed at several places: with MiniLM, and with the tiny model.
+const FEW: usize = 1200;
+const MANY: usize = 8000;
+
+/// A command that keeps a journal.
+struct Work {
+    arguments: Vec<String>,
+    journal: &'static str,
+    /// The vectors' length.
+    dim: usize,
+}
+
+impl Work {
+    fn new(subcommand: &str, encoder: &str, out: &'static str, dim: usize) -> Work {
+        let arguments =
+            [subcommand, "corpus", "--encoder", encoder, "--out", out].map(str::to_owned).to_vec();
+        let journal = if out.ends_with(".npy") { "out.npy.journal" } else { "db.journal" };
+        Work { arguments, journal, dim }
+    }
+
+    /// Up to the end of the last whole chunk of a journal of `len` bytes.
+    fn whole(&self, len: u64) -> u64 {
+        let chunk = CHUNK_HEADER + CHUNK_TEXTS * self.dim as u64 * 4;
+        if len < JOURNAL_HEADER { 0 } else { JOURNAL_HEADER + (len - JOURNAL_HEADER) / chunk * chunk }
+    }
+
+    fn journal_len(&self, sandbox: &Sandbox) -> Option<u64> {
+        std::fs::metadata(sandbox.path(self.journal)).ok().map(|metadata| metadata.len())
+    }
+
+    /// Starts the command and waits until its journal holds a whole chunk.
+    fn start_and_wait_for_a_chunk(&self, sandbox: &Sandbox) -> Child {
+        let mut child = sandbox.start(&self.arguments);
+        while self.whole(self.journal_len(sandbox).unwrap_or(0)) <= JOURNAL_HEADER {
+            if child.try_wait().unwrap().is_some() {
+                panic!("it ended before a chunk was seen: {:?}", Outcome::wait(child));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child
+    }
+}
+
+/// The files of a result: the matrix and its ids, or what a database holds besides its BM25 index (whose file names
+/// are random), and nothing else.
+fn result(sandbox: &Sandbox) -> BTreeMap<PathBuf, Vec<u8>> {
+    assert_eq!(sandbox.temporary_names(), [""; 0]);
+    let mut files = BTreeMap::new();
+    for name in sandbox.names() {
+        match name.as_str() {
+            "out.npy" | "out.npy.ids" => {
+                files.insert(PathBuf::from(&name), std::fs::read(sandbox.path(&name)).unwrap());
+            }
+            "db" => {
+                sandbox.run(["verify", "db"]).ok();
+                let kept = |path: &PathBuf| {
+                    ["documents", "lengths", "vectors"].iter().any(|end| path.ends_with(end))
+                };
+                files.extend(tree(&sandbox.path("db")).into_iter().filter(|(path, _)| kept(path)));
+            }
+            "corpus" | "model" => {}
+            other => panic!("{other} is left beside the output"),
+        }
+    }
+    assert!(files.len() == 2 || files.len() == 3, "{:?}", files.keys());
+    files
+}
+
+/// Kills the command at random moments, runs it again each time, and at last to its end.
+fn kill_and_resume(work: &Work, sandbox: impl Fn() -> Sandbox) {
+    let undisturbed = sandbox();
+    let start = Instant::now();
+    undisturbed.run(&work.arguments).ok();
+    let duration = start.elapsed();
+    let expected = result(&undisturbed);
+
+    let sandbox = sandbox();
+    let mut random = Random(work.dim as u64);
+    let mut child = work.start_and_wait_for_a_chunk(&sandbox);
+    let mut kept = 0;
+    for _ in 0..10 {
+        child.kill().unwrap();
+        if Outcome::wait(child).status.success() {
+            assert_eq!(result(&sandbox), expected);
+            return;
+        }
+        let len = work.journal_len(&sandbox).unwrap_or(0);
+        assert!(work.whole(len) >= kept, "chunks that were written are gone");
+        kept = work.whole(len);
+        // Any moment of a run: loading, reading the journal, encoding, indexing, the last renames.
+        let moment = Instant::now() + duration.mul_f64(random.below(1000) as f64 / 1000.0);
+        child = sandbox.start(&work.arguments);
+        while Instant::now() < moment && child.try_wait().unwrap().is_none() {
+            // No journal at all: this run has come to its end and removed it.
+            let len = work.journal_len(&sandbox).unwrap_or(kept);
+            assert!(len >= kept, "a run began anew: the journal went from {kept} to {len} bytes");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Outcome::wait(child).ok();
+    assert_eq!(result(&sandbox), expected);
+}
+
+fn with_tiny_model() -> Sandbox {
+    let sandbox = Sandbox::new();
+    dataset::generated(&sandbox.path("corpus"), MANY);
+    model::tiny(&sandbox.path("model"));
+    sandbox
+}
+
+fn with_few_texts() -> Sandbox {
+    let sandbox = Sandbox::new();
+    dataset::generated(&sandbox.path("corpus"), FEW);
+    sandbox
+}
+
+#[test]
+fn index_resumes_after_kills() {
+    kill_and_resume(&Work::new("index", "model", "db", model::DIM), with_tiny_model);
+}
+
+#[test]
+fn encode_resumes_after_kills() {
+    kill_and_resume(&Work::new("encode", "model", "out.npy", model::DIM), with_tiny_model);
+}
+
+#[test]
+fn index_with_minilm_resumes_after_kills() {
+    let Some(minilm) = minilm("index_with_minilm_resumes_after_kills") else { return };
+    kill_and_resume(&Work::new("index", minilm.to_str().unwrap(), "db", 384), with_few_texts);
+}
+
+#[test]
+fn encode_with_minilm_resumes_after_kills() {
+    let Some(minilm) = minilm("encode_with_minilm_resumes_after_kills") else { return };
+    kill_and_resume(&Work::new("encode", minilm.to_str().unwrap(), "out.npy", 384), with_few_texts);
+}
+
+#[test]
+fn signals_end_with_130_and_say_that_work_is_kept() {
+    for (subcommand, out) in [("index", "db"), ("encode", "out.npy")] {
+        let work = Work::new(subcommand, "model", out, model::DIM);
+        let undisturbed = with_tiny_model();
+        undisturbed.run(&work.arguments).ok();
+
+        for signal in ["-INT", "-TERM"] {
+            let sandbox = with_tiny_model();
+            let child = work.start_and_wait_for_a_chunk(&sandbox);
+            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+            let outcome = Outcome::wait(child);
+            assert_eq!(outcome.status.code(), Some(130), "{subcommand} {signal}: {outcome:?}");
+            let said = "interrupted: the vectors so far are kept; run the same command again to go on";
+            assert!(outcome.stderr.contains(said), "{subcommand} {signal}: {outcome:?}");
+            assert!(
+                !sandbox.path(out).exists(),
+                "{subcommand} {signal}: the output appears when it is whole"
+            );
+            sandbox.run(&work.arguments).ok();
+            assert_eq!(result(&sandbox), result(&undisturbed), "{subcommand} {signal}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_index_leaves_no_database_that_answers() {
+    let sandbox = with_tiny_model();
+    let work = Work::new("index", "model", "db", model::DIM);
+    let mut child = work.start_and_wait_for_a_chunk(&sandbox);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sandbox.run(["search", "db", "rose"]).fails(4, ["db is not a secateur database"]);
+    // Opened by its temporary name, it holds what was committed, which is nothing.
+    assert_eq!(sandbox.run(["search", "db.partial", "rose", "--mode", "bm25"]).ok(), "no document matches\n");
+}
+
+#[test]
+fn a_journal_serves_the_same_texts_and_settings_only() {
+    // The corpus changes after the first chunk, or the encoder does: the journal must not answer for the old ones.
+    type Change = fn(&Sandbox, &mut Work);
+    let changes: [(&str, Change); 3] = [
+        ("a document changes", |sandbox, _| {
+            let corpus = sandbox.path("corpus/corpus.jsonl");
+            let text = std::fs::read_to_string(&corpus).unwrap();
+            let changed = text.replace(r#""doc-5","title":"""#, r#""doc-5","title":"honey""#);
+            assert_ne!(changed, text);
+            std::fs::write(corpus, changed).unwrap();
+        }),
+        ("texts are cut shorter", |_, work| {
+            work.arguments.extend(["--max-length", "9"].map(str::to_owned));
+        }),
+        ("passages get a prompt", |_, work| {
+            work.arguments.extend(["--passage-prompt", "passage "].map(str::to_owned));
+        }),
+    ];
+    for (what, change) in changes {
+        for (subcommand, out) in [("index", "db"), ("encode", "out.npy")] {
+            let mut work = Work::new(subcommand, "model", out, model::DIM);
+            let sandbox = with_tiny_model();
+            let mut child = work.start_and_wait_for_a_chunk(&sandbox);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            change(&sandbox, &mut work);
+            sandbox.run(&work.arguments).ok();
+
+            let fresh = Sandbox::new();
+            for folder in ["corpus", "model"] {
+                copy_folder(&sandbox.path(folder), &fresh.path(folder));
+            }
+            fresh.run(&work.arguments).ok();
+            assert_eq!(result(&sandbox), result(&fresh), "{subcommand}: {what}");
+        }
+    }
+}
+
+#[test]
+fn one_index_at_a_time_writes_an_output() {
+    let sandbox = with_tiny_model();
+    let work = Work::new("index", "model", "db", model::DIM);
+    let child = work.start_and_wait_for_a_chunk(&sandbox);
+    let holder = format!("process {}", child.id());
+    sandbox.run(&work.arguments).fails(4, ["db.partial is being written by", &holder]);
+    Outcome::wait(child).ok();
+    result(&sandbox);
+}
+
+#[test]
+fn an_output_that_exists_is_left_alone() {
+    let sandbox = Sandbox::new();
+    dataset::small(&sandbox.path("corpus"));
+    sandbox.run(["index", "corpus", "--out", "db"]).ok();
+    dataset::write(&sandbox.path("notes"), "mine.txt", "not a database");
+    dataset::write(&sandbox.path("."), "file", "not even a folder");
+    for out in ["db", "notes", "file"] {
+        let before = tree(&sandbox.path("."));
+        sandbox.run(["index", "corpus", "--out", out]).fails(4, [out, "exists: choose another --out"]);
+        assert_eq!(tree(&sandbox.path(".")), before, "{out}");
+    }
+}
+
+#[test]
+fn leftovers_of_a_kill_do_not_stop_the_next_run() {
+    // What a kill leaves in the middle of creating or of removing the folder.
+    let leftovers: [&[&str]; 4] = [
+        &[],
+        &["LOCK"],
+        &["LOCK", "MANIFEST.tmp", "segments/0000000001/documents"],
+        &["segments/0000000001/bm25/x"],
+    ];
+    for names in leftovers {
+        let sandbox = Sandbox::new();
+        dataset::small(&sandbox.path("corpus"));
+        std::fs::create_dir(sandbox.path("db.partial")).unwrap();
+        for name in names {
+            dataset::write(&sandbox.path("db.partial"), name, "");
+        }
+        sandbox.run(["index", "corpus", "--out", "db"]).ok();
+        sandbox.run(["verify", "db"]).ok();
+        assert_eq!(sandbox.names(), ["corpus", "db"], "{names:?}");
+    }
+}
+
+#[test]
+fn a_folder_of_the_users_is_not_taken_for_a_leftover() {
+    let sandbox = Sandbox::new();
+    dataset::small(&sandbox.path("corpus"));
+    dataset::write(&sandbox.path("db.partial"), "thesis.txt", "years of work");
+    let before = tree(&sandbox.path("."));
+    sandbox.run(["index", "corpus", "--out", "db"]).fails(1, ["db.partial", "thesis.txt"]);
+    assert_eq!(tree(&sandbox.path(".")), before);
+}
