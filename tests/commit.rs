@@ -1,0 +1,175 @@
+//! A process killed at any moment leaves the state of a commit: the last one it was told of, or the one after.
+#![cfg(unix)]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secateur::{CreateOptions, Database, Document, Encoder, LoadOptions, SearchMode, SearchParams};
+
+use crate::support::{Random, Sandbox, model};
+
+/// Tells [`writer`] that it is the process to be killed: the database's folder, and the commit to begin with.
+const FOLDER: &str = "SECATEUR_TEST_COMMIT_FOLDER";
+const FIRST: &str = "SECATEUR_TEST_COMMIT_FIRST";
+const MODEL: &str = "SECATEUR_TEST_COMMIT_MODEL";
+
+/// What commit `n` adds and what it deletes.
+fn changes(n: u64) -> (Vec<Document>, Option<String>) {
+    let documents = (0..1 + n % 3)
+        .map(|i| Document {
+            id: format!("{n}-{i}"),
+            title: format!("commit {n}"),
+            text: format!("text number {i}: marker{n}"),
+            metadata: None,
+        })
+        .collect();
+    let deleted = (n > 2 && n % 2 == 0).then(|| format!("{}-0", n - 2));
+    (documents, deleted)
+}
+
+/// The ids after commit `n`.
+fn ids(n: u64) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for n in 1..=n {
+        let (documents, deleted) = changes(n);
+        ids.extend(documents.into_iter().map(|document| document.id));
+        if let Some(id) = deleted {
+            assert!(ids.remove(&id));
+        }
+    }
+    ids
+}
+
+fn encoder(model: Option<&Path>) -> Option<Arc<Encoder>> {
+    model.map(|model| Arc::new(Encoder::load(model, &LoadOptions::default()).unwrap()))
+}
+
+/// Commits and says so, until it is killed. Without the variables, a test that has nothing to do.
+#[test]
+fn writer() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let model = std::env::var_os(MODEL).map(PathBuf::from);
+    let mut database = Database::open(folder, encoder(model.as_deref())).unwrap();
+    for n in std::env::var(FIRST).unwrap().parse::<u64>().unwrap().. {
+        let (documents, deleted) = changes(n);
+        database.add(&documents).unwrap();
+        if let Some(id) = deleted {
+            database.delete(&id).unwrap();
+        }
+        database.commit().unwrap();
+        let mut out = std::io::stdout().lock();
+        // The test harness may have left a line open.
+        writeln!(out, "\ncommitted {n}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+/// Lets [`writer`] commit, kills it after `delay`, and gives back the last commit it spoke of.
+fn write_and_kill(folder: &Path, model: Option<&Path>, first: u64, delay: Duration) -> u64 {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["commit::writer", "--exact", "--nocapture"])
+        .env(FOLDER, folder)
+        .env(FIRST, first.to_string());
+    if let Some(model) = model {
+        command.env(MODEL, model);
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let committed =
+        |line: std::io::Result<String>| line.unwrap().strip_prefix("committed ")?.parse::<u64>().ok();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The first commit is waited for, so that the delay does not go by while the process starts.
+    let Some(mut last) = lines.by_ref().find_map(committed) else {
+        panic!("the writer failed: {:?}", child.wait_with_output());
+    };
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for n in lines.filter_map(committed) {
+        last = n;
+    }
+    last
+}
+
+fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("db");
+    let encoder = encoder(model);
+    Database::create(&folder, encoder.clone(), &CreateOptions::default()).unwrap();
+    let mut random = Random(seed);
+    let mut state = 0;
+    for round in 0..rounds {
+        let delay = Duration::from_micros(random.below(60_000));
+        let acknowledged = write_and_kill(&folder, model, state + 1, delay);
+
+        let database = Database::open(&folder, encoder.clone()).unwrap();
+        database.verify().unwrap();
+        let holds = |n: u64| {
+            let ids = ids(n);
+            database.len() == ids.len() && ids.iter().all(|id| database.contains(id).unwrap())
+        };
+        let Some(found) = [acknowledged, acknowledged + 1].into_iter().find(|n| holds(*n)) else {
+            panic!(
+                "round {round}: {} documents are the state of neither {acknowledged} nor the next",
+                database.len()
+            );
+        };
+        state = found;
+        // The newest document is whole and found, the newest deletion is in force, in every index.
+        let (documents, deleted) = changes(state);
+        let newest = documents.last().unwrap();
+        assert_eq!(database.document(&newest.id).unwrap().as_ref(), Some(newest));
+        let modes = if model.is_some() { &SearchMode::ALL[..] } else { &[SearchMode::Sparse] };
+        for mode in modes {
+            let params = SearchParams { k: 10_000, num_candidates: 10_000, ..SearchParams::new(*mode) };
+            let hits = database.search(&format!("marker{state}"), &params).unwrap();
+            assert!(
+                hits.iter().any(|hit| hit.doc_id == newest.id),
+                "round {round} {mode}: {state} is not found"
+            );
+            assert!(!hits.iter().any(|hit| Some(&hit.doc_id) == deleted.as_ref()), "round {round} {mode}");
+        }
+    }
+    assert!(state > rounds as u64, "the kills came after commits");
+    // What the kills left is gone once someone writes: every segment on disk is one that is verified.
+    Database::lock(&folder).unwrap();
+    let segments = std::fs::read_dir(folder.join("segments")).unwrap().count();
+    assert!(segments as u64 <= state, "{segments} segments after {state} commits");
+    assert!(!folder.join("MANIFEST.tmp").exists());
+}
+
+#[test]
+fn killed_writers_of_words_leave_a_commit() {
+    survives_kills(None, 15, 1);
+}
+
+#[test]
+fn killed_writers_of_vectors_leave_a_commit() {
+    let sandbox = Sandbox::new();
+    survives_kills(Some(&model::tiny(&sandbox.path("tiny"))), 10, 2);
+}
+
+#[test]
+fn readers_keep_their_state_and_second_writers_are_refused() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("db");
+    let mut writer = Database::create(&folder, None, &CreateOptions::default()).unwrap();
+    writer.add(&changes(1).0).unwrap();
+    writer.commit().unwrap();
+    let reader = Database::open(&folder, None).unwrap();
+
+    writer.add(&changes(2).0).unwrap();
+    assert_eq!((writer.len(), reader.len()), (2, 2), "nothing is seen before the commit");
+    let mut second = Database::open(&folder, None).unwrap();
+    let refused = second.add(&changes(3).0).unwrap_err().to_string();
+    assert!(refused.contains("is being written by"), "{refused}");
+    writer.commit().unwrap();
+    assert_eq!((writer.len(), reader.len()), (5, 2), "a reader stays at the commit it opened");
+    second.add(&changes(3).0).unwrap();
+    second.commit().unwrap();
+    assert_eq!(second.len(), 6, "a writer sees what others have committed");
+}
