@@ -197,10 +197,12 @@ fn metrics_and_separators_are_kept_with_the_database() {
 fn wrong_questions_are_refused() {
     let sandbox = databases();
     let mini = mini_text();
-    let cases: [(&[&str], i32, &[&str]); 9] = [
+    let cases: [(&[&str], i32, &[&str]); 11] = [
         (&["search", "words", "bees", "--mode", "sideways"], 2, &["sideways", "dense, bm25 or hybrid"]),
         (&["search", "words", "bees", "-k", "0"], 2, &["-k", "zero"]),
         (&["eval", "words", &mini, "-k", "0"], 2, &["-k", "zero"]),
+        (&["search", "words", "bees", "--b", "7"], 2, &["b is 7"]),
+        (&["search", "words", "bees", "--k1=-1"], 2, &["k1 is -1"]),
         (&["search", "words"], 2, &["<QUERY>"]),
         (&["search", "words", "bees", "--mode", "dense"], 4, &["words has no vectors", "search with bm25"]),
         (&["search", "words", "bees", "--mode", "hybrid"], 4, &["words has no vectors", "search with bm25"]),
