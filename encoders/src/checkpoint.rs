@@ -10,16 +10,29 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::adapter::Adapter;
 use crate::error::{Error, Result};
 use crate::json;
+use crate::model::Architecture;
 use crate::ops::Matrix;
 
-/// The tensors of a model directory, by name.
+/// The tensors of a model directory, by name, and the adapter that changes them, where there is one.
 pub struct Checkpoint {
     directory: PathBuf,
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Entry>,
+    adapter: Option<Box<Adapted>>,
 }
+
+struct Adapted {
+    adapter: Adapter,
+    /// Whose names the adapter's are compared with.
+    architecture: Architecture,
+}
+
+/// Bytes that are read before their pages are given back: what is mapped and has been used counts as the process's memory
+/// like what it allocates.
+const CHUNK: usize = 16 << 20;
 
 struct Shard {
     path: PathBuf,
@@ -78,8 +91,7 @@ impl Checkpoint {
         files.sort();
         files.dedup();
 
-        let mut checkpoint =
-            Checkpoint { directory: directory.to_owned(), shards: Vec::new(), tensors: BTreeMap::new() };
+        let mut checkpoint = Checkpoint::empty(directory);
         for path in files {
             checkpoint.add_shard(path)?;
         }
@@ -90,6 +102,51 @@ impl Checkpoint {
             return Err(Error::MissingTensor { path: directory.join(file), tensor });
         }
         Ok(checkpoint)
+    }
+
+    /// Maps one safetensors file.
+    pub(crate) fn open_file(path: &Path) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint::empty(path.parent().unwrap_or(path));
+        checkpoint.add_shard(path.to_owned())?;
+        Ok(checkpoint)
+    }
+
+    fn empty(directory: &Path) -> Checkpoint {
+        Checkpoint {
+            directory: directory.to_owned(),
+            shards: Vec::new(),
+            tensors: BTreeMap::new(),
+            adapter: None,
+        }
+    }
+
+    /// The same tensors, changed by the LoRA adapter that PEFT wrote to a directory. They are merged as they are read.
+    ///
+    /// `architecture` is that of the model; its vocabulary becomes the adapter's where that replaces the embeddings.
+    ///
+    /// # Errors
+    ///
+    /// A file of the adapter is missing or damaged, or says what cannot be merged.
+    pub fn with_adapter(mut self, directory: &Path, architecture: &mut Architecture) -> Result<Checkpoint> {
+        let adapter = Adapter::open(directory, architecture)?;
+        let embeddings = architecture.token_embeddings();
+        if let Some(tensor) = adapter.replacement(&embeddings.name)
+            && let [rows, _] = *tensor.shape
+        {
+            architecture.vocab_size = rows;
+        }
+        self.adapter = Some(Box::new(Adapted { adapter, architecture: architecture.clone() }));
+        Ok(self)
+    }
+
+    /// The adapter.
+    pub(crate) fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref().map(|adapted| &adapted.adapter)
+    }
+
+    /// Refuses an adapter that has a tensor without a place in `architecture`.
+    pub(crate) fn check_adapter(&self, architecture: &Architecture) -> Result<()> {
+        self.adapter().map_or(Ok(()), |adapter| adapter.check(architecture))
     }
 
     fn add_shard(&mut self, path: PathBuf) -> Result<()> {
@@ -135,14 +192,23 @@ impl Checkpoint {
         self.tensors.contains_key(tensor)
     }
 
-    /// All tensors in the order of their names.
+    /// All tensors in the order of their names, as they lie in their files: without the adapter.
     pub fn iter(&self) -> impl Iterator<Item = StoredTensor<'_>> {
-        self.tensors.iter().map(|(name, entry)| StoredTensor {
+        self.tensors.iter().map(|(name, entry)| self.stored(name, entry))
+    }
+
+    /// One tensor as it lies in its file.
+    pub(crate) fn tensor(&self, name: &str) -> Option<StoredTensor<'_>> {
+        self.tensors.get_key_value(name).map(|(name, entry)| self.stored(name, entry))
+    }
+
+    fn stored<'a>(&'a self, name: &'a str, entry: &'a Entry) -> StoredTensor<'a> {
+        StoredTensor {
             name,
             dtype: format!("{:?}", entry.dtype),
             shape: &entry.shape,
-            bytes: self.bytes(entry),
-        })
+            bytes: &self.shards[entry.shard].map[entry.bytes.clone()],
+        }
     }
 
     /// A matrix, as f32.
@@ -159,7 +225,27 @@ impl Checkpoint {
         self.values(tensor, &[length])
     }
 
+    /// A tensor of any number of dimensions, as f32, merged with the adapter.
+    pub(crate) fn merged(&self, tensor: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>> {
+        self.values(tensor, shape)
+    }
+
     fn values(&self, tensor: &str, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
+        let Some(Adapted { adapter, architecture }) = self.adapter.as_deref() else {
+            return self.stored_values(tensor, expected).map(Cow::Owned);
+        };
+        let bare = architecture.bare_name(tensor);
+        let mut values = match adapter.replacement(bare) {
+            Some(replacement) => adapter.tensors().stored_values(replacement.name, expected)?,
+            None => self.stored_values(tensor, expected)?,
+        };
+        if let [rows, columns] = *expected {
+            adapter.add_to(bare, &mut values, rows, columns)?;
+        }
+        Ok(Cow::Owned(values))
+    }
+
+    fn stored_values(&self, tensor: &str, expected: &[usize]) -> Result<Vec<f32>> {
         let Some(entry) = self.tensors.get(tensor) else {
             let path = match &self.shards[..] {
                 [shard] => shard.path.clone(),
@@ -176,14 +262,18 @@ impl Checkpoint {
                 found: entry.shape.clone(),
             });
         }
-        let bytes = self.bytes(entry);
-        let halves = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-        let values: Vec<f32> = match entry.dtype {
-            Dtype::F32 => {
-                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            Dtype::F16 => halves().map(|b| half::f16::from_le_bytes(b).to_f32()).collect(),
-            Dtype::BF16 => halves().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
+        let mut values: Vec<f32> = Vec::with_capacity(expected.iter().product());
+        let convert: fn(&[u8], &mut Vec<f32>) = match entry.dtype {
+            Dtype::F32 => |bytes, values| {
+                values.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            },
+            Dtype::F16 => |bytes, values| {
+                values.extend(bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()));
+            },
+            Dtype::BF16 => |bytes, values| {
+                values
+                    .extend(bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()));
+            },
             other => {
                 return Err(Error::UnsupportedType {
                     path: path(),
@@ -192,13 +282,38 @@ impl Checkpoint {
                 });
             }
         };
+        self.read_chunks(entry, |chunk| convert(chunk, &mut values));
         if !values.iter().all(|value| value.is_finite()) {
             return Err(Error::NotFinite { path: path(), tensor: tensor.to_owned() });
         }
-        Ok(Cow::Owned(values))
+        Ok(values)
     }
 
-    fn bytes(&self, entry: &Entry) -> &[u8] {
-        &self.shards[entry.shard].map[entry.bytes.clone()]
+    /// Shows `read` the bytes of every tensor in the order of the names, chunk by chunk, after a call of `begin` for each
+    /// tensor. What was read no longer counts as the process's memory.
+    pub(crate) fn read_all<S>(
+        &self,
+        state: &mut S,
+        begin: impl Fn(&mut S, &StoredTensor<'_>),
+        read: impl Fn(&mut S, &[u8]),
+    ) {
+        for (name, entry) in &self.tensors {
+            begin(state, &self.stored(name, entry));
+            self.read_chunks(entry, |chunk| read(state, chunk));
+        }
+    }
+
+    fn read_chunks(&self, entry: &Entry, mut read: impl FnMut(&[u8])) {
+        let map = &self.shards[entry.shard].map;
+        for start in entry.bytes.clone().step_by(CHUNK) {
+            let end = (start + CHUNK).min(entry.bytes.end);
+            read(&map[start..end]);
+            #[cfg(unix)]
+            // SAFETY: the map is a read-only view of the file, so giving back its pages changes none of its bytes: they are
+            // read from the file again when they are next used. The peak of loading an f32 model of N bytes is
+            // 1.09 N with it and 2.06 N without.
+            let _ =
+                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+        }
     }
 }

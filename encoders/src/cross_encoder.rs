@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::checkpoint::Checkpoint;
 use crate::encoder::{LoadOptions, batches};
 use crate::error::{Error, Result};
-use crate::model::{Architecture, Classifier};
+use crate::loaded::Loaded;
+use crate::model::Classifier;
 use crate::ops::Spans;
 use crate::ops::fused::Fused;
-use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 
 /// A model that reads a query and a passage together and scores how well they match, on the CPU, in f32.
@@ -31,19 +30,16 @@ pub struct CrossEncoder {
 
 impl CrossEncoder {
     /// Loads a Hugging Face model directory of the class `XLMRobertaForSequenceClassification` with one label.
-    /// Of the options only the maximum length matters.
+    /// Of the options the maximum length and an
+    /// adapter's base matter.
     ///
     /// # Errors
     ///
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
-        let config = directory.join("config.json");
-        let architecture = Architecture::read(&config)?;
-        let mut settings = Settings::read(directory, &architecture)?;
-        options.apply(&mut settings, &architecture, &config)?;
-        let Settings { max_length, lower_case, .. } = settings;
-        let tokenizer = Tokenizer::load(directory, max_length, architecture.vocab_size, lower_case)?;
-        let model = Classifier::load(&Fused::serial(), architecture, &Checkpoint::open(directory)?)?;
+        let Loaded { settings, tokenizer, checkpoint, architecture, .. } = Loaded::open(directory, options)?;
+        let model = Classifier::load(&Fused::serial(), architecture, &checkpoint)?;
+        let max_length = settings.max_length;
         Ok(CrossEncoder { directory: directory.to_owned(), tokenizer, model, max_length })
     }
 

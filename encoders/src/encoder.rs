@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::loaded::Loaded;
 use crate::model::{Architecture, Transformer};
 use crate::ops::Spans;
 use crate::ops::fused::Fused;
@@ -36,6 +36,8 @@ pub struct LoadOptions {
     pub query_prompt: Option<String>,
     /// Put before every passage.
     pub passage_prompt: Option<String>,
+    /// The directory of the model that an adapter is merged into; the one that its configuration names unless given.
+    pub base: Option<PathBuf>,
 }
 
 /// A model that maps texts to vectors, on the CPU, in f32.
@@ -63,27 +65,17 @@ pub struct Encoder {
 const BATCH_TOKENS: usize = 512;
 
 impl Encoder {
-    /// Loads a Hugging Face or sentence-transformers model directory.
+    /// Loads a Hugging Face or sentence-transformers model directory, or that of a LoRA adapter, which is merged into its
+    /// base.
     ///
     /// # Errors
     ///
-    /// A file is missing, damaged or of an unknown architecture; a tensor is missing or has another shape.
+    /// A file is missing, damaged or of an unknown architecture; a tensor is missing or has another shape; an adapter has
+    /// a tensor that the model has no place for.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<Encoder> {
-        let config = directory.join("config.json");
-        if !config.exists() {
-            return Err(Error::MissingFile {
-                directory: directory.to_owned(),
-                file: "config.json",
-                advice: "give the path of a Hugging Face model directory",
-            });
-        }
-        let architecture = Architecture::read(&config)?;
-        let mut settings = Settings::read(directory, &architecture)?;
-        options.apply(&mut settings, &architecture, &config)?;
-        let tokenizer =
-            Tokenizer::load(directory, settings.max_length, architecture.vocab_size, settings.lower_case)?;
-        let checkpoint = Checkpoint::open(directory)?;
-        let fingerprint = Fingerprint::of(directory, &checkpoint, &settings)?;
+        let Loaded { files, settings, tokenizer, checkpoint, architecture } =
+            Loaded::open(directory, options)?;
+        let fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?;
         let model = Transformer::load(&Fused::serial(), architecture, &checkpoint)?;
         let skipped = if settings.pool_prompt {
             [0, 0]

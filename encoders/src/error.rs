@@ -79,8 +79,16 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
+    /// An adapter has a tensor that the model has no place for.
+    #[error("{}: the model has no place for tensor {tensor}; the adapter was trained on another model, perhaps on one with fewer sub-layers dropped", path.display())]
+    AdapterTensorWithoutHome {
+        /// The adapter's file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
     /// A tensor has another shape than the configuration says.
-    #[error("{}: tensor {tensor} has shape {found:?}; config.json asks for {expected:?}", path.display())]
+    #[error("{}: tensor {tensor} has shape {found:?}; the configuration asks for {expected:?}", path.display())]
     ShapeMismatch {
         /// The file that holds it.
         path: PathBuf,

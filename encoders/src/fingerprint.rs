@@ -1,10 +1,10 @@
 //! What makes two encoders the same: a hash over everything that shapes a vector.
 
 use std::fmt;
-use std::path::Path;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, StoredTensor};
 use crate::error::{Error, Result};
+use crate::files::ModelFiles;
 use crate::settings::Settings;
 
 /// A hash over an encoder's weights, configuration, tokenizer, pooling, prompts and maximum length.
@@ -25,11 +25,19 @@ impl Fingerprint {
         Fingerprint(bytes)
     }
 
-    pub(crate) fn of(directory: &Path, checkpoint: &Checkpoint, settings: &Settings) -> Result<Fingerprint> {
+    pub(crate) fn of(
+        files: &ModelFiles,
+        checkpoint: &Checkpoint,
+        settings: &Settings,
+    ) -> Result<Fingerprint> {
         let mut fields = Fields(blake3::Hasher::new());
         // tokenizer_config.json decides about special tokens, so it counts; how the files are sharded does not.
-        for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
-            let path = directory.join(file);
+        let paths = [
+            ("config.json", files.config()?),
+            ("tokenizer.json", files.tokenizer().join("tokenizer.json")),
+            ("tokenizer_config.json", files.tokenizer().join("tokenizer_config.json")),
+        ];
+        for (file, path) in paths {
             let bytes = match std::fs::read(&path) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -54,12 +62,12 @@ impl Fingerprint {
         fields.add("passage_prompt", passage_prompt.as_bytes());
         fields.add("pool_prompt", &[u8::from(*pool_prompt)]);
         fields.add("lower_case", &[u8::from(*lower_case)]);
-        for tensor in checkpoint.iter() {
-            fields.add("tensor", tensor.name.as_bytes());
-            fields.add("dtype", tensor.dtype.as_bytes());
-            let shape: Vec<u8> = tensor.shape.iter().flat_map(|n| (*n as u64).to_le_bytes()).collect();
-            fields.add("shape", &shape);
-            fields.add("elements", tensor.bytes);
+        fields.add_tensors(checkpoint);
+        if let Some(adapter) = checkpoint.adapter() {
+            let path = adapter.directory().join("adapter_config.json");
+            let bytes = std::fs::read(&path).map_err(|source| Error::Io { action: "read", path, source })?;
+            fields.add("adapter_config.json", &bytes);
+            fields.add_tensors(adapter.tensors());
         }
         Ok(Fingerprint(*fields.0.finalize().as_bytes()))
     }
@@ -74,6 +82,26 @@ impl Fields {
             self.0.update(&(part.len() as u64).to_le_bytes());
             self.0.update_rayon(part);
         }
+    }
+
+    fn add_tensors(&mut self, checkpoint: &Checkpoint) {
+        let begin = |fields: &mut Fields, tensor: &StoredTensor<'_>| {
+            fields.add("tensor", tensor.name.as_bytes());
+            fields.add("dtype", tensor.dtype.as_bytes());
+            let shape: Vec<u8> = tensor.shape.iter().flat_map(|n| (*n as u64).to_le_bytes()).collect();
+            fields.add("shape", &shape);
+            fields.add_length("elements", tensor.bytes.len());
+        };
+        checkpoint.read_all(self, begin, |fields, chunk| {
+            fields.0.update_rayon(chunk);
+        });
+    }
+
+    /// The beginning of what `add` hashes: the bytes follow.
+    fn add_length(&mut self, name: &str, length: usize) {
+        self.0.update(&(name.len() as u64).to_le_bytes());
+        self.0.update(name.as_bytes());
+        self.0.update(&(length as u64).to_le_bytes());
     }
 }
 

@@ -7,18 +7,22 @@
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
+mod adapter;
 mod checkpoint;
 mod cross_encoder;
 mod encoder;
 mod error;
+mod files;
 mod fingerprint;
 mod json;
+mod loaded;
 pub mod model;
 pub mod ops;
 mod pooling;
 mod settings;
 mod tokenize;
 
+pub use adapter::write_merged;
 pub use checkpoint::{Checkpoint, StoredTensor};
 pub use cross_encoder::CrossEncoder;
 pub use encoder::{Encoder, LoadOptions, TextKind};

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::files::ModelFiles;
 use crate::json;
 use crate::model::Architecture;
 use crate::pooling::Pooling;
@@ -86,13 +87,13 @@ impl Settings {
     /// # Errors
     ///
     /// A file that is not JSON, a module or a pooling mode that is not known.
-    pub fn read(directory: &Path, architecture: &Architecture) -> Result<Settings> {
+    pub(crate) fn read(files: &ModelFiles, architecture: &Architecture) -> Result<Settings> {
         let sentence: SentenceConfig =
-            json::read_if_there(&directory.join("sentence_bert_config.json"))?.unwrap_or_default();
+            json::read_if_there(&files.find("sentence_bert_config.json"))?.unwrap_or_default();
         let prompts: PromptConfig =
-            json::read_if_there(&directory.join("config_sentence_transformers.json"))?.unwrap_or_default();
+            json::read_if_there(&files.find("config_sentence_transformers.json"))?.unwrap_or_default();
         let tokenizer: TokenizerConfig =
-            json::read_if_there(&directory.join("tokenizer_config.json"))?.unwrap_or_default();
+            json::read_if_there(&files.tokenizer().join("tokenizer_config.json"))?.unwrap_or_default();
         let prompt = |names: &[&str]| {
             let default = prompts.default_prompt_name.as_deref();
             let named = |name: &str| prompts.prompts.get(name).cloned().flatten();
@@ -106,7 +107,7 @@ impl Settings {
         let max_length = limits.into_iter().flatten().min().unwrap_or(DEFAULT_MAX_LENGTH);
         if max_length == 0 {
             return Err(Error::InvalidField {
-                path: directory.join("sentence_bert_config.json"),
+                path: files.find("sentence_bert_config.json"),
                 field: "max_seq_length".to_owned(),
                 found: "0".to_owned(),
                 expected: "at least 1".to_owned(),
@@ -122,19 +123,19 @@ impl Settings {
             lower_case: sentence.do_lower_case,
             similarity: prompts.similarity_fn_name,
         };
-        settings.read_modules(directory)?;
+        settings.read_modules(files)?;
         Ok(settings)
     }
 
-    fn read_modules(&mut self, directory: &Path) -> Result<()> {
-        let path = directory.join("modules.json");
+    fn read_modules(&mut self, files: &ModelFiles) -> Result<()> {
+        let path = files.find("modules.json");
         let Some(modules) = json::read_if_there::<Vec<Module>>(&path)? else { return Ok(()) };
         self.normalize = false;
         for module in modules {
             // The type is a Python path, "sentence_transformers.models.Pooling"; its last part names the module.
             match module.r#type.rsplit('.').next().unwrap_or_default() {
                 "Transformer" if matches!(module.path.as_str(), "" | ".") => {}
-                "Pooling" => self.read_pooling(&directory.join(module.path).join("config.json"))?,
+                "Pooling" => self.read_pooling(&files.find(&format!("{}/config.json", module.path)))?,
                 "Normalize" => self.normalize = true,
                 _ => {
                     return Err(Error::InvalidField {

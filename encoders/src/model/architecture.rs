@@ -47,6 +47,8 @@ pub enum Positions {
         table_rows: usize,
         /// The row of the first token.
         first: usize,
+        /// Rows of the table of token types, of which only the first is used.
+        token_types: usize,
     },
     /// Queries and keys are turned in each attention: [`LayerAttention::rotary`].
     Rotary {
@@ -116,7 +118,7 @@ impl Architecture {
     /// The most tokens a text may have, where the model sets a limit.
     pub fn max_tokens(&self) -> Option<usize> {
         match self.positions {
-            Positions::Learned { table_rows, first } => Some(table_rows - first),
+            Positions::Learned { table_rows, first, .. } => Some(table_rows - first),
             Positions::Rotary { max_tokens } => Some(max_tokens),
         }
     }

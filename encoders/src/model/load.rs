@@ -14,8 +14,10 @@ impl<O: Ops> Transformer<O> {
     ///
     /// # Errors
     ///
-    /// A tensor is missing or has another shape, an element type that is not a float, or a value that is not finite.
+    /// A tensor is missing or has another shape, an element type that is not a float, or a value that is not finite; the
+    /// checkpoint's adapter has a tensor that the model has no place for.
     pub fn load(ops: &O, architecture: Architecture, checkpoint: &Checkpoint) -> Result<Transformer<O>> {
+        checkpoint.check_adapter(&architecture)?;
         let names = &family::by_name(architecture.family).names;
         let mut rotaries: Vec<Rotary> = Vec::new();
         for rotary in architecture.layers.iter().filter_map(|layer| layer.attention?.rotary) {
@@ -64,10 +66,10 @@ impl<'a> Source<'a> {
             tokens.values.to_mut().iter_mut().for_each(|x| *x *= embedding_scale);
         }
         let positions = match (positions, self.names.position_embeddings) {
-            (Positions::Learned { table_rows, .. }, Some(name)) => {
+            (Positions::Learned { table_rows, token_types, .. }, Some(name)) => {
                 let mut positions = table(name, table_rows)?;
                 if let Some(name) = self.names.type_embeddings {
-                    let types = table(name, self.type_vocab_size(name))?;
+                    let types = table(name, token_types)?;
                     for row in positions.values.to_mut().chunks_exact_mut(hidden_size) {
                         for (x, of_type) in row.iter_mut().zip(types.values.iter()) {
                             *x += of_type;
@@ -83,12 +85,6 @@ impl<'a> Source<'a> {
             positions,
             norm: self.norm(ops, self.prefix, self.names.embedding_norm)?,
         })
-    }
-
-    /// Rows of the table of token types: only the first is used, so the table's own size is taken.
-    fn type_vocab_size(&self, name: &str) -> usize {
-        let name = format!("{}{name}.weight", self.prefix);
-        self.checkpoint.iter().find(|tensor| tensor.name == name).map_or(1, |tensor| tensor.shape[0])
     }
 
     fn layer<O: Ops>(&self, ops: &O, number: usize, shape: &LayerShape) -> Result<Layer<O>> {
@@ -136,10 +132,7 @@ impl<'a> Source<'a> {
         };
         let output =
             self.linear(prefix, names.output, hidden_size, query_columns, biases.attention_output)?;
-        let mut norms = names.norms;
-        if number == 0 && !self.names.first_attention_normed {
-            norms.input = None;
-        }
+        let norms = names.norms_of_layer(number, self.names.first_attention_normed);
         self.sub_layer(ops, prefix, Core::Attention(core), output, &norms)
     }
 

@@ -8,10 +8,12 @@ mod family;
 mod load;
 mod pruned;
 mod rotary;
+mod tensors;
 
 pub use architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
 pub use classifier::Classifier;
 pub use rotary::{Rotary, RotaryScaling};
+pub use tensors::TensorShape;
 
 use crate::error::Result;
 use crate::ops::{AttentionShape, Ops, Spans};

@@ -193,3 +193,31 @@ pub fn deviation(got: &[f32], want: &[f32]) -> f64 {
         .map(|(a, b)| f64::from((a - b).abs()))
         .fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
 }
+
+/// Writes a tokenizer.json of whole words: `[UNK]`, `<s>`, `</s>`, then `words`. `template` is what a post-processor puts
+/// around a text, such as "<s> $A </s>".
+pub fn write_tokenizer(directory: &Path, words: &[&str], template: Option<&str>) {
+    use tokenizers::models::wordlevel::WordLevel;
+    use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
+    use tokenizers::processors::template::TemplateProcessing;
+    use tokenizers::{AddedToken, Tokenizer};
+
+    let vocabulary = ["[UNK]", "<s>", "</s>"].iter().chain(words);
+    let vocabulary = vocabulary.enumerate().map(|(id, word)| ((*word).to_owned(), id as u32)).collect();
+    let model = WordLevel::builder().vocab(vocabulary).unk_token("[UNK]".to_owned()).build().unwrap();
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer.with_pre_tokenizer(Some(WhitespaceSplit));
+    tokenizer.add_special_tokens([AddedToken::from("<s>", true), AddedToken::from("</s>", true)]).unwrap();
+    if let Some(template) = template {
+        let processor = TemplateProcessing::builder()
+            .try_single(template)
+            .unwrap()
+            .try_pair(format!("{template} {}", template.replace("$A", "$B")))
+            .unwrap()
+            .special_tokens(vec![("<s>", 1), ("</s>", 2)])
+            .build()
+            .unwrap();
+        tokenizer.with_post_processor(Some(processor));
+    }
+    tokenizer.save(directory.join("tokenizer.json"), false).unwrap();
+}

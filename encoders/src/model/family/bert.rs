@@ -57,6 +57,12 @@ struct Config {
     hidden_act: String,
     max_position_embeddings: usize,
     layer_norm_eps: f32,
+    #[serde(default = "two")]
+    type_vocab_size: usize,
+}
+
+fn two() -> usize {
+    2
 }
 
 /// The architecture of a model like BERT whose first token has the position `first`.
@@ -76,11 +82,19 @@ pub(super) fn read(family: &'static str, path: &Path, config: &Value, first: usi
         attention: Some(LayerAttention { window: None, rotary: None }),
         intermediate_size: Some(config.intermediate_size),
     };
+    if config.type_vocab_size == 0 {
+        return Err(super::invalid(path, "type_vocab_size", 0, "at least 1"));
+    }
+    let positions = Positions::Learned {
+        table_rows: config.max_position_embeddings,
+        first,
+        token_types: config.type_vocab_size,
+    };
     Ok(Architecture {
         family,
         vocab_size: config.vocab_size,
         hidden_size: config.hidden_size,
-        positions: Positions::Learned { table_rows: config.max_position_embeddings, first },
+        positions,
         embedding_scale: 1.0,
         attention: AttentionShape {
             num_heads: config.num_attention_heads,

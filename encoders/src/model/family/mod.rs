@@ -59,6 +59,13 @@ pub(crate) struct AttentionNames {
     pub(crate) output: &'static str,
 }
 
+impl AttentionNames {
+    /// The norms of layer `number`.
+    pub(crate) fn norms_of_layer(&self, number: usize, first_normed: bool) -> Norms {
+        Norms { input: self.norms.input.filter(|_| number > 0 || first_normed), ..self.norms }
+    }
+}
+
 /// The projections to queries, keys and values.
 pub(crate) enum Projections {
     Separate {

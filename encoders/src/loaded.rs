@@ -1,0 +1,41 @@
+//! What every kind of model loads before its weights.
+
+use std::path::Path;
+
+use crate::checkpoint::Checkpoint;
+use crate::encoder::LoadOptions;
+use crate::error::Result;
+use crate::files::ModelFiles;
+use crate::model::Architecture;
+use crate::settings::Settings;
+use crate::tokenize::Tokenizer;
+
+/// The parts of a model directory, or of an adapter's and its base's.
+pub(crate) struct Loaded {
+    pub(crate) files: ModelFiles,
+    pub(crate) settings: Settings,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) architecture: Architecture,
+}
+
+impl Loaded {
+    pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
+        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+        let config = files.config()?;
+        let mut architecture = Architecture::read(&config)?;
+        let mut settings = Settings::read(&files, &architecture)?;
+        options.apply(&mut settings, &architecture, &config)?;
+        let mut checkpoint = Checkpoint::open(files.model())?;
+        if let Some(adapter) = files.adapter() {
+            checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
+        }
+        let tokenizer = Tokenizer::load(
+            files.tokenizer(),
+            settings.max_length,
+            architecture.vocab_size,
+            settings.lower_case,
+        )?;
+        Ok(Loaded { files, settings, tokenizer, checkpoint, architecture })
+    }
+}

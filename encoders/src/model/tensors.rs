@@ -1,0 +1,129 @@
+//! The tensors that an architecture asks for: names and shapes, known without any weights.
+
+use super::architecture::{Architecture, LayerShape, NormKind, Positions};
+use super::family::{self, Gate, Names, Norms, Projections};
+
+/// A tensor of a model, by its name without what may stand before all names of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorShape {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+}
+
+impl Architecture {
+    /// Every tensor of the transformer, in the order of the forward. Heads are not among them.
+    pub fn tensors(&self) -> Vec<TensorShape> {
+        let names = &family::by_name(self.family).names;
+        let mut list = List { architecture: self, names, tensors: Vec::new() };
+        list.embeddings();
+        for (number, layer) in self.layers.iter().enumerate() {
+            list.layer(number, layer);
+        }
+        list.norm("", names.final_norm);
+        list.tensors
+    }
+
+    /// `name` without what may stand before all names of a checkpoint of this family.
+    pub fn bare_name<'n>(&self, name: &'n str) -> &'n str {
+        let prefixes = family::by_name(self.family).names.prefixes.iter().filter(|prefix| !prefix.is_empty());
+        prefixes.filter_map(|prefix| name.strip_prefix(prefix)).next().unwrap_or(name)
+    }
+
+    /// The table of token embeddings.
+    pub fn token_embeddings(&self) -> TensorShape {
+        let name = format!("{}.weight", family::by_name(self.family).names.token_embeddings);
+        TensorShape { name, shape: vec![self.vocab_size, self.hidden_size] }
+    }
+}
+
+struct List<'a> {
+    architecture: &'a Architecture,
+    names: &'a Names,
+    tensors: Vec<TensorShape>,
+}
+
+impl List<'_> {
+    fn push(&mut self, name: String, shape: Vec<usize>) {
+        self.tensors.push(TensorShape { name, shape });
+    }
+
+    fn embeddings(&mut self) {
+        let hidden_size = self.architecture.hidden_size;
+        self.tensors.push(self.architecture.token_embeddings());
+        if let Positions::Learned { table_rows, token_types, .. } = self.architecture.positions {
+            for (name, rows) in
+                [(self.names.position_embeddings, table_rows), (self.names.type_embeddings, token_types)]
+            {
+                if let Some(name) = name {
+                    self.push(format!("{name}.weight"), vec![rows, hidden_size]);
+                }
+            }
+        }
+        self.norm("", self.names.embedding_norm);
+    }
+
+    fn layer(&mut self, number: usize, layer: &LayerShape) {
+        let prefix = &self.names.layer.replace("{}", &number.to_string());
+        let Architecture { hidden_size, attention: shape, biases, .. } = *self.architecture;
+        if layer.attention.is_some() {
+            let names = &self.names.attention;
+            let query_columns = shape.num_heads * shape.head_dim;
+            let key_columns = shape.num_key_value_heads * shape.head_dim;
+            let norms = names.norms_of_layer(number, self.names.first_attention_normed);
+            self.norms(prefix, &norms);
+            match names.projections {
+                Projections::Separate { query, key, value } => {
+                    for (name, rows) in [(query, query_columns), (key, key_columns), (value, key_columns)] {
+                        self.linear(prefix, name, rows, hidden_size, biases.query_key_value);
+                    }
+                }
+                Projections::Joined(name) => {
+                    let rows = shape.joined_columns();
+                    self.linear(prefix, name, rows, hidden_size, biases.query_key_value);
+                }
+            }
+            for name in [names.query_norm, names.key_norm].into_iter().flatten() {
+                self.norm_of(prefix, name, shape.head_dim);
+            }
+            self.linear(prefix, names.output, hidden_size, query_columns, biases.attention_output);
+        }
+        if let Some(width) = layer.intermediate_size {
+            let names = &self.names.mlp;
+            self.norms(prefix, &names.norms);
+            if let Gate::Separate(name) = names.gate {
+                self.linear(prefix, name, width, hidden_size, biases.mlp);
+            }
+            let rows = if matches!(names.gate, Gate::Joined) { 2 * width } else { width };
+            self.linear(prefix, names.up, rows, hidden_size, biases.mlp);
+            self.linear(prefix, names.output, hidden_size, width, biases.mlp);
+        }
+    }
+
+    fn linear(&mut self, prefix: &str, name: &str, rows: usize, columns: usize, bias: bool) {
+        self.push(format!("{prefix}{name}.weight"), vec![rows, columns]);
+        if bias {
+            self.push(format!("{prefix}{name}.bias"), vec![rows]);
+        }
+    }
+
+    fn norms(&mut self, prefix: &str, norms: &Norms) {
+        for name in [norms.input, norms.output, norms.sum] {
+            self.norm(prefix, name);
+        }
+    }
+
+    fn norm(&mut self, prefix: &str, name: Option<&str>) {
+        if let Some(name) = name {
+            self.norm_of(prefix, name, self.architecture.hidden_size);
+        }
+    }
+
+    fn norm_of(&mut self, prefix: &str, name: &str, length: usize) {
+        self.push(format!("{prefix}{name}.weight"), vec![length]);
+        if self.architecture.norm == (NormKind::Layer { bias: true }) {
+            self.push(format!("{prefix}{name}.bias"), vec![length]);
+        }
+    }
+}
