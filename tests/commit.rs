@@ -103,7 +103,8 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
     let mut random = Random(seed);
     let mut state = 0;
     for round in 0..rounds {
-        let delay = Duration::from_micros(random.below(60_000));
+        // A few commits long, so that each of a commit's steps is hit.
+        let delay = Duration::from_micros(random.below(150_000));
         let acknowledged = write_and_kill(&folder, model, state + 1, delay);
 
         let database = Database::open(&folder, encoder.clone()).unwrap();
@@ -134,7 +135,6 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
             assert!(!hits.iter().any(|hit| Some(&hit.doc_id) == deleted.as_ref()), "round {round} {mode}");
         }
     }
-    assert!(state > rounds as u64, "the kills came after commits");
     // What the kills left is gone once someone writes: every segment on disk is one that is verified.
     Database::lock(&folder).unwrap();
     let segments = std::fs::read_dir(folder.join("segments")).unwrap().count();

@@ -10,7 +10,7 @@ use secateur_testkit::skip;
 
 use crate::support::{Sandbox, dataset, mini, model, tree};
 
-/// A mounted file system of one megabyte, unmounted at the end.
+/// A mounted file system of two megabytes, unmounted at the end.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -18,7 +18,7 @@ impl Disk {
         let folder = sandbox.path("disk");
         fs::create_dir(&folder).unwrap();
         let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&folder).output();
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&folder).output();
         match mounted {
             Ok(output) if output.status.success() => Some(Disk(folder)),
             Ok(output) => {
@@ -57,7 +57,7 @@ fn text(number: usize) -> Document {
 fn a_full_disk_loses_nothing_that_was_stored() {
     let sandbox = Sandbox::new();
     let Some(disk) = Disk::mount("a_full_disk_loses_nothing_that_was_stored", &sandbox) else { return };
-    dataset::generated(&sandbox.path("many"), 20_000);
+    dataset::generated(&sandbox.path("many"), 50_000);
     model::tiny(&sandbox.path("model"));
     let mini = mini().into_os_string().into_string().unwrap();
     sandbox.run(["index", &mini, "--out", "disk/db", "--encoder", "model"]).ok();
@@ -86,7 +86,7 @@ fn a_full_disk_loses_nothing_that_was_stored() {
     let _ = fs::remove_file(disk.0.join("out.npy.ids"));
     untouched("encode");
 
-    fs::write(disk.0.join("filler"), vec![0; 2 << 20]).unwrap_err();
+    fs::write(disk.0.join("filler"), vec![0; 3 << 20]).unwrap_err();
     sandbox.run(["eval", "disk/db", &mini, "--run", "disk/out.run"]).fails(1, ["disk/out.run", full]);
     fs::remove_file(disk.0.join("filler")).unwrap();
     untouched("eval --run");
@@ -117,9 +117,9 @@ fn a_commit_that_does_not_fit_changes_nothing() {
     let after = tree(&path);
     assert!(after.keys().eq(before.keys()), "{:?}", after.keys());
     // There is room for a smaller one.
-    database.add(&documents[..3]).unwrap();
+    database.add(&documents[..1]).unwrap();
     database.commit().unwrap();
-    assert_eq!(database.len(), 4);
+    assert_eq!(database.len(), 2);
     database.verify().unwrap();
 }
 
