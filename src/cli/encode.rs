@@ -31,6 +31,9 @@ pub struct Arguments {
     separator: String,
 }
 
+/// Ids and texts.
+type Texts<'a> = Box<dyn Iterator<Item = std::result::Result<(String, String), Error>> + 'a>;
+
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let dataset = open_dataset(&self.dataset)?;
@@ -59,10 +62,7 @@ impl Arguments {
     }
 
     /// Ids and texts, in the order of the file.
-    fn texts<'a>(
-        &'a self,
-        dataset: &BeirFolder,
-    ) -> Result<Box<dyn Iterator<Item = std::result::Result<(String, String), Error>> + 'a>> {
+    fn texts<'a>(&'a self, dataset: &BeirFolder) -> Result<Texts<'a>> {
         Ok(if self.queries {
             Box::new(
                 dataset
