@@ -48,6 +48,7 @@ impl EncoderArguments {
             max_length: self.max_length,
             query_prompt: self.query_prompt.clone(),
             passage_prompt: self.passage_prompt.clone(),
+            ..LoadOptions::default()
         };
         Ok(Some(Arc::new(Encoder::load(&directory(reference)?, &options)?)))
     }
