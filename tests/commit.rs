@@ -27,7 +27,7 @@ fn changes(n: u64) -> (Vec<Document>, Option<String>) {
             metadata: None,
         })
         .collect();
-    let deleted = (n > 2 && n % 2 == 0).then(|| format!("{}-0", n - 2));
+    let deleted = (n > 2 && n.is_multiple_of(2)).then(|| format!("{}-0", n - 2));
     (documents, deleted)
 }
 

@@ -37,7 +37,9 @@ fn try_model(sandbox: &Sandbox) -> [Outcome; 2] {
 fn faulty_model_directories_are_refused() {
     const WEIGHT: &str = "encoder.layer.0.attention.self.query.weight";
     let remove = |name: &'static str| move |f: &Path| fs::remove_file(f.join(name)).unwrap();
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>, &[&str])> = vec![
+    /// What is wrong, how it comes about, and what the message says.
+    type Case<'a> = (&'a str, Box<dyn Fn(&Path)>, &'a [&'a str]);
+    let cases: Vec<Case> = vec![
         (
             "no directory",
             Box::new(|f| fs::remove_dir_all(f).unwrap()),
