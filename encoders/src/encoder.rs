@@ -7,10 +7,11 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::loaded::Loaded;
+use crate::matryoshka;
 use crate::model::{Architecture, Transformer};
 use crate::ops::Spans;
 use crate::ops::fused::Fused;
-use crate::pooling::{Pooling, normalize};
+use crate::pooling::Pooling;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 
@@ -36,6 +37,9 @@ pub struct LoadOptions {
     pub query_prompt: Option<String>,
     /// Put before every passage.
     pub passage_prompt: Option<String>,
+    /// Cut vectors to this length before they are scaled. Refused unless the model's config.json declares that it was
+    /// trained for it (`is_matryoshka`, `matryoshka_dimensions`).
+    pub truncate_dim: Option<usize>,
     /// The directory of the model that an adapter is merged into; the one that its configuration names unless given.
     pub base: Option<PathBuf>,
 }
@@ -102,7 +106,7 @@ impl Encoder {
 
     /// D, the length of a vector.
     pub fn dim(&self) -> usize {
-        self.model.architecture().hidden_size
+        self.settings.truncate_dim.unwrap_or(self.model.architecture().hidden_size)
     }
 
     /// The name of the model directory.
@@ -171,11 +175,7 @@ impl Encoder {
             let ids: Vec<u32> = batch.iter().flat_map(|text| &tokens[*text]).copied().collect();
             let spans = Spans::from_lengths(batch.iter().map(|text| tokens[*text].len()));
             let hidden = self.model.forward(ops, &ids, &spans)?;
-            let mut vectors = self.settings.pooling.pool(hidden.values(), self.dim(), &spans, skipped);
-            if self.settings.normalize {
-                normalize(&mut vectors, self.dim());
-            }
-            Ok(vectors)
+            Ok(self.settings.vectors(hidden.values(), self.architecture().hidden_size, &spans, skipped))
         };
         // Whole batches side by side share nothing; with fewer batches than threads the operations are split instead.
         let vectors: Vec<Vec<f32>> = if batches.len() < rayon::current_num_threads() {
@@ -241,6 +241,10 @@ impl LoadOptions {
         }
         if let Some(pooling) = self.pooling {
             settings.pooling = pooling;
+        }
+        if let Some(dim) = self.truncate_dim {
+            matryoshka::check(config, dim, architecture.hidden_size)?;
+            settings.truncate_dim = Some(dim);
         }
         if let Some(prompt) = &self.query_prompt {
             settings.query_prompt.clone_from(prompt);

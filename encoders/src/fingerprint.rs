@@ -31,11 +31,12 @@ impl Fingerprint {
         settings: &Settings,
     ) -> Result<Fingerprint> {
         let mut fields = Fields(blake3::Hasher::new());
-        // tokenizer_config.json decides about special tokens, so it counts; how the files are sharded does not.
+        // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files are sharded does not.
         let paths = [
             ("config.json", files.config()?),
             ("tokenizer.json", files.tokenizer().join("tokenizer.json")),
             ("tokenizer_config.json", files.tokenizer().join("tokenizer_config.json")),
+            ("special_tokens_map.json", files.tokenizer().join("special_tokens_map.json")),
         ];
         for (file, path) in paths {
             let bytes = match std::fs::read(&path) {
@@ -47,6 +48,7 @@ impl Fingerprint {
         }
         let Settings {
             pooling,
+            truncate_dim,
             normalize,
             max_length,
             query_prompt,
@@ -56,6 +58,7 @@ impl Fingerprint {
             similarity: _,
         } = settings;
         fields.add("pooling", pooling.to_string().as_bytes());
+        fields.add("truncate_dim", &(truncate_dim.unwrap_or(0) as u64).to_le_bytes());
         fields.add("normalize", &[u8::from(*normalize)]);
         fields.add("max_length", &(*max_length as u64).to_le_bytes());
         fields.add("query_prompt", query_prompt.as_bytes());

@@ -16,6 +16,7 @@ mod files;
 mod fingerprint;
 mod json;
 mod loaded;
+mod matryoshka;
 pub mod model;
 pub mod ops;
 mod pooling;

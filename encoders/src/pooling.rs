@@ -14,11 +14,13 @@ pub enum Pooling {
     Mean,
     /// The last token's.
     LastToken,
+    /// The mean over all tokens, the first with weight 1, the second with weight 2 and so on (Muennighoff 2022, SGPT).
+    WeightedMean,
 }
 
 impl Pooling {
     /// All of them.
-    pub const ALL: [Pooling; 3] = [Pooling::Cls, Pooling::Mean, Pooling::LastToken];
+    pub const ALL: [Pooling; 4] = [Pooling::Cls, Pooling::Mean, Pooling::LastToken, Pooling::WeightedMean];
 
     /// Pools hidden states (T, `dim`) into vectors (B, `dim`). The first `skipped` tokens of each text (those of a prompt
     /// that the model does not count) are left out of a mean, unless they are all there is.
@@ -37,15 +39,19 @@ impl Pooling {
             match self {
                 Pooling::Cls => vectors.extend_from_slice(row(span.start)),
                 Pooling::LastToken => vectors.extend_from_slice(row(span.end - 1)),
-                Pooling::Mean => {
+                Pooling::Mean | Pooling::WeightedMean => {
                     let first = (span.start + skipped).min(span.end - 1);
                     let mut mean = vec![0.0; dim];
+                    let mut total = 0.0;
                     for token in first..span.end {
+                        let weight =
+                            if self == Pooling::Mean { 1.0 } else { (token - span.start + 1) as f32 };
+                        total += weight;
                         for (sum, x) in mean.iter_mut().zip(row(token)) {
-                            *sum += x;
+                            *sum += weight * x;
                         }
                     }
-                    let scale = 1.0 / (span.end - first) as f32;
+                    let scale = 1.0 / total;
                     vectors.extend(mean.iter().map(|sum| sum * scale));
                 }
             }
@@ -71,13 +77,14 @@ impl fmt::Display for Pooling {
             Pooling::Cls => "cls",
             Pooling::Mean => "mean",
             Pooling::LastToken => "last-token",
+            Pooling::WeightedMean => "weighted-mean",
         })
     }
 }
 
 /// The name is not that of a pooling.
 #[derive(Debug, thiserror::Error)]
-#[error("{found:?} is not a pooling; expected cls, mean or last-token")]
+#[error("{found:?} is not a pooling; expected cls, mean, last-token or weighted-mean")]
 pub struct UnknownPooling {
     found: String,
 }
@@ -103,6 +110,8 @@ mod tests {
         let spans = Spans::from_lengths([3, 1]);
         assert_eq!(Pooling::Mean.pool(&hidden, 1, &spans, 1), [2.0, 7.0]);
         assert_eq!(Pooling::Mean.pool(&hidden, 1, &spans, 9), [3.0, 7.0]);
+        // Weights go by the place in the whole text: (2 * 1 + 3 * 3) / 5.
+        assert_eq!(Pooling::WeightedMean.pool(&hidden, 1, &spans, 1), [2.2, 7.0]);
     }
 
     #[test]

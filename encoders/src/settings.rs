@@ -13,13 +13,16 @@ use crate::error::{Error, Result};
 use crate::files::ModelFiles;
 use crate::json;
 use crate::model::Architecture;
-use crate::pooling::Pooling;
+use crate::ops::Spans;
+use crate::pooling::{Pooling, normalize};
 
 /// How texts are encoded with a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Which hidden states make the vector.
     pub pooling: Pooling,
+    /// Numbers of a vector beyond this many are cut off, before it is scaled (Matryoshka models).
+    pub truncate_dim: Option<usize>,
     /// Whether vectors are scaled to length 1.
     pub normalize: bool,
     /// Tokens of a text beyond this number, special tokens included, are cut off.
@@ -115,6 +118,7 @@ impl Settings {
         }
         let mut settings = Settings {
             pooling: if architecture.attention.causal { Pooling::LastToken } else { Pooling::Mean },
+            truncate_dim: None,
             normalize: true,
             max_length,
             query_prompt: prompt(&["query"]),
@@ -125,6 +129,26 @@ impl Settings {
         };
         settings.read_modules(files)?;
         Ok(settings)
+    }
+
+    /// The vectors of texts: hidden states (T, D) -> (B, `truncate_dim` or D). The first `skipped` tokens of each text do
+    /// not count in a mean.
+    pub(crate) fn vectors(
+        &self,
+        hidden: &[f32],
+        hidden_size: usize,
+        spans: &Spans,
+        skipped: usize,
+    ) -> Vec<f32> {
+        let mut vectors = self.pooling.pool(hidden, hidden_size, spans, skipped);
+        let dim = self.truncate_dim.unwrap_or(hidden_size);
+        if dim < hidden_size {
+            vectors = vectors.chunks_exact(hidden_size).flat_map(|vector| &vector[..dim]).copied().collect();
+        }
+        if self.normalize {
+            normalize(&mut vectors, dim);
+        }
+        vectors
     }
 
     fn read_modules(&mut self, files: &ModelFiles) -> Result<()> {
@@ -167,12 +191,13 @@ impl Settings {
             ["cls_token" | "cls"] => Pooling::Cls,
             ["mean_tokens" | "mean"] => Pooling::Mean,
             ["lasttoken"] => Pooling::LastToken,
+            ["weightedmean_tokens" | "weightedmean"] => Pooling::WeightedMean,
             _ => {
                 return Err(Error::InvalidField {
                     path: path.to_owned(),
                     field: "pooling_mode".to_owned(),
                     found: format!("{modes:?}"),
-                    expected: "one of cls_token, mean_tokens and lasttoken".to_owned(),
+                    expected: "one of cls_token, mean_tokens, lasttoken and weightedmean_tokens".to_owned(),
                 });
             }
         };
