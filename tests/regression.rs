@@ -121,9 +121,10 @@ fn minilm_on_scifact_is_pytorch_s() {
         }
     }
 
-    // Recorded with this program; it has to be better than either part alone.
     let [words, both] = ["bm25", "hybrid"].map(|mode| ndcg(&sandbox, &collection, &["--mode", mode]));
-    assert!(both > words.max(0.64508), "hybrid {both} against bm25 {words}");
+    assert!(both > words, "hybrid {both} against bm25 {words}");
+    // Recorded with this program; the tolerance is BM25's own, since the vectors are pinned above.
+    close("hybrid", both, 0.7178, 0.002);
 }
 
 #[test]
