@@ -179,6 +179,17 @@ fn wrong_configurations_are_refused_by_field() {
         ),
         ("llama", json!({"rope_scaling": {"type": "linear"}}), "rope_scaling.factor is absent"),
         ("llama", json!({"rope_theta": 0.0}), "rope_theta is 0"),
+        (
+            "mistral",
+            json!({"is_causal": false}),
+            "is_causal is false; expected true: a decoder looks back only",
+        ),
+        ("gemma2", json!({"use_bidirectional_attention": true}), "use_bidirectional_attention is true"),
+        (
+            "bert",
+            json!({"position_embedding_type": "relative_key"}),
+            "position_embedding_type is \"relative_key\"",
+        ),
         ("mistral", json!({"sliding_window": 0}), "sliding_window is 0"),
         (
             "gemma2",

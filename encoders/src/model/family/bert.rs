@@ -57,6 +57,7 @@ struct Config {
     hidden_act: String,
     max_position_embeddings: usize,
     layer_norm_eps: f32,
+    position_embedding_type: Option<String>,
     #[serde(default = "two")]
     type_vocab_size: usize,
 }
@@ -82,6 +83,9 @@ pub(super) fn read(family: &'static str, path: &Path, config: &Value, first: usi
         attention: Some(LayerAttention { window: None, rotary: None }),
         intermediate_size: Some(config.intermediate_size),
     };
+    if let Some(found) = config.position_embedding_type.filter(|found| found != "absolute") {
+        return Err(super::invalid(path, "position_embedding_type", format!("{found:?}"), "absolute"));
+    }
     if config.type_vocab_size == 0 {
         return Err(super::invalid(path, "type_vocab_size", 0, "at least 1"));
     }

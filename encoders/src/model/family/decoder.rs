@@ -64,6 +64,8 @@ struct Config {
     #[serde(default)]
     mlp_bias: bool,
     layer_types: Option<Vec<String>>,
+    is_causal: Option<bool>,
+    use_bidirectional_attention: Option<bool>,
 }
 
 fn default_eps() -> f32 {
@@ -90,6 +92,15 @@ pub(super) fn read(
 ) -> Result<Architecture> {
     let raw = config;
     let config: Config = parse(path, raw)?;
+    // Variants that were retrained to look both ways are other models, run by code of their own.
+    for (field, found, causal) in [
+        ("is_causal", config.is_causal, true),
+        ("use_bidirectional_attention", config.use_bidirectional_attention, false),
+    ] {
+        if found == Some(!causal) {
+            return Err(invalid(path, field, !causal, format!("{causal}: a decoder looks back only")));
+        }
+    }
     let num_heads = config.num_attention_heads;
     let num_key_value_heads = config.num_key_value_heads.unwrap_or(num_heads);
     if num_heads == 0 || num_key_value_heads == 0 || !num_heads.is_multiple_of(num_key_value_heads) {
