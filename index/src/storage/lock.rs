@@ -11,7 +11,15 @@ const FILE_NAME: &str = "LOCK";
 
 /// Holds the lock until it is dropped; the operating system releases it when the process ends, however it ends.
 pub(super) struct WriterLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a child that another thread is starting shares the open file, and with it the
+        // lock, until it executes its program. What cannot be unlocked is released when the process ends.
+        let _ = self.file.unlock();
+    }
 }
 
 impl WriterLock {
@@ -44,6 +52,6 @@ impl WriterLock {
             write!(file, "{}", std::process::id())
         };
         sign().map_err(io_error("write", &path))?;
-        Ok(WriterLock { _file: file })
+        Ok(WriterLock { file })
     }
 }
