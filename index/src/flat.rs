@@ -113,8 +113,7 @@ impl<'a> FlatIndex<'a> {
                 for (first, rows) in task.panels(ROW_PANEL, self.dim) {
                     scorer.prepare(rows, &mut block);
                     product(&kernel, &packed, rows, &mut scratch, |query, values| {
-                        block.take(&scorer, query, values);
-                        task.collect(first, &block.scores, &mut best[query]);
+                        task.collect(first, block.scores(&scorer, query, values), &mut best[query]);
                     });
                 }
                 best
@@ -134,8 +133,7 @@ impl<'a> FlatIndex<'a> {
             let values = &mut values[..rows.len() / self.dim];
             scorer.kernels.scan(query, rows, values);
             scorer.prepare(rows, &mut block);
-            block.take(scorer, 0, values);
-            task.collect(first, &block.scores, &mut best);
+            task.collect(first, block.scores(scorer, 0, values), &mut best);
         }
         best
     }
@@ -180,14 +178,19 @@ impl<'a> Task<'_, 'a> {
 
     /// Takes the scores of consecutive rows of the part into account.
     fn collect(&self, first: u32, scores: &[f32], best: &mut TopK) {
-        // Counting compiles to vector code that goes through the block without a branch; most blocks have no hit.
-        let threshold = best.threshold();
-        if scores.iter().filter(|score| **score >= threshold).count() == 0 {
-            return;
-        }
-        for (row, &score) in (first..).zip(scores) {
-            if score >= best.threshold() && !self.part.deleted.is_some_and(|deleted| deleted.contains(row)) {
-                best.push(Hit { row: RowId(self.part.base + row), score });
+        // Few rows enter. Counting those that might compiles to vector code without a branch for each row.
+        const LEN: usize = 16;
+        for (chunk, scores) in scores.chunks(LEN).enumerate() {
+            let threshold = best.threshold();
+            if scores.iter().filter(|score| **score >= threshold).count() == 0 {
+                continue;
+            }
+            for (row, &score) in (first + (chunk * LEN) as u32..).zip(scores) {
+                if score >= best.threshold()
+                    && !self.part.deleted.is_some_and(|deleted| deleted.contains(row))
+                {
+                    best.push(Hit { row: RowId(self.part.base + row), score });
+                }
             }
         }
     }
@@ -241,10 +244,10 @@ impl Block {
     }
 
     /// Turns the values of a query into scores.
-    fn take(&mut self, scorer: &Scorer, query: usize, values: &[f32]) {
+    fn scores<'s>(&'s mut self, scorer: &Scorer, query: usize, values: &'s [f32]) -> &'s [f32] {
         self.scores.clear();
         match scorer.metric {
-            Metric::InnerProduct => self.scores.extend_from_slice(values),
+            Metric::InnerProduct => return values,
             Metric::L2 => self.scores.extend(values.iter().map(|value| -value)),
             Metric::Cosine => {
                 let query_length = scorer.query_lengths[query];
@@ -254,6 +257,7 @@ impl Block {
                 }));
             }
         }
+        &self.scores
     }
 }
 

@@ -89,8 +89,8 @@ proptest! {
     /// and avgdl is rounded to f32. Documents may change places only where their scores are as close as that.
     #[test]
     fn equals_the_twin(
-        documents in prop::collection::vec((text(4), text(60), prop::bool::weighted(0.2)), 1..40),
-        per_segment in 1usize..40,
+        documents in prop::collection::vec((text(4), text(60), prop::bool::weighted(0.2)), 1..32),
+        per_segment in 6usize..40,
         query in text(6),
         k in 0usize..50,
         k1 in prop_oneof![Just(0.9f32), 0.0f32..3.0],

@@ -140,7 +140,11 @@ fn compare<T: Term, A: Arithmetic, const R: usize, const L: usize>(
             add::<T, A, L>(&q, &padded(row, at), sums);
         }
     }
-    sums.map(sum_lanes)
+    let mut values = [0.0; R];
+    for (value, lanes) in values.iter_mut().zip(sums) {
+        *value = sum_lanes(lanes);
+    }
+    values
 }
 
 /// Adds the terms of packed steps to the sums of a tile, or to zeros if it is the `first` time.
@@ -152,30 +156,38 @@ pub(super) fn tile<T: Term, A: Arithmetic, const L: usize>(
     first: bool,
 ) {
     let mut local = if first { [[[0.0; L]; ROWS]; QUERIES] } else { *sums };
-    let mut step = |q: &Step<QUERIES, L>, v: &Step<ROWS, L>| {
-        for row in 0..ROWS {
-            for query in 0..QUERIES {
-                add::<T, A, L>(&q[query], &v[row], &mut local[query][row]);
-            }
-        }
-    };
-    // Two steps a turn: the loop's own instructions cost 2% of a turn with one.
-    let (query_pairs, last_query) = queries.as_chunks::<2>();
-    let (row_pairs, last_row) = rows.as_chunks::<2>();
-    for (q, v) in query_pairs.iter().zip(row_pairs) {
-        step(&q[0], &v[0]);
-        step(&q[1], &v[1]);
-    }
-    for (q, v) in last_query.iter().zip(last_row) {
-        step(q, v);
+    // One step a turn: with two the compiler runs out of registers and spills a sum.
+    for (q, v) in queries.iter().zip(rows) {
+        add_step::<T, A, L>(q, v, &mut local);
     }
     *sums = local;
+}
+
+// Not a closure: closures do not inherit the instruction set of the function that they are inlined into, and without
+// it a fused product is a call into the mathematical library, a hundred times slower.
+#[inline(always)]
+fn add_step<T: Term, A: Arithmetic, const L: usize>(
+    q: &Step<QUERIES, L>,
+    v: &Step<ROWS, L>,
+    sums: &mut Sums<L>,
+) {
+    for row in 0..ROWS {
+        for query in 0..QUERIES {
+            add::<T, A, L>(&q[query], &v[row], &mut sums[query][row]);
+        }
+    }
 }
 
 /// The sums over the lanes of a tile.
 #[inline(always)]
 pub(super) fn reduce<const L: usize>(sums: &Sums<L>) -> [[f32; ROWS]; QUERIES] {
-    sums.map(|query| query.map(sum_lanes))
+    let mut values = [[0.0; ROWS]; QUERIES];
+    for (values, sums) in values.iter_mut().zip(sums) {
+        for (value, lanes) in values.iter_mut().zip(sums) {
+            *value = sum_lanes(*lanes);
+        }
+    }
+    values
 }
 
 /// Interleaves T pieces of vectors, L components of each at a time, with zeros beyond the end of each.

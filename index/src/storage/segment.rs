@@ -233,7 +233,7 @@ mod tests {
             let index = Bm25Index::new([(0, Arc::clone(segment.bm25().unwrap()), Arc::default())]);
             index.search("w1 again", 30, Bm25Params::default()).unwrap()
         });
-        assert_eq!(answers[0].len(), 30);
+        assert_eq!(answers[0].len(), 29, "all but the first have a term of the query");
         assert_eq!(answers[0], answers[1]);
     }
 }
