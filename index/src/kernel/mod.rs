@@ -2,7 +2,7 @@
 //!
 //! The sums are defined, so that the score of a pair (query, row) depends on nothing but the two vectors: with L lanes,
 //! lane l adds up the products of the components l, l + L, l + 2L, ... in this order (components beyond D count as 0),
-//! and the lanes are then added pairwise, l with l + L/2, and so on. [`Kernel::scan`] for one query and [`product`] for
+//! and the lanes are then added pairwise, l with l + L/2, and so on. [`Kernel::scan`] for one query and [`product()`] for
 //! a batch both compute exactly this, so single and batch search give the same scores bit for bit, wherever a row lies
 //! and however the work is divided.
 //!
