@@ -43,7 +43,7 @@ fn main() -> Result<(), Error> {
     let arguments = Arguments::parse();
     let texts = std::fs::read_to_string(&arguments.texts)?
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line))
+        .map(serde_json::from_str::<serde_json::Value>)
         .collect::<Result<Vec<_>, _>>()?;
     let texts: Vec<&str> = texts.iter().map(|line| line["text"].as_str().unwrap_or_default()).collect();
     let options = LoadOptions { max_length: Some(arguments.max_length), ..LoadOptions::default() };
