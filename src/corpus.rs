@@ -10,7 +10,7 @@ use crate::database::{Database, borrowed, is_empty};
 use crate::error::{Error, Result};
 
 /// Texts that are encoded between two entries of the journal: a few seconds of work, so that little is lost.
-const CHUNK_TEXTS: usize = 256;
+const CHUNK_TEXTS: usize = 128;
 
 /// A chunk ends here too, so that long texts do not fill the memory.
 const CHUNK_BYTES: usize = 4 << 20;

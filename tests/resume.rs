@@ -15,7 +15,7 @@ const JOURNAL_HEADER: u64 = 64;
 const CHUNK_HEADER: u64 = 48;
 
 /// Texts in a chunk of the journal.
-const CHUNK_TEXTS: u64 = 256;
+const CHUNK_TEXTS: u64 = 128;
 
 /// How many texts take long enough to be killed at several places: with MiniLM, and with the tiny model.
 const FEW: usize = 1200;
