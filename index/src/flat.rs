@@ -4,13 +4,13 @@
 //! because rankings are total orders, merging them gives the same answer however the rows were divided. One query and
 //! batches get bit-identical scores: the kernels fix the order of summation (see `kernel`).
 
+mod batch;
+
 use rayon::prelude::*;
 
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
-use crate::kernel::{
-    Kernels, Operation, PackedQueries, ProductScratch, QUERY_TILE, ROW_PANEL, product, with_kernel,
-};
+use crate::kernel::{Kernels, MAX_DIM, MAX_QUERIES, Operation};
 use crate::metric::Metric;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
@@ -98,31 +98,13 @@ impl<'a> FlatIndex<'a> {
     /// As [`FlatIndex::search`], and [`Error::RaggedVectors`].
     pub fn search_batch(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         check_vectors(queries, self.dim)?;
-        let num_queries = queries.len() / self.dim;
-        if num_queries < QUERY_TILE {
+        if queries.len() / self.dim < MIN_BATCH || self.dim > MAX_DIM {
             return queries.chunks_exact(self.dim).map(|query| self.search(query, k)).collect();
         }
-        let scorer = Scorer::new(self.metric, queries, self.dim);
-        let none = || vec![TopK::new(k); num_queries];
-        let best = with_kernel!(scorer.kernels, |kernel| {
-            let packed = PackedQueries::new(queries, self.dim);
-            let search = |task: Task<'_, 'a>| {
-                let mut best = none();
-                let mut scratch = ProductScratch::new(self.dim);
-                let mut block = Block::new(ROW_PANEL);
-                for (first, rows) in task.panels(ROW_PANEL, self.dim) {
-                    scorer.prepare(rows, &mut block);
-                    product(&kernel, &packed, rows, &mut scratch, |query, values| {
-                        task.collect(first, block.scores(&scorer, query, values), &mut best[query]);
-                    });
-                }
-                best
-            };
-            self.tasks(ROW_PANEL).into_par_iter().map(search).reduce(none, |first, second| {
-                first.into_iter().zip(second).map(|(first, second)| first.merge(second)).collect()
-            })
-        });
-        Ok(best.into_iter().map(TopK::into_sorted).collect())
+        Ok(queries
+            .chunks(MAX_QUERIES * self.dim)
+            .flat_map(|queries| batch::search(self, queries, k))
+            .collect())
     }
 
     fn scan(&self, scorer: &Scorer, query: &[f32], k: usize, task: &Task<'_, 'a>) -> TopK {
@@ -136,6 +118,11 @@ impl<'a> FlatIndex<'a> {
             task.collect(first, block.scores(scorer, 0, values), &mut best);
         }
         best
+    }
+
+    fn row(&self, row: RowId) -> &'a [f32] {
+        let part = &self.parts[self.parts.partition_point(|part| part.base <= row.0) - 1];
+        &part.rows[(row.0 - part.base) as usize * self.dim..][..self.dim]
     }
 
     /// Divides the rows into contiguous pieces of whole blocks of `block` rows, a few for each thread so that threads
@@ -154,6 +141,9 @@ impl<'a> FlatIndex<'a> {
             .collect()
     }
 }
+
+/// Fewer queries are faster one by one: products are computed for 8 or more at a time.
+const MIN_BATCH: usize = 4;
 
 /// Rows compared with one query between two looks at the k best: 8 streams of 32 rows.
 const SCAN_BLOCK: usize = 256;
@@ -214,20 +204,22 @@ impl Scorer {
         let mut scorer =
             Scorer { metric, dim, kernels: Kernels::detect(operation), query_lengths: Vec::new() };
         if metric == Metric::Cosine {
-            scorer.query_lengths = queries.chunks_exact(dim).map(|query| scorer.length(query)).collect();
+            scorer.query_lengths = scorer.lengths(queries);
         }
         scorer
     }
 
-    fn length(&self, vector: &[f32]) -> f32 {
-        self.kernels.pair(vector, vector).sqrt()
+    fn lengths(&self, vectors: &[f32]) -> Vec<f32> {
+        let mut lengths = vec![0.0; vectors.len() / self.dim];
+        self.kernels.lengths(vectors, self.dim, &mut lengths);
+        lengths
     }
 
     /// Computes what is needed of the rows alone.
     fn prepare(&self, rows: &[f32], block: &mut Block) {
         if self.metric == Metric::Cosine {
-            block.row_lengths.clear();
-            block.row_lengths.extend(rows.chunks_exact(self.dim).map(|row| self.length(row)));
+            block.row_lengths.resize(rows.len() / self.dim, 0.0);
+            self.kernels.lengths(rows, self.dim, &mut block.row_lengths);
         }
     }
 }
@@ -251,14 +243,22 @@ impl Block {
             Metric::L2 => self.scores.extend(values.iter().map(|value| -value)),
             Metric::Cosine => {
                 let query_length = scorer.query_lengths[query];
-                self.scores.extend(values.iter().zip(&self.row_lengths).map(|(value, row_length)| {
-                    let product = query_length * row_length;
-                    if product > 0.0 { value / product } else { 0.0 }
-                }));
+                self.scores.extend(
+                    values
+                        .iter()
+                        .zip(&self.row_lengths)
+                        .map(|(value, row_length)| cosine(*value, query_length, *row_length)),
+                );
             }
         }
         &self.scores
     }
+}
+
+/// A vector of length 0 is like nothing.
+fn cosine(value: f32, query_length: f32, row_length: f32) -> f32 {
+    let product = query_length * row_length;
+    if product > 0.0 { value / product } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -16,8 +16,7 @@ fn naive(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)], query: &[f32]
                 Metric::InnerProduct => scorer.kernels.pair(query, row),
                 Metric::L2 => -scorer.kernels.pair(query, row),
                 Metric::Cosine => {
-                    let lengths = scorer.length(query) * scorer.length(row);
-                    if lengths > 0.0 { scorer.kernels.pair(query, row) / lengths } else { 0.0 }
+                    cosine(scorer.kernels.pair(query, row), scorer.lengths(query)[0], scorer.lengths(row)[0])
                 }
             };
             if !deleted.contains(number as u32) {
@@ -81,13 +80,13 @@ proptest! {
     }
 }
 
-/// More rows than a task, a panel and a block of streams, more queries than a block.
+/// More rows than a task, a panel and a block of streams, more queries than a batch.
 #[test]
 fn large_search_equals_the_twin() {
     let dim = 33;
     let value = |number: usize| ((number * 2_654_435_761) % 1009) as f32 / 504.0 - 1.0;
     let rows: Vec<f32> = (0..dim * 3000).map(value).collect();
-    let queries: Vec<f32> = (0..dim * 61).map(|number| value(number + 7)).collect();
+    let queries: Vec<f32> = (0..dim * 301).map(|number| value(number + 7)).collect();
     let parts =
         [(rows[..dim * 1701].to_vec(), Bitmap::default()), (rows[dim * 1701..].to_vec(), Bitmap::default())];
     for metric in Metric::ALL {
@@ -95,6 +94,26 @@ fn large_search_equals_the_twin() {
             queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 10)).collect();
         assert_eq!(index_of(metric, dim, &parts).search_batch(&queries, 10).unwrap(), expected);
         assert_eq!(FlatIndex::new(metric, dim, &rows).unwrap().search_batch(&queries, 10).unwrap(), expected);
+    }
+}
+
+/// More rows that no rough score can tell apart than candidates are kept, at magnitudes where products underflow.
+#[test]
+fn rows_alike_and_tiny_equal_the_twin() {
+    let dim = 3;
+    let value = |number: usize| ((number * 2_654_435_761) % 1009) as f32 / 504.0 - 1.0;
+    for scale in [1.0, 1e-20, 1e-38, 1e17] {
+        let rows: Vec<f32> = (0..dim * 6000)
+            .map(|at| scale * (1.0 + 1e-6 * value(at)) * [1.0, -0.5, 0.25][at % dim])
+            .collect();
+        let queries: Vec<f32> = (0..dim * 9).map(|number| scale * value(number)).collect();
+        let parts = [(rows, Bitmap::default())];
+        for metric in Metric::ALL {
+            let expected: Vec<Vec<Hit>> =
+                queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 7)).collect();
+            let found = index_of(metric, dim, &parts).search_batch(&queries, 7).unwrap();
+            assert_eq!(found, expected, "{metric}, {scale}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The kernels of each instruction set: the code of `lanes`, compiled with that set enabled.
 
-use super::lanes::{self, Arithmetic, Fused, Product, Separate, Square};
-use super::{Kernel, Kernels, Operation, QUERIES, ROWS, Step, Sums};
+use super::lanes::{self, Arithmetic, Fused, Pairs, Portable, Product, Separate, Square, Term};
+use super::{Kernel, Kernels, Operation, PAIRS, Pair, Panel, Sums};
 
 /// Kernels for any machine.
 pub(super) fn portable(operation: Operation) -> Kernel<4> {
@@ -14,90 +14,105 @@ pub(super) fn portable(operation: Operation) -> Kernel<4> {
 }
 
 fn generic<A: Arithmetic>(operation: Operation) -> Kernel<4> {
-    let reduce = lanes::reduce::<4>;
-    let pack_rows = lanes::pack::<ROWS, 4>;
-    match operation {
-        Operation::Dot => Kernel {
-            scan: lanes::scan::<Product, A, 4>,
-            tile: lanes::tile::<Product, A, 4>,
-            reduce,
-            pack_rows,
-        },
-        Operation::SquaredDistance => {
-            Kernel { scan: lanes::scan::<Square, A, 4>, tile: lanes::tile::<Square, A, 4>, reduce, pack_rows }
+    fn kernel_of<T: Term, A: Arithmetic>() -> Kernel<4> {
+        Kernel {
+            scan: lanes::scan::<T, A, 4>,
+            compare: lanes::compare::<T, A, 4>,
+            squared_lengths: lanes::squared_lengths::<A, 4>,
+            scale: lanes::scale,
+            tile: lanes::tile::<Portable, 4>,
         }
+    }
+    match operation {
+        Operation::Dot => kernel_of::<Product, A>(),
+        Operation::SquaredDistance => kernel_of::<Square, A>(),
     }
 }
 
 /// A module with the kernels of one x86-64 instruction set.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {
-    ($name:ident, $lanes:literal, $features:literal) => {
+    ($name:ident, $lanes:literal, $features:literal, $multiply:ident, $broadcast:ident, $add:ident) => {
         mod $name {
+            use std::arch::x86_64::*;
+
             use super::*;
 
             const L: usize = $lanes;
+
+            /// The instruction of this set that multiplies pairs and adds them up.
+            struct Native;
+
+            impl Pairs<L> for Native {
+                #[inline(always)]
+                fn add(q: &[Pair; L], v: Pair, sums: &mut [i32; L]) {
+                    // SAFETY: only `tile` below uses it, which has the features of this instruction set.
+                    unsafe { add_pairs(q, v, sums) }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn add_pairs(q: &[Pair; L], v: Pair, sums: &mut [i32; L]) {
+                let products = $multiply(bytemuck::cast(*q), $broadcast(bytemuck::cast(v)));
+                *sums = bytemuck::cast($add(bytemuck::cast(*sums), products));
+            }
 
             // Not inlined, so that the sums stay in registers over the loop and are stored once: inlined into their
             // caller they cost a quarter of the speed.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            fn tile_product(q: &[Step<QUERIES, L>], v: &[Step<ROWS, L>], sums: &mut Sums<L>, first: bool) {
-                lanes::tile::<Product, Fused, L>(q, v, sums, first);
+            fn tile(q: &[Panel<L>], v: &[[Pair; PAIRS]], sums: &mut Sums<L>, first: bool) {
+                lanes::tile::<Native, L>(q, v, sums, first);
             }
 
             #[target_feature(enable = $features)]
-            #[inline(never)]
-            fn tile_square(q: &[Step<QUERIES, L>], v: &[Step<ROWS, L>], sums: &mut Sums<L>, first: bool) {
-                lanes::tile::<Square, Fused, L>(q, v, sums, first);
+            fn scale(vector: &[f32], factor: f32, scaled: &mut [Pair]) {
+                lanes::scale(vector, factor, scaled);
             }
 
             #[target_feature(enable = $features)]
-            fn scan_product(query: &[f32], rows: &[f32], values: &mut [f32]) {
-                lanes::scan::<Product, Fused, L>(query, rows, values);
+            fn scan<T: Term>(query: &[f32], rows: &[f32], values: &mut [f32]) {
+                lanes::scan::<T, Fused, L>(query, rows, values);
             }
 
             #[target_feature(enable = $features)]
-            fn scan_square(query: &[f32], rows: &[f32], values: &mut [f32]) {
-                lanes::scan::<Square, Fused, L>(query, rows, values);
+            fn compare<T: Term>(query: &[f32], rows: &[&[f32]], values: &mut [f32]) {
+                lanes::compare::<T, Fused, L>(query, rows, values);
             }
 
             #[target_feature(enable = $features)]
-            fn reduce(sums: &Sums<L>) -> [[f32; ROWS]; QUERIES] {
-                lanes::reduce(sums)
-            }
-
-            #[target_feature(enable = $features)]
-            fn pack_rows(rows: [&[f32]; ROWS], steps: &mut [Step<ROWS, L>]) {
-                lanes::pack(rows, steps);
+            fn squared_lengths(rows: &[f32], dim: usize, values: &mut [f32]) {
+                lanes::squared_lengths::<Fused, L>(rows, dim, values);
             }
 
             /// # Safety
             /// The processor must have the features of this instruction set.
             pub unsafe fn kernel(operation: Operation) -> Kernel<L> {
+                match operation {
+                    // SAFETY: the caller vouches for the same.
+                    Operation::Dot => unsafe { kernel_of::<Product>() },
+                    // SAFETY: the caller vouches for the same.
+                    Operation::SquaredDistance => unsafe { kernel_of::<Square>() },
+                }
+            }
+
+            /// # Safety
+            /// The processor must have the features of this instruction set.
+            unsafe fn kernel_of<T: Term>() -> Kernel<L> {
                 // SAFETY (of all blocks here): the functions need nothing but the features of this instruction set,
                 // which the caller vouches for; a kernel cannot be made in another way.
-                match operation {
-                    Operation::Dot => Kernel {
-                        // SAFETY: see above.
-                        scan: |query, rows, values| unsafe { scan_product(query, rows, values) },
-                        // SAFETY: see above.
-                        tile: |q, v, sums, first| unsafe { tile_product(q, v, sums, first) },
-                        // SAFETY: see above.
-                        reduce: |sums| unsafe { reduce(sums) },
-                        // SAFETY: see above.
-                        pack_rows: |rows, steps| unsafe { pack_rows(rows, steps) },
-                    },
-                    Operation::SquaredDistance => Kernel {
-                        // SAFETY: see above.
-                        scan: |query, rows, values| unsafe { scan_square(query, rows, values) },
-                        // SAFETY: see above.
-                        tile: |q, v, sums, first| unsafe { tile_square(q, v, sums, first) },
-                        // SAFETY: see above.
-                        reduce: |sums| unsafe { reduce(sums) },
-                        // SAFETY: see above.
-                        pack_rows: |rows, steps| unsafe { pack_rows(rows, steps) },
-                    },
+                Kernel {
+                    // SAFETY: see above.
+                    scan: |query, rows, values| unsafe { scan::<T>(query, rows, values) },
+                    // SAFETY: see above.
+                    compare: |query, rows, values| unsafe { compare::<T>(query, rows, values) },
+                    // SAFETY: see above.
+                    squared_lengths: |rows, dim, values| unsafe { squared_lengths(rows, dim, values) },
+                    // SAFETY: see above.
+                    scale: |vector, factor, scaled| unsafe { scale(vector, factor, scaled) },
+                    // SAFETY: see above.
+                    tile: |q, v, sums, first| unsafe { tile(q, v, sums, first) },
                 }
             }
         }
@@ -105,9 +120,16 @@ macro_rules! instruction_set {
 }
 
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, 8, "avx2,fma");
+instruction_set!(avx2, 8, "avx2,fma", _mm256_madd_epi16, _mm256_set1_epi32, _mm256_add_epi32);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx512, 16, "avx512f,avx2,fma");
+instruction_set!(
+    avx512,
+    16,
+    "avx512f,avx512bw,avx2,fma",
+    _mm512_madd_epi16,
+    _mm512_set1_epi32,
+    _mm512_add_epi32
+);
 
 /// Every kernel that this machine can run, the fastest last.
 pub(super) fn available(operation: Operation) -> Vec<Kernels> {
@@ -116,7 +138,7 @@ pub(super) fn available(operation: Operation) -> Vec<Kernels> {
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         // SAFETY: the features were just detected.
         kernels.push(Kernels::Lanes8(unsafe { avx2::kernel(operation) }));
-        if is_x86_feature_detected!("avx512f") {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
             // SAFETY: the features were just detected.
             kernels.push(Kernels::Lanes16(unsafe { avx512::kernel(operation) }));
         }

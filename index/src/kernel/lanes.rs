@@ -1,7 +1,7 @@
 //! The arithmetic, written once: fixed arrays of L lanes that the compiler turns into vector registers when these
 //! functions are inlined into ones that enable an instruction set (see `arch`).
 
-use super::{QUERIES, ROWS, Step, Sums};
+use super::{PAIRS, Pair, Panel, ROWS, STREAMS, Sums};
 
 /// How a product is added to a sum.
 pub(super) trait Arithmetic {
@@ -84,10 +84,6 @@ fn padded<const L: usize>(vector: &[f32], at: usize) -> [f32; L] {
     lanes
 }
 
-/// Rows compared at the same time with one query. 8 independent sums hide the latency of FMA, and 8 streams of
-/// sequential reads together reach the bandwidth of the memory that one alone does not.
-const STREAMS: usize = 8;
-
 /// Rows of one stream before the streams move on, all within a few pages of each other for the page-table cache.
 const STREAM_ROWS: usize = 32;
 
@@ -105,20 +101,36 @@ pub(super) fn scan<T: Term, A: Arithmetic, const L: usize>(query: &[f32], rows: 
         for place in 0..per_stream {
             let number = |stream: usize| stream * per_stream + place;
             let scores =
-                compare::<T, A, STREAMS, L>(query, std::array::from_fn(|stream| row(number(stream))));
+                compare_streams::<T, A, STREAMS, L>(query, std::array::from_fn(|stream| row(number(stream))));
             for (stream, score) in scores.into_iter().enumerate() {
                 values[number(stream)] = score;
             }
         }
         for (number, value) in values.iter_mut().enumerate().skip(STREAMS * per_stream) {
-            [*value] = compare::<T, A, 1, L>(query, [row(number)]);
+            [*value] = compare_streams::<T, A, 1, L>(query, [row(number)]);
         }
+    }
+}
+
+/// Compares one query with rows that lie anywhere: the sums of [`scan`].
+#[inline(always)]
+pub(super) fn compare<T: Term, A: Arithmetic, const L: usize>(
+    query: &[f32],
+    rows: &[&[f32]],
+    values: &mut [f32],
+) {
+    for (rows, values) in rows.chunks(STREAMS).zip(values.chunks_mut(STREAMS)) {
+        // The last row again where there are fewer: at this number of rows the latency counts, not the work.
+        let last = rows.len() - 1;
+        let scores =
+            compare_streams::<T, A, STREAMS, L>(query, std::array::from_fn(|stream| rows[stream.min(last)]));
+        values.copy_from_slice(&scores[..rows.len()]);
     }
 }
 
 /// Compares one query with R rows at the same time.
 #[inline(always)]
-fn compare<T: Term, A: Arithmetic, const R: usize, const L: usize>(
+fn compare_streams<T: Term, A: Arithmetic, const R: usize, const L: usize>(
     query: &[f32],
     rows: [&[f32]; R],
 ) -> [f32; R] {
@@ -147,59 +159,95 @@ fn compare<T: Term, A: Arithmetic, const R: usize, const L: usize>(
     values
 }
 
-/// Adds the terms of packed steps to the sums of a tile, or to zeros if it is the `first` time.
+/// The squared lengths of rows, (N, D) to (N): the sums of [`scan`] of each row with itself.
 #[inline(always)]
-pub(super) fn tile<T: Term, A: Arithmetic, const L: usize>(
-    queries: &[Step<QUERIES, L>],
-    rows: &[Step<ROWS, L>],
-    sums: &mut Sums<L>,
-    first: bool,
-) {
-    let mut local = if first { [[[0.0; L]; ROWS]; QUERIES] } else { *sums };
-    // One step a turn: with two the compiler runs out of registers and spills a sum.
-    for (q, v) in queries.iter().zip(rows) {
-        add_step::<T, A, L>(q, v, &mut local);
-    }
-    *sums = local;
-}
-
-// Not a closure: closures do not inherit the instruction set of the function that they are inlined into, and without
-// it a fused product is a call into the mathematical library, a hundred times slower.
-#[inline(always)]
-fn add_step<T: Term, A: Arithmetic, const L: usize>(
-    q: &Step<QUERIES, L>,
-    v: &Step<ROWS, L>,
-    sums: &mut Sums<L>,
-) {
-    for row in 0..ROWS {
-        for query in 0..QUERIES {
-            add::<T, A, L>(&q[query], &v[row], &mut sums[query][row]);
-        }
+pub(super) fn squared_lengths<A: Arithmetic, const L: usize>(rows: &[f32], dim: usize, values: &mut [f32]) {
+    for (rows, values) in rows.chunks(dim * STREAMS).zip(values.chunks_mut(STREAMS)) {
+        let last = values.len() - 1;
+        let squares = squares_of_streams::<A, STREAMS, L>(std::array::from_fn(|stream| {
+            &rows[stream.min(last) * dim..][..dim]
+        }));
+        values.copy_from_slice(&squares[..values.len()]);
     }
 }
 
-/// The sums over the lanes of a tile.
+/// The squared lengths of R rows at the same time.
 #[inline(always)]
-pub(super) fn reduce<const L: usize>(sums: &Sums<L>) -> [[f32; ROWS]; QUERIES] {
-    let mut values = [[0.0; ROWS]; QUERIES];
-    for (values, sums) in values.iter_mut().zip(sums) {
-        for (value, lanes) in values.iter_mut().zip(sums) {
-            *value = sum_lanes(*lanes);
+fn squares_of_streams<A: Arithmetic, const R: usize, const L: usize>(rows: [&[f32]; R]) -> [f32; R] {
+    let dim = rows[0].len();
+    let rows = rows.map(|row| &row[..dim]);
+    let mut sums = [[0.0; L]; R];
+    let mut at = 0;
+    while at + L <= dim {
+        for (row, sums) in rows.iter().zip(&mut sums) {
+            let v = padded(&row[..at + L], at);
+            add::<Product, A, L>(&v, &v, sums);
         }
+        at += L;
+    }
+    if at < dim {
+        for (row, sums) in rows.iter().zip(&mut sums) {
+            let v = padded(row, at);
+            add::<Product, A, L>(&v, &v, sums);
+        }
+    }
+    let mut values = [0.0; R];
+    for (value, lanes) in values.iter_mut().zip(sums) {
+        *value = sum_lanes(lanes);
     }
     values
 }
 
-/// Interleaves T pieces of vectors, L components of each at a time, with zeros beyond the end of each.
+/// Multiplies a vector by a factor and rounds to the nearest integer, ties to even; 0 beyond an odd end.
 #[inline(always)]
-pub(super) fn pack<const T: usize, const L: usize>(vectors: [&[f32]; T], steps: &mut [Step<T, L>]) {
-    for (number, step) in steps.iter_mut().enumerate() {
-        let at = number * L;
-        for (vector, lanes) in vectors.iter().zip(step) {
-            *lanes = match vector.get(at..at + L) {
-                Some(whole) => padded(whole, 0),
-                None => padded(vector, at.min(vector.len())),
-            };
+pub(super) fn scale(vector: &[f32], factor: f32, scaled: &mut [Pair]) {
+    // The last bits of a number beside 3 * 2²² are the nearest integer: no conversion that has to look out for numbers
+    // beyond the integers.
+    const SHIFT: f32 = 12_582_912.0;
+    let (pairs, rest) = vector.as_chunks::<2>();
+    for (pair, scaled) in pairs.iter().zip(scaled.iter_mut()) {
+        *scaled = [(pair[0] * factor + SHIFT).to_bits() as i16, (pair[1] * factor + SHIFT).to_bits() as i16];
+    }
+    if let [last] = rest {
+        scaled[pairs.len()] = [(last * factor + SHIFT).to_bits() as i16, 0];
+    }
+}
+
+/// How products of integers are added up by pairs.
+pub(super) trait Pairs<const L: usize> {
+    /// Adds q₀v₀ + q₁v₁ of a pair of L queries.
+    fn add(q: &[Pair; L], v: Pair, sums: &mut [i32; L]);
+}
+
+/// On any machine.
+pub(super) struct Portable;
+
+impl<const L: usize> Pairs<L> for Portable {
+    #[inline(always)]
+    fn add(q: &[Pair; L], v: Pair, sums: &mut [i32; L]) {
+        for lane in 0..L {
+            sums[lane] += i32::from(q[lane][0]) * i32::from(v[0]) + i32::from(q[lane][1]) * i32::from(v[1]);
         }
     }
+}
+
+/// Adds the products of a block of components to the sums of a tile, or to zeros if it is the `first` block.
+///
+/// `rows` are [`ROWS`] pieces, of which the pairs beyond those of the queries are not used.
+#[inline(always)]
+pub(super) fn tile<P: Pairs<L>, const L: usize>(
+    queries: &[Panel<L>],
+    rows: &[[Pair; PAIRS]],
+    sums: &mut Sums<L>,
+    first: bool,
+) {
+    let rows: &[[Pair; PAIRS]; ROWS] = &rows.as_chunks().0[0];
+    let mut local = if first { [[[0; L]; 2]; ROWS] } else { *sums };
+    for (number, q) in queries[..queries.len().min(PAIRS)].iter().enumerate() {
+        for (row, sums) in rows.iter().zip(&mut local) {
+            P::add(&q[0], row[number], &mut sums[0]);
+            P::add(&q[1], row[number], &mut sums[1]);
+        }
+    }
+    *sums = local;
 }

@@ -2,25 +2,27 @@
 //!
 //! The sums are defined, so that the score of a pair (query, row) depends on nothing but the two vectors: with L lanes,
 //! lane l adds up the products of the components l, l + L, l + 2L, ... in this order (components beyond D count as 0),
-//! and the lanes are then added pairwise, l with l + L/2, and so on. [`Kernel::scan`] for one query and [`product()`] for
-//! a batch both compute exactly this, so single and batch search give the same scores bit for bit, wherever a row lies
-//! and however the work is divided.
+//! and the lanes are then added pairwise, l with l + L/2, and so on. [`Kernels::scan`] and [`Kernels::compare`] compute
+//! exactly this, so a score depends neither on where a row lies nor on how the work is divided. [`Product`], for a batch,
+//! is a faster but rough product: its values only tell which rows can be among the best, and those are compared again.
 //!
 //! L and whether products are fused into the sums (FMA) depend on the instruction set, which is chosen at run time:
 //!
 //! | instruction set | L | fused |
 //! |---|---|---|
-//! | AVX-512F | 16 | yes |
+//! | AVX-512F, BW | 16 | yes |
 //! | AVX2 + FMA | 8 | yes |
 //! | any other | 4 | only where the target always has FMA (aarch64) |
 //!
-//! Between machines scores may therefore differ by rounding: see `max_error` in the tests for the bound.
+//! Between machines scores may therefore differ by rounding.
 
 mod arch;
 mod lanes;
 mod product;
 
-pub(crate) use product::{PackedQueries, ProductScratch, QUERY_TILE, ROW_PANEL, product};
+pub(crate) use product::{
+    MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, max_error, rounding_error, scale, underflow,
+};
 
 /// What is computed of a pair of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,30 +33,51 @@ pub(crate) enum Operation {
     SquaredDistance,
 }
 
-/// Q queries by R rows of one step of the register-tiled product. 3 by 4 accumulators, 3 query registers and 1 row
-/// register fill the 16 vector registers of AVX2; 12 independent sums hide the latency of FMA (4 cycles, 2 a cycle).
-pub(crate) const QUERIES: usize = 3;
-pub(crate) const ROWS: usize = 4;
+/// Rows compared at the same time with one query. 8 independent sums hide the latency of FMA, and 8 streams of
+/// sequential reads together reach the bandwidth of the memory that one alone does not.
+const STREAMS: usize = 8;
 
-/// L components of each of T vectors, as packed for the product.
-type Step<const T: usize, const L: usize> = [[f32; L]; T];
+/// Rows of a tile of the product. With two registers of queries that makes 12 sums; with one pair of a row and one product
+/// they fill the 16 vector registers of AVX2.
+const ROWS: usize = 6;
 
-/// The sums of Q by R pairs, L lanes each.
-type Sums<const L: usize> = [[[f32; L]; ROWS]; QUERIES];
+/// Two consecutive components of a scaled vector.
+type Pair = [i16; 2];
+
+/// Pairs of components of a block. Rows of this length lie side by side, so that a tile finds all of them from one address.
+const PAIRS: usize = 256;
+
+/// A pair of 2L queries.
+type Panel<const L: usize> = [[Pair; L]; 2];
+
+/// The sums of a tile: each lane is that of one query.
+type Sums<const L: usize> = [[[i32; L]; 2]; ROWS];
 
 /// The functions of one instruction set, for one operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel<const L: usize> {
     scan: fn(&[f32], &[f32], &mut [f32]),
-    tile: fn(&[Step<QUERIES, L>], &[Step<ROWS, L>], &mut Sums<L>, bool),
-    reduce: fn(&Sums<L>) -> [[f32; ROWS]; QUERIES],
-    pack_rows: fn([&[f32]; ROWS], &mut [Step<ROWS, L>]),
+    compare: fn(&[f32], &[&[f32]], &mut [f32]),
+    squared_lengths: fn(&[f32], usize, &mut [f32]),
+    scale: fn(&[f32], f32, &mut [Pair]),
+    tile: fn(&[Panel<L>], &[[Pair; PAIRS]], &mut Sums<L>, bool),
 }
 
 impl<const L: usize> Kernel<L> {
     /// Compares a query of D components with rows, (N, D) row-major; writes N values.
     pub fn scan(&self, query: &[f32], rows: &[f32], values: &mut [f32]) {
         (self.scan)(query, rows, values);
+    }
+
+    /// The lengths of rows, (N, D) to (N): the root of the product of each with itself.
+    pub fn lengths(&self, rows: &[f32], dim: usize, lengths: &mut [f32]) {
+        (self.squared_lengths)(rows, dim, lengths);
+        lengths.iter_mut().for_each(|length| *length = length.sqrt());
+    }
+
+    /// L
+    pub fn lanes(&self) -> usize {
+        L
     }
 }
 
@@ -94,7 +117,18 @@ impl Kernels {
         with_kernel!(self, |kernel| kernel.scan(query, rows, values));
     }
 
+    /// Compares a query of D components with rows that lie anywhere; writes as many values.
+    pub fn compare(&self, query: &[f32], rows: &[&[f32]], values: &mut [f32]) {
+        with_kernel!(self, |kernel| (kernel.compare)(query, rows, values));
+    }
+
+    /// The lengths of rows, (N, D) to (N): the root of the product of each with itself.
+    pub fn lengths(&self, rows: &[f32], dim: usize, lengths: &mut [f32]) {
+        with_kernel!(self, |kernel| kernel.lengths(rows, dim, lengths));
+    }
+
     /// The operation applied to one pair.
+    #[cfg(test)]
     pub fn pair(&self, a: &[f32], b: &[f32]) -> f32 {
         let mut value = [0.0];
         self.scan(a, b, &mut value);

@@ -1,195 +1,191 @@
-//! The blocked product of many queries and many rows.
+//! The rough product of many queries and many rows, in integers.
 //!
-//! Both operands are packed: three queries (four rows) interleaved, L components of each in turn, so that a tile reads
-//! two sequential streams. Rows are packed once for all queries, a panel of [`ROW_PANEL`] at a time; queries once for
-//! the whole search. A block of components is short enough that one query tile and [`GROUP`] row tiles of it stay in the
-//! L1 cache (22 of 32 KiB); a panel and a block of queries stay in the L2 cache.
+//! Vectors are scaled to length T and rounded to 16-bit integers, whose products an instruction adds up by pairs in 32
+//! bits: twice as many as of f32 in the same time. No sum overflows, because |Σ qᵢvᵢ| <= ‖q‖ ‖v‖ (Cauchy & Schwarz) for
+//! any part of the components. How far the result may be from the score is known ([`max_error`]), so it tells which rows
+//! can be among the best; those are compared again.
 //!
-//! Measured on Zen 3, one thread, 256 queries: 82 GFLOP/s at D = 4,096 and 78 at D = 384, where adding up the lanes weighs
-//! more, of a peak of 102. At D = 4,096 80% of the time is the loop of the tile at its peak, 6% its sums going from and to
-//! the L2 cache, 5% packing rows, which is the reading of memory.
+//! The loops are those of Goto & van de Geijn ("Anatomy of high-performance matrix multiplication", 2008): a panel of 2L
+//! queries, packed pair by pair of components, stays in the L1 cache for a block of components while tiles of [`ROWS`]
+//! rows go by; a panel of [`ROW_PANEL`] rows stays in the L2 cache.
 
-use super::{Kernel, QUERIES, ROWS, Step, Sums};
+use super::{Kernel, PAIRS, Pair, Panel, ROWS, STREAMS, Sums};
 
-/// Rows packed at a time.
-pub(crate) const ROW_PANEL: usize = 96;
-/// Queries whose sums are under way at a time.
-const QUERY_BLOCK: usize = 48;
-/// The number of queries that fill a tile; fewer are better compared one by one.
-pub(crate) const QUERY_TILE: usize = QUERIES;
-/// Components of a block. A multiple of every L.
-const COMPONENTS: usize = 512;
-/// Row tiles that stay in the L1 cache while the query tiles go by.
-const GROUP: usize = 2;
+/// Rows compared at a time, a multiple of [`ROWS`] and of [`STREAMS`].
+pub(crate) const ROW_PANEL: usize = 48;
+/// The most queries of a batch: a block of components of all of them is 256 KiB.
+pub(crate) const MAX_QUERIES: usize = 256;
+/// The most components. Up to here scaled components stay below 2¹⁵ whatever the rounding of the length.
+pub(crate) const MAX_DIM: usize = 1 << 20;
 
-/// Numbers that begin at a cache line: vectors packed across two lines cost 5% of the speed.
+/// T, the length to which vectors are scaled. (T + √D / 2)² stays below 2³¹.
+const LENGTH: f32 = 32_000.0;
+
+/// A vector no longer than this is not scaled: its square and products of it may underflow.
+const SHORT: f32 = 1.0 / (1u64 << 60) as f32;
+
+/// u, the unit roundoff of f32.
+const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// γₙ Σ|termᵢ| with γₙ = nu / (1 - nu) bounds the error of a sum whose terms go through n roundings each (Higham,
+/// "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1). Here n is that of [`super::Kernels::scan`]
+/// with L lanes: at most 3 when a term is formed, one for each addition in its lane, one for each halving of the lanes.
+pub(crate) fn rounding_error(dim: usize, lanes: usize) -> f64 {
+    let nu = (3 + dim.div_ceil(lanes) + lanes.ilog2() as usize) as f64 * UNIT;
+    nu / (1.0 - nu)
+}
+
+/// G of the bound G ‖q‖ ‖v‖ on the difference between the product that [`super::Kernels::scan`] computes with L lanes
+/// and the value of [`Product`] times the [`scale`]s of q and v; to which underflow adds [`underflow`].
+///
+/// Rounding moves a scaled component by at most 1/2, and the scaling itself by T u < 0.002, so a scaled vector moves by
+/// at most d = 0.502 √D, and the product of two by d T + T d + d², divided by the scales 2 d / T + (d / T)² of ‖q‖ ‖v‖.
+/// The scales, the conversion of the sum and its scaling are rounded less than 16 times.
+pub(crate) fn max_error(dim: usize, lanes: usize) -> f64 {
+    let moved = 0.502 * (dim as f64).sqrt() / f64::from(LENGTH);
+    moved * (2.0 + moved) + rounding_error(dim, lanes) + 16.0 * UNIT
+}
+
+/// What underflow adds to the error of a sum: at most 2⁻¹⁴⁹ for each term, when it is formed or scaled.
+pub(crate) fn underflow(dim: usize) -> f64 {
+    dim as f64 * 2f64.powi(-148)
+}
+
+/// What one unit of a scaled vector stands for, given its length; not a number if the vector is too short to be scaled.
+pub(crate) fn scale(length: f32) -> f32 {
+    if length > SHORT { length / LENGTH } else { f32::NAN }
+}
+
+/// The factor that scales a vector of this length; 0 if it is too short.
+fn factor(length: f32) -> f32 {
+    if length > SHORT { LENGTH / length } else { 0.0 }
+}
+
+/// Pairs that begin at a cache line: vectors that lie across two lines cost 5% of the speed.
 struct Aligned {
-    buffer: Vec<f32>,
+    buffer: Vec<Pair>,
     start: usize,
 }
 
 impl Aligned {
     fn zeros(len: usize) -> Aligned {
         const LINE: usize = 64;
-        let buffer = vec![0.0f32; len + LINE / size_of::<f32>()];
-        // Where the platform cannot tell, the numbers are merely not aligned.
-        let start = buffer.as_ptr().align_offset(LINE).min(LINE / size_of::<f32>());
+        let buffer = vec![[0; 2]; len + LINE / size_of::<Pair>()];
+        // Where the platform cannot tell, they are merely not aligned.
+        let start = buffer.as_ptr().align_offset(LINE).min(LINE / size_of::<Pair>());
         Aligned { buffer, start }
     }
 
-    fn slice(&self, at: usize, len: usize) -> &[f32] {
+    fn slice(&self, at: usize, len: usize) -> &[Pair] {
         &self.buffer[self.start + at..][..len]
     }
 
-    fn slice_mut(&mut self, at: usize, len: usize) -> &mut [f32] {
+    fn slice_mut(&mut self, at: usize, len: usize) -> &mut [Pair] {
         &mut self.buffer[self.start + at..][..len]
     }
 }
 
-/// The blocks of components of a vector: where each begins, its length, its number of steps of L.
-fn blocks<const L: usize>(dim: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..dim).step_by(COMPONENTS).map(move |start| {
-        let len = COMPONENTS.min(dim - start);
-        (start, len, len.div_ceil(L))
-    })
+/// The blocks of a vector, in pairs of components: where each begins and its length.
+fn blocks(dim: usize) -> impl Iterator<Item = (usize, usize)> {
+    let pairs = dim.div_ceil(2);
+    (0..pairs).step_by(PAIRS).map(move |start| (start, PAIRS.min(pairs - start)))
 }
 
-fn num_steps<const L: usize>(dim: usize) -> usize {
-    blocks::<L>(dim).map(|(_, _, steps)| steps).sum()
-}
-
-/// Packed numbers as the steps of T vectors.
-fn as_steps<const T: usize, const L: usize>(packed: &[f32]) -> &[Step<T, L>] {
-    packed.as_chunks::<L>().0.as_chunks::<T>().0
-}
-
-fn as_steps_mut<const T: usize, const L: usize>(packed: &mut [f32]) -> &mut [Step<T, L>] {
-    packed.as_chunks_mut::<L>().0.as_chunks_mut::<T>().0
-}
-
-/// T vectors from `first` on, of which those beyond the last are empty; a piece of each.
-fn pieces<const T: usize>(
-    vectors: &[f32],
-    dim: usize,
-    first: usize,
-    start: usize,
-    len: usize,
-) -> [&[f32]; T] {
-    std::array::from_fn(|offset| match vectors.get((first + offset) * dim..) {
-        Some(rest) if !rest.is_empty() => &rest[start..start + len],
-        _ => &[],
-    })
-}
-
-/// The queries of a batch, packed.
-///
-/// Order: blocks of [`QUERY_BLOCK`] queries, in them blocks of components, in them tiles of three queries.
+/// The queries of a batch, scaled and packed: blocks of pairs of components, in them panels of 2L queries, in them pair
+/// by pair. The last panel is filled up with zeros.
 pub(crate) struct PackedQueries<const L: usize> {
     packed: Aligned,
-    num_queries: usize,
+    num_panels: usize,
     dim: usize,
 }
 
 impl<const L: usize> PackedQueries<L> {
-    /// Packs queries, (Q, D) row-major.
-    pub fn new(queries: &[f32], dim: usize) -> PackedQueries<L> {
-        let num_queries = queries.len() / dim;
-        let num_tiles = num_queries.div_ceil(QUERIES);
-        let mut packed = Aligned::zeros(num_tiles * num_steps::<L>(dim) * QUERIES * L);
-        let mut at = 0;
-        for block in (0..num_queries).step_by(QUERY_BLOCK) {
-            for (start, len, steps) in blocks::<L>(dim) {
-                for first in (block..num_queries.min(block + QUERY_BLOCK)).step_by(QUERIES) {
-                    let size = steps * QUERIES * L;
-                    let vectors = pieces(queries, dim, first, start, len);
-                    super::lanes::pack::<QUERIES, L>(vectors, as_steps_mut(packed.slice_mut(at, size)));
-                    at += size;
-                }
+    /// Packs queries, (Q, D) row-major, of these lengths.
+    pub fn new(kernel: &Kernel<L>, queries: &[f32], dim: usize, lengths: &[f32]) -> PackedQueries<L> {
+        let pairs = dim.div_ceil(2);
+        let num_panels = lengths.len().div_ceil(2 * L);
+        let mut packed = Aligned::zeros(num_panels * 2 * L * pairs);
+        let mut scaled = vec![[0; 2]; pairs];
+        for (number, (query, length)) in queries.chunks_exact(dim).zip(lengths).enumerate() {
+            (kernel.scale)(query, factor(*length), &mut scaled);
+            let (panel, lane) = (number / (2 * L), number % (2 * L));
+            for (start, len) in blocks(dim) {
+                let panel = packed.slice_mut((num_panels * start + panel * len) * 2 * L, 2 * L * len);
+                let lanes = panel[lane..].iter_mut().step_by(2 * L);
+                lanes.zip(&scaled[start..]).for_each(|(to, from)| *to = *from);
             }
         }
-        PackedQueries { packed, num_queries, dim }
+        PackedQueries { packed, num_panels, dim }
     }
 }
 
-/// Room for packed rows, sums and scores, used again for each panel.
-pub(crate) struct ProductScratch<const L: usize> {
+/// A panel of rows compared with all queries; its room is used again for each panel.
+pub(crate) struct Product<const L: usize> {
+    /// Scaled: blocks of [`PAIRS`] pairs of components, in them row by row.
     rows: Aligned,
-    sums: Aligned,
-    values: Vec<f32>,
+    lengths: [f32; ROW_PANEL],
+    num_rows: usize,
+    sums: Vec<Sums<L>>,
 }
 
-impl<const L: usize> ProductScratch<L> {
-    pub fn new(dim: usize) -> ProductScratch<L> {
-        ProductScratch {
-            rows: Aligned::zeros(ROW_PANEL * num_steps::<L>(dim) * L),
-            sums: Aligned::zeros(ROW_PANEL * QUERY_BLOCK * L),
-            values: vec![0.0; ROW_PANEL * QUERY_BLOCK],
+impl<const L: usize> Product<L> {
+    pub fn new(queries: &PackedQueries<L>) -> Product<L> {
+        Product {
+            rows: Aligned::zeros(ROW_PANEL * queries.dim.div_ceil(2).next_multiple_of(PAIRS)),
+            lengths: [0.0; ROW_PANEL],
+            num_rows: 0,
+            sums: vec![[[[0; L]; 2]; ROWS]; queries.num_panels * (ROW_PANEL / ROWS)],
         }
     }
-}
 
-/// Compares every query with every row of a panel, (N, D) row-major with N at most [`ROW_PANEL`], and calls `visit`
-/// with the number of each query and its N values.
-pub(crate) fn product<const L: usize>(
-    kernel: &Kernel<L>,
-    queries: &PackedQueries<L>,
-    rows: &[f32],
-    scratch: &mut ProductScratch<L>,
-    mut visit: impl FnMut(usize, &[f32]),
-) {
-    let dim = queries.dim;
-    let num_rows = rows.len() / dim;
-    let row_tiles = num_rows.div_ceil(ROWS);
-    pack_panel(kernel, rows, dim, &mut scratch.rows);
-
-    let mut queries_at = 0;
-    for block in (0..queries.num_queries).step_by(QUERY_BLOCK) {
-        let block_len = QUERY_BLOCK.min(queries.num_queries - block);
-        let query_tiles = block_len.div_ceil(QUERIES);
-        let sums =
-            scratch.sums.slice_mut(0, query_tiles * row_tiles.next_multiple_of(GROUP) * QUERIES * ROWS * L);
-        let sums: &mut [Sums<L>] = as_steps_mut::<ROWS, L>(sums).as_chunks_mut::<QUERIES>().0;
-        let mut rows_at = 0;
-        for (start, len, steps) in blocks::<L>(dim) {
-            let query_steps: &[Step<QUERIES, L>] =
-                as_steps(queries.packed.slice(queries_at, query_tiles * steps * QUERIES * L));
-            let row_steps: &[Step<ROWS, L>] =
-                as_steps(scratch.rows.slice(rows_at, row_tiles * steps * ROWS * L));
-            for (group, row_steps) in row_steps.chunks(GROUP * steps).enumerate() {
-                for (query_tile, query_steps) in query_steps.chunks_exact(steps).enumerate() {
-                    for (offset, row_steps) in row_steps.chunks_exact(steps).enumerate() {
-                        let row_tile = group * GROUP + offset;
-                        // In the order of the loops, for the hardware to prefetch.
-                        let sums = &mut sums[(group * query_tiles + query_tile) * GROUP + offset];
-                        (kernel.tile)(query_steps, row_steps, sums, start == 0);
-                        if start + len == dim {
-                            // Now, while the sums are in the L1 cache.
-                            let at = query_tile * QUERIES * ROW_PANEL + row_tile * ROWS;
-                            for (query, values) in (kernel.reduce)(sums).iter().enumerate() {
-                                scratch.values[at + query * ROW_PANEL..][..ROWS].copy_from_slice(values);
-                            }
-                        }
-                    }
+    /// Compares every query with every row of a panel, (N, D) row-major with N at most [`ROW_PANEL`].
+    pub fn compute(&mut self, kernel: &Kernel<L>, queries: &PackedQueries<L>, rows: &[f32]) {
+        let dim = queries.dim;
+        self.load(kernel, rows, dim);
+        let num_tiles = self.num_rows.div_ceil(ROWS);
+        for (start, len) in blocks(dim) {
+            let size = queries.num_panels * 2 * L;
+            let panels: &[Panel<L>] =
+                queries.packed.slice(size * start, size * len).as_chunks::<L>().0.as_chunks::<2>().0;
+            for (panel, sums) in panels.chunks_exact(len).zip(self.sums.chunks_exact_mut(num_tiles)) {
+                for (tile, sums) in sums.iter_mut().enumerate() {
+                    let rows = self.rows.slice(ROW_PANEL * start + tile * ROWS * PAIRS, ROWS * PAIRS);
+                    (kernel.tile)(panel, rows.as_chunks().0, sums, start == 0);
                 }
             }
-            queries_at += query_tiles * steps * QUERIES * L;
-            rows_at += row_tiles * steps * ROWS * L;
-        }
-        for (query, values) in scratch.values.chunks_exact(ROW_PANEL).take(block_len).enumerate() {
-            visit(block + query, &values[..num_rows]);
         }
     }
-}
 
-/// Packs the rows of a panel: blocks of components, in them tiles of four rows.
-fn pack_panel<const L: usize>(kernel: &Kernel<L>, rows: &[f32], dim: usize, packed: &mut Aligned) {
-    let mut at = 0;
-    for (start, len, steps) in blocks::<L>(dim) {
-        for first in (0..rows.len() / dim).step_by(ROWS) {
-            let size = steps * ROWS * L;
-            let vectors = pieces(rows, dim, first, start, len);
-            (kernel.pack_rows)(vectors, as_steps_mut(packed.slice_mut(at, size)));
-            at += size;
+    /// Scales rows. Those of earlier panels beyond the last row are left: nobody looks at their sums.
+    fn load(&mut self, kernel: &Kernel<L>, rows: &[f32], dim: usize) {
+        self.num_rows = rows.len() / dim;
+        // A few rows at a time, so that they are in the cache when they are scaled.
+        for (number, rows) in rows.chunks(dim * STREAMS).enumerate() {
+            let first = number * STREAMS;
+            let lengths = &mut self.lengths[first..first + rows.len() / dim];
+            kernel.lengths(rows, dim, lengths);
+            for (row, (components, length)) in rows.chunks_exact(dim).zip(lengths).enumerate() {
+                for (start, len) in blocks(dim) {
+                    let to = self.rows.slice_mut(ROW_PANEL * start + (first + row) * PAIRS, len);
+                    (kernel.scale)(&components[2 * start..dim.min(2 * (start + len))], factor(*length), to);
+                }
+            }
+        }
+    }
+
+    /// The lengths of the rows.
+    pub fn lengths(&self) -> &[f32] {
+        &self.lengths[..self.num_rows]
+    }
+
+    /// Calls `visit` with the number of a row, the number of the first query of a panel of 2L and the values of the row
+    /// with these queries, those beyond the last query included.
+    pub fn for_each(&self, queries: &PackedQueries<L>, mut visit: impl FnMut(usize, usize, &[[i32; L]; 2])) {
+        let num_tiles = self.num_rows.div_ceil(ROWS);
+        for (panel, sums) in self.sums.chunks_exact(num_tiles).take(queries.num_panels).enumerate() {
+            for (row, values) in sums.as_flattened().iter().take(self.num_rows).enumerate() {
+                visit(row, panel * 2 * L, values);
+            }
         }
     }
 }

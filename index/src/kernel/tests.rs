@@ -1,4 +1,4 @@
-//! Every kernel of this machine against an f64 loop, and the product against the scan.
+//! Every kernel of this machine against an f64 loop, and the product against the scan under its bound.
 
 use proptest::prelude::*;
 
@@ -18,35 +18,28 @@ fn exact(operation: Operation, q: &[f32], v: &[f32]) -> (f64, f64) {
     terms.fold((0.0, 0.0), |(sum, absolute), term| (sum + term, absolute + term.abs()))
 }
 
-/// The bound on |computed - exact|: Σ|termᵢ| · γₙ with γₙ = nu / (1 - nu), where u = 2⁻²⁴ is the unit roundoff of f32
-/// and n the number of roundings that any one term goes through (Higham, "Accuracy and Stability of Numerical
-/// Algorithms", 2nd ed., section 3.1 with eq. 3.5 for any order of summation). A term is rounded when it is formed (at
-/// most 3 roundings: the difference counts twice in its square, the product once), once for each of the ⌈D / L⌉ later
-/// additions in its lane and for each of the log₂ L additions of lanes. Underflow adds at most 2⁻¹⁴⁹ a term.
-fn max_error(dim: usize, lanes: usize, absolute: f64) -> f64 {
-    let roundings = 3 + dim.div_ceil(lanes) + lanes.ilog2() as usize;
-    let nu = roundings as f64 * 2f64.powi(-24);
-    absolute * nu / (1.0 - nu) + dim as f64 * 2f64.powi(-149)
-}
-
 fn lanes(kernels: &Kernels) -> usize {
-    fn count<const L: usize>(_: &Kernel<L>) -> usize {
-        L
-    }
-    with_kernel!(kernels, |kernel| count(kernel))
+    with_kernel!(kernels, |kernel| kernel.lanes())
 }
 
-/// All values of the product, (Q, N).
-fn all_products(kernels: &Kernels, queries: &[f32], rows: &[f32], dim: usize) -> Vec<f32> {
+/// All values of the product, (Q, N), scaled.
+fn all_products(kernels: &Kernels, queries: &[f32], rows: &[f32], dim: usize) -> Vec<f64> {
     let num_rows = rows.len() / dim;
-    let mut values = vec![f32::NAN; queries.len() / dim * num_rows];
+    let mut values = vec![f64::NAN; queries.len() / dim * num_rows];
     with_kernel!(kernels, |kernel| {
-        let packed = PackedQueries::new(queries, dim);
-        let mut scratch = ProductScratch::new(dim);
+        let mut lengths = vec![0.0; queries.len() / dim];
+        kernel.lengths(queries, dim, &mut lengths);
+        let packed = PackedQueries::new(kernel, queries, dim, &lengths);
+        let mut product = Product::new(&packed);
         for (panel, rows) in rows.chunks(dim * ROW_PANEL).enumerate() {
-            product(kernel, &packed, rows, &mut scratch, |query, panel_values| {
-                let at = query * num_rows + panel * ROW_PANEL;
-                values[at..at + panel_values.len()].copy_from_slice(panel_values);
+            product.compute(kernel, &packed, rows);
+            product.for_each(&packed, |row, first_query, panel_values| {
+                let row_scale = f64::from(scale(product.lengths()[row]));
+                for (query, value) in (first_query..lengths.len()).zip(panel_values.as_flattened()) {
+                    let query_scale = f64::from(scale(lengths[query]));
+                    values[query * num_rows + panel * ROW_PANEL + row] =
+                        f64::from(*value) * query_scale * row_scale;
+                }
             });
         }
     });
@@ -55,28 +48,47 @@ fn all_products(kernels: &Kernels, queries: &[f32], rows: &[f32], dim: usize) ->
 
 fn check(queries: &[f32], rows: &[f32], dim: usize) {
     let num_rows = rows.len() / dim;
+    let length = |v: &[f32]| exact(Operation::Dot, v, v).0.sqrt();
+    let apart: Vec<&[f32]> = rows.chunks_exact(dim).rev().collect();
     for operation in OPERATIONS {
         for kernels in arch::available(operation) {
+            let lanes = lanes(&kernels);
             let products = all_products(&kernels, queries, rows, dim);
             for (query, products) in queries.chunks_exact(dim).zip(products.chunks_exact(num_rows.max(1))) {
                 let mut values = vec![f32::NAN; num_rows];
                 kernels.scan(query, rows, &mut values);
-                for ((row, &value), &in_batch) in rows.chunks_exact(dim).zip(&values).zip(products) {
+                let mut values_apart = vec![f32::NAN; num_rows];
+                kernels.compare(query, &apart, &mut values_apart);
+                values_apart.reverse();
+                assert_eq!(
+                    values, values_apart,
+                    "{operation:?}, {lanes} lanes: the place of the row matters"
+                );
+                for ((row, &value), &rough) in rows.chunks_exact(dim).zip(&values).zip(products) {
                     let (expected, absolute) = exact(operation, query, row);
                     let error = (f64::from(value) - expected).abs();
-                    let bound = max_error(dim, lanes(&kernels), absolute);
                     assert!(
-                        error <= bound,
-                        "{operation:?}, {} lanes: {value}, not {expected}",
-                        lanes(&kernels)
+                        error <= rounding_error(dim, lanes) * absolute + underflow(dim),
+                        "{operation:?}, {lanes} lanes: {value}, not {expected}"
                     );
-                    assert_eq!(value.to_bits(), in_batch.to_bits(), "the batch differs");
-                    assert_eq!(
-                        value.to_bits(),
-                        kernels.pair(query, row).to_bits(),
-                        "the place of the row matters"
-                    );
+                    if operation == Operation::Dot {
+                        let bound = max_error(dim, lanes) * length(query) * length(row) + underflow(dim);
+                        let difference = (rough - f64::from(value)).abs();
+                        assert!(difference <= bound, "{lanes} lanes: {rough} in a batch, {value}");
+                    }
+                    assert_eq!(value.to_bits(), kernels.pair(query, row).to_bits(), "the other rows matter");
                 }
+            }
+            let mut lengths = vec![f32::NAN; num_rows];
+            kernels.lengths(rows, dim, &mut lengths);
+            let expected = |row| {
+                arch::available(Operation::Dot)
+                    .iter()
+                    .find(|kernels| self::lanes(kernels) == lanes)
+                    .map(|kernels| kernels.pair(row, row).sqrt())
+            };
+            for (row, length) in rows.chunks_exact(dim).zip(&lengths) {
+                assert_eq!(Some(*length), expected(row), "{lanes} lanes");
             }
         }
     }

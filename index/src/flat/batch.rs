@@ -1,0 +1,287 @@
+//! Many queries at once, in two passes.
+//!
+//! The first compares all rows with all queries, roughly, in integers (`kernel::Product`). A row whose rough score falls short of the k best by more than rounding can explain is not among the k best; the others, few more
+//! than k, are compared again as a single search compares them. So the answers are those of single searches bit for bit.
+
+use rayon::prelude::*;
+
+use super::{FlatIndex, Scorer, Task, cosine};
+use crate::kernel::{
+    Kernel, PackedQueries, Product, ROW_PANEL, max_error, rounding_error, scale, underflow, with_kernel,
+};
+use crate::metric::Metric;
+use crate::topk::{Hit, RowId, TopK};
+
+/// The answers to queries, (Q, D) row-major with Q at most [`crate::kernel::MAX_QUERIES`].
+pub(super) fn search(index: &FlatIndex<'_>, queries: &[f32], k: usize) -> Vec<Vec<Hit>> {
+    let batch = Batch::new(index, queries);
+    let none = || vec![Shortlist::new(k); queries.len() / index.dim];
+    let mut shortlists = with_kernel!(batch.scorer.kernels, |kernel| {
+        let packed = PackedQueries::new(&kernel, queries, index.dim, &batch.lengths);
+        let first_pass = |task| {
+            let mut shortlists = none();
+            batch.first_pass(&kernel, &packed, &task, &mut shortlists);
+            shortlists
+        };
+        index.tasks(ROW_PANEL).into_par_iter().map(first_pass).reduce(none, |first, second| {
+            first.into_iter().zip(second).map(|(first, second)| first.merge(second)).collect()
+        })
+    });
+    shortlists.par_iter_mut().enumerate().for_each(|(query, list)| batch.settle(query, list));
+    shortlists.into_iter().map(|list| list.best.into_sorted()).collect()
+}
+
+/// A batch of queries.
+///
+/// The rough score of a pair is value * query_scale * row_scale + query_term + row_term, of the product's value.
+struct Batch<'b, 'a> {
+    index: &'b FlatIndex<'a>,
+    queries: &'b [f32],
+    scorer: Scorer,
+    lengths: Vec<f32>,
+    scales: Vec<f32>,
+    /// Under L2, -‖q‖².
+    terms: Vec<f64>,
+    /// G of [`max_error`].
+    max_error: f64,
+    rounding_error: f64,
+}
+
+/// What the first pass needs to know of a panel of rows.
+#[derive(Default)]
+struct RowPanel {
+    scales: Vec<f32>,
+    /// Under L2, -‖v‖².
+    terms: Vec<f32>,
+    max_length: f32,
+}
+
+impl<'b, 'a> Batch<'b, 'a> {
+    fn new(index: &'b FlatIndex<'a>, queries: &'b [f32]) -> Batch<'b, 'a> {
+        let scorer = Scorer::new(index.metric, queries, index.dim);
+        let lengths = scorer.lengths(queries);
+        let lanes = with_kernel!(scorer.kernels, |kernel| kernel.lanes());
+        let scales = lengths.iter().map(|length| match index.metric {
+            Metric::InnerProduct => scale(*length),
+            Metric::Cosine => scale(*length) / length,
+            // -‖q - v‖² = 2 q·v - ‖q‖² - ‖v‖²
+            Metric::L2 => 2.0 * scale(*length),
+        });
+        let terms = lengths.iter().map(|length| match index.metric {
+            Metric::InnerProduct | Metric::Cosine => 0.0,
+            Metric::L2 => -f64::from(*length).powi(2),
+        });
+        Batch {
+            index,
+            queries,
+            scales: scales.collect(),
+            terms: terms.collect(),
+            lengths,
+            max_error: max_error(index.dim, lanes),
+            rounding_error: rounding_error(index.dim, lanes),
+            scorer,
+        }
+    }
+
+    fn first_pass<const L: usize>(
+        &self,
+        kernel: &Kernel<L>,
+        packed: &PackedQueries<L>,
+        task: &Task<'_, 'a>,
+        shortlists: &mut [Shortlist],
+    ) {
+        let mut product = Product::new(packed);
+        let mut panel = RowPanel::default();
+        let padded = shortlists.len().next_multiple_of(2 * L);
+        let mut scales = self.scales.clone();
+        scales.resize(padded, 0.0);
+        // Beyond the last query nothing is high enough.
+        let mut limits = vec![f32::INFINITY; padded];
+        for (first, rows) in task.panels(ROW_PANEL, self.index.dim) {
+            product.compute(kernel, packed, rows);
+            self.describe(product.lengths(), &mut panel);
+            for (query, list) in shortlists.iter().enumerate() {
+                limits[query] = list.limit(self.slack(query, &panel), self.terms[query]);
+            }
+            product.for_each(packed, |row, first_query, values| {
+                let (row_scale, row_term) = (panel.scales[row], panel.terms[row]);
+                let range = first_query..first_query + 2 * L;
+                let limits_of_panel = &limits[range.clone()];
+                if !any_reaches(values, &scales[range.clone()], row_scale, row_term, limits_of_panel) {
+                    return;
+                }
+                let row = first + row as u32;
+                if task.part.deleted.is_some_and(|deleted| deleted.contains(row)) {
+                    return;
+                }
+                for (query, value) in (first_query..shortlists.len()).zip(values.as_flattened()) {
+                    let score = rough_score(*value, scales[query], row_scale, row_term);
+                    if falls_short(score, limits[query]) {
+                        continue;
+                    }
+                    let (list, slack) = (&mut shortlists[query], self.slack(query, &panel));
+                    list.push(RowId(task.part.base + row), f64::from(score) + self.terms[query], slack);
+                    if list.candidates.len() >= list.room() {
+                        list.prune();
+                        // Many rows are alike: comparing them now bounds the memory.
+                        if list.candidates.len() > list.room() / 2 {
+                            self.settle(query, list);
+                        }
+                    }
+                    limits[query] = list.limit(slack, self.terms[query]);
+                }
+            });
+        }
+    }
+
+    fn describe(&self, lengths: &[f32], panel: &mut RowPanel) {
+        let metric = self.index.metric;
+        panel.max_length = lengths.iter().copied().fold(0.0, f32::max);
+        panel.scales.clear();
+        panel.scales.extend(lengths.iter().map(|length| match metric {
+            Metric::InnerProduct | Metric::L2 => scale(*length),
+            Metric::Cosine => scale(*length) / length,
+        }));
+        panel.terms.clear();
+        panel.terms.extend(lengths.iter().map(|length| match metric {
+            Metric::InnerProduct | Metric::Cosine => 0.0,
+            Metric::L2 => -(length * length),
+        }));
+    }
+
+    /// By how much a rough score may be off, at most, from the score of a single search.
+    fn slack(&self, query: usize, panel: &RowPanel) -> f64 {
+        const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+        let (error, rounding) = (self.max_error, self.rounding_error);
+        let (query_length, row_length) = (f64::from(self.lengths[query]), f64::from(panel.max_length));
+        let sum = query_length + row_length;
+        let slack = match self.index.metric {
+            Metric::InnerProduct => error * query_length * row_length,
+            // Twice a product, whose lengths are at most a quarter of the square of their sum; each of the squares and
+            // the single search's sum of squares are off by the rounding of a sum; the terms are added in f32.
+            Metric::L2 => (error / 2.0 + 2.0 * rounding + 8.0 * UNIT) * sum * sum,
+            // The single search multiplies two lengths and divides; the scales are divided by the lengths.
+            Metric::Cosine => error + 8.0 * UNIT,
+        };
+        // Lengths are computed with errors, too, below that of a sum; the last factor is for the rounding of these lines.
+        // A cosine of vectors long enough to be scaled has lengths whose product is beyond 2⁻¹²⁰.
+        let underflow = match self.index.metric {
+            Metric::InnerProduct | Metric::L2 => 4.0 * underflow(self.index.dim),
+            Metric::Cosine => underflow(self.index.dim) * 2f64.powi(120),
+        };
+        slack * (1.0 + rounding).powi(2) * (1.0 + 1e-9) + underflow
+    }
+
+    /// Compares the candidates of a query as a single search does.
+    fn settle(&self, query: usize, list: &mut Shortlist) {
+        list.prune();
+        let dim = self.index.dim;
+        let rows: Vec<&[f32]> =
+            list.candidates.iter().map(|candidate| self.index.row(candidate.row)).collect();
+        let mut values = vec![0.0; rows.len()];
+        self.scorer.kernels.compare(&self.queries[query * dim..][..dim], &rows, &mut values);
+        for ((candidate, row), value) in list.candidates.drain(..).zip(rows).zip(values) {
+            let score = match self.index.metric {
+                Metric::InnerProduct => value,
+                Metric::L2 => -value,
+                Metric::Cosine => cosine(value, self.lengths[query], self.scorer.lengths(row)[0]),
+            };
+            list.best.push(Hit { row: candidate.row, score });
+        }
+    }
+}
+
+/// Without the term of the query, which is part of the limit.
+#[inline(always)]
+fn rough_score(value: i32, query_scale: f32, row_scale: f32, row_term: f32) -> f32 {
+    value as f32 * query_scale * row_scale + row_term
+}
+
+/// A rough score that is not a number says nothing about the row: one of the vectors is too short to be scaled.
+#[inline(always)]
+fn falls_short(score: f32, limit: f32) -> bool {
+    score < limit
+}
+
+/// Whether a row may be among the best of any query of a panel. Few are; a loop without branches tells.
+#[inline(always)]
+fn any_reaches<const L: usize>(
+    values: &[[i32; L]; 2],
+    query_scales: &[f32],
+    row_scale: f32,
+    row_term: f32,
+    limits: &[f32],
+) -> bool {
+    let pairs = values.as_flattened().iter().zip(query_scales).zip(limits);
+    pairs.fold(false, |any, ((value, scale), limit)| {
+        any | !falls_short(rough_score(*value, *scale, row_scale, row_term), *limit)
+    })
+}
+
+/// The rows that may be among the k best of a query.
+#[derive(Clone)]
+struct Shortlist {
+    k: usize,
+    /// The k best of what scores are at least.
+    lower: TopK,
+    candidates: Vec<Candidate>,
+    /// The k best of the candidates compared again so far.
+    best: TopK,
+}
+
+#[derive(Clone, Copy)]
+struct Candidate {
+    row: RowId,
+    /// What its score is at most.
+    upper: f32,
+}
+
+impl Shortlist {
+    fn new(k: usize) -> Shortlist {
+        Shortlist { k, lower: TopK::new(k), candidates: Vec::new(), best: TopK::new(k) }
+    }
+
+    /// k rows have at least this score.
+    fn threshold(&self) -> f32 {
+        self.lower.threshold().max(self.best.threshold())
+    }
+
+    /// A row with a rough score below this, without the `term` of the query, is not among the k best.
+    fn limit(&self, slack: f64, term: f64) -> f32 {
+        round_down(f64::from(self.threshold()) - slack - term)
+    }
+
+    fn push(&mut self, row: RowId, score: f64, slack: f64) {
+        if score.is_finite() && slack.is_finite() {
+            self.lower.push(Hit { row, score: round_down(score - slack) });
+            self.candidates.push(Candidate { row, upper: -round_down(-(score + slack)) });
+        } else {
+            self.candidates.push(Candidate { row, upper: f32::INFINITY });
+        }
+    }
+
+    /// Forgets candidates that others have overtaken.
+    fn prune(&mut self) {
+        let threshold = self.threshold();
+        self.candidates.retain(|candidate| candidate.upper >= threshold);
+    }
+
+    /// The number of candidates at which it is time to tidy up.
+    fn room(&self) -> usize {
+        const SPARE: usize = 1024;
+        SPARE.saturating_add(self.k.saturating_mul(4))
+    }
+
+    fn merge(mut self, other: Shortlist) -> Shortlist {
+        self.lower = self.lower.merge(other.lower);
+        self.best = self.best.merge(other.best);
+        self.candidates.extend(other.candidates);
+        self
+    }
+}
+
+/// The largest f32 that is not larger.
+fn round_down(x: f64) -> f32 {
+    let rounded = x as f32;
+    if f64::from(rounded) > x { rounded.next_down() } else { rounded }
+}
