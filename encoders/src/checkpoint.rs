@@ -187,6 +187,16 @@ impl Checkpoint {
         &self.directory
     }
 
+    /// The files and their lengths in bytes.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, usize)> {
+        self.shards.iter().map(|shard| (shard.path.as_path(), shard.map.len()))
+    }
+
+    /// Whether `directory` has weights that [`Checkpoint::open`] would look at.
+    pub(crate) fn is_in(directory: &Path) -> bool {
+        ["model.safetensors", "model.safetensors.index.json"].iter().any(|file| directory.join(file).exists())
+    }
+
     /// Whether there is a tensor of this name.
     pub fn contains(&self, tensor: &str) -> bool {
         self.tensors.contains_key(tensor)

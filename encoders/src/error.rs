@@ -147,6 +147,16 @@ pub enum Error {
         /// The text's place in the call.
         text: usize,
     },
+    /// More sub-layers are to be dropped than there are, or an MLP's width is to become something other than a part.
+    #[error("cannot cut {what} by {asked}: {expected}")]
+    InvalidCut {
+        /// What is to be cut.
+        what: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What can be.
+        expected: String,
+    },
     /// The tensor library failed.
     #[error("the tensor library failed: {0}")]
     Candle(#[source] BoxedError),

@@ -8,12 +8,14 @@
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
 mod adapter;
+pub mod catalog;
 mod checkpoint;
 mod cross_encoder;
 mod encoder;
 mod error;
 mod files;
 mod fingerprint;
+pub mod inspect;
 mod json;
 mod loaded;
 mod matryoshka;

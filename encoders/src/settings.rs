@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::ops::Spans;
 use crate::pooling::{Pooling, normalize};
 
 /// How texts are encoded with a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
     /// Which hidden states make the vector.
     pub pooling: Pooling,

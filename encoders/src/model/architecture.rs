@@ -108,10 +108,14 @@ impl Architecture {
     ///
     /// The file is missing or is not JSON, names a family that is not known, or a field is absent or out of range.
     pub fn read(path: &Path) -> Result<Architecture> {
-        let config: Value = json::read(path)?;
-        let family = family::by_config(path, &config)?;
-        let mut architecture = (family.read)(path, &config)?;
-        pruned::apply(path, &config, &mut architecture.layers)?;
+        Architecture::from_config(path, &json::read(path)?)
+    }
+
+    /// Reads the JSON object of a config.json; `path` is what errors call it.
+    pub(crate) fn from_config(path: &Path, config: &Value) -> Result<Architecture> {
+        let family = family::by_config(path, config)?;
+        let mut architecture = (family.read)(path, config)?;
+        pruned::apply(path, config, &mut architecture.layers)?;
         Ok(architecture)
     }
 

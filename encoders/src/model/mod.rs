@@ -4,16 +4,22 @@
 
 pub mod architecture;
 mod classifier;
+mod count;
+mod cut;
 mod family;
 mod load;
 mod pruned;
 mod rotary;
+mod size;
 mod tensors;
 
 pub use architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
 pub use classifier::Classifier;
+pub use count::{Flop, Parameters};
+pub use cut::Cut;
 pub use rotary::{Rotary, RotaryScaling};
-pub use tensors::TensorShape;
+pub use size::{Storage, nf4_bytes};
+pub use tensors::{Part, TensorShape};
 
 use crate::error::Result;
 use crate::ops::{AttentionShape, Ops, Spans};

@@ -10,6 +10,33 @@ pub struct TensorShape {
     pub name: String,
     /// Its dimensions.
     pub shape: Vec<usize>,
+    /// What it belongs to.
+    pub part: Part,
+}
+
+/// What a tensor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A table of embeddings.
+    Embeddings,
+    /// A linear layer of an attention.
+    Attention,
+    /// A linear layer of an MLP.
+    Mlp,
+    /// A normalization.
+    Norm,
+}
+
+impl TensorShape {
+    /// How many numbers it holds.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it is the matrix of a linear layer: neither a table of embeddings, a bias nor a norm.
+    pub fn is_linear(&self) -> bool {
+        matches!(self.part, Part::Attention | Part::Mlp) && self.shape.len() == 2
+    }
 }
 
 impl Architecture {
@@ -34,7 +61,7 @@ impl Architecture {
     /// The table of token embeddings.
     pub fn token_embeddings(&self) -> TensorShape {
         let name = format!("{}.weight", family::by_name(self.family).names.token_embeddings);
-        TensorShape { name, shape: vec![self.vocab_size, self.hidden_size] }
+        TensorShape { name, shape: vec![self.vocab_size, self.hidden_size], part: Part::Embeddings }
     }
 }
 
@@ -45,8 +72,8 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    fn push(&mut self, name: String, shape: Vec<usize>) {
-        self.tensors.push(TensorShape { name, shape });
+    fn push(&mut self, name: String, shape: Vec<usize>, part: Part) {
+        self.tensors.push(TensorShape { name, shape, part });
     }
 
     fn embeddings(&mut self) {
@@ -57,7 +84,7 @@ impl List<'_> {
                 [(self.names.position_embeddings, table_rows), (self.names.type_embeddings, token_types)]
             {
                 if let Some(name) = name {
-                    self.push(format!("{name}.weight"), vec![rows, hidden_size]);
+                    self.push(format!("{name}.weight"), vec![rows, hidden_size], Part::Embeddings);
                 }
             }
         }
@@ -76,35 +103,42 @@ impl List<'_> {
             match names.projections {
                 Projections::Separate { query, key, value } => {
                     for (name, rows) in [(query, query_columns), (key, key_columns), (value, key_columns)] {
-                        self.linear(prefix, name, rows, hidden_size, biases.query_key_value);
+                        self.linear(
+                            prefix,
+                            name,
+                            [rows, hidden_size],
+                            biases.query_key_value,
+                            Part::Attention,
+                        );
                     }
                 }
                 Projections::Joined(name) => {
                     let rows = shape.joined_columns();
-                    self.linear(prefix, name, rows, hidden_size, biases.query_key_value);
+                    self.linear(prefix, name, [rows, hidden_size], biases.query_key_value, Part::Attention);
                 }
             }
             for name in [names.query_norm, names.key_norm].into_iter().flatten() {
                 self.norm_of(prefix, name, shape.head_dim);
             }
-            self.linear(prefix, names.output, hidden_size, query_columns, biases.attention_output);
+            let shape = [hidden_size, query_columns];
+            self.linear(prefix, names.output, shape, biases.attention_output, Part::Attention);
         }
         if let Some(width) = layer.intermediate_size {
             let names = &self.names.mlp;
             self.norms(prefix, &names.norms);
             if let Gate::Separate(name) = names.gate {
-                self.linear(prefix, name, width, hidden_size, biases.mlp);
+                self.linear(prefix, name, [width, hidden_size], biases.mlp, Part::Mlp);
             }
             let rows = if matches!(names.gate, Gate::Joined) { 2 * width } else { width };
-            self.linear(prefix, names.up, rows, hidden_size, biases.mlp);
-            self.linear(prefix, names.output, hidden_size, width, biases.mlp);
+            self.linear(prefix, names.up, [rows, hidden_size], biases.mlp, Part::Mlp);
+            self.linear(prefix, names.output, [hidden_size, width], biases.mlp, Part::Mlp);
         }
     }
 
-    fn linear(&mut self, prefix: &str, name: &str, rows: usize, columns: usize, bias: bool) {
-        self.push(format!("{prefix}{name}.weight"), vec![rows, columns]);
+    fn linear(&mut self, prefix: &str, name: &str, [rows, columns]: [usize; 2], bias: bool, part: Part) {
+        self.push(format!("{prefix}{name}.weight"), vec![rows, columns], part);
         if bias {
-            self.push(format!("{prefix}{name}.bias"), vec![rows]);
+            self.push(format!("{prefix}{name}.bias"), vec![rows], part);
         }
     }
 
@@ -121,9 +155,9 @@ impl List<'_> {
     }
 
     fn norm_of(&mut self, prefix: &str, name: &str, length: usize) {
-        self.push(format!("{prefix}{name}.weight"), vec![length]);
+        self.push(format!("{prefix}{name}.weight"), vec![length], Part::Norm);
         if self.architecture.norm == (NormKind::Layer { bias: true }) {
-            self.push(format!("{prefix}{name}.bias"), vec![length]);
+            self.push(format!("{prefix}{name}.bias"), vec![length], Part::Norm);
         }
     }
 }

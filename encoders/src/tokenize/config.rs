@@ -21,6 +21,8 @@ pub(super) struct Config {
     pub(super) eos: Option<String>,
     /// Whether the beginning of a long text is cut off instead of its end.
     pub(super) truncate_left: bool,
+    /// Where Python puts padding: "left" or "right".
+    pub(super) padding_side: Option<String>,
     /// Tokens that tokenizer.json may lack, by id.
     pub(super) added_tokens: BTreeMap<u32, AddedToken>,
 }
@@ -32,6 +34,7 @@ struct Raw {
     bos_token: Option<Token>,
     eos_token: Option<Token>,
     truncation_side: Option<String>,
+    padding_side: Option<String>,
     #[serde(default)]
     added_tokens_decoder: BTreeMap<String, Value>,
 }
@@ -106,6 +109,7 @@ impl Config {
             bos: raw.bos_token.or(special.bos_token).map(String::from),
             eos: raw.eos_token.or(special.eos_token).map(String::from),
             truncate_left: raw.truncation_side.as_deref() == Some("left"),
+            padding_side: raw.padding_side,
             added_tokens: added.collect::<Result<_>>()?,
             path,
         })

@@ -19,6 +19,7 @@ pub(crate) struct Tokenizer {
     max_length: usize,
     truncate_left: bool,
     affixes: Affixes,
+    padding_side: Option<String>,
 }
 
 /// The special tokens around every text.
@@ -60,8 +61,31 @@ impl Tokenizer {
             if config.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(failed)?;
-        let truncate_left = config.truncate_left;
-        Ok(Tokenizer { path, inner, vocab_size, lower_case, max_length, truncate_left, affixes })
+        let Config { truncate_left, padding_side, .. } = config;
+        let tokenizer = Tokenizer {
+            path,
+            inner,
+            vocab_size,
+            lower_case,
+            max_length,
+            truncate_left,
+            affixes,
+            padding_side,
+        };
+        Ok(tokenizer)
+    }
+
+    /// The special tokens before and after every text.
+    pub(crate) fn around(&self) -> [Vec<String>; 2] {
+        let spelled = |ids: &[u32]| -> Vec<String> {
+            ids.iter().map(|id| self.inner.id_to_token(*id).unwrap_or_else(|| format!("#{id}"))).collect()
+        };
+        [spelled(&self.affixes.before), spelled(&self.affixes.after)]
+    }
+
+    /// Where Python puts padding, by tokenizer_config.json. Here texts are not padded.
+    pub(crate) fn padding_side(&self) -> Option<&str> {
+        self.padding_side.as_deref()
     }
 
     /// The ids of a text, special tokens included; a long text is cut, the special tokens stay. At least one id: a text

@@ -1,0 +1,336 @@
+//! What a model is, without encoding anything: sizes, costs, settings, files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::catalog::Backbone;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::files::ModelFiles;
+use crate::fingerprint::Fingerprint;
+use crate::json;
+use crate::model::{Architecture, Cut, Flop, Parameters, Storage};
+use crate::settings::Settings;
+use crate::tokenize::Tokenizer;
+
+/// What a model is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// The model's directory or file, or its name in the catalog.
+    pub name: String,
+    /// `model_type` of its config.json.
+    pub family: &'static str,
+    /// The class that config.json names, such as `MistralForCausalLM`.
+    pub class: Option<String>,
+    /// Whether a token sees only those before it.
+    pub causal: bool,
+    /// D
+    pub hidden_size: usize,
+    /// Heads of each attention.
+    pub num_heads: usize,
+    /// Those of keys and values.
+    pub num_key_value_heads: usize,
+    /// Columns of a head.
+    pub head_dim: usize,
+    /// Rows of the embedding table.
+    pub vocab_size: usize,
+    /// The longest text its positions allow.
+    pub max_tokens: Option<usize>,
+    /// What each layer keeps.
+    pub layers: Vec<Layer>,
+    /// Without the language-model head.
+    pub parameters: Parameters,
+    /// Their sum.
+    pub total_parameters: usize,
+    /// The head, which an encoder does not use.
+    pub language_model_head: LanguageModelHead,
+    /// What a token costs.
+    pub flop_per_token: Flop,
+    /// What the weights take.
+    pub sizes: Vec<Size>,
+    /// How texts become vectors; `None` where only the configuration is known.
+    pub settings: Option<Settings>,
+    /// `None` without a tokenizer.
+    pub special_tokens: Option<SpecialTokens>,
+    /// `None` without weights.
+    pub weights: Option<Weights>,
+    /// In hexadecimal digits; `None` where a file that shapes vectors is missing, or where the numbers above are those of a
+    /// [`Cut`].
+    pub fingerprint: Option<String>,
+}
+
+/// What a layer keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// Whether it has an attention.
+    pub attention: bool,
+    /// How far a token sees to each side, if not over the whole text.
+    pub window: Option<usize>,
+    /// The width of its MLP; `None` if that is dropped.
+    pub intermediate_size: Option<usize>,
+}
+
+/// The head that predicts tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LanguageModelHead {
+    /// There is none.
+    None,
+    /// It is the embedding table.
+    Tied,
+    /// It is a matrix of its own, with this many parameters.
+    Own(usize),
+}
+
+/// What the weights take, embeddings and head included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Size {
+    /// How the linear layers are stored; all else is in f32.
+    pub linear_layers: Storage,
+    /// Without the language-model head.
+    pub bytes: usize,
+    /// With it, if it is a matrix of its own.
+    pub bytes_with_head: usize,
+}
+
+/// The special tokens of a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SpecialTokens {
+    /// Before the text, such as `[CLS]` or `<s>`.
+    pub before: Vec<String>,
+    /// After it, such as `[SEP]` or `</s>`.
+    pub after: Vec<String>,
+    /// Where Python puts padding, if tokenizer_config.json says so. Here texts are not padded.
+    pub padding_side: Option<String>,
+}
+
+/// Weights on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Weights {
+    /// Paths and bytes.
+    pub files: Vec<(PathBuf, usize)>,
+    /// Tensors by element type, as safetensors spells it.
+    pub dtypes: BTreeMap<String, usize>,
+    /// Parameters in all tensors.
+    pub parameters: usize,
+    /// Tensors that the architecture does not ask for, such as heads and those of dropped sub-layers.
+    pub unused: Vec<String>,
+    /// Tensors that it asks for and that are not there.
+    pub missing: Vec<String>,
+}
+
+/// What to inspect a model with.
+#[derive(Clone, Debug, Default)]
+pub struct InspectOptions {
+    /// The directory of the model that an adapter goes with; the one its configuration names unless given.
+    pub base: Option<PathBuf>,
+    /// Counts and costs are those of what this leaves of the model.
+    pub cut: Cut,
+    /// Tokens of the text that costs are given for; the model's maximum, but at most 512, unless given.
+    pub length: Option<usize>,
+    /// A size beside that in 16 bits.
+    pub storage: Option<Storage>,
+}
+
+impl Inspection {
+    /// Inspects a model directory, that of an adapter, or a config.json alone. Weights and tokenizer may be absent.
+    ///
+    /// # Errors
+    ///
+    /// A file that is there is damaged or says what is not known; the cut asks for more than there is.
+    pub fn of_path(path: &Path, options: &InspectOptions) -> Result<Inspection> {
+        let name = path.display().to_string();
+        if path.is_file() {
+            return Inspection::of_config(name, path, &json::read(path)?, options);
+        }
+        let files = ModelFiles::locate(path, options.base.as_deref())?;
+        let config_path = files.config()?;
+        let config = json::read(&config_path)?;
+        let mut architecture = Architecture::from_config(&config_path, &config)?;
+        let mut head = LanguageModelHead::read(&config, &architecture);
+        let settings = Settings::read(&files, &architecture)?;
+        let mut checkpoint = None;
+        if Checkpoint::is_in(files.model()) {
+            let mut opened = Checkpoint::open(files.model())?;
+            if let Some(adapter) = files.adapter() {
+                opened = opened.with_adapter(adapter, &mut architecture)?;
+            }
+            if !opened.contains("lm_head.weight") && head != LanguageModelHead::Tied {
+                head = LanguageModelHead::None;
+            }
+            checkpoint = Some(opened);
+        }
+        let tokenizer = match files.tokenizer().join("tokenizer.json").exists() {
+            true => Some(Tokenizer::load(
+                files.tokenizer(),
+                settings.max_length,
+                architecture.vocab_size,
+                settings.lower_case,
+            )?),
+            false => None,
+        };
+        let fingerprint = match (&checkpoint, &tokenizer) {
+            (Some(checkpoint), Some(_)) if options.cut == Cut::default() => {
+                Some(Fingerprint::of(&files, checkpoint, &settings)?.to_string())
+            }
+            _ => None,
+        };
+        let weights = checkpoint.map(|checkpoint| Weights::of(&checkpoint, &architecture));
+        let mut inspection = Inspection::new(name, &config, &architecture, head, options)?;
+        inspection.special_tokens = tokenizer.map(|tokenizer| {
+            let [before, after] = tokenizer.around();
+            SpecialTokens { before, after, padding_side: tokenizer.padding_side().map(str::to_owned) }
+        });
+        inspection.settings = Some(settings);
+        inspection.weights = weights;
+        inspection.fingerprint = fingerprint;
+        Ok(inspection)
+    }
+
+    /// Inspects a backbone of the [`catalog`](crate::catalog).
+    ///
+    /// ```
+    /// use secateur_encoders::{catalog, inspect::{InspectOptions, Inspection}};
+    /// let mistral = catalog::find("mistral-7b").unwrap();
+    /// let inspection = Inspection::of_backbone(mistral, &InspectOptions::default())?;
+    /// assert_eq!(inspection.total_parameters, 7_110_660_096);
+    /// assert_eq!(inspection.total_with_head(), 7_241_732_096);
+    /// # Ok::<(), secateur_encoders::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The cut asks for more than there is.
+    pub fn of_backbone(backbone: &Backbone, options: &InspectOptions) -> Result<Inspection> {
+        let path = Path::new(backbone.name());
+        Inspection::of_config(backbone.name().to_owned(), path, backbone.config(), options)
+    }
+
+    /// Parameters, the language-model head included.
+    pub fn total_with_head(&self) -> usize {
+        self.total_parameters + self.language_model_head.parameters()
+    }
+
+    fn of_config(name: String, path: &Path, config: &Value, options: &InspectOptions) -> Result<Inspection> {
+        let architecture = Architecture::from_config(path, config)?;
+        let head = LanguageModelHead::read(config, &architecture);
+        Inspection::new(name, config, &architecture, head, options)
+    }
+
+    fn new(
+        name: String,
+        config: &Value,
+        architecture: &Architecture,
+        head: LanguageModelHead,
+        options: &InspectOptions,
+    ) -> Result<Inspection> {
+        let architecture = architecture.cut(&options.cut)?;
+        let max_tokens = architecture.max_tokens();
+        let length = options.length.unwrap_or_else(|| max_tokens.unwrap_or(USUAL_LENGTH).min(USUAL_LENGTH));
+        if length == 0 || max_tokens.is_some_and(|max_tokens| length > max_tokens) {
+            return Err(Error::InvalidField {
+                path: PathBuf::from(name),
+                field: "the length that was asked for".to_owned(),
+                found: length.to_string(),
+                expected: format!("1 to {}, the model's positions", max_tokens.unwrap_or(usize::MAX)),
+            });
+        }
+        let parameters = architecture.parameters();
+        let sizes = std::iter::once(Storage::Half).chain(options.storage).map(|linear_layers| {
+            let bytes = architecture.stored_bytes(linear_layers);
+            Size { linear_layers, bytes, bytes_with_head: bytes + 4 * head.parameters() }
+        });
+        let shape = architecture.attention;
+        Ok(Inspection {
+            name,
+            family: architecture.family,
+            class: class(config).map(str::to_owned),
+            causal: shape.causal,
+            hidden_size: architecture.hidden_size,
+            num_heads: shape.num_heads,
+            num_key_value_heads: shape.num_key_value_heads,
+            head_dim: shape.head_dim,
+            vocab_size: architecture.vocab_size,
+            max_tokens,
+            layers: layers(&architecture),
+            parameters,
+            total_parameters: parameters.total(),
+            language_model_head: head,
+            flop_per_token: architecture.flop_per_token(length),
+            sizes: sizes.collect(),
+            settings: None,
+            special_tokens: None,
+            weights: None,
+            fingerprint: None,
+        })
+    }
+}
+
+/// The length of the texts that retrievers are mostly trained and timed on.
+const USUAL_LENGTH: usize = 512;
+
+fn class(config: &Value) -> Option<&str> {
+    config["architectures"][0].as_str()
+}
+
+fn layers(architecture: &Architecture) -> Vec<Layer> {
+    let layers = architecture.layers.iter().map(|layer| Layer {
+        attention: layer.attention.is_some(),
+        window: layer.attention.and_then(|attention| attention.window),
+        intermediate_size: layer.intermediate_size,
+    });
+    layers.collect()
+}
+
+impl LanguageModelHead {
+    /// The head that a config.json speaks of. Masked-language-model heads of bidirectional models do not count.
+    pub(crate) fn read(config: &Value, architecture: &Architecture) -> LanguageModelHead {
+        let is_language_model = class(config).is_none_or(|class| class.ends_with("ForCausalLM"));
+        if !(architecture.attention.causal && is_language_model) {
+            return LanguageModelHead::None;
+        }
+        // Where the key is absent, transformers ties the heads of Gemma and no others of these families.
+        let tied = config["tie_word_embeddings"].as_bool().unwrap_or(architecture.family == "gemma2");
+        if tied {
+            LanguageModelHead::Tied
+        } else {
+            LanguageModelHead::Own(architecture.vocab_size * architecture.hidden_size)
+        }
+    }
+
+    /// Its parameters beside the transformer's.
+    pub fn parameters(&self) -> usize {
+        match self {
+            LanguageModelHead::None | LanguageModelHead::Tied => 0,
+            LanguageModelHead::Own(parameters) => *parameters,
+        }
+    }
+}
+
+impl Weights {
+    fn of(checkpoint: &Checkpoint, architecture: &Architecture) -> Weights {
+        let wanted: BTreeSet<String> = architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
+        let mut missing = wanted.clone();
+        let mut weights = Weights {
+            files: checkpoint.files().map(|(path, bytes)| (path.to_owned(), bytes)).collect(),
+            dtypes: BTreeMap::new(),
+            parameters: 0,
+            unused: Vec::new(),
+            missing: Vec::new(),
+        };
+        for tensor in checkpoint.iter() {
+            let bare = architecture.bare_name(tensor.name);
+            missing.remove(bare);
+            if !wanted.contains(bare) {
+                weights.unused.push(tensor.name.to_owned());
+            }
+            *weights.dtypes.entry(tensor.dtype).or_default() += 1;
+            weights.parameters += tensor.shape.iter().product::<usize>();
+        }
+        weights.missing = missing.into_iter().collect();
+        weights
+    }
+}
