@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::inspect::SpecialTokens;
 use crate::loaded::Loaded;
 use crate::matryoshka;
 use crate::model::{Architecture, Transformer};
@@ -16,7 +18,8 @@ use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 
 /// Whether a text asks or answers: models may put different prompts before the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TextKind {
     /// A query.
     Query,
@@ -127,6 +130,11 @@ impl Encoder {
     /// How texts are encoded.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The special tokens around every text.
+    pub fn special_tokens(&self) -> SpecialTokens {
+        SpecialTokens::of(&self.tokenizer)
     }
 
     /// What the model looks like.

@@ -147,6 +147,28 @@ pub enum Error {
         /// The text's place in the call.
         text: usize,
     },
+    /// A line of a golden file cannot be read.
+    #[error(r#"{}: line {line} is not a text with its vector: {source}; expected {{"text": "...", "kind": "query" or "passage", "vector": [...]}}"#, path.display())]
+    GoldenLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: BoxedError,
+    },
+    /// A stored vector has another length than the encoder's.
+    #[error("{}: the vector of line {line} has {found} numbers; the encoder's have {expected}: it is another model's, or cut to another length", path.display())]
+    GoldenDimension {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The encoder's dimension.
+        expected: usize,
+        /// The stored vector's.
+        found: usize,
+    },
     /// More sub-layers are to be dropped than there are, or an MLP's width is to become something other than a part.
     #[error("cannot cut {what} by {asked}: {expected}")]
     InvalidCut {

@@ -180,10 +180,7 @@ impl Inspection {
         };
         let weights = checkpoint.map(|checkpoint| Weights::of(&checkpoint, &architecture));
         let mut inspection = Inspection::new(name, &config, &architecture, head, options)?;
-        inspection.special_tokens = tokenizer.map(|tokenizer| {
-            let [before, after] = tokenizer.around();
-            SpecialTokens { before, after, padding_side: tokenizer.padding_side().map(str::to_owned) }
-        });
+        inspection.special_tokens = tokenizer.as_ref().map(SpecialTokens::of);
         inspection.settings = Some(settings);
         inspection.weights = weights;
         inspection.fingerprint = fingerprint;
@@ -307,6 +304,13 @@ impl LanguageModelHead {
             LanguageModelHead::None | LanguageModelHead::Tied => 0,
             LanguageModelHead::Own(parameters) => *parameters,
         }
+    }
+}
+
+impl SpecialTokens {
+    pub(crate) fn of(tokenizer: &Tokenizer) -> SpecialTokens {
+        let [before, after] = tokenizer.around();
+        SpecialTokens { before, after, padding_side: tokenizer.padding_side().map(str::to_owned) }
     }
 }
 

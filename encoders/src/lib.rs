@@ -15,6 +15,7 @@ mod encoder;
 mod error;
 mod files;
 mod fingerprint;
+pub mod golden;
 pub mod inspect;
 mod json;
 mod loaded;

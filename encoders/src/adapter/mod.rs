@@ -1,7 +1,7 @@
 //! LoRA adapters as PEFT writes them: what an adapter adds to a model's weights.
 
 mod config;
-mod write;
+pub(crate) mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

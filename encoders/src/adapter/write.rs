@@ -168,7 +168,10 @@ fn encoded(values: &[f32], dtype: &str) -> Vec<u8> {
     }
 }
 
-fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
+pub(crate) fn write_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
         let mut file = BufWriter::new(File::create(path)?);
         write(&mut file)?;
@@ -177,7 +180,7 @@ fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> std::io::
     attempt().map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     let error = |source| Error::Io { action: "sync", path: PathBuf::from(folder), source };
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(error)
 }

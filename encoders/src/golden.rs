@@ -1,0 +1,227 @@
+//! Golden files: texts with the vectors that a model gave them once, or that its reference gives them.
+//!
+//! One JSON object a line, which a line of Python writes
+//! (`json.dumps({"text": text, "kind": "query", "vector": vector.tolist()})`):
+//!
+//! ```json
+//! {"text": "When are roses pruned?", "kind": "query", "vector": [0.0251, -0.0417]}
+//! ```
+//!
+//! `kind` is `query` or `passage`, and `passage` where it is absent; the model's prompt for it is no part of `text`.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::write::{sync_folder, write_file};
+use crate::encoder::{Encoder, TextKind};
+use crate::error::{Error, Result};
+
+/// A text and its vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GoldenText {
+    /// The text, without a prompt.
+    pub text: String,
+    /// Whether it is encoded as a query or as a passage.
+    #[serde(default = "passage")]
+    pub kind: TextKind,
+    /// (D)
+    pub vector: Vec<f32>,
+}
+
+fn passage() -> TextKind {
+    TextKind::Passage
+}
+
+/// The lines of a golden file: line 1 is the first.
+#[derive(Clone, Debug)]
+pub struct Golden {
+    path: PathBuf,
+    texts: Vec<GoldenText>,
+}
+
+/// How far a model's vectors are from stored ones. Lines count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// How many texts were compared.
+    pub texts: usize,
+    /// The least cosine of a text's two vectors; 1 if they point the same way.
+    pub least_cosine: f64,
+    /// Where that is.
+    pub least_cosine_line: usize,
+    /// The largest difference of two numbers.
+    pub largest_difference: f64,
+    /// Where that is.
+    pub largest_difference_line: usize,
+}
+
+impl Golden {
+    /// Reads a golden file.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, a line is not of the form above, or there is none.
+    pub fn read(path: &Path) -> Result<Golden> {
+        let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
+        let file = BufReader::new(File::open(path).map_err(io)?);
+        let mut texts = Vec::new();
+        let invalid = |line, source| Error::GoldenLine { path: path.to_owned(), line, source };
+        for (number, line) in file.lines().enumerate() {
+            let text: GoldenText = serde_json::from_str(&line.map_err(io)?)
+                .map_err(|source| invalid(number + 1, source.into()))?;
+            if !text.vector.iter().all(|x| x.is_finite()) {
+                return Err(invalid(number + 1, "a number of the vector is too large for f32".into()));
+            }
+            texts.push(text);
+        }
+        if texts.is_empty() {
+            return Err(invalid(1, "there is none".into()));
+        }
+        Ok(Golden { path: path.to_owned(), texts })
+    }
+
+    /// Encodes texts and writes them with their vectors to `path`, under a temporary name until the file is whole.
+    ///
+    /// # Errors
+    ///
+    /// A text cannot be encoded, or the file cannot be written.
+    pub fn record(encoder: &Encoder, texts: &[(&str, TextKind)], path: &Path) -> Result<Golden> {
+        let golden = texts.iter().map(|(text, kind)| {
+            let vector = encoder.encode(&[text], *kind)?;
+            Ok(GoldenText { text: (*text).to_owned(), kind: *kind, vector })
+        });
+        let golden = Golden { path: path.to_owned(), texts: golden.collect::<Result<_>>()? };
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".partial-{}", std::process::id()));
+        let partial = path.with_file_name(name);
+        let written = write_file(&partial, |file| {
+            golden.texts.iter().try_for_each(|text| {
+                serde_json::to_writer(&mut *file, text)?;
+                file.write_all(b"\n")
+            })
+        })
+        .and_then(|()| {
+            let error = |source| Error::Io { action: "write", path: path.to_owned(), source };
+            fs::rename(&partial, path).map_err(error)
+        });
+        if written.is_err() {
+            // What is left of a failed attempt is of no use; the attempt's error is the one to report.
+            let _ = fs::remove_file(&partial);
+        }
+        written?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_folder(parent.unwrap_or(Path::new(".")))?;
+        Ok(golden)
+    }
+
+    /// Its texts, in the order of the lines.
+    pub fn texts(&self) -> &[GoldenText] {
+        &self.texts
+    }
+
+    /// Encodes every text and compares the vectors with the stored ones.
+    ///
+    /// # Errors
+    ///
+    /// A text cannot be encoded, or its stored vector has another length than the encoder's.
+    pub fn compare(&self, encoder: &Encoder) -> Result<Comparison> {
+        let dim = encoder.dim();
+        if let Some(line) = self.texts.iter().position(|text| text.vector.len() != dim) {
+            return Err(Error::GoldenDimension {
+                path: self.path.clone(),
+                line: line + 1,
+                expected: dim,
+                found: self.texts[line].vector.len(),
+            });
+        }
+        let mut comparison = Comparison {
+            texts: self.texts.len(),
+            least_cosine: f64::INFINITY,
+            least_cosine_line: 0,
+            largest_difference: f64::NEG_INFINITY,
+            largest_difference_line: 0,
+        };
+        for kind in [TextKind::Query, TextKind::Passage] {
+            let (lines, texts): (Vec<usize>, Vec<&GoldenText>) =
+                self.texts.iter().enumerate().filter(|(_, text)| text.kind == kind).unzip();
+            let strings: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
+            let vectors = encoder.encode(&strings, kind)?;
+            for ((line, text), vector) in lines.into_iter().zip(texts).zip(vectors.chunks_exact(dim)) {
+                comparison.add(line + 1, vector, &text.vector);
+            }
+        }
+        Ok(comparison)
+    }
+}
+
+impl Comparison {
+    fn add(&mut self, line: usize, got: &[f32], want: &[f32]) {
+        let cosine = cosine(got, want);
+        if cosine < self.least_cosine {
+            (self.least_cosine, self.least_cosine_line) = (cosine, line);
+        }
+        let differences = got.iter().zip(want).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
+        let difference = differences.fold(0.0, f64::max);
+        if difference > self.largest_difference {
+            (self.largest_difference, self.largest_difference_line) = (difference, line);
+        }
+    }
+}
+
+/// A zero vector points the same way as another zero vector, and as no other.
+fn cosine(x: &[f32], y: &[f32]) -> f64 {
+    let dot =
+        |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum() };
+    match (dot(x, x), dot(y, y)) {
+        (0.0, 0.0) => 1.0,
+        (0.0, _) | (_, 0.0) => 0.0,
+        (x_squared, y_squared) => dot(x, y) / (x_squared.sqrt() * y_squared.sqrt()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_line_is_named() {
+        let mut comparison = Comparison {
+            texts: 3,
+            least_cosine: f64::INFINITY,
+            least_cosine_line: 0,
+            largest_difference: f64::NEG_INFINITY,
+            largest_difference_line: 0,
+        };
+        comparison.add(1, &[1.0, 0.0], &[1.0, 0.0]);
+        comparison.add(2, &[3.0, 4.0], &[4.0, 3.0]);
+        comparison.add(3, &[8.0, 0.0], &[2.0, 0.0]);
+        assert_eq!((comparison.least_cosine, comparison.least_cosine_line), (0.96, 2));
+        assert_eq!((comparison.largest_difference, comparison.largest_difference_line), (6.0, 3));
+        assert_eq!(cosine(&[0.0], &[0.0]), 1.0);
+        assert_eq!(cosine(&[0.0], &[1.0]), 0.0);
+    }
+
+    #[test]
+    fn faulty_lines_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("golden.jsonl");
+        let good = r#"{"text": "a", "vector": [1]}"#;
+        for (text, want) in [
+            (format!("{good}\n{{\n"), "line 2"),
+            (format!("{good}\n\n{good}\n"), "line 2"),
+            (r#"{"text": "a"}"#.to_owned(), "missing field `vector`"),
+            (r#"{"text": "a", "kind": "document", "vector": [1]}"#.to_owned(), "unknown variant `document`"),
+            (r#"{"text": "a", "vector": [1e39]}"#.to_owned(), "too large for f32"),
+            (String::new(), "line 1 is not a text with its vector: there is none"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let message = Golden::read(&path).unwrap_err().to_string();
+            assert!(message.contains("golden.jsonl") && message.contains(want), "{message}");
+        }
+        fs::write(&path, good).unwrap();
+        let golden = Golden::read(&path).unwrap();
+        assert_eq!(golden.texts()[0].kind, TextKind::Passage);
+    }
+}
