@@ -47,6 +47,10 @@ pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
 pub use secateur_datasets::{
     Document, Error as DatasetError, Qrels, Query, Run, ScoredDocument, atomic_write, beir, catalog, trec,
 };
-pub use secateur_encoders::{Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, TextKind};
+pub use secateur_encoders::model::{Cut, Storage};
+pub use secateur_encoders::{
+    Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Settings, TextKind,
+    catalog as backbones, golden, inspect, write_merged,
+};
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::{Error as IndexError, Metric};

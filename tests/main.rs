@@ -5,6 +5,7 @@ mod commit;
 mod demo;
 mod evaluation;
 mod mini;
+mod model;
 mod regression;
 mod resume;
 mod support;

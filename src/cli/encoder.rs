@@ -16,6 +16,8 @@ mod note {
     pub const POOLING: &str = "pooling";
     pub const QUERY_PROMPT: &str = "query_prompt";
     pub const PASSAGE_PROMPT: &str = "passage_prompt";
+    pub const TRUNCATE_DIM: &str = "truncate_dim";
+    pub const BASE: &str = "base";
 }
 
 /// An encoder and what differs from what its directory says.
@@ -27,7 +29,7 @@ pub struct EncoderArguments {
     /// Cut texts to this many tokens, special tokens included.
     #[arg(long, value_name = "TOKENS", requires = "encoder")]
     pub max_length: Option<usize>,
-    /// How token vectors become one: cls, mean or last-token.
+    /// How token vectors become one: cls, mean, weighted-mean or last-token.
     #[arg(long, requires = "encoder")]
     pub pooling: Option<Pooling>,
     /// Text to put before every query.
@@ -36,6 +38,12 @@ pub struct EncoderArguments {
     /// Text to put before every passage.
     #[arg(long, value_name = "TEXT", requires = "encoder")]
     pub passage_prompt: Option<String>,
+    /// Cut vectors to this many numbers; only for models that were trained for it.
+    #[arg(long, value_name = "DIM", requires = "encoder")]
+    pub truncate_dim: Option<usize>,
+    /// The model that an adapter is merged into; the one its adapter_config.json names unless given.
+    #[arg(long, value_name = "MODEL", requires = "encoder")]
+    pub base: Option<String>,
 }
 
 impl EncoderArguments {
@@ -48,23 +56,26 @@ impl EncoderArguments {
             max_length: self.max_length,
             query_prompt: self.query_prompt.clone(),
             passage_prompt: self.passage_prompt.clone(),
-            ..LoadOptions::default()
+            truncate_dim: self.truncate_dim,
+            base: self.base.as_deref().map(model_directory).transpose()?,
         };
-        Ok(Some(Arc::new(Encoder::load(&directory(reference)?, &options)?)))
+        Ok(Some(Arc::new(Encoder::load(&model_directory(reference)?, &options)?)))
     }
 
     /// What a database has to remember so that [`open_database`] can load the encoder again.
     pub fn notes(&self) -> Vec<(String, String)> {
-        let reference = self.encoder.as_ref().map(|reference| match Path::new(reference).canonicalize() {
+        let absolute = |reference: &String| match Path::new(reference).canonicalize() {
             Ok(path) => path.display().to_string(),
             Err(_) => reference.clone(),
-        });
+        };
         [
-            (note::REFERENCE, reference),
+            (note::REFERENCE, self.encoder.as_ref().map(absolute)),
             (note::MAX_LENGTH, self.max_length.map(|length| length.to_string())),
             (note::POOLING, self.pooling.map(|pooling| pooling.to_string())),
             (note::QUERY_PROMPT, self.query_prompt.clone()),
             (note::PASSAGE_PROMPT, self.passage_prompt.clone()),
+            (note::TRUNCATE_DIM, self.truncate_dim.map(|dim| dim.to_string())),
+            (note::BASE, self.base.as_ref().map(absolute)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -81,6 +92,12 @@ impl EncoderArguments {
             pooling: self.pooling.or_else(|| database.note(note::POOLING)?.parse().ok()),
             query_prompt: text(&self.query_prompt, note::QUERY_PROMPT),
             passage_prompt: text(&self.passage_prompt, note::PASSAGE_PROMPT),
+            truncate_dim: self.truncate_dim.or_else(|| database.note(note::TRUNCATE_DIM)?.parse().ok()),
+            // A base goes with its adapter: the noted one does not with another encoder.
+            base: match self.encoder {
+                Some(_) => self.base.clone(),
+                None => text(&self.base, note::BASE),
+            },
         }
     }
 }
@@ -107,7 +124,7 @@ pub fn open_database(path: &Path, arguments: &EncoderArguments, needs_encoder: b
 }
 
 /// The model directory that a reference stands for, downloaded if need be.
-fn directory(reference: &str) -> Result<PathBuf> {
+pub fn model_directory(reference: &str) -> Result<PathBuf> {
     let path = PathBuf::from(reference);
     if path.exists() {
         return Ok(path);
@@ -126,4 +143,11 @@ fn directory(reference: &str) -> Result<PathBuf> {
     })?;
     bar.finish_and_clear();
     Ok(directory)
+}
+
+/// The directory of a model of the hub, if all of it is in the cache.
+pub fn cached_model(id: &str) -> Option<PathBuf> {
+    let config = HubConfig::from_env(|name| std::env::var(name).ok()).ok()?;
+    let offline = HubConfig { offline: true, ..config };
+    resolve_model(id, &offline, &Fetcher::default(), &mut |_, _| ()).ok()
 }

@@ -9,6 +9,7 @@ mod eval_run;
 mod failure;
 mod index;
 mod inputs;
+mod model;
 mod progress;
 mod search;
 mod verify;
@@ -47,6 +48,9 @@ enum Command {
     /// Inspect, check and download data sets.
     #[command(subcommand)]
     Dataset(dataset::Command),
+    /// Inspect, check and merge models.
+    #[command(subcommand)]
+    Model(model::Command),
     /// Encode a corpus or its queries to a .npy file.
     Encode(encode::Arguments),
     /// Make a database from a data set.
@@ -85,6 +89,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
     let text = match cli.command {
         Command::Demo(arguments) => arguments.run()?,
         Command::Dataset(command) => command.run(out)?,
+        Command::Model(command) => command.run(out)?,
         Command::Encode(arguments) => arguments.run()?,
         Command::Index(arguments) => arguments.run()?,
         Command::Search(arguments) => arguments.run()?,

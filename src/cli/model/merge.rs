@@ -1,0 +1,29 @@
+//! `secateur model merge`: an adapter and its base become one model directory.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::write_merged;
+
+use crate::cli::encoder::model_directory;
+use crate::cli::failure::Result;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The adapter: a directory of PEFT's format, or OWNER/NAME of the hub.
+    adapter: String,
+    /// The model directory to write. It must not exist.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The model that the adapter goes with; the one its adapter_config.json names unless given.
+    #[arg(long, value_name = "MODEL")]
+    base: Option<String>,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let base = self.base.as_deref().map(model_directory).transpose()?;
+        write_merged(&model_directory(&self.adapter)?, base.as_deref(), &self.out)?;
+        Ok(format!("{}: {} merged into its base\n", self.out.display(), self.adapter))
+    }
+}
