@@ -226,10 +226,11 @@ const SETTINGS: [&str; 4] = [
     "tokenizer_config.json",
 ];
 
-/// Whether an encoder could be loaded from the snapshot.
+/// Whether an encoder, or an adapter to one, could be loaded from the snapshot.
 fn is_usable(snapshot: &Path) -> bool {
     let has = |file: &str| snapshot.join(file).is_file();
-    has("config.json") && has("tokenizer.json") && weights_are_there(snapshot)
+    let is_adapter = has("adapter_config.json") && has("adapter_model.safetensors");
+    is_adapter || has("config.json") && has("tokenizer.json") && weights_are_there(snapshot)
 }
 
 fn weights_are_there(snapshot: &Path) -> bool {

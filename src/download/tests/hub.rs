@@ -276,3 +276,19 @@ fn names_that_are_no_model_are_refused_before_any_request() {
     }
     assert_eq!(server.requests(), []);
 }
+
+#[test]
+fn an_adapter_in_the_cache_needs_no_network() {
+    let cache = tempfile::tempdir().unwrap();
+    let snapshot = cache.path().join("models--acme--lora/snapshots").join(COMMIT);
+    std::fs::create_dir_all(&snapshot).unwrap();
+    let refs = cache.path().join("models--acme--lora/refs");
+    std::fs::create_dir_all(&refs).unwrap();
+    std::fs::write(refs.join("main"), COMMIT).unwrap();
+    let server = TestServer::start();
+    let config = HubConfig { offline: true, ..config(&server, cache.path()) };
+    std::fs::write(snapshot.join("adapter_config.json"), "{}").unwrap();
+    assert!(matches!(resolve("acme/lora", &config), Err(DownloadError::Offline { .. })));
+    std::fs::write(snapshot.join("adapter_model.safetensors"), "").unwrap();
+    assert_eq!(resolve("acme/lora", &config).unwrap(), snapshot);
+}
