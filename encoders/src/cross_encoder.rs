@@ -29,9 +29,9 @@ pub struct CrossEncoder {
 }
 
 impl CrossEncoder {
-    /// Loads a Hugging Face model directory of the class `XLMRobertaForSequenceClassification` with one label.
-    /// Of the options the maximum length and an
-    /// adapter's base matter.
+    /// Loads a Hugging Face model directory of the class `BertForSequenceClassification`,
+    /// `XLMRobertaForSequenceClassification` or `ModernBertForSequenceClassification` with one label. Of the options the
+    /// maximum length and an adapter's base matter.
     ///
     /// # Errors
     ///
@@ -61,14 +61,34 @@ impl CrossEncoder {
     ///
     /// The tokenizer refuses a text, or a score is not finite.
     pub fn score(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
-        let tokens: Vec<Vec<u32>> = pairs
+        let num_types = self.model.architecture().token_types() as u32;
+        let (tokens, types): (Vec<Vec<u32>>, Vec<Vec<u32>>) = pairs
             .par_iter()
             .map(|(query, passage)| self.tokenizer.encode_pair(query, passage))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        if let Some(found) = types.iter().flatten().find(|found| num_types > 1 && **found >= num_types) {
+            return Err(Error::InvalidField {
+                path: self.directory.join("tokenizer.json"),
+                field: "a token's type".to_owned(),
+                found: found.to_string(),
+                expected: format!("one of the model's {num_types} types"),
+            });
+        }
         let batches = batches(&tokens);
         let run = |ops: &mut Fused, batch: &Vec<usize>| -> Result<Vec<f32>> {
-            let ids: Vec<u32> = batch.iter().flat_map(|pair| &tokens[*pair]).copied().collect();
-            self.model.logits(ops, &ids, &Spans::from_lengths(batch.iter().map(|pair| tokens[*pair].len())))
+            let joined = |lists: &[Vec<u32>]| -> Vec<u32> {
+                batch.iter().flat_map(|pair| &lists[*pair]).copied().collect()
+            };
+            // A model that tells no types apart was trained without them, whatever its tokenizer says.
+            let types = if num_types > 1 { joined(&types) } else { Vec::new() };
+            self.model.logits(
+                ops,
+                &joined(&tokens),
+                &types,
+                &Spans::from_lengths(batch.iter().map(|pair| tokens[*pair].len())),
+            )
         };
         let logits: Vec<Vec<f32>> = if batches.len() < rayon::current_num_threads() {
             let mut ops = Fused::parallel();

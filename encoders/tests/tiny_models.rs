@@ -112,54 +112,89 @@ fn the_formula_of_the_weights_is_that_of_the_readme() {
     assert_eq!(tensor.values(), [-0.40625, -0.84375, 0.65625, 0.46875, -0.03125, -0.90625]);
 }
 
-#[test]
-fn xlm_roberta_cross_encoder() {
-    let name = "xlm-roberta-cross-encoder";
+/// The types of a pair's tokens in the fixtures: the first half, rounded up, is the first text.
+fn token_types(sequence: &[u32]) -> Vec<u32> {
+    (0..sequence.len()).map(|place| u32::from(place >= sequence.len().div_ceil(2))).collect()
+}
+
+fn check_cross_encoder(name: &str) {
     let fixture = Fixture::read(name);
     let directory = fixture.write(&fixture.config);
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     let want = &outputs(name)["logits"];
-    fn check<O: Ops>(ops: &O, directory: &Path, checkpoint: &Checkpoint, want: &[f32]) -> Vec<f32> {
+    fn check<O: Ops>(ops: &O, directory: &Path, checkpoint: &Checkpoint, want: &[f32]) -> [Vec<f32>; 2] {
         let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+        let has_types = architecture.token_types() > 1;
         let model = Classifier::load(ops, architecture, checkpoint).unwrap();
         let sequences = sequences();
         let logits = |sequences: &[Vec<u32>]| {
             let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
-            model.logits(ops, &sequences.concat(), &spans).unwrap()
+            let types: Vec<u32> = sequences.iter().flat_map(|sequence| token_types(sequence)).collect();
+            let types = if has_types { &types[..] } else { &[] };
+            model.logits(ops, &sequences.concat(), types, &spans).unwrap()
         };
         let together = logits(&sequences);
         assert!(deviation(&together, want) <= TOLERANCE, "{together:?} against {want:?}");
-        sequences.iter().flat_map(|sequence| logits(std::slice::from_ref(sequence))).collect()
+        if has_types {
+            let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
+            let untyped = model.logits(ops, &sequences.concat(), &[], &spans).unwrap();
+            assert!(deviation(&untyped, want) > 1e-2, "the types of tokens change nothing");
+        }
+        let alone = sequences.iter().flat_map(|sequence| logits(std::slice::from_ref(sequence))).collect();
+        [together, alone]
     }
-    let alone = check(&Fused::serial(), directory.path(), &checkpoint, want);
-    assert!(deviation(&alone, want) <= TOLERANCE);
+    let [together, alone] = check(&Fused::serial(), directory.path(), &checkpoint, want);
+    assert!(alone == together, "{name}: logits depend on the batch");
     check(&Composed::new(Device::Cpu), directory.path(), &checkpoint, want);
 }
 
 #[test]
-fn a_bare_encoder_scores_no_pairs() {
-    let fixture = Fixture::read("bert");
+fn a_decoder_scores_no_pairs() {
+    let fixture = Fixture::read("llama");
     let directory = fixture.write(&fixture.config);
-    let architecture = Architecture::read(&directory.path().join("config.json")).unwrap();
-    let checkpoint = Checkpoint::open(directory.path()).unwrap();
-    let error = Classifier::load(&Fused::serial(), architecture, &checkpoint).err().unwrap();
-    let message = error.to_string();
-    assert!(
-        message.contains("model_type is \"bert\"; expected a family that scores pairs: xlm-roberta"),
-        "{message}"
-    );
+    let error = load_classifier(directory.path());
+    let want = "model_type is \"llama\"; expected a family that scores pairs: bert, xlm-roberta, modernbert";
+    assert!(error.contains(want), "{error}");
+}
+
+#[test]
+fn heads_that_are_not_there_or_not_known_are_refused_by_name() {
+    let fixture = Fixture::read("bert");
+    let error = load_classifier(fixture.write(&fixture.config).path());
+    assert!(error.contains("has no tensor bert.pooler.dense.weight"), "{error}");
+
+    let fixture = Fixture::read("modernbert-cross-encoder");
+    let mut config = fixture.config.clone();
+    config["classifier_pooling"] = "max".into();
+    let error = load_classifier(fixture.write(&config).path());
+    assert!(error.contains("classifier_pooling is \"max\"; expected cls or mean"), "{error}");
+}
+
+fn load_classifier(directory: &Path) -> String {
+    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let checkpoint = Checkpoint::open(directory).unwrap();
+    Classifier::load(&Fused::serial(), architecture, &checkpoint).err().unwrap().to_string()
 }
 
 macro_rules! models {
-    ($($test:ident: $name:literal,)*) => {
+    ($check:ident; $($test:ident: $name:literal,)*) => {
         $(#[test]
         fn $test() {
-            check_model($name);
+            $check($name);
         })*
     };
 }
 
 models! {
+    check_cross_encoder;
+    bert_cross_encoder: "bert-cross-encoder",
+    xlm_roberta_cross_encoder: "xlm-roberta-cross-encoder",
+    modernbert_cross_encoder: "modernbert-cross-encoder",
+    modernbert_cross_encoder_cls: "modernbert-cross-encoder-cls",
+}
+
+models! {
+    check_model;
     bert: "bert",
     bert_pruned: "bert-pruned",
     xlm_roberta: "xlm-roberta",

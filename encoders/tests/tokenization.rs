@@ -272,6 +272,35 @@ fn pairs_are_scored_as_their_tokens() {
     assert!(message.contains("more than the 4 special tokens"), "{message}");
 }
 
+#[test]
+fn the_second_text_of_a_pair_is_of_type_1_where_the_model_knows_types() {
+    let pairs = [("red roses", "roses are red")];
+    let score = |name: &str, kind: u32| {
+        let fixture = Fixture::read(name);
+        let directory = fixture.write(&fixture.config);
+        write_tokenizer(directory.path(), &WORDS, Some("<s> $A </s>"));
+        let path = directory.path().join("tokenizer.json");
+        let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        // <s> A </s> <s> B </s>
+        for piece in &mut tokenizer["post_processor"]["pair"].as_array_mut().unwrap()[3..] {
+            piece.as_object_mut().unwrap().values_mut().for_each(|piece| piece["type_id"] = kind.into());
+        }
+        write_json(directory.path(), "tokenizer.json", &tokenizer);
+        let reranker = CrossEncoder::load(directory.path(), &LoadOptions::default()).unwrap();
+        reranker.score(&pairs)
+    };
+    let bert = |kind| score("bert-cross-encoder", kind);
+    assert!((bert(0).unwrap()[0] - bert(1).unwrap()[0]).abs() > 1e-3, "types do not reach the model");
+    let message = bert(2).unwrap_err().to_string();
+    assert!(
+        message.contains("tokenizer.json: a token's type is 2; expected one of the model's 2 types"),
+        "{message}"
+    );
+    for name in ["xlm-roberta-cross-encoder", "modernbert-cross-encoder"] {
+        assert_eq!(score(name, 0).unwrap(), score(name, 1).unwrap(), "{name} has one type");
+    }
+}
+
 fn adapter(directory: &Path, base: &str, scale: f32) {
     write_json(
         directory,

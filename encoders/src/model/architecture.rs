@@ -47,7 +47,7 @@ pub enum Positions {
         table_rows: usize,
         /// The row of the first token.
         first: usize,
-        /// Rows of the table of token types, of which only the first is used.
+        /// Rows of the table of token types: of a pair of texts the second is of type 1 where there are two.
         token_types: usize,
     },
     /// Queries and keys are turned in each attention: [`LayerAttention::rotary`].
@@ -117,6 +117,14 @@ impl Architecture {
         let mut architecture = (family.read)(path, config)?;
         pruned::apply(path, config, &mut architecture.layers)?;
         Ok(architecture)
+    }
+
+    /// How many types of tokens it tells apart.
+    pub fn token_types(&self) -> usize {
+        match self.positions {
+            Positions::Learned { token_types, .. } => token_types,
+            Positions::Rotary { .. } => 1,
+        }
     }
 
     /// The most tokens a text may have, where the model sets a limit.

@@ -1,23 +1,22 @@
 //! A transformer with a head that gives one number: the model of a cross-encoder.
 
-use std::borrow::Cow;
-
-use super::family::{self, HeadNames};
+use super::family;
+use super::load::Source;
 use super::{Architecture, Transformer};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::ops::{Matrix, Ops, Spans};
+use crate::json;
+use crate::ops::{ExpandWeights, Matrix, Ops, Spans};
+use crate::pooling::Pooling;
 
-/// A transformer whose first hidden state becomes a logit: output(tanh(dense(x))).
+/// A transformer whose pooled hidden states become a logit: output(norm(activation(dense(x)))).
 pub struct Classifier<O: Ops> {
     transformer: Transformer<O>,
-    /// (D, D)
-    dense: Matrix<'static>,
-    /// (D)
-    dense_bias: Cow<'static, [f32]>,
-    /// (D)
-    output: Cow<'static, [f32]>,
-    output_bias: f32,
+    pooling: Pooling,
+    /// With the activation.
+    dense: O::Expand,
+    norm: Option<O::Norm>,
+    output: O::Linear,
 }
 
 impl<O: Ops> Classifier<O> {
@@ -27,20 +26,17 @@ impl<O: Ops> Classifier<O> {
     ///
     /// As [`Transformer::load`]; the family has no head that is known, or the head has more labels than one.
     pub fn load(ops: &O, architecture: Architecture, checkpoint: &Checkpoint) -> Result<Classifier<O>> {
-        let HeadNames { dense, output } =
-            family::head(&checkpoint.directory().join("config.json"), &architecture)?;
+        let path = checkpoint.directory().join("config.json");
+        let head = family::head(&path, &json::read(&path)?, &architecture)?;
         let hidden_size = architecture.hidden_size;
-        let owned = |matrix: Matrix<'_>| matrix.values.into_owned();
+        let source = Source::of_head(checkpoint, &architecture);
+        let dense = source.linear("", head.dense, hidden_size, hidden_size, head.dense_bias)?;
+        let dense = ExpandWeights { gate: None, up: dense, activation: head.activation };
         Ok(Classifier {
-            dense: Matrix {
-                values: owned(checkpoint.matrix(&format!("{dense}.weight"), hidden_size, hidden_size)?)
-                    .into(),
-                rows: hidden_size,
-                columns: hidden_size,
-            },
-            dense_bias: checkpoint.vector(&format!("{dense}.bias"), hidden_size)?.into_owned().into(),
-            output: owned(checkpoint.matrix(&format!("{output}.weight"), 1, hidden_size)?).into(),
-            output_bias: checkpoint.vector(&format!("{output}.bias"), 1)?[0],
+            pooling: head.pooling,
+            dense: ops.load_expand(dense)?,
+            norm: head.norm.map(|name| source.norm_of(ops, "", name, hidden_size)).transpose()?,
+            output: ops.load_linear(source.linear("", head.output, 1, hidden_size, true)?)?,
             transformer: Transformer::load(ops, architecture, checkpoint)?,
         })
     }
@@ -50,24 +46,26 @@ impl<O: Ops> Classifier<O> {
         self.transformer.architecture()
     }
 
-    /// The logit of each text: ids (T) of texts that lie one after the other -> (B).
+    /// The logit of each pair of texts: ids (T) of pairs that lie one after the other -> (B).
+    ///
+    /// `types` (T) tells the first text of a pair, 0, from the second, 1. It may be empty, which means 0 throughout, and has to
+    /// be where [`Architecture::token_types`] is 1. Other types are the caller's mistake, as ids outside of the vocabulary are.
     ///
     /// # Errors
     ///
     /// What the operations fail with.
-    pub fn logits(&self, ops: &O, ids: &[u32], spans: &Spans) -> Result<Vec<f32>> {
-        let hidden = ops.to_vec(&self.transformer.forward(ops, ids, spans)?)?;
-        let columns = self.dense.columns;
-        // One row a text, against hundreds in the transformer: plain loops, summed in f64.
-        let dot = |x: &[f32], y: &[f32]| -> f64 {
-            x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
-        };
-        let logit = |first: &[f32]| {
-            let rows = self.dense.values.chunks_exact(columns).zip(self.dense_bias.iter());
-            let inner = rows.map(|(row, bias)| (dot(row, first) + f64::from(*bias)).tanh());
-            let sum: f64 = inner.zip(self.output.iter()).map(|(x, weight)| x * f64::from(*weight)).sum();
-            (sum + f64::from(self.output_bias)) as f32
-        };
-        Ok(spans.iter().map(|span| logit(&hidden[span.start * columns..][..columns])).collect())
+    pub fn logits(&self, ops: &O, ids: &[u32], types: &[u32], spans: &Spans) -> Result<Vec<f32>> {
+        let hidden = self.transformer.forward_typed(ops, ids, types, spans, &mut |_, _| Ok(()))?;
+        let columns = self.architecture().hidden_size;
+        let pooled = self.pooling.pool(&ops.to_vec(&hidden)?, columns, spans, 0);
+        // Numbers become rows of activations by way of a table.
+        let table = Matrix { values: pooled.into(), rows: spans.len(), columns };
+        let rows: Vec<u32> = (0..spans.len() as u32).collect();
+        let x = ops.embed(&ops.load_table(table)?, &rows)?;
+        let mut x = ops.expand(&x, &self.dense)?;
+        if let Some(norm) = &self.norm {
+            x = ops.norm(x, norm)?;
+        }
+        ops.to_vec(&ops.linear(&x, &self.output)?)
     }
 }

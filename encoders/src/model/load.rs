@@ -6,7 +6,7 @@ use super::rotary::Rotary;
 use super::{Attention, Core, Embeddings, Layer, SubLayer, Transformer};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::ops::{ExpandWeights, LinearWeights, NormWeights, Ops};
+use crate::ops::{ExpandWeights, LinearWeights, Matrix, NormWeights, Ops};
 
 impl<O: Ops> Transformer<O> {
     /// Loads the tensors that `architecture` asks for. Others, such as a head's or those of dropped sub-layers, are
@@ -34,7 +34,7 @@ impl<O: Ops> Transformer<O> {
     }
 }
 
-struct Source<'a> {
+pub(super) struct Source<'a> {
     checkpoint: &'a Checkpoint,
     names: &'a Names,
     architecture: &'a Architecture,
@@ -43,6 +43,11 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// For tensors that are named in full, such as those of a head.
+    pub(super) fn of_head(checkpoint: &'a Checkpoint, architecture: &'a Architecture) -> Source<'a> {
+        Source::new(checkpoint, &family::by_name(architecture.family).names, architecture, &[])
+    }
+
     fn new(
         checkpoint: &'a Checkpoint,
         names: &'a Names,
@@ -67,16 +72,11 @@ impl<'a> Source<'a> {
         }
         let positions = match (positions, self.names.position_embeddings) {
             (Positions::Learned { table_rows, token_types, .. }, Some(name)) => {
-                let mut positions = table(name, table_rows)?;
-                if let Some(name) = self.names.type_embeddings {
-                    let types = table(name, token_types)?;
-                    for row in positions.values.to_mut().chunks_exact_mut(hidden_size) {
-                        for (x, of_type) in row.iter_mut().zip(types.values.iter()) {
-                            *x += of_type;
-                        }
-                    }
-                }
-                Some(ops.load_table(positions)?)
+                let positions = table(name, table_rows)?;
+                Some(ops.load_table(match self.names.type_embeddings {
+                    Some(name) => sums(&table(name, token_types)?, &positions),
+                    None => positions,
+                })?)
             }
             _ => None,
         };
@@ -170,7 +170,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn linear(
+    pub(super) fn linear(
         &self,
         prefix: &str,
         name: &str,
@@ -189,7 +189,13 @@ impl<'a> Source<'a> {
         name.map(|name| self.norm_of(ops, prefix, name, self.architecture.hidden_size)).transpose()
     }
 
-    fn norm_of<O: Ops>(&self, ops: &O, prefix: &str, name: &str, length: usize) -> Result<O::Norm> {
+    pub(super) fn norm_of<O: Ops>(
+        &self,
+        ops: &O,
+        prefix: &str,
+        name: &str,
+        length: usize,
+    ) -> Result<O::Norm> {
         let eps = self.architecture.norm_eps;
         let vector = |part| self.checkpoint.vector(&format!("{prefix}{name}.{part}"), length);
         let mut weight = vector("weight")?;
@@ -204,4 +210,17 @@ impl<'a> Source<'a> {
             }
         })
     }
+}
+
+/// The sum of each type's embedding (K, D) and each position's (P, D): (K P, D), the positions of the first type first.
+fn sums(types: &Matrix<'_>, positions: &Matrix<'_>) -> Matrix<'static> {
+    let columns = positions.columns;
+    let rows = types.rows * positions.rows;
+    let mut values = Vec::with_capacity(rows * columns);
+    for of_type in types.values.chunks_exact(columns) {
+        for position in positions.values.chunks_exact(columns) {
+            values.extend(position.iter().zip(of_type).map(|(x, y)| x + y));
+        }
+    }
+    Matrix { values: values.into(), rows, columns }
 }

@@ -36,7 +36,7 @@ pub struct Transformer<O: Ops> {
 
 struct Embeddings<O: Ops> {
     tokens: O::Table,
-    /// Learned positions, with the embedding of token type 0 added to each: every token of ours is of that type.
+    /// Learned positions, once for each token type, whose embedding is added to them.
     positions: Option<O::Table>,
     norm: Option<O::Norm>,
 }
@@ -112,11 +112,24 @@ impl<O: Ops> Transformer<O> {
         spans: &Spans,
         observe: &mut dyn FnMut(usize, &O::Rows) -> Result<()>,
     ) -> Result<O::Rows> {
+        self.forward_typed(ops, ids, &[], spans, observe)
+    }
+
+    /// The same; `types` gives each token's type, below the number of types that the model tells apart. Without any, all
+    /// tokens are of type 0, and a model that knows no types does not look at them.
+    pub(crate) fn forward_typed(
+        &self,
+        ops: &O,
+        ids: &[u32],
+        types: &[u32],
+        spans: &Spans,
+        observe: &mut dyn FnMut(usize, &O::Rows) -> Result<()>,
+    ) -> Result<O::Rows> {
         let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
         let head_dim = self.architecture.attention.head_dim;
         let rotations = self.rotaries.iter().map(|rotary| ops.load_rotation(rotary.table(longest, head_dim)));
         let batch = Batch { spans, rotations: rotations.collect::<Result<_>>()? };
-        let mut x = self.embeddings.forward(ops, self.architecture.positions, ids, spans)?;
+        let mut x = self.embeddings.forward(ops, self.architecture.positions, ids, types, spans)?;
         observe(0, &x)?;
         for (number, layer) in self.layers.iter().enumerate() {
             for sub_layer in [&layer.attention, &layer.mlp].into_iter().flatten() {
@@ -136,11 +149,21 @@ fn norm_if<O: Ops>(ops: &O, x: O::Rows, norm: Option<&O::Norm>) -> Result<O::Row
 }
 
 impl<O: Ops> Embeddings<O> {
-    fn forward(&self, ops: &O, positions: Positions, ids: &[u32], spans: &Spans) -> Result<O::Rows> {
+    fn forward(
+        &self,
+        ops: &O,
+        positions: Positions,
+        ids: &[u32],
+        types: &[u32],
+        spans: &Spans,
+    ) -> Result<O::Rows> {
         let mut x = ops.embed(&self.tokens, ids)?;
-        if let (Some(table), Positions::Learned { first, .. }) = (&self.positions, positions) {
-            let places: Vec<u32> =
+        if let (Some(table), Positions::Learned { first, table_rows, .. }) = (&self.positions, positions) {
+            let mut places: Vec<u32> =
                 spans.iter().flat_map(|span| (0..span.len()).map(|place| (first + place) as u32)).collect();
+            for (place, kind) in places.iter_mut().zip(types) {
+                *place += kind * table_rows as u32;
+            }
             x = ops.add(x, &ops.embed(table, &places)?)?;
         }
         norm_if(ops, x, self.norm.as_ref())

@@ -72,6 +72,7 @@ fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
         Activation::GeluTanh => x.gelu(),
         Activation::Silu => x.silu(),
         Activation::Relu => x.relu(),
+        Activation::Tanh => x.tanh(),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Activation {
     Silu,
     /// max(x, 0)
     Relu,
+    /// tanh(x), of the heads of cross-encoders.
+    Tanh,
 }
 
 /// A matrix of a checkpoint, row-major (rows, columns); a linear layer maps x to `x M^T`.

@@ -108,11 +108,11 @@ proptest! {
     #[test]
     fn expansion_is_that_of_the_composed_form(
         (tokens, columns, width) in (1..20usize, 1..40usize, 1..60usize),
-        (gated, bias, activation) in (any::<bool>(), any::<bool>(), 0..4usize),
+        (gated, bias, activation) in (any::<bool>(), any::<bool>(), 0..5usize),
         seed in any::<u32>(),
     ) {
         let activation =
-            [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu][activation];
+            [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu, Activation::Tanh][activation];
         let seed = u64::from(seed);
         fn run<O: Ops>(ops: &O, x: (usize, usize, u64), weights: ExpandWeights<'_>) -> Vec<f32> {
             let expand = ops.load_expand(weights).unwrap();

@@ -102,16 +102,17 @@ impl Tokenizer {
         self.checked([before, body, after].concat())
     }
 
-    /// The ids of two texts in one sequence, joined by the special tokens that the model was trained with. Of the two,
-    /// the longer is cut first.
-    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<Vec<u32>> {
+    /// The ids of two texts in one sequence, joined by the special tokens that the model was trained with, and the type of
+    /// each token. Of the two texts, the longer is cut first.
+    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<(Vec<u32>, Vec<u32>)> {
         let num_special = self.inner.get_post_processor().map_or(0, |post| post.added_tokens(true));
         if self.max_length <= num_special {
             return Err(too_short(&self.path, self.max_length, num_special));
         }
         let (first, second) = (self.cased(first), self.cased(second));
         let encoding = self.inner.encode_fast((first.as_ref(), second.as_ref()), true);
-        self.checked(encoding.map_err(|source| self.failed(source))?.get_ids().to_vec())
+        let encoding = encoding.map_err(|source| self.failed(source))?;
+        Ok((self.checked(encoding.get_ids().to_vec())?, encoding.get_type_ids().to_vec()))
     }
 
     /// How many tokens at the beginning of a text are those of `prompt`, the special tokens before it included.

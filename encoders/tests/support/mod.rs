@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Every model there is a fixture of, the cross-encoder apart.
+/// Every model there is a fixture of, cross-encoders apart.
 pub const MODELS: [&str; 15] = [
     "bert",
     "bert-pruned",

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    AttentionNames, Family, Gate, MlpNames, Names, Norms, Projections, activation, even_head_dim, parse,
+    AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation, even_head_dim, parse,
 };
 use crate::error::Result;
 use crate::model::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
@@ -15,7 +15,7 @@ use crate::ops::AttentionShape;
 pub(crate) const FAMILY: Family = Family {
     model_type: "bert",
     read: |path, config| read(FAMILY.model_type, path, config, 0),
-    names: NAMES,
+    names: Names { head: Some(|_, _| Ok(Head::of_first_token("bert.pooler.dense", "classifier"))), ..NAMES },
 };
 
 pub(super) const NAMES: Names = Names {

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::ops::Activation;
+use crate::pooling::Pooling;
 
 /// A family: how to read its configuration, and the names of its tensors.
 pub(crate) struct Family {
@@ -47,8 +48,8 @@ pub(crate) struct Names {
     pub(crate) first_attention_normed: bool,
     pub(crate) mlp: MlpNames,
     pub(crate) final_norm: Option<&'static str>,
-    /// The head of a cross-encoder.
-    pub(crate) head: Option<HeadNames>,
+    /// The head of a cross-encoder, by its config.json.
+    pub(crate) head: Option<fn(&Path, &Value) -> Result<Head>>,
 }
 
 pub(crate) struct AttentionNames {
@@ -111,11 +112,29 @@ impl Norms {
     }
 }
 
-/// output(tanh(dense(x))) of the first token's hidden state. These names have no prefix.
+/// output(norm(activation(dense(x)))) of the pooled hidden states x. These names have no prefix.
 #[derive(Clone, Copy)]
-pub(crate) struct HeadNames {
+pub(crate) struct Head {
+    pub(crate) pooling: Pooling,
     pub(crate) dense: &'static str,
+    pub(crate) dense_bias: bool,
+    pub(crate) activation: Activation,
+    pub(crate) norm: Option<&'static str>,
     pub(crate) output: &'static str,
+}
+
+impl Head {
+    /// The head of BERT and those that took it over: tanh of the first token.
+    const fn of_first_token(dense: &'static str, output: &'static str) -> Head {
+        Head {
+            pooling: Pooling::Cls,
+            dense,
+            dense_bias: true,
+            activation: Activation::Tanh,
+            norm: None,
+            output,
+        }
+    }
 }
 
 const FAMILIES: &[&Family] = &[
@@ -148,9 +167,9 @@ pub(crate) fn by_name(model_type: &str) -> &'static Family {
         .expect("an architecture is read by one of the families")
 }
 
-/// The names of the head of a family's cross-encoders.
-pub(crate) fn head(path: &Path, architecture: &Architecture) -> Result<HeadNames> {
-    by_name(architecture.family).names.head.ok_or_else(|| {
+/// The head of a cross-encoder with this config.json.
+pub(crate) fn head(path: &Path, config: &Value, architecture: &Architecture) -> Result<Head> {
+    let head = by_name(architecture.family).names.head.ok_or_else(|| {
         let known: Vec<&str> = FAMILIES
             .iter()
             .filter(|family| family.names.head.is_some())
@@ -158,7 +177,8 @@ pub(crate) fn head(path: &Path, architecture: &Architecture) -> Result<HeadNames
             .collect();
         let expected = format!("a family that scores pairs: {}", known.join(", "));
         invalid(path, "model_type", format!("{:?}", architecture.family), expected)
-    })
+    })?;
+    head(path, config)
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, config: &Value) -> Result<T> {

@@ -6,11 +6,14 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AttentionNames, Family, Gate, MlpNames, Names, Norms, Projections, activation, even_head_dim};
+use super::{
+    AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation, even_head_dim,
+};
 use super::{invalid, parse, rotary, windowed_layers};
 use crate::error::Result;
 use crate::model::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
 use crate::ops::AttentionShape;
+use crate::pooling::Pooling;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "modernbert",
@@ -37,7 +40,7 @@ pub(crate) const FAMILY: Family = Family {
             output: "mlp.Wo",
         },
         final_norm: Some("final_norm"),
-        head: None,
+        head: Some(head),
     },
 };
 
@@ -63,6 +66,34 @@ struct Config {
     global_attn_every_n_layers: usize,
     layer_types: Option<Vec<String>>,
     global_rope_theta: Option<f64>,
+}
+
+/// The keys that describe the head of a cross-encoder.
+#[derive(Deserialize)]
+struct HeadConfig {
+    classifier_pooling: Option<String>,
+    classifier_activation: Option<String>,
+    #[serde(default)]
+    classifier_bias: bool,
+}
+
+fn head(path: &Path, config: &Value) -> Result<Head> {
+    let config: HeadConfig = parse(path, config)?;
+    let pooling = match config.classifier_pooling.as_deref() {
+        None | Some("cls") => Pooling::Cls,
+        Some("mean") => Pooling::Mean,
+        Some(other) => {
+            return Err(invalid(path, "classifier_pooling", format!("{other:?}"), "cls or mean"));
+        }
+    };
+    Ok(Head {
+        pooling,
+        dense: "head.dense",
+        dense_bias: config.classifier_bias,
+        activation: activation(path, config.classifier_activation.as_deref().unwrap_or("gelu"))?,
+        norm: Some("head.norm"),
+        output: "classifier",
+    })
 }
 
 fn every_third() -> usize {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Family, HeadNames, Names, bert, parse};
+use super::{Family, Head, Names, bert, parse};
 use crate::error::Result;
 use crate::model::architecture::Architecture;
 
@@ -14,7 +14,7 @@ pub(crate) const FAMILY: Family = Family {
     read,
     names: Names {
         prefixes: &["", "roberta."],
-        head: Some(HeadNames { dense: "classifier.dense", output: "classifier.out_proj" }),
+        head: Some(|_, _| Ok(Head::of_first_token("classifier.dense", "classifier.out_proj"))),
         ..bert::NAMES
     },
 };

@@ -93,6 +93,11 @@ impl Activation {
                     *x = x.max(0.0);
                 }
             }
+            Activation::Tanh => {
+                for x in values {
+                    *x = tanh::<A>(*x);
+                }
+            }
         }
     }
 }
@@ -255,20 +260,22 @@ mod tests {
     fn activations_are_their_definitions() {
         let grid: Vec<f32> = (-12_000..=12_000).map(|i| i as f32 / 1000.0).collect();
         type Definition = fn(f64) -> f64;
-        let definitions: [(Activation, Definition); 4] = [
+        let definitions: [(Activation, Definition); 5] = [
             (Activation::Gelu, |x| 0.5 * x * (1.0 + erf_reference(x * std::f64::consts::FRAC_1_SQRT_2))),
             (Activation::GeluTanh, |x| {
                 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
             }),
             (Activation::Silu, |x| x / (1.0 + (-x).exp())),
             (Activation::Relu, |x| x.max(0.0)),
+            (Activation::Tanh, f64::tanh),
         ];
         for (activation, definition) in definitions {
             for isa in Isa::available() {
                 for (x, got) in grid.iter().zip(isa.dispatch(Act(&grid, activation))) {
                     let want = definition(f64::from(*x));
                     // erf and tanh have absolute errors under 4e-7; half of it times |x|, then rounding.
-                    let bound = 2.5e-7 * f64::from(x.abs()) + 2e-7 * want.abs();
+                    let factor = if activation == Activation::Tanh { 1.0 } else { f64::from(x.abs()) };
+                    let bound = 2.5e-7 * factor + 2e-7 * want.abs();
                     assert!(
                         (f64::from(got) - want).abs() <= bound,
                         "{isa:?} {activation:?}({x}) = {got}, not {want}"
