@@ -23,6 +23,7 @@ mod matryoshka;
 pub mod model;
 pub mod ops;
 mod pooling;
+pub mod prune;
 mod settings;
 mod tokenize;
 

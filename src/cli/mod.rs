@@ -11,6 +11,7 @@ mod index;
 mod inputs;
 mod model;
 mod progress;
+mod prune;
 mod search;
 mod verify;
 
@@ -61,6 +62,9 @@ enum Command {
     Eval(eval::Arguments),
     /// Measure a run file.
     EvalRun(eval_run::Arguments),
+    /// Find out which parts of an encoder matter least, and make smaller models of it.
+    #[command(subcommand)]
+    Prune(prune::Command),
     /// Check every file of a database.
     Verify(verify::Arguments),
 }
@@ -95,6 +99,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Search(arguments) => arguments.run()?,
         Command::Eval(arguments) => arguments.run()?,
         Command::EvalRun(arguments) => arguments.run()?,
+        Command::Prune(command) => command.run()?,
         Command::Verify(arguments) => arguments.run()?,
     };
     print(out, &text)
