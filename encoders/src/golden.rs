@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::write::{sync_folder, write_file};
 use crate::encoder::{Encoder, TextKind};
 use crate::error::{Error, Result};
+use crate::write::{sync_folder, write_file};
 
 /// A text and its vector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -26,6 +26,7 @@ mod pooling;
 pub mod prune;
 mod settings;
 mod tokenize;
+mod write;
 
 pub use adapter::write_merged;
 pub use checkpoint::{Checkpoint, StoredTensor};

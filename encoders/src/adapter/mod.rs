@@ -1,7 +1,7 @@
 //! LoRA adapters as PEFT writes them: what an adapter adds to a model's weights.
 
 mod config;
-pub(crate) mod write;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
