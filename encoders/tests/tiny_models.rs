@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use secateur_encoders::Checkpoint;
-use secateur_encoders::model::{Architecture, Classifier, Transformer};
+use secateur_encoders::model::{Architecture, Classifier, Stage, Transformer};
 use secateur_encoders::ops::composed::Composed;
 use secateur_encoders::ops::fused::Fused;
 use secateur_encoders::ops::{Ops, Spans};
@@ -41,8 +41,10 @@ fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> 
     let mut layers = Vec::new();
     let spans = Spans::from_lengths([sequences[2].len()]);
     model
-        .forward_observed(ops, &sequences[2], &spans, &mut |_, x| {
-            layers.extend(ops.to_vec(x)?);
+        .forward_observed(ops, &sequences[2], &spans, &mut |stage, x| {
+            if matches!(stage, Stage::Embeddings | Stage::Layer(_)) {
+                layers.extend(ops.to_vec(x)?);
+            }
             Ok(())
         })
         .unwrap();

@@ -24,6 +24,20 @@ pub use tensors::{Part, TensorShape};
 use crate::error::Result;
 use crate::ops::{AttentionShape, Ops, Spans};
 
+/// Where in the forward hidden states are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Before the first layer.
+    Embeddings,
+    /// After the attention of a layer, residual sum (and, in post-norm models, its norm) included. Not seen where the
+    /// attention is dropped.
+    Attention(usize),
+    /// After the MLP of a layer, likewise.
+    Mlp(usize),
+    /// After a layer, whatever it keeps.
+    Layer(usize),
+}
+
 /// A transformer and its weights, for one kind of operations.
 pub struct Transformer<O: Ops> {
     architecture: Architecture,
@@ -99,8 +113,8 @@ impl<O: Ops> Transformer<O> {
         self.forward_observed(ops, ids, spans, &mut |_, _| Ok(()))
     }
 
-    /// The same; `observe` is shown the hidden states (T, D) before the first layer, as number 0, and after every layer,
-    /// as number 1 and so on. The norm after the last layer is not among them.
+    /// The same; `observe` is shown the hidden states (T, D) before the first layer, after every sub-layer and after every
+    /// layer. The norm after the last layer is not among them.
     ///
     /// # Errors
     ///
@@ -110,7 +124,7 @@ impl<O: Ops> Transformer<O> {
         ops: &O,
         ids: &[u32],
         spans: &Spans,
-        observe: &mut dyn FnMut(usize, &O::Rows) -> Result<()>,
+        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
     ) -> Result<O::Rows> {
         self.forward_typed(ops, ids, &[], spans, observe)
     }
@@ -123,19 +137,24 @@ impl<O: Ops> Transformer<O> {
         ids: &[u32],
         types: &[u32],
         spans: &Spans,
-        observe: &mut dyn FnMut(usize, &O::Rows) -> Result<()>,
+        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
     ) -> Result<O::Rows> {
         let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
         let head_dim = self.architecture.attention.head_dim;
         let rotations = self.rotaries.iter().map(|rotary| ops.load_rotation(rotary.table(longest, head_dim)));
         let batch = Batch { spans, rotations: rotations.collect::<Result<_>>()? };
         let mut x = self.embeddings.forward(ops, self.architecture.positions, ids, types, spans)?;
-        observe(0, &x)?;
+        observe(Stage::Embeddings, &x)?;
         for (number, layer) in self.layers.iter().enumerate() {
-            for sub_layer in [&layer.attention, &layer.mlp].into_iter().flatten() {
-                x = sub_layer.forward(ops, x, &batch)?;
+            for (sub_layer, stage) in
+                [(&layer.attention, Stage::Attention(number)), (&layer.mlp, Stage::Mlp(number))]
+            {
+                if let Some(sub_layer) = sub_layer {
+                    x = sub_layer.forward(ops, x, &batch)?;
+                    observe(stage, &x)?;
+                }
             }
-            observe(number + 1, &x)?;
+            observe(Stage::Layer(number), &x)?;
         }
         norm_if(ops, x, self.final_norm.as_ref())
     }
