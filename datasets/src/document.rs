@@ -32,16 +32,36 @@ impl Document {
     ///
     /// With `" "` this is the rule of BEIR, MTEB and Tevatron; txtai's separator is `". "`.
     pub fn passage(&self, separator: &str) -> String {
-        if self.title.is_empty() {
-            return self.text.trim().to_owned();
-        }
-        let mut passage = String::with_capacity(self.title.len() + separator.len() + self.text.len());
-        passage.push_str(&self.title);
-        passage.push_str(separator);
-        passage.push_str(&self.text);
-        let trimmed = passage.trim();
-        if trimmed.len() == passage.len() { passage } else { trimmed.to_owned() }
+        joined(&self.title, &self.text, separator)
     }
+}
+
+/// A text without an id, such as one that a model is calibrated on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Passage {
+    /// The title; empty where there is none.
+    pub title: String,
+    /// The text.
+    pub text: String,
+}
+
+impl Passage {
+    /// Title, separator and text, as [`Document::passage`] joins them.
+    pub fn joined(&self, separator: &str) -> String {
+        joined(&self.title, &self.text, separator)
+    }
+}
+
+fn joined(title: &str, text: &str, separator: &str) -> String {
+    if title.is_empty() {
+        return text.trim().to_owned();
+    }
+    let mut passage = String::with_capacity(title.len() + separator.len() + text.len());
+    passage.push_str(title);
+    passage.push_str(separator);
+    passage.push_str(text);
+    let trimmed = passage.trim();
+    if trimmed.len() == passage.len() { passage } else { trimmed.to_owned() }
 }
 
 /// An information need.

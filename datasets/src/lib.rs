@@ -30,14 +30,16 @@ mod fault;
 mod info;
 mod reader;
 mod record;
+mod texts;
 pub mod trec;
 mod verify;
 mod writer;
 
-pub use document::{Document, Qrels, Query, Run, ScoredDocument};
+pub use document::{Document, Passage, Qrels, Query, Run, ScoredDocument};
 pub use error::{Error, Result};
 pub use fault::{Fault, Severity};
 pub use info::{Info, SplitInfo};
 pub use reader::open;
+pub use texts::Texts;
 pub use verify::{Finding, Verdict};
 pub use writer::atomic_write;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use crate::document::{Document, Query};
+use crate::document::{Document, Passage, Query};
 use crate::fault::Fault;
 
 /// A record, and what was odd about its line although it could be read.
@@ -55,6 +55,19 @@ pub(crate) fn parse_query(line: &str) -> Result<Parsed<Query>, Fault> {
     let (parsed, mut oddities) = parse::<QueryLine>(line)?;
     let id = parsed.id.into_text(&mut oddities)?;
     Ok(Parsed { record: Query { id, text: parsed.text }, oddities })
+}
+
+/// Reads `{"title": ..., "text": ...}`: a missing or null title is empty, other fields are ignored.
+pub(crate) fn parse_passage(line: &str) -> Result<Passage, Fault> {
+    #[derive(serde::Deserialize)]
+    struct PassageLine {
+        #[serde(default, deserialize_with = "title")]
+        title: String,
+        #[serde(deserialize_with = "text")]
+        text: String,
+    }
+    let (PassageLine { title, text }, _) = parse(line)?;
+    Ok(Passage { title, text })
 }
 
 fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
