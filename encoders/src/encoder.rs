@@ -177,6 +177,14 @@ impl Encoder {
         if texts.len() == 1 { texts.iter().map(one).collect() } else { texts.par_iter().map(one).collect() }
     }
 
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    pub(crate) fn model(&self) -> &Transformer<Fused> {
+        &self.model
+    }
+
     fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
         let batches = batches(tokens);
         let run = |ops: &Fused, batch: &Vec<usize>| -> Result<Vec<f32>> {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::fingerprint::Fingerprint;
+
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -178,6 +180,35 @@ pub enum Error {
         asked: String,
         /// What can be.
         expected: String,
+    },
+    /// The calibration texts do not fill one packed block.
+    #[error(
+        "the calibration texts have {tokens} tokens, fewer than one block of {block_length}: give more text, shorter blocks, \
+         or texts that are not packed"
+    )]
+    CalibrationTooShort {
+        /// Tokens of the texts.
+        tokens: usize,
+        /// Tokens of a block.
+        block_length: usize,
+    },
+    /// Importance scores were measured on another model.
+    #[error(
+        "{} holds the scores of {scored_name} (fingerprint {scored}), but the model is {name} (fingerprint {fingerprint}); \
+         score this model first",
+        path.display()
+    )]
+    ScoresOfAnotherModel {
+        /// The scores' file.
+        path: PathBuf,
+        /// The model that was scored.
+        scored_name: String,
+        /// Its fingerprint.
+        scored: Box<Fingerprint>,
+        /// The model that is to be pruned.
+        name: String,
+        /// Its fingerprint.
+        fingerprint: Box<Fingerprint>,
     },
     /// The tensor library failed.
     #[error("the tensor library failed: {0}")]

@@ -1,6 +1,9 @@
 //! What makes two encoders the same: a hash over everything that shapes a vector.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::checkpoint::{Checkpoint, StoredTensor};
 use crate::error::{Error, Result};
@@ -111,6 +114,41 @@ impl Fields {
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = InvalidFingerprint;
+
+    fn from_str(digits: &str) -> std::result::Result<Fingerprint, InvalidFingerprint> {
+        let invalid = || InvalidFingerprint { found: digits.to_owned() };
+        let mut bytes = [0; 32];
+        if digits.len() != 64 || !digits.is_ascii() {
+            return Err(invalid());
+        }
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).map_err(|_| invalid())?;
+        }
+        Ok(Fingerprint(bytes))
+    }
+}
+
+/// A string is not a fingerprint.
+#[derive(Debug, thiserror::Error)]
+#[error("{found:?} is not a fingerprint: expected 64 hexadecimal digits")]
+pub struct InvalidFingerprint {
+    found: String,
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Fingerprint, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -33,6 +33,6 @@ pub use checkpoint::{Checkpoint, StoredTensor};
 pub use cross_encoder::CrossEncoder;
 pub use encoder::{Encoder, LoadOptions, TextKind};
 pub use error::{BoxedError, Error, Result};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use pooling::{Pooling, UnknownPooling};
 pub use settings::Settings;

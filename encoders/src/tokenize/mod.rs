@@ -1,6 +1,7 @@
 //! From text to token ids, as the model was trained.
 
 mod config;
+mod packed;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use tokenizers::{Encoding, PostProcessor, Tokenizer as HuggingFace, TruncationDi
 
 use crate::error::{Error, Result};
 use config::Config;
+pub(crate) use packed::Packer;
 
 /// The tokenizer of a model directory.
 pub(crate) struct Tokenizer {

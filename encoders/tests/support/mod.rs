@@ -221,3 +221,17 @@ pub fn write_tokenizer(directory: &Path, words: &[&str], template: Option<&str>)
     }
     tokenizer.save(directory.join("tokenizer.json"), false).unwrap();
 }
+
+/// Writes a tokenizer that knows the ids of the tiny models by name: "t7 t9" has the ids 7 and 9. Ids 0 to 2 are special
+/// and are not added to texts; `</s>`, 2, ends a text where texts are packed.
+pub fn id_tokenizer(directory: &Path) {
+    let words: Vec<String> = (3..200).map(|id| format!("t{id}")).collect();
+    write_tokenizer(directory, &words.iter().map(String::as_str).collect::<Vec<_>>(), None);
+    write_json(directory, "tokenizer_config.json", &serde_json::json!({"eos_token": "</s>"}));
+}
+
+/// The texts that [`id_tokenizer`] gives these ids.
+pub fn id_texts(sequences: &[Vec<u32>]) -> Vec<String> {
+    let word = |id: &u32| format!("t{id}");
+    sequences.iter().map(|ids| ids.iter().map(word).collect::<Vec<_>>().join(" ")).collect()
+}

@@ -1,0 +1,278 @@
+//! How much each sub-layer changes what passes through it.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::calibration::{Calibration, Sequences};
+use super::journal::Journal;
+use super::scores::{Importance, Scores};
+use crate::encoder::{Encoder, batches};
+use crate::error::{Error, Result};
+use crate::model::Stage;
+use crate::ops::Spans;
+use crate::ops::fused::{Fused, Rows};
+
+/// M of the paper's equation 3: how a hidden state x before a sub-layer and x' after it are compared, token by token.
+/// x' is the residual sum; in a post-norm model, its norm. Higher is more important.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportanceMetric {
+    /// 1 - cos(x, x'), 0 to 2: the paper's choice.
+    Cosine,
+    /// |x' - x|
+    L2,
+    /// |dL/da| for a factor a = 1 on the sub-layer's output and a contrastive loss L.
+    Gradient,
+}
+
+/// Which tokens of a sequence count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScoredTokens {
+    /// All of them.
+    All,
+    /// The last one, which is all that an encoder with last-token pooling uses.
+    Last,
+}
+
+/// How importance is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreSettings {
+    /// How hidden states are compared.
+    pub metric: ImportanceMetric,
+    /// Which tokens count.
+    pub tokens: ScoredTokens,
+    /// What the model reads.
+    pub calibration: Calibration,
+}
+
+impl Default for ScoreSettings {
+    /// The paper's.
+    fn default() -> ScoreSettings {
+        ScoreSettings {
+            metric: ImportanceMetric::Cosine,
+            tokens: ScoredTokens::All,
+            calibration: Calibration::default(),
+        }
+    }
+}
+
+/// What is scored in each layer, in this order: its attention, its MLP, the whole block.
+pub(super) const PARTS: usize = 3;
+
+/// Tokens that are measured between two entries of the journal, so that memory is bounded and little is lost.
+const CHUNK_TOKENS: usize = 8192;
+
+/// Measures every sub-layer of an encoder (equation 3 of the paper): the mean over all tokens that count, of all sequences.
+///
+/// The numbers do not depend, bit for bit, on how sequences are batched or on the number of threads. Hidden states are
+/// those of the f32 forward; they are compared and summed in f64. Memory is that of one group of texts and of the hidden
+/// states of some thousand tokens.
+///
+/// `journal` keeps what was measured: the same call with the same journal goes on where one that was interrupted
+/// stopped. The caller removes it when the scores are safe. `progress` is called with the number of sequences done.
+///
+/// # Errors
+///
+/// Those of the texts; [`Error::CalibrationTooShort`] if they do not fill one block; the journal cannot be written.
+///
+/// # Panics
+///
+/// If the metric is the gradient.
+pub fn score<E: From<Error>>(
+    encoder: &Encoder,
+    texts: impl IntoIterator<Item = std::result::Result<String, E>>,
+    settings: &ScoreSettings,
+    journal: Option<&std::path::Path>,
+    mut progress: impl FnMut(usize),
+) -> std::result::Result<Scores, E> {
+    assert!(settings.metric != ImportanceMetric::Gradient, "gradients have a function of their own");
+    let mut sequences = Sequences::new(encoder, &settings.calibration, texts.into_iter())?;
+    let width = PARTS * encoder.architecture().layers.len();
+    let mut journal =
+        journal.map(|path| Journal::open(path, encoder.fingerprint(), settings, width)).transpose()?;
+    let mut total = vec![0.0; width];
+    let (mut done, mut num_tokens, mut num_scored) = (0, 0, 0);
+    let mut hash = blake3::Hasher::new();
+    loop {
+        let mut chunk: Vec<Vec<u32>> = Vec::new();
+        let mut size = 0;
+        while size < CHUNK_TOKENS {
+            let Some(sequence) = sequences.next() else { break };
+            let sequence = sequence?;
+            size += sequence.len();
+            chunk.push(sequence);
+        }
+        if chunk.is_empty() {
+            break;
+        }
+        let hashes: Vec<[u8; 32]> = chunk.iter().map(|sequence| hash_of(sequence)).collect();
+        let kept = match &mut journal {
+            Some(journal) => journal.take(&hashes)?,
+            None => Vec::new(),
+        };
+        let measured = measure(encoder, &chunk[kept.len()..], settings)?;
+        if let Some(journal) = &mut journal {
+            journal.append(&hashes[kept.len()..], &measured)?;
+        }
+        for sums in kept.iter().chain(&measured) {
+            total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        }
+        hashes.iter().for_each(|one| {
+            hash.update(one);
+        });
+        done += chunk.len();
+        num_tokens += size;
+        num_scored += if settings.tokens == ScoredTokens::All { size } else { chunk.len() };
+        progress(done);
+    }
+    if done == 0 {
+        return Err(Error::CalibrationTooShort {
+            tokens: sequences.tokens_read,
+            block_length: settings.calibration.block_length(encoder)?,
+        }
+        .into());
+    }
+    total.iter_mut().for_each(|sum| *sum /= num_scored as f64);
+    let layers = &encoder.architecture().layers;
+    let part = |part: usize, there: fn(&crate::model::LayerShape) -> bool| {
+        let scored = layers.iter().zip(total.chunks_exact(PARTS));
+        scored.map(|(layer, means)| there(layer).then_some(means[part])).collect()
+    };
+    Ok(Scores {
+        model: encoder.name().to_owned(),
+        fingerprint: *encoder.fingerprint(),
+        settings: *settings,
+        num_sequences: done,
+        num_tokens,
+        text_hash: hash.finalize().to_hex().to_string(),
+        importance: Importance {
+            attention: part(0, |layer| layer.attention.is_some()),
+            mlp: part(1, |layer| layer.intermediate_size.is_some()),
+            block: part(2, |layer| layer.attention.is_some() || layer.intermediate_size.is_some()),
+        },
+    })
+}
+
+pub(super) fn hash_of(sequence: &[u32]) -> [u8; 32] {
+    let bytes: Vec<u8> = sequence.iter().flat_map(|id| id.to_le_bytes()).collect();
+    blake3::hash(&bytes).into()
+}
+
+/// For each sequence the sums over its tokens: (L, PARTS), row-major; 0 for a sub-layer that is not there.
+fn measure(encoder: &Encoder, sequences: &[Vec<u32>], settings: &ScoreSettings) -> Result<Vec<Vec<f64>>> {
+    let batches = batches(sequences);
+    let run = |ops: &Fused, batch: &Vec<usize>| -> Result<Vec<Vec<f64>>> {
+        let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
+        let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
+        let mut observer = Observer::new(encoder, &spans, settings);
+        encoder.model().forward_observed(ops, &ids, &spans, &mut |stage, x| {
+            observer.see(stage, x);
+            Ok(())
+        })?;
+        Ok(observer.sums)
+    };
+    // As `Encoder::encode` spreads its work.
+    let sums: Vec<Vec<Vec<f64>>> = if batches.len() < rayon::current_num_threads() {
+        let ops = Fused::parallel();
+        batches.iter().map(|batch| run(&ops, batch)).collect::<Result<_>>()?
+    } else {
+        batches.par_iter().map_init(Fused::serial, |ops, batch| run(ops, batch)).collect::<Result<_>>()?
+    };
+    let mut ordered = vec![Vec::new(); sequences.len()];
+    for (sequence, sums) in batches.into_iter().flatten().zip(sums.into_iter().flatten()) {
+        ordered[sequence] = sums;
+    }
+    Ok(ordered)
+}
+
+/// Compares the hidden states of a batch as the forward goes on.
+struct Observer<'a> {
+    spans: &'a Spans,
+    settings: &'a ScoreSettings,
+    hidden_size: usize,
+    /// Hidden states before the next sub-layer, and before the layer.
+    before: Vec<f32>,
+    before_layer: Vec<f32>,
+    /// For each text, (L, PARTS).
+    sums: Vec<Vec<f64>>,
+}
+
+impl<'a> Observer<'a> {
+    fn new(encoder: &Encoder, spans: &'a Spans, settings: &'a ScoreSettings) -> Observer<'a> {
+        let architecture = encoder.architecture();
+        Observer {
+            spans,
+            settings,
+            hidden_size: architecture.hidden_size,
+            before: Vec::new(),
+            before_layer: Vec::new(),
+            sums: vec![vec![0.0; PARTS * architecture.layers.len()]; spans.len()],
+        }
+    }
+
+    fn see(&mut self, stage: Stage, x: &Rows) {
+        let x = x.values();
+        match stage {
+            Stage::Embeddings => {
+                self.before = x.to_vec();
+                self.before_layer = x.to_vec();
+            }
+            Stage::Attention(layer) | Stage::Mlp(layer) => {
+                let part = usize::from(matches!(stage, Stage::Mlp(_)));
+                self.add(PARTS * layer + part, self.compare(&self.before, x));
+                self.before.copy_from_slice(x);
+            }
+            Stage::Layer(layer) => {
+                self.add(PARTS * layer + 2, self.compare(&self.before_layer, x));
+                self.before_layer.copy_from_slice(x);
+            }
+        }
+    }
+
+    fn add(&mut self, place: usize, sums: Vec<f64>) {
+        self.sums.iter_mut().zip(sums).for_each(|(text, sum)| text[place] = sum);
+    }
+
+    /// For each text the sum over its tokens.
+    fn compare(&self, before: &[f32], x: &[f32]) -> Vec<f64> {
+        let d = self.hidden_size;
+        let metric = if self.settings.metric == ImportanceMetric::L2 { distance } else { turn };
+        let of_text = |span: std::ops::Range<usize>| {
+            let first = if self.settings.tokens == ScoredTokens::All { span.start } else { span.end - 1 };
+            let rows = first * d..span.end * d;
+            before[rows.clone()].chunks_exact(d).zip(x[rows].chunks_exact(d)).map(|(a, b)| metric(a, b)).sum()
+        };
+        self.spans.iter().map(of_text).collect()
+    }
+}
+
+/// 1 - cos(a, b); lengths below 1e-8 count as 1e-8, as in PyTorch's `cosine_similarity`.
+fn turn(a: &[f32], b: &[f32]) -> f64 {
+    let (mut dot, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
+    for (x, y) in a.iter().zip(b) {
+        let (x, y) = (f64::from(*x), f64::from(*y));
+        dot += x * y;
+        square_a += x * x;
+        square_b += y * y;
+    }
+    1.0 - dot / (square_a.sqrt().max(1e-8) * square_b.sqrt().max(1e-8))
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| (f64::from(*y) - f64::from(*x)).powi(2)).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_by_hand() {
+        assert_eq!(turn(&[1.0, 0.0], &[0.0, 2.0]), 1.0);
+        assert_eq!(turn(&[1.0, 0.0], &[-3.0, 0.0]), 2.0);
+        assert_eq!(turn(&[0.0, 0.0], &[1.0, 0.0]), 1.0);
+        assert_eq!(turn(&[3.0, 4.0], &[6.0, 8.0]), 0.0);
+        assert_eq!(distance(&[1.0, 1.0], &[4.0, 5.0]), 5.0);
+    }
+}

@@ -1,0 +1,150 @@
+//! Importance scores as a file, and the order in which sub-layers are dropped by them.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::importance::ScoreSettings;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::json;
+
+/// A part of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// The attention sub-layer.
+    Attention,
+    /// The MLP sub-layer.
+    Mlp,
+    /// Both.
+    Block,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 3] = [Part::Attention, Part::Mlp, Part::Block];
+
+    /// "attention", "MLP" or "block".
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Attention => "attention",
+            Part::Mlp => "MLP",
+            Part::Block => "block",
+        }
+    }
+}
+
+/// The importance of every part of every layer; `None` for one that the model does not have. Higher is more important.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Importance {
+    /// Of the attention sub-layers.
+    pub attention: Vec<Option<f64>>,
+    /// Of the MLP sub-layers.
+    pub mlp: Vec<Option<f64>>,
+    /// Of the blocks: what attention and MLP change together.
+    pub block: Vec<Option<f64>>,
+}
+
+impl Importance {
+    /// Those of one kind, by layer.
+    pub fn of(&self, part: Part) -> &[Option<f64>] {
+        match part {
+            Part::Attention => &self.attention,
+            Part::Mlp => &self.mlp,
+            Part::Block => &self.block,
+        }
+    }
+
+    /// The layers that have this part, least important first; of equals the deeper one first, since depth is where the
+    /// redundancy is (paper, Fig. 2a).
+    ///
+    /// ```
+    /// use secateur_encoders::prune::{Importance, Part};
+    /// let scores = vec![Some(0.5), Some(0.1), None, Some(0.5)];
+    /// let importance = Importance { attention: vec![], mlp: scores, block: vec![] };
+    /// assert_eq!(importance.drop_order(Part::Mlp), [1, 3, 0]);
+    /// ```
+    pub fn drop_order(&self, part: Part) -> Vec<usize> {
+        let scores = self.of(part);
+        let mut layers: Vec<usize> = (0..scores.len()).filter(|layer| scores[*layer].is_some()).collect();
+        let score = |layer: usize| scores[layer].unwrap_or(f64::INFINITY);
+        layers.sort_by(|a, b| score(*a).total_cmp(&score(*b)).then(b.cmp(a)));
+        layers
+    }
+}
+
+/// Importance scores, and what they were measured on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// The name of the encoder.
+    pub model: String,
+    /// Which encoder that is.
+    pub fingerprint: Fingerprint,
+    /// How it was measured.
+    pub settings: ScoreSettings,
+    /// Sequences that were read.
+    pub num_sequences: usize,
+    /// Their tokens.
+    pub num_tokens: usize,
+    /// A hash over their tokens.
+    pub text_hash: String,
+    /// What was measured.
+    pub importance: Importance,
+}
+
+impl Scores {
+    /// Reads a file that holds [`Scores::to_json`].
+    ///
+    /// # Errors
+    ///
+    /// The file is missing, or is not one of scores.
+    pub fn read(path: &Path) -> Result<Scores> {
+        let scores: Scores = json::read(path)?;
+        let layers = scores.importance.attention.len();
+        for part in Part::ALL {
+            let found = scores.importance.of(part);
+            let expected = if found.len() != layers {
+                format!("{layers} numbers, as for attention")
+            } else if found.iter().flatten().any(|score| !score.is_finite()) {
+                "finite numbers".to_owned()
+            } else {
+                continue;
+            };
+            return Err(Error::InvalidField {
+                path: path.to_owned(),
+                field: format!("importance.{}", part.name().to_lowercase()),
+                found: format!("{found:?}"),
+                expected,
+            });
+        }
+        Ok(scores)
+    }
+
+    /// The file: a JSON object, indented. `drop_order` is there for people and other programs; it follows from the scores.
+    pub fn to_json(&self) -> String {
+        let mut object = serde_json::to_value(self).expect("scores can be written as JSON");
+        let orders =
+            Part::ALL.map(|part| (part.name().to_lowercase(), Value::from(self.importance.drop_order(part))));
+        object["drop_order"] = json!(orders.into_iter().collect::<std::collections::BTreeMap<_, _>>());
+        format!("{object:#}\n")
+    }
+
+    /// Refuses scores of another encoder. `path` is the scores' file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ScoresOfAnotherModel`]
+    pub fn check(&self, path: &Path, name: &str, fingerprint: &Fingerprint) -> Result<()> {
+        if self.fingerprint == *fingerprint {
+            return Ok(());
+        }
+        Err(Error::ScoresOfAnotherModel {
+            path: path.to_owned(),
+            scored_name: self.model.clone(),
+            scored: Box::new(self.fingerprint),
+            name: name.to_owned(),
+            fingerprint: Box::new(*fingerprint),
+        })
+    }
+}
