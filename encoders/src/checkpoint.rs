@@ -28,6 +28,8 @@ struct Adapted {
     adapter: Adapter,
     /// Whose names the adapter's are compared with.
     architecture: Architecture,
+    /// Whether the adapter may have tensors without a place: it was checked before sub-layers were taken out.
+    accepted: bool,
 }
 
 /// Bytes that are read before their pages are given back: what is mapped and has been used counts as the process's memory
@@ -135,7 +137,8 @@ impl Checkpoint {
         {
             architecture.vocab_size = rows;
         }
-        self.adapter = Some(Box::new(Adapted { adapter, architecture: architecture.clone() }));
+        self.adapter =
+            Some(Box::new(Adapted { adapter, architecture: architecture.clone(), accepted: false }));
         Ok(self)
     }
 
@@ -146,7 +149,15 @@ impl Checkpoint {
 
     /// Refuses an adapter that has a tensor without a place in `architecture`.
     pub(crate) fn check_adapter(&self, architecture: &Architecture) -> Result<()> {
-        self.adapter().map_or(Ok(()), |adapter| adapter.check(architecture))
+        let adapted = self.adapter.as_ref().filter(|adapted| !adapted.accepted);
+        adapted.map_or(Ok(()), |adapted| adapted.adapter.check(architecture))
+    }
+
+    /// Makes later checks pass, for a model that loses sub-layers which the adapter has tensors for.
+    pub(crate) fn accept_adapter(&mut self) {
+        if let Some(adapted) = &mut self.adapter {
+            adapted.accepted = true;
+        }
     }
 
     fn add_shard(&mut self, path: PathBuf) -> Result<()> {
@@ -241,7 +252,7 @@ impl Checkpoint {
     }
 
     fn values(&self, tensor: &str, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
-        let Some(Adapted { adapter, architecture }) = self.adapter.as_deref() else {
+        let Some(Adapted { adapter, architecture, .. }) = self.adapter.as_deref() else {
             return self.stored_values(tensor, expected).map(Cow::Owned);
         };
         let bare = architecture.bare_name(tensor);

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::inspect::SpecialTokens;
-use crate::loaded::Loaded;
+use crate::loaded::{Loaded, name_of};
 use crate::matryoshka;
 use crate::model::{Architecture, Transformer};
 use crate::ops::Spans;
 use crate::ops::fused::Fused;
 use crate::pooling::Pooling;
+use crate::prune::Drops;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 
@@ -80,9 +81,30 @@ impl Encoder {
     /// A file is missing, damaged or of an unknown architecture; a tensor is missing or has another shape; an adapter has
     /// a tensor that the model has no place for.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<Encoder> {
-        let Loaded { files, settings, tokenizer, checkpoint, architecture } =
+        Encoder::load_dropped(directory, options, &Drops::default())
+    }
+
+    /// The same without some sub-layers, which are not read. The encoder computes what the directory that
+    /// [`ModelDirectory::write_dropped`](crate::prune::ModelDirectory::write_dropped) writes does; its fingerprint is
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::load`].
+    ///
+    /// # Panics
+    ///
+    /// If a layer is not one of the model's.
+    pub fn load_dropped(directory: &Path, options: &LoadOptions, drops: &Drops) -> Result<Encoder> {
+        let Loaded { files, settings, tokenizer, mut checkpoint, architecture } =
             Loaded::open(directory, options)?;
-        let fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?;
+        let mut fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?;
+        checkpoint.check_adapter(&architecture)?;
+        if !drops.is_empty() {
+            checkpoint.accept_adapter();
+            fingerprint = fingerprint.without(drops);
+        }
+        let architecture = drops.applied_to(&architecture);
         let model = Transformer::load(&Fused::serial(), architecture, &checkpoint)?;
         let skipped = if settings.pool_prompt {
             [0, 0]
@@ -92,10 +114,7 @@ impl Encoder {
                 tokenizer.prompt_tokens(&settings.passage_prompt)?,
             ]
         };
-        let name = options.name.clone().unwrap_or_else(|| {
-            let resolved = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-            resolved.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into_owned()
-        });
+        let name = options.name.clone().unwrap_or_else(|| name_of(directory));
         Ok(Encoder {
             directory: directory.to_owned(),
             name,

@@ -210,6 +210,48 @@ pub enum Error {
         /// Its fingerprint.
         fingerprint: Box<Fingerprint>,
     },
+    /// More sub-layers are to be dropped than there are.
+    #[error(
+        "cannot drop {asked} {part} sub-layers: the model has {available}, in {layers} layers; drop fewer"
+    )]
+    TooManyDrops {
+        /// "attention", "MLP" or "block".
+        part: &'static str,
+        /// How many were to be dropped.
+        asked: usize,
+        /// How many there are.
+        available: usize,
+        /// Layers of the model.
+        layers: usize,
+    },
+    /// A sub-layer that is to be dropped is not there.
+    #[error(
+        "cannot drop {part} {layer}: layer {layer} has no {part}, or the model, of {layers} layers numbered from 0, does not have it"
+    )]
+    NoSuchSubLayer {
+        /// "attention", "MLP" or "block".
+        part: &'static str,
+        /// The layer.
+        layer: usize,
+        /// Layers of the model.
+        layers: usize,
+    },
+    /// Importance decides what is dropped, and there are no scores.
+    #[error("{variant} drops the least important sub-layers: give the model's scores, or name the layers")]
+    ScoresRequired {
+        /// What is to be dropped.
+        variant: String,
+    },
+    /// LLM-Drop's configuration cannot express what a model keeps.
+    #[error(
+        "{} cannot be written in LLM-Drop's layout: its config.json lists dropped sub-layers only, and the MLPs of this model \
+         have widths of their own; write our own layout",
+        path.display()
+    )]
+    NotLlmDrop {
+        /// The directory that was to be written.
+        path: PathBuf,
+    },
     /// The tensor library failed.
     #[error("the tensor library failed: {0}")]
     Candle(#[source] BoxedError),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::checkpoint::{Checkpoint, StoredTensor};
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
+use crate::prune::Drops;
 use crate::settings::Settings;
 
 /// A hash over an encoder's weights, configuration, tokenizer, pooling, prompts and maximum length.
@@ -26,6 +27,14 @@ impl Fingerprint {
     /// The fingerprint with these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Fingerprint {
         Fingerprint(bytes)
+    }
+
+    /// That of the same encoder without some sub-layers.
+    pub(crate) fn without(&self, drops: &Drops) -> Fingerprint {
+        let mut fields = Fields(blake3::Hasher::new());
+        fields.add("encoder", &self.0);
+        fields.add("dropped", drops.to_string().as_bytes());
+        Fingerprint(*fields.0.finalize().as_bytes())
     }
 
     pub(crate) fn of(

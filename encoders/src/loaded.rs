@@ -19,6 +19,12 @@ pub(crate) struct Loaded {
     pub(crate) architecture: Architecture,
 }
 
+/// What a model is called unless it is given a name: the name of its directory.
+pub(crate) fn name_of(directory: &Path) -> String {
+    let resolved = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    resolved.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into_owned()
+}
+
 impl Loaded {
     pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
         let files = ModelFiles::locate(directory, options.base.as_deref())?;

@@ -12,6 +12,7 @@ use crate::checkpoint::{Checkpoint, StoredTensor};
 use crate::error::{Error, Result};
 use crate::model::Architecture;
 use config::Config;
+pub(crate) use write::merged;
 pub use write::write_merged;
 
 /// The file that makes a directory an adapter's.

@@ -36,7 +36,7 @@ pub fn write_merged(adapter: &Path, base: Option<&Path>, out: &Path) -> Result<(
 }
 
 /// A tensor of the base with what the adapter adds to it.
-fn merged<'a>(
+pub(crate) fn merged<'a>(
     checkpoint: &'a Checkpoint,
     architecture: &Architecture,
     tensor: StoredTensor<'a>,

@@ -8,7 +8,7 @@ mod count;
 mod cut;
 mod family;
 mod load;
-mod pruned;
+pub(crate) mod pruned;
 mod rotary;
 mod size;
 mod tensors;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::architecture::LayerShape;
 use crate::error::{Error, Result};
@@ -13,10 +13,39 @@ use crate::error::{Error, Result};
 /// ```json
 /// "secateur": {"attention": [true, false], "intermediate_sizes": [1075, null]}
 /// ```
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct PrunedLayers {
     attention: Vec<bool>,
     intermediate_sizes: Vec<Option<usize>>,
+}
+
+/// Makes a config say, in our own layout, what the layers of a model keep.
+pub(crate) fn describe(config: &mut Value, layers: &[LayerShape]) {
+    clear(config);
+    let pruned = PrunedLayers {
+        attention: layers.iter().map(|layer| layer.attention.is_some()).collect(),
+        intermediate_sizes: layers.iter().map(|layer| layer.intermediate_size).collect(),
+    };
+    config["secateur"] = json!(pruned);
+}
+
+/// The same in LLM-Drop's layout, which has no place for widths.
+pub(crate) fn describe_for_llm_drop(config: &mut Value, layers: &[LayerShape]) {
+    clear(config);
+    let dropped = |gone: fn(&LayerShape) -> bool| -> Vec<usize> {
+        layers.iter().enumerate().filter(|(_, layer)| gone(layer)).map(|(number, _)| number).collect()
+    };
+    config["drop_mlp_list"] = json!(dropped(|layer| layer.intermediate_size.is_none()));
+    config["drop_attn_list"] = json!(dropped(|layer| layer.attention.is_none()));
+}
+
+/// Removes what a config says of pruned layers, and the programs that LLM-Drop names, which are not in the new directory.
+fn clear(config: &mut Value) {
+    if let Some(config) = config.as_object_mut() {
+        for key in ["secateur", "drop_mlp_list", "drop_attn_list", "auto_map"] {
+            config.shift_remove(key);
+        }
+    }
 }
 
 /// Takes from `layers` what the config says was pruned.
@@ -100,7 +129,6 @@ fn dropped(path: &Path, config: &Value, field: &str, num_layers: usize) -> Resul
 mod tests {
     use super::*;
     use crate::model::LayerAttention;
-    use serde_json::json;
 
     fn layers_of(config: &Value) -> Result<Vec<(bool, Option<usize>)>> {
         let attention = Some(LayerAttention { window: None, rotary: None });

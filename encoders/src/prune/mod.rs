@@ -1,12 +1,18 @@
 //! EffiR (Lei et al. 2025, arXiv 2512.20612): which parts of an encoder matter least, and models without them.
 //!
-//! [`score`] measures how much each sub-layer changes what passes through it, while the model reads calibration text.
+//! [`score`] measures how much each sub-layer changes what passes through it, while the model reads calibration text. A
+//! [`Variant`] such as "16M8A" chooses [`Drops`] by those scores. [`ModelDirectory::write_dropped`] writes the model that is
+//! left; [`Encoder::load_dropped`](crate::Encoder::load_dropped) loads it without writing anything.
 
 pub mod calibration;
+mod directory;
+mod drops;
 mod importance;
 mod journal;
 mod scores;
 
 pub use calibration::{Calibration, CalibrationFormat};
+pub use directory::{Layout, ModelDirectory};
+pub use drops::{Drops, UnknownVariant, Variant};
 pub use importance::{ImportanceMetric, ScoreSettings, ScoredTokens, score};
 pub use scores::{Importance, Part, Scores};
