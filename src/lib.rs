@@ -39,18 +39,20 @@ pub mod fusion;
 mod npy;
 pub mod report;
 mod search;
+mod sweep;
 
 pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};
 pub use error::{Error, Result};
 pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
 pub use secateur_datasets::{
-    Document, Error as DatasetError, Qrels, Query, Run, ScoredDocument, atomic_write, beir, catalog, trec,
+    Document, Error as DatasetError, Passage, Qrels, Query, Run, ScoredDocument, Texts, atomic_write, beir,
+    catalog, trec,
 };
-pub use secateur_encoders::model::{Cut, Storage};
 pub use secateur_encoders::{
     Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Settings, TextKind,
-    catalog as backbones, golden, inspect, write_merged,
+    catalog as backbones, golden, inspect, model, prune, write_merged,
 };
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::{Error as IndexError, Metric};
+pub use sweep::{Cell, measure_encoder};

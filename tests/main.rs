@@ -6,6 +6,7 @@ mod demo;
 mod evaluation;
 mod mini;
 mod model;
+mod prune;
 mod regression;
 mod resume;
 mod support;

@@ -74,7 +74,12 @@ impl From<secateur::Error> for Failure {
             Error::Index(IndexError::Io { action, source, .. }) if is_no_such_input(action, source) => {
                 Code::Database
             }
-            Error::Index(IndexError::InvalidParameter { .. }) => Code::Usage,
+            Error::Index(IndexError::InvalidParameter { .. })
+            | Error::Encoder(
+                EncoderError::TooManyDrops { .. }
+                | EncoderError::NoSuchSubLayer { .. }
+                | EncoderError::ScoresRequired { .. },
+            ) => Code::Usage,
             Error::Index(IndexError::DuplicateDocument { .. } | IndexError::DocumentSize { .. }) => {
                 Code::Input
             }

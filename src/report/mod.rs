@@ -1,11 +1,14 @@
 //! Reports: what an [`Evaluation`] looks like to people and to programs.
 
+mod heat_map;
+pub mod svg;
 mod table;
 
 use serde_json::{Map, Value, json};
 
 use crate::eval::{Evaluation, Measure, MissingQueries};
 
+pub use heat_map::drop_order;
 pub use table::{Align, Table};
 
 /// The evaluation as text: rules, numbers of queries, and the mean of each measure to four decimals.

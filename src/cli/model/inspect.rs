@@ -5,8 +5,9 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use secateur::inspect::{InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens};
+use secateur::model::{Cut, Storage};
 use secateur::report::{Align, Table};
-use secateur::{Cut, Settings, Storage, backbones};
+use secateur::{Settings, backbones};
 
 use crate::cli::encoder::{cached_model, model_directory};
 use crate::cli::failure::{Code, Failure, Result};

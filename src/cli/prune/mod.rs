@@ -1,14 +1,30 @@
 //! `secateur prune`: score, drop, sweep.
 
+mod calibration;
+mod drop;
+mod score;
+mod sweep;
+
 use clap::Subcommand;
 
 use super::failure::Result;
 
 #[derive(Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Measure how much each attention, MLP and block changes what passes through it.
+    Score(score::Arguments),
+    /// Make a model without its least important sub-layers.
+    Drop(drop::Arguments),
+    /// Measure variants of a model end to end, without retraining: parameters, speed, nDCG@10.
+    Sweep(sweep::Arguments),
+}
 
 impl Command {
     pub fn run(self) -> Result<String> {
-        match self {}
+        match self {
+            Command::Score(arguments) => arguments.run(),
+            Command::Drop(arguments) => arguments.run(),
+            Command::Sweep(arguments) => arguments.run(),
+        }
     }
 }

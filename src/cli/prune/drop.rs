@@ -1,0 +1,201 @@
+//! `secateur prune drop`: a model without some of its sub-layers.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use secateur::model::Architecture;
+use secateur::prune::{Drops, Importance, Layout, ModelDirectory, Part, Scores, Variant};
+use secateur::{Encoder, LoadOptions};
+
+use super::calibration::{self, CalibrationArguments, positive};
+use crate::cli::encoder::model_directory;
+use crate::cli::failure::{Code, Failure, Result};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A model directory, or OWNER/NAME of the Hugging Face hub.
+    model: String,
+    #[command(flatten)]
+    counts: CountArguments,
+    /// Sub-layers to drop by name, whatever their importance: mlp:3, attention:0-2 or block:5, separated by commas.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    layers: Vec<Named>,
+    /// The scores of this model, from `prune score`.
+    #[arg(long, value_name = "FILE.json", conflicts_with = "iterative")]
+    scores: Option<PathBuf>,
+    /// Measure anew after each sub-layer that is dropped, on the texts of --calibration.
+    #[arg(long, requires = "calibration")]
+    iterative: bool,
+    #[command(flatten)]
+    calibration: CalibrationArguments,
+    /// Packed blocks, as language models are calibrated, or each text as the encoder reads it.
+    #[arg(long, value_enum, default_value_t = calibration::Format::Packed)]
+    calibration_format: calibration::Format,
+    /// The most blocks (or texts, if they are not packed) that are read.
+    #[arg(long, value_name = "N", default_value_t = calibration::DEFAULT_BLOCKS, value_parser = positive)]
+    calibration_blocks: usize,
+    /// The model directory to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How config.json says what is dropped.
+    #[arg(long, value_enum, default_value_t = LayoutName::Secateur)]
+    format: LayoutName,
+}
+
+/// How many sub-layers go.
+#[derive(Args)]
+pub struct CountArguments {
+    /// Drop this many MLPs, the least important ones.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    mlp: Option<usize>,
+    /// Drop this many attentions, the least important ones.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    attention: Option<usize>,
+    /// Drop this many blocks, the least important ones.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    blocks: Option<usize>,
+    /// Drop this many blocks at the end.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    last_blocks: Option<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LayoutName {
+    /// What this program and its library read.
+    Secateur,
+    /// The lists of LLM-Drop, which this program reads too.
+    LlmDrop,
+}
+
+/// A part of one layer, or of several in a row.
+#[derive(Clone, Debug)]
+struct Named {
+    part: Part,
+    first: usize,
+    last: usize,
+}
+
+impl std::str::FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Named, String> {
+        let wrong = || {
+            format!("{text:?} is not a sub-layer; expected mlp:N, attention:N or block:N, or N-M for several")
+        };
+        let (part, layers) = text.split_once(':').ok_or_else(wrong)?;
+        let part =
+            Part::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(part)).ok_or_else(wrong)?;
+        let (first, last) = layers.split_once('-').unwrap_or((layers, layers));
+        let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
+        let named = Named { part, first: number(first)?, last: number(last)? };
+        if named.first > named.last { Err(wrong()) } else { Ok(named) }
+    }
+}
+
+impl CountArguments {
+    fn variant(&self) -> Variant {
+        Variant {
+            last_blocks: self.last_blocks.unwrap_or(0),
+            blocks: self.blocks.unwrap_or(0),
+            mlp: self.mlp.unwrap_or(0),
+            attention: self.attention.unwrap_or(0),
+        }
+    }
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let path = model_directory(&self.model)?;
+        let model = ModelDirectory::open(&path)?;
+        if self.out.exists() {
+            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
+            return Err(Failure::new(Code::System, message));
+        }
+        let mut drops = Drops::default();
+        for named in &self.layers {
+            for layer in named.first..=named.last {
+                drops.insert(model.architecture(), named.part, layer)?;
+            }
+        }
+        let variant = self.counts.variant();
+        if variant.is_full() && drops.is_empty() {
+            let message = "say what to drop: --mlp, --attention, --blocks, --last-blocks or --layers";
+            return Err(Failure::new(Code::Usage, message));
+        }
+        let drops = if self.iterative {
+            self.one_by_one(&path, &model, variant, drops)?
+        } else {
+            let scores = self.scores.as_deref().map(|scores| read_scores(scores, &model)).transpose()?;
+            let importance = scores.as_ref().map(|scores| &scores.importance);
+            variant.choose(model.architecture(), importance, &drops)?
+        };
+        let layout = match self.format {
+            LayoutName::Secateur => Layout::Secateur,
+            LayoutName::LlmDrop => Layout::LlmDrop,
+        };
+        model.write_dropped(&drops, layout, &self.out)?;
+        let left = drops.applied_to(model.architecture());
+        let (before, after) = (num_parameters(model.architecture()), num_parameters(&left));
+        Ok(format!(
+            "{}: {} without {drops}\nparameters: {} before, {} after ({:.1} %)\n",
+            self.out.display(),
+            model.name(),
+            grouped(before),
+            grouped(after),
+            100.0 * after as f64 / before as f64,
+        ))
+    }
+
+    fn measure(&self, encoder: &Encoder, texts: &Path) -> Result<Importance> {
+        let (format, blocks) = (self.calibration_format, self.calibration_blocks);
+        Ok(self.calibration.score(encoder, texts, format, blocks, None)?.importance)
+    }
+
+    /// The same count, with a measurement of the model that is left before each step.
+    fn one_by_one(
+        &self,
+        path: &Path,
+        model: &ModelDirectory,
+        variant: Variant,
+        mut drops: Drops,
+    ) -> Result<Drops> {
+        let Some(texts) = &self.calibration.calibration else {
+            return Err(Failure::new(Code::Usage, "--iterative needs --calibration"));
+        };
+        for step in variant.steps() {
+            let importance = if step.needs_scores() {
+                let encoder = Encoder::load_dropped(path, &LoadOptions::default(), &drops)?;
+                Some(self.measure(&encoder, texts)?)
+            } else {
+                None
+            };
+            drops = step.choose(model.architecture(), importance.as_ref(), &drops)?;
+        }
+        Ok(drops)
+    }
+}
+
+/// Reads the scores of a model.
+pub fn read_scores(path: &Path, model: &ModelDirectory) -> Result<Scores> {
+    let scores = Scores::read(path)?;
+    scores.check(path, &model.name(), model.fingerprint())?;
+    Ok(scores)
+}
+
+/// Parameters of a model without its heads, as the paper counts them (footnote 2).
+pub fn num_parameters(architecture: &Architecture) -> usize {
+    architecture.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+}
+
+/// A number with commas.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
