@@ -14,7 +14,8 @@ use crate::adapter::Adapter;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::model::Architecture;
-use crate::ops::Matrix;
+use crate::ops::{Matrix, Weight};
+use crate::quantize::{Quantization, nf4::Nf4Matrix, stored};
 
 /// The tensors of a model directory, by name, and the adapter that changes them, where there is one.
 pub struct Checkpoint {
@@ -22,6 +23,7 @@ pub struct Checkpoint {
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Entry>,
     adapter: Option<Box<Adapted>>,
+    quantization: Option<Quantization>,
 }
 
 struct Adapted {
@@ -119,6 +121,7 @@ impl Checkpoint {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             adapter: None,
+            quantization: None,
         }
     }
 
@@ -140,6 +143,19 @@ impl Checkpoint {
         self.adapter =
             Some(Box::new(Adapted { adapter, architecture: architecture.clone(), accepted: false }));
         Ok(self)
+    }
+
+    /// The same tensors, the matrices of linear layers quantized as [`Checkpoint::weight`] reads them. Nothing happens to a
+    /// checkpoint that is stored quantized.
+    #[must_use]
+    pub fn quantized(mut self, quantization: Option<Quantization>) -> Checkpoint {
+        self.quantization = quantization.filter(|_| !stored::is_quantized(&self));
+        self
+    }
+
+    /// How linear layers are quantized as they are read.
+    pub(crate) fn quantization(&self) -> Option<Quantization> {
+        self.quantization
     }
 
     /// The adapter.
@@ -241,6 +257,22 @@ impl Checkpoint {
         Ok(Matrix { values: self.values(tensor, &[rows, columns])?, rows, columns })
     }
 
+    /// The matrix of a linear layer: quantized if it is stored so and no adapter changes it, or if
+    /// [`Checkpoint::quantized`] asks for it. Errors as [`Checkpoint::matrix`].
+    pub fn weight(&self, tensor: &str, rows: usize, columns: usize) -> Result<Weight<'_>> {
+        let adapted = self.adapter.as_deref().is_some_and(|Adapted { adapter, architecture, .. }| {
+            adapter.changes(architecture.bare_name(tensor))
+        });
+        if !adapted && let Some(matrix) = self.stored_nf4(tensor, &[rows, columns])? {
+            return Ok(matrix.into());
+        }
+        let matrix = self.matrix(tensor, rows, columns)?;
+        Ok(match self.quantization {
+            None => matrix.into(),
+            Some(Quantization::Nf4) => Nf4Matrix::quantize(&matrix.values, rows, columns).into(),
+        })
+    }
+
     /// A vector, as f32. Errors as [`Checkpoint::matrix`].
     pub fn vector(&self, tensor: &str, length: usize) -> Result<Cow<'_, [f32]>> {
         self.values(tensor, &[length])
@@ -266,14 +298,44 @@ impl Checkpoint {
         Ok(Cow::Owned(values))
     }
 
+    /// A matrix that is stored quantized.
+    fn stored_nf4(&self, tensor: &str, expected: &[usize]) -> Result<Option<Nf4Matrix>> {
+        let Some(matrix) = stored::read(self, tensor)? else { return Ok(None) };
+        if [matrix.rows(), matrix.columns()] == *expected {
+            return Ok(Some(matrix));
+        }
+        Err(Error::ShapeMismatch {
+            path: self.path_of(tensor),
+            tensor: tensor.to_owned(),
+            expected: expected.to_vec(),
+            found: vec![matrix.rows(), matrix.columns()],
+        })
+    }
+
+    /// The file that has a tensor, or that should.
+    pub(crate) fn path_of(&self, tensor: &str) -> PathBuf {
+        match (self.tensors.get(tensor), &self.shards[..]) {
+            (Some(entry), _) => self.shards[entry.shard].path.clone(),
+            (None, [shard]) => shard.path.clone(),
+            (None, _) => self.directory.clone(),
+        }
+    }
+
+    /// The elements of a tensor that is there.
+    pub(crate) fn owned_bytes(&self, tensor: &str) -> Vec<u8> {
+        let entry = &self.tensors[tensor];
+        let mut bytes = Vec::with_capacity(entry.bytes.len());
+        self.read_chunks(entry, |chunk| bytes.extend_from_slice(chunk));
+        bytes
+    }
+
     fn stored_values(&self, tensor: &str, expected: &[usize]) -> Result<Vec<f32>> {
         let Some(entry) = self.tensors.get(tensor) else {
-            let path = match &self.shards[..] {
-                [shard] => shard.path.clone(),
-                _ => self.directory.clone(),
-            };
-            return Err(Error::MissingTensor { path, tensor: tensor.to_owned() });
+            return Err(Error::MissingTensor { path: self.path_of(tensor), tensor: tensor.to_owned() });
         };
+        if let Some(matrix) = self.stored_nf4(tensor, expected)? {
+            return Ok(matrix.dequantize());
+        }
         let path = || self.shards[entry.shard].path.clone();
         if entry.shape != expected {
             return Err(Error::ShapeMismatch {

@@ -15,6 +15,7 @@ use crate::ops::Spans;
 use crate::ops::fused::Fused;
 use crate::pooling::Pooling;
 use crate::prune::Drops;
+use crate::quantize::Quantization;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 
@@ -46,6 +47,8 @@ pub struct LoadOptions {
     pub truncate_dim: Option<usize>,
     /// The directory of the model that an adapter is merged into; the one that its configuration names unless given.
     pub base: Option<PathBuf>,
+    /// Keep linear layers in fewer bits, after an adapter is merged. A model that is stored quantized stays as it is.
+    pub quantize: Option<Quantization>,
 }
 
 /// A model that maps texts to vectors, on the CPU, in f32.

@@ -77,6 +77,10 @@ impl Fingerprint {
         fields.add("passage_prompt", passage_prompt.as_bytes());
         fields.add("pool_prompt", &[u8::from(*pool_prompt)]);
         fields.add("lower_case", &[u8::from(*lower_case)]);
+        // Absent where nothing is quantized, so that fingerprints of old remain.
+        if let Some(quantization) = checkpoint.quantization() {
+            fields.add("quantization", quantization.to_string().as_bytes());
+        }
         fields.add_tensors(checkpoint);
         if let Some(adapter) = checkpoint.adapter() {
             let path = adapter.directory().join("adapter_config.json");

@@ -36,6 +36,7 @@ impl Loaded {
         if let Some(adapter) = files.adapter() {
             checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
         }
+        let checkpoint = checkpoint.quantized(options.quantize);
         let tokenizer = Tokenizer::load(
             files.tokenizer(),
             settings.max_length,

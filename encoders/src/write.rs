@@ -39,6 +39,8 @@ pub(crate) enum Elements<'a> {
     Stored(&'a [u8]),
     /// They are computed when it is their turn, so that one tensor at a time is in memory, and rounded to the tensor's type.
     Computed(Box<dyn FnOnce() -> Result<Cow<'a, [f32]>> + 'a>),
+    /// The same, as the bytes of the file.
+    Bytes(Box<dyn FnOnce() -> Result<Vec<u8>> + 'a>),
 }
 
 impl<'a> From<StoredTensor<'a>> for NewTensor<'a> {
@@ -56,7 +58,9 @@ impl NewTensor<'_> {
     fn num_bytes(&self) -> usize {
         match &self.elements {
             Elements::Stored(bytes) => bytes.len(),
-            Elements::Computed(_) => self.shape.iter().product::<usize>() * element_size(&self.dtype),
+            Elements::Computed(_) | Elements::Bytes(_) => {
+                self.shape.iter().product::<usize>() * element_size(&self.dtype)
+            }
         }
     }
 }
@@ -145,15 +149,20 @@ fn write_weights(mut tensors: Vec<NewTensor<'_>>, path: &Path) -> Result<()> {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for tensor in tensors {
-            match tensor.elements {
-                Elements::Stored(bytes) => file.write_all(bytes)?,
-                Elements::Computed(compute) => match compute() {
-                    Ok(values) => file.write_all(&encoded(&values, &tensor.dtype))?,
-                    Err(error) => {
-                        failed = Some(error);
-                        return Err(std::io::ErrorKind::InvalidData.into());
-                    }
-                },
+            let computed = match tensor.elements {
+                Elements::Stored(bytes) => {
+                    file.write_all(bytes)?;
+                    continue;
+                }
+                Elements::Computed(compute) => compute().map(|values| encoded(&values, &tensor.dtype)),
+                Elements::Bytes(compute) => compute(),
+            };
+            match computed {
+                Ok(bytes) => file.write_all(&bytes)?,
+                Err(error) => {
+                    failed = Some(error);
+                    return Err(std::io::ErrorKind::InvalidData.into());
+                }
             }
         }
         Ok(())

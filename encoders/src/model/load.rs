@@ -180,7 +180,7 @@ impl<'a> Source<'a> {
     ) -> Result<LinearWeights<'a>> {
         let vector = || self.checkpoint.vector(&format!("{prefix}{name}.bias"), rows);
         Ok(LinearWeights {
-            weight: self.checkpoint.matrix(&format!("{prefix}{name}.weight"), rows, columns)?,
+            weight: self.checkpoint.weight(&format!("{prefix}{name}.weight"), rows, columns)?,
             bias: bias.then(vector).transpose()?,
         })
     }

@@ -52,6 +52,18 @@ impl Architecture {
         list.tensors
     }
 
+    /// The matrices of the linear layers, among [`Architecture::tensors`].
+    pub fn linear_matrices(&self) -> impl Iterator<Item = TensorShape> {
+        let names = &family::by_name(self.family).names;
+        let tables = [Some(names.token_embeddings), names.position_embeddings, names.type_embeddings]
+            .into_iter()
+            .flatten();
+        let tables: Vec<String> = tables.map(|name| format!("{name}.weight")).collect();
+        self.tensors()
+            .into_iter()
+            .filter(move |tensor| tensor.shape.len() == 2 && !tables.contains(&tensor.name))
+    }
+
     /// `name` without what may stand before all names of a checkpoint of this family.
     pub fn bare_name<'n>(&self, name: &'n str) -> &'n str {
         let prefixes = family::by_name(self.family).names.prefixes.iter().filter(|prefix| !prefix.is_empty());

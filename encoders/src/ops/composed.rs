@@ -109,7 +109,7 @@ impl Ops for Composed {
 
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<ComposedLinear> {
         Ok(ComposedLinear {
-            weight: self.tensor(&weights.weight)?,
+            weight: self.tensor(&weights.weight.dequantize())?,
             bias: weights.bias.map(|bias| self.vector(&bias)).transpose()?,
         })
     }

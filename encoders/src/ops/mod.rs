@@ -11,11 +11,13 @@ pub mod composed;
 pub mod fused;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::error::Result;
+pub use weights::{LinearWeights, Matrix, Nf4Rows, Weight};
 
 /// The non-linearity of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,63 +32,6 @@ pub enum Activation {
     Relu,
     /// tanh(x), of the heads of cross-encoders.
     Tanh,
-}
-
-/// A matrix of a checkpoint, row-major (rows, columns); a linear layer maps x to `x M^T`.
-#[derive(Clone, Debug)]
-pub struct Matrix<'a> {
-    /// The elements.
-    pub values: Cow<'a, [f32]>,
-    /// Output features.
-    pub rows: usize,
-    /// Input features.
-    pub columns: usize,
-}
-
-/// A linear layer as it lies in a checkpoint.
-#[derive(Clone, Debug)]
-pub struct LinearWeights<'a> {
-    /// (out, in)
-    pub weight: Matrix<'a>,
-    /// (out)
-    pub bias: Option<Cow<'a, [f32]>>,
-}
-
-impl<'a> LinearWeights<'a> {
-    /// The first `rows` outputs and the others, as two layers.
-    pub fn split(self, rows: usize) -> (LinearWeights<'a>, LinearWeights<'a>) {
-        let Matrix { values, rows: all_rows, columns } = self.weight;
-        let (mut first, mut first_bias) = (values.into_owned(), self.bias.map(Cow::into_owned));
-        let second = first.split_off(rows * columns);
-        let second_bias = first_bias.as_mut().map(|bias| bias.split_off(rows));
-        let layer = |values: Vec<f32>, rows, bias: Option<Vec<f32>>| LinearWeights {
-            weight: Matrix { values: values.into(), rows, columns },
-            bias: bias.map(Cow::from),
-        };
-        (layer(first, rows, first_bias), layer(second, all_rows - rows, second_bias))
-    }
-
-    /// Several layers with one input as a single one, the outputs side by side. Absent biases count as zeros if any
-    /// part has one.
-    pub fn stack(parts: Vec<LinearWeights<'_>>) -> LinearWeights<'static> {
-        let columns = parts[0].weight.columns;
-        let rows = parts.iter().map(|part| part.weight.rows).sum();
-        let any_bias = parts.iter().any(|part| part.bias.is_some());
-        let mut values = Vec::with_capacity(rows * columns);
-        let mut bias = Vec::with_capacity(rows);
-        for part in parts {
-            assert_eq!(part.weight.columns, columns, "stacked layers share their input");
-            values.extend_from_slice(&part.weight.values);
-            match part.bias {
-                Some(part_bias) => bias.extend_from_slice(&part_bias),
-                None => bias.resize(bias.len() + part.weight.rows, 0.0),
-            }
-        }
-        LinearWeights {
-            weight: Matrix { values: values.into(), rows, columns },
-            bias: any_bias.then_some(bias.into()),
-        }
-    }
 }
 
 /// The first half of an MLP as it lies in a checkpoint.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::composed::Composed;
 use super::fused::Fused;
 use super::*;
+use crate::quantize::nf4::Nf4Matrix;
 
 /// Values of [-1, 1) by a linear congruential generator (Knuth's MMIX constants).
 fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -23,7 +24,10 @@ fn matrix(rows: usize, columns: usize, seed: u64) -> Matrix<'static> {
 }
 
 fn linear(rows: usize, columns: usize, bias: bool, seed: u64) -> LinearWeights<'static> {
-    LinearWeights { weight: matrix(rows, columns, seed), bias: bias.then(|| values(rows, seed + 1).into()) }
+    LinearWeights {
+        weight: matrix(rows, columns, seed).into(),
+        bias: bias.then(|| values(rows, seed + 1).into()),
+    }
 }
 
 /// The same rows for any operations: the first ids of a table.
@@ -128,10 +132,62 @@ proptest! {
     }
 }
 
+fn quantized(layer: LinearWeights<'static>) -> LinearWeights<'static> {
+    let Matrix { values, rows, columns } = layer.weight.dequantize();
+    LinearWeights { weight: Nf4Matrix::quantize(&values, rows, columns).into(), bias: layer.bias }
+}
+
+fn dequantized(layer: LinearWeights<'static>) -> LinearWeights<'static> {
+    LinearWeights { weight: layer.weight.dequantize().into(), bias: layer.bias }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Codes that are unpacked while they are multiplied, and the same weights in f32 from the beginning: bit for bit, on
+    /// one thread and on several. Depths of whole blocks of 64 and others; matrices of
+    /// several windows.
+    #[test]
+    fn quantized_layers_are_the_dequantized_ones(
+        (tokens, columns, width) in (1..20usize, prop_oneof![1..90usize, Just(64), Just(128), Just(2048)], 1..90usize),
+        (gated, bias, cut) in (any::<bool>(), any::<bool>(), 0.0..1.0f64),
+        seed in any::<u32>(),
+    ) {
+        let seed = u64::from(seed);
+        // Parts of several matrices, one of them cut in two, as fused projections are.
+        let (first, second) = quantized(linear(2 * width, columns, bias, seed + 10)).split(1 + (cut * width as f64) as usize);
+        let stacked =
+            LinearWeights::stack(vec![second, quantized(linear(width, columns, bias, seed + 20)), first]);
+        let gate = gated.then(|| quantized(linear(width, columns, bias, seed + 30)));
+        let up = quantized(linear(width, columns, bias, seed + 40));
+        let run = |ops: &Fused, of: fn(LinearWeights<'static>) -> LinearWeights<'static>| {
+            let x = rows(ops, tokens, columns, seed);
+            let layer = ops.load_linear(of(stacked.clone())).unwrap();
+            let gate = gate.clone().map(of);
+            let expand =
+                ExpandWeights { gate, up: of(up.clone()), activation: Activation::Silu };
+            let expand = ops.load_expand(expand).unwrap();
+            let residual = rows(ops, tokens, 3 * width, seed + 1);
+            [
+                ops.linear(&x, &layer).unwrap().values().to_vec(),
+                ops.linear_add(&x, &layer, residual).unwrap().values().to_vec(),
+                ops.expand(&x, &expand).unwrap().values().to_vec(),
+            ]
+        };
+        for ops in [Fused::serial(), Fused::parallel()] {
+            prop_assert_eq!(run(&ops, |layer| layer), run(&ops, dequantized));
+        }
+    }
+}
+
 #[test]
 fn stacked_layers_split_again() {
     let (first, second) = (linear(2, 3, true, 1), linear(4, 3, true, 9));
     let (a, b) = LinearWeights::stack(vec![first.clone(), second.clone()]).split(2);
-    assert_eq!((a.weight.values, a.bias, a.weight.rows), (first.weight.values, first.bias, 2));
-    assert_eq!((b.weight.values, b.bias, b.weight.rows), (second.weight.values, second.bias, 4));
+    let plain = |layer: LinearWeights<'static>| {
+        let Matrix { values, rows, columns } = layer.weight.dequantize();
+        (values, rows, columns, layer.bias)
+    };
+    assert_eq!(plain(a), plain(first));
+    assert_eq!(plain(b), plain(second));
 }

@@ -18,10 +18,13 @@ pub(crate) const PANEL: usize = 16;
 /// about a second-level cache.
 const BLOCK_ROWS: usize = 96;
 
-/// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end.
+/// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end. All of its panels, or
+/// a window of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PackedMatrix {
     panels: Vec<f32>,
+    /// The first panel there is.
+    first: usize,
     rows: usize,
     depth: usize,
 }
@@ -37,10 +40,8 @@ impl PackedMatrix {
     /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
     #[inline]
     pub(crate) fn refill(&mut self, rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) {
-        self.rows = rows;
-        self.depth = depth;
-        self.panels.resize(rows.div_ceil(PANEL) * PANEL * depth, 0.0);
-        for (p, panel) in self.panels.chunks_exact_mut((PANEL * depth).max(1)).enumerate() {
+        let panels = self.refill_window(rows, depth, 0..rows.div_ceil(PANEL));
+        for (p, panel) in panels.chunks_exact_mut((PANEL * depth).max(1)).enumerate() {
             for (k, line) in panel.chunks_exact_mut(PANEL).enumerate() {
                 for (lane, slot) in line.iter_mut().enumerate() {
                     let row = p * PANEL + lane;
@@ -48,6 +49,14 @@ impl PackedMatrix {
                 }
             }
         }
+    }
+
+    /// Becomes some panels of a matrix (`rows`, `depth`), reusing the memory. The caller writes the elements, PANEL *
+    /// `depth` a panel.
+    pub(crate) fn refill_window(&mut self, rows: usize, depth: usize, panels: Range<usize>) -> &mut [f32] {
+        (self.rows, self.depth, self.first) = (rows, depth, panels.start);
+        self.panels.resize(panels.len() * PANEL * depth, 0.0);
+        &mut self.panels
     }
 
     /// N, the columns of a product with this matrix.
@@ -66,6 +75,7 @@ impl PackedMatrix {
     }
 
     fn panel(&self, p: usize) -> &[f32] {
+        let p = p - self.first;
         &self.panels[p * PANEL * self.depth..(p + 1) * PANEL * self.depth]
     }
 }

@@ -2,15 +2,45 @@
 
 use super::gemm::{Epilogue, PANEL, PackedMatrix, write};
 use super::isa::Arithmetic;
-use crate::ops::{Activation, ExpandWeights, LinearWeights};
+use super::nf4::Nf4Panels;
+use crate::ops::{Activation, ExpandWeights, LinearWeights, Nf4Rows, Weight};
 
 /// Output columns of a panel that holds a gate's rows beside those they multiply.
 const GATED: usize = PANEL / 2;
 
 /// A packed matrix with a bias for every column of its panels.
 pub struct PackedLinear {
-    pub(super) matrix: PackedMatrix,
+    pub(super) matrix: Packed,
     bias: Vec<f32>,
+}
+
+/// A matrix in panels.
+pub(super) enum Packed {
+    Dense(PackedMatrix),
+    Nf4(Nf4Panels),
+}
+
+impl Packed {
+    /// N, the columns of a product with this matrix.
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Packed::Dense(matrix) => matrix.rows(),
+            Packed::Nf4(matrix) => matrix.rows(),
+        }
+    }
+
+    /// K.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Packed::Dense(matrix) => matrix.depth(),
+            Packed::Nf4(matrix) => matrix.depth(),
+        }
+    }
+
+    /// How many panels there are.
+    pub(super) fn num_panels(&self) -> usize {
+        self.rows().div_ceil(PANEL)
+    }
 }
 
 /// A packed matrix whose outputs pass a non-linearity.
@@ -25,8 +55,15 @@ pub struct PackedExpand {
 
 impl PackedLinear {
     pub(super) fn pack(weights: LinearWeights<'_>) -> PackedLinear {
-        let matrix = &weights.weight;
-        let packed = PackedMatrix::pack(&matrix.values, matrix.rows, matrix.columns);
+        let packed = match weights.weight {
+            Weight::Dense(matrix) => {
+                Packed::Dense(PackedMatrix::pack(&matrix.values, matrix.rows, matrix.columns))
+            }
+            Weight::Nf4(parts) => {
+                let parts: Vec<&Nf4Rows> = parts.iter().collect();
+                Packed::Nf4(Nf4Panels::pack(&parts, parts.iter().map(|part| part.rows.len()).sum(), Some))
+            }
+        };
         let mut bias = weights.bias.map_or_else(Vec::new, |bias| bias.into_owned());
         bias.resize(packed.num_panels() * PANEL, 0.0);
         PackedLinear { matrix: packed, bias }
@@ -40,9 +77,9 @@ impl PackedLinear {
 impl PackedExpand {
     pub(super) fn pack(weights: ExpandWeights<'_>) -> PackedExpand {
         let ExpandWeights { gate, up, activation } = weights;
-        let (columns, gated) = (up.weight.rows, gate.is_some());
+        let (columns, gated) = (up.weight.rows(), gate.is_some());
         let linear = match gate {
-            Some(gate) => interleave(&gate, &up),
+            Some(gate) => interleave(gate, up),
             None => PackedLinear::pack(up),
         };
         PackedExpand { linear, activation, gated, columns }
@@ -50,28 +87,41 @@ impl PackedExpand {
 }
 
 /// Panels of 8 rows of `gate` and the same 8 of `up`, so that both sums of an output meet in one epilogue.
-fn interleave(gate: &LinearWeights<'_>, up: &LinearWeights<'_>) -> PackedLinear {
-    let (rows, depth) = (up.weight.rows, up.weight.columns);
+fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>) -> PackedLinear {
+    let (rows, depth) = (up.weight.rows(), up.weight.columns());
     assert_eq!(
-        (gate.weight.rows, gate.weight.columns),
+        (gate.weight.rows(), gate.weight.columns()),
         (rows, depth),
         "a gate has the shape of what it multiplies"
     );
     let packed_rows = rows.div_ceil(GATED) * PANEL;
-    let origin = |packed: usize| {
-        let part = if packed % PANEL < GATED { gate } else { up };
-        (part, packed / PANEL * GATED + packed % GATED)
+    // Whether a packed row is one of the gate, and which.
+    let origin = |packed: usize| (packed % PANEL < GATED, packed / PANEL * GATED + packed % GATED);
+    let matrix = match (gate.weight, up.weight) {
+        (Weight::Nf4(gate), Weight::Nf4(up)) => {
+            let parts: Vec<&Nf4Rows> = gate.iter().chain(&up).collect();
+            Packed::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
+                let (of_gate, row) = origin(packed);
+                (row < rows).then_some(if of_gate { row } else { rows + row })
+            }))
+        }
+        (gate, up) => {
+            let (gate, up) = (gate.dequantize(), up.dequantize());
+            let mut matrix = PackedMatrix::default();
+            matrix.refill(packed_rows, depth, |packed, k| {
+                let (of_gate, row) = origin(packed);
+                let part = if of_gate { &gate } else { &up };
+                if row < rows { part.values[row * depth + k] } else { 0.0 }
+            });
+            Packed::Dense(matrix)
+        }
     };
-    let mut matrix = PackedMatrix::default();
-    matrix.refill(packed_rows, depth, |packed, k| {
-        let (part, row) = origin(packed);
-        if row < rows { part.weight.values[row * depth + k] } else { 0.0 }
-    });
     let bias = (0..packed_rows).map(|packed| {
-        let (part, row) = origin(packed);
-        part.bias.as_ref().and_then(|bias| bias.get(row)).copied().unwrap_or(0.0)
+        let (of_gate, row) = origin(packed);
+        let bias = if of_gate { &gate.bias } else { &up.bias };
+        bias.as_ref().and_then(|bias| bias.get(row)).copied().unwrap_or(0.0)
     });
-    PackedLinear { matrix, bias: bias.collect() }
+    PackedLinear { bias: bias.collect(), matrix }
 }
 
 /// Adds the bias of each column.

@@ -5,6 +5,7 @@ pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod isa;
 mod linear;
+mod nf4;
 mod rotary;
 
 use std::cell::RefCell;
@@ -17,9 +18,9 @@ use super::{AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, O
 use crate::error::Result;
 use attention::{HeadGroup, Scratch};
 use elementwise::{LayerNorm, RmsNorm};
-use gemm::{Epilogue, Gemm};
+use gemm::{Epilogue, Gemm, PackedMatrix};
 use isa::Isa;
-use linear::{BiasActivation, BiasResidual, GatedActivation};
+use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
 pub use linear::{PackedExpand, PackedLinear};
 use rotary::Rotate;
 pub use rotary::Rotation;
@@ -31,7 +32,15 @@ pub struct Fused {
     parallel: bool,
     pool: Rc<Pool>,
     scratch: RefCell<Scratch>,
-    tiles: RefCell<Vec<f32>>,
+    products: RefCell<Products>,
+}
+
+/// The working memory of products.
+#[derive(Default)]
+struct Products {
+    tiles: Vec<f32>,
+    /// The panels of a quantized matrix that are being multiplied.
+    window: PackedMatrix,
 }
 
 /// Arrays that are free for reuse.
@@ -79,7 +88,13 @@ impl Fused {
     }
 
     fn new(isa: Isa, parallel: bool) -> Fused {
-        Fused { isa, parallel, pool: Rc::default(), scratch: RefCell::default(), tiles: RefCell::default() }
+        Fused {
+            isa,
+            parallel,
+            pool: Rc::default(),
+            scratch: RefCell::default(),
+            products: RefCell::default(),
+        }
     }
 
     fn rows(&self, num_rows: usize, columns: usize) -> Rows {
@@ -103,29 +118,40 @@ impl Fused {
         assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
         let num_panels = matrix.num_panels();
         let (isa, a, stride) = (self.isa, &x.values[..], x.columns);
-        let gemm = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
-            isa.dispatch(Gemm {
-                a,
-                stride,
-                b: matrix,
-                panels,
-                depth: 0..matrix.depth(),
-                epilogue,
-                out: rows,
-                scratch,
-            });
+        let gemm = |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], tiles: &mut Vec<f32>| {
+            let depth = 0..matrix.depth();
+            isa.dispatch(Gemm { a, stride, b, panels, depth, epilogue, out, scratch: tiles });
+        };
+        let strip = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Products| match matrix {
+            Packed::Dense(matrix) => gemm(matrix, panels, rows, &mut scratch.tiles),
+            Packed::Nf4(matrix) => {
+                for first in panels.clone().step_by(matrix.window()) {
+                    let window = first..(first + matrix.window()).min(panels.end);
+                    matrix.unpack(isa, window.clone(), &mut scratch.window);
+                    let mut out: Vec<&mut [f32]> = rows
+                        .iter_mut()
+                        .map(|row| {
+                            // The last panel may be cut.
+                            let column = |panel: usize| ((panel - panels.start) * E::WIDTH).min(row.len());
+                            let columns = column(window.start)..column(window.end);
+                            &mut row[columns]
+                        })
+                        .collect();
+                    gemm(&scratch.window, window.clone(), &mut out, &mut scratch.tiles);
+                }
+            }
         };
         let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
         if tasks <= 1 {
             let mut rows: Vec<&mut [f32]> = out.values.chunks_exact_mut(out.columns).collect();
-            gemm(0..num_panels, &mut rows, &mut self.tiles.borrow_mut());
+            strip(0..num_panels, &mut rows, &mut self.products.borrow_mut());
             return;
         }
         let panels_each = num_panels.div_ceil(tasks);
         split_columns(out, panels_each * E::WIDTH).into_par_iter().enumerate().for_each(
             |(task, mut rows)| {
                 let first = task * panels_each;
-                gemm(first..(first + panels_each).min(num_panels), &mut rows, &mut Vec::new());
+                strip(first..(first + panels_each).min(num_panels), &mut rows, &mut Products::default());
             },
         );
     }
