@@ -80,6 +80,7 @@ impl HeadGroup<'_, '_> {
                     depth: 0..head_dim,
                     epilogue: Scaled(scale),
                     out: &mut rows,
+                    tiles: None,
                     scratch: &mut scratch.tiles,
                 });
                 isa.dispatch(Softmax { rows: &mut rows, seen: &seen, softcap: self.shape.softcap });
@@ -95,6 +96,7 @@ impl HeadGroup<'_, '_> {
                     depth: visible.clone(),
                     epilogue: Scaled(1.0),
                     out: &mut out,
+                    tiles: None,
                     scratch: &mut scratch.tiles,
                 });
             }

@@ -105,8 +105,50 @@ pub(crate) struct Gemm<'a, 'out, E> {
     pub(crate) epilogue: E,
     /// M rows, each from the output column of the first panel to that of the last.
     pub(crate) out: &'a mut [&'out mut [f32]],
+    /// All of A from [`PackTiles`], where the same A is multiplied again and again; else each block is packed when it is
+    /// its turn.
+    pub(crate) tiles: Option<&'a [f32]>,
     /// Memory for a block of A, tile by tile, k-major.
     pub(crate) scratch: &'a mut Vec<f32>,
+}
+
+/// Writes the rows of A tile by tile, each k-major.
+pub(crate) struct PackTiles<'a> {
+    /// (M, K), row i at `i * K`.
+    pub(crate) a: &'a [f32],
+    /// K.
+    pub(crate) depth: usize,
+    /// M K numbers.
+    pub(crate) out: &'a mut Vec<f32>,
+}
+
+impl Kernel for PackTiles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { a, depth, out } = self;
+        out.resize(a.len(), 0.0);
+        let num_rows = a.len() / depth.max(1);
+        for start in (0..num_rows).step_by(BLOCK_ROWS) {
+            let end = (start + BLOCK_ROWS).min(num_rows);
+            pack_block::<A>(a, depth, depth, start..end, &mut out[start * depth..end * depth]);
+        }
+    }
+}
+
+/// The `rows` of A, tile by tile, k-major.
+#[inline(always)]
+fn pack_block<A: Arithmetic>(a: &[f32], stride: usize, depth: usize, rows: Range<usize>, out: &mut [f32]) {
+    for (row, height) in Tiles::new::<A>(rows.start, rows.end) {
+        let tile = &mut out[(row - rows.start) * depth..][..height * depth];
+        for r in 0..height {
+            let line = &a[(row + r) * stride..][..depth];
+            for (slot, value) in tile[r..].iter_mut().step_by(height).zip(line) {
+                *slot = *value;
+            }
+        }
+    }
 }
 
 impl<E: Epilogue> Kernel for Gemm<'_, '_, E> {
@@ -116,20 +158,18 @@ impl<E: Epilogue> Kernel for Gemm<'_, '_, E> {
     fn run<A: Arithmetic>(mut self) {
         let depth = self.depth.len();
         let num_rows = self.out.len();
-        let mut packed = std::mem::take(self.scratch);
+        let mut scratch = std::mem::take(self.scratch);
         for start in (0..num_rows).step_by(BLOCK_ROWS) {
             let end = (start + BLOCK_ROWS).min(num_rows);
-            // Every element is written below; old ones need not be cleared.
-            packed.resize((end - start) * depth, 0.0);
-            for (row, height) in Tiles::new::<A>(start, end) {
-                let tile = &mut packed[(row - start) * depth..][..height * depth];
-                for r in 0..height {
-                    let line = &self.a[(row + r) * self.stride..][..depth];
-                    for (slot, value) in tile[r..].iter_mut().step_by(height).zip(line) {
-                        *slot = *value;
-                    }
+            let packed = match self.tiles {
+                Some(tiles) => &tiles[start * depth..end * depth],
+                None => {
+                    // Every element is written below; old ones need not be cleared.
+                    scratch.resize((end - start) * depth, 0.0);
+                    pack_block::<A>(self.a, self.stride, depth, start..end, &mut scratch);
+                    &scratch
                 }
-            }
+            };
             for p in self.panels.clone() {
                 for (row, height) in Tiles::new::<A>(start, end) {
                     let tile = &packed[(row - start) * depth..][..height * depth];
@@ -143,7 +183,7 @@ impl<E: Epilogue> Kernel for Gemm<'_, '_, E> {
                 }
             }
         }
-        *self.scratch = packed;
+        *self.scratch = scratch;
     }
 }
 
@@ -282,6 +322,7 @@ mod tests {
             depth: 0..depth,
             epilogue: Scaled(1.0),
             out: &mut rows,
+            tiles: None,
             scratch: &mut Vec::new(),
         });
         c

@@ -18,7 +18,7 @@ use super::{AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, O
 use crate::error::Result;
 use attention::{HeadGroup, Scratch};
 use elementwise::{LayerNorm, RmsNorm};
-use gemm::{Epilogue, Gemm, PackedMatrix};
+use gemm::{Epilogue, Gemm, PackTiles, PackedMatrix};
 use isa::Isa;
 use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
 pub use linear::{PackedExpand, PackedLinear};
@@ -32,6 +32,8 @@ pub struct Fused {
     parallel: bool,
     pool: Rc<Pool>,
     scratch: RefCell<Scratch>,
+    /// The activations that are multiplied with a quantized matrix.
+    packed: RefCell<Vec<f32>>,
     products: RefCell<Products>,
 }
 
@@ -93,6 +95,7 @@ impl Fused {
             parallel,
             pool: Rc::default(),
             scratch: RefCell::default(),
+            packed: RefCell::default(),
             products: RefCell::default(),
         }
     }
@@ -118,10 +121,19 @@ impl Fused {
         assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
         let num_panels = matrix.num_panels();
         let (isa, a, stride) = (self.isa, &x.values[..], x.columns);
-        let gemm = |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], tiles: &mut Vec<f32>| {
-            let depth = 0..matrix.depth();
-            isa.dispatch(Gemm { a, stride, b, panels, depth, epilogue, out, scratch: tiles });
+        let mut packed = self.packed.borrow_mut();
+        let tiles = match matrix {
+            Packed::Dense(_) => None,
+            Packed::Nf4(_) => {
+                isa.dispatch(PackTiles { a, depth: stride, out: &mut packed });
+                Some(&packed[..])
+            }
         };
+        let gemm =
+            |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
+                let depth = 0..matrix.depth();
+                isa.dispatch(Gemm { a, stride, b, panels, depth, epilogue, out, tiles, scratch });
+            };
         let strip = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Products| match matrix {
             Packed::Dense(matrix) => gemm(matrix, panels, rows, &mut scratch.tiles),
             Packed::Nf4(matrix) => {
