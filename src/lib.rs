@@ -50,7 +50,7 @@ pub use secateur_datasets::{
     catalog, trec,
 };
 pub use secateur_encoders::{
-    Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Settings, TextKind,
+    Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Settings, TextKind,
     catalog as backbones, golden, inspect, model, prune, write_merged,
 };
 pub use secateur_index::bm25::Bm25Params;

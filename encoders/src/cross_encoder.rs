@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::encoder::{LoadOptions, batches};
+use crate::device::{OnDevice, batches};
+use crate::encoder::LoadOptions;
 use crate::error::{Error, Result};
 use crate::loaded::Loaded;
 use crate::model::Classifier;
-use crate::ops::Spans;
+use crate::ops::composed::Composed;
 use crate::ops::fused::Fused;
+use crate::ops::{Ops, Spans};
 use crate::tokenize::Tokenizer;
 
-/// A model that reads a query and a passage together and scores how well they match, on the CPU, in f32.
+/// A model that reads a query and a passage together and scores how well they match, in f32.
 ///
 /// ```no_run
 /// use secateur_encoders::{CrossEncoder, LoadOptions};
@@ -24,23 +26,36 @@ use crate::tokenize::Tokenizer;
 pub struct CrossEncoder {
     directory: PathBuf,
     tokenizer: Tokenizer,
-    model: Classifier<Fused>,
+    model: OnDevice<Classifier<Fused>, Classifier<Composed>>,
+    /// How many types of tokens the model tells apart.
+    num_types: u32,
+    batch_tokens: usize,
     max_length: usize,
 }
 
 impl CrossEncoder {
     /// Loads a Hugging Face model directory of the class `BertForSequenceClassification`,
     /// `XLMRobertaForSequenceClassification` or `ModernBertForSequenceClassification` with one label. Of the options the
-    /// maximum length and an adapter's base matter.
+    /// maximum length, an adapter's base, the device and the tokens of a batch matter.
     ///
     /// # Errors
     ///
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
         let Loaded { settings, tokenizer, checkpoint, architecture, .. } = Loaded::open(directory, options)?;
-        let model = Classifier::load(&Fused::serial(), architecture, &checkpoint)?;
-        let max_length = settings.max_length;
-        Ok(CrossEncoder { directory: directory.to_owned(), tokenizer, model, max_length })
+        let model = OnDevice::load(
+            options.device,
+            |ops| Classifier::load(ops, architecture.clone(), &checkpoint),
+            |ops| Classifier::load(ops, architecture.clone(), &checkpoint),
+        )?;
+        Ok(CrossEncoder {
+            directory: directory.to_owned(),
+            tokenizer,
+            model,
+            num_types: architecture.token_types() as u32,
+            batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
+            max_length: settings.max_length,
+        })
     }
 
     /// The directory it was loaded from.
@@ -61,41 +76,30 @@ impl CrossEncoder {
     ///
     /// The tokenizer refuses a text, or a score is not finite.
     pub fn score(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
-        let num_types = self.model.architecture().token_types() as u32;
         let (tokens, types): (Vec<Vec<u32>>, Vec<Vec<u32>>) = pairs
             .par_iter()
             .map(|(query, passage)| self.tokenizer.encode_pair(query, passage))
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .unzip();
-        if let Some(found) = types.iter().flatten().find(|found| num_types > 1 && **found >= num_types) {
+        if let Some(found) =
+            types.iter().flatten().find(|found| self.num_types > 1 && **found >= self.num_types)
+        {
             return Err(Error::InvalidField {
                 path: self.directory.join("tokenizer.json"),
                 field: "a token's type".to_owned(),
                 found: found.to_string(),
-                expected: format!("one of the model's {num_types} types"),
+                expected: format!("one of the model's {} types", self.num_types),
             });
         }
-        let batches = batches(&tokens);
-        let run = |ops: &mut Fused, batch: &Vec<usize>| -> Result<Vec<f32>> {
-            let joined = |lists: &[Vec<u32>]| -> Vec<u32> {
-                batch.iter().flat_map(|pair| &lists[*pair]).copied().collect()
-            };
-            // A model that tells no types apart was trained without them, whatever its tokenizer says.
-            let types = if num_types > 1 { joined(&types) } else { Vec::new() };
-            self.model.logits(
-                ops,
-                &joined(&tokens),
-                &types,
-                &Spans::from_lengths(batch.iter().map(|pair| tokens[*pair].len())),
-            )
-        };
-        let logits: Vec<Vec<f32>> = if batches.len() < rayon::current_num_threads() {
-            let mut ops = Fused::parallel();
-            batches.iter().map(|batch| run(&mut ops, batch)).collect::<Result<_>>()?
-        } else {
-            batches.par_iter().map_init(Fused::serial, run).collect::<Result<_>>()?
-        };
+        // A model that tells no types apart was trained without them, whatever its tokenizer says.
+        let types = if self.num_types > 1 { types } else { vec![Vec::new(); tokens.len()] };
+        let batches = batches(&tokens, self.batch_tokens);
+        let logits = self.model.run(
+            &batches,
+            |model, ops, batch| logits(model, ops, &tokens, &types, batch),
+            |model, ops, batch| logits(model, ops, &tokens, &types, batch),
+        )?;
         let mut scores = vec![0.0; pairs.len()];
         for (pair, logit) in batches.iter().flatten().zip(logits.into_iter().flatten()) {
             if !logit.is_finite() {
@@ -105,4 +109,18 @@ impl CrossEncoder {
         }
         Ok(scores)
     }
+}
+
+/// The logits of a batch, (B).
+fn logits<O: Ops>(
+    model: &Classifier<O>,
+    ops: &O,
+    tokens: &[Vec<u32>],
+    types: &[Vec<u32>],
+    batch: &[usize],
+) -> Result<Vec<f32>> {
+    let joined =
+        |lists: &[Vec<u32>]| -> Vec<u32> { batch.iter().flat_map(|pair| &lists[*pair]).copied().collect() };
+    let spans = Spans::from_lengths(batch.iter().map(|pair| tokens[*pair].len()));
+    model.logits(ops, &joined(tokens), &joined(types), &spans)
 }

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::device::{Device, OnDevice, batches};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::inspect::SpecialTokens;
 use crate::loaded::{Loaded, name_of};
 use crate::matryoshka;
 use crate::model::{Architecture, Transformer};
-use crate::ops::Spans;
+use crate::ops::composed::Composed;
 use crate::ops::fused::Fused;
+use crate::ops::{Ops, Spans};
 use crate::pooling::Pooling;
 use crate::prune::Drops;
 use crate::quantize::Quantization;
@@ -49,9 +51,17 @@ pub struct LoadOptions {
     pub base: Option<PathBuf>,
     /// Keep linear layers in fewer bits, after an adapter is merged. A model that is stored quantized stays as it is.
     pub quantize: Option<Quantization>,
+    /// Where the model computes.
+    pub device: Device,
+    /// The most tokens that are computed together, by each thread on a CPU: it bounds the memory of the activations. A
+    /// longer text is computed by itself. Unless given, 512 on a CPU and 16,384 on a GPU.
+    pub batch_tokens: Option<usize>,
 }
 
-/// A model that maps texts to vectors, on the CPU, in f32.
+/// A transformer, loaded for a device.
+pub(crate) type Model = OnDevice<Transformer<Fused>, Transformer<Composed>>;
+
+/// A model that maps texts to vectors, in f32.
 ///
 /// ```no_run
 /// use secateur_encoders::{Encoder, LoadOptions, TextKind};
@@ -65,15 +75,12 @@ pub struct Encoder {
     name: String,
     settings: Settings,
     tokenizer: Tokenizer,
-    model: Transformer<Fused>,
+    model: Model,
+    batch_tokens: usize,
     fingerprint: Fingerprint,
     /// Tokens at the beginning of a query and of a passage that a mean leaves out.
     skipped: [usize; 2],
 }
-
-/// The tokens that are encoded together by one thread. Enough rows for the products to run at full speed, few enough
-/// for the activations to stay in the cache.
-const BATCH_TOKENS: usize = 512;
 
 impl Encoder {
     /// Loads a Hugging Face or sentence-transformers model directory, or that of a LoRA adapter, which is merged into its
@@ -108,7 +115,11 @@ impl Encoder {
             fingerprint = fingerprint.without(drops);
         }
         let architecture = drops.applied_to(&architecture);
-        let model = Transformer::load(&Fused::serial(), architecture, &checkpoint)?;
+        let model = OnDevice::load(
+            options.device,
+            |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
+            |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
+        )?;
         let skipped = if settings.pool_prompt {
             [0, 0]
         } else {
@@ -124,6 +135,7 @@ impl Encoder {
             settings,
             tokenizer,
             model,
+            batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
             fingerprint,
             skipped,
         })
@@ -131,7 +143,7 @@ impl Encoder {
 
     /// D, the length of a vector.
     pub fn dim(&self) -> usize {
-        self.settings.truncate_dim.unwrap_or(self.model.architecture().hidden_size)
+        self.settings.truncate_dim.unwrap_or(self.architecture().hidden_size)
     }
 
     /// The name of the model directory.
@@ -161,7 +173,10 @@ impl Encoder {
 
     /// What the model looks like.
     pub fn architecture(&self) -> &Architecture {
-        self.model.architecture()
+        match &self.model {
+            OnDevice::Cpu(model) => model.architecture(),
+            OnDevice::Candle(model, _) => model.architecture(),
+        }
     }
 
     /// What makes it the encoder it is.
@@ -203,26 +218,22 @@ impl Encoder {
         &self.tokenizer
     }
 
-    pub(crate) fn model(&self) -> &Transformer<Fused> {
+    pub(crate) fn model(&self) -> &Model {
         &self.model
     }
 
-    fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
-        let batches = batches(tokens);
-        let run = |ops: &Fused, batch: &Vec<usize>| -> Result<Vec<f32>> {
-            let ids: Vec<u32> = batch.iter().flat_map(|text| &tokens[*text]).copied().collect();
-            let spans = Spans::from_lengths(batch.iter().map(|text| tokens[*text].len()));
-            let hidden = self.model.forward(ops, &ids, &spans)?;
-            Ok(self.settings.vectors(hidden.values(), self.architecture().hidden_size, &spans, skipped))
-        };
-        // Whole batches side by side share nothing; with fewer batches than threads the operations are split instead.
-        let vectors: Vec<Vec<f32>> = if batches.len() < rayon::current_num_threads() {
-            let ops = Fused::parallel();
-            batches.iter().map(|batch| run(&ops, batch)).collect::<Result<_>>()?
-        } else {
-            batches.par_iter().map_init(Fused::serial, |ops, batch| run(ops, batch)).collect::<Result<_>>()?
-        };
+    /// Texts in batches that are computed together.
+    pub(crate) fn batches(&self, tokens: &[Vec<u32>]) -> Vec<Vec<usize>> {
+        batches(tokens, self.batch_tokens)
+    }
 
+    fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
+        let batches = self.batches(tokens);
+        let vectors = self.model.run(
+            &batches,
+            |model, ops, batch| self.vectors(model, ops, tokens, batch, skipped),
+            |model, ops, batch| self.vectors(model, ops, tokens, batch, skipped),
+        )?;
         let dim = self.dim();
         let mut out = vec![0.0; tokens.len() * dim];
         for (text, vector) in
@@ -235,27 +246,21 @@ impl Encoder {
         }
         Ok(out)
     }
-}
 
-/// Groups texts of similar length into batches of at most [`BATCH_TOKENS`] tokens, longest first so that the last batch
-/// to finish is a short one. A longer text is a batch of its own.
-pub(crate) fn batches(tokens: &[Vec<u32>]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..tokens.len()).collect();
-    order.sort_by_key(|text| std::cmp::Reverse(tokens[*text].len()));
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut room = 0;
-    for text in order {
-        let length = tokens[text].len();
-        match batches.last_mut() {
-            Some(batch) if length <= room => batch.push(text),
-            _ => {
-                batches.push(vec![text]);
-                room = BATCH_TOKENS.max(length);
-            }
-        }
-        room -= length;
+    /// The vectors of a batch, (B, D).
+    fn vectors<O: Ops>(
+        &self,
+        model: &Transformer<O>,
+        ops: &O,
+        tokens: &[Vec<u32>],
+        batch: &[usize],
+        skipped: usize,
+    ) -> Result<Vec<f32>> {
+        let ids: Vec<u32> = batch.iter().flat_map(|text| &tokens[*text]).copied().collect();
+        let spans = Spans::from_lengths(batch.iter().map(|text| tokens[*text].len()));
+        let hidden = ops.to_vec(&model.forward(ops, &ids, &spans)?)?;
+        Ok(self.settings.vectors(&hidden, model.architecture().hidden_size, &spans, skipped))
     }
-    batches
 }
 
 impl LoadOptions {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::device::Device;
+
 use crate::fingerprint::Fingerprint;
 
 /// The result of an operation of this crate.
@@ -251,6 +253,17 @@ pub enum Error {
     NotLlmDrop {
         /// The directory that was to be written.
         path: PathBuf,
+    },
+    /// A device cannot be used.
+    #[error(
+        "{device} cannot be used: {source}; a GPU needs a build with `--features cuda` and a driver, and the CPU is always \
+         there"
+    )]
+    Device {
+        /// The device.
+        device: Device,
+        /// Why not.
+        source: BoxedError,
     },
     /// The tensor library failed.
     #[error("the tensor library failed: {0}")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use secateur::{Database, Encoder, LoadOptions, Pooling};
+use secateur::{Database, Device, Encoder, LoadOptions, Pooling};
 
 use super::failure::{Code, Failure, Result};
 use crate::download::{Fetcher, HubConfig, resolve_model};
@@ -44,6 +44,12 @@ pub struct EncoderArguments {
     /// The model that an adapter is merged into; the one its adapter_config.json names unless given.
     #[arg(long, value_name = "MODEL", requires = "encoder")]
     pub base: Option<String>,
+    /// Where to compute: cpu, cuda or cuda:N. A GPU needs a build with `--features cuda`.
+    #[arg(long, default_value_t, hide_default_value = true)]
+    pub device: Device,
+    /// Tokens computed together, by each thread on a CPU. Bounds the memory of the activations; changes no vector.
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_tokens: Option<u32>,
 }
 
 impl EncoderArguments {
@@ -58,6 +64,9 @@ impl EncoderArguments {
             passage_prompt: self.passage_prompt.clone(),
             truncate_dim: self.truncate_dim,
             base: self.base.as_deref().map(model_directory).transpose()?,
+            device: self.device,
+            batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
+            ..LoadOptions::default()
         };
         Ok(Some(Arc::new(Encoder::load(&model_directory(reference)?, &options)?)))
     }
@@ -98,6 +107,8 @@ impl EncoderArguments {
                 Some(_) => self.base.clone(),
                 None => text(&self.base, note::BASE),
             },
+            device: self.device,
+            batch_tokens: self.batch_tokens,
         }
     }
 }

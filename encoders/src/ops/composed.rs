@@ -91,6 +91,19 @@ fn mask(length: usize, causal: bool, window: usize, device: &Device) -> candle_c
     Tensor::from_vec(mask, (length, length), device)
 }
 
+/// Consecutive texts of one length L, which are computed together: the first row, the number n of texts, and L. A batch is
+/// sorted by length, so there are few such runs, and a GPU has enough to do at a time.
+fn runs_of_equal_length(spans: &Spans) -> Vec<(usize, usize, usize)> {
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for span in spans.iter() {
+        match runs.last_mut() {
+            Some((_, count, length)) if *length == span.len() => *count += 1,
+            _ => runs.push((span.start, 1, span.len())),
+        }
+    }
+    runs
+}
+
 /// `x` (T, columns) with the columns that begin at `first` replaced by `middle`.
 fn replace_columns(x: &Tensor, first: usize, middle: &Tensor) -> candle_core::Result<Tensor> {
     let end = first + middle.dim(1)?;
@@ -224,23 +237,22 @@ impl Ops for Composed {
     ) -> Result<Tensor> {
         let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, causal } = *shape;
         let mut contexts = Vec::with_capacity(spans.len());
-        for span in spans.iter() {
-            let length = span.len();
-            let rows = qkv.narrow(0, span.start, length)?;
-            // (L, heads K) at `column` -> (heads, L, K)
+        for (start, count, length) in runs_of_equal_length(spans) {
+            let rows = qkv.narrow(0, start, count * length)?;
+            // (n L, heads K) at `column` -> (n, heads, L, K)
             let heads = |column: usize, heads: usize| {
                 rows.narrow(1, column * head_dim, heads * head_dim)?
-                    .reshape((length, heads, head_dim))?
-                    .transpose(0, 1)?
+                    .reshape((count, length, heads, head_dim))?
+                    .transpose(1, 2)?
                     .contiguous()
             };
             // Each key-value head once for every query head that reads it.
             let repeated = |column: usize| {
                 let group = num_heads / num_key_value_heads;
                 heads(column, num_key_value_heads)?
-                    .unsqueeze(1)?
-                    .expand((num_key_value_heads, group, length, head_dim))?
-                    .reshape((num_heads, length, head_dim))
+                    .unsqueeze(2)?
+                    .expand((count, num_key_value_heads, group, length, head_dim))?
+                    .reshape((count, num_heads, length, head_dim))
             };
             let query = heads(0, num_heads)?;
             let key = repeated(num_heads)?;
@@ -254,7 +266,7 @@ impl Ops for Composed {
                 scores = scores.broadcast_add(&mask(length, causal, window, &self.device)?)?;
             }
             let context = softmax(&scores)?.matmul(&value)?;
-            contexts.push(context.transpose(0, 1)?.reshape((length, num_heads * head_dim))?);
+            contexts.push(context.transpose(1, 2)?.reshape((count * length, num_heads * head_dim))?);
         }
         Ok(Tensor::cat(&contexts, 0)?)
     }

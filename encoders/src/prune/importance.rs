@@ -1,16 +1,14 @@
 //! How much each sub-layer changes what passes through it.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{Calibration, Sequences};
 use super::journal::Journal;
 use super::scores::{Importance, Scores};
-use crate::encoder::{Encoder, batches};
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::model::Stage;
-use crate::ops::Spans;
-use crate::ops::fused::{Fused, Rows};
+use crate::model::{Stage, Transformer};
+use crate::ops::{Ops, Spans};
 
 /// M of the paper's equation 3: how a hidden state x before a sub-layer and x' after it are compared, token by token.
 /// x' is the residual sum; in a post-norm model, its norm. Higher is more important.
@@ -161,29 +159,35 @@ pub(super) fn hash_of(sequence: &[u32]) -> [u8; 32] {
 
 /// For each sequence the sums over its tokens: (L, PARTS), row-major; 0 for a sub-layer that is not there.
 fn measure(encoder: &Encoder, sequences: &[Vec<u32>], settings: &ScoreSettings) -> Result<Vec<Vec<f64>>> {
-    let batches = batches(sequences);
-    let run = |ops: &Fused, batch: &Vec<usize>| -> Result<Vec<Vec<f64>>> {
-        let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
-        let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
-        let mut observer = Observer::new(encoder, &spans, settings);
-        encoder.model().forward_observed(ops, &ids, &spans, &mut |stage, x| {
-            observer.see(stage, x);
-            Ok(())
-        })?;
-        Ok(observer.sums)
-    };
-    // As `Encoder::encode` spreads its work.
-    let sums: Vec<Vec<Vec<f64>>> = if batches.len() < rayon::current_num_threads() {
-        let ops = Fused::parallel();
-        batches.iter().map(|batch| run(&ops, batch)).collect::<Result<_>>()?
-    } else {
-        batches.par_iter().map_init(Fused::serial, |ops, batch| run(ops, batch)).collect::<Result<_>>()?
-    };
+    let batches = encoder.batches(sequences);
+    let sums = encoder.model().run(
+        &batches,
+        |model, ops, batch| measure_batch(encoder, model, ops, sequences, batch, settings),
+        |model, ops, batch| measure_batch(encoder, model, ops, sequences, batch, settings),
+    )?;
     let mut ordered = vec![Vec::new(); sequences.len()];
     for (sequence, sums) in batches.into_iter().flatten().zip(sums.into_iter().flatten()) {
         ordered[sequence] = sums;
     }
     Ok(ordered)
+}
+
+fn measure_batch<O: Ops>(
+    encoder: &Encoder,
+    model: &Transformer<O>,
+    ops: &O,
+    sequences: &[Vec<u32>],
+    batch: &[usize],
+    settings: &ScoreSettings,
+) -> Result<Vec<Vec<f64>>> {
+    let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
+    let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
+    let mut observer = Observer::new(encoder, &spans, settings);
+    model.forward_observed(ops, &ids, &spans, &mut |stage, x| {
+        observer.see(stage, &ops.to_vec(x)?);
+        Ok(())
+    })?;
+    Ok(observer.sums)
 }
 
 /// Compares the hidden states of a batch as the forward goes on.
@@ -211,8 +215,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    fn see(&mut self, stage: Stage, x: &Rows) {
-        let x = x.values();
+    fn see(&mut self, stage: Stage, x: &[f32]) {
         match stage {
             Stage::Embeddings => {
                 self.before = x.to_vec();
