@@ -95,7 +95,7 @@ pub fn encode_to_npy<E>(
 where
     Error: From<E>,
 {
-    let journal_path = crate::npy::sibling(path, ".journal");
+    let journal_path = secateur_datasets::with_suffix(path, ".journal");
     let mut journal =
         JournaledEncoding::open(&journal_path, encoder.fingerprint().as_bytes(), kind, encoder.dim())?;
     let mut file = crate::npy::NpyWriter::create(path, encoder.dim())?;

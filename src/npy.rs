@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use secateur_datasets::{sync_name, with_suffix};
+
 use crate::error::{Error, Result};
 
 /// The header's length, a multiple of 64 as the format asks for; room for any shape.
@@ -20,7 +22,7 @@ pub(crate) struct NpyWriter {
 impl NpyWriter {
     /// Begins a matrix with `dim` columns.
     pub(crate) fn create(path: &Path, dim: usize) -> Result<NpyWriter> {
-        let temporary = Temporary(sibling(path, ".tmp"));
+        let temporary = Temporary(with_suffix(path, ".tmp"));
         let file = File::create(&temporary.0).map_err(io("create", &temporary.0))?;
         let mut writer = NpyWriter { path: path.to_owned(), temporary, file: BufWriter::new(file), dim };
         // The number of rows is known at the end.
@@ -44,7 +46,7 @@ impl NpyWriter {
             self.file.into_inner().map_err(|error| io("write", &self.temporary.0)(error.into_error()))?;
         file.sync_all().map_err(io("sync", &self.temporary.0))?;
         std::fs::rename(&self.temporary.0, &self.path).map_err(io("create", &self.path))?;
-        sync_parent(&self.path).map_err(io("sync the folder of", &self.path))
+        sync_name(&self.path).map_err(io("sync the folder of", &self.path))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
@@ -62,16 +64,6 @@ impl Drop for Temporary {
     }
 }
 
-/// Makes a name in a folder survive a power failure.
-fn sync_parent(path: &Path) -> std::io::Result<()> {
-    // Windows cannot sync a folder, and does not need to.
-    if cfg!(unix) {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
-}
-
 fn header(num_rows: usize, dim: usize) -> [u8; HEADER_LEN] {
     let description = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({num_rows}, {dim}), }}");
     let mut bytes = [b' '; HEADER_LEN];
@@ -80,13 +72,6 @@ fn header(num_rows: usize, dim: usize) -> [u8; HEADER_LEN] {
     bytes[10..10 + description.len()].copy_from_slice(description.as_bytes());
     bytes[HEADER_LEN - 1] = b'\n';
     bytes
-}
-
-/// The path with `suffix` after its name.
-pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    path.with_file_name(name)
 }
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
@@ -114,6 +99,6 @@ mod tests {
         assert!(header.ends_with(" \n"));
         assert_eq!(bytes[128..].len(), 16);
         assert_eq!(bytes[140..], (-4.0f32).to_le_bytes());
-        assert!(!sibling(&path, ".tmp").exists());
+        assert!(!with_suffix(&path, ".tmp").exists());
     }
 }

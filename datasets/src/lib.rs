@@ -42,4 +42,4 @@ pub use info::{Info, SplitInfo};
 pub use reader::open;
 pub use texts::Texts;
 pub use verify::{Finding, Verdict};
-pub use writer::atomic_write;
+pub use writer::{atomic_write, sync_name, with_suffix};

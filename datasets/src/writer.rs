@@ -64,7 +64,7 @@ where
     let written = compress_into(file, Compression::of(path), write).and_then(|file| {
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
-        Ok(sync_folder(path)?)
+        Ok(sync_name(path)?)
     });
     written.map_err(|failure| {
         // The write has failed already; a leftover that cannot be removed would hide the reason.
@@ -112,13 +112,30 @@ fn temporary_sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Makes the rename itself survive a power cut.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes the name of a file or folder, after it was created or renamed, survive a power cut.
+///
+/// # Errors
+///
+/// The folder that holds it cannot be opened or synced.
+pub fn sync_name(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    // Windows cannot sync a folder, and does not need to.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// A path beside another: its name with `suffix` after it.
+///
+/// ```
+/// let journal = secateur_datasets::with_suffix("out/corpus.npy".as_ref(), ".journal");
+/// assert_eq!(journal, std::path::Path::new("out/corpus.npy.journal"));
+/// ```
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
 }
 
 #[cfg(test)]

@@ -49,12 +49,12 @@ pub enum Error {
         /// The folder where the database was to be created.
         path: PathBuf,
     },
-    /// Another writer holds the database. Readers are never refused.
-    #[error("the database {} is being written by {}; wait for it to finish", path.display(), match holder { Some(pid) => format!("process {pid}"), None => "another process".into() })]
+    /// Another writer holds the database or the journal. Readers are never refused.
+    #[error("{} is being written by {}; wait for it to finish", path.display(), match holder { Some(pid) => format!("process {pid}"), None => "another process".into() })]
     Locked {
-        /// The database folder.
+        /// The database's folder, or the journal.
         path: PathBuf,
-        /// The process id that the holder left in the LOCK file, where it can be read.
+        /// The process id that the holder of a database left in the LOCK file, where it can be read.
         holder: Option<u32>,
     },
     /// A document with this id is stored already.

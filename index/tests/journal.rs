@@ -131,3 +131,16 @@ fn other_files_are_refused() {
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
+
+/// Two encodings of one corpus at the same time would mix their records.
+#[test]
+fn a_journal_has_one_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut first = EmbeddingJournal::open(&path, [7; 32], 1).unwrap();
+    first.append([1; 32], &[0.5]).unwrap();
+    let refused = EmbeddingJournal::open(&path, [7; 32], 1).unwrap_err();
+    assert!(matches!(&refused, Error::Locked { path: at, .. } if *at == path), "{refused}");
+    drop(first);
+    assert_eq!(EmbeddingJournal::open(&path, [7; 32], 1).unwrap().len(), 1);
+}

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use clap::Args;
 use secateur::beir::BeirFolder;
-use secateur::{Error, TextKind, encode_to_npy};
+use secateur::{Error, TextKind, encode_to_npy, sync_name, with_suffix};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
-use super::inputs::{open_dataset, with_suffix};
+use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
 
 #[derive(Args)]
@@ -88,6 +88,8 @@ impl Arguments {
         }
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
-        std::fs::rename(&temporary, path).map_err(|source| Failure::write(path, &source))
+        std::fs::rename(&temporary, path)
+            .and_then(|()| sync_name(path))
+            .map_err(|source| Failure::write(path, &source))
     }
 }

@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use clap::Args;
 use secateur::beir::BeirFolder;
-use secateur::{CreateOptions, Database, Error, IndexError, IndexOptions, Metric, index_corpus};
+use secateur::{
+    CreateOptions, Database, Error, IndexError, IndexOptions, Metric, index_corpus, sync_name, with_suffix,
+};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
-use super::inputs::{open_dataset, with_suffix};
+use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
 
 #[derive(Args)]
@@ -75,7 +77,7 @@ impl Arguments {
         drop(database);
         // The vectors leave the journal when the database has its place, so a kill in between loses none.
         std::fs::rename(&partial, &self.out)
-            .and_then(|()| sync_parent(&self.out))
+            .and_then(|()| sync_name(&self.out))
             .map_err(|source| Failure::write(&self.out, &source))?;
         if vectors {
             std::fs::remove_file(&journal).map_err(|source| Failure::write(&journal, &source))?;
@@ -116,16 +118,6 @@ fn remove_partial(partial: &Path) -> Result<()> {
     remove().map_err(|source| {
         Failure::new(Code::System, format!("cannot remove {}: {source}", partial.display()))
     })
-}
-
-/// Makes a name in a folder survive a power failure.
-fn sync_parent(path: &Path) -> std::io::Result<()> {
-    // Windows cannot sync a folder, and does not need to.
-    if cfg!(unix) {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// Where the data set is at fault, the file and the line.

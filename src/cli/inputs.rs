@@ -40,10 +40,3 @@ pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
     }
     Ok(BeirFolder::open(folder)?)
 }
-
-/// A path beside another: its name with `suffix` after it.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    path.with_file_name(name)
-}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{checksum_at, corrupt, io_error, read_at, sync_folder};
 use super::header::{HEADER_LEN, Header, Kind};
+use super::lock::LockedFile;
 use crate::error::{Damage, Error, Result};
 
 const KIND: Kind = Kind { mark: b"SCTRJRNL", name: "an embedding journal", version: 1 };
@@ -38,7 +39,7 @@ const RECORD_HEAD: usize = 48;
 #[derive(Debug)]
 pub struct EmbeddingJournal {
     path: PathBuf,
-    file: File,
+    file: LockedFile,
     dim: usize,
     /// Where each record begins, and last where the next one will.
     offsets: Vec<u64>,
@@ -50,8 +51,8 @@ impl EmbeddingJournal {
     /// whole.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a file that is something else, [`Error::NewerFormat`], [`Error::Io`],
-    /// [`Error::InvalidParameter`] for `dim` 0.
+    /// [`Error::Locked`] while another journal of the same file is open, [`Error::Corrupt`] for a file that is something
+    /// else, [`Error::NewerFormat`], [`Error::Io`], [`Error::InvalidParameter`] for `dim` 0.
     pub fn open(path: impl AsRef<Path>, key: [u8; 32], dim: usize) -> Result<EmbeddingJournal> {
         let path = path.as_ref().to_owned();
         if dim == 0 || u32::try_from(dim).is_err() {
@@ -64,7 +65,9 @@ impl EmbeddingJournal {
             .truncate(false)
             .open(&path)
             .map_err(io_error("open", &path))?;
-        let len = file.metadata().map_err(io_error("read", &path))?.len();
+        let file = LockedFile::try_lock(file, &path)?
+            .map_err(|_| Error::Locked { path: path.clone(), holder: None })?;
+        let len = file.0.metadata().map_err(io_error("read", &path))?.len();
         let mut journal = EmbeddingJournal { path, file, dim, offsets: vec![HEADER_LEN as u64] };
         let mut header = Header::new(&KIND);
         header.put(12, &(dim as u32).to_le_bytes());
@@ -83,7 +86,7 @@ impl EmbeddingJournal {
         if len < HEADER_LEN as u64 {
             // Empty, or killed while creating: then it holds the beginning of a header.
             let mut start = vec![0; len as usize];
-            read_at(&self.path, &self.file, 0, &mut start)?;
+            read_at(&self.path, &self.file.0, 0, &mut start)?;
             let mark = &KIND.mark[..start.len().min(8)];
             if !start.starts_with(mark) {
                 return Err(corrupt(&self.path, Damage::Magic { kind: KIND.name }));
@@ -91,17 +94,17 @@ impl EmbeddingJournal {
             return Ok(false);
         }
         let mut found = [0; HEADER_LEN];
-        read_at(&self.path, &self.file, 0, &mut found)?;
+        read_at(&self.path, &self.file.0, 0, &mut found)?;
         Header::read(&self.path, &found, &KIND)?;
         Ok(found == *expected)
     }
 
     fn start_afresh(&mut self, header: &[u8; HEADER_LEN]) -> Result<()> {
         let mut write = || {
-            self.file.set_len(0)?;
-            self.file.rewind()?;
-            self.file.write_all(header)?;
-            self.file.sync_all()
+            self.file.0.set_len(0)?;
+            self.file.0.rewind()?;
+            self.file.0.write_all(header)?;
+            self.file.0.sync_all()
         };
         write().map_err(io_error("write", &self.path))?;
         let folder = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -114,7 +117,7 @@ impl EmbeddingJournal {
         while let Some(head) = self.read_head(at, len)? {
             let start = at + RECORD_HEAD as u64;
             let bytes = head.num_bytes(self.dim);
-            if checksum_at(&self.path, &self.file, start, bytes)? != head.rows_crc {
+            if checksum_at(&self.path, &self.file.0, start, bytes)? != head.rows_crc {
                 break;
             }
             at = start + bytes;
@@ -122,8 +125,8 @@ impl EmbeddingJournal {
         }
         if at < len {
             let cut = || {
-                self.file.set_len(at)?;
-                self.file.sync_all()
+                self.file.0.set_len(at)?;
+                self.file.0.sync_all()
             };
             cut().map_err(io_error("truncate", &self.path))?;
         }
@@ -137,7 +140,7 @@ impl EmbeddingJournal {
             return Ok(None);
         }
         let mut bytes = [0; RECORD_HEAD];
-        read_at(&self.path, &self.file, at, &mut bytes)?;
+        read_at(&self.path, &self.file.0, at, &mut bytes)?;
         Ok(RecordHead::parse(&bytes).filter(|head| head.num_bytes(self.dim) <= len - start))
     }
 
@@ -167,7 +170,7 @@ impl EmbeddingJournal {
         let damaged = || corrupt(&self.path, Damage::Undecodable { part: "a record" });
         let head = self.read_head(at, end)?.ok_or_else(damaged)?;
         let mut rows = vec![0.0f32; head.rows as usize * self.dim];
-        read_at(&self.path, &self.file, at + RECORD_HEAD as u64, bytemuck::cast_slice_mut(&mut rows))?;
+        read_at(&self.path, &self.file.0, at + RECORD_HEAD as u64, bytemuck::cast_slice_mut(&mut rows))?;
         if crc32fast::hash(bytemuck::cast_slice(&rows)) != head.rows_crc {
             return Err(damaged());
         }
@@ -187,14 +190,14 @@ impl EmbeddingJournal {
         let head = RecordHead { hash, rows: num_rows as u32, rows_crc: crc32fast::hash(bytes) };
         let at = self.end();
         let mut write = || {
-            self.file.seek(SeekFrom::Start(at))?;
-            self.file.write_all(&head.to_bytes())?;
-            self.file.write_all(bytes)?;
-            self.file.sync_data()
+            self.file.0.seek(SeekFrom::Start(at))?;
+            self.file.0.write_all(&head.to_bytes())?;
+            self.file.0.write_all(bytes)?;
+            self.file.0.sync_data()
         };
         if let Err(error) = write() {
             // Best effort: the next open cuts off a torn record all the same.
-            let _ = self.file.set_len(at);
+            let _ = self.file.0.set_len(at);
             return Err(io_error("append to", &self.path)(error));
         }
         self.offsets.push(at + (RECORD_HEAD + bytes.len()) as u64);
@@ -210,8 +213,8 @@ impl EmbeddingJournal {
             return Ok(());
         }
         let cut = || {
-            self.file.set_len(self.offsets[number])?;
-            self.file.sync_all()
+            self.file.0.set_len(self.offsets[number])?;
+            self.file.0.sync_all()
         };
         cut().map_err(io_error("truncate", &self.path))?;
         self.offsets.truncate(number + 1);

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::prune::{Part, Scores};
 use secateur::report::{Align, Table, drop_order};
-use secateur::{Encoder, LoadOptions, atomic_write};
+use secateur::{Encoder, LoadOptions, atomic_write, with_suffix};
 
 use super::calibration::{CalibrationArguments, DEFAULT_BLOCKS, Format, positive};
 use crate::cli::encoder::model_directory;
 use crate::cli::failure::{Code, Failure, Result};
-use crate::cli::inputs::with_suffix;
 use crate::cli::progress::say_on_interrupt;
 
 #[derive(Args)]
