@@ -2,6 +2,7 @@
 
     cargo build --release -p secateur-benches --bin encode_bench
     python3 benches/peers/encode.py --json encode.json
+    python3 benches/peers/encode.py --decoder --documents 48
 
 Measured, tokenizing included: documents per second (about 125 tokens each, batches of 32 sorted by length for the
 peers) and the time of one short query. Engines take turns, round by round; medians over the rounds are printed. The
@@ -252,6 +253,35 @@ def pin(threads):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
+def make_decoder(directory, tokenizer):
+    """A causal decoder with random weights, as a sentence-transformers directory: 12 layers, hidden 768, 12 heads that
+    share 4 keys and values, MLPs of 2,048; the last token's state is the vector. 84 million parameters beside the
+    embeddings, about those of BERT-base."""
+    import shutil
+
+    import torch
+    from sentence_transformers import SentenceTransformer, models
+    from transformers import MistralConfig, MistralModel, PreTrainedTokenizerFast
+
+    torch.manual_seed(1)
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer), pad_token="[PAD]", padding_side="right")
+    config = MistralConfig(
+        vocab_size=len(fast), hidden_size=768, num_hidden_layers=12, num_attention_heads=12, num_key_value_heads=4,
+        intermediate_size=2048, max_position_embeddings=512, sliding_window=None, initializer_range=0.05,
+    )
+    unfinished = directory.with_suffix(".unfinished")
+    plain = directory.with_suffix(".plain")
+    for folder in (unfinished, plain):
+        shutil.rmtree(folder, ignore_errors=True)
+    MistralModel(config).save_pretrained(plain)
+    fast.save_pretrained(plain)
+    transformer = models.Transformer(str(plain), max_seq_length=256)
+    pooling = models.Pooling(768, pooling_mode="lasttoken")
+    SentenceTransformer(modules=[transformer, pooling, models.Normalize()]).save(str(unfinished))
+    shutil.rmtree(plain)
+    unfinished.rename(directory)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The texts and the comparison.
 
@@ -397,6 +427,7 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / ".models/all-MiniLM-L6-v2", help="a sentence-transformers directory")
+    parser.add_argument("--decoder", action="store_true", help="a causal decoder with random weights instead, made once")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/scifact", help="a BEIR folder to take texts from")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/encode_bench", help="secateur's side")
     parser.add_argument("--engines", nargs="+", choices=[*ENGINES, OURS], help="by default torch-f32, onnxruntime-f32, secateur, and torch-bf16 where the processor has bf16 products")
@@ -411,8 +442,14 @@ def main():
     if args.worker:
         args.folder, args.threads = Path(args.folder), int(args.threads)
         return work(args)
+    if args.decoder:
+        tokenizer = args.model / "tokenizer.json"
+        args.model = ROOT / ".models/random-decoder"
+        if not args.model.exists():
+            make_decoder(args.model, tokenizer)
     if args.engines is None:
-        args.engines = ["torch-f32", "onnxruntime-f32", OURS]
+        # The graph for onnxruntime is exported for encoders with mean pooling only.
+        args.engines = ["torch-f32", OURS] if args.decoder else ["torch-f32", "onnxruntime-f32", OURS]
         # Elsewhere PyTorch emulates bf16: 2 documents/s against 15 in f32 on an AVX2 processor.
         if {"avx512_bf16", "amx_bf16"} & set(machine().get("instructions", [])):
             args.engines.insert(1, "torch-bf16")

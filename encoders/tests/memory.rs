@@ -4,16 +4,14 @@
 
 mod support;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use secateur_encoders::model::Architecture;
 use secateur_encoders::{Encoder, LoadOptions, Quantization, TextKind};
-use serde_json::{Map, json};
+use serde_json::json;
 use tempfile::TempDir;
 
-use support::{splitmix64, write_json, write_tokenizer};
+use support::{write_json, write_random_weights, write_tokenizer};
 
 /// Kilobytes by the kernel's name.
 fn status(field: &str) -> usize {
@@ -22,7 +20,7 @@ fn status(field: &str) -> usize {
     line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
 }
 
-/// A random model in f32, written without ever being in memory. Returns the bytes of its elements.
+/// Returns the bytes of the elements.
 fn write_model(directory: &Path) -> usize {
     let config = json!({
         "model_type": "llama", "vocab_size": 10_000, "hidden_size": 768, "num_hidden_layers": 12,
@@ -30,26 +28,7 @@ fn write_model(directory: &Path) -> usize {
         "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
     });
     write_json(directory, "config.json", &config);
-    let tensors = Architecture::read(&directory.join("config.json")).unwrap().tensors();
-    let mut header = Map::new();
-    let mut end = 0;
-    for tensor in &tensors {
-        let bytes = 4 * tensor.shape.iter().product::<usize>();
-        let entry = json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [end, end + bytes]});
-        header.insert(tensor.name.clone(), entry);
-        end += bytes;
-    }
-    let header = serde_json::to_vec(&header).unwrap();
-    let mut file = BufWriter::new(File::create(directory.join("model.safetensors")).unwrap());
-    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
-    file.write_all(&header).unwrap();
-    let mut state = 1;
-    for _ in 0..end / 4 {
-        let value = (splitmix64(&mut state) >> 40) as f32 / (1 << 24) as f32 * 0.1 - 0.05;
-        file.write_all(&value.to_le_bytes()).unwrap();
-    }
-    file.flush().unwrap();
-    end
+    write_random_weights(directory, &Architecture::read(&directory.join("config.json")).unwrap())
 }
 
 /// KiB that loading and encoding add to the most that this process has needed.

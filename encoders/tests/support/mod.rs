@@ -3,12 +3,15 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
+use secateur_encoders::model::Architecture;
 use secateur_testkit::workspace_root;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 /// Every model there is a fixture of, cross-encoders apart.
@@ -234,4 +237,27 @@ pub fn id_tokenizer(directory: &Path) {
 pub fn id_texts(sequences: &[Vec<u32>]) -> Vec<String> {
     let word = |id: &u32| format!("t{id}");
     sequences.iter().map(|ids| ids.iter().map(word).collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The model.safetensors of a random model in f32, written without ever being in memory. Returns the bytes of its elements.
+pub fn write_random_weights(directory: &Path, architecture: &Architecture) -> usize {
+    let mut header = Map::new();
+    let mut end = 0;
+    for tensor in architecture.tensors() {
+        let bytes = 4 * tensor.shape.iter().product::<usize>();
+        let entry = json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [end, end + bytes]});
+        header.insert(tensor.name.clone(), entry);
+        end += bytes;
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut file = BufWriter::new(File::create(directory.join("model.safetensors")).unwrap());
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(&header).unwrap();
+    let mut state = 1;
+    for _ in 0..end / 4 {
+        let value = (splitmix64(&mut state) >> 40) as f32 / (1 << 24) as f32 * 0.1 - 0.05;
+        file.write_all(&value.to_le_bytes()).unwrap();
+    }
+    file.flush().unwrap();
+    end
 }
