@@ -6,6 +6,8 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use secateur_encoders::{CrossEncoder, Encoder, LoadOptions, Pooling, TextKind};
+use secateur_testkit::workspace_root;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -78,6 +80,61 @@ fn texts_begin_and_end_as_tokenizer_config_says() {
     assert!(message.contains("tokenizer_config.json: eos_token is absent; expected a token"), "{message}");
     write_json(directory.path(), "special_tokens_map.json", &json!({"eos_token": {"content": "</s>"}}));
     assert_eq!(ids(&load(&directory, &LoadOptions::default()), "red"), [4, EOS]);
+}
+
+/// tests/fixtures/tokenizers/cases.json
+#[derive(Deserialize)]
+struct Cases {
+    texts: Vec<String>,
+    short: usize,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    tokenizer: String,
+    config: Value,
+    ids: Vec<Vec<u32>>,
+    short_ids: Vec<Vec<u32>>,
+}
+
+#[test]
+fn tokens_are_those_of_transformers() {
+    let folder = workspace_root().join("tests/fixtures/tokenizers");
+    let cases: Cases = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    // Room for all ids.
+    let mut fixture = Fixture::read("llama");
+    fixture.config["vocab_size"] = 400.into();
+    let embeddings = fixture.tensors.iter_mut().find(|tensor| tensor.name == "embed_tokens.weight");
+    embeddings.unwrap().shape[0] = 400;
+    let directory = fixture.write(&fixture.config);
+    for Case { tokenizer, config, ids: whole, short_ids } in &cases.cases {
+        let tokenizer_json = folder.join(format!("{tokenizer}.json"));
+        std::fs::copy(tokenizer_json, directory.path().join("tokenizer.json")).unwrap();
+        write_json(directory.path(), "tokenizer_config.json", config);
+        for (max_length, wanted) in [(None, whole), (Some(cases.short), short_ids)] {
+            let encoder = load(&directory, &LoadOptions { max_length, ..LoadOptions::default() });
+            for (text, want) in cases.texts.iter().zip(wanted) {
+                let got = encoder.tokenize(&[text], TextKind::Passage);
+                // A text without any token has no vector.
+                let got = if want.is_empty() {
+                    got.map_or(Vec::new(), |ids| ids[0].clone())
+                } else {
+                    got.unwrap().remove(0)
+                };
+                assert_eq!(got, *want, "{text:?} at {max_length:?} with {config}");
+            }
+        }
+    }
+}
+
+#[test]
+fn code_of_a_models_own_may_heed_what_its_class_does_not() {
+    let config = json!({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "</s>", "add_eos_token": true});
+    assert_eq!(ids(&load(&llama(None, &config), &LoadOptions::default()), "red"), [4]);
+    let mut own = config.clone();
+    own["auto_map"] = json!({"AutoTokenizer": ["tokenization_qwen.Qwen2Tokenizer", null]});
+    assert_eq!(ids(&load(&llama(None, &own), &LoadOptions::default()), "red"), [4, EOS]);
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub(super) struct Config {
 
 #[derive(Default, Deserialize)]
 struct Raw {
+    tokenizer_class: Option<String>,
+    /// Python code of the model's own, which may do what the class does not.
+    auto_map: Option<Value>,
     add_bos_token: Option<bool>,
     add_eos_token: Option<bool>,
     bos_token: Option<Token>,
@@ -38,6 +41,10 @@ struct Raw {
     #[serde(default)]
     added_tokens_decoder: BTreeMap<String, Value>,
 }
+
+/// Classes of transformers that leave what is put around a text to tokenizer.json, whatever `add_bos_token` and
+/// `add_eos_token` say: models were trained with what they do.
+const UNHEEDING_CLASSES: [&str; 3] = ["PreTrainedTokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast"];
 
 /// A token is spelled by its text, or by an object that has it.
 #[derive(Deserialize)]
@@ -103,9 +110,11 @@ impl Config {
             let token = Added::deserialize(token).map_err(|source| failed(source.into()))?;
             Ok((id, token.into()))
         });
+        let class = raw.tokenizer_class.as_deref().unwrap_or_default();
+        let is_ignored = raw.auto_map.is_none() && UNHEEDING_CLASSES.contains(&class);
         Ok(Config {
-            add_bos: raw.add_bos_token,
-            add_eos: raw.add_eos_token,
+            add_bos: raw.add_bos_token.filter(|_| !is_ignored),
+            add_eos: raw.add_eos_token.filter(|_| !is_ignored),
             bos: raw.bos_token.or(special.bos_token).map(String::from),
             eos: raw.eos_token.or(special.eos_token).map(String::from),
             truncate_left: raw.truncation_side.as_deref() == Some("left"),
