@@ -7,6 +7,7 @@ mod evaluation;
 mod mini;
 mod model;
 mod prune;
+mod quantize;
 mod regression;
 mod resume;
 mod support;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use secateur::{Database, Device, Encoder, LoadOptions, Pooling};
+use secateur::{Database, Device, Encoder, LoadOptions, Pooling, Quantization};
 
 use super::failure::{Code, Failure, Result};
 use crate::download::{Fetcher, HubConfig, resolve_model};
@@ -18,6 +18,7 @@ mod note {
     pub const PASSAGE_PROMPT: &str = "passage_prompt";
     pub const TRUNCATE_DIM: &str = "truncate_dim";
     pub const BASE: &str = "base";
+    pub const QUANTIZE: &str = "quantize";
 }
 
 /// An encoder and what differs from what its directory says.
@@ -50,6 +51,9 @@ pub struct EncoderArguments {
     /// Tokens computed together, by each thread on a CPU. Bounds the memory of the activations; changes no vector.
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_tokens: Option<u32>,
+    /// Keep linear layers in fewer bits: nf4 (4-bit NormalFloat with double quantization, as bitsandbytes).
+    #[arg(long, value_name = "NF4", requires = "encoder")]
+    pub quantize: Option<Quantization>,
 }
 
 impl EncoderArguments {
@@ -66,7 +70,7 @@ impl EncoderArguments {
             base: self.base.as_deref().map(model_directory).transpose()?,
             device: self.device,
             batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
-            ..LoadOptions::default()
+            quantize: self.quantize,
         };
         Ok(Some(Arc::new(Encoder::load(&model_directory(reference)?, &options)?)))
     }
@@ -85,6 +89,7 @@ impl EncoderArguments {
             (note::PASSAGE_PROMPT, self.passage_prompt.clone()),
             (note::TRUNCATE_DIM, self.truncate_dim.map(|dim| dim.to_string())),
             (note::BASE, self.base.as_ref().map(absolute)),
+            (note::QUANTIZE, self.quantize.map(|quantization| quantization.to_string())),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -109,6 +114,7 @@ impl EncoderArguments {
             },
             device: self.device,
             batch_tokens: self.batch_tokens,
+            quantize: self.quantize.or_else(|| database.note(note::QUANTIZE)?.parse().ok()),
         }
     }
 }

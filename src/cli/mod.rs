@@ -49,7 +49,7 @@ enum Command {
     /// Inspect, check and download data sets.
     #[command(subcommand)]
     Dataset(dataset::Command),
-    /// Inspect, check and merge models.
+    /// Inspect, check, merge and quantize models.
     #[command(subcommand)]
     Model(model::Command),
     /// Encode a corpus or its queries to a .npy file.

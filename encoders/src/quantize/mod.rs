@@ -25,7 +25,6 @@ pub use write::write_quantized;
 /// assert!("int8".parse::<Quantization>().is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Quantization {
     /// [`nf4`]: 4.127 bits a weight.
     Nf4,

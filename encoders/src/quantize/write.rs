@@ -42,7 +42,9 @@ pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<
             expected: "none: give the model that it was made from".to_owned(),
         });
     }
-    let linear: HashSet<String> = architecture.linear_matrices().map(|tensor| tensor.name).collect();
+    let tensors = architecture.tensors().into_iter();
+    let linear: HashSet<String> =
+        tensors.filter(|tensor| tensor.is_linear()).map(|tensor| tensor.name).collect();
     let is_linear = |name: &str| linear.contains(architecture.bare_name(name));
     // transformers takes every linear layer it does not find here for a quantized one, heads and poolers too.
     let mut skipped: Vec<&str> = checkpoint

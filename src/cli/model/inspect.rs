@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use secateur::inspect::{InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens};
 use secateur::model::{Cut, Storage};
 use secateur::report::{Align, Table};
-use secateur::{Settings, backbones};
+use secateur::{Quantization, Settings, backbones};
 
 use crate::cli::encoder::{cached_model, model_directory};
 use crate::cli::failure::{Code, Failure, Result};
@@ -29,17 +29,11 @@ pub struct Arguments {
     /// Tokens of the text that operations are counted for [default: 512, or the model's maximum].
     #[arg(long, value_name = "TOKENS")]
     length: Option<usize>,
-    /// Say what the weights would take with the linear layers stored in this way.
+    /// Say what the weights would take with the linear layers stored in this way: nf4.
     #[arg(long, value_name = "FORMAT")]
     quantize: Option<Quantization>,
     #[command(flatten)]
     cut: CutArguments,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Quantization {
-    /// 4-bit NormalFloat, blocks of 64, double quantization.
-    Nf4,
 }
 
 /// What to leave out of the model before it is counted. Which layers it is taken from does not matter for counts.

@@ -1,8 +1,9 @@
-//! `secateur model`: inspect, check and merge models.
+//! `secateur model`: inspect, check, merge and quantize models.
 
 mod check;
 mod inspect;
 mod merge;
+mod quantize;
 
 use std::io::Write;
 
@@ -18,6 +19,8 @@ pub enum Command {
     Check(check::Arguments),
     /// Merge a LoRA adapter into its base and write the whole model.
     Merge(merge::Arguments),
+    /// Write a model with its linear layers in 4 bits, as bitsandbytes does.
+    Quantize(quantize::Arguments),
 }
 
 impl Command {
@@ -26,6 +29,7 @@ impl Command {
             Command::Inspect(arguments) => arguments.run(),
             Command::Check(arguments) => arguments.run(out),
             Command::Merge(arguments) => arguments.run(),
+            Command::Quantize(arguments) => arguments.run(),
         }
     }
 }

@@ -1,0 +1,34 @@
+//! `secateur model quantize`: a model directory with its linear layers in 4 bits.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::{Quantization, write_quantized};
+
+use crate::cli::encoder::model_directory;
+use crate::cli::failure::Result;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A model directory, that of an adapter, which is merged first, or OWNER/NAME of the hub.
+    model: String,
+    /// The model directory to write. It must not exist.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The model that an adapter goes with; the one its adapter_config.json names unless given.
+    #[arg(long, value_name = "MODEL")]
+    base: Option<String>,
+    /// How: nf4, 4-bit NormalFloat in blocks of 64 with double quantization.
+    #[arg(long, value_name = "NF4", default_value_t = Quantization::Nf4)]
+    format: Quantization,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let base = self.base.as_deref().map(model_directory).transpose()?;
+        match self.format {
+            Quantization::Nf4 => write_quantized(&model_directory(&self.model)?, base.as_deref(), &self.out)?,
+        }
+        Ok(format!("{}: {} in {}\n", self.out.display(), self.model, self.format))
+    }
+}
