@@ -101,6 +101,30 @@ fn dropped_models_load_like_any_other() {
 }
 
 #[test]
+fn a_target_chooses_depth_then_width() {
+    let sandbox = scored();
+    let drop = |target: &[&str], out: &str| {
+        let fixed = ["prune", "drop", "tiny", "--scores", "scores.json", "--out", out];
+        sandbox.run(fixed.iter().chain(target))
+    };
+    // tiny has 77,376 parameters, an MLP of it 7,904; one is half of its 3 layers, rounded down.
+    let said = drop(&["--target-params", "0.07M"], "depth").ok();
+    assert!(
+        said.contains("the 1 least important of 3 MLPs") && said.contains("depth alone is enough"),
+        "{said}"
+    );
+    let said = drop(&["--target-params", "66000"], "width").ok();
+    let sparsity = said.split("secateur prune slim width --sparsity ").nth(1).expect("advice").trim();
+    let sparsity: f64 = sparsity.parse().unwrap();
+    assert!(sparsity > 0.0 && sparsity <= 0.5, "{said}");
+    assert!(said.contains("from 0.0774M parameters to at most 0.0660M parameters"), "{said}");
+    drop(&["--target-gflop", "0.0001"], "gflop").ok();
+    drop(&["--target-gflop", "5"], "x").fails(2, ["5.0000 GFLOP per token is out of reach", "in between"]);
+    drop(&["--target-params", "many"], "x").fails(2, ["such as 3.4B"]);
+    assert!(!sandbox.path("x").exists());
+}
+
+#[test]
 fn wrong_requests_say_what_to_do() {
     let sandbox = scored();
     model::tiny(&sandbox.path("other"));

@@ -244,6 +244,18 @@ pub enum Error {
         /// What is to be dropped.
         variant: String,
     },
+    /// A budget cannot be kept by taking out MLPs, or is kept already.
+    #[error(
+        "{asked} is out of reach: without its MLPs the model has {least}, as it is {most}; ask for something in between"
+    )]
+    BudgetOutOfReach {
+        /// The budget.
+        asked: String,
+        /// What the model costs without any MLP.
+        least: String,
+        /// What it costs as it is.
+        most: String,
+    },
     /// LLM-Drop's configuration cannot express what a model keeps.
     #[error(
         "{} cannot be written in LLM-Drop's layout: its config.json lists dropped sub-layers only, and the MLPs of this model \

@@ -78,7 +78,8 @@ impl From<secateur::Error> for Failure {
             | Error::Encoder(
                 EncoderError::TooManyDrops { .. }
                 | EncoderError::NoSuchSubLayer { .. }
-                | EncoderError::ScoresRequired { .. },
+                | EncoderError::ScoresRequired { .. }
+                | EncoderError::BudgetOutOfReach { .. },
             ) => Code::Usage,
             Error::Index(IndexError::DuplicateDocument { .. } | IndexError::DocumentSize { .. }) => {
                 Code::Input

@@ -249,12 +249,13 @@ impl FromStr for Variant {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{Biases, LayerAttention, NormKind, Positions};
     use crate::ops::{Activation, AttentionShape};
 
-    fn architecture(layers: usize) -> Architecture {
+    /// A small model with layers that are alike.
+    pub(in crate::prune) fn architecture(layers: usize) -> Architecture {
         let attention = Some(LayerAttention { window: None, rotary: None });
         Architecture {
             family: "llama",

@@ -4,6 +4,7 @@
 //! [`Variant`] such as "16M8A" chooses [`Drops`] by those scores. [`ModelDirectory::write_dropped`] writes the model that is
 //! left; [`Encoder::load_dropped`](crate::Encoder::load_dropped) loads it without writing anything.
 
+mod budget;
 pub mod calibration;
 mod directory;
 mod drops;
@@ -11,6 +12,7 @@ mod importance;
 mod journal;
 mod scores;
 
+pub use budget::{Budget, BudgetPlan, flop_per_token, num_parameters};
 pub use calibration::{Calibration, CalibrationFormat};
 pub use directory::{Layout, ModelDirectory};
 pub use drops::{Drops, UnknownVariant, Variant};

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use secateur::model::Architecture;
-use secateur::prune::{Drops, Importance, Layout, ModelDirectory, Part, Scores, Variant};
+use secateur::prune::{
+    Budget, Drops, Importance, Layout, ModelDirectory, Part, Scores, Variant, num_parameters,
+};
 use secateur::{Encoder, LoadOptions};
 
 use super::calibration::{self, CalibrationArguments, positive};
@@ -17,6 +18,12 @@ pub struct Arguments {
     model: String,
     #[command(flatten)]
     counts: CountArguments,
+    /// Drop MLPs until the model has at most this many parameters, such as 3.4B; says what is left for `prune slim`.
+    #[arg(long, value_name = "N", value_parser = parameters, conflicts_with_all = COUNTS)]
+    target_params: Option<usize>,
+    /// Drop MLPs until a token costs at most this many GFLOP in the linear layers; says what is left for `prune slim`.
+    #[arg(long, value_name = "X", conflicts_with_all = COUNTS, conflicts_with = "target_params")]
+    target_gflop: Option<f64>,
     /// Sub-layers to drop by name, whatever their importance: mlp:3, attention:0-2 or block:5, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layers: Vec<Named>,
@@ -40,6 +47,20 @@ pub struct Arguments {
     /// How config.json says what is dropped.
     #[arg(long, value_enum, default_value_t = LayoutName::Secateur)]
     format: LayoutName,
+}
+
+const COUNTS: [&str; 5] = ["mlp", "attention", "blocks", "last_blocks", "iterative"];
+
+/// "3.4B", "80M", "1200000".
+fn parameters(text: &str) -> std::result::Result<usize, String> {
+    let (digits, factor) = match text.strip_suffix(['B', 'b', 'G']) {
+        Some(digits) => (digits, 1e9),
+        None => text.strip_suffix(['M', 'm']).map_or((text, 1.0), |digits| (digits, 1e6)),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok((number * factor).round() as usize),
+        _ => Err("expected a number, such as 3.4B, 80M or 1200000".to_owned()),
+    }
 }
 
 /// How many sub-layers go.
@@ -118,11 +139,30 @@ impl Arguments {
             }
         }
         let variant = self.counts.variant();
-        if variant.is_full() && drops.is_empty() {
-            let message = "say what to drop: --mlp, --attention, --blocks, --last-blocks or --layers";
+        let parameters = self.target_params.map(Budget::Parameters);
+        let budget = parameters.or(self.target_gflop.map(Budget::Gflop));
+        if variant.is_full() && drops.is_empty() && budget.is_none() {
+            let message = "say what to drop: --mlp, --attention, --blocks, --last-blocks, --layers, --target-params or --target-gflop";
             return Err(Failure::new(Code::Usage, message));
         }
-        let drops = if self.iterative {
+        let mut advice = String::new();
+        let drops = if let Some(budget) = budget {
+            let Some(scores) = &self.scores else {
+                return Err(Failure::new(
+                    Code::Usage,
+                    "a target needs the model's --scores, from `prune score`",
+                ));
+            };
+            let plan = budget.plan(model.architecture(), &read_scores(scores, &model)?.importance, &drops)?;
+            advice = format!("{plan}\n");
+            if plan.sparsity > 0.0 {
+                // Rounded up, so that the budget is kept.
+                let sparsity = (plan.sparsity * 1e5).ceil() / 1e5;
+                let out = self.out.display();
+                advice.push_str(&format!("next: secateur prune slim {out} --sparsity {sparsity}\n"));
+            }
+            plan.drops
+        } else if self.iterative {
             self.one_by_one(&path, &model, variant, drops)?
         } else {
             let scores = self.scores.as_deref().map(|scores| read_scores(scores, &model)).transpose()?;
@@ -137,7 +177,7 @@ impl Arguments {
         let left = drops.applied_to(model.architecture());
         let (before, after) = (num_parameters(model.architecture()), num_parameters(&left));
         Ok(format!(
-            "{}: {} without {drops}\nparameters: {} before, {} after ({:.1} %)\n",
+            "{}: {} without {drops}\nparameters: {} before, {} after ({:.1} %)\n{advice}",
             self.out.display(),
             model.name(),
             grouped(before),
@@ -182,13 +222,8 @@ pub fn read_scores(path: &Path, model: &ModelDirectory) -> Result<Scores> {
     Ok(scores)
 }
 
-/// Parameters of a model without its heads, as the paper counts them (footnote 2).
-pub fn num_parameters(architecture: &Architecture) -> usize {
-    architecture.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
-}
-
 /// A number with commas.
-pub fn grouped(number: usize) -> String {
+fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

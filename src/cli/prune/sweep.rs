@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::beir::BeirFolder;
-use secateur::prune::{Drops, ModelDirectory, Variant};
+use secateur::prune::{Drops, ModelDirectory, Variant, num_parameters};
 use secateur::report::{Align, Table};
 use secateur::{Cell, Encoder, LoadOptions, atomic_write, measure_encoder};
 use serde::{Deserialize, Serialize};
 
-use super::drop::{num_parameters, read_scores};
+use super::drop::read_scores;
 use crate::cli::encoder::model_directory;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::inputs::open_dataset;
