@@ -50,8 +50,8 @@ pub use secateur_datasets::{
     catalog, sync_name, trec, with_suffix,
 };
 pub use secateur_encoders::{
-    Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Quantization, Settings,
-    TextKind, catalog as backbones, golden, inspect, model, prune, write_merged, write_quantized,
+    Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Precision, Quantization,
+    Settings, TextKind, catalog as backbones, golden, inspect, model, prune, write_merged, write_quantized,
 };
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::{Error as IndexError, Metric};

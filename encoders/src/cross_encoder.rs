@@ -45,6 +45,7 @@ impl CrossEncoder {
         let Loaded { settings, tokenizer, checkpoint, architecture, .. } = Loaded::open(directory, options)?;
         let model = OnDevice::load(
             options.device,
+            options.precision,
             |ops| Classifier::load(ops, architecture.clone(), &checkpoint),
             |ops| Classifier::load(ops, architecture.clone(), &checkpoint),
         )?;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::ops::composed::Composed;
 use crate::ops::fused::Fused;
+use crate::precision::Precision;
 
 /// Where a model computes. The vectors are the same up to rounding.
 ///
@@ -76,15 +77,16 @@ impl<F: Sync, C> OnDevice<F, C> {
     /// Loads a model with the operations of the device.
     pub(crate) fn load(
         device: Device,
+        precision: Precision,
         fused: impl FnOnce(&Fused) -> Result<F>,
         composed: impl FnOnce(&Composed) -> Result<C>,
     ) -> Result<OnDevice<F, C>> {
         match device {
-            Device::Cpu => fused(&Fused::serial()).map(OnDevice::Cpu),
+            Device::Cpu => fused(&Fused::serial().with_precision(precision)).map(OnDevice::Cpu),
             Device::Cuda(number) => {
                 let opened = candle_core::Device::new_cuda(number)
                     .map_err(|source| Error::Device { device, source: source.into() })?;
-                let ops = Composed::new(opened);
+                let ops = Composed::new(opened).with_precision(precision);
                 Ok(OnDevice::Candle(composed(&ops)?, ops))
             }
         }

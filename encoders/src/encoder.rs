@@ -16,6 +16,7 @@ use crate::ops::composed::Composed;
 use crate::ops::fused::Fused;
 use crate::ops::{Ops, Spans};
 use crate::pooling::Pooling;
+use crate::precision::Precision;
 use crate::prune::Drops;
 use crate::quantize::Quantization;
 use crate::settings::Settings;
@@ -51,6 +52,8 @@ pub struct LoadOptions {
     pub base: Option<PathBuf>,
     /// Keep linear layers in fewer bits, after an adapter is merged. A model that is stored quantized stays as it is.
     pub quantize: Option<Quantization>,
+    /// How precisely linear layers are multiplied. Those that are quantized are dequantized first for bf16.
+    pub precision: Precision,
     /// Where the model computes.
     pub device: Device,
     /// The most tokens that are computed together, by each thread on a CPU: it bounds the memory of the activations. A
@@ -108,7 +111,7 @@ impl Encoder {
     pub fn load_dropped(directory: &Path, options: &LoadOptions, drops: &Drops) -> Result<Encoder> {
         let Loaded { files, settings, tokenizer, mut checkpoint, architecture } =
             Loaded::open(directory, options)?;
-        let mut fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?;
+        let mut fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?.computed_in(options.precision);
         checkpoint.check_adapter(&architecture)?;
         if !drops.is_empty() {
             checkpoint.accept_adapter();
@@ -117,6 +120,7 @@ impl Encoder {
         let architecture = drops.applied_to(&architecture);
         let model = OnDevice::load(
             options.device,
+            options.precision,
             |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
             |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
         )?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::checkpoint::{Checkpoint, StoredTensor};
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
+use crate::precision::Precision;
 use crate::prune::Drops;
 use crate::settings::Settings;
 
@@ -34,6 +35,18 @@ impl Fingerprint {
         let mut fields = Fields(blake3::Hasher::new());
         fields.add("encoder", &self.0);
         fields.add("dropped", drops.to_string().as_bytes());
+        Fingerprint(*fields.0.finalize().as_bytes())
+    }
+
+    /// That of the same encoder with linear layers multiplied in `precision`.
+    pub(crate) fn computed_in(self, precision: Precision) -> Fingerprint {
+        // f32 is what fingerprints have always meant.
+        if precision == Precision::F32 {
+            return self;
+        }
+        let mut fields = Fields(blake3::Hasher::new());
+        fields.add("encoder", &self.0);
+        fields.add("precision", precision.to_string().as_bytes());
         Fingerprint(*fields.0.finalize().as_bytes())
     }
 

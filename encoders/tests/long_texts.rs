@@ -60,7 +60,6 @@ fn activations_are_those_of_a_text_a_thread() {
     let of_tokens = 4 * num_tokens + threads * LONGEST * 1024;
     let limit = of_threads + of_tokens;
     let all_at_once = num_tokens * activations / LONGEST;
-    println!("{} MiB; limit {}, all at once {}", growth >> 20, limit >> 20, all_at_once >> 20);
     assert!(growth < limit, "{} MiB, more than {}", growth >> 20, limit >> 20);
     assert!(limit < all_at_once / 50, "the limit would show nothing");
 }

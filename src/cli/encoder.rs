@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use secateur::{Database, Device, Encoder, LoadOptions, Pooling, Quantization};
+use secateur::{Database, Device, Encoder, LoadOptions, Pooling, Precision, Quantization};
 
 use super::failure::{Code, Failure, Result};
 use crate::download::{Fetcher, HubConfig, resolve_model};
@@ -17,6 +17,7 @@ mod note {
     pub const QUERY_PROMPT: &str = "query_prompt";
     pub const PASSAGE_PROMPT: &str = "passage_prompt";
     pub const TRUNCATE_DIM: &str = "truncate_dim";
+    pub const PRECISION: &str = "precision";
     pub const BASE: &str = "base";
     pub const QUANTIZE: &str = "quantize";
 }
@@ -45,6 +46,10 @@ pub struct EncoderArguments {
     /// The model that an adapter is merged into; the one its adapter_config.json names unless given.
     #[arg(long, value_name = "MODEL", requires = "encoder")]
     pub base: Option<String>,
+    /// How precisely linear layers are multiplied: f32, or bf16, which is fast on GPUs and on processors with bf16
+    /// products. Vectors of the two do not mix in one database.
+    #[arg(long, default_value_t, hide_default_value = true, requires = "encoder")]
+    pub precision: Precision,
     /// Where to compute: cpu, cuda or cuda:N. A GPU needs a build with `--features cuda`.
     #[arg(long, default_value_t, hide_default_value = true)]
     pub device: Device,
@@ -68,6 +73,7 @@ impl EncoderArguments {
             passage_prompt: self.passage_prompt.clone(),
             truncate_dim: self.truncate_dim,
             base: self.base.as_deref().map(model_directory).transpose()?,
+            precision: self.precision,
             device: self.device,
             batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
             quantize: self.quantize,
@@ -88,6 +94,7 @@ impl EncoderArguments {
             (note::QUERY_PROMPT, self.query_prompt.clone()),
             (note::PASSAGE_PROMPT, self.passage_prompt.clone()),
             (note::TRUNCATE_DIM, self.truncate_dim.map(|dim| dim.to_string())),
+            (note::PRECISION, Some(self.precision.to_string())),
             (note::BASE, self.base.as_ref().map(absolute)),
             (note::QUANTIZE, self.quantize.map(|quantization| quantization.to_string())),
         ]
@@ -111,6 +118,10 @@ impl EncoderArguments {
             base: match self.encoder {
                 Some(_) => self.base.clone(),
                 None => text(&self.base, note::BASE),
+            },
+            precision: match self.encoder {
+                Some(_) => self.precision,
+                None => database.note(note::PRECISION).and_then(|name| name.parse().ok()).unwrap_or_default(),
             },
             device: self.device,
             batch_tokens: self.batch_tokens,

@@ -1,6 +1,6 @@
 //! Times encoding, tokenization included, for `benches/peers/encode.py`.
 //!
-//! `encode_bench --model DIR --texts FILE.jsonl --threads N --mode docs|query --rounds R [--vectors FILE.npy]` prints one
+//! `encode_bench --model DIR --texts FILE.jsonl --threads N --mode docs|query --rounds R [--precision bf16] [--vectors FILE.npy]` prints one
 //! JSON line a round: `{"docs_per_s": ..}` or `{"p50_ms": .., "p95_ms": ..}`. FILE.jsonl has one `{"text": ..}` a line.
 
 use std::error::Error as StdError;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use secateur_encoders::{Encoder, LoadOptions, TextKind};
+use secateur_encoders::{Encoder, LoadOptions, Precision, TextKind};
 
 /// Errors cross threads.
 type Error = Box<dyn StdError + Send + Sync>;
@@ -28,6 +28,8 @@ struct Arguments {
     rounds: usize,
     #[arg(long, default_value_t = 256)]
     max_length: usize,
+    #[arg(long, default_value_t)]
+    precision: Precision,
     /// Write the vectors here, to be compared with the peers'.
     #[arg(long)]
     vectors: Option<PathBuf>,
@@ -46,7 +48,11 @@ fn main() -> Result<(), Error> {
         .map(serde_json::from_str::<serde_json::Value>)
         .collect::<Result<Vec<_>, _>>()?;
     let texts: Vec<&str> = texts.iter().map(|line| line["text"].as_str().unwrap_or_default()).collect();
-    let options = LoadOptions { max_length: Some(arguments.max_length), ..LoadOptions::default() };
+    let options = LoadOptions {
+        max_length: Some(arguments.max_length),
+        precision: arguments.precision,
+        ..LoadOptions::default()
+    };
     let encoder = Encoder::load(&arguments.model, &options)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
     let mut stdout = std::io::stdout();

@@ -12,14 +12,17 @@ use super::{
     Spans,
 };
 use crate::error::Result;
+use crate::precision::Precision;
 
 /// The operations on one candle device.
 #[derive(Clone, Debug)]
 pub struct Composed {
     device: Device,
+    /// Of the linear layers that are loaded.
+    precision: Precision,
 }
 
-/// A linear layer: weight (out, in), bias (out).
+/// A linear layer: weight (out, in), in bf16 if it is multiplied so; bias (out).
 #[derive(Clone, Debug)]
 pub struct ComposedLinear {
     weight: Tensor,
@@ -53,7 +56,12 @@ pub enum ComposedNorm {
 impl Composed {
     /// Operations on `device`.
     pub fn new(device: Device) -> Composed {
-        Composed { device }
+        Composed { device, precision: Precision::F32 }
+    }
+
+    /// The same, to load linear layers that are multiplied in `precision`.
+    pub fn with_precision(self, precision: Precision) -> Composed {
+        Composed { precision, ..self }
     }
 
     fn tensor(&self, matrix: &Matrix<'_>) -> Result<Tensor> {
@@ -122,7 +130,10 @@ impl Ops for Composed {
 
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<ComposedLinear> {
         Ok(ComposedLinear {
-            weight: self.tensor(&weights.weight.dequantize())?,
+            weight: match self.precision {
+                Precision::F32 => self.tensor(&weights.weight.dequantize())?,
+                Precision::Bf16 => self.tensor(&weights.weight.dequantize())?.to_dtype(DType::BF16)?,
+            },
             bias: weights.bias.map(|bias| self.vector(&bias)).transpose()?,
         })
     }
@@ -209,7 +220,15 @@ impl Ops for Composed {
     }
 
     fn linear(&self, x: &Tensor, linear: &ComposedLinear) -> Result<Tensor> {
-        let y = x.matmul(&linear.weight.t()?)?;
+        let y = match linear.weight.dtype() {
+            DType::BF16 if x.device().is_cpu() => {
+                // candle would round the sums to bf16 as well.
+                let rounded = x.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
+                rounded.matmul(&linear.weight.to_dtype(DType::F32)?.t()?)?
+            }
+            DType::BF16 => x.to_dtype(DType::BF16)?.matmul(&linear.weight.t()?)?.to_dtype(DType::F32)?,
+            _ => x.matmul(&linear.weight.t()?)?,
+        };
         Ok(match &linear.bias {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,

@@ -30,13 +30,6 @@ pub(crate) struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// Packs the row-major matrix (`rows`, `depth`).
-    pub(crate) fn pack(matrix: &[f32], rows: usize, depth: usize) -> PackedMatrix {
-        let mut packed = PackedMatrix::default();
-        packed.refill(rows, depth, |row, k| matrix[row * depth + k]);
-        packed
-    }
-
     /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
     #[inline]
     pub(crate) fn refill(&mut self, rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) {
@@ -311,7 +304,8 @@ mod tests {
     }
 
     fn product(isa: Isa, a: &[f32], b: &[f32], m: usize, n: usize, depth: usize) -> Vec<f32> {
-        let packed = PackedMatrix::pack(b, n, depth);
+        let mut packed = PackedMatrix::default();
+        packed.refill(n, depth, |row, k| b[row * depth + k]);
         let mut c = vec![f32::NAN; m * n];
         let mut rows: Vec<&mut [f32]> = c.chunks_exact_mut(n).collect();
         isa.dispatch(Gemm {

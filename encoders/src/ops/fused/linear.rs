@@ -1,9 +1,11 @@
 //! Linear layers as packed matrices, and what their products do with the sums before they are written.
 
+use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, PANEL, PackedMatrix, write};
 use super::isa::Arithmetic;
 use super::nf4::Nf4Panels;
-use crate::ops::{Activation, ExpandWeights, LinearWeights, Nf4Rows, Weight};
+use crate::ops::{Activation, ExpandWeights, LinearWeights, Matrix, Nf4Rows, Weight};
+use crate::precision::Precision;
 
 /// Output columns of a panel that holds a gate's rows beside those they multiply.
 const GATED: usize = PANEL / 2;
@@ -14,17 +16,55 @@ pub struct PackedLinear {
     bias: Vec<f32>,
 }
 
+/// How linear layers are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Products {
+    F32,
+    /// In bf16, with the processor's instructions for it.
+    Bf16,
+    /// The numbers rounded to bf16, in f32.
+    Rounded,
+}
+
+impl Products {
+    /// The fastest on this machine.
+    pub(super) fn of(precision: Precision) -> Products {
+        match precision {
+            Precision::F32 => Products::F32,
+            Precision::Bf16 if bf16::has_units() => Products::Bf16,
+            Precision::Bf16 => Products::Rounded,
+        }
+    }
+}
+
 /// A matrix in panels.
 pub(super) enum Packed {
     Dense(PackedMatrix),
     Nf4(Nf4Panels),
+    Bf16(Bf16Panels),
+    /// Rounded to bf16, for processors that cannot multiply it: the activations are rounded as well.
+    Rounded(PackedMatrix),
 }
 
 impl Packed {
+    /// Packs a matrix (`rows`, `depth`) of numbers that are not quantized.
+    fn pack(rows: usize, depth: usize, products: Products, value: impl Fn(usize, usize) -> f32) -> Packed {
+        match products {
+            Products::F32 => {
+                let mut matrix = PackedMatrix::default();
+                matrix.refill(rows, depth, value);
+                Packed::Dense(matrix)
+            }
+            Products::Bf16 => Packed::Bf16(Bf16Panels::pack(rows, depth, value)),
+            Products::Rounded => Packed::Rounded(bf16::pack_rounded(rows, depth, value)),
+        }
+    }
+
     /// N, the columns of a product with this matrix.
     pub(super) fn rows(&self) -> usize {
         match self {
-            Packed::Dense(matrix) => matrix.rows(),
+            Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.rows(),
+            Packed::Bf16(matrix) => matrix.rows(),
             Packed::Nf4(matrix) => matrix.rows(),
         }
     }
@@ -32,8 +72,17 @@ impl Packed {
     /// K.
     pub(super) fn depth(&self) -> usize {
         match self {
-            Packed::Dense(matrix) => matrix.depth(),
+            Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.depth(),
+            Packed::Bf16(matrix) => matrix.depth(),
             Packed::Nf4(matrix) => matrix.depth(),
+        }
+    }
+
+    /// Panels that one task has to multiply together.
+    pub(super) fn panels_together(&self) -> usize {
+        match self {
+            Packed::Bf16(_) => bf16::CHUNK,
+            _ => 1,
         }
     }
 
@@ -54,14 +103,15 @@ pub struct PackedExpand {
 }
 
 impl PackedLinear {
-    pub(super) fn pack(weights: LinearWeights<'_>) -> PackedLinear {
+    pub(super) fn pack(weights: LinearWeights<'_>, products: Products) -> PackedLinear {
         let packed = match weights.weight {
-            Weight::Dense(matrix) => {
-                Packed::Dense(PackedMatrix::pack(&matrix.values, matrix.rows, matrix.columns))
-            }
-            Weight::Nf4(parts) => {
+            Weight::Nf4(parts) if products == Products::F32 => {
                 let parts: Vec<&Nf4Rows> = parts.iter().collect();
                 Packed::Nf4(Nf4Panels::pack(&parts, parts.iter().map(|part| part.rows.len()).sum(), Some))
+            }
+            weight => {
+                let Matrix { values, rows, columns } = weight.dequantize();
+                Packed::pack(rows, columns, products, |row, k| values[row * columns + k])
             }
         };
         let mut bias = weights.bias.map_or_else(Vec::new, |bias| bias.into_owned());
@@ -75,19 +125,19 @@ impl PackedLinear {
 }
 
 impl PackedExpand {
-    pub(super) fn pack(weights: ExpandWeights<'_>) -> PackedExpand {
+    pub(super) fn pack(weights: ExpandWeights<'_>, products: Products) -> PackedExpand {
         let ExpandWeights { gate, up, activation } = weights;
         let (columns, gated) = (up.weight.rows(), gate.is_some());
         let linear = match gate {
-            Some(gate) => interleave(gate, up),
-            None => PackedLinear::pack(up),
+            Some(gate) => interleave(gate, up, products),
+            None => PackedLinear::pack(up, products),
         };
         PackedExpand { linear, activation, gated, columns }
     }
 }
 
 /// Panels of 8 rows of `gate` and the same 8 of `up`, so that both sums of an output meet in one epilogue.
-fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>) -> PackedLinear {
+fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products) -> PackedLinear {
     let (rows, depth) = (up.weight.rows(), up.weight.columns());
     assert_eq!(
         (gate.weight.rows(), gate.weight.columns()),
@@ -98,7 +148,7 @@ fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>) -> PackedLinear {
     // Whether a packed row is one of the gate, and which.
     let origin = |packed: usize| (packed % PANEL < GATED, packed / PANEL * GATED + packed % GATED);
     let matrix = match (gate.weight, up.weight) {
-        (Weight::Nf4(gate), Weight::Nf4(up)) => {
+        (Weight::Nf4(gate), Weight::Nf4(up)) if products == Products::F32 => {
             let parts: Vec<&Nf4Rows> = gate.iter().chain(&up).collect();
             Packed::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
                 let (of_gate, row) = origin(packed);
@@ -107,13 +157,11 @@ fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>) -> PackedLinear {
         }
         (gate, up) => {
             let (gate, up) = (gate.dequantize(), up.dequantize());
-            let mut matrix = PackedMatrix::default();
-            matrix.refill(packed_rows, depth, |packed, k| {
+            Packed::pack(packed_rows, depth, products, |packed, k| {
                 let (of_gate, row) = origin(packed);
                 let part = if of_gate { &gate } else { &up };
                 if row < rows { part.values[row * depth + k] } else { 0.0 }
-            });
-            Packed::Dense(matrix)
+            })
         }
     };
     let bias = (0..packed_rows).map(|packed| {

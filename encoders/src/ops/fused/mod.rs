@@ -1,6 +1,7 @@
 //! The operations on a CPU, in f32: packed weights, activations and norms folded into the products, no padding.
 
 pub(crate) mod attention;
+mod bf16;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod isa;
@@ -16,10 +17,12 @@ use rayon::prelude::*;
 
 use super::{AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights, Spans};
 use crate::error::Result;
+use crate::precision::Precision;
 use attention::{HeadGroup, Scratch};
 use elementwise::{LayerNorm, RmsNorm};
 use gemm::{Epilogue, Gemm, PackTiles, PackedMatrix};
 use isa::Isa;
+pub(crate) use linear::Products;
 use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
 pub use linear::{PackedExpand, PackedLinear};
 use rotary::Rotate;
@@ -30,19 +33,25 @@ pub struct Fused {
     isa: Isa,
     /// Whether one operation is spread over the current rayon pool. Batches that already run side by side do not.
     parallel: bool,
+    /// Of the linear layers that are loaded.
+    products: Products,
     pool: Rc<Pool>,
     scratch: RefCell<Scratch>,
     /// The activations that are multiplied with a quantized matrix.
     packed: RefCell<Vec<f32>>,
-    products: RefCell<Products>,
+    /// The activations in bf16.
+    halves: RefCell<Vec<numkong::bf16>>,
+    memory: RefCell<Memory>,
 }
 
 /// The working memory of products.
 #[derive(Default)]
-struct Products {
+struct Memory {
     tiles: Vec<f32>,
     /// The panels of a quantized matrix that are being multiplied.
     window: PackedMatrix,
+    /// Before their epilogue, where another library has summed.
+    sums: Vec<f32>,
 }
 
 /// Arrays that are free for reuse.
@@ -89,14 +98,26 @@ impl Fused {
         Fused::new(Isa::detect(), true)
     }
 
+    /// The same, to load linear layers that are multiplied in `precision`.
+    pub fn with_precision(self, precision: Precision) -> Fused {
+        self.with_products(Products::of(precision))
+    }
+
+    /// The same with a choice that tests make.
+    pub(crate) fn with_products(self, products: Products) -> Fused {
+        Fused { products, ..self }
+    }
+
     fn new(isa: Isa, parallel: bool) -> Fused {
         Fused {
             isa,
             parallel,
+            products: Products::F32,
             pool: Rc::default(),
             scratch: RefCell::default(),
             packed: RefCell::default(),
-            products: RefCell::default(),
+            halves: RefCell::default(),
+            memory: RefCell::default(),
         }
     }
 
@@ -120,22 +141,44 @@ impl Fused {
         let matrix = &linear.matrix;
         assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
         let num_panels = matrix.num_panels();
-        let (isa, a, stride) = (self.isa, &x.values[..], x.columns);
+        let (isa, stride) = (self.isa, x.columns);
+        let rounded = match matrix {
+            Packed::Rounded(_) => bf16::round_in_f32(&x.values),
+            _ => Vec::new(),
+        };
+        let a = if rounded.is_empty() { &x.values[..] } else { &rounded[..] };
         let mut packed = self.packed.borrow_mut();
+        let mut halves = self.halves.borrow_mut();
         let tiles = match matrix {
-            Packed::Dense(_) => None,
+            Packed::Dense(_) | Packed::Rounded(_) => None,
             Packed::Nf4(_) => {
                 isa.dispatch(PackTiles { a, depth: stride, out: &mut packed });
                 Some(&packed[..])
             }
+            Packed::Bf16(_) => {
+                bf16::round_into(a, &mut halves);
+                None
+            }
         };
+        let halves = &halves[..];
         let gemm =
             |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
                 let depth = 0..matrix.depth();
                 isa.dispatch(Gemm { a, stride, b, panels, depth, epilogue, out, tiles, scratch });
             };
-        let strip = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Products| match matrix {
-            Packed::Dense(matrix) => gemm(matrix, panels, rows, &mut scratch.tiles),
+        let strip = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Memory| match matrix {
+            Packed::Dense(matrix) | Packed::Rounded(matrix) => {
+                gemm(matrix, panels, rows, &mut scratch.tiles);
+            }
+            Packed::Bf16(matrix) => {
+                for first_panel in panels.clone().step_by(bf16::CHUNK) {
+                    let columns = matrix.multiply(halves, first_panel / bf16::CHUNK, &mut scratch.sums);
+                    let start = (first_panel - panels.start) * E::WIDTH;
+                    let mut out: Vec<&mut [f32]> = rows.iter_mut().map(|row| &mut row[start..]).collect();
+                    let sums = &scratch.sums[..];
+                    isa.dispatch(bf16::Finish { sums, columns, first_panel, epilogue, out: &mut out });
+                }
+            }
             Packed::Nf4(matrix) => {
                 for first in panels.clone().step_by(matrix.window()) {
                     let window = first..(first + matrix.window()).min(panels.end);
@@ -156,14 +199,14 @@ impl Fused {
         let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
         if tasks <= 1 {
             let mut rows: Vec<&mut [f32]> = out.values.chunks_exact_mut(out.columns).collect();
-            strip(0..num_panels, &mut rows, &mut self.products.borrow_mut());
+            strip(0..num_panels, &mut rows, &mut self.memory.borrow_mut());
             return;
         }
-        let panels_each = num_panels.div_ceil(tasks);
+        let panels_each = num_panels.div_ceil(tasks).next_multiple_of(matrix.panels_together());
         split_columns(out, panels_each * E::WIDTH).into_par_iter().enumerate().for_each(
             |(task, mut rows)| {
                 let first = task * panels_each;
-                strip(first..(first + panels_each).min(num_panels), &mut rows, &mut Products::default());
+                strip(first..(first + panels_each).min(num_panels), &mut rows, &mut Memory::default());
             },
         );
     }
@@ -192,11 +235,11 @@ impl Ops for Fused {
     type Rotation = Rotation;
 
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<PackedLinear> {
-        Ok(PackedLinear::pack(weights))
+        Ok(PackedLinear::pack(weights, self.products))
     }
 
     fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<PackedExpand> {
-        Ok(PackedExpand::pack(weights))
+        Ok(PackedExpand::pack(weights, self.products))
     }
 
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<NormWeights<'static>> {
