@@ -5,12 +5,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation, even_head_dim, parse,
-};
+use super::sizes::Sizes;
+use super::{AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation, parse};
 use crate::error::Result;
 use crate::model::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
-use crate::ops::AttentionShape;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "bert",
@@ -49,13 +47,9 @@ pub(super) const NAMES: Names = Names {
 
 #[derive(Deserialize)]
 struct Config {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
+    #[serde(flatten)]
+    sizes: Sizes,
     hidden_act: String,
-    max_position_embeddings: usize,
     layer_norm_eps: f32,
     position_embedding_type: Option<String>,
     #[serde(default = "two")]
@@ -69,19 +63,15 @@ fn two() -> usize {
 /// The architecture of a model like BERT whose first token has the position `first`.
 pub(super) fn read(family: &'static str, path: &Path, config: &Value, first: usize) -> Result<Architecture> {
     let config: Config = parse(path, config)?;
-    let head_dim = even_head_dim(path, config.hidden_size, config.num_attention_heads)?;
-    if config.max_position_embeddings <= first {
+    let sizes = config.sizes;
+    let attention = sizes.multi_head(path, false)?;
+    if sizes.max_position_embeddings <= first {
         let expected = format!("more than the position of the first token, {first}");
-        return Err(super::invalid(
-            path,
-            "max_position_embeddings",
-            config.max_position_embeddings,
-            expected,
-        ));
+        return Err(super::invalid(path, "max_position_embeddings", sizes.max_position_embeddings, expected));
     }
     let layer = LayerShape {
         attention: Some(LayerAttention { window: None, rotary: None }),
-        intermediate_size: Some(config.intermediate_size),
+        intermediate_size: Some(sizes.intermediate_size),
     };
     if let Some(found) = config.position_embedding_type.filter(|found| found != "absolute") {
         return Err(super::invalid(path, "position_embedding_type", format!("{found:?}"), "absolute"));
@@ -90,28 +80,21 @@ pub(super) fn read(family: &'static str, path: &Path, config: &Value, first: usi
         return Err(super::invalid(path, "type_vocab_size", 0, "at least 1"));
     }
     let positions = Positions::Learned {
-        table_rows: config.max_position_embeddings,
+        table_rows: sizes.max_position_embeddings,
         first,
         token_types: config.type_vocab_size,
     };
     Ok(Architecture {
         family,
-        vocab_size: config.vocab_size,
-        hidden_size: config.hidden_size,
+        vocab_size: sizes.vocab_size,
+        hidden_size: sizes.hidden_size,
         positions,
         embedding_scale: 1.0,
-        attention: AttentionShape {
-            num_heads: config.num_attention_heads,
-            num_key_value_heads: config.num_attention_heads,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            softcap: None,
-            causal: false,
-        },
+        attention,
         activation: activation(path, &config.hidden_act)?,
         norm: NormKind::Layer { bias: true },
         norm_eps: config.layer_norm_eps,
         biases: Biases { query_key_value: true, attention_output: true, mlp: true },
-        layers: vec![layer; config.num_hidden_layers],
+        layers: vec![layer; sizes.num_hidden_layers],
     })
 }

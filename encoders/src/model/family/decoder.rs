@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AttentionNames, Gate, MlpNames, Names, Norms, Projections, activation, even_head_dim};
+use super::sizes::Sizes;
+use super::{AttentionNames, Gate, MlpNames, Names, Norms, Projections, activation};
 use super::{invalid, parse, rotary, windowed_layers};
 use crate::error::Result;
 use crate::model::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
@@ -48,15 +49,11 @@ pub(super) const MLP_NAMES: MlpNames = MlpNames {
 /// The keys of config.json that the decoders share.
 #[derive(Deserialize)]
 struct Config {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
+    #[serde(flatten)]
+    sizes: Sizes,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
-    intermediate_size: usize,
     hidden_act: Option<String>,
-    max_position_embeddings: usize,
     #[serde(default = "default_eps")]
     rms_norm_eps: f32,
     #[serde(default)]
@@ -101,7 +98,8 @@ pub(super) fn read(
             return Err(invalid(path, field, !causal, format!("{causal}: a decoder looks back only")));
         }
     }
-    let num_heads = config.num_attention_heads;
+    let sizes = config.sizes;
+    let num_heads = sizes.num_attention_heads;
     let num_key_value_heads = config.num_key_value_heads.unwrap_or(num_heads);
     if num_heads == 0 || num_key_value_heads == 0 || !num_heads.is_multiple_of(num_key_value_heads) {
         let expected = format!("a divisor of num_attention_heads, {num_heads}");
@@ -109,7 +107,7 @@ pub(super) fn read(
     }
     let head_dim = match config.head_dim {
         Some(head_dim) => head_dim,
-        None => even_head_dim(path, config.hidden_size, num_heads)?,
+        None => sizes.head_dim(path)?,
     };
     if head_dim == 0 || !head_dim.is_multiple_of(2) {
         return Err(invalid(path, "head_dim", head_dim, "an even number: pairs of columns are rotated"));
@@ -118,7 +116,7 @@ pub(super) fn read(
         return Err(invalid(path, "sliding_window", 0, "null or at least 1"));
     }
     let windowed =
-        windowed_layers(path, config.layer_types.as_deref(), config.num_hidden_layers, &window.in_layer)?;
+        windowed_layers(path, config.layer_types.as_deref(), sizes.num_hidden_layers, &window.in_layer)?;
     let layer = |windowed: bool| -> Result<LayerShape> {
         let layer_type = if windowed { "sliding_attention" } else { "full_attention" };
         let attention = LayerAttention {
@@ -126,13 +124,13 @@ pub(super) fn read(
             window: window.tokens.filter(|_| windowed).map(|tokens| tokens - 1),
             rotary: Some(rotary::read(path, raw, layer_type, "rope_theta", 10_000.0)?),
         };
-        Ok(LayerShape { attention: Some(attention), intermediate_size: Some(config.intermediate_size) })
+        Ok(LayerShape { attention: Some(attention), intermediate_size: Some(sizes.intermediate_size) })
     };
     Ok(Architecture {
         family,
-        vocab_size: config.vocab_size,
-        hidden_size: config.hidden_size,
-        positions: Positions::Rotary { max_tokens: config.max_position_embeddings },
+        vocab_size: sizes.vocab_size,
+        hidden_size: sizes.hidden_size,
+        positions: Positions::Rotary { max_tokens: sizes.max_position_embeddings },
         embedding_scale: 1.0,
         attention: AttentionShape {
             num_heads,

@@ -9,6 +9,7 @@ mod modernbert;
 mod qwen2;
 mod qwen3;
 mod rotary;
+mod sizes;
 mod xlm_roberta;
 
 use std::path::Path;
@@ -202,15 +203,6 @@ fn activation(path: &Path, found: &str) -> Result<Activation> {
         "relu" => Ok(Activation::Relu),
         _ => Err(invalid(path, "hidden_act", format!("{found:?}"), "gelu, gelu_new, silu or relu")),
     }
-}
-
-/// `head_dim`, where it is hidden_size / num_attention_heads.
-fn even_head_dim(path: &Path, hidden_size: usize, num_heads: usize) -> Result<usize> {
-    if num_heads == 0 || hidden_size == 0 || !hidden_size.is_multiple_of(num_heads) {
-        let expected = format!("a divisor of hidden_size, {hidden_size}");
-        return Err(invalid(path, "num_attention_heads", num_heads, expected));
-    }
-    Ok(hidden_size / num_heads)
 }
 
 /// `layer_types` of a config.json: for each layer whether it has a window. `otherwise` answers where the key is absent.

@@ -6,13 +6,11 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation, even_head_dim,
-};
+use super::sizes::Sizes;
+use super::{AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation};
 use super::{invalid, parse, rotary, windowed_layers};
 use crate::error::Result;
 use crate::model::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
-use crate::ops::AttentionShape;
 use crate::pooling::Pooling;
 
 pub(crate) const FAMILY: Family = Family {
@@ -46,13 +44,9 @@ pub(crate) const FAMILY: Family = Family {
 
 #[derive(Deserialize)]
 struct Config {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
+    #[serde(flatten)]
+    sizes: Sizes,
     hidden_activation: String,
-    max_position_embeddings: usize,
     norm_eps: f32,
     #[serde(default)]
     norm_bias: bool,
@@ -103,15 +97,16 @@ fn every_third() -> usize {
 fn read(path: &Path, config: &Value) -> Result<Architecture> {
     let raw = config;
     let config: Config = parse(path, raw)?;
-    let head_dim = even_head_dim(path, config.hidden_size, config.num_attention_heads)?;
-    if !head_dim.is_multiple_of(2) {
-        return Err(invalid(path, "hidden_size", config.hidden_size, "an even number of columns a head"));
+    let sizes = config.sizes;
+    let attention = sizes.multi_head(path, false)?;
+    if !attention.head_dim.is_multiple_of(2) {
+        return Err(invalid(path, "hidden_size", sizes.hidden_size, "an even number of columns a head"));
     }
     let every = config.global_attn_every_n_layers;
     if every == 0 {
         return Err(invalid(path, "global_attn_every_n_layers", 0, "at least 1"));
     }
-    let local = windowed_layers(path, config.layer_types.as_deref(), config.num_hidden_layers, |layer| {
+    let local = windowed_layers(path, config.layer_types.as_deref(), sizes.num_hidden_layers, |layer| {
         !layer.is_multiple_of(every)
     })?;
     let global_theta = config.global_rope_theta.unwrap_or(160_000.0);
@@ -128,22 +123,15 @@ fn read(path: &Path, config: &Value) -> Result<Architecture> {
                 rotary: Some(rotary::read(path, raw, "full_attention", "global_rope_theta", global_theta)?),
             }
         };
-        Ok(LayerShape { attention: Some(attention), intermediate_size: Some(config.intermediate_size) })
+        Ok(LayerShape { attention: Some(attention), intermediate_size: Some(sizes.intermediate_size) })
     };
     Ok(Architecture {
         family: FAMILY.model_type,
-        vocab_size: config.vocab_size,
-        hidden_size: config.hidden_size,
-        positions: Positions::Rotary { max_tokens: config.max_position_embeddings },
+        vocab_size: sizes.vocab_size,
+        hidden_size: sizes.hidden_size,
+        positions: Positions::Rotary { max_tokens: sizes.max_position_embeddings },
         embedding_scale: 1.0,
-        attention: AttentionShape {
-            num_heads: config.num_attention_heads,
-            num_key_value_heads: config.num_attention_heads,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            softcap: None,
-            causal: false,
-        },
+        attention,
         activation: activation(path, &config.hidden_activation)?,
         norm: NormKind::Layer { bias: config.norm_bias },
         norm_eps: config.norm_eps,
