@@ -114,7 +114,7 @@ pub struct Weights {
     pub files: Vec<(PathBuf, usize)>,
     /// Tensors by element type, as safetensors spells it.
     pub dtypes: BTreeMap<String, usize>,
-    /// Parameters in all tensors.
+    /// Parameters in all tensors; of a quantized matrix those that it stands for.
     pub parameters: usize,
     /// Tensors that the architecture does not ask for, such as heads and those of dropped sub-layers.
     pub unused: Vec<String>,
@@ -316,8 +316,10 @@ impl SpecialTokens {
 
 impl Weights {
     fn of(checkpoint: &Checkpoint, architecture: &Architecture) -> Weights {
-        let wanted: BTreeSet<String> = architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
-        let mut missing = wanted.clone();
+        let tensors = architecture.tensors();
+        let wanted: BTreeMap<&str, usize> =
+            tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.elements())).collect();
+        let mut missing: BTreeSet<&str> = wanted.keys().copied().collect();
         let mut weights = Weights {
             files: checkpoint.files().map(|(path, bytes)| (path.to_owned(), bytes)).collect(),
             dtypes: BTreeMap::new(),
@@ -328,13 +330,21 @@ impl Weights {
         for tensor in checkpoint.iter() {
             let bare = architecture.bare_name(tensor.name);
             missing.remove(bare);
-            if !wanted.contains(bare) {
-                weights.unused.push(tensor.name.to_owned());
-            }
             *weights.dtypes.entry(tensor.dtype).or_default() += 1;
-            weights.parameters += tensor.shape.iter().product::<usize>();
+            // Beside the codes of a quantized X.weight lie its scales, as X.weight.absmax and so on.
+            let owner = bare.find(".weight.").map(|end| &bare[..end + ".weight".len()]);
+            if owner.is_some_and(|owner| wanted.contains_key(owner)) {
+                continue;
+            }
+            weights.parameters += match wanted.get(bare) {
+                Some(elements) => *elements,
+                None => {
+                    weights.unused.push(tensor.name.to_owned());
+                    tensor.shape.iter().product::<usize>()
+                }
+            };
         }
-        weights.missing = missing.into_iter().collect();
+        weights.missing = missing.into_iter().map(str::to_owned).collect();
         weights
     }
 }

@@ -5,6 +5,7 @@ mod support;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
+use secateur_encoders::inspect::{InspectOptions, Inspection};
 use secateur_encoders::model::{Architecture, Transformer};
 use secateur_encoders::ops::Spans;
 use secateur_encoders::ops::fused::Fused;
@@ -139,6 +140,22 @@ fn files_say_what_transformers_reads() {
     let message = write_quantized(&written, None, &out.path().join("again")).unwrap_err().to_string();
     assert!(message.contains("quantization_config is that of a quantized model"), "{message}");
     assert!(!out.path().join("again").exists());
+}
+
+#[test]
+fn inspection_counts_what_the_codes_stand_for() {
+    let fixture = Fixture::read("llama");
+    let whole = fixture.write(&fixture.config);
+    let out = TempDir::new().unwrap();
+    let written = out.path().join("written");
+    write_quantized(whole.path(), None, &written).unwrap();
+    let weights = |directory: &Path| {
+        Inspection::of_path(directory, &InspectOptions::default()).unwrap().weights.unwrap()
+    };
+    let (before, after) = (weights(whole.path()), weights(&written));
+    assert_eq!(after.parameters, before.parameters);
+    assert_eq!((&after.missing, &after.unused), (&before.missing, &before.unused));
+    assert!(after.dtypes["U8"] > 0 && !before.dtypes.contains_key("U8"));
 }
 
 #[test]
