@@ -61,6 +61,18 @@ fn scores_are_written_drawn_and_repeatable() {
     sandbox.run(command.iter().chain(&["--metric", "l2", "--out", "last.json"])).ok();
     let last = read(&sandbox, "last.json");
     assert_eq!((&last["num_sequences"], &last["settings"]["tokens"]), (&json!(63), &json!("last")));
+
+    // The gradient reads titles and texts, two sequences a pair.
+    let command = ["prune", "score", "tiny", "--calibration", &mini, "--metric", "gradient", "--blocks", "8"];
+    sandbox.run(command.iter().chain(&["--out", "gradient.json"])).ok();
+    let gradient = read(&sandbox, "gradient.json");
+    assert_eq!(
+        (&gradient["num_sequences"], &gradient["settings"]["metric"]),
+        (&json!(16), &json!("gradient"))
+    );
+    std::fs::write(sandbox.path("plain.txt"), "one text\nanother\n").unwrap();
+    let command = ["prune", "score", "tiny", "--calibration", "plain.txt", "--metric", "gradient"];
+    sandbox.run(command.iter().chain(&["--out", "x"])).fails(3, ["titles"]);
 }
 
 #[test]

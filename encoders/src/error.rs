@@ -194,6 +194,12 @@ pub enum Error {
         /// Tokens of a block.
         block_length: usize,
     },
+    /// Importance by gradient has too few titles and texts to compare.
+    #[error(
+        "importance by gradient compares titles with their texts, and of the calibration texts fewer than two have both: give \
+         JSON lines with title and text, or a BEIR folder with titles"
+    )]
+    NoPairs,
     /// Importance scores were measured on another model.
     #[error(
         "{} holds the scores of {scored_name} (fingerprint {scored}), but the model is {name} (fingerprint {fingerprint}); \

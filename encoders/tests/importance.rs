@@ -5,7 +5,8 @@ mod support;
 use std::path::Path;
 
 use secateur_encoders::prune::{
-    Calibration, CalibrationFormat, ImportanceMetric, Part, ScoreSettings, ScoredTokens, Scores, score,
+    Calibration, CalibrationFormat, Drops, ImportanceMetric, Part, ScoreSettings, ScoredTokens, Scores,
+    gradient, score,
 };
 use secateur_encoders::{Encoder, Error, LoadOptions};
 use secateur_testkit::{minilm, workspace_root};
@@ -264,4 +265,38 @@ fn a_scores_file_is_read_back_and_checked() {
     assert!(message.contains("importance.mlp is [Some(0.5)]; expected 4 numbers"), "{message}");
     write("{}");
     assert!(Scores::read(&path).unwrap_err().to_string().contains("model"));
+}
+
+#[test]
+fn gradients_are_those_of_pytorch() {
+    let reference = reference("gradient.json");
+    let texts = id_texts(&sequences());
+    let pairs: Vec<(String, String)> = (1..4).map(|i| (texts[i].clone(), texts[i + 3].clone())).collect();
+    for (name, want) in reference.as_object().unwrap() {
+        let (directory, encoder) = tiny(name);
+        let measured = |pairs: &[(String, String)], drops: &Drops| {
+            gradient::score(directory.path(), drops, pairs.iter().cloned().map(Ok), 100, |_| {})
+        };
+        let scores: Scores = measured(&pairs, &Drops::default()).unwrap_or_else(|e: Error| panic!("{e}"));
+        assert_eq!(scores.fingerprint, *encoder.fingerprint());
+        for (part, field) in [(Part::Attention, "attention"), (Part::Mlp, "mlp"), (Part::Block, "block")] {
+            let want: Vec<f64> =
+                want[field].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+            // f32 cosines, off by some 1e-6, are divided by 0.02; their gradients are sums over up to 300 tokens.
+            let scale = want.iter().fold(1.0, |a: f64, b| a.max(*b));
+            for (got, want) in scores.importance.of(part).iter().zip(&want) {
+                let got = got.unwrap();
+                assert!((got - want).abs() <= 1e-3 * scale, "{name}: {field} is {got}, not {want}");
+            }
+        }
+        // A pair without a title is passed over; alone it is nothing to compare.
+        let untitled = [&[(String::new(), texts[3].clone())][..], &pairs].concat();
+        assert_eq!(measured(&untitled, &Drops::default()).unwrap(), scores);
+        let message = measured(&untitled[..2], &Drops::default()).unwrap_err().to_string();
+        assert!(message.contains("titles"), "{message}");
+        // Of a model that is pruned, what is left is measured.
+        let dropped = Drops { mlp: [1].into(), ..Drops::default() };
+        let pruned = measured(&pairs, &dropped).unwrap().importance;
+        assert!(pruned.mlp[1].is_none() && pruned.attention[1].is_some());
+    }
 }

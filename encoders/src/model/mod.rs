@@ -7,6 +7,7 @@ mod classifier;
 mod count;
 mod cut;
 mod family;
+mod gates;
 mod load;
 pub(crate) mod pruned;
 mod rotary;

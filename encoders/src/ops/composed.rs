@@ -53,6 +53,26 @@ pub enum ComposedNorm {
     Rms(Tensor, f64),
 }
 
+impl ComposedLinear {
+    /// The layer whose outputs are multiplied by `gate` (1).
+    pub(crate) fn gated(&self, gate: &Tensor) -> Result<ComposedLinear> {
+        let bias = self.bias.as_ref().map(|bias| bias.broadcast_mul(gate)).transpose()?;
+        Ok(ComposedLinear { weight: self.weight.broadcast_mul(gate)?, bias })
+    }
+}
+
+impl ComposedNorm {
+    /// The norm whose outputs are multiplied by `gate` (1).
+    pub(crate) fn gated(&self, gate: &Tensor) -> Result<ComposedNorm> {
+        Ok(match self {
+            ComposedNorm::Layer(weight, bias, eps) => {
+                ComposedNorm::Layer(weight.broadcast_mul(gate)?, bias.broadcast_mul(gate)?, *eps)
+            }
+            ComposedNorm::Rms(weight, eps) => ComposedNorm::Rms(weight.broadcast_mul(gate)?, *eps),
+        })
+    }
+}
+
 impl Composed {
     /// Operations on `device`.
     pub fn new(device: Device) -> Composed {

@@ -19,7 +19,7 @@ pub enum ImportanceMetric {
     Cosine,
     /// |x' - x|
     L2,
-    /// |dL/da| for a factor a = 1 on the sub-layer's output and a contrastive loss L.
+    /// |dL/da| for a factor a = 1 on the sub-layer's output and a contrastive loss L: [`super::gradient`].
     Gradient,
 }
 
@@ -76,7 +76,7 @@ const CHUNK_TOKENS: usize = 8192;
 ///
 /// # Panics
 ///
-/// If the metric is the gradient.
+/// If the metric is the gradient, which [`super::gradient::score`] measures.
 pub fn score<E: From<Error>>(
     encoder: &Encoder,
     texts: impl IntoIterator<Item = std::result::Result<String, E>>,

@@ -8,6 +8,7 @@ mod budget;
 pub mod calibration;
 mod directory;
 mod drops;
+pub mod gradient;
 mod importance;
 mod journal;
 mod scores;

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use secateur::prune::{
-    Calibration, CalibrationFormat, ImportanceMetric, ScoreSettings, ScoredTokens, Scores, score,
+    Calibration, CalibrationFormat, Drops, ImportanceMetric, ScoreSettings, ScoredTokens, Scores, gradient,
+    score,
 };
-use secateur::{Encoder, Texts};
+use secateur::{Encoder, LoadOptions, Texts};
 
 use crate::cli::failure::Result;
 use crate::cli::inputs::open_dataset;
@@ -35,6 +36,8 @@ pub enum Metric {
     Cosine,
     /// The length of the difference.
     L2,
+    /// What the loss of telling a title's text from others says of a factor on the sub-layer's output; for texts with titles.
+    Gradient,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,6 +73,7 @@ impl CalibrationArguments {
             metric: match self.metric {
                 Metric::Cosine => ImportanceMetric::Cosine,
                 Metric::L2 => ImportanceMetric::L2,
+                Metric::Gradient => ImportanceMetric::Gradient,
             },
             tokens: match self.tokens {
                 Tokens::All => ScoredTokens::All,
@@ -86,19 +90,29 @@ impl CalibrationArguments {
         }
     }
 
-    /// Measures an encoder on the texts of `path`.
+    /// Measures a model without `drops` on the texts of `path`.
     pub fn score(
         &self,
-        encoder: &Encoder,
+        model: &Path,
+        drops: &Drops,
         path: &Path,
-        format: Format,
-        blocks: usize,
+        (format, blocks): (Format, usize),
         journal: Option<&Path>,
     ) -> Result<Scores> {
         let settings = self.settings(format, blocks);
+        let total = || Ok::<_, secateur::Error>(blocks as u64);
+        if settings.metric == ImportanceMetric::Gradient {
+            let pairs = texts(path)?.map(|text| text.map(|text| (text.title, text.text)));
+            let progress = Progress::start("differentiating", "pairs", total)?;
+            let pairs = pairs.map(|pair| pair.map_err(secateur::Error::from));
+            let scores = gradient::score(model, drops, pairs, blocks, |done| progress.set(done))?;
+            progress.finish();
+            return Ok(scores);
+        }
+        let encoder = Encoder::load_dropped(model, &LoadOptions::default(), drops)?;
         let unit = if settings.calibration.format == CalibrationFormat::Packed { "blocks" } else { "texts" };
-        let progress = Progress::start("scoring", unit, || Ok::<_, secateur::Error>(blocks as u64))?;
-        let scores = score(encoder, passages(path)?, &settings, journal, |done| progress.set(done))?;
+        let progress = Progress::start("scoring", unit, total)?;
+        let scores = score(&encoder, passages(path)?, &settings, journal, |done| progress.set(done))?;
         progress.finish();
         Ok(scores)
     }

@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use secateur::prune::{
-    Budget, Drops, Importance, Layout, ModelDirectory, Part, Scores, Variant, num_parameters,
-};
-use secateur::{Encoder, LoadOptions};
+use secateur::prune::{Budget, Drops, Layout, ModelDirectory, Part, Scores, Variant, num_parameters};
 
 use super::calibration::{self, CalibrationArguments, positive};
 use crate::cli::encoder::model_directory;
@@ -186,11 +183,6 @@ impl Arguments {
         ))
     }
 
-    fn measure(&self, encoder: &Encoder, texts: &Path) -> Result<Importance> {
-        let (format, blocks) = (self.calibration_format, self.calibration_blocks);
-        Ok(self.calibration.score(encoder, texts, format, blocks, None)?.importance)
-    }
-
     /// The same count, with a measurement of the model that is left before each step.
     fn one_by_one(
         &self,
@@ -204,8 +196,8 @@ impl Arguments {
         };
         for step in variant.steps() {
             let importance = if step.needs_scores() {
-                let encoder = Encoder::load_dropped(path, &LoadOptions::default(), &drops)?;
-                Some(self.measure(&encoder, texts)?)
+                let reading = (self.calibration_format, self.calibration_blocks);
+                Some(self.calibration.score(path, &drops, texts, reading, None)?.importance)
             } else {
                 None
             };

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::prune::{Part, Scores};
+use secateur::prune::{Drops, Part, Scores};
 use secateur::report::{Align, Table, drop_order};
-use secateur::{Encoder, LoadOptions, atomic_write, with_suffix};
+use secateur::{atomic_write, with_suffix};
 
 use super::calibration::{CalibrationArguments, DEFAULT_BLOCKS, Format, positive};
 use crate::cli::encoder::model_directory;
@@ -21,7 +21,7 @@ pub struct Arguments {
     /// Packed blocks, as language models are calibrated, or each text as the encoder reads it.
     #[arg(long, value_enum, default_value_t = Format::Packed)]
     format: Format,
-    /// The most blocks (or texts, if they are not packed) that are read.
+    /// The most blocks that are read; texts, if they are not packed; pairs of title and text for the gradient.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive)]
     blocks: usize,
     /// The file of scores to write.
@@ -37,12 +37,16 @@ impl Arguments {
         let Some(texts) = &self.calibration.calibration else {
             return Err(Failure::new(Code::Usage, "name the texts that the model reads with --calibration"));
         };
-        let encoder = Encoder::load(&model_directory(&self.model)?, &LoadOptions::default())?;
+        let model = model_directory(&self.model)?;
         say_on_interrupt("what was measured is kept; run the same command again to go on")?;
         let journal = with_suffix(&self.out, ".journal");
-        let scores = self.calibration.score(&encoder, texts, self.format, self.blocks, Some(&journal))?;
+        let reading = (self.format, self.blocks);
+        let scores = self.calibration.score(&model, &Drops::default(), texts, reading, Some(&journal))?;
         atomic_write(&self.out, |file| file.write_all(scores.to_json().as_bytes()))?;
-        std::fs::remove_file(&journal).map_err(|source| Failure::write(&journal, &source))?;
+        // Gradients have no journal.
+        if journal.exists() {
+            std::fs::remove_file(&journal).map_err(|source| Failure::write(&journal, &source))?;
+        }
         if let Some(plot) = &self.plot {
             atomic_write(plot, |file| write!(file, "{}", drop_order(&scores)))?;
         }
