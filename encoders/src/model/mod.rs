@@ -20,6 +20,7 @@ pub use count::{Flop, Parameters};
 pub use cut::Cut;
 pub use rotary::{Rotary, RotaryScaling};
 pub use size::{Storage, nf4_bytes};
+pub(crate) use tensors::NeuronAxis;
 pub use tensors::{Part, TensorShape};
 
 use crate::error::Result;
@@ -37,6 +38,21 @@ pub enum Stage {
     Mlp(usize),
     /// After a layer, whatever it keeps.
     Layer(usize),
+    /// What linear layers of a layer read, before any of its sub-layer's is added: (T, their inputs).
+    Input(usize, LinearInput),
+}
+
+/// The linear layers of a layer, by what they read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinearInput {
+    /// The projections to queries, keys and values, which read one input.
+    QueryKeyValue,
+    /// The projection of the context.
+    AttentionOutput,
+    /// The first layers of the MLP, which read one input.
+    MlpInput,
+    /// The output layer of the MLP.
+    MlpOutput,
 }
 
 /// A transformer and its weights, for one kind of operations.
@@ -115,7 +131,7 @@ impl<O: Ops> Transformer<O> {
     }
 
     /// The same; `observe` is shown the hidden states (T, D) before the first layer, after every sub-layer and after every
-    /// layer. The norm after the last layer is not among them.
+    /// layer, and what every linear layer reads. The norm after the last layer is not among them.
     ///
     /// # Errors
     ///
@@ -147,11 +163,14 @@ impl<O: Ops> Transformer<O> {
         let mut x = self.embeddings.forward(ops, self.architecture.positions, ids, types, spans)?;
         observe(Stage::Embeddings, &x)?;
         for (number, layer) in self.layers.iter().enumerate() {
-            for (sub_layer, stage) in
-                [(&layer.attention, Stage::Attention(number)), (&layer.mlp, Stage::Mlp(number))]
-            {
+            use LinearInput::{AttentionOutput, MlpInput, MlpOutput, QueryKeyValue};
+            for (sub_layer, inputs, stage) in [
+                (&layer.attention, [QueryKeyValue, AttentionOutput], Stage::Attention(number)),
+                (&layer.mlp, [MlpInput, MlpOutput], Stage::Mlp(number)),
+            ] {
                 if let Some(sub_layer) = sub_layer {
-                    x = sub_layer.forward(ops, x, &batch)?;
+                    let inputs = inputs.map(|input| Stage::Input(number, input));
+                    x = sub_layer.forward(ops, x, &batch, inputs, observe)?;
                     observe(stage, &x)?;
                 }
             }
@@ -191,11 +210,23 @@ impl<O: Ops> Embeddings<O> {
 }
 
 impl<O: Ops> SubLayer<O> {
-    fn forward(&self, ops: &O, x: O::Rows, batch: &Batch<'_, O>) -> Result<O::Rows> {
-        let inner = match &self.input_norm {
-            Some(norm) => self.core.forward(ops, &ops.norm(ops.copy(&x)?, norm)?, batch)?,
-            None => self.core.forward(ops, &x, batch)?,
+    fn forward(
+        &self,
+        ops: &O,
+        x: O::Rows,
+        batch: &Batch<'_, O>,
+        inputs: [Stage; 2],
+        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
+    ) -> Result<O::Rows> {
+        let mut core = |input: &O::Rows| {
+            observe(inputs[0], input)?;
+            self.core.forward(ops, input, batch)
         };
+        let inner = match &self.input_norm {
+            Some(norm) => core(&ops.norm(ops.copy(&x)?, norm)?)?,
+            None => core(&x)?,
+        };
+        observe(inputs[1], &inner)?;
         let sum = match &self.output_norm {
             Some(norm) => ops.add(x, &ops.norm(ops.linear(&inner, &self.output)?, norm)?)?,
             None => ops.linear_add(&inner, &self.output, x)?,

@@ -1,6 +1,8 @@
 //! The tensors that an architecture asks for: names and shapes, known without any weights.
 
-use super::architecture::{Architecture, LayerShape, NormKind, Positions};
+use std::collections::BTreeSet;
+
+use super::architecture::{Architecture, LayerAttention, LayerShape, NormKind, Positions};
 use super::family::{self, Gate, Names, Norms, Projections};
 
 /// A tensor of a model, by its name without what may stand before all names of a checkpoint.
@@ -25,6 +27,15 @@ pub enum Part {
     Mlp,
     /// A normalization.
     Norm,
+}
+
+/// Where the neurons of an MLP are in one of its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NeuronAxis {
+    /// One row each, in each of `parts` parts one below the other.
+    Rows { parts: usize },
+    /// One column each.
+    Columns,
 }
 
 impl TensorShape {
@@ -52,16 +63,40 @@ impl Architecture {
         list.tensors
     }
 
-    /// The matrices of the linear layers, among [`Architecture::tensors`].
-    pub fn linear_matrices(&self) -> impl Iterator<Item = TensorShape> {
-        let names = &family::by_name(self.family).names;
-        let tables = [Some(names.token_embeddings), names.position_embeddings, names.type_embeddings]
-            .into_iter()
-            .flatten();
-        let tables: Vec<String> = tables.map(|name| format!("{name}.weight")).collect();
-        self.tensors()
-            .into_iter()
-            .filter(move |tensor| tensor.shape.len() == 2 && !tables.contains(&tensor.name))
+    /// What the names of the tensors of dropped sub-layers begin with: modules, each with a dot behind it, so that what a
+    /// quantized tensor consists of goes with it.
+    pub(crate) fn dropped_modules(&self) -> Vec<String> {
+        let mut whole = self.clone();
+        for layer in &mut whole.layers {
+            layer.attention.get_or_insert(LayerAttention { window: None, rotary: None });
+            layer.intermediate_size.get_or_insert(1);
+        }
+        let modules = |architecture: &Architecture| -> BTreeSet<String> {
+            let module = |name: &str| name.rsplit_once('.').map(|(module, _)| format!("{module}."));
+            architecture.tensors().iter().filter_map(|tensor| module(&tensor.name)).collect()
+        };
+        modules(&whole).difference(&modules(self)).cloned().collect()
+    }
+
+    /// The tensors of a layer's MLP that have a place for each neuron.
+    pub(crate) fn mlp_tensors(&self, layer: usize) -> Vec<(String, NeuronAxis)> {
+        let Names { layer: prefix, mlp, .. } = &family::by_name(self.family).names;
+        let prefix = prefix.replace("{}", &layer.to_string());
+        let mut tensors = vec![(format!("{prefix}{}.weight", mlp.output), NeuronAxis::Columns)];
+        let mut first = |name: &str, parts| {
+            for suffix in ["weight", "bias"] {
+                tensors.push((format!("{prefix}{name}.{suffix}"), NeuronAxis::Rows { parts }));
+            }
+        };
+        match mlp.gate {
+            Gate::None => first(mlp.up, 1),
+            Gate::Separate(gate) => {
+                first(gate, 1);
+                first(mlp.up, 1);
+            }
+            Gate::Joined => first(mlp.up, 2),
+        }
+        tensors
     }
 
     /// `name` without what may stand before all names of a checkpoint of this family.

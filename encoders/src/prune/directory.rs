@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::loaded::{Loaded, name_of};
-use crate::model::{Architecture, LayerAttention, pruned};
+use crate::model::{Architecture, pruned};
 use crate::write::{NewTensor, write_directory};
 
 /// How a directory says which sub-layers its model lacks.
@@ -29,7 +29,7 @@ pub enum Layout {
 /// as a language-model head, stay. A LoRA adapter is merged into its base.
 pub struct ModelDirectory {
     directory: PathBuf,
-    loaded: Loaded,
+    pub(super) loaded: Loaded,
     fingerprint: Fingerprint,
 }
 
@@ -96,18 +96,7 @@ impl ModelDirectory {
 
     /// The tensors of all that `left` has, and of all that is not the transformer's.
     fn kept_tensors(&self, left: &Architecture) -> Vec<NewTensor<'_>> {
-        let mut whole = left.clone();
-        for layer in &mut whole.layers {
-            layer.attention.get_or_insert(LayerAttention { window: None, rotary: None });
-            layer.intermediate_size.get_or_insert(1);
-        }
-        // A module's name and a dot, so that what a quantized tensor consists of goes with it.
-        let modules = |architecture: &Architecture| -> std::collections::BTreeSet<String> {
-            let module = |name: &str| name.rsplit_once('.').map(|(module, _)| format!("{module}."));
-            architecture.tensors().iter().filter_map(|tensor| module(&tensor.name)).collect()
-        };
-        let kept = modules(left);
-        let gone: Vec<String> = modules(&whole).difference(&kept).cloned().collect();
+        let gone = left.dropped_modules();
         let Loaded { checkpoint, architecture, .. } = &self.loaded;
         let stays = |name: &str| {
             let bare = architecture.bare_name(name);

@@ -226,6 +226,7 @@ impl<'a> Observer<'a> {
                 self.add(PARTS * layer + part, self.compare(&self.before, x));
                 self.before.copy_from_slice(x);
             }
+            Stage::Input(..) => {}
             Stage::Layer(layer) => {
                 self.add(PARTS * layer + 2, self.compare(&self.before_layer, x));
                 self.before_layer.copy_from_slice(x);

@@ -1,0 +1,98 @@
+//! The untrained measure of neurons: how large their activations are.
+
+use rayon::prelude::*;
+
+use super::calibration::{Calibration, Sequences};
+use super::width::NeuronScores;
+use crate::encoder::{Encoder, batches};
+use crate::error::{Error, Result};
+use crate::model::{LinearInput, Stage};
+use crate::ops::Spans;
+use crate::ops::fused::Fused;
+
+/// Tokens that are measured at a time, so that memory is bounded.
+const CHUNK_TOKENS: usize = 8192;
+
+/// For each layer a number for every neuron of its MLP.
+type Sums = Vec<Option<Vec<f64>>>;
+
+/// The mean of |h| of every neuron over all tokens of the calibration sequences, where h is what the MLP's output layer
+/// reads: the activation of the first layer, times the gated one where there is a gate. 0 or more.
+///
+/// It needs no training and no labels: the baseline that learned gates have to beat. Summed in f64, in an order that does not
+/// depend on the number of threads. `progress` is called with the number of sequences done.
+///
+/// # Errors
+///
+/// Those of the texts; [`Error::CalibrationTooShort`] if they do not fill one block.
+pub fn activation_magnitude<E: From<Error>>(
+    encoder: &Encoder,
+    texts: impl IntoIterator<Item = std::result::Result<String, E>>,
+    calibration: &Calibration,
+    mut progress: impl FnMut(usize),
+) -> std::result::Result<NeuronScores, E> {
+    let mut sequences = Sequences::new(encoder, calibration, texts.into_iter())?;
+    let layers = &encoder.architecture().layers;
+    let mut total: Sums =
+        layers.iter().map(|layer| layer.intermediate_size.map(|width| vec![0.0; width])).collect();
+    let (mut done, mut num_tokens) = (0, 0);
+    loop {
+        let mut chunk: Vec<Vec<u32>> = Vec::new();
+        let mut size = 0;
+        while size < CHUNK_TOKENS {
+            let Some(sequence) = sequences.next() else { break };
+            let sequence = sequence?;
+            size += sequence.len();
+            chunk.push(sequence);
+        }
+        if chunk.is_empty() {
+            break;
+        }
+        for sums in measure(encoder, &chunk, &total)? {
+            for (total, sums) in total.iter_mut().flatten().zip(sums.into_iter().flatten()) {
+                total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+            }
+        }
+        done += chunk.len();
+        num_tokens += size;
+        progress(done);
+    }
+    if done == 0 {
+        return Err(Error::CalibrationTooShort {
+            tokens: sequences.tokens_read,
+            block_length: calibration.block_length(encoder)?,
+        }
+        .into());
+    }
+    total.iter_mut().flatten().flatten().for_each(|sum| *sum /= num_tokens as f64);
+    Ok(NeuronScores { model: encoder.name().to_owned(), fingerprint: *encoder.fingerprint(), layers: total })
+}
+
+/// The sums of each batch; `zeros` has their shape.
+fn measure(encoder: &Encoder, sequences: &[Vec<u32>], zeros: &Sums) -> Result<Vec<Sums>> {
+    let batches = batches(sequences);
+    let run = |ops: &Fused, batch: &Vec<usize>| -> Result<Sums> {
+        let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
+        let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
+        let mut sums: Sums =
+            zeros.iter().map(|layer| layer.as_ref().map(|zeros| vec![0.0; zeros.len()])).collect();
+        encoder.model().forward_observed(ops, &ids, &spans, &mut |stage, x| {
+            if let Stage::Input(layer, LinearInput::MlpOutput) = stage
+                && let Some(sums) = &mut sums[layer]
+            {
+                for row in x.values().chunks_exact(sums.len()) {
+                    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x.abs()));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(sums)
+    };
+    // As `Encoder::encode` spreads its work.
+    if batches.len() < rayon::current_num_threads() {
+        let ops = Fused::parallel();
+        batches.iter().map(|batch| run(&ops, batch)).collect()
+    } else {
+        batches.par_iter().map_init(Fused::serial, |ops, batch| run(ops, batch)).collect()
+    }
+}

@@ -1,0 +1,322 @@
+//! Which neurons of which MLP go: one ranking over all layers, and the binary mask that it gives.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::directory::ModelDirectory;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::json;
+use crate::model::Architecture;
+
+/// A number for every neuron of every MLP; higher is more important. Learned gates, or
+/// [`activation_magnitude`](super::activation_magnitude).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeuronScores {
+    /// The name of the encoder.
+    pub model: String,
+    /// Which encoder that is.
+    pub fingerprint: Fingerprint,
+    /// For each layer the scores of its neurons; `None` where the MLP is dropped.
+    pub layers: Vec<Option<Vec<f64>>>,
+}
+
+/// The neurons that are taken out of a model.
+///
+/// The file `neuron_mask.json` of a masked model's directory is this as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeuronMask {
+    /// For each layer the width of its MLP and the neurons that go, ascending; `None` where the MLP is dropped.
+    pub layers: Vec<Option<MaskedMlp>>,
+}
+
+/// The neurons that are taken out of an MLP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskedMlp {
+    /// All of its neurons.
+    pub width: usize,
+    /// Those that go, ascending.
+    pub masked: Vec<usize>,
+}
+
+impl MaskedMlp {
+    /// Neurons that stay, ascending.
+    pub fn kept(&self) -> Vec<usize> {
+        let mut masked = self.masked.iter().copied().peekable();
+        (0..self.width).filter(|neuron| masked.next_if_eq(neuron).is_none()).collect()
+    }
+}
+
+impl NeuronScores {
+    /// Reads a file that holds this as JSON.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing, or is not one of scores; a score is not finite.
+    pub fn read(path: &Path) -> Result<NeuronScores> {
+        let scores: NeuronScores = json::read(path)?;
+        match scores.layers.iter().flatten().flatten().find(|score| !score.is_finite()) {
+            None => Ok(scores),
+            Some(found) => Err(Error::InvalidField {
+                path: path.to_owned(),
+                field: "layers".to_owned(),
+                found: found.to_string(),
+                expected: "finite numbers".to_owned(),
+            }),
+        }
+    }
+
+    /// The file: a JSON object.
+    pub fn to_json(&self) -> String {
+        format!("{}\n", serde_json::to_string(self).expect("scores can be written as JSON"))
+    }
+
+    /// Refuses scores of another model. `path` is the scores' file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ScoresOfAnotherModel`]
+    pub fn check(&self, path: &Path, model: &ModelDirectory) -> Result<()> {
+        if self.fingerprint == *model.fingerprint() {
+            return Ok(());
+        }
+        Err(Error::ScoresOfAnotherModel {
+            path: path.to_owned(),
+            scored_name: self.model.clone(),
+            scored: Box::new(self.fingerprint),
+            name: model.name(),
+            fingerprint: Box::new(*model.fingerprint()),
+        })
+    }
+
+    /// Masks the share `sparsity` of all neurons, those with the lowest scores over all layers together (paper, section
+    /// 5.1), rounded to whole neurons. Of equal scores the deeper layer's goes first, in it the higher number.
+    ///
+    /// Each MLP keeps at least the share `floor` of its neurons, and one: an MLP that is to lose all is one to drop.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidCut`]: a share is not one, or the floors leave too little to mask.
+    ///
+    /// ```
+    /// use secateur_encoders::Fingerprint;
+    /// use secateur_encoders::prune::NeuronScores;
+    /// let scores = NeuronScores {
+    ///     model: "m".into(),
+    ///     fingerprint: Fingerprint::from_bytes([0; 32]),
+    ///     layers: vec![Some(vec![0.9, 0.2, 0.8, 0.1]), None, Some(vec![0.3, 0.4])],
+    /// };
+    /// let mask = scores.mask(0.5, 0.0)?;
+    /// assert_eq!(mask.layers[0].as_ref().unwrap().masked, [1, 3]);
+    /// assert_eq!(mask.layers[2].as_ref().unwrap().masked, [0]);
+    /// assert_eq!(mask.widths(), [Some(2), None, Some(1)]);
+    /// # Ok::<(), secateur_encoders::Error>(())
+    /// ```
+    pub fn mask(&self, sparsity: f64, floor: f64) -> Result<NeuronMask> {
+        let invalid =
+            |asked: String, expected: String| Error::InvalidCut { what: "the MLPs", asked, expected };
+        if !(0.0..1.0).contains(&sparsity) {
+            return Err(invalid(
+                format!("a sparsity of {sparsity}"),
+                "it is a share, 0 to below 1".to_owned(),
+            ));
+        }
+        if !(0.0..=1.0).contains(&floor) {
+            let expected = "it is the share of an MLP that stays, 0 to 1".to_owned();
+            return Err(invalid(format!("any share with a floor of {floor}"), expected));
+        }
+        let widths: Vec<usize> =
+            self.layers.iter().map(|scores| scores.as_ref().map_or(0, Vec::len)).collect();
+        let total: usize = widths.iter().sum();
+        let least = |width: usize| ((floor * width as f64).ceil() as usize).max(1);
+        let mut room: Vec<usize> = widths.iter().map(|width| width.saturating_sub(least(*width))).collect();
+        let wanted = (sparsity * total as f64).round() as usize;
+        let possible: usize = room.iter().sum();
+        if wanted > possible {
+            let asked = format!("a sparsity of {sparsity}, {wanted} of {total} neurons");
+            let expected = format!(
+                "with a floor of {floor} at most {possible} can go, a sparsity of {:.3}",
+                possible as f64 / total as f64
+            );
+            return Err(invalid(asked, expected));
+        }
+        let mut ranked: Vec<(f64, usize, usize)> = self
+            .layers
+            .iter()
+            .enumerate()
+            .flat_map(|(layer, scores)| {
+                let scores = scores.iter().flatten().enumerate();
+                scores.map(move |(neuron, score)| (*score, layer, neuron))
+            })
+            .collect();
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)).then(b.2.cmp(&a.2)));
+        let mut layers: Vec<Option<MaskedMlp>> = self
+            .layers
+            .iter()
+            .map(|scores| Some(MaskedMlp { width: scores.as_ref()?.len(), masked: Vec::new() }))
+            .collect();
+        let mut left = wanted;
+        for (_, layer, neuron) in ranked {
+            if left == 0 {
+                break;
+            }
+            if room[layer] > 0
+                && let Some(mlp) = &mut layers[layer]
+            {
+                mlp.masked.push(neuron);
+                room[layer] -= 1;
+                left -= 1;
+            }
+        }
+        layers.iter_mut().flatten().for_each(|mlp| mlp.masked.sort_unstable());
+        Ok(NeuronMask { layers })
+    }
+}
+
+impl NeuronMask {
+    /// Neurons that stay, by layer.
+    pub fn widths(&self) -> Vec<Option<usize>> {
+        self.layers.iter().map(|mlp| mlp.as_ref().map(|mlp| mlp.width - mlp.masked.len())).collect()
+    }
+
+    /// The share of the neurons that goes.
+    pub fn sparsity(&self) -> f64 {
+        let count = |of: fn(&MaskedMlp) -> usize| self.layers.iter().flatten().map(of).sum::<usize>();
+        count(|mlp| mlp.masked.len()) as f64 / count(|mlp| mlp.width).max(1) as f64
+    }
+
+    /// Reads the file of a mask.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing, or is not one of a mask.
+    pub fn read(path: &Path) -> Result<NeuronMask> {
+        let mask: NeuronMask = json::read(path)?;
+        let wrong = |mlp: &&MaskedMlp| {
+            !mlp.masked.is_sorted_by(|a, b| a < b) || mlp.masked.last().is_some_and(|last| *last >= mlp.width)
+        };
+        match mask.layers.iter().flatten().find(wrong) {
+            None => Ok(mask),
+            Some(mlp) => Err(Error::InvalidField {
+                path: path.to_owned(),
+                field: "layers.masked".to_owned(),
+                found: format!("{:?}", mlp.masked),
+                expected: format!("ascending numbers below the width, {}", mlp.width),
+            }),
+        }
+    }
+
+    /// Refuses a mask whose layers or widths are not the model's, or that leaves an MLP without neurons. `path` is the
+    /// mask's file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`]
+    pub fn check(&self, path: &Path, architecture: &Architecture) -> Result<()> {
+        let invalid = |field: &str, found: String, expected: String| Error::InvalidField {
+            path: path.to_owned(),
+            field: field.to_owned(),
+            found,
+            expected,
+        };
+        let of_model: Vec<Option<usize>> =
+            architecture.layers.iter().map(|layer| layer.intermediate_size).collect();
+        let of_mask: Vec<Option<usize>> =
+            self.layers.iter().map(|mlp| mlp.as_ref().map(|mlp| mlp.width)).collect();
+        if of_mask != of_model {
+            let expected = format!("those of the model, {of_model:?}");
+            return Err(invalid("layers.width", format!("{of_mask:?}"), expected));
+        }
+        match self.widths().iter().position(|width| *width == Some(0)) {
+            None => Ok(()),
+            Some(layer) => {
+                let expected = "at least one neuron that stays; drop the MLP instead".to_owned();
+                Err(invalid("layers.masked", format!("all of layer {layer}"), expected))
+            }
+        }
+    }
+
+    /// The architecture that is left when the masked neurons are gone.
+    pub(crate) fn applied_to(&self, architecture: &Architecture) -> Architecture {
+        let mut left = architecture.clone();
+        for (layer, width) in left.layers.iter_mut().zip(self.widths()) {
+            layer.intermediate_size = width;
+        }
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scores(layers: Vec<Option<Vec<f64>>>) -> NeuronScores {
+        NeuronScores { model: "m".to_owned(), fingerprint: Fingerprint::from_bytes([0; 32]), layers }
+    }
+
+    #[test]
+    fn equal_scores_go_from_the_end() {
+        let mask = scores(vec![Some(vec![1.0; 4]), Some(vec![1.0; 4])]).mask(0.5, 0.0).unwrap();
+        assert_eq!(mask.widths(), [Some(3), Some(1)]);
+        assert_eq!(mask.layers[1].as_ref().unwrap().kept(), [0]);
+        assert_eq!(mask.layers[0].as_ref().unwrap().masked, [3]);
+        assert_eq!(mask.sparsity(), 0.5);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_range() {
+        let model = scores(vec![Some((0..10).map(f64::from).collect()), None, Some(vec![5.5; 10])]);
+        let cases = [
+            (1.0, 0.0, "a sparsity of 1: it is a share"),
+            (-0.1, 0.0, "0 to below 1"),
+            (f64::NAN, 0.0, "0 to below 1"),
+            (0.3, 1.5, "a floor of 1.5"),
+            (0.6, 0.5, "12 of 20 neurons: with a floor of 0.5 at most 10 can go, a sparsity of 0.500"),
+            (0.95, 0.0, "at most 18"),
+        ];
+        for (sparsity, floor, want) in cases {
+            let message = model.mask(sparsity, floor).unwrap_err().to_string();
+            assert!(message.contains(want), "{message}");
+        }
+        assert_eq!(model.mask(0.0, 0.0).unwrap().sparsity(), 0.0);
+        assert_eq!(model.mask(0.5, 0.5).unwrap().widths(), [Some(5), None, Some(5)]);
+    }
+
+    proptest! {
+        /// The mask against its definition: of any masked and any kept neuron the masked one has the lower score, or lies
+        /// in a layer further back, or further back in its layer, unless the masked one's layer was at its floor.
+        #[test]
+        fn the_lowest_over_all_layers_go(
+            layers in prop::collection::vec(
+                prop::option::of(prop::collection::vec((0..6u8).prop_map(f64::from), 1..20)), 1..6),
+            sparsity in 0.0..0.99f64,
+            floor in 0.0..0.9f64,
+        ) {
+            let model = scores(layers.clone());
+            let total: usize = layers.iter().flatten().map(Vec::len).sum();
+            let Ok(mask) = model.mask(sparsity, floor) else { return Ok(()) };
+            let masked: usize = mask.layers.iter().flatten().map(|mlp| mlp.masked.len()).sum();
+            prop_assert_eq!(masked, (sparsity * total as f64).round() as usize);
+            let mut neurons = Vec::new();
+            for (layer, (scores, mlp)) in layers.iter().zip(&mask.layers).enumerate() {
+                let (Some(scores), Some(mlp)) = (scores, mlp) else { continue };
+                let width = mlp.width - mlp.masked.len();
+                let least = ((floor * mlp.width as f64).ceil() as usize).max(1);
+                prop_assert!(width >= least.min(mlp.width));
+                prop_assert_eq!(mlp.kept().len(), width);
+                for (neuron, score) in scores.iter().enumerate() {
+                    neurons.push((*score, layer, neuron, mlp.masked.contains(&neuron), width == least));
+                }
+            }
+            for kept in neurons.iter().filter(|neuron| !neuron.3) {
+                for gone in neurons.iter().filter(|neuron| neuron.3) {
+                    let before = gone.0 < kept.0
+                        || (gone.0 == kept.0 && (gone.1, gone.2) > (kept.1, kept.2));
+                    prop_assert!(before || kept.4, "{:?} went before {:?}", gone, kept);
+                }
+            }
+        }
+    }
+}
