@@ -10,4 +10,5 @@ mod prune;
 mod quantize;
 mod regression;
 mod resume;
+mod slim;
 mod support;

@@ -3,6 +3,7 @@
 mod heat_map;
 pub mod svg;
 mod table;
+mod widths;
 
 use serde_json::{Map, Value, json};
 
@@ -10,6 +11,7 @@ use crate::eval::{Evaluation, Measure, MissingQueries};
 
 pub use heat_map::drop_order;
 pub use table::{Align, Table};
+pub use widths::widths;
 
 /// The evaluation as text: rules, numbers of queries, and the mean of each measure to four decimals.
 ///

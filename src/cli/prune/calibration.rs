@@ -124,6 +124,7 @@ pub fn texts(path: &Path) -> Result<Texts> {
     Ok(Texts::open(downloaded.as_ref().map_or(path, |dataset| dataset.path()))?)
 }
 
-fn passages(path: &Path) -> Result<impl Iterator<Item = std::result::Result<String, secateur::Error>>> {
+/// The same, title and text joined.
+pub fn passages(path: &Path) -> Result<impl Iterator<Item = std::result::Result<String, secateur::Error>>> {
     Ok(texts(path)?.map(|text| Ok(text?.joined(" "))))
 }

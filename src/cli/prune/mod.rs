@@ -1,8 +1,10 @@
-//! `secateur prune`: score, drop, sweep.
+//! `secateur prune`: score, drop, slim, compact, sweep.
 
 mod calibration;
+mod compact;
 mod drop;
 mod score;
+mod slim;
 mod sweep;
 
 use clap::Subcommand;
@@ -15,6 +17,10 @@ pub enum Command {
     Score(score::Arguments),
     /// Make a model without its least important sub-layers.
     Drop(drop::Arguments),
+    /// Make the MLP neurons that matter least zero.
+    Slim(slim::Arguments),
+    /// Remove the neurons that are masked.
+    Compact(compact::Arguments),
     /// Measure variants of a model end to end, without retraining: parameters, speed, nDCG@10.
     Sweep(sweep::Arguments),
 }
@@ -24,6 +30,8 @@ impl Command {
         match self {
             Command::Score(arguments) => arguments.run(),
             Command::Drop(arguments) => arguments.run(),
+            Command::Slim(arguments) => arguments.run(),
+            Command::Compact(arguments) => arguments.run(),
             Command::Sweep(arguments) => arguments.run(),
         }
     }
