@@ -24,6 +24,8 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Entry>,
     adapter: Option<Box<Adapted>>,
     quantization: Option<Quantization>,
+    /// What stands in for tensors, by name.
+    replacements: BTreeMap<String, Vec<f32>>,
 }
 
 struct Adapted {
@@ -122,6 +124,7 @@ impl Checkpoint {
             tensors: BTreeMap::new(),
             adapter: None,
             quantization: None,
+            replacements: BTreeMap::new(),
         }
     }
 
@@ -283,7 +286,20 @@ impl Checkpoint {
         self.values(tensor, shape)
     }
 
+    /// Reads these values for a tensor from now on, whatever its file or an adapter says.
+    pub(crate) fn replace(&mut self, tensor: String, values: Vec<f32>) {
+        self.replacements.insert(tensor, values);
+    }
+
+    /// What [`Checkpoint::replace`] put in a tensor's place.
+    pub(crate) fn replacement(&self, tensor: &str) -> Option<&[f32]> {
+        self.replacements.get(tensor).map(Vec::as_slice)
+    }
+
     fn values(&self, tensor: &str, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
+        if let Some(values) = self.replacement(tensor) {
+            return Ok(Cow::Borrowed(values));
+        }
         let Some(Adapted { adapter, architecture, .. }) = self.adapter.as_deref() else {
             return self.stored_values(tensor, expected).map(Cow::Owned);
         };

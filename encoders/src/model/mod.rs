@@ -43,7 +43,7 @@ pub enum Stage {
 }
 
 /// The linear layers of a layer, by what they read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LinearInput {
     /// The projections to queries, keys and values, which read one input.
     QueryKeyValue,
@@ -156,12 +156,23 @@ impl<O: Ops> Transformer<O> {
         spans: &Spans,
         observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
     ) -> Result<O::Rows> {
+        let x = self.embeddings.forward(ops, self.architecture.positions, ids, types, spans)?;
+        observe(Stage::Embeddings, &x)?;
+        norm_if(ops, self.forward_layers(ops, x, spans, observe)?, self.final_norm.as_ref())
+    }
+
+    /// The layers alone: hidden states before the first -> those after the last, not yet normed.
+    pub(crate) fn forward_layers(
+        &self,
+        ops: &O,
+        mut x: O::Rows,
+        spans: &Spans,
+        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
+    ) -> Result<O::Rows> {
         let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
         let head_dim = self.architecture.attention.head_dim;
         let rotations = self.rotaries.iter().map(|rotary| ops.load_rotation(rotary.table(longest, head_dim)));
         let batch = Batch { spans, rotations: rotations.collect::<Result<_>>()? };
-        let mut x = self.embeddings.forward(ops, self.architecture.positions, ids, types, spans)?;
-        observe(Stage::Embeddings, &x)?;
         for (number, layer) in self.layers.iter().enumerate() {
             use LinearInput::{AttentionOutput, MlpInput, MlpOutput, QueryKeyValue};
             for (sub_layer, inputs, stage) in [
@@ -176,7 +187,7 @@ impl<O: Ops> Transformer<O> {
             }
             observe(Stage::Layer(number), &x)?;
         }
-        norm_if(ops, x, self.final_norm.as_ref())
+        Ok(x)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::LinearInput;
 use super::architecture::{Architecture, LayerAttention, LayerShape, NormKind, Positions};
 use super::family::{self, Gate, Names, Norms, Projections};
 
@@ -76,6 +77,29 @@ impl Architecture {
             architecture.tensors().iter().filter_map(|tensor| module(&tensor.name)).collect()
         };
         modules(&whole).difference(&modules(self)).cloned().collect()
+    }
+
+    /// The matrices of a layer's linear layers, and what they read.
+    pub(crate) fn layer_matrices(&self, layer: usize) -> Vec<(TensorShape, LinearInput)> {
+        let names = &family::by_name(self.family).names;
+        let prefix = names.layer.replace("{}", &layer.to_string());
+        let output = |name: &str| format!("{prefix}{name}.weight");
+        let outputs = [output(names.attention.output), output(names.mlp.output)];
+        let mut list = List { architecture: self, names, tensors: Vec::new() };
+        list.layer(layer, &self.layers[layer]);
+        let linear = list.tensors.into_iter().filter(TensorShape::is_linear);
+        let input = |tensor: &TensorShape| match (tensor.part, outputs.contains(&tensor.name)) {
+            (Part::Attention, false) => LinearInput::QueryKeyValue,
+            (Part::Attention, true) => LinearInput::AttentionOutput,
+            (_, false) => LinearInput::MlpInput,
+            (_, true) => LinearInput::MlpOutput,
+        };
+        linear
+            .map(|tensor| {
+                let input = input(&tensor);
+                (tensor, input)
+            })
+            .collect()
     }
 
     /// The tensors of a layer's MLP that have a place for each neuron.

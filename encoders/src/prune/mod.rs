@@ -6,6 +6,8 @@
 //!
 //! Within an MLP, [`NeuronScores`], learned or by [`activation_magnitude`], give a [`NeuronMask`];
 //! [`ModelDirectory::write_masked`] makes the masked neurons zero, [`ModelDirectory::write_compacted`] removes them.
+//!
+//! [`ModelDirectory::write_sparse`] makes the 2:4 sparse models of Wanda and SparseGPT, to compare with.
 
 mod activation;
 mod budget;
@@ -17,6 +19,9 @@ pub mod gradient;
 mod importance;
 mod journal;
 mod scores;
+mod sparsegpt;
+mod sparsify;
+mod wanda;
 mod width;
 
 pub use activation::activation_magnitude;
@@ -26,4 +31,5 @@ pub use directory::{Layout, ModelDirectory};
 pub use drops::{Drops, UnknownVariant, Variant};
 pub use importance::{ImportanceMetric, ScoreSettings, ScoredTokens, score};
 pub use scores::{Importance, Part, Scores};
+pub use sparsify::SparseMethod;
 pub use width::{MaskedMlp, NeuronMask, NeuronScores};
