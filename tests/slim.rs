@@ -1,4 +1,4 @@
-//! `secateur prune slim` and `prune compact`, as users run them, on the tiny BERT and the bundled collection.
+//! `secateur prune slim`, `prune compact` and `prune sparsify`, as users run them, on the tiny BERT and the bundled collection.
 
 use serde_json::Value;
 
@@ -56,6 +56,26 @@ fn neurons_are_masked_by_their_activations_and_removed() {
     assert!(largest(&masked, &compacted) < 1e-6);
     assert!(largest(&masked, &whole) > 1e-4);
     assert_eq!(compacted, direct);
+}
+
+#[test]
+fn sparse_models_are_as_large_and_load() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    let mini = mini().display().to_string();
+    let size = |folder: &str| {
+        let tensors = std::fs::metadata(sandbox.path(folder).join("model.safetensors")).unwrap().len();
+        // Headers may differ in their spaces.
+        tensors / 1024
+    };
+    let whole = vectors(&sandbox, "tiny");
+    for method in ["wanda", "sparsegpt"] {
+        let fixed = ["prune", "sparsify", "tiny", "--method", method, "--calibration", &mini];
+        let said = sandbox.run([&fixed[..], &["--blocks", "20", "--out", method]].concat()).ok();
+        assert!(said.contains("as large as before"), "{said}");
+        assert!(size(method).abs_diff(size("tiny")) <= 2);
+        assert_ne!(vectors(&sandbox, method), whole);
+    }
 }
 
 #[test]

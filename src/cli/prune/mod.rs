@@ -1,10 +1,11 @@
-//! `secateur prune`: score, drop, slim, compact, sweep.
+//! `secateur prune`: score, drop, slim, compact, sparsify, sweep.
 
 mod calibration;
 mod compact;
 mod drop;
 mod score;
 mod slim;
+mod sparsify;
 mod sweep;
 
 use clap::Subcommand;
@@ -21,6 +22,8 @@ pub enum Command {
     Slim(slim::Arguments),
     /// Remove the neurons that are masked.
     Compact(compact::Arguments),
+    /// Make two of every four weights zero, as Wanda or SparseGPT does, to compare with.
+    Sparsify(sparsify::Arguments),
     /// Measure variants of a model end to end, without retraining: parameters, speed, nDCG@10.
     Sweep(sweep::Arguments),
 }
@@ -32,6 +35,7 @@ impl Command {
             Command::Drop(arguments) => arguments.run(),
             Command::Slim(arguments) => arguments.run(),
             Command::Compact(arguments) => arguments.run(),
+            Command::Sparsify(arguments) => arguments.run(),
             Command::Sweep(arguments) => arguments.run(),
         }
     }
