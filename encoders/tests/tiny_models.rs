@@ -5,11 +5,11 @@ mod support;
 use std::path::Path;
 
 use candle_core::Device;
-use secateur_encoders::Checkpoint;
 use secateur_encoders::model::{Architecture, Classifier, Stage, Transformer};
 use secateur_encoders::ops::composed::Composed;
 use secateur_encoders::ops::fused::Fused;
 use secateur_encoders::ops::{Ops, Spans};
+use secateur_encoders::{Checkpoint, Precision};
 
 use support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequences, splitmix64};
 
@@ -71,12 +71,43 @@ fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> 
     all
 }
 
+/// Linear layers in bf16: the vectors of last-token and mean pooling against the recorded f64 ones.
+///
+/// Rounding an operand moves it by at most 2^-9 of itself; over a layer's terms these errors are as good as random, so a
+/// vector moves by about 2^-9 of its length in each sub-layer: a cosine of 1 - 2^-19 a sub-layer, and the sub-layers are
+/// four at most. 0.9999 leaves a factor of ten for the residual stream to weigh them unequally.
+fn check_bf16(directory: &Path, name: &str) {
+    let ops = Fused::serial().with_precision(Precision::Bf16);
+    let model = load(&ops, directory);
+    let sequences = sequences();
+    let all = hidden(&ops, &model, &sequences);
+    let want = outputs(name);
+    let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
+    for (text, span) in spans.iter().enumerate() {
+        let states = &all[span.start * HIDDEN_SIZE..span.end * HIDDEN_SIZE];
+        let last = &states[states.len() - HIDDEN_SIZE..];
+        let mean: Vec<f32> = (0..HIDDEN_SIZE)
+            .map(|k| states[k..].iter().step_by(HIDDEN_SIZE).sum::<f32>() / span.len() as f32)
+            .collect();
+        for (pooling, got) in [("last", last), ("mean", &mean[..])] {
+            let want = &want[pooling][text * HIDDEN_SIZE..(text + 1) * HIDDEN_SIZE];
+            let dot = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            let cosine = dot(got, want) / (dot(got, got) * dot(want, want)).sqrt();
+            assert!(cosine >= 0.9999, "{name}, bf16: {pooling} of text {text} has cosine {cosine}");
+        }
+    }
+}
+
 fn check_model(name: &str) {
     let fixture = Fixture::read(name);
     let directory = fixture.write(&fixture.pruned_config(&fixture.config));
     let directory = directory.path();
     let together = check("fused", &Fused::serial(), directory, name);
     check("composed", &Composed::new(Device::Cpu), directory, name);
+
+    check_bf16(directory, name);
 
     // The same bits in every batch and on any number of threads.
     let sequences = sequences();

@@ -1,14 +1,11 @@
 //! The untrained measure of neurons: how large their activations are.
 
-use rayon::prelude::*;
-
 use super::calibration::{Calibration, Sequences};
 use super::width::NeuronScores;
-use crate::encoder::{Encoder, batches};
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::model::{LinearInput, Stage};
-use crate::ops::Spans;
-use crate::ops::fused::Fused;
+use crate::model::{LinearInput, Stage, Transformer};
+use crate::ops::{Ops, Spans};
 
 /// Tokens that are measured at a time, so that memory is bounded.
 const CHUNK_TOKENS: usize = 8192;
@@ -70,29 +67,33 @@ pub fn activation_magnitude<E: From<Error>>(
 
 /// The sums of each batch; `zeros` has their shape.
 fn measure(encoder: &Encoder, sequences: &[Vec<u32>], zeros: &Sums) -> Result<Vec<Sums>> {
-    let batches = batches(sequences);
-    let run = |ops: &Fused, batch: &Vec<usize>| -> Result<Sums> {
-        let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
-        let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
-        let mut sums: Sums =
-            zeros.iter().map(|layer| layer.as_ref().map(|zeros| vec![0.0; zeros.len()])).collect();
-        encoder.model().forward_observed(ops, &ids, &spans, &mut |stage, x| {
-            if let Stage::Input(layer, LinearInput::MlpOutput) = stage
-                && let Some(sums) = &mut sums[layer]
-            {
-                for row in x.values().chunks_exact(sums.len()) {
-                    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x.abs()));
-                }
+    encoder.model().run(
+        &encoder.batches(sequences),
+        |model, ops, batch| measure_batch(model, ops, sequences, batch, zeros),
+        |model, ops, batch| measure_batch(model, ops, sequences, batch, zeros),
+    )
+}
+
+fn measure_batch<O: Ops>(
+    model: &Transformer<O>,
+    ops: &O,
+    sequences: &[Vec<u32>],
+    batch: &[usize],
+    zeros: &Sums,
+) -> Result<Sums> {
+    let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
+    let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
+    let mut sums: Sums =
+        zeros.iter().map(|layer| layer.as_ref().map(|zeros| vec![0.0; zeros.len()])).collect();
+    model.forward_observed(ops, &ids, &spans, &mut |stage, x| {
+        if let Stage::Input(layer, LinearInput::MlpOutput) = stage
+            && let Some(sums) = &mut sums[layer]
+        {
+            for row in ops.to_vec(x)?.chunks_exact(sums.len()) {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x.abs()));
             }
-            Ok(())
-        })?;
-        Ok(sums)
-    };
-    // As `Encoder::encode` spreads its work.
-    if batches.len() < rayon::current_num_threads() {
-        let ops = Fused::parallel();
-        batches.iter().map(|batch| run(&ops, batch)).collect()
-    } else {
-        batches.par_iter().map_init(Fused::serial, |ops, batch| run(ops, batch)).collect()
-    }
+        }
+        Ok(())
+    })?;
+    Ok(sums)
 }

@@ -11,7 +11,8 @@ use super::calibration::{Calibration, Sequences};
 use super::directory::ModelDirectory;
 use super::{sparsegpt, wanda};
 use crate::adapter::merged;
-use crate::encoder::{Encoder, LoadOptions, batches};
+use crate::device::{Device, batches};
+use crate::encoder::{Encoder, LoadOptions};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::loaded::Loaded;
@@ -147,7 +148,7 @@ impl ModelDirectory {
             .map(|tensor| (architecture.bare_name(tensor.name).to_owned(), tensor.name.to_owned()))
             .collect();
         let ops = Fused::parallel();
-        let batches = batches(sequences);
+        let batches = batches(sequences, Device::Cpu.batch_tokens());
         let batch = |batch: &Vec<usize>| -> (Vec<u32>, Spans) {
             let ids = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
             (ids, Spans::from_lengths(batch.iter().map(|i| sequences[*i].len())))

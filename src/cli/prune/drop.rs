@@ -215,7 +215,7 @@ pub fn read_scores(path: &Path, model: &ModelDirectory) -> Result<Scores> {
 }
 
 /// A number with commas.
-fn grouped(number: usize) -> String {
+pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
