@@ -8,11 +8,15 @@ use safetensors::Dtype;
 use secateur_encoders::model::{Architecture, Transformer};
 use secateur_encoders::ops::fused::Fused;
 use secateur_encoders::ops::{Ops, Spans};
-use secateur_encoders::{Checkpoint, write_merged};
+use secateur_encoders::prune::{Drops, Layout, ModelDirectory};
+use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind, write_merged};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{Fixture, HIDDEN_SIZE, Tensor, TensorFormula, deviation, sequences, write_json, write_tensors};
+use support::{
+    Fixture, HIDDEN_SIZE, Tensor, TensorFormula, deviation, id_tokenizer, sequences, write_json,
+    write_tensors,
+};
 
 /// The weights that both sides merge differ by an ulp where one multiplies by the scaling earlier; three layers make of
 /// it what they make of the rounding of f32, 4e-6 in the fixtures.
@@ -220,4 +224,28 @@ fn adapters_of_other_models_are_refused() {
     assert!(message.contains("no tensor model.layers.1.mlp.down_proj.lora_B"), "{message}");
     let message = refused(&full, json!({"peft_type": "IA3"}), &parts);
     assert!(message.contains("peft_type is \"IA3\""), "{message}");
+}
+
+#[test]
+fn a_model_with_an_adapter_is_pruned_like_any_other() {
+    let fixture = Fixture::read("llama");
+    let base = fixture.write(&fixture.config);
+    id_tokenizer(base.path());
+    let mut tensors = fixture.tensors(str::to_owned);
+    let prefix = "base_model.model.";
+    let mut adapted = Vec::from(merge(&mut tensors, "layers.0.self_attn.q_proj", 4, 2.0, prefix));
+    adapted.extend(merge(&mut tensors, "layers.2.mlp.down_proj", 4, 2.0, prefix));
+    let adapter = write_adapter(&json!({"base_model_name_or_path": base.path()}), &adapted);
+    // One of the sub-layers that the adapter changes goes, the other stays.
+    let drops = Drops { mlp: [2].into(), ..Drops::default() };
+    let out = base.path().join("out");
+    let source = ModelDirectory::open(adapter.path()).unwrap();
+    source.write_dropped(&drops, Layout::Secateur, &out).unwrap();
+    let encode = |encoder: Encoder| encoder.encode(&["t5 t7 t9", "t11"], TextKind::Passage).unwrap();
+    let options = LoadOptions::default();
+    let written = encode(Encoder::load(&out, &options).unwrap());
+    let in_memory = encode(Encoder::load_dropped(adapter.path(), &options, &drops).unwrap());
+    assert!(written == in_memory);
+    let of_base = encode(Encoder::load_dropped(base.path(), &options, &drops).unwrap());
+    assert!(deviation(&written, &of_base) > 1e-3, "the adapter was not merged");
 }

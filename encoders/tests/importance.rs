@@ -289,6 +289,9 @@ fn gradients_are_those_of_pytorch() {
                 assert!((got - want).abs() <= 1e-3 * scale, "{name}: {field} is {got}, not {want}");
             }
         }
+        if name != "bert" {
+            continue;
+        }
         // A pair without a title is passed over; alone it is nothing to compare.
         let untitled = [&[(String::new(), texts[3].clone())][..], &pairs].concat();
         assert_eq!(measured(&untitled, &Drops::default()).unwrap(), scores);

@@ -10,27 +10,10 @@ use crate::model::Architecture;
 /// What a model may have or cost at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Budget {
-    /// Parameters, heads apart ([`num_parameters`]).
+    /// Parameters, heads apart ([`Architecture::parameters`]).
     Parameters(usize),
-    /// 10^9 operations for a token, in the linear layers ([`flop_per_token`]).
+    /// 10^9 operations for a token, in the linear layers ([`Architecture::flop_per_token`]).
     Gflop(f64),
-}
-
-/// Parameters of a model without its heads, as the paper counts them (footnote 2).
-pub fn num_parameters(architecture: &Architecture) -> usize {
-    architecture.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
-}
-
-/// Floating-point operations of the linear layers for one token, two for each weight. Attention scores, which grow with the
-/// text, do not count.
-pub fn flop_per_token(architecture: &Architecture) -> usize {
-    let matrices = |architecture: &Architecture| -> usize {
-        let tensors = architecture.tensors();
-        let matrices = tensors.iter().filter(|tensor| tensor.shape.len() == 2);
-        matrices.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
-    };
-    let tables = Architecture { layers: Vec::new(), ..architecture.clone() };
-    2 * (matrices(architecture) - matrices(&tables))
 }
 
 /// The most that is taken from the width of the MLPs that stay: the paper's Table 5 goes that far.
@@ -54,8 +37,8 @@ pub struct BudgetPlan {
 impl Budget {
     fn cost(self, architecture: &Architecture) -> f64 {
         match self {
-            Budget::Parameters(_) => num_parameters(architecture) as f64,
-            Budget::Gflop(_) => flop_per_token(architecture) as f64 / 1e9,
+            Budget::Parameters(_) => architecture.parameters().total() as f64,
+            Budget::Gflop(_) => architecture.flop_per_token(1).linear / 1e9,
         }
     }
 
@@ -169,36 +152,16 @@ impl fmt::Display for BudgetPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prune::drops::tests::architecture;
+    use crate::catalog;
 
-    /// Mistral-7B's sizes.
     fn mistral() -> Architecture {
-        let mut mistral = architecture(32);
-        mistral.vocab_size = 32_000;
-        mistral.hidden_size = 4096;
-        mistral.attention.num_heads = 32;
-        mistral.attention.num_key_value_heads = 8;
-        mistral.attention.head_dim = 128;
-        mistral.layers.iter_mut().for_each(|layer| layer.intermediate_size = Some(14_336));
-        mistral
+        catalog::find("mistral-7b").unwrap().architecture()
     }
 
     /// Deeper layers matter less.
     fn importance(layers: usize) -> Importance {
         let scores: Vec<Option<f64>> = (0..layers).map(|layer| Some(1.0 / (layer + 1) as f64)).collect();
         Importance { attention: scores.clone(), mlp: scores.clone(), block: scores }
-    }
-
-    #[test]
-    fn mistral_costs_what_the_paper_says() {
-        let mistral = mistral();
-        assert_eq!(format!("{:.1}", num_parameters(&mistral) as f64 / 1e9), "7.1");
-        assert_eq!(format!("{:.2}", flop_per_token(&mistral) as f64 / 1e9), "13.96");
-        let half = Variant { mlp: 16, ..Variant::default() };
-        let half = half.choose(&mistral, Some(&importance(32)), &Drops::default()).unwrap();
-        let half = half.applied_to(&mistral);
-        assert_eq!(format!("{:.1}", num_parameters(&half) as f64 / 1e9), "4.3");
-        assert_eq!(format!("{:.2}", flop_per_token(&half) as f64 / 1e9), "8.32");
     }
 
     #[test]

@@ -249,13 +249,12 @@ impl FromStr for Variant {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::model::{Biases, LayerAttention, NormKind, Positions};
     use crate::ops::{Activation, AttentionShape};
 
-    /// A small model with layers that are alike.
-    pub(in crate::prune) fn architecture(layers: usize) -> Architecture {
+    fn architecture(layers: usize) -> Architecture {
         let attention = Some(LayerAttention { window: None, rotary: None });
         Architecture {
             family: "llama",

@@ -25,7 +25,7 @@ mod wanda;
 mod width;
 
 pub use activation::activation_magnitude;
-pub use budget::{Budget, BudgetPlan, flop_per_token, num_parameters};
+pub use budget::{Budget, BudgetPlan};
 pub use calibration::{Calibration, CalibrationFormat};
 pub use directory::{Layout, ModelDirectory};
 pub use drops::{Drops, UnknownVariant, Variant};

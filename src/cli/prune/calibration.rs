@@ -90,6 +90,11 @@ impl CalibrationArguments {
         }
     }
 
+    /// Whether an interrupted measurement goes on where it stopped.
+    pub fn is_resumable(&self) -> bool {
+        !matches!(self.metric, Metric::Gradient)
+    }
+
     /// Measures a model without `drops` on the texts of `path`.
     pub fn score(
         &self,

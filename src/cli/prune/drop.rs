@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use secateur::prune::{Budget, Drops, Layout, ModelDirectory, Part, Scores, Variant, num_parameters};
+use secateur::prune::{Budget, Drops, Layout, ModelDirectory, Part, Scores, Variant};
 
 use super::calibration::{self, CalibrationArguments, positive};
 use crate::cli::encoder::model_directory;
@@ -172,7 +172,7 @@ impl Arguments {
         };
         model.write_dropped(&drops, layout, &self.out)?;
         let left = drops.applied_to(model.architecture());
-        let (before, after) = (num_parameters(model.architecture()), num_parameters(&left));
+        let (before, after) = (model.architecture().parameters().total(), left.parameters().total());
         Ok(format!(
             "{}: {} without {drops}\nparameters: {} before, {} after ({:.1} %)\n{advice}",
             self.out.display(),

@@ -38,13 +38,14 @@ impl Arguments {
             return Err(Failure::new(Code::Usage, "name the texts that the model reads with --calibration"));
         };
         let model = model_directory(&self.model)?;
-        say_on_interrupt("what was measured is kept; run the same command again to go on")?;
+        if self.calibration.is_resumable() {
+            say_on_interrupt("what was measured is kept; run the same command again to go on")?;
+        }
         let journal = with_suffix(&self.out, ".journal");
         let reading = (self.format, self.blocks);
         let scores = self.calibration.score(&model, &Drops::default(), texts, reading, Some(&journal))?;
         atomic_write(&self.out, |file| file.write_all(scores.to_json().as_bytes()))?;
-        // Gradients have no journal.
-        if journal.exists() {
+        if self.calibration.is_resumable() {
             std::fs::remove_file(&journal).map_err(|source| Failure::write(&journal, &source))?;
         }
         if let Some(plot) = &self.plot {

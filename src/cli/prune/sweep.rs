@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::beir::BeirFolder;
-use secateur::prune::{Drops, ModelDirectory, Variant, num_parameters};
+use secateur::prune::{Drops, ModelDirectory, Variant};
 use secateur::report::{Align, Table};
 use secateur::{Cell, Encoder, LoadOptions, atomic_write, measure_encoder};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ impl Arguments {
         // Everything that can be wrong is found before the first hour of work.
         let choose = |variant: &Variant| -> Result<Choice> {
             let drops = variant.choose(model.architecture(), importance, &Drops::default())?;
-            let num_parameters = num_parameters(&drops.applied_to(model.architecture()));
+            let num_parameters = drops.applied_to(model.architecture()).parameters().total();
             Ok(Choice { variant: *variant, drops, num_parameters, cells: Vec::new() })
         };
         let mut choices = self.variants.iter().map(choose).collect::<Result<Vec<_>>>()?;
