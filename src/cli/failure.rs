@@ -86,7 +86,7 @@ impl From<secateur::Error> for Failure {
             }
             Error::Index(IndexError::Io { .. })
             | Error::Dataset(DatasetError::Io { .. })
-            | Error::Encoder(EncoderError::Io { .. })
+            | Error::Encoder(EncoderError::Io { .. } | EncoderError::Device { .. })
             | Error::Io { .. } => Code::System,
             Error::Index(_)
             | Error::EncoderMismatch { .. }

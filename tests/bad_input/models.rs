@@ -193,3 +193,33 @@ fn encoders_that_are_no_directory_are_refused() {
     sandbox.run(["encode", "set", "--out", "out.npy"]).fails(2, ["--encoder"]);
     assert_eq!(sandbox.names(), ["set", "weights.bin"]);
 }
+
+/// A build without the feature cannot compute on a GPU, and says so before it writes anything.
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_device_that_is_not_there_is_refused() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("set"));
+    tiny(&sandbox.path("model"));
+    let command = ["index", "set", "--out", "db", "--encoder", "model"];
+    sandbox
+        .run(command.iter().chain(&["--device", "cuda"]))
+        .fails(1, ["cuda:0 cannot be used", "--features cuda"]);
+    sandbox.run(command.iter().chain(&["--device", "tpu"])).fails(2, ["tpu", "cpu, cuda or cuda:N"]);
+    sandbox.run(command.iter().chain(&["--precision", "f8"])).fails(2, ["f8", "f32 or bf16"]);
+    sandbox.run(command.iter().chain(&["--batch-tokens", "0"])).fails(2, ["--batch-tokens"]);
+    assert_eq!(sandbox.names(), ["model", "set"]);
+}
+
+/// Vectors of two precisions do not mix: a database in bf16 is searched in bf16.
+#[test]
+fn a_database_remembers_the_precision() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("set"));
+    tiny(&sandbox.path("model"));
+    let index =
+        ["index", "set", "--out", "db", "--encoder", "model", "--precision", "bf16", "--batch-tokens", "9"];
+    sandbox.run(index).ok();
+    sandbox.run(["search", "db", "word", "--mode", "dense"]).ok();
+    sandbox.run(["search", "db", "word", "--mode", "dense", "--encoder", "model"]).fails(4, ["fingerprint"]);
+}
