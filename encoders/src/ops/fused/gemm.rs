@@ -246,10 +246,8 @@ impl<E: Epilogue> Gemm<'_, '_, E> {
             ahead = ahead.wrapping_add(step);
             let a: &[f32; R] = a.try_into().expect("chunks have R elements");
             let b: &[f32; PANEL] = b.try_into().expect("chunks have PANEL elements");
-            for r in 0..R {
-                for lane in 0..PANEL {
-                    sums[r][lane] = A::mul_add(a[r], b[lane], sums[r][lane]);
-                }
+            for (a, sums) in a.iter().zip(&mut sums) {
+                A::add_products(*a, b, sums);
             }
         }
         let column = (p - self.panels.start) * E::WIDTH;
