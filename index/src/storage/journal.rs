@@ -32,6 +32,7 @@ const RECORD_HEAD: usize = 48;
 /// let journal = EmbeddingJournal::open(&path, [7; 32], 2)?;
 /// assert_eq!(journal.get(0)?, Some(([1; 32], vec![0.5, 0.25, 1.0, 2.0])));
 /// assert_eq!(journal.get(1)?, None);
+/// drop(journal);
 /// let other_key = EmbeddingJournal::open(&path, [8; 32], 2)?;
 /// assert_eq!(other_key.len(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
