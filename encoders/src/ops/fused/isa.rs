@@ -81,8 +81,10 @@ impl Arithmetic for Fused512 {
 fn add_products_256(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
     use std::arch::x86_64::{__m256, _mm256_fmadd_ps, _mm256_set1_ps};
     let a = _mm256_set1_ps(a);
-    // SAFETY (of both blocks): vectors of f32 and arrays of as many are the same bytes.
-    let (b, old): ([__m256; 2], [__m256; 2]) = unsafe { (transmute(*b), transmute(*sums)) };
+    // SAFETY: vectors of f32 and arrays of as many are the same bytes.
+    let b = unsafe { transmute::<[f32; PANEL], [__m256; 2]>(*b) };
+    // SAFETY: see above.
+    let old = unsafe { transmute::<[f32; PANEL], [__m256; 2]>(*sums) };
     let new = [_mm256_fmadd_ps(a, b[0], old[0]), _mm256_fmadd_ps(a, b[1], old[1])];
     // SAFETY: see above.
     *sums = unsafe { transmute::<[__m256; 2], [f32; PANEL]>(new) };
@@ -93,8 +95,10 @@ fn add_products_256(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
 #[inline]
 fn add_products_512(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
     use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_set1_ps};
-    // SAFETY (of both blocks): vectors of f32 and arrays of as many are the same bytes.
-    let (b, old): (__m512, __m512) = unsafe { (transmute(*b), transmute(*sums)) };
+    // SAFETY: vectors of f32 and arrays of as many are the same bytes.
+    let b = unsafe { transmute::<[f32; PANEL], __m512>(*b) };
+    // SAFETY: see above.
+    let old = unsafe { transmute::<[f32; PANEL], __m512>(*sums) };
     // SAFETY: see above.
     *sums = unsafe { transmute::<__m512, [f32; PANEL]>(_mm512_fmadd_ps(_mm512_set1_ps(a), b, old)) };
 }
