@@ -7,9 +7,6 @@ use crate::error::{Error, Result};
 use crate::model::{LinearInput, Stage, Transformer};
 use crate::ops::{Ops, Spans};
 
-/// Tokens that are measured at a time, so that memory is bounded.
-const CHUNK_TOKENS: usize = 8192;
-
 /// For each layer a number for every neuron of its MLP.
 type Sums = Vec<Option<Vec<f64>>>;
 
@@ -34,17 +31,11 @@ pub fn activation_magnitude<E: From<Error>>(
         layers.iter().map(|layer| layer.intermediate_size.map(|width| vec![0.0; width])).collect();
     let (mut done, mut num_tokens) = (0, 0);
     loop {
-        let mut chunk: Vec<Vec<u32>> = Vec::new();
-        let mut size = 0;
-        while size < CHUNK_TOKENS {
-            let Some(sequence) = sequences.next() else { break };
-            let sequence = sequence?;
-            size += sequence.len();
-            chunk.push(sequence);
-        }
+        let chunk = sequences.chunk()?;
         if chunk.is_empty() {
             break;
         }
+        let size: usize = chunk.iter().map(Vec::len).sum();
         for sums in measure(encoder, &chunk, &total)? {
             for (total, sums) in total.iter_mut().flatten().zip(sums.into_iter().flatten()) {
                 total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);

@@ -143,6 +143,27 @@ where
     }
 }
 
+impl<I, E> Sequences<'_, I>
+where
+    I: Iterator<Item = std::result::Result<String, E>>,
+    E: From<Error>,
+{
+    /// The next sequences that are measured together, so that memory is bounded and an interruption loses little; none
+    /// at the end.
+    pub(crate) fn chunk(&mut self) -> std::result::Result<Vec<Vec<u32>>, E> {
+        const TOKENS: usize = 8192;
+        let mut chunk: Vec<Vec<u32>> = Vec::new();
+        let mut size = 0;
+        while size < TOKENS {
+            let Some(sequence) = self.next() else { break };
+            let sequence = sequence?;
+            size += sequence.len();
+            chunk.push(sequence);
+        }
+        Ok(chunk)
+    }
+}
+
 impl<I, E> Iterator for Sequences<'_, I>
 where
     I: Iterator<Item = std::result::Result<String, E>>,

@@ -58,9 +58,6 @@ impl Default for ScoreSettings {
 /// What is scored in each layer, in this order: its attention, its MLP, the whole block.
 pub(super) const PARTS: usize = 3;
 
-/// Tokens that are measured between two entries of the journal, so that memory is bounded and little is lost.
-const CHUNK_TOKENS: usize = 8192;
-
 /// Measures every sub-layer of an encoder (equation 3 of the paper): the mean over all tokens that count, of all sequences.
 ///
 /// The numbers do not depend, bit for bit, on how sequences are batched or on the number of threads. Hidden states are
@@ -93,17 +90,11 @@ pub fn score<E: From<Error>>(
     let (mut done, mut num_tokens, mut num_scored) = (0, 0, 0);
     let mut hash = blake3::Hasher::new();
     loop {
-        let mut chunk: Vec<Vec<u32>> = Vec::new();
-        let mut size = 0;
-        while size < CHUNK_TOKENS {
-            let Some(sequence) = sequences.next() else { break };
-            let sequence = sequence?;
-            size += sequence.len();
-            chunk.push(sequence);
-        }
+        let chunk = sequences.chunk()?;
         if chunk.is_empty() {
             break;
         }
+        let size: usize = chunk.iter().map(Vec::len).sum();
         let hashes: Vec<[u8; 32]> = chunk.iter().map(|sequence| hash_of(sequence)).collect();
         let kept = match &mut journal {
             Some(journal) => journal.take(&hashes)?,
