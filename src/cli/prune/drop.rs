@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use secateur::prune::{Budget, Drops, Layout, ModelDirectory, Part, Scores, Variant};
 
 use super::calibration::{self, CalibrationArguments, positive};
-use crate::cli::encoder::model_directory;
+use super::open_model;
 use crate::cli::failure::{Code, Failure, Result};
 
 #[derive(Args)]
@@ -123,12 +123,7 @@ impl CountArguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let path = model_directory(&self.model)?;
-        let model = ModelDirectory::open(&path)?;
-        if self.out.exists() {
-            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
-            return Err(Failure::new(Code::System, message));
-        }
+        let (path, model) = open_model(&self.model, &self.out)?;
         let mut drops = Drops::default();
         for named in &self.layers {
             for layer in named.first..=named.last {

@@ -8,9 +8,13 @@ mod slim;
 mod sparsify;
 mod sweep;
 
-use clap::Subcommand;
+use std::path::{Path, PathBuf};
 
-use super::failure::Result;
+use clap::Subcommand;
+use secateur::prune::ModelDirectory;
+
+use super::encoder::model_directory;
+use super::failure::{Code, Failure, Result};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -39,4 +43,15 @@ impl Command {
             Command::Sweep(arguments) => arguments.run(),
         }
     }
+}
+
+/// The model that a command changes, and where it is; refuses an `out` that exists before anything is measured.
+fn open_model(reference: &str, out: &Path) -> Result<(PathBuf, ModelDirectory)> {
+    let path = model_directory(reference)?;
+    let model = ModelDirectory::open(&path)?;
+    if out.exists() {
+        let message = format!("{} exists: choose another --out, or remove it", out.display());
+        return Err(Failure::new(Code::System, message));
+    }
+    Ok((path, model))
 }

@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::prune::{
-    Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
-};
+use secateur::prune::{Calibration, CalibrationFormat, NeuronMask, NeuronScores, activation_magnitude};
 use secateur::report::{Align, Table, widths};
 use secateur::{Encoder, LoadOptions, atomic_write};
 
 use super::calibration::{Format, passages, positive};
-use crate::cli::encoder::model_directory;
+use super::open_model;
 use crate::cli::failure::{Code, Failure, Result};
 use crate::cli::progress::Progress;
 
@@ -53,12 +51,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let path = model_directory(&self.model)?;
-        let model = ModelDirectory::open(&path)?;
-        if self.out.exists() {
-            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
-            return Err(Failure::new(Code::System, message));
-        }
+        let (path, model) = open_model(&self.model, &self.out)?;
         let scores = match (&self.scores, &self.calibration) {
             (Some(file), _) => {
                 let scores = NeuronScores::read(file)?;

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use secateur::prune::{Calibration, CalibrationFormat, ModelDirectory, SparseMethod};
+use secateur::prune::{Calibration, CalibrationFormat, SparseMethod};
 use secateur::{Encoder, LoadOptions};
 
 use super::calibration::{Format, passages, positive};
-use crate::cli::encoder::model_directory;
-use crate::cli::failure::{Code, Failure, Result};
+use super::open_model;
+use crate::cli::failure::Result;
 use crate::cli::progress::Progress;
 
 #[derive(Args)]
@@ -46,12 +46,7 @@ enum Method {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let path = model_directory(&self.model)?;
-        let model = ModelDirectory::open(&path)?;
-        if self.out.exists() {
-            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
-            return Err(Failure::new(Code::System, message));
-        }
+        let (path, model) = open_model(&self.model, &self.out)?;
         let method = match self.method {
             Method::Wanda => SparseMethod::Wanda,
             Method::Sparsegpt => SparseMethod::SparseGpt,
