@@ -75,6 +75,48 @@ pub enum Error {
         /// What is wrong with it.
         source: BoxedError,
     },
+    /// A training setting is out of its range.
+    #[error("{setting} is {found}; it must be {expected}")]
+    InvalidSetting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        found: f64,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// No linear layer has the name of a target of low-rank adaptation.
+    #[error("no linear layer's name ends in {target:?}; the model has {}, ...", known.join(", "))]
+    NoSuchTarget {
+        /// The target.
+        target: String,
+        /// Some of the layers there are.
+        known: Vec<String>,
+    },
+    /// An adapter's directory is to be trained.
+    #[error("{} is an adapter: merge it first (`secateur model merge`) and train the merged model", path.display())]
+    AdapterToTrain {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// All weights of a quantized model are to be trained.
+    #[error("{} is quantized: its weights cannot be trained; train an adapter, or the model it was made from", path.display())]
+    QuantizedToTrain {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The loss is not finite or has risen for good. The parameters are those of the step before.
+    #[error(
+        "training diverged at step {step}: the loss is {loss:.4}, after a lowest mean of {lowest:.4}; go on from the last checkpoint with a lower learning rate or a longer warm-up"
+    )]
+    Diverged {
+        /// The step, counted from 1.
+        step: usize,
+        /// Its loss.
+        loss: f64,
+        /// The lowest mean over some 50 steps before.
+        lowest: f64,
+    },
     /// A checkpoint lacks a tensor.
     #[error("{} has no tensor {tensor}, which the model's config.json asks for", path.display())]
     MissingTensor {

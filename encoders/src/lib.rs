@@ -7,6 +7,10 @@
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
+// The helpers that unit tests share with the integration tests name this crate from outside.
+#[cfg(test)]
+extern crate self as secateur_encoders;
+
 mod adapter;
 pub mod catalog;
 mod checkpoint;
@@ -29,6 +33,7 @@ pub mod prune;
 mod quantize;
 mod settings;
 mod tokenize;
+pub mod train;
 mod write;
 
 pub use adapter::write_merged;

@@ -61,6 +61,32 @@ impl Pooling {
         }
         vectors
     }
+
+    /// The way back: from the gradients of vectors (B, `dim`) to those of the hidden states (T, `dim`) that
+    /// [`Pooling::pool`] makes them from.
+    pub(crate) fn spread(self, gradients: &[f32], dim: usize, spans: &Spans, skipped: usize) -> Vec<f32> {
+        let mut hidden = vec![0.0; spans.num_tokens() * dim];
+        for (span, gradient) in spans.iter().zip(gradients.chunks_exact(dim)) {
+            match self {
+                Pooling::Cls => hidden[span.start * dim..][..dim].copy_from_slice(gradient),
+                Pooling::LastToken => hidden[(span.end - 1) * dim..][..dim].copy_from_slice(gradient),
+                Pooling::Mean | Pooling::WeightedMean => {
+                    let first = (span.start + skipped).min(span.end - 1);
+                    let weight = |token: usize| {
+                        if self == Pooling::Mean { 1.0 } else { (token - span.start + 1) as f32 }
+                    };
+                    let scale = 1.0 / (first..span.end).map(weight).sum::<f32>();
+                    for token in first..span.end {
+                        let row = &mut hidden[token * dim..][..dim];
+                        for (slot, x) in row.iter_mut().zip(gradient) {
+                            *slot = weight(token) * scale * x;
+                        }
+                    }
+                }
+            }
+        }
+        hidden
+    }
 }
 
 /// Scales each vector (B, `dim`) to length 1. A zero vector stays as it is.
@@ -115,6 +141,22 @@ mod tests {
         assert_eq!(Pooling::Mean.pool(&hidden, 1, &spans, 9), [3.0, 7.0]);
         // Weights go by the place in the whole text: (2 * 1 + 3 * 3) / 5.
         assert_eq!(Pooling::WeightedMean.pool(&hidden, 1, &spans, 1), [2.2, 7.0]);
+    }
+
+    /// Pooling is linear, so <pool(x), g> = <x, spread(g)> for all x and g: in whole numbers nearly exactly.
+    #[test]
+    fn spreading_is_the_transpose_of_pooling() {
+        let (dim, spans) = (2, Spans::from_lengths([3, 1, 4]));
+        let x: Vec<f32> = (0..16).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
+        let g = [1.0, -2.0, 3.0, 0.5, -1.0, 4.0];
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        for pooling in Pooling::ALL {
+            for skipped in [0, 1, 9] {
+                let there = dot(&pooling.pool(&x, dim, &spans, skipped), &g);
+                let back = dot(&x, &pooling.spread(&g, dim, &spans, skipped));
+                assert!((there - back).abs() < 1e-4, "{pooling}: {there} and {back}");
+            }
+        }
     }
 
     #[test]

@@ -79,6 +79,26 @@ pub(crate) fn write_directory(
     others: &[(&str, &Value)],
     out: &Path,
 ) -> Result<()> {
+    appear_whole(out, |partial| write_files(files, config, tensors, others, partial))
+}
+
+/// The same for an adapter: `config` as adapter_config.json, the tensors as adapter_model.safetensors.
+pub(crate) fn write_adapter(
+    files: &ModelFiles,
+    config: &Value,
+    tensors: Vec<NewTensor<'_>>,
+    out: &Path,
+) -> Result<()> {
+    appear_whole(out, |partial| {
+        write_json("adapter_config.json", config, partial)?;
+        copy_files(files, partial)?;
+        write_weights(tensors, &partial.join("adapter_model.safetensors"))?;
+        sync_folder(partial)
+    })
+}
+
+/// Lets `write` fill a folder beside `out`, which must not exist, and renames it.
+fn appear_whole(out: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if out.exists() {
         return Err(io("create", out)(std::io::ErrorKind::AlreadyExists.into()));
     }
@@ -86,8 +106,7 @@ pub(crate) fn write_directory(
     name.push(format!(".partial-{}", std::process::id()));
     let partial = out.with_file_name(name);
     fs::create_dir_all(&partial).map_err(io("create", &partial))?;
-    let written = write_files(files, config, tensors, others, &partial)
-        .and_then(|()| fs::rename(&partial, out).map_err(io("rename", &partial)));
+    let written = write(&partial).and_then(|()| fs::rename(&partial, out).map_err(io("rename", &partial)));
     if written.is_err() {
         // What is left of a failed attempt is of no use; the attempt's error is the one to report.
         let _ = fs::remove_dir_all(&partial);
@@ -95,6 +114,11 @@ pub(crate) fn write_directory(
     written?;
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     sync_folder(parent)
+}
+
+fn write_json(name: &str, value: &Value, out: &Path) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).expect("a JSON value can be written");
+    write_file(&out.join(name), |file| file.write_all(&text))
 }
 
 pub(crate) fn write_files(
@@ -105,9 +129,15 @@ pub(crate) fn write_files(
     out: &Path,
 ) -> Result<()> {
     for (name, value) in [("config.json", config)].iter().chain(others) {
-        let text = serde_json::to_vec_pretty(value).expect("a JSON value can be written");
-        write_file(&out.join(name), |file| file.write_all(&text))?;
+        write_json(name, value, out)?;
     }
+    copy_files(files, out)?;
+    write_weights(tensors, &out.join("model.safetensors"))?;
+    sync_folder(out)
+}
+
+/// Copies the files that stand beside the weights.
+fn copy_files(files: &ModelFiles, out: &Path) -> Result<()> {
     let mut copied: Vec<String> = COPIED.iter().map(|file| (*file).to_owned()).collect();
     let modules: Option<Vec<Value>> = json_file::read_if_there(&files.find("modules.json"))?;
     let paths = modules.iter().flatten().filter_map(|module| module["path"].as_str());
@@ -124,8 +154,7 @@ pub(crate) fn write_files(
         }
         write_file(&to, |file| file.write_all(&bytes))?;
     }
-    write_weights(tensors, &out.join("model.safetensors"))?;
-    sync_folder(out)
+    Ok(())
 }
 
 /// The layout of safetensors: the length of a JSON header, the header, the elements.

@@ -13,6 +13,7 @@ pub(crate) mod pruned;
 mod rotary;
 mod size;
 mod tensors;
+mod trainable;
 
 pub use architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
 pub use classifier::Classifier;
@@ -22,6 +23,7 @@ pub use rotary::{Rotary, RotaryScaling};
 pub use size::{Storage, nf4_bytes};
 pub(crate) use tensors::NeuronAxis;
 pub use tensors::{Part, TensorShape};
+pub(crate) use trainable::AdapterShape;
 
 use crate::error::Result;
 use crate::ops::{AttentionShape, Ops, Spans};
@@ -107,7 +109,7 @@ struct Attention<O: Ops> {
 }
 
 /// What all layers need to know of a batch.
-struct Batch<'a, O: Ops> {
+pub(crate) struct Batch<'a, O: Ops> {
     spans: &'a Spans,
     /// For each of `Transformer::rotaries`.
     rotations: Vec<O::Rotation>,
@@ -158,7 +160,17 @@ impl<O: Ops> Transformer<O> {
     ) -> Result<O::Rows> {
         let x = self.embeddings.forward(ops, self.architecture.positions, ids, types, spans)?;
         observe(Stage::Embeddings, &x)?;
-        norm_if(ops, self.forward_layers(ops, x, spans, observe)?, self.final_norm.as_ref())
+        self.finish(ops, self.forward_layers(ops, x, spans, observe)?)
+    }
+
+    /// The hidden states before the first layer: ids (T) -> (T, D).
+    pub(crate) fn embed(&self, ops: &O, ids: &[u32], spans: &Spans) -> Result<O::Rows> {
+        self.embeddings.forward(ops, self.architecture.positions, ids, &[], spans)
+    }
+
+    /// What comes after the last layer: (T, D) -> (T, D).
+    pub(crate) fn finish(&self, ops: &O, x: O::Rows) -> Result<O::Rows> {
+        norm_if(ops, x, self.final_norm.as_ref())
     }
 
     /// The layers alone: hidden states before the first -> those after the last, not yet normed.
@@ -169,24 +181,43 @@ impl<O: Ops> Transformer<O> {
         spans: &Spans,
         observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
     ) -> Result<O::Rows> {
+        let batch = self.batch(ops, spans)?;
+        for number in 0..self.layers.len() {
+            x = self.forward_layer(ops, number, x, &batch, observe)?;
+        }
+        Ok(x)
+    }
+
+    /// What the layers need to know of a batch.
+    pub(crate) fn batch<'a>(&self, ops: &O, spans: &'a Spans) -> Result<Batch<'a, O>> {
         let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
         let head_dim = self.architecture.attention.head_dim;
         let rotations = self.rotaries.iter().map(|rotary| ops.load_rotation(rotary.table(longest, head_dim)));
-        let batch = Batch { spans, rotations: rotations.collect::<Result<_>>()? };
-        for (number, layer) in self.layers.iter().enumerate() {
-            use LinearInput::{AttentionOutput, MlpInput, MlpOutput, QueryKeyValue};
-            for (sub_layer, inputs, stage) in [
-                (&layer.attention, [QueryKeyValue, AttentionOutput], Stage::Attention(number)),
-                (&layer.mlp, [MlpInput, MlpOutput], Stage::Mlp(number)),
-            ] {
-                if let Some(sub_layer) = sub_layer {
-                    let inputs = inputs.map(|input| Stage::Input(number, input));
-                    x = sub_layer.forward(ops, x, &batch, inputs, observe)?;
-                    observe(stage, &x)?;
-                }
+        Ok(Batch { spans, rotations: rotations.collect::<Result<_>>()? })
+    }
+
+    /// One layer: (T, D) -> (T, D).
+    pub(crate) fn forward_layer(
+        &self,
+        ops: &O,
+        number: usize,
+        mut x: O::Rows,
+        batch: &Batch<'_, O>,
+        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
+    ) -> Result<O::Rows> {
+        use LinearInput::{AttentionOutput, MlpInput, MlpOutput, QueryKeyValue};
+        let layer = &self.layers[number];
+        for (sub_layer, inputs, stage) in [
+            (&layer.attention, [QueryKeyValue, AttentionOutput], Stage::Attention(number)),
+            (&layer.mlp, [MlpInput, MlpOutput], Stage::Mlp(number)),
+        ] {
+            if let Some(sub_layer) = sub_layer {
+                let inputs = inputs.map(|input| Stage::Input(number, input));
+                x = sub_layer.forward(ops, x, batch, inputs, observe)?;
+                observe(stage, &x)?;
             }
-            observe(Stage::Layer(number), &x)?;
         }
+        observe(Stage::Layer(number), &x)?;
         Ok(x)
     }
 }

@@ -5,10 +5,11 @@
 //! [`Spans`] says where each begins.
 //!
 //! [`composed`] writes the operations in candle's elementary ones: the oracle, and the form that can be differentiated.
-//! [`fused`] is the form that encodes on a CPU.
+//! [`fused`] is the form that encodes on a CPU, and `recorded` the same with what training differentiates.
 
 pub mod composed;
 pub mod fused;
+pub(crate) mod recorded;
 #[cfg(test)]
 mod tests;
 mod weights;

@@ -18,7 +18,7 @@ use crate::quantize::stored;
 use crate::write::{Elements, NewTensor, write_directory};
 
 /// The file of a masked model's directory that holds its [`NeuronMask`].
-const MASK_FILE: &str = "neuron_mask.json";
+pub(crate) const MASK_FILE: &str = "neuron_mask.json";
 
 /// What becomes of the weights of a masked neuron.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,16 +35,25 @@ impl ModelDirectory {
     /// There is none, it is damaged, or it is not of this model.
     pub fn mask(&self) -> Result<(PathBuf, NeuronMask)> {
         let path = self.path().join(MASK_FILE);
-        if !path.exists() {
-            return Err(Error::MissingFile {
+        match self.mask_if_there()? {
+            Some(mask) => Ok((path, mask)),
+            None => Err(Error::MissingFile {
                 directory: self.path().to_owned(),
                 file: MASK_FILE,
                 advice: "mask neurons first with `secateur prune slim`, or name a mask",
-            });
+            }),
+        }
+    }
+
+    /// The same, where there is one.
+    pub(crate) fn mask_if_there(&self) -> Result<Option<NeuronMask>> {
+        let path = self.path().join(MASK_FILE);
+        if !path.exists() {
+            return Ok(None);
         }
         let mask = NeuronMask::read(&path)?;
         mask.check(&path, self.architecture())?;
-        Ok((path, mask))
+        Ok(Some(mask))
     }
 
     /// Writes the model with the weights of masked neurons zero (rows of the MLP's first layers and their biases, columns

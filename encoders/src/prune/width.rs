@@ -180,6 +180,16 @@ impl NeuronMask {
         self.layers.iter().map(|mlp| mlp.as_ref().map(|mlp| mlp.width - mlp.masked.len())).collect()
     }
 
+    /// For each layer that has an MLP 1 for every neuron that stays and 0 for every one that goes.
+    pub(crate) fn factors(&self) -> Vec<Option<Vec<f32>>> {
+        let of_mlp = |mlp: &MaskedMlp| {
+            let mut factors = vec![1.0; mlp.width];
+            mlp.masked.iter().for_each(|neuron| factors[*neuron] = 0.0);
+            factors
+        };
+        self.layers.iter().map(|mlp| mlp.as_ref().map(of_mlp)).collect()
+    }
+
     /// The share of the neurons that goes.
     pub fn sparsity(&self) -> f64 {
         let count = |of: fn(&MaskedMlp) -> usize| self.layers.iter().flatten().map(of).sum::<usize>();

@@ -36,14 +36,19 @@ pub(crate) struct HeadGroup<'a, 'out> {
     pub(crate) out: &'a mut [&'out mut [f32]],
 }
 
-impl HeadGroup<'_, '_> {
-    /// The keys that a query sees.
-    fn seen(&self, query: usize, length: usize) -> Range<usize> {
-        let window = self.window.unwrap_or(length);
-        let end = if self.shape.causal { query + 1 } else { (query + window + 1).min(length) };
-        query.saturating_sub(window)..end
-    }
+/// The keys that a query sees in a text of `length` tokens.
+pub(crate) fn seen(
+    shape: &AttentionShape,
+    window: Option<usize>,
+    query: usize,
+    length: usize,
+) -> Range<usize> {
+    let window = window.unwrap_or(length);
+    let end = if shape.causal { query + 1 } else { (query + window + 1).min(length) };
+    query.saturating_sub(window)..end
+}
 
+impl HeadGroup<'_, '_> {
     /// Computes `out`.
     pub(crate) fn run(self, isa: Isa, scratch: &mut Scratch) {
         let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, .. } = *self.shape;
@@ -59,12 +64,12 @@ impl HeadGroup<'_, '_> {
         for start in (0..length).step_by(BLOCK_QUERIES) {
             let end = (start + BLOCK_QUERIES).min(length);
             // Only the panels with keys that some query of the block sees are touched.
-            let first_seen = self.seen(start, length).start;
-            let visible = first_seen / PANEL * PANEL..self.seen(end - 1, length).end;
+            let seen = |query| seen(self.shape, self.window, query, length);
+            let visible = seen(start).start / PANEL * PANEL..seen(end - 1).end;
             let panels = visible.start / PANEL..visible.end.div_ceil(PANEL);
             let width = panels.len() * PANEL;
             let seen: Vec<Range<usize>> = (start..end)
-                .map(|query| self.seen(query, length))
+                .map(seen)
                 .map(|seen| seen.start - visible.start..seen.end - visible.start)
                 .collect();
             for head in 0..group {
@@ -105,11 +110,11 @@ impl HeadGroup<'_, '_> {
 }
 
 /// Softmax of each query's scores over the keys it sees; the others get weight 0.
-struct Softmax<'a, 'out> {
-    rows: &'a mut [&'out mut [f32]],
+pub(crate) struct Softmax<'a, 'out> {
+    pub(crate) rows: &'a mut [&'out mut [f32]],
     /// The columns of each row that are seen.
-    seen: &'a [Range<usize>],
-    softcap: Option<f32>,
+    pub(crate) seen: &'a [Range<usize>],
+    pub(crate) softcap: Option<f32>,
 }
 
 impl Kernel for Softmax<'_, '_> {

@@ -52,6 +52,24 @@ impl PackedMatrix {
         &mut self.panels
     }
 
+    /// Becomes some panels of the transpose of `matrix`, of which all panels are there, reusing the memory.
+    pub(crate) fn refill_transposed(&mut self, matrix: &PackedMatrix, panels: Range<usize>) {
+        let (rows, depth) = (matrix.depth, matrix.rows);
+        let window = self.refill_window(rows, depth, panels.clone());
+        for (p, panel) in panels.zip(window.chunks_exact_mut((PANEL * depth).max(1))) {
+            let width = PANEL.min(rows - p * PANEL);
+            // Both are blocks of PANEL x PANEL that lie in one piece.
+            for (q, block) in panel.chunks_mut(PANEL * PANEL).enumerate() {
+                let source = &matrix.panel(q)[p * PANEL * PANEL..][..width * PANEL];
+                for (k, line) in block.chunks_exact_mut(PANEL).enumerate() {
+                    for (lane, slot) in line.iter_mut().enumerate() {
+                        *slot = if lane < width { source[lane * PANEL + k] } else { 0.0 };
+                    }
+                }
+            }
+        }
+    }
+
     /// N, the columns of a product with this matrix.
     pub(crate) fn rows(&self) -> usize {
         self.rows
@@ -303,9 +321,14 @@ mod tests {
         c
     }
 
-    fn product(isa: Isa, a: &[f32], b: &[f32], m: usize, n: usize, depth: usize) -> Vec<f32> {
+    fn packed(b: &[f32], rows: usize, depth: usize) -> PackedMatrix {
         let mut packed = PackedMatrix::default();
-        packed.refill(n, depth, |row, k| b[row * depth + k]);
+        packed.refill(rows, depth, |row, k| b[row * depth + k]);
+        packed
+    }
+
+    fn product(isa: Isa, a: &[f32], b: &[f32], m: usize, n: usize, depth: usize) -> Vec<f32> {
+        let packed = packed(b, n, depth);
         let mut c = vec![f32::NAN; m * n];
         let mut rows: Vec<&mut [f32]> = c.chunks_exact_mut(n).collect();
         isa.dispatch(Gemm {
@@ -338,6 +361,21 @@ mod tests {
                 for (got, want) in product(isa, &a, &b, m, n, depth).iter().zip(naive(&a, &b, m, n, depth)) {
                     prop_assert!((f64::from(*got) - want).abs() <= bound, "{isa:?}: {got} against {want}");
                 }
+            }
+        }
+
+        /// Any window of a transpose is that window of the transposed matrix, packed.
+        #[test]
+        fn transposes_are_packed_alike((_, n, depth, _, b) in shape(), from in 0..4usize, num in 1..4usize) {
+            let matrix = packed(&b, n, depth);
+            let mut whole = PackedMatrix::default();
+            whole.refill(depth, n, |row, k| b[k * depth + row]);
+            let end = whole.num_panels();
+            let window = from.min(end - 1)..(from + num).min(end).max(from.min(end - 1) + 1);
+            let mut got = packed(&[7.0; 12], 4, 3);
+            got.refill_transposed(&matrix, window.clone());
+            for p in window {
+                prop_assert_eq!(got.panel(p), whole.panel(p));
             }
         }
 

@@ -119,6 +119,26 @@ impl PackedLinear {
         PackedLinear { matrix: packed, bias }
     }
 
+    /// N
+    pub(crate) fn num_rows(&self) -> usize {
+        self.matrix.rows()
+    }
+
+    /// K
+    pub(crate) fn num_columns(&self) -> usize {
+        self.matrix.depth()
+    }
+
+    /// Takes other weights and biases of the same shape, in f32.
+    pub(crate) fn refill(&mut self, value: impl Fn(usize, usize) -> f32, bias: impl Fn(usize) -> f32) {
+        let (rows, depth) = (self.num_rows(), self.num_columns());
+        match &mut self.matrix {
+            Packed::Dense(matrix) => matrix.refill(rows, depth, value),
+            other => *other = Packed::pack(rows, depth, Products::F32, value),
+        }
+        self.bias[..rows].iter_mut().enumerate().for_each(|(row, slot)| *slot = bias(row));
+    }
+
     pub(super) fn bias(&self) -> Bias<'_> {
         Bias(&self.bias)
     }

@@ -1,17 +1,18 @@
 //! The operations on a CPU, in f32: packed weights, activations and norms folded into the products, no padding.
 
 pub(crate) mod attention;
+mod backward;
 mod bf16;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod isa;
 mod linear;
 mod nf4;
-mod rotary;
+pub(crate) mod rotary;
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -35,7 +36,7 @@ pub struct Fused {
     parallel: bool,
     /// Of the linear layers that are loaded.
     products: Products,
-    pool: Rc<Pool>,
+    pool: Arc<Pool>,
     scratch: RefCell<Scratch>,
     /// The activations that are multiplied with a quantized matrix.
     packed: RefCell<Vec<f32>>,
@@ -55,13 +56,21 @@ struct Memory {
 }
 
 /// Arrays that are free for reuse.
-type Pool = RefCell<Vec<Vec<f32>>>;
+#[derive(Default)]
+struct Pool(Mutex<Vec<Vec<f32>>>);
+
+impl Pool {
+    fn with<R>(&self, use_it: impl FnOnce(&mut Vec<Vec<f32>>) -> R) -> R {
+        // Whoever panicked while holding the lock left a list of arrays all the same.
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// A (T, columns) array, row-major. Its memory goes back to the operations that made it.
 pub struct Rows {
     values: Vec<f32>,
     columns: usize,
-    pool: Rc<Pool>,
+    pool: Arc<Pool>,
 }
 
 impl Rows {
@@ -70,14 +79,24 @@ impl Rows {
         &self.values
     }
 
-    fn num_rows(&self) -> usize {
+    /// The same, to be changed.
+    pub(super) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(super) fn num_rows(&self) -> usize {
         self.values.len() / self.columns
     }
 }
 
 impl Drop for Rows {
     fn drop(&mut self) {
-        self.pool.borrow_mut().push(std::mem::take(&mut self.values));
+        let values = std::mem::take(&mut self.values);
+        self.pool.with(|free| free.push(values));
     }
 }
 
@@ -113,7 +132,7 @@ impl Fused {
             isa,
             parallel,
             products: Products::F32,
-            pool: Rc::default(),
+            pool: Arc::default(),
             scratch: RefCell::default(),
             packed: RefCell::default(),
             halves: RefCell::default(),
@@ -121,11 +140,21 @@ impl Fused {
         }
     }
 
-    fn rows(&self, num_rows: usize, columns: usize) -> Rows {
-        // What an earlier use left need not be cleared: every operation writes the whole of its output.
-        let mut values = self.pool.borrow_mut().pop().unwrap_or_default();
+    /// The instruction set it computes with.
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Whether operations are spread over the pool.
+    pub(super) fn is_parallel(&self) -> bool {
+        self.parallel
+    }
+
+    /// An array to be written: what an earlier use left in it is not cleared.
+    pub(super) fn rows(&self, num_rows: usize, columns: usize) -> Rows {
+        let mut values = self.pool.with(Vec::pop).unwrap_or_default();
         values.resize(num_rows * columns, 0.0);
-        Rows { values, columns, pool: Rc::clone(&self.pool) }
+        Rows { values, columns, pool: Arc::clone(&self.pool) }
     }
 
     fn norm_rows(&self, rows: &mut [f32], norm: &NormWeights<'static>) {

@@ -15,6 +15,11 @@ impl Rotation {
         let half = weights.cos.columns;
         Rotation { cos: weights.cos.values.into_owned(), sin: weights.sin.values.into_owned(), half }
     }
+
+    /// By the opposite angles.
+    pub(crate) fn reversed(&self) -> Rotation {
+        Rotation { cos: self.cos.clone(), sin: self.sin.iter().map(|sin| -sin).collect(), half: self.half }
+    }
 }
 
 /// Turns the queries and keys of one text, in place.

@@ -1,0 +1,231 @@
+//! What of a transformer is trained: everything, low-rank additions to its linear layers, or gates on its neurons.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::architecture::{Architecture, NormKind};
+use super::family::{self, Gate, Names, Projections};
+use super::{Core, SubLayer, Transformer};
+use crate::ops::recorded::{
+    Block, LowRank, Parameter, Place, Recorded, RecordedLinear, RecordedNorm, TrainedNorm, TrainedTable,
+};
+
+/// A tensor of a checkpoint among the outputs of a linear layer.
+struct Module {
+    /// Its name without `.weight`.
+    name: String,
+    /// Its outputs in the layer.
+    rows: Range<usize>,
+    /// The row of the tensor that is the first of them.
+    first_row: usize,
+}
+
+/// What is the same for all adapters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdapterShape {
+    /// r
+    pub(crate) rank: usize,
+    /// The factor on B A.
+    pub(crate) scale: f32,
+    /// The share of the inputs that A does not see.
+    pub(crate) dropout: f32,
+}
+
+/// The parameters of the transformer itself, by name.
+struct Places {
+    by_name: BTreeMap<String, usize>,
+}
+
+impl Places {
+    fn of(&self, name: &str, first_row: usize) -> Option<Place> {
+        self.by_name.get(name).map(|parameter| Place { parameter: *parameter, first_row })
+    }
+}
+
+fn unique<T>(shared: &mut Arc<T>) -> &mut T {
+    Arc::get_mut(shared).expect("no record is kept while what is trained changes")
+}
+
+impl Transformer<Recorded> {
+    /// Trains every tensor of `parameters`, which are those of [`Architecture::tensors`] in any order.
+    pub(crate) fn train_all(&mut self, parameters: &[Parameter]) {
+        let names = parameters.iter().enumerate();
+        let places =
+            Places { by_name: names.map(|(place, parameter)| (parameter.name.clone(), place)).collect() };
+        let architecture = self.architecture.clone();
+        let names = &family::by_name(architecture.family).names;
+        let table = |name: &str| places.by_name.get(&format!("{name}.weight")).copied();
+        let tokens = unique(&mut self.embeddings.tokens);
+        if let Some(parameter) = table(names.token_embeddings) {
+            tokens.train(TrainedTable::Scaled(parameter, architecture.embedding_scale));
+        }
+        if let (Some(positions), Some(name)) = (&mut self.embeddings.positions, names.position_embeddings)
+            && let Some(parameter) = table(name)
+        {
+            unique(positions).train(match names.type_embeddings.and_then(table) {
+                Some(types) => TrainedTable::Sums(types, parameter),
+                None => TrainedTable::Scaled(parameter, 1.0),
+            });
+        }
+        self.visit_norms(&mut |norm, name| {
+            if let Some(weight) = places.of(&format!("{name}.weight"), 0) {
+                let offset = match architecture.norm {
+                    NormKind::Rms { offset } => offset,
+                    NormKind::Layer { .. } => 0.0,
+                };
+                norm.train(TrainedNorm { weight, bias: places.of(&format!("{name}.bias"), 0), offset });
+            }
+        });
+        self.visit_linears(&mut |linear, modules| {
+            let block = |module: &Module| {
+                Some(Block {
+                    rows: module.rows.clone(),
+                    weight: places.of(&format!("{}.weight", module.name), module.first_row)?,
+                    bias: places.of(&format!("{}.bias", module.name), module.first_row),
+                })
+            };
+            linear.train_weights(modules.iter().filter_map(block).collect());
+        });
+    }
+
+    /// Trains B A for each linear layer whose module `parameters` has a `NAME.lora_A.weight` and `NAME.lora_B.weight` of.
+    pub(crate) fn train_adapters(&mut self, parameters: &[Parameter], shape: AdapterShape) {
+        let names = parameters.iter().enumerate();
+        let places =
+            Places { by_name: names.map(|(place, parameter)| (parameter.name.clone(), place)).collect() };
+        let AdapterShape { rank, scale, dropout } = shape;
+        self.visit_linears(&mut |linear, modules| {
+            for Module { name, rows, first_row } in modules {
+                let a = places.of(&format!("{name}.lora_A.weight"), 0);
+                let b = places.of(&format!("{name}.lora_B.weight"), *first_row);
+                if let (Some(a), Some(b)) = (a, b) {
+                    linear.add_adapter(LowRank::new(rows.clone(), [a, b], rank, scale, dropout));
+                }
+            }
+        });
+    }
+
+    /// Trains a gate on each neuron of each MLP: one parameter a layer that has an MLP, in the order of the layers.
+    pub(crate) fn train_gates(&mut self) {
+        for (parameter, mlp) in self.layers.iter_mut().filter_map(|layer| layer.mlp.as_mut()).enumerate() {
+            if let Core::Mlp(expand) = &mut mlp.core {
+                unique(expand).train_gates(Place { parameter, first_row: 0 });
+            }
+        }
+    }
+
+    /// Multiplies the neurons of each layer's MLP by fixed factors, where there are any.
+    pub(crate) fn mask_neurons(&mut self, factors: Vec<Option<Vec<f32>>>) {
+        for (layer, factors) in self.layers.iter_mut().zip(factors) {
+            if let (Some(SubLayer { core: Core::Mlp(expand), .. }), Some(factors)) = (&mut layer.mlp, factors)
+            {
+                unique(expand).mask(factors);
+            }
+        }
+    }
+
+    /// Takes over what training has changed.
+    pub(crate) fn refresh(&mut self, parameters: &[Parameter]) {
+        unique(&mut self.embeddings.tokens).refresh(parameters);
+        if let Some(positions) = &mut self.embeddings.positions {
+            unique(positions).refresh(parameters);
+        }
+        self.visit_norms(&mut |norm, _| norm.refresh(parameters));
+        for layer in &mut self.layers {
+            for sub_layer in [&mut layer.attention, &mut layer.mlp].into_iter().flatten() {
+                unique(&mut sub_layer.output).refresh(parameters);
+                match &mut sub_layer.core {
+                    Core::Attention(attention) => unique(&mut attention.qkv).refresh(parameters),
+                    Core::Mlp(expand) => unique(expand).refresh(parameters),
+                }
+            }
+        }
+    }
+
+    /// Every norm and its name.
+    fn visit_norms(&mut self, visit: &mut dyn FnMut(&mut RecordedNorm, &str)) {
+        let names = &family::by_name(self.architecture.family).names;
+        let mut one = |norm: &mut Option<Arc<RecordedNorm>>, prefix: &str, name: Option<&str>| {
+            if let (Some(norm), Some(name)) = (norm, name) {
+                visit(unique(norm), &format!("{prefix}{name}"));
+            }
+        };
+        one(&mut self.embeddings.norm, "", names.embedding_norm);
+        for (number, layer) in self.layers.iter_mut().enumerate() {
+            let prefix = names.layer.replace("{}", &number.to_string());
+            let of_attention = names.attention.norms_of_layer(number, names.first_attention_normed);
+            for (sub_layer, norms) in
+                [(&mut layer.attention, of_attention), (&mut layer.mlp, names.mlp.norms)]
+            {
+                let Some(sub_layer) = sub_layer else { continue };
+                one(&mut sub_layer.input_norm, &prefix, norms.input);
+                one(&mut sub_layer.output_norm, &prefix, norms.output);
+                one(&mut sub_layer.sum_norm, &prefix, norms.sum);
+                if let Core::Attention(attention) = &mut sub_layer.core {
+                    one(&mut attention.query_norm, &prefix, names.attention.query_norm);
+                    one(&mut attention.key_norm, &prefix, names.attention.key_norm);
+                }
+            }
+        }
+        one(&mut self.final_norm, "", names.final_norm);
+    }
+
+    /// Every linear layer and the tensors that its outputs belong to.
+    fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut RecordedLinear, &[Module])) {
+        let architecture = &self.architecture;
+        let names = &family::by_name(architecture.family).names;
+        for (number, layer) in self.layers.iter_mut().enumerate() {
+            let prefix = names.layer.replace("{}", &number.to_string());
+            let module = |name: &str, rows: Range<usize>, first_row| {
+                let name = format!("{prefix}{name}");
+                Module { name, rows, first_row }
+            };
+            for (sub_layer, output) in
+                [(&mut layer.attention, names.attention.output), (&mut layer.mlp, names.mlp.output)]
+            {
+                let Some(sub_layer) = sub_layer else { continue };
+                let out = unique(&mut sub_layer.output);
+                let rows = out.num_rows();
+                visit(out, &[module(output, 0..rows, 0)]);
+                match &mut sub_layer.core {
+                    Core::Attention(attention) => {
+                        let parts = projections(names, architecture);
+                        let modules: Vec<Module> =
+                            parts.into_iter().map(|(name, rows)| module(name, rows, 0)).collect();
+                        visit(unique(&mut attention.qkv), &modules);
+                    }
+                    Core::Mlp(expand) => {
+                        let expand = unique(expand);
+                        let width = expand.width();
+                        // Where both halves are one tensor, the gate is the first.
+                        let (gate, first_up) = match names.mlp.gate {
+                            Gate::None => (None, 0),
+                            Gate::Separate(name) => (Some(name), 0),
+                            Gate::Joined => (Some(names.mlp.up), width),
+                        };
+                        if let (Some(linear), Some(name)) = (&mut expand.gate, gate) {
+                            visit(unique(linear), &[module(name, 0..width, 0)]);
+                        }
+                        visit(unique(&mut expand.up), &[module(names.mlp.up, 0..width, first_up)]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The tensors among the joined projections to queries, keys and values, and their outputs.
+fn projections(names: &Names, architecture: &Architecture) -> Vec<(&'static str, Range<usize>)> {
+    let shape = architecture.attention;
+    let queries = shape.num_heads * shape.head_dim;
+    let keys = shape.num_key_value_heads * shape.head_dim;
+    match names.attention.projections {
+        Projections::Separate { query, key, value } => vec![
+            (query, 0..queries),
+            (key, queries..queries + keys),
+            (value, queries + keys..queries + 2 * keys),
+        ],
+        Projections::Joined(name) => vec![(name, 0..shape.joined_columns())],
+    }
+}

@@ -1,0 +1,82 @@
+//! Low-rank adaptation (Hu et al. 2021): which linear layers it is added to, and how it begins.
+
+use serde::{Deserialize, Serialize};
+
+use super::random::Random;
+use crate::error::{Error, Result};
+use crate::model::Architecture;
+use crate::ops::recorded::Parameter;
+
+/// Low-rank additions to linear layers, as PEFT's `LoraConfig`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lora {
+    /// r
+    pub rank: usize,
+    /// B A is multiplied by alpha / r.
+    pub alpha: f64,
+    /// The share of a layer's inputs that A does not see while training.
+    pub dropout: f64,
+    /// The ends of the names of the layers, such as `q_proj` or `attention.output.dense`; all linear layers of attentions and
+    /// MLPs where there are none.
+    pub targets: Vec<String>,
+}
+
+impl Default for Lora {
+    fn default() -> Lora {
+        Lora { rank: 32, alpha: 64.0, dropout: 0.1, targets: Vec::new() }
+    }
+}
+
+/// The end of the names of A, of shape (r, in).
+pub(super) const A: &str = ".lora_A.weight";
+/// The end of the names of B, of shape (out, r).
+pub(super) const B: &str = ".lora_B.weight";
+
+impl Lora {
+    /// The factor on B A.
+    pub(super) fn scale(&self) -> f32 {
+        (self.alpha / self.rank as f64) as f32
+    }
+
+    /// A, uniform within 1 / sqrt(in) (what PEFT's Kaiming initialization comes to), and B, zero, of every layer that is
+    /// adapted.
+    pub(super) fn parameters(&self, architecture: &Architecture, seed: u64) -> Result<Vec<Parameter>> {
+        let modules: Vec<(String, [usize; 2])> = (0..architecture.layers.len())
+            .flat_map(|layer| architecture.layer_matrices(layer))
+            .map(|(tensor, _)| {
+                let name = tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name);
+                (name.to_owned(), [tensor.shape[0], tensor.shape[1]])
+            })
+            .collect();
+        let is = |module: &str, target: &String| {
+            module.strip_suffix(target.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        if let Some(target) =
+            self.targets.iter().find(|target| !modules.iter().any(|(module, _)| is(module, target)))
+        {
+            return Err(Error::NoSuchTarget {
+                target: target.clone(),
+                known: modules.iter().take(8).map(|(module, _)| module.clone()).collect(),
+            });
+        }
+        let adapted = modules.into_iter().filter(|(module, _)| {
+            self.targets.is_empty() || self.targets.iter().any(|target| is(module, target))
+        });
+        let parameters = adapted.flat_map(|(module, [rows, columns])| {
+            let mut random = Random::new(seed, &module);
+            let bound = 1.0 / (columns as f64).sqrt();
+            let a = (0..self.rank * columns).map(|_| ((2.0 * random.unit() - 1.0) * bound) as f32).collect();
+            let parameter = |end, shape, values| Parameter {
+                name: format!("{module}{end}"),
+                shape,
+                values,
+                decays: true,
+            };
+            [
+                parameter(A, vec![self.rank, columns], a),
+                parameter(B, vec![rows, self.rank], vec![0.0; rows * self.rank]),
+            ]
+        });
+        Ok(parameters.collect())
+    }
+}

@@ -1,0 +1,218 @@
+//! What training minimizes: InfoNCE, and the distance to a teacher's ranking.
+//!
+//! Letters: B queries, P passages of all of them, D dimensions.
+
+use serde::{Deserialize, Serialize};
+
+/// InfoNCE and distillation (EffiR, section 4.2; FlagEmbedding's trainer).
+///
+/// With s_ij = cos(q_i, p_j) / `temperature` over all passages of a batch, InfoNCE is the mean over i of
+/// -log softmax_j(s_ij) at the positive of query i (van den Oord et al. 2018). Distillation is the mean over the queries with
+/// teacher scores t of -sum_j softmax_j(t_j / `teacher_temperature`) log softmax_j(cos(q_i, p_j) / `student_temperature`),
+/// j over the passages that t scores: the query's own group, or the batch. It differs from the Kullback-Leibler divergence by
+/// the teacher's entropy, which has no gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// tau of InfoNCE.
+    pub temperature: f64,
+    /// The weight of InfoNCE.
+    pub contrastive_weight: f64,
+    /// The weight of distillation, where a query has teacher scores.
+    pub distillation_weight: f64,
+    /// Divides the teacher's scores.
+    pub teacher_temperature: f64,
+    /// Divides the cosines that are compared with the teacher's scores.
+    pub student_temperature: f64,
+}
+
+impl Default for Loss {
+    fn default() -> Loss {
+        Loss {
+            temperature: 0.02,
+            contrastive_weight: 1.0,
+            distillation_weight: 1.0,
+            teacher_temperature: 1.0,
+            student_temperature: 0.02,
+        }
+    }
+}
+
+/// What the loss has to know of a query, apart from vectors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Target {
+    /// The place of its positive among the passages.
+    pub(crate) positive: usize,
+    /// Passages that answer it as well, such as the same text once more: they count neither way in InfoNCE.
+    pub(crate) ignored: Vec<usize>,
+    /// The teacher's scores, by the place of the passage; none or at least two.
+    pub(crate) teacher: Vec<(usize, f64)>,
+}
+
+/// A loss and its gradients.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LossValue {
+    /// The mean over the queries.
+    pub(crate) contrastive: f64,
+    /// The mean over the queries with teacher scores; none where no query has any.
+    pub(crate) distillation: Option<f64>,
+    /// What is minimized: their weighted sum.
+    pub(crate) total: f64,
+    /// (B, D), by the vectors as they were given.
+    pub(crate) of_queries: Vec<f32>,
+    /// (P, D)
+    pub(crate) of_passages: Vec<f32>,
+}
+
+impl Loss {
+    /// The loss of queries (B, D) and passages (P, D), which need not have length 1.
+    pub(crate) fn of(&self, queries: &[f32], passages: &[f32], dim: usize, targets: &[Target]) -> LossValue {
+        let (unit_queries, query_lengths) = units(queries, dim);
+        let (unit_passages, passage_lengths) = units(passages, dim);
+        let num_passages = passages.len() / dim;
+        let mut of_queries = vec![0.0; queries.len()];
+        let mut of_passages = vec![0.0; passages.len()];
+        let (mut contrastive, mut distillation) = (0.0, 0.0);
+        let taught = targets.iter().filter(|target| !target.teacher.is_empty()).count();
+        for (i, target) in targets.iter().enumerate() {
+            let query = &unit_queries[i * dim..(i + 1) * dim];
+            let cosines: Vec<f64> = unit_passages
+                .chunks_exact(dim)
+                .map(|p| p.iter().zip(query).map(|(p, q)| p * q).sum())
+                .collect();
+            // dL/dcos
+            let mut slopes = vec![0.0; num_passages];
+            let counted: Vec<usize> = (0..num_passages).filter(|j| !target.ignored.contains(j)).collect();
+            let factor = self.contrastive_weight / targets.len() as f64 / self.temperature;
+            let (logs, shares) = log_softmax(counted.iter().map(|j| cosines[*j] / self.temperature));
+            for ((j, log), share) in counted.iter().zip(logs).zip(shares) {
+                let wanted = if *j == target.positive { 1.0 } else { 0.0 };
+                contrastive -= wanted * log / targets.len() as f64;
+                slopes[*j] += factor * (share - wanted);
+            }
+            if !target.teacher.is_empty() {
+                let factor = self.distillation_weight / taught as f64 / self.student_temperature;
+                let (_, wanted) =
+                    log_softmax(target.teacher.iter().map(|(_, score)| score / self.teacher_temperature));
+                let (logs, shares) =
+                    log_softmax(target.teacher.iter().map(|(j, _)| cosines[*j] / self.student_temperature));
+                for (((j, _), wanted), (log, share)) in
+                    target.teacher.iter().zip(wanted).zip(logs.into_iter().zip(shares))
+                {
+                    distillation -= wanted * log / taught as f64;
+                    slopes[*j] += factor * (share - wanted);
+                }
+            }
+            let of_query = &mut of_queries[i * dim..(i + 1) * dim];
+            for (j, slope) in slopes.iter().enumerate().filter(|(_, slope)| **slope != 0.0) {
+                let passage = &unit_passages[j * dim..(j + 1) * dim];
+                let of_passage = &mut of_passages[j * dim..(j + 1) * dim];
+                for (((of_query, of_passage), p), q) in
+                    of_query.iter_mut().zip(of_passage).zip(passage).zip(query)
+                {
+                    *of_query += slope * p;
+                    *of_passage += slope * q;
+                }
+            }
+        }
+        LossValue {
+            contrastive,
+            distillation: (taught > 0).then_some(distillation),
+            total: self.contrastive_weight * contrastive + self.distillation_weight * distillation,
+            of_queries: through_units(&of_queries, &unit_queries, &query_lengths, dim),
+            of_passages: through_units(&of_passages, &unit_passages, &passage_lengths, dim),
+        }
+    }
+}
+
+/// Vectors of length 1 in f64, and the lengths. A zero vector stays as it is.
+fn units(vectors: &[f32], dim: usize) -> (Vec<f64>, Vec<f64>) {
+    let length = |vector: &[f32]| vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    let lengths: Vec<f64> =
+        vectors.chunks_exact(dim).map(length).map(|length| if length > 0.0 { length } else { 1.0 }).collect();
+    let rows = vectors.chunks_exact(dim).zip(&lengths);
+    (rows.flat_map(|(vector, length)| vector.iter().map(move |x| f64::from(*x) / length)).collect(), lengths)
+}
+
+/// From gradients of unit vectors u = v / |v| to those of v: (g - u (g u)) / |v|.
+fn through_units(gradients: &[f64], units: &[f64], lengths: &[f64], dim: usize) -> Vec<f32> {
+    let rows = gradients.chunks_exact(dim).zip(units.chunks_exact(dim)).zip(lengths);
+    rows.flat_map(|((gradient, unit), length)| {
+        let along: f64 = gradient.iter().zip(unit).map(|(g, u)| g * u).sum();
+        gradient.iter().zip(unit).map(move |(g, u)| ((g - along * u) / length) as f32)
+    })
+    .collect()
+}
+
+/// log softmax and softmax.
+fn log_softmax(scores: impl Iterator<Item = f64>) -> (Vec<f64>, Vec<f64>) {
+    let scores: Vec<f64> = scores.collect();
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = max + scores.iter().map(|score| (score - max).exp()).sum::<f64>().ln();
+    let logs: Vec<f64> = scores.iter().map(|score| score - log_sum).collect();
+    let shares = logs.iter().map(|log| log.exp()).collect();
+    (logs, shares)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Gradients against central differences. With steps of 1e-3 in vectors of length about 1 and temperatures of at
+        /// least 0.2 the third derivatives leave less than 1e-3 of the largest slope.
+        #[test]
+        fn gradients_are_differences(
+            values in prop::collection::vec(-1.0f32..1.0, 9 * 4),
+            scores in prop::collection::vec(-2.0f64..2.0, 3),
+            weights in (0.0..2.0f64, 0.0..2.0f64),
+        ) {
+            let dim = 4;
+            let loss = Loss {
+                temperature: 0.3,
+                contrastive_weight: weights.0,
+                distillation_weight: weights.1,
+                teacher_temperature: 0.7,
+                student_temperature: 0.25,
+            };
+            let teacher = scores.iter().enumerate().map(|(j, score)| (j, *score)).collect();
+            let targets = [
+                Target { positive: 0, ignored: vec![4], teacher },
+                Target { positive: 3, ..Target::default() },
+                Target { positive: 5, ignored: vec![1, 2], teacher: vec![(5, 1.0), (3, 0.5)] },
+            ];
+            let split = 3 * dim;
+            prop_assume!(values.chunks_exact(dim).all(|v| v.iter().map(|x| x * x).sum::<f32>() > 0.25));
+            let at = |values: &[f32]| loss.of(&values[..split], &values[split..], dim, &targets);
+            let value = at(&values);
+            let got = [&value.of_queries[..], &value.of_passages].concat();
+            let largest = got.iter().fold(1.0f32, |a, b| a.max(b.abs()));
+            let h = 1e-3;
+            for place in 0..values.len() {
+                let moved = |by: f32| {
+                    let mut moved = values.clone();
+                    moved[place] += by;
+                    (at(&moved).total, f64::from(moved[place]))
+                };
+                let ((above, right), (below, left)) = (moved(h), moved(-h));
+                let want = (above - below) / (right - left);
+                prop_assert!((f64::from(got[place]) - want).abs() < 2e-3 * f64::from(largest));
+            }
+        }
+    }
+
+    /// Two queries whose passages are at right angles: s = (1, 0) / tau, so the loss is log(1 + e^(-1 / tau)).
+    #[test]
+    fn two_orthogonal_pairs() {
+        let loss = Loss { temperature: 0.5, ..Loss::default() };
+        let pairs = [3.0, 0.0, 0.0, 2.0];
+        let targets = [0, 1].map(|positive| Target { positive, ..Target::default() });
+        let value = loss.of(&pairs, &pairs, 2, &targets);
+        assert!((value.total - (1.0 + (-2f64).exp()).ln()).abs() < 1e-12);
+        assert_eq!(value.distillation, None);
+        // A passage that is ignored leaves nothing to tell the positive from.
+        let targets =
+            [0, 1].map(|positive| Target { positive, ignored: vec![1 - positive], teacher: vec![] });
+        assert_eq!(loss.of(&pairs, &pairs, 2, &targets).total, 0.0);
+    }
+}

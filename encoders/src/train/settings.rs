@@ -1,0 +1,114 @@
+//! What a training run is told.
+
+use serde::{Deserialize, Serialize};
+
+use super::gates::Gates;
+use super::lora::Lora;
+use super::loss::Loss;
+use super::optimizer::{AdamW, Schedule};
+use crate::error::{Error, Result};
+
+/// What of a model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trained {
+    /// Low-rank additions to linear layers; the model is frozen.
+    Lora(Lora),
+    /// Every tensor of the transformer.
+    Full,
+    /// Gates on the neurons of the MLPs; the model is frozen.
+    Gates(Gates),
+}
+
+/// What a training run is told, apart from its data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainSettings {
+    /// What is trained.
+    pub trained: Trained,
+    /// What is minimized.
+    pub loss: Loss,
+    /// How.
+    pub optimizer: AdamW,
+    /// The learning rate's course.
+    pub schedule: Schedule,
+    /// Queries are cut to this many tokens; to the model's own limit unless given.
+    pub query_max_length: Option<usize>,
+    /// Passages likewise.
+    pub passage_max_length: Option<usize>,
+    /// The most tokens that one thread computes together. A longer text is computed by itself.
+    pub batch_tokens: usize,
+    /// Compute vectors first, without keeping anything, then each part of the batch again for its gradient (Gao et al. 2021,
+    /// "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"): the memory is that of a part, the time
+    /// about a third more.
+    pub gradient_cache: bool,
+    /// Keep the input of each layer only, and compute its operations again when it is their turn.
+    pub recompute: bool,
+    /// Of everything drawn at random.
+    pub seed: u64,
+}
+
+impl TrainSettings {
+    /// The settings for training `trained` for `num_steps`, with the defaults of the paper.
+    pub fn new(trained: Trained, num_steps: usize) -> TrainSettings {
+        TrainSettings {
+            trained,
+            loss: Loss::default(),
+            optimizer: AdamW::default(),
+            schedule: Schedule {
+                warmup_steps: 100.min(num_steps / 10),
+                num_steps,
+                decay: super::Decay::Linear,
+            },
+            query_max_length: None,
+            passage_max_length: None,
+            batch_tokens: 1024,
+            gradient_cache: false,
+            recompute: false,
+            seed: 42,
+        }
+    }
+
+    /// Refuses numbers that nothing can be trained with.
+    pub(super) fn check(&self) -> Result<()> {
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let not_negative = |x: f64| x >= 0.0 && x.is_finite();
+        let share = |x: f64| (0.0..1.0).contains(&x);
+        let Loss {
+            temperature,
+            contrastive_weight,
+            distillation_weight,
+            teacher_temperature,
+            student_temperature,
+        } = self.loss;
+        let AdamW { learning_rate, betas, eps, weight_decay, max_gradient_norm } = self.optimizer;
+        let mut rules = vec![
+            ("temperature", temperature, positive(temperature), "above 0"),
+            ("contrastive_weight", contrastive_weight, not_negative(contrastive_weight), "0 or more"),
+            ("distillation_weight", distillation_weight, not_negative(distillation_weight), "0 or more"),
+            ("teacher_temperature", teacher_temperature, positive(teacher_temperature), "above 0"),
+            ("student_temperature", student_temperature, positive(student_temperature), "above 0"),
+            ("learning_rate", learning_rate, positive(learning_rate), "above 0"),
+            ("beta 1", betas.0, share(betas.0), "0 to below 1"),
+            ("beta 2", betas.1, share(betas.1), "0 to below 1"),
+            ("eps", eps, positive(eps), "above 0"),
+            ("weight_decay", weight_decay, not_negative(weight_decay), "0 or more"),
+            ("max_gradient_norm", max_gradient_norm, max_gradient_norm > 0.0, "above 0"),
+            ("num_steps", self.schedule.num_steps as f64, self.schedule.num_steps > 0, "at least 1"),
+        ];
+        match &self.trained {
+            Trained::Lora(lora) => rules.extend([
+                ("rank", lora.rank as f64, lora.rank > 0, "at least 1"),
+                ("alpha", lora.alpha, positive(lora.alpha), "above 0"),
+                ("dropout", lora.dropout, share(lora.dropout), "0 to below 1"),
+            ]),
+            Trained::Gates(gates) => {
+                rules.push(("pressure", gates.pressure, not_negative(gates.pressure), "0 or more"));
+            }
+            Trained::Full => {}
+        }
+        match rules.into_iter().find(|(_, _, holds, _)| !holds) {
+            None => Ok(()),
+            Some((setting, found, _, expected)) => Err(Error::InvalidSetting { setting, found, expected }),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Gradients against PyTorch's (tests/fixtures/training/generate.py), and what must not change them.
+
+use std::collections::BTreeMap;
+
+use secateur_testkit::workspace_root;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::*;
+use crate::train::loss::Loss;
+use crate::train::{AdamW, Decay, Schedule};
+
+// The helpers of the integration tests, for which this crate is one among others.
+#[path = "../../../tests/support/mod.rs"]
+mod support;
+use support::{Fixture, fnv1a64, id_texts, id_tokenizer, sequences, splitmix64};
+
+#[derive(Deserialize)]
+struct Sketch {
+    length: f64,
+    products: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    total: f64,
+    contrastive: f64,
+    distillation: f64,
+    gradients: BTreeMap<String, Sketch>,
+}
+
+#[derive(Deserialize)]
+struct Records {
+    full: Record,
+    lora: Record,
+    gates: Record,
+}
+
+fn fixture<T: for<'a> Deserialize<'a>>(file: &str) -> BTreeMap<String, T> {
+    let path = workspace_root().join("tests/fixtures/training").join(file);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The numbers of generate.py.
+const LOSS: Loss = Loss {
+    temperature: 0.1,
+    contrastive_weight: 1.0,
+    distillation_weight: 0.7,
+    teacher_temperature: 0.5,
+    student_temperature: 0.2,
+};
+const LORA: Lora = Lora { rank: 4, alpha: 8.0, dropout: 0.0, targets: Vec::new() };
+
+/// center + scale * u, as the weights of the tiny models are made.
+fn fill(name: &str, len: usize, center: f64, scale: f64) -> Vec<f32> {
+    let mut state = fnv1a64(name);
+    let mut u = || (2.0 * (splitmix64(&mut state) >> 59) as f64 - 31.0) / 32.0;
+    (0..len).map(|_| (center + scale * u()) as f32).collect()
+}
+
+fn tiny(name: &str) -> TempDir {
+    let fixture = Fixture::read(name);
+    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
+    id_tokenizer(directory.path());
+    directory
+}
+
+fn settings(trained: Trained) -> TrainSettings {
+    TrainSettings { loss: LOSS, batch_tokens: 64, ..TrainSettings::new(trained, 100) }
+}
+
+fn trainer(directory: &TempDir, settings: TrainSettings) -> Trainer {
+    let mut trainer = Trainer::load(directory.path(), settings).unwrap();
+    for parameter in &mut trainer.parameters {
+        let len = parameter.values.len();
+        if parameter.name.contains(".lora_") {
+            parameter.values = fill(&parameter.name, len, 0.0, 0.25);
+        } else if parameter.name.starts_with("gates.") {
+            parameter.values = fill(&parameter.name, len, 0.5, 0.6);
+        }
+    }
+    trainer.refresh();
+    trainer
+}
+
+fn examples() -> Vec<Example> {
+    let texts = id_texts(&sequences());
+    let example = |query: usize, passages: [usize; 2], scores: Option<[f32; 2]>| Example {
+        query: texts[query].clone(),
+        passages: passages.map(|text| texts[text].clone()).to_vec(),
+        scores: scores.map(Vec::from),
+    };
+    vec![
+        example(1, [4, 2], Some([1.0, -0.5])),
+        example(2, [5, 1], None),
+        example(3, [6, 0], Some([0.25, 0.75])),
+    ]
+}
+
+/// The loss and the gradients of the examples, by name.
+fn gradients(trainer: &mut Trainer) -> (LossValue, BTreeMap<String, Vec<f32>>) {
+    trainer.gradients.clear();
+    let (mut value, _) = trainer.batch(1, 0, &examples(), 1.0).unwrap();
+    if let Trained::Gates(gates) = trainer.settings.trained {
+        value.total += gates.penalty(&trainer.parameters, &mut trainer.gradients);
+    }
+    let named = trainer.parameters.iter().zip(trainer.gradients.iter());
+    let named = named.filter_map(|(parameter, gradient)| Some((parameter.name.clone(), gradient?.to_vec())));
+    (value, named.collect())
+}
+
+/// The length of the difference from a recorded gradient: products with random signs have that length as their root mean
+/// square.
+fn distance(name: &str, gradient: &[f32], want: &Sketch) -> f64 {
+    let difference = |(k, want): (usize, &f64)| {
+        let mut state = fnv1a64(&format!("{name} {k}"));
+        let signed = gradient.iter().map(|x| {
+            let sign = if splitmix64(&mut state) >> 63 == 0 { 1.0 } else { -1.0 };
+            sign * f64::from(*x)
+        });
+        (signed.sum::<f64>() - want).powi(2)
+    };
+    (want.products.iter().enumerate().map(difference).sum::<f64>() / want.products.len() as f64).sqrt()
+}
+
+/// The forward is within 2e-5 of f64 (tests/tiny_models.rs), in hidden states of length about 7; the loss divides by a
+/// temperature of 0.1. A tensor's gradient is off by at most 1e-4 of its length, or, where the true one vanishes (the bias of
+/// keys, which moves all scores of a query alike), of a thousandth of all.
+fn compare(what: &str, (value, gradients): &(LossValue, BTreeMap<String, Vec<f32>>), want: &Record) {
+    for (got, want) in [
+        (value.total, want.total),
+        (value.contrastive, want.contrastive),
+        (value.distillation.unwrap(), want.distillation),
+    ] {
+        assert!((got - want).abs() < 1e-4 * want.max(1.0), "{what}: the loss is {got}, not {want}");
+    }
+    let names: Vec<&String> = gradients.keys().collect();
+    assert_eq!(names, want.gradients.keys().collect::<Vec<_>>(), "{what}");
+    let all = want.gradients.values().map(|sketch| sketch.length.powi(2)).sum::<f64>().sqrt();
+    for (name, want) in &want.gradients {
+        let distance = distance(name, &gradients[name], want);
+        let limit = 1e-4 * want.length.max(1e-3 * all);
+        assert!(distance < limit, "{what}: {name} is off by {distance:e} of {:e}", want.length);
+    }
+}
+
+#[test]
+fn gradients_of_all_weights_are_pytorchs() {
+    for (name, want) in fixture::<Records>("gradients.json") {
+        let mut trainer = trainer(&tiny(&name), settings(Trained::Full));
+        compare(&format!("{name}, full"), &gradients(&mut trainer), &want.full);
+    }
+}
+
+#[test]
+fn gradients_of_adapters_are_pefts() {
+    for (name, want) in fixture::<Records>("gradients.json") {
+        let mut trainer = trainer(&tiny(&name), settings(Trained::Lora(LORA)));
+        compare(&format!("{name}, LoRA"), &gradients(&mut trainer), &want.lora);
+    }
+}
+
+#[test]
+fn gradients_of_gates_are_pytorchs() {
+    for (name, want) in fixture::<Records>("gradients.json") {
+        let mut trainer = trainer(&tiny(&name), settings(Trained::Gates(Gates { pressure: 0.5 })));
+        compare(&format!("{name}, gates"), &gradients(&mut trainer), &want.gates);
+    }
+}
+
+/// How a batch is computed changes rounding at most, and the number of threads nothing at all.
+#[test]
+fn gradients_do_not_depend_on_how_they_are_computed() {
+    let lora = Lora { dropout: 0.3, ..LORA };
+    for trained in [Trained::Full, Trained::Lora(lora), Trained::Gates(Gates { pressure: 0.5 })] {
+        for name in ["bert", "gemma2-pruned"] {
+            let directory = tiny(name);
+            let base = settings(trained.clone());
+            let run = |settings: TrainSettings, threads: usize| {
+                let mut trainer = trainer(&directory, settings);
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| gradients(&mut trainer))
+            };
+            let want = run(base.clone(), 1);
+            for (settings, threads) in [
+                (base.clone(), 2),
+                (base.clone(), 7),
+                // More threads than parts: operations are spread instead.
+                (base.clone(), 16),
+                (TrainSettings { gradient_cache: true, ..base.clone() }, 2),
+                (TrainSettings { recompute: true, ..base.clone() }, 2),
+                (TrainSettings { recompute: true, gradient_cache: true, ..base.clone() }, 3),
+            ] {
+                let got = run(settings, threads);
+                assert_eq!(got.0, want.0, "{name}, {trained:?}");
+                assert!(got.1 == want.1, "{name}, {trained:?}, {threads} threads");
+            }
+            if matches!(&trained, Trained::Lora(lora) if lora.dropout > 0.0) {
+                // Other parts drop other inputs.
+                continue;
+            }
+            let got = run(TrainSettings { batch_tokens: 1 << 20, ..base }, 1);
+            for (name, want) in &want.1 {
+                let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+                let difference: Vec<f32> = got.1[name].iter().zip(want).map(|(a, b)| a - b).collect();
+                assert!(length(&difference) <= 1e-4 * length(want) + 1e-6, "{name}");
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Curve {
+    learning_rate: f64,
+    losses: Vec<f64>,
+}
+
+/// The pairs of generate.py's curves.
+fn pairs() -> Vec<Example> {
+    let text = |kind: &str, number: usize, least: u64, most: u64| {
+        let mut state = fnv1a64(&format!("{kind} {number}"));
+        let length = least + splitmix64(&mut state) % (most - least + 1);
+        (0..length).map(|_| 5 + (splitmix64(&mut state) % 195) as u32).collect::<Vec<u32>>()
+    };
+    let queries: Vec<Vec<u32>> = (0..40).map(|number| text("query", number, 3, 10)).collect();
+    let passages: Vec<Vec<u32>> = (0..40).map(|number| text("passage", number, 6, 25)).collect();
+    let texts = id_texts(&queries).into_iter().zip(id_texts(&passages));
+    texts.map(|(query, passage)| Example { query, passages: vec![passage], scores: None }).collect()
+}
+
+/// 200 steps beside PyTorch's: f32 and f64 drift apart by less than the 1e-3 of the largest loss.
+#[test]
+fn loss_curves_are_pytorchs() {
+    let pairs = pairs();
+    for (name, want) in fixture::<Curve>("curves.json") {
+        let (model, trained) = name.split_once(' ').unwrap();
+        let trained = if trained == "full" { Trained::Full } else { Trained::Lora(LORA) };
+        let directory = tiny(model);
+        let settings = TrainSettings {
+            loss: Loss { temperature: 0.1, ..Loss::default() },
+            optimizer: AdamW {
+                learning_rate: want.learning_rate,
+                weight_decay: 0.01,
+                max_gradient_norm: 1.0,
+                ..AdamW::default()
+            },
+            schedule: Schedule { warmup_steps: 10, num_steps: 200, decay: Decay::Linear },
+            ..settings(trained)
+        };
+        let mut trainer = Trainer::load(directory.path(), settings).unwrap();
+        for parameter in trainer.parameters.iter_mut().filter(|p| p.name.ends_with("lora_A.weight")) {
+            parameter.values = fill(&parameter.name, parameter.values.len(), 0.0, 0.1);
+        }
+        trainer.refresh();
+        for (step, want) in want.losses.iter().enumerate() {
+            let batch: Vec<Example> = (0..8).map(|i| pairs[(step * 8 + i) % 40].clone()).collect();
+            let report = trainer.step(&[&batch]).unwrap();
+            assert_eq!(report.step, step + 1);
+            assert!((report.loss - want).abs() < 1e-3, "{name}, step {step}: {} not {want}", report.loss);
+        }
+    }
+}
+
+#[test]
+fn divergence_is_noticed_and_noise_is_not() {
+    let mut watch = Watch::default();
+    // A loss that falls from 4 to 1 with waves of 0.5.
+    for step in 1..=400 {
+        let loss = 1.0 + 3.0 * (-(step as f64) / 50.0).exp() + 0.5 * (step as f64).sin();
+        assert!(!watch.diverges(step, loss), "step {step}");
+    }
+    let first = (401..1000).find(|step| watch.diverges(*step, 20.0)).unwrap();
+    assert!(first < 420, "{first}");
+}

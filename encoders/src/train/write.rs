@@ -1,0 +1,86 @@
+//! What training has made, as a directory that loads: an adapter as PEFT writes it, or a whole model.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::lora::{A, B, Lora};
+use super::settings::Trained;
+use super::trainer::Trainer;
+use crate::error::Result;
+use crate::json as json_file;
+use crate::prune::ModelDirectory;
+use crate::write::{Elements, NewTensor, write_adapter, write_directory};
+
+impl Trainer {
+    /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT adapter,
+    /// which names the model it was trained on; for full training that of the model, in the element types of the one it began
+    /// with. With gates the model itself has not changed: [`Trainer::neuron_scores`] is what has become of them.
+    ///
+    /// # Errors
+    ///
+    /// `out` exists or cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// If it is gates that are trained.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        match &self.settings.trained {
+            Trained::Lora(lora) => self.write_lora(lora, out),
+            Trained::Full => self.write_model(out),
+            Trained::Gates(_) => panic!("gates are written as scores of neurons"),
+        }
+    }
+
+    fn write_lora(&self, lora: &Lora, out: &Path) -> Result<()> {
+        let modules: BTreeSet<&str> = self
+            .parameters
+            .iter()
+            .filter_map(|parameter| parameter.name.strip_suffix(A).or(parameter.name.strip_suffix(B)))
+            .collect();
+        // An adapter is looked for by the base's path, so it must hold wherever the adapter is read from.
+        let base = fs::canonicalize(&self.directory).unwrap_or_else(|_| self.directory.clone());
+        let config = json!({
+            "peft_type": "LORA",
+            "task_type": "FEATURE_EXTRACTION",
+            "base_model_name_or_path": base,
+            "r": lora.rank,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": lora.dropout,
+            "bias": "none",
+            "inference_mode": true,
+            "target_modules": modules,
+        });
+        let tensors = self.parameters.iter().map(|parameter| NewTensor {
+            name: format!("base_model.model.{}", parameter.name),
+            dtype: "F32".to_owned(),
+            shape: parameter.shape.clone(),
+            elements: Elements::Computed(Box::new(|| Ok((&parameter.values[..]).into()))),
+        });
+        write_adapter(&self.loaded.files, &config, tensors.collect(), out)
+    }
+
+    fn write_model(&self, out: &Path) -> Result<()> {
+        let trained: HashMap<&str, &[f32]> =
+            self.parameters.iter().map(|parameter| (&parameter.name[..], &parameter.values[..])).collect();
+        let architecture = &self.loaded.architecture;
+        let tensors = self.loaded.checkpoint.iter().map(|stored| {
+            let Some(values) = trained.get(architecture.bare_name(stored.name)).copied() else {
+                return stored.into();
+            };
+            NewTensor {
+                name: stored.name.to_owned(),
+                shape: stored.shape.to_vec(),
+                elements: Elements::Computed(Box::new(move || Ok(values.into()))),
+                dtype: stored.dtype,
+            }
+        });
+        let config: Value = json_file::read(&self.loaded.files.config()?)?;
+        // A masked model stays one, so that it can be compacted.
+        let mask = ModelDirectory::open(&self.directory)?.mask_if_there()?.map(|mask| json!(mask));
+        let others: Vec<(&str, &Value)> = mask.iter().map(|mask| (crate::prune::MASK_FILE, mask)).collect();
+        write_directory(&self.loaded.files, &config, tensors.collect(), &others, out)
+    }
+}
