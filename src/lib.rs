@@ -47,7 +47,7 @@ pub use error::{Error, Result};
 pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
 pub use secateur_datasets::{
     Document, Error as DatasetError, Passage, Qrels, Query, Run, ScoredDocument, Texts, atomic_write, beir,
-    catalog, sync_name, trec, with_suffix,
+    catalog, sync_name, trec, triples, with_suffix,
 };
 pub use secateur_encoders::{
     Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Precision, Quantization,

@@ -52,7 +52,8 @@ impl Passage {
     }
 }
 
-fn joined(title: &str, text: &str, separator: &str) -> String {
+/// Title, separator and text, trimmed; the text alone where there is no title.
+pub(crate) fn joined(title: &str, text: &str, separator: &str) -> String {
     if title.is_empty() {
         return text.trim().to_owned();
     }

@@ -45,6 +45,16 @@ pub enum Error {
         fault: Fault,
     },
 
+    /// A file as a whole is not what it has to be.
+    #[error("{}: {fault}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        fault: Fault,
+    },
+
     /// What was to be written cannot be expressed in the file's format; nothing was written.
     #[error("cannot write {}: {fault}", path.display())]
     Unwritable {

@@ -182,6 +182,54 @@ pub enum Fault {
         /// The value.
         value: String,
     },
+    /// A field of a training example has a value that it cannot have, or none.
+    #[error("`{field}`: expected {expected}, got {got}")]
+    WrongField {
+        /// The field, with its place in a list.
+        field: String,
+        /// What it can have.
+        expected: String,
+        /// What it has.
+        got: String,
+    },
+    /// A training example has other than one score or id for each passage.
+    #[error("`{list}`: expected {expected}, one for each of `{passages}`, got {got}")]
+    ListLength {
+        /// The list of scores or ids.
+        list: String,
+        /// The list of passages.
+        passages: String,
+        /// How many passages there are.
+        expected: usize,
+        /// How many scores or ids there are.
+        got: usize,
+    },
+    /// The line is of neither format of training data.
+    #[error(
+        "expected `query` with `pos` (FlagEmbedding) or with `positive_passages` (Tevatron), got the fields {fields}; \
+         `secateur dataset triples` makes training data of a BEIR folder"
+    )]
+    NotTrainingData {
+        /// The fields it has.
+        fields: String,
+    },
+    /// A file of training data gives no batch.
+    #[error(
+        "has {examples} examples, fewer than a batch of {batch_size}: make the batches smaller, or keep those that are \
+         not full"
+    )]
+    NoWholeBatch {
+        /// The examples of the file.
+        examples: u64,
+        /// The examples of a batch.
+        batch_size: usize,
+    },
+    /// A file of training data is no longer what it was when the training began.
+    #[error("had {examples} examples when it was opened, now it has fewer: begin the training anew")]
+    Changed {
+        /// The examples it had.
+        examples: u64,
+    },
     /// The rest of the file cannot be read.
     #[error("cannot be read beyond this line: {reason}")]
     Unreadable {

@@ -1,4 +1,4 @@
-//! Readers and writers of the retrieval field's file formats: BEIR folders, TREC judgments and runs.
+//! Readers and writers of the retrieval field's file formats: BEIR folders, TREC judgments and runs, training examples.
 //!
 //! Everything streams: a corpus larger than memory can be read, and files may be plain, `.gz` or `.zst`. Whatever is
 //! wrong with a file is an [`Error`] that names the file and the line.
@@ -28,10 +28,12 @@ mod document;
 mod error;
 mod fault;
 mod info;
+mod random;
 mod reader;
 mod record;
 mod texts;
 pub mod trec;
+pub mod triples;
 mod verify;
 mod writer;
 

@@ -91,6 +91,12 @@ impl Lines {
         Error::Line { path: self.path.clone(), line: self.number, fault }
     }
 
+    /// The line that was returned last.
+    pub(crate) fn current(&self) -> &str {
+        // What was returned was UTF-8.
+        std::str::from_utf8(line_of(&self.buffer, self.number)).unwrap_or_default()
+    }
+
     /// The next line that is not blank, without its line end, and its number, counted from 1.
     pub(crate) fn next(&mut self) -> Option<Result<(u64, &str)>> {
         loop {
@@ -129,6 +135,17 @@ impl Lines {
                 fault: Fault::NotUtf8 { column: error.valid_up_to() + 1 },
             }),
         })
+    }
+}
+
+/// [`Lines`] as an iterator, each line with its number.
+pub(crate) struct OwnedLines(pub(crate) Lines);
+
+impl Iterator for OwnedLines {
+    type Item = Result<(u64, String)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next()?.map(|(number, line)| (number, line.to_owned())))
     }
 }
 

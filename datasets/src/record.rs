@@ -78,6 +78,11 @@ fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
             message: "expected an object, as in {\"_id\": \"...\", \"text\": \"...\"}".to_owned(),
         });
     }
+    parse_json(line)
+}
+
+/// Reads a line; where it only reads with `null` for Python's `NaN` and `Infinity`, the oddity says so.
+pub(crate) fn parse_json<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
     let error = match serde_json::from_str(line) {
         Ok(record) => return Ok((record, Vec::new())),
         Err(error) => error,

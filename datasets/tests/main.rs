@@ -4,4 +4,5 @@ mod beir;
 mod mini;
 mod shared;
 mod trec;
+mod triples;
 mod verify;

@@ -1,0 +1,30 @@
+//! Training examples: a query, the passages that answer it, and passages that do not.
+//!
+//! Two formats are read, one JSON object a line, plain or compressed:
+//!
+//! ```text
+//! FlagEmbedding  {"query": "...", "pos": ["..."], "neg": ["..."], "pos_scores": [1.5], "neg_scores": [0.1],
+//!                 "prompt": "...", "type": "normal"}
+//! Tevatron       {"query_id": "...", "query": "...",
+//!                 "positive_passages": [{"docid": "...", "title": "...", "text": "...", "score": 1.5}],
+//!                 "negative_passages": [...]}
+//! ```
+//!
+//! The first is written, with `query_id`, `pos_ids` and `neg_ids` beside its fields, so that nothing of either is lost.
+//! [`Examples`] reads a file as it is asked for, [`shuffled`] mixes any stream within a window, and [`Batches`] draws
+//! batches from several files for training.
+
+mod batches;
+mod example;
+mod fields;
+mod flag_embedding;
+mod read;
+mod shuffle;
+mod tevatron;
+mod write;
+
+pub use batches::{Batch, BatchOptions, Batches};
+pub use example::TrainingExample;
+pub use read::{Examples, Format, UnknownFormat};
+pub use shuffle::{Shuffled, shuffled};
+pub use write::write_examples;

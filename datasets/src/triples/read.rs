@@ -1,0 +1,136 @@
+//! Training examples of a file, one at a time.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::example::TrainingExample;
+use super::fields::Fields;
+use super::{flag_embedding, tevatron};
+use crate::error::Result;
+use crate::fault::Fault;
+use crate::reader::Lines;
+
+/// Whose training data a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// FlagEmbedding's: `query`, `pos`, `neg`.
+    FlagEmbedding,
+    /// Tevatron's: `query`, `positive_passages`, `negative_passages`.
+    Tevatron,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 2] = [Format::FlagEmbedding, Format::Tevatron];
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Format::FlagEmbedding => "flag-embedding",
+            Format::Tevatron => "tevatron",
+        })
+    }
+}
+
+/// The name is not that of a format.
+#[derive(Debug, thiserror::Error)]
+#[error("{found:?} is not a format of training data; expected flag-embedding or tevatron")]
+pub struct UnknownFormat {
+    found: String,
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> std::result::Result<Format, UnknownFormat> {
+        Format::ALL
+            .into_iter()
+            .find(|format| format.to_string() == name)
+            .ok_or_else(|| UnknownFormat { found: name.to_owned() })
+    }
+}
+
+/// The examples of a file in its order, read as they are asked for.
+pub struct Examples {
+    lines: Lines,
+    format: Option<Format>,
+}
+
+impl Examples {
+    /// Opens a file, which may end in `.gz` or `.zst`. Its format is told from its first line unless it is given.
+    ///
+    /// Items are [`Error::Line`](crate::Error::Line) for a line that is no example, after which the next one follows:
+    /// a field of another type, an empty query, no positive, a list of ids or scores that is longer or shorter than that
+    /// of the passages, a score that is not finite.
+    ///
+    /// ```
+    /// use secateur_datasets::triples::Examples;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("train.jsonl");
+    /// std::fs::write(&path, "{\"query\": \"pruning roses\", \"pos\": [\"Prune in winter.\"]}\n{\"query\": 7}\n")?;
+    /// let mut examples = Examples::open(&path, None)?;
+    /// assert_eq!(examples.next().unwrap()?.positives, ["Prune in winter."]);
+    /// let error = examples.next().unwrap().unwrap_err().to_string();
+    /// assert!(error.ends_with("train.jsonl:2: `query`: expected a string, got 7"), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the file cannot be opened.
+    pub fn open(path: &Path, format: Option<Format>) -> Result<Examples> {
+        Ok(Examples { lines: Lines::open(path)?, format })
+    }
+
+    /// Whose format it is: what was given, or what the first line says once it was read.
+    pub fn format(&self) -> Option<Format> {
+        self.format
+    }
+
+    /// The next example, with the line it stands on.
+    pub(super) fn next_with_line(&mut self) -> Option<Result<(TrainingExample, &str)>> {
+        let parsed = match self.lines.next()? {
+            Ok((_, line)) => parse(line, &mut self.format),
+            Err(error) => return Some(Err(error)),
+        };
+        Some(match parsed {
+            Ok(example) => Ok((example, self.lines.current())),
+            Err(fault) => Err(self.lines.error(fault)),
+        })
+    }
+}
+
+impl Iterator for Examples {
+    type Item = Result<TrainingExample>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.next_with_line()?.map(|(example, _)| example))
+    }
+}
+
+/// Reads a line; sets the format if it is not known yet.
+pub(super) fn parse(line: &str, format: &mut Option<Format>) -> std::result::Result<TrainingExample, Fault> {
+    let fields = Fields::parse(line)?;
+    let known = match format {
+        Some(format) => *format,
+        None => *format.insert(detect(&fields)?),
+    };
+    match known {
+        Format::FlagEmbedding => flag_embedding::parse(fields),
+        Format::Tevatron => tevatron::parse(fields),
+    }
+}
+
+fn detect(fields: &Fields) -> std::result::Result<Format, Fault> {
+    if fields.has("pos") {
+        Ok(Format::FlagEmbedding)
+    } else if fields.has("positive_passages") {
+        Ok(Format::Tevatron)
+    } else {
+        let names: Vec<&str> = fields.names().collect();
+        Err(Fault::NotTrainingData { fields: names.join(", ") })
+    }
+}

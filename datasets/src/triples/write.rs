@@ -1,0 +1,59 @@
+//! Training examples to a file.
+
+use std::io;
+use std::path::Path;
+
+use super::example::TrainingExample;
+use super::flag_embedding;
+use crate::error::Error;
+use crate::writer::{WriteFailure, write_records};
+
+/// Writes examples in FlagEmbedding's format, one JSON object a line, as they come; a name in `.gz` or `.zst` compresses.
+/// The file appears whole or not at all. Returns the number of examples.
+///
+/// ```
+/// use secateur_datasets::triples::{Examples, TrainingExample, write_examples};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("train.jsonl.gz");
+/// let example = TrainingExample {
+///     query: "pruning roses".to_owned(),
+///     positives: vec!["Prune roses in late winter.".to_owned()],
+///     query_id: Some("q1".to_owned()),
+///     ..TrainingExample::default()
+/// };
+/// let written = write_examples(&path, [Ok::<_, secateur_datasets::Error>(example.clone())])?;
+/// assert_eq!(written, 1);
+/// assert_eq!(Examples::open(&path, None)?.next().unwrap()?, example);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The first error of the examples; [`Error::Unwritable`] for one that [`TrainingExample::check`] refuses,
+/// [`Error::Io`] if the disk refuses.
+pub fn write_examples<E: From<Error>>(
+    path: &Path,
+    examples: impl IntoIterator<Item = Result<TrainingExample, E>>,
+) -> Result<u64, E> {
+    let mut stopped = None;
+    let mut count = 0;
+    let written = write_records(path, |file| {
+        for example in examples {
+            match example {
+                Ok(example) => writeln!(file, "{}", flag_embedding::line(&example)?)?,
+                Err(error) => {
+                    stopped = Some(error);
+                    // Takes the file away; the reason is told below.
+                    return Err(WriteFailure::Io(io::ErrorKind::Interrupted.into()));
+                }
+            }
+            count += 1;
+        }
+        Ok(())
+    });
+    match stopped {
+        Some(error) => Err(error),
+        None => Ok(written.map(|()| count)?),
+    }
+}
