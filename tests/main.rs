@@ -12,3 +12,4 @@ mod regression;
 mod resume;
 mod slim;
 mod support;
+mod triples;

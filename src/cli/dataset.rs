@@ -1,4 +1,4 @@
-//! `secateur dataset`: inspect, check and download data sets.
+//! `secateur dataset`: inspect, check, download and convert data sets.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use secateur::report::{Align, Table};
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::{dataset_cache, open_dataset};
-use super::print;
+use super::{print, triples};
 use crate::download::{Fetcher, Progress, download_dataset};
 
 #[derive(Subcommand)]
@@ -21,6 +21,8 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Download a data set that BEIR publishes.
     Download(DownloadArguments),
+    /// Make training data of judgments: queries with their relevant documents.
+    Triples(triples::Arguments),
 }
 
 #[derive(Args)]
@@ -54,6 +56,7 @@ impl Command {
             Command::Info(arguments) => arguments.run(),
             Command::Verify(arguments) => arguments.run(out),
             Command::Download(arguments) => arguments.run(),
+            Command::Triples(arguments) => arguments.run(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod model;
 mod progress;
 mod prune;
 mod search;
+mod triples;
 mod verify;
 
 use std::io::{self, BufWriter, Write};
@@ -46,7 +47,7 @@ Exit codes:
 enum Command {
     /// Index the bundled collection, answer two queries, evaluate. Needs no network.
     Demo(demo::Arguments),
-    /// Inspect, check and download data sets.
+    /// Inspect, check and download data sets; make training data of them.
     #[command(subcommand)]
     Dataset(dataset::Command),
     /// Inspect, check, merge and quantize models.

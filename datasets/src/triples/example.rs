@@ -35,6 +35,8 @@ pub struct TrainingExample {
     pub positive_ids: Option<Vec<String>>,
     /// The id of each negative in its corpus.
     pub negative_ids: Option<Vec<String>>,
+    /// The ids of further documents that answer the query, which must not be taken for negatives.
+    pub known_positive_ids: Option<Vec<String>>,
     /// What is put before the query in place of the model's own prompt.
     pub prompt: Option<String>,
     /// What sort of task it is, in FlagEmbedding's words: `normal`, `symmetric_sts`, `only_1neg`, ...

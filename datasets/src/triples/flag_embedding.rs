@@ -15,8 +15,19 @@ pub(super) const NAMES: Names = Names {
 };
 
 /// All fields of a line that have a place in an example, in the order in which they are written.
-const FIELDS: [&str; 10] =
-    ["query_id", "query", "pos", "neg", "pos_scores", "neg_scores", "pos_ids", "neg_ids", "prompt", "type"];
+const FIELDS: [&str; 11] = [
+    "query_id",
+    "query",
+    "pos",
+    "neg",
+    "pos_scores",
+    "neg_scores",
+    "pos_ids",
+    "neg_ids",
+    "known_pos_ids",
+    "prompt",
+    "type",
+];
 
 pub(super) fn parse(mut fields: Fields) -> Result<TrainingExample, Fault> {
     let example = TrainingExample {
@@ -28,6 +39,7 @@ pub(super) fn parse(mut fields: Fields) -> Result<TrainingExample, Fault> {
         query_id: fields.id("query_id")?,
         positive_ids: fields.ids("pos_ids")?,
         negative_ids: fields.ids("neg_ids")?,
+        known_positive_ids: fields.ids("known_pos_ids")?,
         prompt: fields.text("prompt")?,
         kind: fields.text("type")?,
         other: fields.rest(),
@@ -48,6 +60,7 @@ pub(super) fn line(example: &TrainingExample) -> Result<String, Fault> {
         query_id,
         positive_ids,
         negative_ids,
+        known_positive_ids,
         prompt,
         kind,
         other,
@@ -66,6 +79,7 @@ pub(super) fn line(example: &TrainingExample) -> Result<String, Fault> {
         json!(scores(negative_scores)),
         json!(positive_ids),
         json!(negative_ids),
+        json!(known_positive_ids),
         json!(prompt),
         json!(kind),
     ];

@@ -10,14 +10,15 @@
 //!                 "negative_passages": [...]}
 //! ```
 //!
-//! The first is written, with `query_id`, `pos_ids` and `neg_ids` beside its fields, so that nothing of either is lost.
-//! [`Examples`] reads a file as it is asked for, [`shuffled`] mixes any stream within a window, and [`Batches`] draws
-//! batches from several files for training.
+//! The first is written, with `query_id`, `pos_ids`, `neg_ids` and `known_pos_ids` beside its fields, so that nothing of
+//! either is lost. [`Examples`] reads a file as it is asked for, [`BeirExamples`] makes examples of a BEIR folder,
+//! [`shuffled`] mixes any stream within a window, and [`Batches`] draws batches from several files for training.
 
 mod batches;
 mod example;
 mod fields;
 mod flag_embedding;
+mod from_beir;
 mod read;
 mod shuffle;
 mod tevatron;
@@ -25,6 +26,7 @@ mod write;
 
 pub use batches::{Batch, BatchOptions, Batches};
 pub use example::TrainingExample;
+pub use from_beir::{BeirExamples, BeirOptions};
 pub use read::{Examples, Format, UnknownFormat};
 pub use shuffle::{Shuffled, shuffled};
 pub use write::write_examples;

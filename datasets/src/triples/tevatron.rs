@@ -27,9 +27,8 @@ pub(super) fn parse(mut fields: Fields) -> Result<TrainingExample, Fault> {
         query_id: fields.id("query_id")?,
         positive_ids: positives.ids,
         negative_ids: negatives.ids,
-        prompt: None,
-        kind: None,
         other: fields.rest(),
+        ..TrainingExample::default()
     };
     example.check_as(&NAMES)?;
     Ok(example)

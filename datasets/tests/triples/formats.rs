@@ -43,8 +43,9 @@ fn other() -> impl Strategy<Value = Option<String>> {
 
 fn example() -> impl Strategy<Value = TrainingExample> {
     let optional = || proptest::option::of(any_text());
-    (text(), side(1), side(0), proptest::option::of(text()), optional(), optional(), other()).prop_map(
-        |(query, positives, negatives, query_id, prompt, kind, other)| TrainingExample {
+    let known = proptest::option::of(proptest::collection::vec(text(), 0..4));
+    (text(), side(1), side(0), proptest::option::of(text()), known, optional(), optional(), other()).prop_map(
+        |(query, positives, negatives, query_id, known_positive_ids, prompt, kind, other)| TrainingExample {
             query,
             positives: positives.0,
             negatives: negatives.0,
@@ -53,6 +54,7 @@ fn example() -> impl Strategy<Value = TrainingExample> {
             query_id,
             positive_ids: positives.1,
             negative_ids: negatives.1,
+            known_positive_ids,
             prompt,
             kind,
             other,

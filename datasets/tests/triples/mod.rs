@@ -2,4 +2,5 @@
 
 mod batches;
 mod formats;
+mod from_beir;
 mod shuffle;
