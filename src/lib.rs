@@ -38,20 +38,23 @@ pub mod eval;
 pub mod fusion;
 mod npy;
 pub mod report;
+mod rerank;
 mod search;
 mod sweep;
 
 pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};
 pub use error::{Error, Result};
+pub use rerank::rerank;
 pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
 pub use secateur_datasets::{
     Document, Error as DatasetError, Passage, Qrels, Query, Run, ScoredDocument, Texts, atomic_write, beir,
     catalog, sync_name, trec, triples, with_suffix,
 };
 pub use secateur_encoders::{
-    Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Precision, Quantization,
-    Settings, TextKind, catalog as backbones, golden, inspect, model, prune, write_merged, write_quantized,
+    CrossEncoder, Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Precision,
+    Quantization, Settings, TextKind, catalog as backbones, golden, inspect, model, prune, write_merged,
+    write_quantized,
 };
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::{Error as IndexError, Metric};

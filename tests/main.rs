@@ -9,6 +9,7 @@ mod model;
 mod prune;
 mod quantize;
 mod regression;
+mod rerank;
 mod resume;
 mod slim;
 mod support;

@@ -7,7 +7,10 @@ use rayon::prelude::*;
 use crate::device::{OnDevice, batches};
 use crate::encoder::LoadOptions;
 use crate::error::{Error, Result};
-use crate::loaded::Loaded;
+use crate::files::ModelFiles;
+use crate::fingerprint::Fingerprint;
+use crate::json;
+use crate::loaded::{Loaded, name_of};
 use crate::model::Classifier;
 use crate::ops::composed::Composed;
 use crate::ops::fused::Fused;
@@ -25,6 +28,8 @@ use crate::tokenize::Tokenizer;
 /// ```
 pub struct CrossEncoder {
     directory: PathBuf,
+    name: String,
+    fingerprint: Fingerprint,
     tokenizer: Tokenizer,
     model: OnDevice<Classifier<Fused>, Classifier<Composed>>,
     /// How many types of tokens the model tells apart.
@@ -42,7 +47,9 @@ impl CrossEncoder {
     ///
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
-        let Loaded { settings, tokenizer, checkpoint, architecture, .. } = Loaded::open(directory, options)?;
+        let Loaded { files, settings, tokenizer, checkpoint, architecture } =
+            Loaded::open(directory, options)?;
+        let fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?.computed_in(options.precision);
         let model = OnDevice::load(
             options.device,
             options.precision,
@@ -51,12 +58,41 @@ impl CrossEncoder {
         )?;
         Ok(CrossEncoder {
             directory: directory.to_owned(),
+            name: options.name.clone().unwrap_or_else(|| name_of(directory)),
+            fingerprint,
             tokenizer,
             model,
             num_types: architecture.token_types() as u32,
             batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
             max_length: settings.max_length,
         })
+    }
+
+    /// Whether a model directory holds a cross-encoder: whether the class that its config.json names is one of sequence
+    /// classification. Of the options an adapter's base matters.
+    ///
+    /// # Errors
+    ///
+    /// There is no config.json, or it is damaged.
+    pub fn is_in(directory: &Path, options: &LoadOptions) -> Result<bool> {
+        #[derive(serde::Deserialize)]
+        struct Classes {
+            #[serde(default)]
+            architectures: Option<Vec<String>>,
+        }
+        let config = ModelFiles::locate(directory, options.base.as_deref())?.config()?;
+        let classes = json::read::<Classes>(&config)?.architectures.unwrap_or_default();
+        Ok(classes.iter().any(|class| class.ends_with("ForSequenceClassification")))
+    }
+
+    /// What it is called: the name of its directory, unless the options give it another.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What makes it the cross-encoder it is: with the same one, a pair's score is the same on one machine.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
     }
 
     /// The directory it was loaded from.

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
 
+mod cross_encoder;
 mod dataset;
 mod demo;
 mod encode;
@@ -12,6 +13,7 @@ mod inputs;
 mod model;
 mod progress;
 mod prune;
+mod rerank;
 mod search;
 mod triples;
 mod verify;
@@ -63,6 +65,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Measure a run file.
     EvalRun(eval_run::Arguments),
+    /// Rank the best documents of a run anew with a cross-encoder.
+    Rerank(rerank::Arguments),
     /// Find out which parts of an encoder matter least, and make smaller models of it.
     #[command(subcommand)]
     Prune(prune::Command),
@@ -100,6 +104,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Search(arguments) => arguments.run()?,
         Command::Eval(arguments) => arguments.run()?,
         Command::EvalRun(arguments) => arguments.run()?,
+        Command::Rerank(arguments) => arguments.run()?,
         Command::Prune(command) => command.run()?,
         Command::Verify(arguments) => arguments.run()?,
     };

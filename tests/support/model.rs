@@ -1,5 +1,5 @@
-//! A model directory that needs no network: the tiny BERT of `tests/fixtures/tiny_models` with a tokenizer that knows
-//! letters and digits. Its vectors mean nothing, but each of its files is read as those of a real model are.
+//! Model directories that need no network: the tiny BERTs of `tests/fixtures/tiny_models` with a tokenizer that knows
+//! letters and digits. Their vectors and scores mean nothing, but each of their files is read as those of a real model are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,16 @@ pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Writes the whole model directory.
 pub fn tiny(folder: &Path) -> PathBuf {
-    let description = description();
+    from_fixture(folder, "bert")
+}
+
+/// The same of a cross-encoder.
+pub fn tiny_cross_encoder(folder: &Path) -> PathBuf {
+    from_fixture(folder, "bert-cross-encoder")
+}
+
+fn from_fixture(folder: &Path, name: &str) -> PathBuf {
+    let description = description(name);
     write(folder, "config.json", description["config"].to_string());
     write(folder, "tokenizer.json", tokenizer().to_string());
     write(folder, "model.safetensors", safetensors(&tensors(&description)));
@@ -26,11 +35,11 @@ pub fn tiny(folder: &Path) -> PathBuf {
 
 /// The checkpoint's tensors, for a test to spoil and write again.
 pub fn tiny_tensors() -> Tensors {
-    tensors(&description())
+    tensors(&description("bert"))
 }
 
-fn description() -> Value {
-    let path = workspace_root().join("tests/fixtures/tiny_models/bert.json");
+fn description(name: &str) -> Value {
+    let path = workspace_root().join(format!("tests/fixtures/tiny_models/{name}.json"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 

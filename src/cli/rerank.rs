@@ -1,0 +1,97 @@
+//! `secateur rerank`: a cross-encoder ranks the best documents of a run anew.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use secateur::beir::BeirFolder;
+use secateur::{Query, Run, rerank, trec};
+
+use super::cross_encoder::CrossEncoderArguments;
+use super::failure::Result;
+use super::inputs::open_dataset;
+use super::progress::Progress;
+
+const EXAMPLES: &str = "\
+The score is the model's logit, higher is better. What is below the top is left out of the new run.
+
+Examples:
+  secateur eval scifact.db scifact --mode hybrid -k 100 --run hybrid.run
+  secateur rerank BAAI/bge-reranker-base --run hybrid.run --dataset scifact --top 100 --out reranked.run
+  secateur eval-run reranked.run scifact";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    cross_encoder: CrossEncoderArguments,
+    /// A TREC run file, plain, .gz or .zst: what is ranked anew.
+    #[arg(long, value_name = "FILE")]
+    run: PathBuf,
+    /// The BEIR folder that the run was made on, or the name of a downloaded data set.
+    #[arg(long)]
+    dataset: PathBuf,
+    /// How many documents of each query the model reads.
+    #[arg(long, value_name = "K", default_value = "100")]
+    top: NonZeroUsize,
+    /// The TREC run file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// What stands between a document's title and its text.
+    #[arg(long, value_name = "TEXT", default_value = " ")]
+    separator: String,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let run = trec::read_run(&self.run)?;
+        let dataset = open_dataset(&self.dataset)?;
+        let cross_encoder = self.cross_encoder.load()?;
+        let queries = queries_of(&run, &dataset)?;
+        let passages = self.passages_of(&run, &dataset)?;
+        let k = self.top.get();
+        let num_pairs: usize = run.values().map(|hits| hits.len().min(k)).sum();
+        let progress =
+            Progress::start("scoring", "pairs", || Ok::<_, super::failure::Failure>(num_pairs as u64))?;
+        let start = Instant::now();
+        let reranked = rerank(&cross_encoder, &queries, &passages, &run, k, |done| progress.set(done))?;
+        progress.finish();
+        let seconds = start.elapsed().as_secs_f64();
+        trec::write_run(&self.out, &reranked, "secateur-rerank")?;
+        Ok(format!(
+            "{}: {} queries, {num_pairs} pairs scored by {} in {seconds:.1} s ({:.1} pairs/s)\n",
+            self.out.display(),
+            reranked.len(),
+            cross_encoder.name(),
+            num_pairs as f64 / seconds
+        ))
+    }
+
+    /// The texts of the documents that the model reads.
+    fn passages_of(&self, run: &Run, dataset: &BeirFolder) -> Result<HashMap<String, String>> {
+        let top = run.values().flat_map(|hits| hits.iter().take(self.top.get()));
+        let mut wanted: BTreeSet<&str> = top.map(|hit| hit.doc_id.as_str()).collect();
+        let mut passages = HashMap::with_capacity(wanted.len());
+        for document in dataset.corpus()? {
+            let document = document?;
+            if wanted.remove(document.id.as_str()) {
+                let passage = document.passage(&self.separator);
+                passages.insert(document.id, passage);
+            }
+        }
+        Ok(passages)
+    }
+}
+
+fn queries_of(run: &Run, dataset: &BeirFolder) -> Result<Vec<Query>> {
+    let mut queries = Vec::with_capacity(run.len());
+    for query in dataset.queries()? {
+        let query = query?;
+        if run.contains_key(&query.id) {
+            queries.push(query);
+        }
+    }
+    Ok(queries)
+}
