@@ -64,6 +64,30 @@ pub enum Error {
         /// Its id.
         doc_id: String,
     },
+    /// The checkpoint in a run's folder is of a run on other data.
+    #[error(
+        "{} is of a run on other training data, or with another batch size, accumulation, number of negatives or seed; \
+         give those, or another folder",
+        path.display()
+    )]
+    OtherTrainingData {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// There is nothing to train on.
+    #[error("there is no training data: name at least one file")]
+    NoTrainingData,
+    /// An example asks for another prompt than the model's.
+    #[error(
+        "an example asks for the query prompt {found:?}, the model has {expected:?}: give the model that prompt, or take the \
+         field `prompt` out of the data"
+    )]
+    OtherPrompt {
+        /// The example's.
+        found: String,
+        /// The model's.
+        expected: String,
+    },
     /// A file could not be written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -41,6 +41,7 @@ pub mod report;
 mod rerank;
 mod search;
 mod sweep;
+pub mod training;
 
 pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};
@@ -53,8 +54,8 @@ pub use secateur_datasets::{
 };
 pub use secateur_encoders::{
     CrossEncoder, Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Precision,
-    Quantization, Settings, TextKind, catalog as backbones, golden, inspect, model, prune, write_merged,
-    write_quantized,
+    Quantization, Settings, TextKind, catalog as backbones, golden, inspect, model, prune, train,
+    write_merged, write_quantized,
 };
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::{Error as IndexError, Metric};

@@ -6,6 +6,7 @@ use std::time::Instant;
 use secateur_datasets::Document;
 use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::{Run, ScoredDocument};
+use secateur_encoders::train::Trainer;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::Metric;
 use secateur_index::flat::FlatIndex;
@@ -30,6 +31,49 @@ pub struct Cell {
     pub milliseconds_per_query: f64,
 }
 
+/// What maps texts to vectors that are compared: an encoder, or a model in training.
+pub trait Embed {
+    /// Texts (B) -> (B, D), row-major, in the order given.
+    ///
+    /// # Errors
+    ///
+    /// A text is refused, or a vector is not finite.
+    fn embed(&self, texts: &[&str], kind: TextKind) -> secateur_encoders::Result<Vec<f32>>;
+    /// D
+    fn dim(&self) -> usize;
+    /// How vectors are compared, as the model's authors say it: "cosine", "dot", "euclidean".
+    fn similarity(&self) -> Option<&str>;
+}
+
+impl Embed for Encoder {
+    fn embed(&self, texts: &[&str], kind: TextKind) -> secateur_encoders::Result<Vec<f32>> {
+        self.encode(texts, kind)
+    }
+
+    fn dim(&self) -> usize {
+        Encoder::dim(self)
+    }
+
+    fn similarity(&self) -> Option<&str> {
+        self.settings().similarity.as_deref()
+    }
+}
+
+impl Embed for Trainer {
+    fn embed(&self, texts: &[&str], kind: TextKind) -> secateur_encoders::Result<Vec<f32>> {
+        self.encode(texts, kind)
+    }
+
+    fn dim(&self) -> usize {
+        self.architecture().hidden_size
+    }
+
+    /// What training compares is cosines.
+    fn similarity(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// Texts that are encoded at once: enough for every thread, few enough for a progress bar to move.
 const CHUNK: usize = 256;
 
@@ -37,18 +81,23 @@ const CHUNK: usize = 256;
 const DEPTH: usize = 1000;
 
 /// Encodes the corpus of a data set, answers its judged queries by exact search over cosines (or inner products, where the
-/// model's authors say so), and measures the answers. The vectors are in memory: N x D floats. `progress` is called with the
+/// model's authors say so), and measures the answers. The
+/// judgments are those of `split`, or of the data set's default one. The vectors are in memory: N x D floats. `progress` is called with the
 /// number of documents encoded.
 ///
 /// # Errors
 ///
 /// The data set has a fault or no judgments; those of the encoder.
 pub fn measure_encoder(
-    encoder: &Encoder,
+    encoder: &impl Embed,
     dataset: &BeirFolder,
+    split: Option<&str>,
     mut progress: impl FnMut(usize),
 ) -> Result<Cell> {
-    let qrels = dataset.qrels(&dataset.default_split()?)?;
+    let qrels = match split {
+        Some(split) => dataset.qrels(split)?,
+        None => dataset.qrels(&dataset.default_split()?)?,
+    };
     let queries = dataset.judged_queries(&qrels)?;
     let (mut ids, mut rows) = (Vec::new(), Vec::new());
     let mut seconds = 0.0;
@@ -62,12 +111,12 @@ pub fn measure_encoder(
         let passages: Vec<String> = documents.iter().map(|document| document.passage(" ")).collect();
         let texts: Vec<&str> = passages.iter().map(String::as_str).collect();
         let start = Instant::now();
-        rows.extend(encoder.encode(&texts, TextKind::Passage)?);
+        rows.extend(encoder.embed(&texts, TextKind::Passage)?);
         seconds += start.elapsed().as_secs_f64();
         ids.extend(documents.into_iter().map(|document| document.id));
         progress(ids.len());
     }
-    let metric = match encoder.settings().similarity.as_deref() {
+    let metric = match encoder.similarity() {
         Some("dot") => Metric::InnerProduct,
         Some("euclidean") => Metric::L2,
         _ => Metric::Cosine,
@@ -79,7 +128,7 @@ pub fn measure_encoder(
     let mut times = Vec::with_capacity(queries.len());
     for query in &queries {
         let start = Instant::now();
-        let vector = encoder.encode(&[&query.text], TextKind::Query)?;
+        let vector = encoder.embed(&[&query.text], TextKind::Query)?;
         index.search(&vector, 10)?;
         times.push(1000.0 * start.elapsed().as_secs_f64());
         let hits = index.search(&vector, DEPTH)?;

@@ -11,10 +11,12 @@ mod failure;
 mod index;
 mod inputs;
 mod model;
+mod number;
 mod progress;
 mod prune;
 mod rerank;
 mod search;
+mod train;
 mod triples;
 mod verify;
 
@@ -43,7 +45,7 @@ Exit codes:
   2    the command line is wrong
   3    a data set, run, judgment file or model is missing or wrong
   4    a database is missing, damaged, locked, of a newer version or of another encoder
-  130  interrupted; `index` and `encode` go on where they stopped when run again";
+  130  interrupted; `index` and `encode` go on where they stopped when run again, `train` with --resume";
 
 #[derive(Subcommand)]
 enum Command {
@@ -70,6 +72,8 @@ enum Command {
     /// Find out which parts of an encoder matter least, and make smaller models of it.
     #[command(subcommand)]
     Prune(prune::Command),
+    /// Fine-tune an encoder to retrieve.
+    Train(train::Arguments),
     /// Check every file of a database.
     Verify(verify::Arguments),
 }
@@ -106,6 +110,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::EvalRun(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,
         Command::Prune(command) => command.run()?,
+        Command::Train(arguments) => arguments.run()?,
         Command::Verify(arguments) => arguments.run()?,
     };
     print(out, &text)

@@ -20,8 +20,9 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Ok(Progress(ProgressBar::hidden()));
         }
-        let template =
-            format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}  {{per_sec:1}}  {{eta}} left");
+        let template = format!(
+            "{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}  {{per_sec:1}}  {{eta}} left  {{msg}}"
+        );
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total()?).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(500));
@@ -31,6 +32,11 @@ impl Progress {
     /// `done` of the total.
     pub fn set(&self, done: usize) {
         self.0.set_position(done as u64);
+    }
+
+    /// Words behind the time that is left.
+    pub fn say(&self, words: &str) {
+        self.0.set_message(words.to_owned());
     }
 
     /// The work is over.

@@ -1,5 +1,6 @@
 //! Reports: what an [`Evaluation`] looks like to people and to programs.
 
+mod curve;
 mod heat_map;
 pub mod svg;
 mod table;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::eval::{Evaluation, Measure, MissingQueries};
 
+pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
 pub use table::{Align, Table};
 pub use widths::widths;

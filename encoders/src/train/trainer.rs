@@ -90,6 +90,8 @@ pub struct Trainer {
     teacher: Option<Encoder>,
     /// Operations that are free for use, with their memory.
     free: Mutex<Vec<Fused>>,
+    /// Gradients of parts of a batch, zero, for their memory.
+    spare: Mutex<Vec<Gradients>>,
     pub(super) watch: Watch,
 }
 
@@ -200,6 +202,7 @@ impl Trainer {
             loaded,
             teacher: None,
             free: Mutex::default(),
+            spare: Mutex::default(),
             watch: Watch::default(),
         };
         trainer.refresh();
@@ -216,6 +219,16 @@ impl Trainer {
     /// What it was told.
     pub fn settings(&self) -> &TrainSettings {
         &self.settings
+    }
+
+    /// What is put before every query.
+    pub fn query_prompt(&self) -> &str {
+        &self.loaded.settings.query_prompt
+    }
+
+    /// Whether it is gates that are trained.
+    pub fn trains_gates(&self) -> bool {
+        matches!(self.settings.trained, Trained::Gates(_))
     }
 
     /// The steps that were taken.
@@ -353,7 +366,8 @@ impl Trainer {
                     None => batch.forward(&self.model, pooling, self.take(parallel), keep)?.1,
                 };
                 let slopes: Vec<f32> = batch.texts.iter().flat_map(|text| slope(*text)).copied().collect();
-                let mut gradients = Gradients::new(&self.sizes);
+                let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut gradients = spare.unwrap_or_else(|| Gradients::new(&self.sizes));
                 let fused = batch.backward(&self.model, pooling, pass, &slopes, &mut gradients)?;
                 self.give_back(fused, parallel);
                 Ok(gradients)
@@ -363,7 +377,11 @@ impl Trainer {
             } else {
                 kept.par_iter().map(back).collect::<Result<_>>()?
             };
-            round.into_iter().for_each(|one| gradients.add(one));
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            for mut one in round {
+                gradients.take_from(&mut one);
+                spare.push(one);
+            }
         }
         self.gradients = gradients;
         Ok((value, texts.tokens.iter().map(Vec::len).sum()))
@@ -404,7 +422,7 @@ impl Trainer {
     ///
     /// If it is not gates that are trained.
     pub fn neuron_scores(&self) -> NeuronScores {
-        assert!(matches!(self.settings.trained, Trained::Gates(_)), "gates are trained");
+        assert!(self.trains_gates(), "gates are trained");
         let mut gates = self.parameters.iter();
         let layers = self.architecture().layers.iter().map(|layer| {
             layer.intermediate_size?;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::prune::{ModelDirectory, NeuronMask};
 
-use super::drop::grouped;
 use super::slim::table;
 use crate::cli::encoder::model_directory;
 use crate::cli::failure::Result;
+use crate::cli::number::grouped;
 
 #[derive(Args)]
 pub struct Arguments {

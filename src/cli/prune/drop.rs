@@ -8,6 +8,7 @@ use secateur::prune::{Budget, Drops, Layout, ModelDirectory, Part, Scores, Varia
 use super::calibration::{self, CalibrationArguments, positive};
 use super::open_model;
 use crate::cli::failure::{Code, Failure, Result};
+use crate::cli::number::grouped;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -207,17 +208,4 @@ pub fn read_scores(path: &Path, model: &ModelDirectory) -> Result<Scores> {
     let scores = Scores::read(path)?;
     scores.check(path, &model.name(), model.fingerprint())?;
     Ok(scores)
-}
-
-/// A number with commas.
-pub(super) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

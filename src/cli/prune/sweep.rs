@@ -115,7 +115,7 @@ impl Arguments {
         };
         let progress =
             Progress::start("encoding", "documents", || dataset.info().map(|info| info.documents))?;
-        let cell = measure_encoder(encoder, dataset, |done| progress.set(done))?;
+        let cell = measure_encoder(&*encoder, dataset, None, |done| progress.set(done))?;
         progress.finish();
         let record = Record {
             model: model.name(),

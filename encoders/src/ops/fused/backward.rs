@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{Epilogue, Gemm, PANEL, PackedMatrix};
+use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PANEL, PackedMatrix};
 use super::isa::Arithmetic;
 use super::linear::{Packed, PackedLinear};
 use super::{Fused, Rows};
@@ -94,8 +94,9 @@ impl Fused {
         columns: Range<usize>,
     ) {
         assert_eq!((x.columns, columns.len()), (matrix.depth(), matrix.rows()), "shapes agree");
-        let isa = self.isa;
+        let (isa, pool) = (self.isa, &self.pool);
         self.for_strips(out, columns, |panels, rows| {
+            let mut tiles = pool.take(BLOCK_ROWS * x.columns);
             isa.dispatch(Gemm {
                 a: &x.values,
                 stride: x.columns,
@@ -105,8 +106,9 @@ impl Fused {
                 epilogue: Accumulate(scale),
                 out: rows,
                 tiles: None,
-                scratch: &mut Vec::new(),
+                scratch: &mut tiles,
             });
+            pool.give_back(tiles);
         });
     }
 
@@ -121,12 +123,14 @@ impl Fused {
     ) {
         assert_eq!((columns.len(), out.columns), (matrix.rows(), matrix.depth()), "shapes agree");
         let (isa, all) = (self.isa, 0..out.columns);
-        self.for_strips(out, all, |panels, rows| {
-            let (mut window, mut tiles) = (PackedMatrix::default(), Vec::new());
+        let (rows, pool) = (matrix.rows(), &self.pool);
+        self.for_strips(out, all, |panels, rows_out| {
+            let mut window = PackedMatrix::in_memory(pool.take(WINDOW * PANEL * rows));
+            let mut tiles = pool.take(BLOCK_ROWS * rows);
             for first in panels.clone().step_by(WINDOW) {
                 let some = first..(first + WINDOW).min(panels.end);
                 window.refill_transposed(matrix, some.clone());
-                let mut out: Vec<&mut [f32]> = rows
+                let mut out: Vec<&mut [f32]> = rows_out
                     .iter_mut()
                     .map(|row| {
                         // The last panel may be cut.
@@ -140,13 +144,15 @@ impl Fused {
                     stride: gradient.columns,
                     b: &window,
                     panels: some,
-                    depth: 0..matrix.rows(),
+                    depth: 0..rows,
                     epilogue: Accumulate(scale),
                     out: &mut out,
                     tiles: None,
                     scratch: &mut tiles,
                 });
             }
+            pool.give_back(window.into_memory());
+            pool.give_back(tiles);
         });
     }
 
@@ -168,7 +174,8 @@ impl Fused {
     ) {
         let (num_tokens, depth) = (x.num_rows(), x.columns);
         assert_eq!(out.len(), columns.len() * depth, "shapes agree");
-        let mut packed = PackedMatrix::default();
+        let pool = &self.pool;
+        let mut packed = PackedMatrix::in_memory(pool.take(depth.next_multiple_of(PANEL) * num_tokens));
         packed.refill(depth, num_tokens, |column, token| x.values[token * depth + column]);
         let tasks = if self.parallel { rayon::current_num_threads() } else { 1 };
         let rows_each = columns.len().div_ceil(tasks).max(1);
@@ -176,7 +183,8 @@ impl Fused {
         let run = |(task, out): (usize, &mut [f32])| {
             let first = columns.start + task * rows_each;
             let num_rows = out.len() / depth;
-            let mut transposed = vec![0.0; num_rows * num_tokens];
+            let mut transposed = pool.take(num_rows * num_tokens);
+            let mut tiles = pool.take(BLOCK_ROWS * num_tokens);
             for (token, row) in gradient.values.chunks_exact(gradient.columns).enumerate() {
                 for (line, value) in transposed.chunks_exact_mut(num_tokens).zip(&row[first..]) {
                     line[token] = *value;
@@ -192,14 +200,17 @@ impl Fused {
                 epilogue: Accumulate(scale),
                 out: &mut rows,
                 tiles: None,
-                scratch: &mut Vec::new(),
+                scratch: &mut tiles,
             });
+            pool.give_back(transposed);
+            pool.give_back(tiles);
         };
         if tasks > 1 {
             out.par_chunks_mut(rows_each * depth).enumerate().for_each(run);
         } else {
             run((0, out));
         }
+        pool.give_back(packed.into_memory());
     }
 
     /// `out` += the sum of each of the `columns` over all rows.

@@ -16,7 +16,7 @@ pub(crate) const PANEL: usize = 16;
 
 /// Rows of A that are multiplied with all panels before the next rows are touched: 96 rows of 1,536 f32 are 576 KiB,
 /// about a second-level cache.
-const BLOCK_ROWS: usize = 96;
+pub(crate) const BLOCK_ROWS: usize = 96;
 
 /// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end. All of its panels, or
 /// a window of them.
@@ -30,6 +30,16 @@ pub(crate) struct PackedMatrix {
 }
 
 impl PackedMatrix {
+    /// None yet, to be filled in this memory.
+    pub(crate) fn in_memory(panels: Vec<f32>) -> PackedMatrix {
+        PackedMatrix { panels, ..PackedMatrix::default() }
+    }
+
+    /// Its memory, for another use.
+    pub(crate) fn into_memory(self) -> Vec<f32> {
+        self.panels
+    }
+
     /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
     #[inline]
     pub(crate) fn refill(&mut self, rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) {

@@ -60,9 +60,29 @@ struct Memory {
 struct Pool(Mutex<Vec<Vec<f32>>>);
 
 impl Pool {
-    fn with<R>(&self, use_it: impl FnOnce(&mut Vec<Vec<f32>>) -> R) -> R {
+    /// An array of this length, whatever is in it: the smallest that is free and large enough. Where none is, the largest
+    /// makes room for a new one, so that a pool grows with the arrays in use and not with the sizes seen.
+    fn take(&self, len: usize) -> Vec<f32> {
         // Whoever panicked while holding the lock left a list of arrays all the same.
-        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = free.iter().enumerate().filter(|(_, array)| array.capacity() >= len);
+        let best = fitting.min_by_key(|(_, array)| array.capacity()).map(|(place, _)| place);
+        let mut array = match best {
+            Some(place) => free.swap_remove(place),
+            None => {
+                let largest = free.iter().enumerate().max_by_key(|(_, array)| array.capacity());
+                if let Some(place) = largest.map(|(place, _)| place) {
+                    free.swap_remove(place);
+                }
+                Vec::with_capacity(len)
+            }
+        };
+        array.resize(len, 0.0);
+        array
+    }
+
+    fn give_back(&self, array: Vec<f32>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(array);
     }
 }
 
@@ -96,7 +116,7 @@ impl Rows {
 impl Drop for Rows {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.values);
-        self.pool.with(|free| free.push(values));
+        self.pool.give_back(values);
     }
 }
 
@@ -152,9 +172,7 @@ impl Fused {
 
     /// An array to be written: what an earlier use left in it is not cleared.
     pub(super) fn rows(&self, num_rows: usize, columns: usize) -> Rows {
-        let mut values = self.pool.with(Vec::pop).unwrap_or_default();
-        values.resize(num_rows * columns, 0.0);
-        Rows { values, columns, pool: Arc::clone(&self.pool) }
+        Rows { values: self.pool.take(num_rows * columns), columns, pool: Arc::clone(&self.pool) }
     }
 
     fn norm_rows(&self, rows: &mut [f32], norm: &NormWeights<'static>) {

@@ -80,19 +80,17 @@ impl Gradients {
         self.rows.push((parameter, rows, values));
     }
 
-    /// Adds other gradients.
-    pub(crate) fn add(&mut self, other: Gradients) {
-        for (sum, dense) in self.dense.iter_mut().zip(other.dense) {
-            if sum.is_empty() {
-                *sum = dense;
-            } else {
-                sum.iter_mut().zip(&dense).for_each(|(sum, x)| *sum += x);
+    /// Adds other gradients, which become zero.
+    pub(crate) fn take_from(&mut self, other: &mut Gradients) {
+        for (sum, dense) in self.dense.iter_mut().zip(&mut other.dense) {
+            sum.resize(dense.len().max(sum.len()), 0.0);
+            for (sum, x) in sum.iter_mut().zip(dense) {
+                *sum += std::mem::take(x);
             }
         }
-        for (parameter, rows, values) in other.rows {
-            let [_, columns] = self.sizes[parameter];
-            let all = Place { parameter, first_row: 0 };
-            let dense = self.of(all, self.sizes[parameter][0]);
+        for (parameter, rows, values) in other.rows.drain(..) {
+            let [num_rows, columns] = self.sizes[parameter];
+            let dense = self.of(Place { parameter, first_row: 0 }, num_rows);
             for (row, values) in rows.iter().zip(values.chunks_exact(columns)) {
                 let sum = &mut dense[*row as usize * columns..][..columns];
                 sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
