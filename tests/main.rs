@@ -13,4 +13,5 @@ mod rerank;
 mod resume;
 mod slim;
 mod support;
+mod train;
 mod triples;

@@ -3,6 +3,7 @@
 mod cross_encoder;
 mod dataset;
 mod demo;
+mod effir;
 mod encode;
 mod encoder;
 mod eval;
@@ -74,6 +75,8 @@ enum Command {
     Prune(prune::Command),
     /// Fine-tune an encoder to retrieve.
     Train(train::Arguments),
+    /// Score, drop, slim, fine-tune, compact and evaluate an encoder, as a recipe says.
+    Effir(effir::Arguments),
     /// Check every file of a database.
     Verify(verify::Arguments),
 }
@@ -111,6 +114,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Rerank(arguments) => arguments.run()?,
         Command::Prune(command) => command.run()?,
         Command::Train(arguments) => arguments.run()?,
+        Command::Effir(arguments) => arguments.run()?,
         Command::Verify(arguments) => arguments.run()?,
     };
     print(out, &text)

@@ -1,6 +1,7 @@
 //! Progress of long work: a bar on a terminal, nothing in a pipe.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -46,9 +47,15 @@ impl Progress {
 }
 
 /// Makes Ctrl-C say what is kept and end the process. Everything written so far stands at any moment, so nothing else
-/// is to be done.
+/// is to be done. Work that consists of several parts says another message for each.
 pub fn say_on_interrupt(message: &'static str) -> Result<()> {
-    ctrlc::set_handler(move || {
+    static MESSAGE: Mutex<Option<&str>> = Mutex::new(None);
+    let is_set = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).replace(message).is_some();
+    if is_set {
+        return Ok(());
+    }
+    ctrlc::set_handler(|| {
+        let message = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
         // There is nobody left to tell if standard error is closed.
         let _ = writeln!(std::io::stderr(), "\ninterrupted: {message}");
         std::process::exit(130);

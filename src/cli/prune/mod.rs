@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use secateur::prune::ModelDirectory;
 
+pub use compact::Arguments as CompactArguments;
+pub use drop::Arguments as DropArguments;
+pub use score::Arguments as ScoreArguments;
+pub use slim::Arguments as SlimArguments;
+
 use super::encoder::model_directory;
 use super::failure::{Code, Failure, Result};
 

@@ -1,0 +1,249 @@
+//! `secateur train`, `prune slim --train` and `effir`, as users run them, on the tiny BERT and the bundled collection.
+
+use std::time::Duration;
+
+use secateur::train::{TrainSettings, Trained, Trainer};
+use secateur::training::{LogLine, read_log};
+use secateur::{Encoder, LoadOptions, TextKind};
+
+use crate::support::dataset::write;
+use crate::support::{Outcome, Sandbox, mini, model};
+
+/// A sandbox with the tiny model and the judgments of the bundled collection as training data.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    let mini = mini().display().to_string();
+    let convert = ["dataset", "triples", &mini, "--split", "test", "--allow-evaluation-split"];
+    sandbox.run(convert.iter().chain(&["--out", "t.jsonl"])).ok();
+    sandbox
+}
+
+const TRAIN: [&str; 11] =
+    ["train", "tiny", "--data", "t.jsonl", "--batch-size", "4", "--steps", "12", "--negatives", "2", "--out"];
+
+fn train(sandbox: &Sandbox, out: &str, rest: &[&str]) -> Outcome {
+    sandbox.run([&TRAIN[..], &[out], rest].concat())
+}
+
+/// The losses of a run.
+fn losses(sandbox: &Sandbox, run: &str) -> Vec<f64> {
+    let lines = read_log(&sandbox.path(run).join("log.jsonl")).unwrap();
+    let of_step = |line: &LogLine| match line {
+        LogLine::Step { loss, .. } => Some(*loss),
+        LogLine::Dev { .. } => None,
+    };
+    lines.iter().filter_map(of_step).collect()
+}
+
+fn vectors(directory: &std::path::Path) -> Vec<f32> {
+    let encoder = Encoder::load(directory, &LoadOptions::default()).unwrap();
+    encoder.encode(&["a rose", "12 breads and a pond"], TextKind::Query).unwrap()
+}
+
+#[test]
+fn adapters_are_trained_and_merged() {
+    let sandbox = sandbox();
+    let said = train(&sandbox, "run", &["--rank", "4", "--alpha", "8", "--learning-rate", "0.01"]).ok();
+    // Six matrices in each of three layers: (48 + 48) * 4 four times, (48 + 80) * 4 twice.
+    assert!(said.starts_with("run/model: 7,680 trained numbers, 12 steps, loss "), "{said}");
+    assert_eq!(losses(&sandbox, "run").len(), 12);
+    let drawing = std::fs::read_to_string(sandbox.path("run/loss.svg")).unwrap();
+    assert!(drawing.contains("polyline"), "{drawing}");
+
+    // The adapter finds its base, and merged it is the same.
+    sandbox.run(["model", "merge", "run/model", "--out", "merged"]).ok();
+    let [whole, adapted, merged] = ["tiny", "run/model", "merged"].map(|name| vectors(&sandbox.path(name)));
+    let largest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest(&adapted, &merged) < 1e-6);
+    assert!(largest(&adapted, &whole) > 1e-3);
+
+    train(&sandbox, "run", &[]).fails(2, ["run is a run's", "--resume"]);
+    train(&sandbox, "run", &["--resume"]).fails(1, ["run/model exists"]);
+}
+
+#[test]
+fn training_lowers_the_loss_and_keeps_the_best() {
+    let sandbox = sandbox();
+    let dataset = mini().display().to_string();
+    let rest = ["--full", "--learning-rate", "0.003", "--dev", &dataset, "--dev-every", "5"];
+    train(&sandbox, "run", &rest).fails(2, ["has no split dev", "--dev-split"]);
+    let mut arguments = TRAIN.to_vec();
+    arguments[7] = "40";
+    let said = sandbox.run([&arguments[..], &["run"], &rest, &["--dev-split", "test"]].concat()).ok();
+    assert!(said.contains("run/best: nDCG@10 0."), "{said}");
+    let losses = losses(&sandbox, "run");
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(mean(&losses[30..]) < 0.8 * mean(&losses[..5]), "{losses:?}");
+    let measured = read_log(&sandbox.path("run/log.jsonl")).unwrap();
+    let best = measured.iter().filter_map(|line| match line {
+        LogLine::Dev { ndcg_at_10, .. } => Some(*ndcg_at_10),
+        LogLine::Step { .. } => None,
+    });
+    let best = best.fold(0.0, f64::max);
+    assert!(said.contains(&format!("nDCG@10 {best:.4} after step")), "{said} {best}");
+    // A whole model, in the element types of the first.
+    assert_eq!(vectors(&sandbox.path("run/best")).len(), 2 * model::DIM);
+}
+
+#[test]
+fn a_run_that_is_killed_ends_with_the_same_weights() {
+    let sandbox = sandbox();
+    let rest = ["--save-every", "2", "--dropout", "0.2", "--rank", "4"];
+    train(&sandbox, "whole", &rest).ok();
+    let weights =
+        |run: &str| std::fs::read(sandbox.path(run).join("model/adapter_model.safetensors")).unwrap();
+    for threads in ["1", "3"] {
+        let run = format!("killed{threads}");
+        let arguments = [&TRAIN[..], &[&run], &rest, &["--threads", threads, "--resume"]].concat();
+        let mut kills = 0;
+        let checkpoint = sandbox.path(&run).join("checkpoint.safetensors");
+        while !sandbox.path(&run).join("model").exists() {
+            let mut child = sandbox.start(&arguments);
+            let before = std::fs::metadata(&checkpoint).and_then(|file| file.modified()).ok();
+            // Until it has written another checkpoint, or has ended.
+            while child.try_wait().unwrap().is_none()
+                && std::fs::metadata(&checkpoint).and_then(|file| file.modified()).ok() == before
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                kills += 1;
+            }
+            child.wait().unwrap();
+        }
+        assert!(kills > 0, "it was never caught");
+        assert!(weights(&run) == weights("whole"), "{threads} threads, {kills} kills");
+        assert_eq!(losses(&sandbox, &run), losses(&sandbox, "whole"));
+    }
+    // Another run's checkpoint is not gone on from.
+    std::fs::remove_dir_all(sandbox.path("killed1/model")).unwrap();
+    train(&sandbox, "killed1", &["--resume", "--save-every", "2", "--rank", "4"])
+        .fails(3, ["settings is", "\"dropout\":0.1"]);
+    let other = [&rest[..], &["--resume", "--seed", "7"]].concat();
+    train(&sandbox, "killed1", &other).fails(3, ["settings is"]);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let sandbox = sandbox();
+    let refused = |rest: &[&str], code: i32, parts: &[&str]| train(&sandbox, "run", rest).fails(code, parts);
+    refused(&["--targets", "q_proj"], 3, &["no linear layer's name ends in \"q_proj\"", "encoder.layer.0"]);
+    refused(&["--temperature", "0"], 3, &["temperature is 0; it must be above 0"]);
+    refused(&["--dropout", "1"], 3, &["dropout is 1; it must be 0 to below 1"]);
+    write(&sandbox.path("."), "bad.jsonl", "{\"query\": \"q\", \"pos\": [\"p\"]}\n{\"query\": \"q\"}\n");
+    sandbox.run(["train", "tiny", "--data", "bad.jsonl", "--out", "run"]).fails(3, ["bad.jsonl:2", "pos"]);
+    write(
+        &sandbox.path("."),
+        "prompt.jsonl",
+        "{\"query\": \"q\", \"pos\": [\"p\"], \"prompt\": \"find: \"}\n",
+    );
+    let prompted = ["train", "tiny", "--data", "prompt.jsonl", "--out", "prompted"];
+    sandbox.run(prompted).fails(3, ["the query prompt \"find: \"", "the model has \"\""]);
+    assert!(!sandbox.path("run/model").exists());
+
+    // A loss that grows without end: nothing is kept of the step, and the last checkpoint stands.
+    let wild = ["--full", "--learning-rate", "1e30", "--warmup", "0", "--save-every", "1"];
+    let message = train(&sandbox, "wild", &wild).fails(3, ["training diverged at step", "learning rate"]);
+    assert!(!sandbox.path("wild/model").exists(), "{message}");
+    if sandbox.path("wild/checkpoint.safetensors").exists() {
+        let settings = TrainSettings::new(Trained::Full, 12);
+        let mut trainer = Trainer::load(&sandbox.path("tiny"), settings).unwrap();
+        // It is whole: what is wrong with it is that these are other settings.
+        let error = trainer.resume(&sandbox.path("wild/checkpoint.safetensors")).unwrap_err();
+        assert!(error.to_string().contains("settings is"), "{error}");
+    }
+}
+
+#[test]
+fn gates_are_learned_and_masks_are_kept_in_training() {
+    let sandbox = sandbox();
+    let slim = [
+        "prune",
+        "slim",
+        "tiny",
+        "--sparsity",
+        "0.3",
+        "--train",
+        "t.jsonl",
+        "--steps",
+        "10",
+        "--batch-size",
+        "4",
+        "--pressure",
+        "1",
+        "--out",
+        "masked",
+        "--save-scores",
+        "gates.json",
+    ];
+    let said = sandbox.run(slim).ok();
+    assert!(said.starts_with("masked: tiny with 30.0 % of its MLP neurons zero\ngates: least 0.9"), "{said}");
+    assert!(said.contains("0 of 240 closed"), "{said}");
+
+    // Trained under the mask, whole or by an adapter, what was masked is zero as before: removing it changes nothing.
+    for (run, rest) in [("full", &["--full"][..]), ("lora", &["--rank", "4"])] {
+        let arguments = ["train", "masked", "--data", "t.jsonl", "--steps", "6", "--batch-size", "4"];
+        let rate = ["--learning-rate", "0.01", "--out", run];
+        sandbox.run([&arguments[..], &rate, rest].concat()).ok();
+        let trained = format!("{run}/model");
+        let merged = format!("{run}-merged");
+        let whole = if run == "lora" {
+            sandbox.run(["model", "merge", &trained, "--out", &merged]).ok();
+            &merged
+        } else {
+            &trained
+        };
+        let compact = format!("{run}-compact");
+        sandbox.run(["prune", "compact", whole, "--mask", "masked/neuron_mask.json", "--out", &compact]).ok();
+        let [before, after] = [whole, &compact].map(|name| vectors(&sandbox.path(name)));
+        let largest = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-6, "{run}: {largest}");
+    }
+    sandbox
+        .run(["prune", "slim", "tiny", "--sparsity", "0.3", "--out", "other"])
+        .fails(2, ["--calibration", "--scores", "--train"]);
+}
+
+#[test]
+fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
+    let sandbox = sandbox();
+    let dataset = mini().display().to_string();
+    let recipe = format!(
+        "model = \"tiny\"\n\
+         [score]\ncalibration = \"{dataset}\"\nformat = \"texts\"\n\
+         [drop]\nmlp = 1\n\
+         [slim]\nsparsity = 0.25\ntrain = [\"t.jsonl\"]\nsteps = 4\nbatch_size = 4\n\
+         [train]\ndata = [\"t.jsonl\"]\nsteps = 4\nbatch-size = 4\nrank = 4\nteacher = \"tiny\"\n\
+         [evaluate]\ndatasets = [\"{dataset}\"]\nbaseline = true\n"
+    );
+    write(&sandbox.path("."), "recipe.toml", &recipe);
+    let effir = ["effir", "recipe.toml", "--out", "effir"];
+    let report = sandbox.run(effir).ok();
+    for row in ["parameters", "without embeddings", "mini nDCG@10", "kept"] {
+        assert!(report.contains(row), "{report}");
+    }
+    // 240 neurons less one MLP of 80, less a quarter.
+    let inspected = sandbox.run(["model", "inspect", "effir/model", "--json"]).json();
+    let widths: u64 =
+        inspected["layers"].as_array().unwrap().iter().filter_map(|l| l["intermediate_size"].as_u64()).sum();
+    assert_eq!(widths, 120, "{inspected}");
+    let card = std::fs::read_to_string(sandbox.path("effir/model/README.md")).unwrap();
+    assert!(card.contains("base_model: tiny") && card.contains("[slim]"), "{card}");
+    let plain = |report: &str| -> Vec<String> {
+        report.lines().filter(|line| !line.contains("documents/s")).map(str::to_owned).collect()
+    };
+    assert_eq!(plain(&sandbox.run(effir).ok()), plain(&report));
+
+    write(&sandbox.path("."), "recipe.toml", &recipe.replace("mlp = 1", "mlp = 2"));
+    sandbox.run(effir).fails(2, ["effir is of another recipe", "effir/recipe.toml"]);
+    for (from, to, parts) in [
+        ("mlp = 1", "mpl = 1", &["the recipe's [drop]", "--mpl"][..]),
+        ("[drop]", "[drip]", &["bad.toml", "drip"]),
+        ("mlp = 1", "mlp = {}", &["[drop]: mlp is table"]),
+    ] {
+        write(&sandbox.path("."), "bad.toml", &recipe.replace(from, to));
+        sandbox.run(["effir", "bad.toml", "--out", "bad"]).fails(2, parts);
+    }
+}
