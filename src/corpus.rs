@@ -173,6 +173,6 @@ fn chunks<T, E>(
     })
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).map_err(|source| Error::Io { action: "remove", path: path.to_owned(), source })
 }

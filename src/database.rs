@@ -317,6 +317,17 @@ impl Database {
         documents.iter().map(|document| document.passage(separator)).collect()
     }
 
+    /// What the encoder reads of the document with this id, if there is one.
+    pub(crate) fn passage(&self, doc_id: &str) -> Result<Option<String>> {
+        let document = self.document(doc_id)?;
+        Ok(document.map(|document| document.passage(self.note(SEPARATOR).unwrap_or(" "))))
+    }
+
+    /// A description that differs after each commit, and between databases of other settings or encoders.
+    pub(crate) fn state(&self) -> String {
+        format!("{} {} {:?}", self.snapshot.commit_number(), self.len(), self.snapshot.settings())
+    }
+
     /// The encoder, `None` if the database has no vectors.
     pub(crate) fn required_encoder(&self) -> Result<Option<&Encoder>> {
         match (&self.encoder, &self.snapshot.settings().encoder) {

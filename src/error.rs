@@ -88,6 +88,46 @@ pub enum Error {
         /// The model's.
         expected: String,
     },
+    /// A file of training examples was to be written over itself.
+    #[error("{} is the input: choose another output", path.display())]
+    SameFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A training example has scores, and mined negatives would have none.
+    #[error(
+        "{}: example {example} has a teacher's scores, which its mined negatives would lack; \
+         mine with the teacher, or mine first and teach after",
+        path.display()
+    )]
+    Scored {
+        /// The file.
+        path: PathBuf,
+        /// The example, counted from 1.
+        example: u64,
+    },
+    /// The ranks from which negatives are to be mined make no range.
+    #[error(
+        "negatives cannot be mined from ranks {start} to {end}: ranks begin at 1, and the last is not before the first"
+    )]
+    InvalidDepth {
+        /// The first rank.
+        start: usize,
+        /// The last rank.
+        end: usize,
+    },
+    /// The database has lost a document that was mined.
+    #[error(
+        "document {doc_id:?} was mined before the interruption, but the database no longer holds it; \
+         remove {} and mine again",
+        journal.display()
+    )]
+    MinedDocument {
+        /// The document.
+        doc_id: String,
+        /// The journal that names it.
+        journal: PathBuf,
+    },
     /// A file could not be written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -42,6 +42,7 @@ mod rerank;
 mod search;
 mod sweep;
 pub mod training;
+pub mod training_data;
 
 pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};

@@ -14,4 +14,5 @@ mod resume;
 mod slim;
 mod support;
 mod train;
+mod training_data;
 mod triples;

@@ -74,7 +74,9 @@ impl From<secateur::Error> for Failure {
             Error::Index(IndexError::Io { action, source, .. }) if is_no_such_input(action, source) => {
                 Code::Database
             }
-            Error::Index(IndexError::InvalidParameter { .. })
+            Error::SameFile { .. }
+            | Error::InvalidDepth { .. }
+            | Error::Index(IndexError::InvalidParameter { .. })
             | Error::Encoder(
                 EncoderError::TooManyDrops { .. }
                 | EncoderError::NoSuchSubLayer { .. }
@@ -91,7 +93,8 @@ impl From<secateur::Error> for Failure {
             Error::Index(_)
             | Error::EncoderMismatch { .. }
             | Error::EncoderRequired { .. }
-            | Error::NoVectors { .. } => Code::Database,
+            | Error::NoVectors { .. }
+            | Error::MinedDocument { .. } => Code::Database,
             _ => Code::Input,
         };
         Failure::new(code, message(&error))

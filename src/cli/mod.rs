@@ -1,6 +1,5 @@
 //! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
 
-mod cross_encoder;
 mod dataset;
 mod demo;
 mod effir;
@@ -11,12 +10,15 @@ mod eval_run;
 mod failure;
 mod index;
 mod inputs;
+mod mine;
 mod model;
+mod model_options;
 mod number;
 mod progress;
 mod prune;
 mod rerank;
 mod search;
+mod teach;
 mod train;
 mod triples;
 mod verify;
@@ -46,7 +48,8 @@ Exit codes:
   2    the command line is wrong
   3    a data set, run, judgment file or model is missing or wrong
   4    a database is missing, damaged, locked, of a newer version or of another encoder
-  130  interrupted; `index` and `encode` go on where they stopped when run again, `train` with --resume";
+  130  interrupted; `index`, `encode`, `mine` and `teach` go on where they stopped when run again, `train` with
+       --resume";
 
 #[derive(Subcommand)]
 enum Command {
@@ -70,6 +73,10 @@ enum Command {
     EvalRun(eval_run::Arguments),
     /// Rank the best documents of a run anew with a cross-encoder.
     Rerank(rerank::Arguments),
+    /// Add hard negatives to training data, from any retriever of a database.
+    Mine(mine::Arguments),
+    /// Add a teacher's scores to training data.
+    Teach(teach::Arguments),
     /// Find out which parts of an encoder matter least, and make smaller models of it.
     #[command(subcommand)]
     Prune(prune::Command),
@@ -112,6 +119,8 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Eval(arguments) => arguments.run()?,
         Command::EvalRun(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,
+        Command::Mine(arguments) => arguments.run()?,
+        Command::Teach(arguments) => arguments.run()?,
         Command::Prune(command) => command.run()?,
         Command::Train(arguments) => arguments.run()?,
         Command::Effir(arguments) => arguments.run()?,

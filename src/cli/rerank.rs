@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use clap::Args;
 use secateur::beir::BeirFolder;
-use secateur::{Query, Run, rerank, trec};
+use secateur::{CrossEncoder, Query, Run, rerank, trec};
 
-use super::cross_encoder::CrossEncoderArguments;
-use super::failure::Result;
+use super::encoder::model_directory;
+use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
+use super::model_options::ModelOptions;
 use super::progress::Progress;
 
 const EXAMPLES: &str = "\
@@ -25,8 +26,8 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    #[command(flatten)]
-    cross_encoder: CrossEncoderArguments,
+    /// A cross-encoder: a model directory, or OWNER/NAME of the Hugging Face hub, such as BAAI/bge-reranker-base.
+    model: String,
     /// A TREC run file, plain, .gz or .zst: what is ranked anew.
     #[arg(long, value_name = "FILE")]
     run: PathBuf,
@@ -42,19 +43,20 @@ pub struct Arguments {
     /// What stands between a document's title and its text.
     #[arg(long, value_name = "TEXT", default_value = " ")]
     separator: String,
+    #[command(flatten)]
+    options: ModelOptions,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let run = trec::read_run(&self.run)?;
         let dataset = open_dataset(&self.dataset)?;
-        let cross_encoder = self.cross_encoder.load()?;
+        let cross_encoder = self.load()?;
         let queries = queries_of(&run, &dataset)?;
         let passages = self.passages_of(&run, &dataset)?;
         let k = self.top.get();
         let num_pairs: usize = run.values().map(|hits| hits.len().min(k)).sum();
-        let progress =
-            Progress::start("scoring", "pairs", || Ok::<_, super::failure::Failure>(num_pairs as u64))?;
+        let progress = Progress::start("scoring", "pairs", || Ok::<_, Failure>(num_pairs as u64))?;
         let start = Instant::now();
         let reranked = rerank(&cross_encoder, &queries, &passages, &run, k, |done| progress.set(done))?;
         progress.finish();
@@ -67,6 +69,20 @@ impl Arguments {
             cross_encoder.name(),
             num_pairs as f64 / seconds
         ))
+    }
+
+    fn load(&self) -> Result<CrossEncoder> {
+        let options = self.options.load_options(&self.model)?;
+        let directory = model_directory(&self.model)?;
+        if !CrossEncoder::is_in(&directory, &options)? {
+            let message = format!(
+                "{} is no cross-encoder: its config.json names no class ...ForSequenceClassification; \
+                 an encoder ranks with `secateur eval --run`",
+                directory.display()
+            );
+            return Err(Failure::new(Code::Input, message));
+        }
+        Ok(CrossEncoder::load(&directory, &options)?)
     }
 
     /// The texts of the documents that the model reads.

@@ -1,0 +1,125 @@
+//! `secateur mine`: training examples get hard negatives.
+
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use secateur::training_data::{MineOptions, Teacher, mine};
+use secateur::{LoadOptions, SearchMode};
+
+use super::encoder::{EncoderArguments, model_directory, open_database};
+use super::failure::{Failure, Result};
+use super::progress::{Progress, say_on_interrupt};
+use super::search::ModeArguments;
+use super::teach::count;
+
+const EXAMPLES: &str = "\
+Searches the database for each query and adds documents from a range of ranks to `neg`, drawn at random. Never taken: the
+example's positives, by id and by text; relevant documents that `secateur dataset triples --max-positives` left out; the query
+itself; a text twice. With --teacher, documents are dropped that score above the example's lowest positive minus --margin, for
+they probably answer the query too; `pos_scores` and `neg_scores` are written as `secateur teach` does.
+
+Examples:
+  secateur index scifact --encoder .models/all-MiniLM-L6-v2 --out scifact.db
+  secateur dataset triples scifact --out pairs.jsonl
+  secateur mine pairs.jsonl --db scifact.db --mode hybrid --depth 10-100 --negatives 7 --out train.jsonl
+  secateur mine pairs.jsonl --db scifact.db --mode bm25 --teacher BAAI/bge-reranker-base --margin 1 --out train.jsonl";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Training data in FlagEmbedding's or Tevatron's format, plain, .gz or .zst.
+    file: PathBuf,
+    /// The database to search, which holds the documents of the data set.
+    #[arg(long, value_name = "DB")]
+    db: PathBuf,
+    /// The file to write; compressed if its name ends in .gz or .zst.
+    #[arg(long, value_name = "FILE.jsonl")]
+    out: PathBuf,
+    #[command(flatten)]
+    mode: ModeArguments,
+    /// The first and the last rank from which negatives are drawn, counted from 1.
+    #[arg(long, value_name = "FIRST-LAST", default_value = "10-100", value_parser = depth)]
+    depth: RangeInclusive<usize>,
+    /// Negatives that each example gets, besides those it has.
+    #[arg(long, value_name = "N", default_value = "7")]
+    negatives: NonZeroUsize,
+    /// Drops documents that are too good for negatives: a cross-encoder or an encoder, a model directory or OWNER/NAME of the
+    /// Hugging Face hub.
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<String>,
+    /// How far below the example's lowest positive a negative's score must be, in the teacher's logits or cosines.
+    #[arg(long, default_value_t = 0.0, requires = "teacher", value_parser = finite, allow_negative_numbers = true)]
+    margin: f32,
+    /// Cut what the teacher reads to this many tokens.
+    #[arg(long, value_name = "TOKENS", requires = "teacher")]
+    teacher_max_length: Option<usize>,
+    /// Decides which documents in the range are drawn.
+    #[arg(long, value_name = "N", default_value_t = MineOptions::new(SearchMode::Dense).seed)]
+    seed: u64,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        // A bad line is found before the work begins.
+        let total = count(&self.file)?;
+        let database = open_database(&self.db, &self.encoder, self.mode.needs_encoder())?;
+        let teacher = self.teacher.as_deref().map(|reference| self.load_teacher(reference)).transpose()?;
+        let search = self.mode.params(&database, *self.depth.end());
+        let mode = search.mode;
+        let options = MineOptions {
+            search,
+            depth: self.depth.clone(),
+            negatives: self.negatives.get(),
+            margin: self.margin,
+            seed: self.seed,
+        };
+        say_on_interrupt("the negatives so far are kept; run the same command again to go on")?;
+        let start = Instant::now();
+        let progress = Progress::start("mining", "examples", || Ok::<_, Failure>(total))?;
+        let report = mine(&self.file, &self.out, &database, teacher.as_ref(), &options, |done| {
+            progress.set(done as usize);
+        })?;
+        progress.finish();
+        let rejected = match &teacher {
+            Some(teacher) => format!("; {} documents dropped by {}", report.rejected, teacher.name()),
+            None => String::new(),
+        };
+        Ok(format!(
+            "{}: {} examples with {} negatives by {mode}, in {:.1} s; {} got fewer than {}{rejected}\n",
+            self.out.display(),
+            report.examples,
+            report.negatives,
+            start.elapsed().as_secs_f64(),
+            report.incomplete,
+            self.negatives
+        ))
+    }
+
+    fn load_teacher(&self, reference: &str) -> Result<Teacher> {
+        let options = LoadOptions {
+            name: (!Path::new(reference).exists()).then(|| reference.to_owned()),
+            max_length: self.teacher_max_length,
+            device: self.encoder.device,
+            batch_tokens: self.encoder.batch_tokens.map(|tokens| tokens as usize),
+            ..LoadOptions::default()
+        };
+        Ok(Teacher::load(&model_directory(reference)?, &options)?)
+    }
+}
+
+fn depth(text: &str) -> std::result::Result<RangeInclusive<usize>, String> {
+    let range = text.split_once('-').and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    range.filter(|range| *range.start() > 0 && !range.is_empty()).ok_or_else(|| {
+        "expected two ranks, such as 10-100: the first at least 1, the last not before it".to_owned()
+    })
+}
+
+fn finite(text: &str) -> std::result::Result<f32, String> {
+    let number: Option<f32> = text.parse().ok();
+    number.filter(|number| number.is_finite()).ok_or_else(|| "expected a finite number".to_owned())
+}

@@ -1,0 +1,48 @@
+//! How a model that is named without `--encoder` is loaded.
+
+use std::path::Path;
+
+use clap::Args;
+use secateur::{Device, LoadOptions, Precision, Quantization};
+
+use super::encoder::model_directory;
+use super::failure::Result;
+
+/// What differs from what a model's directory says.
+#[derive(Args, Clone)]
+pub struct ModelOptions {
+    /// Cut what the model reads to this many tokens, special tokens included.
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+    /// The model that an adapter is merged into; the one its adapter_config.json names unless given.
+    #[arg(long, value_name = "MODEL")]
+    base: Option<String>,
+    /// How precisely linear layers are multiplied: f32 or bf16.
+    #[arg(long, default_value_t, hide_default_value = true)]
+    precision: Precision,
+    /// Where to compute: cpu, cuda or cuda:N. A GPU needs a build with `--features cuda`.
+    #[arg(long, default_value_t, hide_default_value = true)]
+    device: Device,
+    /// Tokens computed together, by each thread on a CPU. Bounds the memory of the activations; changes no score.
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_tokens: Option<u32>,
+    /// Keep linear layers in fewer bits: nf4.
+    #[arg(long, value_name = "NF4")]
+    quantize: Option<Quantization>,
+}
+
+impl ModelOptions {
+    /// The options for a model that is given as a directory or as OWNER/NAME of the hub.
+    pub fn load_options(&self, reference: &str) -> Result<LoadOptions> {
+        Ok(LoadOptions {
+            name: (!Path::new(reference).exists()).then(|| reference.to_owned()),
+            max_length: self.max_length,
+            base: self.base.as_deref().map(model_directory).transpose()?,
+            precision: self.precision,
+            device: self.device,
+            batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
+            quantize: self.quantize,
+            ..LoadOptions::default()
+        })
+    }
+}

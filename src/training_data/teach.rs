@@ -1,0 +1,53 @@
+//! Scores of a teacher for the passages of training examples.
+
+use std::path::Path;
+
+use super::rewrite::rewrite;
+use super::teacher::Teacher;
+use crate::error::Result;
+
+/// Writes the examples of a file with the teacher's score of each positive and negative, in place of any they had, for
+/// distillation. `progress` is called with the number of examples done. Returns how many there are.
+///
+/// What was scored is kept in the file OUTPUT.journal; the same call goes on from there.
+///
+/// ```no_run
+/// use secateur::LoadOptions;
+/// use secateur::training_data::{Teacher, teach};
+///
+/// let teacher = Teacher::load("models/bge-reranker-base".as_ref(), &LoadOptions::default())?;
+/// teach("train.jsonl".as_ref(), "scored.jsonl".as_ref(), &teacher, |_| {})?;
+/// # Ok::<(), secateur::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The input has a bad line, or is the output; those of the teacher and the disk. The output appears whole or not at all.
+pub fn teach(input: &Path, output: &Path, teacher: &Teacher, progress: impl FnMut(u64)) -> Result<u64> {
+    let key = format!("teach 1 {}", teacher.fingerprint());
+    rewrite(
+        input,
+        output,
+        &key,
+        |_, chunk| {
+            let pairs: Vec<(&str, &str)> = chunk
+                .iter()
+                .flat_map(|example| {
+                    let passages = example.positives.iter().chain(&example.negatives);
+                    passages.map(|passage| (example.query.as_str(), passage.as_str()))
+                })
+                .collect();
+            let mut scores = teacher.score(&pairs)?.into_iter().map(f32::to_bits);
+            let scores_of = |passages: usize| scores.by_ref().take(passages).collect::<Vec<u32>>();
+            let lengths = chunk.iter().map(|example| example.positives.len() + example.negatives.len());
+            Ok(lengths.map(scores_of).collect())
+        },
+        |example, scores: Vec<u32>| {
+            let mut scores = scores.into_iter().map(f32::from_bits);
+            example.positive_scores = Some(scores.by_ref().take(example.positives.len()).collect());
+            example.negative_scores = Some(scores.collect());
+            Ok(())
+        },
+        progress,
+    )
+}
