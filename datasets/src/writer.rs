@@ -56,19 +56,33 @@ where
     F: FnOnce(&mut dyn Write) -> std::result::Result<(), WriteFailure>,
 {
     let temporary = temporary_sibling(path);
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&temporary)
-        .map_err(Error::io("create", path))?;
+    let file = OpenOptions::new().write(true).create_new(true).open(&temporary);
+    write_through(path, &temporary, file.map_err(Error::io("create", path))?, write)
+}
+
+/// [`write_records`] for a caller that alone writes `path`: the temporary sibling has a fixed name, so that what a kill leaves
+/// of it is written over the next time.
+pub(crate) fn write_records_alone<F>(path: &Path, write: F) -> Result<()>
+where
+    F: FnOnce(&mut dyn Write) -> std::result::Result<(), WriteFailure>,
+{
+    let temporary = with_suffix(path, ".tmp");
+    let file = File::create(&temporary).map_err(Error::io("create", path))?;
+    write_through(path, &temporary, file, write)
+}
+
+fn write_through<F>(path: &Path, temporary: &Path, file: File, write: F) -> Result<()>
+where
+    F: FnOnce(&mut dyn Write) -> std::result::Result<(), WriteFailure>,
+{
     let written = compress_into(file, Compression::of(path), write).and_then(|file| {
         file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
+        std::fs::rename(temporary, path)?;
         Ok(sync_name(path)?)
     });
     written.map_err(|failure| {
         // The write has failed already; a leftover that cannot be removed would hide the reason.
-        let _ = std::fs::remove_file(&temporary);
+        let _ = std::fs::remove_file(temporary);
         match failure {
             WriteFailure::Io(source) => Error::Io { action: "write", path: path.to_owned(), source },
             WriteFailure::Fault(fault) => Error::Unwritable { path: path.to_owned(), fault },

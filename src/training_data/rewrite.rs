@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use secateur_datasets::triples::{Examples, TrainingExample, write_examples};
+use secateur_datasets::triples::{Examples, TrainingExample, write_examples_alone};
 use secateur_datasets::with_suffix;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,7 +51,8 @@ pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
         };
         examples.into_iter().map(Ok).chain(error)
     });
-    let count = write_examples(output, examples)?;
+    // Nobody else writes there, for the journal is locked.
+    let count = write_examples_alone(output, examples)?;
     drop(journal);
     remove(&journal_path)?;
     Ok(count)

@@ -78,5 +78,13 @@ fn kill_and_resume(sandbox: &Sandbox, arguments: &[&str]) {
     }
     assert!(kills >= 2, "it was over before it could be killed twice");
     assert_eq!(std::fs::read(&out).unwrap(), expected);
-    assert!(!journal.exists());
+    std::fs::remove_file(&out).unwrap();
+    assert_eq!(sandbox.names(), names, "something is left beside the output");
+
+    // What a kill in the last moments leaves does not stop the next run, nor stay.
+    std::fs::write(sandbox.path("out.jsonl.tmp"), "half").unwrap();
+    sandbox.run(arguments).ok();
+    assert_eq!(std::fs::read(&out).unwrap(), expected);
+    std::fs::remove_file(&out).unwrap();
+    assert_eq!(sandbox.names(), names);
 }

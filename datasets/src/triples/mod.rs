@@ -31,4 +31,4 @@ pub use from_beir::{BeirExamples, BeirOptions};
 pub use group::Group;
 pub use read::{Examples, Format, UnknownFormat};
 pub use shuffle::{Shuffled, shuffled};
-pub use write::write_examples;
+pub use write::{write_examples, write_examples_alone};

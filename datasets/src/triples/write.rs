@@ -6,7 +6,7 @@ use std::path::Path;
 use super::example::TrainingExample;
 use super::flag_embedding;
 use crate::error::Error;
-use crate::writer::{WriteFailure, write_records};
+use crate::writer::{WriteFailure, write_records, write_records_alone};
 
 /// Writes examples in FlagEmbedding's format, one JSON object a line, as they come; a name in `.gz` or `.zst` compresses.
 /// The file appears whole or not at all. Returns the number of examples.
@@ -36,10 +36,33 @@ pub fn write_examples<E: From<Error>>(
     path: &Path,
     examples: impl IntoIterator<Item = Result<TrainingExample, E>>,
 ) -> Result<u64, E> {
+    write(examples, |lines| write_records(path, lines))
+}
+
+/// The same for a caller that alone writes `path`, because it holds a lock for instance: the file grows under the fixed name
+/// PATH.tmp, which the next call writes over if this one is killed.
+///
+/// # Errors
+/// As [`write_examples`].
+pub fn write_examples_alone<E: From<Error>>(
+    path: &Path,
+    examples: impl IntoIterator<Item = Result<TrainingExample, E>>,
+) -> Result<u64, E> {
+    write(examples, |lines| write_records_alone(path, lines))
+}
+
+/// What writes the lines to a file.
+type Lines<'a> = &'a mut dyn FnMut(&mut dyn io::Write) -> Result<(), WriteFailure>;
+
+fn write<E: From<Error>>(
+    examples: impl IntoIterator<Item = Result<TrainingExample, E>>,
+    to_file: impl FnOnce(Lines<'_>) -> Result<(), Error>,
+) -> Result<u64, E> {
+    let mut examples = examples.into_iter();
     let mut stopped = None;
     let mut count = 0;
-    let written = write_records(path, |file| {
-        for example in examples {
+    let written = to_file(&mut |file| {
+        for example in examples.by_ref() {
             match example {
                 Ok(example) => writeln!(file, "{}", flag_embedding::line(&example)?)?,
                 Err(error) => {

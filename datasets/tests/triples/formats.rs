@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use secateur_datasets::triples::{Examples, Format, TrainingExample, write_examples};
+use secateur_datasets::triples::{Examples, Format, TrainingExample, write_examples, write_examples_alone};
 use secateur_datasets::{Error, Fault};
 
 type Written = Result<u64, Error>;
@@ -265,4 +265,24 @@ fn what_cannot_be_read_back_is_not_written() {
     let error = write_examples(&path, [Ok(good), Err(stop())]).unwrap_err();
     assert_eq!(error.to_string(), stop().to_string());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_sole_writer_writes_over_what_a_kill_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("train.jsonl.gz");
+    std::fs::write(folder.path().join("train.jsonl.gz.tmp"), "half of a file").unwrap();
+    let example = || TrainingExample {
+        query: "q".to_owned(),
+        positives: strings(&["a"]),
+        ..TrainingExample::default()
+    };
+    assert_eq!(write_examples_alone(&path, [Ok::<_, Error>(example())]).unwrap(), 1);
+    let read: Vec<_> = Examples::open(&path, None).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read, [example()]);
+    let stop = Error::File { path: "other".into(), fault: Fault::Empty };
+    write_examples_alone(&path, [Ok(example()), Err(stop)]).unwrap_err();
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["train.jsonl.gz"]);
 }
