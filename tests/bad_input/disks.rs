@@ -146,6 +146,32 @@ fn a_database_on_a_read_only_disk_answers() {
 }
 
 #[test]
+fn training_data_appears_whole_or_not_at_all() {
+    let sandbox = Sandbox::new();
+    let Some(disk) = Disk::mount("training_data_appears_whole_or_not_at_all", &sandbox) else { return };
+    model::tiny(&sandbox.path("model"));
+    dataset::generated(&sandbox.path("set"), 200);
+    sandbox.run(["index", "set", "--out", "disk/db"]).ok();
+    let line = |i| format!("{{\"query\":\"rose bee {i}\",\"pos\":[\"{}\"]}}\n", "winter ".repeat(200));
+    dataset::write(&sandbox.path("."), "in.jsonl", (0..2000).map(line).collect::<String>());
+    let teach = ["teach", "in.jsonl", "--model", "model", "--max-length", "8", "--out", "disk/t.jsonl"];
+    let mine = ["mine", "in.jsonl", "--db", "disk/db", "--depth", "1-20", "--out", "disk/t.jsonl"];
+    // The scores fit, the examples do not; what was scored is kept for the next run.
+    for command in [&teach[..], &mine[..]] {
+        sandbox.run(command).fails(1, ["cannot write disk/t.jsonl", "No space left on device"]);
+        let left: Vec<PathBuf> = tree(&disk.0).into_keys().filter(|path| !path.starts_with("db")).collect();
+        assert_eq!(left, [PathBuf::from("t.jsonl.journal")], "{command:?}");
+    }
+    disk.remount("ro");
+    for command in [&teach[..], &mine[..]] {
+        sandbox.run(command).fails(1, ["disk/t.jsonl", "Read-only file system"]);
+    }
+    // A database that cannot be written can be mined from.
+    let elsewhere = [&mine[..mine.len() - 1], &["t.jsonl"]].concat();
+    sandbox.run(elsewhere).ok();
+}
+
+#[test]
 fn a_folder_without_permission_is_named() {
     use std::os::unix::fs::PermissionsExt;
 
