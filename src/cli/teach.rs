@@ -62,10 +62,7 @@ impl Arguments {
         let progress = Progress::start("scoring", "examples", || Ok::<_, Failure>(total))?;
         let examples = teach(&self.file, &self.out, &teacher, |done| progress.set(done as usize))?;
         progress.finish();
-        let what = match teacher {
-            Teacher::CrossEncoder(_) => "logits",
-            Teacher::Encoder(_) => "cosines",
-        };
+        let what = if teacher.is_cross_encoder() { "logits" } else { "cosines" };
         Ok(format!(
             "{}: {examples} examples with {what} of {}, in {:.1} s\n",
             self.out.display(),

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use secateur_encoders::{CrossEncoder, Encoder, Fingerprint, LoadOptions, TextKind};
 
 use crate::error::Result;
 
-/// A model that scores passages for queries: a cross-encoder, or an encoder.
-pub enum Teacher {
-    /// Its logits.
+/// A model that scores passages for queries: a cross-encoder by its logits; an encoder by the cosine of the two vectors, each
+/// with the prompt that the model puts before texts of its kind.
+pub struct Teacher(Model);
+
+enum Model {
     CrossEncoder(CrossEncoder),
-    /// The cosine of the two vectors, each with the prompt that the model puts before texts of its kind.
-    Encoder(Encoder),
+    Encoder { encoder: Encoder, vectors: Mutex<Vectors> },
 }
 
 impl Teacher {
@@ -23,75 +25,112 @@ impl Teacher {
     ///
     /// As [`CrossEncoder::load`] and [`Encoder::load`].
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<Teacher> {
-        Ok(if CrossEncoder::is_in(directory, options)? {
-            Teacher::CrossEncoder(CrossEncoder::load(directory, options)?)
+        Ok(Teacher(if CrossEncoder::is_in(directory, options)? {
+            Model::CrossEncoder(CrossEncoder::load(directory, options)?)
         } else {
-            Teacher::Encoder(Encoder::load(directory, options)?)
-        })
+            let encoder = Encoder::load(directory, options)?;
+            Model::Encoder { encoder, vectors: Mutex::new(Vectors::new(MAX_NUMBERS)) }
+        }))
+    }
+
+    /// Whether it is a cross-encoder.
+    pub fn is_cross_encoder(&self) -> bool {
+        matches!(self.0, Model::CrossEncoder(_))
     }
 
     /// What it is called.
     pub fn name(&self) -> &str {
-        match self {
-            Teacher::CrossEncoder(model) => model.name(),
-            Teacher::Encoder(model) => model.name(),
+        match &self.0 {
+            Model::CrossEncoder(model) => model.name(),
+            Model::Encoder { encoder, .. } => encoder.name(),
         }
     }
 
     /// What makes it the teacher it is.
     pub fn fingerprint(&self) -> &Fingerprint {
-        match self {
-            Teacher::CrossEncoder(model) => model.fingerprint(),
-            Teacher::Encoder(model) => model.fingerprint(),
+        match &self.0 {
+            Model::CrossEncoder(model) => model.fingerprint(),
+            Model::Encoder { encoder, .. } => encoder.fingerprint(),
         }
     }
 
     /// The score of each (query, passage): (B) -> (B), higher is better. A pair's score does not depend on the other
-    /// pairs.
+    /// pairs. An encoder's vectors are kept, up to 256 MB of them, for a passage is often mined for many queries.
     ///
     /// # Errors
     ///
     /// The tokenizer refuses a text, or a score is not finite.
     pub fn score(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
-        match self {
-            Teacher::CrossEncoder(model) => Ok(model.score(pairs)?),
-            Teacher::Encoder(model) => {
-                let queries = Vectors::encode(model, pairs.iter().map(|pair| pair.0), TextKind::Query)?;
-                let passages = Vectors::encode(model, pairs.iter().map(|pair| pair.1), TextKind::Passage)?;
-                let cosines =
-                    pairs.iter().map(|(query, passage)| cosine(queries.of(query), passages.of(passage)));
-                Ok(cosines.collect())
-            }
-        }
+        let (encoder, vectors) = match &self.0 {
+            Model::CrossEncoder(model) => return Ok(model.score(pairs)?),
+            Model::Encoder { encoder, vectors } => (encoder, vectors),
+        };
+        // What a panic has left is whole: vectors are added one by one.
+        let mut vectors = vectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let queries = vectors.of(encoder, pairs.iter().map(|pair| pair.0), TextKind::Query)?;
+        let passages = vectors.of(encoder, pairs.iter().map(|pair| pair.1), TextKind::Passage)?;
+        Ok(pairs.iter().map(|(query, passage)| cosine(&queries[query], &passages[passage])).collect())
     }
 }
 
-/// The vectors of texts, each text encoded once.
-struct Vectors<'t> {
-    rows: Vec<f32>,
-    dim: usize,
-    places: HashMap<&'t str, usize>,
+/// How many numbers of vectors a teacher keeps: 256 MB.
+const MAX_NUMBERS: usize = 64 << 20;
+
+/// Vectors by a hash of their texts.
+struct Vectors {
+    known: HashMap<blake3::Hash, Arc<[f32]>>,
+    num_numbers: usize,
+    max_numbers: usize,
 }
 
-impl<'t> Vectors<'t> {
-    fn encode(
+impl Vectors {
+    fn new(max_numbers: usize) -> Vectors {
+        Vectors { known: HashMap::new(), num_numbers: 0, max_numbers }
+    }
+
+    /// The vector of each text, of which those that are not known are encoded, once.
+    fn of<'t>(
+        &mut self,
         encoder: &Encoder,
         texts: impl Iterator<Item = &'t str>,
         kind: TextKind,
-    ) -> Result<Vectors<'t>> {
-        let (mut places, mut unique) = (HashMap::new(), Vec::new());
-        for text in texts {
-            places.entry(text).or_insert_with(|| {
-                unique.push(text);
-                unique.len() - 1
-            });
-        }
-        Ok(Vectors { rows: encoder.encode(&unique, kind)?, dim: encoder.dim(), places })
+    ) -> Result<HashMap<&'t str, Arc<[f32]>>> {
+        self.of_texts(texts, kind, |unknown| Ok(encoder.encode(unknown, kind)?))
     }
 
-    fn of(&self, text: &str) -> &[f32] {
-        let place = self.places[text];
-        &self.rows[place * self.dim..(place + 1) * self.dim]
+    fn of_texts<'t>(
+        &mut self,
+        texts: impl Iterator<Item = &'t str>,
+        kind: TextKind,
+        encode: impl FnOnce(&[&str]) -> Result<Vec<f32>>,
+    ) -> Result<HashMap<&'t str, Arc<[f32]>>> {
+        let key = |text: &str| blake3::Hasher::new().update(&[kind as u8]).update(text.as_bytes()).finalize();
+        let (mut found, mut unknown) = (HashMap::new(), Vec::new());
+        for text in texts {
+            found.entry(text).or_insert_with(|| {
+                let known = self.known.get(&key(text)).cloned();
+                if known.is_none() {
+                    unknown.push(text);
+                }
+                // In its place until it is encoded.
+                known.unwrap_or_default()
+            });
+        }
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        let rows = encode(&unknown)?;
+        for (text, row) in unknown.iter().zip(rows.chunks_exact(rows.len() / unknown.len())) {
+            if self.num_numbers + row.len() > self.max_numbers {
+                self.known.clear();
+                self.num_numbers = 0;
+            }
+            let row: Arc<[f32]> = row.into();
+            self.num_numbers += row.len();
+            self.known.insert(key(text), Arc::clone(&row));
+            found.insert(text, row);
+        }
+        Ok(found)
     }
 }
 
@@ -104,7 +143,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::cosine;
+    use super::*;
 
     #[test]
     fn cosines_by_hand() {
@@ -117,5 +156,29 @@ mod tests {
             // Computed in f64 from values that are exact: one rounding to f32.
             assert!((cosine(&a, &b) - want).abs() <= f32::EPSILON, "{a:?} {b:?}");
         }
+    }
+
+    #[test]
+    fn a_text_is_encoded_once_while_there_is_room() {
+        // Vectors of two numbers: the length of the text and its kind.
+        let ask = |vectors: &mut Vectors, texts: &[&'static str], kind: TextKind| {
+            let mut encoded = Vec::new();
+            let found = vectors.of_texts(texts.iter().copied(), kind, |unknown| {
+                encoded = unknown.iter().map(|text| (*text).to_owned()).collect();
+                Ok(unknown.iter().flat_map(|text| [text.len() as f32, kind as u8 as f32]).collect())
+            });
+            for (text, vector) in found.unwrap() {
+                assert_eq!(&vector[..], [text.len() as f32, kind as u8 as f32], "{text}");
+            }
+            encoded
+        };
+        let mut vectors = Vectors::new(8);
+        assert_eq!(ask(&mut vectors, &["a", "bb", "a"], TextKind::Passage), ["a", "bb"]);
+        assert_eq!(ask(&mut vectors, &["bb", "a"], TextKind::Passage), [""; 0]);
+        assert_eq!(ask(&mut vectors, &["a"], TextKind::Query), ["a"], "a query is another text");
+        // Room for four vectors: the fifth empties the store, and what was asked for is right all the same.
+        assert_eq!(ask(&mut vectors, &["a", "ccc", "dddd"], TextKind::Passage), ["ccc", "dddd"]);
+        assert_eq!(vectors.known.len(), 1);
+        assert_eq!(ask(&mut vectors, &["dddd", "a"], TextKind::Passage), ["a"]);
     }
 }
