@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use secateur::training_data::Teacher;
+use secateur::training_data::{MineOptions, Teacher};
 use secateur::triples::TrainingExample;
 use secateur::{Database, Hit, LoadOptions, SearchMode, SearchParams};
 
@@ -189,6 +189,53 @@ fn every_retriever_of_the_database_can_mine() {
 fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
     let (sandbox, _) = sandbox(300);
     kill_and_resume(&sandbox, &mine(&["--teacher", "cross", "--depth", "1-50"]));
+}
+
+#[test]
+fn a_journal_serves_the_same_database_options_and_examples_only() {
+    let (sandbox, all) = sandbox(100);
+    let (input, output) = (sandbox.path("in.jsonl"), sandbox.path("out.jsonl"));
+    sandbox.run(["index", "data", "--out", "words"]).ok();
+    let options = |seed| MineOptions { depth: 1..=20, seed, ..MineOptions::new(SearchMode::Sparse) };
+    let mine = |seed, progress: &mut dyn FnMut(u64)| {
+        let database = Database::open(sandbox.path("words"), None).unwrap();
+        secateur::training_data::mine(&input, &output, &database, None, &options(seed), progress)
+    };
+    type Change<'a> = (&'a str, u64, &'a dyn Fn());
+    let changes: [Change; 3] = [
+        ("the database", 42, &|| {
+            let mut database = Database::open(sandbox.path("words"), None).unwrap();
+            let hits = search(&database, &all[0].query, 20);
+            hits[4..12].iter().for_each(|hit| database.delete(&hit.doc_id).unwrap());
+            database.commit().unwrap();
+        }),
+        ("the seed", 43, &|| ()),
+        ("an example", 42, &|| {
+            let mut changed = all.clone();
+            changed[40].query.push_str(" honey");
+            write(&input, &changed);
+        }),
+    ];
+    for (what, seed, change) in changes {
+        // What an interruption leaves, made by a bad line that is met on the way.
+        write(&input, &all);
+        let text = std::fs::read_to_string(&input).unwrap();
+        let lines: String = text.split_inclusive('\n').take(70).collect();
+        std::fs::write(&input, lines + "{}\n").unwrap();
+        let error = mine(42, &mut |_| ()).unwrap_err();
+        assert!(error.to_string().contains("in.jsonl:71: "), "{error}");
+        assert!(sandbox.path("out.jsonl.journal").exists());
+
+        std::fs::write(&input, &text).unwrap();
+        change();
+        let resumed = mine(seed, &mut |_| ()).unwrap();
+        let with_journal = std::fs::read(&output).unwrap();
+        assert_eq!(mine(seed, &mut |_| ()).unwrap(), resumed, "{what}");
+        assert!(
+            with_journal == std::fs::read(&output).unwrap(),
+            "{what} has changed, and the journal was believed"
+        );
+    }
 }
 
 #[test]
