@@ -16,16 +16,16 @@ use super::search::ModeArguments;
 use super::teach::count;
 
 const EXAMPLES: &str = "\
-Searches the database for each query and adds documents from a range of ranks to `neg`, drawn at random. Never taken: the
-example's positives, by id and by text; relevant documents that `secateur dataset triples --max-positives` left out; the query
-itself; a text twice. With --teacher, documents are dropped that score above the example's lowest positive minus --margin, for
+Searches the database for each query and adds documents from a range of ranks to `neg`, drawn at random. Never taken: the \
+example's positives, by id and by text; relevant documents that `secateur dataset triples --max-positives` left out; the query \
+itself; a text twice. With --teacher, documents are dropped that score above the example's lowest positive minus --margin, for \
 they probably answer the query too; `pos_scores` and `neg_scores` are written as `secateur teach` does.
 
 Examples:
   secateur index scifact --encoder .models/all-MiniLM-L6-v2 --out scifact.db
   secateur dataset triples scifact --out pairs.jsonl
-  secateur mine pairs.jsonl --db scifact.db --mode hybrid --depth 10-100 --negatives 7 --out train.jsonl
-  secateur mine pairs.jsonl --db scifact.db --mode bm25 --teacher BAAI/bge-reranker-base --margin 1 --out train.jsonl";
+  secateur mine pairs.jsonl --db scifact.db --mode hybrid --depth 10-100 --out mined.jsonl
+  secateur mine pairs.jsonl --db scifact.db --teacher BAAI/bge-reranker-base --out train.jsonl";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

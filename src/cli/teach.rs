@@ -14,8 +14,8 @@ use super::model_options::ModelOptions;
 use super::progress::{Progress, say_on_interrupt};
 
 const EXAMPLES: &str = "\
-Writes the examples with `pos_scores` and `neg_scores`, in place of any they had: the logits of a cross-encoder (a model whose
-config.json names a class ...ForSequenceClassification), or the cosines of an encoder, with its prompts. Training distills
+Writes the examples with `pos_scores` and `neg_scores`, in place of any they had: the logits of a cross-encoder (a model whose \
+config.json names a class ...ForSequenceClassification), or the cosines of an encoder, with its prompts. Training distills \
 them. Mine negatives first: `secateur mine`.
 
 Examples:
