@@ -236,14 +236,14 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
     };
     assert_eq!(plain(&sandbox.run(effir).ok()), plain(&report));
 
-    write(&sandbox.path("."), "recipe.toml", &recipe.replace("mlp = 1", "mlp = 2"));
+    write(&sandbox.path("."), "recipe.toml", recipe.replace("mlp = 1", "mlp = 2"));
     sandbox.run(effir).fails(2, ["effir is of another recipe", "effir/recipe.toml"]);
     for (from, to, parts) in [
         ("mlp = 1", "mpl = 1", &["the recipe's [drop]", "--mpl"][..]),
         ("[drop]", "[drip]", &["bad.toml", "drip"]),
         ("mlp = 1", "mlp = {}", &["[drop]: mlp is table"]),
     ] {
-        write(&sandbox.path("."), "bad.toml", &recipe.replace(from, to));
+        write(&sandbox.path("."), "bad.toml", recipe.replace(from, to));
         sandbox.run(["effir", "bad.toml", "--out", "bad"]).fails(2, parts);
     }
 }

@@ -60,9 +60,8 @@ fn main() -> Result<(), Error> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
     let mut stdout = std::io::stdout();
     for step in 0..arguments.steps {
-        let batch: Vec<Example> = (0..arguments.batch)
-            .map(|i| pairs[(step * arguments.batch + i) % pairs.len()].clone())
-            .collect();
+        let batch: Vec<Example> =
+            (0..arguments.batch).map(|i| pairs[(step * arguments.batch + i) % pairs.len()].clone()).collect();
         let start = Instant::now();
         let report = pool.install(|| trainer.step(&[&batch]))?;
         let ms = start.elapsed().as_secs_f64() * 1000.0;

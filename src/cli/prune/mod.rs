@@ -28,7 +28,7 @@ pub enum Command {
     /// Make a model without its least important sub-layers.
     Drop(drop::Arguments),
     /// Make the MLP neurons that matter least zero.
-    Slim(slim::Arguments),
+    Slim(Box<slim::Arguments>),
     /// Remove the neurons that are masked.
     Compact(compact::Arguments),
     /// Make two of every four weights zero, as Wanda or SparseGPT does, to compare with.

@@ -1,6 +1,7 @@
 //! Linear layers whose weights, biases or low-rank additions are trained.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::parameters::{Gradients, Parameter, Place};
 use super::{Dropout, Recorded};
@@ -36,6 +37,15 @@ pub(crate) struct LowRank {
     pub(crate) dropout: f32,
     packed_a: PackedMatrix,
     packed_b: PackedMatrix,
+}
+
+/// What the gradient of a layer needs of its forward.
+pub(super) struct Kept {
+    /// The input, where anything is trained: a frozen layer's gradient does not look at it.
+    pub(super) x: Option<Arc<Rows>>,
+    /// A x of each adapter.
+    pub(super) inner: Vec<Rows>,
+    pub(super) dropout: Dropout,
 }
 
 impl LowRank {
@@ -131,14 +141,11 @@ impl RecordedLinear {
         self.adapters.iter().map(of_adapter).collect()
     }
 
-    /// From the gradient of the output to that of everything trained and, if `wants_input`, of the input. The input `x` is
-    /// there where anything is trained.
+    /// From the gradient of the output to that of everything trained and, if `wants_input`, of the input.
     pub(super) fn backward(
         &self,
         ops: &Recorded,
-        x: Option<&Rows>,
-        inner: &[Rows],
-        dropout: &Dropout,
+        Kept { x, inner, dropout }: &Kept,
         gradient: &Rows,
         wants_input: bool,
         gradients: &mut Gradients,
@@ -150,7 +157,7 @@ impl RecordedLinear {
             fused.add_input_gradient(gradient, &self.packed, &mut of_input);
             of_input
         });
-        let Some(x) = x else { return of_input };
+        let Some(x) = x.as_deref() else { return of_input };
         for Block { rows, weight, bias } in &self.blocks {
             fused.add_outer_product(gradient, rows.clone(), x, 1.0, gradients.of(*weight, rows.len()));
             if let Some(bias) = bias {

@@ -25,6 +25,7 @@ use super::fused::{Fused, Rows};
 use super::{AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights, Spans};
 use crate::error::Result;
 pub(crate) use dropout::Dropout;
+use linear::Kept;
 pub(crate) use linear::{Block, LowRank, RecordedLinear};
 use mlp::Combine;
 pub(crate) use mlp::RecordedExpand;
@@ -199,22 +200,12 @@ impl Recorded {
             return Ok(self.constant(out));
         }
         let (linear, place) = (Arc::clone(linear), x.place);
-        // The input is kept only for what is trained; a frozen layer's gradient does not look at it.
-        let kept = linear.is_trained().then(|| Arc::clone(&x.rows));
+        let x = linear.is_trained().then(|| Arc::clone(&x.rows));
+        let kept = Kept { x, inner, dropout };
         let step = move |ops: &Recorded, gradient: Rows, sink: &mut Sink<'_>| {
-            if linear.is_trained() || place.is_some() {
-                let of_input = linear.backward(
-                    ops,
-                    kept.as_deref(),
-                    &inner,
-                    &dropout,
-                    &gradient,
-                    place.is_some(),
-                    sink.parameters,
-                );
-                if let Some(of_input) = of_input {
-                    sink.add(ops, place, of_input);
-                }
+            let of_input = linear.backward(ops, &kept, &gradient, place.is_some(), sink.parameters);
+            if let Some(of_input) = of_input {
+                sink.add(ops, place, of_input);
             }
             sink.add(ops, residual_place, gradient);
         };
