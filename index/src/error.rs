@@ -144,6 +144,14 @@ pub enum Error {
         "this database was created without vectors; search it with BM25, or index the documents again with an encoder"
     )]
     NoVectors,
+    /// A graph was given with rows that are not those it was built from.
+    #[error("the graph has {expected} rows, {got} were given; give the rows it was built from")]
+    GraphMismatch {
+        /// Rows of the graph.
+        expected: usize,
+        /// Rows given.
+        got: usize,
+    },
     /// A number outside its range.
     #[error("{name} is {got}, allowed is {allowed}")]
     InvalidParameter {

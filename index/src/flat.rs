@@ -76,6 +76,50 @@ impl<'a> FlatIndex<'a> {
         self.metric
     }
 
+    pub(crate) fn num_rows(&self) -> usize {
+        self.num_rows as usize
+    }
+
+    /// Compares some rows and takes their scores into account; deleted ones must not be among them.
+    pub(crate) fn collect(&self, scorer: &Scorer, query: &[f32], rows: &[RowId], best: &mut TopK) {
+        let vectors: Vec<&[f32]> = rows.iter().map(|row| self.row(*row)).collect();
+        let mut values = vec![0.0; rows.len()];
+        scorer.kernels.compare(query, &vectors, &mut values);
+        for ((row, vector), value) in rows.iter().zip(vectors).zip(values) {
+            let score = scorer.score(0, value, vector);
+            best.push(Hit { row: *row, score });
+        }
+    }
+
+    /// Compares the rows of a part, all or those of a set, and takes their scores into account.
+    pub(crate) fn collect_part(
+        &self,
+        scorer: &Scorer,
+        query: &[f32],
+        part: usize,
+        among: Option<&Bitmap>,
+        best: &mut TopK,
+    ) {
+        let part = &self.parts[part];
+        let Some(among) = among else {
+            let task = Task { part, first: 0, rows: part.rows };
+            let k = best.k();
+            let found = self.scan(scorer, query, k, &task);
+            *best = std::mem::replace(best, TopK::new(k)).merge(found);
+            return;
+        };
+        let end = part.base + (part.rows.len() / self.dim) as u32;
+        let is_alive = |row: &u32| !part.deleted.is_some_and(|deleted| deleted.contains(row - part.base));
+        let mut rows = among.iter_within(part.base..end).filter(is_alive).map(RowId);
+        loop {
+            let block: Vec<RowId> = rows.by_ref().take(SCAN_BLOCK).collect();
+            if block.is_empty() {
+                return;
+            }
+            self.collect(scorer, query, &block, best);
+        }
+    }
+
     /// The `k` best rows for a query of D components, best first; all of them if there are fewer.
     ///
     /// # Errors
@@ -88,6 +132,20 @@ impl<'a> FlatIndex<'a> {
             .into_par_iter()
             .map(|task| self.scan(&scorer, query, k, &task))
             .reduce(|| TopK::new(k), TopK::merge);
+        Ok(best.into_sorted())
+    }
+
+    /// [`FlatIndex::search`] among the rows of a set only.
+    ///
+    /// # Errors
+    /// As [`FlatIndex::search`].
+    pub fn search_among(&self, query: &[f32], k: usize, rows: &Bitmap) -> Result<Vec<Hit>> {
+        check_vector(query, self.dim)?;
+        let scorer = Scorer::new(self.metric, query, self.dim);
+        let mut best = TopK::new(k);
+        for part in 0..self.parts.len() {
+            self.collect_part(&scorer, query, part, Some(rows), &mut best);
+        }
         Ok(best.into_sorted())
     }
 
@@ -187,7 +245,7 @@ impl<'a> Task<'_, 'a> {
 }
 
 /// Turns what the kernels compute into scores.
-struct Scorer {
+pub(crate) struct Scorer {
     metric: Metric,
     dim: usize,
     kernels: Kernels,
@@ -196,7 +254,7 @@ struct Scorer {
 }
 
 impl Scorer {
-    fn new(metric: Metric, queries: &[f32], dim: usize) -> Scorer {
+    pub(crate) fn new(metric: Metric, queries: &[f32], dim: usize) -> Scorer {
         let operation = match metric {
             Metric::InnerProduct | Metric::Cosine => Operation::Dot,
             Metric::L2 => Operation::SquaredDistance,
@@ -213,6 +271,15 @@ impl Scorer {
         let mut lengths = vec![0.0; vectors.len() / self.dim];
         self.kernels.lengths(vectors, self.dim, &mut lengths);
         lengths
+    }
+
+    /// Turns the value of a query and a row into a score.
+    fn score(&self, query: usize, value: f32, row: &[f32]) -> f32 {
+        match self.metric {
+            Metric::InnerProduct => value,
+            Metric::L2 => -value,
+            Metric::Cosine => cosine(value, self.query_lengths[query], self.lengths(row)[0]),
+        }
     }
 
     /// Computes what is needed of the rows alone.

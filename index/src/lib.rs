@@ -1,8 +1,9 @@
-//! Vectors and tokens in, hits out: the exact vector index, the BM25 index and the database directory of secateur.
+//! Vectors and tokens in, hits out: the exact and the approximate vector index, the BM25 index and the database directory of secateur.
 //!
 //! ```text
 //! storage   the database directory: immutable segments, one atomically replaced manifest
 //! flat      exact search over rows of f32: inner product, cosine, L2
+//! hnsw      approximate search of the same rows by walking a graph
 //! bm25      lexical search with Lucene's BM25 over tantivy's postings
 //! ```
 //!
@@ -19,6 +20,7 @@ compile_error!(
 
 pub mod bm25;
 pub mod flat;
+pub mod hnsw;
 pub mod storage;
 
 mod bitmap;
@@ -28,6 +30,7 @@ mod metric;
 mod topk;
 mod vectors;
 
+pub use bitmap::Bitmap;
 pub use error::{Damage, Error, Result};
 pub use metric::{Metric, UnknownMetric};
 pub use topk::{Hit, RowId};

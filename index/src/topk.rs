@@ -39,6 +39,11 @@ impl TopK {
         TopK { k, heap: Vec::new() }
     }
 
+    /// The most hits kept.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
     /// A score below this cannot enter; one equal to it can, if its row is smaller than the worst kept one's.
     #[inline]
     pub fn threshold(&self) -> f32 {

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{FlatIndex, Scorer, Task, cosine};
+use super::{FlatIndex, Scorer, Task};
 use crate::kernel::{
     Kernel, PackedQueries, Product, ROW_PANEL, max_error, rounding_error, scale, underflow, with_kernel,
 };
@@ -181,11 +181,7 @@ impl<'b, 'a> Batch<'b, 'a> {
         let mut values = vec![0.0; rows.len()];
         self.scorer.kernels.compare(&self.queries[query * dim..][..dim], &rows, &mut values);
         for ((candidate, row), value) in list.candidates.drain(..).zip(rows).zip(values) {
-            let score = match self.index.metric {
-                Metric::InnerProduct => value,
-                Metric::L2 => -value,
-                Metric::Cosine => cosine(value, self.lengths[query], self.scorer.lengths(row)[0]),
-            };
+            let score = self.scorer.score(query, value, row);
             list.best.push(Hit { row: candidate.row, score });
         }
     }

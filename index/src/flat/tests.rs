@@ -70,6 +70,10 @@ proptest! {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
                     prop_assert_eq!(&index.search_batch(&queries, k).unwrap(), &expected);
+                    let all = naive(metric, dim, &parts, &queries[..dim], usize::MAX);
+                    let odd: Bitmap = (1..500).step_by(2).collect();
+                    let odd_hits: Vec<Hit> = all.into_iter().filter(|hit| hit.row.0 % 2 == 1).take(k).collect();
+                    prop_assert_eq!(index.search_among(&queries[..dim], k, &odd).unwrap(), odd_hits);
                     for (query, expected) in queries.chunks_exact(dim).zip(&expected) {
                         prop_assert_eq!(&index.search(query, k).unwrap(), expected);
                     }

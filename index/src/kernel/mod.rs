@@ -17,9 +17,11 @@
 //! Between machines scores may therefore differ by rounding.
 
 mod arch;
+mod codes;
 mod lanes;
 mod product;
 
+pub(crate) use codes::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
 pub(crate) use product::{
     MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, max_error, rounding_error, scale, underflow,
 };

@@ -1,0 +1,264 @@
+//! Building the graph: algorithm 1 of the paper, for many rows at once.
+//!
+//! Rows come in batches. Those of a batch look for their neighbors in parallel in the graph of the batches before, which
+//! stays as it is meanwhile, and among their batch mates, with which each is compared. Then all new edges are added, those
+//! of each row in one step. So the graph does not depend on the number of threads, and because codes are compared in
+//! integers not on the machine either.
+//!
+//! Rows of higher levels come first: the upper levels, on which searches descend, are complete before level 0 is filled.
+
+use rayon::prelude::*;
+
+use super::HnswParams;
+use super::codes::CodesBuf;
+use super::links::{Links, NONE, hash, level};
+use super::pages::Pages;
+use super::repair;
+use super::select::{Candidate, Selection};
+use super::walk::{Scratch, View};
+use crate::kernel::CodeKernel;
+use crate::metric::Metric;
+
+/// The most rows of a batch. Comparing a row with its mates costs a tenth of what searching for it costs.
+const MAX_BATCH: usize = 1024;
+
+/// The fewest rows of a batch: up to here mates are all there is to be compared with.
+const MIN_BATCH: usize = 64;
+
+/// The edges of a graph that own their memory.
+pub(crate) struct LinksBuf {
+    pub m: usize,
+    pub base: Pages<u32>,
+    pub first_blocks: Vec<u32>,
+    pub upper: Vec<u32>,
+    pub entry_point: u32,
+    pub max_level: usize,
+}
+
+impl LinksBuf {
+    pub fn borrow(&self) -> Links<'_> {
+        Links {
+            m: self.m,
+            base: &self.base,
+            first_blocks: &self.first_blocks,
+            upper: &self.upper,
+            entry_point: self.entry_point,
+            max_level: self.max_level,
+        }
+    }
+}
+
+/// The graph of rows.
+pub(crate) fn build(metric: Metric, codes: &CodesBuf, params: &HnswParams) -> LinksBuf {
+    let num_rows = codes.metas.len();
+    let levels: Vec<u8> = (0..num_rows as u32).map(|row| level(params.seed, row, params.m) as u8).collect();
+    let mut order: Vec<u32> = (0..num_rows as u32).collect();
+    // Hashed a second time: the order within a level must not be that of the first hash, by which levels were given.
+    order.par_sort_unstable_by_key(|row| {
+        (std::cmp::Reverse(levels[*row as usize]), hash(!params.seed, *row), *row)
+    });
+    let mut builder = Builder::new(metric, codes, params, levels, order.first().copied());
+    let mut done = 0;
+    while done < num_rows {
+        let len = done.clamp(MIN_BATCH, MAX_BATCH).min(num_rows - done);
+        builder.insert(&order[done..done + len], done == 0);
+        done += len;
+    }
+    repair::connect(&mut builder.links, &codes.borrow(metric), builder.kernel);
+    builder.links
+}
+
+struct Builder<'c> {
+    metric: Metric,
+    codes: &'c CodesBuf,
+    ef_construction: usize,
+    kernel: CodeKernel,
+    levels: Vec<u8>,
+    links: LinksBuf,
+    /// The similarities of the neighbors in `links.base` and `links.upper`, in the same places.
+    base_similarities: Pages<f32>,
+    upper_similarities: Vec<f32>,
+}
+
+/// A new edge: from a row of a batch to one of its neighbors, which is to get the reverse edge.
+struct Edge {
+    level: u8,
+    to: u32,
+    from: u32,
+    similarity: f32,
+}
+
+impl<'c> Builder<'c> {
+    fn new(
+        metric: Metric,
+        codes: &'c CodesBuf,
+        params: &HnswParams,
+        levels: Vec<u8>,
+        first: Option<u32>,
+    ) -> Self {
+        let mut num_blocks = 0;
+        let first_blocks = levels.iter().map(|level| {
+            let block = if *level > 0 { num_blocks } else { NONE };
+            num_blocks += u32::from(*level);
+            block
+        });
+        let first_blocks = first_blocks.collect();
+        let (base, upper) = (levels.len() * 2 * params.m, num_blocks as usize * params.m);
+        let links = LinksBuf {
+            m: params.m,
+            base: Pages::filled(base, NONE),
+            first_blocks,
+            upper: vec![NONE; upper],
+            entry_point: first.unwrap_or(NONE),
+            max_level: first.map_or(0, |first| usize::from(levels[first as usize])),
+        };
+        Builder {
+            metric,
+            codes,
+            ef_construction: params.ef_construction,
+            kernel: CodeKernel::detect(),
+            levels,
+            links,
+            base_similarities: Pages::zeros(base),
+            upper_similarities: vec![0.0; upper],
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View { links: self.links.borrow(), codes: self.codes.borrow(self.metric), kernel: self.kernel }
+    }
+
+    /// Mmax of the paper.
+    fn max_neighbors(&self, level: usize) -> usize {
+        if level == 0 { 2 * self.links.m } else { self.links.m }
+    }
+
+    fn insert(&mut self, batch: &[u32], is_first: bool) {
+        let found: Vec<Vec<Vec<Candidate>>> = batch
+            .par_iter()
+            .map_init(
+                || (Scratch::default(), Selection::default()),
+                |(scratch, selection), row| self.neighbors(*row, batch, is_first, scratch, selection),
+            )
+            .collect();
+        let mut edges = Vec::new();
+        for (&from, lists) in batch.iter().zip(&found) {
+            for (level, list) in lists.iter().enumerate() {
+                self.set(level, from, list);
+                edges.extend(list.iter().map(|&(to, similarity)| Edge {
+                    level: level as u8,
+                    to,
+                    from,
+                    similarity,
+                }));
+            }
+        }
+        edges.par_sort_unstable_by_key(|edge| (edge.level, edge.to, edge.from));
+        let groups: Vec<&[Edge]> = edges.chunk_by(|a, b| (a.level, a.to) == (b.level, b.to)).collect();
+        let lists: Vec<Vec<Candidate>> = groups
+            .par_iter()
+            .map_init(Selection::default, |selection, edges| self.with_reverse_edges(edges, selection))
+            .collect();
+        for (edges, list) in groups.iter().zip(&lists) {
+            self.set(usize::from(edges[0].level), edges[0].to, list);
+        }
+    }
+
+    /// The neighbors of a new row on each of its levels.
+    fn neighbors(
+        &self,
+        row: u32,
+        batch: &[u32],
+        is_first: bool,
+        scratch: &mut Scratch,
+        selection: &mut Selection,
+    ) -> Vec<Vec<Candidate>> {
+        let view = self.view();
+        view.codes.row_as_query(row, &mut scratch.query);
+        let mut mates = Vec::with_capacity(batch.len());
+        view.codes.compare(view.kernel, &scratch.query, batch, &mut scratch.sums, |mate, similarity| {
+            if mate != row {
+                mates.push((mate, similarity));
+            }
+        });
+        let top = usize::from(self.levels[row as usize]);
+        // The graph under construction is whole: no number in it leads astray.
+        const WHOLE: &str = "a graph under construction names only its rows";
+        let mut entries = Vec::new();
+        if !is_first {
+            entries.push(view.descend(top, scratch).expect(WHOLE));
+        }
+        let mut candidates = Vec::new();
+        let mut lists = vec![Vec::new(); top + 1];
+        for level in (0..=top).rev() {
+            scratch.pool.reset(self.ef_construction);
+            entries.iter().for_each(|&(row, similarity)| {
+                scratch.pool.push(row, similarity);
+            });
+            view.search_level(level, scratch).expect(WHOLE);
+            entries.clear();
+            entries.extend(scratch.pool.iter());
+            for &(mate, similarity) in &mates {
+                if usize::from(self.levels[mate as usize]) >= level {
+                    scratch.pool.push(mate, similarity);
+                }
+            }
+            candidates.clear();
+            candidates.extend(scratch.pool.iter());
+            selection.choose(&view.codes, view.kernel, &candidates, self.max_neighbors(level));
+            lists[level].extend_from_slice(&selection.chosen);
+        }
+        lists
+    }
+
+    /// The neighbors of a row to which new rows have edges, with these as well: all of them if there is room, else the
+    /// choice of algorithm 4.
+    fn with_reverse_edges(&self, edges: &[Edge], selection: &mut Selection) -> Vec<Candidate> {
+        let (level, row) = (usize::from(edges[0].level), edges[0].to);
+        let mut list: Vec<Candidate> = self.list(level, row).collect();
+        for edge in edges {
+            if !list.iter().any(|(known, _)| *known == edge.from) {
+                list.push((edge.from, edge.similarity));
+            }
+        }
+        list.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let max = self.max_neighbors(level);
+        if list.len() <= max {
+            return list;
+        }
+        selection.choose(&self.codes.borrow(self.metric), self.kernel, &list, max);
+        selection.chosen.clone()
+    }
+
+    fn place(&self, level: usize, row: u32) -> usize {
+        match level {
+            0 => row as usize * 2 * self.links.m,
+            _ => (self.links.first_blocks[row as usize] as usize + level - 1) * self.links.m,
+        }
+    }
+
+    fn list(&self, level: usize, row: u32) -> impl Iterator<Item = Candidate> + '_ {
+        let (rows, similarities) = match level {
+            0 => (&self.links.base[..], &self.base_similarities[..]),
+            _ => (&self.links.upper[..], &self.upper_similarities[..]),
+        };
+        let place = self.place(level, row);
+        let range = place..place + self.max_neighbors(level);
+        let pairs = rows[range.clone()].iter().zip(&similarities[range]);
+        pairs.take_while(|(row, _)| **row != NONE).map(|(row, similarity)| (*row, *similarity))
+    }
+
+    fn set(&mut self, level: usize, row: u32, list: &[Candidate]) {
+        let place = self.place(level, row);
+        let range = place..place + self.max_neighbors(level);
+        let (rows, similarities) = match level {
+            0 => (&mut self.links.base[..], &mut self.base_similarities[..]),
+            _ => (&mut self.links.upper[..], &mut self.upper_similarities[..]),
+        };
+        rows[range.clone()].fill(NONE);
+        for (place, (row, similarity)) in range.zip(list) {
+            rows[place] = *row;
+            similarities[place] = *similarity;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Vectors as the walk through the graph compares them: one byte a component.
+//!
+//! Whatever the metric, rows are brought into a space where nearer means better under the Euclidean distance, so that one
+//! graph does for all:
+//!
+//! - L2: as they are.
+//! - Cosine: divided by their lengths. ‖q - v‖² = 2 - 2 cos(q, v) for vectors of length 1.
+//! - Inner product: with one more component √(M² - ‖v‖²), M the greatest length of a row, and 0 for queries. Then
+//!   ‖q - v‖² = ‖q‖² + M² - 2 q·v (Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean
+//!   transformation for inner-product spaces", 2014).
+//!
+//! The mean of the rows is subtracted, which changes no distance and leaves shorter vectors; each is then scaled so that its
+//! largest component is 127, and rounded. The extra component is kept apart in f32. Compared are similarities, higher is
+//! better: -‖q - v‖² / 2 = q·v - ‖q‖² / 2 - ‖v‖² / 2, whose terms are those of the rounded vectors, so that the error is the
+//! part of q - v, not of q, that lies along what rounding took away.
+
+use rayon::prelude::*;
+
+use super::pages::Pages;
+use crate::kernel::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
+use crate::metric::Metric;
+
+/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and 0.
+pub(crate) type Meta = [f32; 4];
+
+/// The rows of a graph, where they lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Codes<'a> {
+    pub metric: Metric,
+    pub dim: usize,
+    /// (D)
+    pub mean: &'a [f32],
+    /// (N, S) row-major, S = D rounded up to [`BLOCK`].
+    pub codes: &'a [i8],
+    /// (N)
+    pub metas: &'a [Meta],
+}
+
+/// A vector to be compared with rows.
+#[derive(Default)]
+pub(crate) struct Query {
+    /// (S)
+    code: Vec<i16>,
+    meta: Meta,
+}
+
+/// [`Codes`] that own their memory.
+pub(crate) struct CodesBuf {
+    pub mean: Vec<f32>,
+    pub codes: Pages<i8>,
+    pub metas: Pages<Meta>,
+}
+
+/// S of D.
+pub(crate) fn stride(dim: usize) -> usize {
+    dim.next_multiple_of(BLOCK)
+}
+
+/// Rows whose sums are added up together: fixed, so that the mean does not depend on the number of threads.
+const SUM_ROWS: usize = 1024;
+
+impl CodesBuf {
+    /// Encodes rows, (N, D) row-major.
+    pub fn encode(metric: Metric, dim: usize, rows: &[f32]) -> CodesBuf {
+        let num_rows = rows.len() / dim;
+        let sums: Vec<(Vec<f64>, f64)> = rows
+            .par_chunks(SUM_ROWS * dim)
+            .map(|rows| {
+                let mut sum = vec![0.0; dim];
+                let mut longest: f64 = 0.0;
+                for row in rows.chunks_exact(dim) {
+                    let squared = squared_length(row);
+                    longest = longest.max(squared);
+                    let factor = factor(metric, squared);
+                    sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x) * factor);
+                }
+                (sum, longest)
+            })
+            .collect();
+        let mut mean = vec![0.0; dim];
+        for (sum, _) in &sums {
+            mean.iter_mut().zip(sum).for_each(|(mean, sum)| *mean += sum / num_rows as f64);
+        }
+        let longest = sums.iter().map(|(_, longest)| *longest).fold(0.0, f64::max);
+        let mean: Vec<f32> = mean.into_iter().map(|x| x as f32).collect();
+        let stride = stride(dim);
+        let mut codes = Pages::<i8>::zeros(num_rows * stride);
+        let mut metas = Pages::<Meta>::zeros(num_rows);
+        let place =
+            codes.par_chunks_exact_mut(stride).zip(metas.par_iter_mut()).zip(rows.par_chunks_exact(dim));
+        place.for_each_init(
+            || vec![0; stride],
+            |wide, ((code, meta), row)| {
+                *meta = encode(metric, row, &mean, MAX_CODE as f32, wide);
+                code.iter_mut().zip(wide).for_each(|(code, wide)| *code = *wide as i8);
+                if metric == Metric::InnerProduct {
+                    let extra = longest - squared_length(row);
+                    meta[1] += (extra / 2.0) as f32;
+                    meta[2] = extra.sqrt() as f32;
+                }
+            },
+        );
+        CodesBuf { mean, codes, metas }
+    }
+
+    pub fn borrow(&self, metric: Metric) -> Codes<'_> {
+        Codes { metric, dim: self.mean.len(), mean: &self.mean, codes: &self.codes, metas: &self.metas }
+    }
+}
+
+impl Codes<'_> {
+    /// A vector of D components as a query.
+    pub fn query(&self, vector: &[f32], query: &mut Query) {
+        query.code.resize(stride(self.dim), 0);
+        query.meta = encode(self.metric, vector, self.mean, max_component(self.dim), &mut query.code);
+    }
+
+    /// A row as a query.
+    pub fn row_as_query(&self, row: u32, query: &mut Query) {
+        let stride = stride(self.dim);
+        query.code.clear();
+        query.code.extend(self.codes[row as usize * stride..][..stride].iter().map(|x| i16::from(*x)));
+        query.meta = self.metas[row as usize];
+    }
+
+    /// Asks for a row that will be compared soon.
+    #[inline]
+    pub fn prefetch(&self, row: u32) {
+        prefetch(self.codes, row, stride(self.dim));
+    }
+
+    /// Similarities of a query and rows, of which none is beyond the last. `sums` is scratch.
+    #[inline]
+    pub fn compare(
+        &self,
+        kernel: CodeKernel,
+        query: &Query,
+        rows: &[u32],
+        sums: &mut Vec<i32>,
+        mut visit: impl FnMut(u32, f32),
+    ) {
+        sums.resize(rows.len(), 0);
+        kernel.dots(&query.code, self.codes, rows, sums);
+        let [q_scale, q_half, q_extra, _] = query.meta;
+        for (&row, &sum) in rows.iter().zip(sums.iter()) {
+            let [scale, half, extra, _] = self.metas[row as usize];
+            visit(row, sum as f32 * (q_scale * scale) + q_extra * extra - q_half - half);
+        }
+    }
+}
+
+/// Moves and rounds a vector to integers up to `max`, 0 beyond D; tells its scale and half its squared length.
+fn encode(metric: Metric, vector: &[f32], mean: &[f32], max: f32, code: &mut [i16]) -> Meta {
+    let squared = squared_length(vector);
+    let factor = factor(metric, squared) as f32;
+    let moved = vector.iter().zip(mean).map(|(x, mean)| x * factor - mean);
+    let largest = moved.clone().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    // Below the smallest normal number the inverse would overflow: such a vector is 0 as good as any other.
+    let inverse = if largest >= f32::MIN_POSITIVE * 65_536.0 { max / largest } else { 0.0 };
+    let scale = largest / max;
+    let mut sum = 0i64;
+    for (code, x) in code.iter_mut().zip(moved) {
+        // The last bits of a number beside 3 * 2²² are the nearest integer.
+        *code = (x * inverse + 12_582_912.0).to_bits() as i16;
+        sum += i64::from(*code) * i64::from(*code);
+    }
+    // A zero vector has a cosine of 0 with everything, so it lies as far away as a vector at a right angle.
+    let penalty = if metric == Metric::Cosine && squared == 0.0 { 0.5 } else { 0.0 };
+    let half = sum as f64 * f64::from(scale) * f64::from(scale) / 2.0 + penalty;
+    [scale, half as f32, 0.0, 0.0]
+}
+
+/// What a vector of this squared length is multiplied by before it is compared.
+fn factor(metric: Metric, squared: f64) -> f64 {
+    match metric {
+        Metric::Cosine if squared > 0.0 => 1.0 / squared.sqrt(),
+        _ => 1.0,
+    }
+}
+
+/// In one order on every machine.
+fn squared_length(vector: &[f32]) -> f64 {
+    vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a similarity should be, from the definition of the space.
+    fn exact(metric: Metric, q: &[f32], v: &[f32], longest: f64) -> f64 {
+        let unit = |x: &[f32]| {
+            let factor = factor(metric, squared_length(x));
+            x.iter().map(|x| f64::from(*x) * factor).collect::<Vec<_>>()
+        };
+        let distance: f64 = unit(q).iter().zip(unit(v)).map(|(q, v)| (q - v) * (q - v)).sum();
+        let extra = if metric == Metric::InnerProduct { longest - squared_length(v) } else { 0.0 };
+        -(distance + extra) / 2.0
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Similarities are those of the space up to the rounding of components.
+        #[test]
+        fn similarities_are_those_of_the_space(
+            (dim, numbers) in (1usize..150).prop_flat_map(|dim| {
+                (Just(dim), prop::collection::vec(-1.0f32..1.0, dim * 6..=dim * 6))
+            }),
+            exponent in -20i32..20,
+        ) {
+            let numbers: Vec<f32> = numbers.iter().map(|x| x * 2f32.powi(exponent)).collect();
+            let (query, rows) = numbers.split_at(dim);
+            let longest = rows.chunks_exact(dim).map(squared_length).fold(0.0, f64::max);
+            for metric in Metric::ALL {
+                let buffer = CodesBuf::encode(metric, dim, rows);
+                let codes = buffer.borrow(metric);
+                let mut encoded = Query::default();
+                codes.query(query, &mut encoded);
+                let numbers: Vec<u32> = (0..codes.metas.len() as u32).collect();
+                let mut found = Vec::new();
+                codes.compare(CodeKernel::detect(), &encoded, &numbers, &mut Vec::new(), |_, value| found.push(value));
+                for (row, value) in rows.chunks_exact(dim).zip(found) {
+                    // Rounding moves a component by half a step, a step is at most the largest component / 127. The
+                    // longest vector moved has at most the length of the space's longest plus the mean's.
+                    let length = if metric == Metric::Cosine { 2.0 } else {
+                        2.0 * longest.max(squared_length(query)).sqrt()
+                    };
+                    let step = length / 127.0;
+                    let moved = step / 2.0 * (dim as f64).sqrt();
+                    let distance = 2.0 * length;
+                    let tolerance = distance * moved + moved * moved + 1e-5 * length * length;
+                    let error = (f64::from(value) - exact(metric, query, row, longest)).abs();
+                    prop_assert!(error <= tolerance, "{}: off by {}, allowed {}", metric, error, tolerance);
+                }
+            }
+        }
+    }
+
+    /// A zero row lies where a row at a right angle lies; constant rows are all zero after the mean is gone.
+    #[test]
+    fn zero_and_equal_rows() {
+        let buffer = CodesBuf::encode(Metric::Cosine, 2, &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]);
+        let codes = buffer.borrow(Metric::Cosine);
+        let mut query = Query::default();
+        codes.query(&[3.0, 0.0], &mut query);
+        let mut values = Vec::new();
+        codes.compare(CodeKernel::detect(), &query, &[0, 1, 2, 3], &mut Vec::new(), |_, value| {
+            values.push(value)
+        });
+        let expected = [0.0, -1.0, -1.0, -2.0];
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 0.02, "{values:?}");
+        }
+        let buffer = CodesBuf::encode(Metric::L2, 3, &[1e-44, 1.0, 2.0, 1e-44, 1.0, 2.0]);
+        assert!(
+            buffer.metas.iter().all(|meta| meta.iter().all(|x| x.is_finite())),
+            "{:?}",
+            &buffer.metas[..]
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! The edges of the graph, where they lie.
+
+use crate::error::Damage;
+
+/// Marks the end of a list of neighbors that is not full, and rows that are on level 0 only.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The edges of a graph in flat arrays: position-independent, so that they are searched where a file is mapped.
+#[derive(Clone, Copy)]
+pub(crate) struct Links<'a> {
+    /// M of the paper: the most neighbors on levels above 0. On level 0 there are twice as many.
+    pub m: usize,
+    /// (N, 2M): the neighbors of each row on level 0.
+    pub base: &'a [u32],
+    /// (N): the first block in `upper` of a row that is on levels above 0.
+    pub first_blocks: &'a [u32],
+    /// (B, M): the neighbors on level 1 and, in the blocks that follow, on the levels above.
+    pub upper: &'a [u32],
+    /// Where searches begin: a row on the highest level.
+    pub entry_point: u32,
+    /// The highest level.
+    pub max_level: usize,
+}
+
+impl<'a> Links<'a> {
+    pub fn num_rows(&self) -> usize {
+        self.first_blocks.len()
+    }
+
+    /// The list of a row's neighbors; it ends at the first [`NONE`]. The row must be below N.
+    #[inline]
+    pub fn list(&self, level: usize, row: u32) -> Result<&'a [u32], Damage> {
+        if level == 0 {
+            return Ok(&self.base[row as usize * 2 * self.m..][..2 * self.m]);
+        }
+        let block = self.first_blocks[row as usize] as usize + level - 1;
+        self.upper.get(block * self.m..(block + 1) * self.m).ok_or_else(|| Damage::Field {
+            field: "the upper block of a row",
+            expected: format!("below {}", self.upper.len() / self.m.max(1)),
+            got: block.to_string(),
+        })
+    }
+
+    /// Checks that a number in a list is a row.
+    #[inline]
+    pub fn check(&self, row: u32) -> Result<u32, Damage> {
+        if (row as usize) < self.num_rows() {
+            return Ok(row);
+        }
+        Err(Damage::Field {
+            field: "a neighbor",
+            expected: format!("below {}", self.num_rows()),
+            got: row.to_string(),
+        })
+    }
+}
+
+/// The level of a row: the paper's ⌊-ln(u) mL⌋ with mL = 1 / ln(M), which reaches level l with probability M⁻ˡ. Told from
+/// integers, so that it is the same on every machine.
+pub(crate) fn level(seed: u64, row: u32, m: usize) -> usize {
+    let hash = hash(seed, row);
+    let mut limit = u64::MAX;
+    let mut level = 0;
+    loop {
+        limit /= m as u64;
+        if hash >= limit || level == MAX_LEVEL {
+            return level;
+        }
+        level += 1;
+    }
+}
+
+/// More levels than any graph needs: with M = 2 of each 2 rows one goes on.
+pub(crate) const MAX_LEVEL: usize = 31;
+
+/// A number that looks random (SplitMix64; Steele, Lea & Flood 2014).
+pub(crate) fn hash(seed: u64, row: u32) -> u64 {
+    let mut x = seed ^ (u64::from(row) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

@@ -1,0 +1,142 @@
+//! Approximate search: a hierarchical navigable small world graph.
+//!
+//! Yu. A. Malkov and D. A. Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical
+//! navigable small world graphs", 2018 (arXiv:1603.09320). The paper's symbols and ours:
+//!
+//! | paper | here |
+//! |---|---|
+//! | M, M_max | `m`: neighbors chosen, and the most kept, on levels above 0 |
+//! | M_max0 | `2 * m`: the same on level 0, where new rows choose as many, too |
+//! | efConstruction, ef | `ef_construction`, `ef_search` |
+//! | mL = 1 / ln(M) | the levels of `links::level` |
+//! | ep | `entry_point` |
+//! | algorithm 1, INSERT | `build`, a batch of rows at a time |
+//! | algorithm 2, SEARCH-LAYER | `walk::View::search_level` |
+//! | algorithm 4, SELECT-NEIGHBORS-HEURISTIC | `select::Selection::choose` |
+//! | algorithm 5, K-NN-SEARCH | `walk::View::search`, [`HnswIndex::search`] |
+//!
+//! The walk compares 8-bit copies of the vectors (`codes`); the nearest rows it has found are compared again with the
+//! vectors themselves, so the score of a hit is the score that the exact index gives it.
+
+mod build;
+mod codes;
+mod index;
+mod links;
+mod pages;
+mod pool;
+mod repair;
+mod select;
+mod visited;
+mod walk;
+
+pub use index::{HnswIndex, SearchOptions};
+
+use crate::error::{Error, Result};
+use crate::kernel::CodeKernel;
+use crate::metric::Metric;
+use crate::vectors::check_vectors;
+use build::LinksBuf;
+use codes::CodesBuf;
+
+/// What a graph is built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HnswParams {
+    /// M: neighbors of a row on each level; twice as many on level 0. 2 to 256.
+    pub m: usize,
+    /// Rows among which the neighbors of a new one are chosen. 1 to 65,536.
+    pub ef_construction: usize,
+    /// Decides the levels of rows and the order in which they are inserted.
+    pub seed: u64,
+}
+
+impl Default for HnswParams {
+    /// M 16, efConstruction 200, seed 0.
+    fn default() -> HnswParams {
+        HnswParams { m: 16, ef_construction: 200, seed: 0 }
+    }
+}
+
+impl HnswParams {
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse =
+            |name, got: usize, allowed| Err(Error::InvalidParameter { name, got: got as f64, allowed });
+        if !(2..=256).contains(&self.m) {
+            return refuse("m", self.m, "2 to 256");
+        }
+        if !(1..=65_536).contains(&self.ef_construction) {
+            return refuse("ef_construction", self.ef_construction, "1 to 65536");
+        }
+        Ok(())
+    }
+}
+
+/// A graph over the rows of one matrix, with 8-bit copies of them: what [`HnswIndex`] walks.
+///
+/// Memory: for each row D bytes (rounded up to 64), 8M bytes of neighbors and 20 bytes more.
+///
+/// ```
+/// use secateur_index::{Metric, hnsw::{Graph, HnswIndex, HnswParams, SearchOptions}};
+///
+/// let rows: Vec<f32> = (0..2000).map(|i| (i as f32).sin()).collect();
+/// let graph = Graph::build(Metric::Cosine, 4, &rows, &HnswParams::default())?;
+/// let index = HnswIndex::new(&rows, &graph)?;
+/// let hits = index.search(&rows[400..404], 3, &SearchOptions::new(64))?;
+/// assert_eq!((hits.len(), hits[0].row.0), (3, 100));
+/// # Ok::<(), secateur_index::Error>(())
+/// ```
+pub struct Graph {
+    pub(crate) metric: Metric,
+    pub(crate) params: HnswParams,
+    pub(crate) codes: CodesBuf,
+    pub(crate) links: LinksBuf,
+}
+
+impl Graph {
+    /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool. The same rows and parameters
+    /// give the same graph, however many threads there are and whatever their instruction set.
+    ///
+    /// # Errors
+    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`],
+    /// [`Error::TooManyRows`] for 2³¹ rows or more.
+    pub fn build(metric: Metric, dim: usize, rows: &[f32], params: &HnswParams) -> Result<Graph> {
+        params.check()?;
+        check_vectors(rows, dim)?;
+        if rows.len() / dim > pool::MAX_ROWS {
+            return Err(Error::TooManyRows);
+        }
+        let codes = CodesBuf::encode(metric, dim, rows);
+        let links = build::build(metric, &codes, params);
+        Ok(Graph { metric, params: *params, codes, links })
+    }
+
+    /// The number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.codes.metas.len()
+    }
+
+    /// What it was built with.
+    pub fn params(&self) -> HnswParams {
+        self.params
+    }
+
+    pub(crate) fn view(&self) -> walk::View<'_> {
+        walk::View {
+            links: self.links.borrow(),
+            codes: self.codes.borrow(self.metric),
+            kernel: CodeKernel::detect(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graph")
+            .field("metric", &self.metric)
+            .field("rows", &self.num_rows())
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

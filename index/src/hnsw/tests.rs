@@ -1,0 +1,228 @@
+//! The graph and its index against the exact index, and what must be true of every graph.
+
+use proptest::prelude::*;
+
+use super::links::{NONE, level};
+use super::*;
+use crate::bitmap::Bitmap;
+use crate::flat::FlatIndex;
+
+/// Numbers of both signs up to 1 (Knuth's MMIX constants).
+fn random(seed: u64) -> impl Iterator<Item = f32> {
+    let mut state = seed;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    })
+}
+
+/// Rows around centers, cluster by cluster: sorted input is the hard one for a graph that is built row by row.
+fn clustered(num_rows: usize, dim: usize, num_clusters: usize, seed: u64) -> Vec<f32> {
+    let centers: Vec<f32> = random(seed).take(num_clusters * dim).collect();
+    let mut noise = random(seed + 1);
+    (0..num_rows)
+        .flat_map(|row| centers[row * num_clusters / num_rows * dim..][..dim].to_vec())
+        .map(|x| 3.0 * x + noise.next().unwrap_or_default())
+        .collect()
+}
+
+fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+/// All that a graph is made of.
+fn parts_of(graph: &Graph) -> (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>) {
+    let mut bytes: Vec<u8> = bytemuck::cast_slice(&graph.codes.codes).to_vec();
+    bytes.extend_from_slice(bytemuck::cast_slice(&graph.codes.metas));
+    bytes.extend_from_slice(bytemuck::cast_slice(&graph.codes.mean));
+    bytes.extend([graph.links.entry_point, graph.links.max_level as u32].map(u32::to_le_bytes).concat());
+    let links = &graph.links;
+    (bytes, links.base.to_vec(), links.first_blocks.clone(), links.upper.clone())
+}
+
+fn check_invariants(graph: &Graph) {
+    let view = graph.view();
+    let num_rows = graph.num_rows() as u32;
+    let level_of = |row| level(graph.params.seed, row, graph.params.m);
+    assert_eq!(level_of(view.links.entry_point), view.links.max_level);
+    let mut reached = Bitmap::default();
+    let mut open = vec![view.links.entry_point];
+    reached.insert(view.links.entry_point);
+    while let Some(row) = open.pop() {
+        let list = view.links.list(0, row).unwrap();
+        open.extend(list.iter().take_while(|near| **near != NONE).filter(|near| reached.insert(**near)));
+    }
+    assert_eq!(reached.len(), num_rows, "all rows can be reached");
+    for row in 0..num_rows {
+        assert!(level_of(row) <= view.links.max_level);
+        for level in 0..=level_of(row) {
+            let list = view.links.list(level, row).unwrap();
+            assert_eq!(list.len(), if level == 0 { 2 * graph.params.m } else { graph.params.m });
+            let len = list.iter().take_while(|near| **near != NONE).count();
+            assert!(list[len..].iter().all(|near| *near == NONE), "nothing after the end");
+            let distinct: Bitmap = list[..len].iter().copied().collect();
+            assert_eq!(distinct.len() as usize, len, "no neighbor twice");
+            assert!(
+                list[..len].iter().all(|near| *near != row && *near < num_rows && level_of(*near) >= level)
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Any size around those of batches, with rows alike and zero rows: the invariants hold, on 1, 2 and 3 threads the
+    /// graph is the same, every row is found by itself up to rows alike, and there are as many hits as there are rows.
+    #[test]
+    fn graphs_are_whole_and_repeatable(
+        num_rows in prop_oneof![1usize..80, 900usize..1200],
+        dim in 1usize..20,
+        m in 2usize..12,
+        distinct in 1usize..2000,
+        seed: u64,
+    ) {
+        let mut rows = clustered(num_rows.min(distinct), dim, 7, seed % 1000);
+        rows.extend_from_within(..dim);
+        rows.extend(vec![0.0; dim]);
+        while rows.len() < num_rows * dim {
+            rows.extend_from_within(..((num_rows * dim - rows.len()).min(rows.len())));
+        }
+        rows.truncate(num_rows * dim);
+        let params = HnswParams { m, ef_construction: 40, seed };
+        for metric in Metric::ALL {
+            let [graph, second, third] =
+                [1, 2, 3].map(|threads| in_pool(threads, || Graph::build(metric, dim, &rows, &params).unwrap()));
+            prop_assert!(parts_of(&graph) == parts_of(&second) && parts_of(&graph) == parts_of(&third));
+            check_invariants(&graph);
+            let index = HnswIndex::new(&rows, &graph).unwrap();
+            let flat = FlatIndex::new(metric, dim, &rows).unwrap();
+            let query = &rows[..dim];
+            let hits = index.search(query, 5, &SearchOptions::new(20)).unwrap();
+            prop_assert_eq!(hits.len(), 5.min(num_rows));
+            prop_assert!(hits.is_sorted_by(|a, b| a.rank(b).is_lt()));
+            let exact = flat.search(query, num_rows).unwrap();
+            prop_assert!(hits.iter().all(|hit| exact.contains(hit)), "scores are the exact ones");
+            prop_assert_eq!(index.search(query, num_rows + 3, &SearchOptions::new(1)).unwrap(), exact);
+        }
+    }
+
+    /// Filters and deletions, in one part with a graph and one without: nothing else is found, and no fewer hits than match.
+    #[test]
+    fn filters_are_kept(share in 1u32..100, seed in 0u64..1000, k in 1usize..30) {
+        let (dim, num_rows) = (8, 1500);
+        let rows = clustered(num_rows, dim, 10, seed);
+        let graph = Graph::build(Metric::Cosine, dim, &rows[..1000 * dim], &HnswParams::default()).unwrap();
+        let filter: Bitmap = (0..num_rows as u32).filter(|row| links::hash(seed, *row) % 100 < u64::from(share)).collect();
+        let deleted: Bitmap = (0..1000).filter(|row| row % 3 == 0).collect();
+        let mut index = HnswIndex::empty(Metric::Cosine, dim);
+        index.push_part(&rows[..1000 * dim], Some(&deleted), Some(graph.view()), std::path::Path::new(""));
+        index.push_part(&rows[1000 * dim..], None, None, std::path::Path::new(""));
+        let query = &rows[dim * 700..][..dim];
+        let expected = index.flat().search_among(query, k, &filter).unwrap();
+        for filter in [Some(&filter), None] {
+            let hits = index.search(query, k, &SearchOptions { filter, ..SearchOptions::new(10) }).unwrap();
+            let exact = match filter {
+                Some(_) => expected.clone(),
+                None => index.flat().search(query, k).unwrap(),
+            };
+            prop_assert_eq!(hits.len(), exact.len());
+            for hit in hits {
+                prop_assert!(filter.is_none_or(|filter| filter.contains(hit.row.0)));
+                prop_assert!(hit.row.0 >= 1000 || !deleted.contains(hit.row.0));
+            }
+        }
+    }
+}
+
+/// Of the true ten about all are found, under every metric, with rows in the order of their clusters.
+#[test]
+fn recall_is_high() {
+    let (num_rows, dim) = (6000, 24);
+    let rows = clustered(num_rows, dim, 60, 5);
+    let queries = clustered(200, dim, 60, 5);
+    for metric in Metric::ALL {
+        let graph = Graph::build(metric, dim, &rows, &HnswParams::default()).unwrap();
+        check_invariants(&graph);
+        let index = HnswIndex::new(&rows, &graph).unwrap();
+        let recall = |ef| {
+            let found = index.search_batch(&queries, 10, &SearchOptions::new(ef)).unwrap();
+            let exact = index.flat().search_batch(&queries, 10).unwrap();
+            let pairs = found.iter().zip(&exact);
+            pairs.map(|(a, b)| a.iter().filter(|hit| b.contains(hit)).count()).sum::<usize>() as f64 / 2000.0
+        };
+        let (low, high) = (recall(10), recall(100));
+        assert!(high >= 0.99 && low >= 0.6 && low <= high, "{metric}: {low}, {high}");
+        let single = index.search(&queries[..dim], 10, &SearchOptions::new(50)).unwrap();
+        assert_eq!(index.search_batch(&queries, 10, &SearchOptions::new(50)).unwrap()[0], single);
+    }
+}
+
+/// Rows far from the origin and from each other only by little are told apart: the mean is taken away before rounding.
+#[test]
+fn a_common_offset_does_no_harm() {
+    let (num_rows, dim) = (2000, 16);
+    let rows: Vec<f32> = clustered(num_rows, dim, 2000, 9).iter().map(|x| x / 100.0 + 50.0).collect();
+    let graph = Graph::build(Metric::L2, dim, &rows, &HnswParams::default()).unwrap();
+    let index = HnswIndex::new(&rows, &graph).unwrap();
+    let found = (0..100).filter(|row| {
+        let hits = index.search(&rows[row * dim..][..dim], 1, &SearchOptions::new(50)).unwrap();
+        hits[0].row.0 as usize == *row
+    });
+    assert!(found.count() >= 98);
+}
+
+/// Levels are as frequent as the paper says: one row in M goes on.
+#[test]
+fn levels_thin_out() {
+    for m in [2, 16] {
+        let mut counts = [0u32; 4];
+        for row in 0..100_000 {
+            counts[level(7, row, m).min(3)] += 1;
+        }
+        let above: u32 = counts[1..].iter().sum();
+        // A binomial count of mean N / M: six times its deviation either way.
+        let mean = 100_000.0 / m as f64;
+        assert!((f64::from(above) - mean).abs() < 6.0 * mean.sqrt(), "{counts:?}");
+        let twice: u32 = counts[2..].iter().sum();
+        assert!((f64::from(twice) - mean / m as f64).abs() < 6.0 * mean.sqrt(), "{counts:?}");
+    }
+}
+
+/// Another seed gives another graph; so does another M.
+#[test]
+fn seeds_and_parameters_matter() {
+    let rows = clustered(500, 6, 10, 3);
+    let build = |params| Graph::build(Metric::L2, 6, &rows, &params).unwrap();
+    let graph = build(HnswParams::default());
+    assert_ne!(parts_of(&graph), parts_of(&build(HnswParams { seed: 1, ..HnswParams::default() })));
+    assert_ne!(parts_of(&graph).1, parts_of(&build(HnswParams { m: 8, ..HnswParams::default() })).1);
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let params = HnswParams::default();
+    for (name, params) in [
+        ("m", HnswParams { m: 1, ..params }),
+        ("m", HnswParams { m: 257, ..params }),
+        ("ef_construction", HnswParams { ef_construction: 0, ..params }),
+    ] {
+        let result = Graph::build(Metric::L2, 2, &[0.0; 4], &params);
+        assert!(matches!(result, Err(Error::InvalidParameter { name: named, .. }) if named == name));
+    }
+    assert!(matches!(Graph::build(Metric::L2, 2, &[0.0; 3], &params), Err(Error::RaggedVectors { .. })));
+    assert!(matches!(Graph::build(Metric::L2, 1, &[f32::NAN], &params), Err(Error::NotFinite { .. })));
+    let graph = Graph::build(Metric::L2, 2, &[0.0, 1.0, 2.0, 3.0], &params).unwrap();
+    assert!(matches!(HnswIndex::new(&[0.0; 6], &graph), Err(Error::GraphMismatch { expected: 2, got: 3 })));
+    let index_rows = [0.0, 1.0, 2.0, 3.0];
+    let index = HnswIndex::new(&index_rows, &graph).unwrap();
+    let options = SearchOptions::default();
+    assert!(matches!(index.search(&[0.0], 1, &options), Err(Error::DimensionMismatch { .. })));
+    assert!(matches!(index.search(&[0.0, f32::NAN], 1, &options), Err(Error::NotFinite { .. })));
+    let result = index.search(&[0.0, 1.0], 1, &SearchOptions::new(0));
+    assert!(matches!(result, Err(Error::InvalidParameter { name: "ef_search", .. })));
+    assert!(index.search(&[0.0, 1.0], 0, &options).unwrap().is_empty());
+    assert!(index.search_batch(&[], 3, &options).unwrap().is_empty());
+    let empty = Graph::build(Metric::L2, 2, &[], &params).unwrap();
+    assert!(HnswIndex::new(&[], &empty).unwrap().search(&[0.0, 1.0], 3, &options).unwrap().is_empty());
+}

@@ -1,0 +1,209 @@
+//! Products of one vector of 16-bit integers with many of 8-bit integers that lie anywhere.
+//!
+//! Integers are added up exactly, so every instruction set gives the same sums: what is built on them is the same, byte
+//! for byte, on every machine.
+
+/// Components come in blocks of this many; vectors are filled up with zeros. A row of bytes then begins at a cache line.
+pub(crate) const BLOCK: usize = 64;
+
+/// The largest magnitude of an 8-bit component.
+pub(crate) const MAX_CODE: i32 = 127;
+
+/// The largest magnitude of a 16-bit component for which no sum of D products overflows 32 bits.
+pub(crate) fn max_component(dim: usize) -> f32 {
+    let limit = i32::MAX as usize / (MAX_CODE as usize * dim.max(1));
+    limit.min(i16::MAX as usize) as f32
+}
+
+/// Query, codes, rows, sums: see [`CodeKernel::dots`].
+type Dots = fn(&[i16], &[i8], &[u32], &mut [i32]);
+
+/// The function of one instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct CodeKernel {
+    dots: Dots,
+}
+
+impl CodeKernel {
+    /// The fastest that this machine can run.
+    pub fn detect() -> CodeKernel {
+        available().pop().unwrap_or(CodeKernel { dots: portable })
+    }
+
+    /// Multiplies a query, (S) with S a multiple of [`BLOCK`], with the rows of `codes`, (N, S) row-major, that `rows`
+    /// names; writes as many sums. No row may be beyond the last one.
+    #[inline]
+    pub fn dots(&self, query: &[i16], codes: &[i8], rows: &[u32], sums: &mut [i32]) {
+        debug_assert!(query.len().is_multiple_of(BLOCK));
+        (self.dots)(query, codes, rows, sums);
+    }
+}
+
+/// Asks for the cache lines of a row, which will be read soon.
+#[inline]
+pub(crate) fn prefetch<T>(rows: &[T], row: u32, stride: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(row) = rows.get(row as usize * stride..).and_then(|rest| rest.get(..stride)) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        let bytes = row.as_ptr().cast::<i8>();
+        for at in (0..size_of_val(row)).step_by(LINE) {
+            // SAFETY: `at` is within the slice, and a prefetch reads nothing that the program can see.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.add(at)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (rows, row, stride);
+}
+
+/// On any machine; what the others must equal.
+fn portable(query: &[i16], codes: &[i8], rows: &[u32], sums: &mut [i32]) {
+    let stride = query.len();
+    for (row, sum) in rows.iter().zip(sums) {
+        let code = &codes[*row as usize * stride..][..stride];
+        *sum = query.iter().zip(code).map(|(q, v)| i32::from(*q) * i32::from(*v)).sum();
+    }
+}
+
+/// A module with the function of one x86-64 instruction set, whose registers hold `$lanes` products of 16 bits.
+#[cfg(target_arch = "x86_64")]
+macro_rules! instruction_set {
+    ($name:ident, $lanes:literal, $features:literal, $sums:literal, $widen:ident, $multiply:ident, $add:ident, $zero:ident) => {
+        mod $name {
+            use std::arch::x86_64::*;
+
+            #[target_feature(enable = $features)]
+            fn dots(query: &[i16], codes: &[i8], rows: &[u32], sums: &mut [i32]) {
+                const L: usize = $lanes;
+                let stride = query.len();
+                let query = query.as_chunks::<L>().0.as_chunks::<$sums>().0;
+                for (row, sum) in rows.iter().zip(sums) {
+                    let code = codes[*row as usize * stride..][..stride].as_chunks::<L>().0;
+                    // Several sums, because each waits for its last addition.
+                    let mut partial = [$zero(); $sums];
+                    for (q, v) in query.iter().zip(code.as_chunks::<$sums>().0) {
+                        for lane in 0..$sums {
+                            let products =
+                                $multiply($widen(bytemuck::cast(v[lane])), bytemuck::cast(q[lane]));
+                            partial[lane] = $add(partial[lane], products);
+                        }
+                    }
+                    let total = partial.into_iter().reduce(|a, b| $add(a, b)).unwrap_or($zero());
+                    *sum = bytemuck::cast::<_, [i32; L / 2]>(total).into_iter().sum();
+                }
+            }
+
+            /// # Safety
+            /// The processor must have the features of this instruction set.
+            pub unsafe fn kernel() -> super::CodeKernel {
+                super::CodeKernel {
+                    // SAFETY: the function needs nothing but the features, which the caller vouches for.
+                    dots: |query, codes, rows, sums| unsafe { dots(query, codes, rows, sums) },
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+instruction_set!(
+    avx2,
+    16,
+    "avx2",
+    4,
+    _mm256_cvtepi8_epi16,
+    _mm256_madd_epi16,
+    _mm256_add_epi32,
+    _mm256_setzero_si256
+);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(
+    avx512,
+    32,
+    "avx512f,avx512bw,avx2",
+    2,
+    _mm512_cvtepi8_epi16,
+    _mm512_madd_epi16,
+    _mm512_add_epi32,
+    _mm512_setzero_si512
+);
+
+/// Every function that this machine can run, the fastest last.
+fn available() -> Vec<CodeKernel> {
+    let mut kernels = vec![CodeKernel { dots: portable }];
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature was just detected.
+        kernels.push(unsafe { avx2::kernel() });
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+            // SAFETY: the features were just detected.
+            kernels.push(unsafe { avx512::kernel() });
+        }
+    }
+    kernels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Every instruction set against a loop in 64 bits, with the largest components there are.
+        #[test]
+        fn kernels_equal_the_loop(
+            blocks in 1usize..8,
+            num_rows in 1usize..9,
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+            seed: u64,
+        ) {
+            let stride = blocks * BLOCK;
+            let mut state = seed;
+            let mut random = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as i32
+            };
+            let max = max_component(stride) as i32;
+            let mut component = |max: i32| match random() % 4 {
+                0 => max,
+                1 => -max,
+                _ => random() % (max + 1),
+            };
+            let query: Vec<i16> = (0..stride).map(|_| component(max) as i16).collect();
+            let codes: Vec<i8> = (0..stride * num_rows).map(|_| component(MAX_CODE) as i8).collect();
+            let rows: Vec<u32> = picks.iter().map(|pick| pick.index(num_rows) as u32).collect();
+            let expected: Vec<i64> = rows
+                .iter()
+                .map(|row| {
+                    let code = &codes[*row as usize * stride..][..stride];
+                    query.iter().zip(code).map(|(q, v)| i64::from(*q) * i64::from(*v)).sum()
+                })
+                .collect();
+            for kernel in available() {
+                let mut sums = vec![0; rows.len()];
+                rows.iter().for_each(|row| prefetch(&codes, *row, stride));
+                kernel.dots(&query, &codes, &rows, &mut sums);
+                prop_assert_eq!(sums.iter().map(|sum| i64::from(*sum)).collect::<Vec<_>>(), expected.clone());
+            }
+        }
+    }
+
+    /// The longest vectors with the largest components.
+    #[test]
+    fn longest_sums_do_not_overflow() {
+        for dim in [1, 63, 384, 4096, 65_536] {
+            let stride = usize::next_multiple_of(dim, BLOCK);
+            let mut query = vec![0i16; stride];
+            query[..dim].fill(max_component(dim) as i16);
+            let codes = vec![-MAX_CODE as i8; stride];
+            let expected = dim as i64 * i64::from(max_component(dim) as i16) * -i64::from(MAX_CODE);
+            for kernel in available() {
+                let mut sums = [0];
+                kernel.dots(&query, &codes, &[0], &mut sums);
+                assert_eq!(i64::from(sums[0]), expected, "{dim}");
+            }
+        }
+    }
+}
