@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use secateur_datasets::{Document, Query, Run, ScoredDocument};
 use secateur_encoders::{Encoder, Fingerprint, TextKind};
+use secateur_index::hnsw::SearchOptions;
 use secateur_index::storage::{
-    EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorSettings, VerifyReport,
+    EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorIndex, VectorSettings,
+    VerifyReport,
 };
 use secateur_index::{Hit as RowHit, Metric};
 
@@ -22,6 +24,8 @@ const SEPARATOR: &str = "passage_separator";
 pub struct CreateOptions {
     /// How vectors are compared. Without an encoder it has no meaning.
     pub metric: Metric,
+    /// How vectors are searched: exactly, or with a graph. Without an encoder it has no meaning.
+    pub index: VectorIndex,
     /// What stands between a document's title and its text when the encoder reads it.
     pub passage_separator: String,
     /// Notes of the caller's, kept with the database: [`Database::note`] gives them back.
@@ -30,7 +34,12 @@ pub struct CreateOptions {
 
 impl Default for CreateOptions {
     fn default() -> CreateOptions {
-        CreateOptions { metric: Metric::Cosine, passage_separator: " ".to_owned(), notes: Vec::new() }
+        CreateOptions {
+            metric: Metric::Cosine,
+            index: VectorIndex::Flat,
+            passage_separator: " ".to_owned(),
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -83,9 +92,11 @@ impl Database {
         let mut properties = options.notes.iter().cloned().collect::<std::collections::BTreeMap<_, _>>();
         properties.insert(SEPARATOR.to_owned(), options.passage_separator.clone());
         let settings = Settings {
-            vectors: encoder
-                .as_ref()
-                .map(|encoder| VectorSettings { metric: options.metric, dim: encoder.dim() }),
+            vectors: encoder.as_ref().map(|encoder| VectorSettings {
+                metric: options.metric,
+                dim: encoder.dim(),
+                index: options.index,
+            }),
             encoder: encoder.as_ref().map(|encoder| EncoderIdentity {
                 name: encoder.name().to_owned(),
                 fingerprint: *encoder.fingerprint().as_bytes(),
@@ -194,11 +205,11 @@ impl Database {
     /// parameter out of range; a damaged file.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         match params.mode {
-            SearchMode::Dense => self.dense(queries, params.k),
+            SearchMode::Dense => self.dense(queries, params, params.k),
             SearchMode::Sparse => self.sparse(queries, params, params.k),
             SearchMode::Hybrid => {
                 let depth = params.num_candidates.max(params.k);
-                let dense = self.dense(queries, depth)?;
+                let dense = self.dense(queries, params, depth)?;
                 let sparse = self.sparse(queries, params, depth)?;
                 dense.iter().zip(&sparse).map(|(dense, sparse)| fuse(dense, sparse, params)).collect()
             }
@@ -221,16 +232,17 @@ impl Database {
             .collect())
     }
 
-    fn dense(&self, queries: &[&str], k: usize) -> Result<Vec<Vec<Hit>>> {
+    fn dense(&self, queries: &[&str], params: &SearchParams, k: usize) -> Result<Vec<Vec<Hit>>> {
         let Some(encoder) = self.required_encoder()? else {
             return Err(Error::NoVectors { path: self.path.clone() });
         };
         let vectors = encoder.encode(queries, TextKind::Query)?;
-        let index = self.snapshot.flat()?;
-        let hits = if queries.len() == 1 {
-            vec![index.search(&vectors, k)?]
-        } else {
-            index.search_batch(&vectors, k)?
+        let hits = match self.vector_index() {
+            Some(VectorIndex::Hnsw { .. }) => {
+                self.snapshot.hnsw()?.search_batch(&vectors, k, &SearchOptions::new(params.ef_search))?
+            }
+            _ if queries.len() == 1 => vec![self.snapshot.flat()?.search(&vectors, k)?],
+            _ => self.snapshot.flat()?.search_batch(&vectors, k)?,
         };
         hits.into_iter().map(|hits| self.named(hits)).collect()
     }
@@ -289,6 +301,11 @@ impl Database {
     /// The length of the vectors; `None` in a database without.
     pub fn dim(&self) -> Option<usize> {
         self.snapshot.settings().vectors.map(|vectors| vectors.dim)
+    }
+
+    /// How vectors are searched; `None` in a database without.
+    pub fn vector_index(&self) -> Option<VectorIndex> {
+        self.snapshot.settings().vectors.map(|vectors| vectors.index)
     }
 
     /// The name and the fingerprint of the encoder that made the vectors.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use secateur_index::bm25::Bm25Params;
+use secateur_index::hnsw::SearchOptions;
 
 use crate::fusion::DEFAULT_RRF_K;
 
@@ -66,6 +67,9 @@ pub struct SearchParams {
     pub k: usize,
     /// BM25's parameters.
     pub bm25: Bm25Params,
+    /// In a database with an HNSW index: the vectors that a walk through a graph keeps. More find more of the true hits
+    /// and take longer.
+    pub ef_search: usize,
     /// For a hybrid search: how many hits of each index are fused; at least `k` are.
     pub num_candidates: usize,
     /// For a hybrid search: the constant of reciprocal rank fusion.
@@ -73,9 +77,16 @@ pub struct SearchParams {
 }
 
 impl SearchParams {
-    /// Ten hits, Anserini's BM25, reciprocal rank fusion of the first hundred with k = 60.
+    /// Ten hits, Anserini's BM25, ef 100, reciprocal rank fusion of the first hundred with k = 60.
     pub fn new(mode: SearchMode) -> SearchParams {
-        SearchParams { mode, k: 10, bm25: Bm25Params::default(), num_candidates: 100, rrf_k: DEFAULT_RRF_K }
+        SearchParams {
+            mode,
+            k: 10,
+            bm25: Bm25Params::default(),
+            ef_search: SearchOptions::default().ef_search,
+            num_candidates: 100,
+            rrf_k: DEFAULT_RRF_K,
+        }
     }
 }
 

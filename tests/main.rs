@@ -4,6 +4,7 @@ mod bad_input;
 mod commit;
 mod demo;
 mod evaluation;
+mod hnsw;
 mod mini;
 mod model;
 mod prune;

@@ -152,6 +152,14 @@ pub enum Error {
         /// Rows given.
         got: usize,
     },
+    /// A property has a name that the database keeps for itself.
+    #[error(
+        "the name of property {name:?} begins with \"index.\", which the database uses itself; choose another"
+    )]
+    ReservedProperty {
+        /// The name in question.
+        name: String,
+    },
     /// A number outside its range.
     #[error("{name} is {got}, allowed is {allowed}")]
     InvalidParameter {

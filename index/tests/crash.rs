@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use secateur_index::Metric;
-use secateur_index::storage::{Settings, Snapshot, Store};
+use secateur_index::hnsw::HnswParams;
+use secateur_index::storage::{Settings, Snapshot, Store, VectorIndex};
 
 use crate::{Random, document};
 
@@ -82,7 +83,11 @@ fn write_until_killed(path: &Path, pause: Duration) -> Option<u64> {
 fn killed_writers_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
-    Store::create(&path, &Settings::with_vectors(Metric::L2, 4)).unwrap();
+    let mut settings = Settings::with_vectors(Metric::L2, 4);
+    if let Some(vectors) = &mut settings.vectors {
+        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 5 };
+    }
+    Store::create(&path, &settings).unwrap();
     let mut random = Random(1);
     let mut last = 0;
     for round in 0..60 {

@@ -4,14 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use secateur_index::bm25::Bm25Params;
-use secateur_index::storage::{NewDocument, Settings, Snapshot, Store};
+use secateur_index::hnsw::{HnswParams, SearchOptions};
+use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Error, Metric, Result};
 
 use crate::Random;
 
 /// Two segments with deletions in both.
 fn database(path: &Path) {
-    let mut store = Store::create(path, &Settings::with_vectors(Metric::Cosine, 5)).unwrap();
+    let mut settings = Settings::with_vectors(Metric::Cosine, 5);
+    if let Some(vectors) = &mut settings.vectors {
+        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1 };
+    }
+    let mut store = Store::create(path, &settings).unwrap();
     for segment in 0..2 {
         let mut transaction = store.begin().unwrap();
         for number in 0..150 {
@@ -50,6 +55,8 @@ fn use_everything(snapshot: &Snapshot) -> Result<()> {
     let results = [
         flat.search(&query, 10).map(drop),
         flat.search_batch(&query.repeat(4), 10).map(drop),
+        // Small enough to be walked.
+        snapshot.hnsw()?.search(&query, 5, &SearchOptions::new(5)).map(drop),
         snapshot.bm25().and_then(|index| index.search("word w3 number", 10, Bm25Params::default())).map(drop),
         snapshot.row("document 1-3").map(drop),
         snapshot.document("document 0-149").map(drop),
@@ -129,7 +136,12 @@ fn newer_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     database(&path);
-    for name in ["MANIFEST", "segments/0000000001/documents", "segments/0000000002/vectors"] {
+    for name in [
+        "MANIFEST",
+        "segments/0000000001/documents",
+        "segments/0000000002/vectors",
+        "segments/0000000001/graph",
+    ] {
         let file = path.join(name);
         let whole = fs::read(&file).unwrap();
         let mut newer = whole.clone();

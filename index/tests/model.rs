@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use secateur_index::bm25::Bm25Params;
-use secateur_index::storage::{NewDocument, Settings, Snapshot, Store};
+use secateur_index::hnsw::{HnswParams, SearchOptions};
+use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Error, Metric, RowId};
 
 const DIM: usize = 3;
@@ -84,6 +85,8 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     expected.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let hits = snapshot.flat().unwrap().search(&query, 100).unwrap();
     prop_assert_eq!(hits.iter().map(|hit| (hit.score, hit.row)).collect::<Vec<_>>(), expected);
+    // With more hits wanted than there are rows, the approximate index finds all of them as well.
+    prop_assert_eq!(snapshot.hnsw().unwrap().search(&query, 100, &SearchOptions::default()).unwrap(), hits);
 
     let mut found: Vec<RowId> = snapshot
         .bm25()
@@ -154,10 +157,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn store_equals_a_map(transactions in transactions()) {
+    fn store_equals_a_map(transactions in transactions(), has_graphs: bool) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        let settings = Settings::with_vectors(Metric::InnerProduct, DIM);
+        let mut settings = Settings::with_vectors(Metric::InnerProduct, DIM);
+        if let (true, Some(vectors)) = (has_graphs, &mut settings.vectors) {
+            vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1 };
+        }
         let mut store = Store::create(&path, &settings).unwrap();
         let mut model = Model::new();
         for (steps, end) in &transactions {
@@ -194,6 +200,52 @@ fn settings_come_back() {
     assert!(snapshot.bm25().unwrap().search("text", 3, Bm25Params::default()).unwrap().is_empty());
     assert!(matches!(snapshot.document_at(RowId(0)), Err(Error::UnknownRow { row: 0, rows: 0 })));
     snapshot.verify().unwrap();
+}
+
+/// Rows that later commits add are found beside those with a graph, deleted ones are not, on a database opened again.
+#[test]
+fn graphs_follow_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut settings = Settings::with_vectors(Metric::Cosine, 8);
+    let vectors = settings.vectors.as_mut().unwrap();
+    vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1000 };
+    let mut random = crate::Random(4);
+    let vectors: Vec<[f32; 8]> =
+        (0..4100).map(|_| std::array::from_fn(|_| random.below(2001) as f32 - 1000.0)).collect();
+    let mut store = Store::create(&path, &settings).unwrap();
+    // Two segments with graphs, one of too few rows for one.
+    for range in [0..3000, 3000..4000, 4000..4100] {
+        let mut transaction = store.begin().unwrap();
+        for number in range {
+            transaction.add(&crate::document(&number.to_string(), "text"), Some(&vectors[number])).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+    let mut transaction = store.begin().unwrap();
+    (0..4100).step_by(5).for_each(|number| transaction.delete(&number.to_string()).unwrap());
+    transaction.commit().unwrap();
+    drop(store);
+
+    let graphs = (1..=3).map(|number| path.join(format!("segments/{number:010}/graph")).exists());
+    assert_eq!(graphs.collect::<Vec<_>>(), [true, true, false]);
+    let snapshot = Snapshot::open(&path).unwrap();
+    assert_eq!(snapshot.settings(), &settings);
+    snapshot.verify().unwrap();
+    let index = snapshot.hnsw().unwrap();
+    let mut num_found = 0;
+    for number in (0..4100).step_by(41) {
+        let hits = index.search(&vectors[number], 10, &SearchOptions::default()).unwrap();
+        let exact = index.flat().search(&vectors[number], 10).unwrap();
+        assert_eq!(hits.len(), 10);
+        assert!(hits.iter().all(|hit| hit.row.0 % 5 != 0), "deleted rows are not found");
+        num_found += hits.iter().filter(|hit| exact.contains(hit)).count();
+    }
+    assert!(num_found >= 990, "{num_found} of 1000");
+
+    settings.properties.insert("index.kind".into(), "tree".into());
+    let result = Store::create(folder.path().join("other"), &settings);
+    assert!(matches!(result, Err(Error::ReservedProperty { name }) if name == "index.kind"));
 }
 
 /// A document that cannot be stored is refused and named, and the transaction goes on without it.

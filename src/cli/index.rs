@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use secateur::beir::BeirFolder;
 use secateur::{
-    CreateOptions, Database, Error, IndexError, IndexOptions, Metric, index_corpus, sync_name, with_suffix,
+    CreateOptions, Database, Error, HnswParams, IndexError, IndexOptions, Metric, VectorIndex, index_corpus,
+    sync_name, with_suffix,
 };
 
 use super::encoder::EncoderArguments;
@@ -26,12 +27,54 @@ pub struct Arguments {
     /// How vectors are compared: cosine, inner-product or l2. What the model says, unless given.
     #[arg(long, requires = "encoder")]
     metric: Option<Metric>,
+    #[command(flatten)]
+    index: IndexArguments,
     /// What stands between a document's title and its text when the encoder reads it.
     #[arg(long, value_name = "TEXT", default_value = " ")]
     separator: String,
     /// Take documents that have neither title nor text.
     #[arg(long)]
     allow_empty: bool,
+}
+
+/// How vectors are to be searched.
+#[derive(Args)]
+struct IndexArguments {
+    /// How vectors are searched.
+    #[arg(long, value_enum, default_value_t = IndexKind::Flat, requires_if("hnsw", "encoder"))]
+    index: IndexKind,
+    /// hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256.
+    #[arg(long, value_name = "M", default_value_t = HnswParams::default().m as u64)]
+    #[arg(value_parser = clap::value_parser!(u64).range(2..=256))]
+    hnsw_m: u64,
+    /// hnsw: candidates among which neighbors are chosen. 1 to 65536.
+    #[arg(long, value_name = "EF", default_value_t = HnswParams::default().ef_construction as u64)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    hnsw_ef_construction: u64,
+    /// hnsw: decides the levels of documents. The same seed gives the same graph, whatever the number of threads.
+    #[arg(long, value_name = "SEED", default_value_t = HnswParams::default().seed)]
+    hnsw_seed: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum IndexKind {
+    /// Every vector is compared: exact.
+    Flat,
+    /// A graph is walked: approximate, and faster the more documents there are.
+    Hnsw,
+}
+
+impl IndexArguments {
+    fn vector_index(&self) -> VectorIndex {
+        match self.index {
+            IndexKind::Flat => VectorIndex::Flat,
+            IndexKind::Hnsw => VectorIndex::hnsw(HnswParams {
+                m: self.hnsw_m as usize,
+                ef_construction: self.hnsw_ef_construction as usize,
+                seed: self.hnsw_seed,
+            }),
+        }
+    }
 }
 
 impl Arguments {
@@ -50,8 +93,12 @@ impl Arguments {
                 _ => Metric::Cosine,
             }
         });
-        let options =
-            CreateOptions { metric, passage_separator: self.separator.clone(), notes: self.encoder.notes() };
+        let options = CreateOptions {
+            metric,
+            index: self.index.vector_index(),
+            passage_separator: self.separator.clone(),
+            notes: self.encoder.notes(),
+        };
         // Everything happens beside the place where the database will be, so that it is there whole or not at all.
         let partial = with_suffix(&self.out, ".partial");
         let journal = with_suffix(&self.out, ".journal");

@@ -40,9 +40,16 @@ pub struct ModeArguments {
     /// BM25: how strongly long documents are discounted.
     #[arg(long, default_value_t = Bm25Params::default().b)]
     b: f32,
+    /// dense, hybrid: vectors kept by a walk through an HNSW index; more find more of the true hits and take longer.
+    #[arg(long, value_name = "EF", default_value_t = default_ef())]
+    ef: NonZeroUsize,
     /// hybrid: hits of each index that are fused.
     #[arg(long, value_name = "N", default_value_t = SearchParams::new(SearchMode::Hybrid).num_candidates)]
     candidates: usize,
+}
+
+fn default_ef() -> NonZeroUsize {
+    NonZeroUsize::new(SearchParams::new(SearchMode::Dense).ef_search).unwrap_or(NonZeroUsize::MIN)
 }
 
 impl ModeArguments {
@@ -57,6 +64,7 @@ impl ModeArguments {
         SearchParams {
             k,
             bm25: Bm25Params { k1: self.k1, b: self.b },
+            ef_search: self.ef.get(),
             num_candidates: self.candidates,
             ..SearchParams::new(self.mode.unwrap_or(default))
         }

@@ -33,10 +33,14 @@ impl<'a> Links<'a> {
         if level == 0 {
             return Ok(&self.base[row as usize * 2 * self.m..][..2 * self.m]);
         }
-        let block = self.first_blocks[row as usize] as usize + level - 1;
-        self.upper.get(block * self.m..(block + 1) * self.m).ok_or_else(|| Damage::Field {
+        let block = (self.first_blocks[row as usize] as usize).saturating_add(level - 1);
+        let num_blocks = self.upper.len() / self.m;
+        if block < num_blocks {
+            return Ok(&self.upper[block * self.m..][..self.m]);
+        }
+        Err(Damage::Field {
             field: "the upper block of a row",
-            expected: format!("below {}", self.upper.len() / self.m.max(1)),
+            expected: format!("below {num_blocks}"),
             got: block.to_string(),
         })
     }

@@ -31,6 +31,13 @@ mod walk;
 
 pub use index::{HnswIndex, SearchOptions};
 
+/// What a graph is made of, for those who store it.
+pub(crate) mod parts {
+    pub(crate) use super::codes::{Codes, Meta, stride};
+    pub(crate) use super::links::{Links, MAX_LEVEL, NONE};
+    pub(crate) use super::walk::View;
+}
+
 use crate::error::{Error, Result};
 use crate::kernel::CodeKernel;
 use crate::metric::Metric;
@@ -92,6 +99,9 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// The most rows of a graph.
+    pub const MAX_ROWS: usize = pool::MAX_ROWS;
+
     /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool. The same rows and parameters
     /// give the same graph, however many threads there are and whatever their instruction set.
     ///
@@ -101,7 +111,7 @@ impl Graph {
     pub fn build(metric: Metric, dim: usize, rows: &[f32], params: &HnswParams) -> Result<Graph> {
         params.check()?;
         check_vectors(rows, dim)?;
-        if rows.len() / dim > pool::MAX_ROWS {
+        if rows.len() / dim > Graph::MAX_ROWS {
             return Err(Error::TooManyRows);
         }
         let codes = CodesBuf::encode(metric, dim, rows);

@@ -70,7 +70,7 @@ fn check_invariants(graph: &Graph) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     /// Any size around those of batches, with rows alike and zero rows: the invariants hold, on 1, 2 and 3 threads the
     /// graph is the same, every row is found by itself up to rows alike, and there are as many hits as there are rows.

@@ -15,7 +15,7 @@ use rkyv::util::AlignedVec;
 
 use super::files::{check_crc, corrupt, io_error, replace, wrong_field};
 use super::header::{HEADER_LEN, Header, Kind};
-use super::settings::{EncoderIdentity, Settings, VectorSettings};
+use super::settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};
 use crate::error::{Damage, Error, Result};
 use crate::metric::Metric;
 
@@ -78,12 +78,21 @@ impl Manifest {
                 name: encoder.name.clone(),
                 fingerprint: encoder.fingerprint,
             }),
-            properties: settings.properties.clone(),
+            properties: settings
+                .vectors
+                .map_or(VectorIndex::Flat, |vectors| vectors.index)
+                .to_properties()
+                .into_iter()
+                .chain(settings.properties.clone())
+                .collect(),
             segments: Vec::new(),
         }
     }
 
     pub fn settings(&self, file: &Path) -> Result<Settings> {
+        let mut properties = self.properties.clone();
+        let index = VectorIndex::from_properties(&mut properties)
+            .map_err(|(field, expected, got)| corrupt(file, wrong_field(field, expected, got)))?;
         let vectors = match &self.vectors {
             None => None,
             Some(record) => {
@@ -92,7 +101,7 @@ impl Manifest {
                     .parse()
                     .map_err(|_| corrupt(file, wrong_field("metric", "a metric's name", &record.metric)))?;
                 let dim = record.dim as usize;
-                Some(VectorSettings { metric, dim })
+                Some(VectorSettings { metric, dim, index })
             }
         };
         Ok(Settings {
@@ -101,7 +110,7 @@ impl Manifest {
                 .encoder
                 .as_ref()
                 .map(|record| EncoderIdentity { name: record.name.clone(), fingerprint: record.fingerprint }),
-            properties: self.properties.clone(),
+            properties,
         })
     }
 

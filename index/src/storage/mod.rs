@@ -7,6 +7,7 @@
 //!   segments/0000000001/     the documents of one commit; never changed
 //!     documents              id, title, text, metadata of each row
 //!     vectors                f32 rows, searched where they lie
+//!     graph                neighbors and 8-bit vectors of each row, if the database has an HNSW index
 //!     lengths                number of terms of each row
 //!     bm25/                  postings, a tantivy index of one segment
 //! ```
@@ -19,6 +20,7 @@
 
 mod documents;
 mod files;
+mod graph;
 mod header;
 mod journal;
 mod lengths;
@@ -33,7 +35,7 @@ mod vectors;
 pub use documents::{NewDocument, StoredDocument};
 pub use journal::EmbeddingJournal;
 pub(crate) use lengths::Lengths;
-pub use settings::{EncoderIdentity, Settings, VectorSettings};
+pub use settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};
 pub use snapshot::{Snapshot, VerifyReport};
 pub use store::{Store, Transaction};
 

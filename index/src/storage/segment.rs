@@ -6,15 +6,19 @@ use std::sync::{Arc, OnceLock};
 
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::files::{Written, check_crc, checksum, corrupt, create_folder, io_error, open_sized, sync_folder};
+use super::graph::{self, GraphFile};
 use super::lengths::{self, Lengths};
 use super::manifest::{FileRecord, SegmentRecord};
+use super::settings::{VectorIndex, VectorSettings};
 use super::vectors::{VectorsFile, VectorsWriter};
 use crate::bitmap::Bitmap;
 use crate::bm25::{Bm25Segment, Bm25Writer};
 use crate::error::{Damage, Result};
+use crate::hnsw::Graph;
 
 const DOCUMENTS: &str = "documents";
 const VECTORS: &str = "vectors";
+const GRAPH: &str = "graph";
 const LENGTHS: &str = "lengths";
 const BM25: &str = "bm25";
 
@@ -25,18 +29,25 @@ pub(super) const BM25_BUDGET: usize = 128 << 20;
 pub(super) struct SegmentWriter {
     folder: PathBuf,
     documents: DocumentsWriter,
-    vectors: Option<VectorsWriter>,
+    vectors: Option<(VectorSettings, VectorsWriter)>,
     bm25: Bm25Writer,
     rows: u32,
 }
 
 impl SegmentWriter {
     /// Starts a segment in `folder`, which must not exist. `bm25_budget` is usually [`BM25_BUDGET`].
-    pub fn create(folder: PathBuf, dim: Option<usize>, bm25_budget: usize) -> Result<SegmentWriter> {
+    pub fn create(
+        folder: PathBuf,
+        vectors: Option<VectorSettings>,
+        bm25_budget: usize,
+    ) -> Result<SegmentWriter> {
         create_folder(&folder)?;
+        let create_vectors = |settings: VectorSettings| {
+            VectorsWriter::create(folder.join(VECTORS), settings.dim as u32).map(|writer| (settings, writer))
+        };
         Ok(SegmentWriter {
             documents: DocumentsWriter::create(folder.join(DOCUMENTS))?,
-            vectors: dim.map(|dim| VectorsWriter::create(folder.join(VECTORS), dim as u32)).transpose()?,
+            vectors: vectors.map(create_vectors).transpose()?,
             bm25: Bm25Writer::create(folder.join(BM25), bm25_budget),
             folder,
             rows: 0,
@@ -46,7 +57,7 @@ impl SegmentWriter {
     /// Adds the next row; `vector` must fit what was said at creation.
     pub fn add(&mut self, document: &NewDocument, vector: Option<&[f32]>) -> Result<()> {
         self.documents.add(document)?;
-        if let (Some(vectors), Some(vector)) = (&mut self.vectors, vector) {
+        if let (Some((_, vectors)), Some(vector)) = (&mut self.vectors, vector) {
             vectors.add(vector)?;
         }
         self.bm25.add(document.title, document.text)?;
@@ -58,8 +69,18 @@ impl SegmentWriter {
     pub fn finish(self, deleted: &Bitmap) -> Result<SegmentRecord> {
         let SegmentWriter { folder, documents, vectors, bm25, rows } = self;
         let mut files = vec![file_record(DOCUMENTS, documents.finish()?)];
-        if let Some(vectors) = vectors {
-            files.push(file_record(VECTORS, vectors.finish()?));
+        if let Some((settings, vectors)) = vectors {
+            let written = vectors.finish()?;
+            files.push(file_record(VECTORS, written));
+            if let VectorIndex::Hnsw { params, min_rows } = settings.index
+                && rows >= min_rows.max(1)
+                && rows as usize <= Graph::MAX_ROWS
+            {
+                // Read back where they lie: they need not fit into memory.
+                let file = VectorsFile::open(folder.join(VECTORS), written.size, rows, settings.dim as u32)?;
+                let graph = Graph::build(settings.metric, settings.dim, file.rows(), &params)?;
+                files.push(file_record(GRAPH, graph::write(folder.join(GRAPH), &graph)?));
+            }
         }
         let lengths = bm25.finish()?;
         files.push(file_record(LENGTHS, lengths::write(folder.join(LENGTHS), &lengths)?));
@@ -115,12 +136,13 @@ pub(super) struct Segment {
     rows: u32,
     documents: Documents,
     vectors: Option<VectorsFile>,
+    graph: Option<GraphFile>,
     bm25: OnceLock<Arc<Bm25Segment>>,
 }
 
 impl Segment {
     /// Opens a segment: every file must be there in its length; headers and tables are checked, payloads are not read.
-    pub fn open(segments: &Path, record: &SegmentRecord, dim: Option<usize>) -> Result<Segment> {
+    pub fn open(segments: &Path, record: &SegmentRecord, vectors: Option<VectorSettings>) -> Result<Segment> {
         let folder = segments.join(&record.folder);
         let size_of = |name: &str| {
             record
@@ -131,10 +153,15 @@ impl Segment {
                 .ok_or_else(|| corrupt(&folder.join(name), Damage::Missing))
         };
         let documents = Documents::open(folder.join(DOCUMENTS), size_of(DOCUMENTS)?, record.rows)?;
-        let vectors = match dim {
-            Some(dim) => {
+        let mut graph = None;
+        let vectors = match vectors {
+            Some(settings) => {
+                if let Ok(size) = size_of(GRAPH) {
+                    graph = Some(GraphFile::open(folder.join(GRAPH), size, record.rows, settings)?);
+                }
                 let size = size_of(VECTORS)?;
-                Some(VectorsFile::open(folder.join(VECTORS), size, record.rows, dim as u32)?)
+                let dim = settings.dim as u32;
+                Some(VectorsFile::open(folder.join(VECTORS), size, record.rows, dim)?)
             }
             None => None,
         };
@@ -147,6 +174,7 @@ impl Segment {
             rows: record.rows,
             documents,
             vectors,
+            graph,
             bm25: OnceLock::new(),
             folder,
         })
@@ -162,6 +190,11 @@ impl Segment {
 
     pub fn vectors(&self) -> Option<&VectorsFile> {
         self.vectors.as_ref()
+    }
+
+    /// The graph of the vectors, if one was built.
+    pub fn graph(&self) -> Option<&GraphFile> {
+        self.graph.as_ref()
     }
 
     /// The BM25 index, opened on first use. Its files are read through once to check them, because tantivy may panic
@@ -189,6 +222,9 @@ impl Segment {
         self.documents.verify(|row| !deleted.contains(row))?;
         if let Some(vectors) = &self.vectors {
             vectors.verify()?;
+        }
+        if let Some(graph) = &self.graph {
+            graph.verify()?;
         }
         self.bm25()?.verify()?;
         Ok(self.files.iter().map(|file| file.size).sum())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
+use crate::hnsw::HnswParams;
 use crate::metric::Metric;
 
 /// The settings of a database, given to [`Store::create`](super::Store::create) and constant from then on.
@@ -19,17 +20,41 @@ pub struct Settings {
     pub vectors: Option<VectorSettings>,
     /// The encoder that made the vectors. It is stored and given back; comparing it is the caller's part.
     pub encoder: Option<EncoderIdentity>,
-    /// Settings of the layers above, stored as they are.
+    /// Settings of the layers above, stored as they are. Names that begin with `index.` are taken.
     pub properties: BTreeMap<String, String>,
 }
 
-/// Metric and dimension of a database with vectors.
+/// Metric, dimension and index of a database with vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VectorSettings {
     /// How vectors are compared.
     pub metric: Metric,
     /// D, the components of every vector: 1 to 65,536.
     pub dim: usize,
+    /// What searches use.
+    pub index: VectorIndex,
+}
+
+/// How the vectors of a database are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VectorIndex {
+    /// Exactly: every vector is compared.
+    #[default]
+    Flat,
+    /// By walking graphs. Each commit builds the graph of the segment that it adds.
+    Hnsw {
+        /// What graphs are built with.
+        params: HnswParams,
+        /// Segments of fewer rows get no graph and are searched exactly, which takes no longer.
+        min_rows: u32,
+    },
+}
+
+impl VectorIndex {
+    /// Graphs for segments of 1,024 rows or more.
+    pub fn hnsw(params: HnswParams) -> VectorIndex {
+        VectorIndex::Hnsw { params, min_rows: 1024 }
+    }
 }
 
 impl VectorSettings {
@@ -54,15 +79,106 @@ impl Settings {
 
     /// A database with a vector of `dim` components for every document, besides BM25.
     pub fn with_vectors(metric: Metric, dim: usize) -> Settings {
-        Settings { vectors: Some(VectorSettings { metric, dim }), ..Settings::bm25_only() }
+        let vectors = VectorSettings { metric, dim, index: VectorIndex::Flat };
+        Settings { vectors: Some(vectors), ..Settings::bm25_only() }
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        match self.vectors {
-            Some(VectorSettings { dim, .. }) if !(1..=VectorSettings::MAX_DIM).contains(&dim) => {
-                Err(Error::InvalidParameter { name: "dim", got: dim as f64, allowed: "1 to 65536" })
-            }
-            _ => Ok(()),
+        if let Some(name) = self.properties.keys().find(|name| name.starts_with(RESERVED)) {
+            return Err(Error::ReservedProperty { name: name.clone() });
+        }
+        let Some(VectorSettings { dim, index, .. }) = self.vectors else { return Ok(()) };
+        if !(1..=VectorSettings::MAX_DIM).contains(&dim) {
+            return Err(Error::InvalidParameter { name: "dim", got: dim as f64, allowed: "1 to 65536" });
+        }
+        match index {
+            VectorIndex::Flat => Ok(()),
+            VectorIndex::Hnsw { params, .. } => params.check(),
+        }
+    }
+}
+
+/// What the names of properties that say how vectors are indexed begin with.
+const RESERVED: &str = "index.";
+
+const KIND: &str = "index.kind";
+const M: &str = "index.m";
+const EF_CONSTRUCTION: &str = "index.ef_construction";
+const SEED: &str = "index.seed";
+const MIN_ROWS: &str = "index.min_rows";
+
+impl VectorIndex {
+    /// The index as properties of the manifest: a program that does not know them searches exactly.
+    pub(super) fn to_properties(self) -> Vec<(String, String)> {
+        let VectorIndex::Hnsw { params: HnswParams { m, ef_construction, seed }, min_rows } = self else {
+            return Vec::new();
+        };
+        let numbers = [
+            (M, m as u64),
+            (EF_CONSTRUCTION, ef_construction as u64),
+            (SEED, seed),
+            (MIN_ROWS, u64::from(min_rows)),
+        ];
+        let numbers = numbers.map(|(name, number)| (name.to_owned(), number.to_string()));
+        [(KIND.to_owned(), "hnsw".to_owned())].into_iter().chain(numbers).collect()
+    }
+
+    /// Takes the index out of the properties; or tells which is wrong, what it should be, and what it is.
+    pub(super) fn from_properties(
+        properties: &mut BTreeMap<String, String>,
+    ) -> Result<VectorIndex, (&'static str, &'static str, String)> {
+        let (taken, others): (BTreeMap<_, _>, _) =
+            std::mem::take(properties).into_iter().partition(|(name, _)| name.starts_with(RESERVED));
+        *properties = others;
+        match taken.get(KIND).map(String::as_str) {
+            None => return Ok(VectorIndex::Flat),
+            Some("hnsw") => {}
+            Some(other) => return Err((KIND, "hnsw", other.to_owned())),
+        }
+        let number = |name: &'static str| {
+            let text = taken.get(name).cloned().unwrap_or_default();
+            text.parse::<u64>().map_err(|_| (name, "a number", text))
+        };
+        let params = HnswParams {
+            m: number(M)? as usize,
+            ef_construction: number(EF_CONSTRUCTION)? as usize,
+            seed: number(SEED)?,
+        };
+        if params.check().is_err() {
+            return Err((M, "2 to 256, with ef_construction 1 to 65536", params.m.to_string()));
+        }
+        let min_rows = u32::try_from(number(MIN_ROWS)?)
+            .map_err(|_| (MIN_ROWS, "below 2^32", taken.get(MIN_ROWS).cloned().unwrap_or_default()))?;
+        Ok(VectorIndex::Hnsw { params, min_rows })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An index comes back from properties and leaves the others alone; bad ones are named.
+    #[test]
+    fn indexes_are_properties() {
+        let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX };
+        let index = VectorIndex::Hnsw { params, min_rows: 9 };
+        let others = BTreeMap::from(
+            ["a", "index", "index-", "indexes", "z"].map(|name| (name.to_owned(), String::new())),
+        );
+        let mut properties = others.clone();
+        properties.extend(index.to_properties());
+        let stored = properties.clone();
+        assert_eq!(VectorIndex::from_properties(&mut properties), Ok(index));
+        assert_eq!(properties, others);
+        assert_eq!(VectorIndex::from_properties(&mut properties), Ok(VectorIndex::Flat));
+        assert_eq!(properties, others);
+        for (name, value) in
+            [(KIND, "tree"), (M, "1"), (EF_CONSTRUCTION, "-1"), (SEED, ""), (MIN_ROWS, "4294967296")]
+        {
+            let mut bad = stored.clone();
+            bad.insert(name.to_owned(), value.to_owned());
+            let (named, _, got) = VectorIndex::from_properties(&mut bad).unwrap_err();
+            assert_eq!((named, got.as_str()), (name, value));
         }
     }
 }

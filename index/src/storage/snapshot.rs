@@ -11,6 +11,7 @@ use crate::bitmap::Bitmap;
 use crate::bm25::Bm25Index;
 use crate::error::{Error, Result};
 use crate::flat::FlatIndex;
+use crate::hnsw::HnswIndex;
 use crate::topk::RowId;
 
 /// The database as one commit left it. It stays as it is while later commits happen, needs no lock, and is cheap to
@@ -83,14 +84,13 @@ impl Snapshot {
     /// The snapshot of a manifest, with the segments of `known` that it names taken from there.
     pub(super) fn load(path: &Path, manifest: Manifest, known: &[View]) -> Result<Snapshot> {
         let settings = manifest.settings(&path.join(super::manifest::FILE_NAME))?;
-        let dim = settings.vectors.map(|vectors| vectors.dim);
         let segments = path.join(super::SEGMENTS);
         let mut views = Vec::with_capacity(manifest.segments.len());
         let (mut num_rows, mut num_documents) = (0, 0);
         for (number, record) in manifest.segments.iter().enumerate() {
             let segment = match known.get(number) {
                 Some(view) => Arc::clone(&view.segment),
-                None => Arc::new(Segment::open(&segments, record, dim)?),
+                None => Arc::new(Segment::open(&segments, record, settings.vectors)?),
             };
             let deleted = Arc::new(Bitmap::from_words(record.deleted.clone()));
             let base = num_rows;
@@ -208,11 +208,28 @@ impl Snapshot {
     /// # Errors
     /// [`Error::NoVectors`].
     pub fn flat(&self) -> Result<FlatIndex<'_>> {
-        let VectorSettings { metric, dim } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
+        let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         let mut index = FlatIndex::empty(metric, dim);
         for view in &self.0.views {
             let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
             index.push_part(vectors.rows(), Some(&view.deleted));
+        }
+        Ok(index)
+    }
+
+    /// The approximate vector index over this snapshot's documents: segments with a graph are searched by walking it, the
+    /// others exactly. In a database with a flat index that is all of them.
+    ///
+    /// # Errors
+    /// [`Error::NoVectors`].
+    pub fn hnsw(&self) -> Result<HnswIndex<'_>> {
+        let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
+        let mut index = HnswIndex::empty(metric, dim);
+        for view in &self.0.views {
+            let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
+            let graph = view.segment.graph();
+            let file = graph.map_or(self.0.path.as_path(), |graph| graph.path());
+            index.push_part(vectors.rows(), Some(&view.deleted), graph.map(|graph| graph.view()), file);
         }
         Ok(index)
     }

@@ -47,7 +47,8 @@ impl Store {
     /// than an interrupted creation left is completed.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`], [`Error::InvalidParameter`] for a dimension out of range, [`Error::Locked`],
+    /// [`Error::AlreadyExists`], [`Error::InvalidParameter`] for a dimension or a parameter of the index out of range,
+    /// [`Error::ReservedProperty`], [`Error::Locked`],
     /// [`Error::Io`].
     pub fn create(path: impl AsRef<Path>, settings: &Settings) -> Result<Store> {
         let path = path.as_ref();
@@ -230,9 +231,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 let snapshot = &self.store.borrow().snapshot;
                 let name = format!("{:010}", snapshot.commit_number() + 1);
                 let folder = self.store.borrow().path.join(super::SEGMENTS).join(name);
-                let dim = snapshot.settings().vectors.map(|vectors| vectors.dim);
                 self.added.insert(Added {
-                    writer: SegmentWriter::create(folder.clone(), dim, BM25_BUDGET)?,
+                    writer: SegmentWriter::create(folder.clone(), snapshot.settings().vectors, BM25_BUDGET)?,
                     folder,
                     rows: HashMap::new(),
                     num_rows: 0,
@@ -289,7 +289,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     }
 
     /// Makes the changes visible and durable: when this returns, they survive a crash and a power failure; if it
-    /// fails, the database is as it was. Without changes nothing is written.
+    /// fails, the database is as it was. Without changes nothing is written. If the database has an HNSW index, the graph
+    /// of the rows added is built, in parallel on the current rayon pool.
     ///
     /// # Errors
     /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing

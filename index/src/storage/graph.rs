@@ -1,0 +1,296 @@
+//! The graph file: neighbors and 8-bit vectors of a segment's rows, searched where they lie.
+
+use std::mem::size_of;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use super::header::{HEADER_LEN, Header, Kind};
+use super::settings::VectorSettings;
+use crate::error::{Damage, Result};
+use crate::hnsw::Graph;
+use crate::hnsw::parts::{Codes, Links, MAX_LEVEL, Meta, NONE, View, stride};
+use crate::kernel::CodeKernel;
+use crate::metric::Metric;
+
+const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 1 };
+
+/// Sections begin at cache lines.
+const ALIGNMENT: u64 = 64;
+
+/// How many of each there are.
+#[derive(Clone, Copy)]
+struct Counts {
+    rows: u32,
+    dim: u32,
+    m: u32,
+    blocks: u32,
+}
+
+impl Counts {
+    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. None overflows:
+    /// rows and blocks are below 2³², a row's part is below 2¹⁷.
+    fn lengths(self) -> [u64; 6] {
+        let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
+        let number = size_of::<u32>() as u64;
+        [
+            number * dim,
+            size_of::<Meta>() as u64 * rows,
+            stride(self.dim as usize) as u64 * rows,
+            2 * m * number * rows,
+            number * rows,
+            m * number * blocks,
+        ]
+    }
+
+    fn file_len(self) -> u64 {
+        HEADER_LEN as u64 + self.lengths().map(|len| len.next_multiple_of(ALIGNMENT)).iter().sum::<u64>()
+    }
+}
+
+fn metric_code(metric: Metric) -> u32 {
+    match metric {
+        Metric::InnerProduct => 0,
+        Metric::Cosine => 1,
+        Metric::L2 => 2,
+    }
+}
+
+pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
+    let (View { links, codes, .. }, params) = (graph.view(), graph.params());
+    let mut header = Header::new(&KIND);
+    let numbers = [
+        (12, codes.metas.len() as u32),
+        (16, codes.dim as u32),
+        (20, metric_code(codes.metric)),
+        (24, params.m as u32),
+        (28, params.ef_construction as u32),
+        (40, links.entry_point),
+        (44, links.max_level as u32),
+        (48, (links.upper.len() / params.m) as u32),
+    ];
+    for (at, number) in numbers {
+        header.put(at, &number.to_le_bytes());
+    }
+    header.put(32, &params.seed.to_le_bytes());
+    let mut file = HeadedWriter::create(path, HEADER_LEN)?;
+    let sections: [&[u8]; 6] = [
+        bytemuck::cast_slice(codes.mean),
+        bytemuck::cast_slice(codes.metas),
+        bytemuck::cast_slice(codes.codes),
+        bytemuck::cast_slice(links.base),
+        bytemuck::cast_slice(links.first_blocks),
+        bytemuck::cast_slice(links.upper),
+    ];
+    for section in sections {
+        file.write(section)?;
+        let rest = file.position().next_multiple_of(ALIGNMENT) - file.position();
+        file.write(&[0; ALIGNMENT as usize][..rest as usize])?;
+    }
+    file.finish(&header.seal())
+}
+
+/// A graph file, mapped.
+pub(super) struct GraphFile {
+    path: PathBuf,
+    map: Mmap,
+    metric: Metric,
+    counts: Counts,
+    entry_point: u32,
+    max_level: usize,
+    /// Where the sections lie.
+    sections: [Range<usize>; 6],
+}
+
+impl GraphFile {
+    /// Opens a file of `size` bytes and `rows` rows, and checks its header.
+    pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<GraphFile> {
+        let map = map(&path, size)?;
+        let header = Header::read(&path, &map, &KIND)?;
+        let VectorSettings { metric, dim, .. } = vectors;
+        for (field, at, expected) in
+            [("rows", 12, rows), ("dim", 16, dim as u32), ("the metric", 20, metric_code(metric))]
+        {
+            if header.u32(at) != expected {
+                return Err(corrupt(&path, wrong_field(field, expected, header.u32(at))));
+            }
+        }
+        let [m, entry_point, max_level] = [24, 40, 44].map(|at| header.u32(at));
+        for (field, is_right, expected, got) in [
+            ("M", (2..=256).contains(&m), "2 to 256", m),
+            ("the entry point", entry_point < rows, "a row", entry_point),
+            ("the highest level", max_level as usize <= MAX_LEVEL, "at most 31", max_level),
+        ] {
+            if !is_right {
+                return Err(corrupt(&path, wrong_field(field, expected, got)));
+            }
+        }
+        let counts = Counts { rows, dim: dim as u32, m, blocks: header.u32(48) };
+        if size != counts.file_len() {
+            return Err(corrupt(&path, wrong_field("the length of the file", counts.file_len(), size)));
+        }
+        let mut at = HEADER_LEN;
+        let sections = counts.lengths().map(|len| {
+            let section = at..at + len as usize;
+            at = section.end.next_multiple_of(ALIGNMENT as usize);
+            section
+        });
+        Ok(GraphFile { path, map, metric, counts, entry_point, max_level: max_level as usize, sections })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn view(&self) -> View<'_> {
+        let [mean, metas, codes, base, first_blocks, upper] =
+            self.sections.clone().map(|section| &self.map[section]);
+        // A map begins at a page and every section at a multiple of 64 bytes.
+        View {
+            links: Links {
+                m: self.counts.m as usize,
+                base: bytemuck::cast_slice(base),
+                first_blocks: bytemuck::cast_slice(first_blocks),
+                upper: bytemuck::cast_slice(upper),
+                entry_point: self.entry_point,
+                max_level: self.max_level,
+            },
+            codes: Codes {
+                metric: self.metric,
+                dim: self.counts.dim as usize,
+                mean: bytemuck::cast_slice(mean),
+                codes: bytemuck::cast_slice(codes),
+                metas: bytemuck::cast_slice(metas),
+            },
+            kernel: CodeKernel::detect(),
+        }
+    }
+
+    /// Checks that every number names what is there.
+    pub fn verify(&self) -> Result<()> {
+        let View { links, codes, .. } = self.view();
+        let damaged = |damage| corrupt(&self.path, damage);
+        for list in [links.base, links.upper] {
+            for row in list.iter().filter(|row| **row != NONE) {
+                links.check(*row).map_err(damaged)?;
+            }
+        }
+        for block in links.first_blocks.iter().filter(|block| **block != NONE) {
+            if *block >= self.counts.blocks {
+                return Err(damaged(wrong_field("the upper block of a row", self.counts.blocks, block)));
+            }
+        }
+        let is_finite = codes.mean.iter().chain(codes.metas.as_flattened()).all(|x| x.is_finite());
+        if is_finite { Ok(()) } else { Err(damaged(Damage::Undecodable { part: "a scale" })) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::hnsw::{HnswIndex, HnswParams, SearchOptions};
+    use crate::storage::VectorIndex;
+    use proptest::prelude::*;
+    use std::sync::OnceLock;
+
+    const ROWS: usize = 400;
+    const DIM: usize = 5;
+
+    fn rows() -> Vec<f32> {
+        (0..ROWS * DIM).map(|at| ((at * 2_654_435_761) % 1009) as f32 / 504.0 - 1.0).collect()
+    }
+
+    fn settings() -> VectorSettings {
+        VectorSettings { metric: Metric::Cosine, dim: DIM, index: VectorIndex::Flat }
+    }
+
+    fn open(path: &Path) -> Result<GraphFile> {
+        let size = std::fs::metadata(path).unwrap().len();
+        GraphFile::open(path.to_owned(), size, ROWS as u32, settings())
+    }
+
+    fn search(file: &GraphFile, rows: &[f32]) -> Result<Vec<crate::topk::Hit>> {
+        let mut index = HnswIndex::empty(Metric::Cosine, DIM);
+        index.push_part(rows, None, Some(file.view()), file.path());
+        index.search(&rows[..DIM], 10, &SearchOptions::new(30))
+    }
+
+    fn written(folder: &Path) -> (PathBuf, Graph) {
+        let graph = Graph::build(Metric::Cosine, DIM, &rows(), &HnswParams::default()).unwrap();
+        let path = folder.join("graph");
+        write(path.clone(), &graph).unwrap();
+        (path, graph)
+    }
+
+    /// The file answers as the graph in memory does; one of other rows, another metric or a later version is refused.
+    #[test]
+    fn what_is_written_is_searched() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, graph) = written(folder.path());
+        let file = open(&path).unwrap();
+        file.verify().unwrap();
+        let rows = rows();
+        let expected =
+            HnswIndex::new(&rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
+        assert_eq!(search(&file, &rows).unwrap(), expected.unwrap());
+        let again = folder.path().join("again");
+        let size = write(again.clone(), &graph).unwrap().size;
+        assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
+        let l2 = VectorSettings { metric: Metric::L2, ..settings() };
+        for result in [
+            GraphFile::open(path.clone(), size, 1 + ROWS as u32, settings()),
+            GraphFile::open(path.clone(), size, ROWS as u32, l2),
+            GraphFile::open(path.clone(), size, ROWS as u32, VectorSettings { dim: 6, ..settings() }),
+        ] {
+            assert!(matches!(result, Err(Error::Corrupt { damage: Damage::Field { .. }, .. })));
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[8] = 2;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(open(&path), Err(Error::NewerFormat { found: 2, supported: 1, .. })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+
+        /// Bytes changed or cut off anywhere, the header's checksum made right again: an error, or hits that are rows with
+        /// their true scores; never a panic.
+        #[test]
+        fn bad_bytes_are_survived(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..40),
+            cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+            is_forged: bool,
+        ) {
+            static WHOLE: OnceLock<Vec<u8>> = OnceLock::new();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("graph");
+            let mut bytes =
+                WHOLE.get_or_init(|| std::fs::read(written(folder.path()).0).unwrap()).clone();
+            for (place, byte, in_header) in changes {
+                let end = if in_header { HEADER_LEN } else { bytes.len() };
+                bytes[place.index(end)] = byte;
+            }
+            if is_forged {
+                let crc = crc32fast::hash(&bytes[..HEADER_LEN - 4]);
+                bytes[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let rows = rows();
+            if let Ok(file) = open(&path) {
+                let (verified, hits) = (file.verify(), search(&file, &rows));
+                prop_assert!(hits.is_ok() || verified.is_err(), "verify missed {:?}", hits);
+                for hit in hits.unwrap_or_default() {
+                    let row = &rows[hit.row.0 as usize * DIM..][..DIM];
+                    let exact = crate::flat::FlatIndex::new(Metric::Cosine, DIM, row).unwrap();
+                    prop_assert_eq!(exact.search(&rows[..DIM], 1).unwrap()[0].score, hit.score);
+                }
+            }
+        }
+    }
+}

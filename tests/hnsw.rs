@@ -1,0 +1,82 @@
+//! Databases with an HNSW index beside databases with a flat one.
+
+use crate::support::{Sandbox, dataset, model, tree};
+
+/// A sandbox with `flat` and `hnsw`, databases of the same 1,500 documents: enough for a graph.
+fn databases() -> Sandbox {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    dataset::generated(&sandbox.path("data"), 1500);
+    for index in ["flat", "hnsw"] {
+        sandbox.run(["index", "data", "--out", index, "--encoder", "tiny", "--index", index]).ok();
+    }
+    sandbox
+}
+
+fn ids(answer: &serde_json::Value) -> Vec<String> {
+    let hits = answer["hits"].as_array().unwrap();
+    hits.iter().map(|hit| format!("{} {}", hit["doc_id"], hit["score"])).collect()
+}
+
+/// The graph finds what the exact index finds, with the same scores; a walk that keeps few finds no more.
+#[test]
+fn graphs_find_what_the_exact_index_finds() {
+    let sandbox = databases();
+    assert!(sandbox.path("hnsw/segments/0000000001/graph").exists());
+    assert!(!sandbox.path("flat/segments/0000000001/graph").exists());
+    sandbox.run(["verify", "hnsw"]).ok();
+    let (mut found, mut found_by_few, mut wanted) = (0, 0, 0);
+    for query in ["rose winter", "honey bread oven", "wheel chain", "ash and lava", "rain on the hill"] {
+        let search = |database, ef| {
+            ids(&sandbox.run(["search", database, query, "--mode", "dense", "--ef", ef, "--json"]).json())
+        };
+        let exact = search("flat", "1");
+        let count = |hits: &[String]| hits.iter().filter(|hit| exact.contains(hit)).count();
+        let (few, many) = (search("hnsw", "10"), search("hnsw", "120"));
+        assert_eq!((few.len(), many.len()), (10, 10));
+        wanted += exact.len();
+        found += count(&many);
+        found_by_few += count(&few);
+        assert_eq!(search("hnsw", "1500"), exact, "a walk as long as the rows is a comparison of all");
+        let hybrid = sandbox.run(["search", "hnsw", query, "--mode", "hybrid", "--json"]).json();
+        assert_eq!(ids(&hybrid).len(), 10);
+    }
+    assert!(found >= wanted * 95 / 100 && found_by_few <= found, "{found_by_few}, {found} of {wanted}");
+}
+
+/// The same files whatever the number of threads; another seed gives another graph.
+#[test]
+fn databases_are_repeatable() {
+    let sandbox = databases();
+    let again = ["index", "data", "--encoder", "tiny", "--index", "hnsw", "--out"];
+    for threads in ["1", "3"] {
+        sandbox.run(["--threads", threads].into_iter().chain(again).chain([threads])).ok();
+        let graph = |database: &str| tree(&sandbox.path(database).join("segments/0000000001"));
+        let (first, second) = (graph("hnsw"), graph(threads));
+        for name in ["graph", "vectors"] {
+            assert!(
+                first[std::path::Path::new(name)] == second[std::path::Path::new(name)],
+                "{name}, {threads}"
+            );
+        }
+    }
+    sandbox.run(again.into_iter().chain(["seeded", "--hnsw-seed", "5", "--hnsw-m", "8"])).ok();
+    let graph =
+        |database: &str| std::fs::read(sandbox.path(database).join("segments/0000000001/graph")).unwrap();
+    assert_ne!(graph("seeded"), graph("hnsw"));
+}
+
+#[test]
+fn bad_parameters_are_refused() {
+    let sandbox = Sandbox::new();
+    dataset::small(&sandbox.path("data"));
+    let index = ["index", "data", "--out", "db", "--index", "hnsw"];
+    sandbox.run(index).fails(2, ["--encoder"]);
+    for (name, value) in
+        [("--hnsw-m", "1"), ("--hnsw-m", "257"), ("--hnsw-ef-construction", "0"), ("--hnsw-seed", "-")]
+    {
+        sandbox.run(index.into_iter().chain(["--encoder", "tiny", name, value])).fails(2, [name]);
+    }
+    sandbox.run(["search", "db", "roses", "--ef", "0"]).fails(2, ["--ef"]);
+    assert_eq!(sandbox.names(), ["data"]);
+}
