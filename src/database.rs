@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secateur_datasets::{Document, Query, Run, ScoredDocument};
 use secateur_encoders::{Encoder, Fingerprint, TextKind};
-use secateur_index::hnsw::SearchOptions;
+use secateur_index::hnsw::{RecallCurve, SearchOptions};
 use secateur_index::storage::{
     EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorIndex, VectorSettings,
     VerifyReport,
@@ -238,13 +238,44 @@ impl Database {
         };
         let vectors = encoder.encode(queries, TextKind::Query)?;
         let hits = match self.vector_index() {
-            Some(VectorIndex::Hnsw { .. }) => {
-                self.snapshot.hnsw()?.search_batch(&vectors, k, &SearchOptions::new(params.ef_search))?
+            Some(VectorIndex::Hnsw { ef_search, .. }) => {
+                let options = SearchOptions::new(params.ef_search.unwrap_or(ef_search));
+                self.snapshot.hnsw()?.search_batch(&vectors, k, &options)?
             }
             _ if queries.len() == 1 => vec![self.snapshot.flat()?.search(&vectors, k)?],
             _ => self.snapshot.flat()?.search_batch(&vectors, k)?,
         };
         hits.into_iter().map(|hits| self.named(hits)).collect()
+    }
+
+    /// Measures on queries what searches of the HNSW index find of the `k` true hits, with a growing ef, and finds the least
+    /// ef that finds the share `target` on average. Changes nothing: see [`Database::set_ef_search`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`]; there is no HNSW index or no query, or the target is not between 0 and 1.
+    pub fn tune(&self, queries: &[&str], k: usize, target: f64) -> Result<RecallCurve> {
+        let Some(encoder) = self.required_encoder()? else {
+            return Err(Error::NoVectors { path: self.path.clone() });
+        };
+        if !matches!(self.vector_index(), Some(VectorIndex::Hnsw { .. })) {
+            return Err(secateur_index::Error::NotHnsw.into());
+        }
+        let vectors = encoder.encode(queries, TextKind::Query)?;
+        Ok(self.snapshot.hnsw()?.tune(&vectors, k, target)?)
+    }
+
+    /// Sets the ef of searches that name none, at once and durably.
+    ///
+    /// # Errors
+    ///
+    /// There is no HNSW index, the ef is 0, another process is writing, or there are changes that are not committed.
+    pub fn set_ef_search(&mut self, ef_search: usize) -> Result<()> {
+        if self.changes.is_some() {
+            return Err(Error::UncommittedChanges { path: self.path.clone() });
+        }
+        self.snapshot = Store::open(&self.path)?.set_ef_search(ef_search)?;
+        Ok(())
     }
 
     fn sparse(&self, queries: &[&str], params: &SearchParams, k: usize) -> Result<Vec<Vec<Hit>>> {

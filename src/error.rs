@@ -52,6 +52,12 @@ pub enum Error {
         /// The encoder that made the vectors.
         name: String,
     },
+    /// The operation is a commit of its own, and there are changes that are not committed.
+    #[error("{} has changes that are not committed; commit them first", path.display())]
+    UncommittedChanges {
+        /// The database.
+        path: PathBuf,
+    },
     /// The operation needs vectors, and the database has none.
     #[error("{} has no vectors, only a BM25 index: search with bm25, or index the documents with an encoder", path.display())]
     NoVectors {

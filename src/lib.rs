@@ -59,7 +59,7 @@ pub use secateur_encoders::{
     write_merged, write_quantized,
 };
 pub use secateur_index::bm25::Bm25Params;
-pub use secateur_index::hnsw::HnswParams;
+pub use secateur_index::hnsw::{HnswParams, Recall, RecallCurve};
 pub use secateur_index::storage::VectorIndex;
 pub use secateur_index::{Error as IndexError, Metric};
 pub use sweep::{Cell, measure_encoder};

@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use secateur_index::bm25::Bm25Params;
-use secateur_index::hnsw::SearchOptions;
 
 use crate::fusion::DEFAULT_RRF_K;
 
@@ -68,8 +67,8 @@ pub struct SearchParams {
     /// BM25's parameters.
     pub bm25: Bm25Params,
     /// In a database with an HNSW index: the vectors that a walk through a graph keeps. More find more of the true hits
-    /// and take longer.
-    pub ef_search: usize,
+    /// and take longer. `None` for what the database is set to.
+    pub ef_search: Option<usize>,
     /// For a hybrid search: how many hits of each index are fused; at least `k` are.
     pub num_candidates: usize,
     /// For a hybrid search: the constant of reciprocal rank fusion.
@@ -77,13 +76,13 @@ pub struct SearchParams {
 }
 
 impl SearchParams {
-    /// Ten hits, Anserini's BM25, ef 100, reciprocal rank fusion of the first hundred with k = 60.
+    /// Ten hits, Anserini's BM25, reciprocal rank fusion of the first hundred with k = 60.
     pub fn new(mode: SearchMode) -> SearchParams {
         SearchParams {
             mode,
             k: 10,
             bm25: Bm25Params::default(),
-            ef_search: SearchOptions::default().ef_search,
+            ef_search: None,
             num_candidates: 100,
             rrf_k: DEFAULT_RRF_K,
         }

@@ -44,6 +44,43 @@ fn graphs_find_what_the_exact_index_finds() {
     assert!(found >= wanted * 95 / 100 && found_by_few <= found, "{found_by_few}, {found} of {wanted}");
 }
 
+/// `tune` finds an ef, sets it for searches that name none, and measures only when asked to.
+#[test]
+fn tuning_sets_the_ef_of_searches() {
+    let sandbox = databases();
+    let queries: Vec<String> = ["rose saw", "honey", "bread oven hill", "lava", "rain cloud ash"]
+        .iter()
+        .enumerate()
+        .map(|(number, text)| format!("{{\"_id\": \"q{number}\", \"text\": \"{text}\"}}\n"))
+        .collect();
+    dataset::write(&sandbox.path("data"), "queries.jsonl", queries.concat());
+    let ef_of = |answer: &serde_json::Value| answer["ef"].as_u64().unwrap();
+    let before = tree(&sandbox.path("hnsw"));
+    let tune = ["tune", "hnsw", "data", "--target-recall", "1", "--json"];
+    let measured = sandbox.run(tune.into_iter().chain(["--dry-run"])).json();
+    assert!(tree(&sandbox.path("hnsw")) == before, "a dry run changes nothing");
+    let tuned = sandbox.run(tune).json();
+    assert_eq!(tuned, measured);
+    let points = tuned["points"].as_array().unwrap();
+    let found = points.iter().find(|point| point["ef"] == tuned["ef"]).unwrap();
+    assert_eq!(found["mean"].as_f64().unwrap(), 1.0);
+    let search = |ef: &[&str]| {
+        let arguments = ["search", "hnsw", "honey", "--mode", "dense", "--json"];
+        sandbox.run(arguments.iter().chain(ef)).ok()
+    };
+    assert_eq!(search(&[]), search(&["--ef", &ef_of(&tuned).to_string()]));
+    let text = sandbox.run(["tune", "hnsw", "data", "--target-recall", "0.1", "--num-queries", "2"]).ok();
+    assert!(text.starts_with("2 queries, recall@10 against exact search\n"), "{text}");
+    assert!(text.ends_with("\nef 10 is set, the least for a recall of 0.1\n"), "{text}");
+    assert_eq!(search(&[]), search(&["--ef", "10"]));
+    sandbox.run(["verify", "hnsw"]).ok();
+
+    sandbox.run(["tune", "flat", "data"]).fails(4, ["no HNSW index"]);
+    sandbox.run(["tune", "hnsw", "data", "--target-recall", "1.1"]).fails(2, ["--target-recall"]);
+    dataset::write(&sandbox.path("data"), "queries.jsonl", "");
+    sandbox.run(["tune", "hnsw", "data"]).fails(3, ["no queries"]);
+}
+
 /// The same files whatever the number of threads; another seed gives another graph.
 #[test]
 fn databases_are_repeatable() {

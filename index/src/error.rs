@@ -152,6 +152,9 @@ pub enum Error {
         /// Rows given.
         got: usize,
     },
+    /// The database has no HNSW index.
+    #[error("this database has no HNSW index, so there is no ef to set; index the documents again with one")]
+    NotHnsw,
     /// A property has a name that the database keeps for itself.
     #[error(
         "the name of property {name:?} begins with \"index.\", which the database uses itself; choose another"

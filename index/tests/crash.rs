@@ -85,7 +85,7 @@ fn killed_writers_lose_nothing() {
     let path = folder.path().join("db");
     let mut settings = Settings::with_vectors(Metric::L2, 4);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 5 };
+        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 5, ef_search: 100 };
     }
     Store::create(&path, &settings).unwrap();
     let mut random = Random(1);

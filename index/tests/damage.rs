@@ -14,7 +14,7 @@ use crate::Random;
 fn database(path: &Path) {
     let mut settings = Settings::with_vectors(Metric::Cosine, 5);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1 };
+        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1, ef_search: 100 };
     }
     let mut store = Store::create(path, &settings).unwrap();
     for segment in 0..2 {

@@ -162,7 +162,7 @@ proptest! {
         let path = folder.path().join("db");
         let mut settings = Settings::with_vectors(Metric::InnerProduct, DIM);
         if let (true, Some(vectors)) = (has_graphs, &mut settings.vectors) {
-            vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1 };
+            vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1, ef_search: 100 };
         }
         let mut store = Store::create(&path, &settings).unwrap();
         let mut model = Model::new();
@@ -209,7 +209,7 @@ fn graphs_follow_commits() {
     let path = folder.path().join("db");
     let mut settings = Settings::with_vectors(Metric::Cosine, 8);
     let vectors = settings.vectors.as_mut().unwrap();
-    vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1000 };
+    vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1000, ef_search: 100 };
     let mut random = crate::Random(4);
     let vectors: Vec<[f32; 8]> =
         (0..4100).map(|_| std::array::from_fn(|_| random.below(2001) as f32 - 1000.0)).collect();
@@ -242,6 +242,18 @@ fn graphs_follow_commits() {
         num_found += hits.iter().filter(|hit| exact.contains(hit)).count();
     }
     assert!(num_found >= 990, "{num_found} of 1000");
+
+    // The ef of searches is set by a commit of its own, which changes nothing else.
+    let mut store = Store::open(&path).unwrap();
+    let changed = store.set_ef_search(37).unwrap();
+    assert!(matches!(store.set_ef_search(0), Err(Error::InvalidParameter { name: "ef_search", .. })));
+    assert_eq!(changed.commit_number(), snapshot.commit_number() + 1);
+    let changed = Snapshot::open(&path).unwrap();
+    let index = changed.settings().vectors.unwrap().index;
+    assert!(matches!(index, VectorIndex::Hnsw { ef_search: 37, min_rows: 1000, .. }), "{index:?}");
+    assert_eq!(changed.len(), snapshot.len());
+    let mut flat = Store::create(folder.path().join("flat"), &Settings::with_vectors(Metric::L2, 2)).unwrap();
+    assert!(matches!(flat.set_ef_search(37), Err(Error::NotHnsw)));
 
     settings.properties.insert("index.kind".into(), "tree".into());
     let result = Store::create(folder.path().join("other"), &settings);

@@ -21,6 +21,7 @@ mod search;
 mod teach;
 mod train;
 mod triples;
+mod tune;
 mod verify;
 
 use std::io::{self, BufWriter, Write};
@@ -77,6 +78,8 @@ enum Command {
     Mine(mine::Arguments),
     /// Add a teacher's scores to training data.
     Teach(teach::Arguments),
+    /// Find the shortest walk through an HNSW index that finds enough, and set it.
+    Tune(tune::Arguments),
     /// Find out which parts of an encoder matter least, and make smaller models of it.
     #[command(subcommand)]
     Prune(prune::Command),
@@ -121,6 +124,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Rerank(arguments) => arguments.run()?,
         Command::Mine(arguments) => arguments.run()?,
         Command::Teach(arguments) => arguments.run()?,
+        Command::Tune(arguments) => arguments.run()?,
         Command::Prune(command) => command.run()?,
         Command::Train(arguments) => arguments.run()?,
         Command::Effir(arguments) => arguments.run()?,

@@ -40,16 +40,13 @@ pub struct ModeArguments {
     /// BM25: how strongly long documents are discounted.
     #[arg(long, default_value_t = Bm25Params::default().b)]
     b: f32,
-    /// dense, hybrid: vectors kept by a walk through an HNSW index; more find more of the true hits and take longer.
-    #[arg(long, value_name = "EF", default_value_t = default_ef())]
-    ef: NonZeroUsize,
+    /// dense, hybrid: vectors kept by a walk through an HNSW index; more find more of the true hits and take longer. What the
+    /// database is set to (100, or by `tune`), unless given.
+    #[arg(long, value_name = "EF")]
+    ef: Option<NonZeroUsize>,
     /// hybrid: hits of each index that are fused.
     #[arg(long, value_name = "N", default_value_t = SearchParams::new(SearchMode::Hybrid).num_candidates)]
     candidates: usize,
-}
-
-fn default_ef() -> NonZeroUsize {
-    NonZeroUsize::new(SearchParams::new(SearchMode::Dense).ef_search).unwrap_or(NonZeroUsize::MIN)
 }
 
 impl ModeArguments {
@@ -64,7 +61,7 @@ impl ModeArguments {
         SearchParams {
             k,
             bm25: Bm25Params { k1: self.k1, b: self.b },
-            ef_search: self.ef.get(),
+            ef_search: self.ef.map(NonZeroUsize::get),
             num_candidates: self.candidates,
             ..SearchParams::new(self.mode.unwrap_or(default))
         }

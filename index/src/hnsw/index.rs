@@ -30,6 +30,9 @@ pub struct SearchOptions<'f> {
 }
 
 impl SearchOptions<'_> {
+    /// The ef where none is named: 100.
+    pub const DEFAULT_EF: usize = 100;
+
     /// Options with this ef and without a filter.
     pub fn new(ef_search: usize) -> Self {
         SearchOptions { ef_search, filter: None }
@@ -39,7 +42,7 @@ impl SearchOptions<'_> {
 impl Default for SearchOptions<'_> {
     /// ef 100.
     fn default() -> Self {
-        SearchOptions::new(100)
+        SearchOptions::new(Self::DEFAULT_EF)
     }
 }
 

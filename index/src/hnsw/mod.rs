@@ -24,12 +24,14 @@ mod index;
 mod links;
 mod pages;
 mod pool;
+mod recall;
 mod repair;
 mod select;
 mod visited;
 mod walk;
 
 pub use index::{HnswIndex, SearchOptions};
+pub use recall::{Recall, RecallCurve};
 
 /// What a graph is made of, for those who store it.
 pub(crate) mod parts {

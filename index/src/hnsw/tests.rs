@@ -158,6 +158,46 @@ fn recall_is_high() {
     }
 }
 
+/// The least ef for a recall is found, and every point is what a search with its ef finds.
+#[test]
+fn tuning_finds_the_least_ef() {
+    let (num_rows, dim) = (4000, 24);
+    let rows = clustered(num_rows, dim, 4000, 5);
+    let queries: Vec<f32> = random(77).take(100 * dim).collect();
+    let graph = Graph::build(Metric::L2, dim, &rows, &HnswParams::default()).unwrap();
+    let index = HnswIndex::new(&rows, &graph).unwrap();
+    let mut last = 0;
+    for target in [0.5, 0.9, 0.97] {
+        let curve = index.tune(&queries, 10, target).unwrap();
+        assert!(curve.ef_search >= last && curve.points.is_sorted_by(|a, b| a.ef_search < b.ef_search));
+        last = curve.ef_search;
+        let point = curve.points.iter().find(|point| point.ef_search == last).unwrap();
+        assert!(point.mean >= target && point.percentile_5 <= point.mean, "{curve:?}");
+        let below = curve.points.iter().rfind(|point| point.ef_search < last);
+        assert!(below.is_none_or(|below| below.mean < target), "{curve:?}");
+        assert!(below.is_none_or(|below| last - below.ef_search <= last / 8), "{curve:?}");
+        let found = index.search_batch(&queries, 10, &SearchOptions::new(last)).unwrap();
+        let exact = index.flat().search_batch(&queries, 10).unwrap();
+        let pairs = found.iter().zip(&exact);
+        let shared: usize = pairs.map(|(a, b)| a.iter().filter(|hit| b.contains(hit)).count()).sum();
+        // A sum of 100 tenths, each rounded.
+        assert!((shared as f64 / 1000.0 - point.mean).abs() < 1e-12);
+    }
+    assert!(last > 10, "the last target is not for nothing");
+    // What no walk is sure to reach, a comparison of all rows does.
+    let all = index.tune(&queries, 10, 1.0).unwrap();
+    assert_eq!(index.recall(&queries, 10, &[all.ef_search]).unwrap()[0].mean, 1.0);
+    assert_eq!(index.recall(&queries, 10, &[num_rows]).unwrap()[0].percentile_5, 1.0);
+    for (name, result) in [
+        ("target", index.tune(&queries, 10, 1.5)),
+        ("target", index.tune(&queries, 10, f64::NAN)),
+        ("k", index.tune(&queries, 0, 0.5)),
+        ("queries", index.tune(&[], 10, 0.5)),
+    ] {
+        assert!(matches!(result, Err(Error::InvalidParameter { name: named, .. }) if named == name));
+    }
+}
+
 /// Rows far from the origin and from each other only by little are told apart: the mean is taken away before rounding.
 #[test]
 fn a_common_offset_does_no_harm() {

@@ -72,7 +72,7 @@ impl SegmentWriter {
         if let Some((settings, vectors)) = vectors {
             let written = vectors.finish()?;
             files.push(file_record(VECTORS, written));
-            if let VectorIndex::Hnsw { params, min_rows } = settings.index
+            if let VectorIndex::Hnsw { params, min_rows, .. } = settings.index
                 && rows >= min_rows.max(1)
                 && rows as usize <= Graph::MAX_ROWS
             {

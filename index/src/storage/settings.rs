@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::hnsw::HnswParams;
+use crate::hnsw::{HnswParams, SearchOptions};
 use crate::metric::Metric;
 
-/// The settings of a database, given to [`Store::create`](super::Store::create) and constant from then on.
+/// The settings of a database, given to [`Store::create`](super::Store::create) and constant from then on, but for the ef
+/// of searches.
 ///
 /// ```
 /// use secateur_index::{Metric, storage::Settings};
@@ -47,13 +48,15 @@ pub enum VectorIndex {
         params: HnswParams,
         /// Segments of fewer rows get no graph and are searched exactly, which takes no longer.
         min_rows: u32,
+        /// The ef of searches that name none; [`Store::set_ef_search`](super::Store::set_ef_search) changes it.
+        ef_search: usize,
     },
 }
 
 impl VectorIndex {
-    /// Graphs for segments of 1,024 rows or more.
+    /// Graphs for segments of 1,024 rows or more, searched with ef 100.
     pub fn hnsw(params: HnswParams) -> VectorIndex {
-        VectorIndex::Hnsw { params, min_rows: 1024 }
+        VectorIndex::Hnsw { params, min_rows: 1024, ef_search: SearchOptions::DEFAULT_EF }
     }
 }
 
@@ -93,9 +96,19 @@ impl Settings {
         }
         match index {
             VectorIndex::Flat => Ok(()),
-            VectorIndex::Hnsw { params, .. } => params.check(),
+            VectorIndex::Hnsw { params, ef_search, .. } => {
+                params.check()?;
+                check_ef_search(ef_search)
+            }
         }
     }
+}
+
+pub(super) fn check_ef_search(ef_search: usize) -> Result<()> {
+    if ef_search == 0 {
+        return Err(Error::InvalidParameter { name: "ef_search", got: 0.0, allowed: "at least 1" });
+    }
+    Ok(())
 }
 
 /// What the names of properties that say how vectors are indexed begin with.
@@ -106,11 +119,13 @@ const M: &str = "index.m";
 const EF_CONSTRUCTION: &str = "index.ef_construction";
 const SEED: &str = "index.seed";
 const MIN_ROWS: &str = "index.min_rows";
+const EF_SEARCH: &str = "index.ef_search";
 
 impl VectorIndex {
     /// The index as properties of the manifest: a program that does not know them searches exactly.
     pub(super) fn to_properties(self) -> Vec<(String, String)> {
-        let VectorIndex::Hnsw { params: HnswParams { m, ef_construction, seed }, min_rows } = self else {
+        let VectorIndex::Hnsw { params: HnswParams { m, ef_construction, seed }, min_rows, ef_search } = self
+        else {
             return Vec::new();
         };
         let numbers = [
@@ -118,6 +133,7 @@ impl VectorIndex {
             (EF_CONSTRUCTION, ef_construction as u64),
             (SEED, seed),
             (MIN_ROWS, u64::from(min_rows)),
+            (EF_SEARCH, ef_search as u64),
         ];
         let numbers = numbers.map(|(name, number)| (name.to_owned(), number.to_string()));
         [(KIND.to_owned(), "hnsw".to_owned())].into_iter().chain(numbers).collect()
@@ -149,7 +165,11 @@ impl VectorIndex {
         }
         let min_rows = u32::try_from(number(MIN_ROWS)?)
             .map_err(|_| (MIN_ROWS, "below 2^32", taken.get(MIN_ROWS).cloned().unwrap_or_default()))?;
-        Ok(VectorIndex::Hnsw { params, min_rows })
+        let ef_search = number(EF_SEARCH)? as usize;
+        if ef_search == 0 {
+            return Err((EF_SEARCH, "at least 1", ef_search.to_string()));
+        }
+        Ok(VectorIndex::Hnsw { params, min_rows, ef_search })
     }
 }
 
@@ -161,7 +181,7 @@ mod tests {
     #[test]
     fn indexes_are_properties() {
         let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX };
-        let index = VectorIndex::Hnsw { params, min_rows: 9 };
+        let index = VectorIndex::Hnsw { params, min_rows: 9, ef_search: 33 };
         let others = BTreeMap::from(
             ["a", "index", "index-", "indexes", "z"].map(|name| (name.to_owned(), String::new())),
         );
@@ -172,9 +192,14 @@ mod tests {
         assert_eq!(properties, others);
         assert_eq!(VectorIndex::from_properties(&mut properties), Ok(VectorIndex::Flat));
         assert_eq!(properties, others);
-        for (name, value) in
-            [(KIND, "tree"), (M, "1"), (EF_CONSTRUCTION, "-1"), (SEED, ""), (MIN_ROWS, "4294967296")]
-        {
+        for (name, value) in [
+            (KIND, "tree"),
+            (M, "1"),
+            (EF_CONSTRUCTION, "-1"),
+            (SEED, ""),
+            (MIN_ROWS, "4294967296"),
+            (EF_SEARCH, "0"),
+        ] {
             let mut bad = stored.clone();
             bad.insert(name.to_owned(), value.to_owned());
             let (named, _, got) = VectorIndex::from_properties(&mut bad).unwrap_err();

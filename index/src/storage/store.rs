@@ -11,7 +11,7 @@ use super::files::{io_error, sync_folder};
 use super::lock::WriterLock;
 use super::manifest::Manifest;
 use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
-use super::settings::Settings;
+use super::settings::{Settings, VectorIndex, check_ef_search};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
@@ -111,6 +111,23 @@ impl Store {
     /// As [`Store::begin`].
     pub fn into_transaction(self) -> Result<Transaction<Store>> {
         Ok(Transaction::new(self))
+    }
+
+    /// Changes the ef of searches that name none, in a commit of its own.
+    ///
+    /// # Errors
+    /// [`Error::NotHnsw`], [`Error::InvalidParameter`] for 0, and those of [`Transaction::commit`].
+    pub fn set_ef_search(&mut self, ef_search: usize) -> Result<Snapshot> {
+        let Some(VectorIndex::Hnsw { params, min_rows, .. }) =
+            self.snapshot.settings().vectors.map(|vectors| vectors.index)
+        else {
+            return Err(Error::NotHnsw);
+        };
+        check_ef_search(ef_search)?;
+        let mut manifest = self.snapshot.manifest().clone();
+        manifest.commit += 1;
+        manifest.properties.extend(VectorIndex::Hnsw { params, min_rows, ef_search }.to_properties());
+        self.replace_manifest(manifest, RemoveOnDrop(None))
     }
 
     /// Removes the segments that the manifest does not name, and a half-written manifest.

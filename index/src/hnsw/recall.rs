@@ -1,0 +1,98 @@
+//! Measuring what walks find, and how long they have to be.
+
+use rayon::prelude::*;
+
+use super::{HnswIndex, SearchOptions};
+use crate::error::{Error, Result};
+use crate::topk::Hit;
+
+/// The recall of searches with one ef: the share of the true k best that a search finds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Recall {
+    /// The ef in question.
+    pub ef_search: usize,
+    /// The mean over the queries.
+    pub mean: f64,
+    /// The 5th percentile over the queries: 19 in 20 have at least this recall (the nearest rank).
+    pub percentile_5: f64,
+}
+
+/// What searches with a growing ef find, and the least ef that finds enough.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecallCurve {
+    /// By ascending ef.
+    pub points: Vec<Recall>,
+    /// The least ef measured whose mean recall is at least the target.
+    pub ef_search: usize,
+}
+
+impl HnswIndex<'_> {
+    /// The recall at `k` of searches for queries, (Q, D) row-major, with each ef.
+    ///
+    /// # Errors
+    /// As [`HnswIndex::search_batch`]; [`Error::InvalidParameter`] without queries or with k 0.
+    pub fn recall(&self, queries: &[f32], k: usize, efs: &[usize]) -> Result<Vec<Recall>> {
+        let truth = self.truth(queries, k)?;
+        efs.iter().map(|ef| self.recall_of(queries, &truth, k, *ef)).collect()
+    }
+
+    /// Searches with a doubling ef from `k` on until the mean recall at `k` reaches `target`, or every row is compared; then
+    /// halves the last step until it is an eighth of the ef.
+    ///
+    /// # Errors
+    /// As [`HnswIndex::recall`]; [`Error::InvalidParameter`] for a target outside 0 to 1.
+    pub fn tune(&self, queries: &[f32], k: usize, target: f64) -> Result<RecallCurve> {
+        if !(0.0..=1.0).contains(&target) {
+            return Err(Error::InvalidParameter { name: "target", got: target, allowed: "0 to 1" });
+        }
+        let truth = self.truth(queries, k)?;
+        let mut points = Vec::new();
+        let mut measure = |ef| -> Result<bool> {
+            let point = self.recall_of(queries, &truth, k, ef)?;
+            points.push(point);
+            Ok(point.mean >= target)
+        };
+        let (mut low, mut high) = (0, k);
+        // An ef of all rows compares all rows, so the recall is 1.
+        while !measure(high)? && high < self.flat().num_rows() {
+            (low, high) = (high, high.saturating_mul(2));
+        }
+        while low > 0 && high - low > high / 8 {
+            let middle = low.midpoint(high);
+            if measure(middle)? {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        points.sort_by_key(|point| point.ef_search);
+        Ok(RecallCurve { points, ef_search: high })
+    }
+
+    fn truth(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+        for (name, got) in [("k", k), ("queries", queries.len())] {
+            if got == 0 {
+                return Err(Error::InvalidParameter { name, got: 0.0, allowed: "at least 1" });
+            }
+        }
+        self.flat().search_batch(queries, k)
+    }
+
+    fn recall_of(&self, queries: &[f32], truth: &[Vec<Hit>], k: usize, ef_search: usize) -> Result<Recall> {
+        let found = self.search_batch(queries, k, &SearchOptions::new(ef_search))?;
+        let mut shares: Vec<f64> = found
+            .par_iter()
+            .zip(truth)
+            .map(|(found, truth)| {
+                // A row as good as the last true one is as good an answer: which of them is true decides its number.
+                let last = truth.last().map_or(f32::INFINITY, |hit| hit.score);
+                let good = found.iter().filter(|hit| hit.score >= last).count();
+                if truth.is_empty() { 1.0 } else { good as f64 / truth.len() as f64 }
+            })
+            .collect();
+        shares.sort_by(f64::total_cmp);
+        let rank = shares.len().div_ceil(20) - 1;
+        let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+        Ok(Recall { ef_search, mean, percentile_5: shares[rank] })
+    }
+}

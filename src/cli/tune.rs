@@ -1,0 +1,84 @@
+//! `secateur tune`: how long walks through an HNSW index have to be.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::{Recall, RecallCurve};
+use serde_json::json;
+
+use super::encoder::{EncoderArguments, open_database};
+use super::failure::{Code, Failure, Result};
+use super::inputs::open_dataset;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A database with an HNSW index.
+    database: PathBuf,
+    /// A BEIR folder whose queries are asked, or the name of a downloaded data set.
+    dataset: PathBuf,
+    /// The share of the true hits that is to be found, on average over the queries.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = share)]
+    target_recall: f64,
+    /// Hits asked for each query.
+    #[arg(short, long, default_value = "10")]
+    k: NonZeroUsize,
+    /// The most queries asked: the first ones.
+    #[arg(long, value_name = "N", default_value = "1000")]
+    num_queries: NonZeroUsize,
+    /// Measure only.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn share(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 1 is expected".to_owned()),
+    }
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let mut database = open_database(&self.database, &self.encoder, true)?;
+        let dataset = open_dataset(&self.dataset)?;
+        let mut texts = Vec::new();
+        for query in dataset.queries()?.take(self.num_queries.get()) {
+            texts.push(query?.text);
+        }
+        if texts.is_empty() {
+            let message = format!("{} has no queries: name a data set that has", dataset.path().display());
+            return Err(Failure::new(Code::Input, message));
+        }
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let curve = database.tune(&texts, self.k.get(), self.target_recall)?;
+        if !self.dry_run {
+            database.set_ef_search(curve.ef_search)?;
+        }
+        Ok(if self.json { as_json(&curve) } else { self.as_text(&curve, texts.len()) })
+    }
+
+    fn as_text(&self, curve: &RecallCurve, num_queries: usize) -> String {
+        let mut text = format!(
+            "{num_queries} queries, recall@{} against exact search\n\n    ef    mean  5th percentile\n",
+            self.k
+        );
+        for Recall { ef_search, mean, percentile_5 } in &curve.points {
+            text.push_str(&format!("{ef_search:>6}  {mean:.4}          {percentile_5:.4}\n"));
+        }
+        let what = if self.dry_run { "is enough for" } else { "is set, the least for" };
+        text.push_str(&format!("\nef {} {what} a recall of {}\n", curve.ef_search, self.target_recall));
+        text
+    }
+}
+
+fn as_json(curve: &RecallCurve) -> String {
+    let point = |point: &Recall| json!({ "ef": point.ef_search, "mean": point.mean, "percentile_5": point.percentile_5 });
+    let points: Vec<_> = curve.points.iter().map(point).collect();
+    format!("{:#}\n", json!({ "ef": curve.ef_search, "points": points }))
+}
