@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secateur_datasets::{Document, Query, Run, ScoredDocument};
 use secateur_encoders::{Encoder, Fingerprint, TextKind};
-use secateur_index::hnsw::{RecallCurve, SearchOptions};
+use secateur_index::hnsw::{Recall, RecallCurve, SearchOptions};
 use secateur_index::storage::{
     EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorIndex, VectorSettings,
     VerifyReport,
@@ -357,6 +357,25 @@ impl Database {
     /// The first damage found, with its file.
     pub fn verify(&self) -> Result<VerifyReport> {
         Ok(self.snapshot.verify()?)
+    }
+
+    /// What searches of the HNSW index find of the `k` true hits with the ef that is set, asked with up to `num_queries` of the
+    /// database's own vectors, which need no encoder; `None` without an HNSW index or without documents.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file; k is 0.
+    pub fn sample_recall(&self, k: usize, num_queries: usize) -> Result<Option<Recall>> {
+        let Some(VectorIndex::Hnsw { ef_search, .. }) = self.vector_index() else { return Ok(None) };
+        let step = self.len().div_ceil(num_queries.max(1)).max(1);
+        let mut queries = Vec::new();
+        for row in self.snapshot.rows().step_by(step) {
+            queries.extend_from_slice(self.snapshot.vector(row)?);
+        }
+        if queries.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.snapshot.hnsw()?.recall(&queries, k, &[ef_search])?.pop())
     }
 
     /// What the encoder reads of each document: title, separator and text.

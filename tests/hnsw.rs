@@ -24,7 +24,12 @@ fn graphs_find_what_the_exact_index_finds() {
     let sandbox = databases();
     assert!(sandbox.path("hnsw/segments/0000000001/graph").exists());
     assert!(!sandbox.path("flat/segments/0000000001/graph").exists());
-    sandbox.run(["verify", "hnsw"]).ok();
+    assert_eq!(sandbox.run(["verify", "flat"]).ok().lines().count(), 1);
+    let verified = sandbox.run(["verify", "hnsw"]).ok();
+    let recall = verified.lines().nth(1).unwrap();
+    let mean =
+        recall.strip_prefix("recall@10 of its own vectors at ef 100: ").unwrap().split(',').next().unwrap();
+    assert!(mean.parse::<f64>().unwrap() >= 0.95, "{verified}");
     let (mut found, mut found_by_few, mut wanted) = (0, 0, 0);
     for query in ["rose winter", "honey bread oven", "wheel chain", "ash and lava", "rain on the hill"] {
         let search = |database, ef| {

@@ -1,11 +1,17 @@
-//! `secateur verify`: every byte of a database is checked.
+//! `secateur verify`: every byte of a database is checked, and what its graphs find is measured.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::Database;
+use secateur::{Database, Recall};
 
 use super::failure::Result;
+
+/// Hits of the recall that is measured.
+const K: usize = 10;
+
+/// Vectors of the database that are searched for.
+const NUM_QUERIES: usize = 200;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -15,13 +21,20 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let report = Database::open(&self.database, None)?.verify()?;
-        Ok(format!(
+        let database = Database::open(&self.database, None)?;
+        let report = database.verify()?;
+        let mut text = format!(
             "{}: sound; {} documents, {} files, {} bytes\n",
             self.database.display(),
             report.num_documents,
             report.num_files,
             report.num_bytes
-        ))
+        );
+        if let Some(Recall { ef_search, mean, percentile_5 }) = database.sample_recall(K, NUM_QUERIES)? {
+            text.push_str(&format!(
+                "recall@{K} of its own vectors at ef {ef_search}: {mean:.4}, 5th percentile {percentile_5:.4}\n"
+            ));
+        }
+        Ok(text)
     }
 }
