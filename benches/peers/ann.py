@@ -43,16 +43,42 @@ def clustered(n, num_queries, dim, seed):
 NOISE = 2.0
 
 
+def processor_seconds(pid):
+    """Processor time of a process: of this one with all its threads, of another one with those that live."""
+    if pid is None:
+        return time.process_time()
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+class Clock:
+    """Seconds by the wall; or, where other programs take turns with the one measured, its processor time by its threads."""
+
+    by_processor = False
+
+    def __init__(self, pid=None, threads=1):
+        self.pid, self.threads, self.start = pid, threads, self.now(pid)
+
+    def now(self, pid):
+        return processor_seconds(pid) if Clock.by_processor else time.perf_counter()
+
+    def seconds(self):
+        return (self.now(self.pid) - self.start) / (self.threads if Clock.by_processor else 1)
+
+
 class Secateur:
     def __init__(self, binary, folder, build_threads, database=None):
         self.name = "secateur, mapped" if database else "secateur"
+        self.build_threads = build_threads
         self.command = [binary, "--rows", folder / "rows", "--queries", folder / "queries", "--k", K, "--m", M,
                         "--ef-construction", EF_CONSTRUCTION, "--build-threads", build_threads] + (["--database", database] if database else [])
 
     def build(self, rows, queries):
         command = self.command + ["--dim", rows.shape[1]]
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self.answer()["build_s"]
+        seconds = self.answer()["build_s"]
+        self.num_queries = len(queries)
+        return processor_seconds(self.process.pid) / self.build_threads if Clock.by_processor else seconds
 
     def answer(self):
         line = self.process.stdout.readline()
@@ -66,7 +92,9 @@ class Secateur:
         return self.answer()
 
     def qps(self, ef, threads):
-        return self.ask(f"time {ef} {threads}")["qps"]
+        clock = Clock(self.process.pid, threads)
+        qps = self.ask(f"time {ef} {threads}")["qps"]
+        return self.num_queries / clock.seconds() if Clock.by_processor else qps
 
     def hits(self, ef, threads):
         return self.ask(f"hits {ef} {threads}")["hits"]
@@ -77,15 +105,15 @@ class Library:
 
     def build(self, rows, queries):
         self.queries = queries
-        start = time.perf_counter()
+        clock = Clock(None, self.build_threads)
         self.add(rows)
-        return time.perf_counter() - start
+        return clock.seconds()
 
     def qps(self, ef, threads):
         self.prepare(ef, threads)
-        start = time.perf_counter()
+        clock = Clock(None, threads)
         self.search(threads)
-        return len(self.queries) / (time.perf_counter() - start)
+        return len(self.queries) / clock.seconds()
 
     def hits(self, ef, threads):
         self.prepare(ef, threads)
@@ -177,8 +205,10 @@ def main():
     parser.add_argument("--engines", nargs="+", default=["faiss", "hnswlib", "usearch-f32", "usearch-bf16", "usearch-i8", "secateur", "secateur-mapped"])
     parser.add_argument("--efs", type=int, nargs="+", default=EFS)
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ann_search")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="processor: on a busy Linux machine")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    Clock.by_processor = args.clock == "processor"
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.build_threads)
     import numpy as np
 
@@ -207,9 +237,10 @@ def main():
             "secateur-mapped": lambda: Secateur(args.binary, folder, args.build_threads, folder / "db"),
         } | {f"usearch-{dtype}": lambda dtype=dtype: Usearch(rows.shape[1], args.build_threads, dtype) for dtype in ("f32", "bf16", "f16", "i8")}
         engines = [make[name]() for name in args.engines]
-        builds = {engine.name: engine.build(rows, queries) for engine in engines}
-        for name, seconds in builds.items():
-            print(f"{name}: built in {seconds:.1f} s", flush=True)
+        builds = {}
+        for engine in engines:
+            builds[engine.name] = engine.build(rows, queries)
+            print(f"{engine.name}: built in {builds[engine.name]:.1f} s", flush=True)
         recalls = {}
         for engine in engines:
             for ef in args.efs:
