@@ -192,7 +192,7 @@ impl Part<'_> {
                 graph.codes.query(query, &mut scratch.query);
                 graph.search(ef as usize, scratch)?;
                 let rows = scratch.pool.iter().map(|(row, _)| row).filter(|row| is_match(*row));
-                Ok(rows.take(num_compared(k)).map(|row| RowId(self.base + row)).collect())
+                Ok(rows.take(num_compared(k, options.ef_search)).map(|row| RowId(self.base + row)).collect())
             })?;
             if rows.len() >= wanted {
                 return Ok(Some(rows));
@@ -215,9 +215,10 @@ impl Part<'_> {
 /// For each row that a walk keeps it meets many, in disorder: it takes as long as comparing this many one after the other.
 const ROWS_MET: u64 = 8;
 
-/// The rows that are compared again for k hits: 8-bit scores seldom put one of the best k further back.
-fn num_compared(k: usize) -> usize {
-    k.saturating_add(k.max(10))
+/// The rows that are compared again for k hits: 8-bit scores seldom put one of the best k further back. More where a walk is
+/// long, so that what a longer walk finds is not lost here.
+fn num_compared(k: usize, ef_search: usize) -> usize {
+    k.saturating_add(k.max(10).max(ef_search / 8))
 }
 
 fn check_options(options: &SearchOptions<'_>) -> Result<()> {
