@@ -65,7 +65,7 @@ struct Mined {
 ///
 /// A document is never taken if it is a positive by its id (`positive_ids`, `known_positive_ids`) or by its text, if its text
 /// is that of the query or of another negative, or if the teacher finds it too good (see [`MineOptions::margin`]). With a
-/// teacher, the examples get its score of every passage too, as [`teach`](super::teach) writes them. `progress` is called with
+/// teacher, the examples get its score of every passage too, as [`teach`](super::teach()) writes them. `progress` is called with
 /// the number of examples done.
 ///
 /// What was found is kept in the file OUTPUT.journal; the same call goes on from there. The database must not change
