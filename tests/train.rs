@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secateur::train::{TrainSettings, Trained, Trainer};
 use secateur::training::{LogLine, read_log};
-use secateur::{Encoder, LoadOptions, TextKind};
+use secateur::{Encoder, LoadOptions, Pooling, TextKind};
 
 use crate::support::dataset::write;
 use crate::support::{Outcome, Sandbox, mini, model};
@@ -57,6 +57,17 @@ fn adapters_are_trained_and_merged() {
     let largest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(largest(&adapted, &merged) < 1e-6);
     assert!(largest(&adapted, &whole) > 1e-3);
+
+    // What differs from the model's own word on encoding goes with what was trained.
+    for (run, rest) in [("prompted", &["--rank", "4"][..]), ("whole", &["--full"])] {
+        let encoding = ["--query-prompt", "ask: ", "--pooling", "cls"];
+        train(&sandbox, run, &[rest, &encoding].concat()).ok();
+        let encoder = Encoder::load(&sandbox.path(run).join("model"), &LoadOptions::default()).unwrap();
+        let settings = encoder.settings();
+        assert_eq!((&settings.query_prompt[..], &settings.passage_prompt[..]), ("ask: ", ""));
+        assert_eq!(settings.pooling, Pooling::Cls);
+        assert!(settings.normalize);
+    }
 
     train(&sandbox, "run", &[]).fails(2, ["run is a run's", "--resume"]);
     train(&sandbox, "run", &["--resume"]).fails(1, ["run/model exists"]);

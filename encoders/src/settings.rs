@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
@@ -149,6 +149,45 @@ impl Settings {
             normalize(&mut vectors, dim);
         }
         vectors
+    }
+
+    /// The files that say this, by name, as sentence-transformers writes them.
+    pub(crate) fn files(&self, hidden_size: usize) -> Vec<(&'static str, Value)> {
+        let module = |number: usize, name: &str, path: &str| {
+            json!({"idx": number, "name": number.to_string(), "path": path,
+                "type": format!("sentence_transformers.models.{name}")})
+        };
+        let mut modules = vec![module(0, "Transformer", ""), module(1, "Pooling", "1_Pooling")];
+        if self.normalize {
+            modules.push(module(2, "Normalize", "2_Normalize"));
+        }
+        let modes = [
+            ("cls_token", Pooling::Cls),
+            ("mean_tokens", Pooling::Mean),
+            ("lasttoken", Pooling::LastToken),
+            ("weightedmean_tokens", Pooling::WeightedMean),
+        ];
+        let mut pooling =
+            json!({"word_embedding_dimension": hidden_size, "include_prompt": self.pool_prompt});
+        for (name, mode) in modes {
+            pooling[format!("pooling_mode_{name}")] = (mode == self.pooling).into();
+        }
+        vec![
+            ("modules.json", modules.into()),
+            ("1_Pooling/config.json", pooling),
+            (
+                "sentence_bert_config.json",
+                json!({"max_seq_length": self.max_length, "do_lower_case": self.lower_case}),
+            ),
+            (
+                "config_sentence_transformers.json",
+                json!({
+                    "prompts": {"query": self.query_prompt, "document": self.passage_prompt},
+                    "default_prompt_name": null,
+                    "similarity_fn_name": self.similarity,
+                }),
+            ),
+        ]
     }
 
     fn read_modules(&mut self, files: &ModelFiles) -> Result<()> {

@@ -66,8 +66,8 @@ impl NewTensor<'_> {
 }
 
 /// Writes the model directory `out`, which must not exist: `config` as config.json, the tensors as one model.safetensors,
-/// the tokenizer and the files of sentence-transformers as `files` has them, and `others`, small files by name. It appears
-/// whole or not at all.
+/// the tokenizer and the files of sentence-transformers as `files` has them, and `others`, small files by name, in place of
+/// those. It appears whole or not at all.
 ///
 /// # Errors
 ///
@@ -82,16 +82,20 @@ pub(crate) fn write_directory(
     appear_whole(out, |partial| write_files(files, config, tensors, others, partial))
 }
 
-/// The same for an adapter: `config` as adapter_config.json, the tensors as adapter_model.safetensors.
+/// The same for an adapter: `config` as adapter_config.json, the tensors as adapter_model.safetensors. `others` stand in for the
+/// base's files of their names.
 pub(crate) fn write_adapter(
     files: &ModelFiles,
     config: &Value,
     tensors: Vec<NewTensor<'_>>,
+    others: &[(&str, &Value)],
     out: &Path,
 ) -> Result<()> {
     appear_whole(out, |partial| {
-        write_json("adapter_config.json", config, partial)?;
-        copy_files(files, partial)?;
+        for (name, value) in [("adapter_config.json", config)].iter().chain(others) {
+            write_json(name, value, partial)?;
+        }
+        copy_files(files, others, partial)?;
         write_weights(tensors, &partial.join("adapter_model.safetensors"))?;
         sync_folder(partial)
     })
@@ -118,7 +122,11 @@ fn appear_whole(out: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<(
 
 fn write_json(name: &str, value: &Value, out: &Path) -> Result<()> {
     let text = serde_json::to_vec_pretty(value).expect("a JSON value can be written");
-    write_file(&out.join(name), |file| file.write_all(&text))
+    let path = out.join(name);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(io("create", folder))?;
+    }
+    write_file(&path, |file| file.write_all(&text))
 }
 
 pub(crate) fn write_files(
@@ -131,20 +139,20 @@ pub(crate) fn write_files(
     for (name, value) in [("config.json", config)].iter().chain(others) {
         write_json(name, value, out)?;
     }
-    copy_files(files, out)?;
+    copy_files(files, others, out)?;
     write_weights(tensors, &out.join("model.safetensors"))?;
     sync_folder(out)
 }
 
-/// Copies the files that stand beside the weights.
-fn copy_files(files: &ModelFiles, out: &Path) -> Result<()> {
+/// Copies the files that stand beside the weights, but for `others`, which are there already.
+fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], out: &Path) -> Result<()> {
     let mut copied: Vec<String> = COPIED.iter().map(|file| (*file).to_owned()).collect();
     let modules: Option<Vec<Value>> = json_file::read_if_there(&files.find("modules.json"))?;
     let paths = modules.iter().flatten().filter_map(|module| module["path"].as_str());
     copied.extend(paths.filter(|path| !path.is_empty()).map(|path| format!("{path}/config.json")));
     for file in copied {
         let from = files.find(&file);
-        if !from.exists() {
+        if !from.exists() || others.iter().any(|(name, _)| *name == file) {
             continue;
         }
         let bytes = fs::read(&from).map_err(io("read", &from))?;

@@ -13,6 +13,10 @@ mod pass;
 mod random;
 mod settings;
 mod state;
+mod step;
+#[cfg(test)]
+mod tests;
+mod texts;
 mod trainer;
 mod write;
 
@@ -21,4 +25,6 @@ pub use lora::Lora;
 pub use loss::Loss;
 pub use optimizer::{AdamW, Decay, Schedule};
 pub use settings::{TrainSettings, Trained};
-pub use trainer::{Example, StepReport, Trainer};
+pub use step::StepReport;
+pub use texts::Example;
+pub use trainer::Trainer;

@@ -12,7 +12,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::settings::TrainSettings;
-use super::trainer::{Trainer, Watch};
+use super::step::Watch;
+use super::trainer::Trainer;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::write::{sync_folder, write_file};

@@ -59,7 +59,17 @@ impl Trainer {
             shape: parameter.shape.clone(),
             elements: Elements::Computed(Box::new(|| Ok((&parameter.values[..]).into()))),
         });
-        write_adapter(&self.loaded.files, &config, tensors.collect(), out)
+        let encoding = self.encoding_files();
+        let others: Vec<(&str, &Value)> = encoding.iter().map(|(name, value)| (*name, value)).collect();
+        write_adapter(&self.loaded.files, &config, tensors.collect(), &others, out)
+    }
+
+    /// What has to be said of pooling and prompts, where the directory that training began with says something else.
+    fn encoding_files(&self) -> Vec<(&'static str, Value)> {
+        if self.as_directory {
+            return Vec::new();
+        }
+        self.loaded.settings.files(self.loaded.architecture.hidden_size)
     }
 
     fn write_model(&self, out: &Path) -> Result<()> {
@@ -80,7 +90,9 @@ impl Trainer {
         let config: Value = json_file::read(&self.loaded.files.config()?)?;
         // A masked model stays one, so that it can be compacted.
         let mask = ModelDirectory::open(&self.directory)?.mask_if_there()?.map(|mask| json!(mask));
-        let others: Vec<(&str, &Value)> = mask.iter().map(|mask| (crate::prune::MASK_FILE, mask)).collect();
+        let encoding = self.encoding_files();
+        let mut others: Vec<(&str, &Value)> = encoding.iter().map(|(name, value)| (*name, value)).collect();
+        others.extend(mask.iter().map(|mask| (crate::prune::MASK_FILE, mask)));
         write_directory(&self.loaded.files, &config, tensors.collect(), &others, out)
     }
 }

@@ -6,12 +6,13 @@ use secateur_testkit::workspace_root;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::*;
-use crate::train::loss::Loss;
-use crate::train::{AdamW, Decay, Schedule};
+use super::loss::{Loss, LossValue};
+use super::settings::{TrainSettings, Trained};
+use super::step::Watch;
+use super::{AdamW, Decay, Example, Gates, Lora, Schedule, Trainer};
 
 // The helpers of the integration tests, for which this crate is one among others.
-#[path = "../../../tests/support/mod.rs"]
+#[path = "../../tests/support/mod.rs"]
 mod support;
 use support::{Fixture, fnv1a64, id_texts, id_tokenizer, sequences, splitmix64};
 

@@ -1,0 +1,105 @@
+//! The texts of a step: what is compared with what.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::loss::Target;
+use super::trainer::Trainer;
+use crate::encoder::{Encoder, TextKind};
+use crate::error::Result;
+
+/// A query and the passages that it is compared with, apart from those of the other queries of its batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// The query.
+    pub query: String,
+    /// The passage that answers it, then passages that do not.
+    pub passages: Vec<String>,
+    /// A teacher's score of each passage; higher is better.
+    pub scores: Option<Vec<f32>>,
+}
+
+/// Texts of a step, in the order in which the loss sees their vectors.
+pub(super) struct Texts {
+    /// Of the queries, then of the passages.
+    pub(super) tokens: Vec<Vec<u32>>,
+    pub(super) num_queries: usize,
+    pub(super) targets: Vec<Target>,
+}
+
+impl Trainer {
+    pub(super) fn tokenize(&self, text: &str, kind: TextKind) -> Result<Vec<u32>> {
+        let encoding = &self.loaded.settings;
+        let (tokenizer, prompt) = match kind {
+            TextKind::Query => (&self.tokenizers[0], &encoding.query_prompt),
+            TextKind::Passage => (&self.tokenizers[1], &encoding.passage_prompt),
+        };
+        tokenizer.encode(&format!("{prompt}{text}"))
+    }
+
+    /// The texts of a batch and what the loss wants of them.
+    pub(super) fn texts(&self, examples: &[Example]) -> Result<Texts> {
+        let mut all: Vec<(&str, TextKind)> =
+            examples.iter().map(|example| (&example.query[..], TextKind::Query)).collect();
+        let mut targets = Vec::with_capacity(examples.len());
+        // Passages by text, to know one again.
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut num_passages = 0;
+        for example in examples {
+            assert!(!example.passages.is_empty(), "an example has a passage that answers it");
+            let scores = example.scores.as_ref();
+            assert!(scores.is_none_or(|s| s.len() == example.passages.len()), "every passage has a score");
+            // Of one passage there is no ranking to learn.
+            let scored = scores.filter(|scores| scores.len() > 1).into_iter().flatten().enumerate();
+            let teacher = scored.map(|(j, score)| (num_passages + j, f64::from(*score))).collect();
+            targets.push(Target { positive: num_passages, ignored: Vec::new(), teacher });
+            for passage in &example.passages {
+                all.push((passage, TextKind::Passage));
+                places.entry(passage).or_default().push(num_passages);
+                num_passages += 1;
+            }
+        }
+        // What is the same text as the positive answers the query too, and so does the positive of the same query.
+        for (example, i) in examples.iter().zip(0..) {
+            let same =
+                examples.iter().enumerate().filter(|(j, other)| *j != i && other.query == example.query);
+            let positives: Vec<&str> =
+                same.map(|(_, other)| &other.passages[0][..]).chain([&example.passages[0][..]]).collect();
+            let own = targets[i].positive;
+            let mut ignored: Vec<usize> =
+                positives.iter().flat_map(|text| &places[text]).copied().filter(|j| *j != own).collect();
+            ignored.sort_unstable();
+            ignored.dedup();
+            targets[i].ignored = ignored;
+        }
+        if let Some(teacher) = &self.teacher {
+            self.teach(teacher, &all, examples.len(), &mut targets)?;
+        }
+        let tokens = all.par_iter().map(|(text, kind)| self.tokenize(text, *kind)).collect::<Result<_>>()?;
+        Ok(Texts { tokens, num_queries: examples.len(), targets })
+    }
+
+    /// A teacher's cosines of each query with all passages.
+    fn teach(
+        &self,
+        teacher: &Encoder,
+        all: &[(&str, TextKind)],
+        num_queries: usize,
+        targets: &mut [Target],
+    ) -> Result<()> {
+        let texts: Vec<&str> = all.iter().map(|(text, _)| *text).collect();
+        let (queries, passages) = texts.split_at(num_queries);
+        let dim = teacher.dim();
+        let queries = teacher.encode(queries, TextKind::Query)?;
+        let passages = teacher.encode(passages, TextKind::Passage)?;
+        for (target, query) in targets.iter_mut().zip(queries.chunks_exact(dim)) {
+            let scores = passages.chunks_exact(dim).map(|passage| {
+                let products = passage.iter().zip(query).map(|(p, q)| f64::from(*p) * f64::from(*q));
+                products.sum::<f64>()
+            });
+            target.teacher = scores.enumerate().collect();
+        }
+        Ok(())
+    }
+}
