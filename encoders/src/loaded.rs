@@ -1,6 +1,6 @@
 //! What every kind of model loads before its weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoint;
 use crate::encoder::LoadOptions;
@@ -25,17 +25,35 @@ pub(crate) fn name_of(directory: &Path) -> String {
     resolved.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into_owned()
 }
 
-impl Loaded {
-    pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
-        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+/// The weights of a model directory, or of an adapter's and its base's, and what they are to be.
+pub(crate) struct Weights {
+    pub(crate) files: ModelFiles,
+    /// The config.json.
+    pub(crate) config: PathBuf,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) architecture: Architecture,
+}
+
+impl Weights {
+    /// `base` is the directory of an adapter's base, where its configuration does not name one that is there.
+    pub(crate) fn open(directory: &Path, base: Option<&Path>) -> Result<Weights> {
+        let files = ModelFiles::locate(directory, base)?;
         let config = files.config()?;
         let mut architecture = Architecture::read(&config)?;
-        let mut settings = Settings::read(&files, &architecture)?;
-        options.apply(&mut settings, &architecture, &config)?;
         let mut checkpoint = Checkpoint::open(files.model())?;
         if let Some(adapter) = files.adapter() {
             checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
         }
+        Ok(Weights { files, config, checkpoint, architecture })
+    }
+}
+
+impl Loaded {
+    pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
+        let Weights { files, config, checkpoint, architecture } =
+            Weights::open(directory, options.base.as_deref())?;
+        let mut settings = Settings::read(&files, &architecture)?;
+        options.apply(&mut settings, &architecture, &config)?;
         let checkpoint = checkpoint.quantized(options.quantize);
         let tokenizer = Tokenizer::load(
             files.tokenizer(),

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, StoredTensor};
 use crate::error::Result;
-use crate::files::ModelFiles;
 use crate::json;
+use crate::loaded::Weights;
 use crate::model::Architecture;
 use crate::write::{Elements, NewTensor, write_directory};
 
@@ -21,13 +21,7 @@ use crate::write::{Elements, NewTensor, write_directory};
 ///
 /// As loading the adapter; `out` exists, or cannot be written.
 pub fn write_merged(adapter: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
-    let files = ModelFiles::locate(adapter, base)?;
-    let config_path = files.config()?;
-    let mut architecture = Architecture::read(&config_path)?;
-    let mut checkpoint = Checkpoint::open(files.model())?;
-    if let Some(adapter) = files.adapter() {
-        checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
-    }
+    let Weights { files, config: config_path, checkpoint, architecture } = Weights::open(adapter, base)?;
     checkpoint.check_adapter(&architecture)?;
     let mut config: Value = json::read(&config_path)?;
     config["vocab_size"] = architecture.vocab_size.into();

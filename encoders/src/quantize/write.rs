@@ -8,11 +8,9 @@ use serde_json::{Value, json};
 use super::nf4::Nf4Matrix;
 use super::stored;
 use crate::adapter::merged;
-use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
 use crate::json as json_file;
-use crate::model::Architecture;
+use crate::loaded::Weights;
 use crate::write::{Elements, NewTensor, write_directory};
 
 /// Quantizes the linear layers of a model to [`super::nf4`] and writes it to the new directory `out`, as transformers writes
@@ -26,13 +24,7 @@ use crate::write::{Elements, NewTensor, write_directory};
 ///
 /// As loading the model; it is quantized already; `out` exists, or cannot be written.
 pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
-    let files = ModelFiles::locate(model, base)?;
-    let config_path = files.config()?;
-    let mut architecture = Architecture::read(&config_path)?;
-    let mut checkpoint = Checkpoint::open(files.model())?;
-    if let Some(adapter) = files.adapter() {
-        checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
-    }
+    let Weights { files, config: config_path, checkpoint, architecture } = Weights::open(model, base)?;
     checkpoint.check_adapter(&architecture)?;
     if stored::is_quantized(&checkpoint) {
         return Err(Error::InvalidField {

@@ -67,6 +67,17 @@ pub fn positive(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
+impl Format {
+    /// At most `max_sequences` texts or blocks.
+    pub fn calibration(self, max_sequences: usize, block_length: Option<usize>) -> Calibration {
+        let format = match self {
+            Format::Packed => CalibrationFormat::Packed,
+            Format::Texts => CalibrationFormat::Texts,
+        };
+        Calibration { format, max_sequences, block_length }
+    }
+}
+
 impl CalibrationArguments {
     fn settings(&self, format: Format, blocks: usize) -> ScoreSettings {
         ScoreSettings {
@@ -79,14 +90,7 @@ impl CalibrationArguments {
                 Tokens::All => ScoredTokens::All,
                 Tokens::Last => ScoredTokens::Last,
             },
-            calibration: Calibration {
-                format: match format {
-                    Format::Packed => CalibrationFormat::Packed,
-                    Format::Texts => CalibrationFormat::Texts,
-                },
-                max_sequences: blocks,
-                block_length: self.block_length,
-            },
+            calibration: format.calibration(blocks, self.block_length),
         }
     }
 

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use secateur::prune::{
-    Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
-};
+use secateur::prune::{ModelDirectory, NeuronMask, NeuronScores, activation_magnitude};
 use secateur::report::{Align, Table, widths};
 use secateur::train::{Gates, Trained, Trainer};
 use secateur::{Encoder, LoadOptions, atomic_write, with_suffix};
@@ -128,14 +126,7 @@ impl Arguments {
     }
 
     fn measure(&self, encoder: &Encoder, texts: &Path) -> Result<NeuronScores> {
-        let calibration = Calibration {
-            format: match self.format {
-                Format::Packed => CalibrationFormat::Packed,
-                Format::Texts => CalibrationFormat::Texts,
-            },
-            max_sequences: self.blocks,
-            block_length: self.block_length,
-        };
+        let calibration = self.format.calibration(self.blocks, self.block_length);
         let total = self.blocks as u64;
         let progress = Progress::start("scoring", "sequences", || Ok::<_, secateur::Error>(total))?;
         let scores =

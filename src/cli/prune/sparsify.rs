@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use secateur::prune::{Calibration, CalibrationFormat, SparseMethod};
+use secateur::prune::SparseMethod;
 use secateur::{Encoder, LoadOptions};
 
 use super::calibration::{Format, passages, positive};
@@ -51,14 +51,7 @@ impl Arguments {
             Method::Wanda => SparseMethod::Wanda,
             Method::Sparsegpt => SparseMethod::SparseGpt,
         };
-        let calibration = Calibration {
-            format: match self.format {
-                Format::Packed => CalibrationFormat::Packed,
-                Format::Texts => CalibrationFormat::Texts,
-            },
-            max_sequences: self.blocks,
-            block_length: self.block_length,
-        };
+        let calibration = self.format.calibration(self.blocks, self.block_length);
         let layers = model.architecture().layers.len() as u64;
         let progress = Progress::start("sparsifying", "layers", || Ok::<_, secateur::Error>(layers))?;
         let encoder = Encoder::load(&path, &LoadOptions::default())?;

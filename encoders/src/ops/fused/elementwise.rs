@@ -295,20 +295,21 @@ mod tests {
         }
     }
 
+    type Definition = fn(f64) -> f64;
+    const DEFINITIONS: [(Activation, Definition); 5] = [
+        (Activation::Gelu, |x| 0.5 * x * (1.0 + erf_reference(x * std::f64::consts::FRAC_1_SQRT_2))),
+        (Activation::GeluTanh, |x| {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }),
+        (Activation::Silu, |x| x / (1.0 + (-x).exp())),
+        (Activation::Relu, |x| x.max(0.0)),
+        (Activation::Tanh, f64::tanh),
+    ];
+
     #[test]
     fn activations_are_their_definitions() {
         let grid: Vec<f32> = (-12_000..=12_000).map(|i| i as f32 / 1000.0).collect();
-        type Definition = fn(f64) -> f64;
-        let definitions: [(Activation, Definition); 5] = [
-            (Activation::Gelu, |x| 0.5 * x * (1.0 + erf_reference(x * std::f64::consts::FRAC_1_SQRT_2))),
-            (Activation::GeluTanh, |x| {
-                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-            }),
-            (Activation::Silu, |x| x / (1.0 + (-x).exp())),
-            (Activation::Relu, |x| x.max(0.0)),
-            (Activation::Tanh, f64::tanh),
-        ];
-        for (activation, definition) in definitions {
+        for (activation, definition) in DEFINITIONS {
             for isa in Isa::available() {
                 for (x, got) in grid.iter().zip(isa.dispatch(Act(&grid, activation))) {
                     let want = definition(f64::from(*x));
@@ -339,17 +340,7 @@ mod tests {
     #[test]
     fn derivatives_are_those_of_the_definitions() {
         let grid: Vec<f32> = (-800..800).map(|i| (i as f32 + 0.5) / 100.0).collect();
-        type Definition = fn(f64) -> f64;
-        let definitions: [(Activation, Definition); 5] = [
-            (Activation::Gelu, |x| 0.5 * x * (1.0 + erf_reference(x * std::f64::consts::FRAC_1_SQRT_2))),
-            (Activation::GeluTanh, |x| {
-                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-            }),
-            (Activation::Silu, |x| x / (1.0 + (-x).exp())),
-            (Activation::Relu, |x| x.max(0.0)),
-            (Activation::Tanh, f64::tanh),
-        ];
-        for (activation, definition) in definitions {
+        for (activation, definition) in DEFINITIONS {
             for isa in Isa::available() {
                 for (x, got) in grid.iter().zip(isa.dispatch(Slope(&grid, activation))) {
                     let (x, h) = (f64::from(*x), 1e-4);
