@@ -1,9 +1,8 @@
 //! The operations on a CPU, with a record of what they did, by which training differentiates them.
 //!
 //! The forward is that of [`super::fused`]: the vectors are the same. What an operation needs for its gradient it keeps,
-//! and nothing where no gradient is asked for: a frozen layer has a gradient of its input alone. [`Recorded::backward`] plays the
-//! record back (reverse accumulation, Linnainmaa 1970). [`super::composed`] is differentiated by candle and is what the
-//! gradients are tested against.
+//! and nothing where no gradient is asked for: a frozen layer has a gradient of its input alone. [`Recorded::backward`] plays
+//! the record back (reverse accumulation, Linnainmaa 1970). Its gradients are tested against PyTorch's (`train/tests.rs`).
 
 mod attention;
 mod dropout;
