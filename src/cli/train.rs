@@ -45,7 +45,8 @@ pub struct Arguments {
     steps: Steps,
     #[command(flatten)]
     loss: LossArguments,
-    /// A BEIR folder, or the name of a downloaded data set, to measure nDCG@10 on; the best is kept in best/.
+    /// A BEIR folder, or the name of a downloaded data set, to measure nDCG@10 on, with texts cut as in
+    /// training; the best is kept in best/.
     #[arg(long, value_name = "DIRS", num_args = 1..)]
     dev: Vec<PathBuf>,
     /// The split of --dev; `dev` where there is one unless given.
@@ -329,7 +330,9 @@ impl Arguments {
             dataset.qrels(&split)?;
             dev.push((dataset, Some(split)));
         }
-        say_on_interrupt("the last checkpoint is kept; run the same command with --resume to go on")?;
+        say_on_interrupt(
+            "the last checkpoint is kept; run the same command again to go on, `train` with --resume",
+        )?;
         let num_steps = trainer.settings().schedule.num_steps;
         let options = RunOptions {
             save_every: self.save_every,

@@ -94,6 +94,11 @@ impl Trainer {
         if let Trained::Gates(gates) = self.settings.trained {
             report.loss += gates.penalty(&self.parameters, &mut self.gradients);
         }
+        // What takes no part in the loss would stay as it is without a word.
+        assert!(
+            self.gradients.iter().all(|gradient| gradient.is_some()),
+            "every trained array has a gradient"
+        );
         report.gradient_norm = self.gradients.norm();
         let mut watch = self.watch;
         let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
