@@ -23,8 +23,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "secateur"
+# By its name what it is asked for.
+PRECISIONS = {OURS: "f32", "secateur-bf16": "bf16"}
 # Least cosine to PyTorch f32. f32 engines differ in the order of their sums only: measured 1 - 5e-7. bf16 keeps 8 bits.
-MIN_COSINE = {"torch-f32": 0.9999, "torch-bf16": 0.999, "onnxruntime-f32": 0.9999, "onnxruntime-fused": 0.9999, OURS: 0.9999}
+MIN_COSINE = {"torch-f32": 0.9999, "torch-bf16": 0.999, "onnxruntime-f32": 0.9999, "onnxruntime-fused": 0.9999, OURS: 0.9999, "secateur-bf16": 0.999}
 BATCH_SIZE = 32
 MEAN_TOKENS = 125
 WARM_UP = 32
@@ -209,13 +211,12 @@ class Peer:
 class Ours:
     """The program of the benches crate; README.md says what it is asked and answers."""
 
-    name = OURS
-
-    def __init__(self, threads, args):
-        self.threads, self.args = threads, args
+    def __init__(self, name, threads, args):
+        self.name, self.threads, self.args = name, threads, args
 
     def run(self, mode, texts, *more):
         command = [self.args.binary, "--model", self.args.model, "--texts", texts, "--threads", self.threads]
+        command += ["--precision", PRECISIONS[self.name]]
         done = subprocess.run(
             [str(part) for part in [*command, "--mode", mode, *more]],
             stdout=subprocess.PIPE,
@@ -360,9 +361,7 @@ def check_vectors(engines, folder):
 
 
 def measure(threads, args):
-    engines = [Peer(name, threads, args) for name in args.engines if name != OURS]
-    if OURS in args.engines:
-        engines.append(Ours(threads, args))
+    engines = [(Ours if name in PRECISIONS else Peer)(name, threads, args) for name in args.engines]
     least = check_vectors(engines, args.folder)
     rounds = {engine.name: [] for engine in engines}
     for number in range(args.rounds):
@@ -397,7 +396,9 @@ def print_table(rows):
     print("| threads | engine | documents/s (rounds) | p50 ms | p95 ms | secateur, documents | secateur, p50 |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
-        ours = next((r for r in rows if r["engine"] == OURS and r["threads"] == row["threads"]), None)
+        # In the same precision.
+        name = "secateur-bf16" if row["engine"].endswith("bf16") else OURS
+        ours = next((r for r in rows if r["engine"] == name and r["threads"] == row["threads"]), None)
         docs = f"{ours['docs_per_s'] / row['docs_per_s']:.2f}x" if ours else "-"
         query = f"{row['p50_ms'] / ours['p50_ms']:.2f}x" if ours else "-"
         spread = f"{min(row['docs_per_s_rounds']):.1f}-{max(row['docs_per_s_rounds']):.1f}"
@@ -430,7 +431,7 @@ def main():
     parser.add_argument("--decoder", action="store_true", help="a causal decoder with random weights instead, made once")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/scifact", help="a BEIR folder to take texts from")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/encode_bench", help="secateur's side")
-    parser.add_argument("--engines", nargs="+", choices=[*ENGINES, OURS], help="by default torch-f32, onnxruntime-f32, secateur, and torch-bf16 where the processor has bf16 products")
+    parser.add_argument("--engines", nargs="+", choices=[*ENGINES, *PRECISIONS], help="by default torch-f32, onnxruntime-f32, secateur, and torch-bf16 and secateur-bf16 where the processor has bf16 products")
     parser.add_argument("--documents", type=int, default=256)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
@@ -452,12 +453,12 @@ def main():
         args.engines = ["torch-f32", OURS] if args.decoder else ["torch-f32", "onnxruntime-f32", OURS]
         # Elsewhere PyTorch emulates bf16: 2 documents/s against 15 in f32 on an AVX2 processor.
         if {"avx512_bf16", "amx_bf16"} & set(machine().get("instructions", [])):
-            args.engines.insert(1, "torch-bf16")
+            args.engines += ["torch-bf16", "secateur-bf16"]
     if "torch-f32" not in args.engines:
         parser.error("torch-f32 must take part: the vectors of the others are compared with its own")
     if not (args.model / "model.safetensors").exists():
         parser.error(f"{args.model} holds no model.safetensors; scripts/fetch-minilm.sh fetches the default model")
-    if OURS in args.engines and not args.binary.exists():
+    if PRECISIONS.keys() & set(args.engines) and not args.binary.exists():
         parser.error(f"{args.binary} is not there: cargo build --release -p secateur-benches --bin encode_bench")
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
