@@ -256,5 +256,6 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
     ] {
         write(&sandbox.path("."), "bad.toml", recipe.replace(from, to));
         sandbox.run(["effir", "bad.toml", "--out", "bad"]).fails(2, parts);
+        assert!(!sandbox.path("bad").exists());
     }
 }

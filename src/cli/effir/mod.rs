@@ -68,6 +68,25 @@ fn parse<T: Args>(name: &str, options: &Options, fixed: &[&str]) -> Result<T> {
     Ok(parsed.arguments)
 }
 
+/// Finds what is wrong with the options of any stage before the first one runs.
+fn check(recipe: &Recipe) -> Result<()> {
+    let fixed = ["model", "--out", "out"];
+    let Recipe { score, drop, slim, train, .. } = recipe;
+    if let Some(options) = score {
+        parse::<prune::ScoreArguments>("score", options, &fixed)?;
+    }
+    if let Some(options) = drop {
+        parse::<prune::DropArguments>("drop", options, &fixed)?;
+    }
+    if let Some(options) = slim {
+        parse::<prune::SlimArguments>("slim", options, &fixed)?;
+    }
+    if let Some(options) = train {
+        parse::<train::Arguments>("train", options, &fixed)?;
+    }
+    Ok(())
+}
+
 fn text(path: &Path) -> String {
     path.display().to_string()
 }
@@ -75,6 +94,7 @@ fn text(path: &Path) -> String {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let recipe = Recipe::read(&self.recipe)?;
+        check(&recipe)?;
         let directory = model_directory(&recipe.model)?;
         fs::create_dir_all(&self.out).map_err(|source| Failure::write(&self.out, &source))?;
         self.keep(&recipe)?;
