@@ -132,7 +132,7 @@ pub struct Steps {
     #[arg(long, value_name = "TOKENS")]
     passage_length: Option<usize>,
     /// Tokens that each thread computes together.
-    #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
     batch_tokens: usize,
     /// Compute a batch's vectors first and its gradients part by part: less memory, a third more time.
     #[arg(long)]

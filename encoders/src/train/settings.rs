@@ -61,7 +61,7 @@ impl TrainSettings {
             },
             query_max_length: None,
             passage_max_length: None,
-            batch_tokens: 1024,
+            batch_tokens: 512,
             gradient_cache: false,
             recompute: false,
             seed: 42,
