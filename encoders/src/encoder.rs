@@ -124,14 +124,7 @@ impl Encoder {
             |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
             |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
         )?;
-        let skipped = if settings.pool_prompt {
-            [0, 0]
-        } else {
-            [
-                tokenizer.prompt_tokens(&settings.query_prompt)?,
-                tokenizer.prompt_tokens(&settings.passage_prompt)?,
-            ]
-        };
+        let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         let name = options.name.clone().unwrap_or_else(|| name_of(directory));
         Ok(Encoder {
             directory: directory.to_owned(),

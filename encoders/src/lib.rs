@@ -31,6 +31,7 @@ mod pooling;
 mod precision;
 pub mod prune;
 mod quantize;
+mod random;
 mod settings;
 mod tokenize;
 pub mod train;

@@ -15,6 +15,7 @@ use crate::json;
 use crate::model::Architecture;
 use crate::ops::Spans;
 use crate::pooling::{Pooling, normalize};
+use crate::tokenize::Tokenizer;
 
 /// How texts are encoded with a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -149,6 +150,14 @@ impl Settings {
             normalize(&mut vectors, dim);
         }
         vectors
+    }
+
+    /// Tokens at the beginning of a query and of a passage that a mean leaves out; the tokenizers are those of the two.
+    pub(crate) fn skipped_tokens(&self, [queries, passages]: [&Tokenizer; 2]) -> Result<[usize; 2]> {
+        if self.pool_prompt {
+            return Ok([0, 0]);
+        }
+        Ok([queries.prompt_tokens(&self.query_prompt)?, passages.prompt_tokens(&self.passage_prompt)?])
     }
 
     /// The files that say this, by name, as sentence-transformers writes them.

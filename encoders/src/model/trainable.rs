@@ -38,6 +38,11 @@ struct Places {
 }
 
 impl Places {
+    fn new(parameters: &[Parameter]) -> Places {
+        let names = parameters.iter().enumerate();
+        Places { by_name: names.map(|(place, parameter)| (parameter.name.clone(), place)).collect() }
+    }
+
     fn of(&self, name: &str, first_row: usize) -> Option<Place> {
         self.by_name.get(name).map(|parameter| Place { parameter: *parameter, first_row })
     }
@@ -50,9 +55,7 @@ fn unique<T>(shared: &mut Arc<T>) -> &mut T {
 impl Transformer<Recorded> {
     /// Trains every tensor of `parameters`, which are those of [`Architecture::tensors`] in any order.
     pub(crate) fn train_all(&mut self, parameters: &[Parameter]) {
-        let names = parameters.iter().enumerate();
-        let places =
-            Places { by_name: names.map(|(place, parameter)| (parameter.name.clone(), place)).collect() };
+        let places = Places::new(parameters);
         let architecture = self.architecture.clone();
         let names = &family::by_name(architecture.family).names;
         let table = |name: &str| places.by_name.get(&format!("{name}.weight")).copied();
@@ -91,9 +94,7 @@ impl Transformer<Recorded> {
 
     /// Trains B A for each linear layer whose module `parameters` has a `NAME.lora_A.weight` and `NAME.lora_B.weight` of.
     pub(crate) fn train_adapters(&mut self, parameters: &[Parameter], shape: AdapterShape) {
-        let names = parameters.iter().enumerate();
-        let places =
-            Places { by_name: names.map(|(place, parameter)| (parameter.name.clone(), place)).collect() };
+        let places = Places::new(parameters);
         let AdapterShape { rank, scale, dropout } = shape;
         self.visit_linears(&mut |linear, modules| {
             for Module { name, rows, first_row } in modules {

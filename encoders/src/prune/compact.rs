@@ -13,7 +13,7 @@ use crate::checkpoint::StoredTensor;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::loaded::Loaded;
-use crate::model::{NeuronAxis, pruned};
+use crate::model::{Architecture, NeuronAxis, pruned};
 use crate::quantize::stored;
 use crate::write::{Elements, NewTensor, write_directory};
 
@@ -27,6 +27,17 @@ enum Masked {
     Remove,
 }
 
+/// The mask in a model's directory, where there is one.
+pub(crate) fn mask_in(directory: &Path, architecture: &Architecture) -> Result<Option<NeuronMask>> {
+    let path = directory.join(MASK_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mask = NeuronMask::read(&path)?;
+    mask.check(&path, architecture)?;
+    Ok(Some(mask))
+}
+
 impl ModelDirectory {
     /// The mask that [`ModelDirectory::write_masked`] left in a directory, and its file.
     ///
@@ -35,7 +46,7 @@ impl ModelDirectory {
     /// There is none, it is damaged, or it is not of this model.
     pub fn mask(&self) -> Result<(PathBuf, NeuronMask)> {
         let path = self.path().join(MASK_FILE);
-        match self.mask_if_there()? {
+        match mask_in(self.path(), self.architecture())? {
             Some(mask) => Ok((path, mask)),
             None => Err(Error::MissingFile {
                 directory: self.path().to_owned(),
@@ -43,17 +54,6 @@ impl ModelDirectory {
                 advice: "mask neurons first with `secateur prune slim`, or name a mask",
             }),
         }
-    }
-
-    /// The same, where there is one.
-    pub(crate) fn mask_if_there(&self) -> Result<Option<NeuronMask>> {
-        let path = self.path().join(MASK_FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let mask = NeuronMask::read(&path)?;
-        mask.check(&path, self.architecture())?;
-        Ok(Some(mask))
     }
 
     /// Writes the model with the weights of masked neurons zero (rows of the MLP's first layers and their biases, columns

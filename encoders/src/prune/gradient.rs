@@ -143,14 +143,7 @@ impl Gated {
         let ops = Composed::new(Device::Cpu);
         let mut model = Transformer::load(&ops, drops.applied_to(&architecture), &checkpoint)?;
         let gates = model.gate_sub_layers()?;
-        let skipped = if settings.pool_prompt {
-            [0, 0]
-        } else {
-            [
-                tokenizer.prompt_tokens(&settings.query_prompt)?,
-                tokenizer.prompt_tokens(&settings.passage_prompt)?,
-            ]
-        };
+        let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         let name = name_of(directory);
         Ok(Gated { name, fingerprint, settings, tokenizer, ops, model, gates, skipped })
     }

@@ -27,7 +27,7 @@ mod width;
 pub use activation::activation_magnitude;
 pub use budget::{Budget, BudgetPlan};
 pub use calibration::{Calibration, CalibrationFormat};
-pub(crate) use compact::MASK_FILE;
+pub(crate) use compact::{MASK_FILE, mask_in};
 pub use directory::{Layout, ModelDirectory};
 pub use drops::{Drops, UnknownVariant, Variant};
 pub use importance::{ImportanceMetric, ScoreSettings, ScoredTokens, score};

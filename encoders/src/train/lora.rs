@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::random::Random;
 use crate::error::{Error, Result};
 use crate::model::Architecture;
 use crate::ops::recorded::Parameter;
+use crate::random::Random;
 
 /// Low-rank additions to linear layers, as PEFT's `LoraConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,6 @@ mod lora;
 mod loss;
 mod optimizer;
 mod pass;
-mod random;
 mod settings;
 mod state;
 mod step;

@@ -6,7 +6,6 @@ use rayon::prelude::*;
 
 use super::loss::LossValue;
 use super::pass::{Keep, MicroBatch, Pass};
-use super::random::Random;
 use super::settings::Trained;
 use super::texts::{Example, Texts};
 use super::trainer::Trainer;
@@ -16,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::ops::Spans;
 use crate::ops::fused::Fused;
 use crate::ops::recorded::{Dropout, Gradients};
+use crate::random::Random;
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -17,7 +17,7 @@ use crate::loaded::{Loaded, name_of};
 use crate::model::{AdapterShape, Architecture, NeuronAxis, Transformer};
 use crate::ops::fused::Fused;
 use crate::ops::recorded::{Gradients, Parameter, Recorded, Sizes, sizes};
-use crate::prune::{ModelDirectory, NeuronMask, NeuronScores};
+use crate::prune::{NeuronMask, NeuronScores, mask_in};
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 
@@ -91,14 +91,7 @@ impl Trainer {
             Tokenizer::load(files.tokenizer(), length, architecture.vocab_size, encoding.lower_case)
         };
         let tokenizers = [tokenizer(settings.query_max_length)?, tokenizer(settings.passage_max_length)?];
-        let skipped = if encoding.pool_prompt {
-            [0, 0]
-        } else {
-            [
-                tokenizers[0].prompt_tokens(&encoding.query_prompt)?,
-                tokenizers[1].prompt_tokens(&encoding.passage_prompt)?,
-            ]
-        };
+        let skipped = encoding.skipped_tokens([&tokenizers[0], &tokenizers[1]])?;
         let ops = Recorded::forward_only(Fused::serial());
         let mut model = Transformer::load(&ops, architecture.clone(), checkpoint)?;
         let mut parameters = match &settings.trained {
@@ -121,7 +114,7 @@ impl Trainer {
         };
         // A masked model stays masked: its zeros get no gradient where the mask multiplies the neurons.
         if !matches!(settings.trained, Trained::Gates(_))
-            && let Some(mask) = ModelDirectory::open(directory)?.mask_if_there()?
+            && let Some(mask) = mask_in(directory, architecture)?
         {
             keep_masked(&mut parameters, &mask, architecture);
             model.mask_neurons(mask.factors());

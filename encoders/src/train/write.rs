@@ -11,7 +11,7 @@ use super::settings::Trained;
 use super::trainer::Trainer;
 use crate::error::Result;
 use crate::json as json_file;
-use crate::prune::ModelDirectory;
+use crate::prune::{MASK_FILE, mask_in};
 use crate::write::{Elements, NewTensor, write_adapter, write_directory};
 
 impl Trainer {
@@ -89,10 +89,10 @@ impl Trainer {
         });
         let config: Value = json_file::read(&self.loaded.files.config()?)?;
         // A masked model stays one, so that it can be compacted.
-        let mask = ModelDirectory::open(&self.directory)?.mask_if_there()?.map(|mask| json!(mask));
+        let mask = mask_in(&self.directory, architecture)?.map(|mask| json!(mask));
         let encoding = self.encoding_files();
         let mut others: Vec<(&str, &Value)> = encoding.iter().map(|(name, value)| (*name, value)).collect();
-        others.extend(mask.iter().map(|mask| (crate::prune::MASK_FILE, mask)));
+        others.extend(mask.iter().map(|mask| (MASK_FILE, mask)));
         write_directory(&self.loaded.files, &config, tensors.collect(), &others, out)
     }
 }

@@ -1,6 +1,7 @@
 //! Dropout whose mask is a function of where it is, so that computing a batch again drops the same.
 
 use super::linear::LowRank;
+use crate::random::Random;
 
 /// What the masks of one forward depend on, apart from the adapter: nothing is dropped without a seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,8 +21,8 @@ impl Dropout {
     pub(super) fn apply(&self, adapter: &LowRank, values: &mut [f32]) {
         let Some(seed) = self.seed else { return };
         // By tensor and block, so that the parts of a stacked layer drop apart.
-        let mut state = seed ^ (adapter.b.parameter as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let key = mix(&mut state);
+        let state = seed ^ (adapter.b.parameter as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let key = Random::from_state(state).bits();
         let threshold = (f64::from(adapter.dropout) * f64::from(u32::MAX)) as u32;
         let kept = 1.0 / (1.0 - adapter.dropout);
         for (place, value) in values.iter_mut().enumerate() {
@@ -29,14 +30,6 @@ impl Dropout {
             *value *= if drawn < threshold { 0.0 } else { kept };
         }
     }
-}
-
-/// Steele, Lea and Flood 2014: the next state's bits, mixed.
-fn mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// A bijection of 32 bits with little bias (Mueller's hash with Wellons's constants, 2018); vectorizes.
