@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::architecture::{Architecture, NormKind};
 use super::family::{self, Gate, Names, Projections};
 use super::{Core, SubLayer, Transformer};
@@ -133,15 +135,15 @@ impl Transformer<Recorded> {
             unique(positions).refresh(parameters);
         }
         self.visit_norms(&mut |norm, _| norm.refresh(parameters));
-        for layer in &mut self.layers {
-            for sub_layer in [&mut layer.attention, &mut layer.mlp].into_iter().flatten() {
-                unique(&mut sub_layer.output).refresh(parameters);
-                match &mut sub_layer.core {
-                    Core::Attention(attention) => unique(&mut attention.qkv).refresh(parameters),
-                    Core::Mlp(expand) => unique(expand).refresh(parameters),
-                }
+        let sub_layers =
+            self.layers.par_iter_mut().flat_map_iter(|layer| [&mut layer.attention, &mut layer.mlp]);
+        sub_layers.filter_map(Option::as_mut).for_each(|sub_layer| {
+            unique(&mut sub_layer.output).refresh(parameters);
+            match &mut sub_layer.core {
+                Core::Attention(attention) => unique(&mut attention.qkv).refresh(parameters),
+                Core::Mlp(expand) => unique(expand).refresh(parameters),
             }
-        }
+        });
     }
 
     /// Every norm and its name.

@@ -9,6 +9,7 @@ mod gates;
 mod lora;
 mod loss;
 mod optimizer;
+mod parts;
 mod pass;
 mod settings;
 mod state;

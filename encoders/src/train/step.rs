@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::loss::LossValue;
+use super::parts::even_parts;
 use super::pass::{Keep, MicroBatch, Pass};
 use super::settings::Trained;
 use super::texts::{Example, Texts};
 use super::trainer::Trainer;
-use crate::device::batches;
 use crate::encoder::TextKind;
 use crate::error::{Error, Result};
 use crate::ops::Spans;
@@ -231,9 +231,12 @@ impl Trainer {
     /// tokens of each.
     fn micro_batches(&self, texts: &Texts, training: Option<(usize, usize)>) -> Vec<MicroBatch> {
         let (queries, passages) = texts.tokens.split_at(texts.num_queries);
+        let kinds = [(0, queries, 0), (1, passages, texts.num_queries)];
+        let num_tokens = kinds.map(|(_, tokens, _)| tokens.iter().map(Vec::len).sum::<usize>());
+        let num_parts = self.settings.num_parts(num_tokens);
         let mut micro = Vec::new();
-        for (kind, tokens, first) in [(0, queries, 0), (1, passages, texts.num_queries)] {
-            for batch in batches(tokens, self.settings.batch_tokens) {
+        for ((kind, tokens, first), num_parts) in kinds.into_iter().zip(num_parts) {
+            for part in even_parts(tokens, num_parts) {
                 let dropout = Dropout {
                     seed: training.map(|(step, number)| {
                         let name = format!("dropout {step} {number} {}", micro.len());
@@ -241,9 +244,9 @@ impl Trainer {
                     }),
                 };
                 micro.push(MicroBatch {
-                    ids: batch.iter().flat_map(|text| &tokens[*text]).copied().collect(),
-                    spans: Spans::from_lengths(batch.iter().map(|text| tokens[*text].len())),
-                    texts: batch.into_iter().map(|text| first + text).collect(),
+                    ids: part.iter().flat_map(|text| &tokens[*text]).copied().collect(),
+                    spans: Spans::from_lengths(part.iter().map(|text| tokens[*text].len())),
+                    texts: part.into_iter().map(|text| first + text).collect(),
                     skipped: self.skipped[kind],
                     dropout,
                 });

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PANEL, PackedMatrix};
+use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PANEL, PackTransposedTiles, PackedMatrix};
 use super::isa::Arithmetic;
 use super::linear::{Packed, PackedLinear};
 use super::{Fused, Rows};
@@ -176,33 +176,32 @@ impl Fused {
         assert_eq!(out.len(), columns.len() * depth, "shapes agree");
         let pool = &self.pool;
         let mut packed = PackedMatrix::in_memory(pool.take(depth.next_multiple_of(PANEL) * num_tokens));
-        packed.refill(depth, num_tokens, |column, token| x.values[token * depth + column]);
+        packed.refill_columns(&x.values, depth);
         let tasks = if self.parallel { rayon::current_num_threads() } else { 1 };
         let rows_each = columns.len().div_ceil(tasks).max(1);
         let isa = self.isa;
         let run = |(task, out): (usize, &mut [f32])| {
             let first = columns.start + task * rows_each;
             let num_rows = out.len() / depth;
-            let mut transposed = pool.take(num_rows * num_tokens);
-            let mut tiles = pool.take(BLOCK_ROWS * num_tokens);
-            for (token, row) in gradient.values.chunks_exact(gradient.columns).enumerate() {
-                for (line, value) in transposed.chunks_exact_mut(num_tokens).zip(&row[first..]) {
-                    line[token] = *value;
-                }
-            }
+            let mut tiles = pool.take(num_rows * num_tokens);
+            isa.dispatch(PackTransposedTiles {
+                a: &gradient.values,
+                stride: gradient.columns,
+                columns: first..first + num_rows,
+                out: &mut tiles,
+            });
             let mut rows: Vec<&mut [f32]> = out.chunks_exact_mut(depth).collect();
             isa.dispatch(Gemm {
-                a: &transposed,
+                a: &[],
                 stride: num_tokens,
                 b: &packed,
                 panels: 0..packed.num_panels(),
                 depth: 0..num_tokens,
                 epilogue: Accumulate(scale),
                 out: &mut rows,
-                tiles: None,
-                scratch: &mut tiles,
+                tiles: Some(&tiles),
+                scratch: &mut Vec::new(),
             });
-            pool.give_back(transposed);
             pool.give_back(tiles);
         };
         if tasks > 1 {

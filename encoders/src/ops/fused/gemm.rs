@@ -54,6 +54,24 @@ impl PackedMatrix {
         }
     }
 
+    /// Packs the transpose of a row-major matrix (`depth`, `rows`) anew, reusing the memory.
+    pub(crate) fn refill_columns(&mut self, matrix: &[f32], rows: usize) {
+        let depth = matrix.len() / rows;
+        let panels = self.refill_window(rows, depth, 0..rows.div_ceil(PANEL));
+        for (k, values) in matrix.chunks_exact(rows).enumerate() {
+            for (p, values) in values.chunks(PANEL).enumerate() {
+                let line = &mut panels[(p * depth + k) * PANEL..][..PANEL];
+                match <&[f32; PANEL]>::try_from(values) {
+                    Ok(values) => line.copy_from_slice(values),
+                    Err(_) => {
+                        line[..values.len()].copy_from_slice(values);
+                        line[values.len()..].fill(0.0);
+                    }
+                }
+            }
+        }
+    }
+
     /// Becomes some panels of a matrix (`rows`, `depth`), reusing the memory. The caller writes the elements, PANEL *
     /// `depth` a panel.
     pub(crate) fn refill_window(&mut self, rows: usize, depth: usize, panels: Range<usize>) -> &mut [f32] {
@@ -154,6 +172,40 @@ impl Kernel for PackTiles<'_> {
         for start in (0..num_rows).step_by(BLOCK_ROWS) {
             let end = (start + BLOCK_ROWS).min(num_rows);
             pack_block::<A>(a, depth, depth, start..end, &mut out[start * depth..end * depth]);
+        }
+    }
+}
+
+/// Writes the rows of A as [`PackTiles`] does, where it is A's transpose that is at hand.
+pub(crate) struct PackTransposedTiles<'a> {
+    /// A^T (K, ..), row k at `k * stride`.
+    pub(crate) a: &'a [f32],
+    /// Distance between its rows.
+    pub(crate) stride: usize,
+    /// The columns that are the rows of A.
+    pub(crate) columns: Range<usize>,
+    /// M K numbers.
+    pub(crate) out: &'a mut Vec<f32>,
+}
+
+impl Kernel for PackTransposedTiles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { a, stride, columns, out } = self;
+        let depth = a.len() / stride;
+        // Every element is written below; old ones need not be cleared.
+        out.resize(columns.len() * depth, 0.0);
+        for start in (0..columns.len()).step_by(BLOCK_ROWS) {
+            let end = (start + BLOCK_ROWS).min(columns.len());
+            for (k, line) in a.chunks_exact(stride).enumerate() {
+                let line = &line[columns.start..columns.end];
+                for (row, height) in Tiles::new::<A>(start, end) {
+                    let slots = &mut out[row * depth + k * height..][..height];
+                    slots.copy_from_slice(&line[row..row + height]);
+                }
+            }
         }
     }
 }
@@ -386,6 +438,28 @@ mod tests {
             got.refill_transposed(&matrix, window.clone());
             for p in window {
                 prop_assert_eq!(got.panel(p), whole.panel(p));
+            }
+        }
+
+        /// So are the columns of a matrix, and the tiles of a transpose.
+        #[test]
+        fn columns_are_packed_alike((m, n, depth, a, b) in shape()) {
+            let turned = |values: &[f32], rows: usize| -> Vec<f32> {
+                (0..rows * depth).map(|i| values[i % rows * depth + i / rows]).collect()
+            };
+            let want = packed(&b, n, depth);
+            let mut got = packed(&[7.0; 12], 4, 3);
+            got.refill_columns(&turned(&b, n), n);
+            prop_assert_eq!(got.panels, want.panels);
+            for isa in Isa::available() {
+                let (mut want, mut got) = (Vec::new(), vec![7.0; 3]);
+                isa.dispatch(PackTiles { a: &a, depth, out: &mut want });
+                isa.dispatch(PackTransposedTiles { a: &turned(&a, m), stride: m, columns: 0..m, out: &mut got });
+                prop_assert_eq!(&got, &want);
+                let part = m / 3..m;
+                isa.dispatch(PackTiles { a: &a[part.start * depth..], depth, out: &mut want });
+                isa.dispatch(PackTransposedTiles { a: &turned(&a, m), stride: m, columns: part, out: &mut got });
+                prop_assert_eq!(&got, &want);
             }
         }
 

@@ -106,20 +106,15 @@ impl RecordedLinear {
         if self.blocks.is_empty() {
             return;
         }
-        let blocks = &self.blocks;
-        let weights: Vec<&[f32]> =
-            blocks.iter().map(|block| block.weight.of(parameters, block.rows.len())).collect();
-        let block_of: Vec<usize> = blocks
-            .iter()
-            .enumerate()
-            .flat_map(|(place, block)| block.rows.clone().map(move |_| place))
-            .collect();
-        let biases: Vec<Option<&[f32]>> =
-            blocks.iter().map(|block| Some(block.bias?.of(parameters, block.rows.len()))).collect();
-        self.packed.refill(
-            |row, k| weights[block_of[row]][(row - blocks[block_of[row]].rows.start) * columns + k],
-            |row| biases[block_of[row]].map_or(0.0, |bias| bias[row - blocks[block_of[row]].rows.start]),
-        );
+        let (mut rows, mut biases): (Vec<&[f32]>, Vec<f32>) = Default::default();
+        for Block { rows: outputs, weight, bias } in &self.blocks {
+            rows.extend(weight.of(parameters, outputs.len()).chunks_exact(columns));
+            match bias {
+                Some(bias) => biases.extend_from_slice(bias.of(parameters, outputs.len())),
+                None => biases.resize(rows.len(), 0.0),
+            }
+        }
+        self.packed.refill(|row, k| rows[row][k], |row| biases[row]);
     }
 
     /// Adds what the adapters yield to `out`; gives back A x of each.

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+/// Elements that one task goes through.
+const PART: usize = 1 << 16;
+
 /// An array that training changes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parameter {
@@ -84,9 +89,11 @@ impl Gradients {
     pub(crate) fn take_from(&mut self, other: &mut Gradients) {
         for (sum, dense) in self.dense.iter_mut().zip(&mut other.dense) {
             sum.resize(dense.len().max(sum.len()), 0.0);
-            for (sum, x) in sum.iter_mut().zip(dense) {
-                *sum += std::mem::take(x);
-            }
+            sum.par_chunks_mut(PART).zip(dense.par_chunks_mut(PART)).for_each(|(sum, dense)| {
+                for (sum, x) in sum.iter_mut().zip(dense) {
+                    *sum += std::mem::take(x);
+                }
+            });
         }
         for (parameter, rows, values) in other.rows.drain(..) {
             let [num_rows, columns] = self.sizes[parameter];
@@ -106,19 +113,24 @@ impl Gradients {
 
     /// Multiplies all by a factor.
     pub(crate) fn scale(&mut self, factor: f32) {
-        self.dense.iter_mut().flatten().for_each(|x| *x *= factor);
+        for dense in &mut self.dense {
+            dense.par_chunks_mut(PART).for_each(|part| part.iter_mut().for_each(|x| *x *= factor));
+        }
     }
 
     /// Zero, keeping the memory.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
-        self.dense.iter_mut().for_each(|dense| dense.fill(0.0));
+        for dense in &mut self.dense {
+            dense.par_chunks_mut(PART).for_each(|part| part.fill(0.0));
+        }
     }
 
     /// The Euclidean length of all together.
     pub(crate) fn norm(&self) -> f64 {
-        // By arrays, so that long sums lose nothing.
-        let square = |dense: &Vec<f32>| dense.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
-        self.dense.iter().map(square).sum::<f64>().sqrt()
+        // By parts whose sums are added in order: the same however many threads there are.
+        let square = |part: &[f32]| part.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
+        let squares = |dense: &Vec<f32>| dense.par_chunks(PART).map(square).collect::<Vec<f64>>();
+        self.dense.iter().flat_map(squares).sum::<f64>().sqrt()
     }
 }

@@ -1,5 +1,7 @@
 //! Tables of embeddings.
 
+use rayon::prelude::*;
+
 use super::parameters::{Gradients, Parameter, Place};
 use crate::ops::Matrix;
 
@@ -49,7 +51,7 @@ impl RecordedTable {
             None => {}
             Some(TrainedTable::Scaled(parameter, factor)) => {
                 let values = &parameters[parameter].values;
-                self.values.iter_mut().zip(values).for_each(|(slot, value)| *slot = value * factor);
+                self.values.par_iter_mut().zip(values).for_each(|(slot, value)| *slot = value * factor);
             }
             Some(TrainedTable::Sums(types, positions)) => {
                 let positions = &parameters[positions].values;
