@@ -117,6 +117,23 @@ pub enum Error {
         /// The lowest mean over some 50 steps before.
         lowest: f64,
     },
+    /// A vocabulary is to be learned from nothing.
+    #[error("there is no text to learn a vocabulary from")]
+    NoTexts,
+    /// Vectors cannot be aligned with longer or shorter ones.
+    #[error(
+        "{model} makes vectors of {dim} numbers, the teacher {teacher} of {expected}: alignment compares vectors of one length; leave its weight at 0 and distil the ranking, or choose another teacher"
+    )]
+    TeacherDimension {
+        /// What is trained.
+        model: String,
+        /// Its dimension.
+        dim: usize,
+        /// The teacher.
+        teacher: String,
+        /// Its dimension.
+        expected: usize,
+    },
     /// A checkpoint lacks a tensor.
     #[error("{} has no tensor {tensor}, which the model's config.json asks for", path.display())]
     MissingTensor {

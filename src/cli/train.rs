@@ -160,6 +160,9 @@ pub struct LossArguments {
     /// The weight of the distance to the teacher's ranking.
     #[arg(long, default_value_t = 1.0)]
     distillation_weight: f64,
+    /// The weight of the distance between each text's vector and the teacher's; needs a --teacher of the same dimension.
+    #[arg(long, default_value_t = 0.0)]
+    alignment_weight: f64,
     /// Divides the teacher's scores; 1, or 0.02 for the cosines of --teacher, unless given.
     #[arg(long)]
     teacher_temperature: Option<f64>,
@@ -169,6 +172,9 @@ pub struct LossArguments {
     /// An encoder whose ranking of all passages of a batch is learned, in place of the scores in the data.
     #[arg(long, value_name = "MODEL")]
     teacher: Option<String>,
+    /// Cut what the teacher reads to this many tokens; as long as it can read unless given.
+    #[arg(long, value_name = "TOKENS", requires = "teacher")]
+    teacher_length: Option<usize>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -249,14 +255,22 @@ impl LossArguments {
             temperature: self.temperature,
             contrastive_weight: self.contrastive_weight,
             distillation_weight: self.distillation_weight,
+            alignment_weight: self.alignment_weight,
             teacher_temperature: self.teacher_temperature.unwrap_or(default_temperature),
             student_temperature: self.student_temperature,
         }
     }
 
     pub fn teacher(&self) -> Result<Option<Encoder>> {
-        let Some(reference) = &self.teacher else { return Ok(None) };
-        Ok(Some(Encoder::load(&model_directory(reference)?, &LoadOptions::default())?))
+        let Some(reference) = &self.teacher else {
+            if self.alignment_weight != 0.0 {
+                let message = "--alignment-weight needs the vectors of a --teacher".to_owned();
+                return Err(Failure::new(Code::Usage, message));
+            }
+            return Ok(None);
+        };
+        let options = LoadOptions { max_length: self.teacher_length, ..LoadOptions::default() };
+        Ok(Some(Encoder::load(&model_directory(reference)?, &options)?))
     }
 }
 
@@ -309,7 +323,7 @@ impl Arguments {
         };
         let mut trainer = Trainer::load_with(&directory, settings, &options)?;
         if let Some(teacher) = self.loss.teacher()? {
-            trainer = trainer.with_teacher(teacher);
+            trainer = trainer.with_teacher(teacher)?;
         }
         let mut dev = Vec::new();
         for path in &self.dev {

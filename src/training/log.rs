@@ -25,6 +25,9 @@ pub enum LogLine {
         /// The distance to the teacher, where there was one.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         distillation: Option<f64>,
+        /// How far the vectors are from the teacher's, where that was asked for.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        alignment: Option<f64>,
         /// The length of the gradient before it was clipped.
         gradient_norm: f64,
         /// Of this step.
@@ -47,13 +50,22 @@ pub enum LogLine {
 
 impl LogLine {
     pub(super) fn of_step(report: &StepReport, seconds: f64) -> LogLine {
-        let StepReport { step, loss, contrastive, distillation, gradient_norm, learning_rate, num_tokens } =
-            *report;
+        let StepReport {
+            step,
+            loss,
+            contrastive,
+            distillation,
+            alignment,
+            gradient_norm,
+            learning_rate,
+            num_tokens,
+        } = *report;
         LogLine::Step {
             step,
             loss,
             contrastive,
             distillation,
+            alignment,
             gradient_norm,
             learning_rate,
             tokens: num_tokens,

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 /// -log softmax_j(s_ij) at the positive of query i (van den Oord et al. 2018). Distillation is the mean over the queries with
 /// teacher scores t of -sum_j softmax_j(t_j / `teacher_temperature`) log softmax_j(cos(q_i, p_j) / `student_temperature`),
 /// j over the passages that t scores: the query's own group, or the batch. It differs from the Kullback-Leibler divergence by
-/// the teacher's entropy, which has no gradient.
+/// the teacher's entropy, which has no gradient. Alignment is the mean over all queries and passages of 1 - cos(x, t), t
+/// being the teacher's vector of the same text (Reimers & Gurevych 2020, "Making Monolingual Sentence Embeddings
+/// Multilingual using Knowledge Distillation"): it tells more of a text than a ranking does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
     /// tau of InfoNCE.
@@ -19,6 +21,8 @@ pub struct Loss {
     pub contrastive_weight: f64,
     /// The weight of distillation, where a query has teacher scores.
     pub distillation_weight: f64,
+    /// The weight of alignment, where there is a teacher whose vectors are as long.
+    pub alignment_weight: f64,
     /// Divides the teacher's scores.
     pub teacher_temperature: f64,
     /// Divides the cosines that are compared with the teacher's scores.
@@ -31,6 +35,7 @@ impl Default for Loss {
             temperature: 0.02,
             contrastive_weight: 1.0,
             distillation_weight: 1.0,
+            alignment_weight: 0.0,
             teacher_temperature: 1.0,
             student_temperature: 0.02,
         }
@@ -55,6 +60,8 @@ pub(crate) struct LossValue {
     pub(crate) contrastive: f64,
     /// The mean over the queries with teacher scores; none where no query has any.
     pub(crate) distillation: Option<f64>,
+    /// The mean over the texts; none where the teacher's vectors are not asked for.
+    pub(crate) alignment: Option<f64>,
     /// What is minimized: their weighted sum.
     pub(crate) total: f64,
     /// (B, D), by the vectors as they were given.
@@ -64,8 +71,16 @@ pub(crate) struct LossValue {
 }
 
 impl Loss {
-    /// The loss of queries (B, D) and passages (P, D), which need not have length 1.
-    pub(crate) fn of(&self, queries: &[f32], passages: &[f32], dim: usize, targets: &[Target]) -> LossValue {
+    /// The loss of queries (B, D) and passages (P, D), which need not have length 1; `teacher` are a teacher's vectors of
+    /// the same texts, queries first, of length 1.
+    pub(crate) fn of(
+        &self,
+        queries: &[f32],
+        passages: &[f32],
+        dim: usize,
+        targets: &[Target],
+        teacher: Option<&[f32]>,
+    ) -> LossValue {
         let (unit_queries, query_lengths) = units(queries, dim);
         let (unit_passages, passage_lengths) = units(passages, dim);
         let num_passages = passages.len() / dim;
@@ -114,10 +129,25 @@ impl Loss {
                 }
             }
         }
+        let alignment = teacher.map(|teacher| {
+            let (of_queries, of_passages) = (&mut of_queries[..], &mut of_passages[..]);
+            let units = unit_queries.iter().chain(&unit_passages);
+            let slots = of_queries.iter_mut().chain(of_passages);
+            let share = 1.0 / (teacher.len() / dim) as f64;
+            let mut products = 0.0;
+            for ((slot, x), t) in slots.zip(units).zip(teacher) {
+                products += x * f64::from(*t);
+                *slot -= self.alignment_weight * share * f64::from(*t);
+            }
+            1.0 - share * products
+        });
         LossValue {
             contrastive,
             distillation: (taught > 0).then_some(distillation),
-            total: self.contrastive_weight * contrastive + self.distillation_weight * distillation,
+            alignment,
+            total: self.contrastive_weight * contrastive
+                + self.distillation_weight * distillation
+                + self.alignment_weight * alignment.unwrap_or_default(),
             of_queries: through_units(&of_queries, &unit_queries, &query_lengths, dim),
             of_passages: through_units(&of_passages, &unit_passages, &passage_lengths, dim),
         }
@@ -165,25 +195,28 @@ mod tests {
         fn gradients_are_differences(
             values in prop::collection::vec(-1.0f32..1.0, 9 * 4),
             scores in prop::collection::vec(-2.0f64..2.0, 3),
-            weights in (0.0..2.0f64, 0.0..2.0f64),
+            weights in (0.0..2.0f64, 0.0..2.0f64, 0.0..2.0f64),
+            teacher in prop::collection::vec(-1.0f32..1.0, 9 * 4),
         ) {
             let dim = 4;
             let loss = Loss {
                 temperature: 0.3,
                 contrastive_weight: weights.0,
                 distillation_weight: weights.1,
+                alignment_weight: weights.2,
                 teacher_temperature: 0.7,
                 student_temperature: 0.25,
             };
-            let teacher = scores.iter().enumerate().map(|(j, score)| (j, *score)).collect();
+            let ranking = scores.iter().enumerate().map(|(j, score)| (j, *score)).collect();
             let targets = [
-                Target { positive: 0, ignored: vec![4], teacher },
+                Target { positive: 0, ignored: vec![4], teacher: ranking },
                 Target { positive: 3, ..Target::default() },
                 Target { positive: 5, ignored: vec![1, 2], teacher: vec![(5, 1.0), (3, 0.5)] },
             ];
             let split = 3 * dim;
             prop_assume!(values.chunks_exact(dim).all(|v| v.iter().map(|x| x * x).sum::<f32>() > 0.25));
-            let at = |values: &[f32]| loss.of(&values[..split], &values[split..], dim, &targets);
+            let at =
+                |values: &[f32]| loss.of(&values[..split], &values[split..], dim, &targets, Some(&teacher));
             let value = at(&values);
             let got = [&value.of_queries[..], &value.of_passages].concat();
             let largest = got.iter().fold(1.0f32, |a, b| a.max(b.abs()));
@@ -207,12 +240,25 @@ mod tests {
         let loss = Loss { temperature: 0.5, ..Loss::default() };
         let pairs = [3.0, 0.0, 0.0, 2.0];
         let targets = [0, 1].map(|positive| Target { positive, ..Target::default() });
-        let value = loss.of(&pairs, &pairs, 2, &targets);
+        let value = loss.of(&pairs, &pairs, 2, &targets, None);
         assert!((value.total - (1.0 + (-2f64).exp()).ln()).abs() < 1e-12);
         assert_eq!(value.distillation, None);
         // A passage that is ignored leaves nothing to tell the positive from.
         let targets =
             [0, 1].map(|positive| Target { positive, ignored: vec![1 - positive], teacher: vec![] });
-        assert_eq!(loss.of(&pairs, &pairs, 2, &targets).total, 0.0);
+        assert_eq!(loss.of(&pairs, &pairs, 2, &targets, None).total, 0.0);
+    }
+
+    /// Of vectors that point where the teacher's do nothing is asked; one at a right angle costs 1.
+    #[test]
+    fn alignment_is_the_mean_angle() {
+        let loss = Loss { contrastive_weight: 0.0, alignment_weight: 3.0, ..Loss::default() };
+        let vectors = [3.0, 0.0, 0.0, 2.0];
+        let targets = [0, 1].map(|positive| Target { positive, ..Target::default() });
+        let of = |teacher: [f32; 8]| loss.of(&vectors, &vectors, 2, &targets, Some(&teacher));
+        let value = of([1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]);
+        assert_eq!((value.alignment, value.total), (Some(0.0), 0.0));
+        assert!(value.of_queries.iter().chain(&value.of_passages).all(|slope| *slope == 0.0));
+        assert_eq!(of([0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]).total, 0.75);
     }
 }

@@ -77,6 +77,7 @@ impl TrainSettings {
             temperature,
             contrastive_weight,
             distillation_weight,
+            alignment_weight,
             teacher_temperature,
             student_temperature,
         } = self.loss;
@@ -85,6 +86,7 @@ impl TrainSettings {
             ("temperature", temperature, positive(temperature), "above 0"),
             ("contrastive_weight", contrastive_weight, not_negative(contrastive_weight), "0 or more"),
             ("distillation_weight", distillation_weight, not_negative(distillation_weight), "0 or more"),
+            ("alignment_weight", alignment_weight, not_negative(alignment_weight), "0 or more"),
             ("teacher_temperature", teacher_temperature, positive(teacher_temperature), "above 0"),
             ("student_temperature", student_temperature, positive(student_temperature), "above 0"),
             ("learning_rate", learning_rate, positive(learning_rate), "above 0"),

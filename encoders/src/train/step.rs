@@ -28,6 +28,8 @@ pub struct StepReport {
     pub contrastive: f64,
     /// The distance to the teacher, where there was one.
     pub distillation: Option<f64>,
+    /// How far the vectors are from the teacher's, where there was one and it was asked for.
+    pub alignment: Option<f64>,
     /// The length of the gradient before it was clipped.
     pub gradient_norm: f64,
     /// The learning rate of this step.
@@ -77,6 +79,7 @@ impl Trainer {
             loss: 0.0,
             contrastive: 0.0,
             distillation: None,
+            alignment: None,
             gradient_norm: 0.0,
             learning_rate: self.settings.optimizer.learning_rate * self.settings.schedule.factor(step - 1),
             num_tokens: 0,
@@ -86,8 +89,12 @@ impl Trainer {
             let (value, num_tokens) = self.batch(step, number, batch, share as f32)?;
             report.loss += share * value.total;
             report.contrastive += share * value.contrastive;
-            if let Some(distillation) = value.distillation {
-                *report.distillation.get_or_insert(0.0) += share * distillation;
+            for (sum, one) in
+                [(&mut report.distillation, value.distillation), (&mut report.alignment, value.alignment)]
+            {
+                if let Some(one) = one {
+                    *sum.get_or_insert(0.0) += share * one;
+                }
             }
             report.num_tokens += num_tokens;
         }
@@ -153,7 +160,8 @@ impl Trainer {
             }
         }
         let (queries, passages) = vectors.split_at(texts.num_queries * dim);
-        let mut value = self.settings.loss.of(queries, passages, dim, &texts.targets);
+        let mut value =
+            self.settings.loss.of(queries, passages, dim, &texts.targets, texts.teacher.as_deref());
         for slope in value.of_queries.iter_mut().chain(&mut value.of_passages) {
             *slope *= share;
         }
@@ -207,7 +215,7 @@ impl Trainer {
         let tokens: Vec<Vec<u32>> =
             texts.par_iter().map(|text| self.tokenize(text, kind)).collect::<Result<_>>()?;
         let num_queries = if kind == TextKind::Query { tokens.len() } else { 0 };
-        let texts = Texts { tokens, num_queries, targets: Vec::new() };
+        let texts = Texts { tokens, num_queries, targets: Vec::new(), teacher: None };
         let micro = self.micro_batches(&texts, None);
         let dim = self.architecture().hidden_size;
         let parallel = micro.len() < rayon::current_num_threads();

@@ -26,6 +26,8 @@ pub(super) struct Texts {
     pub(super) tokens: Vec<Vec<u32>>,
     pub(super) num_queries: usize,
     pub(super) targets: Vec<Target>,
+    /// The teacher's vectors, where they are asked for.
+    pub(super) teacher: Option<Vec<f32>>,
 }
 
 impl Trainer {
@@ -73,26 +75,32 @@ impl Trainer {
             ignored.dedup();
             targets[i].ignored = ignored;
         }
-        if let Some(teacher) = &self.teacher {
-            self.teach(teacher, &all, examples.len(), &mut targets)?;
-        }
+        let teacher = match &self.teacher {
+            Some(teacher) => {
+                let vectors = self.teach(teacher, &all, examples.len(), &mut targets)?;
+                (self.settings.loss.alignment_weight > 0.0).then_some(vectors)
+            }
+            None => None,
+        };
         let tokens = all.par_iter().map(|(text, kind)| self.tokenize(text, *kind)).collect::<Result<_>>()?;
-        Ok(Texts { tokens, num_queries: examples.len(), targets })
+        Ok(Texts { tokens, num_queries: examples.len(), targets, teacher })
     }
 
-    /// A teacher's cosines of each query with all passages.
+    /// A teacher's vectors of all texts, and its cosines of each query with all passages as the targets' scores.
     fn teach(
         &self,
         teacher: &Encoder,
         all: &[(&str, TextKind)],
         num_queries: usize,
         targets: &mut [Target],
-    ) -> Result<()> {
+    ) -> Result<Vec<f32>> {
         let texts: Vec<&str> = all.iter().map(|(text, _)| *text).collect();
         let (queries, passages) = texts.split_at(num_queries);
         let dim = teacher.dim();
-        let queries = teacher.encode(queries, TextKind::Query)?;
-        let passages = teacher.encode(passages, TextKind::Passage)?;
+        let mut vectors = teacher.encode(queries, TextKind::Query)?;
+        vectors.extend(teacher.encode(passages, TextKind::Passage)?);
+        crate::pooling::normalize(&mut vectors, dim);
+        let (queries, passages) = vectors.split_at(num_queries * dim);
         for (target, query) in targets.iter_mut().zip(queries.chunks_exact(dim)) {
             let scores = passages.chunks_exact(dim).map(|passage| {
                 let products = passage.iter().zip(query).map(|(p, q)| f64::from(*p) * f64::from(*q));
@@ -100,6 +108,6 @@ impl Trainer {
             });
             target.teacher = scores.enumerate().collect();
         }
-        Ok(())
+        Ok(vectors)
     }
 }

@@ -143,10 +143,23 @@ impl Trainer {
     }
 
     /// Distils from an encoder, too: for every query its cosines with all passages of the batch are the teacher's scores, in
-    /// place of those that the examples bring. The teacher reads whole texts, with its own prompts.
-    #[must_use]
-    pub fn with_teacher(self, teacher: Encoder) -> Trainer {
-        Trainer { teacher: Some(teacher), ..self }
+    /// place of those that the examples bring; its vectors are what alignment compares with. The teacher reads as much of a text
+    /// as it was loaded for, with its own prompts.
+    ///
+    /// # Errors
+    ///
+    /// Vectors are to be aligned that are not as long as the teacher's.
+    pub fn with_teacher(self, teacher: Encoder) -> Result<Trainer> {
+        let (dim, expected) = (self.architecture().hidden_size, teacher.dim());
+        if self.settings.loss.alignment_weight > 0.0 && dim != expected {
+            return Err(Error::TeacherDimension {
+                model: name_of(&self.directory),
+                dim,
+                teacher: teacher.name().to_owned(),
+                expected,
+            });
+        }
+        Ok(Trainer { teacher: Some(teacher), ..self })
     }
 
     /// What it was told.

@@ -117,7 +117,7 @@ impl Arguments {
         let settings = self.steps.settings(Trained::Gates(gates), self.loss.loss(), &batches);
         let mut trainer = Trainer::load(path, settings)?;
         if let Some(teacher) = self.loss.teacher()? {
-            trainer = trainer.with_teacher(teacher);
+            trainer = trainer.with_teacher(teacher)?;
         }
         say_on_interrupt("the gates' last checkpoint is kept; run the same command again to go on")?;
         let folder = with_suffix(&self.out, ".gates");
