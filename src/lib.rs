@@ -54,9 +54,9 @@ pub use secateur_datasets::{
     catalog, sync_name, trec, triples, with_suffix,
 };
 pub use secateur_encoders::{
-    CrossEncoder, Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, Pooling, Precision,
-    Quantization, Settings, TextKind, catalog as backbones, golden, inspect, model, prune, train,
-    write_merged, write_quantized,
+    CrossEncoder, Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, NewModelOptions, Pooling,
+    Precision, Quantization, Settings, TextKind, catalog as backbones, create_model, golden, inspect, model,
+    prune, train, write_merged, write_quantized,
 };
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::hnsw::{HnswParams, Recall, RecallCurve};

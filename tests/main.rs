@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commit;
+mod create;
 mod demo;
 mod evaluation;
 mod hnsw;

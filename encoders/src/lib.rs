@@ -14,6 +14,7 @@ extern crate self as secateur_encoders;
 mod adapter;
 pub mod catalog;
 mod checkpoint;
+mod create;
 mod cross_encoder;
 mod device;
 mod encoder;
@@ -39,6 +40,7 @@ mod write;
 
 pub use adapter::write_merged;
 pub use checkpoint::{Checkpoint, StoredTensor};
+pub use create::{NewModelOptions, create_model};
 pub use cross_encoder::CrossEncoder;
 pub use device::{Device, UnknownDevice};
 pub use encoder::{Encoder, LoadOptions, TextKind};

@@ -10,7 +10,7 @@ use secateur::report::{Align, Table};
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::{dataset_cache, open_dataset};
-use super::{print, triples};
+use super::{cloze, print, triples};
 use crate::download::{Fetcher, Progress, download_dataset};
 
 #[derive(Subcommand)]
@@ -23,6 +23,8 @@ pub enum Command {
     Download(DownloadArguments),
     /// Make training data of judgments: queries with their relevant documents.
     Triples(triples::Arguments),
+    /// Make training data of plain texts: a sentence is the query, the sentences around it are the passage.
+    Cloze(cloze::Arguments),
 }
 
 #[derive(Args)]
@@ -57,6 +59,7 @@ impl Command {
             Command::Verify(arguments) => arguments.run(out),
             Command::Download(arguments) => arguments.run(),
             Command::Triples(arguments) => arguments.run(),
+            Command::Cloze(arguments) => arguments.run(),
         }
     }
 }

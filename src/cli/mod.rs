@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
 
+mod cloze;
 mod dataset;
 mod demo;
 mod effir;

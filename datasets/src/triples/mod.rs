@@ -12,9 +12,10 @@
 //!
 //! The first is written, with `query_id`, `pos_ids`, `neg_ids` and `known_pos_ids` beside its fields, so that nothing of
 //! either is lost. [`Examples`] reads a file as it is asked for, [`BeirExamples`] makes examples of a BEIR folder,
-//! [`shuffled`] mixes any stream within a window, and [`Batches`] draws batches from several files for training.
+//! [`ClozeExamples`] of plain texts, [`shuffled`] mixes any stream within a window, and [`Batches`] draws batches from several files for training.
 
 mod batches;
+mod cloze;
 mod example;
 mod fields;
 mod flag_embedding;
@@ -26,6 +27,7 @@ mod tevatron;
 mod write;
 
 pub use batches::{Batch, BatchOptions, Batches};
+pub use cloze::{ClozeExamples, ClozeOptions};
 pub use example::TrainingExample;
 pub use from_beir::{BeirExamples, BeirOptions};
 pub use group::Group;

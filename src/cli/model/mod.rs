@@ -1,6 +1,7 @@
-//! `secateur model`: inspect, check, merge and quantize models.
+//! `secateur model`: inspect, check, create, merge and quantize models.
 
 mod check;
+mod create;
 mod inspect;
 mod merge;
 mod quantize;
@@ -17,6 +18,8 @@ pub enum Command {
     Inspect(inspect::Arguments),
     /// Compare a model's vectors with stored ones.
     Check(check::Arguments),
+    /// Write a new model: a configuration with random weights and a vocabulary of given texts.
+    Create(create::Arguments),
     /// Merge a LoRA adapter into its base and write the whole model.
     Merge(merge::Arguments),
     /// Write a model with its linear layers in 4 bits, as bitsandbytes does.
@@ -28,6 +31,7 @@ impl Command {
         match self {
             Command::Inspect(arguments) => arguments.run(),
             Command::Check(arguments) => arguments.run(out),
+            Command::Create(arguments) => arguments.run(),
             Command::Merge(arguments) => arguments.run(),
             Command::Quantize(arguments) => arguments.run(),
         }

@@ -1,6 +1,6 @@
 //! `secateur prune`: score, drop, slim, compact, sparsify, sweep.
 
-mod calibration;
+pub mod calibration;
 mod compact;
 mod drop;
 mod score;

@@ -1,0 +1,167 @@
+//! A model that has learned nothing yet: what a config.json describes, with random weights, and a vocabulary of given texts.
+
+mod vocabulary;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::files::ModelFiles;
+use crate::json as json_file;
+use crate::model::{Architecture, NormKind, Part};
+use crate::pooling::Pooling;
+use crate::random::Random;
+use crate::settings::Settings;
+use crate::write::{Elements, NewTensor, write_directory};
+
+/// How a new model reads texts, and what its weights depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewModelOptions {
+    /// How token vectors become one; the last token's for a causal model, the mean for another, unless given.
+    pub pooling: Option<Pooling>,
+    /// Tokens of a text beyond this number are cut off; as many as the configuration allows, at most 512, unless given.
+    pub max_length: Option<usize>,
+    /// Decides the weights.
+    pub seed: u64,
+}
+
+/// Writes a new model to the directory `out`: `config` is a config.json of any family that loads.
+///
+/// Matrices and embeddings are normal with the configuration's `initializer_range` (0.02 unless it says so), biases zero, and
+/// norms leave what they scale as it is: as transformers begins. With `texts` a vocabulary of as many tokens as the
+/// configuration has is learned from them: lower-cased byte pairs (Sennrich et al. 2016), each text closed by `<eos>`. Without,
+/// the tokenizer beside the config.json is taken.
+///
+/// ```
+/// use secateur_encoders::{NewModelOptions, Encoder, LoadOptions, TextKind, create_model};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let config = folder.path().join("config.json");
+/// std::fs::write(&config, r#"{"model_type": "qwen3", "vocab_size": 300, "hidden_size": 32, "intermediate_size": 64,
+///     "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+///     "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true}"#)?;
+/// let texts = ["Roses are pruned in late winter.", "Rye is a grass, roses are not."];
+/// let options = NewModelOptions { pooling: None, max_length: None, seed: 1 };
+/// let out = folder.path().join("new");
+/// create_model(&config, Some(&mut texts.into_iter().map(|text| Ok(text.to_owned()))), &options, &out)?;
+/// let encoder = Encoder::load(&out, &LoadOptions::default())?;
+/// assert_eq!(encoder.encode(&["Roses"], TextKind::Query)?.len(), 32);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// `config` describes no model that loads; a text is an error; there is no text, or neither texts nor a tokenizer; the
+/// vocabulary has no room for the 256 bytes; `out` exists or cannot be written.
+pub fn create_model(
+    config: &Path,
+    texts: Option<&mut (dyn Iterator<Item = Result<String>> + Send)>,
+    options: &NewModelOptions,
+    out: &Path,
+) -> Result<()> {
+    let value: Value = json_file::read(config)?;
+    let architecture = Architecture::from_config(config, &value)?;
+    let folder = config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = ModelFiles::locate(folder, None)?;
+    let most = architecture.max_tokens().unwrap_or(usize::MAX);
+    let causal = architecture.attention.causal;
+    let settings = Settings {
+        pooling: options.pooling.unwrap_or(if causal { Pooling::LastToken } else { Pooling::Mean }),
+        truncate_dim: None,
+        normalize: true,
+        max_length: options.max_length.unwrap_or(DEFAULT_MAX_LENGTH.min(most)),
+        query_prompt: String::new(),
+        passage_prompt: String::new(),
+        pool_prompt: true,
+        lower_case: false,
+        similarity: Some("cosine".to_owned()),
+    };
+    if !(1..=most).contains(&settings.max_length) {
+        return Err(Error::InvalidSetting {
+            setting: "max_length",
+            found: settings.max_length as f64,
+            expected: "1 to the configuration's max_position_embeddings",
+        });
+    }
+    let mut others = settings.files(architecture.hidden_size);
+    match texts {
+        Some(texts) => {
+            others.push(("tokenizer.json", vocabulary::learn(texts, architecture.vocab_size, config)?));
+            others.push(("tokenizer_config.json", vocabulary::config(settings.max_length)));
+        }
+        None if files.find("tokenizer.json").exists() => {}
+        None => {
+            return Err(Error::MissingFile {
+                directory: folder.to_owned(),
+                file: "tokenizer.json",
+                advice: "put one beside config.json, or name texts to learn a vocabulary from",
+            });
+        }
+    }
+    let others: Vec<(&str, &Value)> = others.iter().map(|(name, value)| (*name, value)).collect();
+    let range = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
+    let ones = match architecture.norm {
+        NormKind::Rms { offset } => 1.0 - offset,
+        NormKind::Layer { .. } => 1.0,
+    };
+    let tensors = architecture.tensors().into_iter().map(|tensor| {
+        let name = tensor.name.clone();
+        let num_elements = tensor.elements();
+        let is_bias = name.ends_with("bias");
+        let compute = move || {
+            Ok(match tensor.part {
+                _ if is_bias => vec![0.0; num_elements],
+                Part::Norm => vec![ones; num_elements],
+                _ => normal(&mut Random::new(options.seed, &tensor.name), num_elements, range),
+            }
+            .into())
+        };
+        NewTensor {
+            name,
+            dtype: "F32".to_owned(),
+            shape: tensor.shape,
+            elements: Elements::Computed(Box::new(compute)),
+        }
+    });
+    let mut value = value;
+    value["torch_dtype"] = json!("float32");
+    write_directory(&files, &value, tensors.collect(), &others, out)
+}
+
+/// Unless the caller says otherwise: most passages are shorter, and attention grows with the square.
+const DEFAULT_MAX_LENGTH: usize = 512;
+
+/// What most families of transformers have for `initializer_range`.
+const DEFAULT_RANGE: f64 = 0.02;
+
+/// Normal numbers with mean 0 (Box & Muller 1958).
+fn normal(random: &mut Random, num_elements: usize, deviation: f64) -> Vec<f32> {
+    let mut values = Vec::with_capacity(num_elements + 1);
+    while values.len() < num_elements {
+        let radius = deviation * (-2.0 * (1.0 - random.unit()).ln()).sqrt();
+        let angle = std::f64::consts::TAU * random.unit();
+        values.extend([radius * angle.cos(), radius * angle.sin()].map(|x| x as f32));
+    }
+    values.truncate(num_elements);
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of 100,000 numbers the mean is within 5 deviations of its own of 0, and the deviation within 5 of its own of itself.
+    #[test]
+    fn numbers_are_normal() {
+        let n = 100_000;
+        let values = normal(&mut Random::new(7, "w"), n, 0.5);
+        let mean = values.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
+        let square = values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / n as f64;
+        assert!(mean.abs() < 5.0 * 0.5 / (n as f64).sqrt(), "{mean}");
+        assert!((square.sqrt() - 0.5).abs() < 5.0 * 0.5 / (2.0 * n as f64).sqrt(), "{square}");
+        let beyond = values.iter().filter(|x| x.abs() > 1.0).count() as f64 / n as f64;
+        assert!((beyond - 0.0455).abs() < 0.005, "{beyond} beyond two deviations, not 4.55 %");
+    }
+}

@@ -1,0 +1,54 @@
+//! `secateur dataset cloze`: plain texts become training examples.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::triples::{ClozeExamples, ClozeOptions, write_examples};
+
+use super::failure::{Code, Failure, Result};
+use super::prune::calibration::texts;
+
+const EXAMPLES: &str = "\
+Texts are cut into passages of whole sentences. A sentence drawn from each is the query, the others are the passage that answers
+it (the inverse cloze task). For what `secateur train` learns of a teacher any text will do.
+
+Example:
+  secateur dataset cloze c4.jsonl.gz news.txt --out cloze.jsonl";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Files of one text a line or of JSON lines with `text`, .gz and .zst too; BEIR folders.
+    #[arg(required = true, value_name = "TEXTS")]
+    texts: Vec<PathBuf>,
+    /// The file to write; compressed if its name ends in .gz or .zst.
+    #[arg(long, value_name = "FILE.jsonl")]
+    out: PathBuf,
+    /// A passage ends with the sentence in which it reaches this many words.
+    #[arg(long, value_name = "N", default_value_t = ClozeOptions::default().passage_words)]
+    passage_words: usize,
+    /// Shorter sentences are no queries.
+    #[arg(long, value_name = "N", default_value_t = ClozeOptions::default().min_query_words)]
+    min_query_words: usize,
+    /// Decides which sentences are queries.
+    #[arg(long, value_name = "N", default_value_t = ClozeOptions::default().seed)]
+    seed: u64,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let Arguments { texts: paths, out, passage_words, min_query_words, seed } = self;
+        let opened = paths.iter().map(|path| texts(path)).collect::<Result<Vec<_>>>()?;
+        let options = ClozeOptions { passage_words, min_query_words, seed };
+        let examples = ClozeExamples::new(opened.into_iter().flatten(), options);
+        let count = write_examples(&out, examples.map(|example| example.map_err(Failure::from)))?;
+        if count == 0 {
+            let message = format!(
+                "{} is empty: no passage of the texts has a sentence of {min_query_words} words or more and another beside it",
+                out.display()
+            );
+            return Err(Failure::new(Code::Input, message));
+        }
+        Ok(format!("{}: {count} queries, each with a passage\n", out.display()))
+    }
+}

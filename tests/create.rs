@@ -1,0 +1,106 @@
+//! From nothing to an encoder: `dataset cloze`, `model create`, `train`.
+
+use serde_json::{Value, json};
+
+use crate::support::Sandbox;
+use crate::support::dataset::write;
+
+const TEXTS: &str = "Roses are pruned in late winter. Cut above an outward bud. Old canes go first.\n\
+    Rye is a grass, and roses are not. Bread of rye is dense and keeps for a week.\n";
+
+fn with_config(change: impl FnOnce(&mut Value)) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut config = json!({
+        "model_type": "qwen3", "vocab_size": 280, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true,
+    });
+    change(&mut config);
+    write(&sandbox.path(""), "config.json", config.to_string());
+    write(&sandbox.path(""), "texts.txt", TEXTS);
+    sandbox
+}
+
+#[test]
+fn texts_become_a_model_that_can_be_trained_and_aligned() {
+    let sandbox = with_config(|_| ());
+    let create = ["model", "create", "config.json", "--vocabulary", "texts.txt", "--out", "new"];
+    sandbox.run(create).ok();
+    let said = sandbox.run(["model", "inspect", "new", "--json"]).json();
+    assert_eq!(said["settings"]["pooling"], "last-token", "{said}");
+    assert_eq!(said["special_tokens"]["after"], json!(["<eos>"]), "{said}");
+    let cloze =
+        sandbox.run(["dataset", "cloze", "texts.txt", "--passage-words", "10", "--out", "pairs.jsonl"]);
+    assert_eq!(cloze.ok(), "pairs.jsonl: 2 queries, each with a passage\n");
+    // A model aligned with itself has nothing to learn; another has.
+    sandbox.run([&create[..6], &["other", "--seed", "7"]].concat()).ok();
+    for (teacher, least, most) in [("new", 0.0, 1e-6), ("other", 0.1, 2.0)] {
+        let out = format!("run-{teacher}");
+        let train = ["train", "new", "--full", "--data", "pairs.jsonl", "--steps", "1", "--batch-size", "2"];
+        let loss = ["--contrastive-weight", "0", "--distillation-weight", "0", "--alignment-weight", "1"];
+        sandbox.run([&train[..], &loss, &["--teacher", teacher, "--out", &out]].concat()).ok();
+        let log = std::fs::read_to_string(sandbox.path(out).join("log.jsonl")).unwrap();
+        let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+        let alignment = line["alignment"].as_f64().unwrap();
+        assert!((least - 1e-6..=most).contains(&alignment), "{teacher}: {line}");
+        assert_eq!(line["loss"], line["alignment"], "{line}");
+    }
+}
+
+#[test]
+fn the_seed_decides_the_weights_and_nothing_else() {
+    let sandbox = with_config(|_| ());
+    for (seed, out) in [("1", "a"), ("1", "b"), ("2", "c")] {
+        sandbox
+            .run([
+                "model",
+                "create",
+                "config.json",
+                "--vocabulary",
+                "texts.txt",
+                "--seed",
+                seed,
+                "--out",
+                out,
+            ])
+            .ok();
+    }
+    let read = |model: &str, file: &str| std::fs::read(sandbox.path(model).join(file)).unwrap();
+    assert_eq!(read("a", "model.safetensors"), read("b", "model.safetensors"));
+    assert_ne!(read("a", "model.safetensors"), read("c", "model.safetensors"));
+    assert_eq!(read("a", "tokenizer.json"), read("c", "tokenizer.json"));
+    // With its tokenizer beside it, a configuration is enough.
+    sandbox.run(["model", "create", "a/config.json", "--seed", "2", "--out", "d"]).ok();
+    assert_eq!(read("c", "model.safetensors"), read("d", "model.safetensors"));
+    assert_eq!(read("c", "tokenizer.json"), read("d", "tokenizer.json"));
+}
+
+#[test]
+fn what_makes_no_model_is_refused() {
+    let sandbox = with_config(|_| ());
+    let create = ["model", "create", "config.json", "--out", "new"];
+    sandbox.run(create).fails(3, ["tokenizer.json", "name texts to learn a vocabulary from"]);
+    write(&sandbox.path(""), "empty.txt", "\n");
+    let with = |more: &[&'static str]| [&create[..], more].concat();
+    sandbox.run(with(&["--vocabulary", "empty.txt"])).fails(3, ["no text to learn a vocabulary from"]);
+    sandbox
+        .run(with(&["--vocabulary", "texts.txt", "--max-length", "65"]))
+        .fails(3, ["max_length", "65", "max_position_embeddings"]);
+    sandbox.run(with(&["--vocabulary", "texts.txt"])).ok();
+    sandbox.run(with(&["--vocabulary", "texts.txt"])).fails(1, ["new"]);
+    let small = with_config(|config| config["vocab_size"] = json!(200));
+    small.run(with(&["--vocabulary", "texts.txt"])).fails(3, ["vocab_size", "200", "more than 256"]);
+
+    sandbox.run(["dataset", "cloze", "empty.txt", "--out", "x.jsonl"]).fails(3, ["x.jsonl is empty"]);
+    let train =
+        ["train", "new", "--full", "--data", "pairs.jsonl", "--alignment-weight", "1", "--out", "run"];
+    sandbox.run(["dataset", "cloze", "texts.txt", "--out", "pairs.jsonl"]).ok();
+    sandbox.run(train).fails(2, ["--alignment-weight", "--teacher"]);
+    let wide = with_config(|config| config["hidden_size"] = json!(32));
+    wide.run(with(&["--vocabulary", "texts.txt"])).ok();
+    let teacher = wide.path("new");
+    let teacher = ["--teacher", teacher.to_str().unwrap()];
+    sandbox
+        .run([&train[..], &teacher].concat())
+        .fails(3, ["vectors of 16 numbers", "of 32", "leave its weight at 0"]);
+}
