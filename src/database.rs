@@ -10,7 +10,7 @@ use secateur_index::storage::{
     EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorIndex, VectorSettings,
     VerifyReport,
 };
-use secateur_index::{Hit as RowHit, Metric};
+use secateur_index::{Bitmap, Hit as RowHit, Metric};
 
 use crate::error::{Error, Result};
 use crate::fusion::{RankedList, reciprocal_rank_fusion};
@@ -197,20 +197,23 @@ impl Database {
     }
 
     /// Searches for many queries at once, which is faster than one by one: the hits of each query, at most
-    /// `params.k`, best first.
+    /// `params.k`, best first. With a filter the hits are among the documents that match, and there are as many as without it
+    /// if so many match. The first filter with a field reads the metadata of all documents.
     ///
     /// # Errors
     ///
     /// [`Error::NoVectors`] or [`Error::EncoderRequired`] for a dense or hybrid search without vectors or encoder; a
     /// parameter out of range; a damaged file.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
+        let matches = params.filter.as_ref().map(|filter| self.snapshot.matching(filter)).transpose()?;
+        let among = matches.as_ref();
         match params.mode {
-            SearchMode::Dense => self.dense(queries, params, params.k),
-            SearchMode::Sparse => self.sparse(queries, params, params.k),
+            SearchMode::Dense => self.dense(queries, params, params.k, among),
+            SearchMode::Sparse => self.sparse(queries, params, params.k, among),
             SearchMode::Hybrid => {
                 let depth = params.num_candidates.max(params.k);
-                let dense = self.dense(queries, params, depth)?;
-                let sparse = self.sparse(queries, params, depth)?;
+                let dense = self.dense(queries, params, depth, among)?;
+                let sparse = self.sparse(queries, params, depth, among)?;
                 dense.iter().zip(&sparse).map(|(dense, sparse)| fuse(dense, sparse, params)).collect()
             }
         }
@@ -232,18 +235,25 @@ impl Database {
             .collect())
     }
 
-    fn dense(&self, queries: &[&str], params: &SearchParams, k: usize) -> Result<Vec<Vec<Hit>>> {
+    fn dense(
+        &self,
+        queries: &[&str],
+        params: &SearchParams,
+        k: usize,
+        among: Option<&Bitmap>,
+    ) -> Result<Vec<Vec<Hit>>> {
         let Some(encoder) = self.required_encoder()? else {
             return Err(Error::NoVectors { path: self.path.clone() });
         };
         let vectors = encoder.encode(queries, TextKind::Query)?;
-        let hits = match self.vector_index() {
-            Some(VectorIndex::Hnsw { ef_search, .. }) => {
-                let options = SearchOptions::new(params.ef_search.unwrap_or(ef_search));
+        let hits = match (self.vector_index(), among) {
+            (Some(VectorIndex::Hnsw { ef_search, .. }), filter) => {
+                let options = SearchOptions { ef_search: params.ef_search.unwrap_or(ef_search), filter };
                 self.snapshot.hnsw()?.search_batch(&vectors, k, &options)?
             }
-            _ if queries.len() == 1 => vec![self.snapshot.flat()?.search(&vectors, k)?],
-            _ => self.snapshot.flat()?.search_batch(&vectors, k)?,
+            (_, Some(among)) => self.snapshot.flat()?.search_batch_among(&vectors, k, among)?,
+            (_, None) if queries.len() == 1 => vec![self.snapshot.flat()?.search(&vectors, k)?],
+            (_, None) => self.snapshot.flat()?.search_batch(&vectors, k)?,
         };
         hits.into_iter().map(|hits| self.named(hits)).collect()
     }
@@ -278,8 +288,14 @@ impl Database {
         Ok(())
     }
 
-    fn sparse(&self, queries: &[&str], params: &SearchParams, k: usize) -> Result<Vec<Vec<Hit>>> {
-        let hits = self.snapshot.bm25()?.search_batch(queries, k, params.bm25)?;
+    fn sparse(
+        &self,
+        queries: &[&str],
+        params: &SearchParams,
+        k: usize,
+        among: Option<&Bitmap>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let hits = self.snapshot.bm25()?.search_batch(queries, k, params.bm25, among)?;
         hits.into_iter().map(|hits| self.named(hits)).collect()
     }
 

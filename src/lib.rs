@@ -59,6 +59,7 @@ pub use secateur_encoders::{
     prune, train, write_merged, write_quantized,
 };
 pub use secateur_index::bm25::Bm25Params;
+pub use secateur_index::filter;
 pub use secateur_index::hnsw::{HnswParams, Recall, RecallCurve};
 pub use secateur_index::storage::VectorIndex;
 pub use secateur_index::{Error as IndexError, Metric};

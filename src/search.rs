@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use secateur_index::bm25::Bm25Params;
+use secateur_index::filter::Filter;
 
 use crate::fusion::DEFAULT_RRF_K;
 
@@ -55,8 +56,10 @@ impl FromStr for SearchMode {
 ///
 /// ```
 /// use secateur::{SearchMode, SearchParams};
-/// let params = SearchParams { k: 3, ..SearchParams::new(SearchMode::Hybrid) };
+/// let filter = "year >= 2015 and not retracted".parse()?;
+/// let params = SearchParams { k: 3, filter: Some(filter), ..SearchParams::new(SearchMode::Hybrid) };
 /// assert_eq!((params.k, params.num_candidates), (3, 100));
+/// # Ok::<(), secateur::IndexError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchParams {
@@ -69,6 +72,8 @@ pub struct SearchParams {
     /// In a database with an HNSW index: the vectors that a walk through a graph keeps. More find more of the true hits
     /// and take longer. `None` for what the database is set to.
     pub ef_search: Option<usize>,
+    /// The documents that may be found: those whose metadata match. `None` for all.
+    pub filter: Option<Filter>,
     /// For a hybrid search: how many hits of each index are fused; at least `k` are.
     pub num_candidates: usize,
     /// For a hybrid search: the constant of reciprocal rank fusion.
@@ -83,6 +88,7 @@ impl SearchParams {
             k: 10,
             bm25: Bm25Params::default(),
             ef_search: None,
+            filter: None,
             num_candidates: 100,
             rrf_k: DEFAULT_RRF_K,
         }

@@ -5,6 +5,7 @@ mod commit;
 mod create;
 mod demo;
 mod evaluation;
+mod filters;
 mod hnsw;
 mod mini;
 mod model;

@@ -56,6 +56,69 @@ impl Bitmap {
         is_new
     }
 
+    /// The set of these rows, all below `num_rows`.
+    pub(crate) fn of_rows(rows: &[u32], num_rows: u32) -> Bitmap {
+        let mut words = vec![0; num_rows.div_ceil(64) as usize];
+        rows.iter().for_each(|row| words[*row as usize / 64] |= 1 << (row % 64));
+        Bitmap::from_words(words)
+    }
+
+    /// All rows below `num_rows`.
+    pub(crate) fn full(num_rows: u32) -> Bitmap {
+        Bitmap::default().complement(num_rows)
+    }
+
+    /// The rows below `num_rows` that are not in the set.
+    pub(crate) fn complement(&self, num_rows: u32) -> Bitmap {
+        let mut words: Vec<u64> =
+            (0..num_rows.div_ceil(64)).map(|at| !self.bits_at(i64::from(at) * 64)).collect();
+        if let (Some(last), rest @ 1..) = (words.last_mut(), num_rows % 64) {
+            *last &= (1 << rest) - 1;
+        }
+        Bitmap::from_words(words)
+    }
+
+    /// Keeps the rows that are in the other set too.
+    pub(crate) fn intersect(&mut self, other: &Bitmap) {
+        let words = self.words.iter().zip((0..).step_by(64));
+        *self = Bitmap::from_words(words.map(|(word, at)| word & other.bits_at(at)).collect());
+    }
+
+    /// Removes the rows that are in the other set.
+    pub(crate) fn subtract(&mut self, other: &Bitmap) {
+        let words = self.words.iter().zip((0..).step_by(64));
+        *self = Bitmap::from_words(words.map(|(word, at)| word & !other.bits_at(at)).collect());
+    }
+
+    /// Adds the rows of another set, each moved up by `base`.
+    pub(crate) fn unite(&mut self, other: &Bitmap, base: u32) {
+        let mut words = std::mem::take(&mut self.words);
+        let len = if other.is_empty() { 0 } else { (base as usize + 64 * other.words.len()).div_ceil(64) };
+        words.resize(words.len().max(len), 0);
+        let first = base as usize / 64;
+        for (word, at) in words[first.min(len)..len].iter_mut().zip((-i64::from(base % 64)..).step_by(64)) {
+            *word |= other.bits_at(at);
+        }
+        *self = Bitmap::from_words(words);
+    }
+
+    /// The 64 bits from `row` on, which may be below 0.
+    fn bits_at(&self, row: i64) -> u64 {
+        let word = |index: i64| {
+            usize::try_from(index).ok().and_then(|index| self.words.get(index)).copied().unwrap_or(0)
+        };
+        let (index, shift) = (row.div_euclid(64), row.rem_euclid(64));
+        if shift == 0 { word(index) } else { word(index) >> shift | word(index + 1) << (64 - shift) }
+    }
+
+    /// The number of rows of the set that lie in a range and are not, moved down by its start, in another set.
+    pub(crate) fn len_within_except(&self, range: Range<u32>, other: &Bitmap) -> u32 {
+        let start = i64::from(range.start);
+        self.words_within(range)
+            .map(|(index, word)| (word & !other.bits_at(index as i64 * 64 - start)).count_ones())
+            .sum()
+    }
+
     /// The rows of the set, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.iter_within(0..u32::MAX)
@@ -127,6 +190,37 @@ mod tests {
             prop_assert_eq!(&set.iter().copied().collect::<Bitmap>(), &bitmap);
             prop_assert_eq!(bitmap.iter().collect::<Vec<_>>(), set.into_iter().collect::<Vec<_>>());
             prop_assert_eq!(Bitmap::from_words(bitmap.words().to_vec()), bitmap);
+        }
+
+        /// The algebra of sets against that of `BTreeSet`.
+        #[test]
+        fn algebra_is_that_of_sets(
+            a in prop::collection::btree_set(0u32..300, 0..60),
+            b in prop::collection::btree_set(0u32..300, 0..60),
+            base in 0u32..200,
+            num_rows in 0u32..400,
+            start in 0u32..300,
+        ) {
+            let [left, right]: [Bitmap; 2] = [&a, &b].map(|set| set.iter().copied().collect());
+            let expect = |name: &str, got: &Bitmap, expected: BTreeSet<u32>| {
+                prop_assert_eq!(got.len() as usize, expected.len(), "{}", name);
+                prop_assert_eq!(got.iter().collect::<BTreeSet<_>>(), expected, "{}", name);
+                Ok(())
+            };
+            let (mut both, mut without, mut moved) = (left.clone(), left.clone(), left.clone());
+            both.intersect(&right);
+            expect("intersect", &both, &a & &b)?;
+            without.subtract(&right);
+            expect("subtract", &without, &a - &b)?;
+            moved.unite(&right, base);
+            expect("unite", &moved, &a | &b.iter().map(|row| row + base).collect())?;
+            expect("complement", &left.complement(num_rows), (0..num_rows).filter(|row| !a.contains(row)).collect())?;
+            let rows: Vec<u32> = a.iter().copied().collect();
+            expect("of_rows", &Bitmap::of_rows(&rows, 300), a.clone())?;
+            expect("full", &Bitmap::full(num_rows), (0..num_rows).collect())?;
+            let range = start..start + base;
+            let kept = a.range(range.clone()).filter(|row| !b.contains(&(*row - start))).count();
+            prop_assert_eq!(left.len_within_except(range, &right) as usize, kept);
         }
     }
 }

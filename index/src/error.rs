@@ -152,6 +152,24 @@ pub enum Error {
         /// Rows given.
         got: usize,
     },
+    /// A filter that cannot be read.
+    #[error("column {column} of the filter: expected {expected}, found {found}")]
+    InvalidFilter {
+        /// Where in the filter, in characters from 1.
+        column: usize,
+        /// What could stand there.
+        expected: &'static str,
+        /// What does.
+        found: String,
+    },
+    /// Metadata that is not a JSON object.
+    #[error("document {id:?}: the metadata is {got}, expected a JSON object such as {{\"year\": 2015}}")]
+    InvalidMetadata {
+        /// The id of the document.
+        id: String,
+        /// What it is.
+        got: &'static str,
+    },
     /// The database has no HNSW index.
     #[error("this database has no HNSW index, so there is no ef to set; index the documents again with one")]
     NotHnsw,

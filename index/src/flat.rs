@@ -108,16 +108,8 @@ impl<'a> FlatIndex<'a> {
             *best = std::mem::replace(best, TopK::new(k)).merge(found);
             return;
         };
-        let end = part.base + (part.rows.len() / self.dim) as u32;
-        let is_alive = |row: &u32| !part.deleted.is_some_and(|deleted| deleted.contains(row - part.base));
-        let mut rows = among.iter_within(part.base..end).filter(is_alive).map(RowId);
-        loop {
-            let block: Vec<RowId> = rows.by_ref().take(SCAN_BLOCK).collect();
-            if block.is_empty() {
-                return;
-            }
-            self.collect(scorer, query, &block, best);
-        }
+        let range = part.base..part.base + (part.rows.len() / self.dim) as u32;
+        self.collect_matches(scorer, query, part, among.iter_within(range), best);
     }
 
     /// The `k` best rows for a query of D components, best first; all of them if there are fewer.
@@ -142,11 +134,48 @@ impl<'a> FlatIndex<'a> {
     pub fn search_among(&self, query: &[f32], k: usize, rows: &Bitmap) -> Result<Vec<Hit>> {
         check_vector(query, self.dim)?;
         let scorer = Scorer::new(self.metric, query, self.dim);
-        let mut best = TopK::new(k);
-        for part in 0..self.parts.len() {
-            self.collect_part(&scorer, query, part, Some(rows), &mut best);
-        }
+        let best = self
+            .tasks(SCAN_BLOCK)
+            .into_par_iter()
+            .map(|task| {
+                let mut best = TopK::new(k);
+                let first = task.part.base + task.first;
+                let range = first..first + (task.rows.len() / self.dim) as u32;
+                self.collect_matches(&scorer, query, task.part, rows.iter_within(range), &mut best);
+                best
+            })
+            .reduce(|| TopK::new(k), TopK::merge);
         Ok(best.into_sorted())
+    }
+
+    /// [`FlatIndex::search_among`] for Q queries at once, (Q, D) row-major, in parallel: the same answers, in the order of the
+    /// queries.
+    ///
+    /// # Errors
+    /// As [`FlatIndex::search_batch`].
+    pub fn search_batch_among(&self, queries: &[f32], k: usize, rows: &Bitmap) -> Result<Vec<Vec<Hit>>> {
+        check_vectors(queries, self.dim)?;
+        queries.par_chunks_exact(self.dim).map(|query| self.search_among(query, k, rows)).collect()
+    }
+
+    /// Compares rows of a part that are given by their numbers in the index, but for deleted ones.
+    fn collect_matches(
+        &self,
+        scorer: &Scorer,
+        query: &[f32],
+        part: &Part<'_>,
+        rows: impl Iterator<Item = u32>,
+        best: &mut TopK,
+    ) {
+        let is_alive = |row: &u32| !part.deleted.is_some_and(|deleted| deleted.contains(row - part.base));
+        let mut rows = rows.filter(is_alive).map(RowId);
+        loop {
+            let block: Vec<RowId> = rows.by_ref().take(SCAN_BLOCK).collect();
+            if block.is_empty() {
+                return;
+            }
+            self.collect(scorer, query, &block, best);
+        }
     }
 
     /// [`FlatIndex::search`] for Q queries at once, (Q, D) row-major; the answers are in the order of the queries and

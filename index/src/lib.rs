@@ -5,6 +5,7 @@
 //! flat      exact search over rows of f32: inner product, cosine, L2
 //! hnsw      approximate search of the same rows by walking a graph
 //! bm25      lexical search with Lucene's BM25 over tantivy's postings
+//! filter    conditions on the metadata of documents, which every search can be given
 //! ```
 //!
 //! Letters used throughout the crate: N rows, D dimensions, Q queries, k hits asked for. Every score is "higher is
@@ -19,6 +20,7 @@ compile_error!(
 );
 
 pub mod bm25;
+pub mod filter;
 pub mod flat;
 pub mod hnsw;
 pub mod storage;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use secateur_index::bm25::Bm25Params;
+use secateur_index::filter::Filter;
 use secateur_index::hnsw::{HnswParams, SearchOptions};
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Error, Metric, RowId};
@@ -86,7 +87,30 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     let hits = snapshot.flat().unwrap().search(&query, 100).unwrap();
     prop_assert_eq!(hits.iter().map(|hit| (hit.score, hit.row)).collect::<Vec<_>>(), expected);
     // With more hits wanted than there are rows, the approximate index finds all of them as well.
-    prop_assert_eq!(snapshot.hnsw().unwrap().search(&query, 100, &SearchOptions::default()).unwrap(), hits);
+    prop_assert_eq!(
+        snapshot.hnsw().unwrap().search(&query, 100, &SearchOptions::default()).unwrap(),
+        hits.clone()
+    );
+
+    for filter in ["a >= 5", "not a in [3, 4]", "a != 1 and a < 8 or missing"] {
+        let filter: Filter = filter.parse().unwrap();
+        let matches = |content: &Content| filter.matches(content.metadata.as_deref().unwrap_or("{}"));
+        let expected: Vec<u32> = rows
+            .iter()
+            .zip(model)
+            .filter(|(_, (_, content))| matches(content))
+            .map(|(row, _)| row.0)
+            .collect();
+        let among = snapshot.matching(&filter).unwrap();
+        prop_assert_eq!(among.iter().collect::<Vec<_>>(), expected);
+        let kept: Vec<_> = hits.iter().copied().filter(|hit| among.contains(hit.row.0)).collect();
+        prop_assert_eq!(&snapshot.flat().unwrap().search_among(&query, 100, &among).unwrap(), &kept);
+        let options = SearchOptions { filter: Some(&among), ..SearchOptions::default() };
+        prop_assert_eq!(&snapshot.hnsw().unwrap().search(&query, 100, &options).unwrap(), &kept);
+        let few =
+            snapshot.hnsw().unwrap().search(&query, 3, &SearchOptions { ef_search: 1, ..options }).unwrap();
+        prop_assert_eq!(few.len(), kept.len().min(3));
+    }
 
     let mut found: Vec<RowId> = snapshot
         .bm25()
@@ -283,6 +307,20 @@ fn bad_documents_are_refused() {
     assert!(matches!(result, Err(Error::NotFinite { component: 1, .. })));
     let result = transaction.add(&document("a"), Some(&[1e30, 0.0]));
     assert!(matches!(result, Err(Error::VectorTooLong { .. })));
+    for (metadata, named) in [
+        ("", "no JSON"),
+        ("{\"a\":}", "no JSON"),
+        ("[1]", "a list"),
+        (" \"a\"", "a string"),
+        ("null", "null, a boolean or a number"),
+    ] {
+        let bad = NewDocument { metadata: Some(metadata), ..document("a") };
+        let result = transaction.add(&bad, Some(&[1.0, 0.0]));
+        assert!(
+            matches!(&result, Err(Error::InvalidMetadata { id, got }) if id == "a" && *got == named),
+            "{result:?}"
+        );
+    }
     transaction.add(&document("a"), Some(&[1.0, 0.0])).unwrap();
     transaction.add(&document(&long_id[1..]), Some(&[0.0, 0.0])).unwrap();
     let snapshot = transaction.commit().unwrap();

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::filter::Filter;
 use secateur::{Bm25Params, Database, SearchMode, SearchParams};
 use serde_json::json;
 
@@ -44,6 +45,10 @@ pub struct ModeArguments {
     /// database is set to (100, or by `tune`), unless given.
     #[arg(long, value_name = "EF")]
     ef: Option<NonZeroUsize>,
+    /// Find only documents whose metadata match, such as 'year >= 2015 and not source in ["web", "mail"]': ==, !=, <, <=, >, >=,
+    /// in, and, or, not, parentheses; a field alone is true if it is.
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<Filter>,
     /// hybrid: hits of each index that are fused.
     #[arg(long, value_name = "N", default_value_t = SearchParams::new(SearchMode::Hybrid).num_candidates)]
     candidates: usize,
@@ -62,6 +67,7 @@ impl ModeArguments {
             k,
             bm25: Bm25Params { k1: self.k1, b: self.b },
             ef_search: self.ef.map(NonZeroUsize::get),
+            filter: self.filter.clone(),
             num_candidates: self.candidates,
             ..SearchParams::new(self.mode.unwrap_or(default))
         }

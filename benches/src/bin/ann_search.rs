@@ -5,6 +5,11 @@
 //! database there instead and searches the files where they are mapped. Then it obeys the lines of its standard input, so
 //! that the caller can let peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`;
 //! `hits EF THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
+//!
+//! `filter EF THREADS SHARE` (with `--database`) searches with a filter on metadata that so many rows match, and prints what it
+//! costs beside a search without: `{"matches": .., "qps": .., "unfiltered_qps": .., "recall": .., "complete": true}`, where
+//! complete says that each answer has min(k, matches) hits. Evaluating the filter counts with every query; the first
+//! evaluation, which reads the metadata, is `first_ms`. Each number is the median of five.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,9 +19,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
-use secateur_index::Metric;
+use rayon::prelude::*;
+use secateur_index::filter::Filter;
 use secateur_index::hnsw::{Graph, HnswIndex, HnswParams, SearchOptions};
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
+use secateur_index::{Hit, Metric};
 
 #[derive(Parser)]
 struct Arguments {
@@ -51,7 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         HnswParams { m: arguments.m, ef_construction: arguments.ef_construction, ..HnswParams::default() };
     let mut stdout = std::io::stdout();
     let build_pool = pool(arguments.build_threads)?;
-    let (graph, snapshot);
+    let (graph, stored);
+    let mut snapshot: Option<&Snapshot> = None;
     let (index, seconds) = match &arguments.database {
         None => {
             let start = Instant::now();
@@ -61,16 +69,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Some(folder) => {
             let seconds;
-            (snapshot, seconds) = store(folder, &arguments, params, &rows, &build_pool)?;
-            (snapshot.hnsw()?, seconds)
+            (stored, seconds) = store(folder, &arguments, params, &rows, &build_pool)?;
+            snapshot = Some(&stored);
+            (stored.hnsw()?, seconds)
         }
     };
     writeln!(stdout, "{}", serde_json::json!({ "build_s": seconds }))?;
     let mut pools = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let [command, ef, threads] = line.split(' ').collect::<Vec<_>>()[..] else {
-            return Err(format!("{line:?} is not a word and two numbers").into());
+        let (command, ef, threads, share) = match line.split(' ').collect::<Vec<_>>()[..] {
+            [command, ef, threads] => (command, ef, threads, None),
+            [command, ef, threads, share] => (command, ef, threads, Some(share.parse::<f64>()?)),
+            _ => return Err(format!("{line:?} is not a word and two or three numbers").into()),
         };
         let options = SearchOptions::new(ef.parse()?);
         let threads: usize = threads.parse()?;
@@ -78,6 +89,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(pool(threads)?),
         };
+        if let (Some(share), Some(snapshot)) = (share, snapshot) {
+            let run = Filtered { snapshot, queries: &queries, k: arguments.k, ef: options.ef_search };
+            writeln!(stdout, "{}", pool.install(|| run.measure(share))?)?;
+            stdout.flush()?;
+            continue;
+        }
         let start = Instant::now();
         let answers = pool.install(|| index.search_batch(&queries, arguments.k, &options))?;
         let seconds = start.elapsed().as_secs_f64();
@@ -105,6 +122,65 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Searches with filters beside searches without.
+struct Filtered<'a> {
+    snapshot: &'a Snapshot,
+    queries: &'a [f32],
+    k: usize,
+    ef: usize,
+}
+
+impl Filtered<'_> {
+    fn measure(&self, share: f64) -> secateur_index::Result<serde_json::Value> {
+        let filter: Filter = format!("place < {share:?}").parse()?;
+        let start = Instant::now();
+        let matches = self.snapshot.matching(&filter)?;
+        let first_ms = 1000.0 * start.elapsed().as_secs_f64();
+        let index = self.snapshot.hnsw()?;
+        let dim = index.flat().dim();
+        let filtered = |query: &[f32]| {
+            let matches = self.snapshot.matching(&filter)?;
+            index.search(query, self.k, &SearchOptions { ef_search: self.ef, filter: Some(&matches) })
+        };
+        let unfiltered = |query: &[f32]| index.search(query, self.k, &SearchOptions::new(self.ef));
+        let answers = self.all(&filtered)?;
+        let exact = index.flat().search_batch_among(self.queries, self.k, &matches)?;
+        let wanted: usize = exact.iter().map(Vec::len).sum();
+        let found = answers.iter().zip(&exact);
+        let found: usize =
+            found.map(|(found, exact)| found.iter().filter(|hit| exact.contains(hit)).count()).sum();
+        let (mut times, mut unfiltered_times) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            for (times, search) in
+                [(&mut times, &filtered as &Search<'_>), (&mut unfiltered_times, &unfiltered)]
+            {
+                let start = Instant::now();
+                self.all(search)?;
+                times.push(start.elapsed().as_secs_f64());
+            }
+        }
+        let qps = |mut times: Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            (self.queries.len() / dim) as f64 / times[times.len() / 2]
+        };
+        let (qps, unfiltered_qps) = (qps(times), qps(unfiltered_times));
+        Ok(serde_json::json!({
+            "matches": matches.len(), "first_ms": first_ms, "qps": qps, "unfiltered_qps": unfiltered_qps,
+            "times_as_long": unfiltered_qps / qps, "recall": found as f64 / wanted.max(1) as f64,
+            "complete": answers.iter().zip(&exact).all(|(found, exact)| found.len() == exact.len()),
+        }))
+    }
+
+    fn all(&self, search: &Search<'_>) -> secateur_index::Result<Vec<Vec<Hit>>> {
+        self.queries
+            .par_chunks_exact(self.snapshot.settings().vectors.map_or(1, |v| v.dim))
+            .map(search)
+            .collect()
+    }
+}
+
+type Search<'a> = dyn Fn(&[f32]) -> secateur_index::Result<Vec<Hit>> + Sync + 'a;
+
 /// The rows as documents without text; and the seconds that the commit took, which builds the graph.
 fn store(
     folder: &Path,
@@ -121,7 +197,11 @@ fn store(
     let mut transaction = store.begin()?;
     for (number, row) in rows.chunks_exact(arguments.dim).enumerate() {
         let id = number.to_string();
-        transaction.add(&NewDocument { id: &id, title: "", text: "", metadata: None }, Some(row))?;
+        // A number from 0 to 1 that has nothing to do with the vector.
+        let place = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11;
+        let metadata = format!("{{\"place\": {}}}", place as f64 / (1u64 << 53) as f64);
+        transaction
+            .add(&NewDocument { id: &id, title: "", text: "", metadata: Some(&metadata) }, Some(row))?;
     }
     let start = Instant::now();
     pool.install(|| transaction.commit())?;

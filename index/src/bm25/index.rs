@@ -98,11 +98,20 @@ impl Bm25Index {
     /// # Errors
     /// [`Error::InvalidParameter`] for k1 below 0 or b outside 0 to 1.
     pub fn search(&self, query: &str, k: usize, params: Bm25Params) -> Result<Vec<Hit>> {
-        self.search_with(query, k, params, &mut Scratch::default())
+        self.search_with(query, k, params, None, &mut Scratch::default())
     }
 
-    /// [`Bm25Index::search`] for many queries, spread over the current rayon pool; answers are in the order of the
-    /// queries and equal to those of single searches.
+    /// [`Bm25Index::search`] among the documents in the rows of a set only. The statistics are those of all documents, so a
+    /// document has the score that it has without the set.
+    ///
+    /// # Errors
+    /// As [`Bm25Index::search`].
+    pub fn search_among(&self, query: &str, k: usize, params: Bm25Params, rows: &Bitmap) -> Result<Vec<Hit>> {
+        self.search_with(query, k, params, Some(rows), &mut Scratch::default())
+    }
+
+    /// [`Bm25Index::search`] for many queries, or [`Bm25Index::search_among`] with a set of rows, spread over the current
+    /// rayon pool; answers are in the order of the queries and equal to those of single searches.
     ///
     /// # Errors
     /// As [`Bm25Index::search`].
@@ -111,10 +120,13 @@ impl Bm25Index {
         queries: &[S],
         k: usize,
         params: Bm25Params,
+        among: Option<&Bitmap>,
     ) -> Result<Vec<Vec<Hit>>> {
         queries
             .par_iter()
-            .map_init(Scratch::default, |scratch, query| self.search_with(query.as_ref(), k, params, scratch))
+            .map_init(Scratch::default, |scratch, query| {
+                self.search_with(query.as_ref(), k, params, among, scratch)
+            })
             .collect()
     }
 
@@ -123,6 +135,7 @@ impl Bm25Index {
         query: &str,
         k: usize,
         params: Bm25Params,
+        among: Option<&Bitmap>,
         scratch: &mut Scratch,
     ) -> Result<Vec<Hit>> {
         params.check()?;
@@ -146,7 +159,7 @@ impl Bm25Index {
                     cursors.push(Cursor::new(postings, weight));
                 }
             }
-            part.score(&mut cursors, &norm_inverse, &mut scratch.window, &mut best);
+            part.score(&mut cursors, &norm_inverse, among, &mut scratch.window, &mut best);
         }
         Ok(best.into_sorted())
     }
@@ -265,8 +278,17 @@ impl Cursor {
 }
 
 impl Part {
-    fn score(&self, cursors: &mut [Cursor], norm_inverse: &[f32; 256], window: &mut Window, best: &mut TopK) {
+    fn score(
+        &self,
+        cursors: &mut [Cursor],
+        norm_inverse: &[f32; 256],
+        among: Option<&Bitmap>,
+        window: &mut Window,
+        best: &mut TopK,
+    ) {
         let codes = self.segment.lengths().codes();
+        let may_be_found =
+            |doc| !self.deleted.contains(doc) && among.is_none_or(|rows| rows.contains(self.base + doc));
         while let Some(next) = cursors.iter().filter_map(Cursor::next_doc).min() {
             let start = next - next % WINDOW as u32;
             for cursor in cursors.iter_mut() {
@@ -279,7 +301,7 @@ impl Part {
                     bits &= bits - 1;
                     let score = std::mem::take(&mut window.scores[slot]) as f32;
                     let doc = start + slot as u32;
-                    if score >= best.threshold() && !self.deleted.contains(doc) {
+                    if score >= best.threshold() && may_be_found(doc) {
                         best.push(Hit { row: RowId(self.base + doc), score });
                     }
                 }

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use tantivy::fieldnorm::FieldNormReader;
 
 use super::*;
-use crate::Error;
 use crate::storage::{NewDocument, Settings, Snapshot, Store};
 use crate::topk::{Hit, RowId, full_sort};
+use crate::{Bitmap, Error};
 
 /// The formula in the module's doc, in f64, over the documents that are not deleted.
 fn naive(documents: &[(String, String, bool)], query: &str, k: usize, params: Bm25Params) -> Vec<(u32, f64)> {
@@ -118,8 +118,17 @@ proptest! {
         let bits = |hits: &[Hit]| hits.iter().map(|hit| hit.score.to_bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(&fresh_hits), bits(&hits));
 
-        let batch = snapshot.bm25().unwrap().search_batch(&[&query, "", &query], k, params).unwrap();
+        let batch = snapshot.bm25().unwrap().search_batch(&[&query, "", &query], k, params, None).unwrap();
         prop_assert_eq!(batch, vec![hits.clone(), Vec::new(), hits]);
+
+        // Among some rows: what is left of all hits.
+        let among: Bitmap = all.iter().map(|(row, _)| *row).filter(|row| row % 3 != 1).collect();
+        let index = snapshot.bm25().unwrap();
+        let mut expected = index.search(&query, documents.len(), params).unwrap();
+        expected.retain(|hit| among.contains(hit.row.0));
+        expected.truncate(k);
+        prop_assert_eq!(index.search_among(&query, k, params, &among).unwrap(), expected.clone());
+        prop_assert_eq!(index.search_batch(&[&query], k, params, Some(&among)).unwrap(), vec![expected]);
     }
 }
 

@@ -97,7 +97,18 @@ fn large_search_equals_the_twin() {
         let expected: Vec<Vec<Hit>> =
             queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 10)).collect();
         assert_eq!(index_of(metric, dim, &parts).search_batch(&queries, 10).unwrap(), expected);
-        assert_eq!(FlatIndex::new(metric, dim, &rows).unwrap().search_batch(&queries, 10).unwrap(), expected);
+        let index = FlatIndex::new(metric, dim, &rows).unwrap();
+        assert_eq!(index.search_batch(&queries, 10).unwrap(), expected);
+        let some: Bitmap = (0..3000).filter(|row| row % 7 < 3).collect();
+        let among: Vec<Vec<Hit>> = queries
+            .chunks_exact(dim)
+            .map(|query| {
+                let mut all = naive(metric, dim, &parts, query, usize::MAX);
+                all.retain(|hit| some.contains(hit.row.0));
+                full_sort(all, 10)
+            })
+            .collect();
+        assert_eq!(index.search_batch_among(&queries, 10, &some).unwrap(), among);
     }
 }
 

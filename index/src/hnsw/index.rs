@@ -1,17 +1,17 @@
 //! Searching rows of f32 with their graph.
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::Graph;
-use super::walk::{Scratch, View};
+use super::part::Part;
+use super::walk::View;
 use crate::bitmap::Bitmap;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Error, Result};
 use crate::flat::{FlatIndex, Scorer};
 use crate::metric::Metric;
-use crate::topk::{Hit, RowId, TopK};
+use crate::topk::{Hit, TopK};
 use crate::vectors::{check_vector, check_vectors};
 
 /// How to search a graph.
@@ -56,21 +56,6 @@ pub struct HnswIndex<'a> {
     /// Over the same rows, for the parts without a graph and for what the walks leave over.
     flat: FlatIndex<'a>,
     parts: Vec<Part<'a>>,
-}
-
-#[derive(Clone)]
-struct Part<'a> {
-    base: u32,
-    num_rows: u32,
-    deleted: Option<&'a Bitmap>,
-    graph: Option<View<'a>>,
-    /// Where the graph lies, for messages.
-    file: &'a Path,
-}
-
-thread_local! {
-    /// Kept from search to search: it grows to one bit a row.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl<'a> HnswIndex<'a> {
@@ -148,77 +133,16 @@ impl<'a> HnswIndex<'a> {
         let scorer = Scorer::new(self.flat.metric(), query, self.flat.dim());
         let mut best = TopK::new(k);
         for (number, part) in self.parts.iter().enumerate() {
-            let walked = match &part.graph {
-                Some(graph) => part
-                    .walk(graph, query, k, options)
-                    .map_err(|damage| Error::Corrupt { file: part.file.to_owned(), damage })?,
-                None => None,
-            };
-            match walked {
+            let found = part
+                .search(query, k, options)
+                .map_err(|damage| Error::Corrupt { file: part.file.to_owned(), damage })?;
+            match found {
                 Some(rows) => self.flat.collect(&scorer, query, &rows, &mut best),
                 None => self.flat.collect_part(&scorer, query, number, options.filter, &mut best),
             }
         }
         Ok(best.into_sorted())
     }
-}
-
-impl Part<'_> {
-    /// Rows that hold about the k best of those that may be found; `None` if to compare all of them costs no more.
-    fn walk(
-        &self,
-        graph: &View<'_>,
-        query: &[f32],
-        k: usize,
-        options: &SearchOptions<'_>,
-    ) -> Result<Option<Vec<RowId>>, Damage> {
-        let matches = self.num_matches(options.filter);
-        let wanted = k.min(matches as usize);
-        if wanted == 0 {
-            return Ok(Some(Vec::new()));
-        }
-        let is_match = |row: u32| {
-            !self.deleted.is_some_and(|deleted| deleted.contains(row))
-                && options.filter.is_none_or(|filter| filter.contains(self.base + row))
-        };
-        // Walks meet all rows: to keep as many that match they have to be longer.
-        let longer = |ef: usize| (ef as u64).saturating_mul(u64::from(self.num_rows)) / u64::from(matches);
-        let mut ef = longer(options.ef_search.max(k));
-        loop {
-            if ef.saturating_mul(ROWS_MET) >= u64::from(matches) {
-                return Ok(None);
-            }
-            let rows = SCRATCH.with_borrow_mut(|scratch| -> Result<Vec<RowId>, Damage> {
-                graph.codes.query(query, &mut scratch.query);
-                graph.search(ef as usize, scratch)?;
-                let rows = scratch.pool.iter().map(|(row, _)| row).filter(|row| is_match(*row));
-                Ok(rows.take(num_compared(k, options.ef_search)).map(|row| RowId(self.base + row)).collect())
-            })?;
-            if rows.len() >= wanted {
-                return Ok(Some(rows));
-            }
-            // The rows that match are not where the query is.
-            ef = ef.saturating_mul(4);
-        }
-    }
-
-    /// The rows that may be found.
-    fn num_matches(&self, filter: Option<&Bitmap>) -> u32 {
-        let Some(filter) = filter else { return self.num_rows - self.deleted.map_or(0, Bitmap::len) };
-        let deleted = self.deleted.map_or(0, |deleted| {
-            deleted.iter().filter(|row| filter.contains(self.base + row)).count() as u32
-        });
-        filter.len_within(self.base..self.base + self.num_rows) - deleted
-    }
-}
-
-/// For each row that a walk keeps it meets many, in disorder: it takes as long as comparing this many one after the other.
-const ROWS_MET: u64 = 8;
-
-/// The rows that are compared again for k hits: 8-bit scores seldom put one of the best k further back. More where a walk is
-/// long, so that what a longer walk finds is not lost here.
-fn num_compared(k: usize, ef_search: usize) -> usize {
-    k.saturating_add(k.max(10).max(ef_search / 8))
 }
 
 fn check_options(options: &SearchOptions<'_>) -> Result<()> {

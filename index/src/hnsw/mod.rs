@@ -17,12 +17,16 @@
 //!
 //! The walk compares 8-bit copies of the vectors (`codes`); the nearest rows it has found are compared again with the
 //! vectors themselves, so the score of a hit is the score that the exact index gives it.
+//!
+//! Where only some rows may be found, `part` chooses what is fastest for their number: comparing their vectors, or their 8-bit
+//! copies; walking from match to match (`walk::View::search_among`); or walking all rows and keeping more of them.
 
 mod build;
 mod codes;
 mod index;
 mod links;
 mod pages;
+mod part;
 mod pool;
 mod recall;
 mod repair;

@@ -158,6 +158,40 @@ fn recall_is_high() {
     }
 }
 
+/// Whichever plan is chosen, as many hits as match are found, and about all of them are the true ones: also where the filter
+/// has to do with the vectors, so that the rows that match are not where the query is.
+#[test]
+fn filtered_recall_is_high() {
+    let (num_rows, dim, ef) = (16_000, 24, 40);
+    let rows = clustered(num_rows, dim, 160, 5);
+    let queries = clustered(200, dim, 160, 5);
+    let graph = Graph::build(Metric::Cosine, dim, &rows, &HnswParams::default()).unwrap();
+    let deleted: Bitmap = (0..num_rows as u32).filter(|row| row % 13 == 2).collect();
+    let mut index = HnswIndex::empty(Metric::Cosine, dim);
+    index.push_part(&rows, Some(&deleted), Some(graph.view()), std::path::Path::new(""));
+    for per_mille in [800, 500, 350, 250, 100, 30, 10, 1, 0] {
+        let scattered = |row: u32| links::hash(9, row) % 1000 < per_mille;
+        // The first clusters, which are no nearer to one query than to another.
+        let together = |row: u32| u64::from(row) * 1000 < per_mille * num_rows as u64;
+        for filter in [
+            (0..num_rows as u32).filter(|row| scattered(*row)).collect::<Bitmap>(),
+            (0..num_rows as u32).filter(|row| together(*row)).collect(),
+        ] {
+            let options = SearchOptions { filter: Some(&filter), ..SearchOptions::new(ef) };
+            let found = index.search_batch(&queries, 10, &options).unwrap();
+            let exact = index.flat().search_batch_among(&queries, 10, &filter).unwrap();
+            let (mut shared, mut wanted) = (0, 0);
+            for (found, exact) in found.iter().zip(&exact) {
+                assert_eq!(found.len(), exact.len());
+                assert!(found.iter().all(|hit| filter.contains(hit.row.0) && !deleted.contains(hit.row.0)));
+                shared += found.iter().filter(|hit| exact.contains(hit)).count();
+                wanted += exact.len();
+            }
+            assert!(shared * 100 >= wanted * 98, "{per_mille} in 1000: {shared} of {wanted}");
+        }
+    }
+}
+
 /// The least ef for a recall is found, and every point is what a search with its ef finds.
 #[test]
 fn tuning_finds_the_least_ef() {

@@ -22,6 +22,8 @@ pub(crate) struct Scratch {
     pub pool: Pool,
     visited: Visited,
     fresh: Vec<u32>,
+    /// Neighbors that do not match.
+    between: Vec<u32>,
     pub sums: Vec<i32>,
 }
 
@@ -62,7 +64,7 @@ impl View<'_> {
 
     /// Algorithm 2, SEARCH-LAYER: from the rows in the pool, which must not have been visited, to the best of the level.
     pub fn search_level(&self, level: usize, scratch: &mut Scratch) -> Result<(), Damage> {
-        let Scratch { query, pool, visited, fresh, sums } = scratch;
+        let Scratch { query, pool, visited, fresh, sums, .. } = scratch;
         visited.reset(self.links.num_rows());
         for (row, _) in pool.iter() {
             visited.insert(row);
@@ -82,5 +84,83 @@ impl View<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Leaves about the ef rows nearest to the query that match in the pool, or fewer: SEARCH-LAYER in the graph of the
+    /// matching rows, in which neighbors are those of the whole graph that match, and the matching neighbors of those that do
+    /// not (ACORN-1 of Patel, Kraft, Guestrin and Zaharia, "ACORN: Performant and Predicate-Agnostic Search Over Vector
+    /// Embeddings and Structured Data", 2024).
+    pub fn search_among(
+        &self,
+        ef: usize,
+        is_match: impl Fn(u32) -> bool,
+        scratch: &mut Scratch,
+    ) -> Result<(), Damage> {
+        let start = self.descend(0, scratch)?;
+        let Scratch { query, pool, visited, fresh, between, sums } = scratch;
+        visited.reset(self.links.num_rows());
+        visited.insert(start.0);
+        pool.reset(ef);
+        let mut next = Some(start.0);
+        if is_match(start.0) {
+            pool.push(start.0, start.1);
+            next = pool.visit_next();
+        }
+        while let Some(row) = next {
+            fresh.clear();
+            between.clear();
+            for &near in self.links.list(0, row)?.iter().take_while(|row| **row != NONE) {
+                if !visited.insert(self.links.check(near)?) {
+                    continue;
+                }
+                if is_match(near) {
+                    self.codes.prefetch(near);
+                    fresh.push(near);
+                } else {
+                    prefetch(self.links.base, near, 2 * self.links.m);
+                    between.push(near);
+                }
+            }
+            for &near in between.iter() {
+                // As many as a row of the whole graph has are enough to go on.
+                if fresh.len() >= 2 * self.links.m {
+                    break;
+                }
+                for &far in self.links.list(0, near)?.iter().take_while(|row| **row != NONE) {
+                    if is_match(self.links.check(far)?) && visited.insert(far) {
+                        self.codes.prefetch(far);
+                        fresh.push(far);
+                    }
+                }
+            }
+            self.codes.compare(self.kernel, query, fresh, sums, |row, similarity| {
+                if pool.push(row, similarity) {
+                    prefetch(self.links.base, row, 2 * self.links.m);
+                }
+            });
+            next = pool.visit_next();
+        }
+        Ok(())
+    }
+
+    /// Leaves the rows of `rows` nearest to the query in the pool, at most ef of them: each is compared.
+    pub fn compare_all(&self, ef: usize, mut rows: impl Iterator<Item = u32>, scratch: &mut Scratch) {
+        /// Asked for while as many are compared.
+        const AHEAD: usize = 32;
+        let Scratch { query, pool, fresh, between: coming, sums, .. } = scratch;
+        pool.reset(ef);
+        fresh.clear();
+        loop {
+            coming.clear();
+            coming.extend(rows.by_ref().take(AHEAD));
+            coming.iter().for_each(|row| self.codes.prefetch(*row));
+            self.codes.compare(self.kernel, query, fresh, sums, |row, similarity| {
+                pool.push(row, similarity);
+            });
+            std::mem::swap(fresh, coming);
+            if fresh.is_empty() {
+                return;
+            }
+        }
     }
 }

@@ -20,7 +20,8 @@ const NO_METADATA: u32 = u32::MAX;
 /// The longest id: ids are keys, held in memory while a segment is written.
 pub(super) const MAX_ID_LEN: usize = 65_535;
 
-/// A document to be stored. `metadata` is a JSON object as it was written; it is kept byte for byte.
+/// A document to be stored. `metadata` is a JSON object as it was written; it is kept byte for byte, and
+/// [filters](crate::filter) ask for what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewDocument<'a> {
     /// The document's id, 1 to 65,535 bytes, unique in the database.
@@ -29,7 +30,7 @@ pub struct NewDocument<'a> {
     pub title: &'a str,
     /// The text.
     pub text: &'a str,
-    /// A JSON object, uninterpreted.
+    /// A JSON object.
     pub metadata: Option<&'a str>,
 }
 
@@ -165,6 +166,11 @@ impl Documents {
             ids: ids..end,
             map,
         })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> u32 {
+        self.rows
     }
 
     /// The id of a row.

@@ -19,6 +19,7 @@
 //! `index/FORMAT.md` gives every file byte by byte.
 
 mod documents;
+mod fields;
 mod files;
 mod graph;
 mod header;

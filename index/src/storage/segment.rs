@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::documents::{Documents, DocumentsWriter, NewDocument};
+use super::fields::Fields;
 use super::files::{Written, check_crc, checksum, corrupt, create_folder, io_error, open_sized, sync_folder};
 use super::graph::{self, GraphFile};
 use super::lengths::{self, Lengths};
@@ -14,6 +15,7 @@ use super::vectors::{VectorsFile, VectorsWriter};
 use crate::bitmap::Bitmap;
 use crate::bm25::{Bm25Segment, Bm25Writer};
 use crate::error::{Damage, Result};
+use crate::filter::Filter;
 use crate::hnsw::Graph;
 
 const DOCUMENTS: &str = "documents";
@@ -138,6 +140,7 @@ pub(super) struct Segment {
     vectors: Option<VectorsFile>,
     graph: Option<GraphFile>,
     bm25: OnceLock<Arc<Bm25Segment>>,
+    fields: Fields,
 }
 
 impl Segment {
@@ -176,6 +179,7 @@ impl Segment {
             vectors,
             graph,
             bm25: OnceLock::new(),
+            fields: Fields::default(),
             folder,
         })
     }
@@ -195,6 +199,11 @@ impl Segment {
     /// The graph of the vectors, if one was built.
     pub fn graph(&self) -> Option<&GraphFile> {
         self.graph.as_ref()
+    }
+
+    /// The rows that match a filter, deleted ones among them.
+    pub fn matching(&self, filter: &Filter) -> Result<Bitmap> {
+        self.fields.matching(filter, &self.documents)
     }
 
     /// The BM25 index, opened on first use. Its files are read through once to check them, because tantivy may panic

@@ -10,6 +10,7 @@ use super::settings::{Settings, VectorSettings};
 use crate::bitmap::Bitmap;
 use crate::bm25::Bm25Index;
 use crate::error::{Error, Result};
+use crate::filter::Filter;
 use crate::flat::FlatIndex;
 use crate::hnsw::HnswIndex;
 use crate::topk::RowId;
@@ -201,6 +202,42 @@ impl Snapshot {
         let (view, row) = self.locate(row)?;
         let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
         Ok(&vectors.rows()[row as usize * dim..][..dim])
+    }
+
+    /// The rows of the documents whose metadata match a filter: what the `_among` searches, and the filter of
+    /// [`SearchOptions`](crate::hnsw::SearchOptions), take.
+    ///
+    /// The first filter with a field reads the metadata of all documents, in parallel on the current rayon pool; what they say
+    /// of the field is kept in memory, 4 bytes for each value of each document and the distinct values, and serves the next
+    /// ones, also those of later commits for the segments that stay.
+    ///
+    /// ```
+    /// use secateur_index::storage::{NewDocument, Settings, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
+    /// let mut transaction = store.begin()?;
+    /// for (id, metadata) in [("a", r#"{"year": 1999}"#), ("b", r#"{"year": 2020}"#)] {
+    ///     transaction.add(&NewDocument { id, title: "", text: "cats", metadata: Some(metadata) }, None)?;
+    /// }
+    /// let snapshot = transaction.commit()?;
+    /// let recent = snapshot.matching(&"year >= 2015".parse()?)?;
+    /// let hits = snapshot.bm25()?.search_among("cat", 10, Default::default(), &recent)?;
+    /// assert_eq!(hits.len(), 1);
+    /// assert_eq!(snapshot.id_at(hits[0].row)?, "b");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a document's record does not match its checksum.
+    pub fn matching(&self, filter: &Filter) -> Result<Bitmap> {
+        let mut rows = Bitmap::default();
+        for view in &self.0.views {
+            let mut found = view.segment.matching(filter)?;
+            found.subtract(&view.deleted);
+            rows.unite(&found, view.base);
+        }
+        Ok(rows)
     }
 
     /// The exact vector index over this snapshot's documents.

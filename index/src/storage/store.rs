@@ -199,7 +199,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     ///
     /// # Errors
     /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id),
-    /// [`Error::DocumentSize`], [`Error::VectorPresence`], [`Error::DimensionMismatch`], [`Error::NotFinite`],
+    /// [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`], [`Error::DimensionMismatch`], [`Error::NotFinite`],
     /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
     /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
     pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
@@ -222,6 +222,9 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 let id = id.chars().take(64).collect();
                 return Err(Error::DocumentSize { id, field, got, min, max });
             }
+        }
+        if let Some(got) = document.metadata.and_then(other_than_object) {
+            return Err(Error::InvalidMetadata { id: id.into(), got });
         }
         match (self.store.borrow().snapshot.settings().vectors, vector) {
             (Some(settings), Some(vector)) => check_vector(vector, settings.dim)?,
@@ -368,6 +371,17 @@ impl Drop for RemoveOnDrop {
         if let Some(folder) = &self.0 {
             let _ = fs::remove_dir_all(folder);
         }
+    }
+}
+
+/// What metadata is, if not a JSON object.
+fn other_than_object(metadata: &str) -> Option<&'static str> {
+    match (serde_json::from_str::<serde::de::IgnoredAny>(metadata), metadata.trim_start().chars().next()) {
+        (Err(_), _) => Some("no JSON"),
+        (Ok(_), Some('{')) => None,
+        (Ok(_), Some('[')) => Some("a list"),
+        (Ok(_), Some('"')) => Some("a string"),
+        (Ok(_), _) => Some("null, a boolean or a number"),
     }
 }
 

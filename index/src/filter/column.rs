@@ -1,0 +1,81 @@
+//! The values of one field in many documents, turned around: for each value the rows that have it.
+
+use rayon::prelude::*;
+
+use super::{Comparison, Field, Filter, Value};
+use crate::bitmap::Bitmap;
+
+/// Rows by the values of a field. Memory: the distinct values, and 4 bytes for each value of each row.
+#[derive(Debug)]
+pub(crate) struct Column {
+    /// Distinct, ascending.
+    values: Vec<Value>,
+    /// Where the rows of each value begin in `rows`, and last where those of the last one end.
+    starts: Vec<usize>,
+    rows: Vec<u32>,
+}
+
+impl Column {
+    /// The column of pairs of a value and a row that has it, in any order.
+    pub fn new(mut pairs: Vec<(Value, u32)>) -> Column {
+        pairs.par_sort_unstable();
+        pairs.dedup();
+        let mut column = Column { values: Vec::new(), starts: Vec::new(), rows: Vec::new() };
+        for (value, row) in pairs {
+            if column.values.last() != Some(&value) {
+                column.values.push(value);
+                column.starts.push(column.rows.len());
+            }
+            column.rows.push(row);
+        }
+        column.starts.push(column.rows.len());
+        column
+    }
+
+    /// The rows with a value that compares so; those of `!=` are what those of `==` leave.
+    fn compare(&self, comparison: Comparison, with: &Value, num_rows: u32) -> Bitmap {
+        let first = self.values.partition_point(|value| value < with);
+        let after = self.values.partition_point(|value| value <= with);
+        // Those of the kind.
+        let start = self.values.partition_point(|value| value.kind() < with.kind());
+        let end = self.values.partition_point(|value| value.kind() <= with.kind());
+        let values = match comparison {
+            Comparison::Equal | Comparison::NotEqual => first..after,
+            Comparison::Less => start..first,
+            Comparison::AtMost => start..after,
+            Comparison::Greater => after..end,
+            Comparison::AtLeast => first..end,
+        };
+        Bitmap::of_rows(&self.rows[self.starts[values.start]..self.starts[values.end]], num_rows)
+    }
+}
+
+impl Filter {
+    /// The rows below `num_rows` that match, where `column` has the columns of all of the filter's fields.
+    pub(crate) fn rows<C: AsRef<Column>>(&self, num_rows: u32, column: &impl Fn(&Field) -> C) -> Bitmap {
+        match self {
+            Filter::And(parts) => {
+                let mut rows = Bitmap::full(num_rows);
+                parts.iter().for_each(|part| rows.intersect(&part.rows(num_rows, column)));
+                rows
+            }
+            Filter::Or(parts) => {
+                let mut rows = Bitmap::default();
+                parts.iter().for_each(|part| rows.unite(&part.rows(num_rows, column), 0));
+                rows
+            }
+            Filter::Not(part) => part.rows(num_rows, column).complement(num_rows),
+            Filter::Compare(field, comparison, with) => {
+                let rows = column(field).as_ref().compare(*comparison, with, num_rows);
+                if *comparison == Comparison::NotEqual { rows.complement(num_rows) } else { rows }
+            }
+            Filter::In(field, list) => {
+                let (column, mut rows) = (column(field), Bitmap::default());
+                list.iter().for_each(|value| {
+                    rows.unite(&column.as_ref().compare(Comparison::Equal, value, num_rows), 0)
+                });
+                rows
+            }
+        }
+    }
+}

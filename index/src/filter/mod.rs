@@ -1,0 +1,210 @@
+//! Filters: conditions on the metadata of documents.
+//!
+//! ```text
+//! year >= 2015 and (source == "pubmed" or tags in ["a", "b"]) and not retracted
+//! ```
+//!
+//! | in a filter | is true of a document if |
+//! |---|---|
+//! | `field == value`, `<`, `<=`, `>`, `>=` | a value of the field is equal to, less than, ... this one |
+//! | `field != value` | no value of the field is equal to this one: `not field == value` |
+//! | `field in [value, value]` | a value of the field is equal to one of these |
+//! | `field not in [value, value]` | none is: `not field in [value, value]` |
+//! | `field` | a value of the field is `true` |
+//! | `not a`, `a and b`, `a or b`, `( )` | as everywhere; `not` binds closest, then `and`, then `or` |
+//!
+//! A value is a string in double quotes with JSON's escapes, a number, `true` or `false`. Values of different kinds are never
+//! equal nor ordered: the string `"2015"` is not the number 2015. Strings are ordered by their bytes.
+//!
+//! The **values of a field** are what the document's metadata has under its name: one if it is a string, a number or a
+//! boolean; each of them if it is a list. A field that is missing, null, an object or an empty list has none, so of the
+//! conditions above only `!=`, `not in` and `not` are true of it. What a list holds besides (null, lists, objects) is left out.
+//!
+//! A field's name begins with a letter or `_` and goes on with letters, digits, `_` and `-`; any other name, and the words of
+//! the language, can be written in backquotes. `a.b` is field `b` of the object `a`.
+
+mod column;
+mod parse;
+mod value;
+
+use std::fmt;
+
+pub(crate) use column::Column;
+pub use value::{Number, Value};
+
+/// A condition on metadata; see the [module](self) for the language that [`str::parse`] reads and for what it means.
+///
+/// ```
+/// use secateur_index::filter::{Comparison, Field, Filter, Value};
+///
+/// let filter: Filter = r#"year >= 2015 and not source in ["web", "mail"]"#.parse()?;
+/// assert!(filter.matches(r#"{"year": 2020, "source": "pubmed"}"#));
+/// assert!(!filter.matches(r#"{"year": 2020, "source": ["web", "pubmed"]}"#));
+/// assert!(!filter.matches("{}"), "a missing field is not at least 2015");
+///
+/// let recent = Filter::Compare(Field::new(["year"]), Comparison::AtLeast, Value::from(2015));
+/// let from_web = Filter::In(Field::new(["source"]), vec![Value::from("web"), Value::from("mail")]);
+/// assert_eq!(filter, Filter::And(vec![recent, Filter::Not(Box::new(from_web))]));
+/// # Ok::<(), secateur_index::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// All of them are true. Of none that is true.
+    And(Vec<Filter>),
+    /// At least one of them is true. Of none that is false.
+    Or(Vec<Filter>),
+    /// It is false.
+    Not(Box<Filter>),
+    /// A value of the field compares so with this one; for [`Comparison::NotEqual`], no value of the field is equal to it.
+    Compare(Field, Comparison, Value),
+    /// A value of the field is one of these.
+    In(Field, Vec<Value>),
+}
+
+/// Where in the metadata values are: a name, or the names of objects in objects.
+///
+/// ```
+/// use secateur_index::filter::Field;
+/// assert_eq!(Field::new(["journal", "the year"]).to_string(), "journal.`the year`");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Field(Vec<String>);
+
+/// How values are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>`
+    Greater,
+    /// `>=`
+    AtLeast,
+}
+
+impl Comparison {
+    const ALL: [(Comparison, &'static str); 6] = [
+        (Comparison::Equal, "=="),
+        (Comparison::NotEqual, "!="),
+        (Comparison::AtMost, "<="),
+        (Comparison::AtLeast, ">="),
+        (Comparison::Less, "<"),
+        (Comparison::Greater, ">"),
+    ];
+
+    /// Whether a value compares so with one of its kind.
+    fn holds(self, value: &Value, with: &Value) -> bool {
+        match self {
+            Comparison::Equal => value == with,
+            Comparison::NotEqual => value != with,
+            Comparison::Less => value < with,
+            Comparison::AtMost => value <= with,
+            Comparison::Greater => value > with,
+            Comparison::AtLeast => value >= with,
+        }
+    }
+}
+
+impl Field {
+    /// The field at the end of a path of names: one name for a field of the metadata itself.
+    pub fn new<S: Into<String>>(path: impl IntoIterator<Item = S>) -> Field {
+        Field(path.into_iter().map(Into::into).collect())
+    }
+
+    /// The values of the field in metadata.
+    pub(crate) fn values(&self, metadata: &serde_json::Value) -> Vec<Value> {
+        let found = self.0.iter().try_fold(metadata, |json, name| json.as_object()?.get(name));
+        match found {
+            Some(serde_json::Value::Array(list)) => list.iter().filter_map(Value::from_json).collect(),
+            Some(json) => Value::from_json(json).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// What metadata says; what is no JSON object says nothing.
+pub(crate) fn read_metadata(metadata: &str) -> serde_json::Value {
+    serde_json::from_str(metadata).unwrap_or_default()
+}
+
+impl Filter {
+    /// Whether the filter is true of a document with this metadata, a JSON object. Databases find the same documents faster:
+    /// see [`Snapshot::matching`](crate::storage::Snapshot::matching).
+    pub fn matches(&self, metadata: &str) -> bool {
+        self.matches_json(&read_metadata(metadata))
+    }
+
+    fn matches_json(&self, metadata: &serde_json::Value) -> bool {
+        match self {
+            Filter::And(parts) => parts.iter().all(|part| part.matches_json(metadata)),
+            Filter::Or(parts) => parts.iter().any(|part| part.matches_json(metadata)),
+            Filter::Not(part) => !part.matches_json(metadata),
+            Filter::Compare(field, Comparison::NotEqual, with) => !field.values(metadata).contains(with),
+            Filter::Compare(field, comparison, with) => {
+                let values = field.values(metadata);
+                values.iter().any(|value| value.kind() == with.kind() && comparison.holds(value, with))
+            }
+            Filter::In(field, list) => field.values(metadata).iter().any(|value| list.contains(value)),
+        }
+    }
+
+    /// The fields that decide.
+    pub(crate) fn fields(&self) -> Vec<&Field> {
+        match self {
+            Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(Filter::fields).collect(),
+            Filter::Not(part) => part.fields(),
+            Filter::Compare(field, ..) | Filter::In(field, _) => vec![field],
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    /// In the language that is parsed, with more parentheses than needed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, parts: &[Filter], word: &str, of_none: &str| {
+            if parts.is_empty() {
+                return f.write_str(of_none);
+            }
+            for (number, part) in parts.iter().enumerate() {
+                write!(f, "{}({part})", if number == 0 { "" } else { word })?;
+            }
+            Ok(())
+        };
+        match self {
+            // No document has a value that is in an empty list.
+            Filter::And(parts) => list(f, parts, " and ", "_ not in []"),
+            Filter::Or(parts) => list(f, parts, " or ", "_ in []"),
+            Filter::Not(part) => write!(f, "not ({part})"),
+            Filter::Compare(field, comparison, value) => {
+                let name =
+                    Comparison::ALL.iter().find(|(other, _)| other == comparison).map(|(_, name)| *name);
+                write!(f, "{field} {} {value}", name.unwrap_or_default())
+            }
+            Filter::In(field, values) => {
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                write!(f, "{field} in [{}]", values.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, name) in self.0.iter().enumerate() {
+            let dot = if number == 0 { "" } else { "." };
+            match parse::is_plain_name(name) {
+                true => write!(f, "{dot}{name}")?,
+                false => write!(f, "{dot}`{}`", name.replace('`', "``"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
