@@ -11,7 +11,7 @@ use crate::cli::prune::calibration::passages;
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  secateur model create encoders/default/parent.json --vocabulary papers.jsonl nq-qed --out new
+  secateur model create encoders/recipes/default.json --vocabulary papers.jsonl nq-qed --out new
   secateur train new --full --data pairs.jsonl --teacher .models/all-MiniLM-L6-v2 --alignment-weight 20 --out run")]
 pub struct Arguments {
     /// The config.json of any family that loads: it says how many layers there are, and how wide.
