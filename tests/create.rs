@@ -75,6 +75,26 @@ fn the_seed_decides_the_weights_and_nothing_else() {
     assert_eq!(read("c", "tokenizer.json"), read("d", "tokenizer.json"));
 }
 
+/// What is grown begins as what it is grown from: the same vectors, with layers that have not learned anything.
+#[test]
+fn a_model_grows_from_a_smaller_one() {
+    let sandbox = with_config(|config| config["num_hidden_layers"] = json!(3));
+    sandbox.run(["model", "create", "config.json", "--vocabulary", "texts.txt", "--out", "whole"]).ok();
+    sandbox.run(["prune", "drop", "whole", "--layers", "attention:1-2,mlp:0-2", "--out", "small"]).ok();
+    sandbox.run(["model", "create", "config.json", "--grow", "small", "--seed", "9", "--out", "grown"]).ok();
+    let inspected = sandbox.run(["model", "inspect", "grown", "--json"]).json();
+    assert_eq!(inspected["layers"].as_array().unwrap().len(), 3, "{inspected}");
+    sandbox.run(["model", "check", "small", "--golden", "golden.jsonl", "--write"]).ok();
+    sandbox.run(["model", "check", "grown", "--golden", "golden.jsonl", "--min-cosine", "0.999999"]).ok();
+    sandbox
+        .run(["model", "check", "whole", "--golden", "golden.jsonl", "--min-cosine", "0.999999"])
+        .fails(3, [""]);
+    let wide = with_config(|config| config["hidden_size"] = json!(32));
+    let small = sandbox.path("small");
+    wide.run(["model", "create", "config.json", "--grow", small.to_str().unwrap(), "--out", "grown"])
+        .fails(3, ["small/model.safetensors", "shape"]);
+}
+
 #[test]
 fn what_makes_no_model_is_refused() {
     let sandbox = with_config(|_| ());

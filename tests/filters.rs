@@ -26,7 +26,7 @@ fn documents(count: usize) -> Vec<Document> {
                 0 => None,
                 1 => Some(json!({"year": year.to_string(), "retracted": null})),
                 2 => Some(json!({"year": year, "journal": {"name": source}})),
-                _ => Some(json!({"year": year, "source": source, "retracted": year % 4 == 0, "tags": [source, number % 5]})),
+                _ => Some(json!({"year": year, "source": source, "retracted": year.is_multiple_of(4), "tags": [source, number % 5]})),
             };
             Document {
                 id: format!("d{number}"),

@@ -2,10 +2,12 @@
 
 mod vocabulary;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
 use crate::json as json_file;
@@ -16,7 +18,7 @@ use crate::settings::Settings;
 use crate::write::{Elements, NewTensor, write_directory};
 
 /// How a new model reads texts, and what its weights depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewModelOptions {
     /// How token vectors become one; the last token's for a causal model, the mean for another, unless given.
     pub pooling: Option<Pooling>,
@@ -24,6 +26,9 @@ pub struct NewModelOptions {
     pub max_length: Option<usize>,
     /// Decides the weights.
     pub seed: u64,
+    /// A smaller model of the same family that the new one begins as: its tensors are taken over, and sub-layers that it does
+    /// not have add nothing until they have learned to (their output matrices are zero).
+    pub grow: Option<PathBuf>,
 }
 
 /// Writes a new model to the directory `out`: `config` is a config.json of any family that loads.
@@ -31,7 +36,7 @@ pub struct NewModelOptions {
 /// Matrices and embeddings are normal with the configuration's `initializer_range` (0.02 unless it says so), biases zero, and
 /// norms leave what they scale as it is: as transformers begins. With `texts` a vocabulary of as many tokens as the
 /// configuration has is learned from them: lower-cased byte pairs (Sennrich et al. 2016), each text closed by `<eos>`. Without,
-/// the tokenizer beside the config.json is taken.
+/// the tokenizer is that of the model to grow from, or the one beside the config.json.
 ///
 /// ```
 /// use secateur_encoders::{NewModelOptions, Encoder, LoadOptions, TextKind, create_model};
@@ -42,7 +47,7 @@ pub struct NewModelOptions {
 ///     "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
 ///     "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true}"#)?;
 /// let texts = ["Roses are pruned in late winter.", "Rye is a grass, roses are not."];
-/// let options = NewModelOptions { pooling: None, max_length: None, seed: 1 };
+/// let options = NewModelOptions { seed: 1, ..NewModelOptions::default() };
 /// let out = folder.path().join("new");
 /// create_model(&config, Some(&mut texts.into_iter().map(|text| Ok(text.to_owned()))), &options, &out)?;
 /// let encoder = Encoder::load(&out, &LoadOptions::default())?;
@@ -53,7 +58,7 @@ pub struct NewModelOptions {
 ///
 /// # Errors
 ///
-/// `config` describes no model that loads; a text is an error; there is no text, or neither texts nor a tokenizer; the
+/// `config` describes no model that loads; the model to grow from has another width or none of its tensors; a text is an error; there is no text, or neither texts nor a tokenizer; the
 /// vocabulary has no room for the 256 bytes; `out` exists or cannot be written.
 pub fn create_model(
     config: &Path,
@@ -63,8 +68,10 @@ pub fn create_model(
 ) -> Result<()> {
     let value: Value = json_file::read(config)?;
     let architecture = Architecture::from_config(config, &value)?;
-    let folder = config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = options.grow.as_deref().unwrap_or(beside);
     let files = ModelFiles::locate(folder, None)?;
+    let smaller = options.grow.as_deref().map(Checkpoint::open).transpose()?;
     let most = architecture.max_tokens().unwrap_or(usize::MAX);
     let causal = architecture.attention.causal;
     let settings = Settings {
@@ -106,24 +113,30 @@ pub fn create_model(
         NormKind::Rms { offset } => 1.0 - offset,
         NormKind::Layer { .. } => 1.0,
     };
+    let stored: HashMap<&str, &str> = smaller
+        .iter()
+        .flat_map(Checkpoint::iter)
+        .map(|tensor| (architecture.bare_name(tensor.name), tensor.name))
+        .collect();
+    let (architecture, smaller) = (&architecture, &smaller);
     let tensors = architecture.tensors().into_iter().map(|tensor| {
-        let name = tensor.name.clone();
+        let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+        let known = stored.get(&name[..]).copied();
         let num_elements = tensor.elements();
         let is_bias = name.ends_with("bias");
         let compute = move || {
+            if let (Some(smaller), Some(known)) = (smaller, known) {
+                return smaller.merged(known, &tensor.shape);
+            }
+            let adds_nothing = smaller.is_some() && architecture.is_output(&tensor.name);
             Ok(match tensor.part {
-                _ if is_bias => vec![0.0; num_elements],
+                _ if is_bias || adds_nothing => vec![0.0; num_elements],
                 Part::Norm => vec![ones; num_elements],
                 _ => normal(&mut Random::new(options.seed, &tensor.name), num_elements, range),
             }
             .into())
         };
-        NewTensor {
-            name,
-            dtype: "F32".to_owned(),
-            shape: tensor.shape,
-            elements: Elements::Computed(Box::new(compute)),
-        }
+        NewTensor { name, dtype: "F32".to_owned(), shape, elements: Elements::Computed(Box::new(compute)) }
     });
     let mut value = value;
     value["torch_dtype"] = json!("float32");

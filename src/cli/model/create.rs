@@ -17,7 +17,7 @@ pub struct Arguments {
     /// The config.json of any family that loads: it says how many layers there are, and how wide.
     config: PathBuf,
     /// Learn a vocabulary of the configuration's size from these: files of one text a line or of JSON lines, BEIR folders.
-    /// The tokenizer beside the config.json is taken unless given.
+    /// The tokenizer beside the config.json, or that of --grow, is taken unless given.
     #[arg(long, value_name = "TEXTS", num_args = 1..)]
     vocabulary: Vec<PathBuf>,
     /// The model directory to write. It must not exist.
@@ -32,11 +32,15 @@ pub struct Arguments {
     /// Decides the weights.
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Begin as this smaller model of the same family: take its tensors and its tokenizer; sub-layers that it does not have add
+    /// nothing until they have learned to.
+    #[arg(long, value_name = "MODEL", conflicts_with = "vocabulary")]
+    grow: Option<PathBuf>,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let Arguments { config, vocabulary, out, pooling, max_length, seed } = self;
+        let Arguments { config, vocabulary, out, pooling, max_length, seed, grow } = self;
         let mut texts = Vec::new();
         for path in &vocabulary {
             for text in passages(path)? {
@@ -45,7 +49,14 @@ impl Arguments {
         }
         let mut texts = texts.into_iter().map(Ok);
         let texts = (!vocabulary.is_empty()).then_some(&mut texts as &mut (dyn Iterator<Item = _> + Send));
-        create_model(&config, texts, &NewModelOptions { pooling, max_length, seed }, &out)?;
-        Ok(format!("{}: as {} says, with random weights\n", out.display(), config.display()))
+        create_model(
+            &config,
+            texts,
+            &NewModelOptions { pooling, max_length, seed, grow: grow.clone() },
+            &out,
+        )?;
+        let weights =
+            grow.map_or("random weights".to_owned(), |grow| format!("the weights of {}", grow.display()));
+        Ok(format!("{}: as {} says, with {weights}\n", out.display(), config.display()))
     }
 }
