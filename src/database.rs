@@ -7,8 +7,8 @@ use secateur_datasets::{Document, Query, Run, ScoredDocument};
 use secateur_encoders::{Encoder, Fingerprint, TextKind};
 use secateur_index::hnsw::{Recall, RecallCurve, SearchOptions};
 use secateur_index::storage::{
-    EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorIndex, VectorSettings,
-    VerifyReport,
+    CompactOptions, CompactReport, EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction,
+    VectorIndex, VectorSettings, VerifyReport,
 };
 use secateur_index::{Bitmap, Hit as RowHit, Metric};
 
@@ -286,6 +286,27 @@ impl Database {
         }
         self.snapshot = Store::open(&self.path)?.set_ef_search(ef_search)?;
         Ok(())
+    }
+
+    /// Writes what deleted documents have left of the files anew, and many segments as one; see
+    /// [`secateur_index::storage::Store::compact`]. `progress` is called with the number of documents written and that of all
+    /// to be written. Stopped at any moment it leaves the database as it was, and other processes that have it open read on.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file, a full disk; another process is writing, or there are changes that are not committed.
+    pub fn compact(
+        &mut self,
+        options: &CompactOptions,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<CompactReport> {
+        if self.changes.is_some() {
+            return Err(Error::UncommittedChanges { path: self.path.clone() });
+        }
+        let mut store = Store::open(&self.path)?;
+        let report = store.compact(options, progress)?;
+        self.snapshot = store.snapshot().clone();
+        Ok(report)
     }
 
     fn sparse(

@@ -61,6 +61,6 @@ pub use secateur_encoders::{
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::filter;
 pub use secateur_index::hnsw::{HnswParams, Recall, RecallCurve};
-pub use secateur_index::storage::VectorIndex;
+pub use secateur_index::storage::{CompactOptions, CompactReport, VectorIndex};
 pub use secateur_index::{Error as IndexError, Metric};
 pub use sweep::{Cell, measure_encoder};

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commit;
+mod compact;
 mod create;
 mod demo;
 mod evaluation;

@@ -216,6 +216,9 @@ pub enum Damage {
     /// A file that the manifest names is gone.
     #[error("the file is missing")]
     Missing,
+    /// The manifest names a file that is none of a database.
+    #[error("the manifest names it, but no file of a database has this name")]
+    Unknown,
     /// The file does not begin with the bytes that mark its kind.
     #[error("it does not begin with the mark of {kind}")]
     Magic {

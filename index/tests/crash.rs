@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use secateur_index::Metric;
 use secateur_index::hnsw::HnswParams;
-use secateur_index::storage::{Settings, Snapshot, Store, VectorIndex};
+use secateur_index::storage::{CompactOptions, Settings, Snapshot, Store, VectorIndex};
 
 use crate::{Random, document};
 
 /// Names the database for a process that is to write to it.
 const DATABASE: &str = "SECATEUR_TEST_CRASH_DATABASE";
 
-/// What commit `number` adds, and the ids that it deletes.
+/// Tells it to compact the database after each third change.
+const COMPACTS: &str = "SECATEUR_TEST_CRASH_COMPACTS";
+
+/// What change `number` adds, and the ids that it deletes.
 fn changes(number: u64) -> (Vec<(String, String)>, Vec<String>) {
     let added =
         (0..=number % 9).map(|part| (format!("{number}-{part}"), format!("text of {number} part {part}")));
@@ -29,7 +32,7 @@ fn vector(id: &str) -> [f32; 4] {
     [sum, id.len() as f32, 1.0, -sum]
 }
 
-/// The documents after commit `number`.
+/// The documents after change `number`.
 fn expected(number: u64) -> BTreeMap<String, String> {
     let mut documents = BTreeMap::new();
     for number in 1..=number {
@@ -45,7 +48,8 @@ fn expected(number: u64) -> BTreeMap<String, String> {
 fn writer_process() {
     let Some(path) = std::env::var_os(DATABASE) else { return };
     let mut store = Store::open(path).unwrap();
-    for number in store.snapshot().commit_number() + 1.. {
+    let compacts = std::env::var_os(COMPACTS).is_some();
+    for number in last_change(store.snapshot()) + 1.. {
         let (added, deleted) = changes(number);
         let mut transaction = store.begin().unwrap();
         for (id, text) in &added {
@@ -56,12 +60,25 @@ fn writer_process() {
         // Past the test harness, which would keep it back.
         let mut out = std::io::stdout().lock();
         writeln!(out, "committed {number}").and_then(|()| out.flush()).unwrap();
+        if compacts && number.is_multiple_of(3) {
+            store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
+        }
     }
 }
 
+/// The number of the last change: the greatest of those whose documents are there.
+fn last_change(snapshot: &Snapshot) -> u64 {
+    let ids = snapshot.rows().map(|row| snapshot.id_at(row).unwrap());
+    ids.map(|id| id.split_once('-').unwrap().0.parse().unwrap()).max().unwrap_or(0)
+}
+
 /// Runs a writer for a while and kills it; returns the last commit it acknowledged.
-fn write_until_killed(path: &Path, pause: Duration) -> Option<u64> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+fn write_until_killed(path: &Path, compacts: bool, pause: Duration) -> Option<u64> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    if compacts {
+        command.env(COMPACTS, "yes");
+    }
+    let mut child = command
         .args(["--exact", "crash::writer_process", "--nocapture", "--test-threads=1"])
         .env(DATABASE, path)
         .stdout(Stdio::piped())
@@ -81,6 +98,15 @@ fn write_until_killed(path: &Path, pause: Duration) -> Option<u64> {
 
 #[test]
 fn killed_writers_lose_nothing() {
+    survives_kills(false, 60, 1);
+}
+
+#[test]
+fn killed_compactions_lose_nothing() {
+    survives_kills(true, 60, 2);
+}
+
+fn survives_kills(compacts: bool, rounds: usize, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     let mut settings = Settings::with_vectors(Metric::L2, 4);
@@ -88,17 +114,17 @@ fn killed_writers_lose_nothing() {
         vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 5, ef_search: 100 };
     }
     Store::create(&path, &settings).unwrap();
-    let mut random = Random(1);
+    let mut random = Random(seed);
     let mut last = 0;
-    for round in 0..60 {
+    for round in 0..rounds {
         let pause = Duration::from_micros(random.below(40_000) as u64);
         let acknowledged =
-            write_until_killed(&path, pause).expect("the writer committed before it was killed");
-        assert!(acknowledged > last, "round {round}: the writer went on after commit {last}");
+            write_until_killed(&path, compacts, pause).expect("the writer committed before it was killed");
+        assert!(acknowledged > last, "round {round}: the writer went on after change {last}");
 
-        // The commit under way may have happened without having been acknowledged.
+        // The change under way may have been committed without having been acknowledged.
         let snapshot = Snapshot::open(&path).unwrap();
-        last = snapshot.commit_number();
+        last = last_change(&snapshot);
         assert!(
             [acknowledged, acknowledged + 1].contains(&last),
             "round {round}: {last} after {acknowledged}"
@@ -108,8 +134,9 @@ fn killed_writers_lose_nothing() {
 
         // The next writer removes what the killed one left.
         let store = Store::open(&path).unwrap();
-        let named = std::fs::read_dir(path.join("segments")).unwrap().count();
-        assert_eq!(named as u64, last, "round {round}: one folder for each commit");
+        let folders = std::fs::read_dir(path.join("segments")).unwrap().count();
+        assert_eq!(folders, store.snapshot().num_segments(), "round {round}: no folder is left over");
+        assert!(compacts || folders as u64 == last, "round {round}: one folder for each change");
         check(store.snapshot(), last);
     }
 }

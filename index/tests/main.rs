@@ -2,6 +2,8 @@
 
 /// BM25 rankings of public collections against published figures.
 mod bm25_ndcg;
+/// Compaction.
+mod churn;
 /// A writer killed at random moments.
 mod crash;
 /// Databases with damaged, missing and newer files.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
 use secateur_index::hnsw::{HnswParams, SearchOptions};
-use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
+use secateur_index::storage::{CompactOptions, NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Error, Metric, RowId};
 
 const DIM: usize = 3;
@@ -29,6 +29,7 @@ enum Step {
 enum End {
     Commit,
     CommitAndReopen,
+    CommitAndCompact,
     Abort,
 }
 
@@ -50,7 +51,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn transactions() -> impl Strategy<Value = Vec<(Vec<Step>, End)>> {
-    let end = prop_oneof![Just(End::Commit), Just(End::CommitAndReopen), Just(End::Abort)];
+    let end = prop_oneof![
+        Just(End::Commit),
+        Just(End::CommitAndReopen),
+        Just(End::CommitAndCompact),
+        Just(End::Abort)
+    ];
     prop::collection::vec((prop::collection::vec(step(), 0..12), end), 1..8)
 }
 
@@ -192,15 +198,23 @@ proptest! {
         let mut model = Model::new();
         for (steps, end) in &transactions {
             let old = (store.snapshot().clone(), model.clone());
+            let unread = Snapshot::open(&path).unwrap();
             model = apply(&mut store, &model, steps, *end)?;
             if let End::CommitAndReopen = end {
                 drop(store);
                 store = Store::open(&path).unwrap();
             }
+            if let End::CommitAndCompact = end {
+                let report = store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
+                prop_assert_eq!(report.num_rows[1], model.len());
+                prop_assert_eq!(report.num_segments[1], usize::from(!model.is_empty()));
+                prop_assert_eq!(store.snapshot().num_segments(), report.num_segments[1]);
+            }
             compare(store.snapshot(), &model)?;
             compare(&Snapshot::open(&path).unwrap(), &model)?;
-            // A snapshot stays as it was.
+            // A snapshot stays as it was, also what of it was not read when its segments were compacted.
             compare(&old.0, &old.1)?;
+            compare(&unread, &old.1)?;
             prop_assert_eq!(store.snapshot().settings(), &settings);
         }
     }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
 
 mod cloze;
+mod compact;
 mod dataset;
 mod demo;
 mod effir;
@@ -88,6 +89,8 @@ enum Command {
     Train(train::Arguments),
     /// Score, drop, slim, fine-tune, compact and evaluate an encoder, as a recipe says.
     Effir(effir::Arguments),
+    /// Take back what deleted documents have left of a database, and make one segment of many.
+    Compact(compact::Arguments),
     /// Check every file of a database.
     Verify(verify::Arguments),
 }
@@ -129,6 +132,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Prune(command) => command.run()?,
         Command::Train(arguments) => arguments.run()?,
         Command::Effir(arguments) => arguments.run()?,
+        Command::Compact(arguments) => arguments.run()?,
         Command::Verify(arguments) => arguments.run()?,
     };
     print(out, &text)

@@ -35,6 +35,12 @@ impl Progress {
         self.0.set_position(done as u64);
     }
 
+    /// `done` of a total that is known when the work has begun.
+    pub fn set_of(&self, done: usize, total: usize) {
+        self.0.set_length(total as u64);
+        self.0.set_position(done as u64);
+    }
+
     /// Words behind the time that is left.
     pub fn say(&self, words: &str) {
         self.0.set_message(words.to_owned());

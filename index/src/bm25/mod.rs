@@ -24,6 +24,7 @@
 
 mod analysis;
 mod index;
+mod mapped;
 mod segment;
 mod stem;
 #[cfg(test)]
@@ -32,5 +33,6 @@ mod writer;
 
 pub use analysis::analyze;
 pub use index::{Bm25Index, Bm25Params};
+pub(crate) use mapped::MappedFiles;
 pub(crate) use segment::Bm25Segment;
 pub(crate) use writer::Bm25Writer;

@@ -8,6 +8,7 @@ use tantivy::postings::BlockSegmentPostings;
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Index, InvertedIndexReader, SegmentReader, Term};
 
+use super::mapped::MappedFiles;
 use super::writer::schema;
 use crate::bitmap::Bitmap;
 use crate::error::{Damage, Error, Result};
@@ -18,13 +19,13 @@ pub(crate) struct Bm25Segment {
     folder: PathBuf,
     inverted: Arc<InvertedIndexReader>,
     field: Field,
-    lengths: Lengths,
+    lengths: Arc<Lengths>,
 }
 
 impl Bm25Segment {
-    /// Opens the index in `folder`, whose files must have been checked against their checksums: tantivy may panic on
-    /// damaged bytes.
-    pub fn open(folder: &Path, lengths: Lengths) -> Result<Bm25Segment> {
+    /// Opens the index whose files, in `folder`, are these. They must have been checked against their checksums: tantivy may
+    /// panic on damaged bytes.
+    pub fn open(folder: &Path, files: MappedFiles, lengths: Arc<Lengths>) -> Result<Bm25Segment> {
         let error = |source: tantivy::TantivyError| Error::Bm25 {
             action: "read",
             path: folder.to_owned(),
@@ -34,7 +35,8 @@ impl Bm25Segment {
             file: folder.to_owned(),
             damage: Damage::Field { field, expected, got },
         };
-        let index = Index::open_in_dir(folder).map_err(error)?;
+        let directory: Box<dyn tantivy::Directory> = Box::new(files);
+        let index = Index::open(directory).map_err(error)?;
         let (expected_schema, field) = schema();
         if index.schema() != expected_schema {
             return Err(damaged("schema", "the BM25 schema".into(), "another".into()));

@@ -125,6 +125,11 @@ impl Graph {
         Ok(Graph { metric, params: *params, codes, links })
     }
 
+    /// Memory for each row while a graph is built, in bytes: its code, its neighbors and their similarities, its level and place.
+    pub(crate) fn bytes_per_row(dim: usize, m: usize) -> usize {
+        codes::stride(dim) + 2 * m * 8 + 40
+    }
+
     /// The number of rows.
     pub fn num_rows(&self) -> usize {
         self.codes.metas.len()

@@ -47,6 +47,13 @@ pub struct StoredDocument<'a> {
     pub metadata: Option<Cow<'a, str>>,
 }
 
+impl StoredDocument<'_> {
+    /// The same as a document to be stored, in another database or again.
+    pub fn as_new(&self) -> NewDocument<'_> {
+        NewDocument { id: &self.id, title: &self.title, text: &self.text, metadata: self.metadata.as_deref() }
+    }
+}
+
 /// Writes documents one at a time. Memory: the ids and 16 bytes a document.
 pub(super) struct DocumentsWriter {
     file: HeadedWriter,
@@ -166,6 +173,11 @@ impl Documents {
             ids: ids..end,
             map,
         })
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
     }
 
     /// The number of rows.

@@ -168,6 +168,11 @@ impl GraphFile {
         }
     }
 
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
     /// Checks that every number names what is there.
     pub fn verify(&self) -> Result<()> {
         let View { links, codes, .. } = self.view();

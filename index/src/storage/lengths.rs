@@ -62,6 +62,11 @@ impl Lengths {
         self.num_docs
     }
 
+    /// The whole file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
     /// The exact number of terms of a document.
     pub fn length(&self, row: u32) -> u32 {
         bytemuck::cast_slice::<u8, u32>(&self.map[HEADER_LEN..HEADER_LEN + 4 * self.rows])[row as usize]

@@ -14,10 +14,12 @@
 //!
 //! A commit writes a new segment, syncs it, and then replaces the manifest by renaming a synced sibling over it. So a
 //! process killed at any moment leaves the old state or the new one, and at worst a segment that no manifest names,
-//! which the next writer removes. Readers take no lock: what a manifest names is never changed.
+//! which the next writer removes. Readers take no lock: what a manifest names is never changed, and when a compaction has
+//! removed its name, readers that have it mapped read on.
 //!
 //! `index/FORMAT.md` gives every file byte by byte.
 
+mod compact;
 mod documents;
 mod fields;
 mod files;
@@ -33,6 +35,7 @@ mod snapshot;
 mod store;
 mod vectors;
 
+pub use compact::{CompactOptions, CompactReport};
 pub use documents::{NewDocument, StoredDocument};
 pub use journal::EmbeddingJournal;
 pub(crate) use lengths::Lengths;

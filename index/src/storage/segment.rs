@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::fields::Fields;
-use super::files::{Written, check_crc, checksum, corrupt, create_folder, io_error, open_sized, sync_folder};
+use super::files::{Written, check_crc, checksum, corrupt, create_folder, io_error, map, sync_folder};
 use super::graph::{self, GraphFile};
 use super::lengths::{self, Lengths};
 use super::manifest::{FileRecord, SegmentRecord};
 use super::settings::{VectorIndex, VectorSettings};
 use super::vectors::{VectorsFile, VectorsWriter};
 use crate::bitmap::Bitmap;
-use crate::bm25::{Bm25Segment, Bm25Writer};
+use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
 use crate::filter::Filter;
 use crate::hnsw::Graph;
@@ -67,6 +67,11 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// The rows added so far.
+    pub fn num_rows(&self) -> u32 {
+        self.rows
+    }
+
     /// Completes and syncs every file and folder of the segment.
     pub fn finish(self, deleted: &Bitmap) -> Result<SegmentRecord> {
         let SegmentWriter { folder, documents, vectors, bm25, rows } = self;
@@ -107,6 +112,11 @@ pub(super) fn deleted_words(deleted: &Bitmap, rows: u32) -> Vec<u64> {
     words
 }
 
+/// The name of a file in the folder of the BM25 index.
+fn in_bm25(name: &str) -> Option<&str> {
+    name.strip_prefix(BM25)?.strip_prefix('/')
+}
+
 fn file_record(name: &str, written: Written) -> FileRecord {
     FileRecord { name: name.into(), size: written.size, crc: written.crc }
 }
@@ -131,14 +141,17 @@ fn sync_bm25(folder: &Path) -> Result<Vec<FileRecord>> {
     Ok(records)
 }
 
-/// A segment opened for reading.
+/// A segment opened for reading: all of its files are mapped, so that it can be read when their names have been removed.
 pub(super) struct Segment {
+    name: String,
     folder: PathBuf,
     files: Vec<FileRecord>,
     rows: u32,
     documents: Documents,
     vectors: Option<VectorsFile>,
     graph: Option<GraphFile>,
+    lengths: Arc<Lengths>,
+    bm25_files: MappedFiles,
     bm25: OnceLock<Arc<Bm25Segment>>,
     fields: Fields,
 }
@@ -168,20 +181,31 @@ impl Segment {
             }
             None => None,
         };
-        size_of(LENGTHS)?;
+        let lengths = Lengths::open(folder.join(LENGTHS), size_of(LENGTHS)?, record.rows)?;
+        let mut bm25_files = MappedFiles::default();
         for file in &record.files {
-            open_sized(&folder.join(&file.name), file.size)?;
+            if let Some(name) = in_bm25(&file.name) {
+                bm25_files.insert(name, map(&folder.join(&file.name), file.size)?);
+            }
         }
         Ok(Segment {
+            name: record.folder.clone(),
             files: record.files.clone(),
             rows: record.rows,
             documents,
             vectors,
             graph,
+            lengths: Arc::new(lengths),
+            bm25_files,
             bm25: OnceLock::new(),
             fields: Fields::default(),
             folder,
         })
+    }
+
+    /// The name of its folder, which no other segment of the database ever has.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn rows(&self) -> u32 {
@@ -194,6 +218,11 @@ impl Segment {
 
     pub fn vectors(&self) -> Option<&VectorsFile> {
         self.vectors.as_ref()
+    }
+
+    /// The vector of a row.
+    pub fn vector(&self, row: u32) -> Option<&[f32]> {
+        self.vectors.as_ref().map(|vectors| vectors.row(row))
     }
 
     /// The graph of the vectors, if one was built.
@@ -213,13 +242,12 @@ impl Segment {
             return Ok(index);
         }
         for file in &self.files {
-            if file.name == LENGTHS || file.name.starts_with(BM25) {
+            if file.name == LENGTHS || in_bm25(&file.name).is_some() {
                 self.check_file(file)?;
             }
         }
-        let size = self.files.iter().find(|file| file.name == LENGTHS).map_or(0, |file| file.size);
-        let lengths = Lengths::open(self.folder.join(LENGTHS), size, self.rows)?;
-        let index = Bm25Segment::open(&self.folder.join(BM25), lengths)?;
+        let folder = self.folder.join(BM25);
+        let index = Bm25Segment::open(&folder, self.bm25_files.clone(), Arc::clone(&self.lengths))?;
         Ok(self.bm25.get_or_init(|| Arc::new(index)))
     }
 
@@ -236,17 +264,29 @@ impl Segment {
             graph.verify()?;
         }
         self.bm25()?.verify()?;
-        Ok(self.files.iter().map(|file| file.size).sum())
+        Ok(self.num_bytes())
     }
 
     pub fn num_files(&self) -> usize {
         self.files.len()
     }
 
+    /// The length of all files in bytes.
+    pub fn num_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
     fn check_file(&self, record: &FileRecord) -> Result<()> {
         let path = self.folder.join(&record.name);
-        let file = open_sized(&path, record.size)?;
-        check_crc(&path, "the file", record.crc, checksum(&path, file)?.1)
+        let bytes = match record.name.as_str() {
+            DOCUMENTS => Some(self.documents.bytes()),
+            VECTORS => self.vectors.as_ref().map(VectorsFile::bytes),
+            GRAPH => self.graph.as_ref().map(GraphFile::bytes),
+            LENGTHS => Some(self.lengths.bytes()),
+            name => in_bm25(name).and_then(|name| self.bm25_files.get(name)),
+        };
+        let bytes = bytes.ok_or_else(|| corrupt(&path, Damage::Unknown))?;
+        check_crc(&path, "the file", record.crc, crc32fast::hash(bytes))
     }
 }
 

@@ -79,7 +79,19 @@ impl Snapshot {
     /// [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NewerFormat`] or [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Snapshot> {
         let path = path.as_ref();
-        Snapshot::load(path, Manifest::read(path)?, &[])
+        let mut manifest = Manifest::read(path)?;
+        loop {
+            let commit = manifest.commit;
+            let error = match Snapshot::load(path, manifest, &[]) {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(error) => error,
+            };
+            // A compaction may have removed a segment between the two: then there is a newer manifest.
+            manifest = Manifest::read(path)?;
+            if manifest.commit == commit {
+                return Err(error);
+            }
+        }
     }
 
     /// The snapshot of a manifest, with the segments of `known` that it names taken from there.
@@ -88,8 +100,8 @@ impl Snapshot {
         let segments = path.join(super::SEGMENTS);
         let mut views = Vec::with_capacity(manifest.segments.len());
         let (mut num_rows, mut num_documents) = (0, 0);
-        for (number, record) in manifest.segments.iter().enumerate() {
-            let segment = match known.get(number) {
+        for record in &manifest.segments {
+            let segment = match known.iter().find(|view| view.segment.name() == record.folder) {
                 Some(view) => Arc::clone(&view.segment),
                 None => Arc::new(Segment::open(&segments, record, settings.vectors)?),
             };
@@ -139,6 +151,16 @@ impl Snapshot {
     /// The number of rows, deleted ones included: every [`RowId`] is below it.
     pub fn num_rows(&self) -> usize {
         self.0.num_rows as usize
+    }
+
+    /// The number of segments: a search goes through one after the other.
+    pub fn num_segments(&self) -> usize {
+        self.0.views.len()
+    }
+
+    /// The length of the segments' files in bytes.
+    pub fn num_bytes(&self) -> u64 {
+        self.0.views.iter().map(|view| view.segment.num_bytes()).sum()
     }
 
     /// The rows of the documents that are not deleted, ascending, which is the order in which they were added.

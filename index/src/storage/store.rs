@@ -127,7 +127,26 @@ impl Store {
         let mut manifest = self.snapshot.manifest().clone();
         manifest.commit += 1;
         manifest.properties.extend(VectorIndex::Hnsw { params, min_rows, ef_search }.to_properties());
-        self.replace_manifest(manifest, RemoveOnDrop(None))
+        self.replace_manifest(manifest, NewFolders::default())
+    }
+
+    /// The folder of the segment number `number` that the next commit adds.
+    pub(super) fn new_segment_folder(&self, number: usize) -> PathBuf {
+        let mut name = format!("{:010}", self.snapshot.commit_number() + 1);
+        if number > 0 {
+            name.push_str(&format!("-{number}"));
+        }
+        self.path.join(super::SEGMENTS).join(name)
+    }
+
+    /// Removes the names of segments of an older snapshot that the present one lacks.
+    pub(super) fn remove_segments_of(&self, old: &Snapshot) {
+        for segment in &old.manifest().segments {
+            if !self.snapshot.manifest().segments.iter().any(|named| named.folder == segment.folder) {
+                // What cannot be removed now, the next writer removes.
+                let _ = fs::remove_dir_all(self.path.join(super::SEGMENTS).join(&segment.folder));
+            }
+        }
     }
 
     /// Removes the segments that the manifest does not name, and a half-written manifest.
@@ -137,7 +156,11 @@ impl Store {
             let is_named = self.snapshot.manifest().segments.iter().any(|segment| segment.folder == name);
             if !is_named {
                 let folder = segments.join(name);
-                fs::remove_dir_all(&folder).map_err(io_error("remove", &folder))?;
+                let removed = fs::remove_dir_all(&folder).map_err(io_error("remove", &folder));
+                // Elsewhere files that a reader has mapped cannot be removed; they do no harm.
+                if cfg!(unix) {
+                    removed?;
+                }
             }
         }
         let half_written = self.path.join("MANIFEST.tmp");
@@ -182,7 +205,8 @@ pub struct Transaction<S: BorrowMut<Store>> {
 /// The segment that a transaction writes.
 struct Added {
     writer: SegmentWriter,
-    folder: PathBuf,
+    /// Removed with its files unless it is committed. After the writer: dropping it closes them.
+    folders: NewFolders,
     /// Rows of the ids that are not deleted again.
     rows: HashMap<String, u32>,
     num_rows: u32,
@@ -248,12 +272,13 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         let added = match &mut self.added {
             Some(added) => added,
             None => {
-                let snapshot = &self.store.borrow().snapshot;
-                let name = format!("{:010}", snapshot.commit_number() + 1);
-                let folder = self.store.borrow().path.join(super::SEGMENTS).join(name);
+                let store = self.store.borrow();
+                let folder = store.new_segment_folder(0);
+                let folders = NewFolders::new(folder.clone());
+                let vectors = store.snapshot.settings().vectors;
                 self.added.insert(Added {
-                    writer: SegmentWriter::create(folder.clone(), snapshot.settings().vectors, BM25_BUDGET)?,
-                    folder,
+                    writer: SegmentWriter::create(folder, vectors, BM25_BUDGET)?,
+                    folders,
                     rows: HashMap::new(),
                     num_rows: 0,
                     deleted: Bitmap::default(),
@@ -326,21 +351,27 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 record.deleted = deleted_words(deleted, record.rows);
             }
         }
-        if let Some(added) = self.added.take() {
-            let cleaner = RemoveOnDrop(Some(added.folder));
-            manifest.segments.push(added.writer.finish(&added.deleted)?);
-            sync_folder(&self.store.borrow().path.join(super::SEGMENTS))?;
-            return self.store.borrow_mut().replace_manifest(manifest, cleaner);
+        if let Some(Added { writer, folders, deleted, .. }) = self.added.take() {
+            manifest.segments.push(writer.finish(&deleted)?);
+            return self.store.borrow_mut().replace_manifest(manifest, folders);
         }
         if manifest.segments == self.store.borrow().snapshot.manifest().segments {
             return Ok(self.store.borrow().snapshot.clone());
         }
-        self.store.borrow_mut().replace_manifest(manifest, RemoveOnDrop(None))
+        self.store.borrow_mut().replace_manifest(manifest, NewFolders::default())
     }
 }
 
 impl Store {
-    fn replace_manifest(&mut self, manifest: Manifest, mut new_folder: RemoveOnDrop) -> Result<Snapshot> {
+    /// Commits: the manifest becomes this one, which names the new folders.
+    pub(super) fn replace_manifest(
+        &mut self,
+        manifest: Manifest,
+        mut new_folders: NewFolders,
+    ) -> Result<Snapshot> {
+        if new_folders.len() > 0 {
+            sync_folder(&self.path.join(super::SEGMENTS))?;
+        }
         // Opened before it is committed, so that what cannot be read back is never committed.
         let next = Snapshot::load(&self.path, manifest.clone(), self.snapshot.views())?;
         let result = manifest.write(&self.path);
@@ -348,27 +379,39 @@ impl Store {
         let is_committed =
             result.is_ok() || Manifest::read(&self.path).is_ok_and(|on_disk| on_disk == manifest);
         if is_committed {
-            new_folder.0 = None;
+            new_folders.keep();
             self.snapshot = next.clone();
         }
         result.map(|()| next)
     }
 }
 
-impl<S: BorrowMut<Store>> Drop for Transaction<S> {
-    fn drop(&mut self) {
-        if let Some(added) = self.added.take() {
-            drop(RemoveOnDrop(Some(added.folder)));
-        }
+/// Folders that are removed with all that is in them unless they are committed. What cannot be removed now, the next writer
+/// removes.
+#[derive(Default)]
+pub(super) struct NewFolders(Vec<PathBuf>);
+
+impl NewFolders {
+    pub fn new(folder: PathBuf) -> NewFolders {
+        NewFolders(vec![folder])
+    }
+
+    pub fn push(&mut self, folder: PathBuf) {
+        self.0.push(folder);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn keep(&mut self) {
+        self.0.clear();
     }
 }
 
-/// Removes the folder of a segment that was not committed. What cannot be removed now, the next writer removes.
-struct RemoveOnDrop(Option<PathBuf>);
-
-impl Drop for RemoveOnDrop {
+impl Drop for NewFolders {
     fn drop(&mut self) {
-        if let Some(folder) = &self.0 {
+        for folder in &self.0 {
             let _ = fs::remove_dir_all(folder);
         }
     }

@@ -67,9 +67,19 @@ impl VectorsFile {
         Ok(VectorsFile { path, map, dim })
     }
 
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
     /// All rows, (N, D) row-major. A map begins at a page and the header has 64 bytes, so rows begin 64-byte aligned.
     pub fn rows(&self) -> &[f32] {
         bytemuck::cast_slice(&self.map[HEADER_LEN..])
+    }
+
+    /// A row, (D).
+    pub fn row(&self, row: u32) -> &[f32] {
+        &self.rows()[row as usize * self.dim..][..self.dim]
     }
 
     /// Checks that every component is a finite number and no vector too long.

@@ -1,0 +1,313 @@
+//! Compaction: segments become fewer, and deleted rows leave them.
+//!
+//! Segments are never merged unasked: a commit costs what it adds, and the time for a compaction is the caller's to choose.
+
+use std::ops::Range;
+
+use super::manifest::SegmentRecord;
+use super::segment::{BM25_BUDGET, Segment, SegmentWriter};
+use super::settings::{Settings, VectorIndex};
+use super::snapshot::View;
+use super::store::{NewFolders, Store};
+use crate::bitmap::Bitmap;
+use crate::error::Result;
+use crate::hnsw::Graph;
+
+/// What a compaction may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactOptions {
+    /// Bytes of memory, besides the maps of the files: it bounds the rows of the segments that are written, because a graph is
+    /// built in memory. With less, more segments are left.
+    pub memory_budget: u64,
+}
+
+impl Default for CompactOptions {
+    /// 2 GiB: 2.7 million rows of 384 dimensions with a graph of M 16.
+    fn default() -> CompactOptions {
+        CompactOptions { memory_budget: 2 << 30 }
+    }
+}
+
+impl CompactOptions {
+    /// The most rows of a segment that is written, and the memory for its postings.
+    fn limits(&self, settings: &Settings) -> (u32, usize) {
+        // A quarter for postings, the rest for what grows with the rows.
+        let postings = (self.memory_budget / 4).clamp(MIN_POSTINGS, BM25_BUDGET as u64);
+        let rows = self.memory_budget.saturating_sub(postings) / bytes_per_row(settings);
+        (u32::try_from(rows).unwrap_or(u32::MAX).clamp(MIN_ROWS, Graph::MAX_ROWS as u32), postings as usize)
+    }
+}
+
+/// However small the budget, segments of so many rows are written: more of them would make every search slow.
+const MIN_ROWS: u32 = 1024;
+
+/// However small the budget: with less, postings would go to disk document by document.
+const MIN_POSTINGS: u64 = 16 << 20;
+
+/// An id of 32 bytes, three offsets and a number while documents are written, a length; and a row's part of the graph.
+fn bytes_per_row(settings: &Settings) -> u64 {
+    let graph = match settings.vectors {
+        Some(vectors) => match vectors.index {
+            VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(vectors.dim, params.m),
+            VectorIndex::Flat => 0,
+        },
+        None => 0,
+    };
+    64 + graph as u64
+}
+
+/// What a compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Segments before and after; the same if there was nothing to do.
+    pub num_segments: [usize; 2],
+    /// Rows before and after: without those of deleted documents.
+    pub num_rows: [usize; 2],
+    /// Bytes of all segments' files, before and after.
+    pub num_bytes: [u64; 2],
+}
+
+impl CompactReport {
+    /// Whether there was something to do.
+    pub fn has_changed(&self) -> bool {
+        self.num_segments[0] != self.num_segments[1] || self.num_rows[0] != self.num_rows[1]
+    }
+}
+
+/// What becomes of segments that follow one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Keep(usize),
+    Rewrite(Range<usize>),
+}
+
+/// Divides segments, given by their rows that are not deleted and whether others are, into those that stay and those that are
+/// written anew, in the order of their rows: as many together as `max_rows` allows.
+fn plan(segments: &[(u32, bool)], max_rows: u32) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut start = 0;
+    while start < segments.len() {
+        let (mut end, mut total) = (start, 0);
+        // The rows of the last segment that is written; those before it are full.
+        let open = |total: u64| match total % u64::from(max_rows) {
+            0 if total > 0 => u64::from(max_rows),
+            rest => rest,
+        };
+        let stays = |end: usize| end == start + 1 && !segments[start].1;
+        while end < segments.len()
+            && (end == start || open(total) + u64::from(segments[end].0) <= u64::from(max_rows))
+            && !(stays(end) && total > u64::from(max_rows))
+        {
+            total += u64::from(segments[end].0);
+            end += 1;
+        }
+        steps.push(if stays(end) { Step::Keep(start) } else { Step::Rewrite(start..end) });
+        start = end;
+    }
+    steps
+}
+
+impl Store {
+    /// Writes segments anew, several as one, without the rows of deleted documents, and builds their graphs, in parallel on the
+    /// current rayon pool. `progress` is called with the number of rows written and that of all to be written. The documents
+    /// keep their order and get new row numbers.
+    ///
+    /// The manifest is replaced at the end, so a compaction that is stopped at any moment leaves the database as it was; what it
+    /// had written is removed by the next writer. Then the old segments' names are removed. Snapshots that were opened before
+    /// keep working: on Unix the space of a file comes back when its last reader has gone; on Windows a file that is mapped cannot
+    /// be removed, and the next writer tries again.
+    ///
+    /// ```
+    /// use secateur_index::storage::{NewDocument, Settings, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
+    /// for id in ["a", "b", "c"] {
+    ///     let mut transaction = store.begin()?;
+    ///     transaction.add(&NewDocument { id, title: "", text: "cats", metadata: None }, None)?;
+    ///     transaction.commit()?;
+    /// }
+    /// let mut transaction = store.begin()?;
+    /// transaction.delete("b")?;
+    /// transaction.commit()?;
+    /// let report = store.compact(&Default::default(), |_, _| {})?;
+    /// assert_eq!((report.num_segments, report.num_rows), ([3, 1], [3, 2]));
+    /// assert_eq!(store.snapshot().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if a file that is written anew is damaged: all of it is checked first, so that damage is not given a
+    /// checksum of its own. [`Error::Io`](crate::Error::Io), [`Error::Bm25`](crate::Error::Bm25); the database then stays as it was.
+    pub fn compact(
+        &mut self,
+        options: &CompactOptions,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<CompactReport> {
+        let before = self.snapshot().clone();
+        let views = before.views();
+        let (max_rows, postings) = options.limits(before.settings());
+        let sizes: Vec<(u32, bool)> = views
+            .iter()
+            .map(|view| (view.segment.rows() - view.deleted.len(), !view.deleted.is_empty()))
+            .collect();
+        let steps = plan(&sizes, max_rows);
+        let total = steps.iter().map(|step| match step {
+            Step::Keep(_) => 0,
+            Step::Rewrite(range) => sizes[range.clone()].iter().map(|(rows, _)| *rows as usize).sum(),
+        });
+        let mut rewriting = Rewriting {
+            store: self,
+            max_rows,
+            postings,
+            folders: NewFolders::default(),
+            done: 0,
+            total: total.sum(),
+        };
+        let mut segments = Vec::new();
+        for step in &steps {
+            match step {
+                Step::Keep(number) => segments.push(before.manifest().segments[*number].clone()),
+                Step::Rewrite(range) => {
+                    segments.extend(rewriting.rewrite(&views[range.clone()], &mut progress)?)
+                }
+            }
+        }
+        let folders = rewriting.folders;
+        let mut manifest = before.manifest().clone();
+        if segments != manifest.segments {
+            manifest.commit += 1;
+            manifest.segments = segments;
+            self.replace_manifest(manifest, folders)?;
+            self.remove_segments_of(&before);
+        }
+        let after = self.snapshot();
+        Ok(CompactReport {
+            num_segments: [before.num_segments(), after.num_segments()],
+            num_rows: [before.num_rows(), after.num_rows()],
+            num_bytes: [before.num_bytes(), after.num_bytes()],
+        })
+    }
+}
+
+/// Segments being written anew.
+struct Rewriting<'s> {
+    store: &'s Store,
+    max_rows: u32,
+    postings: usize,
+    folders: NewFolders,
+    done: usize,
+    total: usize,
+}
+
+impl Rewriting<'_> {
+    /// Writes the rows of segments that are not deleted to new ones.
+    fn rewrite(
+        &mut self,
+        views: &[View],
+        progress: &mut impl FnMut(usize, usize),
+    ) -> Result<Vec<SegmentRecord>> {
+        let mut records = Vec::new();
+        let mut current: Option<SegmentWriter> = None;
+        for view in views {
+            view.segment.verify(&view.deleted)?;
+            for row in (0..view.segment.rows()).filter(|row| !view.deleted.contains(*row)) {
+                let mut writer = match current.take() {
+                    Some(writer) => writer,
+                    None => self.start()?,
+                };
+                copy_row(&view.segment, row, &mut writer)?;
+                self.done += 1;
+                progress(self.done, self.total);
+                if writer.num_rows() < self.max_rows {
+                    current = Some(writer);
+                } else {
+                    records.push(writer.finish(&Bitmap::default())?);
+                }
+            }
+        }
+        if let Some(writer) = current {
+            records.push(writer.finish(&Bitmap::default())?);
+        }
+        Ok(records)
+    }
+
+    fn start(&mut self) -> Result<SegmentWriter> {
+        let folder = self.store.new_segment_folder(self.folders.len());
+        self.folders.push(folder.clone());
+        SegmentWriter::create(folder, self.store.snapshot().settings().vectors, self.postings)
+    }
+}
+
+fn copy_row(segment: &Segment, row: u32, writer: &mut SegmentWriter) -> Result<()> {
+    let document = segment.documents().document(row)?;
+    writer.add(&document.as_new(), segment.vector(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hnsw::HnswParams;
+    use crate::metric::Metric;
+    use proptest::prelude::*;
+
+    #[test]
+    fn plans_by_hand() {
+        use Step::{Keep, Rewrite};
+        for (segments, expected) in [
+            (&[][..], vec![]),
+            (&[(5, false)], vec![Keep(0)]),
+            (&[(5, true)], vec![Rewrite(0..1)]),
+            (&[(0, true), (0, true)], vec![Rewrite(0..2)]),
+            (&[(5, false), (5, false)], vec![Rewrite(0..2)]),
+            (&[(5, false), (6, false)], vec![Keep(0), Keep(1)]),
+            (&[(5, false), (6, true), (4, false), (1, false)], vec![Keep(0), Rewrite(1..3), Keep(3)]),
+            (&[(50, false), (50, true), (1, false)], vec![Keep(0), Rewrite(1..2), Keep(2)]),
+            (&[(53, false), (53, true), (1, false)], vec![Keep(0), Rewrite(1..3)]),
+        ] {
+            assert_eq!(plan(segments, 10), expected, "{segments:?}");
+        }
+    }
+
+    proptest! {
+        /// Every segment is in one step, in order; what is left after a compaction stays as it is in the next.
+        #[test]
+        fn plans_come_to_rest(segments in prop::collection::vec((0u32..30, any::<bool>()).prop_filter("none is empty", |(rows, is_deleted)| *is_deleted || *rows > 0), 0..12), max_rows in 1u32..30) {
+            let steps = plan(&segments, max_rows);
+            let mut covered = Vec::new();
+            let mut left = Vec::new();
+            for step in &steps {
+                match step {
+                    Step::Keep(number) => {
+                        covered.push(*number);
+                        left.push(segments[*number].0);
+                    }
+                    Step::Rewrite(range) => {
+                        covered.extend(range.clone());
+                        let rows: u32 = segments[range.clone()].iter().map(|(rows, _)| rows).sum();
+                        left.extend((0..rows.div_ceil(max_rows)).map(|part| max_rows.min(rows - part * max_rows)));
+                    }
+                }
+            }
+            prop_assert_eq!(covered, (0..segments.len()).collect::<Vec<_>>());
+            let left: Vec<(u32, bool)> = left.into_iter().map(|rows| (rows, false)).collect();
+            let again = plan(&left, max_rows);
+            prop_assert!(again.iter().all(|step| matches!(step, Step::Keep(_))), "{:?}", again);
+        }
+    }
+
+    /// The budget of the documentation, and none at all.
+    #[test]
+    fn budgets_bound_rows() {
+        let mut settings = Settings::with_vectors(Metric::Cosine, 384);
+        if let Some(vectors) = &mut settings.vectors {
+            vectors.index = VectorIndex::hnsw(HnswParams::default());
+        }
+        let (rows, postings) = CompactOptions::default().limits(&settings);
+        assert!((2_600_000..2_800_000).contains(&rows), "{rows}");
+        assert_eq!(postings, BM25_BUDGET);
+        assert_eq!(CompactOptions { memory_budget: 0 }.limits(&settings), (MIN_ROWS, MIN_POSTINGS as usize));
+        let all = CompactOptions { memory_budget: u64::MAX };
+        assert_eq!(all.limits(&settings).0 as usize, Graph::MAX_ROWS);
+    }
+}
