@@ -112,21 +112,26 @@ where
 }
 
 /// An encoder whose answers are kept, chunk by chunk, so that the same chunks need not be encoded again.
-struct JournaledEncoding {
+pub(crate) struct JournaledEncoding {
     journal: EmbeddingJournal,
     /// The number of the next chunk.
     next: usize,
 }
 
 impl JournaledEncoding {
-    fn open(path: &Path, fingerprint: &[u8; 32], kind: TextKind, dim: usize) -> Result<JournaledEncoding> {
+    pub(crate) fn open(
+        path: &Path,
+        fingerprint: &[u8; 32],
+        kind: TextKind,
+        dim: usize,
+    ) -> Result<JournaledEncoding> {
         let mut key = blake3::Hasher::new();
         key.update(fingerprint).update(format!("{kind:?}").as_bytes());
         Ok(JournaledEncoding { journal: EmbeddingJournal::open(path, key.finalize().into(), dim)?, next: 0 })
     }
 
     /// The vectors (B, D) of the next chunk of texts: from the journal if it holds just these texts at this place.
-    fn rows(&mut self, encoder: &Encoder, texts: &[String], kind: TextKind) -> Result<Vec<f32>> {
+    pub(crate) fn rows(&mut self, encoder: &Encoder, texts: &[String], kind: TextKind) -> Result<Vec<f32>> {
         let hash = hash(texts);
         let number = self.next;
         self.next += 1;
@@ -152,7 +157,7 @@ fn hash(texts: &[String]) -> [u8; 32] {
 }
 
 /// Groups items until a chunk is full. The first error ends the chunks.
-fn chunks<T, E>(
+pub(crate) fn chunks<T, E>(
     mut items: impl Iterator<Item = std::result::Result<T, E>>,
     bytes: impl Fn(&T) -> usize,
 ) -> impl Iterator<Item = std::result::Result<Vec<T>, E>> {

@@ -17,7 +17,7 @@ use crate::fusion::{RankedList, reciprocal_rank_fusion};
 use crate::search::{Hit, SearchMode, SearchParams};
 
 /// The key under which a database keeps what stands between title and text.
-const SEPARATOR: &str = "passage_separator";
+pub(crate) const SEPARATOR: &str = "passage_separator";
 
 /// What is fixed when a database is created.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,11 +115,39 @@ impl Database {
     /// encoder's, [`Error::NoVectors`] if an encoder is given and it has none.
     pub fn open(path: impl AsRef<Path>, encoder: Option<Arc<Encoder>>) -> Result<Database> {
         let path = path.as_ref();
-        let snapshot = Snapshot::open(path)?;
+        Database::with_snapshot(path, Snapshot::open(path)?, encoder)
+    }
+
+    pub(crate) fn with_snapshot(
+        path: &Path,
+        snapshot: Snapshot,
+        encoder: Option<Arc<Encoder>>,
+    ) -> Result<Database> {
         if let Some(encoder) = &encoder {
             check_encoder(path, &snapshot, encoder)?;
         }
         Ok(Database { path: path.to_owned(), encoder, snapshot, changes: None })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(crate) fn has_changes(&self) -> bool {
+        self.changes.is_some()
+    }
+
+    /// Goes on with a later state of the database, and with the generation that is read.
+    pub(crate) fn set_snapshot(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.snapshot = match self.snapshot.generation() {
+            Some(name) => snapshot.with_generation(name)?,
+            None => snapshot,
+        };
+        Ok(())
     }
 
     /// Checks that no other process is writing to the database in this folder.
@@ -136,7 +164,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// An id is empty or taken, a document has neither title nor text, another process is writing, or the disk is full.
+    /// The database has several generations; an id is empty or taken, a document has neither title nor text, another process is writing, or the disk is full.
     /// Documents of the call before the one that fails stay added.
     pub fn add(&mut self, documents: &[Document]) -> Result<()> {
         if let Some(document) = documents.iter().find(|document| is_empty(document)) {
@@ -182,7 +210,8 @@ impl Database {
     /// The disk refuses; the database then stays as it was, and the changes are lost.
     pub fn commit(&mut self) -> Result<()> {
         if let Some(changes) = self.changes.take() {
-            self.snapshot = changes.commit()?;
+            let committed = changes.commit()?;
+            self.set_snapshot(committed)?;
         }
         Ok(())
     }
@@ -275,17 +304,14 @@ impl Database {
         Ok(self.snapshot.hnsw()?.tune(&vectors, k, target)?)
     }
 
-    /// Sets the ef of searches that name none, at once and durably.
+    /// Sets the ef of searches that name none, of the generation in use, at once and durably.
     ///
     /// # Errors
     ///
     /// There is no HNSW index, the ef is 0, another process is writing, or there are changes that are not committed.
     pub fn set_ef_search(&mut self, ef_search: usize) -> Result<()> {
-        if self.changes.is_some() {
-            return Err(Error::UncommittedChanges { path: self.path.clone() });
-        }
-        self.snapshot = Store::open(&self.path)?.set_ef_search(ef_search)?;
-        Ok(())
+        let snapshot = self.store()?.set_ef_search(ef_search)?;
+        self.set_snapshot(snapshot)
     }
 
     /// Writes what deleted documents have left of the files anew, and many segments as one; see
@@ -300,12 +326,9 @@ impl Database {
         options: &CompactOptions,
         progress: impl FnMut(usize, usize),
     ) -> Result<CompactReport> {
-        if self.changes.is_some() {
-            return Err(Error::UncommittedChanges { path: self.path.clone() });
-        }
-        let mut store = Store::open(&self.path)?;
+        let mut store = self.store()?;
         let report = store.compact(options, progress)?;
-        self.snapshot = store.snapshot().clone();
+        self.set_snapshot(store.snapshot().clone())?;
         Ok(report)
     }
 
@@ -450,7 +473,7 @@ impl Database {
             None => {
                 let store = Store::open(&self.path)?;
                 // Another writer may have committed since this value was opened.
-                self.snapshot = store.snapshot().clone();
+                self.set_snapshot(store.snapshot().clone())?;
                 store.into_transaction()?
             }
         };

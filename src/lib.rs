@@ -36,6 +36,7 @@ mod database;
 mod error;
 pub mod eval;
 pub mod fusion;
+mod generation;
 mod npy;
 pub mod report;
 mod rerank;
@@ -47,6 +48,7 @@ pub mod training_data;
 pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};
 pub use error::{Error, Result};
+pub use generation::add_generation;
 pub use rerank::rerank;
 pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
 pub use secateur_datasets::{
@@ -61,6 +63,6 @@ pub use secateur_encoders::{
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::filter;
 pub use secateur_index::hnsw::{HnswParams, Recall, RecallCurve};
-pub use secateur_index::storage::{CompactOptions, CompactReport, VectorIndex};
+pub use secateur_index::storage::{CompactOptions, CompactReport, Generation, VectorIndex};
 pub use secateur_index::{Error as IndexError, Metric};
 pub use sweep::{Cell, measure_encoder};

@@ -7,6 +7,7 @@ mod create;
 mod demo;
 mod evaluation;
 mod filters;
+mod generation;
 mod hnsw;
 mod mini;
 mod model;

@@ -170,6 +170,50 @@ pub enum Error {
         /// What it is.
         got: &'static str,
     },
+    /// A generation's name is none.
+    #[error(
+        "{name:?} is no name for a generation: 1 to 64 letters, digits, dots, underscores and hyphens are"
+    )]
+    GenerationName {
+        /// The name in question.
+        name: String,
+    },
+    /// A generation of this name is there already.
+    #[error("the database has a generation {name:?} already; choose another name, or drop that one first")]
+    GenerationExists {
+        /// The name in question.
+        name: String,
+    },
+    /// No generation has this name.
+    #[error("the database has no generation {name:?}; it has {}", if known.is_empty() { "none, because it has no vectors".into() } else { known.join(", ") })]
+    UnknownGeneration {
+        /// The name in question.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// The generation that searches read cannot be dropped.
+    #[error("generation {name:?} is in use; use another one first")]
+    GenerationInUse {
+        /// The name in question.
+        name: String,
+    },
+    /// Documents come with one vector, and the database has several generations.
+    #[error("documents cannot be added to a database with the generations {}: drop all but one first, and add the others again after", names.join(", "))]
+    SeveralGenerations {
+        /// All of them.
+        names: Vec<String>,
+    },
+    /// A generation has not one vector for each document.
+    #[error(
+        "the generation has {got} vectors, the database {expected} documents; give one for each, in the order of their rows"
+    )]
+    GenerationRows {
+        /// The number of documents.
+        expected: usize,
+        /// The number of vectors, or one more than there are documents.
+        got: usize,
+    },
     /// The database has no HNSW index.
     #[error("this database has no HNSW index, so there is no ef to set; index the documents again with one")]
     NotHnsw,

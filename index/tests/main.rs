@@ -10,6 +10,8 @@ mod crash;
 mod damage;
 /// Writing to a full disk.
 mod full_disk;
+/// Generations, and older formats.
+mod generations;
 /// The journal of embeddings.
 mod journal;
 /// Writers, readers and locks.

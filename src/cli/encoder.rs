@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use secateur::{Database, Device, Encoder, LoadOptions, Pooling, Precision, Quantization};
+use secateur::{Database, Device, Encoder, LoadOptions, Metric, Pooling, Precision, Quantization};
 
 use super::failure::{Code, Failure, Result};
 use crate::download::{Fetcher, HubConfig, resolve_model};
@@ -130,9 +130,28 @@ impl EncoderArguments {
     }
 }
 
-/// Opens a database with its encoder, if the command needs one: the one given, or the one the database was made with.
-pub fn open_database(path: &Path, arguments: &EncoderArguments, needs_encoder: bool) -> Result<Database> {
-    let database = Database::open(path, None)?;
+/// How an encoder's vectors are compared, as its authors say it.
+pub fn metric_of(encoder: &Encoder) -> Metric {
+    match encoder.settings().similarity.as_deref() {
+        Some("dot") => Metric::InnerProduct,
+        Some("euclidean") => Metric::L2,
+        _ => Metric::Cosine,
+    }
+}
+
+/// Opens a database with its encoder, if the command needs one: the one given, or the one its vectors were made with, those of
+/// the generation that is named or in use.
+pub fn open_database(
+    path: &Path,
+    generation: Option<&str>,
+    arguments: &EncoderArguments,
+    needs_encoder: bool,
+) -> Result<Database> {
+    let open = |encoder| match generation {
+        Some(name) => Database::open_generation(path, name, encoder),
+        None => Database::open(path, encoder),
+    };
+    let database = open(None)?;
     if database.dim().is_none() && arguments.encoder.is_none() || !needs_encoder {
         return Ok(database);
     }
@@ -148,7 +167,7 @@ pub fn open_database(path: &Path, arguments: &EncoderArguments, needs_encoder: b
             ..failure
         },
     })?;
-    Ok(Database::open(path, encoder)?)
+    Ok(open(encoder)?)
 }
 
 /// The model directory that a reference stands for, downloaded if need be.

@@ -94,7 +94,8 @@ impl MeasuringArguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let database = open_database(&self.database, &self.encoder, self.mode.needs_encoder())?;
+        let database =
+            open_database(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
         let dataset = open_dataset(&self.dataset)?;
         let split = self.measuring.split(&dataset)?;
         let qrels = dataset.qrels(&split)?;

@@ -76,7 +76,7 @@ impl From<secateur::Error> for Failure {
             }
             Error::SameFile { .. }
             | Error::InvalidDepth { .. }
-            | Error::Index(IndexError::InvalidParameter { .. })
+            | Error::Index(IndexError::InvalidParameter { .. } | IndexError::GenerationName { .. })
             | Error::Encoder(
                 EncoderError::TooManyDrops { .. }
                 | EncoderError::NoSuchSubLayer { .. }

@@ -10,7 +10,7 @@ use secateur::{
     sync_name, with_suffix,
 };
 
-use super::encoder::EncoderArguments;
+use super::encoder::{EncoderArguments, metric_of};
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
@@ -39,7 +39,7 @@ pub struct Arguments {
 
 /// How vectors are to be searched.
 #[derive(Args)]
-struct IndexArguments {
+pub struct IndexArguments {
     /// How vectors are searched.
     #[arg(long, value_enum, default_value_t = IndexKind::Flat, requires_if("hnsw", "encoder"))]
     index: IndexKind,
@@ -65,7 +65,7 @@ enum IndexKind {
 }
 
 impl IndexArguments {
-    fn vector_index(&self) -> VectorIndex {
+    pub fn vector_index(&self) -> VectorIndex {
         match self.index {
             IndexKind::Flat => VectorIndex::Flat,
             IndexKind::Hnsw => VectorIndex::hnsw(HnswParams {
@@ -86,13 +86,10 @@ impl Arguments {
             return Err(Failure::new(Code::Database, message));
         }
         let encoder = self.encoder.load()?;
-        let metric = self.metric.unwrap_or_else(|| {
-            match encoder.as_ref().and_then(|e| e.settings().similarity.as_deref()) {
-                Some("dot") => Metric::InnerProduct,
-                Some("euclidean") => Metric::L2,
-                _ => Metric::Cosine,
-            }
-        });
+        let metric = self
+            .metric
+            .or_else(|| encoder.as_ref().map(|encoder| metric_of(encoder)))
+            .unwrap_or(Metric::Cosine);
         let options = CreateOptions {
             metric,
             index: self.index.vector_index(),

@@ -67,7 +67,8 @@ impl Arguments {
     pub fn run(self) -> Result<String> {
         // A bad line is found before the work begins.
         let total = count(&self.file)?;
-        let database = open_database(&self.db, &self.encoder, self.mode.needs_encoder())?;
+        let database =
+            open_database(&self.db, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
         let teacher = self.teacher.as_deref().map(|reference| self.load_teacher(reference)).transpose()?;
         let search = self.mode.params(&database, *self.depth.end());
         let mode = search.mode;

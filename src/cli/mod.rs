@@ -10,6 +10,7 @@ mod encoder;
 mod eval;
 mod eval_run;
 mod failure;
+mod generation;
 mod index;
 mod inputs;
 mod mine;
@@ -51,7 +52,7 @@ Exit codes:
   2    the command line is wrong
   3    a data set, run, judgment file or model is missing or wrong
   4    a database is missing, damaged, locked, of a newer version or of another encoder
-  130  interrupted; `index`, `encode`, `mine` and `teach` go on where they stopped when run again, `train` with
+  130  interrupted; `index`, `encode`, `generation add`, `mine` and `teach` go on where they stopped when run again, `train` with
        --resume";
 
 #[derive(Subcommand)]
@@ -89,6 +90,9 @@ enum Command {
     Train(train::Arguments),
     /// Score, drop, slim, fine-tune, compact and evaluate an encoder, as a recipe says.
     Effir(effir::Arguments),
+    /// Keep the documents of a database under several encoders, and choose the one that searches use.
+    #[command(subcommand)]
+    Generation(generation::Command),
     /// Take back what deleted documents have left of a database, and make one segment of many.
     Compact(compact::Arguments),
     /// Check every file of a database.
@@ -132,6 +136,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Prune(command) => command.run()?,
         Command::Train(arguments) => arguments.run()?,
         Command::Effir(arguments) => arguments.run()?,
+        Command::Generation(command) => command.run()?,
         Command::Compact(arguments) => arguments.run()?,
         Command::Verify(arguments) => arguments.run()?,
     };

@@ -49,12 +49,20 @@ pub struct ModeArguments {
     /// in, and, or, not, parentheses; a field alone is true if it is.
     #[arg(long, value_name = "FILTER")]
     filter: Option<Filter>,
+    /// Read the vectors of this generation; those of the one in use, unless given.
+    #[arg(long, value_name = "NAME")]
+    generation: Option<String>,
     /// hybrid: hits of each index that are fused.
     #[arg(long, value_name = "N", default_value_t = SearchParams::new(SearchMode::Hybrid).num_candidates)]
     candidates: usize,
 }
 
 impl ModeArguments {
+    /// The generation that is named.
+    pub fn generation(&self) -> Option<&str> {
+        self.generation.as_deref()
+    }
+
     /// Whether an encoder has to be loaded, in a database that has vectors.
     pub fn needs_encoder(&self) -> bool {
         self.mode != Some(SearchMode::Sparse)
@@ -76,7 +84,8 @@ impl ModeArguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let database = open_database(&self.database, &self.encoder, self.mode.needs_encoder())?;
+        let database =
+            open_database(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
         let params = self.mode.params(&database, self.k.get());
         if self.json {
             json_answer(&database, &self.query, &params)

@@ -45,7 +45,7 @@ fn share(text: &str) -> std::result::Result<f64, String> {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let mut database = open_database(&self.database, &self.encoder, true)?;
+        let mut database = open_database(&self.database, None, &self.encoder, true)?;
         let dataset = open_dataset(&self.dataset)?;
         let mut texts = Vec::new();
         for query in dataset.queries()?.take(self.num_queries.get()) {

@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
+use super::embeddings::GenerationFiles;
 use super::manifest::SegmentRecord;
 use super::segment::{BM25_BUDGET, Segment, SegmentWriter};
-use super::settings::{Settings, VectorIndex};
+use super::settings::VectorIndex;
 use super::snapshot::View;
 use super::store::{NewFolders, Store};
 use crate::bitmap::Bitmap;
@@ -30,10 +31,10 @@ impl Default for CompactOptions {
 
 impl CompactOptions {
     /// The most rows of a segment that is written, and the memory for its postings.
-    fn limits(&self, settings: &Settings) -> (u32, usize) {
+    fn limits(&self, generations: &[GenerationFiles]) -> (u32, usize) {
         // A quarter for postings, the rest for what grows with the rows.
         let postings = (self.memory_budget / 4).clamp(MIN_POSTINGS, BM25_BUDGET as u64);
-        let rows = self.memory_budget.saturating_sub(postings) / bytes_per_row(settings);
+        let rows = self.memory_budget.saturating_sub(postings) / bytes_per_row(generations);
         (u32::try_from(rows).unwrap_or(u32::MAX).clamp(MIN_ROWS, Graph::MAX_ROWS as u32), postings as usize)
     }
 }
@@ -45,15 +46,13 @@ const MIN_ROWS: u32 = 1024;
 const MIN_POSTINGS: u64 = 16 << 20;
 
 /// An id of 32 bytes, three offsets and a number while documents are written, a length; and a row's part of the graph.
-fn bytes_per_row(settings: &Settings) -> u64 {
-    let graph = match settings.vectors {
-        Some(vectors) => match vectors.index {
-            VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(vectors.dim, params.m),
-            VectorIndex::Flat => 0,
-        },
-        None => 0,
-    };
-    64 + graph as u64
+fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
+    // One graph is built after the other.
+    let graphs = generations.iter().map(|generation| match generation.settings.index {
+        VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(generation.settings.dim, params.m),
+        VectorIndex::Flat => 0,
+    });
+    64 + graphs.max().unwrap_or(0) as u64
 }
 
 /// What a compaction did.
@@ -146,7 +145,8 @@ impl Store {
     ) -> Result<CompactReport> {
         let before = self.snapshot().clone();
         let views = before.views();
-        let (max_rows, postings) = options.limits(before.settings());
+        let generations = self.generation_files();
+        let (max_rows, postings) = options.limits(&generations);
         let sizes: Vec<(u32, bool)> = views
             .iter()
             .map(|view| (view.segment.rows() - view.deleted.len(), !view.deleted.is_empty()))
@@ -158,6 +158,7 @@ impl Store {
         });
         let mut rewriting = Rewriting {
             store: self,
+            generations,
             max_rows,
             postings,
             folders: NewFolders::default(),
@@ -193,6 +194,7 @@ impl Store {
 /// Segments being written anew.
 struct Rewriting<'s> {
     store: &'s Store,
+    generations: Vec<GenerationFiles>,
     max_rows: u32,
     postings: usize,
     folders: NewFolders,
@@ -235,13 +237,15 @@ impl Rewriting<'_> {
     fn start(&mut self) -> Result<SegmentWriter> {
         let folder = self.store.new_segment_folder(self.folders.len());
         self.folders.push(folder.clone());
-        SegmentWriter::create(folder, self.store.snapshot().settings().vectors, self.postings)
+        SegmentWriter::create(folder, &self.generations, self.postings)
     }
 }
 
 fn copy_row(segment: &Segment, row: u32, writer: &mut SegmentWriter) -> Result<()> {
     let document = segment.documents().document(row)?;
-    writer.add(&document.as_new(), segment.vector(row))
+    let vectors: Vec<&[f32]> =
+        segment.embeddings().iter().map(|embeddings| embeddings.vectors().row(row)).collect();
+    writer.add(&document.as_new(), &vectors)
 }
 
 #[cfg(test)]
@@ -249,6 +253,7 @@ mod tests {
     use super::*;
     use crate::hnsw::HnswParams;
     use crate::metric::Metric;
+    use crate::storage::VectorSettings;
     use proptest::prelude::*;
 
     #[test]
@@ -299,10 +304,9 @@ mod tests {
     /// The budget of the documentation, and none at all.
     #[test]
     fn budgets_bound_rows() {
-        let mut settings = Settings::with_vectors(Metric::Cosine, 384);
-        if let Some(vectors) = &mut settings.vectors {
-            vectors.index = VectorIndex::hnsw(HnswParams::default());
-        }
+        let index = VectorIndex::hnsw(HnswParams::default());
+        let settings = VectorSettings { metric: Metric::Cosine, dim: 384, index };
+        let settings = [GenerationFiles { id: 0, settings }];
         let (rows, postings) = CompactOptions::default().limits(&settings);
         assert!((2_600_000..2_800_000).contains(&rows), "{rows}");
         assert_eq!(postings, BM25_BUDGET);

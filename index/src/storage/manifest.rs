@@ -13,7 +13,8 @@ use std::path::{Component, Path};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 
-use super::files::{check_crc, corrupt, io_error, replace, wrong_field};
+use super::files::{Written, check_crc, corrupt, io_error, replace, wrong_field};
+use super::generation::{Generation, ORIGINAL};
 use super::header::{HEADER_LEN, Header, Kind};
 use super::settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};
 use crate::error::{Damage, Error, Result};
@@ -22,24 +23,33 @@ use crate::metric::Metric;
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";
 
-const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 1 };
+const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 2 };
 
 /// What a commit wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub(super) struct Manifest {
     /// 0 for the empty database, one more with each commit.
     pub commit: u64,
-    pub vectors: Option<VectorsRecord>,
-    pub encoder: Option<EncoderRecord>,
+    /// Settings of the layers above, as they were given at creation.
     pub properties: BTreeMap<String, String>,
+    /// None in a database without vectors.
+    pub generations: Vec<GenerationRecord>,
+    /// The position of the generation that is read unless another is asked for; 0 if there is none.
+    pub active: u32,
     /// In the order of their rows.
     pub segments: Vec<SegmentRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-pub(super) struct VectorsRecord {
+pub(super) struct GenerationRecord {
+    /// The number of the commit that added it, 0 for the one that the database was created with.
+    pub id: u64,
+    pub name: String,
     pub metric: String,
     pub dim: u32,
+    pub encoder: Option<EncoderRecord>,
+    /// Settings of the layers above, and those of the index.
+    pub properties: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -66,51 +76,80 @@ pub(super) struct FileRecord {
     pub crc: u32,
 }
 
-impl Manifest {
-    pub fn empty(settings: &Settings) -> Manifest {
-        Manifest {
-            commit: 0,
-            vectors: settings.vectors.map(|vectors| VectorsRecord {
-                metric: vectors.metric.name().into(),
-                dim: vectors.dim as u32,
-            }),
-            encoder: settings.encoder.as_ref().map(|encoder| EncoderRecord {
+impl FileRecord {
+    pub fn new(name: impl Into<String>, written: Written) -> FileRecord {
+        FileRecord { name: name.into(), size: written.size, crc: written.crc }
+    }
+}
+
+impl SegmentRecord {
+    /// The length that a file in the segment's folder must have.
+    pub fn size_of(&self, folder: &Path, name: &str) -> Result<u64> {
+        let file = self.files.iter().find(|file| file.name == name);
+        file.map(|file| file.size).ok_or_else(|| corrupt(&folder.join(name), Damage::Missing))
+    }
+}
+
+impl GenerationRecord {
+    pub fn new(id: u64, generation: &Generation) -> GenerationRecord {
+        let Generation { name, vectors, encoder, properties } = generation;
+        GenerationRecord {
+            id,
+            name: name.clone(),
+            metric: vectors.metric.name().into(),
+            dim: vectors.dim as u32,
+            encoder: encoder.as_ref().map(|encoder| EncoderRecord {
                 name: encoder.name.clone(),
                 fingerprint: encoder.fingerprint,
             }),
-            properties: settings
-                .vectors
-                .map_or(VectorIndex::Flat, |vectors| vectors.index)
-                .to_properties()
-                .into_iter()
-                .chain(settings.properties.clone())
-                .collect(),
+            properties: vectors.index.to_properties().into_iter().chain(properties.clone()).collect(),
+        }
+    }
+
+    /// What it says, where `file` is named in errors.
+    pub fn read(&self, file: &Path) -> Result<Generation> {
+        let mut properties = self.properties.clone();
+        let index = VectorIndex::from_properties(&mut properties)
+            .map_err(|(field, expected, got)| corrupt(file, wrong_field(field, expected, got)))?;
+        let metric: Metric = self
+            .metric
+            .parse()
+            .map_err(|_| corrupt(file, wrong_field("metric", "a metric's name", &self.metric)))?;
+        let encoder = self
+            .encoder
+            .as_ref()
+            .map(|record| EncoderIdentity { name: record.name.clone(), fingerprint: record.fingerprint });
+        let vectors = VectorSettings { metric, dim: self.dim as usize, index };
+        Ok(Generation { name: self.name.clone(), vectors, encoder, properties })
+    }
+
+    pub fn vectors(&self, file: &Path) -> Result<VectorSettings> {
+        Ok(self.read(file)?.vectors)
+    }
+}
+
+impl Manifest {
+    pub fn empty(settings: &Settings) -> Manifest {
+        let original = settings.vectors.map(|vectors| Generation {
+            name: ORIGINAL.into(),
+            vectors,
+            encoder: settings.encoder.clone(),
+            properties: settings.properties.clone(),
+        });
+        Manifest {
+            commit: 0,
+            properties: settings.properties.clone(),
+            generations: original.iter().map(|original| GenerationRecord::new(0, original)).collect(),
+            active: 0,
             segments: Vec::new(),
         }
     }
 
-    pub fn settings(&self, file: &Path) -> Result<Settings> {
-        let mut properties = self.properties.clone();
-        let index = VectorIndex::from_properties(&mut properties)
-            .map_err(|(field, expected, got)| corrupt(file, wrong_field(field, expected, got)))?;
-        let vectors = match &self.vectors {
-            None => None,
-            Some(record) => {
-                let metric: Metric = record
-                    .metric
-                    .parse()
-                    .map_err(|_| corrupt(file, wrong_field("metric", "a metric's name", &record.metric)))?;
-                let dim = record.dim as usize;
-                Some(VectorSettings { metric, dim, index })
-            }
-        };
-        Ok(Settings {
-            vectors,
-            encoder: self
-                .encoder
-                .as_ref()
-                .map(|record| EncoderIdentity { name: record.name.clone(), fingerprint: record.fingerprint }),
-            properties,
+    /// The position of the generation with this name.
+    pub fn position(&self, name: &str) -> Result<usize> {
+        self.generations.iter().position(|generation| generation.name == name).ok_or_else(|| {
+            let known = self.generations.iter().map(|generation| generation.name.clone()).collect();
+            Error::UnknownGeneration { name: name.to_owned(), known }
         })
     }
 
@@ -152,8 +191,11 @@ impl Manifest {
         check_crc(path, "the body", header.u32(24), crc32fast::hash(body))?;
         let mut aligned = AlignedVec::<16>::with_capacity(body.len());
         aligned.extend_from_slice(body);
-        let manifest = rkyv::from_bytes::<Manifest, rancor::Error>(&aligned)
-            .map_err(|_| corrupt(path, Damage::Undecodable { part: "the body" }))?;
+        let manifest = match header.u32(8) {
+            1 => rkyv::from_bytes::<first::Manifest, rancor::Error>(&aligned).map(Manifest::from),
+            _ => rkyv::from_bytes::<Manifest, rancor::Error>(&aligned),
+        };
+        let manifest = manifest.map_err(|_| corrupt(path, Damage::Undecodable { part: "the body" }))?;
         manifest.check(path)?;
         Ok(manifest)
     }
@@ -163,10 +205,19 @@ impl Manifest {
         let wrong = |field, expected: &str, got: &dyn ToString| {
             Err(corrupt(path, wrong_field(field, expected, got.to_string())))
         };
-        if let Some(record) = &self.vectors
-            && !(1..=VectorSettings::MAX_DIM).contains(&(record.dim as usize))
-        {
-            return wrong("dim", "1 to 65536", &record.dim);
+        for (number, record) in self.generations.iter().enumerate() {
+            if !(1..=VectorSettings::MAX_DIM).contains(&(record.dim as usize)) {
+                return wrong("dim", "1 to 65536", &record.dim);
+            }
+            if self.generations[..number]
+                .iter()
+                .any(|other| other.id == record.id || other.name == record.name)
+            {
+                return wrong("the name and the number of a generation", "its own", &record.name);
+            }
+        }
+        if self.active as usize >= self.generations.len().max(1) {
+            return wrong("the generation in use", "one of those listed", &self.active);
         }
         let rows: u64 = self.segments.iter().map(|segment| u64::from(segment.rows)).sum();
         if rows > u64::from(u32::MAX) {
@@ -196,6 +247,48 @@ impl Manifest {
     }
 }
 
+/// Format version 1, which had one generation at most.
+mod first {
+    use super::{BTreeMap, EncoderRecord, ORIGINAL, SegmentRecord};
+
+    #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    pub(super) struct Manifest {
+        pub commit: u64,
+        pub vectors: Option<VectorsRecord>,
+        pub encoder: Option<EncoderRecord>,
+        pub properties: BTreeMap<String, String>,
+        pub segments: Vec<SegmentRecord>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    pub(super) struct VectorsRecord {
+        pub metric: String,
+        pub dim: u32,
+    }
+
+    impl From<Manifest> for super::Manifest {
+        fn from(old: Manifest) -> super::Manifest {
+            let Manifest { commit, vectors, encoder, properties, segments } = old;
+            let original = vectors.map(|VectorsRecord { metric, dim }| super::GenerationRecord {
+                id: 0,
+                name: ORIGINAL.into(),
+                metric,
+                dim,
+                encoder,
+                properties: properties.clone(),
+            });
+            let properties = properties.into_iter().filter(|(name, _)| !name.starts_with("index."));
+            super::Manifest {
+                commit,
+                properties: properties.collect(),
+                generations: original.into_iter().collect(),
+                active: 0,
+                segments,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +296,13 @@ mod tests {
 
     fn example() -> Manifest {
         let mut manifest = Manifest::empty(&Settings::with_vectors(Metric::Cosine, 384));
-        manifest.encoder = Some(EncoderRecord { name: "an encoder".into(), fingerprint: [1; 32] });
+        manifest.generations[0].encoder =
+            Some(EncoderRecord { name: "an encoder".into(), fingerprint: [1; 32] });
+        manifest.generations.push(GenerationRecord {
+            id: 7,
+            name: "small".into(),
+            ..manifest.generations[0].clone()
+        });
         manifest.properties.insert("key".into(), "value".into());
         let file = FileRecord { name: "bm25/meta.json".into(), size: 9, crc: 8 };
         manifest.segments.push(SegmentRecord {
@@ -218,11 +317,11 @@ mod tests {
     proptest! {
         /// What is written is read.
         #[test]
-        fn round_trip(commit: u64, rows in 0u32..200, name in "\\PC{0,20}", key in "\\PC{0,9}", dim in prop::option::of(1u32..9)) {
+        fn round_trip(commit: u64, rows in 0u32..200, name in "\\PC{0,20}", key in "\\PC{0,9}", dim in 1u32..9) {
             let mut manifest = example();
             manifest.commit = commit;
-            manifest.vectors = dim.map(|dim| VectorsRecord { metric: "l2".into(), dim });
-            manifest.encoder = Some(EncoderRecord { name, fingerprint: [3; 32] });
+            manifest.generations[0].dim = dim;
+            manifest.generations[0].encoder = Some(EncoderRecord { name, fingerprint: [3; 32] });
             manifest.properties.insert(key.clone(), key);
             manifest.segments[0].rows = rows;
             manifest.segments[0].deleted = vec![0; (rows as usize).div_ceil(64)];
@@ -252,8 +351,14 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Change = fn(&mut Manifest);
-        let cases: [(&str, Change); 8] = [
-            ("dim 0", |manifest| manifest.vectors.as_mut().unwrap().dim = 0),
+        let cases: [(&str, Change); 12] = [
+            ("dim 0", |manifest| manifest.generations[0].dim = 0),
+            ("a generation twice", |manifest| manifest.generations[1].id = 0),
+            ("a name twice", |manifest| manifest.generations[1].name = "original".into()),
+            ("a generation in use that is not there", |manifest| manifest.active = 2),
+            ("an unknown index", |manifest| {
+                manifest.generations[1].properties.insert("index.kind".into(), "tree".into());
+            }),
             ("a path out of the database", |manifest| manifest.segments[0].folder = "../x".into()),
             ("an absolute path", |manifest| manifest.segments[0].files[0].name = "/etc/passwd".into()),
             ("no name", |manifest| manifest.segments[0].folder.clear()),
@@ -264,14 +369,15 @@ mod tests {
             }),
             ("a short bitmap", |manifest| manifest.segments[0].deleted = vec![1]),
             ("a deleted row beyond the last", |manifest| manifest.segments[0].deleted = vec![0, 1 << 6]),
-            ("an unknown metric", |manifest| manifest.vectors.as_mut().unwrap().metric = "hamming".into()),
+            ("an unknown metric", |manifest| manifest.generations[0].metric = "hamming".into()),
         ];
         for (what, change) in cases {
             let mut manifest = example();
             change(&mut manifest);
             let path = Path::new("MANIFEST");
-            let result =
-                Manifest::decode(path, &manifest.encode()).and_then(|manifest| manifest.settings(path));
+            let result = Manifest::decode(path, &manifest.encode()).and_then(|manifest| {
+                manifest.generations.iter().map(|record| record.read(path)).collect::<Result<Vec<_>>>()
+            });
             assert!(matches!(result, Err(Error::Corrupt { .. })), "{what}: {result:?}");
         }
     }

@@ -7,7 +7,8 @@
 //!   segments/0000000001/     the documents of one commit; never changed
 //!     documents              id, title, text, metadata of each row
 //!     vectors                f32 rows, searched where they lie
-//!     graph                neighbors and 8-bit vectors of each row, if the database has an HNSW index
+//!     graph                  neighbors and 8-bit vectors of each row, if the database has an HNSW index
+//!     g7/                    vectors and graph of a generation that commit 7 added
 //!     lengths                number of terms of each row
 //!     bm25/                  postings, a tantivy index of one segment
 //! ```
@@ -21,8 +22,10 @@
 
 mod compact;
 mod documents;
+mod embeddings;
 mod fields;
 mod files;
+mod generation;
 mod graph;
 mod header;
 mod journal;
@@ -37,6 +40,7 @@ mod vectors;
 
 pub use compact::{CompactOptions, CompactReport};
 pub use documents::{NewDocument, StoredDocument};
+pub use generation::{Generation, GenerationWriter};
 pub use journal::EmbeddingJournal;
 pub(crate) use lengths::Lengths;
 pub use settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};

@@ -5,22 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::documents::{Documents, DocumentsWriter, NewDocument};
+use super::embeddings::{Embeddings, EmbeddingsWriter, GenerationFiles};
 use super::fields::Fields;
-use super::files::{Written, check_crc, checksum, corrupt, create_folder, io_error, map, sync_folder};
-use super::graph::{self, GraphFile};
+use super::files::{check_crc, checksum, corrupt, create_folder, io_error, map, sync_folder};
 use super::lengths::{self, Lengths};
 use super::manifest::{FileRecord, SegmentRecord};
-use super::settings::{VectorIndex, VectorSettings};
-use super::vectors::{VectorsFile, VectorsWriter};
 use crate::bitmap::Bitmap;
 use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
 use crate::filter::Filter;
-use crate::hnsw::Graph;
 
 const DOCUMENTS: &str = "documents";
-const VECTORS: &str = "vectors";
-const GRAPH: &str = "graph";
 const LENGTHS: &str = "lengths";
 const BM25: &str = "bm25";
 
@@ -31,7 +26,7 @@ pub(super) const BM25_BUDGET: usize = 128 << 20;
 pub(super) struct SegmentWriter {
     folder: PathBuf,
     documents: DocumentsWriter,
-    vectors: Option<(VectorSettings, VectorsWriter)>,
+    embeddings: Vec<EmbeddingsWriter>,
     bm25: Bm25Writer,
     rows: u32,
 }
@@ -40,27 +35,25 @@ impl SegmentWriter {
     /// Starts a segment in `folder`, which must not exist. `bm25_budget` is usually [`BM25_BUDGET`].
     pub fn create(
         folder: PathBuf,
-        vectors: Option<VectorSettings>,
+        generations: &[GenerationFiles],
         bm25_budget: usize,
     ) -> Result<SegmentWriter> {
         create_folder(&folder)?;
-        let create_vectors = |settings: VectorSettings| {
-            VectorsWriter::create(folder.join(VECTORS), settings.dim as u32).map(|writer| (settings, writer))
-        };
+        let embeddings = generations.iter().map(|generation| EmbeddingsWriter::create(&folder, *generation));
         Ok(SegmentWriter {
             documents: DocumentsWriter::create(folder.join(DOCUMENTS))?,
-            vectors: vectors.map(create_vectors).transpose()?,
+            embeddings: embeddings.collect::<Result<_>>()?,
             bm25: Bm25Writer::create(folder.join(BM25), bm25_budget),
             folder,
             rows: 0,
         })
     }
 
-    /// Adds the next row; `vector` must fit what was said at creation.
-    pub fn add(&mut self, document: &NewDocument, vector: Option<&[f32]>) -> Result<()> {
+    /// Adds the next row, with a vector for each generation that was given at creation.
+    pub fn add(&mut self, document: &NewDocument, vectors: &[&[f32]]) -> Result<()> {
         self.documents.add(document)?;
-        if let (Some((_, vectors)), Some(vector)) = (&mut self.vectors, vector) {
-            vectors.add(vector)?;
+        for (embeddings, vector) in self.embeddings.iter_mut().zip(vectors) {
+            embeddings.add(vector)?;
         }
         self.bm25.add(document.title, document.text)?;
         self.rows += 1;
@@ -74,23 +67,13 @@ impl SegmentWriter {
 
     /// Completes and syncs every file and folder of the segment.
     pub fn finish(self, deleted: &Bitmap) -> Result<SegmentRecord> {
-        let SegmentWriter { folder, documents, vectors, bm25, rows } = self;
-        let mut files = vec![file_record(DOCUMENTS, documents.finish()?)];
-        if let Some((settings, vectors)) = vectors {
-            let written = vectors.finish()?;
-            files.push(file_record(VECTORS, written));
-            if let VectorIndex::Hnsw { params, min_rows, .. } = settings.index
-                && rows >= min_rows.max(1)
-                && rows as usize <= Graph::MAX_ROWS
-            {
-                // Read back where they lie: they need not fit into memory.
-                let file = VectorsFile::open(folder.join(VECTORS), written.size, rows, settings.dim as u32)?;
-                let graph = Graph::build(settings.metric, settings.dim, file.rows(), &params)?;
-                files.push(file_record(GRAPH, graph::write(folder.join(GRAPH), &graph)?));
-            }
+        let SegmentWriter { folder, documents, embeddings, bm25, rows } = self;
+        let mut files = vec![FileRecord::new(DOCUMENTS, documents.finish()?)];
+        for embeddings in embeddings {
+            files.extend(embeddings.finish()?);
         }
         let lengths = bm25.finish()?;
-        files.push(file_record(LENGTHS, lengths::write(folder.join(LENGTHS), &lengths)?));
+        files.push(FileRecord::new(LENGTHS, lengths::write(folder.join(LENGTHS), &lengths)?));
         files.extend(sync_bm25(&folder.join(BM25))?);
         sync_folder(&folder)?;
         let name = folder.file_name().unwrap_or_default();
@@ -115,10 +98,6 @@ pub(super) fn deleted_words(deleted: &Bitmap, rows: u32) -> Vec<u64> {
 /// The name of a file in the folder of the BM25 index.
 fn in_bm25(name: &str) -> Option<&str> {
     name.strip_prefix(BM25)?.strip_prefix('/')
-}
-
-fn file_record(name: &str, written: Written) -> FileRecord {
-    FileRecord { name: name.into(), size: written.size, crc: written.crc }
 }
 
 /// Syncs and checksums what tantivy wrote, in the order of names. Its lock files are no part of the index.
@@ -148,8 +127,8 @@ pub(super) struct Segment {
     files: Vec<FileRecord>,
     rows: u32,
     documents: Documents,
-    vectors: Option<VectorsFile>,
-    graph: Option<GraphFile>,
+    /// In the order of the generations.
+    embeddings: Vec<Embeddings>,
     lengths: Arc<Lengths>,
     bm25_files: MappedFiles,
     bm25: OnceLock<Arc<Bm25Segment>>,
@@ -158,29 +137,12 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Opens a segment: every file must be there in its length; headers and tables are checked, payloads are not read.
-    pub fn open(segments: &Path, record: &SegmentRecord, vectors: Option<VectorSettings>) -> Result<Segment> {
+    pub fn open(segments: &Path, record: &SegmentRecord, generations: &[GenerationFiles]) -> Result<Segment> {
         let folder = segments.join(&record.folder);
-        let size_of = |name: &str| {
-            record
-                .files
-                .iter()
-                .find(|file| file.name == name)
-                .map(|file| file.size)
-                .ok_or_else(|| corrupt(&folder.join(name), Damage::Missing))
-        };
+        let size_of = |name| record.size_of(&folder, name);
         let documents = Documents::open(folder.join(DOCUMENTS), size_of(DOCUMENTS)?, record.rows)?;
-        let mut graph = None;
-        let vectors = match vectors {
-            Some(settings) => {
-                if let Ok(size) = size_of(GRAPH) {
-                    graph = Some(GraphFile::open(folder.join(GRAPH), size, record.rows, settings)?);
-                }
-                let size = size_of(VECTORS)?;
-                let dim = settings.dim as u32;
-                Some(VectorsFile::open(folder.join(VECTORS), size, record.rows, dim)?)
-            }
-            None => None,
-        };
+        let embeddings = generations.iter().map(|generation| Embeddings::open(&folder, record, *generation));
+        let embeddings = embeddings.collect::<Result<_>>()?;
         let lengths = Lengths::open(folder.join(LENGTHS), size_of(LENGTHS)?, record.rows)?;
         let mut bm25_files = MappedFiles::default();
         for file in &record.files {
@@ -193,8 +155,7 @@ impl Segment {
             files: record.files.clone(),
             rows: record.rows,
             documents,
-            vectors,
-            graph,
+            embeddings,
             lengths: Arc::new(lengths),
             bm25_files,
             bm25: OnceLock::new(),
@@ -216,18 +177,9 @@ impl Segment {
         &self.documents
     }
 
-    pub fn vectors(&self) -> Option<&VectorsFile> {
-        self.vectors.as_ref()
-    }
-
-    /// The vector of a row.
-    pub fn vector(&self, row: u32) -> Option<&[f32]> {
-        self.vectors.as_ref().map(|vectors| vectors.row(row))
-    }
-
-    /// The graph of the vectors, if one was built.
-    pub fn graph(&self) -> Option<&GraphFile> {
-        self.graph.as_ref()
+    /// The vectors of each generation, in their order.
+    pub fn embeddings(&self) -> &[Embeddings] {
+        &self.embeddings
     }
 
     /// The rows that match a filter, deleted ones among them.
@@ -257,12 +209,7 @@ impl Segment {
             self.check_file(file)?;
         }
         self.documents.verify(|row| !deleted.contains(row))?;
-        if let Some(vectors) = &self.vectors {
-            vectors.verify()?;
-        }
-        if let Some(graph) = &self.graph {
-            graph.verify()?;
-        }
+        self.embeddings.iter().try_for_each(Embeddings::verify)?;
         self.bm25()?.verify()?;
         Ok(self.num_bytes())
     }
@@ -280,10 +227,11 @@ impl Segment {
         let path = self.folder.join(&record.name);
         let bytes = match record.name.as_str() {
             DOCUMENTS => Some(self.documents.bytes()),
-            VECTORS => self.vectors.as_ref().map(VectorsFile::bytes),
-            GRAPH => self.graph.as_ref().map(GraphFile::bytes),
             LENGTHS => Some(self.lengths.bytes()),
-            name => in_bm25(name).and_then(|name| self.bm25_files.get(name)),
+            name => match in_bm25(name) {
+                Some(name) => self.bm25_files.get(name),
+                None => self.embeddings.iter().find_map(|embeddings| embeddings.bytes(name)),
+            },
         };
         let bytes = bytes.ok_or_else(|| corrupt(&path, Damage::Unknown))?;
         check_crc(&path, "the file", record.crc, crc32fast::hash(bytes))
@@ -301,14 +249,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let segments = [BM25_BUDGET, 0].map(|budget| {
             let mut writer =
-                SegmentWriter::create(folder.path().join(budget.to_string()), None, budget).unwrap();
+                SegmentWriter::create(folder.path().join(budget.to_string()), &[], budget).unwrap();
             for number in 0..30 {
                 let text = format!("word w{} {}", number % 3, "again ".repeat(number));
                 let id = number.to_string();
-                writer.add(&NewDocument { id: &id, title: "", text: &text, metadata: None }, None).unwrap();
+                writer.add(&NewDocument { id: &id, title: "", text: &text, metadata: None }, &[]).unwrap();
             }
             let record = writer.finish(&Bitmap::default()).unwrap();
-            let segment = Segment::open(folder.path(), &record, None).unwrap();
+            let segment = Segment::open(folder.path(), &record, &[]).unwrap();
             segment.verify(&Bitmap::default()).unwrap();
             let names = fs::read_dir(folder.path().join(&record.folder)).unwrap().count();
             assert_eq!(names, 3, "documents, lengths, bm25 and no parts");

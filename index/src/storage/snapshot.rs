@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::documents::StoredDocument;
+use super::embeddings::{Embeddings, GenerationFiles};
+use super::generation::Generation;
 use super::manifest::Manifest;
 use super::segment::Segment;
 use super::settings::{Settings, VectorSettings};
@@ -41,11 +43,14 @@ pub struct Snapshot(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     manifest: Manifest,
+    generations: Vec<Generation>,
+    /// The position of the one that is read.
+    generation: usize,
     settings: Settings,
     views: Vec<View>,
     num_rows: u32,
     num_documents: u32,
-    bm25: OnceLock<Bm25Index>,
+    bm25: OnceLock<Arc<Bm25Index>>,
 }
 
 /// A segment as this snapshot sees it.
@@ -96,14 +101,25 @@ impl Snapshot {
 
     /// The snapshot of a manifest, with the segments of `known` that it names taken from there.
     pub(super) fn load(path: &Path, manifest: Manifest, known: &[View]) -> Result<Snapshot> {
-        let settings = manifest.settings(&path.join(super::manifest::FILE_NAME))?;
+        let file = path.join(super::manifest::FILE_NAME);
+        let generations =
+            manifest.generations.iter().map(|record| record.read(&file)).collect::<Result<Vec<_>>>()?;
+        let files: Vec<GenerationFiles> = generations
+            .iter()
+            .zip(&manifest.generations)
+            .map(|(generation, record)| GenerationFiles { id: record.id, settings: generation.vectors })
+            .collect();
         let segments = path.join(super::SEGMENTS);
         let mut views = Vec::with_capacity(manifest.segments.len());
         let (mut num_rows, mut num_documents) = (0, 0);
         for record in &manifest.segments {
-            let segment = match known.iter().find(|view| view.segment.name() == record.folder) {
+            let same = |view: &&View| {
+                let known = view.segment.embeddings().iter().map(|embeddings| embeddings.generation().id);
+                view.segment.name() == record.folder && known.eq(files.iter().map(|files| files.id))
+            };
+            let segment = match known.iter().find(same) {
                 Some(view) => Arc::clone(&view.segment),
-                None => Arc::new(Segment::open(&segments, record, settings.vectors)?),
+                None => Arc::new(Segment::open(&segments, record, &files)?),
             };
             let deleted = Arc::new(Bitmap::from_words(record.deleted.clone()));
             let base = num_rows;
@@ -112,15 +128,54 @@ impl Snapshot {
             num_documents += record.rows - deleted.len();
             views.push(View { base, segment, deleted });
         }
+        let generation = manifest.active as usize;
         Ok(Snapshot(Arc::new(Inner {
             path: path.to_owned(),
+            settings: settings(&manifest, &generations, generation),
             manifest,
-            settings,
+            generations,
+            generation,
             views,
             num_rows,
             num_documents,
             bm25: OnceLock::new(),
         })))
+    }
+
+    /// The same state of the database, read with the vectors of another generation.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGeneration`], with the names of those that there are.
+    pub fn with_generation(&self, name: &str) -> Result<Snapshot> {
+        let generation = self.0.manifest.position(name)?;
+        let Inner { path, manifest, generations, views, num_rows, num_documents, bm25, .. } = &*self.0;
+        Ok(Snapshot(Arc::new(Inner {
+            path: path.clone(),
+            manifest: manifest.clone(),
+            generations: generations.clone(),
+            generation,
+            settings: settings(manifest, generations, generation),
+            views: views.clone(),
+            num_rows: *num_rows,
+            num_documents: *num_documents,
+            bm25: bm25.clone(),
+        })))
+    }
+
+    /// The name of the generation that is read: the one in use, unless another was asked for. `None` in a database without
+    /// vectors.
+    pub fn generation(&self) -> Option<&str> {
+        self.0.generations.get(self.0.generation).map(|generation| generation.name.as_str())
+    }
+
+    /// The name of the generation that is read by those who ask for none.
+    pub fn generation_in_use(&self) -> Option<&str> {
+        self.0.generations.get(self.0.manifest.active as usize).map(|generation| generation.name.as_str())
+    }
+
+    /// All generations, in the order in which they were added.
+    pub fn generations(&self) -> &[Generation] {
+        &self.0.generations
     }
 
     /// The folder of the database.
@@ -133,7 +188,7 @@ impl Snapshot {
         self.0.manifest.commit
     }
 
-    /// What was fixed when the database was created.
+    /// What was fixed when the database was created, or the generation that is read was added.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -222,8 +277,7 @@ impl Snapshot {
     pub fn vector(&self, row: RowId) -> Result<&[f32]> {
         let VectorSettings { dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         let (view, row) = self.locate(row)?;
-        let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
-        Ok(&vectors.rows()[row as usize * dim..][..dim])
+        Ok(&self.embeddings(view)?.vectors().rows()[row as usize * dim..][..dim])
     }
 
     /// The rows of the documents whose metadata match a filter: what the `_among` searches, and the filter of
@@ -270,8 +324,7 @@ impl Snapshot {
         let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         let mut index = FlatIndex::empty(metric, dim);
         for view in &self.0.views {
-            let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
-            index.push_part(vectors.rows(), Some(&view.deleted));
+            index.push_part(self.embeddings(view)?.vectors().rows(), Some(&view.deleted));
         }
         Ok(index)
     }
@@ -285,10 +338,15 @@ impl Snapshot {
         let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         let mut index = HnswIndex::empty(metric, dim);
         for view in &self.0.views {
-            let vectors = view.segment.vectors().ok_or(Error::NoVectors)?;
-            let graph = view.segment.graph();
+            let embeddings = self.embeddings(view)?;
+            let graph = embeddings.graph();
             let file = graph.map_or(self.0.path.as_path(), |graph| graph.path());
-            index.push_part(vectors.rows(), Some(&view.deleted), graph.map(|graph| graph.view()), file);
+            index.push_part(
+                embeddings.vectors().rows(),
+                Some(&view.deleted),
+                graph.map(|graph| graph.view()),
+                file,
+            );
         }
         Ok(index)
     }
@@ -305,7 +363,7 @@ impl Snapshot {
         for view in &self.0.views {
             segments.push((view.base, Arc::clone(view.segment.bm25()?), Arc::clone(&view.deleted)));
         }
-        Ok(self.0.bm25.get_or_init(|| Bm25Index::new(segments)))
+        Ok(self.0.bm25.get_or_init(|| Arc::new(Bm25Index::new(segments))))
     }
 
     /// Reads the whole database and compares every checksum and every invariant that FORMAT.md lists.
@@ -332,6 +390,11 @@ impl Snapshot {
             }
         }
         Ok(report)
+    }
+
+    /// The vectors of the generation that is read.
+    fn embeddings<'s>(&self, view: &'s View) -> Result<&'s Embeddings> {
+        view.segment.embeddings().get(self.0.generation).ok_or(Error::NoVectors)
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
@@ -368,6 +431,16 @@ impl Snapshot {
             return Err(unknown());
         }
         Ok((view, local))
+    }
+}
+
+/// The settings of a generation, or of a database without one.
+fn settings(manifest: &Manifest, generations: &[Generation], generation: usize) -> Settings {
+    match generations.get(generation) {
+        Some(Generation { vectors, encoder, properties, .. }) => {
+            Settings { vectors: Some(*vectors), encoder: encoder.clone(), properties: properties.clone() }
+        }
+        None => Settings { properties: manifest.properties.clone(), ..Settings::bm25_only() },
     }
 }
 

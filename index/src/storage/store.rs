@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::documents::{MAX_ID_LEN, NewDocument};
+use super::embeddings::GenerationFiles;
 use super::files::{io_error, sync_folder};
 use super::lock::WriterLock;
 use super::manifest::Manifest;
@@ -113,7 +114,7 @@ impl Store {
         Ok(Transaction::new(self))
     }
 
-    /// Changes the ef of searches that name none, in a commit of its own.
+    /// Changes the ef of searches that name none, of the generation in use, in a commit of its own.
     ///
     /// # Errors
     /// [`Error::NotHnsw`], [`Error::InvalidParameter`] for 0, and those of [`Transaction::commit`].
@@ -126,7 +127,10 @@ impl Store {
         check_ef_search(ef_search)?;
         let mut manifest = self.snapshot.manifest().clone();
         manifest.commit += 1;
-        manifest.properties.extend(VectorIndex::Hnsw { params, min_rows, ef_search }.to_properties());
+        let index = VectorIndex::Hnsw { params, min_rows, ef_search };
+        if let Some(generation) = manifest.generations.get_mut(manifest.active as usize) {
+            generation.properties.extend(index.to_properties());
+        }
         self.replace_manifest(manifest, NewFolders::default())
     }
 
@@ -136,7 +140,19 @@ impl Store {
         if number > 0 {
             name.push_str(&format!("-{number}"));
         }
+        self.segment_folder(&name)
+    }
+
+    pub(super) fn segment_folder(&self, name: &str) -> PathBuf {
         self.path.join(super::SEGMENTS).join(name)
+    }
+
+    /// The generations as segments know them.
+    pub(super) fn generation_files(&self) -> Vec<GenerationFiles> {
+        let generations = self.snapshot.generations().iter().zip(&self.snapshot.manifest().generations);
+        generations
+            .map(|(generation, record)| GenerationFiles { id: record.id, settings: generation.vectors })
+            .collect()
     }
 
     /// Removes the names of segments of an older snapshot that the present one lacks.
@@ -149,17 +165,21 @@ impl Store {
         }
     }
 
-    /// Removes the segments that the manifest does not name, and a half-written manifest.
-    fn remove_garbage(&self) -> Result<()> {
+    /// Removes the segments, and the files of generations in them, that the manifest does not name, and a half-written manifest.
+    pub(super) fn remove_garbage(&self) -> Result<()> {
         let segments = self.path.join(super::SEGMENTS);
         for name in list(&segments)? {
-            let is_named = self.snapshot.manifest().segments.iter().any(|segment| segment.folder == name);
-            if !is_named {
-                let folder = segments.join(name);
-                let removed = fs::remove_dir_all(&folder).map_err(io_error("remove", &folder));
-                // Elsewhere files that a reader has mapped cannot be removed; they do no harm.
-                if cfg!(unix) {
-                    removed?;
+            let folder = segments.join(&name);
+            let Some(record) =
+                self.snapshot.manifest().segments.iter().find(|segment| segment.folder == name)
+            else {
+                remove_all(&folder)?;
+                continue;
+            };
+            for name in list(&folder)? {
+                let is_named = |file: &str| file.split('/').next() == Some(&name);
+                if !record.files.iter().any(|file| is_named(&file.name)) {
+                    remove_all(&folder.join(name))?;
                 }
             }
         }
@@ -176,6 +196,16 @@ impl Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+/// Removes a file, or a folder with all that is in it.
+fn remove_all(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed.map_err(io_error("remove", path)) {
+        // Elsewhere files that a reader has mapped cannot be removed; they do no harm.
+        Err(_) if !cfg!(unix) => Ok(()),
+        other => other,
     }
 }
 
@@ -223,7 +253,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     ///
     /// # Errors
     /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id),
-    /// [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`], [`Error::DimensionMismatch`], [`Error::NotFinite`],
+    /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`], [`Error::DimensionMismatch`], [`Error::NotFinite`],
     /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
     /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
     pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
@@ -250,6 +280,10 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         if let Some(got) = document.metadata.and_then(other_than_object) {
             return Err(Error::InvalidMetadata { id: id.into(), got });
         }
+        if let generations @ [_, _, ..] = self.store.borrow().snapshot.generations() {
+            let names = generations.iter().map(|generation| generation.name.clone()).collect();
+            return Err(Error::SeveralGenerations { names });
+        }
         match (self.store.borrow().snapshot.settings().vectors, vector) {
             (Some(settings), Some(vector)) => check_vector(vector, settings.dim)?,
             (None, None) => {}
@@ -275,9 +309,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 let store = self.store.borrow();
                 let folder = store.new_segment_folder(0);
                 let folders = NewFolders::new(folder.clone());
-                let vectors = store.snapshot.settings().vectors;
                 self.added.insert(Added {
-                    writer: SegmentWriter::create(folder, vectors, BM25_BUDGET)?,
+                    writer: SegmentWriter::create(folder, &store.generation_files(), BM25_BUDGET)?,
                     folders,
                     rows: HashMap::new(),
                     num_rows: 0,
@@ -285,7 +318,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 })
             }
         };
-        added.writer.add(document, vector)?;
+        added.writer.add(document, vector.as_slice())?;
         added.rows.insert(document.id.to_owned(), added.num_rows);
         added.num_rows += 1;
         Ok(())

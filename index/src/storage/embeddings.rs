@@ -1,0 +1,138 @@
+//! The vectors of one generation in a segment, and their graph.
+
+use std::path::{Path, PathBuf};
+
+use super::files::{create_folder, sync_folder};
+use super::graph::{self, GraphFile};
+use super::manifest::{FileRecord, SegmentRecord};
+use super::settings::{VectorIndex, VectorSettings};
+use super::vectors::{VectorsFile, VectorsWriter};
+use crate::error::Result;
+use crate::hnsw::Graph;
+
+const VECTORS: &str = "vectors";
+const GRAPH: &str = "graph";
+
+/// A generation as segments know it: its number, which stands in the names of its files, and its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GenerationFiles {
+    pub id: u64,
+    pub settings: VectorSettings,
+}
+
+impl GenerationFiles {
+    /// Where its files are in the folder of a segment: those of the first one lie there themselves.
+    fn folder(&self) -> Option<String> {
+        (self.id > 0).then(|| format!("g{}", self.id))
+    }
+
+    fn name(&self, file: &str) -> String {
+        match self.folder() {
+            Some(folder) => format!("{folder}/{file}"),
+            None => file.to_owned(),
+        }
+    }
+
+    /// Whether a file of a segment is one of its own.
+    pub fn owns(&self, name: &str) -> bool {
+        [VECTORS, GRAPH].iter().any(|file| self.name(file) == name)
+    }
+}
+
+/// Writes the vectors of a segment, one row at a time.
+pub(super) struct EmbeddingsWriter {
+    segment: PathBuf,
+    generation: GenerationFiles,
+    vectors: VectorsWriter,
+    rows: u32,
+}
+
+impl EmbeddingsWriter {
+    /// Starts the files of a generation in the folder of a segment, where they must not exist.
+    pub fn create(segment: &Path, generation: GenerationFiles) -> Result<EmbeddingsWriter> {
+        if let Some(folder) = generation.folder() {
+            create_folder(&segment.join(folder))?;
+        }
+        let path = segment.join(generation.name(VECTORS));
+        let vectors = VectorsWriter::create(path, generation.settings.dim as u32)?;
+        Ok(EmbeddingsWriter { segment: segment.to_owned(), generation, vectors, rows: 0 })
+    }
+
+    pub fn add(&mut self, vector: &[f32]) -> Result<()> {
+        self.rows += 1;
+        self.vectors.add(vector)
+    }
+
+    /// Builds the graph, if there is to be one, and syncs the files, but not the folder of the segment.
+    pub fn finish(self) -> Result<Vec<FileRecord>> {
+        let EmbeddingsWriter { segment, generation, vectors, rows } = self;
+        let VectorSettings { metric, dim, index } = generation.settings;
+        let written = vectors.finish()?;
+        let mut files = vec![FileRecord::new(generation.name(VECTORS), written)];
+        if let VectorIndex::Hnsw { params, min_rows, .. } = index
+            && rows >= min_rows.max(1)
+            && rows as usize <= Graph::MAX_ROWS
+        {
+            // Read back where they lie: they need not fit into memory.
+            let file =
+                VectorsFile::open(segment.join(generation.name(VECTORS)), written.size, rows, dim as u32)?;
+            let graph = Graph::build(metric, dim, file.rows(), &params)?;
+            let name = generation.name(GRAPH);
+            let written = graph::write(segment.join(&name), &graph)?;
+            files.push(FileRecord::new(name, written));
+        }
+        if let Some(folder) = generation.folder() {
+            sync_folder(&segment.join(folder))?;
+        }
+        Ok(files)
+    }
+}
+
+/// The vectors of a generation in a segment, opened for reading.
+pub(super) struct Embeddings {
+    generation: GenerationFiles,
+    vectors: VectorsFile,
+    graph: Option<GraphFile>,
+}
+
+impl Embeddings {
+    pub fn open(segment: &Path, record: &SegmentRecord, generation: GenerationFiles) -> Result<Embeddings> {
+        let VectorSettings { dim, .. } = generation.settings;
+        let name = generation.name(GRAPH);
+        let graph = match record.size_of(segment, &name) {
+            Ok(size) => Some(GraphFile::open(segment.join(name), size, record.rows, generation.settings)?),
+            Err(_) => None,
+        };
+        let name = generation.name(VECTORS);
+        let size = record.size_of(segment, &name)?;
+        let vectors = VectorsFile::open(segment.join(name), size, record.rows, dim as u32)?;
+        Ok(Embeddings { generation, vectors, graph })
+    }
+
+    pub fn generation(&self) -> GenerationFiles {
+        self.generation
+    }
+
+    pub fn vectors(&self) -> &VectorsFile {
+        &self.vectors
+    }
+
+    /// The graph of the vectors, if one was built.
+    pub fn graph(&self) -> Option<&GraphFile> {
+        self.graph.as_ref()
+    }
+
+    /// A whole file, if it is one of these.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        if name == self.generation.name(VECTORS) {
+            return Some(self.vectors.bytes());
+        }
+        self.graph.as_ref().filter(|_| name == self.generation.name(GRAPH)).map(GraphFile::bytes)
+    }
+
+    /// Checks what the checksums cannot know.
+    pub fn verify(&self) -> Result<()> {
+        self.vectors.verify()?;
+        self.graph.as_ref().map_or(Ok(()), GraphFile::verify)
+    }
+}

@@ -1,0 +1,284 @@
+//! Several generations of vectors over the same documents, and the format from before there were any.
+
+use std::path::{Path, PathBuf};
+
+use secateur_index::bm25::Bm25Params;
+use secateur_index::hnsw::{HnswParams, SearchOptions};
+use secateur_index::storage::{
+    CompactOptions, EncoderIdentity, Generation, Settings, Snapshot, Store, VectorIndex, VectorSettings,
+};
+use secateur_index::{Error, Metric, Result};
+
+use crate::document;
+
+fn hnsw(min_rows: u32) -> VectorIndex {
+    VectorIndex::Hnsw { params: HnswParams::default(), min_rows, ef_search: 100 }
+}
+
+fn generation(name: &str, dim: usize) -> Generation {
+    Generation {
+        name: name.into(),
+        vectors: VectorSettings { metric: Metric::L2, dim, index: hnsw(20) },
+        encoder: Some(EncoderIdentity { name: format!("encoder of {name}"), fingerprint: [dim as u8; 32] }),
+        properties: [("key".to_owned(), name.to_owned())].into(),
+    }
+}
+
+/// The vector of document `number` in a generation of `dim` dimensions.
+fn vector(number: usize, dim: usize) -> Vec<f32> {
+    (0..dim).map(|at| ((number * 37 + at * 11) % 23) as f32 + number as f32 / 1000.0).collect()
+}
+
+/// 60 documents in two segments, of which every fifth is deleted; vectors of 3 dimensions.
+fn database(path: &Path) -> Store {
+    let mut store = Store::create(path, &Settings::with_vectors(Metric::Cosine, 3)).unwrap();
+    for range in [0..40, 40..60] {
+        let mut transaction = store.begin().unwrap();
+        for number in range {
+            let id = number.to_string();
+            transaction.add(&document(&id, &format!("text {id}")), Some(&vector(number, 3))).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+    let mut transaction = store.begin().unwrap();
+    (0..60).step_by(5).for_each(|number| transaction.delete(&number.to_string()).unwrap());
+    transaction.commit().unwrap();
+    store
+}
+
+fn add(store: &mut Store, generation: Generation) -> Result<Snapshot> {
+    let (dim, snapshot) = (generation.vectors.dim, store.snapshot().clone());
+    let mut writer = store.begin_generation(generation)?;
+    for row in snapshot.rows() {
+        writer.add(&vector(snapshot.id_at(row)?.parse().unwrap(), dim))?;
+    }
+    writer.finish()
+}
+
+/// Every document is found by its vector of the generation that is read, exactly and with the graph.
+fn check(snapshot: &Snapshot, name: &str, dim: usize) {
+    assert_eq!(snapshot.generation(), Some(name));
+    snapshot.verify().unwrap();
+    for row in snapshot.rows() {
+        let number: usize = snapshot.id_at(row).unwrap().parse().unwrap();
+        let own = vector(number, dim);
+        assert_eq!(snapshot.vector(row).unwrap(), own);
+        let exact = snapshot.flat().unwrap().search(&own, 5).unwrap();
+        assert!(exact.iter().all(|hit| snapshot.id_at(hit.row).is_ok()), "no deleted row");
+        let walked = snapshot.hnsw().unwrap().search(&own, 5, &SearchOptions::new(60)).unwrap();
+        assert_eq!(walked, exact);
+        if name != "original" {
+            assert_eq!((exact[0].row, exact[0].score), (row, 0.0));
+        }
+    }
+    let hits = snapshot.bm25().unwrap().search("text", 100, Bm25Params::default()).unwrap();
+    assert_eq!(hits.len(), snapshot.len());
+}
+
+#[test]
+fn generations_are_added_used_and_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = database(&path);
+    let before = store.snapshot().clone();
+    let added = add(&mut store, generation("small", 2)).unwrap();
+    check(&added, "original", 3);
+    check(&added.with_generation("small").unwrap(), "small", 2);
+    add(&mut store, generation("large", 70)).unwrap();
+    assert_eq!(store.use_generation("small").unwrap().generation(), Some("small"));
+    drop(store);
+
+    let snapshot = Snapshot::open(&path).unwrap();
+    check(&snapshot, "small", 2);
+    assert_eq!(snapshot.settings().properties["key"], "small");
+    assert_eq!(snapshot.settings().encoder.as_ref().unwrap().name, "encoder of small");
+    let names =
+        |snapshot: &Snapshot| snapshot.generations().iter().map(|g| g.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&snapshot), ["original", "small", "large"]);
+    assert_eq!(snapshot.generations()[2], generation("large", 70));
+    check(&snapshot.with_generation("large").unwrap(), "large", 70);
+    check(&before, "original", 3);
+
+    // Documents can be deleted, but not added.
+    let mut store = Store::open(&path).unwrap();
+    let mut transaction = store.begin().unwrap();
+    transaction.delete("7").unwrap();
+    let result = transaction.add(&document("new", "text"), Some(&[0.0, 0.0]));
+    assert!(matches!(&result, Err(Error::SeveralGenerations { names }) if names.len() == 3), "{result:?}");
+    check(&transaction.commit().unwrap(), "small", 2);
+
+    // A compaction takes all of them along.
+    store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
+    for (name, dim) in [("original", 3), ("small", 2), ("large", 70)] {
+        let snapshot = store.snapshot().with_generation(name).unwrap();
+        assert_eq!((snapshot.num_segments(), snapshot.num_rows(), snapshot.len()), (1, 47, 47));
+        check(&snapshot, name, dim);
+    }
+
+    let old = Snapshot::open(&path).unwrap().with_generation("original").unwrap();
+    for name in ["original", "large"] {
+        let bytes = store.snapshot().num_bytes();
+        store.drop_generation(name).unwrap();
+        assert!(store.snapshot().num_bytes() < bytes);
+    }
+    check(&old, "original", 3);
+    assert_eq!(names(store.snapshot()), ["small"]);
+    check(store.snapshot(), "small", 2);
+    let segment = std::fs::read_dir(path.join("segments")).unwrap().next().unwrap().unwrap().path();
+    let left =
+        std::fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut left: Vec<String> = left.collect();
+    left.sort();
+    assert_eq!(left, ["bm25", "documents", "g4", "lengths"]);
+    // The only one left takes documents again.
+    let mut transaction = store.begin().unwrap();
+    transaction.add(&document("100", "text"), Some(&vector(100, 2))).unwrap();
+    check(&transaction.commit().unwrap(), "small", 2);
+    // A name can be given again; its files are others.
+    check(
+        &add(&mut store, generation("original", 5)).unwrap().with_generation("original").unwrap(),
+        "original",
+        5,
+    );
+    drop(store);
+    check(Store::open(&path).unwrap().snapshot(), "small", 2);
+}
+
+/// A generation that is not finished leaves nothing; neither does one that a killed process began.
+#[test]
+fn unfinished_generations_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = database(&path);
+    let files = |path: &Path| -> Vec<PathBuf> {
+        let segments = std::fs::read_dir(path.join("segments")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<PathBuf> = segments
+            .flat_map(|segment| std::fs::read_dir(segment).unwrap().map(|entry| entry.unwrap().path()))
+            .collect();
+        files.sort();
+        files
+    };
+    let before = files(&path);
+    let commit = store.snapshot().commit_number();
+    let mut writer = store.begin_generation(generation("small", 2)).unwrap();
+    let result = writer.add(&[1.0]);
+    assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, got: 1 })), "{result:?}");
+    (0..40).for_each(|number| writer.add(&vector(number, 2)).unwrap());
+    let result = writer.finish();
+    assert!(matches!(result, Err(Error::GenerationRows { expected: 48, got: 40 })), "{result:?}");
+    assert_eq!(files(&path), before);
+    let mut writer = store.begin_generation(generation("small", 2)).unwrap();
+    (0..48).for_each(|number| writer.add(&vector(number, 2)).unwrap());
+    assert!(matches!(writer.add(&vector(0, 2)), Err(Error::GenerationRows { expected: 48, got: 49 })));
+    drop(writer);
+    assert_eq!((files(&path), store.snapshot().commit_number()), (before.clone(), commit));
+    // As a killed process leaves it.
+    for segment in ["0000000001", "0000000002"] {
+        let left = path.join("segments").join(segment).join("g4");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("vectors"), "half").unwrap();
+    }
+    drop(store);
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(files(&path), before);
+    check(&add(&mut store, generation("small", 2)).unwrap().with_generation("small").unwrap(), "small", 2);
+}
+
+#[test]
+fn bad_requests_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = database(&path);
+    for name in ["", "a/b", "..\\x", "ü", "two words", &"x".repeat(65)] {
+        let result = store.begin_generation(generation(name, 2)).map(drop);
+        assert!(matches!(result, Err(Error::GenerationName { .. })), "{name}: {result:?}");
+    }
+    let result = store.begin_generation(generation("original", 2)).map(drop);
+    assert!(matches!(result, Err(Error::GenerationExists { .. })), "{result:?}");
+    let result = store.begin_generation(generation("x", 0)).map(drop);
+    assert!(matches!(result, Err(Error::InvalidParameter { name: "dim", .. })), "{result:?}");
+    let error = store.use_generation("x").unwrap_err();
+    assert_eq!(error.to_string(), "the database has no generation \"x\"; it has original");
+    assert!(matches!(store.drop_generation("x"), Err(Error::UnknownGeneration { .. })));
+    assert!(matches!(store.drop_generation("original"), Err(Error::GenerationInUse { .. })));
+    let commit = store.snapshot().commit_number();
+    assert_eq!(store.use_generation("original").unwrap().commit_number(), commit, "nothing to do");
+    check(store.snapshot(), "original", 3);
+}
+
+/// A database that was made for words alone gets vectors.
+#[test]
+fn databases_of_words_get_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = Store::create(&path, &Settings::bm25_only()).unwrap();
+    let mut transaction = store.begin().unwrap();
+    (0..30).for_each(|number| transaction.add(&document(&number.to_string(), "text"), None).unwrap());
+    assert_eq!(transaction.commit().unwrap().generation(), None);
+    assert!(matches!(store.snapshot().with_generation("x"), Err(Error::UnknownGeneration { .. })));
+    check(&add(&mut store, generation("small", 2)).unwrap(), "small", 2);
+    check(&Snapshot::open(&path).unwrap(), "small", 2);
+}
+
+/// A database of format version 1 is read, and written as the present version.
+#[test]
+fn the_first_format_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/database-v1"), &path);
+    let check = |snapshot: &Snapshot, deleted: &[&str]| {
+        snapshot.verify().unwrap();
+        assert_eq!(snapshot.len(), 25 - deleted.len());
+        assert_eq!(snapshot.generation(), Some("original"));
+        let settings = snapshot.settings();
+        let vectors = settings.vectors.unwrap();
+        assert_eq!((vectors.metric, vectors.dim), (Metric::Cosine, 4));
+        let params = HnswParams { m: 4, ef_construction: 20, seed: 3 };
+        assert_eq!(vectors.index, VectorIndex::Hnsw { params, min_rows: 10, ef_search: 50 });
+        let encoder = settings.encoder.as_ref().unwrap();
+        assert_eq!((encoder.name.as_str(), encoder.fingerprint), ("an encoder", [7; 32]));
+        let properties: Vec<(&str, &str)> =
+            settings.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(properties, [("encoder", "some/model"), ("passage_separator", " ")]);
+        for number in 0..25 {
+            let id = format!("d{number}");
+            let Some(stored) = snapshot.document(&id).unwrap() else {
+                assert!(deleted.contains(&id.as_str()), "{id}");
+                continue;
+            };
+            assert_eq!(
+                (&*stored.title, &*stored.text),
+                (&*format!("Title {number}"), &*format!("word w{} text", number % 5))
+            );
+            let row = snapshot.row(&id).unwrap().unwrap();
+            assert_eq!(snapshot.vector(row).unwrap(), [number as f32, 1.0, -2.0, (number % 7) as f32]);
+        }
+        let matching = snapshot.matching(&"year >= 2010 and tags == \"t0\"".parse().unwrap()).unwrap();
+        assert_eq!(matching.len(), 3, "d12, d18, d24");
+        let hits = snapshot.bm25().unwrap().search("w3", 10, Bm25Params::default()).unwrap();
+        assert_eq!(
+            hits.len(),
+            (0..25).filter(|n| n % 5 == 3 && !deleted.contains(&&*format!("d{n}"))).count()
+        );
+    };
+    check(&Snapshot::open(&path).unwrap(), &["d3", "d21"]);
+    let version = || std::fs::read(path.join("MANIFEST")).unwrap()[8];
+    assert_eq!(version(), 1, "reading changes nothing");
+    let mut store = Store::open(&path).unwrap();
+    let mut transaction = store.begin().unwrap();
+    transaction.delete("d8").unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(version(), 2);
+    check(store.snapshot(), &["d3", "d8", "d21"]);
+    check(&Snapshot::open(&path).unwrap(), &["d3", "d8", "d21"]);
+    store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
+    check(&Snapshot::open(&path).unwrap(), &["d3", "d8", "d21"]);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let target = to.join(entry.file_name().unwrap());
+        if entry.is_dir() { copy(&entry, &target) } else { std::fs::copy(&entry, &target).map(drop).unwrap() }
+    }
+}
