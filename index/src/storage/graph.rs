@@ -173,6 +173,36 @@ impl GraphFile {
         &self.map
     }
 
+    /// Checks that the entry point is on the highest level, and every neighbor on the level where it is one.
+    fn verify_levels(&self, links: &Links<'_>) -> Result<()> {
+        // The blocks of a row end where those of the next one begin.
+        let blocks = links.first_blocks.iter().zip(0u32..).filter(|(block, _)| **block != NONE);
+        let mut starts: Vec<(u32, u32)> = blocks.map(|(block, row)| (*block, row)).collect();
+        starts.sort_unstable();
+        let ends = starts.iter().skip(1).map(|(block, _)| *block).chain([self.counts.blocks]);
+        let mut num_levels = vec![0; links.num_rows()];
+        for ((start, row), end) in starts.iter().zip(ends) {
+            num_levels[*row as usize] = end - start;
+        }
+        let check = |field, row: u32, level: u32| match num_levels.get(row as usize) {
+            Some(levels) if *levels >= level => Ok(()),
+            levels => Err(corrupt(&self.path, wrong_field(field, level, levels.unwrap_or(&0)))),
+        };
+        if links.num_rows() > 0 {
+            check("the level of the entry point", links.entry_point, self.max_level as u32)?;
+        }
+        for (start, row) in &starts {
+            for level in 1..=num_levels[*row as usize] {
+                let block = (start + level - 1) as usize;
+                let list = &links.upper[block * links.m..][..links.m];
+                for near in list.iter().take_while(|near| **near != NONE) {
+                    check("the level of a neighbor", *near, level)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that every number names what is there.
     pub fn verify(&self) -> Result<()> {
         let View { links, codes, .. } = self.view();
@@ -187,6 +217,7 @@ impl GraphFile {
                 return Err(damaged(wrong_field("the upper block of a row", self.counts.blocks, block)));
             }
         }
+        self.verify_levels(&links)?;
         let is_finite = codes.mean.iter().chain(codes.metas.as_flattened()).all(|x| x.is_finite());
         if is_finite { Ok(()) } else { Err(damaged(Damage::Undecodable { part: "a scale" })) }
     }
