@@ -1,11 +1,12 @@
 //! The file operations that storage is made of; every error carries the path.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
+use super::disk::{self, DiskFile};
 use crate::error::{Damage, Error, Result};
 
 /// Turns an `io::Error` into ours, with the action and the path.
@@ -24,27 +25,23 @@ pub(super) fn wrong_field(field: &'static str, expected: impl ToString, got: imp
 
 /// Makes the names in a folder (creations, renames, removals) survive a power failure.
 pub(super) fn sync_folder(folder: &Path) -> Result<()> {
-    // Windows cannot sync a folder, and does not need to.
-    if cfg!(unix) {
-        File::open(folder).and_then(|handle| handle.sync_all()).map_err(io_error("sync", folder))?;
-    }
-    Ok(())
+    disk::sync_folder(folder).map_err(io_error("sync", folder))
 }
 
 pub(super) fn create_folder(folder: &Path) -> Result<()> {
-    fs::create_dir(folder).map_err(io_error("create", folder))
+    disk::create_folder(folder).map_err(io_error("create", folder))
 }
 
 /// Replaces the file at `path` by `bytes`: after a crash it holds the old bytes or the new ones.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let sibling = path.with_extension("tmp");
     let write = || {
-        let mut file = File::create(&sibling)?;
+        let mut file = DiskFile::create(&sibling)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync()
     };
     write().map_err(io_error("write", &sibling))?;
-    fs::rename(&sibling, path).map_err(io_error("replace", path))?;
+    disk::rename(&sibling, path).map_err(io_error("replace", path))?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
@@ -94,7 +91,7 @@ pub(super) fn check_crc(file: &Path, part: &'static str, expected: u32, got: u32
 
 /// A file with a header of fixed length that is known only when the rest is written.
 pub(super) struct HeadedWriter {
-    file: BufWriter<File>,
+    file: BufWriter<DiskFile>,
     path: PathBuf,
     header_len: usize,
     body: crc32fast::Hasher,
@@ -110,7 +107,7 @@ pub(super) struct Written {
 
 impl HeadedWriter {
     pub fn create(path: PathBuf, header_len: usize) -> Result<HeadedWriter> {
-        let file = File::create_new(&path).map_err(io_error("create", &path))?;
+        let file = DiskFile::create_new(&path).map_err(io_error("create", &path))?;
         let mut file = BufWriter::with_capacity(1 << 18, file);
         file.write_all(&vec![0; header_len]).map_err(io_error("write", &path))?;
         Ok(HeadedWriter { file, path, header_len, body: crc32fast::Hasher::new(), body_len: 0 })
@@ -136,7 +133,7 @@ impl HeadedWriter {
             let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.seek(SeekFrom::Start(0))?;
             file.write_all(header)?;
-            file.sync_all()
+            file.sync()
         };
         write().map_err(io_error("write", &path))?;
         let mut whole = crc32fast::Hasher::new();

@@ -21,8 +21,11 @@
 //! `index/FORMAT.md` gives every file byte by byte.
 
 mod compact;
+mod disk;
 mod documents;
 mod embeddings;
+#[cfg(all(test, unix))]
+mod faults;
 mod fields;
 mod files;
 mod generation;

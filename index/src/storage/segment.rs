@@ -1,9 +1,10 @@
 //! A segment: the documents of one commit with their vectors and postings, never changed once committed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::disk::DiskFile;
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::embeddings::{Embeddings, EmbeddingsWriter, GenerationFiles};
 use super::fields::Fields;
@@ -110,9 +111,9 @@ fn sync_bm25(folder: &Path) -> Result<Vec<FileRecord>> {
             continue;
         }
         let path = entry.path();
-        let file = File::options().read(true).write(true).open(&path).map_err(io_error("open", &path))?;
-        file.sync_all().map_err(io_error("sync", &path))?;
-        let (size, crc) = checksum(&path, file)?;
+        let file = DiskFile::open(&path).map_err(io_error("open", &path))?;
+        file.sync().map_err(io_error("sync", &path))?;
+        let (size, crc) = checksum(&path, file.into_file())?;
         records.push(FileRecord { name: format!("{BM25}/{name}"), size, crc });
     }
     sync_folder(folder)?;

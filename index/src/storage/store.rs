@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::disk;
 use super::documents::{MAX_ID_LEN, NewDocument};
 use super::embeddings::GenerationFiles;
 use super::files::{io_error, sync_folder};
@@ -160,7 +161,7 @@ impl Store {
         for segment in &old.manifest().segments {
             if !self.snapshot.manifest().segments.iter().any(|named| named.folder == segment.folder) {
                 // What cannot be removed now, the next writer removes.
-                let _ = fs::remove_dir_all(self.path.join(super::SEGMENTS).join(&segment.folder));
+                let _ = disk::remove_folder(&self.path.join(super::SEGMENTS).join(&segment.folder));
             }
         }
     }
@@ -184,7 +185,7 @@ impl Store {
             }
         }
         let half_written = self.path.join("MANIFEST.tmp");
-        match fs::remove_file(&half_written) {
+        match disk::remove_file(&half_written) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(io_error("remove", &half_written)(error))
             }
@@ -201,7 +202,7 @@ impl std::fmt::Debug for Store {
 
 /// Removes a file, or a folder with all that is in it.
 fn remove_all(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if path.is_dir() { disk::remove_folder(path) } else { disk::remove_file(path) };
     match removed.map_err(io_error("remove", path)) {
         // Elsewhere files that a reader has mapped cannot be removed; they do no harm.
         Err(_) if !cfg!(unix) => Ok(()),
@@ -445,7 +446,7 @@ impl NewFolders {
 impl Drop for NewFolders {
     fn drop(&mut self) {
         for folder in &self.0 {
-            let _ = fs::remove_dir_all(folder);
+            let _ = disk::remove_folder(folder);
         }
     }
 }
