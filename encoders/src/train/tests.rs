@@ -47,6 +47,7 @@ const LOSS: Loss = Loss {
     temperature: 0.1,
     contrastive_weight: 1.0,
     distillation_weight: 0.7,
+    alignment_weight: 0.0,
     teacher_temperature: 0.5,
     student_temperature: 0.2,
 };
