@@ -1,46 +1,50 @@
 #!/bin/sh
 # Makes the encoder in the box (encoders/default/) from nothing:
 #
-#     scripts/train-default-encoder.sh DATA OUT [STEPS]
+#     scripts/train-default-encoder.sh DATA OUT
 #
-# DATA holds BEIR folders of training pairs and text/ with general text; .models/all-MiniLM-L6-v2 is the teacher. STEPS (650) is
-# the length of the first stage: what is in the repository was made with that on two busy cores; a GPU or a free machine affords
-# ten times as many. Stages that are done are not done again.
+# DATA holds BEIR folders of training pairs and text/ with general text; .models/all-MiniLM-L6-v2 is the teacher. OUT/default is the
+# encoder. Stages that are done are not done again, and an interrupted one goes on. FACTOR=10 takes ten times as many steps.
 set -eu
-data=$1 out=$2 steps=${3:-650}
-here=$(CDPATH= cd "$(dirname "$0")/.." && pwd)
+data=$(CDPATH='' cd -- "$1" && pwd) out=$2 factor=${FACTOR:-1}
+here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 secateur=${SECATEUR:-"$here/target/release/secateur"}
 teacher=$here/.models/all-MiniLM-L6-v2
+config=$here/encoders/recipes/default.json
 mkdir -p "$out"
+cd "$out"
 
-pairs="nq-qed boolq squadshifts-wiki squadshifts-reddit squadshifts-amazon medquad stackexchange-sample pubmedqa foolmetwice
-    scitldr papers-title-abstract"
 files=
-for name in $pairs; do
-    [ -e "$out/$name.jsonl" ] || "$secateur" dataset triples "$data/$name" --split train --out "$out/$name.jsonl"
-    files="$files $out/$name.jsonl"
+for name in nq-qed boolq squadshifts-wiki squadshifts-reddit squadshifts-amazon medquad stackexchange-sample pubmedqa foolmetwice \
+    scitldr papers-title-abstract; do
+    [ -e "$name.jsonl" ] || "$secateur" dataset triples "$data/$name" --split train --out "$name.jsonl"
+    files="$files $name.jsonl"
 done
 text=$data/text
-[ -e "$out/web.jsonl" ] || "$secateur" dataset cloze "$text/c4-sample.jsonl.gz" "$text/cc-sample.jsonl.gz" \
-    "$text/wikipedia-demo.jsonl.gz" --passage-words 60 --out "$out/web.jsonl"
-[ -e "$out/news.jsonl" ] || "$secateur" dataset cloze "$text/abc-news.jsonl.gz" "$text/brown.jsonl.gz" \
-    "$text/state_union.jsonl.gz" --passage-words 60 --out "$out/news.jsonl"
-files="$files $out/web.jsonl $out/news.jsonl"
+[ -e web.jsonl ] || "$secateur" dataset cloze "$text/c4-sample.jsonl.gz" "$text/cc-sample.jsonl.gz" \
+    "$text/wikipedia-demo.jsonl.gz" --passage-words 60 --out web.jsonl
+[ -e news.jsonl ] || "$secateur" dataset cloze "$text/abc-news.jsonl.gz" "$text/brown.jsonl.gz" "$text/state_union.jsonl.gz" \
+    --passage-words 60 --out news.jsonl
+files="$files web.jsonl news.jsonl"
 
-[ -e "$out/new" ] || "$secateur" model create "$here/encoders/recipes/default.json" --vocabulary "$text/c4-sample.jsonl.gz" \
+# A causal decoder with random weights, and what is left of it without attentions and MLPs: embeddings and a norm.
+[ -e decoder ] || "$secateur" model create "$config" --pooling mean --out decoder --vocabulary "$text/c4-sample.jsonl.gz" \
     "$text/cc-sample.jsonl.gz" "$text/abc-news.jsonl.gz" "$data/nq-qed" "$data/boolq" "$data/medquad" \
     "$data/papers-title-abstract" "$data/squadshifts-wiki" "$data/squadshifts-reddit" "$data/stackexchange-sample" \
-    "$data/pubmedqa" "$data/foolmetwice" --out "$out/new"
+    "$data/pubmedqa" "$data/foolmetwice"
+[ -e embeddings ] || "$secateur" prune drop decoder --layers attention:0-3,mlp:0-3 --out embeddings
 
-# Short texts first, of which many can be read; then long ones.
+# FROM TO STEPS LENGTH and more: short texts first, of which more can be read.
 stage() {
-    from=$1 to=$2
-    shift 2
-    [ -e "$out/$to/model" ] || "$secateur" train "$out/$from" --data $files --teacher "$teacher" --full --contrastive-weight 0 \
-        --alignment-weight 20 --weight-decay 0.01 --decay cosine --resume --out "$out/$to" "$@"
+    from=$1 to=$2 steps=$3 length=$4
+    shift 4
+    # shellcheck disable=SC2086
+    [ -e "$to/model" ] || "$secateur" train "$from" --data $files --teacher "$teacher" --teacher-length "$length" \
+        --passage-length "$length" --steps $((steps * factor)) --full --contrastive-weight 0 --alignment-weight 20 --warmup 5 \
+        --resume --out "$to" "$@"
 }
-stage new short --steps "$steps" --batch-size 64 --query-length 24 --passage-length 48 --teacher-length 48 \
-    --distillation-weight 0.5 --learning-rate 1.5e-3 --warmup 40
-stage short/model long --steps 120 --batch-size 20 --query-length 32 --passage-length 192 --teacher-length 192 \
-    --distillation-weight 1 --learning-rate 3e-4 --warmup 10 --seed 7
-echo "$out/long/model"
+stage embeddings short 300 20 --query-length 20 --batch-size 200 --learning-rate 1e-2 --distillation-weight 0
+stage short/model long 100 128 --query-length 32 --batch-size 48 --learning-rate 2e-3 --distillation-weight 0.5 --seed 3
+stage long/model longer 240 128 --query-length 32 --batch-size 48 --learning-rate 4e-3 --distillation-weight 1 --seed 11
+[ -e default ] || "$secateur" model create longer/model/config.json --grow longer/model --pooling mean --half --out default
+echo "$out/default"

@@ -33,6 +33,7 @@
 
 mod corpus;
 mod database;
+mod default_encoder;
 mod error;
 pub mod eval;
 pub mod fusion;
@@ -47,6 +48,7 @@ pub mod training_data;
 
 pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};
+pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_version, write_default_encoder};
 pub use error::{Error, Result};
 pub use generation::add_generation;
 pub use rerank::rerank;

@@ -89,6 +89,11 @@ fn a_model_grows_from_a_smaller_one() {
     sandbox
         .run(["model", "check", "whole", "--golden", "golden.jsonl", "--min-cosine", "0.999999"])
         .fails(3, [""]);
+    // Rounding to 11 bits turns a vector by less than 2^-11, so cosines stay above 1 - 2^-23, and f32 sums below.
+    sandbox.run(["model", "create", "config.json", "--grow", "small", "--half", "--out", "half"]).ok();
+    sandbox.run(["model", "check", "half", "--golden", "golden.jsonl", "--min-cosine", "0.999999"]).ok();
+    let inspected = sandbox.run(["model", "inspect", "half", "--json"]).json();
+    assert_eq!(inspected["weights"]["dtypes"].as_object().unwrap().keys().collect::<Vec<_>>(), ["F16"]);
     let wide = with_config(|config| config["hidden_size"] = json!(32));
     let small = sandbox.path("small");
     wide.run(["model", "create", "config.json", "--grow", small.to_str().unwrap(), "--out", "grown"])

@@ -51,6 +51,35 @@ fn demo_with_a_real_encoder_beats_words() {
     assert!(measure(&output, "nDCG@10") > words + 0.1, "{output}");
 }
 
+/// The encoder in the box needs neither a network nor a folder of its own, and finds what words alone do not.
+#[test]
+fn demo_with_the_encoder_in_the_box() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(["demo", "--encoder", "default", "--mode", "hybrid"]).ok();
+    assert!(output.contains("answers by hybrid\n"), "{output}");
+    let words = measure(&sandbox.run(["demo"]).ok(), "nDCG@10");
+    assert!(measure(&output, "nDCG@10") > words, "{output}");
+    assert_eq!(sandbox.temporary_names(), [""; 0], "its files are gone again");
+    // Other commands unpack it where downloads are kept.
+    let inspect = ["model", "inspect", "default"];
+    sandbox.run(inspect).fails(2, ["SECATEUR_CACHE"]);
+    let cache = sandbox.path("cache");
+    let output = Outcome::of(sandbox.command(inspect).env("SECATEUR_CACHE", &cache)).ok();
+    assert!(output.contains("embeddings  3145728"), "{output}");
+}
+
+/// A database that was made with it finds it again by its name.
+#[test]
+fn databases_remember_the_encoder_in_the_box() {
+    let sandbox = Sandbox::new();
+    let mini = crate::support::mini();
+    let mini = mini.to_str().unwrap();
+    sandbox.run(["index", mini, "--encoder", "default", "--out", "mini.db"]).ok();
+    let hits =
+        sandbox.run(["search", "mini.db", "how do bees tell each other where food is", "--json"]).json();
+    assert_eq!(hits["hits"].as_array().map(Vec::len), Some(10), "{hits}");
+}
+
 #[test]
 fn the_example_program_finds_the_answer() {
     const TEST: &str = "the_example_program_finds_the_answer";

@@ -57,7 +57,8 @@ impl Arguments {
         text.push_str(&format!("\n{}", report::table(&evaluation)));
         if self.encoder.encoder.is_none() {
             text.push_str(
-                "\nThis was BM25 alone. To search by meaning, name an encoder:\n  \
+                "\nThis was BM25 alone. To search by meaning, name an encoder, the small one in the box or a better one:\n  \
+                 secateur demo --encoder default --mode hybrid\n  \
                  secateur demo --encoder sentence-transformers/all-MiniLM-L6-v2\n",
             );
         }

@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use secateur::{Database, Device, Encoder, LoadOptions, Metric, Pooling, Precision, Quantization};
+use secateur::{
+    DEFAULT_ENCODER, Database, Device, Encoder, LoadOptions, Metric, Pooling, Precision, Quantization,
+    default_encoder, default_encoder_version, write_default_encoder,
+};
 
 use super::failure::{Code, Failure, Result};
+use super::inputs::cache;
 use crate::download::{Fetcher, HubConfig, resolve_model};
 
 /// The notes of a database that say how to load its encoder again.
@@ -25,7 +29,7 @@ mod note {
 /// An encoder and what differs from what its directory says.
 #[derive(Args, Clone, Default)]
 pub struct EncoderArguments {
-    /// A model directory, or OWNER/NAME of the Hugging Face hub.
+    /// A model directory, OWNER/NAME of the Hugging Face hub, or `default`, the encoder in the box.
     #[arg(long, value_name = "MODEL")]
     pub encoder: Option<String>,
     /// Cut texts to this many tokens, special tokens included.
@@ -66,7 +70,7 @@ impl EncoderArguments {
     pub fn load(&self) -> Result<Option<Arc<Encoder>>> {
         let Some(reference) = &self.encoder else { return Ok(None) };
         let options = LoadOptions {
-            name: (!Path::new(reference).exists()).then(|| reference.clone()),
+            name: (reference == DEFAULT_ENCODER || !Path::new(reference).exists()).then(|| reference.clone()),
             pooling: self.pooling,
             max_length: self.max_length,
             query_prompt: self.query_prompt.clone(),
@@ -78,14 +82,18 @@ impl EncoderArguments {
             batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
             quantize: self.quantize,
         };
-        Ok(Some(Arc::new(Encoder::load(&model_directory(reference)?, &options)?)))
+        let encoder = match reference == DEFAULT_ENCODER {
+            true => default_encoder(&options)?,
+            false => Encoder::load(&model_directory(reference)?, &options)?,
+        };
+        Ok(Some(Arc::new(encoder)))
     }
 
     /// What a database has to remember so that [`open_database`] can load the encoder again.
     pub fn notes(&self) -> Vec<(String, String)> {
         let absolute = |reference: &String| match Path::new(reference).canonicalize() {
-            Ok(path) => path.display().to_string(),
-            Err(_) => reference.clone(),
+            Ok(path) if reference != DEFAULT_ENCODER => path.display().to_string(),
+            _ => reference.clone(),
         };
         [
             (note::REFERENCE, self.encoder.as_ref().map(absolute)),
@@ -170,8 +178,14 @@ pub fn open_database(
     Ok(open(encoder)?)
 }
 
-/// The model directory that a reference stands for, downloaded if need be.
+/// The model directory that a reference stands for, downloaded or unpacked if need be.
 pub fn model_directory(reference: &str) -> Result<PathBuf> {
+    if reference == DEFAULT_ENCODER {
+        let directory =
+            cache()?.join("models").join(format!("{DEFAULT_ENCODER}-{}", default_encoder_version()));
+        write_default_encoder(&directory)?;
+        return Ok(directory);
+    }
     let path = PathBuf::from(reference);
     if path.exists() {
         return Ok(path);

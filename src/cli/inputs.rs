@@ -9,13 +9,20 @@ use super::failure::{Code, Failure, Result};
 
 /// Where downloaded data sets are kept: `$SECATEUR_CACHE/datasets`, or `secateur/datasets` in the user's cache folder.
 pub fn dataset_cache() -> Result<PathBuf> {
+    Ok(cache()?.join("datasets"))
+}
+
+/// The folder for what is downloaded or unpacked.
+pub fn cache() -> Result<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("SECATEUR_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("secateur")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/secateur")))
-        .map(|cache| cache.join("datasets"))
         .ok_or_else(|| {
-            Failure::new(Code::Usage, "no home directory: set SECATEUR_CACHE to a folder for downloads")
+            Failure::new(
+                Code::Usage,
+                "no home directory: set SECATEUR_CACHE to a folder for data sets and models",
+            )
         })
 }
 

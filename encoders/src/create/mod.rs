@@ -29,6 +29,8 @@ pub struct NewModelOptions {
     /// A smaller model of the same family that the new one begins as: its tensors are taken over, and sub-layers that it does
     /// not have add nothing until they have learned to (their output matrices are zero).
     pub grow: Option<PathBuf>,
+    /// Store numbers in 16 bits (f16) and not in 32. Training keeps to that, too.
+    pub half: bool,
 }
 
 /// Writes a new model to the directory `out`: `config` is a config.json of any family that loads.
@@ -108,6 +110,7 @@ pub fn create_model(
         }
     }
     let others: Vec<(&str, &Value)> = others.iter().map(|(name, value)| (*name, value)).collect();
+    let (dtype, torch_dtype) = if options.half { ("F16", "float16") } else { ("F32", "float32") };
     let range = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
     let ones = match architecture.norm {
         NormKind::Rms { offset } => 1.0 - offset,
@@ -136,10 +139,10 @@ pub fn create_model(
             }
             .into())
         };
-        NewTensor { name, dtype: "F32".to_owned(), shape, elements: Elements::Computed(Box::new(compute)) }
+        NewTensor { name, dtype: dtype.to_owned(), shape, elements: Elements::Computed(Box::new(compute)) }
     });
     let mut value = value;
-    value["torch_dtype"] = json!("float32");
+    value["torch_dtype"] = json!(torch_dtype);
     write_directory(&files, &value, tensors.collect(), &others, out)
 }
 

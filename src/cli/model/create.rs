@@ -36,11 +36,14 @@ pub struct Arguments {
     /// nothing until they have learned to.
     #[arg(long, value_name = "MODEL", conflicts_with = "vocabulary")]
     grow: Option<PathBuf>,
+    /// Store numbers in 16 bits.
+    #[arg(long)]
+    half: bool,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let Arguments { config, vocabulary, out, pooling, max_length, seed, grow } = self;
+        let Arguments { config, vocabulary, out, pooling, max_length, seed, grow, half } = self;
         let mut texts = Vec::new();
         for path in &vocabulary {
             for text in passages(path)? {
@@ -52,7 +55,7 @@ impl Arguments {
         create_model(
             &config,
             texts,
-            &NewModelOptions { pooling, max_length, seed, grow: grow.clone() },
+            &NewModelOptions { pooling, max_length, seed, grow: grow.clone(), half },
             &out,
         )?;
         let weights =

@@ -1,0 +1,94 @@
+//! The encoder in the box: our own, small, part of the library. `encoders/default/README.md` says what it is worth.
+
+use std::path::Path;
+
+use secateur_encoders::{Encoder, LoadOptions};
+
+use crate::error::{Error, Result};
+
+/// What it is called.
+pub const DEFAULT_ENCODER: &str = "default";
+
+/// The files of `encoders/default/` that make it.
+const FILES: [(&str, &[u8]); 8] = [
+    ("config.json", include_bytes!("../encoders/default/config.json")),
+    ("model.safetensors", include_bytes!("../encoders/default/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../encoders/default/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../encoders/default/tokenizer_config.json")),
+    ("modules.json", include_bytes!("../encoders/default/modules.json")),
+    ("1_Pooling/config.json", include_bytes!("../encoders/default/1_Pooling/config.json")),
+    ("sentence_bert_config.json", include_bytes!("../encoders/default/sentence_bert_config.json")),
+    (
+        "config_sentence_transformers.json",
+        include_bytes!("../encoders/default/config_sentence_transformers.json"),
+    ),
+];
+
+/// Loads the encoder in the box. It needs no file and no network.
+///
+/// ```
+/// use secateur::{LoadOptions, TextKind, default_encoder};
+/// let encoder = default_encoder(&LoadOptions::default())?;
+/// let [roses, canes, rye] = ["pruning roses", "when to cut rose bushes", "the stock exchange fell"].map(|text| {
+///     encoder.encode(&[text], TextKind::Query).unwrap()
+/// });
+/// let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+/// assert!(cosine(&roses, &canes) > cosine(&roses, &rye));
+/// # Ok::<(), secateur::Error>(())
+/// ```
+///
+/// # Errors
+/// An option that the model does not have; [`Error::Io`] if there is no room for its files among the temporary ones, where they
+/// are while it loads.
+pub fn default_encoder(options: &LoadOptions) -> Result<Encoder> {
+    let folder = tempfile::tempdir().map_err(|source| Error::Io {
+        action: "create",
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let model = folder.path().join(DEFAULT_ENCODER);
+    write_default_encoder(&model)?;
+    Ok(Encoder::load(&model, options)?)
+}
+
+/// Writes the encoder in the box as a model directory, which appears whole or not at all. If `out` exists nothing is done.
+///
+/// # Errors
+/// [`Error::Io`] if the disk refuses.
+pub fn write_default_encoder(out: &Path) -> Result<()> {
+    if out.exists() {
+        return Ok(());
+    }
+    let io = |action: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    };
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(io("create", parent))?;
+    let partial = tempfile::tempdir_in(parent).map_err(io("create", parent))?;
+    for (name, bytes) in FILES {
+        let path = partial.path().join(name);
+        let folder = path.parent().unwrap_or(partial.path());
+        std::fs::create_dir_all(folder).map_err(io("create", folder))?;
+        crate::atomic_write(&path, |file| file.write_all(bytes))?;
+    }
+    match std::fs::rename(partial.path(), out) {
+        Ok(()) => {
+            // Nothing is left of it to remove.
+            let _ = partial.keep();
+            Ok(())
+        }
+        // Another process was as quick.
+        Err(_) if out.exists() => Ok(()),
+        Err(source) => Err(io("rename", out)(source)),
+    }
+}
+
+/// What tells one version of the encoder from another: twelve hexadecimal digits.
+pub fn default_encoder_version() -> String {
+    let mut hash = blake3::Hasher::new();
+    for (name, bytes) in FILES {
+        hash.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+    hash.finalize().to_hex()[..12].to_owned()
+}
