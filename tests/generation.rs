@@ -10,10 +10,20 @@ use serde_json::Value;
 
 use crate::support::{Outcome, Sandbox, dataset, model, tree};
 
-/// A sandbox with `full` and `small`, databases of one data set under two encoders, and `db`, a copy of the first.
-fn databases(count: usize) -> Sandbox {
+/// Two models: `tiny`, and `nested`, whose vectors may be cut to 16 numbers.
+fn models() -> Sandbox {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
+    let config = model::tiny(&sandbox.path("nested")).join("config.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    json["matryoshka_dimensions"] = serde_json::json!([16]);
+    std::fs::write(config, json.to_string()).unwrap();
+    sandbox
+}
+
+/// A sandbox with those, a data set, and its database `db` under the first.
+fn databases(count: usize) -> Sandbox {
+    let sandbox = models();
     dataset::generated(&sandbox.path("data"), count);
     let queries = ["honey bread", "rose winter saw", "lava"];
     let queries =
@@ -25,7 +35,7 @@ fn databases(count: usize) -> Sandbox {
     sandbox
 }
 
-const SMALL: [&str; 4] = ["--encoder", "tiny", "--truncate-dim", "16"];
+const SMALL: [&str; 4] = ["--encoder", "nested", "--truncate-dim", "16"];
 
 fn hits(sandbox: &Sandbox, database: &str, options: &[&str]) -> Value {
     let search = ["search", database, "honey bread", "--mode", "dense", "--json"];
@@ -43,7 +53,7 @@ fn a_generation_is_added_measured_and_used() {
 
     let said = sandbox.run(["generation", "add", "db", "small"].iter().chain(&SMALL)).ok();
     assert!(said.starts_with("db: generation small of 300 documents, in "), "{said}");
-    assert_eq!(sandbox.names(), ["data", "db", "fresh", "tiny"], "the journal is gone");
+    assert_eq!(sandbox.names(), ["data", "db", "fresh", "nested", "tiny"], "the journal is gone");
     sandbox.run(["verify", "db"]).ok();
     assert_eq!(hits(&sandbox, "db", &[]), full, "it is not used yet");
     assert_eq!(hits(&sandbox, "db", &["--generation", "small"]), small);
@@ -92,10 +102,11 @@ fn adding_goes_on_where_it_stopped() {
     let journal = sandbox.path("db.small.journal");
     let mut kept = 0;
     for signal in ["-INT", "-KILL"] {
-        let child = sandbox.start(&arguments);
+        let mut child = sandbox.start(&arguments);
         let len = || std::fs::metadata(&journal).map_or(0, |metadata| metadata.len());
         // A chunk more than there was: a header, and 128 rows of 16 numbers.
         while len() < kept.max(64) + 48 + 128 * 16 * 4 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before a chunk was seen");
             std::thread::sleep(Duration::from_millis(1));
         }
         let id = child.id().to_string();
@@ -123,13 +134,12 @@ fn adding_goes_on_where_it_stopped() {
 /// The library: an encoder answers for its own generation only, and documents are refused while there are two.
 #[test]
 fn encoders_belong_to_generations() {
-    let sandbox = Sandbox::new();
-    model::tiny(&sandbox.path("tiny"));
-    let load = |truncate_dim| {
+    let sandbox = models();
+    let load = |name: &str, truncate_dim| {
         let options = LoadOptions { truncate_dim, ..LoadOptions::default() };
-        Arc::new(Encoder::load(&sandbox.path("tiny"), &options).unwrap())
+        Arc::new(Encoder::load(&sandbox.path(name), &options).unwrap())
     };
-    let (full, small) = (load(None), load(Some(16)));
+    let (full, small) = (load("tiny", None), load("nested", Some(16)));
     let path = sandbox.path("db");
     let mut database = Database::create(&path, Some(full.clone()), &CreateOptions::default()).unwrap();
     let document = |id: &str| Document {
