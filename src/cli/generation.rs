@@ -27,7 +27,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub enum Command {
     /// Encode all documents with another encoder.
-    Add(AddArguments),
+    Add(Box<AddArguments>),
     /// List the generations.
     List(ListArguments),
     /// Make searches read a generation.
