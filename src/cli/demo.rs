@@ -3,11 +3,11 @@
 use clap::Args;
 use secateur::beir::BeirFolder;
 use secateur::eval::{Measure, RuleSet, evaluate};
-use secateur::{CreateOptions, Database, IndexOptions, index_corpus, report};
+use secateur::{CreateOptions, Database, IndexOptions, SearchMode, SearchParams, index_corpus, report};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Failure, Result};
-use super::search::{ModeArguments, answer};
+use super::search::answer;
 
 /// datasets/mini, in the program, so that the demonstration runs from any folder.
 const MINI: [(&str, &str); 3] = [
@@ -23,8 +23,9 @@ const SHOWN_QUERIES: usize = 2;
 pub struct Arguments {
     #[command(flatten)]
     encoder: EncoderArguments,
-    #[command(flatten)]
-    mode: ModeArguments,
+    /// dense (by vectors), bm25 (by words) or hybrid (both, fused by rank). dense with an encoder, bm25 without, unless given.
+    #[arg(long)]
+    mode: Option<SearchMode>,
 }
 
 impl Arguments {
@@ -46,13 +47,15 @@ impl Arguments {
 
         let qrels = dataset.qrels("test")?;
         let queries = dataset.judged_queries(&qrels)?;
-        let params = self.mode.params(&database, 3);
+        let default = if self.encoder.encoder.is_some() { SearchMode::Dense } else { SearchMode::Sparse };
+        let params = |k| SearchParams { k, ..SearchParams::new(self.mode.unwrap_or(default)) };
+        let (shown, all) = (params(3), params(1000));
         let mut text =
-            format!("indexed datasets/mini: {} documents; answers by {}\n", database.len(), params.mode);
+            format!("indexed datasets/mini: {} documents; answers by {}\n", database.len(), shown.mode);
         for query in queries.iter().take(SHOWN_QUERIES) {
-            text.push_str(&format!("\n{}\n{}", query.text, answer(&database, &query.text, &params)?));
+            text.push_str(&format!("\n{}\n{}", query.text, answer(&database, &query.text, &shown)?));
         }
-        let run = database.run(&queries, &self.mode.params(&database, 1000))?;
+        let run = database.run(&queries, &all)?;
         let evaluation = evaluate(&qrels, &run, &Measure::DEFAULT, &RuleSet::TrecEval.rules(false))?;
         text.push_str(&format!("\n{}", report::table(&evaluation)));
         if self.encoder.encoder.is_none() {
