@@ -7,7 +7,7 @@ use clap::Args;
 use secateur::inspect::{InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens};
 use secateur::model::{Cut, Storage};
 use secateur::report::{Align, Table};
-use secateur::{Quantization, Settings, backbones};
+use secateur::{DEFAULT_ENCODER, Quantization, Settings, backbones};
 
 use crate::cli::encoder::{cached_model, model_directory};
 use crate::cli::failure::{Code, Failure, Result};
@@ -89,7 +89,7 @@ fn inspect(model: &str, options: &InspectOptions) -> Result<Inspection> {
         return Ok(Inspection::of_path(path, options)?);
     }
     let Some(backbone) = backbones::find(model) else {
-        if !model.contains('/') {
+        if !model.contains('/') && model != DEFAULT_ENCODER {
             let message = format!(
                 "there is no {model} here, and no backbone of that name is known; `secateur model inspect --list` prints \
                  the names"
