@@ -41,14 +41,25 @@ const FILES: [(&str, &[u8]); 8] = [
 /// An option that the model does not have; [`Error::Io`] if there is no room for its files among the temporary ones, where they
 /// are while it loads.
 pub fn default_encoder(options: &LoadOptions) -> Result<Encoder> {
-    let folder = tempfile::tempdir().map_err(|source| Error::Io {
-        action: "create",
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    let folder = tempfile::tempdir().map_err(io("create", &std::env::temp_dir()))?;
+    // Gone before it could be read after a crash: nothing is synced.
     let model = folder.path().join(DEFAULT_ENCODER);
-    write_default_encoder(&model)?;
+    write_files(&model, |path, bytes| std::fs::write(path, bytes).map_err(io("write", path)))?;
     Ok(Encoder::load(&model, options)?)
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::Io { action, path, source }
+}
+
+fn write_files(model: &Path, write: impl Fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
+    FILES.iter().try_for_each(|(name, bytes)| {
+        let path = model.join(name);
+        let folder = path.parent().unwrap_or(model);
+        std::fs::create_dir_all(folder).map_err(io("create", folder))?;
+        write(&path, bytes)
+    })
 }
 
 /// Writes the encoder in the box as a model directory, which appears whole or not at all. If `out` exists nothing is done.
@@ -59,19 +70,10 @@ pub fn write_default_encoder(out: &Path) -> Result<()> {
     if out.exists() {
         return Ok(());
     }
-    let io = |action: &'static str, path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { action, path, source }
-    };
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(io("create", parent))?;
     let partial = tempfile::tempdir_in(parent).map_err(io("create", parent))?;
-    for (name, bytes) in FILES {
-        let path = partial.path().join(name);
-        let folder = path.parent().unwrap_or(partial.path());
-        std::fs::create_dir_all(folder).map_err(io("create", folder))?;
-        crate::atomic_write(&path, |file| file.write_all(bytes))?;
-    }
+    write_files(partial.path(), |path, bytes| Ok(crate::atomic_write(path, |file| file.write_all(bytes))?))?;
     match std::fs::rename(partial.path(), out) {
         Ok(()) => {
             // Nothing is left of it to remove.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
-use secateur_index::storage::{EncoderIdentity, Generation, Store, VectorSettings};
+use secateur_index::storage::{EncoderIdentity, Generation, VectorSettings};
 
 use crate::corpus::{JournaledEncoding, chunks, remove};
 use crate::database::{CreateOptions, Database, SEPARATOR};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Encodes all documents of a database with another encoder and adds their vectors as a generation of their own.
 /// `progress` is called with the number of documents done. Searches read the new generation when it is asked for
@@ -122,13 +122,5 @@ impl Database {
         }
         let snapshot = self.store()?.drop_generation(name)?;
         self.set_snapshot(snapshot)
-    }
-
-    /// The database locked for writing, for a commit of its own.
-    pub(crate) fn store(&self) -> Result<Store> {
-        if self.has_changes() {
-            return Err(Error::UncommittedChanges { path: self.path().to_owned() });
-        }
-        Ok(Store::open(self.path())?)
     }
 }

@@ -38,6 +38,7 @@ mod error;
 pub mod eval;
 pub mod fusion;
 mod generation;
+mod maintenance;
 mod npy;
 pub mod report;
 mod rerank;

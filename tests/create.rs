@@ -98,6 +98,10 @@ fn a_model_grows_from_a_smaller_one() {
     let small = sandbox.path("small");
     wide.run(["model", "create", "config.json", "--grow", small.to_str().unwrap(), "--out", "grown"])
         .fails(3, ["small/model.safetensors", "shape"]);
+    crate::support::model::tiny(&sandbox.path("bert"));
+    sandbox
+        .run(["model", "create", "config.json", "--grow", "bert", "--out", "x"])
+        .fails(3, ["bert", "embed_tokens.weight"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod vocabulary;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
 use crate::json as json_file;
-use crate::model::{Architecture, NormKind, Part};
+use crate::model::{Architecture, LinearInput, NormKind, Part};
 use crate::pooling::Pooling;
 use crate::random::Random;
 use crate::settings::Settings;
@@ -60,7 +60,7 @@ pub struct NewModelOptions {
 ///
 /// # Errors
 ///
-/// `config` describes no model that loads; the model to grow from has another width or none of its tensors; a text is an error; there is no text, or neither texts nor a tokenizer; the
+/// `config` describes no model that loads; the model to grow from has another width or other names of its tensors; a text is an error; there is no text, or neither texts nor a tokenizer; the
 /// vocabulary has no room for the 256 bytes; `out` exists or cannot be written.
 pub fn create_model(
     config: &Path,
@@ -121,19 +121,28 @@ pub fn create_model(
         .flat_map(Checkpoint::iter)
         .map(|tensor| (architecture.bare_name(tensor.name), tensor.name))
         .collect();
-    let (architecture, smaller) = (&architecture, &smaller);
+    let embeddings = architecture.token_embeddings().name;
+    if smaller.is_some() && !stored.contains_key(&embeddings[..]) {
+        return Err(Error::MissingTensor { path: folder.to_owned(), tensor: embeddings });
+    }
+    // Zero, a sub-layer adds nothing to what passes by.
+    let matrices = (0..architecture.layers.len()).flat_map(|layer| architecture.layer_matrices(layer));
+    let outputs: HashSet<String> = matrices
+        .filter(|(_, input)| matches!(input, LinearInput::AttentionOutput | LinearInput::MlpOutput))
+        .map(|(tensor, _)| tensor.name)
+        .collect();
+    let smaller = smaller.as_ref();
     let tensors = architecture.tensors().into_iter().map(|tensor| {
         let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
         let known = stored.get(&name[..]).copied();
         let num_elements = tensor.elements();
-        let is_bias = name.ends_with("bias");
+        let is_zero = name.ends_with("bias") || smaller.is_some() && outputs.contains(&name);
         let compute = move || {
             if let (Some(smaller), Some(known)) = (smaller, known) {
                 return smaller.merged(known, &tensor.shape);
             }
-            let adds_nothing = smaller.is_some() && architecture.is_output(&tensor.name);
             Ok(match tensor.part {
-                _ if is_bias || adds_nothing => vec![0.0; num_elements],
+                _ if is_zero => vec![0.0; num_elements],
                 Part::Norm => vec![ones; num_elements],
                 _ => normal(&mut Random::new(options.seed, &tensor.name), num_elements, range),
             }

@@ -123,15 +123,6 @@ impl Architecture {
         tensors
     }
 
-    /// Whether `name` is the matrix by which a sub-layer adds to what passes by: zero, it adds nothing.
-    pub(crate) fn is_output(&self, name: &str) -> bool {
-        let Names { layer: prefix, attention, mlp, .. } = &family::by_name(self.family).names;
-        (0..self.layers.len()).any(|layer| {
-            let prefix = prefix.replace("{}", &layer.to_string());
-            [attention.output, mlp.output].iter().any(|output| name == format!("{prefix}{output}.weight"))
-        })
-    }
-
     /// `name` without what may stand before all names of a checkpoint of this family.
     pub fn bare_name<'n>(&self, name: &'n str) -> &'n str {
         let prefixes = family::by_name(self.family).names.prefixes.iter().filter(|prefix| !prefix.is_empty());
