@@ -144,10 +144,12 @@ pub enum Error {
         "this database was created without vectors; search it with BM25, or index the documents again with an encoder"
     )]
     NoVectors,
-    /// A graph was given with rows that are not those it was built from.
-    #[error("the graph has {expected} rows, {got} were given; give the rows it was built from")]
-    GraphMismatch {
-        /// Rows of the graph.
+    /// What was built from rows was given with others.
+    #[error("{what} of {expected} rows with {got} rows; give those that it was built from")]
+    RowsMismatch {
+        /// What was built.
+        what: &'static str,
+        /// Rows that it was built from.
         expected: usize,
         /// Rows given.
         got: usize,

@@ -1,19 +1,28 @@
 //! Exact search: every row is compared with the query.
 //!
+//! Where there are 8-bit copies of the rows, a single query reads these first, and the vectors only of the rows that they
+//! cannot rule out (`rough`); batches have a first pass of their own (`batch`). Both give what a scan of the vectors gives.
+//!
 //! Rows are divided into tasks for the threads of the current rayon pool; each task keeps its own k best hits, and
 //! because rankings are total orders, merging them gives the same answer however the rows were divided. One query and
 //! batches get bit-identical scores: the kernels fix the order of summation (see `kernel`).
 
 mod batch;
+mod rough;
+mod shortlist;
 
 use rayon::prelude::*;
 
 use crate::bitmap::Bitmap;
+use crate::codes::Codes;
+pub use crate::codes::CodesBuf;
 use crate::error::{Error, Result};
-use crate::kernel::{Kernels, MAX_DIM, MAX_QUERIES, Operation};
+use crate::kernel::{Kernels, MAX_DIM, MAX_QUERIES, Operation, with_kernel};
 use crate::metric::Metric;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
+use rough::Rough;
+use shortlist::Shortlist;
 
 /// The exact index over rows of f32 that lie in one or several slices (the segments of a database).
 ///
@@ -40,6 +49,7 @@ struct Part<'a> {
     base: u32,
     rows: &'a [f32],
     deleted: Option<&'a Bitmap>,
+    codes: Option<Codes<'a>>,
 }
 
 impl<'a> FlatIndex<'a> {
@@ -53,7 +63,33 @@ impl<'a> FlatIndex<'a> {
             return Err(Error::TooManyRows);
         }
         let mut index = FlatIndex::empty(metric, dim);
-        index.push_part(rows, None);
+        index.push_part(rows, None, None);
+        Ok(index)
+    }
+
+    /// An index over `rows` that reads their 8-bit copies first: a single query then takes about a quarter of the time. (Under
+    /// [`Metric::L2`] they make no difference.)
+    ///
+    /// ```
+    /// use secateur_index::{Metric, flat::{CodesBuf, FlatIndex}};
+    ///
+    /// let rows = [1.0, 0.0, 0.0, 1.0, 0.6, 0.8];
+    /// let codes = CodesBuf::new(Metric::Cosine, 2, &rows)?;
+    /// let index = FlatIndex::with_codes(&rows, &codes)?;
+    /// assert_eq!(index.search(&[2.0, 1.0], 2)?, FlatIndex::new(Metric::Cosine, 2, &rows)?.search(&[2.0, 1.0], 2)?);
+    /// # Ok::<(), secateur_index::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`FlatIndex::new`], and [`Error::RowsMismatch`] if the copies are of another number of rows.
+    pub fn with_codes(rows: &'a [f32], codes: &'a CodesBuf) -> Result<FlatIndex<'a>> {
+        let codes = codes.borrow();
+        let mut index = FlatIndex::new(codes.metric, codes.dim, rows)?;
+        if codes.metas.len() != index.num_rows() {
+            let (expected, got) = (codes.metas.len(), index.num_rows());
+            return Err(Error::RowsMismatch { what: "8-bit copies", expected, got });
+        }
+        index.parts[0].codes = Some(codes);
         Ok(index)
     }
 
@@ -61,8 +97,15 @@ impl<'a> FlatIndex<'a> {
         FlatIndex { metric, dim, parts: Vec::new(), num_rows: 0 }
     }
 
-    pub(crate) fn push_part(&mut self, rows: &'a [f32], deleted: Option<&'a Bitmap>) {
-        self.parts.push(Part { base: self.num_rows, rows, deleted: deleted.filter(|set| !set.is_empty()) });
+    /// Adds rows; codes must be of as many.
+    pub(crate) fn push_part(
+        &mut self,
+        rows: &'a [f32],
+        deleted: Option<&'a Bitmap>,
+        codes: Option<Codes<'a>>,
+    ) {
+        let deleted = deleted.filter(|set| !set.is_empty());
+        self.parts.push(Part { base: self.num_rows, rows, deleted, codes });
         self.num_rows += (rows.len() / self.dim) as u32;
     }
 
@@ -82,11 +125,16 @@ impl<'a> FlatIndex<'a> {
 
     /// Compares some rows and takes their scores into account; deleted ones must not be among them.
     pub(crate) fn collect(&self, scorer: &Scorer, query: &[f32], rows: &[RowId], best: &mut TopK) {
+        self.collect_for(scorer, 0, query, rows, best);
+    }
+
+    /// [`FlatIndex::collect`] for one of the queries that a scorer was made for.
+    fn collect_for(&self, scorer: &Scorer, number: usize, query: &[f32], rows: &[RowId], best: &mut TopK) {
         let vectors: Vec<&[f32]> = rows.iter().map(|row| self.row(*row)).collect();
         let mut values = vec![0.0; rows.len()];
         scorer.kernels.compare(query, &vectors, &mut values);
         for ((row, vector), value) in rows.iter().zip(vectors).zip(values) {
-            let score = scorer.score(0, value, vector);
+            let score = scorer.score(number, value, vector);
             best.push(Hit { row: *row, score });
         }
     }
@@ -119,12 +167,17 @@ impl<'a> FlatIndex<'a> {
     pub fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>> {
         check_vector(query, self.dim)?;
         let scorer = Scorer::new(self.metric, query, self.dim);
-        let best = self
-            .tasks(SCAN_BLOCK)
-            .into_par_iter()
-            .map(|task| self.scan(&scorer, query, k, &task))
-            .reduce(|| TopK::new(k), TopK::merge);
-        Ok(best.into_sorted())
+        let shortlist = |task: Task<'_, 'a>| {
+            let rough = task.part.codes.and_then(|codes| Rough::new(codes, &scorer, query));
+            match rough {
+                Some(rough) => rough.shortlist(self, &scorer, query, k, &task),
+                None => Shortlist::known(self.scan(&scorer, query, k, &task)),
+            }
+        };
+        let tasks = self.tasks(SCAN_BLOCK).into_par_iter();
+        let mut list = tasks.map(shortlist).reduce(|| Shortlist::new(k), Shortlist::merge);
+        list.settle(|rows, best| self.collect(&scorer, query, rows, best));
+        Ok(list.into_sorted())
     }
 
     /// [`FlatIndex::search`] among the rows of a set only.
@@ -185,7 +238,7 @@ impl<'a> FlatIndex<'a> {
     /// As [`FlatIndex::search`], and [`Error::RaggedVectors`].
     pub fn search_batch(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         check_vectors(queries, self.dim)?;
-        if queries.len() / self.dim < MIN_BATCH || self.dim > MAX_DIM {
+        if queries.len() / self.dim < self.min_batch() || self.dim > MAX_DIM {
             return queries.chunks_exact(self.dim).map(|query| self.search(query, k)).collect();
         }
         Ok(queries
@@ -205,6 +258,13 @@ impl<'a> FlatIndex<'a> {
             task.collect(first, block.scores(scorer, 0, values), &mut best);
         }
         best
+    }
+
+    /// Fewer queries are faster one by one: products are computed for 8 or more at a time, of vectors, not of their copies.
+    /// Measured on 3,633 x 4,096 and 100,000 x 384.
+    fn min_batch(&self) -> usize {
+        let has_codes = self.metric != Metric::L2 && self.parts.iter().all(|part| part.codes.is_some());
+        if has_codes { 10 } else { 4 }
     }
 
     fn row(&self, row: RowId) -> &'a [f32] {
@@ -228,9 +288,6 @@ impl<'a> FlatIndex<'a> {
             .collect()
     }
 }
-
-/// Fewer queries are faster one by one: products are computed for 8 or more at a time.
-const MIN_BATCH: usize = 4;
 
 /// Rows compared with one query between two looks at the k best: 8 streams of 32 rows.
 const SCAN_BLOCK: usize = 256;
@@ -294,6 +351,11 @@ impl Scorer {
             scorer.query_lengths = scorer.lengths(queries);
         }
         scorer
+    }
+
+    /// L of the kernels.
+    fn lanes(&self) -> usize {
+        with_kernel!(self.kernels, |kernel| kernel.lanes())
     }
 
     fn lengths(&self, vectors: &[f32]) -> Vec<f32> {

@@ -26,9 +26,11 @@ pub mod hnsw;
 pub mod storage;
 
 mod bitmap;
+mod codes;
 mod error;
 mod kernel;
 mod metric;
+mod pages;
 mod topk;
 mod vectors;
 

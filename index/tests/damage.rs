@@ -14,12 +14,13 @@ use crate::Random;
 fn database(path: &Path) {
     let mut settings = Settings::with_vectors(Metric::Cosine, 5);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1, ef_search: 100 };
+        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 150, ef_search: 100 };
     }
     let mut store = Store::create(path, &settings).unwrap();
-    for segment in 0..2 {
+    // The second segment is too small for a graph.
+    for (segment, num_rows) in [(0, 150), (1, 100)] {
         let mut transaction = store.begin().unwrap();
-        for number in 0..150 {
+        for number in 0..num_rows {
             let id = format!("document {segment}-{number}");
             let text = format!("some words, the number {number} and the word w{}", number % 7);
             let document = NewDocument { id: &id, title: "title", text: &text, metadata: Some("{\"a\":1}") };
@@ -174,10 +175,11 @@ fn newer_files_are_refused() {
     let path = folder.path().join("db");
     database(&path);
     for (name, reads) in [
-        ("MANIFEST", 2),
+        ("MANIFEST", 3),
         ("segments/0000000001/documents", 1),
         ("segments/0000000002/vectors", 1),
-        ("segments/0000000001/graph", 1),
+        ("segments/0000000001/graph", 2),
+        ("segments/0000000002/codes", 1),
     ] {
         let file = path.join(name);
         let whole = fs::read(&file).unwrap();

@@ -222,10 +222,17 @@ fn databases_of_words_get_vectors() {
 
 /// A database of format version 1 is read, and written as the present version.
 #[test]
-fn the_first_format_is_read() {
+fn every_format_is_read() {
+    for version in [1, 3] {
+        format_is_read(version);
+    }
+}
+
+fn format_is_read(format: u8) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/database-v1"), &path);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    copy(&fixtures.join(format!("database-v{format}")), &path);
     let check = |snapshot: &Snapshot, deleted: &[&str]| {
         snapshot.verify().unwrap();
         assert_eq!(snapshot.len(), 25 - deleted.len());
@@ -253,6 +260,8 @@ fn the_first_format_is_read() {
             let row = snapshot.row(&id).unwrap().unwrap();
             assert_eq!(snapshot.vector(row).unwrap(), [number as f32, 1.0, -2.0, (number % 7) as f32]);
         }
+        let nearest = snapshot.flat().unwrap().search(&[14.0, 1.0, -2.0, 0.0], 1).unwrap()[0];
+        assert_eq!((snapshot.id_at(nearest.row).unwrap(), nearest.score > 0.999), ("d14", true));
         let matching = snapshot.matching(&"year >= 2010 and tags == \"t0\"".parse().unwrap()).unwrap();
         assert_eq!(matching.len(), 3, "d12, d18, d24");
         let hits = snapshot.bm25().unwrap().search("w3", 10, Bm25Params::default()).unwrap();
@@ -263,12 +272,12 @@ fn the_first_format_is_read() {
     };
     check(&Snapshot::open(&path).unwrap(), &["d3", "d21"]);
     let version = || std::fs::read(path.join("MANIFEST")).unwrap()[8];
-    assert_eq!(version(), 1, "reading changes nothing");
+    assert_eq!(version(), format, "reading changes nothing");
     let mut store = Store::open(&path).unwrap();
     let mut transaction = store.begin().unwrap();
     transaction.delete("d8").unwrap();
     transaction.commit().unwrap();
-    assert_eq!(version(), 2);
+    assert_eq!(version(), 3);
     check(store.snapshot(), &["d3", "d8", "d21"]);
     check(&Snapshot::open(&path).unwrap(), &["d3", "d8", "d21"]);
     store.compact(&CompactOptions::default(), |_, _| {}).unwrap();

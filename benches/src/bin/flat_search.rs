@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
-use secateur_index::flat::FlatIndex;
+use secateur_index::flat::{CodesBuf, FlatIndex};
 use secateur_index::{Hit, Metric};
 
 #[derive(Parser)]
@@ -28,14 +28,21 @@ struct Arguments {
     k: usize,
     #[arg(long, default_value = "inner-product")]
     metric: Metric,
+    /// Without the 8-bit copies that a database keeps beside the vectors.
+    #[arg(long)]
+    no_codes: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let rows = read(&arguments.rows)?;
     let queries = read(&arguments.queries)?;
-    let index = FlatIndex::new(arguments.metric, arguments.dim, &rows)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
+    let codes = CodesBuf::new(arguments.metric, arguments.dim, &rows)?;
+    let index = match arguments.no_codes {
+        true => FlatIndex::new(arguments.metric, arguments.dim, &rows)?,
+        false => FlatIndex::with_codes(&rows, &codes)?,
+    };
     let single = || -> secateur_index::Result<(Vec<f64>, Vec<Vec<Hit>>)> {
         let mut times = Vec::new();
         let mut answers = Vec::new();

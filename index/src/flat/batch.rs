@@ -5,9 +5,10 @@
 
 use rayon::prelude::*;
 
+use super::shortlist::Shortlist;
 use super::{FlatIndex, Scorer, Task};
 use crate::kernel::{
-    Kernel, PackedQueries, Product, ROW_PANEL, max_error, rounding_error, scale, underflow, with_kernel,
+    Kernel, PackedQueries, Product, ROW_PANEL, UNIT, max_error, rounding_error, scale, underflow, with_kernel,
 };
 use crate::metric::Metric;
 use crate::topk::{Hit, RowId, TopK};
@@ -16,7 +17,7 @@ use crate::topk::{Hit, RowId, TopK};
 pub(super) fn search(index: &FlatIndex<'_>, queries: &[f32], k: usize) -> Vec<Vec<Hit>> {
     let batch = Batch::new(index, queries);
     let none = || vec![Shortlist::new(k); queries.len() / index.dim];
-    let mut shortlists = with_kernel!(batch.scorer.kernels, |kernel| {
+    let shortlists = with_kernel!(batch.scorer.kernels, |kernel| {
         let packed = PackedQueries::new(&kernel, queries, index.dim, &batch.lengths);
         let first_pass = |task| {
             let mut shortlists = none();
@@ -27,8 +28,11 @@ pub(super) fn search(index: &FlatIndex<'_>, queries: &[f32], k: usize) -> Vec<Ve
             first.into_iter().zip(second).map(|(first, second)| first.merge(second)).collect()
         })
     });
-    shortlists.par_iter_mut().enumerate().for_each(|(query, list)| batch.settle(query, list));
-    shortlists.into_iter().map(|list| list.best.into_sorted()).collect()
+    let settled = |(query, mut list): (usize, Shortlist)| {
+        list.settle(|rows, best| batch.compare(query, rows, best));
+        list.into_sorted()
+    };
+    shortlists.into_par_iter().enumerate().map(settled).collect()
 }
 
 /// A batch of queries.
@@ -60,7 +64,7 @@ impl<'b, 'a> Batch<'b, 'a> {
     fn new(index: &'b FlatIndex<'a>, queries: &'b [f32]) -> Batch<'b, 'a> {
         let scorer = Scorer::new(index.metric, queries, index.dim);
         let lengths = scorer.lengths(queries);
-        let lanes = with_kernel!(scorer.kernels, |kernel| kernel.lanes());
+        let lanes = scorer.lanes();
         let scales = lengths.iter().map(|length| match index.metric {
             Metric::InnerProduct => scale(*length),
             Metric::Cosine => scale(*length) / length,
@@ -121,13 +125,7 @@ impl<'b, 'a> Batch<'b, 'a> {
                     }
                     let (list, slack) = (&mut shortlists[query], self.slack(query, &panel));
                     list.push(RowId(task.part.base + row), f64::from(score) + self.terms[query], slack);
-                    if list.candidates.len() >= list.room() {
-                        list.prune();
-                        // Many rows are alike: comparing them now bounds the memory.
-                        if list.candidates.len() > list.room() / 2 {
-                            self.settle(query, list);
-                        }
-                    }
+                    list.tidy(|rows, best| self.compare(query, rows, best));
                     limits[query] = list.limit(slack, self.terms[query]);
                 }
             });
@@ -151,7 +149,6 @@ impl<'b, 'a> Batch<'b, 'a> {
 
     /// By how much a rough score may be off, at most, from the score of a single search.
     fn slack(&self, query: usize, panel: &RowPanel) -> f64 {
-        const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
         let (error, rounding) = (self.max_error, self.rounding_error);
         let (query_length, row_length) = (f64::from(self.lengths[query]), f64::from(panel.max_length));
         let sum = query_length + row_length;
@@ -172,18 +169,10 @@ impl<'b, 'a> Batch<'b, 'a> {
         slack * (1.0 + rounding).powi(2) * (1.0 + 1e-9) + underflow
     }
 
-    /// Compares the candidates of a query as a single search does.
-    fn settle(&self, query: usize, list: &mut Shortlist) {
-        list.prune();
+    /// Compares rows with a query as a single search does.
+    fn compare(&self, query: usize, rows: &[RowId], best: &mut TopK) {
         let dim = self.index.dim;
-        let rows: Vec<&[f32]> =
-            list.candidates.iter().map(|candidate| self.index.row(candidate.row)).collect();
-        let mut values = vec![0.0; rows.len()];
-        self.scorer.kernels.compare(&self.queries[query * dim..][..dim], &rows, &mut values);
-        for ((candidate, row), value) in list.candidates.drain(..).zip(rows).zip(values) {
-            let score = self.scorer.score(query, value, row);
-            list.best.push(Hit { row: candidate.row, score });
-        }
+        self.index.collect_for(&self.scorer, query, &self.queries[query * dim..][..dim], rows, best);
     }
 }
 
@@ -212,72 +201,4 @@ fn any_reaches<const L: usize>(
     pairs.fold(false, |any, ((value, scale), limit)| {
         any | !falls_short(rough_score(*value, *scale, row_scale, row_term), *limit)
     })
-}
-
-/// The rows that may be among the k best of a query.
-#[derive(Clone)]
-struct Shortlist {
-    k: usize,
-    /// The k best of what scores are at least.
-    lower: TopK,
-    candidates: Vec<Candidate>,
-    /// The k best of the candidates compared again so far.
-    best: TopK,
-}
-
-#[derive(Clone, Copy)]
-struct Candidate {
-    row: RowId,
-    /// What its score is at most.
-    upper: f32,
-}
-
-impl Shortlist {
-    fn new(k: usize) -> Shortlist {
-        Shortlist { k, lower: TopK::new(k), candidates: Vec::new(), best: TopK::new(k) }
-    }
-
-    /// k rows have at least this score.
-    fn threshold(&self) -> f32 {
-        self.lower.threshold().max(self.best.threshold())
-    }
-
-    /// A row with a rough score below this, without the `term` of the query, is not among the k best.
-    fn limit(&self, slack: f64, term: f64) -> f32 {
-        round_down(f64::from(self.threshold()) - slack - term)
-    }
-
-    fn push(&mut self, row: RowId, score: f64, slack: f64) {
-        if score.is_finite() && slack.is_finite() {
-            self.lower.push(Hit { row, score: round_down(score - slack) });
-            self.candidates.push(Candidate { row, upper: -round_down(-(score + slack)) });
-        } else {
-            self.candidates.push(Candidate { row, upper: f32::INFINITY });
-        }
-    }
-
-    /// Forgets candidates that others have overtaken.
-    fn prune(&mut self) {
-        let threshold = self.threshold();
-        self.candidates.retain(|candidate| candidate.upper >= threshold);
-    }
-
-    /// The number of candidates at which it is time to tidy up.
-    fn room(&self) -> usize {
-        const SPARE: usize = 1024;
-        SPARE.saturating_add(self.k.saturating_mul(4))
-    }
-
-    fn merge(mut self, other: Shortlist) -> Shortlist {
-        self.lower = self.lower.merge(other.lower);
-        self.best = self.best.merge(other.best);
-        self.candidates.extend(other.candidates);
-        self
-    }
-}
-
-/// The largest f32 that is not larger.
-fn round_down(x: f64) -> f32 {
-    let rounded = x as f32;
-    if f64::from(rounded) > x { rounded.next_down() } else { rounded }
 }

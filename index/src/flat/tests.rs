@@ -31,7 +31,20 @@ fn naive(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)], query: &[f32]
 fn index_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> FlatIndex<'_> {
     let mut index = FlatIndex::empty(metric, dim);
     for (rows, deleted) in parts {
-        index.push_part(rows, Some(deleted));
+        index.push_part(rows, Some(deleted), None);
+    }
+    index
+}
+
+fn codes_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> Vec<CodesBuf> {
+    parts.iter().map(|(rows, _)| CodesBuf::new(metric, dim, rows).unwrap()).collect()
+}
+
+/// [`index_of`] with 8-bit copies of every part but the second.
+fn index_with<'a>(dim: usize, parts: &'a [(Vec<f32>, Bitmap)], codes: &'a [CodesBuf]) -> FlatIndex<'a> {
+    let mut index = FlatIndex::empty(codes[0].metric, dim);
+    for (number, ((rows, deleted), codes)) in parts.iter().zip(codes).enumerate() {
+        index.push_part(rows, Some(deleted), (number != 1).then(|| codes.borrow()));
     }
     index
 }
@@ -76,6 +89,10 @@ proptest! {
                     prop_assert_eq!(index.search_among(&queries[..dim], k, &odd).unwrap(), odd_hits);
                     for (query, expected) in queries.chunks_exact(dim).zip(&expected) {
                         prop_assert_eq!(&index.search(query, k).unwrap(), expected);
+                        if !parts.is_empty() {
+                            let codes = codes_of(metric, dim, &parts);
+                            prop_assert_eq!(&index_with(dim, &parts, &codes).search(query, k).unwrap(), expected);
+                        }
                     }
                     Ok(())
                 })?;
@@ -97,6 +114,10 @@ fn large_search_equals_the_twin() {
         let expected: Vec<Vec<Hit>> =
             queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 10)).collect();
         assert_eq!(index_of(metric, dim, &parts).search_batch(&queries, 10).unwrap(), expected);
+        let codes = codes_of(metric, dim, &parts);
+        let index = index_with(dim, &parts, &codes);
+        let singles = queries.chunks_exact(dim).map(|query| index.search(query, 10).unwrap());
+        assert_eq!(singles.collect::<Vec<_>>(), expected);
         let index = FlatIndex::new(metric, dim, &rows).unwrap();
         assert_eq!(index.search_batch(&queries, 10).unwrap(), expected);
         let some: Bitmap = (0..3000).filter(|row| row % 7 < 3).collect();
@@ -128,8 +149,58 @@ fn rows_alike_and_tiny_equal_the_twin() {
                 queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 7)).collect();
             let found = index_of(metric, dim, &parts).search_batch(&queries, 7).unwrap();
             assert_eq!(found, expected, "{metric}, {scale}");
+            let codes = codes_of(metric, dim, &parts);
+            let index = index_with(dim, &parts, &codes);
+            let singles = queries.chunks_exact(dim).map(|query| index.search(query, 7).unwrap());
+            assert_eq!(singles.collect::<Vec<_>>(), expected, "{metric}, {scale}, with codes");
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// What no code can tell apart: lengths from 2⁻⁷⁰ to 2⁴⁰ side by side, a large common part, near duplicates.
+    #[test]
+    fn codes_prove_what_they_rule_out(
+        (dim, numbers) in (1usize..140).prop_flat_map(|dim| {
+            (Just(dim), prop::collection::vec(-1.0f32..1.0, dim * 62))
+        }),
+        exponents in prop::collection::vec(-70i32..40, 60),
+        is_scaled: bool,
+        common in prop_oneof![Just(0.0f32), Just(1.0), Just(1e4)],
+        k in 1usize..15,
+    ) {
+        let (query, rows) = numbers.split_at(dim);
+        let (shared, rows) = rows.split_at(dim);
+        let place = |(at, x): (usize, &f32)| {
+            let exponent = if is_scaled { exponents[at / dim] } else { 0 };
+            // Rows come in pairs that differ little.
+            let near = if at / dim % 2 == 1 { rows[at - dim] + x * 1e-5 } else { *x };
+            (near + common * shared[at % dim]) * 2f32.powi(exponent)
+        };
+        let rows: Vec<f32> = rows.iter().enumerate().map(place).collect();
+        let parts = [(rows, Bitmap::default())];
+        for metric in Metric::ALL {
+            let codes = codes_of(metric, dim, &parts);
+            let index = index_with(dim, &parts, &codes);
+            let found = index.search(query, k).unwrap();
+            prop_assert_eq!(found, naive(metric, dim, &parts, query, k), "{}", metric);
+            prop_assert_eq!(codes[0].borrow().verify(&parts[0].0), Ok(()));
+        }
+    }
+}
+
+/// Copies of other rows are refused, by their number or by their bounds.
+#[test]
+fn codes_of_other_rows_are_refused() {
+    let rows: Vec<f32> = (0..60).map(|at| (at as f32).sin()).collect();
+    let codes = CodesBuf::new(Metric::InnerProduct, 6, &rows).unwrap();
+    let result = FlatIndex::with_codes(&rows[..54], &codes);
+    assert!(matches!(result, Err(Error::RowsMismatch { expected: 10, got: 9, .. })), "{result:?}");
+    let mut others = rows.clone();
+    others[7] += 0.1;
+    assert!(codes.borrow().verify(&rows).is_ok() && codes.borrow().verify(&others).is_err());
 }
 
 #[test]

@@ -10,14 +10,13 @@
 use rayon::prelude::*;
 
 use super::HnswParams;
-use super::codes::CodesBuf;
 use super::links::{Links, NONE, hash, level};
-use super::pages::Pages;
 use super::repair;
 use super::select::{Candidate, Selection};
 use super::walk::{Scratch, View};
+use crate::codes::CodesBuf;
 use crate::kernel::CodeKernel;
-use crate::metric::Metric;
+use crate::pages::Pages;
 
 /// The most rows of a batch. Comparing a row with its mates costs a tenth of what searching for it costs.
 const MAX_BATCH: usize = 1024;
@@ -49,7 +48,7 @@ impl LinksBuf {
 }
 
 /// The graph of rows.
-pub(crate) fn build(metric: Metric, codes: &CodesBuf, params: &HnswParams) -> LinksBuf {
+pub(crate) fn build(codes: &CodesBuf, params: &HnswParams) -> LinksBuf {
     let num_rows = codes.metas.len();
     let levels: Vec<u8> = (0..num_rows as u32).map(|row| level(params.seed, row, params.m) as u8).collect();
     let mut order: Vec<u32> = (0..num_rows as u32).collect();
@@ -57,19 +56,18 @@ pub(crate) fn build(metric: Metric, codes: &CodesBuf, params: &HnswParams) -> Li
     order.par_sort_unstable_by_key(|row| {
         (std::cmp::Reverse(levels[*row as usize]), hash(!params.seed, *row), *row)
     });
-    let mut builder = Builder::new(metric, codes, params, levels, order.first().copied());
+    let mut builder = Builder::new(codes, params, levels, order.first().copied());
     let mut done = 0;
     while done < num_rows {
         let len = done.clamp(MIN_BATCH, MAX_BATCH).min(num_rows - done);
         builder.insert(&order[done..done + len], done == 0);
         done += len;
     }
-    repair::connect(&mut builder.links, &codes.borrow(metric), builder.kernel);
+    repair::connect(&mut builder.links, &codes.borrow(), builder.kernel);
     builder.links
 }
 
 struct Builder<'c> {
-    metric: Metric,
     codes: &'c CodesBuf,
     ef_construction: usize,
     kernel: CodeKernel,
@@ -89,13 +87,7 @@ struct Edge {
 }
 
 impl<'c> Builder<'c> {
-    fn new(
-        metric: Metric,
-        codes: &'c CodesBuf,
-        params: &HnswParams,
-        levels: Vec<u8>,
-        first: Option<u32>,
-    ) -> Self {
+    fn new(codes: &'c CodesBuf, params: &HnswParams, levels: Vec<u8>, first: Option<u32>) -> Self {
         let mut num_blocks = 0;
         let first_blocks = levels.iter().map(|level| {
             let block = if *level > 0 { num_blocks } else { NONE };
@@ -113,7 +105,6 @@ impl<'c> Builder<'c> {
             max_level: first.map_or(0, |first| usize::from(levels[first as usize])),
         };
         Builder {
-            metric,
             codes,
             ef_construction: params.ef_construction,
             kernel: CodeKernel::detect(),
@@ -125,7 +116,7 @@ impl<'c> Builder<'c> {
     }
 
     fn view(&self) -> View<'_> {
-        View { links: self.links.borrow(), codes: self.codes.borrow(self.metric), kernel: self.kernel }
+        View { links: self.links.borrow(), codes: self.codes.borrow(), kernel: self.kernel }
     }
 
     /// Mmax of the paper.
@@ -226,7 +217,7 @@ impl<'c> Builder<'c> {
         if list.len() <= max {
             return list;
         }
-        selection.choose(&self.codes.borrow(self.metric), self.kernel, &list, max);
+        selection.choose(&self.codes.borrow(), self.kernel, &list, max);
         selection.chosen.clone()
     }
 

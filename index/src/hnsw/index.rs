@@ -8,6 +8,7 @@ use super::Graph;
 use super::part::Part;
 use super::walk::View;
 use crate::bitmap::Bitmap;
+use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::flat::{FlatIndex, Scorer};
 use crate::metric::Metric;
@@ -62,17 +63,17 @@ impl<'a> HnswIndex<'a> {
     /// An index over the rows that `graph` was built from.
     ///
     /// # Errors
-    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::GraphMismatch`] if the graph is
+    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::RowsMismatch`] if the graph is
     /// of another number of rows.
     pub fn new(rows: &'a [f32], graph: &'a Graph) -> Result<HnswIndex<'a>> {
         let view = graph.view();
         check_vectors(rows, view.codes.dim)?;
         let got = rows.len() / view.codes.dim;
         if got != graph.num_rows() {
-            return Err(Error::GraphMismatch { expected: graph.num_rows(), got });
+            return Err(Error::RowsMismatch { what: "a graph", expected: graph.num_rows(), got });
         }
-        let mut index = HnswIndex::empty(graph.metric, view.codes.dim);
-        index.push_part(rows, None, Some(view), Path::new("a graph in memory"));
+        let mut index = HnswIndex::empty(view.codes.metric, view.codes.dim);
+        index.push_part(rows, None, Some(view.codes), Some(view), Path::new("a graph in memory"));
         Ok(index)
     }
 
@@ -80,17 +81,18 @@ impl<'a> HnswIndex<'a> {
         HnswIndex { flat: FlatIndex::empty(metric, dim), parts: Vec::new() }
     }
 
-    /// Adds rows; a graph must be of as many.
+    /// Adds rows; codes and a graph must be of as many.
     pub(crate) fn push_part(
         &mut self,
         rows: &'a [f32],
         deleted: Option<&'a Bitmap>,
+        codes: Option<Codes<'a>>,
         graph: Option<View<'a>>,
         file: &'a Path,
     ) {
         let deleted = deleted.filter(|set| !set.is_empty());
         let (base, num_rows) = (self.flat.num_rows() as u32, (rows.len() / self.flat.dim()) as u32);
-        self.flat.push_part(rows, deleted);
+        self.flat.push_part(rows, deleted, codes);
         self.parts.push(Part { base, num_rows, deleted, graph, file });
     }
 

@@ -22,10 +22,8 @@
 //! copies; walking from match to match (`walk::View::search_among`); or walking all rows and keeping more of them.
 
 mod build;
-mod codes;
 mod index;
 mod links;
-mod pages;
 mod part;
 mod pool;
 mod recall;
@@ -39,17 +37,16 @@ pub use recall::{Recall, RecallCurve};
 
 /// What a graph is made of, for those who store it.
 pub(crate) mod parts {
-    pub(crate) use super::codes::{Codes, Meta, stride};
     pub(crate) use super::links::{Links, MAX_LEVEL, NONE};
     pub(crate) use super::walk::View;
 }
 
+use crate::codes::{CodesBuf, stride};
 use crate::error::{Error, Result};
 use crate::kernel::CodeKernel;
 use crate::metric::Metric;
 use crate::vectors::check_vectors;
 use build::LinksBuf;
-use codes::CodesBuf;
 
 /// What a graph is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +95,6 @@ impl HnswParams {
 /// # Ok::<(), secateur_index::Error>(())
 /// ```
 pub struct Graph {
-    pub(crate) metric: Metric,
     pub(crate) params: HnswParams,
     pub(crate) codes: CodesBuf,
     pub(crate) links: LinksBuf,
@@ -121,13 +117,13 @@ impl Graph {
             return Err(Error::TooManyRows);
         }
         let codes = CodesBuf::encode(metric, dim, rows);
-        let links = build::build(metric, &codes, params);
-        Ok(Graph { metric, params: *params, codes, links })
+        let links = build::build(&codes, params);
+        Ok(Graph { params: *params, codes, links })
     }
 
     /// Memory for each row while a graph is built, in bytes: its code, its neighbors and their similarities, its level and place.
     pub(crate) fn bytes_per_row(dim: usize, m: usize) -> usize {
-        codes::stride(dim) + 2 * m * 8 + 40
+        stride(dim) + 2 * m * 8 + 40
     }
 
     /// The number of rows.
@@ -141,18 +137,14 @@ impl Graph {
     }
 
     pub(crate) fn view(&self) -> walk::View<'_> {
-        walk::View {
-            links: self.links.borrow(),
-            codes: self.codes.borrow(self.metric),
-            kernel: CodeKernel::detect(),
-        }
+        walk::View { links: self.links.borrow(), codes: self.codes.borrow(), kernel: CodeKernel::detect() }
     }
 }
 
 impl std::fmt::Debug for Graph {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Graph")
-            .field("metric", &self.metric)
+            .field("metric", &self.codes.metric)
             .field("rows", &self.num_rows())
             .field("params", &self.params)
             .finish_non_exhaustive()

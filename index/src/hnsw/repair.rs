@@ -1,9 +1,9 @@
 //! Connecting what choosing neighbors has cut off.
 
 use super::build::LinksBuf;
-use super::codes::{Codes, Query};
 use super::links::NONE;
 use crate::bitmap::Bitmap;
+use crate::codes::{Codes, Query};
 use crate::kernel::CodeKernel;
 
 /// Adds edges on level 0 until every row can be reached there from the entry point. A row may lose its last incoming edge

@@ -1,6 +1,6 @@
 //! Choosing neighbors: algorithm 4 of the paper.
 
-use super::codes::{Codes, Query};
+use crate::codes::{Codes, Query};
 use crate::kernel::CodeKernel;
 
 /// A row and its similarity to the one whose neighbors are chosen.

@@ -116,8 +116,8 @@ proptest! {
         let filter: Bitmap = (0..num_rows as u32).filter(|row| links::hash(seed, *row) % 100 < u64::from(share)).collect();
         let deleted: Bitmap = (0..1000).filter(|row| row % 3 == 0).collect();
         let mut index = HnswIndex::empty(Metric::Cosine, dim);
-        index.push_part(&rows[..1000 * dim], Some(&deleted), Some(graph.view()), std::path::Path::new(""));
-        index.push_part(&rows[1000 * dim..], None, None, std::path::Path::new(""));
+        index.push_part(&rows[..1000 * dim], Some(&deleted), None, Some(graph.view()), std::path::Path::new(""));
+        index.push_part(&rows[1000 * dim..], None, None, None, std::path::Path::new(""));
         let query = &rows[dim * 700..][..dim];
         let expected = index.flat().search_among(query, k, &filter).unwrap();
         for filter in [Some(&filter), None] {
@@ -168,7 +168,7 @@ fn filtered_recall_is_high() {
     let graph = Graph::build(Metric::Cosine, dim, &rows, &HnswParams::default()).unwrap();
     let deleted: Bitmap = (0..num_rows as u32).filter(|row| row % 13 == 2).collect();
     let mut index = HnswIndex::empty(Metric::Cosine, dim);
-    index.push_part(&rows, Some(&deleted), Some(graph.view()), std::path::Path::new(""));
+    index.push_part(&rows, Some(&deleted), None, Some(graph.view()), std::path::Path::new(""));
     for per_mille in [800, 500, 350, 250, 100, 30, 10, 1, 0] {
         let scattered = |row: u32| links::hash(9, row) % 1000 < per_mille;
         // The first clusters, which are no nearer to one query than to another.
@@ -287,7 +287,10 @@ fn bad_input_is_refused() {
     assert!(matches!(Graph::build(Metric::L2, 2, &[0.0; 3], &params), Err(Error::RaggedVectors { .. })));
     assert!(matches!(Graph::build(Metric::L2, 1, &[f32::NAN], &params), Err(Error::NotFinite { .. })));
     let graph = Graph::build(Metric::L2, 2, &[0.0, 1.0, 2.0, 3.0], &params).unwrap();
-    assert!(matches!(HnswIndex::new(&[0.0; 6], &graph), Err(Error::GraphMismatch { expected: 2, got: 3 })));
+    assert!(matches!(
+        HnswIndex::new(&[0.0; 6], &graph),
+        Err(Error::RowsMismatch { expected: 2, got: 3, .. })
+    ));
     let index_rows = [0.0, 1.0, 2.0, 3.0];
     let index = HnswIndex::new(&index_rows, &graph).unwrap();
     let options = SearchOptions::default();

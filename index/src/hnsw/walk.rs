@@ -1,9 +1,9 @@
 //! Searching a level of the graph: algorithms 2 and 5 of the paper.
 
-use super::codes::{Codes, Query};
 use super::links::{Links, NONE};
 use super::pool::Pool;
 use super::visited::Visited;
+use crate::codes::{Codes, Query};
 use crate::error::Damage;
 use crate::kernel::{CodeKernel, prefetch};
 

@@ -23,7 +23,8 @@ mod product;
 
 pub(crate) use codes::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
 pub(crate) use product::{
-    MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, max_error, rounding_error, scale, underflow,
+    MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, UNIT, max_error, rounding_error, scale,
+    underflow,
 };
 
 /// What is computed of a pair of vectors.

@@ -25,7 +25,7 @@ const LENGTH: f32 = 32_000.0;
 const SHORT: f32 = 1.0 / (1u64 << 60) as f32;
 
 /// u, the unit roundoff of f32.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+pub(crate) const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// γₙ Σ|termᵢ| with γₙ = nu / (1 - nu) bounds the error of a sum whose terms go through n roundings each (Higham,
 /// "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1). Here n is that of [`super::Kernels::scan`]

@@ -11,6 +11,7 @@ use super::settings::VectorIndex;
 use super::snapshot::View;
 use super::store::{NewFolders, Store};
 use crate::bitmap::Bitmap;
+use crate::codes::Meta;
 use crate::error::Result;
 use crate::hnsw::Graph;
 
@@ -45,14 +46,15 @@ const MIN_ROWS: u32 = 1024;
 /// However small the budget: with less, postings would go to disk document by document.
 const MIN_POSTINGS: u64 = 16 << 20;
 
-/// An id of 32 bytes, three offsets and a number while documents are written, a length; and a row's part of the graph.
+/// An id of 32 bytes, three offsets and a number while documents are written, a length; and a row's part of the graph, or of the
+/// codes what is not written at once.
 fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
-    // One graph is built after the other.
-    let graphs = generations.iter().map(|generation| match generation.settings.index {
+    // One is built after the other.
+    let codes = generations.iter().map(|generation| match generation.settings.index {
         VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(generation.settings.dim, params.m),
-        VectorIndex::Flat => 0,
+        VectorIndex::Flat => size_of::<Meta>(),
     });
-    64 + graphs.max().unwrap_or(0) as u64
+    64 + codes.max().unwrap_or(0) as u64
 }
 
 /// What a compaction did.

@@ -1,16 +1,20 @@
-//! The vectors of one generation in a segment, and their graph.
+//! The vectors of one generation in a segment, and their 8-bit copies, with a graph or without one.
 
 use std::path::{Path, PathBuf};
 
+use super::codes::{self, CodesFile};
 use super::files::{create_folder, sync_folder};
 use super::graph::{self, GraphFile};
 use super::manifest::{FileRecord, SegmentRecord};
 use super::settings::{VectorIndex, VectorSettings};
 use super::vectors::{VectorsFile, VectorsWriter};
+use crate::codes::Codes;
 use crate::error::Result;
 use crate::hnsw::Graph;
+use crate::metric::Metric;
 
 const VECTORS: &str = "vectors";
+const CODES: &str = "codes";
 const GRAPH: &str = "graph";
 
 /// A generation as segments know it: its number, which stands in the names of its files, and its settings.
@@ -35,7 +39,7 @@ impl GenerationFiles {
 
     /// Whether a file of a segment is one of its own.
     pub fn owns(&self, name: &str) -> bool {
-        [VECTORS, GRAPH].iter().any(|file| self.name(file) == name)
+        [VECTORS, CODES, GRAPH].iter().any(|file| self.name(file) == name)
     }
 }
 
@@ -63,23 +67,29 @@ impl EmbeddingsWriter {
         self.vectors.add(vector)
     }
 
-    /// Builds the graph, if there is to be one, and syncs the files, but not the folder of the segment.
+    /// Builds the graph, if there is to be one, or encodes the rows, and syncs the files, but not the folder of the segment.
     pub fn finish(self) -> Result<Vec<FileRecord>> {
         let EmbeddingsWriter { segment, generation, vectors, rows } = self;
         let VectorSettings { metric, dim, index } = generation.settings;
         let written = vectors.finish()?;
         let mut files = vec![FileRecord::new(generation.name(VECTORS), written)];
-        if let VectorIndex::Hnsw { params, min_rows, .. } = index
-            && rows >= min_rows.max(1)
-            && rows as usize <= Graph::MAX_ROWS
-        {
-            // Read back where they lie: they need not fit into memory.
-            let file =
-                VectorsFile::open(segment.join(generation.name(VECTORS)), written.size, rows, dim as u32)?;
-            let graph = Graph::build(metric, dim, file.rows(), &params)?;
-            let name = generation.name(GRAPH);
-            let written = graph::write(segment.join(&name), &graph)?;
-            files.push(FileRecord::new(name, written));
+        // Read back where they lie: they need not fit into memory.
+        let file = VectorsFile::open(segment.join(generation.name(VECTORS)), written.size, rows, dim as u32)?;
+        match index {
+            VectorIndex::Hnsw { params, min_rows, .. }
+                if rows >= min_rows.max(1) && rows as usize <= Graph::MAX_ROWS =>
+            {
+                let graph = Graph::build(metric, dim, file.rows(), &params)?;
+                let name = generation.name(GRAPH);
+                let written = graph::write(segment.join(&name), &graph)?;
+                files.push(FileRecord::new(name, written));
+            }
+            _ if metric != Metric::L2 => {
+                let name = generation.name(CODES);
+                let written = codes::write(segment.join(&name), metric, dim, file.rows())?;
+                files.push(FileRecord::new(name, written));
+            }
+            _ => {}
         }
         if let Some(folder) = generation.folder() {
             sync_folder(&segment.join(folder))?;
@@ -92,6 +102,7 @@ impl EmbeddingsWriter {
 pub(super) struct Embeddings {
     generation: GenerationFiles,
     vectors: VectorsFile,
+    codes: Option<CodesFile>,
     graph: Option<GraphFile>,
 }
 
@@ -103,10 +114,15 @@ impl Embeddings {
             Ok(size) => Some(GraphFile::open(segment.join(name), size, record.rows, generation.settings)?),
             Err(_) => None,
         };
+        let name = generation.name(CODES);
+        let codes = match record.size_of(segment, &name) {
+            Ok(size) => Some(CodesFile::open(segment.join(name), size, record.rows, generation.settings)?),
+            Err(_) => None,
+        };
         let name = generation.name(VECTORS);
         let size = record.size_of(segment, &name)?;
         let vectors = VectorsFile::open(segment.join(name), size, record.rows, dim as u32)?;
-        Ok(Embeddings { generation, vectors, graph })
+        Ok(Embeddings { generation, vectors, codes, graph })
     }
 
     pub fn generation(&self) -> GenerationFiles {
@@ -122,17 +138,25 @@ impl Embeddings {
         self.graph.as_ref()
     }
 
+    /// The 8-bit copies of the vectors, unless they were written before there were any.
+    pub fn codes(&self) -> Option<Codes<'_>> {
+        let of_graph = self.graph.as_ref().map(|graph| graph.view().codes);
+        of_graph.or_else(|| self.codes.as_ref().map(CodesFile::codes))
+    }
+
     /// A whole file, if it is one of these.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        if name == self.generation.name(VECTORS) {
-            return Some(self.vectors.bytes());
-        }
-        self.graph.as_ref().filter(|_| name == self.generation.name(GRAPH)).map(GraphFile::bytes)
+        let is = |file| name == self.generation.name(file);
+        let codes = self.codes.as_ref().filter(|_| is(CODES)).map(CodesFile::bytes);
+        let graph = self.graph.as_ref().filter(|_| is(GRAPH)).map(GraphFile::bytes);
+        codes.or(graph).or_else(|| is(VECTORS).then(|| self.vectors.bytes()))
     }
 
     /// Checks what the checksums cannot know.
     pub fn verify(&self) -> Result<()> {
         self.vectors.verify()?;
-        self.graph.as_ref().map_or(Ok(()), GraphFile::verify)
+        let rows = self.vectors.rows();
+        self.codes.as_ref().map_or(Ok(()), |codes| codes.verify(rows))?;
+        self.graph.as_ref().map_or(Ok(()), |graph| graph.verify(rows))
     }
 }

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
+use super::codes::metric_code;
 use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
 use super::header::{HEADER_LEN, Header, Kind};
+use super::sections;
 use super::settings::VectorSettings;
+use crate::codes::{Codes, Meta, stride};
 use crate::error::{Damage, Result};
 use crate::hnsw::Graph;
-use crate::hnsw::parts::{Codes, Links, MAX_LEVEL, Meta, NONE, View, stride};
+use crate::hnsw::parts::{Links, MAX_LEVEL, NONE, View};
 use crate::kernel::CodeKernel;
 use crate::metric::Metric;
 
-const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 1 };
-
-/// Sections begin at cache lines.
-const ALIGNMENT: u64 = 64;
+const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 2 };
 
 /// How many of each there are.
 #[derive(Clone, Copy)]
@@ -44,18 +44,6 @@ impl Counts {
             m * number * blocks,
         ]
     }
-
-    fn file_len(self) -> u64 {
-        HEADER_LEN as u64 + self.lengths().map(|len| len.next_multiple_of(ALIGNMENT)).iter().sum::<u64>()
-    }
-}
-
-fn metric_code(metric: Metric) -> u32 {
-    match metric {
-        Metric::InnerProduct => 0,
-        Metric::Cosine => 1,
-        Metric::L2 => 2,
-    }
 }
 
 pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
@@ -75,6 +63,7 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
         header.put(at, &number.to_le_bytes());
     }
     header.put(32, &params.seed.to_le_bytes());
+    header.put(52, &graph.codes.max_length.to_le_bytes());
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
     let sections: [&[u8]; 6] = [
         bytemuck::cast_slice(codes.mean),
@@ -86,8 +75,7 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
     ];
     for section in sections {
         file.write(section)?;
-        let rest = file.position().next_multiple_of(ALIGNMENT) - file.position();
-        file.write(&[0; ALIGNMENT as usize][..rest as usize])?;
+        sections::end(&mut file)?;
     }
     file.finish(&header.seal())
 }
@@ -100,6 +88,8 @@ pub(super) struct GraphFile {
     counts: Counts,
     entry_point: u32,
     max_level: usize,
+    /// None in version 1, whose codes have no bounds on their errors.
+    max_length: Option<f32>,
     /// Where the sections lie.
     sections: [Range<usize>; 6],
 }
@@ -128,16 +118,16 @@ impl GraphFile {
             }
         }
         let counts = Counts { rows, dim: dim as u32, m, blocks: header.u32(48) };
-        if size != counts.file_len() {
-            return Err(corrupt(&path, wrong_field("the length of the file", counts.file_len(), size)));
+        let expected = sections::file_len(counts.lengths());
+        if size != expected {
+            return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
         }
-        let mut at = HEADER_LEN;
-        let sections = counts.lengths().map(|len| {
-            let section = at..at + len as usize;
-            at = section.end.next_multiple_of(ALIGNMENT as usize);
-            section
-        });
-        Ok(GraphFile { path, map, metric, counts, entry_point, max_level: max_level as usize, sections })
+        let max_length = match header.u32(8) {
+            1 => None,
+            _ => Some(f32::from_le_bytes(header.array(52))),
+        };
+        let (max_level, sections) = (max_level as usize, sections::ranges(counts.lengths()));
+        Ok(GraphFile { path, map, metric, counts, entry_point, max_level, max_length, sections })
     }
 
     pub fn path(&self) -> &Path {
@@ -163,6 +153,7 @@ impl GraphFile {
                 mean: bytemuck::cast_slice(mean),
                 codes: bytemuck::cast_slice(codes),
                 metas: bytemuck::cast_slice(metas),
+                max_length: self.max_length,
             },
             kernel: CodeKernel::detect(),
         }
@@ -203,8 +194,8 @@ impl GraphFile {
         Ok(())
     }
 
-    /// Checks that every number names what is there.
-    pub fn verify(&self) -> Result<()> {
+    /// Checks that every number names what is there, and that the copies are those of the rows, (N, D) row-major.
+    pub fn verify(&self, rows: &[f32]) -> Result<()> {
         let View { links, codes, .. } = self.view();
         let damaged = |damage| corrupt(&self.path, damage);
         for list in [links.base, links.upper] {
@@ -219,7 +210,10 @@ impl GraphFile {
         }
         self.verify_levels(&links)?;
         let is_finite = codes.mean.iter().chain(codes.metas.as_flattened()).all(|x| x.is_finite());
-        if is_finite { Ok(()) } else { Err(damaged(Damage::Undecodable { part: "a scale" })) }
+        if !is_finite {
+            return Err(damaged(Damage::Undecodable { part: "a scale" }));
+        }
+        codes.verify(rows).map_err(|part| damaged(Damage::Undecodable { part }))
     }
 }
 
@@ -250,7 +244,7 @@ mod tests {
 
     fn search(file: &GraphFile, rows: &[f32]) -> Result<Vec<crate::topk::Hit>> {
         let mut index = HnswIndex::empty(Metric::Cosine, DIM);
-        index.push_part(rows, None, Some(file.view()), file.path());
+        index.push_part(rows, None, None, Some(file.view()), file.path());
         index.search(&rows[..DIM], 10, &SearchOptions::new(30))
     }
 
@@ -267,7 +261,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, graph) = written(folder.path());
         let file = open(&path).unwrap();
-        file.verify().unwrap();
+        file.verify(&rows()).unwrap();
         let rows = rows();
         let expected =
             HnswIndex::new(&rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
@@ -284,9 +278,9 @@ mod tests {
             assert!(matches!(result, Err(Error::Corrupt { damage: Damage::Field { .. }, .. })));
         }
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 3;
         std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(open(&path), Err(Error::NewerFormat { found: 2, supported: 1, .. })));
+        assert!(matches!(open(&path), Err(Error::NewerFormat { found: 3, supported: 2, .. })));
     }
 
     proptest! {
@@ -319,7 +313,7 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let rows = rows();
             if let Ok(file) = open(&path) {
-                let (verified, hits) = (file.verify(), search(&file, &rows));
+                let (verified, hits) = (file.verify(&rows), search(&file, &rows));
                 prop_assert!(hits.is_ok() || verified.is_err(), "verify missed {:?}", hits);
                 for hit in hits.unwrap_or_default() {
                     let row = &rows[hit.row.0 as usize * DIM..][..DIM];

@@ -23,7 +23,7 @@ use crate::metric::Metric;
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";
 
-const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 2 };
+const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 3 };
 
 /// What a commit wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]

@@ -7,8 +7,9 @@
 //!   segments/0000000001/     the documents of one commit; never changed
 //!     documents              id, title, text, metadata of each row
 //!     vectors                f32 rows, searched where they lie
-//!     graph                  neighbors and 8-bit vectors of each row, if the database has an HNSW index
-//!     g7/                    vectors and graph of a generation that commit 7 added
+//!     codes                  8-bit copies of the rows, which exact search reads first
+//!     graph                  neighbors and 8-bit copies of the rows, in place of `codes`, if the database has an HNSW index
+//!     g7/                    vectors, and codes or graph, of a generation that commit 7 added
 //!     lengths                number of terms of each row
 //!     bm25/                  postings, a tantivy index of one segment
 //! ```
@@ -20,6 +21,7 @@
 //!
 //! `index/FORMAT.md` gives every file byte by byte.
 
+mod codes;
 mod compact;
 mod disk;
 mod documents;
@@ -35,6 +37,7 @@ mod journal;
 mod lengths;
 mod lock;
 mod manifest;
+mod sections;
 mod segment;
 mod settings;
 mod snapshot;

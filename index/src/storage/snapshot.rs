@@ -324,7 +324,8 @@ impl Snapshot {
         let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         let mut index = FlatIndex::empty(metric, dim);
         for view in &self.0.views {
-            index.push_part(self.embeddings(view)?.vectors().rows(), Some(&view.deleted));
+            let embeddings = self.embeddings(view)?;
+            index.push_part(embeddings.vectors().rows(), Some(&view.deleted), embeddings.codes());
         }
         Ok(index)
     }
@@ -344,6 +345,7 @@ impl Snapshot {
             index.push_part(
                 embeddings.vectors().rows(),
                 Some(&view.deleted),
+                embeddings.codes(),
                 graph.map(|graph| graph.view()),
                 file,
             );

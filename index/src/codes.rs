@@ -1,4 +1,4 @@
-//! Vectors as the walk through the graph compares them: one byte a component.
+//! 8-bit copies of vectors, one byte a component: what graphs are walked with, and what the exact index reads first.
 //!
 //! Whatever the metric, rows are brought into a space where nearer means better under the Euclidean distance, so that one
 //! graph does for all:
@@ -13,18 +13,24 @@
 //! largest component is 127, and rounded. The extra component is kept apart in f32. Compared are similarities, higher is
 //! better: -‖q - v‖² / 2 = q·v - ‖q‖² / 2 - ‖v‖² / 2, whose terms are those of the rounded vectors, so that the error is the
 //! part of q - v, not of q, that lies along what rounding took away.
+//!
+//! The length of what rounding took away from each row is kept, too: with it the exact index proves which rows cannot be
+//! among the best (`flat::rough`).
 
 use rayon::prelude::*;
 
-use super::pages::Pages;
+use crate::error::Result;
 use crate::kernel::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
 use crate::metric::Metric;
+use crate::pages::Pages;
+use crate::vectors::check_vectors;
 
-/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and 0.
+/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and at least the length
+/// of what rounding took away, all in the space of the graph.
 pub(crate) type Meta = [f32; 4];
 
-/// The rows of a graph, where they lie.
-#[derive(Clone, Copy)]
+/// Codes where they lie.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Codes<'a> {
     pub metric: Metric,
     pub dim: usize,
@@ -34,6 +40,8 @@ pub(crate) struct Codes<'a> {
     pub codes: &'a [i8],
     /// (N)
     pub metas: &'a [Meta],
+    /// No row is longer, before the mean is subtracted; `None` if that and the errors of the rows are not known.
+    pub max_length: Option<f32>,
 }
 
 /// A vector to be compared with rows.
@@ -44,11 +52,16 @@ pub(crate) struct Query {
     meta: Meta,
 }
 
-/// [`Codes`] that own their memory.
-pub(crate) struct CodesBuf {
-    pub mean: Vec<f32>,
-    pub codes: Pages<i8>,
-    pub metas: Pages<Meta>,
+/// 8-bit copies of rows with bounds on their errors, in memory: with them [`FlatIndex`](crate::flat::FlatIndex) reads a
+/// quarter of the bytes for the same answers.
+///
+/// Memory: for each row D bytes, rounded up to 64, and 16 more.
+pub struct CodesBuf {
+    pub(crate) metric: Metric,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) codes: Pages<i8>,
+    pub(crate) metas: Pages<Meta>,
+    pub(crate) max_length: f32,
 }
 
 /// S of D.
@@ -59,9 +72,17 @@ pub(crate) fn stride(dim: usize) -> usize {
 /// Rows whose sums are added up together: fixed, so that the mean does not depend on the number of threads.
 const SUM_ROWS: usize = 1024;
 
-impl CodesBuf {
-    /// Encodes rows, (N, D) row-major.
-    pub fn encode(metric: Metric, dim: usize, rows: &[f32]) -> CodesBuf {
+/// What rows are encoded with.
+pub(crate) struct RowEncoder {
+    metric: Metric,
+    mean: Vec<f32>,
+    /// The greatest squared length of a row.
+    longest: f64,
+}
+
+impl RowEncoder {
+    /// For rows, (N, D) row-major, which are read through once.
+    pub fn fit(metric: Metric, dim: usize, rows: &[f32]) -> RowEncoder {
         let num_rows = rows.len() / dim;
         let sums: Vec<(Vec<f64>, f64)> = rows
             .par_chunks(SUM_ROWS * dim)
@@ -82,33 +103,105 @@ impl CodesBuf {
             mean.iter_mut().zip(sum).for_each(|(mean, sum)| *mean += sum / num_rows as f64);
         }
         let longest = sums.iter().map(|(_, longest)| *longest).fold(0.0, f64::max);
-        let mean: Vec<f32> = mean.into_iter().map(|x| x as f32).collect();
+        RowEncoder { metric, mean: mean.into_iter().map(|x| x as f32).collect(), longest }
+    }
+
+    /// Encodes some of the rows, (N, D) row-major, to (N, S) and (N).
+    pub fn encode(&self, rows: &[f32], codes: &mut [i8], metas: &mut [Meta]) {
+        let dim = self.mean.len();
         let stride = stride(dim);
-        let mut codes = Pages::<i8>::zeros(num_rows * stride);
-        let mut metas = Pages::<Meta>::zeros(num_rows);
         let place =
             codes.par_chunks_exact_mut(stride).zip(metas.par_iter_mut()).zip(rows.par_chunks_exact(dim));
         place.for_each_init(
             || vec![0; stride],
             |wide, ((code, meta), row)| {
-                *meta = encode(metric, row, &mean, MAX_CODE as f32, wide);
+                *meta = encode(self.metric, row, &self.mean, MAX_CODE as f32, wide);
                 code.iter_mut().zip(wide).for_each(|(code, wide)| *code = *wide as i8);
-                if metric == Metric::InnerProduct {
-                    let extra = longest - squared_length(row);
+                if self.metric == Metric::InnerProduct {
+                    let extra = self.longest - squared_length(row);
                     meta[1] += (extra / 2.0) as f32;
                     meta[2] = extra.sqrt() as f32;
                 }
             },
         );
-        CodesBuf { mean, codes, metas }
     }
 
-    pub fn borrow(&self, metric: Metric) -> Codes<'_> {
-        Codes { metric, dim: self.mean.len(), mean: &self.mean, codes: &self.codes, metas: &self.metas }
+    /// The mean of the rows, (D).
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// No row is longer, as it is compared.
+    pub fn max_length(&self) -> f32 {
+        match self.metric {
+            Metric::Cosine => 1.0,
+            Metric::InnerProduct | Metric::L2 => round_up(self.longest.sqrt()),
+        }
+    }
+}
+
+impl CodesBuf {
+    /// Copies of `rows`, (N, D) row-major, for comparing them under a metric; in parallel on the current rayon pool, the same
+    /// for any number of threads.
+    ///
+    /// # Errors
+    /// [`Error::RaggedVectors`](crate::Error::RaggedVectors), [`Error::NotFinite`](crate::Error::NotFinite),
+    /// [`Error::VectorTooLong`](crate::Error::VectorTooLong).
+    pub fn new(metric: Metric, dim: usize, rows: &[f32]) -> Result<CodesBuf> {
+        check_vectors(rows, dim)?;
+        Ok(CodesBuf::encode(metric, dim, rows))
+    }
+
+    /// [`CodesBuf::new`] of rows that have been checked.
+    pub(crate) fn encode(metric: Metric, dim: usize, rows: &[f32]) -> CodesBuf {
+        let encoder = RowEncoder::fit(metric, dim, rows);
+        let num_rows = rows.len() / dim;
+        let mut codes = Pages::<i8>::zeros(num_rows * stride(dim));
+        let mut metas = Pages::<Meta>::zeros(num_rows);
+        encoder.encode(rows, &mut codes, &mut metas);
+        CodesBuf { metric, max_length: encoder.max_length(), mean: encoder.mean, codes, metas }
+    }
+
+    pub(crate) fn borrow(&self) -> Codes<'_> {
+        Codes {
+            metric: self.metric,
+            dim: self.mean.len(),
+            mean: &self.mean,
+            codes: &self.codes,
+            metas: &self.metas,
+            max_length: Some(self.max_length),
+        }
+    }
+}
+
+impl std::fmt::Debug for CodesBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodesBuf")
+            .field("metric", &self.metric)
+            .field("dim", &self.mean.len())
+            .field("rows", &self.metas.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl Codes<'_> {
+    /// Checks the bounds that exact search relies on against the rows themselves, (N, D) row-major; or tells what is wrong.
+    pub fn verify(&self, rows: &[f32]) -> Result<(), &'static str> {
+        let Some(max_length) = self.max_length else { return Ok(()) };
+        let stride = stride(self.dim);
+        let is_sound = |((row, code), meta): ((&[f32], &[i8]), &Meta)| {
+            let [scale, _, _, bound] = *meta;
+            let squared = squared_length(row);
+            let length = squared.sqrt() * factor(self.metric, squared);
+            let code = code.iter().map(|code| f64::from(*code));
+            bound == f32::MAX
+                || error(self.metric, row, self.mean, code, scale) <= f64::from(bound)
+                    && length <= f64::from(max_length) * (1.0 + 1e-9)
+        };
+        let rows = rows.par_chunks_exact(self.dim).zip(self.codes.par_chunks_exact(stride));
+        if rows.zip(self.metas).all(is_sound) { Ok(()) } else { Err("the bound of a row's error") }
+    }
+
     /// A vector of D components as a query.
     pub fn query(&self, vector: &[f32], query: &mut Query) {
         query.code.resize(stride(self.dim), 0);
@@ -149,8 +242,12 @@ impl Codes<'_> {
     }
 }
 
-/// Moves and rounds a vector to integers up to `max`, 0 beyond D; tells its scale and half its squared length.
-fn encode(metric: Metric, vector: &[f32], mean: &[f32], max: f32, code: &mut [i16]) -> Meta {
+/// A vector shorter than this has no bound on its error under cosine: the exact index computes in f32, where its square may
+/// underflow.
+pub(crate) const SHORT: f64 = 1.0 / (1u64 << 60) as f64;
+
+/// Moves and rounds a vector to integers up to `max`, 0 beyond D; tells its scale, half its squared length and its error.
+pub(crate) fn encode(metric: Metric, vector: &[f32], mean: &[f32], max: f32, code: &mut [i16]) -> Meta {
     let squared = squared_length(vector);
     let factor = factor(metric, squared) as f32;
     let moved = vector.iter().zip(mean).map(|(x, mean)| x * factor - mean);
@@ -167,7 +264,27 @@ fn encode(metric: Metric, vector: &[f32], mean: &[f32], max: f32, code: &mut [i1
     // A zero vector has a cosine of 0 with everything, so it lies as far away as a vector at a right angle.
     let penalty = if metric == Metric::Cosine && squared == 0.0 { 0.5 } else { 0.0 };
     let half = sum as f64 * f64::from(scale) * f64::from(scale) / 2.0 + penalty;
-    [scale, half as f32, 0.0, 0.0]
+    let error = match metric {
+        Metric::Cosine if squared < SHORT * SHORT => f32::MAX,
+        _ => round_up(error(metric, vector, mean, code.iter().map(|code| f64::from(*code)), scale)),
+    };
+    [scale, half as f32, 0.0, error]
+}
+
+/// The length of the difference between a vector, moved, and its code.
+fn error(metric: Metric, vector: &[f32], mean: &[f32], code: impl Iterator<Item = f64>, scale: f32) -> f64 {
+    let factor = factor(metric, squared_length(vector));
+    let differences = vector
+        .iter()
+        .zip(mean)
+        .zip(code)
+        .map(|((x, mean), code)| f64::from(*x) * factor - f64::from(*mean) - code * f64::from(scale));
+    differences.map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// An f32 that is larger, by more than the roundings of a sum in f64.
+fn round_up(x: f64) -> f32 {
+    ((x * (1.0 + 1e-9)) as f32).next_up()
 }
 
 /// What a vector of this squared length is multiplied by before it is compared.
@@ -215,7 +332,7 @@ mod tests {
             let longest = rows.chunks_exact(dim).map(squared_length).fold(0.0, f64::max);
             for metric in Metric::ALL {
                 let buffer = CodesBuf::encode(metric, dim, rows);
-                let codes = buffer.borrow(metric);
+                let codes = buffer.borrow();
                 let mut encoded = Query::default();
                 codes.query(query, &mut encoded);
                 let numbers: Vec<u32> = (0..codes.metas.len() as u32).collect();
@@ -242,7 +359,7 @@ mod tests {
     #[test]
     fn zero_and_equal_rows() {
         let buffer = CodesBuf::encode(Metric::Cosine, 2, &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]);
-        let codes = buffer.borrow(Metric::Cosine);
+        let codes = buffer.borrow();
         let mut query = Query::default();
         codes.query(&[3.0, 0.0], &mut query);
         let mut values = Vec::new();
