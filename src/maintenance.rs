@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 impl Database {
     /// Measures on queries what searches of the HNSW index find of the `k` true hits, with a growing ef, and finds the least
-    /// ef that finds the share `target` on average. Changes nothing: see [`Database::set_ef_search`].
+    /// ef that finds the share `target` on average. Changes nothing: see [`Database::set_recall_curve`].
     ///
     /// # Errors
     ///
@@ -33,6 +33,26 @@ impl Database {
     pub fn set_ef_search(&mut self, ef_search: usize) -> Result<()> {
         let snapshot = self.store()?.set_ef_search(ef_search)?;
         self.set_snapshot(snapshot)
+    }
+
+    /// Keeps what [`Database::tune`] measured, of the generation in use, and makes its ef that of searches that name none, at
+    /// once and durably.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::set_ef_search`].
+    pub fn set_recall_curve(&mut self, curve: &RecallCurve) -> Result<()> {
+        let snapshot = self.store()?.set_recall_curve(curve)?;
+        self.set_snapshot(snapshot)
+    }
+
+    /// What was measured when the generation that is read was tuned last, of the documents that it had then.
+    ///
+    /// # Errors
+    ///
+    /// A damaged manifest.
+    pub fn recall_curve(&self) -> Result<Option<RecallCurve>> {
+        Ok(self.snapshot().recall_curve()?)
     }
 
     /// Writes what deleted documents have left of the files anew, and many segments as one; see

@@ -74,6 +74,12 @@ fn tuning_sets_the_ef_of_searches() {
         sandbox.run(arguments.iter().chain(ef)).ok()
     };
     assert_eq!(search(&[]), search(&["--ef", &ef_of(&tuned).to_string()]));
+    let last = points.last().unwrap();
+    let line = format!("{:>6}  {:.4}  ", last["ef"].as_u64().unwrap(), last["mean"].as_f64().unwrap());
+    let verified = sandbox.run(["verify", "hnsw"]).ok();
+    let (_, kept) = verified.split_once("\nwhen it was tuned: ").unwrap();
+    assert_eq!(kept.lines().count(), points.len() + 3, "{kept}");
+    assert!(kept.contains(&line), "{kept}");
     let text = sandbox.run(["tune", "hnsw", "data", "--target-recall", "0.1", "--num-queries", "2"]).ok();
     assert!(text.starts_with("2 queries, recall@10 against exact search\n"), "{text}");
     assert!(text.ends_with("\nef 10 is set, the least for a recall of 0.1\n"), "{text}");

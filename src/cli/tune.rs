@@ -58,23 +58,29 @@ impl Arguments {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let curve = database.tune(&texts, self.k.get(), self.target_recall)?;
         if !self.dry_run {
-            database.set_ef_search(curve.ef_search)?;
+            database.set_recall_curve(&curve)?;
         }
-        Ok(if self.json { as_json(&curve) } else { self.as_text(&curve, texts.len()) })
+        Ok(if self.json { as_json(&curve) } else { self.as_text(&curve) })
     }
 
-    fn as_text(&self, curve: &RecallCurve, num_queries: usize) -> String {
-        let mut text = format!(
-            "{num_queries} queries, recall@{} against exact search\n\n    ef    mean  5th percentile\n",
-            self.k
-        );
-        for Recall { ef_search, mean, percentile_5 } in &curve.points {
-            text.push_str(&format!("{ef_search:>6}  {mean:.4}          {percentile_5:.4}\n"));
-        }
+    fn as_text(&self, curve: &RecallCurve) -> String {
+        let mut text = table(curve);
         let what = if self.dry_run { "is enough for" } else { "is set, the least for" };
         text.push_str(&format!("\nef {} {what} a recall of {}\n", curve.ef_search, self.target_recall));
         text
     }
+}
+
+/// A line for each ef.
+pub(super) fn table(curve: &RecallCurve) -> String {
+    let mut text = format!(
+        "{} queries, recall@{} against exact search\n\n    ef    mean  5th percentile\n",
+        curve.num_queries, curve.k
+    );
+    for Recall { ef_search, mean, percentile_5 } in &curve.points {
+        text.push_str(&format!("{ef_search:>6}  {mean:.4}          {percentile_5:.4}\n"));
+    }
+    text
 }
 
 fn as_json(curve: &RecallCurve) -> String {

@@ -6,6 +6,7 @@ use clap::Args;
 use secateur::{Database, Recall};
 
 use super::failure::Result;
+use super::tune::table;
 
 /// Hits of the recall that is measured.
 const K: usize = 10;
@@ -34,6 +35,9 @@ impl Arguments {
             text.push_str(&format!(
                 "recall@{K} of its own vectors at ef {ef_search}: {mean:.4}, 5th percentile {percentile_5:.4}\n"
             ));
+        }
+        if let Some(curve) = database.recall_curve()? {
+            text.push_str(&format!("\nwhen it was tuned: {}", table(&curve)));
         }
         Ok(text)
     }

@@ -33,7 +33,7 @@ mod visited;
 mod walk;
 
 pub use index::{HnswIndex, SearchOptions};
-pub use recall::{Recall, RecallCurve};
+pub use recall::{InvalidCurve, Recall, RecallCurve};
 
 /// What a graph is made of, for those who store it.
 pub(crate) mod parts {

@@ -18,12 +18,61 @@ pub struct Recall {
 }
 
 /// What searches with a growing ef find, and the least ef that finds enough.
+///
+/// Its text form, in which a database keeps it, has k, the number of queries, the ef that finds enough, and for each point the
+/// ef, the mean and the 5th percentile:
+///
+/// ```
+/// use secateur_index::hnsw::RecallCurve;
+/// let text = "10 200 20 10:0.91:0.7 20:0.955:0.8";
+/// let curve: RecallCurve = text.parse().unwrap();
+/// assert_eq!((curve.k, curve.points[1].mean), (10, 0.955));
+/// assert_eq!(curve.to_string(), text);
+/// assert!("10 200 20 10:0.91".parse::<RecallCurve>().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecallCurve {
+    /// Hits asked for.
+    pub k: usize,
+    /// Queries asked.
+    pub num_queries: usize,
     /// By ascending ef.
     pub points: Vec<Recall>,
     /// The least ef measured whose mean recall is at least the target.
     pub ef_search: usize,
+}
+
+impl std::fmt::Display for RecallCurve {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.k, self.num_queries, self.ef_search)?;
+        self.points.iter().try_for_each(|Recall { ef_search, mean, percentile_5 }| {
+            write!(f, " {ef_search}:{mean}:{percentile_5}")
+        })
+    }
+}
+
+/// A text that is no [`RecallCurve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a recall curve")]
+pub struct InvalidCurve;
+
+impl std::str::FromStr for RecallCurve {
+    type Err = InvalidCurve;
+
+    fn from_str(text: &str) -> Result<RecallCurve, InvalidCurve> {
+        fn number<T: std::str::FromStr>(text: Option<&str>) -> Result<T, InvalidCurve> {
+            text.and_then(|text| text.parse().ok()).ok_or(InvalidCurve)
+        }
+        let mut words = text.split(' ');
+        let [k, num_queries, ef_search] =
+            [number(words.next())?, number(words.next())?, number(words.next())?];
+        let point = |word: &str| {
+            let mut parts = word.splitn(3, ':');
+            let ef_search = number(parts.next())?;
+            Ok(Recall { ef_search, mean: number(parts.next())?, percentile_5: number(parts.next())? })
+        };
+        Ok(RecallCurve { k, num_queries, points: words.map(point).collect::<Result<_, _>>()?, ef_search })
+    }
 }
 
 impl HnswIndex<'_> {
@@ -66,7 +115,8 @@ impl HnswIndex<'_> {
             }
         }
         points.sort_by_key(|point| point.ef_search);
-        Ok(RecallCurve { points, ef_search: high })
+        let num_queries = truth.len();
+        Ok(RecallCurve { k, num_queries, points, ef_search: high })
     }
 
     fn truth(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {

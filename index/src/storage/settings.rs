@@ -121,6 +121,9 @@ const SEED: &str = "index.seed";
 const MIN_ROWS: &str = "index.min_rows";
 const EF_SEARCH: &str = "index.ef_search";
 
+/// The name of the property that keeps what was measured last.
+pub(super) const RECALL: &str = "index.recall";
+
 impl VectorIndex {
     /// The index as properties of the manifest: a program that does not know them searches exactly.
     pub(super) fn to_properties(self) -> Vec<(String, String)> {

@@ -8,13 +8,13 @@ use super::embeddings::{Embeddings, GenerationFiles};
 use super::generation::Generation;
 use super::manifest::Manifest;
 use super::segment::Segment;
-use super::settings::{Settings, VectorSettings};
+use super::settings::{RECALL, Settings, VectorSettings};
 use crate::bitmap::Bitmap;
 use crate::bm25::Bm25Index;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::flat::FlatIndex;
-use crate::hnsw::HnswIndex;
+use crate::hnsw::{HnswIndex, RecallCurve};
 use crate::topk::RowId;
 
 /// The database as one commit left it. It stays as it is while later commits happen, needs no lock, and is cheap to
@@ -351,6 +351,21 @@ impl Snapshot {
             );
         }
         Ok(index)
+    }
+
+    /// What [`Store::set_recall_curve`](super::Store::set_recall_curve) kept of the generation that is read: of its documents
+    /// at that time.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it cannot be read.
+    pub fn recall_curve(&self) -> Result<Option<RecallCurve>> {
+        let record = self.0.manifest.generations.get(self.0.generation);
+        let Some(text) = record.and_then(|record| record.properties.get(RECALL)) else { return Ok(None) };
+        let damage = |_| {
+            let file = self.0.path.join(super::manifest::FILE_NAME);
+            super::files::corrupt(&file, super::files::wrong_field(RECALL, "a recall curve", text))
+        };
+        text.parse().map(Some).map_err(damage)
     }
 
     /// The BM25 index over this snapshot's documents. The first call reads the index files through to check them.

@@ -13,10 +13,11 @@ use super::files::{io_error, sync_folder};
 use super::lock::WriterLock;
 use super::manifest::Manifest;
 use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
-use super::settings::{Settings, VectorIndex, check_ef_search};
+use super::settings::{RECALL, Settings, VectorIndex, check_ef_search};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
+use crate::hnsw::RecallCurve;
 use crate::vectors::check_vector;
 
 /// A database opened for writing. One at a time exists for a database, over all processes.
@@ -120,17 +121,38 @@ impl Store {
     /// # Errors
     /// [`Error::NotHnsw`], [`Error::InvalidParameter`] for 0, and those of [`Transaction::commit`].
     pub fn set_ef_search(&mut self, ef_search: usize) -> Result<Snapshot> {
+        let properties = self.ef_search_properties(ef_search)?;
+        self.set_properties(properties)
+    }
+
+    /// Keeps what was measured of the generation in use, and makes its ef that of searches that name none, in a commit of its
+    /// own. [`Snapshot::recall_curve`] gives it back.
+    ///
+    /// # Errors
+    /// As [`Store::set_ef_search`].
+    pub fn set_recall_curve(&mut self, curve: &RecallCurve) -> Result<Snapshot> {
+        let mut properties = self.ef_search_properties(curve.ef_search)?;
+        properties.push((RECALL.to_owned(), curve.to_string()));
+        self.set_properties(properties)
+    }
+
+    /// What a change of ef changes in the manifest.
+    fn ef_search_properties(&self, ef_search: usize) -> Result<Vec<(String, String)>> {
         let Some(VectorIndex::Hnsw { params, min_rows, .. }) =
             self.snapshot.settings().vectors.map(|vectors| vectors.index)
         else {
             return Err(Error::NotHnsw);
         };
         check_ef_search(ef_search)?;
+        Ok(VectorIndex::Hnsw { params, min_rows, ef_search }.to_properties())
+    }
+
+    /// Adds to the properties of the generation in use, in a commit of its own.
+    fn set_properties(&mut self, properties: Vec<(String, String)>) -> Result<Snapshot> {
         let mut manifest = self.snapshot.manifest().clone();
         manifest.commit += 1;
-        let index = VectorIndex::Hnsw { params, min_rows, ef_search };
         if let Some(generation) = manifest.generations.get_mut(manifest.active as usize) {
-            generation.properties.extend(index.to_properties());
+            generation.properties.extend(properties);
         }
         self.replace_manifest(manifest, NewFolders::default())
     }
