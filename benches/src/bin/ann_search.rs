@@ -2,7 +2,8 @@
 //!
 //! `ann_search --rows FILE --queries FILE --dim D` reads raw little-endian f32 files, (N, D) and (Q, D)
 //! row-major, builds a graph and prints one JSON line, `{"build_s": ..}`; with `--database FOLDER` it commits the rows to a
-//! database there instead and searches the files where they are mapped. Then it obeys the lines of its standard input, so
+//! database there instead and searches the files where they are mapped; the line then has `open_ms`, the time to open it, too.
+//! Then it obeys the lines of its standard input, so
 //! that the caller can let peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`;
 //! `hits EF THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
 //!
@@ -60,21 +61,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let build_pool = pool(arguments.build_threads)?;
     let (graph, stored);
     let mut snapshot: Option<&Snapshot> = None;
-    let (index, seconds) = match &arguments.database {
+    let (index, built) = match &arguments.database {
         None => {
             let start = Instant::now();
             graph = build_pool.install(|| Graph::build(arguments.metric, arguments.dim, &rows, &params))?;
             let seconds = start.elapsed().as_secs_f64();
-            (HnswIndex::new(&rows, &graph)?, seconds)
+            (HnswIndex::new(&rows, &graph)?, serde_json::json!({ "build_s": seconds }))
         }
         Some(folder) => {
-            let seconds;
-            (stored, seconds) = store(folder, &arguments, params, &rows, &build_pool)?;
+            let seconds = store(folder, &arguments, params, &rows, &build_pool)?;
+            let start = Instant::now();
+            stored = Snapshot::open(folder)?;
+            let milliseconds = 1000.0 * start.elapsed().as_secs_f64();
             snapshot = Some(&stored);
-            (stored.hnsw()?, seconds)
+            (stored.hnsw()?, serde_json::json!({ "build_s": seconds, "open_ms": milliseconds }))
         }
     };
-    writeln!(stdout, "{}", serde_json::json!({ "build_s": seconds }))?;
+    writeln!(stdout, "{built}")?;
     let mut pools = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -181,14 +184,14 @@ impl Filtered<'_> {
 
 type Search<'a> = dyn Fn(&[f32]) -> secateur_index::Result<Vec<Hit>> + Sync + 'a;
 
-/// The rows as documents without text; and the seconds that the commit took, which builds the graph.
+/// Stores the rows as documents without text; tells the seconds that the commit took, which builds the graph.
 fn store(
     folder: &Path,
     arguments: &Arguments,
     params: HnswParams,
     rows: &[f32],
     pool: &rayon::ThreadPool,
-) -> Result<(Snapshot, f64), Box<dyn Error>> {
+) -> Result<f64, Box<dyn Error>> {
     let mut settings = Settings::with_vectors(arguments.metric, arguments.dim);
     if let Some(vectors) = &mut settings.vectors {
         vectors.index = VectorIndex::hnsw(params);
@@ -205,7 +208,7 @@ fn store(
     }
     let start = Instant::now();
     pool.install(|| transaction.commit())?;
-    Ok((Snapshot::open(folder)?, start.elapsed().as_secs_f64()))
+    Ok(start.elapsed().as_secs_f64())
 }
 
 fn read(path: &PathBuf) -> Result<Vec<f32>, Box<dyn Error>> {

@@ -2,7 +2,7 @@
 
 use std::mem::size_of;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
@@ -19,8 +19,28 @@ const KIND: Kind = Kind { mark: b"SCTRCODE", name: "a codes file", version: 1 };
 /// Rows encoded at a time, which bounds the memory.
 const BLOCK: usize = 4096;
 
+/// Puts down which rows a file with copies of them belongs to.
+pub(super) fn put_rows(header: &mut Header, rows: usize, dim: usize, metric: Metric) {
+    for (at, number) in [(12, rows as u32), (16, dim as u32), (20, metric_code(metric))] {
+        header.put(at, &number.to_le_bytes());
+    }
+}
+
+/// Checks what [`put_rows`] put down.
+pub(super) fn check_rows(path: &Path, header: &Header, rows: u32, vectors: VectorSettings) -> Result<()> {
+    let VectorSettings { metric, dim, .. } = vectors;
+    for (field, at, expected) in
+        [("rows", 12, rows), ("dim", 16, dim as u32), ("the metric", 20, metric_code(metric))]
+    {
+        if header.u32(at) != expected {
+            return Err(corrupt(path, wrong_field(field, expected, header.u32(at))));
+        }
+    }
+    Ok(())
+}
+
 /// The metric as files number it.
-pub(super) fn metric_code(metric: Metric) -> u32 {
+fn metric_code(metric: Metric) -> u32 {
     match metric {
         Metric::InnerProduct => 0,
         Metric::Cosine => 1,
@@ -39,9 +59,7 @@ pub(super) fn write(path: PathBuf, metric: Metric, dim: usize, rows: &[f32]) -> 
     let encoder = RowEncoder::fit(metric, dim, rows);
     let num_rows = rows.len() / dim;
     let mut header = Header::new(&KIND);
-    for (at, number) in [(12, num_rows as u32), (16, dim as u32), (20, metric_code(metric))] {
-        header.put(at, &number.to_le_bytes());
-    }
+    put_rows(&mut header, num_rows, dim, metric);
     header.put(24, &encoder.max_length().to_le_bytes());
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
     file.write(bytemuck::cast_slice(encoder.mean()))?;
@@ -75,14 +93,8 @@ impl CodesFile {
     pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<CodesFile> {
         let map = map(&path, size)?;
         let header = Header::read(&path, &map, &KIND)?;
+        check_rows(&path, &header, rows, vectors)?;
         let VectorSettings { metric, dim, .. } = vectors;
-        for (field, at, expected) in
-            [("rows", 12, rows), ("dim", 16, dim as u32), ("the metric", 20, metric_code(metric))]
-        {
-            if header.u32(at) != expected {
-                return Err(corrupt(&path, wrong_field(field, expected, header.u32(at))));
-            }
-        }
         let lengths = lengths(rows, dim);
         if size != sections::file_len(lengths) {
             let expected = sections::file_len(lengths);

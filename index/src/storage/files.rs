@@ -81,9 +81,9 @@ pub(super) fn checksum(path: &Path, mut file: impl Read) -> Result<(u64, u32)> {
     }
 }
 
-/// Compares a checksum found with the one written.
+/// Compares a checksum found with the one written. A build for fuzzing takes any, to get at what lies behind them.
 pub(super) fn check_crc(file: &Path, part: &'static str, expected: u32, got: u32) -> Result<()> {
-    if got == expected {
+    if got == expected || cfg!(fuzzing) {
         return Ok(());
     }
     Err(corrupt(file, Damage::Checksum { part, expected, got }))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::codes::metric_code;
+use super::codes::{check_rows, put_rows};
 use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
 use super::header::{HEADER_LEN, Header, Kind};
 use super::sections;
@@ -50,15 +50,13 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
     let (View { links, codes, .. }, params) = (graph.view(), graph.params());
     let mut header = Header::new(&KIND);
     let numbers = [
-        (12, codes.metas.len() as u32),
-        (16, codes.dim as u32),
-        (20, metric_code(codes.metric)),
         (24, params.m as u32),
         (28, params.ef_construction as u32),
         (40, links.entry_point),
         (44, links.max_level as u32),
         (48, (links.upper.len() / params.m) as u32),
     ];
+    put_rows(&mut header, codes.metas.len(), codes.dim, codes.metric);
     for (at, number) in numbers {
         header.put(at, &number.to_le_bytes());
     }
@@ -99,14 +97,8 @@ impl GraphFile {
     pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<GraphFile> {
         let map = map(&path, size)?;
         let header = Header::read(&path, &map, &KIND)?;
+        check_rows(&path, &header, rows, vectors)?;
         let VectorSettings { metric, dim, .. } = vectors;
-        for (field, at, expected) in
-            [("rows", 12, rows), ("dim", 16, dim as u32), ("the metric", 20, metric_code(metric))]
-        {
-            if header.u32(at) != expected {
-                return Err(corrupt(&path, wrong_field(field, expected, header.u32(at))));
-            }
-        }
         let [m, entry_point, max_level] = [24, 40, 44].map(|at| header.u32(at));
         for (field, is_right, expected, got) in [
             ("M", (2..=256).contains(&m), "2 to 256", m),
