@@ -27,6 +27,7 @@ pub(super) fn write(path: PathBuf, lengths: &[u32]) -> Result<Written> {
 
 /// A lengths file, mapped.
 pub(crate) struct Lengths {
+    path: PathBuf,
     map: Mmap,
     rows: usize,
     num_terms: u64,
@@ -45,7 +46,19 @@ impl Lengths {
         if size != expected {
             return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
         }
-        Ok(Lengths { rows: rows as usize, num_terms: header.u64(16), num_docs: header.u32(24), map })
+        Ok(Lengths { rows: rows as usize, num_terms: header.u64(16), num_docs: header.u32(24), path, map })
+    }
+
+    /// Checks what the header says of the lengths: searches subtract those of deleted documents from it.
+    pub(super) fn check(&self) -> Result<()> {
+        let num_terms: u64 = self.lengths().iter().map(|length| u64::from(*length)).sum();
+        let num_docs = self.lengths().iter().filter(|length| **length > 0).count();
+        if (num_terms, num_docs) == (self.num_terms, self.num_docs as usize) {
+            return Ok(());
+        }
+        let found = format!("{} in {} documents", self.num_terms, self.num_docs);
+        let expected = format!("{num_terms} in {num_docs} documents");
+        Err(corrupt(&self.path, wrong_field("the number of terms", expected, found)))
     }
 
     pub fn len(&self) -> usize {
@@ -69,11 +82,41 @@ impl Lengths {
 
     /// The exact number of terms of a document.
     pub fn length(&self, row: u32) -> u32 {
-        bytemuck::cast_slice::<u8, u32>(&self.map[HEADER_LEN..HEADER_LEN + 4 * self.rows])[row as usize]
+        self.lengths()[row as usize]
+    }
+
+    fn lengths(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.map[HEADER_LEN..HEADER_LEN + 4 * self.rows])
     }
 
     /// The lengths as Lucene keeps them, one byte a document.
     pub fn codes(&self) -> &[u8] {
         &self.map[HEADER_LEN + 4 * self.rows..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    /// Sums that do not follow from the lengths, behind a header whose checksum is right: a search would subtract more than
+    /// there is. (Found by the fuzz target `segment`.)
+    #[test]
+    fn wrong_sums_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lengths");
+        let size = write(path.clone(), &[3, 0, 5]).unwrap().size;
+        let open = || Lengths::open(path.clone(), size, 3).unwrap();
+        open().check().unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for (at, what) in [(16, "the sum"), (24, "the number of documents")] {
+            let mut bytes = whole.clone();
+            bytes[at] -= 1;
+            let crc = crc32fast::hash(&bytes[..HEADER_LEN - 4]);
+            bytes[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(matches!(open().check(), Err(Error::Corrupt { .. })), "{what}");
+        }
     }
 }

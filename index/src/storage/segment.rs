@@ -199,6 +199,7 @@ impl Segment {
                 self.check_file(file)?;
             }
         }
+        self.lengths.check()?;
         let folder = self.folder.join(BM25);
         let index = Bm25Segment::open(&folder, self.bm25_files.clone(), Arc::clone(&self.lengths))?;
         Ok(self.bm25.get_or_init(|| Arc::new(index)))
