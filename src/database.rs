@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secateur_datasets::{Document, Query, Run, ScoredDocument};
 use secateur_encoders::{Encoder, Fingerprint, TextKind};
-use secateur_index::hnsw::{Recall, SearchOptions};
+use secateur_index::search::{Recall, SearchOptions};
 use secateur_index::storage::{
     EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorIndex, VectorSettings,
     VerifyReport,
@@ -276,15 +276,9 @@ impl Database {
             return Err(Error::NoVectors { path: self.path.clone() });
         };
         let vectors = encoder.encode(queries, TextKind::Query)?;
-        let hits = match (self.vector_index(), among) {
-            (Some(VectorIndex::Hnsw { ef_search, .. }), filter) => {
-                let options = SearchOptions { ef_search: params.ef_search.unwrap_or(ef_search), filter };
-                self.snapshot.hnsw()?.search_batch(&vectors, k, &options)?
-            }
-            (_, Some(among)) => self.snapshot.flat()?.search_batch_among(&vectors, k, among)?,
-            (_, None) if queries.len() == 1 => vec![self.snapshot.flat()?.search(&vectors, k)?],
-            (_, None) => self.snapshot.flat()?.search_batch(&vectors, k)?,
-        };
+        let ef_search = params.ef_search.or(self.ef_search()).unwrap_or(SearchOptions::DEFAULT_EF);
+        let options = SearchOptions { ef_search, filter: among };
+        let hits = self.snapshot.index()?.search_batch(&vectors, k, &options)?;
         hits.into_iter().map(|hits| self.named(hits)).collect()
     }
 
@@ -355,6 +349,11 @@ impl Database {
         self.snapshot.settings().vectors.map(|vectors| vectors.index)
     }
 
+    /// The ef of searches that name none; `None` where an ef makes no difference.
+    pub(crate) fn ef_search(&self) -> Option<usize> {
+        self.vector_index()?.ef_search()
+    }
+
     /// The name and the fingerprint of the encoder that made the vectors.
     pub fn encoder_identity(&self) -> Option<(&str, Fingerprint)> {
         let identity = self.snapshot.settings().encoder.as_ref()?;
@@ -382,7 +381,7 @@ impl Database {
     ///
     /// A damaged file; k is 0.
     pub fn sample_recall(&self, k: usize, num_queries: usize) -> Result<Option<Recall>> {
-        let Some(VectorIndex::Hnsw { ef_search, .. }) = self.vector_index() else { return Ok(None) };
+        let Some(ef_search) = self.ef_search() else { return Ok(None) };
         let step = self.len().div_ceil(num_queries.max(1)).max(1);
         let mut queries = Vec::new();
         for row in self.snapshot.rows().step_by(step) {
@@ -391,7 +390,7 @@ impl Database {
         if queries.is_empty() {
             return Ok(None);
         }
-        Ok(self.snapshot.hnsw()?.recall(&queries, k, &[ef_search])?.pop())
+        Ok(self.snapshot.index()?.recall(&queries, k, &[ef_search])?.pop())
     }
 
     /// What the encoder reads of each document: title, separator and text.

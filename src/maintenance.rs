@@ -1,8 +1,8 @@
 //! What is done to a database that does not change its documents: tuning and compaction.
 
 use secateur_encoders::TextKind;
-use secateur_index::hnsw::RecallCurve;
-use secateur_index::storage::{CompactOptions, CompactReport, Store, VectorIndex};
+use secateur_index::search::RecallCurve;
+use secateur_index::storage::{CompactOptions, CompactReport, Store};
 
 use crate::database::Database;
 use crate::error::{Error, Result};
@@ -18,11 +18,11 @@ impl Database {
         let Some(encoder) = self.required_encoder()? else {
             return Err(Error::NoVectors { path: self.path().to_owned() });
         };
-        if !matches!(self.vector_index(), Some(VectorIndex::Hnsw { .. })) {
+        if self.ef_search().is_none() {
             return Err(secateur_index::Error::NotHnsw.into());
         }
         let vectors = encoder.encode(queries, TextKind::Query)?;
-        Ok(self.snapshot().hnsw()?.tune(&vectors, k, target)?)
+        Ok(self.snapshot().index()?.tune(&vectors, k, target)?)
     }
 
     /// Sets the ef of searches that name none, of the generation in use, at once and durably.

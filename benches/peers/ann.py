@@ -1,4 +1,4 @@
-"""Approximate vector search side by side: faiss, hnswlib, usearch and secateur, same vectors, one run.
+"""Approximate vector search side by side: faiss, hnswlib, usearch, hnsw_rs and secateur, same vectors, one run.
 
     cargo build --release -p secateur-benches --bin ann_search
     python3 benches/peers/ann.py --json ann.json
@@ -67,11 +67,11 @@ class Clock:
 
 
 class Secateur:
-    def __init__(self, binary, folder, build_threads, database=None):
-        self.name = "secateur, mapped" if database else "secateur"
+    def __init__(self, binary, folder, build_threads, database=None, backend="hnsw"):
+        self.name = "hnsw_rs" if backend == "hnsw-rs" else "secateur, mapped" if database else "secateur"
         self.build_threads = build_threads
         self.command = [binary, "--rows", folder / "rows", "--queries", folder / "queries", "--k", K, "--m", M,
-                        "--ef-construction", EF_CONSTRUCTION, "--build-threads", build_threads] + (["--database", database] if database else [])
+                        "--ef-construction", EF_CONSTRUCTION, "--build-threads", build_threads, "--backend", backend] + (["--database", database] if database else [])
 
     def build(self, rows, queries):
         command = self.command + ["--dim", rows.shape[1]]
@@ -233,6 +233,7 @@ def main():
         make = {
             "faiss": lambda: Faiss(rows.shape[1], args.build_threads),
             "hnswlib": lambda: Hnswlib(rows.shape[1], args.build_threads),
+            "hnsw-rs": lambda: Secateur(args.binary, folder, args.build_threads, backend="hnsw-rs"),
             "secateur": lambda: Secateur(args.binary, folder, args.build_threads),
             "secateur-mapped": lambda: Secateur(args.binary, folder, args.build_threads, folder / "db"),
         } | {f"usearch-{dtype}": lambda dtype=dtype: Usearch(rows.shape[1], args.build_threads, dtype) for dtype in ("f32", "bf16", "f16", "i8")}

@@ -288,7 +288,7 @@ fn round_up(x: f64) -> f32 {
 }
 
 /// What a vector of this squared length is multiplied by before it is compared.
-fn factor(metric: Metric, squared: f64) -> f64 {
+pub(crate) fn factor(metric: Metric, squared: f64) -> f64 {
     match metric {
         Metric::Cosine if squared > 0.0 => 1.0 / squared.sqrt(),
         _ => 1.0,
@@ -296,7 +296,7 @@ fn factor(metric: Metric, squared: f64) -> f64 {
 }
 
 /// In one order on every machine.
-fn squared_length(vector: &[f32]) -> f64 {
+pub(crate) fn squared_length(vector: &[f32]) -> f64 {
     vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
 }
 

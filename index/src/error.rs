@@ -216,7 +216,19 @@ pub enum Error {
         /// The number of vectors, or one more than there are documents.
         got: usize,
     },
-    /// The database has no HNSW index.
+    /// A library that an index is left to refused to write or read its files.
+    #[error("the files of {library} in {} cannot be {action}", path.display())]
+    Backend {
+        /// The library: "hnsw_rs".
+        library: &'static str,
+        /// What was being done: "written", "read".
+        action: &'static str,
+        /// The folder of the files.
+        path: PathBuf,
+        /// The library's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database has no index whose searches an ef makes longer.
     #[error("this database has no HNSW index, so there is no ef to set; index the documents again with one")]
     NotHnsw,
     /// A property has a name that the database keeps for itself.

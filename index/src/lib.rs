@@ -4,6 +4,8 @@
 //! storage   the database directory: immutable segments, one atomically replaced manifest
 //! flat      exact search over rows of f32: inner product, cosine, L2
 //! hnsw      approximate search of the same rows by walking a graph
+//! backends  the same with indexes of other libraries, for comparison
+//! search    the trait that all of them are searched through
 //! bm25      lexical search with Lucene's BM25 over tantivy's postings
 //! filter    conditions on the metadata of documents, which every search can be given
 //! ```
@@ -19,10 +21,12 @@ compile_error!(
     "the database files hold little-endian numbers that are searched where they lie; big-endian hosts are not supported"
 );
 
+pub mod backends;
 pub mod bm25;
 pub mod filter;
 pub mod flat;
 pub mod hnsw;
+pub mod search;
 pub mod storage;
 
 mod bitmap;

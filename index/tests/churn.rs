@@ -58,7 +58,7 @@ fn size_of(folder: &Path) -> u64 {
 fn recall(snapshot: &Snapshot) -> f64 {
     let mut random = Random(99);
     let queries: Vec<f32> = (0..300).flat_map(|_| vector(&mut random)).collect();
-    snapshot.hnsw().unwrap().recall(&queries, 10, &[40]).unwrap()[0].mean
+    snapshot.index().unwrap().recall(&queries, 10, &[40]).unwrap()[0].mean
 }
 
 /// Ten times every document is replaced, in several commits: after a compaction the files are at most 1.3 times as long, and the

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use secateur_index::bm25::Bm25Params;
-use secateur_index::hnsw::{HnswParams, SearchOptions};
+use secateur_index::hnsw::HnswParams;
+use secateur_index::search::SearchOptions;
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Error, Metric, Result};
 
@@ -57,7 +58,7 @@ fn use_everything(snapshot: &Snapshot) -> Result<()> {
         flat.search(&query, 10).map(drop),
         flat.search_batch(&query.repeat(4), 10).map(drop),
         // Small enough to be walked.
-        snapshot.hnsw()?.search(&query, 5, &SearchOptions::new(5)).map(drop),
+        snapshot.index()?.search(&query, 5, &SearchOptions::new(5)).map(drop),
         snapshot.bm25().and_then(|index| index.search("word w3 number", 10, Bm25Params::default())).map(drop),
         snapshot.row("document 1-3").map(drop),
         snapshot.document("document 0-149").map(drop),

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use secateur_index::bm25::Bm25Params;
-use secateur_index::hnsw::{HnswParams, SearchOptions};
+use secateur_index::hnsw::HnswParams;
+use secateur_index::search::SearchOptions;
 use secateur_index::storage::{
     CompactOptions, EncoderIdentity, Generation, Settings, Snapshot, Store, VectorIndex, VectorSettings,
 };
@@ -65,7 +66,7 @@ fn check(snapshot: &Snapshot, name: &str, dim: usize) {
         assert_eq!(snapshot.vector(row).unwrap(), own);
         let exact = snapshot.flat().unwrap().search(&own, 5).unwrap();
         assert!(exact.iter().all(|hit| snapshot.id_at(hit.row).is_ok()), "no deleted row");
-        let walked = snapshot.hnsw().unwrap().search(&own, 5, &SearchOptions::new(60)).unwrap();
+        let walked = snapshot.index().unwrap().search(&own, 5, &SearchOptions::new(60)).unwrap();
         assert_eq!(walked, exact);
         if name != "original" {
             assert_eq!((exact[0].row, exact[0].score), (row, 0.0));

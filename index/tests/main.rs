@@ -1,5 +1,7 @@
 //! Tests of the index crate through its public API.
 
+/// Databases whose graphs are left to another library.
+mod backends;
 /// BM25 rankings of public collections against published figures.
 mod bm25_ndcg;
 /// Compaction.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
-use secateur_index::hnsw::{HnswParams, SearchOptions};
+use secateur_index::hnsw::HnswParams;
+use secateur_index::search::SearchOptions;
 use secateur_index::storage::{CompactOptions, NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Error, Metric, RowId};
 
@@ -94,7 +95,7 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(hits.iter().map(|hit| (hit.score, hit.row)).collect::<Vec<_>>(), expected);
     // With more hits wanted than there are rows, the approximate index finds all of them as well.
     prop_assert_eq!(
-        snapshot.hnsw().unwrap().search(&query, 100, &SearchOptions::default()).unwrap(),
+        snapshot.index().unwrap().search(&query, 100, &SearchOptions::default()).unwrap(),
         hits.clone()
     );
 
@@ -112,9 +113,9 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
         let kept: Vec<_> = hits.iter().copied().filter(|hit| among.contains(hit.row.0)).collect();
         prop_assert_eq!(&snapshot.flat().unwrap().search_among(&query, 100, &among).unwrap(), &kept);
         let options = SearchOptions { filter: Some(&among), ..SearchOptions::default() };
-        prop_assert_eq!(&snapshot.hnsw().unwrap().search(&query, 100, &options).unwrap(), &kept);
+        prop_assert_eq!(&snapshot.index().unwrap().search(&query, 100, &options).unwrap(), &kept);
         let few =
-            snapshot.hnsw().unwrap().search(&query, 3, &SearchOptions { ef_search: 1, ..options }).unwrap();
+            snapshot.index().unwrap().search(&query, 3, &SearchOptions { ef_search: 1, ..options }).unwrap();
         prop_assert_eq!(few.len(), kept.len().min(3));
     }
 
@@ -270,7 +271,7 @@ fn graphs_follow_commits() {
     let snapshot = Snapshot::open(&path).unwrap();
     assert_eq!(snapshot.settings(), &settings);
     snapshot.verify().unwrap();
-    let index = snapshot.hnsw().unwrap();
+    let index = snapshot.index().unwrap();
     let mut num_found = 0;
     for number in (0..4100).step_by(41) {
         let hits = index.search(&vectors[number], 10, &SearchOptions::default()).unwrap();

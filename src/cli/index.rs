@@ -41,13 +41,14 @@ pub struct Arguments {
 #[derive(Args)]
 pub struct IndexArguments {
     /// How vectors are searched.
-    #[arg(long, value_enum, default_value_t = IndexKind::Flat, requires_if("hnsw", "encoder"))]
+    #[arg(long, value_enum, default_value_t = IndexKind::Flat)]
+    #[arg(requires_ifs([("hnsw", "encoder"), ("hnsw-rs", "encoder")]))]
     index: IndexKind,
-    /// hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256.
+    /// hnsw, hnsw-rs: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256, of hnsw-rs 255.
     #[arg(long, value_name = "M", default_value_t = HnswParams::default().m as u64)]
     #[arg(value_parser = clap::value_parser!(u64).range(2..=256))]
     hnsw_m: u64,
-    /// hnsw: candidates among which neighbors are chosen. 1 to 65536.
+    /// hnsw, hnsw-rs: candidates among which neighbors are chosen. 1 to 65536.
     #[arg(long, value_name = "EF", default_value_t = HnswParams::default().ef_construction as u64)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=65_536))]
     hnsw_ef_construction: u64,
@@ -62,17 +63,17 @@ enum IndexKind {
     Flat,
     /// A graph is walked: approximate, and faster the more documents there are.
     Hnsw,
+    /// The same with graphs of the crate hnsw_rs, for comparison: slower, and on several threads another graph each time.
+    HnswRs,
 }
 
 impl IndexArguments {
     pub fn vector_index(&self) -> VectorIndex {
+        let (m, ef_construction) = (self.hnsw_m as usize, self.hnsw_ef_construction as usize);
         match self.index {
             IndexKind::Flat => VectorIndex::Flat,
-            IndexKind::Hnsw => VectorIndex::hnsw(HnswParams {
-                m: self.hnsw_m as usize,
-                ef_construction: self.hnsw_ef_construction as usize,
-                seed: self.hnsw_seed,
-            }),
+            IndexKind::Hnsw => VectorIndex::hnsw(HnswParams { m, ef_construction, seed: self.hnsw_seed }),
+            IndexKind::HnswRs => VectorIndex::hnsw_rs(m, ef_construction),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `ann_search --rows FILE --queries FILE --dim D` reads raw little-endian f32 files, (N, D) and (Q, D)
 //! row-major, builds a graph and prints one JSON line, `{"build_s": ..}`; with `--database FOLDER` it commits the rows to a
 //! database there instead and searches the files where they are mapped; the line then has `open_ms`, the time to open it, too.
-//! Then it obeys the lines of its standard input, so
+//! With `--backend hnsw-rs` hnsw_rs builds and walks. Then it obeys the lines of its standard input, so
 //! that the caller can let peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`;
 //! `hits EF THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
 //!
@@ -19,10 +19,12 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rayon::prelude::*;
+use secateur_index::backends::HnswRsGraph;
 use secateur_index::filter::Filter;
-use secateur_index::hnsw::{Graph, HnswIndex, HnswParams, SearchOptions};
+use secateur_index::hnsw::{Graph, HnswParams};
+use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Hit, Metric};
 
@@ -42,12 +44,21 @@ struct Arguments {
     m: usize,
     #[arg(long, default_value_t = HnswParams::default().ef_construction)]
     ef_construction: usize,
+    #[arg(long, value_enum, default_value_t = Backend::Hnsw)]
+    backend: Backend,
     /// A folder for a database, which must not exist.
     #[arg(long)]
     database: Option<PathBuf>,
     /// Threads that build the graph.
     #[arg(long, default_value_t = 2)]
     build_threads: usize,
+}
+
+/// Whose graph is built and walked.
+#[derive(Clone, Copy, ValueEnum)]
+enum Backend {
+    Hnsw,
+    HnswRs,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -59,22 +70,31 @@ fn main() -> Result<(), Box<dyn Error>> {
         HnswParams { m: arguments.m, ef_construction: arguments.ef_construction, ..HnswParams::default() };
     let mut stdout = std::io::stdout();
     let build_pool = pool(arguments.build_threads)?;
-    let (graph, stored);
+    let (graph, hnsw_rs_graph, stored);
     let mut snapshot: Option<&Snapshot> = None;
-    let (index, built) = match &arguments.database {
-        None => {
+    let Arguments { metric, dim, m, ef_construction, .. } = arguments;
+    let (index, built): (Box<dyn VectorSearch>, _) = match (&arguments.database, arguments.backend) {
+        (None, Backend::Hnsw) => {
             let start = Instant::now();
-            graph = build_pool.install(|| Graph::build(arguments.metric, arguments.dim, &rows, &params))?;
+            graph = build_pool.install(|| Graph::build(metric, dim, &rows, &params))?;
             let seconds = start.elapsed().as_secs_f64();
-            (HnswIndex::new(&rows, &graph)?, serde_json::json!({ "build_s": seconds }))
+            (Box::new(ApproximateIndex::new(&rows, &graph)?), serde_json::json!({ "build_s": seconds }))
         }
-        Some(folder) => {
+        (None, Backend::HnswRs) => {
+            let start = Instant::now();
+            hnsw_rs_graph =
+                build_pool.install(|| HnswRsGraph::build(metric, dim, &rows, m, ef_construction))?;
+            let seconds = start.elapsed().as_secs_f64();
+            let index = ApproximateIndex::with_hnsw_rs(&rows, &hnsw_rs_graph)?;
+            (Box::new(index), serde_json::json!({ "build_s": seconds }))
+        }
+        (Some(folder), _) => {
             let seconds = store(folder, &arguments, params, &rows, &build_pool)?;
             let start = Instant::now();
             stored = Snapshot::open(folder)?;
             let milliseconds = 1000.0 * start.elapsed().as_secs_f64();
             snapshot = Some(&stored);
-            (stored.hnsw()?, serde_json::json!({ "build_s": seconds, "open_ms": milliseconds }))
+            (stored.index()?, serde_json::json!({ "build_s": seconds, "open_ms": milliseconds }))
         }
     };
     writeln!(stdout, "{built}")?;
@@ -139,7 +159,7 @@ impl Filtered<'_> {
         let start = Instant::now();
         let matches = self.snapshot.matching(&filter)?;
         let first_ms = 1000.0 * start.elapsed().as_secs_f64();
-        let index = self.snapshot.hnsw()?;
+        let index = self.snapshot.index()?;
         let dim = index.flat().dim();
         let filtered = |query: &[f32]| {
             let matches = self.snapshot.matching(&filter)?;
@@ -194,7 +214,10 @@ fn store(
 ) -> Result<f64, Box<dyn Error>> {
     let mut settings = Settings::with_vectors(arguments.metric, arguments.dim);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = VectorIndex::hnsw(params);
+        vectors.index = match arguments.backend {
+            Backend::Hnsw => VectorIndex::hnsw(params),
+            Backend::HnswRs => VectorIndex::hnsw_rs(params.m, params.ef_construction),
+        };
     }
     let mut store = Store::create(folder, &settings)?;
     let mut transaction = store.begin()?;

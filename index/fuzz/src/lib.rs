@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secateur_index::Error;
 use secateur_index::bm25::Bm25Params;
-use secateur_index::hnsw::SearchOptions;
+use secateur_index::search::SearchOptions;
 use secateur_index::storage::Snapshot;
 use tempfile::TempDir;
 
@@ -69,7 +69,7 @@ fn use_everything(snapshot: &Snapshot) -> Result<(), Error> {
     let results = [
         flat.search(&query, 10).map(drop),
         flat.search_batch(&query.repeat(11), 10).map(drop),
-        snapshot.hnsw()?.search(&query, 5, &SearchOptions::new(5)).map(drop),
+        snapshot.index()?.search(&query, 5, &SearchOptions::new(5)).map(drop),
         snapshot.bm25().and_then(|index| index.search("word w3 text", 10, Bm25Params::default())).map(drop),
         snapshot.matching(&"year >= 2010 or tags in [\"t1\"]".parse()?).map(drop),
         snapshot.row("d3").map(drop),

@@ -13,27 +13,22 @@
 //! | algorithm 1, INSERT | `build`, a batch of rows at a time |
 //! | algorithm 2, SEARCH-LAYER | `walk::View::search_level` |
 //! | algorithm 4, SELECT-NEIGHBORS-HEURISTIC | `select::Selection::choose` |
-//! | algorithm 5, K-NN-SEARCH | `walk::View::search`, [`HnswIndex::search`] |
+//! | algorithm 5, K-NN-SEARCH | `walk::View::search`, [`VectorSearch::search`](crate::search::VectorSearch::search) |
 //!
 //! The walk compares 8-bit copies of the vectors (`codes`); the nearest rows it has found are compared again with the
 //! vectors themselves, so the score of a hit is the score that the exact index gives it.
 //!
-//! Where only some rows may be found, `part` chooses what is fastest for their number: comparing their vectors, or their 8-bit
+//! Where only some rows may be found, `plan` chooses what is fastest for their number: comparing their vectors, or their 8-bit
 //! copies; walking from match to match (`walk::View::search_among`); or walking all rows and keeping more of them.
 
 mod build;
-mod index;
 mod links;
-mod part;
+mod plan;
 mod pool;
-mod recall;
 mod repair;
 mod select;
 mod visited;
 mod walk;
-
-pub use index::{HnswIndex, SearchOptions};
-pub use recall::{InvalidCurve, Recall, RecallCurve};
 
 /// What a graph is made of, for those who store it.
 pub(crate) mod parts {
@@ -80,16 +75,18 @@ impl HnswParams {
     }
 }
 
-/// A graph over the rows of one matrix, with 8-bit copies of them: what [`HnswIndex`] walks.
+/// A graph over the rows of one matrix, with 8-bit copies of them: what an
+/// [`ApproximateIndex`](crate::search::ApproximateIndex) walks.
 ///
 /// Memory: for each row D bytes (rounded up to 64), 8M bytes of neighbors and 20 bytes more.
 ///
 /// ```
-/// use secateur_index::{Metric, hnsw::{Graph, HnswIndex, HnswParams, SearchOptions}};
+/// use secateur_index::{Metric, hnsw::{Graph, HnswParams}};
+/// use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
 ///
 /// let rows: Vec<f32> = (0..2000).map(|i| (i as f32).sin()).collect();
 /// let graph = Graph::build(Metric::Cosine, 4, &rows, &HnswParams::default())?;
-/// let index = HnswIndex::new(&rows, &graph)?;
+/// let index = ApproximateIndex::new(&rows, &graph)?;
 /// let hits = index.search(&rows[400..404], 3, &SearchOptions::new(64))?;
 /// assert_eq!((hits.len(), hits[0].row.0), (3, 100));
 /// # Ok::<(), secateur_index::Error>(())
@@ -152,4 +149,4 @@ impl std::fmt::Debug for Graph {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

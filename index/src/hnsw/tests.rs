@@ -6,9 +6,10 @@ use super::links::{NONE, level};
 use super::*;
 use crate::bitmap::Bitmap;
 use crate::flat::FlatIndex;
+use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
 
 /// Numbers of both signs up to 1 (Knuth's MMIX constants).
-fn random(seed: u64) -> impl Iterator<Item = f32> {
+pub(crate) fn random(seed: u64) -> impl Iterator<Item = f32> {
     let mut state = seed;
     std::iter::repeat_with(move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -17,7 +18,7 @@ fn random(seed: u64) -> impl Iterator<Item = f32> {
 }
 
 /// Rows around centers, cluster by cluster: sorted input is the hard one for a graph that is built row by row.
-fn clustered(num_rows: usize, dim: usize, num_clusters: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn clustered(num_rows: usize, dim: usize, num_clusters: usize, seed: u64) -> Vec<f32> {
     let centers: Vec<f32> = random(seed).take(num_clusters * dim).collect();
     let mut noise = random(seed + 1);
     (0..num_rows)
@@ -26,7 +27,7 @@ fn clustered(num_rows: usize, dim: usize, num_clusters: usize, seed: u64) -> Vec
         .collect()
 }
 
-fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
@@ -95,7 +96,7 @@ proptest! {
                 [1, 2, 3].map(|threads| in_pool(threads, || Graph::build(metric, dim, &rows, &params).unwrap()));
             prop_assert!(parts_of(&graph) == parts_of(&second) && parts_of(&graph) == parts_of(&third));
             check_invariants(&graph);
-            let index = HnswIndex::new(&rows, &graph).unwrap();
+            let index = ApproximateIndex::new(&rows, &graph).unwrap();
             let flat = FlatIndex::new(metric, dim, &rows).unwrap();
             let query = &rows[..dim];
             let hits = index.search(query, 5, &SearchOptions::new(20)).unwrap();
@@ -115,9 +116,9 @@ proptest! {
         let graph = Graph::build(Metric::Cosine, dim, &rows[..1000 * dim], &HnswParams::default()).unwrap();
         let filter: Bitmap = (0..num_rows as u32).filter(|row| links::hash(seed, *row) % 100 < u64::from(share)).collect();
         let deleted: Bitmap = (0..1000).filter(|row| row % 3 == 0).collect();
-        let mut index = HnswIndex::empty(Metric::Cosine, dim);
-        index.push_part(&rows[..1000 * dim], Some(&deleted), None, Some(graph.view()), std::path::Path::new(""));
-        index.push_part(&rows[1000 * dim..], None, None, None, std::path::Path::new(""));
+        let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
+        index.push_part(&rows[..1000 * dim], Some(&deleted), None, Some(Source::Graph(graph.view(), std::path::Path::new(""))));
+        index.push_part(&rows[1000 * dim..], None, None, None);
         let query = &rows[dim * 700..][..dim];
         let expected = index.flat().search_among(query, k, &filter).unwrap();
         for filter in [Some(&filter), None] {
@@ -144,7 +145,7 @@ fn recall_is_high() {
     for metric in Metric::ALL {
         let graph = Graph::build(metric, dim, &rows, &HnswParams::default()).unwrap();
         check_invariants(&graph);
-        let index = HnswIndex::new(&rows, &graph).unwrap();
+        let index = ApproximateIndex::new(&rows, &graph).unwrap();
         let recall = |ef| {
             let found = index.search_batch(&queries, 10, &SearchOptions::new(ef)).unwrap();
             let exact = index.flat().search_batch(&queries, 10).unwrap();
@@ -167,8 +168,8 @@ fn filtered_recall_is_high() {
     let queries = clustered(200, dim, 160, 5);
     let graph = Graph::build(Metric::Cosine, dim, &rows, &HnswParams::default()).unwrap();
     let deleted: Bitmap = (0..num_rows as u32).filter(|row| row % 13 == 2).collect();
-    let mut index = HnswIndex::empty(Metric::Cosine, dim);
-    index.push_part(&rows, Some(&deleted), None, Some(graph.view()), std::path::Path::new(""));
+    let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
+    index.push_part(&rows, Some(&deleted), None, Some(Source::Graph(graph.view(), std::path::Path::new(""))));
     for per_mille in [800, 500, 350, 250, 100, 30, 10, 1, 0] {
         let scattered = |row: u32| links::hash(9, row) % 1000 < per_mille;
         // The first clusters, which are no nearer to one query than to another.
@@ -199,7 +200,7 @@ fn tuning_finds_the_least_ef() {
     let rows = clustered(num_rows, dim, 4000, 5);
     let queries: Vec<f32> = random(77).take(100 * dim).collect();
     let graph = Graph::build(Metric::L2, dim, &rows, &HnswParams::default()).unwrap();
-    let index = HnswIndex::new(&rows, &graph).unwrap();
+    let index = ApproximateIndex::new(&rows, &graph).unwrap();
     let mut last = 0;
     for target in [0.5, 0.9, 0.97] {
         let curve = index.tune(&queries, 10, target).unwrap();
@@ -238,7 +239,7 @@ fn a_common_offset_does_no_harm() {
     let (num_rows, dim) = (2000, 16);
     let rows: Vec<f32> = clustered(num_rows, dim, 2000, 9).iter().map(|x| x / 100.0 + 50.0).collect();
     let graph = Graph::build(Metric::L2, dim, &rows, &HnswParams::default()).unwrap();
-    let index = HnswIndex::new(&rows, &graph).unwrap();
+    let index = ApproximateIndex::new(&rows, &graph).unwrap();
     let found = (0..100).filter(|row| {
         let hits = index.search(&rows[row * dim..][..dim], 1, &SearchOptions::new(50)).unwrap();
         hits[0].row.0 as usize == *row
@@ -288,11 +289,11 @@ fn bad_input_is_refused() {
     assert!(matches!(Graph::build(Metric::L2, 1, &[f32::NAN], &params), Err(Error::NotFinite { .. })));
     let graph = Graph::build(Metric::L2, 2, &[0.0, 1.0, 2.0, 3.0], &params).unwrap();
     assert!(matches!(
-        HnswIndex::new(&[0.0; 6], &graph),
+        ApproximateIndex::new(&[0.0; 6], &graph),
         Err(Error::RowsMismatch { expected: 2, got: 3, .. })
     ));
     let index_rows = [0.0, 1.0, 2.0, 3.0];
-    let index = HnswIndex::new(&index_rows, &graph).unwrap();
+    let index = ApproximateIndex::new(&index_rows, &graph).unwrap();
     let options = SearchOptions::default();
     assert!(matches!(index.search(&[0.0], 1, &options), Err(Error::DimensionMismatch { .. })));
     assert!(matches!(index.search(&[0.0, f32::NAN], 1, &options), Err(Error::NotFinite { .. })));
@@ -301,5 +302,5 @@ fn bad_input_is_refused() {
     assert!(index.search(&[0.0, 1.0], 0, &options).unwrap().is_empty());
     assert!(index.search_batch(&[], 3, &options).unwrap().is_empty());
     let empty = Graph::build(Metric::L2, 2, &[], &params).unwrap();
-    assert!(HnswIndex::new(&[], &empty).unwrap().search(&[0.0, 1.0], 3, &options).unwrap().is_empty());
+    assert!(ApproximateIndex::new(&[], &empty).unwrap().search(&[0.0, 1.0], 3, &options).unwrap().is_empty());
 }

@@ -10,6 +10,7 @@ use super::segment::{BM25_BUDGET, Segment, SegmentWriter};
 use super::settings::VectorIndex;
 use super::snapshot::View;
 use super::store::{NewFolders, Store};
+use crate::backends::HnswRsGraph;
 use crate::bitmap::Bitmap;
 use crate::codes::Meta;
 use crate::error::Result;
@@ -52,6 +53,7 @@ fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
     // One is built after the other.
     let codes = generations.iter().map(|generation| match generation.settings.index {
         VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(generation.settings.dim, params.m),
+        VectorIndex::HnswRs { m, .. } => HnswRsGraph::bytes_per_row(generation.settings.dim, m),
         VectorIndex::Flat => size_of::<Meta>(),
     });
     64 + codes.max().unwrap_or(0) as u64

@@ -1,17 +1,20 @@
-//! The vectors of one generation in a segment, and their 8-bit copies, with a graph or without one.
+//! The vectors of one generation in a segment, and their 8-bit copies, with what finds candidates among them or without.
 
 use std::path::{Path, PathBuf};
 
 use super::codes::{self, CodesFile};
+use super::dump::{self, Dump};
 use super::files::{create_folder, sync_folder};
 use super::graph::{self, GraphFile};
 use super::manifest::{FileRecord, SegmentRecord};
 use super::settings::{VectorIndex, VectorSettings};
 use super::vectors::{VectorsFile, VectorsWriter};
+use crate::backends::HnswRsGraph;
 use crate::codes::Codes;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::metric::Metric;
+use crate::search::Source;
 
 const VECTORS: &str = "vectors";
 const CODES: &str = "codes";
@@ -37,9 +40,15 @@ impl GenerationFiles {
         }
     }
 
+    /// [`GenerationFiles::folder`] in the folder of a segment.
+    fn path(&self, segment: &Path) -> PathBuf {
+        self.folder().map_or_else(|| segment.to_owned(), |folder| segment.join(folder))
+    }
+
     /// Whether a file of a segment is one of its own.
     pub fn owns(&self, name: &str) -> bool {
-        [VECTORS, CODES, GRAPH].iter().any(|file| self.name(file) == name)
+        let files = [VECTORS, CODES, GRAPH].into_iter().chain(HnswRsGraph::FILES);
+        files.into_iter().any(|file| self.name(file) == name)
     }
 }
 
@@ -84,12 +93,22 @@ impl EmbeddingsWriter {
                 let written = graph::write(segment.join(&name), &graph)?;
                 files.push(FileRecord::new(name, written));
             }
-            _ if metric != Metric::L2 => {
-                let name = generation.name(CODES);
-                let written = codes::write(segment.join(&name), metric, dim, file.rows())?;
-                files.push(FileRecord::new(name, written));
+            _ => {
+                if metric != Metric::L2 {
+                    let name = generation.name(CODES);
+                    let written = codes::write(segment.join(&name), metric, dim, file.rows())?;
+                    files.push(FileRecord::new(name, written));
+                }
+                if let VectorIndex::HnswRs { m, ef_construction, min_rows, .. } = index
+                    && rows >= min_rows.max(1)
+                {
+                    let graph = HnswRsGraph::build(metric, dim, file.rows(), m, ef_construction)?;
+                    let written = dump::write(&generation.path(&segment), &graph)?;
+                    for (name, written) in HnswRsGraph::FILES.into_iter().zip(written) {
+                        files.push(FileRecord::new(generation.name(name), written));
+                    }
+                }
             }
-            _ => {}
         }
         if let Some(folder) = generation.folder() {
             sync_folder(&segment.join(folder))?;
@@ -104,6 +123,7 @@ pub(super) struct Embeddings {
     vectors: VectorsFile,
     codes: Option<CodesFile>,
     graph: Option<GraphFile>,
+    dump: Option<Dump>,
 }
 
 impl Embeddings {
@@ -119,10 +139,15 @@ impl Embeddings {
             Ok(size) => Some(CodesFile::open(segment.join(name), size, record.rows, generation.settings)?),
             Err(_) => None,
         };
+        let files = HnswRsGraph::FILES.map(|name| record.file(&generation.name(name)));
+        let dump = match files {
+            [None, None] => None,
+            files => Some(Dump::open(generation.path(segment), files, record.rows, generation.settings)?),
+        };
         let name = generation.name(VECTORS);
         let size = record.size_of(segment, &name)?;
         let vectors = VectorsFile::open(segment.join(name), size, record.rows, dim as u32)?;
-        Ok(Embeddings { generation, vectors, codes, graph })
+        Ok(Embeddings { generation, vectors, codes, graph, dump })
     }
 
     pub fn generation(&self) -> GenerationFiles {
@@ -133,9 +158,13 @@ impl Embeddings {
         &self.vectors
     }
 
-    /// The graph of the vectors, if one was built.
-    pub fn graph(&self) -> Option<&GraphFile> {
-        self.graph.as_ref()
+    /// What finds candidates among the vectors, if anything was built for that.
+    pub fn source(&self) -> Result<Option<Source<'_>>> {
+        if let Some(graph) = &self.graph {
+            return Ok(Some(Source::Graph(graph.view(), graph.path())));
+        }
+        let graph = self.dump.as_ref().map(Dump::graph).transpose()?.flatten();
+        Ok(graph.map(Source::HnswRs))
     }
 
     /// The 8-bit copies of the vectors, unless they were written before there were any.
@@ -149,7 +178,8 @@ impl Embeddings {
         let is = |file| name == self.generation.name(file);
         let codes = self.codes.as_ref().filter(|_| is(CODES)).map(CodesFile::bytes);
         let graph = self.graph.as_ref().filter(|_| is(GRAPH)).map(GraphFile::bytes);
-        codes.or(graph).or_else(|| is(VECTORS).then(|| self.vectors.bytes()))
+        let dump = || self.dump.as_ref().and_then(|dump| dump.bytes(name));
+        codes.or(graph).or_else(dump).or_else(|| is(VECTORS).then(|| self.vectors.bytes()))
     }
 
     /// Checks what the checksums cannot know.
@@ -157,6 +187,7 @@ impl Embeddings {
         self.vectors.verify()?;
         let rows = self.vectors.rows();
         self.codes.as_ref().map_or(Ok(()), |codes| codes.verify(rows))?;
-        self.graph.as_ref().map_or(Ok(()), |graph| graph.verify(rows))
+        self.graph.as_ref().map_or(Ok(()), |graph| graph.verify(rows))?;
+        self.source().map(drop)
     }
 }

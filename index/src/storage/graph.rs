@@ -213,7 +213,8 @@ impl GraphFile {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::hnsw::{HnswIndex, HnswParams, SearchOptions};
+    use crate::hnsw::HnswParams;
+    use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
     use crate::storage::VectorIndex;
     use proptest::prelude::*;
     use std::sync::OnceLock;
@@ -235,8 +236,8 @@ mod tests {
     }
 
     fn search(file: &GraphFile, rows: &[f32]) -> Result<Vec<crate::topk::Hit>> {
-        let mut index = HnswIndex::empty(Metric::Cosine, DIM);
-        index.push_part(rows, None, None, Some(file.view()), file.path());
+        let mut index = ApproximateIndex::empty(Metric::Cosine, DIM);
+        index.push_part(rows, None, None, Some(Source::Graph(file.view(), file.path())));
         index.search(&rows[..DIM], 10, &SearchOptions::new(30))
     }
 
@@ -256,7 +257,7 @@ mod tests {
         file.verify(&rows()).unwrap();
         let rows = rows();
         let expected =
-            HnswIndex::new(&rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
+            ApproximateIndex::new(&rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
         assert_eq!(search(&file, &rows).unwrap(), expected.unwrap());
         let again = folder.path().join("again");
         let size = write(again.clone(), &graph).unwrap().size;

@@ -83,9 +83,14 @@ impl FileRecord {
 }
 
 impl SegmentRecord {
+    /// A file in the segment's folder.
+    pub fn file(&self, name: &str) -> Option<&FileRecord> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
     /// The length that a file in the segment's folder must have.
     pub fn size_of(&self, folder: &Path, name: &str) -> Result<u64> {
-        let file = self.files.iter().find(|file| file.name == name);
+        let file = self.file(name);
         file.map(|file| file.size).ok_or_else(|| corrupt(&folder.join(name), Damage::Missing))
     }
 }

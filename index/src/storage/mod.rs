@@ -9,7 +9,8 @@
 //!     vectors                f32 rows, searched where they lie
 //!     codes                  8-bit copies of the rows, which exact search reads first
 //!     graph                  neighbors and 8-bit copies of the rows, in place of `codes`, if the database has an HNSW index
-//!     g7/                    vectors, and codes or graph, of a generation that commit 7 added
+//!     hnsw-rs.hnsw.*         what hnsw_rs keeps of a graph of its own, if the database has such an index
+//!     g7/                    vectors, and codes, graph or hnsw-rs.hnsw.*, of a generation that commit 7 added
 //!     lengths                number of terms of each row
 //!     bm25/                  postings, a tantivy index of one segment
 //! ```
@@ -25,6 +26,7 @@ mod codes;
 mod compact;
 mod disk;
 mod documents;
+mod dump;
 mod embeddings;
 #[cfg(all(test, unix))]
 mod faults;

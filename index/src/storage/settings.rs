@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::backends::HnswRsGraph;
 use crate::error::{Error, Result};
-use crate::hnsw::{HnswParams, SearchOptions};
+use crate::hnsw::HnswParams;
 use crate::metric::Metric;
+use crate::search::SearchOptions;
 
 /// The settings of a database, given to [`Store::create`](super::Store::create) and constant from then on, but for the ef
 /// of searches.
@@ -51,12 +53,58 @@ pub enum VectorIndex {
         /// The ef of searches that name none; [`Store::set_ef_search`](super::Store::set_ef_search) changes it.
         ef_search: usize,
     },
+    /// By walking graphs of the crate hnsw_rs, which have no seed: see [`HnswRsGraph::build`].
+    HnswRs {
+        /// M, 2 to 255.
+        m: usize,
+        /// efConstruction, 1 to 65,536.
+        ef_construction: usize,
+        /// As with [`VectorIndex::Hnsw`].
+        min_rows: u32,
+        /// As with [`VectorIndex::Hnsw`].
+        ef_search: usize,
+    },
 }
+
+/// Segments of fewer rows get no graph, unless another number is given: they are searched exactly in no more time.
+const DEFAULT_MIN_ROWS: u32 = 1024;
 
 impl VectorIndex {
     /// Graphs for segments of 1,024 rows or more, searched with ef 100.
     pub fn hnsw(params: HnswParams) -> VectorIndex {
-        VectorIndex::Hnsw { params, min_rows: 1024, ef_search: SearchOptions::DEFAULT_EF }
+        VectorIndex::Hnsw { params, min_rows: DEFAULT_MIN_ROWS, ef_search: SearchOptions::DEFAULT_EF }
+    }
+
+    /// Graphs of hnsw_rs for segments of 1,024 rows or more, searched with ef 100.
+    pub fn hnsw_rs(m: usize, ef_construction: usize) -> VectorIndex {
+        let ef_search = SearchOptions::DEFAULT_EF;
+        VectorIndex::HnswRs { m, ef_construction, min_rows: DEFAULT_MIN_ROWS, ef_search }
+    }
+
+    /// The ef of searches that name none; `None` where an ef makes no difference.
+    pub fn ef_search(&self) -> Option<usize> {
+        match *self {
+            VectorIndex::Flat => None,
+            VectorIndex::Hnsw { ef_search, .. } | VectorIndex::HnswRs { ef_search, .. } => Some(ef_search),
+        }
+    }
+
+    /// The same index with another ef; `None` where an ef makes no difference.
+    pub(super) fn with_ef_search(mut self, ef: usize) -> Option<VectorIndex> {
+        match &mut self {
+            VectorIndex::Flat => return None,
+            VectorIndex::Hnsw { ef_search, .. } | VectorIndex::HnswRs { ef_search, .. } => *ef_search = ef,
+        }
+        Some(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            VectorIndex::Flat => {}
+            VectorIndex::Hnsw { params, .. } => params.check()?,
+            VectorIndex::HnswRs { m, ef_construction, .. } => HnswRsGraph::check(*m, *ef_construction)?,
+        }
+        self.ef_search().map_or(Ok(()), check_ef_search)
     }
 }
 
@@ -94,13 +142,7 @@ impl Settings {
         if !(1..=VectorSettings::MAX_DIM).contains(&dim) {
             return Err(Error::InvalidParameter { name: "dim", got: dim as f64, allowed: "1 to 65536" });
         }
-        match index {
-            VectorIndex::Flat => Ok(()),
-            VectorIndex::Hnsw { params, ef_search, .. } => {
-                params.check()?;
-                check_ef_search(ef_search)
-            }
-        }
+        index.check()
     }
 }
 
@@ -127,19 +169,25 @@ pub(super) const RECALL: &str = "index.recall";
 impl VectorIndex {
     /// The index as properties of the manifest: a program that does not know them searches exactly.
     pub(super) fn to_properties(self) -> Vec<(String, String)> {
-        let VectorIndex::Hnsw { params: HnswParams { m, ef_construction, seed }, min_rows, ef_search } = self
-        else {
-            return Vec::new();
+        let (kind, m, ef_construction, seed, min_rows, ef_search) = match self {
+            VectorIndex::Flat => return Vec::new(),
+            VectorIndex::Hnsw { params: HnswParams { m, ef_construction, seed }, min_rows, ef_search } => {
+                ("hnsw", m, ef_construction, Some(seed), min_rows, ef_search)
+            }
+            VectorIndex::HnswRs { m, ef_construction, min_rows, ef_search } => {
+                ("hnsw-rs", m, ef_construction, None, min_rows, ef_search)
+            }
         };
         let numbers = [
-            (M, m as u64),
-            (EF_CONSTRUCTION, ef_construction as u64),
+            (M, Some(m as u64)),
+            (EF_CONSTRUCTION, Some(ef_construction as u64)),
             (SEED, seed),
-            (MIN_ROWS, u64::from(min_rows)),
-            (EF_SEARCH, ef_search as u64),
+            (MIN_ROWS, Some(u64::from(min_rows))),
+            (EF_SEARCH, Some(ef_search as u64)),
         ];
-        let numbers = numbers.map(|(name, number)| (name.to_owned(), number.to_string()));
-        [(KIND.to_owned(), "hnsw".to_owned())].into_iter().chain(numbers).collect()
+        let numbers =
+            numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?.to_string())));
+        [(KIND.to_owned(), kind.to_owned())].into_iter().chain(numbers).collect()
     }
 
     /// Takes the index out of the properties; or tells which is wrong, what it should be, and what it is.
@@ -149,30 +197,42 @@ impl VectorIndex {
         let (taken, others): (BTreeMap<_, _>, _) =
             std::mem::take(properties).into_iter().partition(|(name, _)| name.starts_with(RESERVED));
         *properties = others;
-        match taken.get(KIND).map(String::as_str) {
-            None => return Ok(VectorIndex::Flat),
-            Some("hnsw") => {}
-            Some(other) => return Err((KIND, "hnsw", other.to_owned())),
-        }
-        let number = |name: &'static str| {
-            let text = taken.get(name).cloned().unwrap_or_default();
-            text.parse::<u64>().map_err(|_| (name, "a number", text))
+        let Some(kind) = taken.get(KIND) else { return Ok(VectorIndex::Flat) };
+        let text = |name| taken.get(name).cloned().unwrap_or_default();
+        let number =
+            |name: &'static str| text(name).parse::<u64>().map_err(|_| (name, "a number", text(name)));
+        let common = || {
+            let min_rows =
+                u32::try_from(number(MIN_ROWS)?).map_err(|_| (MIN_ROWS, "below 2^32", text(MIN_ROWS)))?;
+            Ok((
+                number(M)? as usize,
+                number(EF_CONSTRUCTION)? as usize,
+                min_rows,
+                number(EF_SEARCH)? as usize,
+            ))
         };
-        let params = HnswParams {
-            m: number(M)? as usize,
-            ef_construction: number(EF_CONSTRUCTION)? as usize,
-            seed: number(SEED)?,
+        let index = match kind.as_str() {
+            "hnsw" => {
+                let (m, ef_construction, min_rows, ef_search) = common()?;
+                let params = HnswParams { m, ef_construction, seed: number(SEED)? };
+                VectorIndex::Hnsw { params, min_rows, ef_search }
+            }
+            "hnsw-rs" => {
+                let (m, ef_construction, min_rows, ef_search) = common()?;
+                VectorIndex::HnswRs { m, ef_construction, min_rows, ef_search }
+            }
+            other => return Err((KIND, "hnsw or hnsw-rs", other.to_owned())),
         };
-        if params.check().is_err() {
-            return Err((M, "2 to 256, with ef_construction 1 to 65536", params.m.to_string()));
+        match index.check() {
+            Err(Error::InvalidParameter { name: "ef_search", allowed, .. }) => {
+                Err((EF_SEARCH, allowed, text(EF_SEARCH)))
+            }
+            Err(Error::InvalidParameter { name: "ef_construction", allowed, .. }) => {
+                Err((EF_CONSTRUCTION, allowed, text(EF_CONSTRUCTION)))
+            }
+            Err(_) => Err((M, "2 to 256, of hnsw-rs 255", text(M))),
+            Ok(()) => Ok(index),
         }
-        let min_rows = u32::try_from(number(MIN_ROWS)?)
-            .map_err(|_| (MIN_ROWS, "below 2^32", taken.get(MIN_ROWS).cloned().unwrap_or_default()))?;
-        let ef_search = number(EF_SEARCH)? as usize;
-        if ef_search == 0 {
-            return Err((EF_SEARCH, "at least 1", ef_search.to_string()));
-        }
-        Ok(VectorIndex::Hnsw { params, min_rows, ef_search })
     }
 }
 
@@ -185,6 +245,12 @@ mod tests {
     fn indexes_are_properties() {
         let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX };
         let index = VectorIndex::Hnsw { params, min_rows: 9, ef_search: 33 };
+        let other = VectorIndex::HnswRs { m: 255, ef_construction: 50, min_rows: 9, ef_search: 33 };
+        let mut properties = other.to_properties().into_iter().collect();
+        assert_eq!(VectorIndex::from_properties(&mut properties), Ok(other));
+        let mut properties = other.to_properties().into_iter().collect::<BTreeMap<_, _>>();
+        properties.insert(M.to_owned(), "256".to_owned());
+        assert_eq!(VectorIndex::from_properties(&mut properties).unwrap_err().0, M);
         let others = BTreeMap::from(
             ["a", "index", "index-", "indexes", "z"].map(|name| (name.to_owned(), String::new())),
         );

@@ -8,13 +8,13 @@ use super::embeddings::{Embeddings, GenerationFiles};
 use super::generation::Generation;
 use super::manifest::Manifest;
 use super::segment::Segment;
-use super::settings::{RECALL, Settings, VectorSettings};
+use super::settings::{RECALL, Settings, VectorIndex, VectorSettings};
 use crate::bitmap::Bitmap;
 use crate::bm25::Bm25Index;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::flat::FlatIndex;
-use crate::hnsw::{HnswIndex, RecallCurve};
+use crate::search::{ApproximateIndex, RecallCurve, VectorSearch};
 use crate::topk::RowId;
 
 /// The database as one commit left it. It stays as it is while later commits happen, needs no lock, and is cheap to
@@ -281,7 +281,7 @@ impl Snapshot {
     }
 
     /// The rows of the documents whose metadata match a filter: what the `_among` searches, and the filter of
-    /// [`SearchOptions`](crate::hnsw::SearchOptions), take.
+    /// [`SearchOptions`](crate::search::SearchOptions), take.
     ///
     /// The first filter with a field reads the metadata of all documents, in parallel on the current rayon pool; what they say
     /// of the field is kept in memory, 4 bytes for each value of each document and the distinct values, and serves the next
@@ -330,27 +330,24 @@ impl Snapshot {
         Ok(index)
     }
 
-    /// The approximate vector index over this snapshot's documents: segments with a graph are searched by walking it, the
-    /// others exactly. In a database with a flat index that is all of them.
+    /// The vector index that the database was created with, over this snapshot's documents: [`Snapshot::flat`], or an
+    /// approximate one that walks the graphs of the segments that have one, and searches the others exactly.
     ///
     /// # Errors
-    /// [`Error::NoVectors`].
-    pub fn hnsw(&self) -> Result<HnswIndex<'_>> {
-        let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
-        let mut index = HnswIndex::empty(metric, dim);
+    /// [`Error::NoVectors`]; of an index of hnsw_rs, whose files are read by the first call, [`Error::Corrupt`] if one does not
+    /// match its checksum, and [`Error::Backend`].
+    pub fn index(&self) -> Result<Box<dyn VectorSearch + '_>> {
+        let VectorSettings { metric, dim, index } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
+        if index == VectorIndex::Flat {
+            return Ok(Box::new(self.flat()?));
+        }
+        let mut index = ApproximateIndex::empty(metric, dim);
         for view in &self.0.views {
             let embeddings = self.embeddings(view)?;
-            let graph = embeddings.graph();
-            let file = graph.map_or(self.0.path.as_path(), |graph| graph.path());
-            index.push_part(
-                embeddings.vectors().rows(),
-                Some(&view.deleted),
-                embeddings.codes(),
-                graph.map(|graph| graph.view()),
-                file,
-            );
+            let rows = embeddings.vectors().rows();
+            index.push_part(rows, Some(&view.deleted), embeddings.codes(), embeddings.source()?);
         }
-        Ok(index)
+        Ok(Box::new(index))
     }
 
     /// What [`Store::set_recall_curve`](super::Store::set_recall_curve) kept of the generation that is read: of its documents

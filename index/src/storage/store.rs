@@ -13,11 +13,11 @@ use super::files::{io_error, sync_folder};
 use super::lock::WriterLock;
 use super::manifest::Manifest;
 use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
-use super::settings::{RECALL, Settings, VectorIndex, check_ef_search};
+use super::settings::{RECALL, Settings, check_ef_search};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
-use crate::hnsw::RecallCurve;
+use crate::search::RecallCurve;
 use crate::vectors::check_vector;
 
 /// A database opened for writing. One at a time exists for a database, over all processes.
@@ -138,13 +138,10 @@ impl Store {
 
     /// What a change of ef changes in the manifest.
     fn ef_search_properties(&self, ef_search: usize) -> Result<Vec<(String, String)>> {
-        let Some(VectorIndex::Hnsw { params, min_rows, .. }) =
-            self.snapshot.settings().vectors.map(|vectors| vectors.index)
-        else {
-            return Err(Error::NotHnsw);
-        };
+        let index = self.snapshot.settings().vectors.map(|vectors| vectors.index);
+        let index = index.and_then(|index| index.with_ef_search(ef_search)).ok_or(Error::NotHnsw)?;
         check_ef_search(ef_search)?;
-        Ok(VectorIndex::Hnsw { params, min_rows, ef_search }.to_properties())
+        Ok(index.to_properties())
     }
 
     /// Adds to the properties of the generation in use, in a commit of its own.

@@ -1,23 +1,11 @@
-//! Rows that lie in one slice, with their graph or without one: what a search compares of them.
+//! What a search with a graph compares, by how many rows may be found.
 
 use std::cell::RefCell;
-use std::path::Path;
 
-use super::index::SearchOptions;
 use super::walk::{Scratch, View};
-use crate::bitmap::Bitmap;
 use crate::error::Damage;
+use crate::search::Matches;
 use crate::topk::RowId;
-
-#[derive(Clone)]
-pub(super) struct Part<'a> {
-    pub base: u32,
-    pub num_rows: u32,
-    pub deleted: Option<&'a Bitmap>,
-    pub graph: Option<View<'a>>,
-    /// Where the graph lies, for messages.
-    pub file: &'a Path,
-}
 
 thread_local! {
     /// Kept from search to search: it grows to one bit a row.
@@ -64,66 +52,41 @@ impl Plan {
     }
 }
 
-impl Part<'_> {
+impl View<'_> {
     /// Rows that hold about the k best of those that may be found; `None` if their vectors are to be compared, all of them.
-    pub fn search(
+    pub fn candidates(
         &self,
         query: &[f32],
         k: usize,
-        options: &SearchOptions<'_>,
+        ef_search: usize,
+        matches: &Matches<'_>,
     ) -> Result<Option<Vec<RowId>>, Damage> {
-        let Some(graph) = &self.graph else { return Ok(None) };
-        let num_matches = self.num_matches(options.filter);
+        let num_matches = matches.len();
         let wanted = k.min(num_matches as usize);
         if wanted == 0 {
             return Ok(Some(Vec::new()));
         }
-        let is_match = |row: u32| {
-            !self.deleted.is_some_and(|deleted| deleted.contains(row))
-                && options.filter.is_none_or(|filter| filter.contains(self.base + row))
-        };
-        let num_compared = num_compared(k, options.ef_search);
-        let mut ef = options.ef_search.max(k);
+        let is_match = |row: u32| matches.contains(row);
+        let num_compared = num_compared(k, ef_search);
+        let mut ef = ef_search.max(k);
         loop {
-            let plan = Plan::new(num_matches, self.num_rows, ef);
+            let plan = Plan::new(num_matches, matches.num_rows, ef);
             let rows = SCRATCH.with_borrow_mut(|scratch| -> Result<Option<Vec<RowId>>, Damage> {
-                graph.codes.query(query, &mut scratch.query);
+                self.codes.query(query, &mut scratch.query);
                 match plan {
                     Plan::Vectors => return Ok(None),
-                    Plan::Codes => graph.compare_all(num_compared, self.matches(options.filter), scratch),
-                    Plan::WalkAmong(ef) => graph.search_among(ef, is_match, scratch)?,
-                    Plan::Walk(ef) => graph.search(ef, scratch)?,
+                    Plan::Codes => self.compare_all(num_compared, matches.iter(), scratch),
+                    Plan::WalkAmong(ef) => self.search_among(ef, is_match, scratch)?,
+                    Plan::Walk(ef) => self.search(ef, scratch)?,
                 }
                 let rows = scratch.pool.iter().map(|(row, _)| row).filter(|row| is_match(*row));
-                Ok(Some(rows.take(num_compared).map(|row| RowId(self.base + row)).collect()))
+                Ok(Some(rows.take(num_compared).map(|row| matches.id(row)).collect()))
             })?;
             if rows.as_ref().is_none_or(|rows| rows.len() >= wanted) {
                 return Ok(rows);
             }
             // The rows that match are not where the query is.
             ef = ef.saturating_mul(4);
-        }
-    }
-
-    /// The rows that may be found, as the graph numbers them.
-    fn matches<'s>(&'s self, filter: Option<&'s Bitmap>) -> Box<dyn Iterator<Item = u32> + 's> {
-        let is_alive = |row: &u32| !self.deleted.is_some_and(|deleted| deleted.contains(*row));
-        match filter {
-            None => Box::new((0..self.num_rows).filter(is_alive)),
-            Some(filter) => {
-                let rows = filter.iter_within(self.base..self.base + self.num_rows);
-                Box::new(rows.map(|row| row - self.base).filter(is_alive))
-            }
-        }
-    }
-
-    /// How many rows may be found.
-    fn num_matches(&self, filter: Option<&Bitmap>) -> u32 {
-        let range = self.base..self.base + self.num_rows;
-        match (filter, self.deleted) {
-            (None, deleted) => self.num_rows - deleted.map_or(0, Bitmap::len),
-            (Some(filter), None) => filter.len_within(range),
-            (Some(filter), Some(deleted)) => filter.len_within_except(range, deleted),
         }
     }
 }

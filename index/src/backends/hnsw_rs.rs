@@ -1,0 +1,265 @@
+//! The graph of Malkov and Yashunin as the crate hnsw_rs builds and walks it.
+//!
+//! hnsw_rs panics or ends the process on what it does not expect, so nothing reaches it unchecked: vectors are finite and of
+//! one length, parameters are in its range, and its files are compared with their checksums before it reads them.
+//!
+//! It holds copies of the rows, in the space where nearer means better under the Euclidean distance that `codes` describes:
+//! as they are under L2, divided by their lengths under cosine, and with one more component √(M² - ‖v‖²) for the inner product,
+//! M the greatest length of a row. A zero row, which under cosine is like nothing, has this component, too: it lies at a right
+//! angle to all others. So one distance, which is never negative, does for all metrics.
+
+use std::path::Path;
+
+use ::hnsw_rs::prelude::{AnnT, Distance, Hnsw, HnswIo};
+use rayon::prelude::*;
+
+use super::ROWS_PER_KEPT;
+use crate::bitmap::Bitmap;
+use crate::codes::{factor, squared_length};
+use crate::error::{Damage, Error, Result};
+use crate::kernel::{Kernels, Operation};
+use crate::metric::Metric;
+use crate::search::Matches;
+use crate::topk::RowId;
+use crate::vectors::check_vectors;
+
+/// What hnsw_rs calls its files before it adds `.hnsw.graph` and `.hnsw.data`.
+const BASENAME: &str = "hnsw-rs";
+
+/// hnsw_rs writes no graph of fewer levels.
+const LEVELS: usize = 16;
+
+/// ‖a - b‖². Files name the path of this type, so it stays where it is.
+#[derive(Clone, Copy)]
+struct Euclidean(Kernels);
+
+impl Euclidean {
+    fn new() -> Euclidean {
+        Euclidean(Kernels::detect(Operation::SquaredDistance))
+    }
+}
+
+impl Distance<f32> for Euclidean {
+    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
+        let mut value = [0.0];
+        self.0.compare(a, &[b], &mut value);
+        value[0]
+    }
+}
+
+/// Where rows and queries lie in a graph.
+#[derive(Clone, Copy)]
+struct Space {
+    metric: Metric,
+    dim: usize,
+    /// The greatest squared length of a row; 1 under cosine.
+    longest: f64,
+}
+
+impl Space {
+    fn fit(metric: Metric, dim: usize, rows: &[f32]) -> Space {
+        let longest = match metric {
+            Metric::Cosine => 1.0,
+            _ => rows.par_chunks_exact(dim).map(squared_length).reduce(|| 0.0, f64::max),
+        };
+        Space { metric, dim, longest }
+    }
+
+    /// A row in the graph, (D + 1).
+    fn row(&self, row: &[f32]) -> Vec<f32> {
+        let squared = squared_length(row);
+        let extra = match self.metric {
+            Metric::L2 => 0.0,
+            Metric::Cosine => f64::from(u8::from(squared == 0.0)),
+            Metric::InnerProduct => (self.longest - squared).sqrt(),
+        };
+        extended(row, factor(self.metric, squared), extra)
+    }
+
+    /// A query in the graph, (D + 1). The length of a query changes no order of inner products: it is made that of the longest
+    /// row, lest differences between rows be lost beside it.
+    fn query(&self, query: &[f32]) -> Vec<f32> {
+        let squared = squared_length(query);
+        let factor = match self.metric {
+            Metric::InnerProduct if squared > 0.0 => (self.longest / squared).sqrt(),
+            metric => factor(metric, squared),
+        };
+        extended(query, factor, 0.0)
+    }
+}
+
+fn extended(vector: &[f32], factor: f64, extra: f64) -> Vec<f32> {
+    vector.iter().map(|x| (f64::from(*x) * factor) as f32).chain([extra as f32]).collect()
+}
+
+/// A graph over the rows of one matrix, built and walked by hnsw_rs.
+///
+/// Memory: for each row its D components, 80M bytes of neighbors, and 1 KB more.
+///
+/// ```
+/// use secateur_index::{Metric, backends::HnswRsGraph};
+/// use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
+///
+/// let rows: Vec<f32> = (0..2000).map(|i| (i as f32).sin()).collect();
+/// let graph = HnswRsGraph::build(Metric::Cosine, 4, &rows, 16, 200)?;
+/// let index = ApproximateIndex::with_hnsw_rs(&rows, &graph)?;
+/// let hits = index.search(&rows[400..404], 3, &SearchOptions::new(20))?;
+/// assert_eq!((hits.len(), hits[0].row.0), (3, 100));
+/// # Ok::<(), secateur_index::Error>(())
+/// ```
+pub struct HnswRsGraph {
+    space: Space,
+    num_rows: usize,
+    inner: Hnsw<'static, f32, Euclidean>,
+}
+
+impl HnswRsGraph {
+    /// The files that hnsw_rs writes.
+    pub(crate) const FILES: [&str; 2] = ["hnsw-rs.hnsw.graph", "hnsw-rs.hnsw.data"];
+
+    /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool, with M neighbors of a row (twice as
+    /// many on level 0) chosen among `ef_construction`.
+    ///
+    /// On a pool of one thread the same rows give the same graph: hnsw_rs draws levels from a generator whose seed is fixed. On
+    /// more threads graphs differ from run to run, by which row comes first.
+    ///
+    /// # Errors
+    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`] for an M outside 2
+    /// to 255 or an efConstruction outside 1 to 65,536, [`Error::TooManyRows`] for 2³¹ rows or more.
+    pub fn build(
+        metric: Metric,
+        dim: usize,
+        rows: &[f32],
+        m: usize,
+        ef_construction: usize,
+    ) -> Result<HnswRsGraph> {
+        HnswRsGraph::check(m, ef_construction)?;
+        check_vectors(rows, dim)?;
+        let num_rows = rows.len() / dim;
+        if i32::try_from(num_rows).is_err() {
+            return Err(Error::TooManyRows);
+        }
+        let space = Space::fit(metric, dim, rows);
+        let inner = Hnsw::new(m, num_rows, LEVELS, ef_construction, Euclidean::new());
+        let numbered = rows.par_chunks_exact(dim).enumerate();
+        numbered.for_each(|(number, row)| inner.insert((&space.row(row), number)));
+        Ok(HnswRsGraph { space, num_rows, inner })
+    }
+
+    /// hnsw_rs keeps M in a byte.
+    pub(crate) fn check(m: usize, ef_construction: usize) -> Result<()> {
+        for (name, got, range, allowed) in
+            [("m", m, 2..=255, "2 to 255"), ("ef_construction", ef_construction, 1..=65_536, "1 to 65536")]
+        {
+            if !range.contains(&got) {
+                return Err(Error::InvalidParameter { name, got: got as f64, allowed });
+            }
+        }
+        Ok(())
+    }
+
+    /// Memory for each row while a graph is built, in bytes.
+    pub(crate) fn bytes_per_row(dim: usize, m: usize) -> usize {
+        4 * dim + 80 * m + 1024
+    }
+
+    /// The number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
+    pub(crate) fn metric(&self) -> Metric {
+        self.space.metric
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.space.dim
+    }
+
+    /// Rows that hold about the k best of those that may be found; `None` if their vectors are to be compared, all of them.
+    ///
+    /// Where only some rows may be found the walk is longer, and keeps all: hnsw_rs's own filter made a search of 1% of 100,000
+    /// rows 30 times as long as a comparison of all.
+    pub(crate) fn candidates(
+        &self,
+        query: &[f32],
+        k: usize,
+        ef_search: usize,
+        matches: &Matches<'_>,
+    ) -> Option<Vec<RowId>> {
+        let num_matches = u64::from(matches.len());
+        let wanted = k.min(num_matches as usize);
+        if wanted == 0 {
+            return Some(Vec::new());
+        }
+        let query = self.space.query(query);
+        let mut ef = ef_search.max(k) as u64;
+        loop {
+            let kept = ef.saturating_mul(self.num_rows as u64) / num_matches;
+            if num_matches <= kept.saturating_mul(ROWS_PER_KEPT) {
+                return None;
+            }
+            let found = self.inner.search(&query, kept as usize, kept as usize);
+            let rows = found.iter().map(|near| near.d_id as u32).filter(|row| matches.contains(*row));
+            let rows: Vec<RowId> = rows.map(|row| matches.id(row)).collect();
+            if rows.len() >= wanted {
+                return Some(rows);
+            }
+            // The rows that match are not where the query is.
+            ef = ef.saturating_mul(4);
+        }
+    }
+
+    /// Writes [`HnswRsGraph::FILES`] to a folder, where they must exist, because hnsw_rs panics where it cannot create them.
+    pub(crate) fn dump(&self, folder: &Path) -> Result<()> {
+        match self.inner.file_dump(folder, BASENAME) {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(backend_error("written", folder, reason)),
+        }
+    }
+
+    /// Reads what [`HnswRsGraph::dump`] wrote of a graph of so many rows, which must be as it was written.
+    pub(crate) fn load(folder: &Path, metric: Metric, dim: usize, num_rows: u32) -> Result<HnswRsGraph> {
+        // hnsw_rs ties what it reads to the reader, of which it then needs nothing: some 200 bytes a graph are never freed.
+        let reader: &'static HnswIo = Box::leak(Box::new(HnswIo::new(folder, BASENAME)));
+        let inner = reader
+            .load_hnsw_with_dist::<f32, Euclidean>(Euclidean::new())
+            .map_err(|reason| backend_error("read", folder, reason))?;
+        let mut rows = Bitmap::default();
+        let mut longest: f64 = 1.0;
+        for point in inner.get_point_indexation() {
+            let (row, vector) = (point.get_origin_id(), point.get_v());
+            let is_new = row < num_rows as usize && rows.insert(row as u32);
+            if !is_new || vector.len() != dim + 1 || !vector.iter().all(|x| x.is_finite()) {
+                let damage = Damage::Undecodable { part: "a row of the graph" };
+                return Err(Error::Corrupt { file: folder.join(HnswRsGraph::FILES[1]), damage });
+            }
+            // With the extra component all are as long as the longest.
+            longest = squared_length(vector);
+        }
+        if rows.len() != num_rows {
+            let (field, expected, got) = ("rows", num_rows.to_string(), rows.len().to_string());
+            let damage = Damage::Field { field, expected, got };
+            return Err(Error::Corrupt { file: folder.join(HnswRsGraph::FILES[0]), damage });
+        }
+        let space = Space { metric, dim, longest };
+        Ok(HnswRsGraph { space, num_rows: num_rows as usize, inner })
+    }
+}
+
+fn backend_error(
+    action: &'static str,
+    path: &Path,
+    reason: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Backend { library: "hnsw_rs", action, path: path.to_owned(), source: reason.into() }
+}
+
+impl std::fmt::Debug for HnswRsGraph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HnswRsGraph")
+            .field("metric", &self.metric())
+            .field("rows", &self.num_rows)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! Measuring what walks find, and how long they have to be.
+
+use rayon::prelude::*;
+
+use super::{SearchOptions, VectorSearch};
+use crate::error::{Error, Result};
+use crate::topk::Hit;
+
+/// The recall of searches with one ef: the share of the true k best that a search finds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Recall {
+    /// The ef in question.
+    pub ef_search: usize,
+    /// The mean over the queries.
+    pub mean: f64,
+    /// The 5th percentile over the queries: 19 in 20 have at least this recall (the nearest rank).
+    pub percentile_5: f64,
+}
+
+/// What searches with a growing ef find, and the least ef that finds enough.
+///
+/// Its text form, in which a database keeps it, has k, the number of queries, the ef that finds enough, and for each point the
+/// ef, the mean and the 5th percentile:
+///
+/// ```
+/// use secateur_index::search::RecallCurve;
+/// let text = "10 200 20 10:0.91:0.7 20:0.955:0.8";
+/// let curve: RecallCurve = text.parse().unwrap();
+/// assert_eq!((curve.k, curve.points[1].mean), (10, 0.955));
+/// assert_eq!(curve.to_string(), text);
+/// assert!("10 200 20 10:0.91".parse::<RecallCurve>().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecallCurve {
+    /// Hits asked for.
+    pub k: usize,
+    /// Queries asked.
+    pub num_queries: usize,
+    /// By ascending ef.
+    pub points: Vec<Recall>,
+    /// The least ef measured whose mean recall is at least the target.
+    pub ef_search: usize,
+}
+
+impl std::fmt::Display for RecallCurve {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.k, self.num_queries, self.ef_search)?;
+        self.points.iter().try_for_each(|Recall { ef_search, mean, percentile_5 }| {
+            write!(f, " {ef_search}:{mean}:{percentile_5}")
+        })
+    }
+}
+
+/// A text that is no [`RecallCurve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a recall curve")]
+pub struct InvalidCurve;
+
+impl std::str::FromStr for RecallCurve {
+    type Err = InvalidCurve;
+
+    fn from_str(text: &str) -> Result<RecallCurve, InvalidCurve> {
+        fn number<T: std::str::FromStr>(text: Option<&str>) -> Result<T, InvalidCurve> {
+            text.and_then(|text| text.parse().ok()).ok_or(InvalidCurve)
+        }
+        let mut words = text.split(' ');
+        let [k, num_queries, ef_search] =
+            [number(words.next())?, number(words.next())?, number(words.next())?];
+        let point = |word: &str| {
+            let mut parts = word.splitn(3, ':');
+            let ef_search = number(parts.next())?;
+            Ok(Recall { ef_search, mean: number(parts.next())?, percentile_5: number(parts.next())? })
+        };
+        Ok(RecallCurve { k, num_queries, points: words.map(point).collect::<Result<_, _>>()?, ef_search })
+    }
+}
+
+pub(super) fn recall<I: VectorSearch + ?Sized>(
+    index: &I,
+    queries: &[f32],
+    k: usize,
+    efs: &[usize],
+) -> Result<Vec<Recall>> {
+    let truth = truth(index, queries, k)?;
+    efs.iter().map(|ef| recall_of(index, queries, &truth, k, *ef)).collect()
+}
+
+pub(super) fn tune<I: VectorSearch + ?Sized>(
+    index: &I,
+    queries: &[f32],
+    k: usize,
+    target: f64,
+) -> Result<RecallCurve> {
+    if !(0.0..=1.0).contains(&target) {
+        return Err(Error::InvalidParameter { name: "target", got: target, allowed: "0 to 1" });
+    }
+    let truth = truth(index, queries, k)?;
+    let mut points = Vec::new();
+    let mut measure = |ef| -> Result<bool> {
+        let point = recall_of(index, queries, &truth, k, ef)?;
+        points.push(point);
+        Ok(point.mean >= target)
+    };
+    let (mut low, mut high) = (0, k);
+    // An ef of all rows compares all rows, so the recall is 1.
+    while !measure(high)? && high < index.flat().num_rows() {
+        (low, high) = (high, high.saturating_mul(2));
+    }
+    while low > 0 && high - low > high / 8 {
+        let middle = low.midpoint(high);
+        if measure(middle)? {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    points.sort_by_key(|point| point.ef_search);
+    let num_queries = truth.len();
+    Ok(RecallCurve { k, num_queries, points, ef_search: high })
+}
+
+fn truth<I: VectorSearch + ?Sized>(index: &I, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+    for (name, got) in [("k", k), ("queries", queries.len())] {
+        if got == 0 {
+            return Err(Error::InvalidParameter { name, got: 0.0, allowed: "at least 1" });
+        }
+    }
+    index.flat().search_batch(queries, k)
+}
+
+fn recall_of<I: VectorSearch + ?Sized>(
+    index: &I,
+    queries: &[f32],
+    truth: &[Vec<Hit>],
+    k: usize,
+    ef_search: usize,
+) -> Result<Recall> {
+    let found = index.search_batch(queries, k, &SearchOptions::new(ef_search))?;
+    let mut shares: Vec<f64> = found
+        .par_iter()
+        .zip(truth)
+        .map(|(found, truth)| {
+            // A row as good as the last true one is as good an answer: which of them is true decides its number.
+            let last = truth.last().map_or(f32::INFINITY, |hit| hit.score);
+            let good = found.iter().filter(|hit| hit.score >= last).count();
+            if truth.is_empty() { 1.0 } else { good as f64 / truth.len() as f64 }
+        })
+        .collect();
+    shares.sort_by(f64::total_cmp);
+    let rank = shares.len().div_ceil(20) - 1;
+    let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+    Ok(Recall { ef_search, mean, percentile_5: shares[rank] })
+}
