@@ -56,7 +56,7 @@ fn hnsw_rs_is_searched_by_the_same_rules() {
     let index = ["index", "data", "--out", "theirs", "--encoder", "tiny", "--index", "hnsw-rs"];
     sandbox.run(index.into_iter().chain(["--hnsw-m", "8", "--hnsw-ef-construction", "50"])).ok();
     let files =
-        ["graph", "data"].map(|end| sandbox.path(&format!("theirs/segments/0000000001/hnsw-rs.hnsw.{end}")));
+        ["graph", "data"].map(|end| sandbox.path(format!("theirs/segments/0000000001/hnsw-rs.hnsw.{end}")));
     assert!(
         files.iter().all(|file| file.exists()) && !sandbox.path("theirs/segments/0000000001/graph").exists()
     );
