@@ -100,7 +100,7 @@ impl Shortlist {
 }
 
 /// The largest f32 that is not larger.
-pub(super) fn round_down(x: f64) -> f32 {
+fn round_down(x: f64) -> f32 {
     let rounded = x as f32;
     if f64::from(rounded) > x { rounded.next_down() } else { rounded }
 }
