@@ -1,6 +1,6 @@
 //! A step: vectors, loss, gradients, and what the parameters become.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -264,10 +264,14 @@ impl Trainer {
     }
 
     fn take(&self, parallel: bool) -> Fused {
+        let new = || {
+            let fused = if parallel { Fused::parallel() } else { Fused::serial() };
+            fused.with_pool(Arc::clone(&self.pool))
+        };
         if parallel {
-            return Fused::parallel();
+            return new();
         }
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(Fused::serial)
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(new)
     }
 
     fn give_back(&self, fused: Fused, parallel: bool) {

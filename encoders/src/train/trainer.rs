@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::gates::Gates;
 use super::lora::{self, Lora};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::loaded::{Loaded, name_of};
 use crate::model::{AdapterShape, Architecture, NeuronAxis, Transformer};
-use crate::ops::fused::Fused;
+use crate::ops::fused::{Fused, Pool};
 use crate::ops::recorded::{Gradients, Parameter, Recorded, Sizes, sizes};
 use crate::prune::{NeuronMask, NeuronScores, mask_in};
 use crate::settings::Settings;
@@ -55,8 +55,10 @@ pub struct Trainer {
     pub(super) moments: Moments,
     pub(super) gradients: Gradients,
     pub(super) teacher: Option<Encoder>,
-    /// Operations that are free for use, with their memory.
+    /// Operations that are free for use, with their working memory.
     pub(super) free: Mutex<Vec<Fused>>,
+    /// Of all of them: what one part of a batch gives back another takes.
+    pub(super) pool: Arc<Pool>,
     /// Gradients of parts of a batch, zero, for their memory.
     pub(super) spare: Mutex<Vec<Gradients>>,
     pub(super) watch: Watch,
@@ -135,6 +137,7 @@ impl Trainer {
             loaded,
             teacher: None,
             free: Mutex::default(),
+            pool: Arc::default(),
             spare: Mutex::default(),
             watch: Watch::default(),
         };

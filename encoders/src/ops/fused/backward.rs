@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PANEL, PackTransposedTiles, PackedMatrix};
+use super::gemm::{Epilogue, Gemm, PANEL, PackTransposedTiles, PackedMatrix};
 use super::isa::Arithmetic;
 use super::linear::{Packed, PackedLinear};
-use super::{Fused, Rows};
+use super::{Fused, Memory, Rows};
 
 /// Panels of a transposed matrix that are made at a time.
 const WINDOW: usize = 8;
@@ -59,7 +59,7 @@ impl Fused {
         &self,
         out: &mut Rows,
         columns: Range<usize>,
-        compute: impl Fn(Range<usize>, &mut [&mut [f32]]) + Sync,
+        compute: impl Fn(Range<usize>, &mut [&mut [f32]], &mut Memory) + Sync,
     ) {
         let num_panels = columns.len().div_ceil(PANEL);
         let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
@@ -73,14 +73,15 @@ impl Fused {
                 strips[task].push(piece);
             }
         }
-        let run = |(task, mut rows): (usize, Vec<&mut [f32]>)| {
+        let run = |memory: &mut Memory, (task, mut rows): (usize, Vec<&mut [f32]>)| {
             let first = task * panels_each;
-            compute(first..(first + panels_each).min(num_panels), &mut rows);
+            compute(first..(first + panels_each).min(num_panels), &mut rows, memory);
         };
         if strips.len() > 1 {
-            strips.into_par_iter().enumerate().for_each(run);
+            strips.into_par_iter().enumerate().for_each_init(Memory::default, run);
         } else {
-            strips.into_iter().enumerate().for_each(run);
+            let memory = &mut self.memory.borrow_mut();
+            strips.into_iter().enumerate().for_each(|strip| run(memory, strip));
         }
     }
 
@@ -94,9 +95,8 @@ impl Fused {
         columns: Range<usize>,
     ) {
         assert_eq!((x.columns, columns.len()), (matrix.depth(), matrix.rows()), "shapes agree");
-        let (isa, pool) = (self.isa, &self.pool);
-        self.for_strips(out, columns, |panels, rows| {
-            let mut tiles = pool.take(BLOCK_ROWS * x.columns);
+        let isa = self.isa;
+        self.for_strips(out, columns, |panels, rows, memory| {
             isa.dispatch(Gemm {
                 a: &x.values,
                 stride: x.columns,
@@ -106,9 +106,8 @@ impl Fused {
                 epilogue: Accumulate(scale),
                 out: rows,
                 tiles: None,
-                scratch: &mut tiles,
+                scratch: &mut memory.tiles,
             });
-            pool.give_back(tiles);
         });
     }
 
@@ -123,13 +122,11 @@ impl Fused {
     ) {
         assert_eq!((columns.len(), out.columns), (matrix.rows(), matrix.depth()), "shapes agree");
         let (isa, all) = (self.isa, 0..out.columns);
-        let (rows, pool) = (matrix.rows(), &self.pool);
-        self.for_strips(out, all, |panels, rows_out| {
-            let mut window = PackedMatrix::in_memory(pool.take(WINDOW * PANEL * rows));
-            let mut tiles = pool.take(BLOCK_ROWS * rows);
+        let rows = matrix.rows();
+        self.for_strips(out, all, |panels, rows_out, memory| {
             for first in panels.clone().step_by(WINDOW) {
                 let some = first..(first + WINDOW).min(panels.end);
-                window.refill_transposed(matrix, some.clone());
+                memory.window.refill_transposed(matrix, some.clone());
                 let mut out: Vec<&mut [f32]> = rows_out
                     .iter_mut()
                     .map(|row| {
@@ -142,17 +139,15 @@ impl Fused {
                 isa.dispatch(Gemm {
                     a: &gradient.values[columns.start..],
                     stride: gradient.columns,
-                    b: &window,
+                    b: &memory.window,
                     panels: some,
                     depth: 0..rows,
                     epilogue: Accumulate(scale),
                     out: &mut out,
                     tiles: None,
-                    scratch: &mut tiles,
+                    scratch: &mut memory.tiles,
                 });
             }
-            pool.give_back(window.into_memory());
-            pool.give_back(tiles);
         });
     }
 

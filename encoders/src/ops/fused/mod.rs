@@ -8,11 +8,12 @@ pub(crate) mod gemm;
 pub(crate) mod isa;
 mod linear;
 mod nf4;
+mod pool;
 pub(crate) mod rotary;
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -26,6 +27,8 @@ use isa::Isa;
 pub(crate) use linear::Products;
 use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
 pub use linear::{PackedExpand, PackedLinear};
+pub(crate) use pool::Pool;
+pub use pool::Rows;
 use rotary::Rotate;
 pub use rotary::Rotation;
 
@@ -55,71 +58,6 @@ struct Memory {
     sums: Vec<f32>,
 }
 
-/// Arrays that are free for reuse.
-#[derive(Default)]
-struct Pool(Mutex<Vec<Vec<f32>>>);
-
-impl Pool {
-    /// An array of this length, whatever is in it: the smallest that is free and large enough. Where none is, the largest
-    /// makes room for a new one, so that a pool grows with the arrays in use and not with the sizes seen.
-    fn take(&self, len: usize) -> Vec<f32> {
-        // Whoever panicked while holding the lock left a list of arrays all the same.
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = free.iter().enumerate().filter(|(_, array)| array.capacity() >= len);
-        let best = fitting.min_by_key(|(_, array)| array.capacity()).map(|(place, _)| place);
-        let mut array = match best {
-            Some(place) => free.swap_remove(place),
-            None => {
-                let largest = free.iter().enumerate().max_by_key(|(_, array)| array.capacity());
-                if let Some(place) = largest.map(|(place, _)| place) {
-                    free.swap_remove(place);
-                }
-                Vec::with_capacity(len)
-            }
-        };
-        array.resize(len, 0.0);
-        array
-    }
-
-    fn give_back(&self, array: Vec<f32>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(array);
-    }
-}
-
-/// A (T, columns) array, row-major. Its memory goes back to the operations that made it.
-pub struct Rows {
-    values: Vec<f32>,
-    columns: usize,
-    pool: Arc<Pool>,
-}
-
-impl Rows {
-    /// The elements, row-major.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
-    /// The same, to be changed.
-    pub(super) fn values_mut(&mut self) -> &mut [f32] {
-        &mut self.values
-    }
-
-    pub(super) fn columns(&self) -> usize {
-        self.columns
-    }
-
-    pub(super) fn num_rows(&self) -> usize {
-        self.values.len() / self.columns
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        let values = std::mem::take(&mut self.values);
-        self.pool.give_back(values);
-    }
-}
-
 /// A table in the order of its ids.
 pub struct Table {
     values: Vec<f32>,
@@ -147,6 +85,11 @@ impl Fused {
         Fused { products, ..self }
     }
 
+    /// The same with arrays from a pool that others use, too.
+    pub(crate) fn with_pool(self, pool: Arc<Pool>) -> Fused {
+        Fused { pool, ..self }
+    }
+
     fn new(isa: Isa, parallel: bool) -> Fused {
         Fused {
             isa,
@@ -172,7 +115,7 @@ impl Fused {
 
     /// An array to be written: what an earlier use left in it is not cleared.
     pub(super) fn rows(&self, num_rows: usize, columns: usize) -> Rows {
-        Rows { values: self.pool.take(num_rows * columns), columns, pool: Arc::clone(&self.pool) }
+        Rows::new(&self.pool, num_rows, columns)
     }
 
     fn norm_rows(&self, rows: &mut [f32], norm: &NormWeights<'static>) {
