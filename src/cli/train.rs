@@ -140,6 +140,9 @@ pub struct Steps {
     /// Keep the inputs of layers only and compute the rest again: less memory, a third more time.
     #[arg(long)]
     recompute: bool,
+    /// Hold the model's matrices in bf16: half the memory. What is trained of them is kept in f32, too.
+    #[arg(long)]
+    bf16_weights: bool,
     /// Lines of each file that are in memory, to be drawn from.
     #[arg(long, value_name = "LINES", default_value_t = 10_000)]
     window: usize,
@@ -243,6 +246,7 @@ impl Steps {
         settings.batch_tokens = self.batch_tokens;
         settings.gradient_cache = self.gradient_cache;
         settings.recompute = self.recompute;
+        settings.bf16_weights = self.bf16_weights;
         settings.seed = self.seed;
         settings
     }

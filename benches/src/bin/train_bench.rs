@@ -1,7 +1,7 @@
 //! Times training steps for `benches/peers/train.py`.
 //!
-//! `train_bench --model DIR --pairs FILE.jsonl --threads N --steps R --batch B [--full] [--recompute] [--gradient-cache]` prints
-//! one JSON line a step, `{"loss": .., "ms": ..}`, and at the end `{"peak_mib": ..}`, the most memory that the process had.
+//! `train_bench --model DIR --pairs FILE.jsonl --threads N --steps R --batch B [--full] [--recompute] [--gradient-cache]
+//! [--bf16-weights]` prints one JSON line a step, `{"loss": .., "ms": ..}`, and at the end `{"peak_mib": ..}`, the most memory that the process had.
 //! FILE.jsonl has one `{"query": .., "passage": ..}` a line; every step takes the next B of them.
 
 use std::error::Error as StdError;
@@ -35,6 +35,8 @@ struct Arguments {
     recompute: bool,
     #[arg(long)]
     gradient_cache: bool,
+    #[arg(long)]
+    bf16_weights: bool,
 }
 
 fn main() -> Result<(), Error> {
@@ -54,6 +56,7 @@ fn main() -> Result<(), Error> {
         passage_max_length: Some(arguments.max_length),
         recompute: arguments.recompute,
         gradient_cache: arguments.gradient_cache,
+        bf16_weights: arguments.bf16_weights,
         ..TrainSettings::new(trained, arguments.steps)
     };
     let mut trainer = Trainer::load(&arguments.model, settings)?;

@@ -43,6 +43,11 @@ pub struct TrainSettings {
     pub gradient_cache: bool,
     /// Keep the input of each layer only, and compute its operations again when it is their turn.
     pub recompute: bool,
+    /// Hold the model's matrices in bf16: half the memory. They are multiplied in f32, and what is trained of them is kept in f32
+    /// beside them, so that steps smaller than a bf16's last bit are not lost (Micikevicius et al. 2018, "Mixed Precision
+    /// Training").
+    #[serde(default)]
+    pub bf16_weights: bool,
     /// Of everything drawn at random.
     pub seed: u64,
 }
@@ -64,6 +69,7 @@ impl TrainSettings {
             batch_tokens: 512,
             gradient_cache: false,
             recompute: false,
+            bf16_weights: false,
             seed: 42,
         }
     }

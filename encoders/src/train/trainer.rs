@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::loaded::{Loaded, name_of};
 use crate::model::{AdapterShape, Architecture, NeuronAxis, Transformer};
-use crate::ops::fused::{Fused, Pool};
+use crate::ops::fused::{Fused, Pool, Products};
 use crate::ops::recorded::{Gradients, Parameter, Recorded, Sizes, sizes};
 use crate::prune::{NeuronMask, NeuronScores, mask_in};
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 
-/// A model in training, on the CPU in f32.
+/// A model in training, on the CPU.
 ///
 /// ```no_run
 /// use secateur_encoders::train::{Example, Lora, TrainSettings, Trained, Trainer};
@@ -94,7 +94,8 @@ impl Trainer {
         };
         let tokenizers = [tokenizer(settings.query_max_length)?, tokenizer(settings.passage_max_length)?];
         let skipped = encoding.skipped_tokens([&tokenizers[0], &tokenizers[1]])?;
-        let ops = Recorded::forward_only(Fused::serial());
+        let products = if settings.bf16_weights { Products::Halves } else { Products::F32 };
+        let ops = Recorded::forward_only(Fused::serial().with_products(products));
         let mut model = Transformer::load(&ops, architecture.clone(), checkpoint)?;
         let mut parameters = match &settings.trained {
             Trained::Lora(lora) => {

@@ -39,11 +39,11 @@ impl Epilogue for Accumulate {
 }
 
 impl PackedLinear {
-    /// Its matrix in f32: as it is, or dequantized into `memory`.
+    /// Its matrix in f32: as it is, or unpacked into `memory`.
     fn dense<'a>(&'a self, ops: &Fused, memory: &'a mut PackedMatrix) -> &'a PackedMatrix {
         match &self.matrix {
             Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix,
-            Packed::Nf4(matrix) => {
+            Packed::Compact(matrix) => {
                 matrix.unpack(ops.isa, 0..self.matrix.num_panels(), memory);
                 memory
             }

@@ -5,6 +5,7 @@
 
 use numkong::{Dots, available, bf16, cap, configure_thread};
 
+use super::compact::widened;
 use super::gemm::{Epilogue, PANEL, PackedMatrix};
 use super::isa::{Arithmetic, Kernel};
 
@@ -93,7 +94,7 @@ impl Bf16Panels {
 
 /// Rounds to nearest, ties to even.
 #[inline(always)]
-fn rounded(x: f32) -> bf16 {
+pub(crate) fn rounded(x: f32) -> bf16 {
     let bits = x.to_bits();
     bf16((bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
 }
@@ -106,13 +107,13 @@ pub(super) fn round_into(values: &[f32], out: &mut Vec<bf16>) {
 
 /// Rounds, and stays in f32.
 pub(super) fn round_in_f32(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|x| f32::from_bits(u32::from(rounded(*x).0) << 16)).collect()
+    values.iter().map(|x| widened(rounded(*x).0)).collect()
 }
 
 /// The twin of [`Bf16Panels`]: the rounded numbers, to be multiplied in f32.
 pub(super) fn pack_rounded(rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) -> PackedMatrix {
     let mut matrix = PackedMatrix::default();
-    matrix.refill(rows, depth, |row, k| f32::from_bits(u32::from(rounded(value(row, k)).0) << 16));
+    matrix.refill(rows, depth, |row, k| widened(rounded(value(row, k)).0));
     matrix
 }
 

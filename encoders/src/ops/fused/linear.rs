@@ -1,6 +1,7 @@
 //! Linear layers as packed matrices, and what their products do with the sums before they are written.
 
 use super::bf16::{self, Bf16Panels};
+use super::compact::{Compact, HalfPanels};
 use super::gemm::{Epilogue, PANEL, PackedMatrix, write};
 use super::isa::Arithmetic;
 use super::nf4::Nf4Panels;
@@ -24,6 +25,8 @@ pub(crate) enum Products {
     Bf16,
     /// The numbers rounded to bf16, in f32.
     Rounded,
+    /// In f32, with weights that are held in bf16.
+    Halves,
 }
 
 impl Products {
@@ -35,12 +38,17 @@ impl Products {
             Precision::Bf16 => Products::Rounded,
         }
     }
+
+    /// Whether quantized matrices are multiplied as they are.
+    fn in_f32(self) -> bool {
+        matches!(self, Products::F32 | Products::Halves)
+    }
 }
 
 /// A matrix in panels.
 pub(super) enum Packed {
     Dense(PackedMatrix),
-    Nf4(Nf4Panels),
+    Compact(Compact),
     Bf16(Bf16Panels),
     /// Rounded to bf16, for processors that cannot multiply it: the activations are rounded as well.
     Rounded(PackedMatrix),
@@ -57,6 +65,7 @@ impl Packed {
             }
             Products::Bf16 => Packed::Bf16(Bf16Panels::pack(rows, depth, value)),
             Products::Rounded => Packed::Rounded(bf16::pack_rounded(rows, depth, value)),
+            Products::Halves => Packed::Compact(Compact::Bf16(HalfPanels::pack(rows, depth, value))),
         }
     }
 
@@ -65,7 +74,7 @@ impl Packed {
         match self {
             Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.rows(),
             Packed::Bf16(matrix) => matrix.rows(),
-            Packed::Nf4(matrix) => matrix.rows(),
+            Packed::Compact(matrix) => matrix.rows(),
         }
     }
 
@@ -74,7 +83,7 @@ impl Packed {
         match self {
             Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.depth(),
             Packed::Bf16(matrix) => matrix.depth(),
-            Packed::Nf4(matrix) => matrix.depth(),
+            Packed::Compact(matrix) => matrix.depth(),
         }
     }
 
@@ -105,9 +114,10 @@ pub struct PackedExpand {
 impl PackedLinear {
     pub(super) fn pack(weights: LinearWeights<'_>, products: Products) -> PackedLinear {
         let packed = match weights.weight {
-            Weight::Nf4(parts) if products == Products::F32 => {
+            Weight::Nf4(parts) if products.in_f32() => {
                 let parts: Vec<&Nf4Rows> = parts.iter().collect();
-                Packed::Nf4(Nf4Panels::pack(&parts, parts.iter().map(|part| part.rows.len()).sum(), Some))
+                let rows = parts.iter().map(|part| part.rows.len()).sum();
+                Packed::Compact(Compact::Nf4(Nf4Panels::pack(&parts, rows, Some)))
             }
             weight => {
                 let Matrix { values, rows, columns } = weight.dequantize();
@@ -129,11 +139,12 @@ impl PackedLinear {
         self.matrix.depth()
     }
 
-    /// Takes other weights and biases of the same shape, in f32.
+    /// Takes other weights and biases of the same shape; they are held in bf16 where the old ones were, else in f32.
     pub(crate) fn refill(&mut self, value: impl Fn(usize, usize) -> f32, bias: impl Fn(usize) -> f32) {
         let (rows, depth) = (self.num_rows(), self.num_columns());
         match &mut self.matrix {
             Packed::Dense(matrix) => matrix.refill(rows, depth, value),
+            Packed::Compact(Compact::Bf16(matrix)) => matrix.refill(value),
             other => *other = Packed::pack(rows, depth, Products::F32, value),
         }
         self.bias[..rows].iter_mut().enumerate().for_each(|(row, slot)| *slot = bias(row));
@@ -168,12 +179,12 @@ fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products
     // Whether a packed row is one of the gate, and which.
     let origin = |packed: usize| (packed % PANEL < GATED, packed / PANEL * GATED + packed % GATED);
     let matrix = match (gate.weight, up.weight) {
-        (Weight::Nf4(gate), Weight::Nf4(up)) if products == Products::F32 => {
+        (Weight::Nf4(gate), Weight::Nf4(up)) if products.in_f32() => {
             let parts: Vec<&Nf4Rows> = gate.iter().chain(&up).collect();
-            Packed::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
+            Packed::Compact(Compact::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
                 let (of_gate, row) = origin(packed);
                 (row < rows).then_some(if of_gate { row } else { rows + row })
-            }))
+            })))
         }
         (gate, up) => {
             let (gate, up) = (gate.dequantize(), up.dequantize());

@@ -2,7 +2,8 @@
 
 pub(crate) mod attention;
 mod backward;
-mod bf16;
+pub(crate) mod bf16;
+pub(crate) mod compact;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod isa;
@@ -41,7 +42,7 @@ pub struct Fused {
     products: Products,
     pool: Arc<Pool>,
     scratch: RefCell<Scratch>,
-    /// The activations that are multiplied with a quantized matrix.
+    /// The activations that are multiplied with a matrix that is unpacked.
     packed: RefCell<Vec<f32>>,
     /// The activations in bf16.
     halves: RefCell<Vec<numkong::bf16>>,
@@ -52,7 +53,7 @@ pub struct Fused {
 #[derive(Default)]
 struct Memory {
     tiles: Vec<f32>,
-    /// The panels of a quantized matrix that are being multiplied.
+    /// The panels that are being multiplied of a matrix that is unpacked or transposed.
     window: PackedMatrix,
     /// Before their epilogue, where another library has summed.
     sums: Vec<f32>,
@@ -118,6 +119,11 @@ impl Fused {
         Rows::new(&self.pool, num_rows, columns)
     }
 
+    /// How linear layers that are loaded are multiplied.
+    pub(super) fn products(&self) -> Products {
+        self.products
+    }
+
     fn norm_rows(&self, rows: &mut [f32], norm: &NormWeights<'static>) {
         match norm {
             NormWeights::Layer { weight, bias, eps } => {
@@ -141,7 +147,7 @@ impl Fused {
         let mut halves = self.halves.borrow_mut();
         let tiles = match matrix {
             Packed::Dense(_) | Packed::Rounded(_) => None,
-            Packed::Nf4(_) => {
+            Packed::Compact(_) => {
                 isa.dispatch(PackTiles { a, depth: stride, out: &mut packed });
                 Some(&packed[..])
             }
@@ -169,7 +175,7 @@ impl Fused {
                     isa.dispatch(bf16::Finish { sums, columns, first_panel, epilogue, out: &mut out });
                 }
             }
-            Packed::Nf4(matrix) => {
+            Packed::Compact(matrix) => {
                 for first in panels.clone().step_by(matrix.window()) {
                     let window = first..(first + matrix.window()).min(panels.end);
                     matrix.unpack(isa, window.clone(), &mut scratch.window);

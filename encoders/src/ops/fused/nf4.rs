@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::gemm::{PANEL, PackedMatrix};
+use super::gemm::PANEL;
 use super::isa::{Arithmetic, Isa, Kernel};
 use crate::ops::Nf4Rows;
 use crate::quantize::nf4::{BLOCK, Scales, VALUES};
@@ -13,10 +13,7 @@ use crate::quantize::nf4::{BLOCK, Scales, VALUES};
 /// Codes of a line of a panel: two a byte.
 const LINE: usize = PANEL / 2;
 
-/// Numbers that are unpacked at a time: 256 KiB, which the second-level cache holds beside a block of activations.
-const WINDOW: usize = 64 << 10;
-
-/// A matrix (N, K) of codes in the order of [`PackedMatrix`]: panel by panel, each k-major. A byte holds the codes of lane
+/// A matrix (N, K) of codes in the order of [`PackedMatrix`](super::gemm::PackedMatrix): panel by panel, each k-major. A byte holds the codes of lane
 /// l, in its lower half, and l + 8.
 pub(crate) struct Nf4Panels {
     codes: Vec<u8>,
@@ -77,15 +74,9 @@ impl Nf4Panels {
         self.depth
     }
 
-    /// How many panels are unpacked at a time.
-    pub(crate) fn window(&self) -> usize {
-        (WINDOW / (PANEL * self.depth)).max(1)
-    }
-
-    /// Makes `window` the panels `panels` of this matrix in f32.
-    pub(crate) fn unpack(&self, isa: Isa, panels: Range<usize>, window: &mut PackedMatrix) {
-        let values = window.refill_window(self.rows, self.depth, panels.clone());
-        for (panel, out) in panels.zip(values.chunks_exact_mut(PANEL * self.depth)) {
+    /// Writes some panels in f32.
+    pub(super) fn unpack(&self, isa: Isa, panels: Range<usize>, out: &mut [f32]) {
+        for (panel, out) in panels.zip(out.chunks_exact_mut(PANEL * self.depth)) {
             isa.dispatch(Unpack { from: self, panel, out });
         }
     }

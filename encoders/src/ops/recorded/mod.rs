@@ -20,7 +20,7 @@ use rayon::prelude::*;
 
 use super::fused::elementwise::{LayerNorm, RmsNorm};
 use super::fused::rotary::Rotation;
-use super::fused::{Fused, Rows};
+use super::fused::{Fused, Products, Rows};
 use super::{AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights, Spans};
 use crate::error::Result;
 pub(crate) use dropout::Dropout;
@@ -235,7 +235,8 @@ impl Ops for Recorded {
     }
 
     fn load_table(&self, table: Matrix<'_>) -> Result<Arc<RecordedTable>> {
-        Ok(Arc::new(RecordedTable::new(table)))
+        let halves = self.fused.products() == Products::Halves;
+        Ok(Arc::new(RecordedTable::new(table, halves)))
     }
 
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Arc<[Rotation; 2]>> {

@@ -4,12 +4,46 @@ use rayon::prelude::*;
 
 use super::parameters::{Gradients, Parameter, Place};
 use crate::ops::Matrix;
+use crate::ops::fused::bf16::rounded;
+use crate::ops::fused::compact::widened;
 
 /// A table in the order of its ids, and whether it is trained.
 pub struct RecordedTable {
-    values: Vec<f32>,
+    values: Values,
     columns: usize,
     trained: Option<TrainedTable>,
+}
+
+/// The numbers of a table.
+enum Values {
+    F32(Vec<f32>),
+    Bf16(Vec<u16>),
+}
+
+impl Values {
+    /// `count` of them from `start` on.
+    fn read(&self, start: usize, out: &mut [f32]) {
+        let range = start..start + out.len();
+        match self {
+            Values::F32(values) => out.copy_from_slice(&values[range]),
+            Values::Bf16(halves) => {
+                out.iter_mut().zip(&halves[range]).for_each(|(slot, half)| *slot = widened(*half));
+            }
+        }
+    }
+
+    /// Takes other numbers.
+    fn refill(&mut self, value: impl Fn(usize) -> f32 + Sync) {
+        match self {
+            Values::F32(values) => {
+                values.par_iter_mut().enumerate().for_each(|(place, slot)| *slot = value(place));
+            }
+            Values::Bf16(halves) => {
+                let slots = halves.par_iter_mut().enumerate();
+                slots.for_each(|(place, slot)| *slot = rounded(value(place)).0);
+            }
+        }
+    }
 }
 
 /// Where a table is trained.
@@ -22,8 +56,13 @@ pub(crate) enum TrainedTable {
 }
 
 impl RecordedTable {
-    pub(super) fn new(table: Matrix<'_>) -> RecordedTable {
-        RecordedTable { columns: table.columns, values: table.values.into_owned(), trained: None }
+    /// A table in f32, or in bf16 if `halves`.
+    pub(super) fn new(table: Matrix<'_>, halves: bool) -> RecordedTable {
+        let values = match halves {
+            true => Values::Bf16(table.values.par_iter().map(|x| rounded(*x).0).collect()),
+            false => Values::F32(table.values.into_owned()),
+        };
+        RecordedTable { columns: table.columns, values, trained: None }
     }
 
     /// Trains all rows.
@@ -41,7 +80,7 @@ impl RecordedTable {
 
     pub(super) fn read(&self, ids: &[u32], out: &mut [f32]) {
         for (row, id) in out.chunks_exact_mut(self.columns).zip(ids) {
-            row.copy_from_slice(&self.values[*id as usize * self.columns..][..self.columns]);
+            self.values.read(*id as usize * self.columns, row);
         }
     }
 
@@ -51,20 +90,15 @@ impl RecordedTable {
             None => {}
             Some(TrainedTable::Scaled(parameter, factor)) => {
                 let values = &parameters[parameter].values;
-                self.values.par_iter_mut().zip(values).for_each(|(slot, value)| *slot = value * factor);
+                self.values.refill(|place| values[place] * factor);
             }
             Some(TrainedTable::Sums(types, positions)) => {
-                let positions = &parameters[positions].values;
-                let rows = parameters[types].values.chunks_exact(self.columns);
-                for (part, row) in self.values.chunks_exact_mut(positions.len()).zip(rows) {
-                    for (slots, position) in
-                        part.chunks_exact_mut(self.columns).zip(positions.chunks_exact(self.columns))
-                    {
-                        for ((slot, position), x) in slots.iter_mut().zip(position).zip(row) {
-                            *slot = position + x;
-                        }
-                    }
-                }
+                let (types, positions) = (&parameters[types].values, &parameters[positions].values);
+                let columns = self.columns;
+                self.values.refill(|place| {
+                    positions[place % positions.len()]
+                        + types[place / positions.len() * columns + place % columns]
+                });
             }
         }
     }
