@@ -13,7 +13,7 @@ use secateur_index::storage::{
 use secateur_index::{Bitmap, Hit as RowHit, Metric};
 
 use crate::error::{Error, Result};
-use crate::fusion::{RankedList, reciprocal_rank_fusion};
+use crate::fusion::RankedList;
 use crate::search::{Hit, SearchMode, SearchParams};
 
 /// The key under which a database keeps what stands between title and text.
@@ -455,7 +455,8 @@ fn check_encoder(path: &Path, snapshot: &Snapshot, encoder: &Encoder) -> Result<
 fn fuse(dense: &[Hit], sparse: &[Hit], params: &SearchParams) -> Result<Vec<Hit>> {
     let keyed = |hits: &[Hit]| hits.iter().map(|hit| (hit.doc_id.clone(), hit.score)).collect::<Vec<_>>();
     let (dense, sparse) = (keyed(dense), keyed(sparse));
-    let fused = reciprocal_rank_fusion(&[RankedList::new(&dense), RankedList::new(&sparse)], params.rrf_k)?;
+    let dense = RankedList { hits: &dense, weight: params.dense_weight };
+    let fused = params.fusion.fuse(&[dense, RankedList::new(&sparse)])?;
     Ok(fused.into_iter().take(params.k).map(|(doc_id, score)| Hit { doc_id, score }).collect())
 }
 

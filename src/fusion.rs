@@ -20,9 +20,75 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 /// The `k` of Cormack, Clarke and Büttcher, which they fixed in a pilot study.
 pub const DEFAULT_RRF_K: f64 = 60.0;
+
+/// How ranked lists become one.
+///
+/// ```
+/// use secateur::fusion::{Fusion, RankedList};
+///
+/// let (dense, sparse) = ([("a", 0.9), ("b", 0.8), ("d", 0.1)], [("b", 12.0), ("c", 4.0)]);
+/// let lists = [RankedList { hits: &dense, weight: 0.25 }, RankedList::new(&sparse)];
+/// for fusion in Fusion::ALL {
+///     assert_eq!(fusion.fuse(&lists)?[0].0, "b", "{fusion}");
+/// }
+/// assert_eq!("rrf".parse(), Ok(Fusion::default()));
+/// # Ok::<(), secateur::fusion::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fusion {
+    /// By ranks: [`reciprocal_rank_fusion`] with [`DEFAULT_RRF_K`].
+    #[default]
+    ReciprocalRank,
+    /// By scores: [`weighted_sum`].
+    WeightedSum,
+}
+
+impl Fusion {
+    /// All of them.
+    pub const ALL: [Fusion; 2] = [Fusion::ReciprocalRank, Fusion::WeightedSum];
+
+    /// Fuses lists.
+    ///
+    /// # Errors
+    ///
+    /// As the function that it stands for.
+    pub fn fuse<K: Ord + Clone>(self, lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
+        match self {
+            Fusion::ReciprocalRank => reciprocal_rank_fusion(lists, DEFAULT_RRF_K),
+            Fusion::WeightedSum => weighted_sum(lists),
+        }
+    }
+}
+
+impl fmt::Display for Fusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Fusion::ReciprocalRank => "rrf",
+            Fusion::WeightedSum => "sum",
+        })
+    }
+}
+
+/// The name is not that of a way to fuse.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no fusion; expected rrf (by ranks) or sum (by scores)")]
+pub struct UnknownFusion {
+    found: String,
+}
+
+impl FromStr for Fusion {
+    type Err = UnknownFusion;
+
+    fn from_str(name: &str) -> Result<Fusion, UnknownFusion> {
+        let fusion = Fusion::ALL.into_iter().find(|fusion| fusion.to_string() == name);
+        fusion.ok_or_else(|| UnknownFusion { found: name.to_owned() })
+    }
+}
 
 /// One retriever's answer to a query, and how much it counts.
 #[derive(Debug, Clone, Copy, PartialEq)]

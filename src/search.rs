@@ -6,7 +6,7 @@ use std::str::FromStr;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
 
-use crate::fusion::DEFAULT_RRF_K;
+use crate::fusion::Fusion;
 
 /// Which index answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum SearchMode {
     Dense,
     /// The words: BM25.
     Sparse,
-    /// Both, their rankings joined by reciprocal rank fusion.
+    /// Both, their rankings fused.
     Hybrid,
 }
 
@@ -76,8 +76,10 @@ pub struct SearchParams {
     pub filter: Option<Filter>,
     /// For a hybrid search: how many hits of each index are fused; at least `k` are.
     pub num_candidates: usize,
-    /// For a hybrid search: the constant of reciprocal rank fusion.
-    pub rrf_k: f64,
+    /// For a hybrid search: how the rankings are fused.
+    pub fusion: Fusion,
+    /// For a hybrid search: how much the ranking by vectors counts, where that by words counts 1.
+    pub dense_weight: f64,
 }
 
 impl SearchParams {
@@ -90,7 +92,8 @@ impl SearchParams {
             ef_search: None,
             filter: None,
             num_candidates: 100,
-            rrf_k: DEFAULT_RRF_K,
+            fusion: Fusion::default(),
+            dense_weight: 1.0,
         }
     }
 }

@@ -171,6 +171,26 @@ fn an_answer_does_not_depend_on_threads() {
     }
 }
 
+/// A ranking that counts nothing leaves the other as it is; one that counts a million times as much leaves it the ties only.
+#[test]
+fn the_weight_of_vectors_moves_a_hybrid_search_between_both_rankings() {
+    let sandbox = databases();
+    let ranked = |more: &[&str]| {
+        let search = ["search", "both", "how do bees dance", "-k", "5", "--json"];
+        let hits = hits(&sandbox.run(search.iter().chain(more)).json());
+        hits.into_iter().map(|hit| hit.0).collect::<Vec<_>>()
+    };
+    let [dense, words] = ["dense", "bm25"].map(|mode| ranked(&["--mode", mode]));
+    assert_ne!(dense, words);
+    for fusion in ["rrf", "sum"] {
+        let hybrid = |weight| ranked(&["--mode", "hybrid", "--fusion", fusion, "--dense-weight", weight]);
+        assert_eq!(hybrid("0"), words, "{fusion}");
+        assert_eq!(hybrid("1e6"), dense, "{fusion}");
+    }
+    let sum = ranked(&["--mode", "hybrid", "--fusion", "sum"]);
+    assert!(sum != dense && sum != words, "{sum:?}");
+}
+
 #[test]
 fn metrics_and_separators_are_kept_with_the_database() {
     let sandbox = databases();
@@ -197,7 +217,7 @@ fn metrics_and_separators_are_kept_with_the_database() {
 fn wrong_questions_are_refused() {
     let sandbox = databases();
     let mini = mini_text();
-    let cases: [(&[&str], i32, &[&str]); 11] = [
+    let cases: [(&[&str], i32, &[&str]); 13] = [
         (&["search", "words", "bees", "--mode", "sideways"], 2, &["sideways", "dense, bm25 or hybrid"]),
         (&["search", "words", "bees", "-k", "0"], 2, &["-k", "zero"]),
         (&["eval", "words", &mini, "-k", "0"], 2, &["-k", "zero"]),
@@ -206,6 +226,8 @@ fn wrong_questions_are_refused() {
         (&["search", "words"], 2, &["<QUERY>"]),
         (&["search", "words", "bees", "--mode", "dense"], 4, &["words has no vectors", "search with bm25"]),
         (&["search", "words", "bees", "--mode", "hybrid"], 4, &["words has no vectors", "search with bm25"]),
+        (&["search", "both", "bees", "--fusion", "borda"], 2, &["borda", "rrf", "sum"]),
+        (&["search", "both", "bees", "--dense-weight=-1"], 2, &["dense-weight", "-1", "0 or more"]),
         (&["search", "nowhere", "bees"], 4, &["nowhere is not a secateur database"]),
         (&["eval", "words", &mini, "--split", "train"], 3, &["no split train", "it has test"]),
         (&["eval", "words", &mini, "--measures", "F1"], 2, &["F1"]),

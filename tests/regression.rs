@@ -66,6 +66,29 @@ fn bm25_on_lisa() {
     bm25("lisa", None, 0.4230);
 }
 
+/// What the encoder in the box adds to BM25, with the weight that is best on SciFact's training queries and NFCorpus' dev queries
+/// (encoders/default/README.md).
+#[test]
+fn the_encoder_in_the_box_and_bm25() {
+    const TEST: &str = "the_encoder_in_the_box_and_bm25";
+    let mut sums = [0.0; 3];
+    for name in ["cranfield", "cacm", "lisa", "nfcorpus", "scifact"] {
+        let Some(collection) = shared_data(TEST, name) else { return };
+        let sandbox = Sandbox::new();
+        let from = collection.to_str().unwrap();
+        sandbox.run(["index", from, "--encoder", "default", "--out", "db", "--allow-empty"]).ok();
+        let hybrid = ["--mode", "hybrid", "--fusion", "sum", "--dense-weight", "0.25"];
+        let modes = [&hybrid[..], &["--mode", "bm25"], &["--mode", "dense"]];
+        let values = modes.map(|mode| ndcg(&sandbox, &collection, mode));
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+    // Recorded with this program; the tolerance is BM25's.
+    let [hybrid, words, dense] = sums.map(|sum| sum / 5.0);
+    close("dense", dense, 0.2968, 0.002);
+    close("hybrid", hybrid, 0.4642, 0.002);
+    assert!(hybrid > words + 0.01, "{hybrid} against {words}");
+}
+
 /// Indexes a collection with MiniLM and compares nDCG@10 with PyTorch's (tests/fixtures/minilm/measures.json).
 fn dense(test: &str, name: &str) -> Option<(Sandbox, std::path::PathBuf)> {
     let (collection, model) = (shared_data(test, name)?, minilm(test)?);

@@ -23,7 +23,7 @@ const SHOWN_QUERIES: usize = 2;
 pub struct Arguments {
     #[command(flatten)]
     encoder: EncoderArguments,
-    /// dense (by vectors), bm25 (by words) or hybrid (both, fused by rank). dense with an encoder, bm25 without, unless given.
+    /// dense (by vectors), bm25 (by words) or hybrid (both, fused). dense with an encoder, bm25 without, unless given.
     #[arg(long)]
     mode: Option<SearchMode>,
 }

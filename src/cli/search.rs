@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::filter::Filter;
+use secateur::fusion::Fusion;
 use secateur::{Bm25Params, Database, SearchMode, SearchParams};
 use serde_json::json;
 
@@ -32,7 +33,7 @@ pub struct Arguments {
 /// Which index answers, and its parameters.
 #[derive(Args, Clone)]
 pub struct ModeArguments {
-    /// dense (by vectors), bm25 (by words) or hybrid (both, fused by rank). dense unless the database has no vectors.
+    /// dense (by vectors), bm25 (by words) or hybrid (both, fused). dense unless the database has no vectors.
     #[arg(long)]
     mode: Option<SearchMode>,
     /// BM25: how slowly repeated words saturate.
@@ -55,6 +56,18 @@ pub struct ModeArguments {
     /// hybrid: hits of each index that are fused.
     #[arg(long, value_name = "N", default_value_t = SearchParams::new(SearchMode::Hybrid).num_candidates)]
     candidates: usize,
+    /// hybrid: how both rankings are fused: rrf (by ranks, Cormack et al. 2009) or sum (by scores, each ranking's put in 0 ... 1).
+    #[arg(long, default_value_t)]
+    fusion: Fusion,
+    /// hybrid: how much the ranking by vectors counts, where that by words counts 1. To be chosen on a split that no results are
+    /// reported on.
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, value_parser = weight)]
+    dense_weight: f64,
+}
+
+fn weight(text: &str) -> std::result::Result<f64, String> {
+    let weight = text.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
+    weight.ok_or_else(|| "expected a finite number, 0 or more".to_owned())
 }
 
 impl ModeArguments {
@@ -77,6 +90,8 @@ impl ModeArguments {
             ef_search: self.ef.map(NonZeroUsize::get),
             filter: self.filter.clone(),
             num_candidates: self.candidates,
+            fusion: self.fusion,
+            dense_weight: self.dense_weight,
             ..SearchParams::new(self.mode.unwrap_or(default))
         }
     }
