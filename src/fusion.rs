@@ -19,9 +19,13 @@
 //! # Ok::<(), secateur::fusion::Error>(())
 //! ```
 
+mod tuning;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+
+pub use tuning::{FusionPoint, fusion_curve};
 
 /// The `k` of Cormack, Clarke and Büttcher, which they fixed in a pilot study.
 pub const DEFAULT_RRF_K: f64 = 60.0;

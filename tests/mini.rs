@@ -191,6 +191,36 @@ fn the_weight_of_vectors_moves_a_hybrid_search_between_both_rankings() {
     assert!(sum != dense && sum != words, "{sum:?}");
 }
 
+/// What `tune-fusion` says of a way to fuse is what a hybrid search that fuses so is worth.
+#[test]
+fn measured_fusions_are_those_of_searches() {
+    let sandbox = databases();
+    let mini = mini_text();
+    let tune = ["tune-fusion", "both", &mini, "--split", "test"];
+    sandbox.run(tune).fails(2, ["reported on its split test", "--allow-evaluation-split"]);
+    sandbox.run(["tune-fusion", "both", &mini]).fails(2, ["--split"]);
+    let words = ["tune-fusion", "words", &mini, "--split", "test", "--allow-evaluation-split"];
+    sandbox.run(words).fails(4, ["words has no vectors"]);
+
+    let tune = tune.into_iter().chain(["--allow-evaluation-split"]);
+    let json = sandbox.run(tune.clone().chain(["--json"])).json();
+    let points = json["points"].as_array().unwrap();
+    let value = |point: &Value| point["value"].as_f64().unwrap();
+    for point in points.iter().step_by(5) {
+        let weight = point["dense_weight"].to_string();
+        let fusion = point["fusion"].as_str().unwrap();
+        let hybrid = ["--mode", "hybrid", "--fusion", fusion, "--dense-weight", &weight, "-k", "100"];
+        let eval = ["eval", "both", &mini, "--json"].into_iter().chain(hybrid);
+        let json = sandbox.run(eval).json();
+        assert_eq!(json["means"]["nDCG@10"].as_f64().unwrap(), value(point), "{fusion} {weight}");
+    }
+    let best = points.iter().map(value).fold(0.0, f64::max);
+    assert_eq!(value(&json["best"]), best);
+    let text = sandbox.run(tune).ok();
+    assert!(text.starts_with("mini test: 12 queries, nDCG@10\n"), "{text}");
+    assert!(text.contains(&format!("({best:.4})")), "{text}");
+}
+
 #[test]
 fn metrics_and_separators_are_kept_with_the_database() {
     let sandbox = databases();

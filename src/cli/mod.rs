@@ -25,6 +25,7 @@ mod teach;
 mod train;
 mod triples;
 mod tune;
+mod tune_fusion;
 mod verify;
 
 use std::io::{self, BufWriter, Write};
@@ -83,6 +84,8 @@ enum Command {
     Teach(teach::Arguments),
     /// Find the shortest walk through an HNSW index that finds enough, and set it.
     Tune(tune::Arguments),
+    /// Measure how a hybrid search should weigh vectors and words.
+    TuneFusion(tune_fusion::Arguments),
     /// Find out which parts of an encoder matter least, and make smaller models of it.
     #[command(subcommand)]
     Prune(prune::Command),
@@ -133,6 +136,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Mine(arguments) => arguments.run()?,
         Command::Teach(arguments) => arguments.run()?,
         Command::Tune(arguments) => arguments.run()?,
+        Command::TuneFusion(arguments) => arguments.run()?,
         Command::Prune(command) => command.run()?,
         Command::Train(arguments) => arguments.run()?,
         Command::Effir(arguments) => arguments.run()?,

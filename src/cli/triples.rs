@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::beir::BeirFolder;
-use secateur::catalog;
 use secateur::triples::{BeirExamples, BeirOptions, TrainingExample, write_examples};
 
 use super::failure::{Code, Failure, Result};
-use super::inputs::open_dataset;
+use super::inputs::{is_reported, open_dataset};
 use super::progress::Progress;
 
 const EXAMPLES: &str = "\
@@ -136,8 +135,7 @@ impl Arguments {
 
     /// Training on what one is measured by is an error that no figure shows.
     fn refuse_evaluation(&self, dataset: &BeirFolder) -> Result<()> {
-        let published = catalog::find(dataset.name()).map(|dataset| dataset.default_split);
-        if self.allow_evaluation_split || self.split != published.unwrap_or("test") && self.split != "test" {
+        if self.allow_evaluation_split || !is_reported(dataset, &self.split) {
             return Ok(());
         }
         let message = format!(

@@ -1,0 +1,98 @@
+//! `secateur tune-fusion`: how a hybrid search weighs vectors and words.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::eval::{Measure, RuleSet};
+use secateur::fusion::{Fusion, FusionPoint, fusion_curve};
+use secateur::report::{Align, Table};
+use secateur::{SearchMode, SearchParams};
+use serde_json::json;
+
+use super::encoder::{EncoderArguments, open_database};
+use super::failure::{Code, Failure, Result};
+use super::inputs::{is_reported, open_dataset};
+
+/// Weights that are tried: steps of about one half, and words alone.
+const WEIGHTS: [f64; 12] = [0.0, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.5, 4.0, 10.0];
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A database with vectors.
+    database: PathBuf,
+    /// A BEIR folder with queries and judgments, or the name of a downloaded data set.
+    dataset: PathBuf,
+    /// The judgments to measure against, such as train or dev: not those that results are reported on.
+    #[arg(long)]
+    split: String,
+    /// Measure against judgments that results are reported on. Those of this database say little then.
+    #[arg(long)]
+    allow_evaluation_split: bool,
+    /// Hits of each index that are fused. The best weight of a sum depends on it: `search` fuses 100, `eval` as many as it asks for.
+    #[arg(long, value_name = "N", default_value = "100")]
+    candidates: NonZeroUsize,
+    /// What to measure.
+    #[arg(long, default_value = "nDCG@10")]
+    measure: Measure,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let database = open_database(&self.database, None, &self.encoder, true)?;
+        let dataset = open_dataset(&self.dataset)?;
+        if is_reported(&dataset, &self.split) && !self.allow_evaluation_split {
+            let message = format!(
+                "results on {} are reported on its split {}, and would be too good with a weight chosen by it: name another with \
+                 --split, or pass --allow-evaluation-split",
+                dataset.name(),
+                self.split
+            );
+            return Err(Failure::new(Code::Usage, message));
+        }
+        let qrels = dataset.qrels(&self.split)?;
+        let queries = dataset.judged_queries(&qrels)?;
+        let run = |mode| {
+            let params = SearchParams { k: self.candidates.get(), ..SearchParams::new(mode) };
+            database.run(&queries, &params)
+        };
+        let (dense, words) = (run(SearchMode::Dense)?, run(SearchMode::Sparse)?);
+        let rules = RuleSet::TrecEval.rules(false);
+        let curve = fusion_curve(&dense, &words, &qrels, &WEIGHTS, self.measure, &rules)?;
+        // The first of the best: where nothing is gained, the plainest.
+        let best =
+            curve.iter().copied().reduce(|best, point| if point.value > best.value { point } else { best });
+        let Some(best) = best.filter(|_| !queries.is_empty()) else {
+            let message = format!("the split {} of {} has no judged queries", self.split, dataset.name());
+            return Err(Failure::new(Code::Input, message));
+        };
+        let title = format!("{} {}: {} queries, {}", dataset.name(), self.split, queries.len(), self.measure);
+        Ok(if self.json { as_json(&curve, best) } else { as_text(&title, &curve, best) })
+    }
+}
+
+fn as_text(title: &str, curve: &[FusionPoint], best: FusionPoint) -> String {
+    let columns = [("dense weight", Align::Right)].into_iter().map(|(name, align)| (name.to_owned(), align));
+    let fusions = Fusion::ALL.map(|fusion| (fusion.to_string(), Align::Right));
+    let mut table = Table::new(columns.chain(fusions));
+    for weight in WEIGHTS {
+        let points = curve.iter().filter(|point| point.dense_weight == weight);
+        table.row([weight.to_string()].into_iter().chain(points.map(|point| format!("{:.4}", point.value))));
+    }
+    let FusionPoint { fusion, dense_weight, value } = best;
+    format!("{title}\n\n{table}\nbest: --fusion {fusion} --dense-weight {dense_weight} ({value:.4})\n")
+}
+
+fn as_json(curve: &[FusionPoint], best: FusionPoint) -> String {
+    let point = |point: &FusionPoint| {
+        let FusionPoint { fusion, dense_weight, value } = point;
+        json!({ "fusion": fusion.to_string(), "dense_weight": dense_weight, "value": value })
+    };
+    let points: Vec<_> = curve.iter().map(point).collect();
+    format!("{:#}\n", json!({ "best": point(&best), "points": points }))
+}

@@ -1,0 +1,82 @@
+//! Which way to fuse and which weight are worth most on judged queries.
+
+use std::collections::BTreeMap;
+
+use secateur_datasets::{Qrels, Run, ScoredDocument};
+
+use super::{Fusion, RankedList};
+use crate::error::Result;
+use crate::eval::{Measure, Rules, evaluate};
+
+/// What a hybrid search is worth that fuses in one way with one weight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FusionPoint {
+    /// How the rankings are fused.
+    pub fusion: Fusion,
+    /// How much that by vectors counts, where that by words counts 1.
+    pub dense_weight: f64,
+    /// The mean of the measure.
+    pub value: f64,
+}
+
+/// Measures each fusion with each of the `weights` on the rankings of the same queries by vectors and by words, in this order:
+/// fusion by fusion, as [`Fusion::ALL`] has them.
+///
+/// The weighted sum puts the scores of each ranking in 0 ... 1, so a point holds for rankings of this length.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use secateur::eval::RuleSet;
+/// use secateur::fusion::fusion_curve;
+/// use secateur::{Qrels, Run, ScoredDocument};
+///
+/// let ranking = |ids: [&str; 3]| -> Run {
+///     let hit = |(rank, id): (usize, &str)| ScoredDocument { doc_id: id.to_owned(), score: 3.0 - rank as f64 };
+///     BTreeMap::from([("q".to_owned(), ids.into_iter().enumerate().map(hit).collect())])
+/// };
+/// let (dense, words) = (ranking(["a", "b", "c"]), ranking(["c", "b", "a"]));
+/// let qrels: Qrels = BTreeMap::from([("q".to_owned(), BTreeMap::from([("a".to_owned(), 1)]))]);
+/// let rules = RuleSet::TrecEval.rules(false);
+/// let curve = fusion_curve(&dense, &words, &qrels, &[0.1, 10.0], "MRR@10".parse()?, &rules)?;
+/// assert_eq!(curve.iter().map(|point| point.value).collect::<Vec<_>>(), [1.0 / 3.0, 1.0, 1.0 / 3.0, 1.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// A weight is negative or not a number; those of [`evaluate`].
+pub fn fusion_curve(
+    dense: &Run,
+    words: &Run,
+    qrels: &Qrels,
+    weights: &[f64],
+    measure: Measure,
+    rules: &Rules,
+) -> Result<Vec<FusionPoint>> {
+    let (dense, words) = (keyed(dense), keyed(words));
+    let mut curve = Vec::new();
+    for fusion in Fusion::ALL {
+        for &dense_weight in weights {
+            let mut run = Run::new();
+            for (query, hits) in &words {
+                let dense = dense.get(query).map_or(&[][..], Vec::as_slice);
+                let lists = [RankedList { hits: dense, weight: dense_weight }, RankedList::new(hits)];
+                let fused = fusion.fuse(&lists)?.into_iter();
+                let hit = |(doc_id, score): (&str, f64)| ScoredDocument { doc_id: doc_id.to_owned(), score };
+                run.insert((*query).to_owned(), fused.map(hit).collect());
+            }
+            let value = evaluate(qrels, &run, &[measure], rules)?.mean(measure).unwrap_or(0.0);
+            curve.push(FusionPoint { fusion, dense_weight, value });
+        }
+    }
+    Ok(curve)
+}
+
+/// Ids and scores by query.
+fn keyed(run: &Run) -> BTreeMap<&str, Vec<(&str, f64)>> {
+    let pairs = run.iter().map(|(query, hits)| {
+        let hits = hits.iter().map(|hit| (hit.doc_id.as_str(), hit.score));
+        (query.as_str(), hits.collect())
+    });
+    pairs.collect()
+}
