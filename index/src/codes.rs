@@ -131,6 +131,11 @@ impl RowEncoder {
         &self.mean
     }
 
+    /// The greatest squared length of a row, as it was given.
+    pub fn longest(&self) -> f64 {
+        self.longest
+    }
+
     /// No row is longer, as it is compared.
     pub fn max_length(&self) -> f32 {
         match self.metric {

@@ -30,11 +30,13 @@ pub mod search;
 pub mod storage;
 
 mod bitmap;
+mod bits;
 mod codes;
 mod error;
 mod kernel;
 mod metric;
 mod pages;
+mod rotation;
 mod topk;
 mod vectors;
 

@@ -179,7 +179,7 @@ fn newer_files_are_refused() {
         ("MANIFEST", 3),
         ("segments/0000000001/documents", 1),
         ("segments/0000000002/vectors", 1),
-        ("segments/0000000001/graph", 2),
+        ("segments/0000000001/graph", 3),
         ("segments/0000000002/codes", 1),
     ] {
         let file = path.join(name);

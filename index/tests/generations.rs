@@ -241,7 +241,7 @@ fn format_is_read(format: u8) {
         let settings = snapshot.settings();
         let vectors = settings.vectors.unwrap();
         assert_eq!((vectors.metric, vectors.dim), (Metric::Cosine, 4));
-        let params = HnswParams { m: 4, ef_construction: 20, seed: 3 };
+        let params = HnswParams { m: 4, ef_construction: 20, seed: 3, ..HnswParams::default() };
         assert_eq!(vectors.index, VectorIndex::Hnsw { params, min_rows: 10, ef_search: 50 });
         let encoder = settings.encoder.as_ref().unwrap();
         assert_eq!((encoder.name.as_str(), encoder.fingerprint), ("an encoder", [7; 32]));

@@ -10,6 +10,7 @@
 use rayon::prelude::*;
 
 use super::HnswParams;
+use super::copies::Copies;
 use super::links::{Links, NONE, hash, level};
 use super::repair;
 use super::select::{Candidate, Selection};
@@ -116,7 +117,7 @@ impl<'c> Builder<'c> {
     }
 
     fn view(&self) -> View<'_> {
-        View { links: self.links.borrow(), codes: self.codes.borrow(), kernel: self.kernel }
+        View { links: self.links.borrow(), copies: Copies::Int8(self.codes.borrow(), self.kernel) }
     }
 
     /// Mmax of the paper.
@@ -164,10 +165,10 @@ impl<'c> Builder<'c> {
         scratch: &mut Scratch,
         selection: &mut Selection,
     ) -> Vec<Vec<Candidate>> {
-        let view = self.view();
-        view.codes.row_as_query(row, &mut scratch.query);
+        let (view, codes) = (self.view(), self.codes.borrow());
+        codes.row_as_query(row, &mut scratch.query.int8);
         let mut mates = Vec::with_capacity(batch.len());
-        view.codes.compare(view.kernel, &scratch.query, batch, &mut scratch.sums, |mate, similarity| {
+        codes.compare(self.kernel, &scratch.query.int8, batch, &mut scratch.sums, |mate, similarity| {
             if mate != row {
                 mates.push((mate, similarity));
             }
@@ -196,7 +197,7 @@ impl<'c> Builder<'c> {
             }
             candidates.clear();
             candidates.extend(scratch.pool.iter());
-            selection.choose(&view.codes, view.kernel, &candidates, self.max_neighbors(level));
+            selection.choose(&codes, self.kernel, &candidates, self.max_neighbors(level));
             lists[level].extend_from_slice(&selection.chosen);
         }
         lists

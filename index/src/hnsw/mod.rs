@@ -15,13 +15,14 @@
 //! | algorithm 4, SELECT-NEIGHBORS-HEURISTIC | `select::Selection::choose` |
 //! | algorithm 5, K-NN-SEARCH | `walk::View::search`, [`VectorSearch::search`](crate::search::VectorSearch::search) |
 //!
-//! The walk compares 8-bit copies of the vectors (`codes`); the nearest rows it has found are compared again with the
-//! vectors themselves, so the score of a hit is the score that the exact index gives it.
+//! The walk compares copies of the vectors of 8 bits a component (`codes`) or of one (`bits`); the nearest rows it has found are
+//! compared again with the vectors themselves, so the score of a hit is the score that the exact index gives it.
 //!
-//! Where only some rows may be found, `plan` chooses what is fastest for their number: comparing their vectors, or their 8-bit
+//! Where only some rows may be found, `plan` chooses what is fastest for their number: comparing their vectors, or their
 //! copies; walking from match to match (`walk::View::search_among`); or walking all rows and keeping more of them.
 
 mod build;
+mod copies;
 mod links;
 mod plan;
 mod pool;
@@ -32,16 +33,19 @@ mod walk;
 
 /// What a graph is made of, for those who store it.
 pub(crate) mod parts {
-    pub(crate) use super::links::{Links, MAX_LEVEL, NONE};
+    pub(crate) use super::copies::{Copies, CopiesBuf};
+    pub(crate) use super::links::{Links, MAX_LEVEL, NONE, hash};
     pub(crate) use super::walk::View;
 }
 
+use crate::bits::BitsBuf;
 use crate::codes::{CodesBuf, stride};
 use crate::error::{Error, Result};
-use crate::kernel::CodeKernel;
 use crate::metric::Metric;
 use crate::vectors::check_vectors;
 use build::LinksBuf;
+use copies::CopiesBuf;
+pub use copies::WalkCodes;
 
 /// What a graph is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +56,14 @@ pub struct HnswParams {
     pub ef_construction: usize,
     /// Decides the levels of rows and the order in which they are inserted.
     pub seed: u64,
+    /// What walks compare. It makes no difference to the edges, which are chosen by 8-bit copies.
+    pub codes: WalkCodes,
 }
 
 impl Default for HnswParams {
-    /// M 16, efConstruction 200, seed 0.
+    /// M 16, efConstruction 200, seed 0, 8-bit copies.
     fn default() -> HnswParams {
-        HnswParams { m: 16, ef_construction: 200, seed: 0 }
+        HnswParams { m: 16, ef_construction: 200, seed: 0, codes: WalkCodes::Int8 }
     }
 }
 
@@ -75,10 +81,11 @@ impl HnswParams {
     }
 }
 
-/// A graph over the rows of one matrix, with 8-bit copies of them: what an
+/// A graph over the rows of one matrix, with copies of them of 8 bits or one a component: what an
 /// [`ApproximateIndex`](crate::search::ApproximateIndex) walks.
 ///
-/// Memory: for each row D bytes (rounded up to 64), 8M bytes of neighbors and 20 bytes more.
+/// Memory: for each row D bytes (rounded up to 64) and 16 more, or with 1-bit copies D / 8 bytes (rounded up to 8) and 8 more
+/// (rounded up to 16); 8M bytes of neighbors and 4 more. While it is built the 8-bit copies are always there.
 ///
 /// ```
 /// use secateur_index::{Metric, hnsw::{Graph, HnswParams}};
@@ -93,7 +100,8 @@ impl HnswParams {
 /// ```
 pub struct Graph {
     pub(crate) params: HnswParams,
-    pub(crate) codes: CodesBuf,
+    pub(crate) copies: CopiesBuf,
+    num_rows: usize,
     pub(crate) links: LinksBuf,
 }
 
@@ -114,8 +122,16 @@ impl Graph {
             return Err(Error::TooManyRows);
         }
         let codes = CodesBuf::encode(metric, dim, rows);
-        let links = build::build(&codes, params);
-        Ok(Graph { params: *params, codes, links })
+        let (links, num_rows) = (build::build(&codes, params), codes.metas.len());
+        let copies = match params.codes {
+            WalkCodes::Int8 => CopiesBuf::Int8(codes),
+            WalkCodes::OneBit => {
+                // First, for the memory.
+                drop(codes);
+                CopiesBuf::OneBit(BitsBuf::encode(metric, dim, rows))
+            }
+        };
+        Ok(Graph { params: *params, copies, num_rows, links })
     }
 
     /// Memory for each row while a graph is built, in bytes: its code, its neighbors and their similarities, its level and place.
@@ -125,7 +141,7 @@ impl Graph {
 
     /// The number of rows.
     pub fn num_rows(&self) -> usize {
-        self.codes.metas.len()
+        self.num_rows
     }
 
     /// What it was built with.
@@ -134,14 +150,14 @@ impl Graph {
     }
 
     pub(crate) fn view(&self) -> walk::View<'_> {
-        walk::View { links: self.links.borrow(), codes: self.codes.borrow(), kernel: CodeKernel::detect() }
+        walk::View { links: self.links.borrow(), copies: self.copies.borrow() }
     }
 }
 
 impl std::fmt::Debug for Graph {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Graph")
-            .field("metric", &self.codes.metric)
+            .field("metric", &self.copies.borrow().space().0)
             .field("rows", &self.num_rows())
             .field("params", &self.params)
             .finish_non_exhaustive()

@@ -17,8 +17,8 @@ thread_local! {
 enum Plan {
     /// Compare the vectors of those that may be found: exact.
     Vectors,
-    /// Compare their 8-bit copies.
-    Codes,
+    /// Compare their copies.
+    Copies,
     /// Walk from one that may be found to the next, keeping ef.
     WalkAmong(usize),
     /// Walk all, keeping this many.
@@ -27,7 +27,8 @@ enum Plan {
 
 /// What searches cost, in comparisons of 8-bit copies one after the other: a vector is 4 times as long, and a walk meets many
 /// rows, in disorder, for each that it keeps; more if it reads the lists of those that do not match, too. Measured on 30,000 and
-/// 100,000 rows of 384 dimensions (`ann_search`, the command `filter`); a factor of 2 either way costs little.
+/// 100,000 rows of 384 dimensions (`ann_search`, the command `filter`); a factor of 2 either way costs little, and what 1-bit copies
+/// would need is hardly more.
 const VECTOR: u64 = 4;
 const KEPT: u64 = 32;
 const KEPT_AMONG: u64 = 96;
@@ -47,7 +48,7 @@ impl Plan {
         }
         // Half as many more: with as many, where a third of 100,000 rows match, it finds less than a walk that all match.
         let among = (wide_ef.saturating_mul(KEPT_AMONG), Plan::WalkAmong(ef.saturating_add(ef / 2)));
-        let plans = [(matches, Plan::Codes), among, walk];
+        let plans = [(matches, Plan::Copies), among, walk];
         plans.into_iter().min_by_key(|(cost, _)| *cost).map_or(Plan::Vectors, |(_, plan)| plan)
     }
 }
@@ -67,15 +68,15 @@ impl View<'_> {
             return Ok(Some(Vec::new()));
         }
         let is_match = |row: u32| matches.contains(row);
-        let num_compared = num_compared(k, ef_search);
+        let num_compared = self.copies.num_compared(k, ef_search);
         let mut ef = ef_search.max(k);
         loop {
             let plan = Plan::new(num_matches, matches.num_rows, ef);
             let rows = SCRATCH.with_borrow_mut(|scratch| -> Result<Option<Vec<RowId>>, Damage> {
-                self.codes.query(query, &mut scratch.query);
+                self.copies.query(query, &mut scratch.query);
                 match plan {
                     Plan::Vectors => return Ok(None),
-                    Plan::Codes => self.compare_all(num_compared, matches.iter(), scratch),
+                    Plan::Copies => self.compare_all(num_compared, matches.iter(), scratch),
                     Plan::WalkAmong(ef) => self.search_among(ef, is_match, scratch)?,
                     Plan::Walk(ef) => self.search(ef, scratch)?,
                 }
@@ -91,12 +92,6 @@ impl View<'_> {
     }
 }
 
-/// The rows that are compared again for k hits: 8-bit scores seldom put one of the best k further back. More where a walk is
-/// long, so that what a longer walk finds is not lost here.
-fn num_compared(k: usize, ef_search: usize) -> usize {
-    k.saturating_add(k.max(10).max(ef_search / 8))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,8 +103,8 @@ mod tests {
         for (num_matches, num_rows, ef, expected) in [
             (0, 10, 10, Plan::Vectors),
             (800, million, 100, Plan::Vectors),
-            (801, million, 100, Plan::Codes),
-            (9_600, million, 100, Plan::Codes),
+            (801, million, 100, Plan::Copies),
+            (9_600, million, 100, Plan::Copies),
             (10_000, million, 100, Plan::WalkAmong(150)),
             (300_000, million, 100, Plan::WalkAmong(150)),
             (500_000, million, 100, Plan::Walk(200)),
@@ -117,7 +112,7 @@ mod tests {
             (million, million, 124_999, Plan::Walk(124_999)),
             (million, million, 125_000, Plan::Vectors),
             (2000, 2000, 100, Plan::Walk(100)),
-            (1999, 2000, 100, Plan::Codes),
+            (1999, 2000, 100, Plan::Copies),
             (u32::MAX, u32::MAX, usize::MAX, Plan::Vectors),
             (1, u32::MAX, 1, Plan::Vectors),
         ] {

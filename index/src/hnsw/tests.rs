@@ -33,9 +33,17 @@ pub(crate) fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) 
 
 /// All that a graph is made of.
 fn parts_of(graph: &Graph) -> (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>) {
-    let mut bytes: Vec<u8> = bytemuck::cast_slice(&graph.codes.codes).to_vec();
-    bytes.extend_from_slice(bytemuck::cast_slice(&graph.codes.metas));
-    bytes.extend_from_slice(bytemuck::cast_slice(&graph.codes.mean));
+    let sections: [&[u8]; 3] = match &graph.copies {
+        CopiesBuf::Int8(codes) => [
+            bytemuck::cast_slice(&codes.codes),
+            bytemuck::cast_slice(&codes.metas),
+            bytemuck::cast_slice(&codes.mean),
+        ],
+        CopiesBuf::OneBit(bits) => {
+            [bytemuck::cast_slice(&bits.records), &[], bytemuck::cast_slice(&bits.mean)]
+        }
+    };
+    let mut bytes = sections.concat();
     bytes.extend([graph.links.entry_point, graph.links.max_level as u32].map(u32::to_le_bytes).concat());
     let links = &graph.links;
     (bytes, links.base.to_vec(), links.first_blocks.clone(), links.upper.clone())
@@ -82,6 +90,7 @@ proptest! {
         m in 2usize..12,
         distinct in 1usize..2000,
         seed: u64,
+        codes in prop::sample::select(&WalkCodes::ALL),
     ) {
         let mut rows = clustered(num_rows.min(distinct), dim, 7, seed % 1000);
         rows.extend_from_within(..dim);
@@ -90,7 +99,7 @@ proptest! {
             rows.extend_from_within(..((num_rows * dim - rows.len()).min(rows.len())));
         }
         rows.truncate(num_rows * dim);
-        let params = HnswParams { m, ef_construction: 40, seed };
+        let params = HnswParams { m, ef_construction: 40, seed, codes };
         for metric in Metric::ALL {
             let [graph, second, third] =
                 [1, 2, 3].map(|threads| in_pool(threads, || Graph::build(metric, dim, &rows, &params).unwrap()));
@@ -110,10 +119,16 @@ proptest! {
 
     /// Filters and deletions, in one part with a graph and one without: nothing else is found, and no fewer hits than match.
     #[test]
-    fn filters_are_kept(share in 1u32..100, seed in 0u64..1000, k in 1usize..30) {
+    fn filters_are_kept(
+        share in 1u32..100,
+        seed in 0u64..1000,
+        k in 1usize..30,
+        codes in prop::sample::select(&WalkCodes::ALL),
+    ) {
         let (dim, num_rows) = (8, 1500);
         let rows = clustered(num_rows, dim, 10, seed);
-        let graph = Graph::build(Metric::Cosine, dim, &rows[..1000 * dim], &HnswParams::default()).unwrap();
+        let params = HnswParams { codes, ..HnswParams::default() };
+        let graph = Graph::build(Metric::Cosine, dim, &rows[..1000 * dim], &params).unwrap();
         let filter: Bitmap = (0..num_rows as u32).filter(|row| links::hash(seed, *row) % 100 < u64::from(share)).collect();
         let deleted: Bitmap = (0..1000).filter(|row| row % 3 == 0).collect();
         let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
@@ -156,6 +171,31 @@ fn recall_is_high() {
         assert!(high >= 0.99 && low >= 0.6 && low <= high, "{metric}: {low}, {high}");
         let single = index.search(&queries[..dim], 10, &SearchOptions::new(50)).unwrap();
         assert_eq!(index.search_batch(&queries, 10, &SearchOptions::new(50)).unwrap()[0], single);
+    }
+}
+
+/// A walk along 1-bit copies finds the true ten where it keeps enough rows, has the edges of a walk along 8-bit copies, and takes
+/// an eighth of their memory.
+#[test]
+fn one_bit_finds_the_way() {
+    let (num_rows, dim) = (4000, 256);
+    let rows = clustered(num_rows, dim, 60, 5);
+    let queries = clustered(100, dim, 60, 5);
+    for metric in Metric::ALL {
+        let build =
+            |codes| Graph::build(metric, dim, &rows, &HnswParams { codes, ..HnswParams::default() }).unwrap();
+        let (graph, int8) = (build(WalkCodes::OneBit), build(WalkCodes::Int8));
+        let ((bits, links, ..), (bytes, same, ..)) = (parts_of(&graph), parts_of(&int8));
+        assert!(links == same && bits.len() * 5 < bytes.len(), "{} and {}", bits.len(), bytes.len());
+        let index = ApproximateIndex::new(&rows, &graph).unwrap();
+        let [low, high] = [10, 200].map(|ef| index.recall(&queries, 10, &[ef]).unwrap()[0].mean);
+        assert!(high >= 0.98 && low < high, "{metric}: {low}, {high}");
+        let exact = index.flat().search(&queries[..dim], 10).unwrap();
+        let hits = index.search(&queries[..dim], 10, &SearchOptions::new(200)).unwrap();
+        assert!(
+            hits.iter().filter(|hit| exact.contains(hit)).count() >= 8,
+            "{metric}: scores are the exact ones"
+        );
     }
 }
 

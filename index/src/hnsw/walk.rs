@@ -1,18 +1,17 @@
 //! Searching a level of the graph: algorithms 2 and 5 of the paper.
 
+use super::copies::{Copies, Query};
 use super::links::{Links, NONE};
 use super::pool::Pool;
 use super::visited::Visited;
-use crate::codes::{Codes, Query};
 use crate::error::Damage;
-use crate::kernel::{CodeKernel, prefetch};
+use crate::kernel::prefetch;
 
 /// A graph and the vectors it connects.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub links: Links<'a>,
-    pub codes: Codes<'a>,
-    pub kernel: CodeKernel,
+    pub copies: Copies<'a>,
 }
 
 /// The working memory of a search, for use again.
@@ -40,16 +39,16 @@ impl View<'_> {
     pub fn descend(&self, level: usize, scratch: &mut Scratch) -> Result<(u32, f32), Damage> {
         let Scratch { query, sums, fresh, .. } = scratch;
         let mut best = (self.links.check(self.links.entry_point)?, f32::NEG_INFINITY);
-        self.codes.compare(self.kernel, query, &[best.0], sums, |_, similarity| best.1 = similarity);
+        self.copies.compare(query, &[best.0], sums, |_, similarity| best.1 = similarity);
         for level in (level + 1..=self.links.max_level).rev() {
             loop {
                 let from = best.0;
                 fresh.clear();
                 for &row in self.links.list(level, from)?.iter().take_while(|row| **row != NONE) {
                     fresh.push(self.links.check(row)?);
-                    self.codes.prefetch(row);
+                    self.copies.prefetch(row);
                 }
-                self.codes.compare(self.kernel, query, fresh, sums, |row, similarity| {
+                self.copies.compare(query, fresh, sums, |row, similarity| {
                     if similarity > best.1 {
                         best = (row, similarity);
                     }
@@ -73,11 +72,11 @@ impl View<'_> {
             fresh.clear();
             for &row in self.links.list(level, row)?.iter().take_while(|row| **row != NONE) {
                 if visited.insert(self.links.check(row)?) {
-                    self.codes.prefetch(row);
+                    self.copies.prefetch(row);
                     fresh.push(row);
                 }
             }
-            self.codes.compare(self.kernel, query, fresh, sums, |row, similarity| {
+            self.copies.compare(query, fresh, sums, |row, similarity| {
                 if pool.push(row, similarity) && level == 0 {
                     prefetch(self.links.base, row, 2 * self.links.m);
                 }
@@ -114,7 +113,7 @@ impl View<'_> {
                     continue;
                 }
                 if is_match(near) {
-                    self.codes.prefetch(near);
+                    self.copies.prefetch(near);
                     fresh.push(near);
                 } else {
                     prefetch(self.links.base, near, 2 * self.links.m);
@@ -128,12 +127,12 @@ impl View<'_> {
                 }
                 for &far in self.links.list(0, near)?.iter().take_while(|row| **row != NONE) {
                     if is_match(self.links.check(far)?) && visited.insert(far) {
-                        self.codes.prefetch(far);
+                        self.copies.prefetch(far);
                         fresh.push(far);
                     }
                 }
             }
-            self.codes.compare(self.kernel, query, fresh, sums, |row, similarity| {
+            self.copies.compare(query, fresh, sums, |row, similarity| {
                 if pool.push(row, similarity) {
                     prefetch(self.links.base, row, 2 * self.links.m);
                 }
@@ -153,8 +152,8 @@ impl View<'_> {
         loop {
             coming.clear();
             coming.extend(rows.by_ref().take(AHEAD));
-            coming.iter().for_each(|row| self.codes.prefetch(*row));
-            self.codes.compare(self.kernel, query, fresh, sums, |row, similarity| {
+            coming.iter().for_each(|row| self.copies.prefetch(*row));
+            self.copies.compare(query, fresh, sums, |row, similarity| {
                 pool.push(row, similarity);
             });
             std::mem::swap(fresh, coming);

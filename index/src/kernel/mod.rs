@@ -17,10 +17,12 @@
 //! Between machines scores may therefore differ by rounding.
 
 mod arch;
+mod bits;
 mod codes;
 mod lanes;
 mod product;
 
+pub(crate) use bits::{BitKernel, PLANES};
 pub(crate) use codes::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
 pub(crate) use product::{
     MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, UNIT, max_error, rounding_error, scale,

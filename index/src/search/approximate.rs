@@ -70,10 +70,14 @@ impl<'a> ApproximateIndex<'a> {
     /// of another number of rows.
     pub fn new(rows: &'a [f32], graph: &'a Graph) -> Result<ApproximateIndex<'a>> {
         let view = graph.view();
-        let (metric, dim) = (view.codes.metric, view.codes.dim);
+        let (metric, dim) = view.copies.space();
         let mut index = ApproximateIndex::checked(metric, dim, rows, graph.num_rows())?;
-        let codes = Some(view.codes);
-        index.push_part(rows, None, codes, Some(Source::Graph(view, Path::new("a graph in memory"))));
+        index.push_part(
+            rows,
+            None,
+            view.copies.int8(),
+            Some(Source::Graph(view, Path::new("a graph in memory"))),
+        );
         Ok(index)
     }
 

@@ -167,9 +167,9 @@ impl Embeddings {
         Ok(graph.map(Source::HnswRs))
     }
 
-    /// The 8-bit copies of the vectors, unless they were written before there were any.
+    /// The 8-bit copies of the vectors, unless they were written before there were any, or a graph has 1-bit copies.
     pub fn codes(&self) -> Option<Codes<'_>> {
-        let of_graph = self.graph.as_ref().map(|graph| graph.view().codes);
+        let of_graph = self.graph.as_ref().and_then(|graph| graph.view().copies.int8());
         of_graph.or_else(|| self.codes.as_ref().map(CodesFile::codes))
     }
 

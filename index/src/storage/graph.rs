@@ -1,4 +1,4 @@
-//! The graph file: neighbors and 8-bit vectors of a segment's rows, searched where they lie.
+//! The graph file: neighbors and copies of a segment's rows, searched where they lie.
 
 use std::mem::size_of;
 use std::ops::Range;
@@ -11,14 +11,21 @@ use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
 use super::header::{HEADER_LEN, Header, Kind};
 use super::sections;
 use super::settings::VectorSettings;
-use crate::codes::{Codes, Meta, stride};
+use crate::bits::{self, Bits};
+use crate::codes::{self, Codes, Meta};
 use crate::error::{Damage, Result};
-use crate::hnsw::Graph;
-use crate::hnsw::parts::{Links, MAX_LEVEL, NONE, View};
-use crate::kernel::CodeKernel;
+use crate::hnsw::parts::{Copies, CopiesBuf, Links, MAX_LEVEL, NONE, View};
+use crate::hnsw::{Graph, WalkCodes};
+use crate::kernel::{BitKernel, CodeKernel};
 use crate::metric::Metric;
 
-const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 2 };
+const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 3 };
+
+/// Files with 8-bit copies are still of this version, which more programs read.
+const INT8_VERSION: u32 = 2;
+
+/// The number of 1-bit copies in the header, where that of 8-bit copies is 0.
+const ONE_BIT: u32 = 1;
 
 /// How many of each there are.
 #[derive(Clone, Copy)]
@@ -27,18 +34,23 @@ struct Counts {
     dim: u32,
     m: u32,
     blocks: u32,
+    codes: WalkCodes,
 }
 
 impl Counts {
-    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. None overflows:
-    /// rows and blocks are below 2³², a row's part is below 2¹⁷.
+    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. Those of 1-bit copies
+    /// are one section, that of codes. None overflows: rows and blocks are below 2³², a row's part is below 2¹⁷.
     fn lengths(self) -> [u64; 6] {
         let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
         let number = size_of::<u32>() as u64;
+        let (meta, code) = match self.codes {
+            WalkCodes::Int8 => (size_of::<Meta>(), codes::stride(self.dim as usize)),
+            WalkCodes::OneBit => (0, size_of::<u64>() * bits::stride(self.dim as usize)),
+        };
         [
             number * dim,
-            size_of::<Meta>() as u64 * rows,
-            stride(self.dim as usize) as u64 * rows,
+            meta as u64 * rows,
+            code as u64 * rows,
             2 * m * number * rows,
             number * rows,
             m * number * blocks,
@@ -47,8 +59,25 @@ impl Counts {
 }
 
 pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
-    let (View { links, codes, .. }, params) = (graph.view(), graph.params());
+    let (View { links, copies }, params) = (graph.view(), graph.params());
+    let (metric, dim) = copies.space();
     let mut header = Header::new(&KIND);
+    let copies: [&[u8]; 3] = match &graph.copies {
+        CopiesBuf::Int8(codes) => {
+            header.put(8, &INT8_VERSION.to_le_bytes());
+            header.put(52, &codes.max_length.to_le_bytes());
+            let codes = codes.borrow();
+            [
+                bytemuck::cast_slice(codes.mean),
+                bytemuck::cast_slice(codes.metas),
+                bytemuck::cast_slice(codes.codes),
+            ]
+        }
+        CopiesBuf::OneBit(bits) => {
+            header.put(56, &ONE_BIT.to_le_bytes());
+            [bytemuck::cast_slice(&bits.mean), &[], bytemuck::cast_slice(&bits.records)]
+        }
+    };
     let numbers = [
         (24, params.m as u32),
         (28, params.ef_construction as u32),
@@ -56,22 +85,14 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
         (44, links.max_level as u32),
         (48, (links.upper.len() / params.m) as u32),
     ];
-    put_rows(&mut header, codes.metas.len(), codes.dim, codes.metric);
+    put_rows(&mut header, graph.num_rows(), dim, metric);
     for (at, number) in numbers {
         header.put(at, &number.to_le_bytes());
     }
     header.put(32, &params.seed.to_le_bytes());
-    header.put(52, &graph.codes.max_length.to_le_bytes());
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
-    let sections: [&[u8]; 6] = [
-        bytemuck::cast_slice(codes.mean),
-        bytemuck::cast_slice(codes.metas),
-        bytemuck::cast_slice(codes.codes),
-        bytemuck::cast_slice(links.base),
-        bytemuck::cast_slice(links.first_blocks),
-        bytemuck::cast_slice(links.upper),
-    ];
-    for section in sections {
+    let links = [links.base, links.first_blocks, links.upper].map(bytemuck::cast_slice);
+    for section in copies.into_iter().chain(links) {
         file.write(section)?;
         sections::end(&mut file)?;
     }
@@ -109,7 +130,12 @@ impl GraphFile {
                 return Err(corrupt(&path, wrong_field(field, expected, got)));
             }
         }
-        let counts = Counts { rows, dim: dim as u32, m, blocks: header.u32(48) };
+        let codes = match (header.u32(8), header.u32(56)) {
+            (..=INT8_VERSION, _) | (_, 0) => WalkCodes::Int8,
+            (_, ONE_BIT) => WalkCodes::OneBit,
+            (_, other) => return Err(corrupt(&path, wrong_field("the kind of copies", "0 or 1", other))),
+        };
+        let counts = Counts { rows, dim: dim as u32, m, blocks: header.u32(48), codes };
         let expected = sections::file_len(counts.lengths());
         if size != expected {
             return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
@@ -129,7 +155,20 @@ impl GraphFile {
     pub fn view(&self) -> View<'_> {
         let [mean, metas, codes, base, first_blocks, upper] =
             self.sections.clone().map(|section| &self.map[section]);
+        let (metric, dim) = (self.metric, self.counts.dim as usize);
         // A map begins at a page and every section at a multiple of 64 bytes.
+        let mean = bytemuck::cast_slice(mean);
+        let copies = match self.counts.codes {
+            WalkCodes::Int8 => {
+                let (codes, metas) = (bytemuck::cast_slice(codes), bytemuck::cast_slice(metas));
+                let codes = Codes { metric, dim, mean, codes, metas, max_length: self.max_length };
+                Copies::Int8(codes, CodeKernel::detect())
+            }
+            WalkCodes::OneBit => {
+                let bits = Bits { metric, dim, mean, records: bytemuck::cast_slice(codes) };
+                Copies::OneBit(bits, BitKernel::detect())
+            }
+        };
         View {
             links: Links {
                 m: self.counts.m as usize,
@@ -139,15 +178,7 @@ impl GraphFile {
                 entry_point: self.entry_point,
                 max_level: self.max_level,
             },
-            codes: Codes {
-                metric: self.metric,
-                dim: self.counts.dim as usize,
-                mean: bytemuck::cast_slice(mean),
-                codes: bytemuck::cast_slice(codes),
-                metas: bytemuck::cast_slice(metas),
-                max_length: self.max_length,
-            },
-            kernel: CodeKernel::detect(),
+            copies,
         }
     }
 
@@ -188,7 +219,7 @@ impl GraphFile {
 
     /// Checks that every number names what is there, and that the copies are those of the rows, (N, D) row-major.
     pub fn verify(&self, rows: &[f32]) -> Result<()> {
-        let View { links, codes, .. } = self.view();
+        let View { links, copies } = self.view();
         let damaged = |damage| corrupt(&self.path, damage);
         for list in [links.base, links.upper] {
             for row in list.iter().filter(|row| **row != NONE) {
@@ -201,11 +232,14 @@ impl GraphFile {
             }
         }
         self.verify_levels(&links)?;
-        let is_finite = codes.mean.iter().chain(codes.metas.as_flattened()).all(|x| x.is_finite());
-        if !is_finite {
-            return Err(damaged(Damage::Undecodable { part: "a scale" }));
-        }
-        codes.verify(rows).map_err(|part| damaged(Damage::Undecodable { part }))
+        let verified = match copies {
+            Copies::Int8(codes, _) => {
+                let mut numbers = codes.mean.iter().chain(codes.metas.as_flattened());
+                if numbers.all(|x| x.is_finite()) { codes.verify(rows) } else { Err("a scale") }
+            }
+            Copies::OneBit(bits, _) => bits.verify(rows),
+        };
+        verified.map_err(|part| damaged(Damage::Undecodable { part }))
     }
 }
 
@@ -241,8 +275,9 @@ mod tests {
         index.search(&rows[..DIM], 10, &SearchOptions::new(30))
     }
 
-    fn written(folder: &Path) -> (PathBuf, Graph) {
-        let graph = Graph::build(Metric::Cosine, DIM, &rows(), &HnswParams::default()).unwrap();
+    fn written(folder: &Path, codes: WalkCodes) -> (PathBuf, Graph) {
+        let params = HnswParams { codes, ..HnswParams::default() };
+        let graph = Graph::build(Metric::Cosine, DIM, &rows(), &params).unwrap();
         let path = folder.join("graph");
         write(path.clone(), &graph).unwrap();
         (path, graph)
@@ -251,8 +286,12 @@ mod tests {
     /// The file answers as the graph in memory does; one of other rows, another metric or a later version is refused.
     #[test]
     fn what_is_written_is_searched() {
+        WalkCodes::ALL.into_iter().for_each(check_written);
+    }
+
+    fn check_written(codes: WalkCodes) {
         let folder = tempfile::tempdir().unwrap();
-        let (path, graph) = written(folder.path());
+        let (path, graph) = written(folder.path(), codes);
         let file = open(&path).unwrap();
         file.verify(&rows()).unwrap();
         let rows = rows();
@@ -271,9 +310,11 @@ mod tests {
             assert!(matches!(result, Err(Error::Corrupt { damage: Damage::Field { .. }, .. })));
         }
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[8] = 3;
+        // Programs that know no 1-bit copies refuse a file with these by its version.
+        assert_eq!(bytes[8], if codes == WalkCodes::Int8 { 2 } else { 3 });
+        bytes[8] = 4;
         std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(open(&path), Err(Error::NewerFormat { found: 3, supported: 2, .. })));
+        assert!(matches!(open(&path), Err(Error::NewerFormat { found: 4, supported: 3, .. })));
     }
 
     proptest! {
@@ -286,12 +327,13 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..40),
             cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
             is_forged: bool,
+            codes in prop::sample::select(&WalkCodes::ALL),
         ) {
-            static WHOLE: OnceLock<Vec<u8>> = OnceLock::new();
+            static WHOLE: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("graph");
-            let mut bytes =
-                WHOLE.get_or_init(|| std::fs::read(written(folder.path()).0).unwrap()).clone();
+            let whole = || std::fs::read(written(folder.path(), codes).0).unwrap();
+            let mut bytes = WHOLE[codes as usize].get_or_init(whole).clone();
             for (place, byte, in_header) in changes {
                 let end = if in_header { HEADER_LEN } else { bytes.len() };
                 bytes[place.index(end)] = byte;

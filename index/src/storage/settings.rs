@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::backends::HnswRsGraph;
 use crate::error::{Error, Result};
-use crate::hnsw::HnswParams;
+use crate::hnsw::{HnswParams, WalkCodes};
 use crate::metric::Metric;
 use crate::search::SearchOptions;
 
@@ -89,6 +89,14 @@ impl VectorIndex {
         }
     }
 
+    /// What walks compare; `None` where none of our graphs is walked.
+    pub fn walk_codes(&self) -> Option<WalkCodes> {
+        match self {
+            VectorIndex::Hnsw { params, .. } => Some(params.codes),
+            VectorIndex::Flat | VectorIndex::HnswRs { .. } => None,
+        }
+    }
+
     /// The same index with another ef; `None` where an ef makes no difference.
     pub(super) fn with_ef_search(mut self, ef: usize) -> Option<VectorIndex> {
         match &mut self {
@@ -160,6 +168,7 @@ const KIND: &str = "index.kind";
 const M: &str = "index.m";
 const EF_CONSTRUCTION: &str = "index.ef_construction";
 const SEED: &str = "index.seed";
+const CODES: &str = "index.codes";
 const MIN_ROWS: &str = "index.min_rows";
 const EF_SEARCH: &str = "index.ef_search";
 
@@ -169,10 +178,12 @@ pub(super) const RECALL: &str = "index.recall";
 impl VectorIndex {
     /// The index as properties of the manifest: a program that does not know them searches exactly.
     pub(super) fn to_properties(self) -> Vec<(String, String)> {
+        let mut codes = WalkCodes::default();
         let (kind, m, ef_construction, seed, min_rows, ef_search) = match self {
             VectorIndex::Flat => return Vec::new(),
-            VectorIndex::Hnsw { params: HnswParams { m, ef_construction, seed }, min_rows, ef_search } => {
-                ("hnsw", m, ef_construction, Some(seed), min_rows, ef_search)
+            VectorIndex::Hnsw { params, min_rows, ef_search } => {
+                codes = params.codes;
+                ("hnsw", params.m, params.ef_construction, Some(params.seed), min_rows, ef_search)
             }
             VectorIndex::HnswRs { m, ef_construction, min_rows, ef_search } => {
                 ("hnsw-rs", m, ef_construction, None, min_rows, ef_search)
@@ -187,7 +198,9 @@ impl VectorIndex {
         ];
         let numbers =
             numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?.to_string())));
-        [(KIND.to_owned(), kind.to_owned())].into_iter().chain(numbers).collect()
+        // Not where programs that do not know it do the same.
+        let codes = (codes != WalkCodes::default()).then(|| (CODES.to_owned(), codes.to_string()));
+        [(KIND.to_owned(), kind.to_owned())].into_iter().chain(numbers).chain(codes).collect()
     }
 
     /// Takes the index out of the properties; or tells which is wrong, what it should be, and what it is.
@@ -214,7 +227,10 @@ impl VectorIndex {
         let index = match kind.as_str() {
             "hnsw" => {
                 let (m, ef_construction, min_rows, ef_search) = common()?;
-                let params = HnswParams { m, ef_construction, seed: number(SEED)? };
+                let name = taken.get(CODES).map_or(WalkCodes::default().name(), String::as_str);
+                let codes = WalkCodes::ALL.into_iter().find(|codes| codes.name() == name);
+                let codes = codes.ok_or_else(|| (CODES, "int8 or 1bit", name.to_owned()))?;
+                let params = HnswParams { m, ef_construction, seed: number(SEED)?, codes };
                 VectorIndex::Hnsw { params, min_rows, ef_search }
             }
             "hnsw-rs" => {
@@ -243,7 +259,7 @@ mod tests {
     /// An index comes back from properties and leaves the others alone; bad ones are named.
     #[test]
     fn indexes_are_properties() {
-        let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX };
+        let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX, codes: WalkCodes::Int8 };
         let index = VectorIndex::Hnsw { params, min_rows: 9, ef_search: 33 };
         let other = VectorIndex::HnswRs { m: 255, ef_construction: 50, min_rows: 9, ef_search: 33 };
         let mut properties = other.to_properties().into_iter().collect();
@@ -257,7 +273,13 @@ mod tests {
         let mut properties = others.clone();
         properties.extend(index.to_properties());
         let stored = properties.clone();
+        assert!(!stored.contains_key(CODES), "what all programs do is not named");
         assert_eq!(VectorIndex::from_properties(&mut properties), Ok(index));
+        let params = HnswParams { codes: WalkCodes::OneBit, ..params };
+        let of_bits = VectorIndex::Hnsw { params, min_rows: 9, ef_search: 33 };
+        let mut properties = of_bits.to_properties().into_iter().collect();
+        assert_eq!(VectorIndex::from_properties(&mut properties), Ok(of_bits));
+        let mut properties = others.clone();
         assert_eq!(properties, others);
         assert_eq!(VectorIndex::from_properties(&mut properties), Ok(VectorIndex::Flat));
         assert_eq!(properties, others);
@@ -266,6 +288,7 @@ mod tests {
             (M, "1"),
             (EF_CONSTRUCTION, "-1"),
             (SEED, ""),
+            (CODES, "2bit"),
             (MIN_ROWS, "4294967296"),
             (EF_SEARCH, "0"),
         ] {
