@@ -65,7 +65,7 @@ pub use secateur_encoders::{
 };
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::filter;
-pub use secateur_index::hnsw::HnswParams;
+pub use secateur_index::hnsw::{HnswParams, WalkCodes};
 pub use secateur_index::search::{Recall, RecallCurve};
 pub use secateur_index::storage::{CompactOptions, CompactReport, Generation, VectorIndex};
 pub use secateur_index::{Error as IndexError, Metric};

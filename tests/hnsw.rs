@@ -113,6 +113,55 @@ fn hnsw_rs_is_searched_by_the_same_rules() {
     sandbox.run(["verify", "theirs"]).ok();
 }
 
+/// Walks along 1-bit copies: the same commands, the same scores, and the copies stay what they are in generations and through a
+/// compaction.
+#[test]
+fn one_bit_codes_are_walked() {
+    let sandbox = databases();
+    let index = ["index", "data", "--out", "bits", "--encoder", "tiny", "--index", "hnsw", "--codes", "1bit"];
+    sandbox.run(index).ok();
+    let files = |database: &str| tree(&sandbox.path(database).join("segments"));
+    let graphs = |database: &str| -> Vec<Vec<u8>> {
+        let graphs = files(database).into_iter().filter(|(name, _)| name.ends_with("graph"));
+        graphs.map(|(_, bytes)| bytes).collect()
+    };
+    let versions = |database: &str| graphs(database).iter().map(|bytes| bytes[8]).collect::<Vec<_>>();
+    assert_eq!((versions("hnsw"), versions("bits")), (vec![2], vec![3]));
+    assert!(graphs("bits")[0].len() < graphs("hnsw")[0].len());
+    let search = |database: &str, more: &[&str]| {
+        let arguments = ["search", database, "honey bread oven", "--mode", "dense", "--json"];
+        ids(&sandbox.run(arguments.iter().chain(more)).json())
+    };
+    let (found, exact, all) = (search("bits", &[]), search("flat", &[]), search("flat", &["-k", "1500"]));
+    assert!(found.len() == 10 && found.iter().all(|hit| all.contains(hit)), "{found:?}");
+    let whole = search("bits", &["--ef", "1500"]);
+    assert_eq!(whole, exact, "a walk as long as the rows is a comparison of all");
+
+    let verified = sandbox.run(["verify", "bits"]).ok();
+    let (_, mean) = verified.split_once("recall@10 of its own vectors at ef 100 with 1bit codes: ").unwrap();
+    assert!(mean.split(',').next().unwrap().parse::<f64>().unwrap() >= 0.8, "{verified}");
+    dataset::write(&sandbox.path("data"), "queries.jsonl", "{\"_id\": \"q\", \"text\": \"lava\"}\n");
+    let tuned = sandbox.run(["tune", "bits", "data", "--target-recall", "0.9"]).ok();
+    assert!(tuned.ends_with("the least for a recall of 0.9\n"), "{tuned}");
+
+    let generation = ["generation", "add", "bits", "again", "--encoder", "tiny", "--index", "hnsw"];
+    sandbox.run(generation.into_iter().chain(["--codes", "1bit"])).ok();
+    let list = sandbox.run(["generation", "list", "bits", "--json"]).json();
+    assert!(list.as_array().unwrap().iter().all(|generation| generation["codes"] == "1bit"), "{list}");
+    assert_eq!(search("bits", &["--generation", "again", "--ef", "1500"]), exact);
+    let mut open = secateur::Database::open(sandbox.path("bits"), None).unwrap();
+    for hit in exact.iter().step_by(2) {
+        open.delete(hit.split(' ').next().unwrap().trim_matches('"')).unwrap();
+    }
+    open.commit().unwrap();
+    drop(open);
+    sandbox.run(["compact", "bits"]).ok();
+    assert_eq!(versions("bits"), [3, 3]);
+    sandbox.run(["verify", "bits"]).ok();
+    let left: Vec<_> = all.iter().filter(|hit| !exact.iter().step_by(2).any(|gone| gone == *hit)).collect();
+    assert_eq!(search("bits", &["-k", "1500"]).iter().collect::<Vec<_>>(), left);
+}
+
 /// `tune` finds an ef, sets it for searches that name none, and measures only when asked to.
 #[test]
 fn tuning_sets_the_ef_of_searches() {
@@ -185,9 +234,13 @@ fn bad_parameters_are_refused() {
     let index = ["index", "data", "--out", "db", "--index", "hnsw"];
     sandbox.run(index).fails(2, ["--encoder"]);
     sandbox.run(["index", "data", "--out", "db", "--index", "hnsw-rs"]).fails(2, ["--encoder"]);
-    for (name, value) in
-        [("--hnsw-m", "1"), ("--hnsw-m", "257"), ("--hnsw-ef-construction", "0"), ("--hnsw-seed", "-")]
-    {
+    for (name, value) in [
+        ("--hnsw-m", "1"),
+        ("--hnsw-m", "257"),
+        ("--hnsw-ef-construction", "0"),
+        ("--hnsw-seed", "-"),
+        ("--codes", "2bit"),
+    ] {
         sandbox.run(index.into_iter().chain(["--encoder", "tiny", name, value])).fails(2, [name]);
     }
     sandbox.run(["search", "db", "roses", "--ef", "0"]).fails(2, ["--ef"]);

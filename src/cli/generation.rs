@@ -135,6 +135,7 @@ impl ListArguments {
                         "encoder": encoder.map(|encoder| &encoder.name),
                         "dim": generation.vectors.dim,
                         "metric": generation.vectors.metric.to_string(),
+                        "codes": generation.vectors.index.walk_codes().map(|codes| codes.name()),
                     })
                 })
                 .collect();

@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use secateur::beir::BeirFolder;
 use secateur::{
-    CreateOptions, Database, Error, HnswParams, IndexError, IndexOptions, Metric, VectorIndex, index_corpus,
-    sync_name, with_suffix,
+    CreateOptions, Database, Error, HnswParams, IndexError, IndexOptions, Metric, VectorIndex, WalkCodes,
+    index_corpus, sync_name, with_suffix,
 };
 
 use super::encoder::{EncoderArguments, metric_of};
@@ -55,6 +55,18 @@ pub struct IndexArguments {
     /// hnsw: decides the levels of documents. The same seed gives the same graph, whatever the number of threads.
     #[arg(long, value_name = "SEED", default_value_t = HnswParams::default().seed)]
     hnsw_seed: u64,
+    /// hnsw: the copies of the vectors that walks read.
+    #[arg(long, value_enum, default_value_t = CodesKind::Int8)]
+    codes: CodesKind,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CodesKind {
+    /// A byte a component.
+    Int8,
+    /// A bit a component: less memory, longer walks; for vectors of very many dimensions.
+    #[value(name = "1bit")]
+    OneBit,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -72,7 +84,13 @@ impl IndexArguments {
         let (m, ef_construction) = (self.hnsw_m as usize, self.hnsw_ef_construction as usize);
         match self.index {
             IndexKind::Flat => VectorIndex::Flat,
-            IndexKind::Hnsw => VectorIndex::hnsw(HnswParams { m, ef_construction, seed: self.hnsw_seed }),
+            IndexKind::Hnsw => {
+                let codes = match self.codes {
+                    CodesKind::Int8 => WalkCodes::Int8,
+                    CodesKind::OneBit => WalkCodes::OneBit,
+                };
+                VectorIndex::hnsw(HnswParams { m, ef_construction, seed: self.hnsw_seed, codes })
+            }
             IndexKind::HnswRs => VectorIndex::hnsw_rs(m, ef_construction),
         }
     }

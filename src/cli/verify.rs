@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::{Database, Recall};
+use secateur::{Database, Recall, VectorIndex, WalkCodes};
 
 use super::failure::Result;
 use super::tune::table;
@@ -32,8 +32,13 @@ impl Arguments {
             report.num_bytes
         );
         if let Some(Recall { ef_search, mean, percentile_5 }) = database.sample_recall(K, NUM_QUERIES)? {
+            let codes = database.vector_index().as_ref().and_then(VectorIndex::walk_codes);
+            let with = match codes.filter(|codes| *codes != WalkCodes::default()) {
+                Some(codes) => format!(" with {codes} codes"),
+                None => String::new(),
+            };
             text.push_str(&format!(
-                "recall@{K} of its own vectors at ef {ef_search}: {mean:.4}, 5th percentile {percentile_5:.4}\n"
+                "recall@{K} of its own vectors at ef {ef_search}{with}: {mean:.4}, 5th percentile {percentile_5:.4}\n"
             ));
         }
         if let Some(curve) = database.recall_curve()? {

@@ -3,7 +3,7 @@
 //! `ann_search --rows FILE --queries FILE --dim D` reads raw little-endian f32 files, (N, D) and (Q, D)
 //! row-major, builds a graph and prints one JSON line, `{"build_s": ..}`; with `--database FOLDER` it commits the rows to a
 //! database there instead and searches the files where they are mapped; the line then has `open_ms`, the time to open it, too.
-//! With `--backend hnsw-rs` hnsw_rs builds and walks. Then it obeys the lines of its standard input, so
+//! With `--backend hnsw-rs` hnsw_rs builds and walks, with `--codes one-bit` our own walks read 1-bit copies. Then it obeys the lines of its standard input, so
 //! that the caller can let peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`;
 //! `hits EF THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
 //!
@@ -23,7 +23,7 @@ use clap::{Parser, ValueEnum};
 use rayon::prelude::*;
 use secateur_index::backends::HnswRsGraph;
 use secateur_index::filter::Filter;
-use secateur_index::hnsw::{Graph, HnswParams};
+use secateur_index::hnsw::{Graph, HnswParams, WalkCodes};
 use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Hit, Metric};
@@ -46,6 +46,8 @@ struct Arguments {
     ef_construction: usize,
     #[arg(long, value_enum, default_value_t = Backend::Hnsw)]
     backend: Backend,
+    #[arg(long, value_enum, default_value_t = Codes::Int8)]
+    codes: Codes,
     /// A folder for a database, which must not exist.
     #[arg(long)]
     database: Option<PathBuf>,
@@ -61,13 +63,27 @@ enum Backend {
     HnswRs,
 }
 
+/// What our own walks compare.
+#[derive(Clone, Copy, ValueEnum)]
+enum Codes {
+    Int8,
+    OneBit,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let rows = read(&arguments.rows)?;
     let queries = read(&arguments.queries)?;
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let params =
-        HnswParams { m: arguments.m, ef_construction: arguments.ef_construction, ..HnswParams::default() };
+    let params = HnswParams {
+        m: arguments.m,
+        ef_construction: arguments.ef_construction,
+        codes: match arguments.codes {
+            Codes::Int8 => WalkCodes::Int8,
+            Codes::OneBit => WalkCodes::OneBit,
+        },
+        ..HnswParams::default()
+    };
     let mut stdout = std::io::stdout();
     let build_pool = pool(arguments.build_threads)?;
     let (graph, hnsw_rs_graph, stored);
