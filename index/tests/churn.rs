@@ -146,29 +146,22 @@ fn databases_open_while_they_are_compacted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     let mut store = Store::create(&path, &Settings::bm25_only()).unwrap();
-    let is_done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut opened = 0;
-            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
-                let snapshot = Snapshot::open(&path).unwrap();
-                assert_eq!(snapshot.rows().count(), snapshot.len());
-                assert!(
-                    snapshot.bm25().unwrap().search("text", 1, Bm25Params::default()).unwrap().len() <= 1
-                );
-                opened += 1;
+    let looks = crate::while_reading(
+        &path,
+        |snapshot| {
+            assert_eq!(snapshot.rows().count(), snapshot.len());
+            assert!(snapshot.bm25().unwrap().search("text", 1, Bm25Params::default()).unwrap().len() <= 1);
+        },
+        || {
+            for number in 0..40 {
+                let mut transaction = store.begin().unwrap();
+                transaction.add(&crate::document(&number.to_string(), "text"), None).unwrap();
+                transaction.commit().unwrap();
+                store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
             }
-            opened
-        });
-        for number in 0..40 {
-            let mut transaction = store.begin().unwrap();
-            transaction.add(&crate::document(&number.to_string(), "text"), None).unwrap();
-            transaction.commit().unwrap();
-            store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
-        }
-        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(reader.join().unwrap() > 0);
-    });
+        },
+    );
+    assert!(looks > 0);
 }
 
 /// A small budget leaves several segments, which stay as they are in the next compaction; without documents none is left.

@@ -21,11 +21,41 @@ mod locking;
 /// The store against a map.
 mod model;
 
-use secateur_index::storage::NewDocument;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use secateur_index::storage::{NewDocument, Snapshot};
 
 /// A document with text only.
 fn document<'a>(id: &'a str, text: &'a str) -> NewDocument<'a> {
     NewDocument { id, title: "", text, metadata: None }
+}
+
+/// Opens a database again and again in another thread and looks at it, until all is written; how many times.
+fn while_reading(path: &Path, mut look: impl FnMut(Snapshot) + Send, write: impl FnOnce()) -> usize {
+    /// Tells the reader to stop, also when writing fails.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut looks = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                look(Snapshot::open(path).unwrap());
+                looks += 1;
+            }
+            looks
+        });
+        {
+            let _done = Done(&is_done);
+            write();
+        }
+        reader.join().unwrap()
+    })
 }
 
 /// A small generator of repeatable random numbers (Knuth's MMIX constants; the upper bits are returned).
