@@ -63,6 +63,7 @@ pub use secateur_encoders::{
     Precision, Quantization, Settings, TextKind, catalog as backbones, create_model, golden, inspect, model,
     prune, train, write_merged, write_quantized,
 };
+pub use secateur_index::backends::FaissKind;
 pub use secateur_index::bm25::Bm25Params;
 pub use secateur_index::filter;
 pub use secateur_index::hnsw::{HnswParams, WalkCodes};

@@ -1,6 +1,6 @@
 //! Databases with an HNSW index beside databases with a flat one.
 
-use crate::support::{Sandbox, dataset, model, tree};
+use crate::support::{Sandbox, dataset, ids, model, tree};
 
 /// A sandbox with `flat` and `hnsw`, databases of the same 1,500 documents: enough for a graph.
 fn databases() -> Sandbox {
@@ -11,11 +11,6 @@ fn databases() -> Sandbox {
         sandbox.run(["index", "data", "--out", index, "--encoder", "tiny", "--index", index]).ok();
     }
     sandbox
-}
-
-fn ids(answer: &serde_json::Value) -> Vec<String> {
-    let hits = answer["hits"].as_array().unwrap();
-    hits.iter().map(|hit| format!("{} {}", hit["doc_id"], hit["score"])).collect()
 }
 
 /// The graph finds what the exact index finds, with the same scores; a walk that keeps few finds no more.
@@ -47,70 +42,6 @@ fn graphs_find_what_the_exact_index_finds() {
         assert_eq!(ids(&hybrid).len(), 10);
     }
     assert!(found >= wanted * 95 / 100 && found_by_few <= found, "{found_by_few}, {found} of {wanted}");
-}
-
-/// Graphs of hnsw_rs in place of our own: the same commands, the same scores; damaged files are errors.
-#[test]
-fn hnsw_rs_is_searched_by_the_same_rules() {
-    let sandbox = databases();
-    let index = ["index", "data", "--out", "theirs", "--encoder", "tiny", "--index", "hnsw-rs"];
-    sandbox.run(index.into_iter().chain(["--hnsw-m", "8", "--hnsw-ef-construction", "50"])).ok();
-    let files =
-        ["graph", "data"].map(|end| sandbox.path(format!("theirs/segments/0000000001/hnsw-rs.hnsw.{end}")));
-    assert!(
-        files.iter().all(|file| file.exists()) && !sandbox.path("theirs/segments/0000000001/graph").exists()
-    );
-    let search = |database: &str, more: &[&str]| {
-        let arguments = ["search", database, "honey bread oven", "--mode", "dense", "--json"];
-        ids(&sandbox.run(arguments.iter().chain(more)).json())
-    };
-    let (found, exact, all) = (search("theirs", &[]), search("flat", &[]), search("flat", &["-k", "1500"]));
-    assert!(found.len() == 10 && found.iter().all(|hit| all.contains(hit)), "{found:?}");
-    assert_eq!(
-        search("theirs", &["--ef", "1500"]),
-        exact,
-        "a walk as long as the rows is a comparison of all"
-    );
-    assert_eq!(search("theirs", &["-k", "1500"]), all);
-
-    let verified = sandbox.run(["verify", "theirs"]).ok();
-    let (_, mean) = verified.split_once("recall@10 of its own vectors at ef 100: ").unwrap();
-    assert!(mean.split(',').next().unwrap().parse::<f64>().unwrap() >= 0.9, "{verified}");
-    dataset::write(&sandbox.path("data"), "queries.jsonl", "{\"_id\": \"q\", \"text\": \"lava\"}\n");
-    let tuned = sandbox.run(["tune", "theirs", "data", "--target-recall", "0.9"]).ok();
-    assert!(tuned.ends_with("the least for a recall of 0.9\n"), "{tuned}");
-
-    let generation = ["generation", "add", "theirs", "again", "--encoder", "tiny", "--index", "hnsw-rs"];
-    sandbox.run(generation).ok();
-    assert_eq!(search("theirs", &["--generation", "again", "--ef", "1500"]), exact);
-    sandbox.run(["generation", "drop", "theirs", "again"]).ok();
-    for database in ["theirs", "flat"] {
-        let mut open = secateur::Database::open(sandbox.path(database), None).unwrap();
-        for hit in all.iter().step_by(4) {
-            open.delete(hit.split(' ').next().unwrap().trim_matches('"')).unwrap();
-        }
-        open.commit().unwrap();
-    }
-    let left = search("flat", &["-k", "1500"]);
-    assert_eq!(search("theirs", &["-k", "1500"]), left);
-    sandbox.run(["compact", "theirs"]).ok();
-    sandbox.run(["verify", "theirs"]).ok();
-    assert!(left.len() == 1125 && search("theirs", &["-k", "1500"]) == left);
-
-    let segment = std::fs::read_dir(sandbox.path("theirs/segments")).unwrap().next().unwrap().unwrap().path();
-    for name in ["hnsw-rs.hnsw.graph", "hnsw-rs.hnsw.data"] {
-        let file = segment.join(name);
-        let whole = std::fs::read(&file).unwrap();
-        let mut bytes = whole.clone();
-        bytes[whole.len() / 2] ^= 1;
-        std::fs::write(&file, &bytes).unwrap();
-        for command in [&["verify", "theirs"][..], &["search", "theirs", "honey", "--mode", "dense"]] {
-            sandbox.run(command).fails(4, [name, "checksum"]);
-        }
-        sandbox.run(["search", "theirs", "honey", "--mode", "bm25"]).ok();
-        std::fs::write(&file, &whole).unwrap();
-    }
-    sandbox.run(["verify", "theirs"]).ok();
 }
 
 /// Walks along 1-bit copies: the same commands, the same scores, and the copies stay what they are in generations and through a
@@ -233,7 +164,6 @@ fn bad_parameters_are_refused() {
     dataset::small(&sandbox.path("data"));
     let index = ["index", "data", "--out", "db", "--index", "hnsw"];
     sandbox.run(index).fails(2, ["--encoder"]);
-    sandbox.run(["index", "data", "--out", "db", "--index", "hnsw-rs"]).fails(2, ["--encoder"]);
     for (name, value) in [
         ("--hnsw-m", "1"),
         ("--hnsw-m", "257"),

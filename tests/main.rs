@@ -1,5 +1,6 @@
 //! The integration tests: the library against other programs' records, and the executable as users run it.
 
+mod backends;
 mod bad_input;
 mod commit;
 mod compact;

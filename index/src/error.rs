@@ -216,18 +216,23 @@ pub enum Error {
         /// The number of vectors, or one more than there are documents.
         got: usize,
     },
-    /// A library that an index is left to refused to write or read its files.
-    #[error("the files of {library} in {} cannot be {action}", path.display())]
+    /// A library that an index is left to refused; `source()` has its reason.
+    #[error("{library} cannot {action} its index{}", path.as_ref().map_or_else(String::new, |path| format!(" in {}", path.display())))]
     Backend {
-        /// The library: "hnsw_rs".
+        /// The library: "hnsw_rs" or "faiss".
         library: &'static str,
-        /// What was being done: "written", "read".
+        /// What was being done, as a verb: "build", "search", "write", "read".
         action: &'static str,
-        /// The folder of the files.
-        path: PathBuf,
+        /// The index's file, or the folder of its files; `None` for what happens in memory.
+        path: Option<PathBuf>,
         /// The library's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An index of faiss is to be built or read by a program that was built without the cargo feature `faiss`.
+    #[error(
+        "this program was built without faiss: use one built with `--features faiss` (README.md says what that takes), or another index"
+    )]
+    NoFaiss,
     /// The database has no index whose searches an ef makes longer.
     #[error("this database has no HNSW index, so there is no ef to set; index the documents again with one")]
     NotHnsw,

@@ -86,7 +86,7 @@ impl From<secateur::Error> for Failure {
             Error::Index(IndexError::DuplicateDocument { .. } | IndexError::DocumentSize { .. }) => {
                 Code::Input
             }
-            Error::Index(IndexError::Io { .. })
+            Error::Index(IndexError::Io { .. } | IndexError::NoFaiss)
             | Error::Dataset(DatasetError::Io { .. })
             | Error::Encoder(EncoderError::Io { .. } | EncoderError::Device { .. })
             | Error::Io { .. } => Code::System,

@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use secateur::beir::BeirFolder;
 use secateur::{
-    CreateOptions, Database, Error, HnswParams, IndexError, IndexOptions, Metric, VectorIndex, WalkCodes,
-    index_corpus, sync_name, with_suffix,
+    CreateOptions, Database, Error, FaissKind, HnswParams, IndexError, IndexOptions, Metric, VectorIndex,
+    WalkCodes, index_corpus, sync_name, with_suffix,
 };
 
 use super::encoder::{EncoderArguments, metric_of};
@@ -42,13 +42,13 @@ pub struct Arguments {
 pub struct IndexArguments {
     /// How vectors are searched.
     #[arg(long, value_enum, default_value_t = IndexKind::Flat)]
-    #[arg(requires_ifs([("hnsw", "encoder"), ("hnsw-rs", "encoder")]))]
+    #[arg(requires_ifs(["hnsw", "hnsw-rs", "faiss-flat", "faiss-hnsw", "faiss-ivf-pq"].map(|kind| (kind, "encoder"))))]
     index: IndexKind,
-    /// hnsw, hnsw-rs: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256, of hnsw-rs 255.
+    /// hnsw, hnsw-rs, faiss-hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256, of hnsw-rs 255.
     #[arg(long, value_name = "M", default_value_t = HnswParams::default().m as u64)]
     #[arg(value_parser = clap::value_parser!(u64).range(2..=256))]
     hnsw_m: u64,
-    /// hnsw, hnsw-rs: candidates among which neighbors are chosen. 1 to 65536.
+    /// hnsw, hnsw-rs, faiss-hnsw: candidates among which neighbors are chosen. 1 to 65536.
     #[arg(long, value_name = "EF", default_value_t = HnswParams::default().ef_construction as u64)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=65_536))]
     hnsw_ef_construction: u64,
@@ -77,6 +77,12 @@ enum IndexKind {
     Hnsw,
     /// The same with graphs of the crate hnsw_rs, for comparison: slower, and on several threads another graph each time.
     HnswRs,
+    /// faiss's IndexFlatL2. Takes a build with `--features faiss`, as the next two do.
+    FaissFlat,
+    /// faiss's IndexHNSWFlat.
+    FaissHnsw,
+    /// faiss's IndexIVFPQ; of commits of fewer than 9,984 documents every vector is compared.
+    FaissIvfPq,
 }
 
 impl IndexArguments {
@@ -92,6 +98,9 @@ impl IndexArguments {
                 VectorIndex::hnsw(HnswParams { m, ef_construction, seed: self.hnsw_seed, codes })
             }
             IndexKind::HnswRs => VectorIndex::hnsw_rs(m, ef_construction),
+            IndexKind::FaissFlat => VectorIndex::faiss(FaissKind::Flat),
+            IndexKind::FaissHnsw => VectorIndex::faiss(FaissKind::Hnsw { m, ef_construction }),
+            IndexKind::FaissIvfPq => VectorIndex::faiss(FaissKind::IvfPq),
         }
     }
 }

@@ -42,8 +42,8 @@ pub struct ModeArguments {
     /// BM25: how strongly long documents are discounted.
     #[arg(long, default_value_t = Bm25Params::default().b)]
     b: f32,
-    /// dense, hybrid: vectors kept by a walk through an HNSW index; more find more of the true hits and take longer. What the
-    /// database is set to (100, or by `tune`), unless given.
+    /// dense, hybrid: vectors kept by a walk through an HNSW index, or candidates that an index of faiss finds; more find more of
+    /// the true hits and take longer. What the database is set to (100, or by `tune`), unless given.
     #[arg(long, value_name = "EF")]
     ef: Option<NonZeroUsize>,
     /// Find only documents whose metadata match, such as 'year >= 2015 and not source in ["web", "mail"]': ==, !=, <, <=, >, >=,

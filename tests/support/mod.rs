@@ -128,6 +128,12 @@ pub fn mini() -> PathBuf {
     workspace_root().join("datasets/mini")
 }
 
+/// The hits of an answer in JSON, each with its score.
+pub fn ids(answer: &serde_json::Value) -> Vec<String> {
+    let hits = answer["hits"].as_array().unwrap();
+    hits.iter().map(|hit| format!("{} {}", hit["doc_id"], hit["score"])).collect()
+}
+
 /// Every file below a folder with its bytes.
 pub fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files(folder)

@@ -3,19 +3,16 @@
 //! hnsw_rs panics or ends the process on what it does not expect, so nothing reaches it unchecked: vectors are finite and of
 //! one length, parameters are in its range, and its files are compared with their checksums before it reads them.
 //!
-//! It holds copies of the rows, in the space where nearer means better under the Euclidean distance that `codes` describes:
-//! as they are under L2, divided by their lengths under cosine, and with one more component √(M² - ‖v‖²) for the inner product,
-//! M the greatest length of a row. A zero row, which under cosine is like nothing, has this component, too: it lies at a right
-//! angle to all others. So one distance, which is never negative, does for all metrics.
+//! It holds copies of the rows in the space of [`Space`], where one distance, which is never negative, does for all metrics.
 
 use std::path::Path;
 
 use ::hnsw_rs::prelude::{AnnT, Distance, Hnsw, HnswIo};
 use rayon::prelude::*;
 
-use super::ROWS_PER_KEPT;
+use super::space::Space;
 use crate::bitmap::Bitmap;
-use crate::codes::{factor, squared_length};
+use crate::codes::squared_length;
 use crate::error::{Damage, Error, Result};
 use crate::kernel::{Kernels, Operation};
 use crate::metric::Metric;
@@ -45,51 +42,6 @@ impl Distance<f32> for Euclidean {
         self.0.compare(a, &[b], &mut value);
         value[0]
     }
-}
-
-/// Where rows and queries lie in a graph.
-#[derive(Clone, Copy)]
-struct Space {
-    metric: Metric,
-    dim: usize,
-    /// The greatest squared length of a row; 1 under cosine.
-    longest: f64,
-}
-
-impl Space {
-    fn fit(metric: Metric, dim: usize, rows: &[f32]) -> Space {
-        let longest = match metric {
-            Metric::Cosine => 1.0,
-            _ => rows.par_chunks_exact(dim).map(squared_length).reduce(|| 0.0, f64::max),
-        };
-        Space { metric, dim, longest }
-    }
-
-    /// A row in the graph, (D + 1).
-    fn row(&self, row: &[f32]) -> Vec<f32> {
-        let squared = squared_length(row);
-        let extra = match self.metric {
-            Metric::L2 => 0.0,
-            Metric::Cosine => f64::from(u8::from(squared == 0.0)),
-            Metric::InnerProduct => (self.longest - squared).sqrt(),
-        };
-        extended(row, factor(self.metric, squared), extra)
-    }
-
-    /// A query in the graph, (D + 1). The length of a query changes no order of inner products: it is made that of the longest
-    /// row, lest differences between rows be lost beside it.
-    fn query(&self, query: &[f32]) -> Vec<f32> {
-        let squared = squared_length(query);
-        let factor = match self.metric {
-            Metric::InnerProduct if squared > 0.0 => (self.longest / squared).sqrt(),
-            metric => factor(metric, squared),
-        };
-        extended(query, factor, 0.0)
-    }
-}
-
-fn extended(vector: &[f32], factor: f64, extra: f64) -> Vec<f32> {
-    vector.iter().map(|x| (f64::from(*x) * factor) as f32).chain([extra as f32]).collect()
 }
 
 /// A graph over the rows of one matrix, built and walked by hnsw_rs.
@@ -178,43 +130,25 @@ impl HnswRsGraph {
 
     /// Rows that hold about the k best of those that may be found; `None` if their vectors are to be compared, all of them.
     ///
-    /// Where only some rows may be found the walk is longer, and keeps all: hnsw_rs's own filter made a search of 1% of 100,000
-    /// rows 30 times as long as a comparison of all.
+    /// hnsw_rs's own filter made a search of 1% of 100,000 rows 30 times as long as a comparison of all.
     pub(crate) fn candidates(
         &self,
         query: &[f32],
         k: usize,
         ef_search: usize,
         matches: &Matches<'_>,
-    ) -> Option<Vec<RowId>> {
-        let num_matches = u64::from(matches.len());
-        let wanted = k.min(num_matches as usize);
-        if wanted == 0 {
-            return Some(Vec::new());
-        }
+    ) -> Result<Option<Vec<RowId>>> {
         let query = self.space.query(query);
-        let mut ef = ef_search.max(k) as u64;
-        loop {
-            let kept = ef.saturating_mul(self.num_rows as u64) / num_matches;
-            if num_matches <= kept.saturating_mul(ROWS_PER_KEPT) {
-                return None;
-            }
-            let found = self.inner.search(&query, kept as usize, kept as usize);
-            let rows = found.iter().map(|near| near.d_id as u32).filter(|row| matches.contains(*row));
-            let rows: Vec<RowId> = rows.map(|row| matches.id(row)).collect();
-            if rows.len() >= wanted {
-                return Some(rows);
-            }
-            // The rows that match are not where the query is.
-            ef = ef.saturating_mul(4);
-        }
+        super::candidates(k, ef_search, matches, |kept| {
+            Ok(self.inner.search(&query, kept, kept).iter().map(|near| near.d_id as u32).collect())
+        })
     }
 
     /// Writes [`HnswRsGraph::FILES`] to a folder, where they must exist, because hnsw_rs panics where it cannot create them.
     pub(crate) fn dump(&self, folder: &Path) -> Result<()> {
         match self.inner.file_dump(folder, BASENAME) {
             Ok(_) => Ok(()),
-            Err(reason) => Err(backend_error("written", folder, reason)),
+            Err(reason) => Err(backend_error("write", folder, reason)),
         }
     }
 
@@ -252,7 +186,7 @@ fn backend_error(
     path: &Path,
     reason: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Error {
-    Error::Backend { library: "hnsw_rs", action, path: path.to_owned(), source: reason.into() }
+    Error::Backend { library: "hnsw_rs", action, path: Some(path.to_owned()), source: reason.into() }
 }
 
 impl std::fmt::Debug for HnswRsGraph {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::HnswRsGraph;
+use super::{FaissIndex, FaissKind, HnswRsGraph};
 use crate::bitmap::Bitmap;
 use crate::error::Error;
 use crate::hnsw::tests::{clustered, in_pool, random};
@@ -10,7 +10,7 @@ use crate::metric::Metric;
 use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
 
 /// Rows in two parts, the first of them with deletions and an index of a library.
-fn in_two_parts<'a>(
+pub(in crate::backends) fn in_two_parts<'a>(
     dim: usize,
     rows: (&'a [f32], &'a [f32]),
     deleted: &'a Bitmap,
@@ -26,7 +26,7 @@ fn in_two_parts<'a>(
 
 /// Whatever rows, metric, filter and k: no fewer hits than match, ranked, with the scores of the exact index, and all of them
 /// where a walk is as long as the rows.
-fn rules_hold(index: &dyn VectorSearch, query: &[f32], k: usize, filter: &Bitmap) {
+pub(in crate::backends) fn rules_hold(index: &dyn VectorSearch, query: &[f32], k: usize, filter: &Bitmap) {
     let num_rows = index.flat().num_rows();
     for filter in [None, Some(filter)] {
         let exact = |k| match filter {
@@ -47,11 +47,11 @@ fn rules_hold(index: &dyn VectorSearch, query: &[f32], k: usize, filter: &Bitmap
 }
 
 /// The mean recall at 10 for clustered rows.
-fn recall(index: &dyn VectorSearch, queries: &[f32]) -> f64 {
+pub(in crate::backends) fn recall(index: &dyn VectorSearch, queries: &[f32]) -> f64 {
     index.recall(queries, 10, &[100]).unwrap()[0].mean
 }
 
-fn bad_queries_are_refused(index: &dyn VectorSearch) {
+pub(in crate::backends) fn bad_queries_are_refused(index: &dyn VectorSearch) {
     let dim = index.flat().dim();
     let search = |query: &[f32]| index.search(query, 3, &SearchOptions::default());
     assert!(matches!(search(&vec![0.5; dim + 1]), Err(Error::DimensionMismatch { .. })));
@@ -69,7 +69,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn hnsw_rs_keeps_the_rules(
+    fn the_rules_are_kept(
         num_rows in prop_oneof![1usize..40, 400usize..900],
         dim in 1usize..20,
         distinct in 1usize..900,
@@ -89,9 +89,15 @@ proptest! {
         let filter: Bitmap = (0..num_rows + 30).filter(|row| row * 37 % 100 < share).map(|row| row as u32).collect();
         for metric in Metric::ALL {
             let graph = HnswRsGraph::build(metric, dim, &rows, 5, 20).unwrap();
-            let index = in_two_parts(dim, (&rows, &few), &deleted, metric, Source::HnswRs(&graph));
-            rules_hold(&index, &few[..dim], k, &filter);
-            rules_hold(&index, &rows[..dim], k, &filter);
+            let kinds = [FaissKind::Flat, FaissKind::Hnsw { m: 5, ef_construction: 20 }];
+            let kinds = kinds.into_iter().filter(|_| cfg!(feature = "faiss"));
+            let faiss: Vec<_> =
+                kinds.map(|kind| FaissIndex::build(metric, dim, &rows, kind).unwrap()).collect();
+            for source in faiss.iter().map(Source::Faiss).chain([Source::HnswRs(&graph)]) {
+                let index = in_two_parts(dim, (&rows, &few), &deleted, metric, source);
+                rules_hold(&index, &few[..dim], k, &filter);
+                rules_hold(&index, &rows[..dim], k, &filter);
+            }
         }
     }
 }

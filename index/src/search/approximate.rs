@@ -5,7 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::{Matches, SearchOptions, VectorSearch};
-use crate::backends::HnswRsGraph;
+use crate::backends::{FaissIndex, HnswRsGraph};
 use crate::bitmap::Bitmap;
 use crate::codes::Codes;
 use crate::error::{Error, Result};
@@ -42,6 +42,7 @@ pub(crate) enum Source<'a> {
     /// Our own graph, and where it lies, for messages.
     Graph(View<'a>, &'a Path),
     HnswRs(&'a HnswRsGraph),
+    Faiss(&'a FaissIndex),
 }
 
 impl Source<'_> {
@@ -57,7 +58,8 @@ impl Source<'_> {
             Source::Graph(view, file) => view
                 .candidates(query, k, ef_search, matches)
                 .map_err(|damage| Error::Corrupt { file: file.to_path_buf(), damage }),
-            Source::HnswRs(graph) => Ok(graph.candidates(query, k, ef_search, matches)),
+            Source::HnswRs(graph) => graph.candidates(query, k, ef_search, matches),
+            Source::Faiss(index) => index.candidates(query, k, ef_search, matches),
         }
     }
 }
@@ -89,6 +91,16 @@ impl<'a> ApproximateIndex<'a> {
         let mut index = ApproximateIndex::checked(graph.metric(), graph.dim(), rows, graph.num_rows())?;
         index.push_part(rows, None, None, Some(Source::HnswRs(graph)));
         Ok(index)
+    }
+
+    /// [`ApproximateIndex::new`] with an index of faiss.
+    ///
+    /// # Errors
+    /// As [`ApproximateIndex::new`].
+    pub fn with_faiss(rows: &'a [f32], index: &'a FaissIndex) -> Result<ApproximateIndex<'a>> {
+        let mut approximate = ApproximateIndex::checked(index.metric(), index.dim(), rows, index.num_rows())?;
+        approximate.push_part(rows, None, None, Some(Source::Faiss(index)));
+        Ok(approximate)
     }
 
     fn checked(metric: Metric, dim: usize, rows: &[f32], expected: usize) -> Result<ApproximateIndex<'a>> {

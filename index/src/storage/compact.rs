@@ -54,6 +54,7 @@ fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
     let codes = generations.iter().map(|generation| match generation.settings.index {
         VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(generation.settings.dim, params.m),
         VectorIndex::HnswRs { m, .. } => HnswRsGraph::bytes_per_row(generation.settings.dim, m),
+        VectorIndex::Faiss { kind, .. } => kind.bytes_per_row(generation.settings.dim),
         VectorIndex::Flat => size_of::<Meta>(),
     });
     64 + codes.max().unwrap_or(0) as u64

@@ -9,7 +9,6 @@ use super::graph::{self, GraphFile};
 use super::manifest::{FileRecord, SegmentRecord};
 use super::settings::{VectorIndex, VectorSettings};
 use super::vectors::{VectorsFile, VectorsWriter};
-use crate::backends::HnswRsGraph;
 use crate::codes::Codes;
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -47,8 +46,8 @@ impl GenerationFiles {
 
     /// Whether a file of a segment is one of its own.
     pub fn owns(&self, name: &str) -> bool {
-        let files = [VECTORS, CODES, GRAPH].into_iter().chain(HnswRsGraph::FILES);
-        files.into_iter().any(|file| self.name(file) == name)
+        let is = |file: &&str| self.name(file) == name;
+        [VECTORS, CODES, GRAPH].iter().any(is) || dump::NAMES.iter().any(is)
     }
 }
 
@@ -99,14 +98,10 @@ impl EmbeddingsWriter {
                     let written = codes::write(segment.join(&name), metric, dim, file.rows())?;
                     files.push(FileRecord::new(name, written));
                 }
-                if let VectorIndex::HnswRs { m, ef_construction, min_rows, .. } = index
-                    && rows >= min_rows.max(1)
+                for (name, written) in
+                    dump::write(&generation.path(&segment), generation.settings, file.rows())?
                 {
-                    let graph = HnswRsGraph::build(metric, dim, file.rows(), m, ef_construction)?;
-                    let written = dump::write(&generation.path(&segment), &graph)?;
-                    for (name, written) in HnswRsGraph::FILES.into_iter().zip(written) {
-                        files.push(FileRecord::new(generation.name(name), written));
-                    }
+                    files.push(FileRecord::new(generation.name(name), written));
                 }
             }
         }
@@ -139,11 +134,8 @@ impl Embeddings {
             Ok(size) => Some(CodesFile::open(segment.join(name), size, record.rows, generation.settings)?),
             Err(_) => None,
         };
-        let files = HnswRsGraph::FILES.map(|name| record.file(&generation.name(name)));
-        let dump = match files {
-            [None, None] => None,
-            files => Some(Dump::open(generation.path(segment), files, record.rows, generation.settings)?),
-        };
+        let file = |name: &str| record.file(&generation.name(name));
+        let dump = Dump::open(generation.path(segment), generation.settings, file)?;
         let name = generation.name(VECTORS);
         let size = record.size_of(segment, &name)?;
         let vectors = VectorsFile::open(segment.join(name), size, record.rows, dim as u32)?;
@@ -163,8 +155,10 @@ impl Embeddings {
         if let Some(graph) = &self.graph {
             return Ok(Some(Source::Graph(graph.view(), graph.path())));
         }
-        let graph = self.dump.as_ref().map(Dump::graph).transpose()?.flatten();
-        Ok(graph.map(Source::HnswRs))
+        match &self.dump {
+            Some(dump) => dump.source(self.vectors.rows()),
+            None => Ok(None),
+        }
     }
 
     /// The 8-bit copies of the vectors, unless they were written before there were any, or a graph has 1-bit copies.

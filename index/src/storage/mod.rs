@@ -10,7 +10,8 @@
 //!     codes                  8-bit copies of the rows, which exact search reads first
 //!     graph                  neighbors and 8-bit copies of the rows, in place of `codes`, if the database has an HNSW index
 //!     hnsw-rs.hnsw.*         what hnsw_rs keeps of a graph of its own, if the database has such an index
-//!     g7/                    vectors, and codes, graph or hnsw-rs.hnsw.*, of a generation that commit 7 added
+//!     faiss                  what faiss keeps of an index of its own, if the database has such an index
+//!     g7/                    vectors, and codes, graph, hnsw-rs.hnsw.* or faiss, of a generation that commit 7 added
 //!     lengths                number of terms of each row
 //!     bm25/                  postings, a tantivy index of one segment
 //! ```

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backends::HnswRsGraph;
+use crate::backends::{FaissKind, HnswRsGraph};
 use crate::error::{Error, Result};
 use crate::hnsw::{HnswParams, WalkCodes};
 use crate::metric::Metric;
@@ -64,6 +64,17 @@ pub enum VectorIndex {
         /// As with [`VectorIndex::Hnsw`].
         ef_search: usize,
     },
+    /// By indexes of faiss, which only programs with the cargo feature `faiss` build and search: see
+    /// [`FaissIndex`](crate::backends::FaissIndex).
+    Faiss {
+        /// Which index of faiss.
+        kind: FaissKind,
+        /// As with [`VectorIndex::Hnsw`]; for IVF-PQ at least [`FaissKind::min_rows`].
+        min_rows: u32,
+        /// As with [`VectorIndex::Hnsw`]: the rows that faiss finds, which are compared again. It is the efSearch of its HNSW;
+        /// the nprobe of its IVF-PQ is an eighth.
+        ef_search: usize,
+    },
 }
 
 /// Segments of fewer rows get no graph, unless another number is given: they are searched exactly in no more time.
@@ -81,11 +92,19 @@ impl VectorIndex {
         VectorIndex::HnswRs { m, ef_construction, min_rows: DEFAULT_MIN_ROWS, ef_search }
     }
 
+    /// Indexes of faiss for segments of 1,024 rows or more, of which 100 rows are compared again.
+    pub fn faiss(kind: FaissKind) -> VectorIndex {
+        let min_rows = kind.min_rows().max(DEFAULT_MIN_ROWS);
+        VectorIndex::Faiss { kind, min_rows, ef_search: SearchOptions::DEFAULT_EF }
+    }
+
     /// The ef of searches that name none; `None` where an ef makes no difference.
     pub fn ef_search(&self) -> Option<usize> {
         match *self {
             VectorIndex::Flat => None,
-            VectorIndex::Hnsw { ef_search, .. } | VectorIndex::HnswRs { ef_search, .. } => Some(ef_search),
+            VectorIndex::Hnsw { ef_search, .. }
+            | VectorIndex::HnswRs { ef_search, .. }
+            | VectorIndex::Faiss { ef_search, .. } => Some(ef_search),
         }
     }
 
@@ -93,7 +112,7 @@ impl VectorIndex {
     pub fn walk_codes(&self) -> Option<WalkCodes> {
         match self {
             VectorIndex::Hnsw { params, .. } => Some(params.codes),
-            VectorIndex::Flat | VectorIndex::HnswRs { .. } => None,
+            VectorIndex::Flat | VectorIndex::HnswRs { .. } | VectorIndex::Faiss { .. } => None,
         }
     }
 
@@ -101,7 +120,9 @@ impl VectorIndex {
     pub(super) fn with_ef_search(mut self, ef: usize) -> Option<VectorIndex> {
         match &mut self {
             VectorIndex::Flat => return None,
-            VectorIndex::Hnsw { ef_search, .. } | VectorIndex::HnswRs { ef_search, .. } => *ef_search = ef,
+            VectorIndex::Hnsw { ef_search, .. }
+            | VectorIndex::HnswRs { ef_search, .. }
+            | VectorIndex::Faiss { ef_search, .. } => *ef_search = ef,
         }
         Some(self)
     }
@@ -111,6 +132,7 @@ impl VectorIndex {
             VectorIndex::Flat => {}
             VectorIndex::Hnsw { params, .. } => params.check()?,
             VectorIndex::HnswRs { m, ef_construction, .. } => HnswRsGraph::check(*m, *ef_construction)?,
+            VectorIndex::Faiss { kind, .. } => kind.check()?,
         }
         self.ef_search().map_or(Ok(()), check_ef_search)
     }
@@ -150,6 +172,9 @@ impl Settings {
         if !(1..=VectorSettings::MAX_DIM).contains(&dim) {
             return Err(Error::InvalidParameter { name: "dim", got: dim as f64, allowed: "1 to 65536" });
         }
+        if let VectorIndex::Faiss { kind, .. } = index {
+            kind.check_feature()?;
+        }
         index.check()
     }
 }
@@ -183,15 +208,23 @@ impl VectorIndex {
             VectorIndex::Flat => return Vec::new(),
             VectorIndex::Hnsw { params, min_rows, ef_search } => {
                 codes = params.codes;
-                ("hnsw", params.m, params.ef_construction, Some(params.seed), min_rows, ef_search)
+                let HnswParams { m, ef_construction, seed, .. } = params;
+                ("hnsw", Some(m), Some(ef_construction), Some(seed), min_rows, ef_search)
             }
             VectorIndex::HnswRs { m, ef_construction, min_rows, ef_search } => {
-                ("hnsw-rs", m, ef_construction, None, min_rows, ef_search)
+                ("hnsw-rs", Some(m), Some(ef_construction), None, min_rows, ef_search)
             }
+            VectorIndex::Faiss { kind, min_rows, ef_search } => match kind {
+                FaissKind::Flat => ("faiss-flat", None, None, None, min_rows, ef_search),
+                FaissKind::Hnsw { m, ef_construction } => {
+                    ("faiss-hnsw", Some(m), Some(ef_construction), None, min_rows, ef_search)
+                }
+                FaissKind::IvfPq => ("faiss-ivf-pq", None, None, None, min_rows, ef_search),
+            },
         };
         let numbers = [
-            (M, Some(m as u64)),
-            (EF_CONSTRUCTION, Some(ef_construction as u64)),
+            (M, m.map(|m| m as u64)),
+            (EF_CONSTRUCTION, ef_construction.map(|ef| ef as u64)),
             (SEED, seed),
             (MIN_ROWS, Some(u64::from(min_rows))),
             (EF_SEARCH, Some(ef_search as u64)),
@@ -214,30 +247,36 @@ impl VectorIndex {
         let text = |name| taken.get(name).cloned().unwrap_or_default();
         let number =
             |name: &'static str| text(name).parse::<u64>().map_err(|_| (name, "a number", text(name)));
-        let common = || {
-            let min_rows =
-                u32::try_from(number(MIN_ROWS)?).map_err(|_| (MIN_ROWS, "below 2^32", text(MIN_ROWS)))?;
-            Ok((
-                number(M)? as usize,
-                number(EF_CONSTRUCTION)? as usize,
-                min_rows,
-                number(EF_SEARCH)? as usize,
-            ))
-        };
+        let size = |name| number(name).map(|number| number as usize);
+        let min_rows =
+            || u32::try_from(number(MIN_ROWS)?).map_err(|_| (MIN_ROWS, "below 2^32", text(MIN_ROWS)));
         let index = match kind.as_str() {
             "hnsw" => {
-                let (m, ef_construction, min_rows, ef_search) = common()?;
                 let name = taken.get(CODES).map_or(WalkCodes::default().name(), String::as_str);
                 let codes = WalkCodes::ALL.into_iter().find(|codes| codes.name() == name);
                 let codes = codes.ok_or_else(|| (CODES, "int8 or 1bit", name.to_owned()))?;
+                let (m, ef_construction) = (size(M)?, size(EF_CONSTRUCTION)?);
                 let params = HnswParams { m, ef_construction, seed: number(SEED)?, codes };
-                VectorIndex::Hnsw { params, min_rows, ef_search }
+                VectorIndex::Hnsw { params, min_rows: min_rows()?, ef_search: size(EF_SEARCH)? }
             }
-            "hnsw-rs" => {
-                let (m, ef_construction, min_rows, ef_search) = common()?;
-                VectorIndex::HnswRs { m, ef_construction, min_rows, ef_search }
+            "hnsw-rs" => VectorIndex::HnswRs {
+                m: size(M)?,
+                ef_construction: size(EF_CONSTRUCTION)?,
+                min_rows: min_rows()?,
+                ef_search: size(EF_SEARCH)?,
+            },
+            kind => {
+                let kind = match kind {
+                    "faiss-flat" => FaissKind::Flat,
+                    "faiss-hnsw" => FaissKind::Hnsw { m: size(M)?, ef_construction: size(EF_CONSTRUCTION)? },
+                    "faiss-ivf-pq" => FaissKind::IvfPq,
+                    other => {
+                        let known = "hnsw, hnsw-rs, faiss-flat, faiss-hnsw or faiss-ivf-pq";
+                        return Err((KIND, known, other.to_owned()));
+                    }
+                };
+                VectorIndex::Faiss { kind, min_rows: min_rows()?, ef_search: size(EF_SEARCH)? }
             }
-            other => return Err((KIND, "hnsw or hnsw-rs", other.to_owned())),
         };
         match index.check() {
             Err(Error::InvalidParameter { name: "ef_search", allowed, .. }) => {
@@ -261,12 +300,25 @@ mod tests {
     fn indexes_are_properties() {
         let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX, codes: WalkCodes::Int8 };
         let index = VectorIndex::Hnsw { params, min_rows: 9, ef_search: 33 };
-        let other = VectorIndex::HnswRs { m: 255, ef_construction: 50, min_rows: 9, ef_search: 33 };
-        let mut properties = other.to_properties().into_iter().collect();
-        assert_eq!(VectorIndex::from_properties(&mut properties), Ok(other));
-        let mut properties = other.to_properties().into_iter().collect::<BTreeMap<_, _>>();
+        let hnsw = FaissKind::Hnsw { m: 255, ef_construction: 50 };
+        for other in [
+            VectorIndex::HnswRs { m: 255, ef_construction: 50, min_rows: 9, ef_search: 33 },
+            VectorIndex::Faiss { kind: FaissKind::Flat, min_rows: 9, ef_search: 33 },
+            VectorIndex::Faiss { kind: hnsw, min_rows: 9, ef_search: 33 },
+            VectorIndex::faiss(FaissKind::IvfPq),
+        ] {
+            let mut properties = other.to_properties().into_iter().collect();
+            assert_eq!(VectorIndex::from_properties(&mut properties), Ok(other));
+        }
+        let mut properties =
+            VectorIndex::hnsw_rs(16, 200).to_properties().into_iter().collect::<BTreeMap<_, _>>();
         properties.insert(M.to_owned(), "256".to_owned());
         assert_eq!(VectorIndex::from_properties(&mut properties).unwrap_err().0, M);
+        let settings = Settings::with_vectors(Metric::Cosine, 2);
+        let vectors =
+            settings.vectors.map(|vectors| VectorSettings { index: VectorIndex::faiss(hnsw), ..vectors });
+        let checked = Settings { vectors, ..settings }.check();
+        assert_eq!(checked.is_ok(), cfg!(feature = "faiss"), "{checked:?}");
         let others = BTreeMap::from(
             ["a", "index", "index-", "indexes", "z"].map(|name| (name.to_owned(), String::new())),
         );

@@ -334,8 +334,8 @@ impl Snapshot {
     /// approximate one that walks the graphs of the segments that have one, and searches the others exactly.
     ///
     /// # Errors
-    /// [`Error::NoVectors`]; of an index of hnsw_rs, whose files are read by the first call, [`Error::Corrupt`] if one does not
-    /// match its checksum, and [`Error::Backend`].
+    /// [`Error::NoVectors`]; of an index of another library, whose files are read by the first call, [`Error::Corrupt`] if one does
+    /// not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
     pub fn index(&self) -> Result<Box<dyn VectorSearch + '_>> {
         let VectorSettings { metric, dim, index } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         if index == VectorIndex::Flat {

@@ -1,0 +1,65 @@
+//! [`FaissIndex`] in a program without faiss: there is none.
+
+use std::convert::Infallible;
+use std::path::Path;
+
+use super::FaissKind;
+use crate::error::{Error, Result};
+use crate::metric::Metric;
+use crate::search::Matches;
+use crate::topk::RowId;
+
+/// An index of faiss: in this program, which was built without the cargo feature `faiss`, there is none.
+///
+/// ```
+/// use secateur_index::{Error, Metric, backends::{FaissIndex, FaissKind}};
+///
+/// let built = FaissIndex::build(Metric::Cosine, 2, &[1.0, 0.0], FaissKind::Flat);
+/// assert!(matches!(built, Err(Error::NoFaiss)));
+/// ```
+#[derive(Debug)]
+pub struct FaissIndex(Infallible);
+
+impl FaissIndex {
+    /// The file that faiss writes.
+    pub(crate) const FILE: &'static str = "faiss";
+
+    /// Builds nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoFaiss`], always.
+    pub fn build(_: Metric, _: usize, _: &[f32], _: FaissKind) -> Result<FaissIndex> {
+        Err(Error::NoFaiss)
+    }
+
+    /// The number of rows.
+    pub fn num_rows(&self) -> usize {
+        match self.0 {}
+    }
+
+    pub(crate) fn metric(&self) -> Metric {
+        match self.0 {}
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        match self.0 {}
+    }
+
+    pub(crate) fn candidates(
+        &self,
+        _: &[f32],
+        _: usize,
+        _: usize,
+        _: &Matches<'_>,
+    ) -> Result<Option<Vec<RowId>>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn write(&self, _: &Path) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn read(_: &Path, _: Metric, _: usize, _: &[f32], _: FaissKind) -> Result<FaissIndex> {
+        Err(Error::NoFaiss)
+    }
+}
