@@ -10,7 +10,7 @@ use secateur_index::storage::{
     EncoderIdentity, NewDocument, Settings, Snapshot, Store, Transaction, VectorIndex, VectorSettings,
     VerifyReport,
 };
-use secateur_index::{Bitmap, Hit as RowHit, Metric};
+use secateur_index::{Bitmap, ComponentType, Hit as RowHit, Metric};
 
 use crate::error::{Error, Result};
 use crate::fusion::RankedList;
@@ -24,6 +24,8 @@ pub(crate) const SEPARATOR: &str = "passage_separator";
 pub struct CreateOptions {
     /// How vectors are compared. Without an encoder it has no meaning.
     pub metric: Metric,
+    /// What vectors are rounded to when they are stored. Without an encoder it has no meaning.
+    pub components: ComponentType,
     /// How vectors are searched: exactly, or with a graph. Without an encoder it has no meaning.
     pub index: VectorIndex,
     /// What stands between a document's title and its text when the encoder reads it.
@@ -36,6 +38,7 @@ impl Default for CreateOptions {
     fn default() -> CreateOptions {
         CreateOptions {
             metric: Metric::Cosine,
+            components: ComponentType::F32,
             index: VectorIndex::Flat,
             passage_separator: " ".to_owned(),
             notes: Vec::new(),
@@ -95,6 +98,7 @@ impl Database {
             vectors: encoder.as_ref().map(|encoder| VectorSettings {
                 metric: options.metric,
                 dim: encoder.dim(),
+                components: options.components,
                 index: options.index,
             }),
             encoder: encoder.as_ref().map(|encoder| EncoderIdentity {
@@ -385,7 +389,7 @@ impl Database {
         let step = self.len().div_ceil(num_queries.max(1)).max(1);
         let mut queries = Vec::new();
         for row in self.snapshot.rows().step_by(step) {
-            queries.extend_from_slice(self.snapshot.vector(row)?);
+            queries.extend_from_slice(&self.snapshot.vector(row)?);
         }
         if queries.is_empty() {
             return Ok(None);

@@ -36,7 +36,12 @@ pub fn add_generation(
     properties.insert(SEPARATOR.to_owned(), options.passage_separator.clone());
     let mut writer = store.begin_generation(Generation {
         name: name.to_owned(),
-        vectors: VectorSettings { metric: options.metric, dim: encoder.dim(), index: options.index },
+        vectors: VectorSettings {
+            metric: options.metric,
+            dim: encoder.dim(),
+            components: options.components,
+            index: options.index,
+        },
         encoder: Some(EncoderIdentity {
             name: encoder.name().to_owned(),
             fingerprint: *encoder.fingerprint().as_bytes(),

@@ -69,5 +69,5 @@ pub use secateur_index::filter;
 pub use secateur_index::hnsw::{HnswParams, WalkCodes};
 pub use secateur_index::search::{Recall, RecallCurve};
 pub use secateur_index::storage::{CompactOptions, CompactReport, Generation, VectorIndex};
-pub use secateur_index::{Error as IndexError, Metric};
+pub use secateur_index::{ComponentType, Error as IndexError, Metric};
 pub use sweep::{Cell, measure_encoder};

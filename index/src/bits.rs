@@ -19,6 +19,7 @@ use crate::kernel::{BitKernel, PLANES, prefetch};
 use crate::metric::Metric;
 use crate::pages::Pages;
 use crate::rotation::{BLOCK, rotate};
+use crate::rows::Rows;
 
 /// The highest level of a query's components.
 const MAX_LEVEL: f32 = ((1 << PLANES) - 1) as f32;
@@ -107,12 +108,17 @@ fn move_and_rotate(metric: Metric, vector: &[f32], mean: &[f32], rotated: &mut V
 impl BitsBuf {
     /// Copies of rows that have been checked, (N, D) row-major; in parallel on the current rayon pool, the same for any number of
     /// threads.
-    pub fn encode(metric: Metric, dim: usize, rows: &[f32]) -> BitsBuf {
+    pub fn encode(metric: Metric, dim: usize, rows: Rows<'_>) -> BitsBuf {
         let fitted = RowEncoder::fit(metric, dim, rows);
         let mut records = Pages::<u64>::zeros(rows.len() / dim * stride(dim));
         let encoder = BitEncoder { metric, mean: fitted.mean(), longest: fitted.longest() };
-        let place = records.par_chunks_exact_mut(stride(dim)).zip(rows.par_chunks_exact(dim));
-        place.for_each_init(Vec::new, |rotated, (record, row)| encoder.encode(row, rotated, record));
+        let place = records.par_chunks_exact_mut(stride(dim)).enumerate();
+        place.for_each_init(
+            || (Vec::new(), Vec::new()),
+            |(room, rotated), (number, record)| {
+                encoder.encode(rows.row(number, dim).as_f32(room), rotated, record);
+            },
+        );
         BitsBuf { metric, mean: fitted.mean().to_vec(), records }
     }
 
@@ -123,7 +129,7 @@ impl BitsBuf {
 
 impl Bits<'_> {
     /// Checks that the copies are those of the rows, (N, D) row-major; or tells what is wrong.
-    pub fn verify(&self, rows: &[f32]) -> Result<(), &'static str> {
+    pub fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
         let fitted = RowEncoder::fit(self.metric, self.dim, rows);
         let bits_of = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         if bits_of(fitted.mean()) != bits_of(self.mean) {
@@ -131,12 +137,14 @@ impl Bits<'_> {
         }
         let encoder = BitEncoder { metric: self.metric, mean: self.mean, longest: fitted.longest() };
         let stride = stride(self.dim);
-        let is_same = |(rotated, expected): &mut (Vec<f32>, Vec<u64>), (row, record): (&[f32], &[u64])| {
-            encoder.encode(row, rotated, expected);
+        let room = || (Vec::new(), Vec::new(), vec![0; stride]);
+        let is_same = |(room, rotated, expected): &mut (Vec<f32>, Vec<f32>, Vec<u64>),
+                       (number, record): (usize, &[u64])| {
+            encoder.encode(rows.row(number, self.dim).as_f32(room), rotated, expected);
             expected == record
         };
-        let pairs = rows.par_chunks_exact(self.dim).zip(self.records.par_chunks_exact(stride));
-        let are_same = pairs.map_init(|| (Vec::new(), vec![0; stride]), is_same).all(|is_same| is_same);
+        let records = self.records.par_chunks_exact(stride).enumerate();
+        let are_same = records.map_init(room, is_same).all(|is_same| is_same);
         if are_same { Ok(()) } else { Err("the 1-bit copy of a row") }
     }
 

@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::kernel::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
 use crate::metric::Metric;
 use crate::pages::Pages;
+use crate::rows::Rows;
 use crate::vectors::check_vectors;
 
 /// What is kept of a row beside its code: its scale, half its squared length, its extra component, and at least the length
@@ -82,14 +83,17 @@ pub(crate) struct RowEncoder {
 
 impl RowEncoder {
     /// For rows, (N, D) row-major, which are read through once.
-    pub fn fit(metric: Metric, dim: usize, rows: &[f32]) -> RowEncoder {
+    pub fn fit(metric: Metric, dim: usize, rows: Rows<'_>) -> RowEncoder {
         let num_rows = rows.len() / dim;
-        let sums: Vec<(Vec<f64>, f64)> = rows
-            .par_chunks(SUM_ROWS * dim)
+        let blocks: Vec<Rows<'_>> = rows.chunks(SUM_ROWS * dim).collect();
+        let sums: Vec<(Vec<f64>, f64)> = blocks
+            .into_par_iter()
             .map(|rows| {
                 let mut sum = vec![0.0; dim];
                 let mut longest: f64 = 0.0;
-                for row in rows.chunks_exact(dim) {
+                let mut room = Vec::new();
+                for row in rows.chunks(dim) {
+                    let row = row.as_f32(&mut room);
                     let squared = squared_length(row);
                     longest = longest.max(squared);
                     let factor = factor(metric, squared);
@@ -107,14 +111,14 @@ impl RowEncoder {
     }
 
     /// Encodes some of the rows, (N, D) row-major, to (N, S) and (N).
-    pub fn encode(&self, rows: &[f32], codes: &mut [i8], metas: &mut [Meta]) {
+    pub fn encode(&self, rows: Rows<'_>, codes: &mut [i8], metas: &mut [Meta]) {
         let dim = self.mean.len();
         let stride = stride(dim);
-        let place =
-            codes.par_chunks_exact_mut(stride).zip(metas.par_iter_mut()).zip(rows.par_chunks_exact(dim));
+        let place = codes.par_chunks_exact_mut(stride).zip(metas.par_iter_mut()).enumerate();
         place.for_each_init(
-            || vec![0; stride],
-            |wide, ((code, meta), row)| {
+            || (vec![0; stride], Vec::new()),
+            |(wide, room), (number, (code, meta))| {
+                let row = rows.row(number, dim).as_f32(room);
                 *meta = encode(self.metric, row, &self.mean, MAX_CODE as f32, wide);
                 code.iter_mut().zip(wide).for_each(|(code, wide)| *code = *wide as i8);
                 if self.metric == Metric::InnerProduct {
@@ -154,11 +158,11 @@ impl CodesBuf {
     /// [`Error::VectorTooLong`](crate::Error::VectorTooLong).
     pub fn new(metric: Metric, dim: usize, rows: &[f32]) -> Result<CodesBuf> {
         check_vectors(rows, dim)?;
-        Ok(CodesBuf::encode(metric, dim, rows))
+        Ok(CodesBuf::encode(metric, dim, Rows::F32(rows)))
     }
 
     /// [`CodesBuf::new`] of rows that have been checked.
-    pub(crate) fn encode(metric: Metric, dim: usize, rows: &[f32]) -> CodesBuf {
+    pub(crate) fn encode(metric: Metric, dim: usize, rows: Rows<'_>) -> CodesBuf {
         let encoder = RowEncoder::fit(metric, dim, rows);
         let num_rows = rows.len() / dim;
         let mut codes = Pages::<i8>::zeros(num_rows * stride(dim));
@@ -191,10 +195,11 @@ impl std::fmt::Debug for CodesBuf {
 
 impl Codes<'_> {
     /// Checks the bounds that exact search relies on against the rows themselves, (N, D) row-major; or tells what is wrong.
-    pub fn verify(&self, rows: &[f32]) -> Result<(), &'static str> {
+    pub fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
         let Some(max_length) = self.max_length else { return Ok(()) };
         let stride = stride(self.dim);
-        let is_sound = |((row, code), meta): ((&[f32], &[i8]), &Meta)| {
+        let is_sound = |room: &mut Vec<f32>, (number, (code, meta)): (usize, (&[i8], &Meta))| {
+            let row = rows.row(number, self.dim).as_f32(room);
             let [scale, _, _, bound] = *meta;
             let squared = squared_length(row);
             let length = squared.sqrt() * factor(self.metric, squared);
@@ -203,8 +208,9 @@ impl Codes<'_> {
                 || error(self.metric, row, self.mean, code, scale) <= f64::from(bound)
                     && length <= f64::from(max_length) * (1.0 + 1e-9)
         };
-        let rows = rows.par_chunks_exact(self.dim).zip(self.codes.par_chunks_exact(stride));
-        if rows.zip(self.metas).all(is_sound) { Ok(()) } else { Err("the bound of a row's error") }
+        let copies = self.codes.par_chunks_exact(stride).zip(self.metas).enumerate();
+        let are_sound = copies.map_init(Vec::new, is_sound).all(|is_sound| is_sound);
+        if are_sound { Ok(()) } else { Err("the bound of a row's error") }
     }
 
     /// A vector of D components as a query.
@@ -336,7 +342,7 @@ mod tests {
             let (query, rows) = numbers.split_at(dim);
             let longest = rows.chunks_exact(dim).map(squared_length).fold(0.0, f64::max);
             for metric in Metric::ALL {
-                let buffer = CodesBuf::encode(metric, dim, rows);
+                let buffer = CodesBuf::encode(metric, dim, Rows::F32(rows));
                 let codes = buffer.borrow();
                 let mut encoded = Query::default();
                 codes.query(query, &mut encoded);
@@ -363,7 +369,7 @@ mod tests {
     /// A zero row lies where a row at a right angle lies; constant rows are all zero after the mean is gone.
     #[test]
     fn zero_and_equal_rows() {
-        let buffer = CodesBuf::encode(Metric::Cosine, 2, &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]);
+        let buffer = CodesBuf::new(Metric::Cosine, 2, &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]).unwrap();
         let codes = buffer.borrow();
         let mut query = Query::default();
         codes.query(&[3.0, 0.0], &mut query);
@@ -375,7 +381,7 @@ mod tests {
         for (value, expected) in values.iter().zip(expected) {
             assert!((value - expected).abs() < 0.02, "{values:?}");
         }
-        let buffer = CodesBuf::encode(Metric::L2, 3, &[1e-44, 1.0, 2.0, 1e-44, 1.0, 2.0]);
+        let buffer = CodesBuf::new(Metric::L2, 3, &[1e-44, 1.0, 2.0, 1e-44, 1.0, 2.0]).unwrap();
         assert!(
             buffer.metas.iter().all(|meta| meta.iter().all(|x| x.is_finite())),
             "{:?}",

@@ -139,6 +139,20 @@ pub enum Error {
         /// The largest squared length that is accepted.
         max: f32,
     },
+    /// A component of a vector is beyond the type of the components that are stored.
+    #[error(
+        "component {component} of the vector is {value}, stored {stored} components go up to {max}; scale the vectors down, or store bf16 or f32"
+    )]
+    ComponentTooLarge {
+        /// Position of the component in the vector, from 0.
+        component: usize,
+        /// The value given.
+        value: f32,
+        /// The type of the components that the database stores.
+        stored: crate::ComponentType,
+        /// The largest of that type.
+        max: f32,
+    },
     /// The database has no vectors.
     #[error(
         "this database was created without vectors; search it with BM25, or index the documents again with an encoder"

@@ -19,12 +19,13 @@ pub use crate::codes::CodesBuf;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernels, MAX_DIM, MAX_QUERIES, Operation, with_kernel};
 use crate::metric::Metric;
+use crate::rows::Rows;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
 use rough::Rough;
 use shortlist::Shortlist;
 
-/// The exact index over rows of f32 that lie in one or several slices (the segments of a database).
+/// The exact index over rows that lie in one or several slices (the segments of a database).
 ///
 /// ```
 /// use secateur_index::{Metric, flat::FlatIndex};
@@ -47,7 +48,7 @@ pub struct FlatIndex<'a> {
 #[derive(Debug, Clone)]
 struct Part<'a> {
     base: u32,
-    rows: &'a [f32],
+    rows: Rows<'a>,
     deleted: Option<&'a Bitmap>,
     codes: Option<Codes<'a>>,
 }
@@ -100,10 +101,11 @@ impl<'a> FlatIndex<'a> {
     /// Adds rows; codes must be of as many.
     pub(crate) fn push_part(
         &mut self,
-        rows: &'a [f32],
+        rows: impl Into<Rows<'a>>,
         deleted: Option<&'a Bitmap>,
         codes: Option<Codes<'a>>,
     ) {
+        let rows = rows.into();
         let deleted = deleted.filter(|set| !set.is_empty());
         self.parts.push(Part { base: self.num_rows, rows, deleted, codes });
         self.num_rows += (rows.len() / self.dim) as u32;
@@ -130,7 +132,7 @@ impl<'a> FlatIndex<'a> {
 
     /// [`FlatIndex::collect`] for one of the queries that a scorer was made for.
     fn collect_for(&self, scorer: &Scorer, number: usize, query: &[f32], rows: &[RowId], best: &mut TopK) {
-        let vectors: Vec<&[f32]> = rows.iter().map(|row| self.row(*row)).collect();
+        let vectors: Vec<Rows<'_>> = rows.iter().map(|row| self.row(*row)).collect();
         let mut values = vec![0.0; rows.len()];
         scorer.kernels.compare(query, &vectors, &mut values);
         for ((row, vector), value) in rows.iter().zip(vectors).zip(values) {
@@ -267,9 +269,9 @@ impl<'a> FlatIndex<'a> {
         if has_codes { 10 } else { 4 }
     }
 
-    fn row(&self, row: RowId) -> &'a [f32] {
+    fn row(&self, row: RowId) -> Rows<'a> {
         let part = &self.parts[self.parts.partition_point(|part| part.base <= row.0) - 1];
-        &part.rows[(row.0 - part.base) as usize * self.dim..][..self.dim]
+        part.rows.row((row.0 - part.base) as usize, self.dim)
     }
 
     /// Divides the rows into contiguous pieces of whole blocks of `block` rows, a few for each thread so that threads
@@ -297,12 +299,12 @@ struct Task<'t, 'a> {
     part: &'t Part<'a>,
     /// The number of its first row in the part.
     first: u32,
-    rows: &'a [f32],
+    rows: Rows<'a>,
 }
 
 impl<'a> Task<'_, 'a> {
     /// Blocks of up to `len` rows, each with the number of its first row in the part.
-    fn panels(&self, len: usize, dim: usize) -> impl Iterator<Item = (u32, &'a [f32])> {
+    fn panels(&self, len: usize, dim: usize) -> impl Iterator<Item = (u32, Rows<'a>)> {
         let first = self.first;
         self.rows
             .chunks(len * dim)
@@ -348,7 +350,7 @@ impl Scorer {
         let mut scorer =
             Scorer { metric, dim, kernels: Kernels::detect(operation), query_lengths: Vec::new() };
         if metric == Metric::Cosine {
-            scorer.query_lengths = scorer.lengths(queries);
+            scorer.query_lengths = scorer.lengths(Rows::F32(queries));
         }
         scorer
     }
@@ -358,14 +360,14 @@ impl Scorer {
         with_kernel!(self.kernels, |kernel| kernel.lanes())
     }
 
-    fn lengths(&self, vectors: &[f32]) -> Vec<f32> {
+    fn lengths(&self, vectors: Rows<'_>) -> Vec<f32> {
         let mut lengths = vec![0.0; vectors.len() / self.dim];
         self.kernels.lengths(vectors, self.dim, &mut lengths);
         lengths
     }
 
     /// Turns the value of a query and a row into a score.
-    fn score(&self, query: usize, value: f32, row: &[f32]) -> f32 {
+    fn score(&self, query: usize, value: f32, row: Rows<'_>) -> f32 {
         match self.metric {
             Metric::InnerProduct => value,
             Metric::L2 => -value,
@@ -374,7 +376,7 @@ impl Scorer {
     }
 
     /// Computes what is needed of the rows alone.
-    fn prepare(&self, rows: &[f32], block: &mut Block) {
+    fn prepare(&self, rows: Rows<'_>, block: &mut Block) {
         if self.metric == Metric::Cosine {
             block.row_lengths.resize(rows.len() / self.dim, 0.0);
             self.kernels.lengths(rows, self.dim, &mut block.row_lengths);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! storage   the database directory: immutable segments, one atomically replaced manifest
-//! flat      exact search over rows of f32: inner product, cosine, L2
+//! flat      exact search over rows of f32, f16 or bf16: inner product, cosine, L2
 //! hnsw      approximate search of the same rows by walking a graph
 //! backends  the same with indexes of other libraries, for comparison
 //! search    the trait that all of them are searched through
@@ -37,10 +37,12 @@ mod kernel;
 mod metric;
 mod pages;
 mod rotation;
+mod rows;
 mod topk;
 mod vectors;
 
 pub use bitmap::Bitmap;
 pub use error::{Damage, Error, Result};
 pub use metric::{Metric, UnknownMetric};
+pub use rows::{ComponentType, UnknownComponentType};
 pub use topk::{Hit, RowId};

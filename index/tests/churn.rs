@@ -86,7 +86,7 @@ fn turnover_leaves_no_trace() {
     let mut transaction = fresh.begin().unwrap();
     for row in store.snapshot().rows() {
         let document = store.snapshot().document_at(row).unwrap();
-        transaction.add(&document.as_new(), Some(store.snapshot().vector(row).unwrap())).unwrap();
+        transaction.add(&document.as_new(), Some(&store.snapshot().vector(row).unwrap())).unwrap();
     }
     transaction.commit().unwrap();
     let (size, fresh_size) = (size_of(&path), size_of(&fresh_path));

@@ -147,6 +147,6 @@ fn check(snapshot: &Snapshot, number: u64) {
     for row in snapshot.rows() {
         let document = snapshot.document_at(row).unwrap();
         assert_eq!(expected.get(&*document.id).map(String::as_str), Some(&*document.text));
-        assert_eq!(snapshot.vector(row).unwrap(), vector(&document.id));
+        assert_eq!(*snapshot.vector(row).unwrap(), vector(&document.id));
     }
 }

@@ -176,9 +176,9 @@ fn newer_files_are_refused() {
     let path = folder.path().join("db");
     database(&path);
     for (name, reads) in [
-        ("MANIFEST", 3),
+        ("MANIFEST", 4),
         ("segments/0000000001/documents", 1),
-        ("segments/0000000002/vectors", 1),
+        ("segments/0000000002/vectors", 2),
         ("segments/0000000001/graph", 3),
         ("segments/0000000002/codes", 1),
     ] {

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use secateur_index::bm25::Bm25Params;
-use secateur_index::hnsw::HnswParams;
+use secateur_index::hnsw::{HnswParams, WalkCodes};
 use secateur_index::search::SearchOptions;
 use secateur_index::storage::{
     CompactOptions, EncoderIdentity, Generation, Settings, Snapshot, Store, VectorIndex, VectorSettings,
 };
-use secateur_index::{Error, Metric, Result};
+use secateur_index::{ComponentType, Error, Metric, Result};
 
 use crate::document;
 
@@ -19,7 +19,7 @@ fn hnsw(min_rows: u32) -> VectorIndex {
 fn generation(name: &str, dim: usize) -> Generation {
     Generation {
         name: name.into(),
-        vectors: VectorSettings { metric: Metric::L2, dim, index: hnsw(20) },
+        vectors: VectorSettings { index: hnsw(20), ..VectorSettings::new(Metric::L2, dim) },
         encoder: Some(EncoderIdentity { name: format!("encoder of {name}"), fingerprint: [dim as u8; 32] }),
         properties: [("key".to_owned(), name.to_owned())].into(),
     }
@@ -63,7 +63,7 @@ fn check(snapshot: &Snapshot, name: &str, dim: usize) {
     for row in snapshot.rows() {
         let number: usize = snapshot.id_at(row).unwrap().parse().unwrap();
         let own = vector(number, dim);
-        assert_eq!(snapshot.vector(row).unwrap(), own);
+        assert_eq!(*snapshot.vector(row).unwrap(), own);
         let exact = snapshot.flat().unwrap().search(&own, 5).unwrap();
         assert!(exact.iter().all(|hit| snapshot.id_at(hit.row).is_ok()), "no deleted row");
         let walked = snapshot.index().unwrap().search(&own, 5, &SearchOptions::new(60)).unwrap();
@@ -224,7 +224,7 @@ fn databases_of_words_get_vectors() {
 /// A database of format version 1 is read, and written as the present version.
 #[test]
 fn every_format_is_read() {
-    for version in [1, 3] {
+    for version in [1, 3, 4] {
         format_is_read(version);
     }
 }
@@ -241,7 +241,10 @@ fn format_is_read(format: u8) {
         let settings = snapshot.settings();
         let vectors = settings.vectors.unwrap();
         assert_eq!((vectors.metric, vectors.dim), (Metric::Cosine, 4));
-        let params = HnswParams { m: 4, ef_construction: 20, seed: 3, ..HnswParams::default() };
+        let components = if format == 4 { ComponentType::F16 } else { ComponentType::F32 };
+        assert_eq!(vectors.components, components);
+        let codes = if format == 4 { WalkCodes::OneBit } else { WalkCodes::Int8 };
+        let params = HnswParams { m: 4, ef_construction: 20, seed: 3, codes };
         assert_eq!(vectors.index, VectorIndex::Hnsw { params, min_rows: 10, ef_search: 50 });
         let encoder = settings.encoder.as_ref().unwrap();
         assert_eq!((encoder.name.as_str(), encoder.fingerprint), ("an encoder", [7; 32]));
@@ -259,7 +262,7 @@ fn format_is_read(format: u8) {
                 (&*format!("Title {number}"), &*format!("word w{} text", number % 5))
             );
             let row = snapshot.row(&id).unwrap().unwrap();
-            assert_eq!(snapshot.vector(row).unwrap(), [number as f32, 1.0, -2.0, (number % 7) as f32]);
+            assert_eq!(*snapshot.vector(row).unwrap(), [number as f32, 1.0, -2.0, (number % 7) as f32]);
         }
         let nearest = snapshot.flat().unwrap().search(&[14.0, 1.0, -2.0, 0.0], 1).unwrap()[0];
         assert_eq!((snapshot.id_at(nearest.row).unwrap(), nearest.score > 0.999), ("d14", true));
@@ -278,7 +281,7 @@ fn format_is_read(format: u8) {
     let mut transaction = store.begin().unwrap();
     transaction.delete("d8").unwrap();
     transaction.commit().unwrap();
-    assert_eq!(version(), 3);
+    assert_eq!(version(), format.max(3));
     check(store.snapshot(), &["d3", "d8", "d21"]);
     check(&Snapshot::open(&path).unwrap(), &["d3", "d8", "d21"]);
     store.compact(&CompactOptions::default(), |_, _| {}).unwrap();

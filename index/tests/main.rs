@@ -6,6 +6,8 @@ mod backends;
 mod bm25_ndcg;
 /// Compaction.
 mod churn;
+/// Vectors of 16 bits.
+mod components;
 /// A writer killed at random moments.
 mod crash;
 /// Databases with damaged, missing and newer files.

@@ -8,7 +8,7 @@ use secateur_index::filter::Filter;
 use secateur_index::hnsw::HnswParams;
 use secateur_index::search::SearchOptions;
 use secateur_index::storage::{CompactOptions, NewDocument, Settings, Snapshot, Store, VectorIndex};
-use secateur_index::{Error, Metric, RowId};
+use secateur_index::{ComponentType, Error, Metric, RowId};
 
 const DIM: usize = 3;
 
@@ -73,7 +73,7 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     for (&row, (id, content)) in rows.iter().zip(model) {
         prop_assert_eq!(snapshot.id_at(row).unwrap(), id);
         prop_assert_eq!(snapshot.row(id).unwrap(), Some(row));
-        prop_assert_eq!(snapshot.vector(row).unwrap(), content.vector);
+        prop_assert_eq!(&*snapshot.vector(row).unwrap(), &content.vector);
         for stored in [snapshot.document(id).unwrap().unwrap(), snapshot.document_at(row).unwrap()] {
             prop_assert_eq!((&*stored.id, &*stored.title), (id.as_str(), content.title.as_str()));
             prop_assert_eq!(&*stored.text, content.text.as_str());
@@ -188,10 +188,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn store_equals_a_map(transactions in transactions(), has_graphs: bool) {
+    fn store_equals_a_map(
+        transactions in transactions(),
+        has_graphs: bool,
+        components in prop::sample::select(&ComponentType::ALL),
+    ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
         let mut settings = Settings::with_vectors(Metric::InnerProduct, DIM);
+        if let Some(vectors) = &mut settings.vectors {
+            // The numbers are small integers, which all of them hold.
+            vectors.components = components;
+        }
         if let (true, Some(vectors)) = (has_graphs, &mut settings.vectors) {
             vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1, ef_search: 100 };
         }

@@ -97,6 +97,7 @@ impl AddArguments {
         };
         let options = CreateOptions {
             metric: self.metric.unwrap_or_else(|| metric_of(&encoder)),
+            components: self.index.vectors,
             index: self.index.vector_index(),
             passage_separator: self.separator,
             notes: self.encoder.notes(),
@@ -135,6 +136,7 @@ impl ListArguments {
                         "encoder": encoder.map(|encoder| &encoder.name),
                         "dim": generation.vectors.dim,
                         "metric": generation.vectors.metric.to_string(),
+                        "vectors": generation.vectors.components.name(),
                         "codes": generation.vectors.index.walk_codes().map(|codes| codes.name()),
                     })
                 })

@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use secateur::beir::BeirFolder;
 use secateur::{
-    CreateOptions, Database, Error, FaissKind, HnswParams, IndexError, IndexOptions, Metric, VectorIndex,
-    WalkCodes, index_corpus, sync_name, with_suffix,
+    ComponentType, CreateOptions, Database, Error, FaissKind, HnswParams, IndexError, IndexOptions, Metric,
+    VectorIndex, WalkCodes, index_corpus, sync_name, with_suffix,
 };
 
 use super::encoder::{EncoderArguments, metric_of};
@@ -37,9 +37,12 @@ pub struct Arguments {
     allow_empty: bool,
 }
 
-/// How vectors are to be searched.
+/// How vectors are to be stored and searched.
 #[derive(Args)]
 pub struct IndexArguments {
+    /// What vectors are rounded to when they are stored: f32, f16 or bf16. 16 bits halve the file of the vectors.
+    #[arg(long, value_name = "TYPE", default_value_t = ComponentType::F32)]
+    pub vectors: ComponentType,
     /// How vectors are searched.
     #[arg(long, value_enum, default_value_t = IndexKind::Flat)]
     #[arg(requires_ifs(["hnsw", "hnsw-rs", "faiss-flat", "faiss-hnsw", "faiss-ivf-pq"].map(|kind| (kind, "encoder"))))]
@@ -120,6 +123,7 @@ impl Arguments {
             .unwrap_or(Metric::Cosine);
         let options = CreateOptions {
             metric,
+            components: self.index.vectors,
             index: self.index.vector_index(),
             passage_separator: self.separator.clone(),
             notes: self.encoder.notes(),

@@ -39,7 +39,7 @@ impl Euclidean {
 impl Distance<f32> for Euclidean {
     fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
         let mut value = [0.0];
-        self.0.compare(a, &[b], &mut value);
+        self.0.compare(a, &[b.into()], &mut value);
         value[0]
     }
 }

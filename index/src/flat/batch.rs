@@ -11,6 +11,7 @@ use crate::kernel::{
     Kernel, PackedQueries, Product, ROW_PANEL, UNIT, max_error, rounding_error, scale, underflow, with_kernel,
 };
 use crate::metric::Metric;
+use crate::rows::Rows;
 use crate::topk::{Hit, RowId, TopK};
 
 /// The answers to queries, (Q, D) row-major with Q at most [`crate::kernel::MAX_QUERIES`].
@@ -63,7 +64,7 @@ struct RowPanel {
 impl<'b, 'a> Batch<'b, 'a> {
     fn new(index: &'b FlatIndex<'a>, queries: &'b [f32]) -> Batch<'b, 'a> {
         let scorer = Scorer::new(index.metric, queries, index.dim);
-        let lengths = scorer.lengths(queries);
+        let lengths = scorer.lengths(Rows::F32(queries));
         let lanes = scorer.lanes();
         let scales = lengths.iter().map(|length| match index.metric {
             Metric::InnerProduct => scale(*length),

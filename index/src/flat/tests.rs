@@ -15,9 +15,11 @@ fn naive(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)], query: &[f32]
             let score = match metric {
                 Metric::InnerProduct => scorer.kernels.pair(query, row),
                 Metric::L2 => -scorer.kernels.pair(query, row),
-                Metric::Cosine => {
-                    cosine(scorer.kernels.pair(query, row), scorer.lengths(query)[0], scorer.lengths(row)[0])
-                }
+                Metric::Cosine => cosine(
+                    scorer.kernels.pair(query, row),
+                    scorer.lengths(Rows::F32(query))[0],
+                    scorer.lengths(Rows::F32(row))[0],
+                ),
             };
             if !deleted.contains(number as u32) {
                 hits.push(Hit { row: RowId(base + number as u32), score });
@@ -31,7 +33,7 @@ fn naive(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)], query: &[f32]
 fn index_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> FlatIndex<'_> {
     let mut index = FlatIndex::empty(metric, dim);
     for (rows, deleted) in parts {
-        index.push_part(rows, Some(deleted), None);
+        index.push_part(&rows[..], Some(deleted), None);
     }
     index
 }
@@ -44,7 +46,7 @@ fn codes_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> Vec<Cod
 fn index_with<'a>(dim: usize, parts: &'a [(Vec<f32>, Bitmap)], codes: &'a [CodesBuf]) -> FlatIndex<'a> {
     let mut index = FlatIndex::empty(codes[0].metric, dim);
     for (number, ((rows, deleted), codes)) in parts.iter().zip(codes).enumerate() {
-        index.push_part(rows, Some(deleted), (number != 1).then(|| codes.borrow()));
+        index.push_part(&rows[..], Some(deleted), (number != 1).then(|| codes.borrow()));
     }
     index
 }
@@ -186,7 +188,7 @@ proptest! {
             let index = index_with(dim, &parts, &codes);
             let found = index.search(query, k).unwrap();
             prop_assert_eq!(found, naive(metric, dim, &parts, query, k), "{}", metric);
-            prop_assert_eq!(codes[0].borrow().verify(&parts[0].0), Ok(()));
+            prop_assert_eq!(codes[0].borrow().verify(Rows::F32(&parts[0].0)), Ok(()));
         }
     }
 }
@@ -200,7 +202,9 @@ fn codes_of_other_rows_are_refused() {
     assert!(matches!(result, Err(Error::RowsMismatch { expected: 10, got: 9, .. })), "{result:?}");
     let mut others = rows.clone();
     others[7] += 0.1;
-    assert!(codes.borrow().verify(&rows).is_ok() && codes.borrow().verify(&others).is_err());
+    assert!(
+        codes.borrow().verify(Rows::F32(&rows)).is_ok() && codes.borrow().verify(Rows::F32(&others)).is_err()
+    );
 }
 
 #[test]

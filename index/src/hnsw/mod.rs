@@ -42,6 +42,7 @@ use crate::bits::BitsBuf;
 use crate::codes::{CodesBuf, stride};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
+use crate::rows::Rows;
 use crate::vectors::check_vectors;
 use build::LinksBuf;
 use copies::CopiesBuf;
@@ -116,8 +117,13 @@ impl Graph {
     /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`],
     /// [`Error::TooManyRows`] for 2³¹ rows or more.
     pub fn build(metric: Metric, dim: usize, rows: &[f32], params: &HnswParams) -> Result<Graph> {
-        params.check()?;
         check_vectors(rows, dim)?;
+        Graph::of(metric, dim, Rows::F32(rows), params)
+    }
+
+    /// [`Graph::build`] of rows that have been checked.
+    pub(crate) fn of(metric: Metric, dim: usize, rows: Rows<'_>, params: &HnswParams) -> Result<Graph> {
+        params.check()?;
         if rows.len() / dim > Graph::MAX_ROWS {
             return Err(Error::TooManyRows);
         }

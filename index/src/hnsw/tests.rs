@@ -209,7 +209,12 @@ fn filtered_recall_is_high() {
     let graph = Graph::build(Metric::Cosine, dim, &rows, &HnswParams::default()).unwrap();
     let deleted: Bitmap = (0..num_rows as u32).filter(|row| row % 13 == 2).collect();
     let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
-    index.push_part(&rows, Some(&deleted), None, Some(Source::Graph(graph.view(), std::path::Path::new(""))));
+    index.push_part(
+        &rows[..],
+        Some(&deleted),
+        None,
+        Some(Source::Graph(graph.view(), std::path::Path::new(""))),
+    );
     for per_mille in [800, 500, 350, 250, 100, 30, 10, 1, 0] {
         let scattered = |row: u32| links::hash(9, row) % 1000 < per_mille;
         // The first clusters, which are no nearer to one query than to another.

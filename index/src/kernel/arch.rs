@@ -2,6 +2,7 @@
 
 use super::lanes::{self, Arithmetic, Fused, Pairs, Portable, Product, Separate, Square, Term};
 use super::{Kernel, Kernels, Operation, PAIRS, Pair, Panel, Sums};
+use crate::rows::Rows;
 
 /// Kernels for any machine.
 pub(super) fn portable(operation: Operation) -> Kernel<4> {
@@ -72,17 +73,17 @@ macro_rules! instruction_set {
             }
 
             #[target_feature(enable = $features)]
-            fn scan<T: Term>(query: &[f32], rows: &[f32], values: &mut [f32]) {
+            fn scan<T: Term>(query: &[f32], rows: Rows<'_>, values: &mut [f32]) {
                 lanes::scan::<T, Fused, L>(query, rows, values);
             }
 
             #[target_feature(enable = $features)]
-            fn compare<T: Term>(query: &[f32], rows: &[&[f32]], values: &mut [f32]) {
+            fn compare<T: Term>(query: &[f32], rows: &[Rows<'_>], values: &mut [f32]) {
                 lanes::compare::<T, Fused, L>(query, rows, values);
             }
 
             #[target_feature(enable = $features)]
-            fn squared_lengths(rows: &[f32], dim: usize, values: &mut [f32]) {
+            fn squared_lengths(rows: Rows<'_>, dim: usize, values: &mut [f32]) {
                 lanes::squared_lengths::<Fused, L>(rows, dim, values);
             }
 

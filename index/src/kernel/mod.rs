@@ -1,4 +1,5 @@
-//! Dot products and squared distances of f32 vectors: one query against many rows, and many against many.
+//! Dot products and squared distances of vectors: one query of f32 against many rows, whose components may be of 16 bits and are
+//! then converted to f32, exactly, where they are loaded; and many against many.
 //!
 //! The sums are defined, so that the score of a pair (query, row) depends on nothing but the two vectors: with L lanes,
 //! lane l adds up the products of the components l, l + L, l + 2L, ... in this order (components beyond D count as 0),
@@ -28,6 +29,8 @@ pub(crate) use product::{
     MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, UNIT, max_error, rounding_error, scale,
     underflow,
 };
+
+use crate::rows::Rows;
 
 /// What is computed of a pair of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,21 +64,21 @@ type Sums<const L: usize> = [[[i32; L]; 2]; ROWS];
 /// The functions of one instruction set, for one operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel<const L: usize> {
-    scan: fn(&[f32], &[f32], &mut [f32]),
-    compare: fn(&[f32], &[&[f32]], &mut [f32]),
-    squared_lengths: fn(&[f32], usize, &mut [f32]),
+    scan: fn(&[f32], Rows<'_>, &mut [f32]),
+    compare: fn(&[f32], &[Rows<'_>], &mut [f32]),
+    squared_lengths: fn(Rows<'_>, usize, &mut [f32]),
     scale: fn(&[f32], f32, &mut [Pair]),
     tile: fn(&[Panel<L>], &[[Pair; PAIRS]], &mut Sums<L>, bool),
 }
 
 impl<const L: usize> Kernel<L> {
     /// Compares a query of D components with rows, (N, D) row-major; writes N values.
-    pub fn scan(&self, query: &[f32], rows: &[f32], values: &mut [f32]) {
+    pub fn scan(&self, query: &[f32], rows: Rows<'_>, values: &mut [f32]) {
         (self.scan)(query, rows, values);
     }
 
     /// The lengths of rows, (N, D) to (N): the root of the product of each with itself.
-    pub fn lengths(&self, rows: &[f32], dim: usize, lengths: &mut [f32]) {
+    pub fn lengths(&self, rows: Rows<'_>, dim: usize, lengths: &mut [f32]) {
         (self.squared_lengths)(rows, dim, lengths);
         lengths.iter_mut().for_each(|length| *length = length.sqrt());
     }
@@ -118,17 +121,17 @@ impl Kernels {
     }
 
     /// Compares a query of D components with rows, (N, D) row-major; writes N values.
-    pub fn scan(&self, query: &[f32], rows: &[f32], values: &mut [f32]) {
+    pub fn scan(&self, query: &[f32], rows: Rows<'_>, values: &mut [f32]) {
         with_kernel!(self, |kernel| kernel.scan(query, rows, values));
     }
 
-    /// Compares a query of D components with rows that lie anywhere; writes as many values.
-    pub fn compare(&self, query: &[f32], rows: &[&[f32]], values: &mut [f32]) {
+    /// Compares a query of D components with rows that lie anywhere, all with components of one type; writes as many values.
+    pub fn compare(&self, query: &[f32], rows: &[Rows<'_>], values: &mut [f32]) {
         with_kernel!(self, |kernel| (kernel.compare)(query, rows, values));
     }
 
     /// The lengths of rows, (N, D) to (N): the root of the product of each with itself.
-    pub fn lengths(&self, rows: &[f32], dim: usize, lengths: &mut [f32]) {
+    pub fn lengths(&self, rows: Rows<'_>, dim: usize, lengths: &mut [f32]) {
         with_kernel!(self, |kernel| kernel.lengths(rows, dim, lengths));
     }
 
@@ -136,7 +139,7 @@ impl Kernels {
     #[cfg(test)]
     pub fn pair(&self, a: &[f32], b: &[f32]) -> f32 {
         let mut value = [0.0];
-        self.scan(a, b, &mut value);
+        self.scan(a, Rows::F32(b), &mut value);
         value[0]
     }
 }

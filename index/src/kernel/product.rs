@@ -10,6 +10,7 @@
 //! rows go by; a panel of [`ROW_PANEL`] rows stays in the L2 cache.
 
 use super::{Kernel, PAIRS, Pair, Panel, ROWS, STREAMS, Sums};
+use crate::rows::Rows;
 
 /// Rows compared at a time, a multiple of [`ROWS`] and of [`STREAMS`].
 pub(crate) const ROW_PANEL: usize = 48;
@@ -126,6 +127,8 @@ pub(crate) struct Product<const L: usize> {
     lengths: [f32; ROW_PANEL],
     num_rows: usize,
     sums: Vec<Sums<L>>,
+    /// A few rows as f32, where they are not.
+    room: Vec<f32>,
 }
 
 impl<const L: usize> Product<L> {
@@ -135,11 +138,12 @@ impl<const L: usize> Product<L> {
             lengths: [0.0; ROW_PANEL],
             num_rows: 0,
             sums: vec![[[[0; L]; 2]; ROWS]; queries.num_panels * (ROW_PANEL / ROWS)],
+            room: Vec::new(),
         }
     }
 
     /// Compares every query with every row of a panel, (N, D) row-major with N at most [`ROW_PANEL`].
-    pub fn compute(&mut self, kernel: &Kernel<L>, queries: &PackedQueries<L>, rows: &[f32]) {
+    pub fn compute(&mut self, kernel: &Kernel<L>, queries: &PackedQueries<L>, rows: Rows<'_>) {
         let dim = queries.dim;
         self.load(kernel, rows, dim);
         let num_tiles = self.num_rows.div_ceil(ROWS);
@@ -157,13 +161,14 @@ impl<const L: usize> Product<L> {
     }
 
     /// Scales rows. Those of earlier panels beyond the last row are left: nobody looks at their sums.
-    fn load(&mut self, kernel: &Kernel<L>, rows: &[f32], dim: usize) {
+    fn load(&mut self, kernel: &Kernel<L>, rows: Rows<'_>, dim: usize) {
         self.num_rows = rows.len() / dim;
         // A few rows at a time, so that they are in the cache when they are scaled.
         for (number, rows) in rows.chunks(dim * STREAMS).enumerate() {
+            let rows = rows.as_f32(&mut self.room);
             let first = number * STREAMS;
             let lengths = &mut self.lengths[first..first + rows.len() / dim];
-            kernel.lengths(rows, dim, lengths);
+            kernel.lengths(Rows::F32(rows), dim, lengths);
             for (row, (components, length)) in rows.chunks_exact(dim).zip(lengths).enumerate() {
                 for (start, len) in blocks(dim) {
                     let to = self.rows.slice_mut(ROW_PANEL * start + (first + row) * PAIRS, len);

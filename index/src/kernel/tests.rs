@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rows::{ComponentType, round};
 
 const OPERATIONS: [Operation; 2] = [Operation::Dot, Operation::SquaredDistance];
 
@@ -28,11 +29,11 @@ fn all_products(kernels: &Kernels, queries: &[f32], rows: &[f32], dim: usize) ->
     let mut values = vec![f64::NAN; queries.len() / dim * num_rows];
     with_kernel!(kernels, |kernel| {
         let mut lengths = vec![0.0; queries.len() / dim];
-        kernel.lengths(queries, dim, &mut lengths);
+        kernel.lengths(Rows::F32(queries), dim, &mut lengths);
         let packed = PackedQueries::new(kernel, queries, dim, &lengths);
         let mut product = Product::new(&packed);
         for (panel, rows) in rows.chunks(dim * ROW_PANEL).enumerate() {
-            product.compute(kernel, &packed, rows);
+            product.compute(kernel, &packed, Rows::F32(rows));
             product.for_each(&packed, |row, first_query, panel_values| {
                 let row_scale = f64::from(scale(product.lengths()[row]));
                 for (query, value) in (first_query..lengths.len()).zip(panel_values.as_flattened()) {
@@ -49,14 +50,14 @@ fn all_products(kernels: &Kernels, queries: &[f32], rows: &[f32], dim: usize) ->
 fn check(queries: &[f32], rows: &[f32], dim: usize) {
     let num_rows = rows.len() / dim;
     let length = |v: &[f32]| exact(Operation::Dot, v, v).0.sqrt();
-    let apart: Vec<&[f32]> = rows.chunks_exact(dim).rev().collect();
+    let apart: Vec<Rows<'_>> = rows.chunks_exact(dim).rev().map(Rows::F32).collect();
     for operation in OPERATIONS {
         for kernels in arch::available(operation) {
             let lanes = lanes(&kernels);
             let products = all_products(&kernels, queries, rows, dim);
             for (query, products) in queries.chunks_exact(dim).zip(products.chunks_exact(num_rows.max(1))) {
                 let mut values = vec![f32::NAN; num_rows];
-                kernels.scan(query, rows, &mut values);
+                kernels.scan(query, Rows::F32(rows), &mut values);
                 let mut values_apart = vec![f32::NAN; num_rows];
                 kernels.compare(query, &apart, &mut values_apart);
                 values_apart.reverse();
@@ -80,7 +81,7 @@ fn check(queries: &[f32], rows: &[f32], dim: usize) {
                 }
             }
             let mut lengths = vec![f32::NAN; num_rows];
-            kernels.lengths(rows, dim, &mut lengths);
+            kernels.lengths(Rows::F32(rows), dim, &mut lengths);
             let expected = |row| {
                 arch::available(Operation::Dot)
                     .iter()
@@ -96,6 +97,34 @@ fn check(queries: &[f32], rows: &[f32], dim: usize) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Rows of 16 bits give what the same rows of f32 give, bit for bit.
+    #[test]
+    fn sixteen_bits_equal_the_same_numbers(dim in 1usize..70, num_rows in 0usize..40, scale in -30i32..10, seed in any::<u64>()) {
+        let mut numbers = random(seed, 2f32.powi(scale));
+        let query: Vec<f32> = numbers.by_ref().take(dim).collect();
+        let rows: Vec<f32> = numbers.take(num_rows * dim).collect();
+        for component in [ComponentType::F16, ComponentType::Bf16] {
+            let (mut rounded, mut bytes) = (rows.clone(), Vec::new());
+            round(component, &mut rounded, &mut bytes);
+            let aligned: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+            let stored = Rows::from_bytes(component, bytemuck::cast_slice(&aligned));
+            for kernels in OPERATIONS.into_iter().flat_map(arch::available) {
+                let values = |rows: Rows<'_>| {
+                    let mut values = vec![[f32::NAN; 3]; num_rows];
+                    let mut one_way = vec![f32::NAN; num_rows];
+                    kernels.scan(&query, rows, &mut one_way);
+                    values.iter_mut().zip(&one_way).for_each(|(to, from)| to[0] = *from);
+                    kernels.compare(&query, &rows.chunks(dim).collect::<Vec<_>>(), &mut one_way);
+                    values.iter_mut().zip(&one_way).for_each(|(to, from)| to[1] = *from);
+                    kernels.lengths(rows, dim, &mut one_way);
+                    values.iter_mut().zip(&one_way).for_each(|(to, from)| to[2] = *from);
+                    values.into_flattened().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                prop_assert_eq!(values(stored), values(Rows::F32(&rounded)));
+            }
+        }
+    }
 
     /// Any shape around the sizes of lanes, tiles and streams, any magnitude.
     #[test]

@@ -1,4 +1,4 @@
-//! Searching rows of f32 with what finds candidates among them.
+//! Searching rows with what finds candidates among them.
 
 use std::path::Path;
 
@@ -13,10 +13,11 @@ use crate::flat::{FlatIndex, Scorer};
 use crate::hnsw::Graph;
 use crate::hnsw::parts::View;
 use crate::metric::Metric;
+use crate::rows::Rows;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
 
-/// An index over rows of f32 that lie in one or several slices (the segments of a database), each with a graph or without
+/// An index over rows that lie in one or several slices (the segments of a database), each with a graph or without
 /// one. Slices without a graph are searched exactly.
 ///
 /// Hits are approximate: some of the true ones may be missing. Their scores are those of [`FlatIndex`], bit for bit, and no
@@ -119,12 +120,12 @@ impl<'a> ApproximateIndex<'a> {
     /// Adds rows; codes and what finds candidates must be of as many.
     pub(crate) fn push_part(
         &mut self,
-        rows: &'a [f32],
+        rows: impl Into<Rows<'a>>,
         deleted: Option<&'a Bitmap>,
         codes: Option<Codes<'a>>,
         source: Option<Source<'a>>,
     ) {
-        let deleted = deleted.filter(|set| !set.is_empty());
+        let (rows, deleted) = (rows.into(), deleted.filter(|set| !set.is_empty()));
         let (base, num_rows) = (self.flat.num_rows() as u32, (rows.len() / self.flat.dim()) as u32);
         self.flat.push_part(rows, deleted, codes);
         self.parts.push(Part { base, num_rows, deleted, source });

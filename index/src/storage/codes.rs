@@ -13,6 +13,7 @@ use super::settings::VectorSettings;
 use crate::codes::{Codes, Meta, RowEncoder, stride};
 use crate::error::{Damage, Result};
 use crate::metric::Metric;
+use crate::rows::Rows;
 
 const KIND: Kind = Kind { mark: b"SCTRCODE", name: "a codes file", version: 1 };
 
@@ -55,7 +56,7 @@ fn lengths(rows: u32, dim: usize) -> [u64; 3] {
 }
 
 /// Encodes rows, (N, D) row-major, which are read through twice.
-pub(super) fn write(path: PathBuf, metric: Metric, dim: usize, rows: &[f32]) -> Result<Written> {
+pub(super) fn write(path: PathBuf, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Written> {
     let encoder = RowEncoder::fit(metric, dim, rows);
     let num_rows = rows.len() / dim;
     let mut header = Header::new(&KIND);
@@ -123,7 +124,7 @@ impl CodesFile {
     }
 
     /// Checks that the copies are those of the rows, (N, D) row-major.
-    pub fn verify(&self, rows: &[f32]) -> Result<()> {
+    pub fn verify(&self, rows: Rows<'_>) -> Result<()> {
         self.codes().verify(rows).map_err(|part| corrupt(&self.path, Damage::Undecodable { part }))
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Segments are never merged unasked: a commit costs what it adds, and the time for a compaction is the caller's to choose.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::embeddings::GenerationFiles;
 use super::manifest::SegmentRecord;
 use super::segment::{BM25_BUDGET, Segment, SegmentWriter};
-use super::settings::VectorIndex;
+use super::settings::{VectorIndex, VectorSettings};
 use super::snapshot::View;
 use super::store::{NewFolders, Store};
 use crate::backends::HnswRsGraph;
@@ -15,6 +16,7 @@ use crate::bitmap::Bitmap;
 use crate::codes::Meta;
 use crate::error::Result;
 use crate::hnsw::Graph;
+use crate::rows::ComponentType;
 
 /// What a compaction may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +52,20 @@ const MIN_POSTINGS: u64 = 16 << 20;
 /// An id of 32 bytes, three offsets and a number while documents are written, a length; and a row's part of the graph, or of the
 /// codes what is not written at once.
 fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
+    // Other libraries take f32.
+    let converted = |vectors: VectorSettings| match vectors.components {
+        ComponentType::F32 => 0,
+        ComponentType::F16 | ComponentType::Bf16 => 4 * vectors.dim,
+    };
     // One is built after the other.
     let codes = generations.iter().map(|generation| match generation.settings.index {
         VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(generation.settings.dim, params.m),
-        VectorIndex::HnswRs { m, .. } => HnswRsGraph::bytes_per_row(generation.settings.dim, m),
-        VectorIndex::Faiss { kind, .. } => kind.bytes_per_row(generation.settings.dim),
+        VectorIndex::HnswRs { m, .. } => {
+            converted(generation.settings) + HnswRsGraph::bytes_per_row(generation.settings.dim, m)
+        }
+        VectorIndex::Faiss { kind, .. } => {
+            converted(generation.settings) + kind.bytes_per_row(generation.settings.dim)
+        }
         VectorIndex::Flat => size_of::<Meta>(),
     });
     64 + codes.max().unwrap_or(0) as u64
@@ -248,8 +259,9 @@ impl Rewriting<'_> {
 
 fn copy_row(segment: &Segment, row: u32, writer: &mut SegmentWriter) -> Result<()> {
     let document = segment.documents().document(row)?;
-    let vectors: Vec<&[f32]> =
-        segment.embeddings().iter().map(|embeddings| embeddings.vectors().row(row)).collect();
+    let vectors: Vec<Cow<'_, [f32]>> =
+        segment.embeddings().iter().map(|embeddings| embeddings.vectors().row(row).to_f32()).collect();
+    let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &**vector).collect();
     writer.add(&document.as_new(), &vectors)
 }
 
@@ -310,7 +322,7 @@ mod tests {
     #[test]
     fn budgets_bound_rows() {
         let index = VectorIndex::hnsw(HnswParams::default());
-        let settings = VectorSettings { metric: Metric::Cosine, dim: 384, index };
+        let settings = VectorSettings { index, ..VectorSettings::new(Metric::Cosine, 384) };
         let settings = [GenerationFiles { id: 0, settings }];
         let (rows, postings) = CompactOptions::default().limits(&settings);
         assert!((2_600_000..2_800_000).contains(&rows), "{rows}");

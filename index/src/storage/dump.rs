@@ -14,6 +14,7 @@ use super::manifest::FileRecord;
 use super::settings::{VectorIndex, VectorSettings};
 use crate::backends::{FaissIndex, HnswRsGraph};
 use crate::error::{Damage, Result};
+use crate::rows::Rows;
 use crate::search::Source;
 
 /// The files that another library keeps, by the index; their names are no other files'.
@@ -33,9 +34,9 @@ pub(super) const NAMES: [&str; 3] = [HnswRsGraph::FILES[0], HnswRsGraph::FILES[1
 pub(super) fn write(
     folder: &Path,
     settings: VectorSettings,
-    rows: &[f32],
+    rows: Rows<'_>,
 ) -> Result<Vec<(&'static str, Written)>> {
-    let VectorSettings { metric, dim, index } = settings;
+    let VectorSettings { metric, dim, index, .. } = settings;
     let num_rows = rows.len() / dim;
     let paths: Vec<PathBuf> = names(index).iter().map(|name| folder.join(name)).collect();
     let create = || {
@@ -45,15 +46,16 @@ pub(super) fn write(
     };
     match index {
         VectorIndex::HnswRs { m, ef_construction, min_rows, .. } if num_rows >= min_rows.max(1) as usize => {
-            let graph = HnswRsGraph::build(metric, dim, rows, m, ef_construction)?;
+            let graph = HnswRsGraph::build(metric, dim, &rows.to_f32(), m, ef_construction)?;
             create()?;
             graph.dump(folder)?;
         }
         VectorIndex::Faiss { kind, min_rows, .. } if num_rows >= min_rows.max(kind.min_rows()) as usize => {
             create()?;
-            FaissIndex::build(metric, dim, rows, kind)?.write(&paths[0])?;
+            let rows = rows.to_f32();
+            FaissIndex::build(metric, dim, &rows, kind)?.write(&paths[0])?;
             // faiss does not say whether the last bytes reached the disk: a file that is cut off is not read.
-            FaissIndex::read(&paths[0], metric, dim, rows, kind)?;
+            FaissIndex::read(&paths[0], metric, dim, &rows, kind)?;
         }
         _ => return Ok(Vec::new()),
     }
@@ -103,7 +105,7 @@ impl Dump {
     /// The index of the vectors of the segment, (N, D) row-major, read on first use, when its files have been checked, because the
     /// libraries may panic or end the process on damaged bytes. `None` if a compaction has removed their names meanwhile: then the
     /// vectors, which are mapped, are compared.
-    pub fn source(&self, rows: &[f32]) -> Result<Option<Source<'_>>> {
+    pub fn source(&self, rows: Rows<'_>) -> Result<Option<Source<'_>>> {
         if let Some(index) = self.index.get() {
             return Ok(Some(index.source()));
         }
@@ -115,14 +117,14 @@ impl Dump {
         if !paths.iter().all(|path| path.exists()) {
             return Ok(None);
         }
-        let VectorSettings { metric, dim, index } = self.settings;
+        let VectorSettings { metric, dim, index, .. } = self.settings;
         let index = match index {
             VectorIndex::HnswRs { .. } => {
                 let num_rows = (rows.len() / dim) as u32;
                 Index::HnswRs(HnswRsGraph::load(&self.folder, metric, dim, num_rows)?)
             }
             VectorIndex::Faiss { kind, .. } => {
-                Index::Faiss(FaissIndex::read(&paths[0], metric, dim, rows, kind)?)
+                Index::Faiss(FaissIndex::read(&paths[0], metric, dim, &rows.to_f32(), kind)?)
             }
             VectorIndex::Flat | VectorIndex::Hnsw { .. } => return Ok(None),
         };
@@ -156,15 +158,18 @@ mod tests {
     fn indexes_of_faiss_are_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let index = VectorIndex::Faiss { kind: FaissKind::Flat, min_rows: 2, ef_search: 1 };
-        let settings = VectorSettings { metric: Metric::L2, dim: 1, index };
-        assert!(matches!(write(folder.path(), settings, &[1.0, 2.0]), Err(Error::NoFaiss)));
-        assert!(write(folder.path(), settings, &[1.0]).unwrap().is_empty(), "too few rows for an index");
+        let settings = VectorSettings { index, ..VectorSettings::new(Metric::L2, 1) };
+        assert!(matches!(write(folder.path(), settings, [1.0, 2.0][..].into()), Err(Error::NoFaiss)));
+        assert!(
+            write(folder.path(), settings, [1.0][..].into()).unwrap().is_empty(),
+            "too few rows for an index"
+        );
         let bytes = b"IxF2";
         std::fs::write(folder.path().join(FaissIndex::FILE), bytes).unwrap();
         for (crc, is_right) in [(crc32fast::hash(bytes), true), (0, false)] {
             let record = FileRecord { name: FaissIndex::FILE.to_owned(), size: 4, crc };
             let dump = Dump::open(folder.path().to_owned(), settings, |_| Some(&record)).unwrap().unwrap();
-            match dump.source(&[1.0, 2.0]).err() {
+            match dump.source([1.0, 2.0][..].into()).err() {
                 Some(Error::NoFaiss) => assert!(is_right),
                 Some(Error::Corrupt { .. }) => assert!(!is_right, "checksums come first"),
                 other => panic!("{other:?}"),

@@ -66,7 +66,7 @@ impl EmbeddingsWriter {
             create_folder(&segment.join(folder))?;
         }
         let path = segment.join(generation.name(VECTORS));
-        let vectors = VectorsWriter::create(path, generation.settings.dim as u32)?;
+        let vectors = VectorsWriter::create(path, generation.settings)?;
         Ok(EmbeddingsWriter { segment: segment.to_owned(), generation, vectors, rows: 0 })
     }
 
@@ -78,16 +78,21 @@ impl EmbeddingsWriter {
     /// Builds the graph, if there is to be one, or encodes the rows, and syncs the files, but not the folder of the segment.
     pub fn finish(self) -> Result<Vec<FileRecord>> {
         let EmbeddingsWriter { segment, generation, vectors, rows } = self;
-        let VectorSettings { metric, dim, index } = generation.settings;
+        let VectorSettings { metric, dim, index, .. } = generation.settings;
         let written = vectors.finish()?;
         let mut files = vec![FileRecord::new(generation.name(VECTORS), written)];
         // Read back where they lie: they need not fit into memory.
-        let file = VectorsFile::open(segment.join(generation.name(VECTORS)), written.size, rows, dim as u32)?;
+        let file = VectorsFile::open(
+            segment.join(generation.name(VECTORS)),
+            written.size,
+            rows,
+            generation.settings,
+        )?;
         match index {
             VectorIndex::Hnsw { params, min_rows, .. }
                 if rows >= min_rows.max(1) && rows as usize <= Graph::MAX_ROWS =>
             {
-                let graph = Graph::build(metric, dim, file.rows(), &params)?;
+                let graph = Graph::of(metric, dim, file.rows(), &params)?;
                 let name = generation.name(GRAPH);
                 let written = graph::write(segment.join(&name), &graph)?;
                 files.push(FileRecord::new(name, written));
@@ -123,7 +128,6 @@ pub(super) struct Embeddings {
 
 impl Embeddings {
     pub fn open(segment: &Path, record: &SegmentRecord, generation: GenerationFiles) -> Result<Embeddings> {
-        let VectorSettings { dim, .. } = generation.settings;
         let name = generation.name(GRAPH);
         let graph = match record.size_of(segment, &name) {
             Ok(size) => Some(GraphFile::open(segment.join(name), size, record.rows, generation.settings)?),
@@ -138,7 +142,7 @@ impl Embeddings {
         let dump = Dump::open(generation.path(segment), generation.settings, file)?;
         let name = generation.name(VECTORS);
         let size = record.size_of(segment, &name)?;
-        let vectors = VectorsFile::open(segment.join(name), size, record.rows, dim as u32)?;
+        let vectors = VectorsFile::open(segment.join(name), size, record.rows, generation.settings)?;
         Ok(Embeddings { generation, vectors, codes, graph, dump })
     }
 

@@ -117,7 +117,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn generation(name: &str, dim: usize) -> Generation {
     let index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 4, ef_search: 10 };
-    let vectors = VectorSettings { metric: Metric::L2, dim, index };
+    let vectors = VectorSettings { index, ..VectorSettings::new(Metric::L2, dim) };
     Generation { name: name.into(), vectors, encoder: None, properties: BTreeMap::new() }
 }
 

@@ -8,7 +8,6 @@ use super::settings::{EncoderIdentity, Settings, VectorSettings};
 use super::snapshot::Snapshot;
 use super::store::{NewFolders, Store};
 use crate::error::{Error, Result};
-use crate::vectors::check_vector;
 
 /// The name of the generation that a database is created with.
 pub(super) const ORIGINAL: &str = "original";
@@ -161,7 +160,7 @@ impl GenerationWriter<'_> {
     /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::GenerationRows`] if there is no
     /// further document; [`Error::Io`].
     pub fn add(&mut self, vector: &[f32]) -> Result<()> {
-        check_vector(vector, self.files.settings.dim)?;
+        self.files.settings.check_vector(vector)?;
         self.go_to_document()?;
         let Some(current) = &mut self.current else {
             let expected = self.store.snapshot().len();

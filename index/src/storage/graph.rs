@@ -18,6 +18,7 @@ use crate::hnsw::parts::{Copies, CopiesBuf, Links, MAX_LEVEL, NONE, View};
 use crate::hnsw::{Graph, WalkCodes};
 use crate::kernel::{BitKernel, CodeKernel};
 use crate::metric::Metric;
+use crate::rows::Rows;
 
 const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 3 };
 
@@ -218,7 +219,7 @@ impl GraphFile {
     }
 
     /// Checks that every number names what is there, and that the copies are those of the rows, (N, D) row-major.
-    pub fn verify(&self, rows: &[f32]) -> Result<()> {
+    pub fn verify(&self, rows: Rows<'_>) -> Result<()> {
         let View { links, copies } = self.view();
         let damaged = |damage| corrupt(&self.path, damage);
         for list in [links.base, links.upper] {
@@ -249,7 +250,6 @@ mod tests {
     use crate::error::Error;
     use crate::hnsw::HnswParams;
     use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
-    use crate::storage::VectorIndex;
     use proptest::prelude::*;
     use std::sync::OnceLock;
 
@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn settings() -> VectorSettings {
-        VectorSettings { metric: Metric::Cosine, dim: DIM, index: VectorIndex::Flat }
+        VectorSettings::new(Metric::Cosine, DIM)
     }
 
     fn open(path: &Path) -> Result<GraphFile> {
@@ -293,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, graph) = written(folder.path(), codes);
         let file = open(&path).unwrap();
-        file.verify(&rows()).unwrap();
+        file.verify(Rows::F32(&rows())).unwrap();
         let rows = rows();
         let expected =
             ApproximateIndex::new(&rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
@@ -348,7 +348,7 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let rows = rows();
             if let Ok(file) = open(&path) {
-                let (verified, hits) = (file.verify(&rows), search(&file, &rows));
+                let (verified, hits) = (file.verify(Rows::F32(&rows)), search(&file, &rows));
                 prop_assert!(hits.is_ok() || verified.is_err(), "verify missed {:?}", hits);
                 for hit in hits.unwrap_or_default() {
                     let row = &rows[hit.row.0 as usize * DIM..][..DIM];

@@ -16,14 +16,18 @@ use rkyv::util::AlignedVec;
 use super::files::{Written, check_crc, corrupt, io_error, replace, wrong_field};
 use super::generation::{Generation, ORIGINAL};
 use super::header::{HEADER_LEN, Header, Kind};
-use super::settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};
+use super::settings::{COMPONENTS, EncoderIdentity, Settings, VectorIndex, VectorSettings};
 use crate::error::{Damage, Error, Result};
 use crate::metric::Metric;
+use crate::rows::ComponentType;
 
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";
 
-const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 3 };
+const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 4 };
+
+/// Databases whose vectors are all of f32 are still of this version, which more programs read. The layout is the same.
+const F32_VERSION: u32 = 3;
 
 /// What a commit wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -98,6 +102,7 @@ impl SegmentRecord {
 impl GenerationRecord {
     pub fn new(id: u64, generation: &Generation) -> GenerationRecord {
         let Generation { name, vectors, encoder, properties } = generation;
+        let components = Some(vectors.components).filter(|components| *components != ComponentType::F32);
         GenerationRecord {
             id,
             name: name.clone(),
@@ -107,13 +112,22 @@ impl GenerationRecord {
                 name: encoder.name.clone(),
                 fingerprint: encoder.fingerprint,
             }),
-            properties: vectors.index.to_properties().into_iter().chain(properties.clone()).collect(),
+            properties: properties
+                .clone()
+                .into_iter()
+                .chain(vectors.index.to_properties())
+                .chain(components.map(|components| (COMPONENTS.to_owned(), components.to_string())))
+                .collect(),
         }
     }
 
     /// What it says, where `file` is named in errors.
     pub fn read(&self, file: &Path) -> Result<Generation> {
         let mut properties = self.properties.clone();
+        let name = self.properties.get(COMPONENTS).map_or(ComponentType::F32.name(), String::as_str);
+        let components = name
+            .parse::<ComponentType>()
+            .map_err(|_| corrupt(file, wrong_field(COMPONENTS, "f32, f16 or bf16", name)))?;
         let index = VectorIndex::from_properties(&mut properties)
             .map_err(|(field, expected, got)| corrupt(file, wrong_field(field, expected, got)))?;
         let metric: Metric = self
@@ -124,7 +138,7 @@ impl GenerationRecord {
             .encoder
             .as_ref()
             .map(|record| EncoderIdentity { name: record.name.clone(), fingerprint: record.fingerprint });
-        let vectors = VectorSettings { metric, dim: self.dim as usize, index };
+        let vectors = VectorSettings { index, components, ..VectorSettings::new(metric, self.dim as usize) };
         Ok(Generation { name: self.name.clone(), vectors, encoder, properties })
     }
 
@@ -163,6 +177,9 @@ impl Manifest {
         let body = rkyv::to_bytes::<rancor::Error>(self)
             .expect("archiving into memory fails only when memory runs out, which aborts");
         let mut header = Header::new(&KIND);
+        if !self.generations.iter().any(|record| record.properties.contains_key(COMPONENTS)) {
+            header.put(8, &F32_VERSION.to_le_bytes());
+        }
         header.put(16, &(body.len() as u64).to_le_bytes());
         header.put(24, &crc32fast::hash(&body).to_le_bytes());
         [&header.seal()[..], &body].concat()
@@ -356,7 +373,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         type Change = fn(&mut Manifest);
-        let cases: [(&str, Change); 12] = [
+        let cases: [(&str, Change); 13] = [
             ("dim 0", |manifest| manifest.generations[0].dim = 0),
             ("a generation twice", |manifest| manifest.generations[1].id = 0),
             ("a name twice", |manifest| manifest.generations[1].name = "original".into()),
@@ -374,6 +391,9 @@ mod tests {
             }),
             ("a short bitmap", |manifest| manifest.segments[0].deleted = vec![1]),
             ("a deleted row beyond the last", |manifest| manifest.segments[0].deleted = vec![0, 1 << 6]),
+            ("an unknown type of components", |manifest| {
+                manifest.generations[1].properties.insert(COMPONENTS.into(), "f8".into());
+            }),
             ("an unknown metric", |manifest| manifest.generations[0].metric = "hamming".into()),
         ];
         for (what, change) in cases {

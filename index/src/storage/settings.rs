@@ -6,7 +6,9 @@ use crate::backends::{FaissKind, HnswRsGraph};
 use crate::error::{Error, Result};
 use crate::hnsw::{HnswParams, WalkCodes};
 use crate::metric::Metric;
+use crate::rows::{ComponentType, round};
 use crate::search::SearchOptions;
+use crate::vectors::check_vector;
 
 /// The settings of a database, given to [`Store::create`](super::Store::create) and constant from then on, but for the ef
 /// of searches.
@@ -27,13 +29,16 @@ pub struct Settings {
     pub properties: BTreeMap<String, String>,
 }
 
-/// Metric, dimension and index of a database with vectors.
+/// Metric, dimension, components and index of a database with vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VectorSettings {
     /// How vectors are compared.
     pub metric: Metric,
     /// D, the components of every vector: 1 to 65,536.
     pub dim: usize,
+    /// What vectors are rounded to when they are stored. All that is computed is computed of the stored vectors, in f32, so exact
+    /// searches are exact for these.
+    pub components: ComponentType,
     /// What searches use.
     pub index: VectorIndex,
 }
@@ -141,6 +146,26 @@ impl VectorIndex {
 impl VectorSettings {
     /// The largest D.
     pub const MAX_DIM: usize = 65_536;
+
+    /// Vectors of f32, searched exactly.
+    pub fn new(metric: Metric, dim: usize) -> VectorSettings {
+        VectorSettings { metric, dim, components: ComponentType::F32, index: VectorIndex::Flat }
+    }
+
+    /// Checks that a vector can be stored and searched.
+    pub(super) fn check_vector(&self, vector: &[f32]) -> Result<()> {
+        check_vector(vector, self.dim)?;
+        if self.components == ComponentType::F32 {
+            return Ok(());
+        }
+        let mut rounded = vector.to_vec();
+        round(self.components, &mut rounded, &mut Vec::new());
+        let (stored, max) = (self.components, self.components.max());
+        if let Some(component) = rounded.iter().position(|x| x.abs() > max) {
+            return Err(Error::ComponentTooLarge { component, value: vector[component], stored, max });
+        }
+        check_vector(&rounded, self.dim)
+    }
 }
 
 /// Which encoder made the vectors.
@@ -160,8 +185,7 @@ impl Settings {
 
     /// A database with a vector of `dim` components for every document, besides BM25.
     pub fn with_vectors(metric: Metric, dim: usize) -> Settings {
-        let vectors = VectorSettings { metric, dim, index: VectorIndex::Flat };
-        Settings { vectors: Some(vectors), ..Settings::bm25_only() }
+        Settings { vectors: Some(VectorSettings::new(metric, dim)), ..Settings::bm25_only() }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -196,6 +220,9 @@ const SEED: &str = "index.seed";
 const CODES: &str = "index.codes";
 const MIN_ROWS: &str = "index.min_rows";
 const EF_SEARCH: &str = "index.ef_search";
+
+/// The name of the property that says what vectors are rounded to; absent for f32.
+pub(super) const COMPONENTS: &str = "index.components";
 
 /// The name of the property that keeps what was measured last.
 pub(super) const RECALL: &str = "index.recall";

@@ -1,5 +1,6 @@
 //! Reading: one consistent state of the database.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -270,14 +271,16 @@ impl Snapshot {
         view.segment.documents().id(row)
     }
 
-    /// The vector in a row, as it was stored: D components.
+    /// The vector in a row, as it was stored: D components, converted to f32 if they are of another type.
     ///
     /// # Errors
     /// [`Error::NoVectors`], or [`Error::UnknownRow`] for a row that does not exist or is deleted.
-    pub fn vector(&self, row: RowId) -> Result<&[f32]> {
-        let VectorSettings { dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
+    pub fn vector(&self, row: RowId) -> Result<Cow<'_, [f32]>> {
+        if self.0.settings.vectors.is_none() {
+            return Err(Error::NoVectors);
+        }
         let (view, row) = self.locate(row)?;
-        Ok(&self.embeddings(view)?.vectors().rows()[row as usize * dim..][..dim])
+        Ok(self.embeddings(view)?.vectors().row(row).to_f32())
     }
 
     /// The rows of the documents whose metadata match a filter: what the `_among` searches, and the filter of
@@ -337,7 +340,7 @@ impl Snapshot {
     /// [`Error::NoVectors`]; of an index of another library, whose files are read by the first call, [`Error::Corrupt`] if one does
     /// not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
     pub fn index(&self) -> Result<Box<dyn VectorSearch + '_>> {
-        let VectorSettings { metric, dim, index } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
+        let VectorSettings { metric, dim, index, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         if index == VectorIndex::Flat {
             return Ok(Box::new(self.flat()?));
         }

@@ -18,7 +18,6 @@ use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 use crate::search::RecallCurve;
-use crate::vectors::check_vector;
 
 /// A database opened for writing. One at a time exists for a database, over all processes.
 ///
@@ -305,7 +304,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
             return Err(Error::SeveralGenerations { names });
         }
         match (self.store.borrow().snapshot.settings().vectors, vector) {
-            (Some(settings), Some(vector)) => check_vector(vector, settings.dim)?,
+            (Some(settings), Some(vector)) => settings.check_vector(vector)?,
             (None, None) => {}
             (settings, _) => {
                 return Err(Error::VectorPresence { id: id.into(), expected: settings.is_some() });

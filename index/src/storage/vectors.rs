@@ -1,4 +1,4 @@
-//! The vectors file: a header and N rows of D little-endian f32, searched where they lie.
+//! The vectors file: a header and N rows of D little-endian f32, f16 or bf16, searched where they lie.
 
 use std::path::PathBuf;
 
@@ -6,37 +6,58 @@ use memmap2::Mmap;
 
 use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
 use super::header::{HEADER_LEN, Header, Kind};
+use super::settings::VectorSettings;
 use crate::error::{Damage, Result};
-use crate::vectors::check_vectors;
+use crate::rows::{ComponentType, Rows, round};
+use crate::vectors::check_vector;
 
-const KIND: Kind = Kind { mark: b"SCTRVECS", name: "a vectors file", version: 1 };
+const KIND: Kind = Kind { mark: b"SCTRVECS", name: "a vectors file", version: 2 };
 
-/// The only type of component of this format version.
-const F32: u32 = 1;
+/// Files of f32 are still of this version, which more programs read.
+const F32_VERSION: u32 = 1;
+
+/// A type of components as files number it.
+fn number_of(component: ComponentType) -> u32 {
+    match component {
+        ComponentType::F32 => 1,
+        ComponentType::F16 => 2,
+        ComponentType::Bf16 => 3,
+    }
+}
 
 /// Writes vectors one at a time; the caller has checked them.
 pub(super) struct VectorsWriter {
     file: HeadedWriter,
-    dim: u32,
+    vectors: VectorSettings,
     rows: u32,
+    rounded: Vec<f32>,
+    bytes: Vec<u8>,
 }
 
 impl VectorsWriter {
-    pub fn create(path: PathBuf, dim: u32) -> Result<VectorsWriter> {
-        Ok(VectorsWriter { file: HeadedWriter::create(path, HEADER_LEN)?, dim, rows: 0 })
+    pub fn create(path: PathBuf, vectors: VectorSettings) -> Result<VectorsWriter> {
+        let file = HeadedWriter::create(path, HEADER_LEN)?;
+        Ok(VectorsWriter { file, vectors, rows: 0, rounded: Vec::new(), bytes: Vec::new() })
     }
 
     pub fn add(&mut self, vector: &[f32]) -> Result<()> {
-        self.file.write(bytemuck::cast_slice(vector))?;
+        self.rounded.clear();
+        self.rounded.extend_from_slice(vector);
+        round(self.vectors.components, &mut self.rounded, &mut self.bytes);
+        self.file.write(&self.bytes)?;
         self.rows += 1;
         Ok(())
     }
 
     pub fn finish(self) -> Result<Written> {
         let mut header = Header::new(&KIND);
-        header.put(12, &self.dim.to_le_bytes());
+        let VectorSettings { dim, components, .. } = self.vectors;
+        if components == ComponentType::F32 {
+            header.put(8, &F32_VERSION.to_le_bytes());
+        }
+        header.put(12, &(dim as u32).to_le_bytes());
         header.put(16, &self.rows.to_le_bytes());
-        header.put(20, &F32.to_le_bytes());
+        header.put(20, &number_of(components).to_le_bytes());
         self.file.finish(&header.seal())
     }
 }
@@ -45,26 +66,28 @@ impl VectorsWriter {
 pub(super) struct VectorsFile {
     path: PathBuf,
     map: Mmap,
-    dim: usize,
+    vectors: VectorSettings,
 }
 
 impl VectorsFile {
-    /// Opens a file of `size` bytes, `rows` rows and `dim` dimensions, and checks its header.
-    pub fn open(path: PathBuf, size: u64, rows: u32, dim: u32) -> Result<VectorsFile> {
+    /// Opens a file of `size` bytes and `rows` rows, and checks its header.
+    pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<VectorsFile> {
         let map = map(&path, size)?;
         let header = Header::read(&path, &map, &KIND)?;
-        for (field, at, expected) in [("dim", 12, dim), ("rows", 16, rows), ("component type", 20, F32)] {
+        let VectorSettings { dim, components, .. } = vectors;
+        let fields =
+            [("dim", 12, dim as u32), ("rows", 16, rows), ("component type", 20, number_of(components))];
+        for (field, at, expected) in fields {
             if header.u32(at) != expected {
                 return Err(corrupt(&path, wrong_field(field, expected, header.u32(at))));
             }
         }
         // Below 2^66, so computed in u128.
-        let expected = HEADER_LEN as u128 + 4 * u128::from(rows) * u128::from(dim);
+        let expected = HEADER_LEN as u128 + u128::from(rows) * (components.size() * dim) as u128;
         if u128::from(size) != expected {
             return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
         }
-        let dim = dim as usize;
-        Ok(VectorsFile { path, map, dim })
+        Ok(VectorsFile { path, map, vectors })
     }
 
     /// The whole file.
@@ -73,20 +96,26 @@ impl VectorsFile {
     }
 
     /// All rows, (N, D) row-major. A map begins at a page and the header has 64 bytes, so rows begin 64-byte aligned.
-    pub fn rows(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.map[HEADER_LEN..])
+    pub fn rows(&self) -> Rows<'_> {
+        Rows::from_bytes(self.vectors.components, &self.map[HEADER_LEN..])
     }
 
     /// A row, (D).
-    pub fn row(&self, row: u32) -> &[f32] {
-        &self.rows()[row as usize * self.dim..][..self.dim]
+    pub fn row(&self, row: u32) -> Rows<'_> {
+        self.rows().row(row as usize, self.vectors.dim)
     }
 
     /// Checks that every component is a finite number and no vector too long.
     pub fn verify(&self) -> Result<()> {
-        check_vectors(self.rows(), self.dim).map_err(|_| {
-            let part = "a vector";
-            corrupt(&self.path, Damage::Undecodable { part })
-        })
+        let VectorSettings { dim, components, .. } = self.vectors;
+        let mut room = Vec::new();
+        for row in self.rows().chunks(dim) {
+            let row = row.as_f32(&mut room);
+            let is_beyond = row.iter().any(|x| x.abs() > components.max());
+            if is_beyond || check_vector(row, dim).is_err() {
+                return Err(corrupt(&self.path, Damage::Undecodable { part: "a vector" }));
+            }
+        }
+        Ok(())
     }
 }

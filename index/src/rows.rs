@@ -1,0 +1,285 @@
+//! Rows of a matrix as they are stored: components of 32 bits, or of 16.
+//!
+//! Whatever reads rows computes with f32: the components of 16 bits are converted to it, exactly, where they are loaded. So what is
+//! computed is, bit for bit, what would be computed of rows of f32 that have been rounded.
+
+use std::borrow::Cow;
+
+use bytemuck::{Pod, Zeroable};
+
+/// The type of the components of stored vectors. Queries are always f32.
+///
+/// ```
+/// use secateur_index::ComponentType;
+/// assert_eq!("bf16".parse(), Ok(ComponentType::Bf16));
+/// assert_eq!(ComponentType::default().to_string(), "f32");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ComponentType {
+    /// IEEE 754 binary32: vectors are stored as they are given.
+    #[default]
+    F32,
+    /// IEEE 754 binary16: 11 significant bits, up to 65,504. Vectors are rounded to the nearest, ties to even.
+    F16,
+    /// The upper half of an f32: 8 significant bits and its whole range. Vectors are rounded to the nearest, ties to even.
+    Bf16,
+}
+
+impl ComponentType {
+    /// Every type, in the order of declaration.
+    pub const ALL: [ComponentType; 3] = [ComponentType::F32, ComponentType::F16, ComponentType::Bf16];
+
+    /// The name used in files, on the command line and by [`Display`](std::fmt::Display): `f32`, `f16` or `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ComponentType::F32 => "f32",
+            ComponentType::F16 => "f16",
+            ComponentType::Bf16 => "bf16",
+        }
+    }
+
+    /// The largest component.
+    pub fn max(self) -> f32 {
+        match self {
+            ComponentType::F32 => f32::MAX,
+            ComponentType::F16 => 65_504.0,
+            ComponentType::Bf16 => Bf16(0x7f7f).to_f32(),
+        }
+    }
+
+    /// Bytes of a component.
+    pub fn size(self) -> usize {
+        match self {
+            ComponentType::F32 => 4,
+            ComponentType::F16 | ComponentType::Bf16 => 2,
+        }
+    }
+}
+
+impl std::fmt::Display for ComponentType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is no type's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no type of components; choose f32, f16 or bf16")]
+pub struct UnknownComponentType {
+    /// The name that was given.
+    pub name: String,
+}
+
+impl std::str::FromStr for ComponentType {
+    type Err = UnknownComponentType;
+
+    fn from_str(name: &str) -> Result<Self, UnknownComponentType> {
+        let named = ComponentType::ALL.into_iter().find(|component| component.name() == name);
+        named.ok_or_else(|| UnknownComponentType { name: name.into() })
+    }
+}
+
+/// A component as it is stored.
+pub(crate) trait Component: Pod + Send + Sync {
+    fn to_f32(self) -> f32;
+
+    /// The nearest, ties to even.
+    fn nearest(x: f32) -> Self;
+
+    /// The components of rows, none if they are of another type.
+    fn of(rows: Rows<'_>) -> &[Self];
+}
+
+impl Component for f32 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+
+    fn nearest(x: f32) -> f32 {
+        x
+    }
+
+    #[inline(always)]
+    fn of(rows: Rows<'_>) -> &[f32] {
+        if let Rows::F32(components) = rows { components } else { &[] }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub(crate) struct Bf16(u16);
+
+impl Component for Bf16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << 16)
+    }
+
+    fn nearest(x: f32) -> Bf16 {
+        let bits = x.to_bits();
+        // Half of the last place that is kept, less the least there is if that place is even. What is no number stays none.
+        let rounded = if x.is_nan() { bits | 1 << 22 } else { bits + 0x7fff + (bits >> 16 & 1) };
+        Bf16((rounded >> 16) as u16)
+    }
+
+    #[inline(always)]
+    fn of(rows: Rows<'_>) -> &[Bf16] {
+        if let Rows::Bf16(components) = rows { components } else { &[] }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub(crate) struct F16(u16);
+
+/// 2¹¹²: between the exponents of f32 and of binary16.
+const F16_SHIFT: f32 = (1u128 << 112) as f32;
+
+impl Component for F16 {
+    /// Of finite numbers only: others are not stored.
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        // The exponent in its place is that of f32 less 112. Below the smallest normal number it is one more, and there is no leading
+        // 1: that is taken away. (A product with 2¹¹² would do for both, but some processors are slow where it begins below f32's
+        // smallest normal number.)
+        let magnitude = u32::from(self.0 & 0x7fff) << 13;
+        let normal = f32::from_bits(magnitude + (112 << 23));
+        let smaller = f32::from_bits(magnitude + (113 << 23)) - f32::from_bits(113 << 23);
+        let value = if magnitude < 1 << 23 { smaller } else { normal };
+        f32::from_bits(value.to_bits() | u32::from(self.0 & 0x8000) << 16)
+    }
+
+    fn nearest(x: f32) -> F16 {
+        let sign = (x.to_bits() >> 16 & 0x8000) as u16;
+        let magnitude = x.abs();
+        // From here on the nearest is infinite: half a place above the largest.
+        if magnitude >= 65_520.0 {
+            return F16(sign | 0x7c00);
+        }
+        // A sum with a power of two 2¹³ times as large as the number's last place, or the least last place, is rounded there.
+        let exponent = (magnitude.to_bits() >> 23).max(127 - 14);
+        let unit = f32::from_bits((exponent + 13) << 23);
+        let rounded = (magnitude + unit) - unit;
+        F16(sign | ((rounded / F16_SHIFT).to_bits() >> 13) as u16)
+    }
+
+    #[inline(always)]
+    fn of(rows: Rows<'_>) -> &[F16] {
+        if let Rows::F16(components) = rows { components } else { &[] }
+    }
+}
+
+/// Whole rows, (N, D) row-major, or a piece of one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    F32(&'a [f32]),
+    F16(&'a [F16]),
+    Bf16(&'a [Bf16]),
+}
+
+impl<'a> From<&'a [f32]> for Rows<'a> {
+    fn from(components: &'a [f32]) -> Rows<'a> {
+        Rows::F32(components)
+    }
+}
+
+/// Runs `$body` with `$slice` bound to the components.
+macro_rules! with_components {
+    ($rows:expr, |$slice:ident| $body:expr) => {
+        match $rows {
+            $crate::rows::Rows::F32($slice) => $body,
+            $crate::rows::Rows::F16($slice) => $body,
+            $crate::rows::Rows::Bf16($slice) => $body,
+        }
+    };
+}
+pub(crate) use with_components;
+
+impl<'a> Rows<'a> {
+    /// Components where a file has them, whose bytes begin at a multiple of 4 and are whole components.
+    pub fn from_bytes(component: ComponentType, bytes: &'a [u8]) -> Rows<'a> {
+        match component {
+            ComponentType::F32 => Rows::F32(bytemuck::cast_slice(bytes)),
+            ComponentType::F16 => Rows::F16(bytemuck::cast_slice(bytes)),
+            ComponentType::Bf16 => Rows::Bf16(bytemuck::cast_slice(bytes)),
+        }
+    }
+
+    /// The number of components.
+    #[inline]
+    pub fn len(&self) -> usize {
+        with_components!(self, |components| components.len())
+    }
+
+    /// `len` components from `at` on.
+    #[inline]
+    pub fn slice(self, at: usize, len: usize) -> Rows<'a> {
+        match self {
+            Rows::F32(components) => Rows::F32(&components[at..][..len]),
+            Rows::F16(components) => Rows::F16(&components[at..][..len]),
+            Rows::Bf16(components) => Rows::Bf16(&components[at..][..len]),
+        }
+    }
+
+    /// Pieces of `len` components, at least 1; the last may be shorter.
+    pub fn chunks(self, len: usize) -> impl ExactSizeIterator<Item = Rows<'a>> {
+        let all = self.len();
+        (0..all.div_ceil(len)).map(move |number| self.slice(number * len, len.min(all - number * len)))
+    }
+
+    /// A row of D components.
+    #[inline]
+    pub fn row(self, row: usize, dim: usize) -> Rows<'a> {
+        self.slice(row * dim, dim)
+    }
+
+    /// The components as f32; `room` is used if they are none.
+    #[inline]
+    pub fn as_f32<'r>(self, room: &'r mut Vec<f32>) -> &'r [f32]
+    where
+        'a: 'r,
+    {
+        match self {
+            Rows::F32(components) => return components,
+            Rows::F16(components) => convert(components, room),
+            Rows::Bf16(components) => convert(components, room),
+        }
+        room
+    }
+
+    /// [`Rows::as_f32`] with room of its own.
+    pub fn to_f32(self) -> Cow<'a, [f32]> {
+        if let Rows::F32(components) = self {
+            return Cow::Borrowed(components);
+        }
+        let mut room = Vec::new();
+        self.as_f32(&mut room);
+        Cow::Owned(room)
+    }
+}
+
+fn convert<C: Component>(components: &[C], room: &mut Vec<f32>) {
+    room.clear();
+    room.extend(components.iter().map(|x| x.to_f32()));
+}
+
+/// Writes numbers as components, each the nearest, and what they stand for back into the numbers.
+pub(crate) fn round(component: ComponentType, numbers: &mut [f32], bytes: &mut Vec<u8>) {
+    fn round_to<C: Component>(numbers: &mut [f32], bytes: &mut Vec<u8>) {
+        for number in numbers {
+            let nearest = C::nearest(*number);
+            *number = nearest.to_f32();
+            bytes.extend_from_slice(bytemuck::bytes_of(&nearest));
+        }
+    }
+    bytes.clear();
+    match component {
+        ComponentType::F32 => round_to::<f32>(numbers, bytes),
+        ComponentType::F16 => round_to::<F16>(numbers, bytes),
+        ComponentType::Bf16 => round_to::<Bf16>(numbers, bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests;
