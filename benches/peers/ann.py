@@ -68,14 +68,17 @@ class Clock:
 
 class Secateur:
     def __init__(self, binary, folder, build_threads, database=None, backend="hnsw"):
-        self.name = "hnsw_rs" if backend == "hnsw-rs" else "secateur, mapped" if database else "secateur"
+        # What searches, where it is not our own graph.
+        self.name = f"index {backend}" if backend != "hnsw" else "secateur, mapped" if database else "secateur"
         self.build_threads = build_threads
         self.command = [binary, "--rows", folder / "rows", "--queries", folder / "queries", "--k", K, "--m", M,
                         "--ef-construction", EF_CONSTRUCTION, "--build-threads", build_threads, "--backend", backend] + (["--database", database] if database else [])
 
     def build(self, rows, queries):
         command = self.command + ["--dim", rows.shape[1]]
-        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # The threads that faiss builds on.
+        threads = {name: str(self.build_threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | threads)
         seconds = self.answer()["build_s"]
         self.num_queries = len(queries)
         return processor_seconds(self.process.pid) / self.build_threads if Clock.by_processor else seconds
@@ -233,10 +236,10 @@ def main():
         make = {
             "faiss": lambda: Faiss(rows.shape[1], args.build_threads),
             "hnswlib": lambda: Hnswlib(rows.shape[1], args.build_threads),
-            "hnsw-rs": lambda: Secateur(args.binary, folder, args.build_threads, backend="hnsw-rs"),
             "secateur": lambda: Secateur(args.binary, folder, args.build_threads),
             "secateur-mapped": lambda: Secateur(args.binary, folder, args.build_threads, folder / "db"),
         } | {f"usearch-{dtype}": lambda dtype=dtype: Usearch(rows.shape[1], args.build_threads, dtype) for dtype in ("f32", "bf16", "f16", "i8")}
+        make |= {name: lambda name=name: Secateur(args.binary, folder, args.build_threads, backend=name) for name in ("hnsw-rs", "faiss-flat", "faiss-hnsw", "faiss-ivf-pq")}
         engines = [make[name]() for name in args.engines]
         builds = {}
         for engine in engines:

@@ -3,7 +3,8 @@
 //! `ann_search --rows FILE --queries FILE --dim D` reads raw little-endian f32 files, (N, D) and (Q, D)
 //! row-major, builds a graph and prints one JSON line, `{"build_s": ..}`; with `--database FOLDER` it commits the rows to a
 //! database there instead and searches the files where they are mapped; the line then has `open_ms`, the time to open it, too.
-//! With `--backend hnsw-rs` hnsw_rs builds and walks, with `--codes one-bit` our own walks read 1-bit copies. Then it obeys the lines of its standard input, so
+//! `--backend` chooses the index: our own graph, none, or another library's; with `--codes one-bit` walks of our own read 1-bit
+//! copies. Then it obeys the lines of its standard input, so
 //! that the caller can let peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`;
 //! `hits EF THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
 //!
@@ -21,8 +22,9 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use rayon::prelude::*;
-use secateur_index::backends::HnswRsGraph;
+use secateur_index::backends::{FaissIndex, FaissKind, HnswRsGraph};
 use secateur_index::filter::Filter;
+use secateur_index::flat::FlatIndex;
 use secateur_index::hnsw::{Graph, HnswParams, WalkCodes};
 use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
@@ -56,11 +58,35 @@ struct Arguments {
     build_threads: usize,
 }
 
-/// Whose graph is built and walked.
+/// The index that is built and searched.
 #[derive(Clone, Copy, ValueEnum)]
 enum Backend {
+    Flat,
     Hnsw,
     HnswRs,
+    FaissFlat,
+    FaissHnsw,
+    FaissIvfPq,
+}
+
+impl Arguments {
+    fn index(&self) -> VectorIndex {
+        let Arguments { m, ef_construction, .. } = *self;
+        match self.backend {
+            Backend::Flat => VectorIndex::Flat,
+            Backend::Hnsw => {
+                let codes = match self.codes {
+                    Codes::Int8 => WalkCodes::Int8,
+                    Codes::OneBit => WalkCodes::OneBit,
+                };
+                VectorIndex::hnsw(HnswParams { m, ef_construction, codes, ..HnswParams::default() })
+            }
+            Backend::HnswRs => VectorIndex::hnsw_rs(m, ef_construction),
+            Backend::FaissFlat => VectorIndex::faiss(FaissKind::Flat),
+            Backend::FaissHnsw => VectorIndex::faiss(FaissKind::Hnsw { m, ef_construction }),
+            Backend::FaissIvfPq => VectorIndex::faiss(FaissKind::IvfPq),
+        }
+    }
 }
 
 /// What our own walks compare.
@@ -75,37 +101,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows = read(&arguments.rows)?;
     let queries = read(&arguments.queries)?;
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let params = HnswParams {
-        m: arguments.m,
-        ef_construction: arguments.ef_construction,
-        codes: match arguments.codes {
-            Codes::Int8 => WalkCodes::Int8,
-            Codes::OneBit => WalkCodes::OneBit,
-        },
-        ..HnswParams::default()
-    };
     let mut stdout = std::io::stdout();
     let build_pool = pool(arguments.build_threads)?;
-    let (graph, hnsw_rs_graph, stored);
+    let (graph, hnsw_rs_graph, faiss, stored);
     let mut snapshot: Option<&Snapshot> = None;
-    let Arguments { metric, dim, m, ef_construction, .. } = arguments;
-    let (index, built): (Box<dyn VectorSearch>, _) = match (&arguments.database, arguments.backend) {
-        (None, Backend::Hnsw) => {
+    let Arguments { metric, dim, .. } = arguments;
+    let (index, built): (Box<dyn VectorSearch>, _) = match &arguments.database {
+        None => {
             let start = Instant::now();
-            graph = build_pool.install(|| Graph::build(metric, dim, &rows, &params))?;
-            let seconds = start.elapsed().as_secs_f64();
-            (Box::new(ApproximateIndex::new(&rows, &graph)?), serde_json::json!({ "build_s": seconds }))
+            let index: Box<dyn VectorSearch> = match arguments.index() {
+                VectorIndex::Flat => Box::new(FlatIndex::new(metric, dim, &rows)?),
+                VectorIndex::Hnsw { params, .. } => {
+                    graph = build_pool.install(|| Graph::build(metric, dim, &rows, &params))?;
+                    Box::new(ApproximateIndex::new(&rows, &graph)?)
+                }
+                VectorIndex::HnswRs { m, ef_construction, .. } => {
+                    let build = || HnswRsGraph::build(metric, dim, &rows, m, ef_construction);
+                    hnsw_rs_graph = build_pool.install(build)?;
+                    Box::new(ApproximateIndex::with_hnsw_rs(&rows, &hnsw_rs_graph)?)
+                }
+                VectorIndex::Faiss { kind, .. } => {
+                    faiss = FaissIndex::build(metric, dim, &rows, kind)?;
+                    Box::new(ApproximateIndex::with_faiss(&rows, &faiss)?)
+                }
+            };
+            (index, serde_json::json!({ "build_s": start.elapsed().as_secs_f64() }))
         }
-        (None, Backend::HnswRs) => {
-            let start = Instant::now();
-            hnsw_rs_graph =
-                build_pool.install(|| HnswRsGraph::build(metric, dim, &rows, m, ef_construction))?;
-            let seconds = start.elapsed().as_secs_f64();
-            let index = ApproximateIndex::with_hnsw_rs(&rows, &hnsw_rs_graph)?;
-            (Box::new(index), serde_json::json!({ "build_s": seconds }))
-        }
-        (Some(folder), _) => {
-            let seconds = store(folder, &arguments, params, &rows, &build_pool)?;
+        Some(folder) => {
+            let seconds = store(folder, &arguments, &rows, &build_pool)?;
             let start = Instant::now();
             stored = Snapshot::open(folder)?;
             let milliseconds = 1000.0 * start.elapsed().as_secs_f64();
@@ -224,16 +247,12 @@ type Search<'a> = dyn Fn(&[f32]) -> secateur_index::Result<Vec<Hit>> + Sync + 'a
 fn store(
     folder: &Path,
     arguments: &Arguments,
-    params: HnswParams,
     rows: &[f32],
     pool: &rayon::ThreadPool,
 ) -> Result<f64, Box<dyn Error>> {
     let mut settings = Settings::with_vectors(arguments.metric, arguments.dim);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = match arguments.backend {
-            Backend::Hnsw => VectorIndex::hnsw(params),
-            Backend::HnswRs => VectorIndex::hnsw_rs(params.m, params.ef_construction),
-        };
+        vectors.index = arguments.index();
     }
     let mut store = Store::create(folder, &settings)?;
     let mut transaction = store.begin()?;
