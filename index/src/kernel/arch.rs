@@ -2,7 +2,7 @@
 
 use super::lanes::{self, Arithmetic, Fused, Pairs, Portable, Product, Separate, Square, Term};
 use super::{Kernel, Kernels, Operation, PAIRS, Pair, Panel, Sums};
-use crate::rows::Rows;
+use crate::rows::{F16, Rows};
 
 /// Kernels for any machine.
 pub(super) fn portable(operation: Operation) -> Kernel<4> {
@@ -14,8 +14,8 @@ pub(super) fn portable(operation: Operation) -> Kernel<4> {
     }
 }
 
-fn generic<A: Arithmetic>(operation: Operation) -> Kernel<4> {
-    fn kernel_of<T: Term, A: Arithmetic>() -> Kernel<4> {
+fn generic<A: Arithmetic<4>>(operation: Operation) -> Kernel<4> {
+    fn kernel_of<T: Term, A: Arithmetic<4>>() -> Kernel<4> {
         Kernel {
             scan: lanes::scan::<T, A, 4>,
             compare: lanes::compare::<T, A, 4>,
@@ -33,7 +33,7 @@ fn generic<A: Arithmetic>(operation: Operation) -> Kernel<4> {
 /// A module with the kernels of one x86-64 instruction set.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {
-    ($name:ident, $lanes:literal, $features:literal, $multiply:ident, $broadcast:ident, $add:ident) => {
+    ($name:ident, $lanes:literal, $features:literal, $multiply:ident, $broadcast:ident, $add:ident, $widen:ident) => {
         mod $name {
             use std::arch::x86_64::*;
 
@@ -41,8 +41,27 @@ macro_rules! instruction_set {
 
             const L: usize = $lanes;
 
-            /// The instruction of this set that multiplies pairs and adds them up.
+            /// The instructions of this set that the compiler does not choose by itself.
             struct Native;
+
+            impl Arithmetic<L> for Native {
+                #[inline(always)]
+                fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
+                    <Fused as Arithmetic<L>>::mul_add(a, b, sum)
+                }
+
+                #[inline(always)]
+                fn widen(stored: &[F16; L]) -> [f32; L] {
+                    // SAFETY: only the functions below use it, which have the features of this instruction set.
+                    unsafe { widen(stored) }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn widen(stored: &[F16; L]) -> [f32; L] {
+                bytemuck::cast($widen(bytemuck::cast(*stored)))
+            }
 
             impl Pairs<L> for Native {
                 #[inline(always)]
@@ -74,17 +93,17 @@ macro_rules! instruction_set {
 
             #[target_feature(enable = $features)]
             fn scan<T: Term>(query: &[f32], rows: Rows<'_>, values: &mut [f32]) {
-                lanes::scan::<T, Fused, L>(query, rows, values);
+                lanes::scan::<T, Native, L>(query, rows, values);
             }
 
             #[target_feature(enable = $features)]
             fn compare<T: Term>(query: &[f32], rows: &[Rows<'_>], values: &mut [f32]) {
-                lanes::compare::<T, Fused, L>(query, rows, values);
+                lanes::compare::<T, Native, L>(query, rows, values);
             }
 
             #[target_feature(enable = $features)]
             fn squared_lengths(rows: Rows<'_>, dim: usize, values: &mut [f32]) {
-                lanes::squared_lengths::<Fused, L>(rows, dim, values);
+                lanes::squared_lengths::<Native, L>(rows, dim, values);
             }
 
             /// # Safety
@@ -121,22 +140,32 @@ macro_rules! instruction_set {
 }
 
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, 8, "avx2,fma", _mm256_madd_epi16, _mm256_set1_epi32, _mm256_add_epi32);
+instruction_set!(
+    avx2,
+    8,
+    "avx2,fma,f16c",
+    _mm256_madd_epi16,
+    _mm256_set1_epi32,
+    _mm256_add_epi32,
+    _mm256_cvtph_ps
+);
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
     avx512,
     16,
-    "avx512f,avx512bw,avx2,fma",
+    "avx512f,avx512bw,avx2,fma,f16c",
     _mm512_madd_epi16,
     _mm512_set1_epi32,
-    _mm512_add_epi32
+    _mm512_add_epi32,
+    _mm512_cvtph_ps
 );
 
 /// Every kernel that this machine can run, the fastest last.
 pub(super) fn available(operation: Operation) -> Vec<Kernels> {
     let mut kernels = vec![Kernels::Lanes4(portable(operation))];
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+    {
         // SAFETY: the features were just detected.
         kernels.push(Kernels::Lanes8(unsafe { avx2::kernel(operation) }));
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {

@@ -4,15 +4,21 @@
 use super::{PAIRS, Pair, Panel, ROWS, STREAMS, Sums};
 use crate::rows::{Bf16, Component, F16, Rows, with_components};
 
-/// How a product is added to a sum.
-pub(super) trait Arithmetic {
+/// How a product is added to a sum, and binary16 converted.
+pub(super) trait Arithmetic<const L: usize> {
     fn mul_add(a: f32, b: f32, sum: f32) -> f32;
+
+    /// L components as f32.
+    #[inline(always)]
+    fn widen(stored: &[F16; L]) -> [f32; L] {
+        convert(stored)
+    }
 }
 
 /// With one rounding. Slow where the processor has no such instruction.
 pub(super) struct Fused;
 
-impl Arithmetic for Fused {
+impl<const L: usize> Arithmetic<L> for Fused {
     #[inline(always)]
     fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
         a.mul_add(b, sum)
@@ -22,7 +28,7 @@ impl Arithmetic for Fused {
 /// With two roundings.
 pub(super) struct Separate;
 
-impl Arithmetic for Separate {
+impl<const L: usize> Arithmetic<L> for Separate {
     #[inline(always)]
     fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
         a * b + sum
@@ -31,7 +37,7 @@ impl Arithmetic for Separate {
 
 /// What is summed over the components.
 pub(super) trait Term {
-    fn add<A: Arithmetic>(q: f32, v: f32, sum: f32) -> f32;
+    fn add<A: Arithmetic<L>, const L: usize>(q: f32, v: f32, sum: f32) -> f32;
 }
 
 /// qᵢvᵢ
@@ -39,7 +45,7 @@ pub(super) struct Product;
 
 impl Term for Product {
     #[inline(always)]
-    fn add<A: Arithmetic>(q: f32, v: f32, sum: f32) -> f32 {
+    fn add<A: Arithmetic<L>, const L: usize>(q: f32, v: f32, sum: f32) -> f32 {
         A::mul_add(q, v, sum)
     }
 }
@@ -49,16 +55,16 @@ pub(super) struct Square;
 
 impl Term for Square {
     #[inline(always)]
-    fn add<A: Arithmetic>(q: f32, v: f32, sum: f32) -> f32 {
+    fn add<A: Arithmetic<L>, const L: usize>(q: f32, v: f32, sum: f32) -> f32 {
         let difference = q - v;
         A::mul_add(difference, difference, sum)
     }
 }
 
 #[inline(always)]
-fn add<T: Term, A: Arithmetic, const L: usize>(q: &[f32; L], v: &[f32; L], sums: &mut [f32; L]) {
+fn add<T: Term, A: Arithmetic<L>, const L: usize>(q: &[f32; L], v: &[f32; L], sums: &mut [f32; L]) {
     for lane in 0..L {
-        sums[lane] = T::add::<A>(q[lane], v[lane], sums[lane]);
+        sums[lane] = T::add::<A, L>(q[lane], v[lane], sums[lane]);
     }
 }
 
@@ -75,18 +81,49 @@ fn sum_lanes<const L: usize>(mut lanes: [f32; L]) -> f32 {
     lanes[0]
 }
 
-/// The first L components from `at` on, 0 beyond the end.
 #[inline(always)]
-fn padded<C: Component, const L: usize>(vector: &[C], at: usize) -> [f32; L] {
-    let mut stored = [C::zeroed(); L];
-    let rest = &vector[at..];
-    let len = rest.len().min(L);
-    stored[..len].copy_from_slice(&rest[..len]);
+fn convert<C: Component, const L: usize>(stored: &[C; L]) -> [f32; L] {
     let mut lanes = [0.0; L];
     for lane in 0..L {
         lanes[lane] = stored[lane].to_f32();
     }
     lanes
+}
+
+/// Components that are converted as they are loaded.
+trait Load: Component {
+    fn load<A: Arithmetic<L>, const L: usize>(stored: &[Self; L]) -> [f32; L];
+}
+
+impl Load for f32 {
+    #[inline(always)]
+    fn load<A: Arithmetic<L>, const L: usize>(stored: &[f32; L]) -> [f32; L] {
+        *stored
+    }
+}
+
+impl Load for Bf16 {
+    #[inline(always)]
+    fn load<A: Arithmetic<L>, const L: usize>(stored: &[Bf16; L]) -> [f32; L] {
+        convert(stored)
+    }
+}
+
+impl Load for F16 {
+    #[inline(always)]
+    fn load<A: Arithmetic<L>, const L: usize>(stored: &[F16; L]) -> [f32; L] {
+        A::widen(stored)
+    }
+}
+
+/// The first L components from `at` on, 0 beyond the end.
+#[inline(always)]
+fn padded<A: Arithmetic<L>, C: Load, const L: usize>(vector: &[C], at: usize) -> [f32; L] {
+    let mut stored = [C::zeroed(); L];
+    let rest = &vector[at..];
+    let len = rest.len().min(L);
+    stored[..len].copy_from_slice(&rest[..len]);
+    C::load::<A, L>(&stored)
 }
 
 /// Rows of one stream before the streams move on, all within a few pages of each other for the page-table cache.
@@ -97,7 +134,7 @@ const STREAM_ROWS: usize = 32;
 /// The streams lie [`STREAM_ROWS`] apart instead of next to each other, so that each is long enough for the hardware
 /// to prefetch: at D = 384 that took 5.8 ms for 100,000 rows against 12.2 ms for 8 adjacent rows (Zen 3, 27 and 13 GB/s).
 #[inline(always)]
-pub(super) fn scan<T: Term, A: Arithmetic, const L: usize>(
+pub(super) fn scan<T: Term, A: Arithmetic<L>, const L: usize>(
     query: &[f32],
     rows: Rows<'_>,
     values: &mut [f32],
@@ -106,7 +143,7 @@ pub(super) fn scan<T: Term, A: Arithmetic, const L: usize>(
 }
 
 #[inline(always)]
-fn scan_components<T: Term, A: Arithmetic, C: Component, const L: usize>(
+fn scan_components<T: Term, A: Arithmetic<L>, C: Load, const L: usize>(
     query: &[f32],
     rows: &[C],
     values: &mut [f32],
@@ -134,7 +171,7 @@ fn scan_components<T: Term, A: Arithmetic, C: Component, const L: usize>(
 
 /// Compares one query with rows that lie anywhere, all with components of one type: the sums of [`scan`].
 #[inline(always)]
-pub(super) fn compare<T: Term, A: Arithmetic, const L: usize>(
+pub(super) fn compare<T: Term, A: Arithmetic<L>, const L: usize>(
     query: &[f32],
     rows: &[Rows<'_>],
     values: &mut [f32],
@@ -148,7 +185,7 @@ pub(super) fn compare<T: Term, A: Arithmetic, const L: usize>(
 }
 
 #[inline(always)]
-fn compare_components<T: Term, A: Arithmetic, C: Component, const L: usize>(
+fn compare_components<T: Term, A: Arithmetic<L>, C: Load, const L: usize>(
     query: &[f32],
     rows: &[Rows<'_>],
     values: &mut [f32],
@@ -166,7 +203,7 @@ fn compare_components<T: Term, A: Arithmetic, C: Component, const L: usize>(
 
 /// Compares one query with R rows at the same time.
 #[inline(always)]
-fn compare_streams<T: Term, A: Arithmetic, C: Component, const R: usize, const L: usize>(
+fn compare_streams<T: Term, A: Arithmetic<L>, C: Load, const R: usize, const L: usize>(
     query: &[f32],
     rows: [&[C]; R],
 ) -> [f32; R] {
@@ -176,16 +213,16 @@ fn compare_streams<T: Term, A: Arithmetic, C: Component, const R: usize, const L
     let mut sums = [[0.0; L]; R];
     let mut at = 0;
     while at + L <= dim {
-        let q = padded(&query[..at + L], at);
+        let q = padded::<A, _, L>(&query[..at + L], at);
         for (row, sums) in rows.iter().zip(&mut sums) {
-            add::<T, A, L>(&q, &padded(&row[..at + L], at), sums);
+            add::<T, A, L>(&q, &padded::<A, _, L>(&row[..at + L], at), sums);
         }
         at += L;
     }
     if at < dim {
-        let q = padded(query, at);
+        let q = padded::<A, _, L>(query, at);
         for (row, sums) in rows.iter().zip(&mut sums) {
-            add::<T, A, L>(&q, &padded(row, at), sums);
+            add::<T, A, L>(&q, &padded::<A, _, L>(row, at), sums);
         }
     }
     let mut values = [0.0; R];
@@ -197,12 +234,16 @@ fn compare_streams<T: Term, A: Arithmetic, C: Component, const R: usize, const L
 
 /// The squared lengths of rows, (N, D) to (N): the sums of [`scan`] of each row with itself.
 #[inline(always)]
-pub(super) fn squared_lengths<A: Arithmetic, const L: usize>(rows: Rows<'_>, dim: usize, values: &mut [f32]) {
+pub(super) fn squared_lengths<A: Arithmetic<L>, const L: usize>(
+    rows: Rows<'_>,
+    dim: usize,
+    values: &mut [f32],
+) {
     with_components!(rows, |rows| squares_of_components::<A, _, L>(rows, dim, values));
 }
 
 #[inline(always)]
-fn squares_of_components<A: Arithmetic, C: Component, const L: usize>(
+fn squares_of_components<A: Arithmetic<L>, C: Load, const L: usize>(
     rows: &[C],
     dim: usize,
     values: &mut [f32],
@@ -218,7 +259,7 @@ fn squares_of_components<A: Arithmetic, C: Component, const L: usize>(
 
 /// The squared lengths of R rows at the same time.
 #[inline(always)]
-fn squares_of_streams<A: Arithmetic, C: Component, const R: usize, const L: usize>(
+fn squares_of_streams<A: Arithmetic<L>, C: Load, const R: usize, const L: usize>(
     rows: [&[C]; R],
 ) -> [f32; R] {
     let dim = rows[0].len();
@@ -227,14 +268,14 @@ fn squares_of_streams<A: Arithmetic, C: Component, const R: usize, const L: usiz
     let mut at = 0;
     while at + L <= dim {
         for (row, sums) in rows.iter().zip(&mut sums) {
-            let v = padded(&row[..at + L], at);
+            let v = padded::<A, _, L>(&row[..at + L], at);
             add::<Product, A, L>(&v, &v, sums);
         }
         at += L;
     }
     if at < dim {
         for (row, sums) in rows.iter().zip(&mut sums) {
-            let v = padded(row, at);
+            let v = padded::<A, _, L>(row, at);
             add::<Product, A, L>(&v, &v, sums);
         }
     }

@@ -12,7 +12,7 @@
 //! | instruction set | L | fused |
 //! |---|---|---|
 //! | AVX-512F, BW | 16 | yes |
-//! | AVX2 + FMA | 8 | yes |
+//! | AVX2 + FMA, F16C | 8 | yes |
 //! | any other | 4 | only where the target always has FMA (aarch64) |
 //!
 //! Between machines scores may therefore differ by rounding.
