@@ -1,7 +1,12 @@
 //! The kernels of each instruction set: the code of `lanes`, compiled with that set enabled.
 
-use super::lanes::{self, Arithmetic, Fused, Pairs, Portable, Product, Separate, Square, Term};
-use super::{Kernel, Kernels, Operation, PAIRS, Pair, Panel, Sums};
+#[cfg(target_arch = "x86_64")]
+use super::lanes::Pairs;
+use super::lanes::{self, Arithmetic, Fused, Portable, Product, Separate, Square, Term};
+use super::{Kernel, Kernels, Operation};
+#[cfg(target_arch = "x86_64")]
+use super::{PAIRS, Pair, Panel, Sums};
+#[cfg(target_arch = "x86_64")]
 use crate::rows::{F16, Rows};
 
 /// Kernels for any machine.
@@ -162,6 +167,7 @@ instruction_set!(
 
 /// Every kernel that this machine can run, the fastest last.
 pub(super) fn available(operation: Operation) -> Vec<Kernels> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
     let mut kernels = vec![Kernels::Lanes4(portable(operation))];
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")

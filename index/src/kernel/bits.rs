@@ -142,6 +142,7 @@ mod shuffled {
 
 /// Every function that this machine can run, the fastest last.
 fn available() -> Vec<BitKernel> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
     let mut kernels = vec![BitKernel { dots: portable }];
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("popcnt") {

@@ -65,10 +65,14 @@ fn portable(query: &[i16], codes: &[i8], rows: &[u32], sums: &mut [i32]) {
     }
 }
 
-/// A module with the function of one x86-64 instruction set, whose registers hold `$lanes` products of 16 bits.
+/// A module with the function of one x86-64 instruction set, whose registers hold `$lanes` products of 16 bits; `$step` adds the
+/// products of a register of components with one of the query to a register of sums.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {
-    ($name:ident, $lanes:literal, $features:literal, $sums:literal, $widen:ident, $multiply:ident, $add:ident, $zero:ident) => {
+    (
+        $name:ident, $lanes:literal, $features:literal, $sums:literal, $widen:ident, $add:ident, $zero:ident,
+        |$sum:ident, $v:ident, $q:ident| $step:expr
+    ) => {
         mod $name {
             use std::arch::x86_64::*;
 
@@ -83,9 +87,9 @@ macro_rules! instruction_set {
                     let mut partial = [$zero(); $sums];
                     for (q, v) in query.iter().zip(code.as_chunks::<$sums>().0) {
                         for lane in 0..$sums {
-                            let products =
-                                $multiply($widen(bytemuck::cast(v[lane])), bytemuck::cast(q[lane]));
-                            partial[lane] = $add(partial[lane], products);
+                            let ($v, $q) = ($widen(bytemuck::cast(v[lane])), bytemuck::cast(q[lane]));
+                            let $sum = partial[lane];
+                            partial[lane] = $step;
                         }
                     }
                     let total = partial.into_iter().reduce(|a, b| $add(a, b)).unwrap_or($zero());
@@ -112,9 +116,20 @@ instruction_set!(
     "avx2",
     4,
     _mm256_cvtepi8_epi16,
-    _mm256_madd_epi16,
     _mm256_add_epi32,
-    _mm256_setzero_si256
+    _mm256_setzero_si256,
+    |sum, v, q| _mm256_add_epi32(sum, _mm256_madd_epi16(v, q))
+);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(
+    avx_vnni,
+    16,
+    "avx2,avxvnni",
+    4,
+    _mm256_cvtepi8_epi16,
+    _mm256_add_epi32,
+    _mm256_setzero_si256,
+    |sum, v, q| _mm256_dpwssd_avx_epi32(sum, v, q)
 );
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
@@ -123,10 +138,58 @@ instruction_set!(
     "avx512f,avx512bw,avx2",
     2,
     _mm512_cvtepi8_epi16,
-    _mm512_madd_epi16,
     _mm512_add_epi32,
-    _mm512_setzero_si512
+    _mm512_setzero_si512,
+    |sum, v, q| _mm512_add_epi32(sum, _mm512_madd_epi16(v, q))
 );
+#[cfg(target_arch = "x86_64")]
+instruction_set!(
+    avx512_vnni,
+    32,
+    "avx512f,avx512bw,avx512vnni,avx2",
+    2,
+    _mm512_cvtepi8_epi16,
+    _mm512_add_epi32,
+    _mm512_setzero_si512,
+    |sum, v, q| _mm512_dpwssd_epi32(sum, v, q)
+);
+
+/// The function of NEON, whose dot products of bytes are of no use to a query of 16 bits.
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::*;
+
+    #[target_feature(enable = "neon")]
+    fn dots(query: &[i16], codes: &[i8], rows: &[u32], sums: &mut [i32]) {
+        let stride = query.len();
+        let query = query.as_chunks::<8>().0.as_chunks::<2>().0;
+        for (row, sum) in rows.iter().zip(sums) {
+            let code = codes[*row as usize * stride..][..stride].as_chunks::<16>().0;
+            // Several sums, because each waits for its last addition.
+            let mut partial = [vdupq_n_s32(0); 4];
+            for (q, v) in query.iter().zip(code) {
+                let v: int8x16_t = bytemuck::cast(*v);
+                let [low, high]: [int16x8_t; 2] = bytemuck::cast(*q);
+                let (first, second) = (vmovl_s8(vget_low_s8(v)), vmovl_high_s8(v));
+                partial[0] = vmlal_s16(partial[0], vget_low_s16(first), vget_low_s16(low));
+                partial[1] = vmlal_high_s16(partial[1], first, low);
+                partial[2] = vmlal_s16(partial[2], vget_low_s16(second), vget_low_s16(high));
+                partial[3] = vmlal_high_s16(partial[3], second, high);
+            }
+            let [a, b, c, d] = partial;
+            *sum = vaddvq_s32(vaddq_s32(vaddq_s32(a, b), vaddq_s32(c, d)));
+        }
+    }
+
+    /// # Safety
+    /// The processor must have NEON.
+    pub unsafe fn kernel() -> super::CodeKernel {
+        super::CodeKernel {
+            // SAFETY: the function needs nothing but NEON, which the caller vouches for.
+            dots: |query, codes, rows, sums| unsafe { dots(query, codes, rows, sums) },
+        }
+    }
+}
 
 /// Every function that this machine can run, the fastest last.
 fn available() -> Vec<CodeKernel> {
@@ -135,10 +198,23 @@ fn available() -> Vec<CodeKernel> {
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the feature was just detected.
         kernels.push(unsafe { avx2::kernel() });
+        if is_x86_feature_detected!("avxvnni") {
+            // SAFETY: the features were just detected.
+            kernels.push(unsafe { avx_vnni::kernel() });
+        }
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
             // SAFETY: the features were just detected.
             kernels.push(unsafe { avx512::kernel() });
+            if is_x86_feature_detected!("avx512vnni") {
+                // SAFETY: the features were just detected.
+                kernels.push(unsafe { avx512_vnni::kernel() });
+            }
         }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("neon") {
+        // SAFETY: the feature was just detected.
+        kernels.push(unsafe { neon::kernel() });
     }
     kernels
 }
