@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use secateur_index::storage::EmbeddingJournal;
-use secateur_index_fuzz::{DATABASE, seal};
+use secateur_index_fuzz::{seal, with_database};
 
 const DIM: usize = 3;
 const HEADER: usize = 64;
@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
         header[40..44].copy_from_slice(&crc.to_le_bytes());
         at += RECORD + rows.len();
     }
-    DATABASE.with(|database| {
+    // Any folder will do.
+    with_database(&[0], |database, _| {
         let path = database.path().with_file_name("journal");
         std::fs::write(&path, &bytes).expect("room for the file");
         let open = || EmbeddingJournal::open(&path, [7; 32], DIM);

@@ -1,9 +1,9 @@
-//! The files of a segment but for the graph and tantivy's, which are read only if their checksum is right: the first byte chooses,
-//! the others are the file, cut or filled up to the length that it has.
+//! The files of a segment but for the graph and tantivy's, which are read only if their checksum is right: the first byte chooses
+//! the database, the second the file, and the others are the file, cut or filled up to the length that it has.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use secateur_index_fuzz::{DATABASE, seal};
+use secateur_index_fuzz::{seal, with_database};
 
 const FILES: [&str; 6] = [
     "segments/0000000001/documents",
@@ -15,9 +15,9 @@ const FILES: [&str; 6] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let Some((choice, data)) = data.split_first() else { return };
-    let file = FILES[usize::from(*choice) % FILES.len()];
-    DATABASE.with(|database| {
+    with_database(data, |database, data| {
+        let Some((choice, data)) = data.split_first() else { return };
+        let file = FILES[usize::from(*choice) % FILES.len()];
         let mut bytes = data.to_vec();
         bytes.resize(database.len_of(file), 0);
         seal(&mut bytes);

@@ -1,4 +1,4 @@
-//! A database of the current format in which a target replaces one file at a time.
+//! Databases of the current formats in which a target replaces one file at a time.
 
 use std::cell::LazyCell;
 use std::fs;
@@ -10,26 +10,36 @@ use secateur_index::search::SearchOptions;
 use secateur_index::storage::Snapshot;
 use tempfile::TempDir;
 
-/// A copy of the fixture, in the system's folder for temporary files.
+/// A copy of a fixture, in the system's folder for temporary files.
 pub struct Database {
     folder: TempDir,
+    /// Its format version.
+    pub version: u8,
 }
 
-impl Default for Database {
-    fn default() -> Database {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/database-v3");
-        copy(&fixture, &folder.path().join("db"));
-        Database { folder }
+/// Format versions: 3 has vectors of f32 and 8-bit copies, 4 has vectors of f16 and a graph along 1-bit copies.
+const VERSIONS: [u8; 2] = [3, 4];
+
+thread_local! {
+    /// Made once for the process: making them anew would take most of the time.
+    static DATABASES: LazyCell<[Database; 2]> = LazyCell::new(|| VERSIONS.map(Database::of_version));
+}
+
+/// Calls `probe` with the database that the first byte chooses and the other bytes.
+pub fn with_database(data: &[u8], probe: impl FnOnce(&Database, &[u8])) {
+    if let Some((choice, data)) = data.split_first() {
+        DATABASES.with(|databases| probe(&databases[usize::from(*choice) % VERSIONS.len()], data));
     }
 }
 
-thread_local! {
-    /// One for the process: making it anew would take most of the time.
-    pub static DATABASE: LazyCell<Database> = LazyCell::new(Database::default);
-}
-
 impl Database {
+    fn of_version(version: u8) -> Database {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+        copy(&fixtures.join(format!("database-v{version}")), &folder.path().join("db"));
+        Database { folder, version }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("db")
     }
