@@ -21,7 +21,7 @@ enum Values {
 }
 
 impl Values {
-    /// `count` of them from `start` on.
+    /// Those from `start` on, as many as `out` has room for.
     fn read(&self, start: usize, out: &mut [f32]) {
         let range = start..start + out.len();
         match self {
