@@ -104,6 +104,38 @@ fn a_model_grows_from_a_smaller_one() {
         .fails(3, ["bert", "embed_tokens.weight"]);
 }
 
+/// Embeddings whose mean is the vector become a decoder whose last token's state is that mean.
+#[test]
+fn a_decoder_that_pools_the_last_token_grows_from_a_mean_of_embeddings() {
+    let sandbox = with_config(|config| {
+        config["model_type"] = json!("llama");
+        config["num_key_value_heads"] = json!(2);
+    });
+    let from = ["model", "create", "config.json"];
+    sandbox
+        .run([&from[..], &["--vocabulary", "texts.txt", "--pooling", "mean", "--out", "whole"]].concat())
+        .ok();
+    sandbox.run(["prune", "drop", "whole", "--layers", "attention:0-1,mlp:0-1", "--out", "embeddings"]).ok();
+    sandbox.run([&from[..], &["--grow", "embeddings", "--out", "decoder"]].concat()).ok();
+    let inspected = sandbox.run(["model", "inspect", "decoder", "--json"]).json();
+    assert_eq!(inspected["settings"]["pooling"], "last-token", "{inspected}");
+    assert_eq!(inspected["layers"].as_array().unwrap().len(), 2, "{inspected}");
+    // Golden texts are of at most 512 tokens. Normed, random embeddings have length 1 (root mean square) and their mean at least
+    // 1 / sqrt(512), added four times: the last token's own, of 0.02, turns it by up to 0.02 sqrt(512) / 4 = 0.12, whose cosine is 0.993.
+    sandbox.run(["model", "check", "embeddings", "--golden", "golden.jsonl", "--write"]).ok();
+    sandbox.run(["model", "check", "decoder", "--golden", "golden.jsonl", "--min-cosine", "0.993"]).ok();
+    sandbox.run([&from[..], &["--vocabulary", "texts.txt", "--out", "random"]].concat()).ok();
+    sandbox
+        .run(["model", "check", "random", "--golden", "golden.jsonl", "--min-cosine", "0.993"])
+        .fails(3, [""]);
+
+    let grouped = with_config(|config| config["model_type"] = json!("llama"));
+    let embeddings = sandbox.path("embeddings");
+    let grow = ["--grow", embeddings.to_str().unwrap(), "--out", "new"];
+    grouped.run([&from[..], &grow].concat()).fails(3, ["config.json", "num_key_value_heads", "average"]);
+    grouped.run([&from[..], &grow, &["--pooling", "mean"]].concat()).ok();
+}
+
 #[test]
 fn what_makes_no_model_is_refused() {
     let sandbox = with_config(|_| ());

@@ -1,21 +1,20 @@
 //! A model that has learned nothing yet: what a config.json describes, with random weights, and a vocabulary of given texts.
 
+mod beginning;
 mod vocabulary;
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::files::ModelFiles;
 use crate::json as json_file;
-use crate::model::{Architecture, LinearInput, NormKind, Part};
+use crate::model::Architecture;
 use crate::pooling::Pooling;
-use crate::random::Random;
 use crate::settings::Settings;
 use crate::write::{Elements, NewTensor, write_directory};
+use beginning::{Beginnings, Smaller};
 
 /// How a new model reads texts, and what its weights depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +26,8 @@ pub struct NewModelOptions {
     /// Decides the weights.
     pub seed: u64,
     /// A smaller model of the same family that the new one begins as: its tensors are taken over, and sub-layers that it does
-    /// not have add nothing until they have learned to (their output matrices are zero).
+    /// not have add nothing until they have learned to (their output matrices are zero). A decoder that pools the last token
+    /// grows from embeddings that are pooled by their mean (a model without layers), too: its first attention averages them.
     pub grow: Option<PathBuf>,
     /// Store numbers in 16 bits (f16) and not in 32. Training keeps to that, too.
     pub half: bool,
@@ -60,7 +60,8 @@ pub struct NewModelOptions {
 ///
 /// # Errors
 ///
-/// `config` describes no model that loads; the model to grow from has another width or other names of its tensors; a text is an error; there is no text, or neither texts nor a tokenizer; the
+/// `config` describes no model that loads; the model to grow from has another width or other names of its tensors, or is a mean of
+/// embeddings that the first attention cannot take; a text is an error; there is no text, or neither texts nor a tokenizer; the
 /// vocabulary has no room for the 256 bytes; `out` exists or cannot be written.
 pub fn create_model(
     config: &Path,
@@ -73,7 +74,6 @@ pub fn create_model(
     let beside = config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = options.grow.as_deref().unwrap_or(beside);
     let files = ModelFiles::locate(folder, None)?;
-    let smaller = options.grow.as_deref().map(Checkpoint::open).transpose()?;
     let most = architecture.max_tokens().unwrap_or(usize::MAX);
     let causal = architecture.attention.causal;
     let settings = Settings {
@@ -111,44 +111,15 @@ pub fn create_model(
     }
     let others: Vec<(&str, &Value)> = others.iter().map(|(name, value)| (*name, value)).collect();
     let (dtype, torch_dtype) = if options.half { ("F16", "float16") } else { ("F32", "float32") };
-    let range = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
-    let ones = match architecture.norm {
-        NormKind::Rms { offset } => 1.0 - offset,
-        NormKind::Layer { .. } => 1.0,
-    };
-    let stored: HashMap<&str, &str> = smaller
-        .iter()
-        .flat_map(Checkpoint::iter)
-        .map(|tensor| (architecture.bare_name(tensor.name), tensor.name))
-        .collect();
-    let embeddings = architecture.token_embeddings().name;
-    if smaller.is_some() && !stored.contains_key(&embeddings[..]) {
-        return Err(Error::MissingTensor { path: folder.to_owned(), tensor: embeddings });
-    }
-    // Zero, a sub-layer adds nothing to what passes by.
-    let matrices = (0..architecture.layers.len()).flat_map(|layer| architecture.layer_matrices(layer));
-    let outputs: HashSet<String> = matrices
-        .filter(|(_, input)| matches!(input, LinearInput::AttentionOutput | LinearInput::MlpOutput))
-        .map(|(tensor, _)| tensor.name)
-        .collect();
-    let smaller = smaller.as_ref();
-    let tensors = architecture.tensors().into_iter().map(|tensor| {
-        let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
-        let known = stored.get(&name[..]).copied();
-        let num_elements = tensor.elements();
-        let is_zero = name.ends_with("bias") || smaller.is_some() && outputs.contains(&name);
-        let compute = move || {
-            if let (Some(smaller), Some(known)) = (smaller, known) {
-                return smaller.merged(known, &tensor.shape);
-            }
-            Ok(match tensor.part {
-                _ if is_zero => vec![0.0; num_elements],
-                Part::Norm => vec![ones; num_elements],
-                _ => normal(&mut Random::new(options.seed, &tensor.name), num_elements, range),
-            }
-            .into())
-        };
-        NewTensor { name, dtype: dtype.to_owned(), shape, elements: Elements::Computed(Box::new(compute)) }
+    let deviation = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
+    let smaller = options.grow.as_deref().map(Smaller::open).transpose()?;
+    let beginnings =
+        &Beginnings::new(&architecture, config, settings.pooling, smaller, deviation, options.seed)?;
+    let tensors = architecture.tensors().into_iter().map(|tensor| NewTensor {
+        name: tensor.name.clone(),
+        dtype: dtype.to_owned(),
+        shape: tensor.shape.clone(),
+        elements: Elements::Computed(Box::new(move || beginnings.values(&tensor))),
     });
     let mut value = value;
     value["torch_dtype"] = json!(torch_dtype);
@@ -160,33 +131,3 @@ const DEFAULT_MAX_LENGTH: usize = 512;
 
 /// What most families of transformers have for `initializer_range`.
 const DEFAULT_RANGE: f64 = 0.02;
-
-/// Normal numbers with mean 0 (Box & Muller 1958).
-fn normal(random: &mut Random, num_elements: usize, deviation: f64) -> Vec<f32> {
-    let mut values = Vec::with_capacity(num_elements + 1);
-    while values.len() < num_elements {
-        let radius = deviation * (-2.0 * (1.0 - random.unit()).ln()).sqrt();
-        let angle = std::f64::consts::TAU * random.unit();
-        values.extend([radius * angle.cos(), radius * angle.sin()].map(|x| x as f32));
-    }
-    values.truncate(num_elements);
-    values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of 100,000 numbers the mean is within 5 deviations of its own of 0, and the deviation within 5 of its own of itself.
-    #[test]
-    fn numbers_are_normal() {
-        let n = 100_000;
-        let values = normal(&mut Random::new(7, "w"), n, 0.5);
-        let mean = values.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
-        let square = values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / n as f64;
-        assert!(mean.abs() < 5.0 * 0.5 / (n as f64).sqrt(), "{mean}");
-        assert!((square.sqrt() - 0.5).abs() < 5.0 * 0.5 / (2.0 * n as f64).sqrt(), "{square}");
-        let beyond = values.iter().filter(|x| x.abs() > 1.0).count() as f64 / n as f64;
-        assert!((beyond - 0.0455).abs() < 0.005, "{beyond} beyond two deviations, not 4.55 %");
-    }
-}

@@ -3,6 +3,7 @@
 //! The families are values of [`Architecture`]; the forward is written once, over any [`Ops`].
 
 pub mod architecture;
+mod averaging;
 mod classifier;
 mod count;
 mod cut;

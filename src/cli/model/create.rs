@@ -33,7 +33,8 @@ pub struct Arguments {
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Begin as this smaller model of the same family: take its tensors and its tokenizer; sub-layers that it does not have add
-    /// nothing until they have learned to.
+    /// nothing until they have learned to. Embeddings that are pooled by their mean grow into a decoder that pools the last
+    /// token, too: its first attention averages them.
     #[arg(long, value_name = "MODEL", conflicts_with = "vocabulary")]
     grow: Option<PathBuf>,
     /// Store numbers in 16 bits.
