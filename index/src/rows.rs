@@ -117,10 +117,7 @@ impl Component for Bf16 {
     }
 
     fn nearest(x: f32) -> Bf16 {
-        let bits = x.to_bits();
-        // Half of the last place that is kept, less the least there is if that place is even. What is no number stays none.
-        let rounded = if x.is_nan() { bits | 1 << 22 } else { bits + 0x7fff + (bits >> 16 & 1) };
-        Bf16((rounded >> 16) as u16)
+        Bf16(half::bf16::from_f32(x).to_bits())
     }
 
     #[inline(always)]
@@ -133,11 +130,9 @@ impl Component for Bf16 {
 #[repr(transparent)]
 pub(crate) struct F16(u16);
 
-/// 2¹¹²: between the exponents of f32 and of binary16.
-const F16_SHIFT: f32 = (1u128 << 112) as f32;
-
 impl Component for F16 {
-    /// Of finite numbers only: others are not stored.
+    /// Of finite numbers only: others are not stored. Unlike half's, this is compiled into loops as it is, without asking for the
+    /// processor's instructions each time.
     #[inline(always)]
     fn to_f32(self) -> f32 {
         // The exponent in its place is that of f32 less 112. Below the smallest normal number it is one more, and there is no leading
@@ -151,17 +146,7 @@ impl Component for F16 {
     }
 
     fn nearest(x: f32) -> F16 {
-        let sign = (x.to_bits() >> 16 & 0x8000) as u16;
-        let magnitude = x.abs();
-        // From here on the nearest is infinite: half a place above the largest.
-        if magnitude >= 65_520.0 {
-            return F16(sign | 0x7c00);
-        }
-        // A sum with a power of two 2¹³ times as large as the number's last place, or the least last place, is rounded there.
-        let exponent = (magnitude.to_bits() >> 23).max(127 - 14);
-        let unit = f32::from_bits((exponent + 13) << 23);
-        let rounded = (magnitude + unit) - unit;
-        F16(sign | ((rounded / F16_SHIFT).to_bits() >> 13) as u16)
+        F16(half::f16::from_f32(x).to_bits())
     }
 
     #[inline(always)]
