@@ -3,7 +3,7 @@
     cargo build --release -p secateur-benches --bin ann_search
     python3 benches/peers/ann.py --json ann.json
 
-Every engine builds a graph with M 16 and efConstruction 200 and searches with the same list of ef. For each the queries
+Every engine builds a graph with M 16 and efConstruction 200 (--ef-construction) and searches with the same list of ef. For each the queries
 per second at a recall@10 of 0.95 and 0.99 are interpolated (log of the speed, linear in recall) between the two nearest ef.
 The engines take turns, round by round, in an order that rotates; figures are medians over the rounds.
 """
@@ -79,7 +79,13 @@ class Secateur:
         # The threads that faiss builds on.
         threads = {name: str(self.build_threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | threads)
-        seconds = self.answer()["build_s"]
+        built = self.answer()
+        seconds = built["build_s"]
+        status = Path(f"/proc/{self.process.pid}/status")
+        if status.exists():
+            peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) / 1024
+            opened = f", opened in {built['open_ms']:.1f} ms" if "open_ms" in built else ""
+            print(f"{self.name}: {peak:.0f} MiB at most, of which the rows as they are read {rows.nbytes / 2**20:.0f}{opened}", flush=True)
         self.num_queries = len(queries)
         return processor_seconds(self.process.pid) / self.build_threads if Clock.by_processor else seconds
 
@@ -204,6 +210,7 @@ def main():
     parser.add_argument("--vectors", type=Path, help=".npy of unit vectors (N, D); the last ones are the queries")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--build-threads", type=int, default=2)
+    parser.add_argument("--ef-construction", type=int, default=EF_CONSTRUCTION)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engines", nargs="+", default=["faiss", "hnswlib", "usearch-f32", "usearch-bf16", "usearch-i8", "secateur", "secateur-mapped"])
     parser.add_argument("--efs", type=int, nargs="+", default=EFS)
@@ -211,6 +218,7 @@ def main():
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="processor: on a busy Linux machine")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    globals()["EF_CONSTRUCTION"] = args.ef_construction
     Clock.by_processor = args.clock == "processor"
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.build_threads)
     import numpy as np
