@@ -247,6 +247,12 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
     };
     assert_eq!(plain(&sandbox.run(effir).ok()), plain(&report));
 
+    // Nothing is kept of what was not measured.
+    let alone = "model = \"tiny\"\n[evaluate]\ndatasets = [\"DIR\"]\n".replace("DIR", &dataset);
+    write(&sandbox.path("."), "alone.toml", alone);
+    let report = sandbox.run(["effir", "alone.toml", "--out", "alone"]).ok();
+    assert!(report.contains("mini nDCG@10") && !report.contains("kept"), "{report}");
+
     write(&sandbox.path("."), "recipe.toml", recipe.replace("mlp = 1", "mlp = 2"));
     sandbox.run(effir).fails(2, ["effir is of another recipe", "effir/recipe.toml"]);
     for (from, to, parts) in [

@@ -45,7 +45,10 @@ impl Record {
         }
         if !first.cells.is_empty() {
             row("average", &|one| format!("{:.4}", one.average()));
-            row("kept", &|one| format!("{:.1} %", 100.0 * one.average() / first.average()));
+            // Of the model at the beginning, if the recipe has it measured.
+            if self.measured.len() > 1 {
+                row("kept", &|one| format!("{:.1} %", 100.0 * one.average() / first.average()));
+            }
         }
         for (place, (dataset, _)) in first.cells.iter().enumerate() {
             row(&format!("{dataset} documents/s"), &|one| {
