@@ -203,6 +203,7 @@ def at_recall(points, target):
 
 
 def main():
+    global EF_CONSTRUCTION
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=384)
@@ -218,7 +219,7 @@ def main():
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="processor: on a busy Linux machine")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    globals()["EF_CONSTRUCTION"] = args.ef_construction
+    EF_CONSTRUCTION = args.ef_construction
     Clock.by_processor = args.clock == "processor"
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.build_threads)
     import numpy as np

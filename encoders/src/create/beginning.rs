@@ -16,7 +16,6 @@ use crate::settings::Settings;
 const MEAN_WEIGHT: f32 = 4.0;
 
 /// What a tensor begins as.
-#[derive(Clone)]
 enum Beginning {
     Zeros,
     /// The scale of a norm that leaves what it norms as it is.
@@ -38,15 +37,15 @@ pub(super) struct Smaller {
 }
 
 impl Smaller {
-    pub(super) fn open(folder: &Path) -> Result<Smaller> {
-        let files = ModelFiles::locate(folder, None)?;
+    /// The model in `folder`, whose files are `files`.
+    pub(super) fn open(folder: &Path, files: &ModelFiles) -> Result<Smaller> {
         let architecture = Architecture::read(&files.config()?)?;
         let checkpoint = Checkpoint::open(folder)?;
         let bare = |name: &str| architecture.bare_name(name).to_owned();
         let names = checkpoint.iter().map(|tensor| (bare(tensor.name), tensor.name.to_owned())).collect();
         let empty =
             architecture.layers.iter().all(|l| l.attention.is_none() && l.intermediate_size.is_none());
-        let pooling = Settings::read(&files, &architecture)?.pooling;
+        let pooling = Settings::read(files, &architecture)?.pooling;
         Ok(Smaller { checkpoint, names, is_mean_of_embeddings: empty && pooling == Pooling::Mean })
     }
 

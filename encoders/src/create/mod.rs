@@ -112,7 +112,7 @@ pub fn create_model(
     let others: Vec<(&str, &Value)> = others.iter().map(|(name, value)| (*name, value)).collect();
     let (dtype, torch_dtype) = if options.half { ("F16", "float16") } else { ("F32", "float32") };
     let deviation = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
-    let smaller = options.grow.as_deref().map(Smaller::open).transpose()?;
+    let smaller = options.grow.as_deref().map(|folder| Smaller::open(folder, &files)).transpose()?;
     let beginnings =
         &Beginnings::new(&architecture, config, settings.pooling, smaller, deviation, options.seed)?;
     let tensors = architecture.tensors().into_iter().map(|tensor| NewTensor {
