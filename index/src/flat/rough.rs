@@ -9,9 +9,9 @@
 //! and what rounding took away. So q·v = s q·c + q·m + q·e, and |q·e| <= ‖q‖ ‖e‖ (Cauchy & Schwarz).
 
 use super::shortlist::Shortlist;
-use super::{FlatIndex, SCAN_BLOCK, Scorer, Task};
+use super::{FlatIndex, Scorer, Task};
 use crate::codes::{Codes, Meta, SHORT, encode, stride};
-use crate::kernel::{CodeKernel, UNIT, max_component, rounding_error, underflow};
+use crate::kernel::{CODE_STREAMS as STREAMS, CodeKernel, UNIT, max_component, rounding_error, underflow};
 use crate::metric::Metric;
 use crate::topk::RowId;
 
@@ -83,12 +83,10 @@ impl<'a> Rough<'a> {
         task: &Task<'_, '_>,
     ) -> Shortlist {
         let mut list = Shortlist::new(k);
-        let mut block = Block::default();
         let mut limit = list.limit(self.slack, 0.0);
-        for (first, rows) in task.panels(SCAN_BLOCK, index.dim) {
-            self.compare(first, (rows.len() / index.dim) as u32, &mut block);
-            let metas = &self.codes.metas[first as usize..][..block.sums.len()];
-            for (chunk, (sums, metas)) in block.sums.chunks(CHUNK).zip(metas.chunks(CHUNK)).enumerate() {
+        let mut look = |first: u32, sums: &[i32]| {
+            let metas = &self.codes.metas[first as usize..][..sums.len()];
+            for (chunk, (sums, metas)) in sums.chunks(CHUNK).zip(metas.chunks(CHUNK)).enumerate() {
                 // Few rows enter. Counting those that might compiles to vector code without a branch for each row.
                 let upper = |(sum, meta)| self.score(sum, meta) + self.reach * meta[3];
                 let scored = sums.iter().zip(metas);
@@ -107,26 +105,31 @@ impl<'a> Rough<'a> {
                     limit = list.limit(self.slack, 0.0);
                 }
             }
+        };
+        // Long streams, each of consecutive rows: together they reach the bandwidth of the memory.
+        let num_rows = (task.rows.len() / index.dim) as u32;
+        let per_stream = num_rows / STREAMS as u32;
+        let mut sums = [[0; PLACES]; STREAMS];
+        for place in (0..per_stream).step_by(PLACES) {
+            let len = PLACES.min((per_stream - place) as usize);
+            let first = |stream: usize| task.first + stream as u32 * per_stream + place;
+            let codes = std::array::from_fn(|stream| self.codes_of(first(stream), len));
+            self.kernel.scan(&self.code, codes, sums.each_mut().map(|sums| &mut sums[..len]));
+            sums.iter().enumerate().for_each(|(stream, sums)| look(first(stream), &sums[..len]));
+        }
+        let rest: Vec<u32> = (task.first + per_stream * STREAMS as u32..task.first + num_rows).collect();
+        if let Some(first) = rest.first() {
+            let sums = &mut sums[0][..rest.len()];
+            self.kernel.dots(&self.code, self.codes.codes, &rest, sums);
+            look(*first, sums);
         }
         list
     }
 
-    /// The sums of consecutive rows of the part.
-    fn compare(&self, first: u32, num_rows: u32, block: &mut Block) {
-        // Rows that lie apart take turns, as in `kernel::Kernels::scan`: several streams reach the bandwidth of the memory.
-        let per_stream = num_rows / STREAMS;
-        block.rows.clear();
-        block.rows.extend(
-            (0..per_stream)
-                .flat_map(|place| (0..STREAMS).map(move |stream| first + stream * per_stream + place)),
-        );
-        block.rows.extend(first + STREAMS * per_stream..first + num_rows);
-        block.taken.resize(num_rows as usize, 0);
-        self.kernel.dots(&self.code, self.codes.codes, &block.rows, &mut block.taken);
-        block.sums.resize(num_rows as usize, 0);
-        for (row, sum) in block.rows.iter().zip(&block.taken) {
-            block.sums[(row - first) as usize] = *sum;
-        }
+    /// The codes of consecutive rows of the part, (`len`, S).
+    fn codes_of(&self, first: u32, len: usize) -> &'a [i8] {
+        let stride = self.code.len();
+        &self.codes.codes[first as usize * stride..][..len * stride]
     }
 
     #[inline(always)]
@@ -138,19 +141,8 @@ impl<'a> Rough<'a> {
 /// Rows whose upper bounds are looked at together.
 const CHUNK: usize = 16;
 
-/// Rows that are read at the same time.
-const STREAMS: u32 = 8;
-
-/// The sums of consecutive rows; its room is used again for each block.
-#[derive(Default)]
-struct Block {
-    /// In the order in which they are compared.
-    rows: Vec<u32>,
-    /// In that order.
-    taken: Vec<i32>,
-    /// In the order of the rows.
-    sums: Vec<i32>,
-}
+/// Rows of a stream that are compared before they are looked at.
+const PLACES: usize = 64;
 
 fn norm(vector: &[f32]) -> f64 {
     vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()

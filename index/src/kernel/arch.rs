@@ -35,10 +35,14 @@ fn generic<A: Arithmetic<4>>(operation: Operation) -> Kernel<4> {
     }
 }
 
-/// A module with the kernels of one x86-64 instruction set.
+/// A module with the kernels of one x86-64 instruction set; `$step` adds the products of a register of pairs with another one to
+/// a register of sums.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {
-    ($name:ident, $lanes:literal, $features:literal, $multiply:ident, $broadcast:ident, $add:ident, $widen:ident) => {
+    (
+        $name:ident, $lanes:literal, $features:literal, $broadcast:ident, $widen:ident,
+        |$sum:ident, $q:ident, $v:ident| $step:expr
+    ) => {
         mod $name {
             use std::arch::x86_64::*;
 
@@ -79,8 +83,9 @@ macro_rules! instruction_set {
             #[target_feature(enable = $features)]
             #[inline]
             fn add_pairs(q: &[Pair; L], v: Pair, sums: &mut [i32; L]) {
-                let products = $multiply(bytemuck::cast(*q), $broadcast(bytemuck::cast(v)));
-                *sums = bytemuck::cast($add(bytemuck::cast(*sums), products));
+                let ($sum, $q, $v) =
+                    (bytemuck::cast(*sums), bytemuck::cast(*q), $broadcast(bytemuck::cast(v)));
+                *sums = bytemuck::cast($step);
             }
 
             // Not inlined, so that the sums stay in registers over the loop and are stored once: inlined into their
@@ -145,24 +150,31 @@ macro_rules! instruction_set {
 }
 
 #[cfg(target_arch = "x86_64")]
-instruction_set!(
-    avx2,
-    8,
-    "avx2,fma,f16c",
-    _mm256_madd_epi16,
-    _mm256_set1_epi32,
-    _mm256_add_epi32,
-    _mm256_cvtph_ps
-);
+instruction_set!(avx2, 8, "avx2,fma,f16c", _mm256_set1_epi32, _mm256_cvtph_ps, |sum, q, v| _mm256_add_epi32(
+    sum,
+    _mm256_madd_epi16(q, v)
+));
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx_vnni, 8, "avx2,fma,f16c,avxvnni", _mm256_set1_epi32, _mm256_cvtph_ps, |sum, q, v| {
+    _mm256_dpwssd_avx_epi32(sum, q, v)
+});
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
     avx512,
     16,
     "avx512f,avx512bw,avx2,fma,f16c",
-    _mm512_madd_epi16,
     _mm512_set1_epi32,
-    _mm512_add_epi32,
-    _mm512_cvtph_ps
+    _mm512_cvtph_ps,
+    |sum, q, v| _mm512_add_epi32(sum, _mm512_madd_epi16(q, v))
+);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(
+    avx512_vnni,
+    16,
+    "avx512f,avx512bw,avx512vnni,avx2,fma,f16c",
+    _mm512_set1_epi32,
+    _mm512_cvtph_ps,
+    |sum, q, v| _mm512_dpwssd_epi32(sum, q, v)
 );
 
 /// Every kernel that this machine can run, the fastest last.
@@ -174,9 +186,17 @@ pub(super) fn available(operation: Operation) -> Vec<Kernels> {
     {
         // SAFETY: the features were just detected.
         kernels.push(Kernels::Lanes8(unsafe { avx2::kernel(operation) }));
+        if is_x86_feature_detected!("avxvnni") {
+            // SAFETY: the features were just detected.
+            kernels.push(Kernels::Lanes8(unsafe { avx_vnni::kernel(operation) }));
+        }
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
             // SAFETY: the features were just detected.
             kernels.push(Kernels::Lanes16(unsafe { avx512::kernel(operation) }));
+            if is_x86_feature_detected!("avx512vnni") {
+                // SAFETY: the features were just detected.
+                kernels.push(Kernels::Lanes16(unsafe { avx512_vnni::kernel(operation) }));
+            }
         }
     }
     kernels

@@ -24,7 +24,7 @@ mod lanes;
 mod product;
 
 pub(crate) use bits::{BitKernel, PLANES};
-pub(crate) use codes::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
+pub(crate) use codes::{BLOCK, CodeKernel, MAX_CODE, STREAMS as CODE_STREAMS, max_component, prefetch};
 pub(crate) use product::{
     MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, UNIT, max_error, rounding_error, scale,
     underflow,
