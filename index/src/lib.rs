@@ -38,6 +38,8 @@ mod metric;
 mod pages;
 mod rotation;
 mod rows;
+#[cfg(test)]
+mod testing;
 mod topk;
 mod vectors;
 

@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use rayon::prelude::*;
+use secateur_benches::read_vectors;
 use secateur_index::backends::{FaissIndex, FaissKind, HnswRsGraph};
 use secateur_index::filter::Filter;
 use secateur_index::flat::FlatIndex;
@@ -98,8 +99,8 @@ enum Codes {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let rows = read(&arguments.rows)?;
-    let queries = read(&arguments.queries)?;
+    let rows = read_vectors(&arguments.rows)?;
+    let queries = read_vectors(&arguments.queries)?;
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let mut stdout = std::io::stdout();
     let build_pool = pool(arguments.build_threads)?;
@@ -267,13 +268,4 @@ fn store(
     let start = Instant::now();
     pool.install(|| transaction.commit())?;
     Ok(start.elapsed().as_secs_f64())
-}
-
-fn read(path: &PathBuf) -> Result<Vec<f32>, Box<dyn Error>> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let (numbers, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(format!("{} is no file of f32: {} bytes", path.display(), bytes.len()).into());
-    }
-    Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
+use secateur_benches::read_vectors;
 use secateur_index::flat::{CodesBuf, FlatIndex};
 use secateur_index::{Hit, Metric};
 
@@ -35,8 +36,8 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let rows = read(&arguments.rows)?;
-    let queries = read(&arguments.queries)?;
+    let rows = read_vectors(&arguments.rows)?;
+    let queries = read_vectors(&arguments.queries)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
     let codes = CodesBuf::new(arguments.metric, arguments.dim, &rows)?;
     let index = match arguments.no_codes {
@@ -81,13 +82,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         stdout.flush()?;
     }
     Ok(())
-}
-
-fn read(path: &PathBuf) -> Result<Vec<f32>, Box<dyn Error>> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let (numbers, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(format!("{} is no file of f32: {} bytes", path.display(), bytes.len()).into());
-    }
-    Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
 }

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::{FaissIndex, FaissKind, HnswRsGraph};
 use crate::bitmap::Bitmap;
 use crate::error::Error;
-use crate::hnsw::tests::{clustered, in_pool, random};
 use crate::metric::Metric;
 use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
+use crate::testing::{clustered, in_pool, random};
 
 /// Rows in two parts, the first of them with deletions and an index of a library.
 pub(in crate::backends) fn in_two_parts<'a>(

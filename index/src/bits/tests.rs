@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hnsw::tests::random;
+use crate::testing::random;
 
 /// What the similarities of a query and all rows are found to be.
 fn found(bits: &Bits<'_>, query: &[f32]) -> Vec<f32> {

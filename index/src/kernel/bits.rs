@@ -166,6 +166,7 @@ fn available() -> Vec<BitKernel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::states;
     use proptest::prelude::*;
 
     proptest! {
@@ -180,19 +181,16 @@ mod tests {
             picks in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
             seed: u64,
         ) {
-            let mut state = seed;
-            let mut random = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mut words = states(seed).map(|state| match state >> 60 {
                 // All or nothing now and then.
-                match state >> 60 {
-                    0 => 0,
-                    1 => u64::MAX,
-                    _ => state ^ state >> 29,
-                }
-            };
-            let query: Vec<[u64; PLANES]> = (0..num_words).map(|_| [0; PLANES].map(|_: u64| random())).collect();
+                0 => 0,
+                1 => u64::MAX,
+                _ => state ^ state >> 29,
+            });
             let stride = num_words + spare;
-            let records: Vec<u64> = (0..num_rows * stride).map(|_| random()).collect();
+            let records: Vec<u64> = words.by_ref().take(num_rows * stride).collect();
+            let flat: Vec<u64> = words.take(num_words * PLANES).collect();
+            let query: Vec<[u64; PLANES]> = flat.as_chunks().0.to_vec();
             let rows: Vec<u32> = picks.iter().map(|pick| pick.index(num_rows) as u32).collect();
             let sign = |word: u64, at: usize| if word >> at & 1 == 1 { 1 } else { -1 };
             let expected: Vec<i32> = rows

@@ -301,6 +301,7 @@ fn available() -> Vec<CodeKernel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::states;
     use proptest::prelude::*;
 
     proptest! {
@@ -315,16 +316,12 @@ mod tests {
             seed: u64,
         ) {
             let stride = blocks * BLOCK;
-            let mut state = seed;
-            let mut random = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 33) as i32
-            };
+            let mut numbers = states(seed).map(|state| (state >> 33) as i32);
             let max = max_component(stride) as i32;
-            let mut component = |max: i32| match random() % 4 {
-                0 => max,
-                1 => -max,
-                _ => random() % (max + 1),
+            let mut component = |max: i32| match numbers.next().unwrap_or_default() {
+                number if number % 4 == 0 => max,
+                number if number % 4 == 1 => -max,
+                number => number / 4 % (max + 1),
             };
             let query: Vec<i16> = (0..stride).map(|_| component(max) as i16).collect();
             let codes: Vec<i8> = (0..stride * num_rows).map(|_| component(MAX_CODE) as i8).collect();

@@ -4,9 +4,9 @@ use super::{FaissIndex, FaissKind};
 use crate::backends::tests::{bad_queries_are_refused, in_two_parts, recall, rules_hold};
 use crate::bitmap::Bitmap;
 use crate::error::Error;
-use crate::hnsw::tests::{clustered, random};
 use crate::metric::Metric;
 use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
+use crate::testing::{clustered, random};
 
 /// Ten thousand rows, enough for product quantization, and queries.
 fn vectors(dim: usize) -> (Vec<f32>, Vec<f32>) {
