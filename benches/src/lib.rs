@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Reads a file of raw little-endian f32, in pieces: the file may be as large as half the memory.
+/// Reads a file of raw little-endian f32, in pieces, so that it is held only once.
 ///
 /// # Errors
 /// What is wrong with the file, which it names.

@@ -18,8 +18,8 @@ pub(crate) fn max_component(dim: usize) -> f32 {
 /// Rows that are compared at the same time where all are.
 pub(crate) const STREAMS: usize = 4;
 
-/// How far ahead of what is multiplied the cache lines of a stream are asked for, in bytes. On a Zen 5 the streams come at 60 GB/s
-/// then, at any length of a row; where the hardware alone looks ahead, and begins anew with every page, at 20 to 50.
+/// How far ahead of what is multiplied the cache lines of a stream are asked for, in bytes. On a Zen 5, rows of 384 to 4,096 bytes
+/// (38 MB, of which 32 fit the cache) come at 60 GB/s then; where the hardware alone looks ahead, at 40 to 50.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 4096;
 
