@@ -1,0 +1,83 @@
+use super::*;
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.txt");
+    Durable::write(&path, |file| file.write_all(b"old")).unwrap();
+    let error = Durable::write(&path, |file| {
+        file.write_all(b"half of the new")?;
+        Err(io::Error::from(io::ErrorKind::StorageFull))
+    })
+    .unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot write {}", path.display()));
+    assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    assert_eq!(names(folder.path()), ["run.txt"]);
+}
+
+#[test]
+fn a_missing_folder_is_an_error_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("absent/run.txt");
+    let error = Durable::write(&path, |file| file.write_all(b"x")).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot create {}", path.display()));
+}
+
+#[test]
+fn a_lone_writer_takes_the_place_of_a_killed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.npy");
+    std::fs::write(folder.path().join("m.npy.tmp"), "what a kill has left, longer than the new file")
+        .unwrap();
+    let mut file = Durable::create_alone(&path).unwrap();
+    file.write_all(b"....rows").unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(b"head").unwrap();
+    file.finish().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"headrows");
+    assert_eq!(names(folder.path()), ["m.npy"]);
+}
+
+#[test]
+fn a_folder_is_there_when_it_is_finished() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("deep/model");
+    let folder = DurableFolder::create(&path).unwrap();
+    folder.file("config.json").unwrap().write_all(b"{}").unwrap();
+    drop(folder);
+    assert_eq!(names(&parent.path().join("deep")), [""; 0]);
+
+    let folder = DurableFolder::create(&path).unwrap();
+    folder.file("1_Pooling/config.json").unwrap().write_all(b"{}").unwrap();
+    folder.finish().unwrap();
+    assert_eq!(names(&path), ["1_Pooling"]);
+    let error = DurableFolder::create(&path).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot create {}", path.display()));
+}
+
+/// Files and folders are as open to others as the umask says, temporary names notwithstanding.
+#[cfg(unix)]
+#[test]
+fn modes_follow_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let parent = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let [plain_file, plain_folder] = ["f", "d"].map(|name| parent.path().join(name));
+    std::fs::write(&plain_file, "").unwrap();
+    std::fs::create_dir(&plain_folder).unwrap();
+    let path = parent.path().join("file");
+    Durable::write(&path, |_| Ok(())).unwrap();
+    assert_eq!(mode(&path), mode(&plain_file));
+    let path = parent.path().join("folder");
+    DurableFolder::create(&path).unwrap().finish().unwrap();
+    assert_eq!(mode(&path), mode(&plain_folder));
+}

@@ -1,0 +1,198 @@
+//! Disks that fail, for tests: any one operation of this thread's writers, or the power at any moment.
+//!
+//! The model of a power failure is as bad as POSIX allows. Of a file there is what it held when it was last synced. Of a folder
+//! there are the names that it had when it was last synced, with whatever these names stood for. (The crate `fail` makes
+//! operations fail too, but does not forget what was not synced.)
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What is to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The operation alone.
+    Operation,
+    /// The operation and all after it; what was not synced is lost.
+    Power,
+}
+
+/// What is to fail on this thread, and what has been made durable so far.
+#[derive(Debug)]
+struct Disk {
+    failure: Failure,
+    /// Operations until the one that fails.
+    left: usize,
+    has_failed: bool,
+    /// Files and folders by their inodes. Each is kept open, so that no other one gets the number.
+    files: HashMap<u64, (File, Vec<u8>)>,
+    folders: HashMap<u64, (File, Names)>,
+}
+
+/// What was in a folder when it was last synced: inodes by name.
+type Names = BTreeMap<OsString, Inode>;
+
+#[derive(Debug, Clone, Copy)]
+enum Inode {
+    File(u64),
+    Folder(u64),
+}
+
+thread_local! {
+    /// The disk of the test that runs on this thread.
+    static DISK: RefCell<Option<Disk>> = const { RefCell::new(None) };
+}
+
+/// Before each operation: whether it fails.
+pub(crate) fn step() -> io::Result<()> {
+    DISK.with_borrow_mut(|disk| match disk {
+        Some(disk) if disk.has_failed && disk.failure == Failure::Power => {
+            Err(io::Error::other("the power is off"))
+        }
+        Some(disk) if disk.left == 0 && !disk.has_failed => {
+            disk.has_failed = true;
+            Err(io::Error::other("the disk failed"))
+        }
+        Some(disk) => {
+            disk.left = disk.left.saturating_sub(1);
+            Ok(())
+        }
+        None => Ok(()),
+    })
+}
+
+pub(crate) fn file_synced(path: &Path) {
+    DISK.with_borrow_mut(|disk| disk.iter_mut().for_each(|disk| disk.keep_file(path)));
+}
+
+pub(crate) fn folder_synced(folder: &Path) {
+    DISK.with_borrow_mut(|disk| disk.iter_mut().for_each(|disk| disk.keep_folder(folder)));
+}
+
+/// A disk that fails from [`Faults::begin`] to [`Faults::end`], on this thread.
+#[derive(Debug)]
+pub struct Faults(());
+
+impl Faults {
+    /// Lets operation `number` fail, counted from 0. All that is in `folder` now is durable.
+    pub fn begin(folder: &Path, failure: Failure, number: usize) -> Faults {
+        let (files, folders) = (HashMap::new(), HashMap::new());
+        let mut disk = Disk { failure, left: number, has_failed: false, files, folders };
+        disk.keep_all(folder);
+        DISK.set(Some(disk));
+        Faults(())
+    }
+
+    /// The disk works again.
+    pub fn end(self) -> Aftermath {
+        Aftermath(DISK.take().expect("this is the only owner of the disk"))
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        // A test that panics must not leave its thread a disk that fails.
+        drop(DISK.take());
+    }
+}
+
+/// What a failure leaves behind.
+#[derive(Debug)]
+pub struct Aftermath(Disk);
+
+impl Aftermath {
+    /// Whether there were so many operations that one failed.
+    pub fn has_failed(&self) -> bool {
+        self.0.has_failed
+    }
+
+    /// Writes what is durable of a folder to another one, which must not exist.
+    pub fn restore(&self, folder: &Path, to: &Path) {
+        self.0.restore(inode(folder), to);
+    }
+}
+
+/// Runs an operation again and again: once for each disk operation that it consists of and each kind of failure, so that this one
+/// fails. The last run of each kind meets no failure.
+///
+/// `prepare` makes the folder that it is given, anew each time. `operate` works in it. `check` gets the folder as it is after the
+/// failure, the result, and the number of the disk operation that failed in words.
+pub fn at_every_operation<T>(
+    scratch: &Path,
+    prepare: impl Fn(&Path),
+    mut operate: impl FnMut(&Path) -> T,
+    mut check: impl FnMut(&Path, T, &str),
+) {
+    let [folder, restored] = ["faults", "restored"].map(|name| scratch.join(name));
+    for failure in [Failure::Operation, Failure::Power] {
+        for number in 0.. {
+            prepare(&folder);
+            let faults = Faults::begin(&folder, failure, number);
+            let result = operate(&folder);
+            let aftermath = faults.end();
+            let what = format!("operation {number}, failure of {failure:?}");
+            if failure == Failure::Power {
+                aftermath.restore(&folder, &restored);
+                check(&restored, result, &what);
+                fs::remove_dir_all(&restored).unwrap();
+            } else {
+                check(&folder, result, &what);
+            }
+            fs::remove_dir_all(&folder).unwrap();
+            if !aftermath.has_failed() {
+                assert!(number > 0, "an operation that writes nothing cannot fail");
+                break;
+            }
+        }
+    }
+}
+
+impl Disk {
+    fn keep_all(&mut self, folder: &Path) {
+        self.keep_folder(folder);
+        for entry in list(folder) {
+            if entry.is_dir() { self.keep_all(&entry) } else { self.keep_file(&entry) }
+        }
+    }
+
+    fn keep_file(&mut self, path: &Path) {
+        self.files.insert(inode(path), (File::open(path).unwrap(), fs::read(path).unwrap()));
+    }
+
+    fn keep_folder(&mut self, folder: &Path) {
+        let names = list(folder).into_iter().map(|path| {
+            let found = if path.is_dir() { Inode::Folder(inode(&path)) } else { Inode::File(inode(&path)) };
+            (path.file_name().unwrap().to_owned(), found)
+        });
+        self.folders.insert(inode(folder), (File::open(folder).unwrap(), names.collect()));
+    }
+
+    /// Writes a folder as it was last synced. One that never was is empty, and so is such a file.
+    fn restore(&self, folder: u64, to: &Path) {
+        fs::create_dir(to).unwrap();
+        for (name, inode) in self.folders.get(&folder).iter().flat_map(|(_, names)| names) {
+            match inode {
+                Inode::Folder(inode) => self.restore(*inode, &to.join(name)),
+                Inode::File(inode) => {
+                    let bytes = self.files.get(inode).map_or(&[][..], |(_, bytes)| bytes);
+                    fs::write(to.join(name), bytes).unwrap();
+                }
+            }
+        }
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+fn list(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[cfg(test)]
+mod tests;

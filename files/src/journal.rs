@@ -1,0 +1,329 @@
+//! An append-only file of records, so that long work can stop at any moment and go on where it stopped.
+//!
+//! A [header] with the mark `SCTRJRNL`, then the records one after the other. A record is a head of 48 bytes and
+//! the bytes that were appended. `index/FORMAT.md` has the table.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::disk::{DiskFile, sync_name};
+use crate::error::{AtPath, PathError};
+use crate::header::{self, HEADER_LEN, HeaderFault, Kind, Start};
+use crate::lock::LockedFile;
+
+const KIND: Kind = Kind { mark: *b"SCTRJRNL", name: "a journal", version: 1 };
+
+/// The header of a journal.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct JournalHeader {
+    start: Start,
+    /// What an item of a record takes, in words of four bytes; 0 for one byte.
+    width: u32,
+    key: [u8; 32],
+    zeros: [u32; 3],
+    crc: u32,
+}
+
+const _: () = assert!(std::mem::offset_of!(JournalHeader, width) == 12);
+const _: () = assert!(std::mem::offset_of!(JournalHeader, key) == 16);
+const _: () = assert!(std::mem::offset_of!(JournalHeader, crc) == 60);
+
+/// What stands before the bytes of a record.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct RecordHead {
+    hash: [u8; 32],
+    items: u32,
+    /// CRC-32 of the items.
+    items_crc: u32,
+    /// CRC-32 of the three fields before it.
+    crc: u32,
+    zeros: [u8; 4],
+}
+
+const RECORD_HEAD: usize = size_of::<RecordHead>();
+
+const _: () = assert!(std::mem::offset_of!(RecordHead, items) == 32);
+const _: () = assert!(std::mem::offset_of!(RecordHead, items_crc) == 36);
+const _: () = assert!(std::mem::offset_of!(RecordHead, crc) == 40);
+const _: () = assert!(RECORD_HEAD == 48);
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The operating system refused.
+    #[error(transparent)]
+    Io(#[from] PathError),
+    /// Another journal of the same file is open.
+    #[error("{} is being written by another process; wait for it to finish", path.display())]
+    Locked {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// The file is something else, or damaged, or of a later program. It is left as it is.
+    #[error("{} is no journal that can be continued: {fault}; remove it, or name another file", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its header.
+        #[source]
+        fault: HeaderFault,
+    },
+    /// A record was changed since the journal was opened.
+    #[error("record {number} of {} was changed while the journal was open; remove the file and begin anew", path.display())]
+    Record {
+        /// The journal.
+        path: PathBuf,
+        /// The record, counted from 0.
+        number: usize,
+    },
+    /// The bytes of a record are no whole number of items, or more items than a record holds.
+    #[error(
+        "a record of {got} bytes does not divide into items of {expected} bytes, at most {} of them",
+        u32::MAX
+    )]
+    Length {
+        /// The bytes of an item.
+        expected: u64,
+        /// The bytes given.
+        got: usize,
+    },
+}
+
+/// What was appended at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// A hash of what the bytes were made from.
+    pub hash: [u8; 32],
+    /// The result of some work.
+    pub bytes: Vec<u8>,
+}
+
+/// An append-only file of records, each with a hash of what it was made from.
+///
+/// Durability: when [`append`](Journal::append) returns, the record survives a killed process and a power failure. A record cut
+/// short by either is cut off at the next open. Memory: 8 bytes a record.
+///
+/// ```
+/// use secateur_files::{Journal, Record};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("journal");
+/// let mut journal = Journal::open(&path, [7; 32], 0)?;
+/// journal.append([1; 32], b"a result")?;
+/// drop(journal);
+///
+/// let journal = Journal::open(&path, [7; 32], 0)?;
+/// assert_eq!(journal.get(0)?, Some(Record { hash: [1; 32], bytes: b"a result".to_vec() }));
+/// assert_eq!(journal.get(1)?, None);
+/// drop(journal);
+/// let other_key = Journal::open(&path, [8; 32], 0)?;
+/// assert_eq!(other_key.len(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Journal {
+    file: LockedFile,
+    /// The bytes of an item.
+    item: u64,
+    /// Where each record begins, and last where the next one will.
+    offsets: Vec<u64>,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, or creates it. A journal with another `key` or `width`, and a file whose header was not
+    /// completely written, start afresh. Reads the file through and cuts it off at the first record that is not whole.
+    ///
+    /// A record consists of items of `width` words of four bytes; of single bytes if `width` is 0.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`], [`JournalError::Header`], [`JournalError::Io`].
+    pub fn open(path: &Path, key: [u8; 32], width: u32) -> Result<Journal, JournalError> {
+        let file = LockedFile::try_lock(DiskFile::open_or_create(path)?)?
+            .map_err(|_| JournalError::Locked { path: path.to_owned() })?;
+        let len = file.0.file().metadata().at("read", path)?.len();
+        let item = if width == 0 { 1 } else { 4 * u64::from(width) };
+        let mut journal = Journal { file, item, offsets: vec![HEADER_LEN as u64] };
+        let header = JournalHeader { start: Start::of(&KIND), width, key, ..JournalHeader::zeroed() };
+        let header = header::seal(&header);
+        if journal.has_header(&header, len)? {
+            journal.find_records(len)?;
+        } else {
+            journal.start_afresh(&header)?;
+        }
+        Ok(journal)
+    }
+
+    /// Whether the file begins with this header. A file that is no journal is an error: it must not be overwritten.
+    fn has_header(&self, expected: &[u8; HEADER_LEN], len: u64) -> Result<bool, JournalError> {
+        let fault = |fault| JournalError::Header { path: self.path().to_owned(), fault };
+        let mut found = vec![0; len.min(HEADER_LEN as u64) as usize];
+        self.file.0.read_at(0, &mut found)?;
+        if found.len() < HEADER_LEN {
+            // Empty, or killed while creating: then it holds the beginning of a header.
+            let mark = &KIND.mark[..found.len().min(KIND.mark.len())];
+            return if found.starts_with(mark) {
+                Ok(false)
+            } else {
+                Err(fault(HeaderFault::Mark { kind: KIND.name }))
+            };
+        }
+        header::read::<JournalHeader>(&found, &KIND).map_err(fault)?;
+        Ok(found == expected)
+    }
+
+    fn start_afresh(&mut self, header: &[u8; HEADER_LEN]) -> Result<(), JournalError> {
+        let file = &mut self.file.0;
+        file.set_len(0)?;
+        file.rewind().and_then(|()| file.write_all(header)).at("write", file.path())?;
+        file.sync()?;
+        Ok(sync_name(file.path())?)
+    }
+
+    /// Finds the whole records of a file of `len` bytes and cuts off what follows them.
+    fn find_records(&mut self, len: u64) -> Result<(), JournalError> {
+        let mut at = HEADER_LEN as u64;
+        while let Some(head) = self.read_head(at, len)? {
+            let start = at + RECORD_HEAD as u64;
+            let bytes = self.bytes_of(&head);
+            if self.checksum(start, bytes)? != head.items_crc {
+                break;
+            }
+            at = start + bytes;
+            self.offsets.push(at);
+        }
+        if at < len {
+            self.cut(at)?;
+        }
+        Ok(())
+    }
+
+    /// The head of the record at `at`, if it is whole and its items lie within `len` bytes.
+    fn read_head(&self, at: u64, len: u64) -> Result<Option<RecordHead>, JournalError> {
+        let start = at + RECORD_HEAD as u64;
+        if start > len {
+            return Ok(None);
+        }
+        let mut head = RecordHead::zeroed();
+        self.file.0.read_at(at, bytemuck::bytes_of_mut(&mut head))?;
+        Ok(Some(head).filter(|head| head.is_whole() && self.bytes_of(head) <= len - start))
+    }
+
+    fn bytes_of(&self, head: &RecordHead) -> u64 {
+        // At most 2^32 items of 2^34 bytes: may exceed u64 only in a file that nobody can store.
+        u64::from(head.items).saturating_mul(self.item)
+    }
+
+    /// The CRC-32 of `len` bytes at a position, read in pieces.
+    fn checksum(&self, mut at: u64, len: u64) -> Result<u32, JournalError> {
+        let (end, mut hasher) = (at + len, crc32fast::Hasher::new());
+        let mut buffer = vec![0; len.min(1 << 18) as usize];
+        while at < end {
+            let piece = &mut buffer[..(end - at).min(1 << 18) as usize];
+            self.file.0.read_at(at, piece)?;
+            hasher.update(piece);
+            at += piece.len() as u64;
+        }
+        Ok(hasher.finalize())
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.file.0.path()
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Record `number`, read from disk; `None` beyond the last record.
+    ///
+    /// # Errors
+    /// [`JournalError::Record`], [`JournalError::Io`].
+    pub fn get(&self, number: usize) -> Result<Option<Record>, JournalError> {
+        let (Some(&at), Some(&end)) = (self.offsets.get(number), self.offsets.get(number + 1)) else {
+            return Ok(None);
+        };
+        let changed = || JournalError::Record { path: self.path().to_owned(), number };
+        let head = self.read_head(at, end)?.ok_or_else(changed)?;
+        let mut bytes = vec![0; self.bytes_of(&head) as usize];
+        self.file.0.read_at(at + RECORD_HEAD as u64, &mut bytes)?;
+        if crc32fast::hash(&bytes) != head.items_crc {
+            return Err(changed());
+        }
+        Ok(Some(Record { hash: head.hash, bytes }))
+    }
+
+    /// Appends a record: a hash of what it was made from and its bytes. Returns when they are on disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Length`], or [`JournalError::Io`], after which the journal holds what it held before.
+    pub fn append(&mut self, hash: [u8; 32], bytes: &[u8]) -> Result<(), JournalError> {
+        let items = bytes.len() as u64 / self.item;
+        let items = u32::try_from(items).ok().filter(|_| (bytes.len() as u64).is_multiple_of(self.item));
+        let items = items.ok_or(JournalError::Length { expected: self.item, got: bytes.len() })?;
+        let head = RecordHead::new(hash, items, crc32fast::hash(bytes));
+        let at = self.offsets[self.len()];
+        let file = &mut self.file.0;
+        let written = file
+            .seek(SeekFrom::Start(at))
+            .and_then(|_| file.write_all(bytemuck::bytes_of(&head)))
+            .and_then(|()| file.write_all(bytes))
+            .at("append to", file.path())
+            .and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // Best effort: the next open cuts off a torn record all the same.
+            let _ = file.set_len(at);
+            return Err(error.into());
+        }
+        self.offsets.push(at + (RECORD_HEAD + bytes.len()) as u64);
+        Ok(())
+    }
+
+    /// Cuts off record `number` and all after it; beyond the last record it does nothing.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn truncate(&mut self, number: usize) -> Result<(), JournalError> {
+        if number >= self.len() {
+            return Ok(());
+        }
+        self.cut(self.offsets[number])?;
+        self.offsets.truncate(number + 1);
+        Ok(())
+    }
+
+    fn cut(&self, at: u64) -> Result<(), JournalError> {
+        self.file.0.set_len(at)?;
+        Ok(self.file.0.sync()?)
+    }
+}
+
+impl RecordHead {
+    fn new(hash: [u8; 32], items: u32, items_crc: u32) -> RecordHead {
+        let mut head = RecordHead { hash, items, items_crc, crc: 0, zeros: [0; 4] };
+        head.crc = head.own_crc();
+        head
+    }
+
+    fn own_crc(&self) -> u32 {
+        crc32fast::hash(&bytemuck::bytes_of(self)[..40])
+    }
+
+    fn is_whole(&self) -> bool {
+        self.crc == self.own_crc() && self.zeros == [0; 4]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! Files that one process at a time has.
+
+use std::fs::TryLockError;
+
+use crate::disk::DiskFile;
+use crate::error::{AtPath, PathError, Result};
+
+/// A file that no other process, nor another part of this one, has locked. The lock ends when this is dropped; the operating
+/// system ends it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct LockedFile(pub DiskFile);
+
+impl LockedFile {
+    /// Locks a file, or gives it back if somebody else has.
+    ///
+    /// # Errors
+    /// The file system has no locks.
+    pub fn try_lock(file: DiskFile) -> Result<Result<LockedFile, DiskFile>> {
+        match file.file().try_lock() {
+            Ok(()) => Ok(Ok(LockedFile(file))),
+            Err(TryLockError::WouldBlock) => Ok(Err(file)),
+            Err(TryLockError::Error(source)) => Err(PathError::new("lock", file.path(), source)),
+        }
+    }
+
+    /// Waits until nobody else has the file, and locks it.
+    ///
+    /// # Errors
+    /// The file system has no locks.
+    pub fn lock(file: DiskFile) -> Result<LockedFile> {
+        file.file().lock().at("lock", file.path())?;
+        Ok(LockedFile(file))
+    }
+}
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        // Closing alone would not do: a child that another thread is starting shares the open file, and with it the
+        // lock, until it executes its program. What cannot be unlocked is released when the process ends.
+        let _ = self.0.file().unlock();
+    }
+}
