@@ -1,8 +1,8 @@
 //! Fusion: several ranked lists for one query go in, one comes out.
 //!
-//! [`reciprocal_rank_fusion`] looks at ranks alone, so it needs no scores that compare; [`weighted_sum`] looks at
-//! scores. Both are pure, their result does not depend on the order of the lists, and it is a total order: fused score
-//! descending and, where scores are equal, key descending, which for document ids is trec_eval's rule (byte order).
+//! [`reciprocal_rank_fusion`] looks at ranks alone, so scores need not be comparable. [`weighted_sum`] looks at
+//! scores. Both functions are pure, and the order of the lists does not matter. The result is a total order: fused
+//! score descending, then key descending. For document ids this is trec_eval's rule (byte order).
 //!
 //! ```
 //! use secateur::fusion::{DEFAULT_RRF_K, RankedList, reciprocal_rank_fusion};
@@ -60,7 +60,7 @@ impl Fusion {
     ///
     /// # Errors
     ///
-    /// As the function that it stands for.
+    /// As the function that the variant stands for.
     pub fn fuse<K: Ord + Clone>(self, lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
         match self {
             Fusion::ReciprocalRank => reciprocal_rank_fusion(lists, DEFAULT_RRF_K),
@@ -78,7 +78,7 @@ impl fmt::Display for Fusion {
     }
 }
 
-/// The name is not that of a way to fuse.
+/// No fusion has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is no fusion; expected rrf (by ranks) or sum (by scores)")]
 pub struct UnknownFusion {
@@ -188,11 +188,12 @@ pub fn reciprocal_rank_fusion<K: Ord + Clone>(
     })
 }
 
-/// Weighted sum of scores: the score of a key is Σ weight · (score - min) / (max - min) over the lists that hold it,
-/// where min and max are those of the list.
+/// Weighted sum of scores: the score of a key is Σ weight · (score - min) / (max - min) over the lists that hold it.
+/// min and max are the list's least and greatest score.
 ///
-/// Normalization puts the scores of each list in 0 ... 1, since cosines and BM25 scores do not compare. The last
-/// document of a list so adds nothing, like one that the list lacks. Where all scores of a list are equal each is 1.
+/// Normalization puts the scores of each list in 0 ... 1, because cosines and BM25 scores are not comparable. So the
+/// last document of a list adds nothing, like a document that the list lacks. If all scores of a list are equal, each
+/// becomes 1.
 ///
 /// Fox and Shaw: Combination of multiple searches (CombSUM). TREC-2, 1994; with the normalization of Lee: Analyses of
 /// multiple evidence combination. SIGIR 1997.
@@ -230,7 +231,7 @@ pub fn weighted_sum<K: Ord + Clone>(lists: &[RankedList<'_, K>]) -> Result<Vec<(
     })
 }
 
-/// Sums what `contributions` says that each list adds to its keys, times the list's weight, and ranks the keys.
+/// Adds up each list's `contributions` to its keys, times the list's weight, and ranks the keys.
 fn fuse<'a, K: Ord + Clone>(
     lists: &[RankedList<'a, K>],
     contributions: impl Fn(&RankedList<'a, K>) -> Vec<(&'a K, f64)>,

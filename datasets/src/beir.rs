@@ -6,7 +6,7 @@
 //! FOLDER/qrels/SPLIT.tsv     a header line, then query-id <tab> corpus-id <tab> integer score
 //! ```
 //!
-//! Each file may also end in `.gz` or `.zst`; where several forms lie side by side, the plain one is read, then `.gz`.
+//! Each file may also end in `.gz` or `.zst`. If several forms lie side by side, the plain file is read, then `.gz`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -48,7 +48,7 @@ impl BeirFolder {
     /// Opens a folder; only its listing is read.
     ///
     /// # Errors
-    /// [`Error::Io`] if there is no such folder, [`Error::SeveralDatasets`] if its subfolders are the data sets, and
+    /// [`Error::Io`] if there is no such folder. [`Error::SeveralDatasets`] if its subfolders are the data sets.
     /// [`Error::MissingFile`] if it has no corpus.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
@@ -71,7 +71,7 @@ impl BeirFolder {
         let named = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = match named {
             Some(name) => name,
-            // Paths such as `.` and `..` say their name only once they are resolved.
+            // Paths such as `.` and `..` have a name only after they were resolved.
             None => std::fs::canonicalize(&path)
                 .map_err(Error::io("open", &path))?
                 .file_name()
@@ -92,8 +92,9 @@ impl BeirFolder {
 
     /// The documents in the order of the file, read as they are asked for.
     ///
-    /// Items are [`Error::Line`] for a bad line, after which the next line follows, and [`Error::Read`] where the file
-    /// ends early. Ids are not compared with each other: that takes memory, see [`BeirFolder::verify`].
+    /// An item is [`Error::Line`] for a bad line; the next item is the next line. An item is [`Error::Read`] where
+    /// the file ends early. Ids are not compared with each other, because that takes memory: see
+    /// [`BeirFolder::verify`].
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be opened.
@@ -113,7 +114,8 @@ impl BeirFolder {
     /// The queries that `qrels` judges, in the order of the file, as BEIR's loader reduces them.
     ///
     /// # Errors
-    /// Those of [`BeirFolder::queries`] and its items, and [`Error::MissingQuery`] if a judged query is not there.
+    /// The errors of [`BeirFolder::queries`] and of its items. [`Error::MissingQuery`] if a judged query is not in
+    /// the file.
     pub fn judged_queries(&self, qrels: &Qrels) -> Result<Vec<Query>> {
         let mut missing: BTreeSet<&str> = qrels.keys().map(String::as_str).collect();
         let mut queries = Vec::with_capacity(qrels.len());
@@ -156,8 +158,8 @@ impl BeirFolder {
         Ok(splits.into_iter().collect())
     }
 
-    /// The split that results are reported on: the one BEIR uses for a data set of this name (`dev` for `msmarco`), or
-    /// else `test`, `dev`, or the first there is.
+    /// The split that results are reported on. It is BEIR's choice for a data set of this name (`dev` for `msmarco`),
+    /// or else `test`, or `dev`, or the first split.
     ///
     /// # Errors
     /// [`Error::UnknownSplit`] if the folder has no judgments.
@@ -179,8 +181,8 @@ impl BeirFolder {
 
     /// The judgments of a split. The first line is skipped, whatever it says.
     ///
-    /// A judgment that stands twice with the same relevance counts once; with two relevances it is an error, where
-    /// BEIR's loader would silently take the later one.
+    /// A judgment that stands twice with the same relevance counts once. A pair with two relevances is an error;
+    /// BEIR's loader would silently take the later relevance.
     ///
     /// # Errors
     /// [`Error::UnknownSplit`], or [`Error::Line`] at the first bad line.
@@ -226,14 +228,14 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     ENDINGS.iter().map(|ending| folder.join(format!("{name}{ending}"))).find(|file| file.is_file())
 }
 
-/// Adds a judgment; the fault if the pair was judged before, in which case the judgment there stays.
+/// Adds a judgment. Returns a fault if the pair was judged before; the earlier judgment stays.
 pub(crate) fn insert_judgment(
     qrels: &mut Qrels,
     query_id: &str,
     doc_id: &str,
     relevance: i32,
 ) -> Option<Fault> {
-    // Looked up first: most lines name a query that is known, and an entry would copy its id each time.
+    // Looked up first: most lines name a known query, and `entry` would copy the query's id for every line.
     if !qrels.contains_key(query_id) {
         qrels.insert(query_id.to_owned(), BTreeMap::new());
     }

@@ -1,7 +1,7 @@
 //! The data sets that the BEIR project publishes as archives.
 //!
-//! Names, splits and md5 sums are those of the table in BEIR's README; archive sizes those that ir_datasets checks.
-//! BioASQ, Signal-1M, TREC-NEWS and Robust04 have no public archive.
+//! Names, splits and md5 sums come from the table in BEIR's README. Archive sizes are the ones that ir_datasets
+//! checks. BioASQ, Signal-1M, TREC-NEWS and Robust04 have no public archive.
 
 /// A data set that can be downloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub struct PublishedDataset {
     /// Whether MTEB's rule set drops a result whose id is the query's (`ignore_identical_ids` of its task). BEIR's own
     /// evaluation drops it on every data set.
     pub mteb_drops_identical_ids: bool,
-    /// The subfolders that are the data sets, where there is more than one; the score is the mean of theirs.
+    /// The subfolders that are the data sets, if there is more than one. The data set's score is the mean of their
+    /// scores.
     pub parts: &'static [&'static str],
 }
 

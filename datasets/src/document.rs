@@ -36,7 +36,7 @@ impl Document {
     }
 }
 
-/// A text without an id, such as one that a model is calibrated on.
+/// A text without an id, such as a calibration text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Passage {
     /// The title; empty where there is none.

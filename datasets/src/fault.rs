@@ -1,4 +1,5 @@
-//! The faults a data set can have, one by one; readers stop at the grave ones, `verify` lists them all.
+//! The faults that a data set can have, one variant each. Readers stop at the grave faults; `verify` lists all of
+//! them.
 
 use std::fmt;
 
@@ -182,7 +183,7 @@ pub enum Fault {
         /// The value.
         value: String,
     },
-    /// A field of a training example has a value that it cannot have, or none.
+    /// A field of a training example has a forbidden value, or no value.
     #[error("`{field}`: expected {expected}, got {got}")]
     WrongField {
         /// The field, with its place in a list.
@@ -192,7 +193,7 @@ pub enum Fault {
         /// What it has.
         got: String,
     },
-    /// A training example has other than one score or id for each passage.
+    /// A training example has more or fewer scores or ids than passages.
     #[error("`{list}`: expected {expected}, one for each of `{passages}`, got {got}")]
     ListLength {
         /// The list of scores or ids.
@@ -204,7 +205,7 @@ pub enum Fault {
         /// How many scores or ids there are.
         got: usize,
     },
-    /// The line is of neither format of training data.
+    /// The line is in neither of the formats of training data.
     #[error(
         "expected `query` with `pos` (FlagEmbedding) or with `positive_passages` (Tevatron), got the fields {fields}; \
          `secateur dataset triples` makes training data of a BEIR folder"
@@ -213,7 +214,7 @@ pub enum Fault {
         /// The fields it has.
         fields: String,
     },
-    /// A file of training data gives no batch.
+    /// A file of training data has too few examples for a batch.
     #[error(
         "has {examples} examples, fewer than a batch of {batch_size}: make the batches smaller, or keep those that are \
          not full"

@@ -58,7 +58,7 @@ impl BeirFolder {
     /// ```
     ///
     /// # Errors
-    /// That of the first file or line that cannot be read.
+    /// The error of the first file or line that cannot be read.
     pub fn info(&self) -> Result<Info> {
         let mut documents = Lengths::default();
         let mut empty_documents = 0;

@@ -1,6 +1,7 @@
 //! Pseudo-random numbers that are the same on every machine and in every version.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): every seed gives another sequence, and neighbors' do not resemble each other.
+/// SplitMix64 (Steele, Lea, Flood 2014): every seed gives another sequence, and neighboring seeds give unrelated
+/// ones.
 #[derive(Debug, Clone)]
 pub(crate) struct SplitMix64(u64);
 
@@ -9,7 +10,7 @@ impl SplitMix64 {
         SplitMix64(seed)
     }
 
-    /// A generator of its own for each list of numbers.
+    /// A separate generator for each list of numbers.
     pub(crate) fn keyed(keys: &[u64]) -> Self {
         SplitMix64(keys.iter().fold(0, |state, key| SplitMix64(state ^ key).next()))
     }
@@ -27,7 +28,7 @@ impl SplitMix64 {
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         loop {
             let product = u128::from(self.next()) * u128::from(end);
-            // The lowest products of some results have one more preimage than those of others.
+            // Rejects the lowest products: without this some results would be one case more likely than others.
             if product as u64 >= end.wrapping_neg() % end {
                 return (product >> 64) as u64;
             }

@@ -63,10 +63,10 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     })
 }
 
-/// The lines of a text file, each with its number; blank lines are passed over but counted.
+/// The lines of a text file, each with its number. Blank lines are skipped but counted.
 ///
 /// A byte order mark at the start and the carriage return of a Windows line end are removed. A line that is not UTF-8
-/// is an error of that line, and the next call goes on behind it.
+/// is an error of that line; the next call returns the next line.
 pub(crate) struct Lines {
     path: PathBuf,
     reader: Box<dyn BufRead + Send>,
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn truncated_compressed_files_name_the_last_good_line() {
         let folder = tempfile::tempdir().unwrap();
-        // Numbers do not compress to nothing, so half of the bytes hold about half of the lines.
+        // Random numbers compress badly, so half of the bytes hold about half of the lines.
         let text: String =
             (0..200_000u64).map(|i| format!("{}\n", i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
         for name in ["cut.gz", "cut.zst"] {

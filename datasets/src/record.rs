@@ -81,7 +81,7 @@ fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
     parse_json(line)
 }
 
-/// Reads a line; where it only reads with `null` for Python's `NaN` and `Infinity`, the oddity says so.
+/// Reads a line. If it parses only after Python's `NaN` and `Infinity` became `null`, the oddity says so.
 pub(crate) fn parse_json<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
     let error = match serde_json::from_str(line) {
         Ok(record) => return Ok((record, Vec::new())),
@@ -90,15 +90,15 @@ pub(crate) fn parse_json<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Faul
     if let Some(Ok(record)) = null_for_python_numbers(line).map(|line| serde_json::from_str(&line)) {
         return Ok((record, vec![Fault::PythonNumber]));
     }
-    // The parser counts lines within this one line; the file's line number stands before the message.
+    // The parser's own line number is always 1 and is removed: the file's line number stands before the message.
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
     Err(Fault::BadJson { column: error.column(), message })
 }
 
-/// The line with `null` for the `NaN`, `Infinity` and `-Infinity` that Python's json module writes into metadata and
-/// reads back; `None` if there is none outside of strings.
+/// Replaces `NaN`, `Infinity` and `-Infinity` outside of strings by `null`; `None` if the line has none. Python's
+/// json module writes them into metadata and reads them back.
 fn null_for_python_numbers(line: &str) -> Option<String> {
     let mut changed = String::new();
     let mut copied = 0;
@@ -127,8 +127,8 @@ fn null_for_python_numbers(line: &str) -> Option<String> {
     (copied > 0).then(|| changed + &line[copied..])
 }
 
-/// A `_id`: a string, or an integer that stands for its decimal digits. BEIR's loader takes both, and so do data sets
-/// that were exported from tables.
+/// A `_id`: a string, or an integer that stands for its decimal digits. BEIR's loader takes both, and data sets that
+/// were exported from tables have both.
 struct Id {
     text: String,
     numeric: bool,
@@ -238,8 +238,8 @@ fn json<T: serde::Serialize>(line: &T) -> Result<String, Fault> {
     serde_json::to_string(line).map_err(|error| Fault::BadJson { column: 1, message: error.to_string() })
 }
 
-/// Checks that metadata is a JSON object and takes its line breaks out. Inside JSON strings line breaks are escaped, so
-/// those left are white space.
+/// Checks that metadata is a JSON object and removes its line breaks. Inside JSON strings line breaks are escaped, so
+/// every real line break is white space.
 fn one_line_object(metadata: &str) -> Result<Box<RawValue>, Fault> {
     let object = metadata.trim().replace(['\n', '\r'], " ");
     if !object.starts_with('{') {

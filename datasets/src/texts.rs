@@ -1,4 +1,4 @@
-//! Plain texts: what a model is calibrated on.
+//! Plain texts, such as a model is calibrated on.
 
 use std::path::Path;
 
@@ -22,9 +22,9 @@ enum Source {
 }
 
 impl Texts {
-    /// Opens texts: a BEIR folder (its corpus), a file of JSON lines with `text` and perhaps `title` (a name that ends in
-    /// `.jsonl` or `.json`), or any other file, one text a line. Files may be compressed, `.gz` or `.zst`; blank lines are
-    /// passed over.
+    /// Opens texts: a BEIR folder's corpus, a file of JSON lines, or a file with one text a line. JSON lines have
+    /// `text` and perhaps `title`, and the file's name ends in `.jsonl` or `.json`. Files may be compressed, `.gz` or
+    /// `.zst`. Blank lines are skipped.
     ///
     /// ```
     /// use secateur_datasets::Texts;
@@ -40,8 +40,8 @@ impl Texts {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if there is no such file, those of [`BeirFolder::open`] for a folder; items are
-    /// errors for bad lines.
+    /// [`Error::Io`](crate::Error::Io) if there is no such file. The errors of [`BeirFolder::open`] for a folder. An
+    /// item is an error for a bad line.
     pub fn open(path: &Path) -> Result<Texts> {
         if path.is_dir() {
             return Ok(Texts(Source::Beir(BeirFolder::open(path)?.corpus()?)));

@@ -5,8 +5,9 @@
 //! run     query-id  Q0  document-id  rank  score  tag
 //! ```
 //!
-//! The iteration, `Q0` and the rank are ignored when read, and a run's line may go on behind the tag. Blank lines and
-//! lines that begin with `#` are passed over, as trec_eval 10 does. File names in `.gz` and `.zst` are compressed.
+//! The iteration, `Q0` and the rank are ignored when read. A run's line may go on behind the tag. Blank lines and
+//! lines that begin with `#` are skipped, as trec_eval 10 does. Files whose names end in `.gz` or `.zst` are
+//! compressed.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,8 +22,8 @@ use crate::writer::write_records;
 /// Reads judgments.
 ///
 /// # Errors
-/// [`Error::Line`](crate::Error::Line) for a line of other than 4 fields, a relevance that is not an integer, and a (query, document) pair
-/// that was judged before, which trec_eval refuses too.
+/// [`Error::Line`](crate::Error::Line) for a line that has not 4 fields, for a relevance that is not an integer, and
+/// for a pair of query and document that was judged before. trec_eval refuses such a pair too.
 pub fn read_qrels(path: &Path) -> Result<Qrels> {
     let mut qrels = Qrels::new();
     each_line(path, |line| {
@@ -65,8 +66,8 @@ pub fn write_qrels(path: &Path, qrels: &Qrels) -> Result<()> {
 /// Reads a run. Each query's documents come in [`ScoredDocument::ranking_order`], whatever ranks the file states.
 ///
 /// # Errors
-/// [`Error::Line`](crate::Error::Line) for a line of fewer than 6 fields, a score that is no finite number, and a document that the query
-/// retrieved before, which trec_eval refuses too.
+/// [`Error::Line`](crate::Error::Line) for a line of fewer than 6 fields, for a score that is not finite, and for a
+/// document that the query retrieved before. trec_eval refuses such a document too.
 pub fn read_run(path: &Path) -> Result<Run> {
     let mut run = Run::new();
     let mut seen: HashSet<(String, String)> = HashSet::new();
@@ -99,11 +100,11 @@ pub fn read_run(path: &Path) -> Result<Run> {
 /// Writes a run under `tag`, each query's documents in [`ScoredDocument::ranking_order`] with ranks from 1. Scores are
 /// written so that reading gives the same `f64`. The file appears whole or not at all.
 ///
-/// A query without documents has no line, so it is lost: evaluate such a run with all judged queries counted.
+/// A query without documents has no line, so the file loses it. Evaluate such a run with all judged queries counted.
 ///
 /// # Errors
-/// [`Error::Unwritable`](crate::Error::Unwritable) if the tag or an id is not one word, a score is not finite, or a query has a document twice;
-/// [`Error::Io`](crate::Error::Io) if the disk refuses.
+/// [`Error::Unwritable`](crate::Error::Unwritable) if the tag or an id is not one word, if a score is not finite, or
+/// if a query has a document twice. [`Error::Io`](crate::Error::Io) if the disk refuses.
 pub fn write_run(path: &Path, run: &Run, tag: &str) -> Result<()> {
     write_records(path, |file| {
         one_word("run tag", tag)?;
@@ -153,7 +154,7 @@ fn one_word(field: &'static str, value: &str) -> std::result::Result<(), Fault> 
     Ok(())
 }
 
-/// A word that must not turn its line into a comment or be taken for a byte order mark.
+/// A word that neither turns its line into a comment nor looks like a byte order mark.
 fn first_word(field: &'static str, value: &str) -> std::result::Result<(), Fault> {
     if value.starts_with(['#', '\u{feff}']) {
         return Err(Fault::NotOneWord { field, value: value.to_owned() });

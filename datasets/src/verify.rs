@@ -39,7 +39,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What was checked and how much was wrong.
+/// How much was checked and how much was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Verdict {
     /// Documents that were read without an error.
@@ -57,8 +57,9 @@ pub struct Verdict {
 impl BeirFolder {
     /// Checks every line of every file and hands each fault to `report`, in the order of corpus, queries, splits.
     ///
-    /// Ids must be unique and not empty, every document and query must have text, and judgments must be integers that
-    /// name known documents and queries once. Only ids are kept in memory: about 100 bytes and the id for a document.
+    /// Ids must be unique and not empty. Every document and query must have text. Judgments must be integers, and
+    /// name each pair of a known document and query once. Only ids are kept in memory: about 100 bytes and the id for
+    /// a document.
     ///
     /// ```
     /// use secateur_datasets::beir::BeirFolder;
@@ -74,7 +75,7 @@ impl BeirFolder {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be opened; whatever is wrong inside the files is a finding.
+    /// [`Error::Io`] if a file cannot be opened. Whatever is wrong inside the files is a finding.
     pub fn verify(&self, report: impl FnMut(&Finding)) -> Result<Verdict> {
         let mut check = Check { verdict: Verdict::default(), report };
         let documents = check.records(self, "corpus.jsonl", record::parse_document, Document::describe)?;
@@ -97,7 +98,8 @@ impl BeirFolder {
 struct Ids {
     lines: HashMap<Box<str>, u64>,
     read: u64,
-    /// Whether the file was readable; the ids of a missing file are all unknown, which one finding says better.
+    /// Whether the file was readable. All ids of a missing file are unknown, and one finding says so better than
+    /// many.
     complete: bool,
 }
 

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::Compression;
 
-/// Writes a file through a temporary sibling, which is synced, renamed to `path`, and removed on failure; then the
-/// folder is synced. A name that ends in `.gz` or `.zst` compresses what is written.
+/// Writes a file through a temporary sibling. The sibling is synced and renamed to `path`, or removed on failure;
+/// then the folder is synced. A name that ends in `.gz` or `.zst` compresses what is written.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +24,7 @@ use crate::reader::Compression;
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] with the path; a file that was at `path` is then still there, unchanged.
+/// [`Error::Io`] with the path. A file that was at `path` is then unchanged.
 pub fn atomic_write<F>(path: &Path, write: F) -> Result<()>
 where
     F: FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -60,8 +60,8 @@ where
     write_through(path, &temporary, file.map_err(Error::io("create", path))?, write)
 }
 
-/// [`write_records`] for a caller that alone writes `path`: the temporary sibling has a fixed name, so that what a kill leaves
-/// of it is written over the next time.
+/// [`write_records`] for the only writer of `path`. The temporary sibling has a fixed name, so the next call
+/// overwrites what a killed call left.
 pub(crate) fn write_records_alone<F>(path: &Path, write: F) -> Result<()>
 where
     F: FnOnce(&mut dyn Write) -> std::result::Result<(), WriteFailure>,
@@ -81,7 +81,7 @@ where
         Ok(sync_name(path)?)
     });
     written.map_err(|failure| {
-        // The write has failed already; a leftover that cannot be removed would hide the reason.
+        // The write has failed already. An error of the removal would hide the reason.
         let _ = std::fs::remove_file(temporary);
         match failure {
             WriteFailure::Io(source) => Error::Io { action: "write", path: path.to_owned(), source },

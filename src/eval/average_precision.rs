@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use super::ranking::JudgedRanking;
 
-/// AP: the precision at the rank of each relevant document, averaged over all relevant documents, where those that
-/// were not retrieved, or not among the first k, have precision 0. 0 where no document is relevant.
+/// AP: the precision at the rank of each relevant document, averaged over all relevant documents. A relevant document
+/// that is not among the first k, or not retrieved, has precision 0. AP is 0 if no document is relevant.
 ///
 /// Buckley and Voorhees: Retrieval system evaluation. In: TREC: Experiment and Evaluation in Information Retrieval,
 /// 2005; trec_eval's `m_map.c` and `m_map_cut.c`.

@@ -32,8 +32,8 @@ pub(super) fn check_lists(run: &Run) -> Result<(), Error> {
 
 /// Checks that a data set holds what a run names: `is_query` and `is_document` say whether it holds an id.
 ///
-/// [`evaluate`](super::evaluate) alone cannot tell an id that is unknown from one without a judgment, and gives both
-/// no gain; a run made on another data set would pass as a bad one.
+/// [`evaluate`](super::evaluate) alone cannot tell an unknown id from an id without a judgment: both have no gain. A
+/// run made on another data set would look like a bad run.
 ///
 /// # Errors
 ///

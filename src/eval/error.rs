@@ -11,7 +11,7 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A score by which no ranking can be made.
+    /// A score that is not finite, so it has no place in a ranking.
     #[error(
         "query {query_id:?}: document {doc_id:?} has the score {score}, expected a finite number; \
          look for a division by zero in the system that wrote the run"

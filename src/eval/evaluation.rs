@@ -61,8 +61,7 @@ impl QueryCounts {
 
 /// Evaluates `run` against `qrels`. The order of the lists in `run` has no meaning: documents are ranked by score.
 ///
-/// A query counts when it has a judgment; one whose judgments are all 0 or negative counts too, with the value 0 for
-/// every measure.
+/// A query counts if it has a judgment. If all its judgments are 0 or negative, it counts with 0 for every measure.
 ///
 /// # Errors
 ///

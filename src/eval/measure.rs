@@ -9,8 +9,8 @@ use super::{Error, average_precision, ndcg, precision, recall, reciprocal_rank};
 
 /// A measure of one query's ranking, from 0 (worst) to 1 (best), averaged over queries.
 ///
-/// It is parsed (without regard to case) and printed as the field spells it: `nDCG@10`, `Recall@100`, `P@10`, `MAP`,
-/// `MAP@100`, `MRR`, `MRR@10`. A cutoff `@k` means that the first `k` documents are looked at.
+/// Its name is printed as the field spells it: `nDCG@10`, `Recall@100`, `P@10`, `MAP`, `MAP@100`, `MRR`, `MRR@10`.
+/// Parsing ignores case. A cutoff `@k` means that only the first `k` documents are looked at.
 ///
 /// ```
 /// use secateur::eval::Measure;

@@ -1,7 +1,7 @@
 //! Evaluation: a run and the judgments go in, the field's measures come out.
 //!
-//! Values are trec_eval's: documents are ranked by score descending and, where scores are equal, by document id
-//! descending in byte order (`form_res_rels.c`); a document is relevant from relevance 1 on; unjudged documents and
+//! Values are trec_eval's. Documents are ranked by score descending; equal scores are ordered by document id,
+//! descending in byte order (`form_res_rels.c`). A document is relevant from relevance 1 on. Unjudged documents and
 //! negative judgments are not relevant and gain nothing. What else evaluation tools disagree about is a [`RuleSet`].
 //!
 //! Everything here is pure: the same input gives the same output, and arguments are unchanged.

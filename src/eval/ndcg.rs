@@ -9,8 +9,8 @@ use super::ranking::JudgedRanking;
 /// The gain is the relevance itself, as in trec_eval's `ndcg_cut` and so in BEIR and MTEB, not 2^relevance - 1. The
 /// ideal ranking holds all judged documents by relevance descending, retrieved or not. 0 where no document has gain.
 ///
-/// Järvelin and Kekäläinen: Cumulated gain-based evaluation of IR techniques. ACM TOIS 20(4), 2002; in the form of
-/// trec_eval's `m_ndcg_cut.c`, which discounts rank 2 already.
+/// Järvelin and Kekäläinen: Cumulated gain-based evaluation of IR techniques. ACM TOIS 20(4), 2002. The form is that
+/// of trec_eval's `m_ndcg_cut.c`, which discounts from rank 2 on.
 pub(super) fn ndcg(ranking: &JudgedRanking, k: NonZeroUsize) -> f64 {
     let ideal = dcg(ranking.ideal_gains(k));
     if ideal > 0.0 { dcg(ranking.gains(Some(k))) / ideal } else { 0.0 }

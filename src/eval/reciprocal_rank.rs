@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::ranking::JudgedRanking;
 
-/// RR: 1 / the rank of the first relevant document; 0 where none was retrieved, or none among the first k.
+/// RR: 1 / the rank of the first relevant document; 0 if no relevant document is among the first k.
 ///
 /// Voorhees: The TREC-8 question answering track report, 1999; trec_eval's `m_recip_rank.c`. RR@10 is the measure of MS
 /// MARCO (Bajaj et al., arXiv:1611.09268).

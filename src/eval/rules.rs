@@ -17,11 +17,11 @@ use super::Error;
 ///
 /// - `trec_eval` is version 10 as `trec_eval -c`. Without `-c` trec_eval skips missing queries, which makes a system
 ///   that finds nothing look better than one that finds little.
-/// - `trec_eval-9` is version 9 as `trec_eval -c`. Versions 9 and earlier, and pytrec_eval with them, hold scores as
-///   C floats, so scores that differ by less become ties, which the document ids break.
+/// - `trec_eval-9` is version 9 as `trec_eval -c`. Versions up to 9, and pytrec_eval, hold scores as C floats. Scores
+///   that differ by less than a float can hold become ties, and document ids break them.
 /// - `beir` is `EvaluateRetrieval.evaluate` of BEIR, on pytrec_eval.
-/// - `mteb` is `RetrievalEvaluator.evaluate` of MTEB 2, on pytrec_eval, which sees the first 1,000 documents. BEIR's
-///   and MTEB's own MRR leave ties in the order of retrieval; here every measure breaks them in the same way.
+/// - `mteb` is `RetrievalEvaluator.evaluate` of MTEB 2. It gives pytrec_eval the first 1,000 documents. BEIR's and
+///   MTEB's own MRR leave ties in the order of retrieval; here every measure breaks ties in the same way.
 ///
 /// ```
 /// use secateur::eval::{MissingQueries, RuleSet};
@@ -51,9 +51,9 @@ impl RuleSet {
 
     /// The rules of this set for one data set.
     ///
-    /// `drop_identical_ids` says whether MTEB's task for the data set drops the document whose id is the query's
-    /// (`ignore_identical_ids`: ArguAna, Quora, FEVER, FiQA, MS MARCO and others do). Only [`RuleSet::Mteb`] asks;
-    /// BEIR always drops it, trec_eval never.
+    /// `drop_identical_ids` says whether MTEB's task for the data set drops the document whose id is the query's.
+    /// MTEB calls it `ignore_identical_ids`; ArguAna, Quora, FEVER, FiQA, MS MARCO and others have it. Only
+    /// [`RuleSet::Mteb`] reads it: BEIR always drops such a document, trec_eval never.
     pub fn rules(self, drop_identical_ids: bool) -> Rules {
         let trec_eval = Rules {
             rule_set: self,
@@ -99,7 +99,7 @@ impl FromStr for RuleSet {
     }
 }
 
-/// The rules of one evaluation: those of a [`RuleSet`], or a variation of them.
+/// The rules of one evaluation: a [`RuleSet`]'s, or a variation of them.
 ///
 /// Printed, they name the rule set and say what it does.
 ///
@@ -122,8 +122,8 @@ pub struct Rules {
     pub score_precision: ScorePrecision,
     /// What becomes of judged queries that the run lacks.
     pub missing_queries: MissingQueries,
-    /// Whether a document whose id equals the query's is taken out of the ranking, as where queries are themselves
-    /// documents of the corpus.
+    /// Whether a document whose id equals the query's is taken out of the ranking. Some data sets use documents of
+    /// the corpus as queries.
     pub drop_identical_ids: bool,
     /// How many documents of a ranking are looked at, before identical ids are dropped; all if `None`.
     pub depth: Option<NonZeroUsize>,

@@ -1,4 +1,4 @@
-//! Which way to fuse and which weight are worth most on judged queries.
+//! Which fusion and which weight are best on judged queries.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use super::{Fusion, RankedList};
 use crate::error::Result;
 use crate::eval::{Measure, Rules, evaluate};
 
-/// What a hybrid search is worth that fuses in one way with one weight.
+/// The quality of a hybrid search with one fusion and one weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FusionPoint {
     /// How the rankings are fused.
     pub fusion: Fusion,
-    /// How much that by vectors counts, where that by words counts 1.
+    /// How much the ranking by vectors counts, if the ranking by words counts 1.
     pub dense_weight: f64,
     /// The mean of the measure.
     pub value: f64,
 }
 
-/// Measures each fusion with each of the `weights` on the rankings of the same queries by vectors and by words, in this order:
-/// fusion by fusion, as [`Fusion::ALL`] has them.
+/// Measures each fusion with each of the `weights` on two rankings of the same queries, one by vectors and one by
+/// words. The result has one fusion after the other, in the order of [`Fusion::ALL`].
 ///
-/// The weighted sum puts the scores of each ranking in 0 ... 1, so a point holds for rankings of this length.
+/// The weighted sum puts the scores of each ranking in 0 ... 1, so a result holds for rankings of this length only.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub struct FusionPoint {
 ///
 /// # Errors
 ///
-/// A weight is negative or not a number; those of [`evaluate`].
+/// A weight is negative or not a number. The errors of [`evaluate`].
 pub fn fusion_curve(
     dense: &Run,
     words: &Run,

@@ -1,4 +1,4 @@
-//! Courses of numbers over steps: the loss of a training run, measures on the way.
+//! Curves of numbers over training steps, such as the loss or a measure.
 
 use super::svg::{Anchor, Svg};
 
@@ -19,7 +19,7 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Curves over the same steps, each on its own panel with its own scale, one below the other.
+/// Curves over the same steps, one below the other. Each has a panel and a scale of its own.
 ///
 /// ```
 /// use secateur::report::{Curve, curves};
@@ -38,7 +38,7 @@ pub fn curves(title: &str, curves: &[Curve]) -> Svg {
         let values = curve.points.iter().map(|(_, value)| *value).filter(|value| value.is_finite());
         let (least, most) =
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), x| (least.min(x), most.max(x)));
-        // A course that stays where it is lies in the middle of its panel.
+        // A constant curve lies in the middle of its panel.
         let (least, most) = if least < most { (least, most) } else { (least - 0.5, least + 0.5) };
         let x = |step: f64| LEFT + WIDTH * step / last;
         let y = |value: f64| top + HEIGHT * (1.0 - (value - least) / (most - least));

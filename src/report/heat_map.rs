@@ -1,4 +1,4 @@
-//! Which layers go when more and more are dropped (paper, Fig. 2a and 5).
+//! Which layers are dropped as more and more are dropped (paper, Fig. 2a and 5).
 
 use secateur_encoders::prune::{Part, Scores};
 
@@ -9,13 +9,13 @@ const LEFT: f64 = 56.0;
 const TOP: f64 = 52.0;
 const GAP: f64 = 48.0;
 const BOTTOM: f64 = 40.0;
-/// The paper's: blue for dropped, orange for kept. Grey: was not there.
+/// The paper's colors: blue for dropped, orange for kept. Grey is a sub-layer that was absent before.
 const DROPPED: &str = "#4c78a8";
 const KEPT: &str = "#f58518";
 const ABSENT: &str = "#dddddd";
 
-/// The drop order of attention, MLP and blocks as heat maps side by side: a column a layer, a row for each number of
-/// dropped sub-layers, blue where the layer's is then dropped.
+/// The drop order of attention, MLP and blocks as heat maps side by side. A column is a layer, and a row is a number
+/// of dropped sub-layers. A cell is blue if the layer's sub-layer is dropped at that number.
 pub fn drop_order(scores: &Scores) -> Svg {
     let layers = scores.importance.attention.len();
     let panel = LEFT + layers as f64 * CELL;
@@ -41,7 +41,7 @@ pub fn drop_order(scores: &Scores) -> Svg {
                     Some(place) if place < dropped => DROPPED,
                     Some(_) => KEPT,
                 };
-                // A hair of white keeps the cells apart.
+                // A thin white line separates the cells.
                 svg.rectangle(left + layer as f64 * CELL, y, CELL - 1.0, CELL - 1.0, color);
             }
             if is_labelled(dropped, order.len()) {

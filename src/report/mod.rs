@@ -1,4 +1,4 @@
-//! Reports: what an [`Evaluation`] looks like to people and to programs.
+//! Reports: an [`Evaluation`] as text for people and as JSON for programs.
 
 mod curve;
 mod heat_map;
@@ -90,8 +90,8 @@ pub fn per_query_table(evaluation: &Evaluation) -> String {
     table.to_string()
 }
 
-/// The evaluation as one JSON object, indented, values in full precision: `rule_set` and `rules`, `queries` (their
-/// numbers), `means` by measure and, if asked for, `per_query` by query id and measure.
+/// The evaluation as one indented JSON object with values in full precision. It has `rule_set` and `rules`, `queries`
+/// (how many), `means` by measure and, if asked for, `per_query` by query id and measure.
 ///
 /// ```
 /// # use std::collections::BTreeMap;

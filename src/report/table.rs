@@ -11,8 +11,8 @@ pub enum Align {
     Right,
 }
 
-/// A table of text. Columns are as wide as their widest cell, counted in characters, and two spaces apart; no line has
-/// trailing spaces.
+/// A table of text. A column is as wide as its widest cell, in characters. Columns are two spaces apart, and no line
+/// has trailing spaces.
 ///
 /// ```
 /// use secateur::report::{Align, Table};
@@ -40,7 +40,7 @@ impl Table {
     ///
     /// # Panics
     ///
-    /// If it has not one cell for each column.
+    /// If the row has not one cell for each column.
     pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells: Vec<String> = cells.into_iter().map(Into::into).collect();
         assert_eq!(cells.len(), self.alignment.len(), "a row has one cell for each column");

@@ -1,4 +1,4 @@
-//! How wide the MLPs of a pruned model are, by layer (paper, Fig. 2b).
+//! The widths of a pruned model's MLPs, by layer (paper, Fig. 2b).
 
 use secateur_encoders::prune::NeuronMask;
 
@@ -13,8 +13,8 @@ const KEPT: &str = "#f58518";
 const MASKED: &str = "#4c78a8";
 const ABSENT: &str = "#dddddd";
 
-/// A bar a layer: the share of its MLP's neurons that stays, orange, below the share that goes, blue; grey where the MLP is
-/// dropped.
+/// One bar a layer. The orange share of the MLP's neurons stays, the blue share above it is removed. A grey bar is a
+/// dropped MLP.
 ///
 /// ```
 /// use secateur::prune::{MaskedMlp, NeuronMask};

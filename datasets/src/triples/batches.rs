@@ -16,12 +16,12 @@ use crate::reader::{Lines, OwnedLines};
 pub struct BatchOptions {
     /// Examples in a batch.
     pub batch_size: NonZeroUsize,
-    /// Lines of each source that are in memory at a time, to be drawn from: see [`shuffled`].
+    /// How many lines of each source are in memory, to be drawn from: see [`shuffled`].
     pub window: usize,
     /// Decides everything that is random.
     pub seed: u64,
-    /// Whether the examples that are left at a source's end, fewer than a batch, are left out of the epoch. Otherwise they
-    /// are a batch of their own.
+    /// Whether the last examples of a source are left out of the epoch if they are fewer than a batch. Otherwise they
+    /// are a smaller batch.
     pub drop_last: bool,
 }
 
@@ -48,11 +48,11 @@ pub struct Batch {
 
 /// Batches of training examples, epoch after epoch without end.
 ///
-/// All examples of a batch are from one source, so that a query's in-batch negatives are passages of its own kind. In an
-/// epoch every example comes once, in an order of its own. A source is drawn with the probability of its share of the
-/// batches that remain, which makes every order of the sources equally likely.
+/// All examples of a batch are from one source, so that a query's in-batch negatives are passages of its own kind. In
+/// an epoch every example comes once; each epoch has another order. A source is drawn with the probability of its
+/// share of the remaining batches. So every order of the sources is equally likely.
 ///
-/// What batch number n holds is decided by the files, the options and n. Memory: a window of lines for each source.
+/// The files, the options and n decide what batch number n holds. Memory: a window of lines for each source.
 ///
 /// ```
 /// use secateur_datasets::triples::{BatchOptions, Batches};
@@ -100,21 +100,21 @@ struct Epoch {
 }
 
 struct Position {
-    /// Batches that are to be drawn.
+    /// Batches that were not drawn yet.
     remaining: u64,
     /// Batches that were drawn and not read.
     skipped: u64,
-    /// The lines, once they are read.
+    /// The lines, after they were read.
     lines: Option<Shuffled<OwnedLines>>,
 }
 
 impl Batches {
-    /// Opens sources: files of training data in either format, which are read through once, to count the examples and to
-    /// find any bad line before a training begins.
+    /// Opens sources: files of training data in either format. Each file is read through once, to count its examples
+    /// and to find any bad line before training begins.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Line`] for the first bad line, [`Error::File`] for a source without examples, or with fewer
-    /// than a batch where such are dropped.
+    /// [`Error::Io`], and [`Error::Line`] for the first bad line. [`Error::File`] for a source that gives no batch:
+    /// it has no examples, or fewer than a batch while small batches are dropped.
     pub fn open<P: AsRef<Path>>(sources: &[P], options: &BatchOptions) -> Result<Batches> {
         let mut hasher = blake3::Hasher::new();
         let BatchOptions { batch_size, window, seed, drop_last } = *options;
@@ -139,7 +139,7 @@ impl Batches {
         self.sources.iter().map(|source| source.num_batches(&self.options)).sum()
     }
 
-    /// A hash of the options and of every line: with the same one, batch number n is the same batch.
+    /// A hash of the options and of every line. If the hash is the same, batch number n is the same batch.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
     }
@@ -149,8 +149,8 @@ impl Batches {
         self.next
     }
 
-    /// Makes batch number `number` the next one. Other epochs than its own are not read, and the lines before it in its own
-    /// are not parsed.
+    /// Makes batch number `number` the next one. Earlier epochs are not read, and earlier lines of the same epoch are
+    /// not parsed.
     pub fn seek(&mut self, number: u64) {
         self.next = number;
         self.epoch = None;

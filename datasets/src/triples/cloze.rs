@@ -1,4 +1,4 @@
-//! Training examples of plain texts, which nobody has asked a question about.
+//! Training examples from plain texts that have no queries.
 
 use std::collections::VecDeque;
 
@@ -25,11 +25,13 @@ impl Default for ClozeOptions {
     }
 }
 
-/// The inverse cloze task (Lee et al. 2019, "Latent Retrieval for Weakly Supervised Open Domain Question Answering"): a text
-/// is cut into passages of whole sentences, one sentence of each passage is the query, the others are what answers it.
+/// The inverse cloze task (Lee et al. 2019, "Latent Retrieval for Weakly Supervised Open Domain Question Answering").
+/// A text is cut into passages of whole sentences. One sentence of each passage is the query; the other sentences are
+/// the positive.
 ///
-/// A sentence ends with a full stop, question mark or exclamation mark before white space, or with a line. Passages without a
-/// sentence that is long enough, or with nothing beside it, are left out. Texts are read as examples are asked for.
+/// A sentence ends with a full stop, question mark or exclamation mark before white space, or with a line. A passage
+/// is left out if no sentence is long enough, or if it has only one sentence. Texts are read as examples are asked
+/// for.
 ///
 /// ```
 /// use secateur_datasets::triples::{ClozeExamples, ClozeOptions};
@@ -140,7 +142,7 @@ mod tests {
         assert!(sentences(" \n ").is_empty());
     }
 
-    /// Queries and passages are made of all words of the text, each once.
+    /// Queries and passages together hold every word of the text once.
     #[test]
     fn nothing_is_lost_but_what_is_too_short() {
         let text: String = (0..200).map(|i| format!("this is sentence number n{i}. ")).collect();

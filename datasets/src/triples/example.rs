@@ -37,7 +37,7 @@ pub struct TrainingExample {
     pub negative_ids: Option<Vec<String>>,
     /// The ids of further documents that answer the query, which must not be taken for negatives.
     pub known_positive_ids: Option<Vec<String>>,
-    /// What is put before the query in place of the model's own prompt.
+    /// The prompt that is put before the query in place of the model's own.
     pub prompt: Option<String>,
     /// What sort of task it is, in FlagEmbedding's words: `normal`, `symmetric_sts`, `only_1neg`, ...
     pub kind: Option<String>,
@@ -46,7 +46,8 @@ pub struct TrainingExample {
 }
 
 impl TrainingExample {
-    /// Whether it is an example to train on: what the fields' descriptions say, and lists of equal lengths.
+    /// Checks that the example can be trained on: the fields hold what their descriptions say, and lists have equal
+    /// lengths.
     ///
     /// # Errors
     /// The first fault, with FlagEmbedding's name of the field.
@@ -54,7 +55,7 @@ impl TrainingExample {
         self.check_as(&super::flag_embedding::NAMES)
     }
 
-    /// The same with a format's names of the fields.
+    /// [`check`](Self::check) with the names that a format gives the fields.
     pub(super) fn check_as(&self, names: &Names) -> Result<(), Fault> {
         let empty = |field: &str, text: &str| Fault::WrongField {
             field: field.to_owned(),
@@ -121,7 +122,7 @@ impl TrainingExample {
 pub(super) struct Names {
     pub(super) positives: &'static str,
     pub(super) negatives: &'static str,
-    /// What follows a passage's name and number where its text is meant.
+    /// What follows a passage's name and number when its text is meant.
     pub(super) text: &'static str,
     /// Ids and scores.
     pub(super) positive_lists: [&'static str; 2],

@@ -17,7 +17,7 @@ pub struct BeirOptions {
     pub separator: String,
     /// The least relevance of a positive.
     pub min_relevance: i32,
-    /// The most positives of a query: the most relevant ones, and among equals those that the seed draws.
+    /// The most positives of a query. The most relevant ones are taken; the seed decides among equals.
     pub max_positives: Option<usize>,
     /// Whether documents judged 0 or lower are negatives.
     pub judged_negatives: bool,
@@ -40,9 +40,9 @@ impl Default for BeirOptions {
 
 /// The examples of a split, one for each judged query that has a positive, in the order of the queries file.
 ///
-/// Ids are kept: those of query and passages, and in `known_positive_ids` those of relevant documents that are no positive
-/// of the example, so that none of them is mined as a negative. Documents without text, and queries without text or without a
-/// positive, are left out. Memory: the judgments, the judged queries and the judged passages.
+/// An example keeps the ids of its query and passages. `known_positive_ids` has the relevant documents that are no
+/// positive of the example, so that none of them is mined as a negative. Documents without text are left out, and so
+/// are queries without text or without a positive. Memory: the judgments, the judged queries and the judged passages.
 ///
 /// ```
 /// use secateur_datasets::beir::BeirFolder;
@@ -72,12 +72,12 @@ struct Judged {
 }
 
 impl BeirExamples {
-    /// Reads the judgments of a split, their queries, and the passages they judge. `progress` is called with the number of
-    /// documents of the corpus that were read.
+    /// Reads the judgments of a split, their queries, and the judged passages. `progress` is called with the number
+    /// of documents of the corpus that were read so far.
     ///
     /// # Errors
-    /// Those of [`BeirFolder::qrels`], [`BeirFolder::judged_queries`] and the corpus; [`Error::File`] if a judged document is
-    /// not in the corpus.
+    /// The errors of [`BeirFolder::qrels`], of [`BeirFolder::judged_queries`] and of the corpus. [`Error::File`] if a
+    /// judged document is not in the corpus.
     pub fn read(
         folder: &BeirFolder,
         split: &str,
@@ -120,7 +120,7 @@ impl BeirExamples {
         Ok(BeirExamples { examples: examples.into_iter(), passages, left_out })
     }
 
-    /// Judged queries that give no example: without text, or without a positive that has one.
+    /// Judged queries that give no example: they have no text, or no positive with text.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }

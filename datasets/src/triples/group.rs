@@ -15,8 +15,8 @@ pub struct Group {
 }
 
 impl TrainingExample {
-    /// One of the positives and up to `num_negatives` of the negatives, all different, drawn by `seed`: one for each batch,
-    /// and one for each place in it, so that another epoch draws others.
+    /// One of the positives and up to `num_negatives` different negatives, drawn by `seed`. The seed differs for each
+    /// batch and each place in it, so that another epoch draws others.
     ///
     /// ```
     /// use secateur_datasets::triples::TrainingExample;
@@ -40,7 +40,7 @@ impl TrainingExample {
         let passages = std::iter::once(&self.positives[positive]);
         let scores = match (&self.positive_scores, &self.negative_scores) {
             (Some(positives), Some(negatives)) => Some((positives, &negatives[..])),
-            // Of negatives that are not there none has a score.
+            // If there are no negatives, none of them lacks a score.
             (Some(positives), None) if drawn.is_empty() => Some((positives, &[][..])),
             _ => None,
         };
@@ -84,7 +84,7 @@ mod tests {
             assert_eq!(distinct.len(), 6);
             seen.insert((group.passages[0].clone(), group.passages[1].clone()));
         }
-        // Every positive with every negative in front.
+        // Every pair of a positive and a first negative.
         assert_eq!(seen.len(), 15);
         let unscored = TrainingExample { negative_scores: None, ..example };
         assert_eq!(unscored.group(1, &[1]).scores, None);

@@ -10,9 +10,12 @@
 //!                 "negative_passages": [...]}
 //! ```
 //!
-//! The first is written, with `query_id`, `pos_ids`, `neg_ids` and `known_pos_ids` beside its fields, so that nothing of
-//! either is lost. [`Examples`] reads a file as it is asked for, [`BeirExamples`] makes examples of a BEIR folder,
-//! [`ClozeExamples`] of plain texts, [`shuffled`] mixes any stream within a window, and [`Batches`] draws batches from several files for training.
+//! The first format is written. `query_id`, `pos_ids`, `neg_ids` and `known_pos_ids` stand beside its fields, so that
+//! nothing of either format is lost.
+//!
+//! [`Examples`] reads a file as it is asked for. [`BeirExamples`] makes examples from a BEIR folder,
+//! [`ClozeExamples`] from plain texts. [`shuffled`] mixes any stream within a window. [`Batches`] draws batches from
+//! several files for training.
 
 mod batches;
 mod cloze;

@@ -59,11 +59,11 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// Opens a file, which may end in `.gz` or `.zst`. Its format is told from its first line unless it is given.
+    /// Opens a file; its name may end in `.gz` or `.zst`. The first line tells the format, unless it is given.
     ///
-    /// Items are [`Error::Line`](crate::Error::Line) for a line that is no example, after which the next one follows:
-    /// a field of another type, an empty query, no positive, a list of ids or scores that is longer or shorter than that
-    /// of the passages, a score that is not finite.
+    /// An item is [`Error::Line`](crate::Error::Line) for a line that is no example; the next item is the next line.
+    /// Such a line has a field of another type, an empty query, no positive, a score that is not finite, or more or
+    /// fewer ids or scores than passages.
     ///
     /// ```
     /// use secateur_datasets::triples::Examples;
@@ -85,7 +85,7 @@ impl Examples {
         Ok(Examples { lines: Lines::open(path)?, format })
     }
 
-    /// Whose format it is: what was given, or what the first line says once it was read.
+    /// The file's format: the given one, or what the first line says after it was read.
     pub fn format(&self) -> Option<Format> {
         self.format
     }

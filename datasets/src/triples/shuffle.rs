@@ -2,11 +2,11 @@
 
 use crate::random::SplitMix64;
 
-/// Shuffles a stream within a window: of the next `window` items, each is equally likely to come next.
+/// Shuffles a stream within a window: each of the next `window` items is equally likely to come next.
 ///
-/// An item comes at most `window - 1` places early, and late by any number, the less likely the larger. A window of at
-/// least the stream's length shuffles it wholly, one of 0 or 1 leaves it as it is. Memory: `window` items. The same
-/// items, window and seed give the same order on every machine.
+/// An item comes at most `window - 1` places early. It may come any number of places late, but large delays are
+/// unlikely. A window as long as the stream shuffles it wholly; a window of 0 or 1 changes nothing. Memory: `window`
+/// items. The same items, window and seed give the same order on every machine.
 ///
 /// ```
 /// use secateur_datasets::triples::shuffled;

@@ -37,7 +37,7 @@ pub(super) fn parse(mut fields: Fields) -> Result<TrainingExample, Fault> {
 #[derive(Default)]
 struct Passages {
     texts: Vec<String>,
-    /// Where the passages have any; then all must.
+    /// If one passage has a value, all must have one.
     ids: Option<Vec<String>>,
     scores: Option<Vec<f32>>,
 }

@@ -39,8 +39,8 @@ pub fn write_examples<E: From<Error>>(
     write(examples, |lines| write_records(path, lines))
 }
 
-/// The same for a caller that alone writes `path`, because it holds a lock for instance: the file grows under the fixed name
-/// PATH.tmp, which the next call writes over if this one is killed.
+/// [`write_examples`] for the only writer of `path`, such as the holder of a lock. The file grows under the fixed
+/// name PATH.tmp; if this call is killed, the next call overwrites that file.
 ///
 /// # Errors
 /// As [`write_examples`].
@@ -67,7 +67,7 @@ fn write<E: From<Error>>(
                 Ok(example) => writeln!(file, "{}", flag_embedding::line(&example)?)?,
                 Err(error) => {
                     stopped = Some(error);
-                    // Takes the file away; the reason is told below.
+                    // Removes the file; the reason is reported below.
                     return Err(WriteFailure::Io(io::ErrorKind::Interrupted.into()));
                 }
             }
