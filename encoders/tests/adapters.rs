@@ -1,7 +1,3 @@
-//! LoRA adapters as PEFT writes them, merged at load or into a new directory.
-
-mod support;
-
 use std::path::Path;
 
 use safetensors::Dtype;
@@ -13,7 +9,7 @@ use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind, write_merged
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{
+use crate::support::{
     Fixture, HIDDEN_SIZE, Tensor, TensorFormula, deviation, id_tokenizer, sequences, write_json,
     write_tensors,
 };
@@ -98,7 +94,7 @@ fn adapters_of_both_spellings_are_merged() {
             let want = hidden(write_base(&fixture, &merged).path(), None).unwrap();
             let deviation = deviation(&got, &want);
             assert!(deviation <= TOLERANCE, "{config} with {prefix}: off by {deviation:.1e}");
-            assert!(support::deviation(&got, &plain) > 1e-2, "{config}: nothing was merged");
+            assert!(crate::support::deviation(&got, &plain) > 1e-2, "{config}: nothing was merged");
         }
     }
 }

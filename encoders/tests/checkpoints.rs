@@ -1,7 +1,3 @@
-//! Checkpoints as people have them: element types, shards, names, dropped sub-layers, damage.
-
-mod support;
-
 use std::path::Path;
 
 use safetensors::Dtype;
@@ -12,7 +8,7 @@ use secateur_encoders::ops::{Ops, Spans};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{Fixture, MODELS, Tensor, sequences, write_json, write_tensors};
+use crate::support::{Fixture, MODELS, Tensor, sequences, write_json, write_tensors};
 
 fn load(directory: &Path) -> secateur_encoders::Result<Vec<f32>> {
     let architecture = Architecture::read(&directory.join("config.json"))?;

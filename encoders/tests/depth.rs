@@ -1,7 +1,3 @@
-//! Models without some of their sub-layers: written, loaded, pruned again.
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -13,7 +9,7 @@ use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{Fixture, HIDDEN_SIZE, MODELS, deviation, id_texts, id_tokenizer, sequences};
+use crate::support::{Fixture, HIDDEN_SIZE, MODELS, deviation, id_texts, id_tokenizer, sequences};
 
 fn tiny(name: &str) -> TempDir {
     let fixture = Fixture::read(name);

@@ -1,7 +1,3 @@
-//! Importance against PyTorch (tests/fixtures/importance/generate.py), and what must not change it.
-
-mod support;
-
 use std::path::Path;
 
 use secateur_encoders::prune::{
@@ -13,7 +9,7 @@ use secateur_testkit::{minilm, workspace_root};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::{Fixture, id_texts, id_tokenizer, sequences};
+use crate::support::{Fixture, id_texts, id_tokenizer, sequences};
 
 /// The references are f64; hidden states here are f32 with errors of some 1e-6 (see tests/tiny_models.rs), which move a
 /// cosine by no more than that.

@@ -1,28 +1,20 @@
-//! The memory of encoding long texts. A binary of its own: the peak is the process's.
-
-#![cfg(target_os = "linux")]
-
-mod support;
-
 use secateur_encoders::model::Architecture;
 use secateur_encoders::{Encoder, LoadOptions, TextKind};
 use serde_json::json;
 use tempfile::TempDir;
 
-use support::{splitmix64, write_json, write_random_weights, write_tokenizer};
-
-/// KiB by the kernel's name.
-fn status(field: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
-}
+use crate::process::{alone, status};
+use crate::support::{splitmix64, write_json, write_random_weights, write_tokenizer};
 
 /// 2,000 texts of 1 to 8,192 tokens, 8.2 million together, need the activations of one text a thread: the work is
 /// divided by tokens, whatever the number of texts.
 #[test]
 #[ignore = "a minute of work"]
 fn activations_are_those_of_a_text_a_thread() {
+    alone("long_texts::activations_are_those_of_a_text_a_thread", measure);
+}
+
+fn measure() {
     const HIDDEN: usize = 128;
     const WIDTH: usize = 256;
     const LONGEST: usize = 8192;

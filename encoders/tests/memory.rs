@@ -1,9 +1,3 @@
-//! The memory of loading a model. A binary of its own: the peak is the process's.
-
-#![cfg(target_os = "linux")]
-
-mod support;
-
 use std::path::Path;
 
 use secateur_encoders::model::Architecture;
@@ -11,14 +5,8 @@ use secateur_encoders::{Encoder, LoadOptions, Quantization, TextKind};
 use serde_json::json;
 use tempfile::TempDir;
 
-use support::{write_json, write_random_weights, write_tokenizer};
-
-/// Kilobytes by the kernel's name.
-fn status(field: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
-}
+use crate::process::{alone, status};
+use crate::support::{write_json, write_random_weights, write_tokenizer};
 
 /// Returns the bytes of the elements.
 fn write_model(directory: &Path) -> usize {
@@ -42,6 +30,10 @@ fn growth(directory: &Path, options: &LoadOptions) -> usize {
 
 #[test]
 fn loading_and_encoding_peak_below_1_3_times_the_model() {
+    alone("memory::loading_and_encoding_peak_below_1_3_times_the_model", measure);
+}
+
+fn measure() {
     let directory = TempDir::new().unwrap();
     let size = write_model(directory.path());
     assert!(size > 300 << 20);

@@ -1,5 +1,3 @@
-//! all-MiniLM-L6-v2 against recorded outputs of transformers (tests/fixtures/minilm/generate.py).
-
 use secateur_encoders::{Encoder, LoadOptions, TextKind};
 use secateur_testkit::{minilm, workspace_root};
 

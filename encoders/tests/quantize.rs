@@ -1,7 +1,3 @@
-//! Quantized models: at load, on disk and dequantized they are one model.
-
-mod support;
-
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
@@ -13,7 +9,7 @@ use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, Quantization, T
 use serde_json::Value;
 use tempfile::TempDir;
 
-use support::{Fixture, MODELS, Tensor, deviation, sequences, write_tensors, write_tokenizer};
+use crate::support::{Fixture, MODELS, Tensor, deviation, sequences, write_tensors, write_tokenizer};
 
 const NF4: Option<Quantization> = Some(Quantization::Nf4);
 
@@ -77,14 +73,14 @@ fn adapters_are_merged_before_and_into_quantized_weights() {
     let adapter = TempDir::new().unwrap();
     let config = serde_json::json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["up_proj"],
         "base_model_name_or_path": whole.path()});
-    support::write_json(adapter.path(), "adapter_config.json", &config);
+    crate::support::write_json(adapter.path(), "adapter_config.json", &config);
     let module = "base_model.model.model.layers.1.mlp.up_proj";
     let part = |name: &str, shape: [usize; 2]| Tensor {
         name: format!("{module}.{name}.weight"),
         shape: shape.to_vec(),
         values: (0..shape[0] * shape[1]).map(|i| (i % 7) as f32 * 0.1 - 0.3).collect(),
     };
-    let parts = [part("lora_A", [2, support::HIDDEN_SIZE]), part("lora_B", [80, 2])];
+    let parts = [part("lora_A", [2, crate::support::HIDDEN_SIZE]), part("lora_B", [80, 2])];
     write_tensors(&adapter.path().join("adapter_model.safetensors"), &parts, Dtype::F32);
     let out = TempDir::new().unwrap();
     let (merged, quantized) = (out.path().join("merged"), out.path().join("quantized"));
@@ -101,8 +97,8 @@ fn adapters_are_merged_before_and_into_quantized_weights() {
     let name = "model.layers.1.mlp.up_proj.weight";
     let name = if plain.contains(name) { name } else { "layers.1.mlp.up_proj.weight" };
     let difference = {
-        let before = plain.matrix(name, 80, support::HIDDEN_SIZE).unwrap().values;
-        let after = adapted.weight(name, 80, support::HIDDEN_SIZE).unwrap().dequantize().values;
+        let before = plain.matrix(name, 80, crate::support::HIDDEN_SIZE).unwrap().values;
+        let after = adapted.weight(name, 80, crate::support::HIDDEN_SIZE).unwrap().dequantize().values;
         deviation(&before, &after)
     };
     assert!(difference > 0.1, "{difference}");

@@ -1,7 +1,3 @@
-//! Models with two of every four weights zero.
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -13,7 +9,7 @@ use secateur_encoders::prune::{Calibration, CalibrationFormat, ModelDirectory, S
 use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, TextKind};
 use tempfile::TempDir;
 
-use support::{Fixture, MODELS, Tensor, deviation, id_texts, id_tokenizer, sequences, write_tensors};
+use crate::support::{Fixture, MODELS, Tensor, deviation, id_texts, id_tokenizer, sequences, write_tensors};
 
 const TEXTS: Calibration =
     Calibration { format: CalibrationFormat::Texts, max_sequences: 100, block_length: None };

@@ -1,5 +1,3 @@
-//! The forward against candle-transformers' own BERT, an implementation that shares no code with ours.
-
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};

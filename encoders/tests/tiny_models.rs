@@ -1,7 +1,3 @@
-//! Every family against recorded outputs of transformers in f64 (tests/fixtures/tiny_models).
-
-mod support;
-
 use std::path::Path;
 
 use candle_core::Device;
@@ -11,7 +7,7 @@ use secateur_encoders::ops::fused::Fused;
 use secateur_encoders::ops::{Ops, Spans};
 use secateur_encoders::{Checkpoint, Precision};
 
-use support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequences, splitmix64};
+use crate::support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequences, splitmix64};
 
 /// transformers' own f32 is up to 4e-6 from the recorded f64 results; five times that leaves room for another order of
 /// summation and for activations with an error of 4e-7. A wrong mask, norm or rotation is off by 1e-2 and more.
@@ -127,7 +123,11 @@ fn check_model(name: &str) {
     // The other spelling of the configuration is the same model.
     let path = directory.join("config.json");
     let first = Architecture::read(&path).unwrap();
-    support::write_json(directory, "config.json", &fixture.pruned_config(&fixture.config_transformers_5));
+    crate::support::write_json(
+        directory,
+        "config.json",
+        &fixture.pruned_config(&fixture.config_transformers_5),
+    );
     assert_eq!(Architecture::read(&path).unwrap(), first, "{name}: transformers 5 spells another model");
 }
 
@@ -136,7 +136,7 @@ fn the_formula_of_the_weights_is_that_of_the_readme() {
     let seed = fnv1a64("embed_tokens.weight");
     assert_eq!(seed, 0xBEC8_601A_EEE6_EC19);
     assert_eq!(splitmix64(&mut { seed }), 0x48DE_FE57_6744_E79D);
-    let tensor = support::TensorFormula {
+    let tensor = crate::support::TensorFormula {
         name: "embed_tokens.weight".to_owned(),
         shape: vec![2, 3],
         center: 0.0,

@@ -1,7 +1,3 @@
-//! From text to ids and from hidden states to vectors, as the files of a model directory say.
-
-mod support;
-
 use std::path::Path;
 
 use safetensors::Dtype;
@@ -11,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::{Fixture, HIDDEN_SIZE, Tensor, write_json, write_tensors, write_tokenizer};
+use crate::support::{Fixture, HIDDEN_SIZE, Tensor, write_json, write_tensors, write_tokenizer};
 
 const WORDS: [&str; 6] = ["query:", "red", "roses", "are", "not", "pruned"];
 const UNKNOWN: u32 = 0;
@@ -262,7 +258,7 @@ fn pooling_is_what_the_directory_says() {
     ] {
         let got = one(&with(mode), "red roses are");
         // Sums of three numbers of size at most ten, in another order.
-        assert!(support::deviation(&got, &weighted(weights)) < 1e-5, "{mode}");
+        assert!(crate::support::deviation(&got, &weighted(weights)) < 1e-5, "{mode}");
     }
 }
 
@@ -297,7 +293,7 @@ fn vectors_are_cut_only_where_the_model_was_trained_for_it() {
         // Scaled after the cut: length 1, the direction of the whole vector's beginning.
         let scale = length(&full[..16]);
         let want: Vec<f32> = full[..16].iter().map(|x| x / scale).collect();
-        assert!(support::deviation(part, &want) < 1e-6);
+        assert!(crate::support::deviation(part, &want) < 1e-6);
     }
 }
 

@@ -1,7 +1,3 @@
-//! Models without some neurons of their MLPs: masked, compacted, scored.
-
-mod support;
-
 use std::path::{Path, PathBuf};
 
 use secateur_encoders::model::{Architecture, LinearInput, Stage, Transformer};
@@ -13,7 +9,7 @@ use secateur_encoders::prune::{
 use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, Quantization, TextKind, write_quantized};
 use tempfile::TempDir;
 
-use support::{Fixture, MODELS, deviation, id_texts, id_tokenizer, sequences, splitmix64};
+use crate::support::{Fixture, MODELS, deviation, id_texts, id_tokenizer, sequences, splitmix64};
 
 fn tiny(name: &str) -> TempDir {
     let fixture = Fixture::read(name);

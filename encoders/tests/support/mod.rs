@@ -1,6 +1,6 @@
 //! The tiny models of `tests/fixtures/tiny_models`: checkpoints made from the README's formula, and recorded outputs.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, reason = "the unit tests of training use a part")]
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,0 +1,35 @@
+//! Tests of the encoders crate through its public API.
+
+/// LoRA adapters as PEFT writes them, merged at load or into a new directory.
+mod adapters;
+/// Checkpoints as people have them: element types, shards, names, dropped sub-layers, damage.
+mod checkpoints;
+/// Models without some of their sub-layers: written, loaded, pruned again.
+mod depth;
+/// Importance against PyTorch (tests/fixtures/importance/generate.py), and what must not change it.
+mod importance;
+/// The memory of encoding long texts. It is read in a process of its own.
+#[cfg(target_os = "linux")]
+mod long_texts;
+/// The memory of loading a model. It is read in a process of its own.
+#[cfg(target_os = "linux")]
+mod memory;
+/// all-MiniLM-L6-v2 against recorded outputs of transformers (tests/fixtures/minilm/generate.py).
+mod minilm;
+/// The memory of a process.
+#[cfg(target_os = "linux")]
+mod process;
+/// Quantized models: at load, on disk and dequantized they are one model.
+mod quantize;
+/// Models with two of every four weights zero.
+mod sparse;
+/// The forward against candle-transformers' own BERT, an implementation that shares no code with ours.
+mod stock_candle;
+/// The tiny models: checkpoints made from a formula, and recorded outputs.
+mod support;
+/// Every family against recorded outputs of transformers in f64 (tests/fixtures/tiny_models).
+mod tiny_models;
+/// From text to ids and from hidden states to vectors, as the files of a model directory say.
+mod tokenization;
+/// Models without some neurons of their MLPs: masked, compacted, scored.
+mod width;
