@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod beir;
 pub mod catalog;
 mod document;

@@ -25,6 +25,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 #[cfg(target_endian = "big")]
 compile_error!("secateur's files hold little-endian numbers, which are read where they lie");
 

@@ -16,6 +16,8 @@
 //!
 //! This crate knows no tokenizer of a model and no tensor: slices of `f32` and strings cross its border.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 #[cfg(target_endian = "big")]
 compile_error!(
     "the database files hold little-endian numbers that are searched where they lie; big-endian hosts are not supported"

@@ -90,6 +90,7 @@ impl ModelDirectory {
     ///
     /// Those of the texts, [`Error::CalibrationTooShort`]; [`Error::InvalidCut`] for a linear layer whose inputs are not a
     /// multiple of four; the model is quantized; `out` exists or cannot be written.
+    #[expect(clippy::too_many_arguments, reason = "what is read, how, where to, and who is told")]
     pub fn write_sparse<E: From<Error>>(
         &self,
         encoder: &Encoder,
