@@ -1,5 +1,7 @@
 //! Weights on disk: one safetensors file, or several named by an index, memory-mapped.
 
+#![allow(unsafe_code, reason = "weights are read where the file is mapped")]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -17,6 +17,8 @@
 //!
 //! Between machines scores may therefore differ by rounding.
 
+#![allow(unsafe_code, reason = "vector instructions of the processor at hand")]
+
 mod arch;
 mod bits;
 mod codes;

@@ -1,5 +1,7 @@
 //! The file operations that storage is made of; every error carries the path.
 
+#![allow(unsafe_code, reason = "files are mapped")]
+
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

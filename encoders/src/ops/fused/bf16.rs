@@ -3,6 +3,8 @@
 //! numkong packs the weights and multiplies, with AMX tiles or AVX-512 BF16; what becomes of the sums is ours. The order
 //! of its sums is its own, so a text's vector may depend on its batch mates in the last bits of f32.
 
+#![allow(unsafe_code, reason = "numkong's products take pointers")]
+
 use numkong::{Dots, available, bf16, cap, configure_thread};
 
 use super::compact::widened;

@@ -3,6 +3,8 @@
 //! A [`Kernel`] is written once in safe Rust over fixed-size arrays. [`Isa::dispatch`] runs it inside a function that
 //! enables the processor's vector instructions, and the compiler vectorizes it there.
 
+#![allow(unsafe_code, reason = "vector instructions of the processor at hand")]
+
 #[cfg(target_arch = "x86_64")]
 use std::mem::transmute;
 
