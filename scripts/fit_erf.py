@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fits the rational approximation of erf that encoders/src/ops/fused/elementwise.rs evaluates.
+"""Fits the rational approximation of erf that encoders/src/compute/cpu/elementwise.rs evaluates.
 
 erf(x) = x P(x^2) / Q(x^2) on [0, LIMIT], P of degree 6 and Q of degree 4 with Q(0) = 1, fitted to the relative error by
 linear least squares that is reweighted until the largest error is about the smallest (Loeb 1957; Lawson 1961).

@@ -60,8 +60,8 @@ pub use secateur_datasets::{
 };
 pub use secateur_encoders::{
     CrossEncoder, Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, NewModelOptions, Pooling,
-    Precision, Quantization, Settings, TextKind, catalog as backbones, create_model, golden, inspect, model,
-    prune, train, write_merged, write_quantized,
+    Precision, Quantization, Settings, TextKind, architecture, catalog as backbones, create_model, golden,
+    inspect, model, prune, train, write_merged, write_quantized,
 };
 pub use secateur_index::backends::FaissKind;
 pub use secateur_index::bm25::Bm25Params;

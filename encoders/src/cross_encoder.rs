@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::compute::candle::Candle;
+use crate::compute::cpu::Cpu;
+use crate::compute::{Ops, Spans};
 use crate::device::{OnDevice, batches};
 use crate::encoder::LoadOptions;
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
-use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Classifier;
-use crate::ops::composed::Composed;
-use crate::ops::fused::Fused;
-use crate::ops::{Ops, Spans};
 use crate::tokenize::Tokenizer;
+use crate::weights::files::ModelFiles;
+use crate::weights::fingerprint::Fingerprint;
 
 /// A model that reads a query and a passage together and scores how well they match, in f32.
 ///
@@ -31,7 +31,7 @@ pub struct CrossEncoder {
     name: String,
     fingerprint: Fingerprint,
     tokenizer: Tokenizer,
-    model: OnDevice<Classifier<Fused>, Classifier<Composed>>,
+    model: OnDevice<Classifier<Cpu>, Classifier<Candle>>,
     /// How many types of tokens the model tells apart.
     num_types: u32,
     batch_tokens: usize,

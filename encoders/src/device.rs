@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
+use crate::compute::candle::Candle;
+use crate::compute::cpu::Cpu;
+use crate::compute::precision::Precision;
 use crate::error::{Error, Result};
-use crate::ops::composed::Composed;
-use crate::ops::fused::Fused;
-use crate::precision::Precision;
 
 /// Where a model computes. The vectors are the same up to rounding.
 ///
@@ -70,7 +70,7 @@ impl Device {
 /// A model loaded for the device it computes on: `F` in fused operations on the CPU, `C` in candle's on a GPU.
 pub(crate) enum OnDevice<F, C> {
     Cpu(F),
-    Candle(C, Composed),
+    Candle(C, Candle),
 }
 
 impl<F: Sync, C> OnDevice<F, C> {
@@ -78,15 +78,15 @@ impl<F: Sync, C> OnDevice<F, C> {
     pub(crate) fn load(
         device: Device,
         precision: Precision,
-        fused: impl FnOnce(&Fused) -> Result<F>,
-        composed: impl FnOnce(&Composed) -> Result<C>,
+        fused: impl FnOnce(&Cpu) -> Result<F>,
+        composed: impl FnOnce(&Candle) -> Result<C>,
     ) -> Result<OnDevice<F, C>> {
         match device {
-            Device::Cpu => fused(&Fused::serial().with_precision(precision)).map(OnDevice::Cpu),
+            Device::Cpu => fused(&Cpu::serial().with_precision(precision)).map(OnDevice::Cpu),
             Device::Cuda(number) => {
                 let opened = candle_core::Device::new_cuda(number)
                     .map_err(|source| Error::Device { device, source: source.into() })?;
-                let ops = Composed::new(opened).with_precision(precision);
+                let ops = Candle::new(opened).with_precision(precision);
                 Ok(OnDevice::Candle(composed(&ops)?, ops))
             }
         }
@@ -96,18 +96,18 @@ impl<F: Sync, C> OnDevice<F, C> {
     pub(crate) fn run<R: Send>(
         &self,
         batches: &[Vec<usize>],
-        fused: impl Fn(&F, &Fused, &[usize]) -> Result<R> + Sync,
-        composed: impl Fn(&C, &Composed, &[usize]) -> Result<R>,
+        fused: impl Fn(&F, &Cpu, &[usize]) -> Result<R> + Sync,
+        composed: impl Fn(&C, &Candle, &[usize]) -> Result<R>,
     ) -> Result<Vec<R>> {
         match self {
             OnDevice::Candle(model, ops) => batches.iter().map(|batch| composed(model, ops, batch)).collect(),
             // Whole batches side by side share nothing; with fewer batches than threads the operations are split instead.
             OnDevice::Cpu(model) if batches.len() < rayon::current_num_threads() => {
-                let ops = Fused::parallel();
+                let ops = Cpu::parallel();
                 batches.iter().map(|batch| fused(model, &ops, batch)).collect()
             }
             OnDevice::Cpu(model) => {
-                batches.par_iter().map_init(Fused::serial, |ops, batch| fused(model, ops, batch)).collect()
+                batches.par_iter().map_init(Cpu::serial, |ops, batch| fused(model, ops, batch)).collect()
             }
         }
     }

@@ -5,22 +5,23 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
+use crate::compute::candle::Candle;
+use crate::compute::cpu::Cpu;
+use crate::compute::precision::Precision;
+use crate::compute::{Ops, Spans};
 use crate::device::{Device, OnDevice, batches};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::inspect::SpecialTokens;
 use crate::loaded::{Loaded, name_of};
 use crate::matryoshka;
-use crate::model::{Architecture, Transformer};
-use crate::ops::composed::Composed;
-use crate::ops::fused::Fused;
-use crate::ops::{Ops, Spans};
+use crate::model::Transformer;
 use crate::pooling::Pooling;
-use crate::precision::Precision;
 use crate::prune::Drops;
-use crate::quantize::Quantization;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
+use crate::weights::fingerprint::Fingerprint;
+use crate::weights::quantized::Quantization;
 
 /// Whether a text asks or answers: models may put different prompts before the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ pub struct LoadOptions {
 }
 
 /// A transformer, loaded for a device.
-pub(crate) type Model = OnDevice<Transformer<Fused>, Transformer<Composed>>;
+pub(crate) type Model = OnDevice<Transformer<Cpu>, Transformer<Candle>>;
 
 /// A model that maps texts to vectors, in f32.
 ///

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::device::Device;
 
-use crate::fingerprint::Fingerprint;
+use crate::weights::fingerprint::Fingerprint;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Encoder, TextKind};
 use crate::error::{Error, Result};
-use crate::write::{sync_folder, write_file};
+use crate::weights::write::{sync_folder, write_file};
 
 /// A text and its vector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::catalog::Backbone;
-use crate::checkpoint::Checkpoint;
+use crate::architecture::catalog::Backbone;
+use crate::architecture::{Architecture, Cut, Flop, Parameters, Storage};
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
-use crate::fingerprint::Fingerprint;
 use crate::json;
-use crate::model::{Architecture, Cut, Flop, Parameters, Storage};
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
+use crate::weights::checkpoint::Checkpoint;
+use crate::weights::files::ModelFiles;
+use crate::weights::fingerprint::Fingerprint;
 
 /// What a model is.
 #[derive(Clone, Debug, Serialize)]
@@ -187,7 +187,7 @@ impl Inspection {
         Ok(inspection)
     }
 
-    /// Inspects a backbone of the [`catalog`](crate::catalog).
+    /// Inspects a backbone of the [`catalog`](crate::architecture::catalog).
     ///
     /// ```
     /// use secateur_encoders::{catalog, inspect::{InspectOptions, Inspection}};

@@ -2,7 +2,7 @@
 //!
 //! An [`Encoder`] is a model directory of Hugging Face or sentence-transformers, loaded: tokenizer, transformer, pooling,
 //! prompts. Its transformer is one definition ([`model`]) whose sub-layers may be absent and whose MLP widths may differ
-//! from layer to layer, written in a few operations ([`ops`]) that exist in a composed form on candle and in a fused form
+//! from layer to layer, written in a few operations ([`compute`]) that exist in a composed form on candle and in a fused form
 //! for the CPU.
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
@@ -13,42 +13,40 @@
 #[cfg(test)]
 extern crate self as secateur_encoders;
 
-mod adapter;
-pub mod catalog;
-mod checkpoint;
+pub mod architecture;
+pub mod compute;
 mod create;
 mod cross_encoder;
 mod device;
 mod encoder;
 mod error;
-mod files;
-mod fingerprint;
 pub mod golden;
 pub mod inspect;
 mod json;
 mod loaded;
 mod matryoshka;
+mod merge;
 pub mod model;
-pub mod ops;
 mod pooling;
-mod precision;
 pub mod prune;
 mod quantize;
 mod random;
 mod settings;
 mod tokenize;
 pub mod train;
-mod write;
+mod weights;
 
-pub use adapter::write_merged;
-pub use checkpoint::{Checkpoint, StoredTensor};
+pub use architecture::catalog;
+pub use compute::precision::{Precision, UnknownPrecision};
 pub use create::{NewModelOptions, create_model};
 pub use cross_encoder::CrossEncoder;
 pub use device::{Device, UnknownDevice};
 pub use encoder::{Encoder, LoadOptions, TextKind};
 pub use error::{BoxedError, Error, Result};
-pub use fingerprint::{Fingerprint, InvalidFingerprint};
+pub use merge::write_merged;
 pub use pooling::{Pooling, UnknownPooling};
-pub use precision::{Precision, UnknownPrecision};
-pub use quantize::{Quantization, UnknownQuantization, nf4, write_quantized};
+pub use quantize::write_quantized;
 pub use settings::Settings;
+pub use weights::checkpoint::{Checkpoint, StoredTensor};
+pub use weights::fingerprint::{Fingerprint, InvalidFingerprint};
+pub use weights::quantized::{Quantization, UnknownQuantization, nf4};

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::Checkpoint;
+use crate::architecture::Architecture;
 use crate::encoder::LoadOptions;
 use crate::error::Result;
-use crate::files::ModelFiles;
-use crate::model::Architecture;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
+use crate::weights::checkpoint::Checkpoint;
+use crate::weights::files::ModelFiles;
 
 /// The parts of a model directory, or of an adapter's and its base's.
 pub(crate) struct Loaded {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::ops::Spans;
+use crate::compute::Spans;
 
 /// Which hidden states make the vector of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -29,7 +29,7 @@ impl Pooling {
     /// that the model does not count) are left out of a mean, unless they are all there is.
     ///
     /// ```
-    /// use secateur_encoders::{Pooling, ops::Spans};
+    /// use secateur_encoders::{Pooling, compute::Spans};
     /// let hidden = [1.0, 2.0, 3.0, 4.0, 5.0, 9.0];
     /// let spans = Spans::from_lengths([2, 1]);
     /// assert_eq!(Pooling::Mean.pool(&hidden, 2, &spans, 0), [2.0, 3.0, 5.0, 9.0]);

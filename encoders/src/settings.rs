@@ -9,13 +9,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::architecture::Architecture;
+use crate::compute::Spans;
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
 use crate::json;
-use crate::model::Architecture;
-use crate::ops::Spans;
 use crate::pooling::{Pooling, normalize};
 use crate::tokenize::Tokenizer;
+use crate::weights::files::ModelFiles;
 
 /// How texts are encoded with a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]

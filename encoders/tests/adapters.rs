@@ -1,9 +1,10 @@
 use std::path::Path;
 
 use safetensors::Dtype;
-use secateur_encoders::model::{Architecture, Transformer};
-use secateur_encoders::ops::fused::Fused;
-use secateur_encoders::ops::{Ops, Spans};
+use secateur_encoders::architecture::Architecture;
+use secateur_encoders::compute::cpu::Cpu;
+use secateur_encoders::compute::{Ops, Spans};
+use secateur_encoders::model::Transformer;
 use secateur_encoders::prune::{Drops, Layout, ModelDirectory};
 use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind, write_merged};
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ fn hidden(base: &Path, adapter: Option<&Path>) -> secateur_encoders::Result<Vec<
     if let Some(adapter) = adapter {
         checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
     }
-    let ops = Fused::serial();
+    let ops = Cpu::serial();
     let vocab_size = architecture.vocab_size as u32;
     let model = Transformer::load(&ops, architecture, &checkpoint)?;
     let mut ids = sequences()[3].clone();

@@ -2,9 +2,10 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use secateur_encoders::Checkpoint;
-use secateur_encoders::model::{Architecture, Transformer};
-use secateur_encoders::ops::fused::Fused;
-use secateur_encoders::ops::{Ops, Spans};
+use secateur_encoders::architecture::Architecture;
+use secateur_encoders::compute::cpu::Cpu;
+use secateur_encoders::compute::{Ops, Spans};
+use secateur_encoders::model::Transformer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -12,7 +13,7 @@ use crate::support::{Fixture, MODELS, Tensor, sequences, write_json, write_tenso
 
 fn load(directory: &Path) -> secateur_encoders::Result<Vec<f32>> {
     let architecture = Architecture::read(&directory.join("config.json"))?;
-    let ops = Fused::serial();
+    let ops = Cpu::serial();
     let model = Transformer::load(&ops, architecture, &Checkpoint::open(directory)?)?;
     let sequence = &sequences()[3];
     ops.to_vec(&model.forward(&ops, sequence, &Spans::from_lengths([sequence.len()]))?)

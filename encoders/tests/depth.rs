@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use secateur_encoders::model::{Architecture, NormKind, Transformer};
-use secateur_encoders::ops::fused::Fused;
-use secateur_encoders::ops::{Ops, Spans};
+use secateur_encoders::architecture::{Architecture, NormKind};
+use secateur_encoders::compute::cpu::Cpu;
+use secateur_encoders::compute::{Ops, Spans};
+use secateur_encoders::model::Transformer;
 use secateur_encoders::prune::{Drops, Layout, ModelDirectory};
 use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind};
 use serde_json::{Value, json};
@@ -72,7 +73,7 @@ fn dropping_everything_leaves_embeddings_and_the_final_norm() {
         let out = write(directory.path(), &drops(&all, &all), Layout::Secateur, &directory);
         let sequence = &sequences()[3];
         let spans = Spans::from_lengths([sequence.len()]);
-        let ops = Fused::serial();
+        let ops = Cpu::serial();
 
         let model = Transformer::load(&ops, whole, &Checkpoint::open(directory.path()).unwrap()).unwrap();
         let mut embeddings = Vec::new();

@@ -1,4 +1,4 @@
-use secateur_encoders::model::Architecture;
+use secateur_encoders::architecture::Architecture;
 use secateur_encoders::{Encoder, LoadOptions, TextKind};
 use serde_json::json;
 use tempfile::TempDir;

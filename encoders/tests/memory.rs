@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use secateur_encoders::model::Architecture;
+use secateur_encoders::architecture::Architecture;
 use secateur_encoders::{Encoder, LoadOptions, Quantization, TextKind};
 use serde_json::json;
 use tempfile::TempDir;

@@ -1,10 +1,11 @@
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
+use secateur_encoders::architecture::Architecture;
+use secateur_encoders::compute::Spans;
+use secateur_encoders::compute::cpu::Cpu;
 use secateur_encoders::inspect::{InspectOptions, Inspection};
-use secateur_encoders::model::{Architecture, Transformer};
-use secateur_encoders::ops::Spans;
-use secateur_encoders::ops::fused::Fused;
+use secateur_encoders::model::Transformer;
 use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, Quantization, TextKind, write_quantized};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,7 +22,7 @@ fn read_json(path: &Path) -> Value {
 fn hidden(directory: &Path, quantize: Option<Quantization>) -> Vec<f32> {
     let architecture = Architecture::read(&directory.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(directory).unwrap().quantized(quantize);
-    let ops = Fused::serial();
+    let ops = Cpu::serial();
     let model = Transformer::load(&ops, architecture, &checkpoint).unwrap();
     let sequences = sequences();
     let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
@@ -238,7 +239,7 @@ fn damaged_quantized_weights_are_refused_by_name() {
         std::fs::write(&file, safetensors::serialize(views, None).unwrap()).unwrap();
         let architecture = Architecture::read(&written.join("config.json")).unwrap();
         let checkpoint = Checkpoint::open(&written).unwrap();
-        let error: Error = match Transformer::load(&Fused::serial(), architecture, &checkpoint) {
+        let error: Error = match Transformer::load(&Cpu::serial(), architecture, &checkpoint) {
             Ok(_) => panic!("{want}: a damaged file loads"),
             Err(error) => error,
         };

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::Dtype;
-use secateur_encoders::model::{Architecture, LinearInput, Stage, Transformer};
-use secateur_encoders::ops::Spans;
-use secateur_encoders::ops::fused::Fused;
+use secateur_encoders::architecture::{Architecture, LinearInput};
+use secateur_encoders::compute::Spans;
+use secateur_encoders::compute::cpu::Cpu;
+use secateur_encoders::model::{Stage, Transformer};
 use secateur_encoders::prune::{Calibration, CalibrationFormat, ModelDirectory, SparseMethod};
 use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, TextKind};
 use tempfile::TempDir;
@@ -107,7 +108,7 @@ fn layers_are_calibrated_behind_sparse_ones() {
                 .collect();
             write_tensors(&mixed.path().join("model.safetensors"), &parts, Dtype::F32);
             let checkpoint = Checkpoint::open(mixed.path()).unwrap();
-            let ops = Fused::serial();
+            let ops = Cpu::serial();
             let model = Transformer::load(&ops, architecture.clone(), &checkpoint).unwrap();
             let mut squares: Vec<f64> = Vec::new();
             model

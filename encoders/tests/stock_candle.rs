@@ -1,8 +1,9 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
-use secateur_encoders::model::{Architecture, Transformer};
-use secateur_encoders::ops::{Spans, fused::Fused};
+use secateur_encoders::architecture::Architecture;
+use secateur_encoders::compute::{Spans, cpu::Cpu};
+use secateur_encoders::model::Transformer;
 use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind};
 use secateur_testkit::minilm;
 
@@ -17,7 +18,7 @@ fn hidden_states_are_those_of_stock_candle() {
     let encoder = Encoder::load(&model, &LoadOptions::default()).unwrap();
     let tokens = encoder.tokenize(&texts, TextKind::Passage).unwrap();
 
-    let ops = Fused::serial();
+    let ops = Cpu::serial();
     let architecture = Architecture::read(&model.join("config.json")).unwrap();
     let dim = architecture.hidden_size;
     let checkpoint = Checkpoint::open(&model).unwrap();

@@ -1,10 +1,11 @@
 use std::path::Path;
 
 use candle_core::Device;
-use secateur_encoders::model::{Architecture, Classifier, Stage, Transformer};
-use secateur_encoders::ops::composed::Composed;
-use secateur_encoders::ops::fused::Fused;
-use secateur_encoders::ops::{Ops, Spans};
+use secateur_encoders::architecture::Architecture;
+use secateur_encoders::compute::candle::Candle;
+use secateur_encoders::compute::cpu::Cpu;
+use secateur_encoders::compute::{Ops, Spans};
+use secateur_encoders::model::{Classifier, Stage, Transformer};
 use secateur_encoders::{Checkpoint, Precision};
 
 use crate::support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequences, splitmix64};
@@ -73,7 +74,7 @@ fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> 
 /// vector moves by about 2^-9 of its length in each sub-layer: a cosine of 1 - 2^-19 a sub-layer, and the sub-layers are
 /// four at most. 0.9999 leaves a factor of ten for the residual stream to weigh them unequally.
 fn check_bf16(directory: &Path, name: &str) {
-    let ops = Fused::serial().with_precision(Precision::Bf16);
+    let ops = Cpu::serial().with_precision(Precision::Bf16);
     let model = load(&ops, directory);
     let sequences = sequences();
     let all = hidden(&ops, &model, &sequences);
@@ -100,14 +101,14 @@ fn check_model(name: &str) {
     let fixture = Fixture::read(name);
     let directory = fixture.write(&fixture.pruned_config(&fixture.config));
     let directory = directory.path();
-    let together = check("fused", &Fused::serial(), directory, name);
-    check("composed", &Composed::new(Device::Cpu), directory, name);
+    let together = check("fused", &Cpu::serial(), directory, name);
+    check("composed", &Candle::new(Device::Cpu), directory, name);
 
     check_bf16(directory, name);
 
     // The same bits in every batch and on any number of threads.
     let sequences = sequences();
-    let serial = Fused::serial();
+    let serial = Cpu::serial();
     let model = load(&serial, directory);
     let alone: Vec<f32> = sequences
         .iter()
@@ -116,7 +117,7 @@ fn check_model(name: &str) {
     assert!(alone == together, "{name}: hidden states depend on the batch");
     for threads in [2, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let parallel = pool.install(|| hidden(&Fused::parallel(), &model, &sequences));
+        let parallel = pool.install(|| hidden(&Cpu::parallel(), &model, &sequences));
         assert!(parallel == together, "{name}: hidden states depend on the number of threads");
     }
 
@@ -176,9 +177,9 @@ fn check_cross_encoder(name: &str) {
         let alone = sequences.iter().flat_map(|sequence| logits(std::slice::from_ref(sequence))).collect();
         [together, alone]
     }
-    let [together, alone] = check(&Fused::serial(), directory.path(), &checkpoint, want);
+    let [together, alone] = check(&Cpu::serial(), directory.path(), &checkpoint, want);
     assert!(alone == together, "{name}: logits depend on the batch");
-    check(&Composed::new(Device::Cpu), directory.path(), &checkpoint, want);
+    check(&Candle::new(Device::Cpu), directory.path(), &checkpoint, want);
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn heads_that_are_not_there_or_not_known_are_refused_by_name() {
 fn load_classifier(directory: &Path) -> String {
     let architecture = Architecture::read(&directory.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(directory).unwrap();
-    Classifier::load(&Fused::serial(), architecture, &checkpoint).err().unwrap().to_string()
+    Classifier::load(&Cpu::serial(), architecture, &checkpoint).err().unwrap().to_string()
 }
 
 macro_rules! models {

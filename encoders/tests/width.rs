@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use secateur_encoders::model::{Architecture, LinearInput, Stage, Transformer};
-use secateur_encoders::ops::Spans;
-use secateur_encoders::ops::composed::Composed;
+use secateur_encoders::architecture::{Architecture, LinearInput};
+use secateur_encoders::compute::Spans;
+use secateur_encoders::compute::candle::Candle;
+use secateur_encoders::model::{Stage, Transformer};
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
 };
@@ -140,7 +141,7 @@ fn activation_magnitude_is_its_definition() {
         assert_eq!(pool.install(measure), scores, "{name}: threads");
 
         // Each text alone, by the composed operations.
-        let ops = Composed::new(candle_core::Device::Cpu);
+        let ops = Candle::new(candle_core::Device::Cpu);
         let architecture = Architecture::read(&directory.path().join("config.json")).unwrap();
         let checkpoint = Checkpoint::open(directory.path()).unwrap();
         let model = Transformer::load(&ops, architecture.clone(), &checkpoint).unwrap();

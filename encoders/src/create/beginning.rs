@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::checkpoint::Checkpoint;
+use crate::architecture::{Architecture, LinearInput, NormKind, Part, TensorShape};
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
-use crate::model::{Architecture, LinearInput, NormKind, Part, TensorShape};
 use crate::pooling::Pooling;
 use crate::random::Random;
 use crate::settings::Settings;
+use crate::weights::checkpoint::Checkpoint;
+use crate::weights::files::ModelFiles;
 
 /// How often an averaging attention adds the mean to the last token's own embedding, which it so outweighs.
 const MEAN_WEIGHT: f32 = 4.0;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
 use crate::json as json_file;
-use crate::model::Architecture;
 use crate::pooling::Pooling;
 use crate::settings::Settings;
-use crate::write::{Elements, NewTensor, write_directory};
+use crate::weights::files::ModelFiles;
+use crate::weights::write::{Elements, NewTensor, write_directory};
 use beginning::{Beginnings, Smaller};
 
 /// How a new model reads texts, and what its weights depend on.

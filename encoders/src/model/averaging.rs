@@ -1,7 +1,7 @@
 //! A first attention that averages what it reads.
 
-use super::architecture::{Architecture, NormKind};
-use super::family::{self, Projections};
+use crate::architecture::family::{self, Projections};
+use crate::architecture::{Architecture, NormKind};
 
 /// The tensors with which the attention of layer 0 gives each token the mean of itself and those before it: queries of zero weigh
 /// all alike, and values and output pass on the normed embeddings.

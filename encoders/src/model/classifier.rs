@@ -1,13 +1,14 @@
 //! A transformer with a head that gives one number: the model of a cross-encoder.
 
-use super::family;
+use super::Transformer;
 use super::load::Source;
-use super::{Architecture, Transformer};
-use crate::checkpoint::Checkpoint;
+use crate::architecture::Architecture;
+use crate::architecture::family;
+use crate::compute::{ExpandWeights, Matrix, Ops, Spans};
 use crate::error::Result;
 use crate::json;
-use crate::ops::{ExpandWeights, Matrix, Ops, Spans};
 use crate::pooling::Pooling;
+use crate::weights::checkpoint::Checkpoint;
 
 /// A transformer whose pooled hidden states become a logit: output(norm(activation(dense(x)))).
 pub struct Classifier<O: Ops> {

@@ -1,12 +1,12 @@
 //! From a checkpoint to a [`Transformer`].
 
-use super::architecture::{Architecture, LayerAttention, LayerShape, NormKind, Positions};
-use super::family::{self, Gate, Names, Norms, Projections};
-use super::rotary::Rotary;
 use super::{Attention, Core, Embeddings, Layer, SubLayer, Transformer};
-use crate::checkpoint::Checkpoint;
+use crate::architecture::Rotary;
+use crate::architecture::family::{self, Gate, Names, Norms, Projections};
+use crate::architecture::{Architecture, LayerAttention, LayerShape, NormKind, Positions};
+use crate::compute::{ExpandWeights, LinearWeights, Matrix, NormWeights, Ops};
 use crate::error::Result;
-use crate::ops::{ExpandWeights, LinearWeights, Matrix, NormWeights, Ops};
+use crate::weights::checkpoint::Checkpoint;
 
 impl<O: Ops> Transformer<O> {
     /// Loads the tensors that `architecture` asks for. Others, such as a head's or those of dropped sub-layers, are

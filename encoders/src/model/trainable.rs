@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::architecture::{Architecture, NormKind};
-use super::family::{self, Gate, Names, Projections};
 use super::{Core, SubLayer, Transformer};
-use crate::ops::recorded::{
-    Block, LowRank, Parameter, Place, Recorded, RecordedLinear, RecordedNorm, TrainedNorm, TrainedTable,
+use crate::architecture::family::{self, Gate, Names, Projections};
+use crate::architecture::{Architecture, NormKind};
+use crate::compute::tape::{
+    Block, LowRank, Parameter, Place, RecordedLinear, RecordedNorm, Tape, TrainedNorm, TrainedTable,
 };
 
 /// A tensor of a checkpoint among the outputs of a linear layer.
@@ -54,7 +54,7 @@ fn unique<T>(shared: &mut Arc<T>) -> &mut T {
     Arc::get_mut(shared).expect("no record is kept while what is trained changes")
 }
 
-impl Transformer<Recorded> {
+impl Transformer<Tape> {
     /// Trains every tensor of `parameters`, which are those of [`Architecture::tensors`] in any order.
     pub(crate) fn train_all(&mut self, parameters: &[Parameter]) {
         let places = Places::new(parameters);

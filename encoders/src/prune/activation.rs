@@ -2,10 +2,11 @@
 
 use super::calibration::{Calibration, Sequences};
 use super::width::NeuronScores;
+use crate::architecture::LinearInput;
+use crate::compute::{Ops, Spans};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::model::{LinearInput, Stage, Transformer};
-use crate::ops::{Ops, Spans};
+use crate::model::{Stage, Transformer};
 
 /// For each layer a number for every neuron of its MLP.
 type Sums = Vec<Option<Vec<f64>>>;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::drops::{Drops, Variant};
 use super::scores::Importance;
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::model::Architecture;
 
 /// What a model may have or cost at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,7 +152,7 @@ impl fmt::Display for BudgetPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog;
+    use crate::architecture::catalog;
 
     fn mistral() -> Architecture {
         catalog::find("mistral-7b").unwrap().architecture()

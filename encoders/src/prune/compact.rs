@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::directory::ModelDirectory;
 use super::width::{MaskedMlp, NeuronMask};
-use crate::adapter::merged;
-use crate::checkpoint::StoredTensor;
+use crate::architecture::{Architecture, NeuronAxis, pruned};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::loaded::Loaded;
-use crate::model::{Architecture, NeuronAxis, pruned};
-use crate::quantize::stored;
-use crate::write::{Elements, NewTensor, write_directory};
+use crate::merge::merged;
+use crate::weights::checkpoint::StoredTensor;
+use crate::weights::quantized::stored;
+use crate::weights::write::{Elements, NewTensor, write_directory};
 
 /// The file of a masked model's directory that holds its [`NeuronMask`].
 pub(crate) const MASK_FILE: &str = "neuron_mask.json";

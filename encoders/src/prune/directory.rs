@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::drops::Drops;
-use crate::adapter::merged;
+use crate::architecture::{Architecture, pruned};
 use crate::encoder::LoadOptions;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::loaded::{Loaded, name_of};
-use crate::model::{Architecture, pruned};
-use crate::write::{NewTensor, write_directory};
+use crate::merge::merged;
+use crate::weights::fingerprint::Fingerprint;
+use crate::weights::write::{NewTensor, write_directory};
 
 /// How a directory says which sub-layers its model lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::scores::{Importance, Part};
+use crate::architecture::{Architecture, LayerShape};
 use crate::error::{Error, Result};
-use crate::model::{Architecture, LayerShape};
 
 /// Sub-layers to take out, by the numbers of their layers. A block is both of a layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -251,8 +251,8 @@ impl FromStr for Variant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Biases, LayerAttention, NormKind, Positions};
-    use crate::ops::{Activation, AttentionShape};
+    use crate::architecture::{Activation, AttentionShape};
+    use crate::architecture::{Biases, LayerAttention, NormKind, Positions};
 
     fn architecture(layers: usize) -> Architecture {
         let attention = Some(LayerAttention { window: None, rotary: None });

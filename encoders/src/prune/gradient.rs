@@ -13,16 +13,16 @@ use super::calibration::{Calibration, CalibrationFormat};
 use super::drops::Drops;
 use super::importance::{ImportanceMetric, ScoreSettings, ScoredTokens, hash_of};
 use super::scores::{Importance, Scores};
+use crate::compute::Spans;
+use crate::compute::candle::Candle;
 use crate::encoder::LoadOptions;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
-use crate::ops::Spans;
-use crate::ops::composed::Composed;
 use crate::pooling::Pooling;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
+use crate::weights::fingerprint::Fingerprint;
 
 /// Pairs of a batch: each text competes with the 15 others.
 const BATCH: usize = 16;
@@ -122,8 +122,8 @@ struct Gated {
     fingerprint: Fingerprint,
     settings: Settings,
     tokenizer: Tokenizer,
-    ops: Composed,
-    model: Transformer<Composed>,
+    ops: Candle,
+    model: Transformer<Candle>,
     /// For each layer those of attention and MLP, where it has them.
     gates: Vec<[Option<Var>; 2]>,
     /// Tokens at the beginning of a query and of a passage that a mean leaves out.
@@ -140,7 +140,7 @@ impl Gated {
             checkpoint.accept_adapter();
             fingerprint = fingerprint.without(drops);
         }
-        let ops = Composed::new(Device::Cpu);
+        let ops = Candle::new(Device::Cpu);
         let mut model = Transformer::load(&ops, drops.applied_to(&architecture), &checkpoint)?;
         let gates = model.gate_sub_layers()?;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;

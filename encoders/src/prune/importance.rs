@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::calibration::{Calibration, Sequences};
 use super::journal::Journal;
 use super::scores::{Importance, Scores};
+use crate::compute::{Ops, Spans};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::model::{Stage, Transformer};
-use crate::ops::{Ops, Spans};
 
 /// M of the paper's equation 3: how a hidden state x before a sub-layer and x' after it are compared, token by token.
 /// x' is the residual sum; in a post-norm model, its norm. Higher is more important.
@@ -124,7 +124,7 @@ pub fn score<E: From<Error>>(
     }
     total.iter_mut().for_each(|sum| *sum /= num_scored as f64);
     let layers = &encoder.architecture().layers;
-    let part = |part: usize, there: fn(&crate::model::LayerShape) -> bool| {
+    let part = |part: usize, there: fn(&crate::architecture::LayerShape) -> bool| {
         let scored = layers.iter().zip(total.chunks_exact(PARTS));
         scored.map(|(layer, means)| there(layer).then_some(means[part])).collect()
     };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::importance::ScoreSettings;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::weights::fingerprint::Fingerprint;
 
 pub(super) struct Journal {
     path: PathBuf,

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::importance::ScoreSettings;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::json;
+use crate::weights::fingerprint::Fingerprint;
 
 /// A part of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,17 +10,18 @@ use serde_json::Value;
 use super::calibration::{Calibration, Sequences};
 use super::directory::ModelDirectory;
 use super::{sparsegpt, wanda};
-use crate::adapter::merged;
+use crate::architecture::{Architecture, LinearInput};
+use crate::compute::cpu::{Cpu, Rows};
+use crate::compute::{Matrix, Ops, Spans};
 use crate::device::{Device, batches};
 use crate::encoder::{Encoder, LoadOptions};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::loaded::Loaded;
-use crate::model::{Architecture, LinearInput, Stage, Transformer};
-use crate::ops::fused::{Fused, Rows};
-use crate::ops::{Matrix, Ops, Spans};
-use crate::quantize::stored;
-use crate::write::{Elements, NewTensor, write_directory};
+use crate::merge::merged;
+use crate::model::{Stage, Transformer};
+use crate::weights::quantized::stored;
+use crate::weights::write::{Elements, NewTensor, write_directory};
 
 /// Weights side by side of which some go.
 pub(super) const GROUP: usize = 4;
@@ -148,7 +149,7 @@ impl ModelDirectory {
             .iter()
             .map(|tensor| (architecture.bare_name(tensor.name).to_owned(), tensor.name.to_owned()))
             .collect();
-        let ops = Fused::parallel();
+        let ops = Cpu::parallel();
         let batches = batches(sequences, Device::Cpu.batch_tokens());
         let batch = |batch: &Vec<usize>| -> (Vec<u32>, Spans) {
             let ids = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();

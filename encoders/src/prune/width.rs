@@ -5,10 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::directory::ModelDirectory;
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::json;
-use crate::model::Architecture;
+use crate::weights::fingerprint::Fingerprint;
 
 /// A number for every neuron of every MLP; higher is more important. Learned gates, or
 /// [`activation_magnitude`](super::activation_magnitude).

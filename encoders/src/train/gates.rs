@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Architecture;
-use crate::ops::recorded::{Gradients, Parameter, Place};
+use crate::architecture::Architecture;
+use crate::compute::tape::{Gradients, Parameter, Place};
 
 /// How sharply the surrogate of the number of open gates rises from 1/2 at zero to 1 (EffiR, A.1).
 const BETA: f64 = 5.0;

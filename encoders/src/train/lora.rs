@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
+use crate::compute::tape::Parameter;
 use crate::error::{Error, Result};
-use crate::model::Architecture;
-use crate::ops::recorded::Parameter;
 use crate::random::Random;
 
 /// Low-rank additions to linear layers, as PEFT's `LoraConfig`.

@@ -2,7 +2,7 @@
 //! 4.2 and 5.1).
 //!
 //! A [`Trainer`] is a model that takes steps on batches of [`Example`]s. Its forward is that of the encoder, bit for bit; its
-//! gradients come from the record that the operations keep (`ops/recorded`). It computes on the caller's rayon pool, and a
+//! gradients come from the record that the operations keep (`compute/tape`). It computes on the caller's rayon pool, and a
 //! run's result does not depend on how many threads that has.
 
 mod gates;

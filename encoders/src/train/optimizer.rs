@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::recorded::{Gradients, Parameter};
+use crate::compute::tape::{Gradients, Parameter};
 
 /// What AdamW is told.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,7 +132,7 @@ impl AdamW {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::recorded::{Place, sizes};
+    use crate::compute::tape::{Place, sizes};
 
     /// torch.optim.AdamW (lr 0.1, weight_decay 0.01) on w = (1, -2) with the gradients (0.5, 0.25), (-1, 2), (0, 0): after each
     /// step the values of PyTorch 2.15 in f64.

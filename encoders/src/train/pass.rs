@@ -1,10 +1,10 @@
 //! One micro-batch: forward to pooled vectors, and back from their gradients to those of the parameters.
 
+use crate::compute::Spans;
+use crate::compute::cpu::Cpu;
+use crate::compute::tape::{Dropout, Gradients, Tape, Tracked};
 use crate::error::Result;
 use crate::model::Transformer;
-use crate::ops::Spans;
-use crate::ops::fused::Fused;
-use crate::ops::recorded::{Dropout, Gradients, Recorded, Tracked};
 use crate::pooling::Pooling;
 
 /// Texts that are computed together by one thread.
@@ -33,13 +33,13 @@ pub(super) enum Keep {
 
 /// A forward that can be gone back through.
 pub(super) struct Pass {
-    ops: Recorded,
+    ops: Tape,
     kept: Kept,
 }
 
 impl Pass {
     /// What the forward computed with, where there will be no backward.
-    pub(super) fn into_fused(self) -> Fused {
+    pub(super) fn into_fused(self) -> Cpu {
         drop(self.kept);
         self.ops.into_fused()
     }
@@ -56,12 +56,12 @@ impl MicroBatch {
     /// Pooled vectors (B, D), not scaled, and the way back.
     pub(super) fn forward(
         &self,
-        model: &Transformer<Recorded>,
+        model: &Transformer<Tape>,
         pooling: Pooling,
-        fused: Fused,
+        fused: Cpu,
         keep: Keep,
     ) -> Result<(Vec<f32>, Pass)> {
-        let ops = Recorded::forward_only(fused).with_dropout(self.dropout);
+        let ops = Tape::forward_only(fused).with_dropout(self.dropout);
         let ops = if keep == Keep::Operations { ops.recording() } else { ops };
         let batch = model.batch(&ops, &self.spans)?;
         let mut x = model.embed(&ops, &self.ids, &self.spans)?;
@@ -86,12 +86,12 @@ impl MicroBatch {
     /// the forward computed with.
     pub(super) fn backward(
         &self,
-        model: &Transformer<Recorded>,
+        model: &Transformer<Tape>,
         pooling: Pooling,
         pass: Pass,
         gradient: &[f32],
         gradients: &mut Gradients,
-    ) -> Result<Fused> {
+    ) -> Result<Cpu> {
         let dim = model.architecture().hidden_size;
         let mut gradient = pooling.spread(gradient, dim, &self.spans, self.skipped);
         let Pass { ops, kept } = pass;

@@ -15,8 +15,8 @@ use super::settings::TrainSettings;
 use super::step::Watch;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::write::{sync_folder, write_file};
+use crate::weights::fingerprint::Fingerprint;
+use crate::weights::write::{sync_folder, write_file};
 
 #[derive(Serialize, Deserialize)]
 struct State {

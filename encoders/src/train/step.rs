@@ -10,11 +10,11 @@ use super::pass::{Keep, MicroBatch, Pass};
 use super::settings::Trained;
 use super::texts::{Example, Texts};
 use super::trainer::Trainer;
+use crate::compute::Spans;
+use crate::compute::cpu::Cpu;
+use crate::compute::tape::{Dropout, Gradients};
 use crate::encoder::TextKind;
 use crate::error::{Error, Result};
-use crate::ops::Spans;
-use crate::ops::fused::Fused;
-use crate::ops::recorded::{Dropout, Gradients};
 use crate::random::Random;
 
 /// What a step came to.
@@ -263,9 +263,9 @@ impl Trainer {
         micro
     }
 
-    fn take(&self, parallel: bool) -> Fused {
+    fn take(&self, parallel: bool) -> Cpu {
         let new = || {
-            let fused = if parallel { Fused::parallel() } else { Fused::serial() };
+            let fused = if parallel { Cpu::parallel() } else { Cpu::serial() };
             fused.with_pool(Arc::clone(&self.pool))
         };
         if parallel {
@@ -274,7 +274,7 @@ impl Trainer {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(new)
     }
 
-    fn give_back(&self, fused: Fused, parallel: bool) {
+    fn give_back(&self, fused: Cpu, parallel: bool) {
         if !parallel {
             self.free.lock().unwrap_or_else(PoisonError::into_inner).push(fused);
         }
@@ -285,7 +285,7 @@ impl Trainer {
         &self,
         micro: &[MicroBatch],
         parallel: bool,
-        compute: impl Fn(&MicroBatch, Fused) -> Result<R> + Sync,
+        compute: impl Fn(&MicroBatch, Cpu) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
         let one = |batch: &MicroBatch| compute(batch, self.take(parallel));
         if parallel { micro.iter().map(one).collect() } else { micro.par_iter().map(one).collect() }

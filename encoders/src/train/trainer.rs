@@ -9,17 +9,18 @@ use super::lora::{self, Lora};
 use super::optimizer::Moments;
 use super::settings::{TrainSettings, Trained};
 use super::step::Watch;
-use crate::checkpoint::Checkpoint;
+use crate::architecture::{Architecture, NeuronAxis};
+use crate::compute::cpu::{Cpu, Pool, Products};
+use crate::compute::tape::{Gradients, Parameter, Sizes, Tape, sizes};
 use crate::encoder::{Encoder, LoadOptions};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::loaded::{Loaded, name_of};
-use crate::model::{AdapterShape, Architecture, NeuronAxis, Transformer};
-use crate::ops::fused::{Fused, Pool, Products};
-use crate::ops::recorded::{Gradients, Parameter, Recorded, Sizes, sizes};
+use crate::model::{AdapterShape, Transformer};
 use crate::prune::{NeuronMask, NeuronScores, mask_in};
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
+use crate::weights::checkpoint::Checkpoint;
+use crate::weights::fingerprint::Fingerprint;
 
 /// A model in training, on the CPU.
 ///
@@ -49,14 +50,14 @@ pub struct Trainer {
     pub(super) tokenizers: [Tokenizer; 2],
     /// Tokens at the beginning of a query and of a passage that a mean leaves out.
     pub(super) skipped: [usize; 2],
-    pub(super) model: Transformer<Recorded>,
+    pub(super) model: Transformer<Tape>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) sizes: Sizes,
     pub(super) moments: Moments,
     pub(super) gradients: Gradients,
     pub(super) teacher: Option<Encoder>,
     /// Operations that are free for use, with their working memory.
-    pub(super) free: Mutex<Vec<Fused>>,
+    pub(super) free: Mutex<Vec<Cpu>>,
     /// Of all of them: what one part of a batch gives back another takes.
     pub(super) pool: Arc<Pool>,
     /// Gradients of parts of a batch, zero, for their memory.
@@ -95,7 +96,7 @@ impl Trainer {
         let tokenizers = [tokenizer(settings.query_max_length)?, tokenizer(settings.passage_max_length)?];
         let skipped = encoding.skipped_tokens([&tokenizers[0], &tokenizers[1]])?;
         let products = if settings.bf16_weights { Products::Halves } else { Products::F32 };
-        let ops = Recorded::forward_only(Fused::serial().with_products(products));
+        let ops = Tape::forward_only(Cpu::serial().with_products(products));
         let mut model = Transformer::load(&ops, architecture.clone(), checkpoint)?;
         let mut parameters = match &settings.trained {
             Trained::Lora(lora) => {
@@ -246,7 +247,7 @@ fn all_tensors(
     checkpoint: &Checkpoint,
     architecture: &Architecture,
 ) -> Result<Vec<Parameter>> {
-    if crate::quantize::stored::is_quantized(checkpoint) || checkpoint.quantization().is_some() {
+    if crate::weights::quantized::stored::is_quantized(checkpoint) || checkpoint.quantization().is_some() {
         return Err(Error::QuantizedToTrain { path: directory.to_owned() });
     }
     let stored: HashMap<&str, &str> =

@@ -12,7 +12,7 @@ use super::trainer::Trainer;
 use crate::error::Result;
 use crate::json as json_file;
 use crate::prune::{MASK_FILE, mask_in};
-use crate::write::{Elements, NewTensor, write_adapter, write_directory};
+use crate::weights::write::{Elements, NewTensor, write_adapter, write_directory};
 
 impl Trainer {
     /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT adapter,

@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
-use secateur_encoders::model::Architecture;
+use secateur_encoders::architecture::Architecture;
 use secateur_testkit::workspace_root;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::Args;
+use secateur::architecture::{Cut, Storage};
 use secateur::inspect::{InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens};
-use secateur::model::{Cut, Storage};
 use secateur::report::{Align, Table};
 use secateur::{DEFAULT_ENCODER, Quantization, Settings, backbones};
 

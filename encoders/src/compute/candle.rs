@@ -1,0 +1,316 @@
+//! The operations as candle's elementary ones, on any device.
+//!
+//! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of it
+//! (its own fused operations drop gradients silently). [`super::cpu`] is tested against this.
+
+use std::ops::Range;
+
+use candle_core::{D, DType, Device, Tensor};
+
+use super::{
+    Activation, AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights,
+    Spans,
+};
+use crate::compute::precision::Precision;
+use crate::error::Result;
+
+/// The operations on one candle device.
+#[derive(Clone, Debug)]
+pub struct Candle {
+    device: Device,
+    /// Of the linear layers that are loaded.
+    precision: Precision,
+}
+
+/// A linear layer: weight (out, in), in bf16 if it is multiplied so; bias (out).
+#[derive(Clone, Debug)]
+pub struct CandleLinear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+/// The first half of an MLP: one linear layer and its non-linearity, or two of which one is activated.
+#[derive(Clone, Debug)]
+pub struct CandleExpand {
+    gate: Option<CandleLinear>,
+    up: CandleLinear,
+    activation: Activation,
+}
+
+/// Cosines (L, K / 2) and sines (L, K / 2).
+#[derive(Clone, Debug)]
+pub struct CandleRotation {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+/// A normalization and its parameters.
+#[derive(Clone, Debug)]
+pub enum CandleNorm {
+    /// Weight (D), bias (D), eps.
+    Layer(Tensor, Tensor, f64),
+    /// Weight (D), eps.
+    Rms(Tensor, f64),
+}
+
+impl CandleLinear {
+    /// The layer whose outputs are multiplied by `gate` (1).
+    pub(crate) fn gated(&self, gate: &Tensor) -> Result<CandleLinear> {
+        let bias = self.bias.as_ref().map(|bias| bias.broadcast_mul(gate)).transpose()?;
+        Ok(CandleLinear { weight: self.weight.broadcast_mul(gate)?, bias })
+    }
+}
+
+impl CandleNorm {
+    /// The norm whose outputs are multiplied by `gate` (1).
+    pub(crate) fn gated(&self, gate: &Tensor) -> Result<CandleNorm> {
+        Ok(match self {
+            CandleNorm::Layer(weight, bias, eps) => {
+                CandleNorm::Layer(weight.broadcast_mul(gate)?, bias.broadcast_mul(gate)?, *eps)
+            }
+            CandleNorm::Rms(weight, eps) => CandleNorm::Rms(weight.broadcast_mul(gate)?, *eps),
+        })
+    }
+}
+
+impl Candle {
+    /// Operations on `device`.
+    pub fn new(device: Device) -> Candle {
+        Candle { device, precision: Precision::F32 }
+    }
+
+    /// The same, to load linear layers that are multiplied in `precision`.
+    pub fn with_precision(self, precision: Precision) -> Candle {
+        Candle { precision, ..self }
+    }
+
+    fn tensor(&self, matrix: &Matrix<'_>) -> Result<Tensor> {
+        Ok(Tensor::from_slice(&matrix.values, (matrix.rows, matrix.columns), &self.device)?)
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<Tensor> {
+        Ok(Tensor::from_slice(values, values.len(), &self.device)?)
+    }
+}
+
+fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        // candle's `gelu` is the tanh form.
+        Activation::GeluTanh => x.gelu(),
+        Activation::Silu => x.silu(),
+        Activation::Relu => x.relu(),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+/// softmax over the last dimension.
+fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
+    let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
+}
+
+/// 0 where query i may see key j, minus infinity elsewhere: (L, L).
+fn mask(length: usize, causal: bool, window: usize, device: &Device) -> candle_core::Result<Tensor> {
+    let hidden = |i: usize, j: usize| (causal && j > i) || i.abs_diff(j) > window;
+    let mask: Vec<f32> = (0..length)
+        .flat_map(|i| (0..length).map(move |j| if hidden(i, j) { f32::NEG_INFINITY } else { 0.0 }))
+        .collect();
+    Tensor::from_vec(mask, (length, length), device)
+}
+
+/// Consecutive texts of one length L, which are computed together: the first row, the number n of texts, and L. A batch is
+/// sorted by length, so there are few such runs, and a GPU has enough to do at a time.
+fn runs_of_equal_length(spans: &Spans) -> Vec<(usize, usize, usize)> {
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for span in spans.iter() {
+        match runs.last_mut() {
+            Some((_, count, length)) if *length == span.len() => *count += 1,
+            _ => runs.push((span.start, 1, span.len())),
+        }
+    }
+    runs
+}
+
+/// `x` (T, columns) with the columns that begin at `first` replaced by `middle`.
+fn replace_columns(x: &Tensor, first: usize, middle: &Tensor) -> candle_core::Result<Tensor> {
+    let end = first + middle.dim(1)?;
+    let parts = [x.narrow(1, 0, first)?, middle.clone(), x.narrow(1, end, x.dim(1)? - end)?];
+    let parts: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();
+    Tensor::cat(&parts, 1)
+}
+
+impl Ops for Candle {
+    type Rows = Tensor;
+    type Linear = CandleLinear;
+    type Expand = CandleExpand;
+    type Norm = CandleNorm;
+    type Table = Tensor;
+    type Rotation = CandleRotation;
+
+    fn load_linear(&self, weights: LinearWeights<'_>) -> Result<CandleLinear> {
+        Ok(CandleLinear {
+            weight: match self.precision {
+                Precision::F32 => self.tensor(&weights.weight.dequantize())?,
+                Precision::Bf16 => self.tensor(&weights.weight.dequantize())?.to_dtype(DType::BF16)?,
+            },
+            bias: weights.bias.map(|bias| self.vector(&bias)).transpose()?,
+        })
+    }
+
+    fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<CandleExpand> {
+        Ok(CandleExpand {
+            gate: weights.gate.map(|gate| self.load_linear(gate)).transpose()?,
+            up: self.load_linear(weights.up)?,
+            activation: weights.activation,
+        })
+    }
+
+    fn load_norm(&self, weights: NormWeights<'_>) -> Result<CandleNorm> {
+        Ok(match weights {
+            NormWeights::Layer { weight, bias, eps } => {
+                CandleNorm::Layer(self.vector(&weight)?, self.vector(&bias)?, f64::from(eps))
+            }
+            NormWeights::Rms { weight, eps } => CandleNorm::Rms(self.vector(&weight)?, f64::from(eps)),
+        })
+    }
+
+    fn load_table(&self, table: Matrix<'_>) -> Result<Tensor> {
+        self.tensor(&table)
+    }
+
+    fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<CandleRotation> {
+        Ok(CandleRotation { cos: self.tensor(&weights.cos)?, sin: self.tensor(&weights.sin)? })
+    }
+
+    fn embed(&self, table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+        Ok(table.index_select(&Tensor::from_slice(ids, ids.len(), &self.device)?, 0)?)
+    }
+
+    fn copy(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.clone())
+    }
+
+    fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
+        Ok((x + y)?)
+    }
+
+    fn norm(&self, x: Tensor, norm: &CandleNorm) -> Result<Tensor> {
+        Ok(match norm {
+            CandleNorm::Layer(weight, bias, eps) => {
+                let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+                let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+                let unit = centered.broadcast_div(&(variance + *eps)?.sqrt()?)?;
+                unit.broadcast_mul(weight)?.broadcast_add(bias)?
+            }
+            CandleNorm::Rms(weight, eps) => {
+                let square = x.sqr()?.mean_keepdim(D::Minus1)?;
+                x.broadcast_div(&(square + *eps)?.sqrt()?)?.broadcast_mul(weight)?
+            }
+        })
+    }
+
+    fn norm_heads(&self, x: Tensor, norm: &CandleNorm, heads: Range<usize>) -> Result<Tensor> {
+        let (CandleNorm::Layer(weight, ..) | CandleNorm::Rms(weight, _)) = norm;
+        let head_dim = weight.dim(0)?;
+        let part = x.narrow(1, heads.start * head_dim, heads.len() * head_dim)?;
+        let normed = self.norm(part.reshape((x.dim(0)?, heads.len(), head_dim))?, norm)?;
+        Ok(replace_columns(&x, heads.start * head_dim, &normed.flatten_from(1)?)?)
+    }
+
+    fn rotate(
+        &self,
+        qkv: Tensor,
+        spans: &Spans,
+        rotation: &CandleRotation,
+        shape: &AttentionShape,
+    ) -> Result<Tensor> {
+        let places: Vec<u32> = spans.iter().flat_map(|span| 0..span.len() as u32).collect();
+        let places = Tensor::from_vec(places, spans.num_tokens(), &self.device)?;
+        // (T, 1, K / 2): all heads of a token turn alike.
+        let of_tokens = |table: &Tensor| table.index_select(&places, 0)?.unsqueeze(1);
+        let (cos, sin) = (of_tokens(&rotation.cos)?, of_tokens(&rotation.sin)?);
+        let (heads, half) = (shape.num_rotated_heads(), shape.head_dim / 2);
+        let x = qkv.narrow(1, 0, heads * shape.head_dim)?.reshape(((), heads, shape.head_dim))?;
+        let (a, b) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
+        let turned_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+        let turned_b = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+        let turned = Tensor::cat(&[turned_a, turned_b], 2)?.flatten_from(1)?;
+        Ok(replace_columns(&qkv, 0, &turned)?)
+    }
+
+    fn linear(&self, x: &Tensor, linear: &CandleLinear) -> Result<Tensor> {
+        let y = match linear.weight.dtype() {
+            DType::BF16 if x.device().is_cpu() => {
+                // candle would round the sums to bf16 as well.
+                let rounded = x.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
+                rounded.matmul(&linear.weight.to_dtype(DType::F32)?.t()?)?
+            }
+            DType::BF16 => x.to_dtype(DType::BF16)?.matmul(&linear.weight.t()?)?.to_dtype(DType::F32)?,
+            _ => x.matmul(&linear.weight.t()?)?,
+        };
+        Ok(match &linear.bias {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        })
+    }
+
+    fn linear_add(&self, x: &Tensor, linear: &CandleLinear, residual: Tensor) -> Result<Tensor> {
+        self.add(residual, &self.linear(x, linear)?)
+    }
+
+    fn expand(&self, x: &Tensor, expand: &CandleExpand) -> Result<Tensor> {
+        let up = self.linear(x, &expand.up)?;
+        Ok(match &expand.gate {
+            Some(gate) => (activate(&self.linear(x, gate)?, expand.activation)? * up)?,
+            None => activate(&up, expand.activation)?,
+        })
+    }
+
+    fn attention(
+        &self,
+        qkv: &Tensor,
+        spans: &Spans,
+        shape: &AttentionShape,
+        window: Option<usize>,
+    ) -> Result<Tensor> {
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, causal } = *shape;
+        let mut contexts = Vec::with_capacity(spans.len());
+        for (start, count, length) in runs_of_equal_length(spans) {
+            let rows = qkv.narrow(0, start, count * length)?;
+            // (n L, heads K) at `column` -> (n, heads, L, K)
+            let heads = |column: usize, heads: usize| {
+                rows.narrow(1, column * head_dim, heads * head_dim)?
+                    .reshape((count, length, heads, head_dim))?
+                    .transpose(1, 2)?
+                    .contiguous()
+            };
+            // Each key-value head once for every query head that reads it.
+            let repeated = |column: usize| {
+                let group = num_heads / num_key_value_heads;
+                heads(column, num_key_value_heads)?
+                    .unsqueeze(2)?
+                    .expand((count, num_key_value_heads, group, length, head_dim))?
+                    .reshape((count, num_heads, length, head_dim))
+            };
+            let query = heads(0, num_heads)?;
+            let key = repeated(num_heads)?;
+            let value = repeated(num_heads + num_key_value_heads)?;
+            let mut scores = (query.matmul(&key.t()?)? * f64::from(scale))?;
+            if let Some(cap) = softcap.map(f64::from) {
+                scores = ((scores / cap)?.tanh()? * cap)?;
+            }
+            if causal || window.is_some() {
+                let window = window.unwrap_or(usize::MAX);
+                scores = scores.broadcast_add(&mask(length, causal, window, &self.device)?)?;
+            }
+            let context = softmax(&scores)?.matmul(&value)?;
+            contexts.push(context.transpose(1, 2)?.reshape((count * length, num_heads * head_dim))?);
+        }
+        Ok(Tensor::cat(&contexts, 0)?)
+    }
+
+    fn to_vec(&self, x: &Tensor) -> Result<Vec<f32>> {
+        Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    }
+}

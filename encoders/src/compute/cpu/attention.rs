@@ -1,0 +1,136 @@
+//! Attention within texts that lie one after the other, without padding and without a (T, T) matrix.
+//!
+//! For each text and key-value head the keys and values are packed once; blocks of queries then multiply, normalize and
+//! multiply again while their scores are in the cache.
+
+use std::ops::Range;
+
+use super::elementwise::{softmax_row, tanh};
+use super::gemm::{Gemm, PANEL, PackedMatrix, Scaled};
+use super::isa::{Arithmetic, Isa, Kernel};
+use crate::architecture::AttentionShape;
+
+/// Queries whose scores are held together.
+const BLOCK_QUERIES: usize = 48;
+
+/// Memory that one thread's attention reuses.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    keys: PackedMatrix,
+    values: PackedMatrix,
+    scores: Vec<f32>,
+    tiles: Vec<f32>,
+}
+
+/// Attention of the query heads of one key-value head, in one text.
+pub(crate) struct HeadGroup<'a, 'out> {
+    /// The text's rows of queries, keys and values side by side: (L, (H + 2 G) K).
+    pub(crate) qkv: &'a [f32],
+    /// What attention this is.
+    pub(crate) shape: &'a AttentionShape,
+    /// How far a token sees.
+    pub(crate) window: Option<usize>,
+    /// g, the key-value head.
+    pub(crate) key_value_head: usize,
+    /// For each row of the text, the output columns of the group's query heads: L slices of H / G * K.
+    pub(crate) out: &'a mut [&'out mut [f32]],
+}
+
+/// The keys that a query sees in a text of `length` tokens.
+pub(crate) fn seen(
+    shape: &AttentionShape,
+    window: Option<usize>,
+    query: usize,
+    length: usize,
+) -> Range<usize> {
+    let window = window.unwrap_or(length);
+    let end = if shape.causal { query + 1 } else { (query + window + 1).min(length) };
+    query.saturating_sub(window)..end
+}
+
+impl HeadGroup<'_, '_> {
+    /// Computes `out`.
+    pub(crate) fn run(self, isa: Isa, scratch: &mut Scratch) {
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, .. } = *self.shape;
+        let stride = self.shape.joined_columns();
+        let length = self.out.len();
+        let group = num_heads / num_key_value_heads;
+        let key_column = (num_heads + self.key_value_head) * head_dim;
+        let value_column = key_column + num_key_value_heads * head_dim;
+        scratch.keys.refill(length, head_dim, |token, k| self.qkv[token * stride + key_column + k]);
+        // Transposed: the second product sums over tokens.
+        scratch.values.refill(head_dim, length, |k, token| self.qkv[token * stride + value_column + k]);
+
+        for start in (0..length).step_by(BLOCK_QUERIES) {
+            let end = (start + BLOCK_QUERIES).min(length);
+            // Only the panels with keys that some query of the block sees are touched.
+            let seen = |query| seen(self.shape, self.window, query, length);
+            let visible = seen(start).start / PANEL * PANEL..seen(end - 1).end;
+            let panels = visible.start / PANEL..visible.end.div_ceil(PANEL);
+            let width = panels.len() * PANEL;
+            let seen: Vec<Range<usize>> = (start..end)
+                .map(seen)
+                .map(|seen| seen.start - visible.start..seen.end - visible.start)
+                .collect();
+            for head in 0..group {
+                let query_column = (self.key_value_head * group + head) * head_dim;
+                scratch.scores.resize((end - start) * width, 0.0);
+                let mut rows: Vec<&mut [f32]> =
+                    scratch.scores.chunks_exact_mut(width).map(|row| &mut row[..visible.len()]).collect();
+                isa.dispatch(Gemm {
+                    a: &self.qkv[start * stride + query_column..],
+                    stride,
+                    b: &scratch.keys,
+                    panels: panels.clone(),
+                    depth: 0..head_dim,
+                    epilogue: Scaled(scale),
+                    out: &mut rows,
+                    tiles: None,
+                    scratch: &mut scratch.tiles,
+                });
+                isa.dispatch(Softmax { rows: &mut rows, seen: &seen, softcap: self.shape.softcap });
+                let mut out: Vec<&mut [f32]> = self.out[start..end]
+                    .iter_mut()
+                    .map(|row| &mut row[head * head_dim..(head + 1) * head_dim])
+                    .collect();
+                isa.dispatch(Gemm {
+                    a: &scratch.scores,
+                    stride: width,
+                    b: &scratch.values,
+                    panels: 0..scratch.values.num_panels(),
+                    depth: visible.clone(),
+                    epilogue: Scaled(1.0),
+                    out: &mut out,
+                    tiles: None,
+                    scratch: &mut scratch.tiles,
+                });
+            }
+        }
+    }
+}
+
+/// Softmax of each query's scores over the keys it sees; the others get weight 0.
+pub(crate) struct Softmax<'a, 'out> {
+    pub(crate) rows: &'a mut [&'out mut [f32]],
+    /// The columns of each row that are seen.
+    pub(crate) seen: &'a [Range<usize>],
+    pub(crate) softcap: Option<f32>,
+}
+
+impl Kernel for Softmax<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for (row, seen) in self.rows.iter_mut().zip(self.seen) {
+            row[..seen.start].fill(0.0);
+            row[seen.end..].fill(0.0);
+            let scores = &mut row[seen.clone()];
+            if let Some(cap) = self.softcap {
+                for score in scores.iter_mut() {
+                    *score = cap * tanh::<A>(*score / cap);
+                }
+            }
+            softmax_row::<A>(scores);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Linear layers as packed matrices, and what their products do with the sums before they are written.
+
+use super::bf16::{self, Bf16Panels};
+use super::compact::{Compact, HalfPanels};
+use super::gemm::{Epilogue, PANEL, PackedMatrix, write};
+use super::isa::Arithmetic;
+use super::nf4::Nf4Panels;
+use crate::architecture::Activation;
+use crate::compute::precision::Precision;
+use crate::compute::{ExpandWeights, LinearWeights, Matrix, Nf4Rows, Weight};
+
+/// Output columns of a panel that holds a gate's rows beside those they multiply.
+const GATED: usize = PANEL / 2;
+
+/// A packed matrix with a bias for every column of its panels.
+pub struct PackedLinear {
+    pub(super) matrix: Packed,
+    bias: Vec<f32>,
+}
+
+/// How linear layers are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Products {
+    F32,
+    /// In bf16, with the processor's instructions for it.
+    Bf16,
+    /// The numbers rounded to bf16, in f32.
+    Rounded,
+    /// In f32, with weights that are held in bf16.
+    Halves,
+}
+
+impl Products {
+    /// The fastest on this machine.
+    pub(super) fn of(precision: Precision) -> Products {
+        match precision {
+            Precision::F32 => Products::F32,
+            Precision::Bf16 if bf16::has_units() => Products::Bf16,
+            Precision::Bf16 => Products::Rounded,
+        }
+    }
+
+    /// Whether quantized matrices are multiplied as they are.
+    fn in_f32(self) -> bool {
+        matches!(self, Products::F32 | Products::Halves)
+    }
+}
+
+/// A matrix in panels.
+pub(super) enum Packed {
+    Dense(PackedMatrix),
+    Compact(Compact),
+    Bf16(Bf16Panels),
+    /// Rounded to bf16, for processors that cannot multiply it: the activations are rounded as well.
+    Rounded(PackedMatrix),
+}
+
+impl Packed {
+    /// Packs a matrix (`rows`, `depth`) of numbers that are not quantized.
+    fn pack(rows: usize, depth: usize, products: Products, value: impl Fn(usize, usize) -> f32) -> Packed {
+        match products {
+            Products::F32 => {
+                let mut matrix = PackedMatrix::default();
+                matrix.refill(rows, depth, value);
+                Packed::Dense(matrix)
+            }
+            Products::Bf16 => Packed::Bf16(Bf16Panels::pack(rows, depth, value)),
+            Products::Rounded => Packed::Rounded(bf16::pack_rounded(rows, depth, value)),
+            Products::Halves => Packed::Compact(Compact::Bf16(HalfPanels::pack(rows, depth, value))),
+        }
+    }
+
+    /// N, the columns of a product with this matrix.
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.rows(),
+            Packed::Bf16(matrix) => matrix.rows(),
+            Packed::Compact(matrix) => matrix.rows(),
+        }
+    }
+
+    /// K.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.depth(),
+            Packed::Bf16(matrix) => matrix.depth(),
+            Packed::Compact(matrix) => matrix.depth(),
+        }
+    }
+
+    /// Panels that one task has to multiply together.
+    pub(super) fn panels_together(&self) -> usize {
+        match self {
+            Packed::Bf16(_) => bf16::CHUNK,
+            _ => 1,
+        }
+    }
+
+    /// How many panels there are.
+    pub(super) fn num_panels(&self) -> usize {
+        self.rows().div_ceil(PANEL)
+    }
+}
+
+/// A packed matrix whose outputs pass a non-linearity.
+pub struct PackedExpand {
+    pub(super) linear: PackedLinear,
+    pub(super) activation: Activation,
+    /// Whether each panel holds 8 rows of the gate and the 8 rows that they multiply.
+    pub(super) gated: bool,
+    /// I
+    pub(super) columns: usize,
+}
+
+impl PackedLinear {
+    pub(super) fn pack(weights: LinearWeights<'_>, products: Products) -> PackedLinear {
+        let packed = match weights.weight {
+            Weight::Nf4(parts) if products.in_f32() => {
+                let parts: Vec<&Nf4Rows> = parts.iter().collect();
+                let rows = parts.iter().map(|part| part.rows.len()).sum();
+                Packed::Compact(Compact::Nf4(Nf4Panels::pack(&parts, rows, Some)))
+            }
+            weight => {
+                let Matrix { values, rows, columns } = weight.dequantize();
+                Packed::pack(rows, columns, products, |row, k| values[row * columns + k])
+            }
+        };
+        let mut bias = weights.bias.map_or_else(Vec::new, |bias| bias.into_owned());
+        bias.resize(packed.num_panels() * PANEL, 0.0);
+        PackedLinear { matrix: packed, bias }
+    }
+
+    /// N
+    pub(crate) fn num_rows(&self) -> usize {
+        self.matrix.rows()
+    }
+
+    /// K
+    pub(crate) fn num_columns(&self) -> usize {
+        self.matrix.depth()
+    }
+
+    /// Takes other weights and biases of the same shape; they are held in bf16 where the old ones were, else in f32.
+    pub(crate) fn refill(&mut self, value: impl Fn(usize, usize) -> f32, bias: impl Fn(usize) -> f32) {
+        let (rows, depth) = (self.num_rows(), self.num_columns());
+        match &mut self.matrix {
+            Packed::Dense(matrix) => matrix.refill(rows, depth, value),
+            Packed::Compact(Compact::Bf16(matrix)) => matrix.refill(value),
+            other => *other = Packed::pack(rows, depth, Products::F32, value),
+        }
+        self.bias[..rows].iter_mut().enumerate().for_each(|(row, slot)| *slot = bias(row));
+    }
+
+    pub(super) fn bias(&self) -> Bias<'_> {
+        Bias(&self.bias)
+    }
+}
+
+impl PackedExpand {
+    pub(super) fn pack(weights: ExpandWeights<'_>, products: Products) -> PackedExpand {
+        let ExpandWeights { gate, up, activation } = weights;
+        let (columns, gated) = (up.weight.rows(), gate.is_some());
+        let linear = match gate {
+            Some(gate) => interleave(gate, up, products),
+            None => PackedLinear::pack(up, products),
+        };
+        PackedExpand { linear, activation, gated, columns }
+    }
+}
+
+/// Panels of 8 rows of `gate` and the same 8 of `up`, so that both sums of an output meet in one epilogue.
+fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products) -> PackedLinear {
+    let (rows, depth) = (up.weight.rows(), up.weight.columns());
+    assert_eq!(
+        (gate.weight.rows(), gate.weight.columns()),
+        (rows, depth),
+        "a gate has the shape of what it multiplies"
+    );
+    let packed_rows = rows.div_ceil(GATED) * PANEL;
+    // Whether a packed row is one of the gate, and which.
+    let origin = |packed: usize| (packed % PANEL < GATED, packed / PANEL * GATED + packed % GATED);
+    let matrix = match (gate.weight, up.weight) {
+        (Weight::Nf4(gate), Weight::Nf4(up)) if products.in_f32() => {
+            let parts: Vec<&Nf4Rows> = gate.iter().chain(&up).collect();
+            Packed::Compact(Compact::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
+                let (of_gate, row) = origin(packed);
+                (row < rows).then_some(if of_gate { row } else { rows + row })
+            })))
+        }
+        (gate, up) => {
+            let (gate, up) = (gate.dequantize(), up.dequantize());
+            Packed::pack(packed_rows, depth, products, |packed, k| {
+                let (of_gate, row) = origin(packed);
+                let part = if of_gate { &gate } else { &up };
+                if row < rows { part.values[row * depth + k] } else { 0.0 }
+            })
+        }
+    };
+    let bias = (0..packed_rows).map(|packed| {
+        let (of_gate, row) = origin(packed);
+        let bias = if of_gate { &gate.bias } else { &up.bias };
+        bias.as_ref().and_then(|bias| bias.get(row)).copied().unwrap_or(0.0)
+    });
+    PackedLinear { bias: bias.collect(), matrix }
+}
+
+/// Adds the bias of each column.
+#[derive(Clone, Copy)]
+pub(super) struct Bias<'a>(&'a [f32]);
+
+impl Bias<'_> {
+    #[inline(always)]
+    fn added(&self, panel: usize, values: &[f32; PANEL]) -> [f32; PANEL] {
+        let bias: &[f32; PANEL] =
+            self.0[panel * PANEL..(panel + 1) * PANEL].try_into().expect("the slice has this length");
+        let mut sums = [0.0; PANEL];
+        for lane in 0..PANEL {
+            sums[lane] = values[lane] + bias[lane];
+        }
+        sums
+    }
+}
+
+impl Epilogue for Bias<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        write(&self.added(panel, values), out);
+    }
+}
+
+/// Adds the bias, then activates.
+#[derive(Clone, Copy)]
+pub(super) struct BiasActivation<'a>(pub(super) Bias<'a>, pub(super) Activation);
+
+impl Epilogue for BiasActivation<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        let mut values = self.0.added(panel, values);
+        self.1.apply::<A>(&mut values);
+        write(&values, out);
+    }
+}
+
+/// Adds the bias and what is there already.
+#[derive(Clone, Copy)]
+pub(super) struct BiasResidual<'a>(pub(super) Bias<'a>);
+
+impl Epilogue for BiasResidual<'_> {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        let added = self.0.added(panel, values);
+        match <&mut [f32; PANEL]>::try_from(&mut *out) {
+            // Of a known length, so that the sum is one vector instruction.
+            Ok(out) => {
+                for lane in 0..PANEL {
+                    out[lane] += added[lane];
+                }
+            }
+            Err(_) => {
+                for (out, added) in out.iter_mut().zip(added) {
+                    *out += added;
+                }
+            }
+        }
+    }
+}
+
+/// Adds the biases, then activates the first half of the panel and multiplies it with the second.
+#[derive(Clone, Copy)]
+pub(super) struct GatedActivation<'a>(pub(super) Bias<'a>, pub(super) Activation);
+
+impl Epilogue for GatedActivation<'_> {
+    const WIDTH: usize = GATED;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        let sums = self.0.added(panel, values);
+        let mut products = [0.0; GATED];
+        products.copy_from_slice(&sums[..GATED]);
+        self.1.apply::<A>(&mut products);
+        for lane in 0..GATED {
+            products[lane] *= sums[GATED + lane];
+        }
+        write(&products, out);
+    }
+}

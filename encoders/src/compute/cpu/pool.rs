@@ -1,0 +1,116 @@
+//! Arrays of activations, whose memory is used again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Arrays that are free for reuse.
+///
+/// However many sizes are asked for, the arrays in use and those that are free have together at most [`WASTE`] times the
+/// numbers that were in use at one time: an array serves where it is not much too large, and where none does free ones make
+/// room for a new one.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<Vec<Vec<f32>>>);
+
+/// How much larger than asked for an array may be. Batches differ in their tokens, and new memory has to be cleared by the
+/// system: with a smaller number more of it.
+const WASTE: f64 = 1.5;
+
+impl Pool {
+    /// An array of this length, whatever is in it: the smallest that is free and large enough.
+    pub(super) fn take(&self, len: usize) -> Vec<f32> {
+        // Whoever panicked while holding the lock left a list of arrays all the same.
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let serves = |capacity: usize| capacity >= len && capacity as f64 <= WASTE * len as f64;
+        let serving = free.iter().enumerate().filter(|(_, array)| serves(array.capacity()));
+        let best = serving.min_by_key(|(_, array)| array.capacity()).map(|(place, _)| place);
+        let mut array = match best {
+            Some(place) => free.swap_remove(place),
+            None => {
+                let mut dropped = 0;
+                while dropped < len
+                    && let Some((place, largest)) =
+                        free.iter().enumerate().max_by_key(|(_, array)| array.capacity())
+                {
+                    dropped += largest.capacity();
+                    free.swap_remove(place);
+                }
+                Vec::with_capacity(len)
+            }
+        };
+        drop(free);
+        array.resize(len, 0.0);
+        array
+    }
+
+    pub(super) fn give_back(&self, array: Vec<f32>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(array);
+    }
+}
+
+/// A (T, columns) array, row-major. Its memory goes back to the operations that made it.
+pub struct Rows {
+    pub(super) values: Vec<f32>,
+    pub(super) columns: usize,
+    pool: Arc<Pool>,
+}
+
+impl Rows {
+    /// An array to be written: what an earlier use left in it is not cleared.
+    pub(super) fn new(pool: &Arc<Pool>, num_rows: usize, columns: usize) -> Rows {
+        Rows { values: pool.take(num_rows * columns), columns, pool: Arc::clone(pool) }
+    }
+
+    /// The elements, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The same, to be changed.
+    pub(in crate::compute) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    pub(in crate::compute) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(in crate::compute) fn num_rows(&self) -> usize {
+        self.values.len() / self.columns
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        self.pool.give_back(values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is taken and given back, in whatever order: all arrays together stay within the bound.
+        #[test]
+        fn memory_is_bounded_by_what_was_in_use(turns in prop::collection::vec((1..5000usize, any::<bool>(), any::<usize>()), 1..200)) {
+            let pool = Pool::default();
+            let mut used: Vec<Vec<f32>> = Vec::new();
+            let mut most = 0;
+            for (len, takes, which) in turns {
+                if takes || used.is_empty() {
+                    let array = pool.take(len);
+                    prop_assert_eq!(array.len(), len);
+                    used.push(array);
+                } else {
+                    pool.give_back(used.swap_remove(which % used.len()));
+                }
+                most = most.max(used.iter().map(Vec::len).sum::<usize>());
+                let free = pool.0.lock().unwrap();
+                let all: usize = used.iter().chain(free.iter()).map(Vec::capacity).sum();
+                prop_assert!(all as f64 <= WASTE * most as f64, "{} of {}", all, most);
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The gradient of attention within one text: scores are computed again, a block of queries at a time.
+
+use std::ops::Range;
+
+use crate::architecture::AttentionShape;
+use crate::compute::cpu::attention::{Softmax, seen};
+use crate::compute::cpu::elementwise::sum;
+use crate::compute::cpu::gemm::{Gemm, PANEL, PackedMatrix, Scaled};
+use crate::compute::cpu::isa::{Arithmetic, Isa, Kernel};
+
+/// Queries whose scores are held together.
+const BLOCK_QUERIES: usize = 48;
+
+/// One text. With P = softmax(scale Q K^T) and O = P V: dV = P^T dO, dS = P (dO V^T - rowsum(P dO V^T)) elementwise,
+/// dQ = scale dS K, dK = scale dS^T Q.
+pub(super) struct Backward<'a> {
+    /// Queries, keys and values side by side: (L, (H + 2 G) K).
+    pub(super) qkv: &'a [f32],
+    pub(super) shape: &'a AttentionShape,
+    pub(super) window: Option<usize>,
+    /// dL/dO (L, H K).
+    pub(super) gradient: &'a [f32],
+    /// dL/d of `qkv`, zeros before.
+    pub(super) out: &'a mut [f32],
+}
+
+impl Backward<'_> {
+    pub(super) fn run(self, isa: Isa) {
+        let Backward { qkv, shape, window, gradient, out } = self;
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, .. } = *shape;
+        let stride = shape.joined_columns();
+        let context = num_heads * head_dim;
+        let length = qkv.len() / stride;
+        let group = num_heads / num_key_value_heads;
+        let (mut keys, mut values, mut turned_keys) =
+            (PackedMatrix::default(), PackedMatrix::default(), PackedMatrix::default());
+        let (mut scores, mut raw, mut slopes, mut tiles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for key_value_head in 0..num_key_value_heads {
+            let key = (num_heads + key_value_head) * head_dim;
+            let value = key + num_key_value_heads * head_dim;
+            keys.refill(length, head_dim, |token, k| qkv[token * stride + key + k]);
+            values.refill(length, head_dim, |token, k| qkv[token * stride + value + k]);
+            turned_keys.refill(head_dim, length, |k, token| qkv[token * stride + key + k]);
+            for start in (0..length).step_by(BLOCK_QUERIES) {
+                let end = (start + BLOCK_QUERIES).min(length);
+                let seen = |query| seen(shape, window, query, length);
+                let visible = seen(start).start / PANEL * PANEL..seen(end - 1).end;
+                let panels = visible.start / PANEL..visible.end.div_ceil(PANEL);
+                let width = panels.len() * PANEL;
+                let seen: Vec<Range<usize>> = (start..end)
+                    .map(seen)
+                    .map(|seen| seen.start - visible.start..seen.end - visible.start)
+                    .collect();
+                for head in key_value_head * group..(key_value_head + 1) * group {
+                    let query = head * head_dim;
+                    for (rows, a, a_stride, b, factor) in [
+                        (&mut scores, &qkv[start * stride + query..], stride, &keys, scale),
+                        (&mut slopes, &gradient[start * context + query..], context, &values, 1.0),
+                    ] {
+                        rows.clear();
+                        rows.resize((end - start) * width, 0.0);
+                        let mut rows: Vec<&mut [f32]> =
+                            rows.chunks_exact_mut(width).map(|row| &mut row[..visible.len()]).collect();
+                        isa.dispatch(Gemm {
+                            a,
+                            stride: a_stride,
+                            b,
+                            panels: panels.clone(),
+                            depth: 0..head_dim,
+                            epilogue: Scaled(factor),
+                            out: &mut rows,
+                            tiles: None,
+                            scratch: &mut tiles,
+                        });
+                    }
+                    if softcap.is_some() {
+                        raw.clone_from(&scores);
+                    }
+                    let mut rows: Vec<&mut [f32]> =
+                        scores.chunks_exact_mut(width).map(|row| &mut row[..visible.len()]).collect();
+                    isa.dispatch(Softmax { rows: &mut rows, seen: &seen, softcap });
+                    let cap = softcap.map(|cap| (cap, &raw[..]));
+                    isa.dispatch(Slopes { weights: &scores, slopes: &mut slopes, width, seen: &seen, cap });
+                    // dQ: to its own columns.
+                    let mut rows: Vec<&mut [f32]> = out[start * stride..end * stride]
+                        .chunks_exact_mut(stride)
+                        .map(|row| &mut row[query..query + head_dim])
+                        .collect();
+                    isa.dispatch(Gemm {
+                        a: &slopes,
+                        stride: width,
+                        b: &turned_keys,
+                        panels: 0..turned_keys.num_panels(),
+                        depth: visible.clone(),
+                        epilogue: Scaled(scale),
+                        out: &mut rows,
+                        tiles: None,
+                        scratch: &mut tiles,
+                    });
+                    let columns = [(query, key), (query, value)];
+                    isa.dispatch(Spread {
+                        slopes: &slopes,
+                        weights: &scores,
+                        width,
+                        seen: &seen,
+                        first_key: visible.start,
+                        queries: &qkv[start * stride..end * stride],
+                        gradient: &gradient[start * context..end * context],
+                        out: &mut *out,
+                        stride,
+                        context,
+                        head_dim,
+                        columns,
+                        scale,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Turns dO V^T into dS, row by row: P (x - sum(P x)), times the slope of the cap where there is one.
+struct Slopes<'a> {
+    weights: &'a [f32],
+    slopes: &'a mut [f32],
+    width: usize,
+    seen: &'a [Range<usize>],
+    /// The cap and the scores before it.
+    cap: Option<(f32, &'a [f32])>,
+}
+
+impl Kernel for Slopes<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Slopes { weights, slopes, width, seen, cap } = self;
+        let rows = weights.chunks_exact(width).zip(slopes.chunks_exact_mut(width)).zip(seen);
+        for (row, ((weights, slopes), seen)) in rows.enumerate() {
+            slopes[..seen.start].fill(0.0);
+            slopes[seen.end..].fill(0.0);
+            let (weights, slopes) = (&weights[seen.clone()], &mut slopes[seen.clone()]);
+            for (slope, weight) in slopes.iter_mut().zip(weights) {
+                *slope *= weight;
+            }
+            let total = sum(slopes, |x| x);
+            for (slope, weight) in slopes.iter_mut().zip(weights) {
+                *slope = A::mul_add(-total, *weight, *slope);
+            }
+            if let Some((cap, raw)) = cap {
+                let raw = &raw[row * width..(row + 1) * width][seen.clone()];
+                for (slope, score) in slopes.iter_mut().zip(raw) {
+                    let t = crate::compute::cpu::elementwise::tanh::<A>(*score / cap);
+                    *slope *= 1.0 - t * t;
+                }
+            }
+        }
+    }
+}
+
+/// dK += scale dS^T Q and dV += P^T dO, for a block of queries of one head.
+struct Spread<'a> {
+    slopes: &'a [f32],
+    weights: &'a [f32],
+    width: usize,
+    seen: &'a [Range<usize>],
+    /// The token of the first column of `slopes`.
+    first_key: usize,
+    queries: &'a [f32],
+    gradient: &'a [f32],
+    out: &'a mut [f32],
+    stride: usize,
+    context: usize,
+    head_dim: usize,
+    /// Where the head's queries and keys begin; where the head's context and values do.
+    columns: [(usize, usize); 2],
+    scale: f32,
+}
+
+impl Kernel for Spread<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let [(query, key), (context, value)] = self.columns;
+        for (row, seen) in self.seen.iter().enumerate() {
+            let q = &self.queries[row * self.stride + query..][..self.head_dim];
+            let g = &self.gradient[row * self.context + context..][..self.head_dim];
+            for column in seen.clone() {
+                let slope = self.scale * self.slopes[row * self.width + column];
+                let weight = self.weights[row * self.width + column];
+                let token = &mut self.out[(self.first_key + column) * self.stride..][..self.stride];
+                for (slot, q) in token[key..key + self.head_dim].iter_mut().zip(q) {
+                    *slot = A::mul_add(slope, *q, *slot);
+                }
+                for (slot, g) in token[value..value + self.head_dim].iter_mut().zip(g) {
+                    *slot = A::mul_add(weight, *g, *slot);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! LoRA adapters as PEFT writes them: what an adapter adds to a model's weights.
+
+mod config;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::architecture::Architecture;
+use crate::error::{Error, Result};
+use crate::weights::checkpoint::{Checkpoint, StoredTensor};
+use config::Config;
+
+/// The file that makes a directory an adapter's.
+const CONFIG_FILE: &str = "adapter_config.json";
+
+/// An adapter, read but not yet applied.
+pub(crate) struct Adapter {
+    path: PathBuf,
+    config: Config,
+    file: Checkpoint,
+    /// What it holds for each tensor of the base, by that tensor's name without any prefix.
+    changes: BTreeMap<String, Change>,
+}
+
+/// Names of tensors of the adapter's file.
+#[derive(Default)]
+struct Change {
+    /// Stands in for the base's tensor.
+    replacement: Option<String>,
+    /// Is added to it.
+    product: Option<Product>,
+}
+
+/// W + scaling B A, with A (r, in) and B (out, r); of an embedding table W + scaling (B A)^T, with A (r, V) and B (D, r).
+#[derive(Default)]
+struct Product {
+    /// The module as the adapter names it, which the patterns of its configuration are matched with.
+    module: String,
+    a: Option<String>,
+    b: Option<String>,
+    embedding: bool,
+}
+
+impl Adapter {
+    /// Whether a directory holds an adapter.
+    pub(crate) fn is_in(directory: &Path) -> bool {
+        directory.join(CONFIG_FILE).exists()
+    }
+
+    /// The model directory that an adapter's configuration names, where it exists.
+    pub(crate) fn base_directory(directory: &Path) -> Result<Option<PathBuf>> {
+        let config = Config::read(&directory.join(CONFIG_FILE))?;
+        let candidates = config.base.map(|base| [directory.join(&base), PathBuf::from(base)]);
+        Ok(candidates.into_iter().flatten().find(|path| path.join("config.json").exists()))
+    }
+
+    /// Reads an adapter directory; `architecture` is that of the base.
+    pub(crate) fn open(directory: &Path, architecture: &Architecture) -> Result<Adapter> {
+        let config = Config::read(&directory.join(CONFIG_FILE))?;
+        let path = directory.join("adapter_model.safetensors");
+        if !path.exists() {
+            return Err(Error::MissingFile {
+                directory: directory.to_owned(),
+                file: "adapter_model.safetensors",
+                advice: "save the adapter as safetensors; pickled .bin weights are not read",
+            });
+        }
+        let file = Checkpoint::open_file(&path)?;
+        let mut changes: BTreeMap<String, Change> = BTreeMap::new();
+        for tensor in file.iter() {
+            let Some(part) = Part::parse(tensor.name) else {
+                return Err(Error::AdapterTensorWithoutHome { path, tensor: tensor.name.to_owned() });
+            };
+            if part.module.starts_with("lm_head") {
+                // The language-model head, saved whole beside resized embeddings, takes no part in encoding.
+                continue;
+            }
+            let home = architecture.bare_name(&part.home).to_owned();
+            let change = changes.entry(home).or_default();
+            let name = Some(tensor.name.to_owned());
+            match part.role {
+                Role::Whole => change.replacement = name,
+                Role::A { embedding } | Role::B { embedding } => {
+                    let product = change.product.get_or_insert_default();
+                    product.module = part.module;
+                    product.embedding = embedding;
+                    let side =
+                        if matches!(part.role, Role::A { .. }) { &mut product.a } else { &mut product.b };
+                    *side = name;
+                }
+            }
+        }
+        Ok(Adapter { path, config, file, changes })
+    }
+
+    /// Refuses an adapter with a tensor that the model has no place for, such as that of a dropped sub-layer: it was
+    /// trained on another model.
+    pub(crate) fn check(&self, architecture: &Architecture) -> Result<()> {
+        let homes: std::collections::BTreeSet<String> =
+            architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
+        match self.changes.iter().find(|(home, _)| !homes.contains(*home)) {
+            None => Ok(()),
+            Some((_, change)) => {
+                let product =
+                    change.product.as_ref().and_then(|product| product.a.as_ref().or(product.b.as_ref()));
+                Err(Error::AdapterTensorWithoutHome {
+                    path: self.path.clone(),
+                    tensor: change.replacement.as_ref().or(product).cloned().unwrap_or_default(),
+                })
+            }
+        }
+    }
+
+    /// The tensors of its file.
+    pub(crate) fn tensors(&self) -> &Checkpoint {
+        &self.file
+    }
+
+    /// The directory it was read from.
+    pub(crate) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Whether a tensor of the base, by its name without prefix, is changed.
+    pub(crate) fn changes(&self, bare_name: &str) -> bool {
+        self.changes.contains_key(bare_name)
+    }
+
+    /// The tensor that stands in for one of the base, by the latter's name without prefix.
+    pub(crate) fn replacement(&self, bare_name: &str) -> Option<StoredTensor<'_>> {
+        self.file.tensor(self.changes.get(bare_name)?.replacement.as_ref()?)
+    }
+
+    /// Adds what the adapter has for a matrix of the base: `values` is (rows, columns).
+    pub(crate) fn add_to(
+        &self,
+        bare_name: &str,
+        values: &mut [f32],
+        rows: usize,
+        columns: usize,
+    ) -> Result<()> {
+        let Some(product) = self.changes.get(bare_name).and_then(|change| change.product.as_ref()) else {
+            return Ok(());
+        };
+        let rank = self.config.rank(&product.module);
+        let scaling = self.config.scaling(&product.module) as f32;
+        let part = |name: &Option<String>, letter: &str, rows, columns| match name {
+            Some(name) => self.file.matrix(name, rows, columns),
+            None => Err(Error::MissingTensor {
+                path: self.path.clone(),
+                tensor: format!("{}.lora_{letter}", product.module),
+            }),
+        };
+        // Of an embedding table the product is transposed: its "in" are the rows.
+        let (inputs, outputs) = if product.embedding { (rows, columns) } else { (columns, rows) };
+        let a = part(&product.a, "A", rank, inputs)?;
+        let b = part(&product.b, "B", outputs, rank)?;
+        values.par_chunks_exact_mut(columns).enumerate().for_each_init(Vec::new, |sums, (row, out)| {
+            sums.clear();
+            sums.resize(columns, 0.0f32);
+            if product.embedding {
+                for (sum, b) in sums.iter_mut().zip(b.values.chunks_exact(rank)) {
+                    *sum = b.iter().enumerate().map(|(r, b)| b * a.values[r * inputs + row]).sum();
+                }
+            } else {
+                let b = &b.values[row * rank..(row + 1) * rank];
+                for (b, a) in b.iter().zip(a.values.chunks_exact(inputs)) {
+                    sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += b * a);
+                }
+            }
+            out.iter_mut().zip(&*sums).for_each(|(x, sum)| *x += scaling * sum);
+        });
+        Ok(())
+    }
+}
+
+/// A tensor's name in an adapter, taken apart.
+struct Part {
+    /// The module, such as `model.layers.0.mlp.up_proj`.
+    module: String,
+    /// The tensor of the base that it changes.
+    home: String,
+    role: Role,
+}
+
+enum Role {
+    A {
+        embedding: bool,
+    },
+    B {
+        embedding: bool,
+    },
+    /// Saved whole: `modules_to_save`, resized embeddings, trained biases.
+    Whole,
+}
+
+impl Part {
+    /// `base_model.model.` and the module's path in the model that the adapter was trained in: with or without a head.
+    fn parse(name: &str) -> Option<Part> {
+        let path = name.strip_prefix("base_model.model.")?;
+        // The adapter's own name is in some files, and the wrappers that PEFT puts around a module.
+        let path =
+            path.replace(".default.", ".").replace(".modules_to_save.", ".").replace(".base_layer.", ".");
+        let path = path.strip_suffix(".default").unwrap_or(&path);
+        let lora = [
+            (".lora_A.weight", Role::A { embedding: false }),
+            (".lora_B.weight", Role::B { embedding: false }),
+            (".lora_embedding_A", Role::A { embedding: true }),
+            (".lora_embedding_B", Role::B { embedding: true }),
+        ];
+        for (suffix, role) in lora {
+            if let Some(module) = path.strip_suffix(suffix) {
+                return Some(Part { module: module.to_owned(), home: format!("{module}.weight"), role });
+            }
+        }
+        let (module, _) = path.rsplit_once('.')?;
+        Some(Part { module: module.to_owned(), home: path.to_owned(), role: Role::Whole })
+    }
+}

@@ -1,0 +1,185 @@
+//! What makes two encoders the same: a hash over everything that shapes a vector.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::compute::precision::Precision;
+use crate::error::{Error, Result};
+use crate::prune::Drops;
+use crate::settings::Settings;
+use crate::weights::checkpoint::{Checkpoint, StoredTensor};
+use crate::weights::files::ModelFiles;
+
+/// A hash over an encoder's weights, configuration, tokenizer, pooling, prompts and maximum length.
+///
+/// Two encoders with one fingerprint give the same vectors on one machine; vectors of different fingerprints do not
+/// compare. BLAKE3, 32 bytes; shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The fingerprint with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Fingerprint {
+        Fingerprint(bytes)
+    }
+
+    /// That of the same encoder without some sub-layers.
+    pub(crate) fn without(&self, drops: &Drops) -> Fingerprint {
+        let mut fields = Fields(blake3::Hasher::new());
+        fields.add("encoder", &self.0);
+        fields.add("dropped", drops.to_string().as_bytes());
+        Fingerprint(*fields.0.finalize().as_bytes())
+    }
+
+    /// That of the same encoder with linear layers multiplied in `precision`.
+    pub(crate) fn computed_in(self, precision: Precision) -> Fingerprint {
+        // f32 is what fingerprints have always meant.
+        if precision == Precision::F32 {
+            return self;
+        }
+        let mut fields = Fields(blake3::Hasher::new());
+        fields.add("encoder", &self.0);
+        fields.add("precision", precision.to_string().as_bytes());
+        Fingerprint(*fields.0.finalize().as_bytes())
+    }
+
+    pub(crate) fn of(
+        files: &ModelFiles,
+        checkpoint: &Checkpoint,
+        settings: &Settings,
+    ) -> Result<Fingerprint> {
+        let mut fields = Fields(blake3::Hasher::new());
+        // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files are sharded does not.
+        let paths = [
+            ("config.json", files.config()?),
+            ("tokenizer.json", files.tokenizer().join("tokenizer.json")),
+            ("tokenizer_config.json", files.tokenizer().join("tokenizer_config.json")),
+            ("special_tokens_map.json", files.tokenizer().join("special_tokens_map.json")),
+        ];
+        for (file, path) in paths {
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(source) => return Err(Error::Io { action: "read", path, source }),
+            };
+            fields.add(file, &bytes);
+        }
+        let Settings {
+            pooling,
+            truncate_dim,
+            normalize,
+            max_length,
+            query_prompt,
+            passage_prompt,
+            pool_prompt,
+            lower_case,
+            similarity: _,
+        } = settings;
+        fields.add("pooling", pooling.to_string().as_bytes());
+        fields.add("truncate_dim", &(truncate_dim.unwrap_or(0) as u64).to_le_bytes());
+        fields.add("normalize", &[u8::from(*normalize)]);
+        fields.add("max_length", &(*max_length as u64).to_le_bytes());
+        fields.add("query_prompt", query_prompt.as_bytes());
+        fields.add("passage_prompt", passage_prompt.as_bytes());
+        fields.add("pool_prompt", &[u8::from(*pool_prompt)]);
+        fields.add("lower_case", &[u8::from(*lower_case)]);
+        // Absent where nothing is quantized, so that fingerprints of old remain.
+        if let Some(quantization) = checkpoint.quantization() {
+            fields.add("quantization", quantization.to_string().as_bytes());
+        }
+        fields.add_tensors(checkpoint);
+        if let Some(adapter) = checkpoint.adapter() {
+            let path = adapter.directory().join("adapter_config.json");
+            let bytes = std::fs::read(&path).map_err(|source| Error::Io { action: "read", path, source })?;
+            fields.add("adapter_config.json", &bytes);
+            fields.add_tensors(adapter.tensors());
+        }
+        Ok(Fingerprint(*fields.0.finalize().as_bytes()))
+    }
+}
+
+/// Named byte strings, each with its length, so that no two lists of them hash alike.
+struct Fields(blake3::Hasher);
+
+impl Fields {
+    fn add(&mut self, name: &str, bytes: &[u8]) {
+        for part in [name.as_bytes(), bytes] {
+            self.0.update(&(part.len() as u64).to_le_bytes());
+            self.0.update_rayon(part);
+        }
+    }
+
+    fn add_tensors(&mut self, checkpoint: &Checkpoint) {
+        let begin = |fields: &mut Fields, tensor: &StoredTensor<'_>| {
+            fields.add("tensor", tensor.name.as_bytes());
+            fields.add("dtype", tensor.dtype.as_bytes());
+            let shape: Vec<u8> = tensor.shape.iter().flat_map(|n| (*n as u64).to_le_bytes()).collect();
+            fields.add("shape", &shape);
+            fields.add_length("elements", tensor.bytes.len());
+        };
+        checkpoint.read_all(self, begin, |fields, chunk| {
+            fields.0.update_rayon(chunk);
+        });
+    }
+
+    /// The beginning of what `add` hashes: the bytes follow.
+    fn add_length(&mut self, name: &str, length: usize) {
+        self.0.update(&(name.len() as u64).to_le_bytes());
+        self.0.update(name.as_bytes());
+        self.0.update(&(length as u64).to_le_bytes());
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = InvalidFingerprint;
+
+    fn from_str(digits: &str) -> std::result::Result<Fingerprint, InvalidFingerprint> {
+        let invalid = || InvalidFingerprint { found: digits.to_owned() };
+        let mut bytes = [0; 32];
+        if digits.len() != 64 || !digits.is_ascii() {
+            return Err(invalid());
+        }
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).map_err(|_| invalid())?;
+        }
+        Ok(Fingerprint(bytes))
+    }
+}
+
+/// A string is not a fingerprint.
+#[derive(Debug, thiserror::Error)]
+#[error("{found:?} is not a fingerprint: expected 64 hexadecimal digits")]
+pub struct InvalidFingerprint {
+    found: String,
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Fingerprint, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}

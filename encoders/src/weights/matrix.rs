@@ -1,0 +1,162 @@
+//! Linear layers as they lie in a checkpoint.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::weights::quantized::nf4::Nf4Matrix;
+
+/// A matrix of a checkpoint, row-major (rows, columns); a linear layer maps x to `x M^T`.
+#[derive(Clone, Debug)]
+pub struct Matrix<'a> {
+    /// The elements.
+    pub values: Cow<'a, [f32]>,
+    /// Output features.
+    pub rows: usize,
+    /// Input features.
+    pub columns: usize,
+}
+
+/// The matrix of a linear layer, in f32 or quantized.
+#[derive(Clone, Debug)]
+pub enum Weight<'a> {
+    /// f32
+    Dense(Matrix<'a>),
+    /// Rows of quantized matrices, one part below the other. All have the same columns; there is at least one.
+    Nf4(Vec<Nf4Rows>),
+}
+
+/// Some rows of a quantized matrix.
+#[derive(Clone, Debug)]
+pub struct Nf4Rows {
+    /// The matrix.
+    pub matrix: Arc<Nf4Matrix>,
+    /// The rows.
+    pub rows: Range<usize>,
+}
+
+/// A linear layer as it lies in a checkpoint.
+#[derive(Clone, Debug)]
+pub struct LinearWeights<'a> {
+    /// (out, in)
+    pub weight: Weight<'a>,
+    /// (out)
+    pub bias: Option<Cow<'a, [f32]>>,
+}
+
+impl<'a> From<Matrix<'a>> for Weight<'a> {
+    fn from(matrix: Matrix<'a>) -> Weight<'a> {
+        Weight::Dense(matrix)
+    }
+}
+
+impl From<Nf4Matrix> for Weight<'_> {
+    fn from(matrix: Nf4Matrix) -> Self {
+        let rows = 0..matrix.rows();
+        Weight::Nf4(vec![Nf4Rows { matrix: Arc::new(matrix), rows }])
+    }
+}
+
+impl<'a> Weight<'a> {
+    /// Output features.
+    pub fn rows(&self) -> usize {
+        match self {
+            Weight::Dense(matrix) => matrix.rows,
+            Weight::Nf4(parts) => parts.iter().map(|part| part.rows.len()).sum(),
+        }
+    }
+
+    /// Input features.
+    pub fn columns(&self) -> usize {
+        match self {
+            Weight::Dense(matrix) => matrix.columns,
+            Weight::Nf4(parts) => parts[0].matrix.columns(),
+        }
+    }
+
+    /// In f32.
+    pub fn dequantize(self) -> Matrix<'a> {
+        let (rows, columns) = (self.rows(), self.columns());
+        let parts = match self {
+            Weight::Dense(matrix) => return matrix,
+            Weight::Nf4(parts) => parts,
+        };
+        let mut values = Vec::with_capacity(rows * columns);
+        for part in parts {
+            let all = part.matrix.dequantize();
+            values.extend_from_slice(&all[part.rows.start * columns..part.rows.end * columns]);
+        }
+        Matrix { values: values.into(), rows, columns }
+    }
+
+    /// The first `rows` rows and the others.
+    fn split(self, rows: usize) -> [Weight<'a>; 2] {
+        match self {
+            Weight::Dense(Matrix { values, rows: all_rows, columns }) => {
+                let mut first = values.into_owned();
+                let second = first.split_off(rows * columns);
+                [(first, rows), (second, all_rows - rows)]
+                    .map(|(values, rows)| Matrix { values: values.into(), rows, columns }.into())
+            }
+            Weight::Nf4(parts) => {
+                let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), rows);
+                for Nf4Rows { matrix, rows } in parts {
+                    let middle = rows.start + left.min(rows.len());
+                    left -= middle - rows.start;
+                    for (side, rows) in [(&mut first, rows.start..middle), (&mut second, middle..rows.end)] {
+                        if !rows.is_empty() {
+                            side.push(Nf4Rows { matrix: Arc::clone(&matrix), rows });
+                        }
+                    }
+                }
+                [Weight::Nf4(first), Weight::Nf4(second)]
+            }
+        }
+    }
+
+    /// One below the other: quantized if all are.
+    fn stack(parts: Vec<Weight<'_>>) -> Weight<'static> {
+        let columns = parts[0].columns();
+        let rows = parts.iter().map(Weight::rows).sum();
+        assert!(parts.iter().all(|part| part.columns() == columns), "stacked layers share their input");
+        if parts.iter().all(|part| matches!(part, Weight::Nf4(_))) {
+            let rows = parts.into_iter().flat_map(|part| match part {
+                Weight::Nf4(rows) => rows,
+                Weight::Dense(_) => Vec::new(),
+            });
+            return Weight::Nf4(rows.collect());
+        }
+        let mut values = Vec::with_capacity(rows * columns);
+        for part in parts {
+            values.extend_from_slice(&part.dequantize().values);
+        }
+        Matrix { values: values.into(), rows, columns }.into()
+    }
+}
+
+impl<'a> LinearWeights<'a> {
+    /// The first `rows` outputs and the others, as two layers.
+    pub fn split(self, rows: usize) -> (LinearWeights<'a>, LinearWeights<'a>) {
+        let mut first_bias = self.bias.map(Cow::into_owned);
+        let second_bias = first_bias.as_mut().map(|bias| bias.split_off(rows));
+        let [first, second] = self.weight.split(rows);
+        let layer = |weight, bias: Option<Vec<f32>>| LinearWeights { weight, bias: bias.map(Cow::from) };
+        (layer(first, first_bias), layer(second, second_bias))
+    }
+
+    /// Several layers with one input as a single one, the outputs side by side. Absent biases count as zeros if any
+    /// part has one.
+    pub fn stack(parts: Vec<LinearWeights<'_>>) -> LinearWeights<'static> {
+        let any_bias = parts.iter().any(|part| part.bias.is_some());
+        let mut weights = Vec::with_capacity(parts.len());
+        let mut bias = Vec::new();
+        for part in parts {
+            match part.bias {
+                Some(part_bias) => bias.extend_from_slice(&part_bias),
+                None => bias.resize(bias.len() + part.weight.rows(), 0.0),
+            }
+            weights.push(part.weight);
+        }
+        LinearWeights { weight: Weight::stack(weights), bias: any_bias.then_some(bias.into()) }
+    }
+}
