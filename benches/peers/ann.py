@@ -1,6 +1,6 @@
 """Approximate vector search side by side: faiss, hnswlib, usearch, hnsw_rs and secateur, same vectors, one run.
 
-    cargo build --release -p secateur-benches --bin ann_search
+    cargo build --profile dist -p secateur-benches --bin ann_search
     python3 benches/peers/ann.py --json ann.json
 
 Every engine builds a graph with M 16 and efConstruction 200 (--ef-construction) and searches with the same list of ef. For each the queries
@@ -215,7 +215,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engines", nargs="+", default=["faiss", "hnswlib", "usearch-f32", "usearch-bf16", "usearch-i8", "secateur", "secateur-mapped"])
     parser.add_argument("--efs", type=int, nargs="+", default=EFS)
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/ann_search")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/dist/ann_search")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="processor: on a busy Linux machine")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

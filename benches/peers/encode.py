@@ -1,6 +1,6 @@
 """Text encoding side by side: sentence-transformers on PyTorch, onnxruntime and secateur, same texts, one run.
 
-    cargo build --release -p secateur-benches --bin encode_bench
+    cargo build --profile dist -p secateur-benches --bin encode_bench
     python3 benches/peers/encode.py --json encode.json
     python3 benches/peers/encode.py --decoder --documents 48
 
@@ -430,7 +430,7 @@ def main():
     parser.add_argument("--model", type=Path, default=ROOT / ".models/all-MiniLM-L6-v2", help="a sentence-transformers directory")
     parser.add_argument("--decoder", action="store_true", help="a causal decoder with random weights instead, made once")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/scifact", help="a BEIR folder to take texts from")
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/encode_bench", help="secateur's side")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/dist/encode_bench", help="secateur's side")
     parser.add_argument("--engines", nargs="+", choices=[*ENGINES, *PRECISIONS], help="by default torch-f32, onnxruntime-f32, secateur, and torch-bf16 and secateur-bf16 where the processor has bf16 products")
     parser.add_argument("--documents", type=int, default=256)
     parser.add_argument("--queries", type=int, default=100)
@@ -459,7 +459,7 @@ def main():
     if not (args.model / "model.safetensors").exists():
         parser.error(f"{args.model} holds no model.safetensors; scripts/fetch-minilm.sh fetches the default model")
     if PRECISIONS.keys() & set(args.engines) and not args.binary.exists():
-        parser.error(f"{args.binary} is not there: cargo build --release -p secateur-benches --bin encode_bench")
+        parser.error(f"{args.binary} is not there: cargo build --profile dist -p secateur-benches --bin encode_bench")
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
         report = {"machine": machine(), "texts": prepare(args), "rounds": args.rounds, "load_before": os.getloadavg()[0]}

@@ -1,6 +1,6 @@
 """Exact vector search side by side: faiss IndexFlatIP and secateur, same vectors, one run.
 
-    cargo build --release -p secateur-benches --bin flat_search
+    cargo build --profile dist -p secateur-benches --bin flat_search
     python3 benches/peers/flat.py --json flat.json
 
 Unit vectors from a seeded normal distribution; 256 queries, one at a time and all at once; top 10. The two take turns,
@@ -99,7 +99,7 @@ def main():
     parser.add_argument("--sizes", nargs="+", default=["3633x4096", "100000x384"], help="rows x dimensions")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/flat_search")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/dist/flat_search")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)

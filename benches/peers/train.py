@@ -1,6 +1,6 @@
 """Training steps side by side: Hugging Face PEFT on PyTorch and secateur, same model, same pairs, one run.
 
-    cargo build --release -p secateur-benches --bin train_bench
+    cargo build --profile dist -p secateur-benches --bin train_bench
     python3 benches/peers/train.py --model .models/all-MiniLM-L6-v2 [--full] [--threads 1]
     python3 benches/peers/train.py --shape 1b --rounds 1 --steps 2 --batch 4     # a random model of Llama-3.2-1B's shape
 
@@ -122,7 +122,7 @@ def main():
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--recompute", action="store_true")
-    parser.add_argument("--bench", default=str(ROOT / "target/release/train_bench"))
+    parser.add_argument("--bench", default=str(ROOT / "target/dist/train_bench"))
     parser.add_argument("--pairs", help=argparse.SUPPRESS)
     parser.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
