@@ -22,8 +22,9 @@
 mod tuning;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
+
+use secateur_encoders::UnknownName;
+use strum::{Display, EnumString, VariantNames};
 
 pub use tuning::{FusionPoint, fusion_curve};
 
@@ -43,13 +44,26 @@ pub const DEFAULT_RRF_K: f64 = 60.0;
 /// assert_eq!("rrf".parse(), Ok(Fusion::default()));
 /// # Ok::<(), secateur::fusion::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, VariantNames, clap::ValueEnum)]
+#[strum(parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Fusion {
-    /// By ranks: [`reciprocal_rank_fusion`] with [`DEFAULT_RRF_K`].
+    /// By ranks (Cormack et al. 2009).
+    ///
+    /// [`reciprocal_rank_fusion`] with [`DEFAULT_RRF_K`].
     #[default]
+    #[strum(serialize = "rrf")]
+    #[value(name = "rrf")]
     ReciprocalRank,
-    /// By scores: [`weighted_sum`].
+    /// By scores, those of each ranking put in 0 ... 1.
+    ///
+    /// [`weighted_sum`]
+    #[strum(serialize = "sum")]
+    #[value(name = "sum")]
     WeightedSum,
+}
+
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::of::<Fusion>("a fusion", found)
 }
 
 impl Fusion {
@@ -66,31 +80,6 @@ impl Fusion {
             Fusion::ReciprocalRank => reciprocal_rank_fusion(lists, DEFAULT_RRF_K),
             Fusion::WeightedSum => weighted_sum(lists),
         }
-    }
-}
-
-impl fmt::Display for Fusion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Fusion::ReciprocalRank => "rrf",
-            Fusion::WeightedSum => "sum",
-        })
-    }
-}
-
-/// No fusion has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no fusion; expected rrf (by ranks) or sum (by scores)")]
-pub struct UnknownFusion {
-    found: String,
-}
-
-impl FromStr for Fusion {
-    type Err = UnknownFusion;
-
-    fn from_str(name: &str) -> Result<Fusion, UnknownFusion> {
-        let fusion = Fusion::ALL.into_iter().find(|fusion| fusion.to_string() == name);
-        fusion.ok_or_else(|| UnknownFusion { found: name.to_owned() })
     }
 }
 

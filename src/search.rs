@@ -1,19 +1,21 @@
 //! What a search is asked for, and what it answers.
 
-use std::fmt;
-use std::str::FromStr;
-
+use secateur_encoders::UnknownName;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
+use strum::{Display, EnumString, VariantNames};
 
 use crate::fusion::Fusion;
 
 /// Which index answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantNames, clap::ValueEnum)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum SearchMode {
     /// The vectors: the query is encoded and compared with every document's vector.
     Dense,
     /// The words: BM25.
+    #[strum(serialize = "bm25")]
+    #[value(name = "bm25")]
     Sparse,
     /// Both, their rankings fused.
     Hybrid,
@@ -24,32 +26,8 @@ impl SearchMode {
     pub const ALL: [SearchMode; 3] = [SearchMode::Dense, SearchMode::Sparse, SearchMode::Hybrid];
 }
 
-impl fmt::Display for SearchMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            SearchMode::Dense => "dense",
-            SearchMode::Sparse => "bm25",
-            SearchMode::Hybrid => "hybrid",
-        })
-    }
-}
-
-/// The name is not that of a search mode.
-#[derive(Debug, thiserror::Error)]
-#[error("{found:?} is not a search mode; expected dense, bm25 or hybrid")]
-pub struct UnknownSearchMode {
-    found: String,
-}
-
-impl FromStr for SearchMode {
-    type Err = UnknownSearchMode;
-
-    fn from_str(name: &str) -> Result<SearchMode, UnknownSearchMode> {
-        SearchMode::ALL
-            .into_iter()
-            .find(|mode| mode.to_string() == name)
-            .ok_or_else(|| UnknownSearchMode { found: name.to_owned() })
-    }
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::of::<SearchMode>("a search mode", found)
 }
 
 /// How to search.

@@ -9,6 +9,7 @@ use crate::compute::candle::Candle;
 use crate::compute::cpu::Cpu;
 use crate::compute::precision::Precision;
 use crate::error::{Error, Result};
+use crate::names::UnknownName;
 
 /// Where a model computes. The vectors are the same up to rounding.
 ///
@@ -27,11 +28,6 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// A name that is not a device's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no device: use cpu, cuda or cuda:N")]
-pub struct UnknownDevice(String);
-
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -42,16 +38,16 @@ impl fmt::Display for Device {
 }
 
 impl FromStr for Device {
-    type Err = UnknownDevice;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> std::result::Result<Device, UnknownDevice> {
+    fn from_str(name: &str) -> std::result::Result<Device, UnknownName> {
+        let unknown =
+            || UnknownName { what: "a device", found: name.to_owned(), expected: &["cpu", "cuda", "cuda:N"] };
         match name.split_once(':') {
             None if name == "cpu" => Ok(Device::Cpu),
             None if name == "cuda" => Ok(Device::Cuda(0)),
-            Some(("cuda", number)) => {
-                number.parse().map(Device::Cuda).map_err(|_| UnknownDevice(name.to_owned()))
-            }
-            _ => Err(UnknownDevice(name.to_owned())),
+            Some(("cuda", number)) => number.parse().map(Device::Cuda).map_err(|_| unknown()),
+            _ => Err(unknown()),
         }
     }
 }

@@ -1,15 +1,18 @@
 //! From the hidden states of a text's tokens to one vector.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantArray, VariantNames};
 
 use crate::compute::Spans;
+use crate::names::UnknownName;
 
 /// Which hidden states make the vector of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantArray, VariantNames,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Pooling {
     /// The first token's.
     Cls,
@@ -21,10 +24,11 @@ pub enum Pooling {
     WeightedMean,
 }
 
-impl Pooling {
-    /// All of them.
-    pub const ALL: [Pooling; 4] = [Pooling::Cls, Pooling::Mean, Pooling::LastToken, Pooling::WeightedMean];
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::of::<Pooling>("a pooling", found)
+}
 
+impl Pooling {
     /// Pools hidden states (T, `dim`) into vectors (B, `dim`). The first `skipped` tokens of each text (those of a prompt
     /// that the model does not count) are left out of a mean, unless they are all there is.
     ///
@@ -100,35 +104,6 @@ pub(crate) fn normalize(vectors: &mut [f32], dim: usize) {
     }
 }
 
-impl fmt::Display for Pooling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Pooling::Cls => "cls",
-            Pooling::Mean => "mean",
-            Pooling::LastToken => "last-token",
-            Pooling::WeightedMean => "weighted-mean",
-        })
-    }
-}
-
-/// The name is not that of a pooling.
-#[derive(Debug, thiserror::Error)]
-#[error("{found:?} is not a pooling; expected cls, mean, last-token or weighted-mean")]
-pub struct UnknownPooling {
-    found: String,
-}
-
-impl FromStr for Pooling {
-    type Err = UnknownPooling;
-
-    fn from_str(name: &str) -> Result<Pooling, UnknownPooling> {
-        Pooling::ALL
-            .into_iter()
-            .find(|pooling| pooling.to_string() == name)
-            .ok_or_else(|| UnknownPooling { found: name.to_owned() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +125,7 @@ mod tests {
         let x: Vec<f32> = (0..16).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
         let g = [1.0, -2.0, 3.0, 0.5, -1.0, 4.0];
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-        for pooling in Pooling::ALL {
+        for pooling in <Pooling as VariantArray>::VARIANTS.iter().copied() {
             for skipped in [0, 1, 9] {
                 let there = dot(&pooling.pool(&x, dim, &spans, skipped), &g);
                 let back = dot(&x, &pooling.spread(&g, dim, &spans, skipped));
@@ -161,7 +136,7 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for pooling in Pooling::ALL {
+        for pooling in <Pooling as VariantArray>::VARIANTS.iter().copied() {
             assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), pooling);
         }
         assert!("max".parse::<Pooling>().unwrap_err().to_string().contains("\"max\""));

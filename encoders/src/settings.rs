@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use strum::Display;
 
 use crate::architecture::Architecture;
 use crate::compute::Spans;
@@ -36,8 +37,23 @@ pub struct Settings {
     pub pool_prompt: bool,
     /// Whether texts are lower-cased before the tokenizer sees them.
     pub lower_case: bool,
-    /// How the model's authors compare vectors, where they say so: "cosine", "dot", "euclidean".
-    pub similarity: Option<String>,
+    /// How the model's authors compare vectors, where they say so.
+    pub similarity: Option<Similarity>,
+}
+
+/// How a model's authors compare vectors: `similarity_fn_name` of sentence-transformers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Similarity {
+    /// The cosine of the angle between two vectors.
+    Cosine,
+    /// Their inner product.
+    Dot,
+    /// The length of their difference, negative.
+    Euclidean,
+    /// The sum of the differences of their numbers, negative.
+    Manhattan,
 }
 
 /// An entry of modules.json.
@@ -74,7 +90,7 @@ struct PromptConfig {
     #[serde(default)]
     prompts: BTreeMap<String, Option<String>>,
     default_prompt_name: Option<String>,
-    similarity_fn_name: Option<String>,
+    similarity_fn_name: Option<Similarity>,
 }
 
 /// tokenizer_config.json

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::str::FromStr;
+
+use strum::{Display, EnumString};
 
 use super::Error;
 
@@ -32,17 +33,28 @@ use super::Error;
 /// assert_eq!(rules.missing_queries, MissingQueries::Skip);
 /// # Ok::<(), secateur::eval::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Display, EnumString, clap::ValueEnum,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum RuleSet {
-    /// `trec_eval`: version 10 with `-c`.
+    /// Version 10 of trec_eval with `-c`.
     #[default]
+    #[strum(serialize = "trec_eval")]
+    #[value(name = "trec_eval")]
     TrecEval,
-    /// `trec_eval-9`: version 9 with `-c`.
+    /// Version 9 of trec_eval with `-c`.
+    #[strum(serialize = "trec_eval-9")]
+    #[value(name = "trec_eval-9")]
     TrecEval9,
-    /// `beir`.
+    /// BEIR's evaluation, on pytrec_eval.
     Beir,
-    /// `mteb`.
+    /// MTEB's evaluation, on pytrec_eval.
     Mteb,
+}
+
+fn unknown(text: &str) -> Error {
+    Error::UnknownRuleSet { text: text.to_owned() }
 }
 
 impl RuleSet {
@@ -77,25 +89,11 @@ impl RuleSet {
     }
 }
 
-impl fmt::Display for RuleSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            RuleSet::TrecEval => "trec_eval",
-            RuleSet::TrecEval9 => "trec_eval-9",
-            RuleSet::Beir => "beir",
-            RuleSet::Mteb => "mteb",
-        })
-    }
-}
-
-impl FromStr for RuleSet {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|rule_set| rule_set.to_string() == text)
-            .ok_or_else(|| Error::UnknownRuleSet { text: text.to_owned() })
+impl RuleSet {
+    /// The rules of this set for a data set by its name, as the catalog of published data sets knows it.
+    pub fn rules_for(self, dataset: &str) -> Rules {
+        let published = secateur_datasets::catalog::find(dataset);
+        self.rules(published.is_some_and(|dataset| dataset.mteb_drops_identical_ids))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Training examples of a file, one at a time.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
+
+use strum::{Display, EnumString};
 
 use super::example::TrainingExample;
 use super::fields::Fields;
@@ -12,7 +12,8 @@ use crate::fault::Fault;
 use crate::reader::Lines;
 
 /// Whose training data a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownFormat, parse_err_fn = unknown)]
 pub enum Format {
     /// FlagEmbedding's: `query`, `pos`, `neg`.
     FlagEmbedding,
@@ -25,15 +26,6 @@ impl Format {
     pub const ALL: [Format; 2] = [Format::FlagEmbedding, Format::Tevatron];
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Format::FlagEmbedding => "flag-embedding",
-            Format::Tevatron => "tevatron",
-        })
-    }
-}
-
 /// The name is not that of a format.
 #[derive(Debug, thiserror::Error)]
 #[error("{found:?} is not a format of training data; expected flag-embedding or tevatron")]
@@ -41,15 +33,8 @@ pub struct UnknownFormat {
     found: String,
 }
 
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> std::result::Result<Format, UnknownFormat> {
-        Format::ALL
-            .into_iter()
-            .find(|format| format.to_string() == name)
-            .ok_or_else(|| UnknownFormat { found: name.to_owned() })
-    }
+fn unknown(found: &str) -> UnknownFormat {
+    UnknownFormat { found: found.to_owned() }
 }
 
 /// The examples of a file in its order, read as they are asked for.

@@ -1,7 +1,9 @@
 //! How precisely linear layers are multiplied.
 
-use std::fmt;
-use std::str::FromStr;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
+
+use crate::names::UnknownName;
 
 /// How precisely linear layers are multiplied. Everything else is computed in f32.
 ///
@@ -10,7 +12,12 @@ use std::str::FromStr;
 /// assert_eq!("bf16".parse(), Ok(Precision::Bf16));
 /// assert_eq!(Precision::default().to_string(), "f32");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Precision {
     /// f32
     #[default]
@@ -20,28 +27,6 @@ pub enum Precision {
     Bf16,
 }
 
-/// A name that is no [`Precision`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no precision: use f32 or bf16")]
-pub struct UnknownPrecision(String);
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        })
-    }
-}
-
-impl FromStr for Precision {
-    type Err = UnknownPrecision;
-
-    fn from_str(name: &str) -> Result<Precision, UnknownPrecision> {
-        match name {
-            "f32" => Ok(Precision::F32),
-            "bf16" => Ok(Precision::Bf16),
-            _ => Err(UnknownPrecision(name.to_owned())),
-        }
-    }
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::of::<Precision>("a precision", found)
 }

@@ -11,7 +11,7 @@ use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::json as json_file;
 use crate::pooling::Pooling;
-use crate::settings::Settings;
+use crate::settings::{Settings, Similarity};
 use crate::weights::files::ModelFiles;
 use crate::weights::write::{Elements, NewTensor, write_directory};
 use beginning::{Beginnings, Smaller};
@@ -85,7 +85,7 @@ pub fn create_model(
         passage_prompt: String::new(),
         pool_prompt: true,
         lower_case: false,
-        similarity: Some("cosine".to_owned()),
+        similarity: Some(Similarity::Cosine),
     };
     if !(1..=most).contains(&settings.max_length) {
         return Err(Error::InvalidSetting {

@@ -10,12 +10,17 @@ use crate::tokenize::Packer;
 /// How calibration texts become sequences of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum CalibrationFormat {
+    /// Blocks of texts back to back, as language models are calibrated.
+    ///
     /// As LLM-Drop does (He et al. 2024): each text and the end-of-text token, back to back in groups of 1,000 texts, cut
     /// into blocks of one length; the tail of a group is dropped. Models that are not causal have their own special tokens
     /// around each block and behind each text.
     Packed,
-    /// As the encoder reads passages: prompt and special tokens, cut to the maximum length, one sequence a text.
+    /// Each text as the encoder reads it.
+    ///
+    /// As a passage: prompt and special tokens, cut to the maximum length, one sequence a text.
     Texts,
 }
 

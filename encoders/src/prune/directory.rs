@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::drops::Drops;
@@ -15,10 +16,17 @@ use crate::weights::fingerprint::Fingerprint;
 use crate::weights::write::{NewTensor, write_directory};
 
 /// How a directory says which sub-layers its model lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Layout {
+    /// What this program and its library read.
+    ///
     /// `secateur` in config.json: for each layer whether it has its attention, and the width of its MLP.
+    #[default]
     Secateur,
+    /// The lists of LLM-Drop, which this program reads too.
+    ///
     /// `drop_attn_list` and `drop_mlp_list` in config.json, and reserved_layers.json, as LLM-Drop's loader reads them.
     LlmDrop,
 }

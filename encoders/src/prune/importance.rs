@@ -14,22 +14,26 @@ use crate::model::{Stage, Transformer};
 /// x' is the residual sum; in a post-norm model, its norm. Higher is more important.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ImportanceMetric {
-    /// 1 - cos(x, x'), 0 to 2: the paper's choice.
+    /// 1 - cosine, 0 to 2: the paper's choice.
     Cosine,
-    /// |x' - x|
+    /// The length of the difference.
     L2,
-    /// |dL/da| for a factor a = 1 on the sub-layer's output and a contrastive loss L: [`super::gradient`].
+    /// The gradient of a contrastive loss by a factor on the sub-layer's output; for texts with titles.
+    ///
+    /// |dL/da| at a = 1: [`super::gradient`].
     Gradient,
 }
 
 /// Which tokens of a sequence count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ScoredTokens {
     /// All of them.
     All,
-    /// The last one, which is all that an encoder with last-token pooling uses.
+    /// The last one of each sequence, which is all that an encoder with last-token pooling uses.
     Last,
 }
 

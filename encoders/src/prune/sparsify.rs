@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::calibration::{Calibration, Sequences};
@@ -30,11 +31,14 @@ pub(super) const GROUP: usize = 4;
 pub(super) const KEPT: usize = 2;
 
 /// How weights are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum SparseMethod {
-    /// By size times the norm of what they read (Sun et al. 2024). The others stay as they are.
+    /// By size times the norm of what they read (Sun et al. 2024); the others stay as they are.
     Wanda,
     /// By the loss that remains when the others make up for them (Frantar & Alistarh 2023).
+    #[cfg_attr(feature = "clap", value(name = "sparsegpt"))]
     SparseGpt,
 }
 

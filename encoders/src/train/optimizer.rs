@@ -35,6 +35,7 @@ impl Default for AdamW {
 /// How the learning rate goes down after the warm-up, during which it rises linearly from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Decay {
     /// It stays.
     Constant,

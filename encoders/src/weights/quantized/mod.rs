@@ -10,8 +10,10 @@ pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::str::FromStr;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
+
+use crate::names::UnknownName;
 
 /// How linear layers are stored in fewer bits.
 ///
@@ -21,35 +23,15 @@ use std::str::FromStr;
 /// assert_eq!(Quantization::Nf4.to_string(), "nf4");
 /// assert!("int8".parse::<Quantization>().is_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Quantization {
     /// [`nf4`]: 4.127 bits a weight.
     Nf4,
 }
 
-/// A name that is no [`Quantization`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is not a way to quantize; there is nf4")]
-pub struct UnknownQuantization {
-    /// The name.
-    pub found: String,
-}
-
-impl fmt::Display for Quantization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Quantization::Nf4 => f.write_str("nf4"),
-        }
-    }
-}
-
-impl FromStr for Quantization {
-    type Err = UnknownQuantization;
-
-    fn from_str(name: &str) -> Result<Quantization, UnknownQuantization> {
-        match name {
-            "nf4" => Ok(Quantization::Nf4),
-            found => Err(UnknownQuantization { found: found.to_owned() }),
-        }
-    }
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::of::<Quantization>("a quantization", found)
 }
