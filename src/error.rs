@@ -134,6 +134,39 @@ pub enum Error {
         /// The journal that names it.
         journal: PathBuf,
     },
+    /// An option of a stage is missing, wrong, or contradicts another.
+    #[error("{}{option}: {problem}", of_stage(*stage))]
+    InvalidOption {
+        /// The table of the recipe, if it is a recipe's.
+        stage: Option<&'static str>,
+        /// The option, as a recipe and the command line spell it.
+        option: &'static str,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A recipe cannot be read.
+    #[error("{problem}")]
+    InvalidRecipe {
+        /// Where it is wrong, and how.
+        problem: String,
+    },
+    /// The folder of a recipe is another one's.
+    #[error(
+        "{} is of another recipe: choose another folder, or compare yours with {}",
+        folder.display(), kept.display()
+    )]
+    OtherRecipe {
+        /// The folder.
+        folder: PathBuf,
+        /// The recipe that is kept in it.
+        kept: PathBuf,
+    },
+    /// What was to be written is there already.
+    #[error("{} exists: choose another output, or remove it", path.display())]
+    OutputExists {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A file could not be written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -144,6 +177,18 @@ pub enum Error {
         /// The system's word.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// A problem with an option of a stage.
+    pub(crate) fn option(option: &'static str, problem: impl Into<String>) -> Error {
+        Error::InvalidOption { stage: None, option, problem: problem.into() }
+    }
+}
+
+/// The beginning of a message on an option of a recipe.
+fn of_stage(stage: Option<&str>) -> String {
+    stage.map_or_else(String::new, |stage| format!("the recipe's [{stage}]: "))
 }
 
 /// Enough of a fingerprint to tell two apart.

@@ -34,18 +34,21 @@
 mod corpus;
 mod database;
 mod default_encoder;
+pub mod effir;
 mod error;
 pub mod eval;
 pub mod fusion;
 mod generation;
 mod maintenance;
+pub mod measure;
 mod npy;
+mod options;
+pub mod progress;
+pub mod prune;
 pub mod report;
 mod rerank;
 mod search;
-mod sweep;
-pub mod training;
-pub mod training_data;
+pub mod train;
 
 pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
 pub use database::{CreateOptions, Database};
@@ -53,15 +56,15 @@ pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_vers
 pub use error::{Error, Result};
 pub use generation::add_generation;
 pub use rerank::rerank;
-pub use search::{Hit, SearchMode, SearchParams, UnknownSearchMode};
+pub use search::{Hit, SearchMode, SearchParams};
 pub use secateur_datasets::{
     Document, Error as DatasetError, Passage, Qrels, Query, Run, ScoredDocument, Texts, atomic_write, beir,
     catalog, sync_name, trec, triples, with_suffix,
 };
 pub use secateur_encoders::{
     CrossEncoder, Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, NewModelOptions, Pooling,
-    Precision, Quantization, Settings, TextKind, architecture, catalog as backbones, create_model, golden,
-    inspect, model, prune, train, write_merged, write_quantized,
+    Precision, Quantization, Settings, Similarity, TextKind, UnknownName, architecture, catalog as backbones,
+    create_model, golden, inspect, model, write_merged, write_quantized,
 };
 pub use secateur_index::backends::FaissKind;
 pub use secateur_index::bm25::Bm25Params;
@@ -70,4 +73,3 @@ pub use secateur_index::hnsw::{HnswParams, WalkCodes};
 pub use secateur_index::search::{Recall, RecallCurve};
 pub use secateur_index::storage::{CompactOptions, CompactReport, Generation, VectorIndex};
 pub use secateur_index::{ComponentType, Error as IndexError, Metric};
-pub use sweep::{Cell, measure_encoder};

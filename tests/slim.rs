@@ -1,4 +1,4 @@
-//! `secateur prune slim`, `prune compact` and `prune sparsify`, as users run them, on the tiny BERT and the bundled collection.
+//! `secateur prune slim`, `prune narrow` and `prune sparsify`, as users run them, on the tiny BERT and the bundled collection.
 
 use serde_json::Value;
 
@@ -42,12 +42,13 @@ fn neurons_are_masked_by_their_activations_and_removed() {
         .collect();
     assert_eq!(widths.iter().sum::<u64>(), 168);
 
-    let said = sandbox.run(["prune", "compact", "masked", "--out", "compacted"]).ok();
+    let said = sandbox.run(["prune", "narrow", "masked", "--out", "compacted"]).ok();
     assert!(said.contains("parameters: 77,376 before, 70,392 after"), "{said}");
     let config: Value =
         serde_json::from_slice(&std::fs::read(sandbox.path("compacted/config.json")).unwrap()).unwrap();
     assert_eq!(config["secateur"]["intermediate_sizes"], serde_json::json!(widths));
     let mask_file = sandbox.path("masked/neuron_mask.json").display().to_string();
+    // By its old name, which stays.
     sandbox.run(["prune", "compact", "tiny", "--mask", &mask_file, "--out", "direct"]).ok();
 
     let [whole, masked, compacted, direct] =
@@ -90,6 +91,6 @@ fn what_cannot_be_masked_is_refused() {
     slim("1.5", &[]).fails(3, ["a sparsity of 1.5", "0 to below 1"]);
     slim("0.5", &["--floor", "0.8"]).fails(3, ["120 of 240 neurons", "at most 48 can go", "0.200"]);
     sandbox.run(["prune", "slim", "tiny", "--sparsity", "0.3", "--out", "out"]).fails(2, ["--calibration"]);
-    sandbox.run(["prune", "compact", "tiny", "--out", "out"]).fails(3, ["no neuron_mask.json", "prune slim"]);
+    sandbox.run(["prune", "narrow", "tiny", "--out", "out"]).fails(3, ["no neuron_mask.json", "prune slim"]);
     assert!(!sandbox.path("out").exists());
 }

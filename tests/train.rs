@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use secateur::train::{LogLine, read_log};
 use secateur::train::{TrainSettings, Trained, Trainer};
-use secateur::training::{LogLine, read_log};
 use secateur::{Encoder, LoadOptions, Pooling, TextKind};
 
 use crate::support::dataset::write;
@@ -168,7 +168,7 @@ fn what_cannot_be_trained_is_refused() {
 }
 
 #[test]
-fn gates_are_learned_and_masks_are_kept_in_training() {
+fn masks_are_learned_and_kept_in_training() {
     let sandbox = sandbox();
     let slim = [
         "prune",
@@ -190,7 +190,7 @@ fn gates_are_learned_and_masks_are_kept_in_training() {
         "gates.json",
     ];
     let said = sandbox.run(slim).ok();
-    assert!(said.starts_with("masked: tiny with 30.0 % of its MLP neurons zero\ngates: least 0.9"), "{said}");
+    assert!(said.starts_with("masked: tiny with 30.0 % of its MLP neurons zero\nmask: least 0.9"), "{said}");
     assert!(said.contains("0 of 240 closed"), "{said}");
 
     // Trained under the mask, whole or by an adapter, what was masked is zero as before: removing it changes nothing.
@@ -207,7 +207,7 @@ fn gates_are_learned_and_masks_are_kept_in_training() {
             &trained
         };
         let compact = format!("{run}-compact");
-        sandbox.run(["prune", "compact", whole, "--mask", "masked/neuron_mask.json", "--out", &compact]).ok();
+        sandbox.run(["prune", "narrow", whole, "--mask", "masked/neuron_mask.json", "--out", &compact]).ok();
         let [before, after] = [whole, &compact].map(|name| vectors(&sandbox.path(name)));
         let largest = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(largest < 1e-6, "{run}: {largest}");

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::Texts;
 use secateur::triples::{ClozeExamples, ClozeOptions, write_examples};
 
 use super::failure::{Code, Failure, Result};
-use super::prune::calibration::texts;
+use super::locate::texts;
 
 const EXAMPLES: &str = "\
-Texts are cut into passages of whole sentences. A sentence drawn from each is the query, the others are the passage that answers
-it (the inverse cloze task). For what `secateur train` learns of a teacher any text will do.
+Texts are cut into passages of whole sentences. A sentence drawn from each is the query; the others are the passage that \
+answers it (the inverse cloze task). Any text will do to learn from a teacher with `secateur train --teacher`.
 
 Example:
   secateur dataset cloze c4.jsonl.gz news.txt --out cloze.jsonl";
@@ -38,7 +39,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let Arguments { texts: paths, out, passage_words, min_query_words, seed } = self;
-        let opened = paths.iter().map(|path| texts(path)).collect::<Result<Vec<_>>>()?;
+        let opened = paths.iter().map(|path| Ok(Texts::open(&texts(path)?)?)).collect::<Result<Vec<_>>>()?;
         let options = ClozeOptions { passage_words, min_query_words, seed };
         let examples = ClozeExamples::new(opened.into_iter().flatten(), options);
         let count = write_examples(&out, examples.map(|example| example.map_err(Failure::from)))?;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use secateur::report::grouped;
 use secateur::{CompactOptions, Database};
 
 use super::failure::Result;
-use super::number::grouped;
 use super::progress::{Progress, say_on_interrupt};
 
 #[derive(Args)]

@@ -4,14 +4,15 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use secateur::catalog;
 use secateur::report::{Align, Table};
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::{dataset_cache, open_dataset};
+use super::progress::show_download;
 use super::{cloze, print, triples};
-use crate::download::{Fetcher, Progress, download_dataset};
+use crate::download::{Fetcher, download_dataset};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -28,6 +29,9 @@ pub enum Command {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  secateur dataset info scifact")]
 pub struct InfoArguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,
@@ -37,12 +41,19 @@ pub struct InfoArguments {
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  secateur dataset verify my-folder")]
 pub struct VerifyArguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  secateur dataset download --list
+  secateur dataset download scifact")]
 pub struct DownloadArguments {
     /// The name under which BEIR publishes it.
     #[arg(required_unless_present = "list")]
@@ -155,17 +166,4 @@ fn list() -> String {
         ]);
     }
     table.to_string()
-}
-
-/// Shows how far a download is, on a terminal.
-pub fn show_download(bar: &ProgressBar, progress: Progress) {
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
-    {
-        bar.set_style(style);
-    }
-    if let Some(total) = progress.total {
-        bar.set_length(total);
-    }
-    bar.set_position(progress.done);
 }

@@ -140,11 +140,7 @@ impl EncoderArguments {
 
 /// How an encoder's vectors are compared, as its authors say it.
 pub fn metric_of(encoder: &Encoder) -> Metric {
-    match encoder.settings().similarity.as_deref() {
-        Some("dot") => Metric::InnerProduct,
-        Some("euclidean") => Metric::L2,
-        _ => Metric::Cosine,
-    }
+    secateur::measure::metric_of(encoder.settings().similarity)
 }
 
 /// Opens a database with its encoder, if the command needs one: the one given, or the one its vectors were made with, those of
@@ -200,7 +196,7 @@ pub fn model_directory(reference: &str) -> Result<PathBuf> {
     let bar = indicatif::ProgressBar::no_length();
     let directory = resolve_model(reference, &config, &Fetcher::default(), &mut |file, progress| {
         bar.set_message(file.to_owned());
-        super::dataset::show_download(&bar, progress);
+        super::progress::show_download(&bar, progress);
     })?;
     bar.finish_and_clear();
     Ok(directory)

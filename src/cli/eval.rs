@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use secateur::beir::BeirFolder;
 use secateur::eval::{Evaluation, Measure, RuleSet, Rules, evaluate};
-use secateur::{Database, Qrels, catalog, report, trec};
+use secateur::{Database, Qrels, report, trec};
 
 use super::encoder::{EncoderArguments, open_database};
 use super::failure::{Code, Failure, Result};
@@ -68,8 +68,7 @@ impl MeasuringArguments {
 
     /// The rules for a data set.
     pub fn rules(&self, dataset: &str) -> Rules {
-        let drops = catalog::find(dataset).is_some_and(|dataset| dataset.mteb_drops_identical_ids);
-        self.rules.rules(drops)
+        self.rules.rules_for(dataset)
     }
 
     /// What is measured.

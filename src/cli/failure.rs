@@ -67,6 +67,7 @@ impl From<secateur::Error> for Failure {
         let code = match &error {
             Error::Dataset(DatasetError::Io { action, source, .. })
             | Error::Encoder(EncoderError::Io { action, source, .. })
+            | Error::Io { action, source, .. }
                 if is_no_such_input(action, source) =>
             {
                 Code::Input
@@ -75,6 +76,9 @@ impl From<secateur::Error> for Failure {
                 Code::Database
             }
             Error::SameFile { .. }
+            | Error::InvalidOption { .. }
+            | Error::InvalidRecipe { .. }
+            | Error::OtherRecipe { .. }
             | Error::InvalidDepth { .. }
             | Error::Index(IndexError::InvalidParameter { .. } | IndexError::GenerationName { .. })
             | Error::Encoder(
@@ -89,6 +93,7 @@ impl From<secateur::Error> for Failure {
             Error::Index(IndexError::Io { .. } | IndexError::NoFaiss)
             | Error::Dataset(DatasetError::Io { .. })
             | Error::Encoder(EncoderError::Io { .. } | EncoderError::Device { .. })
+            | Error::OutputExists { .. }
             | Error::Io { .. } => Code::System,
             Error::Index(_)
             | Error::EncoderMismatch { .. }
@@ -97,7 +102,12 @@ impl From<secateur::Error> for Failure {
             | Error::MinedDocument { .. } => Code::Database,
             _ => Code::Input,
         };
-        Failure::new(code, message(&error))
+        let text = match &error {
+            // Where an option is no recipe's, it is the command line's.
+            Error::InvalidOption { stage: None, option, problem } => format!("--{option}: {problem}"),
+            _ => message(&error),
+        };
+        Failure::new(code, text)
     }
 }
 

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use secateur::report::grouped;
 use secateur::{CreateOptions, Database, Metric, add_generation, with_suffix};
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, metric_of};
 use super::failure::{Code, Failure, Result};
 use super::index::IndexArguments;
-use super::number::grouped;
 use super::progress::{Progress, say_on_interrupt};
 
 const EXAMPLES: &str = "\

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use secateur::training_data::{MineOptions, Teacher, mine};
+use secateur::train::{MineOptions, Teacher, mine};
 use secateur::{LoadOptions, SearchMode};
 
 use super::encoder::{EncoderArguments, model_directory, open_database};
@@ -16,16 +16,18 @@ use super::search::ModeArguments;
 use super::teach::count;
 
 const EXAMPLES: &str = "\
-Searches the database for each query and adds documents from a range of ranks to `neg`, drawn at random. Never taken: the \
-example's positives, by id and by text; relevant documents that `secateur dataset triples --max-positives` left out; the query \
-itself; a text twice. With --teacher, documents are dropped that score above the example's lowest positive minus --margin, for \
-they probably answer the query too; `pos_scores` and `neg_scores` are written as `secateur teach` does.
+Searches the database for each query and adds documents from a range of ranks to `neg`, drawn at random. These are never taken: \
+the example's positives, by id and by text; relevant documents that `secateur dataset triples --max-positives` left out; the \
+query itself; a text twice. With --teacher, a document that scores above the example's lowest positive minus --margin is \
+dropped, because it probably answers the query too; `pos_scores` and `neg_scores` are written as by `secateur teach`.
 
 Examples:
   secateur index scifact --encoder .models/all-MiniLM-L6-v2 --out scifact.db
   secateur dataset triples scifact --out pairs.jsonl
   secateur mine pairs.jsonl --db scifact.db --mode hybrid --depth 10-100 --out mined.jsonl
   secateur mine pairs.jsonl --db scifact.db --teacher BAAI/bge-reranker-base --out train.jsonl";
+
+const TEACHER: &str = "Teacher";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,15 +48,15 @@ pub struct Arguments {
     /// Negatives that each example gets, besides those it has.
     #[arg(long, value_name = "N", default_value = "7")]
     negatives: NonZeroUsize,
-    /// Drops documents that are too good for negatives: a cross-encoder or an encoder, a model directory or OWNER/NAME of the
-    /// Hugging Face hub.
-    #[arg(long, value_name = "MODEL")]
+    /// A cross-encoder or an encoder that drops documents too good for negatives: a model directory, or OWNER/NAME of the hub.
+    #[arg(long, value_name = "MODEL", help_heading = TEACHER)]
     teacher: Option<String>,
     /// How far below the example's lowest positive a negative's score must be, in the teacher's logits or cosines.
-    #[arg(long, default_value_t = 0.0, requires = "teacher", value_parser = finite, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.0, requires = "teacher", value_parser = finite, allow_negative_numbers = true,
+        help_heading = TEACHER)]
     margin: f32,
     /// Cut what the teacher reads to this many tokens.
-    #[arg(long, value_name = "TOKENS", requires = "teacher")]
+    #[arg(long, value_name = "TOKENS", requires = "teacher", help_heading = TEACHER)]
     teacher_max_length: Option<usize>,
     /// Decides which documents in the range are drawn.
     #[arg(long, value_name = "N", default_value_t = MineOptions::new(SearchMode::Dense).seed)]

@@ -10,24 +10,25 @@ use super::failure::Result;
 
 /// What differs from what a model's directory says.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "How the model is loaded")]
 pub struct ModelOptions {
     /// Cut what the model reads to this many tokens, special tokens included.
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
-    /// The model that an adapter is merged into; the one its adapter_config.json names unless given.
+    /// The model that an adapter is merged into [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
-    /// How precisely linear layers are multiplied: f32 or bf16.
-    #[arg(long, default_value_t, hide_default_value = true)]
+    /// How precisely linear layers are multiplied.
+    #[arg(long, default_value_t)]
     precision: Precision,
     /// Where to compute: cpu, cuda or cuda:N. A GPU needs a build with `--features cuda`.
-    #[arg(long, default_value_t, hide_default_value = true)]
+    #[arg(long, default_value_t)]
     device: Device,
-    /// Tokens computed together, by each thread on a CPU. Bounds the memory of the activations; changes no score.
+    /// Tokens computed together, by each thread on a CPU: more need more memory and change no score.
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     batch_tokens: Option<u32>,
-    /// Keep linear layers in fewer bits: nf4.
-    #[arg(long, value_name = "NF4")]
+    /// Keep linear layers in fewer bits.
+    #[arg(long)]
     quantize: Option<Quantization>,
 }
 

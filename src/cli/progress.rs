@@ -1,12 +1,15 @@
 //! Progress of long work: a bar on a terminal, nothing in a pipe.
 
+use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use secateur::progress::Progress as Told;
 
 use super::failure::{Code, Failure, Result};
+use crate::download;
 
 /// How far long work is: done / total, rate and time left.
 pub struct Progress(ProgressBar);
@@ -47,9 +50,44 @@ impl Progress {
     }
 
     /// The work is over.
-    pub fn finish(self) {
+    pub fn finish(self) {}
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
         self.0.finish_and_clear();
     }
+}
+
+/// Shows what the library says of long work: a bar at a time.
+pub fn shown() -> impl FnMut(Told<'_>) {
+    let mut bar: Option<Progress> = None;
+    move |told| match told {
+        Told::Begins { what, unit, total } => {
+            // The bar before makes room first.
+            drop(bar.take());
+            bar = Progress::start(what, unit, || Ok::<_, Infallible>(total().unwrap_or(0))).ok();
+        }
+        Told::Done(done) => bar.iter().for_each(|bar| bar.set(done)),
+        Told::Step(report) => bar.iter().for_each(|bar| {
+            bar.say(&format!("loss {:.4}", report.loss));
+            bar.set(report.step);
+        }),
+        _ => {}
+    }
+}
+
+/// Shows how far a download is, on a terminal.
+pub fn show_download(bar: &ProgressBar, progress: download::Progress) {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
+    {
+        bar.set_style(style);
+    }
+    if let Some(total) = progress.total {
+        bar.set_length(total);
+    }
+    bar.set_position(progress.done);
 }
 
 /// Makes Ctrl-C say what is kept and end the process. Everything written so far stands at any moment, so nothing else

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use secateur::training_data::{Teacher, teach};
-use secateur::triples::Examples;
-use secateur::{LoadOptions, Pooling};
+use secateur::train::{EncodingOptions, Examples, Teacher, teach};
 
 use super::encoder::model_directory;
 use super::failure::{Failure, Result};
@@ -35,25 +33,13 @@ pub struct Arguments {
     out: PathBuf,
     #[command(flatten)]
     options: ModelOptions,
-    /// Of an encoder: how token vectors become one: cls, mean, weighted-mean or last-token.
-    #[arg(long)]
-    pooling: Option<Pooling>,
-    /// Of an encoder: text to put before every query.
-    #[arg(long, value_name = "TEXT")]
-    query_prompt: Option<String>,
-    /// Of an encoder: text to put before every passage.
-    #[arg(long, value_name = "TEXT")]
-    passage_prompt: Option<String>,
+    #[command(flatten, next_help_heading = "If the teacher is an encoder")]
+    encoding: EncodingOptions,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let options = LoadOptions {
-            pooling: self.pooling,
-            query_prompt: self.query_prompt.clone(),
-            passage_prompt: self.passage_prompt.clone(),
-            ..self.options.load_options(&self.model)?
-        };
+        let options = self.encoding.load_options(self.options.load_options(&self.model)?);
         // A bad line is found before the work begins.
         let total = count(&self.file)?;
         let teacher = Teacher::load(&model_directory(&self.model)?, &options)?;

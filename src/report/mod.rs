@@ -2,6 +2,7 @@
 
 mod curve;
 mod heat_map;
+mod number;
 pub mod svg;
 mod table;
 mod widths;
@@ -12,6 +13,7 @@ use crate::eval::{Evaluation, Measure, MissingQueries};
 
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
+pub use number::grouped;
 pub use table::{Align, Table};
 pub use widths::widths;
 

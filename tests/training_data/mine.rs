@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use secateur::training_data::{MineOptions, Teacher};
+use secateur::train::{MineOptions, Teacher};
 use secateur::triples::TrainingExample;
 use secateur::{Database, Hit, LoadOptions, SearchMode, SearchParams};
 
@@ -199,7 +199,7 @@ fn a_journal_serves_the_same_database_options_and_examples_only() {
     let options = |seed| MineOptions { depth: 1..=20, seed, ..MineOptions::new(SearchMode::Sparse) };
     let mine = |seed, progress: &mut dyn FnMut(u64)| {
         let database = Database::open(sandbox.path("words"), None).unwrap();
-        secateur::training_data::mine(&input, &output, &database, None, &options(seed), progress)
+        secateur::train::mine(&input, &output, &database, None, &options(seed), progress)
     };
     type Change<'a> = (&'a str, u64, &'a dyn Fn());
     let changes: [Change; 3] = [

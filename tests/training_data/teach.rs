@@ -1,6 +1,6 @@
 //! Scores of a teacher.
 
-use secateur::training_data::Teacher;
+use secateur::train::Teacher;
 use secateur::triples::TrainingExample;
 use secateur::{CrossEncoder, Encoder, LoadOptions, TextKind};
 
@@ -103,7 +103,7 @@ fn a_journal_serves_the_same_teacher_and_examples_only() {
         let teacher = Teacher::load(&sandbox.path(model), &LoadOptions::default()).unwrap();
         let (input, output) = (sandbox.path("in.jsonl"), sandbox.path("out.jsonl"));
         let mut done = 0;
-        let error = secateur::training_data::teach(&input, &output, &teacher, |now| done = now).unwrap_err();
+        let error = secateur::train::teach(&input, &output, &teacher, |now| done = now).unwrap_err();
         assert!(error.to_string().contains("in.jsonl:101: "), "{error}");
         assert_eq!(done, 96);
         assert!(sandbox.path("out.jsonl.journal").exists() && !output.exists());

@@ -14,7 +14,10 @@ use crate::cli::print;
 
 #[derive(Args)]
 // The encoder is what this command is about: it is named without `--encoder`.
-#[command(mut_arg("encoder", |encoder| encoder.long(None::<&str>).required(true)))]
+#[command(mut_arg("encoder", |encoder| encoder.long(None::<&str>).required(true)), after_help = "\
+Examples:
+  secateur model check .models/all-MiniLM-L6-v2 --golden minilm.jsonl --write
+  secateur model check small --golden minilm.jsonl --min-cosine 0.9")]
 pub struct Arguments {
     #[command(flatten)]
     encoder: EncoderArguments,
@@ -24,13 +27,13 @@ pub struct Arguments {
     /// Write that file from the model's own vectors instead of reading it.
     #[arg(long)]
     write: bool,
-    /// The texts to write vectors of, one passage a line; a few of all lengths and scripts unless given.
+    /// The texts to write vectors of, one passage a line [default: a few of all lengths and scripts].
     #[arg(long, value_name = "FILE", requires = "write")]
     texts: Option<PathBuf>,
     /// The least cosine that passes.
     #[arg(long, value_name = "COSINE", default_value_t = 0.9999)]
     min_cosine: f64,
-    /// The largest difference of two numbers that passes; any unless given.
+    /// The largest difference of two numbers that passes [default: any].
     #[arg(long, value_name = "DIFFERENCE")]
     max_difference: Option<f64>,
     /// Print JSON.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::{NewModelOptions, Pooling, create_model};
+use secateur::{NewModelOptions, Pooling, Texts, create_model};
 
 use crate::cli::failure::Result;
-use crate::cli::prune::calibration::passages;
+use crate::cli::locate;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -16,25 +16,27 @@ Example:
 pub struct Arguments {
     /// The config.json of any family that loads: it says how many layers there are, and how wide.
     config: PathBuf,
-    /// Learn a vocabulary of the configuration's size from these: files of one text a line or of JSON lines, BEIR folders.
-    /// The tokenizer beside the config.json, or that of --grow, is taken unless given.
-    #[arg(long, value_name = "TEXTS", num_args = 1..)]
+    /// Learn a vocabulary of the configuration's size from these: files of one text a line or of JSON lines, data sets.
+    ///
+    /// Without this, the tokenizer is that beside the config.json, or that of --grow. Lists take commas and spaces.
+    #[arg(long, value_name = "TEXTS", num_args = 1.., value_delimiter = ',')]
     vocabulary: Vec<PathBuf>,
     /// The model directory to write. It must not exist.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// How token vectors become one; last-token for a causal model, mean for another, unless given.
+    /// How token vectors become one [default: last-token for a causal model, mean for another].
     #[arg(long)]
     pooling: Option<Pooling>,
-    /// Cut texts to this many tokens; as many as the configuration allows, at most 512, unless given.
+    /// Cut texts to this many tokens [default: as many as the configuration allows, at most 512].
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
     /// Decides the weights.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Begin as this smaller model of the same family: take its tensors and its tokenizer; sub-layers that it does not have add
-    /// nothing until they have learned to. Embeddings that are pooled by their mean grow into a decoder that pools the last
-    /// token, too: its first attention averages them.
+    /// Begin as this smaller model of the same family: with its tensors and its tokenizer.
+    ///
+    /// Sub-layers that the smaller model lacks add nothing until they are trained. A model of embeddings and mean pooling can grow
+    /// into a decoder with last-token pooling: its first attention then averages the embeddings.
     #[arg(long, value_name = "MODEL", conflicts_with = "vocabulary")]
     grow: Option<PathBuf>,
     /// Store numbers in 16 bits.
@@ -47,8 +49,8 @@ impl Arguments {
         let Arguments { config, vocabulary, out, pooling, max_length, seed, grow, half } = self;
         let mut texts = Vec::new();
         for path in &vocabulary {
-            for text in passages(path)? {
-                texts.push(text?);
+            for text in Texts::open(&locate::texts(path)?)? {
+                texts.push(text?.joined(" "));
             }
         }
         let mut texts = texts.into_iter().map(Ok);

@@ -13,6 +13,10 @@ use crate::cli::encoder::{cached_model, model_directory};
 use crate::cli::failure::{Code, Failure, Result};
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  secateur model inspect .models/all-MiniLM-L6-v2
+  secateur model inspect mistral-7b --drop-mlp 16 --width 0.7 --quantize nf4")]
 pub struct Arguments {
     /// A model directory, a config.json, a known NAME (see --list), or OWNER/NAME of the hub.
     #[arg(required_unless_present = "list")]
@@ -23,14 +27,14 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// The model that an adapter goes with; the one its adapter_config.json names unless given.
+    /// The model that an adapter goes with [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
     /// Tokens of the text that operations are counted for [default: 512, or the model's maximum].
     #[arg(long, value_name = "TOKENS")]
     length: Option<usize>,
-    /// Say what the weights would take with the linear layers stored in this way: nf4.
-    #[arg(long, value_name = "FORMAT")]
+    /// Say what the weights would take with the linear layers stored in this way.
+    #[arg(long)]
     quantize: Option<Quantization>,
     #[command(flatten)]
     cut: CutArguments,
@@ -52,8 +56,8 @@ struct CutArguments {
     /// The same, from the last layers: the counts are those of --drop-blocks.
     #[arg(long, value_name = "LAYERS", default_value_t = 0, hide_default_value = true)]
     drop_last_blocks: usize,
-    /// The part of the remaining MLPs' neurons that stays.
-    #[arg(long, value_name = "PART", default_value_t = 1.0, hide_default_value = true)]
+    /// The share of the remaining MLPs' neurons that stays.
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, hide_default_value = true)]
     width: f64,
 }
 

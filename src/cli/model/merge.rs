@@ -9,13 +9,16 @@ use crate::cli::encoder::model_directory;
 use crate::cli::failure::Result;
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  secateur model merge run/model --out merged")]
 pub struct Arguments {
     /// The adapter: a directory of PEFT's format, or OWNER/NAME of the hub.
     adapter: String,
     /// The model directory to write. It must not exist.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The model that the adapter goes with; the one its adapter_config.json names unless given.
+    /// The model that the adapter goes with [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
 }

@@ -9,17 +9,20 @@ use crate::cli::encoder::model_directory;
 use crate::cli::failure::Result;
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  secateur model quantize .models/all-MiniLM-L6-v2 --out minilm-nf4")]
 pub struct Arguments {
     /// A model directory, that of an adapter, which is merged first, or OWNER/NAME of the hub.
     model: String,
     /// The model directory to write. It must not exist.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The model that an adapter goes with; the one its adapter_config.json names unless given.
+    /// The model that an adapter goes with [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
-    /// How: nf4, 4-bit NormalFloat in blocks of 64 with double quantization.
-    #[arg(long, value_name = "NF4", default_value_t = Quantization::Nf4)]
+    /// How linear layers are stored: nf4 is 4-bit NormalFloat in blocks of 64 with double quantization.
+    #[arg(long, default_value_t = Quantization::Nf4)]
     format: Quantization,
 }
 

@@ -1,24 +1,26 @@
-//! What a pruned encoder is worth, end to end: documents are encoded, queries answered by exact search, answers measured
-//! (paper, Table 1).
+//! What an encoder is worth, end to end (EffiR, Table 1): [`measure`] encodes the documents of a data set, answers its queries
+//! by exact search and measures the answers. [`Measurements`] keeps results, so that none is measured twice.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use secateur_datasets::Document;
 use secateur_datasets::beir::BeirFolder;
-use secateur_datasets::{Run, ScoredDocument};
+use secateur_datasets::{Run, ScoredDocument, atomic_write};
 use secateur_encoders::train::Trainer;
-use secateur_encoders::{Encoder, TextKind};
+use secateur_encoders::{Encoder, Similarity, TextKind};
 use secateur_index::Metric;
 use secateur_index::flat::FlatIndex;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::{Measure, RuleSet, evaluate};
+use crate::progress::Progress;
 
-/// One encoder on one data set.
+/// What one encoder reached on one data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cell {
+pub struct Measurement {
     /// The mean nDCG@10 over the judged queries, by MTEB's rules.
     pub ndcg_at_10: f64,
     /// Documents of the corpus.
@@ -41,8 +43,8 @@ pub trait Embed {
     fn embed(&self, texts: &[&str], kind: TextKind) -> secateur_encoders::Result<Vec<f32>>;
     /// D
     fn dim(&self) -> usize;
-    /// How vectors are compared, as the model's authors say it: "cosine", "dot", "euclidean".
-    fn similarity(&self) -> Option<&str>;
+    /// How the model's authors compare vectors, where they say so.
+    fn similarity(&self) -> Option<Similarity>;
 }
 
 impl Embed for Encoder {
@@ -54,8 +56,8 @@ impl Embed for Encoder {
         Encoder::dim(self)
     }
 
-    fn similarity(&self) -> Option<&str> {
-        self.settings().similarity.as_deref()
+    fn similarity(&self) -> Option<Similarity> {
+        self.settings().similarity
     }
 }
 
@@ -68,8 +70,8 @@ impl Embed for Trainer {
         self.architecture().hidden_size
     }
 
-    /// What training compares is cosines.
-    fn similarity(&self) -> Option<&str> {
+    /// Training compares cosines.
+    fn similarity(&self) -> Option<Similarity> {
         None
     }
 }
@@ -80,25 +82,40 @@ const CHUNK: usize = 256;
 /// Hits asked for each query, as BEIR does.
 const DEPTH: usize = 1000;
 
-/// Encodes the corpus of a data set, answers its judged queries by exact search over cosines (or inner products, where the
-/// model's authors say so), and measures the answers. The
-/// judgments are those of `split`, or of the data set's default one. The vectors are in memory: N x D floats. `progress` is called with the
-/// number of documents encoded.
+/// The metric of an index for vectors that are compared in this way; cosine where nothing is said. No index sums the
+/// differences of numbers, so models that say `manhattan` are searched by cosine, too.
+pub fn metric_of(similarity: Option<Similarity>) -> Metric {
+    match similarity {
+        Some(Similarity::Dot) => Metric::InnerProduct,
+        Some(Similarity::Euclidean) => Metric::L2,
+        Some(Similarity::Cosine | Similarity::Manhattan) | None => Metric::Cosine,
+    }
+}
+
+/// Encodes the corpus of a data set, answers its judged queries by exact search, and measures the answers by MTEB's rules.
+///
+/// The judgments are those of `split`, or of the data set's default split. Vectors are compared as the model's authors say.
+/// They are in memory: N x D floats.
 ///
 /// # Errors
 ///
 /// The data set has a fault or no judgments; those of the encoder.
-pub fn measure_encoder(
+pub fn measure(
     encoder: &impl Embed,
     dataset: &BeirFolder,
     split: Option<&str>,
-    mut progress: impl FnMut(usize),
-) -> Result<Cell> {
+    on: &mut dyn FnMut(Progress<'_>),
+) -> Result<Measurement> {
     let qrels = match split {
         Some(split) => dataset.qrels(split)?,
         None => dataset.qrels(&dataset.default_split()?)?,
     };
     let queries = dataset.judged_queries(&qrels)?;
+    on(Progress::Begins {
+        what: "encoding",
+        unit: "documents",
+        total: &|| dataset.info().ok().map(|info| info.documents),
+    });
     let (mut ids, mut rows) = (Vec::new(), Vec::new());
     let mut seconds = 0.0;
     let mut corpus = dataset.corpus()?;
@@ -114,16 +131,10 @@ pub fn measure_encoder(
         rows.extend(encoder.embed(&texts, TextKind::Passage)?);
         seconds += start.elapsed().as_secs_f64();
         ids.extend(documents.into_iter().map(|document| document.id));
-        progress(ids.len());
+        on(Progress::Done(ids.len()));
     }
-    let metric = match encoder.similarity() {
-        Some("dot") => Metric::InnerProduct,
-        Some("euclidean") => Metric::L2,
-        _ => Metric::Cosine,
-    };
-    let index = FlatIndex::new(metric, encoder.dim(), &rows)?;
-    let drops = catalog::find(dataset.name()).is_some_and(|dataset| dataset.mteb_drops_identical_ids);
-    let rules = RuleSet::Mteb.rules(drops);
+    let index = FlatIndex::new(metric_of(encoder.similarity()), encoder.dim(), &rows)?;
+    let rules = RuleSet::Mteb.rules_for(dataset.name());
     let mut run = Run::new();
     let mut times = Vec::with_capacity(queries.len());
     for query in &queries {
@@ -141,13 +152,60 @@ pub fn measure_encoder(
         run.insert(query.id.clone(), hits);
     }
     let evaluation = evaluate(&qrels, &run, &Measure::DEFAULT[..1], &rules)?;
-    Ok(Cell {
+    Ok(Measurement {
         ndcg_at_10: evaluation.means[0],
         num_documents: ids.len(),
         num_queries: queries.len(),
         documents_per_second: ids.len() as f64 / seconds,
         milliseconds_per_query: median(&mut times),
     })
+}
+
+/// A folder of results, a JSON file each. What is there is not measured again.
+#[derive(Clone, Debug)]
+pub struct Measurements {
+    folder: PathBuf,
+}
+
+impl Measurements {
+    /// Opens a folder, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made.
+    pub fn open(folder: &Path) -> Result<Measurements> {
+        std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+            action: "create",
+            path: folder.to_owned(),
+            source,
+        })?;
+        Ok(Measurements { folder: folder.to_owned() })
+    }
+
+    /// The result in the file NAME.json if it `is_current`; otherwise the one that `measure` gives, which is then kept. A file
+    /// that holds something else counts as none.
+    ///
+    /// # Errors
+    ///
+    /// Those of `measure`; the file cannot be written.
+    pub fn get_or<R: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        is_current: impl FnOnce(&R) -> bool,
+        measure: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        let file = self.folder.join(format!("{name}.json"));
+        let kept = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(result) = kept.filter(is_current) {
+            return Ok(result);
+        }
+        let result = measure()?;
+        atomic_write(&file, |out| {
+            serde_json::to_writer_pretty(&mut *out, &result)?;
+            writeln!(out)
+        })?;
+        Ok(result)
+    }
 }
 
 /// The middle one, or the mean of the two in the middle; 0 of none.
@@ -162,6 +220,16 @@ fn median(values: &mut [f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_is_measured_once_while_it_is_current() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Measurements::open(&folder.path().join("results")).unwrap();
+        let get = |is_current: bool, new: f64| kept.get_or("a", |_: &f64| is_current, || Ok(new)).unwrap();
+        assert_eq!([get(true, 1.0), get(true, 2.0), get(false, 3.0), get(true, 4.0)], [1.0, 1.0, 3.0, 3.0]);
+        std::fs::write(folder.path().join("results/a.json"), "no number").unwrap();
+        assert_eq!(get(true, 5.0), 5.0);
+    }
 
     #[test]
     fn medians_by_hand() {

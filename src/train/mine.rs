@@ -72,8 +72,7 @@ struct Mined {
 /// meanwhile.
 ///
 /// ```
-/// use secateur::training_data::{MineOptions, mine};
-/// use secateur::triples::{Examples, TrainingExample, write_examples};
+/// use secateur::train::{Examples, MineOptions, TrainingExample, mine, write_examples};
 /// use secateur::{CreateOptions, Database, Document, SearchMode};
 /// # let folder = tempfile::tempdir()?;
 /// # let (input, output) = (folder.path().join("train.jsonl"), folder.path().join("mined.jsonl"));

@@ -1,6 +1,10 @@
 //! Numbers as people read them.
 
 /// A number with commas.
+///
+/// ```
+/// assert_eq!(secateur::report::grouped(1_234_567), "1,234,567");
+/// ```
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

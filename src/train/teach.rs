@@ -13,7 +13,7 @@ use crate::error::Result;
 ///
 /// ```no_run
 /// use secateur::LoadOptions;
-/// use secateur::training_data::{Teacher, teach};
+/// use secateur::train::{Teacher, teach};
 ///
 /// let teacher = Teacher::load("models/bge-reranker-base".as_ref(), &LoadOptions::default())?;
 /// teach("train.jsonl".as_ref(), "scored.jsonl".as_ref(), &teacher, |_| {})?;

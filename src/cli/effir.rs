@@ -1,0 +1,76 @@
+//! `secateur effir`: the whole pipeline of EffiR from one file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::effir::{Recipe, Stage};
+
+use super::failure::Result;
+use super::locate::Locate;
+use super::progress::{say_on_interrupt, shown};
+
+const EXAMPLES: &str = "\
+A recipe is a file of TOML or JSON. `model` names the encoder. The tables are stages and may be left out; their keys are the \
+options of `prune score`, `prune drop`, `prune slim` and `train`:
+
+  model = \".models/all-MiniLM-L6-v2\"
+  [score]
+  calibration = \"texts.jsonl\"
+  [drop]
+  mlp = 3
+  [slim]
+  sparsity = 0.3
+  train = [\"nq.jsonl\"]
+  [train]
+  data = [\"nq.jsonl\"]
+  full = true
+  [evaluate]
+  datasets = [\"scifact\"]
+  baseline = true        # measure the model as it was, too
+
+The folder --out gets scores.json, dropped/, masked/, run/, model/ (what comes of it, with a model card) and report.md. Stages \
+that are done are not done again. An interrupted training goes on from its checkpoint.
+
+Example:
+  secateur effir encoders/recipes/minilm.toml --out small";
+
+/// Score, drop, slim, train, narrow and evaluate an encoder, as a recipe says.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The recipe.
+    recipe: PathBuf,
+    /// The folder of what comes of it.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let recipe = Recipe::read(&self.recipe)?;
+        // What contradicts itself is found before a name is looked up.
+        recipe.check()?;
+        let recipe = recipe.located()?;
+        let mut show = shown();
+        let mut current = None;
+        let mut interrupts = Ok(());
+        let report = recipe.run(&self.out, &mut |stage, progress| {
+            if current.replace(stage) != Some(stage) && interrupts.is_ok() {
+                interrupts = say_on_interrupt(kept(stage));
+            }
+            show(progress);
+        })?;
+        interrupts?;
+        Ok(report.to_string())
+    }
+}
+
+/// What an interruption leaves of a stage.
+fn kept(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Score => "what was measured is kept; run the same command again to go on",
+        Stage::Drop => "the stages before are kept; run the same command again to go on",
+        Stage::Slim | Stage::Train => "the last checkpoint is kept; run the same command again to go on",
+        Stage::Evaluate => "finished results are kept; run the same command again to go on",
+    }
+}

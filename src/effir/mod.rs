@@ -1,0 +1,22 @@
+//! EffiR from one recipe: score, drop, slim, train, narrow, evaluate (Lei et al. 2025, arXiv 2512.20612).
+//!
+//! A [`Recipe`] is a value, or a file of TOML or JSON. [`Recipe::run`] works in a folder, goes on there after an interruption, and
+//! gives a [`Report`].
+//!
+//! ```no_run
+//! use secateur::effir::Recipe;
+//!
+//! let recipe = Recipe::read("encoders/recipes/minilm.toml".as_ref())?;
+//! let report = recipe.run("small".as_ref(), &mut |stage, progress| eprintln!("{stage}: {progress:?}"))?;
+//! println!("{report}");
+//! # Ok::<(), secateur::Error>(())
+//! ```
+
+mod read;
+mod recipe;
+mod report;
+mod run;
+
+pub use recipe::{EvaluateOptions, Recipe};
+pub use report::{MeasuredModel, OnDataset, Report};
+pub use run::Stage;

@@ -1,0 +1,121 @@
+//! What a recipe says.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::prune::{DropOptions, ScoreOptions, SlimOptions};
+use crate::train::TrainOptions;
+
+/// A model and what is done to it. Stages that are absent are left out.
+///
+/// As a file of TOML or JSON, `model` names the encoder and the tables are the stages; their keys are the options of the commands
+/// `prune score`, `prune drop`, `prune slim` and `train`, with `-` or `_` between words.
+///
+/// ```
+/// use secateur::effir::Recipe;
+/// use secateur::prune::{DropOptions, ScoreOptions};
+///
+/// let recipe: Recipe = "
+///     model = \"models/all-MiniLM-L6-v2\"
+///     [score]
+///     calibration = \"texts.jsonl\"
+///     [drop]
+///     mlp = 3
+///     [evaluate]
+///     datasets = [\"data/scifact\"]
+/// "
+/// .parse()?;
+/// recipe.check()?;
+/// assert_eq!(recipe.score, Some(ScoreOptions { calibration: "texts.jsonl".into(), ..ScoreOptions::default() }));
+/// assert_eq!(recipe.drop.unwrap_or_default().mlp.map(|mlp| mlp.get()), Some(3));
+/// # Ok::<(), secateur::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Recipe {
+    /// The encoder to begin with: what the report and the model card call it, and its directory unless that is given.
+    pub model: String,
+    /// Measure the importance of sub-layers.
+    pub score: Option<ScoreOptions>,
+    /// Drop sub-layers, by the importance that was measured where it was.
+    pub drop: Option<DropOptions>,
+    /// Make neurons zero; they are removed at the end.
+    pub slim: Option<SlimOptions>,
+    /// Train what is left.
+    pub train: Option<TrainOptions>,
+    /// Measure what has come of it.
+    pub evaluate: EvaluateOptions,
+    /// The directory of the model, where `model` is not its path.
+    #[serde(skip)]
+    pub directory: Option<PathBuf>,
+    /// The text that the recipe was read from. It is kept beside the results and quoted in the model card.
+    #[serde(skip)]
+    pub source: Option<String>,
+}
+
+/// What the model is measured on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct EvaluateOptions {
+    /// BEIR folders.
+    pub datasets: Vec<PathBuf>,
+    /// Whether the model is measured as it was, too.
+    pub baseline: bool,
+}
+
+impl Recipe {
+    /// Refuses options that contradict each other, before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`], with the stage.
+    pub fn check(&self) -> Result<()> {
+        if let Some(options) = &self.score {
+            in_stage("score", options.check())?;
+        }
+        if let Some(options) = &self.drop {
+            if self.score.is_some() && options.scores.is_some() {
+                let problem = "the scores are those of the recipe's [score]";
+                in_stage("drop", Err(Error::option("scores", problem)))?;
+            }
+            in_stage("drop", self.drop_by(options, "scores.json".into()).check())?;
+        }
+        if let Some(options) = &self.slim {
+            if !(options.sparsity > 0.0 && options.sparsity < 1.0) {
+                let problem = format!(
+                    "it is {}; say which share of the neurons goes, above 0 and below 1",
+                    options.sparsity
+                );
+                in_stage("slim", Err(Error::option("sparsity", problem)))?;
+            }
+            in_stage("slim", options.check())?;
+        }
+        if let Some(options) = &self.train {
+            in_stage("train", options.check())?;
+        }
+        Ok(())
+    }
+
+    /// The options of dropping, with the file of the scores that the recipe measures, if it does.
+    pub(super) fn drop_by(&self, options: &DropOptions, scores: PathBuf) -> DropOptions {
+        let scores = if self.score.is_some() { Some(scores) } else { options.scores.clone() };
+        DropOptions { scores, ..options.clone() }
+    }
+
+    /// The text that the recipe was read from, or else the recipe as JSON.
+    pub(super) fn text(&self) -> String {
+        let as_json = || serde_json::to_string_pretty(self).expect("a recipe can be written as JSON") + "\n";
+        self.source.clone().unwrap_or_else(as_json)
+    }
+}
+
+/// Says of a problem in which stage it is.
+fn in_stage(stage: &'static str, result: Result<()>) -> Result<()> {
+    result.map_err(|error| match error {
+        Error::InvalidOption { option, problem, .. } => {
+            Error::InvalidOption { stage: Some(stage), option, problem }
+        }
+        other => other,
+    })
+}

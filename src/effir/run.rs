@@ -1,0 +1,218 @@
+//! A recipe from its first stage to its report, or from where it was interrupted.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use secateur_datasets::atomic_write;
+use secateur_datasets::beir::BeirFolder;
+use secateur_encoders::{Encoder, LoadOptions, write_merged};
+
+use super::read::is_json;
+use super::recipe::Recipe;
+use super::report::{MeasuredModel, OnDataset, Report};
+use crate::error::{Error, Result};
+use crate::measure::{Measurements, measure};
+use crate::progress::Progress;
+use crate::prune::{Drops, Layout, ModelDirectory, narrow};
+use crate::report::{drop_order, widths};
+
+/// A stage of a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The importance of sub-layers is measured.
+    Score,
+    /// Sub-layers are dropped.
+    Drop,
+    /// Neurons become zero.
+    Slim,
+    /// What is left is trained.
+    Train,
+    /// What has come of it is measured.
+    Evaluate,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Stage::Score => "score",
+            Stage::Drop => "drop",
+            Stage::Slim => "slim",
+            Stage::Train => "train",
+            Stage::Evaluate => "evaluate",
+        })
+    }
+}
+
+/// The files in the folder of a recipe.
+struct Folder<'a>(&'a Path);
+
+impl Folder<'_> {
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Recipe {
+    /// Runs the stages, and leaves in the folder `out`:
+    ///
+    /// | | |
+    /// |---|---|
+    /// | `recipe.toml` or `.json` | the recipe; another one is refused in the same folder |
+    /// | `scores.json`, `drop_order.svg` | the importance of sub-layers, and the order in which they are dropped |
+    /// | `dropped/` | the model without sub-layers |
+    /// | `masked/`, `neurons.json`, `widths.svg` | the model with neurons zero, their scores, the widths that are left |
+    /// | `run/` | the training, as [`Run::take_steps`](crate::train::Run::take_steps) leaves it; `merged/` if it made an adapter |
+    /// | `results/` | a file a model and data set |
+    /// | `model/` | what comes of it, with a model card |
+    /// | `report.md` | the report |
+    ///
+    /// Stages that are done are not done again: the same call after an interruption goes on, and ends with the same model. `on`
+    /// is told how far a stage is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recipe::check`] and the stages; the folder is of another recipe.
+    pub fn run(&self, out: &Path, on: &mut dyn FnMut(Stage, Progress<'_>)) -> Result<Report> {
+        self.check()?;
+        let start = self.directory.clone().unwrap_or_else(|| PathBuf::from(&self.model));
+        // What can be wrong is found before the first hour of work.
+        ModelDirectory::open(&start)?;
+        let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));
+        let datasets = datasets.collect::<Result<Vec<BeirFolder>>>()?;
+        fs::create_dir_all(out).map_err(|source| Error::Io {
+            action: "create",
+            path: out.to_owned(),
+            source,
+        })?;
+        self.keep(out)?;
+        let folder = Folder(out);
+        let last = self.make(&folder, &start, on)?;
+        let report = self.evaluate(&folder, &start, &last, &datasets, on)?;
+        write(&folder.at("report.md"), &report.to_string())?;
+        write(&last.join("README.md"), &report.model_card(&self.text()))?;
+        Ok(report)
+    }
+
+    /// Keeps the recipe beside what comes of it, and refuses another one in the same folder.
+    fn keep(&self, out: &Path) -> Result<()> {
+        let text = self.text();
+        let kept = out.join(if is_json(&text) { "recipe.json" } else { "recipe.toml" });
+        match fs::read_to_string(&kept) {
+            Ok(other) if other == text => Ok(()),
+            Ok(_) => Err(Error::OtherRecipe { folder: out.to_owned(), kept }),
+            Err(_) => write(&kept, &text),
+        }
+    }
+
+    /// Makes the model, stage by stage, of the one at `start`. Returns its directory.
+    fn make(
+        &self,
+        folder: &Folder<'_>,
+        start: &Path,
+        on: &mut dyn FnMut(Stage, Progress<'_>),
+    ) -> Result<PathBuf> {
+        let mut model = start.to_owned();
+        let scores = folder.at("scores.json");
+        if let Some(options) = &self.score
+            && !scores.exists()
+        {
+            let scores = options.run(&model, &scores, &mut |progress| on(Stage::Score, progress))?;
+            write(&folder.at("drop_order.svg"), &drop_order(&scores).to_string())?;
+        }
+        if let Some(options) = &self.drop {
+            let dropped = folder.at("dropped");
+            if !dropped.exists() {
+                let options = self.drop_by(options, scores);
+                options.run(&model, &dropped, &mut |progress| on(Stage::Drop, progress))?;
+            }
+            model = dropped;
+        }
+        let masked = folder.at("masked");
+        if let Some(options) = &self.slim {
+            if !masked.exists() {
+                let slimmed = options.run(&model, &masked, &mut |progress| on(Stage::Slim, progress))?;
+                write(&folder.at("neurons.json"), &slimmed.scores.to_json())?;
+                write(&folder.at("widths.svg"), &widths(&slimmed.model, &slimmed.mask).to_string())?;
+            }
+            model = masked.clone();
+        }
+        if let Some(options) = &self.train {
+            let (run, merged) = (folder.at("run"), folder.at("merged"));
+            if !run.join("model").exists() {
+                options.run(&model, &run, &mut |progress| on(Stage::Train, progress))?;
+            }
+            // The best by a dev split, where there was one.
+            let trained = ["best", "model"].map(|name| run.join(name)).into_iter().find(|path| path.exists());
+            let trained = trained.unwrap_or_else(|| run.join("model"));
+            if trained.join("adapter_config.json").exists() {
+                if !merged.exists() {
+                    write_merged(&trained, Some(&model), &merged)?;
+                }
+                model = merged;
+            } else {
+                model = trained;
+            }
+        }
+        let last = folder.at("model");
+        if !last.exists() {
+            match self.slim {
+                Some(_) => {
+                    narrow(&model, Some(&masked.join("neuron_mask.json")), &last)?;
+                }
+                None => {
+                    ModelDirectory::open(&model)?.write_dropped(
+                        &Drops::default(),
+                        Layout::Secateur,
+                        &last,
+                    )?;
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// Measures what has come of it, and the model as it was if the recipe asks for that. What is there is not measured again.
+    fn evaluate(
+        &self,
+        folder: &Folder<'_>,
+        start: &Path,
+        last: &Path,
+        datasets: &[BeirFolder],
+        on: &mut dyn FnMut(Stage, Progress<'_>),
+    ) -> Result<Report> {
+        let baseline = self.evaluate.baseline.then_some(("baseline", start));
+        let kept = Measurements::open(&folder.at("results"))?;
+        let mut measured = Vec::new();
+        for (name, path) in baseline.into_iter().chain([("model", last)]) {
+            let opened = ModelDirectory::open(path)?;
+            let mut encoder: Option<Encoder> = None;
+            let mut results = Vec::new();
+            for dataset in datasets {
+                let measurement = kept.get_or(
+                    &format!("{name}.{}", dataset.name()),
+                    |_| true,
+                    || {
+                        let encoder = match &encoder {
+                            Some(encoder) => encoder,
+                            None => encoder.insert(Encoder::load(path, &LoadOptions::default())?),
+                        };
+                        measure(encoder, dataset, None, &mut |progress| on(Stage::Evaluate, progress))
+                    },
+                )?;
+                results.push(OnDataset { dataset: dataset.name().to_owned(), measurement });
+            }
+            let parameters = opened.architecture().parameters();
+            measured.push(MeasuredModel {
+                name: opened.name(),
+                parameters: parameters.total(),
+                without_embeddings: parameters.total() - parameters.embeddings,
+                results,
+            });
+        }
+        Ok(Report { model: self.model.clone(), measured })
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    Ok(atomic_write(path, |file| file.write_all(text.as_bytes()))?)
+}

@@ -1,0 +1,334 @@
+//! A model without some of its sub-layers.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use secateur_encoders::prune::{
+    Budget, BudgetPlan, CalibrationFormat, Drops, ImportanceMetric, Layout, ModelDirectory, Part,
+    ScoredTokens, Variant,
+};
+use serde::{Deserialize, Serialize};
+
+use super::score::{DEFAULT_BLOCKS, ScoreOptions};
+use super::{open_model, read_scores};
+use crate::error::{Error, Result};
+use crate::options::positive;
+use crate::progress::Progress;
+
+/// Which sub-layers are dropped. The keys of a recipe's `[drop]` and the options of `secateur prune drop` are these.
+#[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct DropOptions {
+    /// Drop this many MLPs, the least important ones.
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = WHAT)]
+    pub mlp: Option<NonZeroUsize>,
+    /// Drop this many attentions, the least important ones.
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = WHAT)]
+    pub attention: Option<NonZeroUsize>,
+    /// Drop this many blocks, the least important ones.
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = WHAT)]
+    pub blocks: Option<NonZeroUsize>,
+    /// Drop this many blocks at the end.
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = WHAT)]
+    pub last_blocks: Option<NonZeroUsize>,
+    /// Drop these sub-layers, whatever their importance: mlp:3, attention:0-2 or block:5.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = WHAT)]
+    pub layers: Vec<NamedLayers>,
+    /// Drop MLPs until the model has at most this many parameters, such as 3.4B.
+    ///
+    /// If depth alone cannot reach it, prints the --sparsity to give to `prune slim`.
+    #[arg(long, value_name = "N", conflicts_with_all = COUNTS, help_heading = WHAT)]
+    pub target_params: Option<ParameterCount>,
+    /// Drop MLPs until a token costs at most this many GFLOP in the linear layers.
+    ///
+    /// If depth alone cannot reach it, prints the --sparsity to give to `prune slim`.
+    #[arg(long, value_name = "X", conflicts_with_all = COUNTS, conflicts_with = "target_params", help_heading = WHAT)]
+    pub target_gflop: Option<f64>,
+    /// The scores of this model, from `prune score`.
+    #[arg(long, value_name = "FILE.json", conflicts_with = "iterative", help_heading = IMPORTANCE)]
+    pub scores: Option<PathBuf>,
+    /// Measure anew after each sub-layer that is dropped, on the texts of --calibration.
+    #[arg(long, requires = "calibration", help_heading = IMPORTANCE)]
+    pub iterative: bool,
+    /// Texts that the model reads: a file of one text a line, JSON lines with `text`, or a data set.
+    #[arg(long, value_name = "TEXTS", help_heading = IMPORTANCE)]
+    pub calibration: Option<PathBuf>,
+    /// The most blocks (or texts, if they are not packed) that are read.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive, help_heading = IMPORTANCE)]
+    pub calibration_blocks: NonZeroUsize,
+    /// Tokens of a block [default: 2,048, or as many as the model takes].
+    #[arg(long, value_name = "T", value_parser = positive, help_heading = IMPORTANCE)]
+    pub block_length: Option<NonZeroUsize>,
+    /// How texts become sequences.
+    #[arg(long, value_enum, default_value_t = CalibrationFormat::Packed, help_heading = IMPORTANCE)]
+    pub calibration_format: CalibrationFormat,
+    /// How a sub-layer's input and output are compared.
+    #[arg(long, value_enum, default_value_t = ImportanceMetric::Cosine, help_heading = IMPORTANCE)]
+    pub metric: ImportanceMetric,
+    /// Which tokens count.
+    #[arg(long, value_enum, default_value_t = ScoredTokens::All, help_heading = IMPORTANCE)]
+    pub tokens: ScoredTokens,
+    /// How config.json says what is dropped.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Layout,
+}
+
+const WHAT: &str = "What to drop";
+const IMPORTANCE: &str = "How importance is known";
+const COUNTS: [&str; 5] = ["mlp", "attention", "blocks", "last_blocks", "iterative"];
+
+/// What was dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropped {
+    /// What the model is called that it was dropped from.
+    pub model: String,
+    /// The sub-layers, those dropped before not included.
+    pub drops: Drops,
+    /// Parameters before and after.
+    pub parameters: [usize; 2],
+    /// How a target was reached, and the sparsity that is left for slimming.
+    pub plan: Option<BudgetPlan>,
+}
+
+impl Default for DropOptions {
+    fn default() -> DropOptions {
+        DropOptions {
+            mlp: None,
+            attention: None,
+            blocks: None,
+            last_blocks: None,
+            layers: Vec::new(),
+            target_params: None,
+            target_gflop: None,
+            scores: None,
+            iterative: false,
+            calibration: None,
+            calibration_blocks: DEFAULT_BLOCKS,
+            block_length: None,
+            calibration_format: CalibrationFormat::Packed,
+            metric: ImportanceMetric::Cosine,
+            tokens: ScoredTokens::All,
+            format: Layout::Secateur,
+        }
+    }
+}
+
+impl DropOptions {
+    /// Refuses options that say nothing to drop or contradict each other, before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`]
+    pub fn check(&self) -> Result<()> {
+        let targets =
+            [("target-params", self.target_params.is_some()), ("target-gflop", self.target_gflop.is_some())];
+        let mut given = targets.into_iter().filter(|(_, is_given)| *is_given);
+        let (target, other) = (given.next(), given.next());
+        if let Some((option, _)) = other {
+            return Err(Error::option(option, "`target-params` says already how far to go"));
+        }
+        if let Some((option, _)) = target
+            && (self.variant().needs_scores() || self.last_blocks.is_some() || self.iterative)
+        {
+            return Err(Error::option(
+                option,
+                "a target takes no numbers of sub-layers, and is not iterative",
+            ));
+        }
+        if target.is_some() && self.scores.is_none() {
+            return Err(Error::option("scores", "a target needs the model's scores, from `prune score`"));
+        }
+        if self.iterative && self.scores.is_some() {
+            return Err(Error::option("scores", "`iterative` measures anew instead"));
+        }
+        if self.iterative && self.calibration.is_none() {
+            return Err(Error::option("iterative", "name the texts that the model reads with `calibration`"));
+        }
+        if target.is_none() && self.variant().is_full() && self.layers.is_empty() {
+            let problem = "say what to drop: a number of mlp, attention, blocks or last-blocks, layers by name, target-params \
+                           or target-gflop";
+            return Err(Error::option("mlp", problem));
+        }
+        Ok(())
+    }
+
+    /// Writes the model of a directory without what is dropped to the new directory `out`.
+    ///
+    /// # Errors
+    ///
+    /// As [`DropOptions::check`]; `out` exists; the scores are missing, or of another model; there is less to drop than is asked
+    /// for, or the target is out of reach.
+    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Dropped> {
+        self.check()?;
+        let opened = open_model(model, out)?;
+        let architecture = opened.architecture();
+        let mut named = Drops::default();
+        for range in &self.layers {
+            for layer in range.first..=range.last {
+                named.insert(architecture, range.part, layer)?;
+            }
+        }
+        let scores = self.scores.as_deref().map(|scores| read_scores(scores, &opened)).transpose()?;
+        let importance = scores.as_ref().map(|scores| &scores.importance);
+        let budget = self.target_params.map(|count| Budget::Parameters(count.0));
+        let budget = budget.or(self.target_gflop.map(Budget::Gflop));
+        let (drops, plan) = if let (Some(budget), Some(importance)) = (budget, importance) {
+            let plan = budget.plan(architecture, importance, &named)?;
+            (plan.drops.clone(), Some(plan))
+        } else if self.iterative {
+            (self.one_by_one(model, &opened, named, on)?, None)
+        } else {
+            (self.variant().choose(architecture, importance, &named)?, None)
+        };
+        opened.write_dropped(&drops, self.format, out)?;
+        let left = drops.applied_to(architecture);
+        let parameters = [architecture, &left].map(|architecture| architecture.parameters().total());
+        Ok(Dropped { model: opened.name(), drops, parameters, plan })
+    }
+
+    fn variant(&self) -> Variant {
+        let count = |count: Option<NonZeroUsize>| count.map_or(0, NonZeroUsize::get);
+        Variant {
+            last_blocks: count(self.last_blocks),
+            blocks: count(self.blocks),
+            mlp: count(self.mlp),
+            attention: count(self.attention),
+        }
+    }
+
+    /// The same count, with a measurement of the model that is left before each step.
+    fn one_by_one(
+        &self,
+        path: &Path,
+        model: &ModelDirectory,
+        mut drops: Drops,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Drops> {
+        let scoring = ScoreOptions {
+            calibration: self.calibration.clone().unwrap_or_default(),
+            blocks: self.calibration_blocks,
+            block_length: self.block_length,
+            format: self.calibration_format,
+            metric: self.metric,
+            tokens: self.tokens,
+        };
+        for step in self.variant().steps() {
+            let scores = match step.needs_scores() {
+                true => Some(scoring.measure(path, &drops, None, on)?),
+                false => None,
+            };
+            let importance = scores.as_ref().map(|scores| &scores.importance);
+            drops = step.choose(model.architecture(), importance, &drops)?;
+        }
+        Ok(drops)
+    }
+}
+
+/// A sub-layer of one layer, or of several in a row: "mlp:3", "attention:0-2", "block:5".
+///
+/// ```
+/// use secateur::prune::NamedLayers;
+/// let layers: NamedLayers = "attention:0-2".parse()?;
+/// assert_eq!((layers.first, layers.last), (0, 2));
+/// assert_eq!(layers.to_string(), "attention:0-2");
+/// assert!("mlp3".parse::<NamedLayers>().is_err());
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NamedLayers {
+    /// What of the layers.
+    pub part: Part,
+    /// The first layer.
+    pub first: usize,
+    /// The last one.
+    pub last: usize,
+}
+
+impl FromStr for NamedLayers {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<NamedLayers, String> {
+        let wrong = || {
+            format!("{text:?} is not a sub-layer; expected mlp:N, attention:N or block:N, or N-M for several")
+        };
+        let (part, layers) = text.split_once(':').ok_or_else(wrong)?;
+        let part =
+            Part::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(part)).ok_or_else(wrong)?;
+        let (first, last) = layers.split_once('-').unwrap_or((layers, layers));
+        let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
+        let named = NamedLayers { part, first: number(first)?, last: number(last)? };
+        if named.first > named.last { Err(wrong()) } else { Ok(named) }
+    }
+}
+
+impl fmt::Display for NamedLayers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NamedLayers { part, first, last } = self;
+        let part = part.name().to_lowercase();
+        if first == last { write!(f, "{part}:{first}") } else { write!(f, "{part}:{first}-{last}") }
+    }
+}
+
+impl TryFrom<String> for NamedLayers {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<NamedLayers, String> {
+        text.parse()
+    }
+}
+
+impl From<NamedLayers> for String {
+    fn from(layers: NamedLayers) -> String {
+        layers.to_string()
+    }
+}
+
+/// A number of parameters, as text "3.4B", "80M" or "1200000".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrText", into = "usize")]
+pub struct ParameterCount(pub usize);
+
+/// What stands for a number of parameters in a recipe.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(f64),
+    Text(String),
+}
+
+impl FromStr for ParameterCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<ParameterCount, String> {
+        let (digits, factor) = match text.strip_suffix(['B', 'b', 'G']) {
+            Some(digits) => (digits, 1e9),
+            None => text.strip_suffix(['M', 'm']).map_or((text, 1.0), |digits| (digits, 1e6)),
+        };
+        match digits.parse::<f64>() {
+            Ok(number) if number > 0.0 && number.is_finite() => {
+                Ok(ParameterCount((number * factor).round() as usize))
+            }
+            _ => Err("expected a number, such as 3.4B, 80M or 1200000".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<NumberOrText> for ParameterCount {
+    type Error = String;
+
+    fn try_from(count: NumberOrText) -> std::result::Result<ParameterCount, String> {
+        match count {
+            NumberOrText::Number(number) => number.to_string().parse(),
+            NumberOrText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<ParameterCount> for usize {
+    fn from(count: ParameterCount) -> usize {
+        count.0
+    }
+}

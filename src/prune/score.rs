@@ -1,0 +1,125 @@
+//! The importance of sub-layers, measured and written to a file.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use secateur_datasets::{Texts, atomic_write, with_suffix};
+use secateur_encoders::prune::{
+    Calibration, CalibrationFormat, Drops, ImportanceMetric, ScoreSettings, ScoredTokens, Scores, gradient,
+    score,
+};
+use secateur_encoders::{Encoder, LoadOptions};
+use serde::{Deserialize, Serialize};
+
+use super::passages;
+use crate::corpus::remove;
+use crate::error::{Error, Result};
+use crate::options::positive;
+use crate::progress::Progress;
+
+/// How the importance of sub-layers is measured. The keys of a recipe's `[score]` and the options of `secateur prune score` are
+/// these.
+#[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ScoreOptions {
+    /// Texts that the model reads: a file of one text a line, JSON lines with `text`, or a data set.
+    #[arg(long, value_name = "TEXTS")]
+    pub calibration: PathBuf,
+    /// The most blocks that are read; texts, if they are not packed; pairs of title and text for the gradient.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive)]
+    pub blocks: NonZeroUsize,
+    /// Tokens of a block [default: 2,048, or as many as the model takes].
+    #[arg(long, value_name = "T", value_parser = positive)]
+    pub block_length: Option<NonZeroUsize>,
+    /// How texts become sequences.
+    #[arg(long, value_enum, default_value_t = CalibrationFormat::Packed)]
+    pub format: CalibrationFormat,
+    /// How a sub-layer's input and output are compared.
+    #[arg(long, value_enum, default_value_t = ImportanceMetric::Cosine)]
+    pub metric: ImportanceMetric,
+    /// Which tokens count.
+    #[arg(long, value_enum, default_value_t = ScoredTokens::All)]
+    pub tokens: ScoredTokens,
+}
+
+/// LLM-Drop's number of blocks.
+pub(super) const DEFAULT_BLOCKS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+impl Default for ScoreOptions {
+    fn default() -> ScoreOptions {
+        ScoreOptions {
+            calibration: PathBuf::new(),
+            blocks: DEFAULT_BLOCKS,
+            block_length: None,
+            format: CalibrationFormat::Packed,
+            metric: ImportanceMetric::Cosine,
+            tokens: ScoredTokens::All,
+        }
+    }
+}
+
+impl ScoreOptions {
+    /// Refuses options without texts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`]
+    pub fn check(&self) -> Result<()> {
+        match self.calibration.as_os_str().is_empty() {
+            true => Err(Error::option("calibration", "name the texts that the model reads")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether an interrupted measurement goes on where it stopped.
+    pub fn is_resumable(&self) -> bool {
+        self.metric != ImportanceMetric::Gradient
+    }
+
+    /// Measures the model of a directory and writes the scores to the file `out`. What was measured is kept in OUT.journal until
+    /// then, and the same call goes on from there; not so for the gradient.
+    ///
+    /// # Errors
+    ///
+    /// The model does not load; the texts have a fault or are too few; a file cannot be written.
+    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Scores> {
+        self.check()?;
+        let journal = with_suffix(out, ".journal");
+        let scores = self.measure(model, &Drops::default(), Some(&journal), on)?;
+        atomic_write(out, |file| file.write_all(scores.to_json().as_bytes()))?;
+        if self.is_resumable() {
+            remove(&journal)?;
+        }
+        Ok(scores)
+    }
+
+    /// Measures the model without `drops`.
+    pub(super) fn measure(
+        &self,
+        model: &Path,
+        drops: &Drops,
+        journal: Option<&Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Scores> {
+        let (max_sequences, format) = (self.blocks.get(), self.format);
+        let total = || Some(max_sequences as u64);
+        if self.metric == ImportanceMetric::Gradient {
+            let pairs = Texts::open(&self.calibration)?.map(|text| {
+                let text = text?;
+                Ok::<_, Error>((text.title, text.text))
+            });
+            on(Progress::Begins { what: "differentiating", unit: "pairs", total: &total });
+            return gradient::score(model, drops, pairs, max_sequences, |done| on(Progress::Done(done)));
+        }
+        let block_length = self.block_length.map(NonZeroUsize::get);
+        let settings = ScoreSettings {
+            metric: self.metric,
+            tokens: self.tokens,
+            calibration: Calibration { format, max_sequences, block_length },
+        };
+        let encoder = Encoder::load_dropped(model, &LoadOptions::default(), drops)?;
+        let unit = if format == CalibrationFormat::Packed { "blocks" } else { "texts" };
+        on(Progress::Begins { what: "scoring", unit, total: &total });
+        score(&encoder, passages(&self.calibration)?, &settings, journal, |done| on(Progress::Done(done)))
+    }
+}

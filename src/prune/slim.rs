@@ -1,0 +1,186 @@
+//! A model whose least important MLP neurons are zero.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use secateur_datasets::with_suffix;
+use secateur_encoders::prune::{
+    Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
+};
+use secateur_encoders::train::{Gates, Trained, Trainer};
+use secateur_encoders::{Encoder, LoadOptions};
+use serde::{Deserialize, Serialize};
+
+use super::score::DEFAULT_BLOCKS;
+use super::{open_model, passages};
+use crate::error::{Error, Result};
+use crate::options::positive;
+use crate::progress::Progress;
+use crate::train::{LossOptions, StepOptions};
+
+/// How many neurons become zero, and how they are chosen. The keys of a recipe's `[slim]` and the options of
+/// `secateur prune slim` are these.
+#[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct SlimOptions {
+    /// The share of all MLP neurons that goes, over all layers together.
+    #[arg(long, value_name = "SHARE")]
+    pub sparsity: f64,
+    /// The share of its neurons that each MLP keeps at least. One neuron always stays.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub floor: f64,
+    /// Learn a mask of the neurons on this training data, in the formats of `secateur train`; the weights are frozen.
+    ///
+    /// The mask's checkpoint and loss are kept in OUT.gates, from which an interrupted command goes on.
+    #[arg(long, value_name = "FILES", num_args = 1.., value_delimiter = ',', help_heading = HOW)]
+    pub train: Vec<PathBuf>,
+    /// Score neurons by their mean activation on these texts: one text a line, JSON lines with `text`, or a data set.
+    #[arg(long, value_name = "TEXTS", help_heading = HOW)]
+    pub calibration: Option<PathBuf>,
+    /// Scores of this model's neurons: {"model", "fingerprint", "layers": [[number, ...] or null, ...]}.
+    #[arg(long, value_name = "FILE.json", help_heading = HOW)]
+    pub scores: Option<PathBuf>,
+    /// How calibration texts become sequences.
+    #[arg(long, value_enum, default_value_t = CalibrationFormat::Texts, help_heading = HOW)]
+    pub format: CalibrationFormat,
+    /// The most texts (or blocks, if they are packed) that are read.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive, help_heading = HOW)]
+    pub blocks: NonZeroUsize,
+    /// Tokens of a block [default: 2,048, or as many as the model takes].
+    #[arg(long, value_name = "T", value_parser = positive, help_heading = HOW)]
+    pub block_length: Option<NonZeroUsize>,
+    /// How much neurons cost that stay: the weight of the mean over all neurons of sigmoid(5 ReLU(z)), z the mask.
+    ///
+    /// The paper's lambda is this divided by the number of neurons; its 1e-8 for Mistral-7B with 16 MLPs is 0.0023.
+    #[arg(long, value_name = "WEIGHT", requires = "train", conflicts_with = "lambda", help_heading = HOW)]
+    pub pressure: Option<f64>,
+    /// The same as the paper says it, the weight of the sum.
+    #[arg(long, value_name = "WEIGHT", requires = "train", help_heading = HOW)]
+    pub lambda: Option<f64>,
+    /// How a mask is learned.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub steps: StepOptions,
+    /// What is minimized while a mask is learned.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub loss: LossOptions,
+}
+
+const HOW: &str = "How neurons are chosen";
+
+/// What was slimmed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slimmed {
+    /// What the model is called whose neurons were masked.
+    pub model: String,
+    /// What was found of each neuron.
+    pub scores: NeuronScores,
+    /// Which neurons are zero.
+    pub mask: NeuronMask,
+}
+
+impl Default for SlimOptions {
+    fn default() -> SlimOptions {
+        SlimOptions {
+            sparsity: 0.0,
+            floor: 0.0,
+            train: Vec::new(),
+            calibration: None,
+            scores: None,
+            format: CalibrationFormat::Texts,
+            blocks: DEFAULT_BLOCKS,
+            block_length: None,
+            pressure: None,
+            lambda: None,
+            steps: StepOptions::default(),
+            loss: LossOptions::default(),
+        }
+    }
+}
+
+impl SlimOptions {
+    /// Refuses options that say no way to choose neurons, or several, before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`]
+    pub fn check(&self) -> Result<()> {
+        let ways = [!self.train.is_empty(), self.calibration.is_some(), self.scores.is_some()]
+            .into_iter()
+            .filter(|way| *way);
+        if ways.count() != 1 {
+            return Err(Error::option(
+                "train",
+                "choose neurons by one of `train`, `calibration` and `scores`",
+            ));
+        }
+        let pressures = [("pressure", self.pressure), ("lambda", self.lambda)];
+        let given: Vec<&'static str> =
+            pressures.into_iter().filter(|(_, weight)| weight.is_some()).map(|(name, _)| name).collect();
+        match given[..] {
+            ["pressure", "lambda"] => Err(Error::option("lambda", "`pressure` says the same already")),
+            [option] if self.train.is_empty() => Err(Error::option(option, "only `train` learns a mask")),
+            _ => self.steps.check().and_then(|()| self.loss.check()),
+        }
+    }
+
+    /// Writes the model of a directory with its least important neurons zero to the new directory `out`; neuron_mask.json in it
+    /// says which. Where a mask is learned, OUT.gates is the folder of that run, from which the same call goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`SlimOptions::check`]; `out` exists; the share is none, or more than the floor leaves; those of training, of the texts
+    /// and of the scores.
+    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Slimmed> {
+        self.check()?;
+        let opened = open_model(model, out)?;
+        let scores = match (&self.scores, &self.calibration) {
+            (Some(file), _) => {
+                let scores = NeuronScores::read(file)?;
+                scores.check(file, &opened)?;
+                scores
+            }
+            (None, Some(texts)) => self.measure(model, texts, on)?,
+            (None, None) => self.learn(model, &opened, out, on)?,
+        };
+        let mask = scores.mask(self.sparsity, self.floor)?;
+        opened.write_masked(&mask, out)?;
+        Ok(Slimmed { model: opened.name(), scores, mask })
+    }
+
+    /// Trains a mask.
+    fn learn(
+        &self,
+        path: &Path,
+        model: &ModelDirectory,
+        out: &Path,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<NeuronScores> {
+        let mut gates = Gates::default();
+        let widths = model.architecture().layers.iter().filter_map(|layer| layer.intermediate_size);
+        let num_neurons = widths.sum::<usize>() as f64;
+        if let Some(pressure) = self.pressure.or(self.lambda.map(|lambda| lambda * num_neurons)) {
+            gates.pressure = pressure;
+        }
+        let mut batches = self.steps.batches(&self.train)?;
+        let settings = self.steps.settings(Trained::Gates(gates), self.loss.loss(), &batches);
+        let mut trainer = Trainer::load(path, settings)?;
+        if let Some(teacher) = self.loss.load_teacher()? {
+            trainer = trainer.with_teacher(teacher)?;
+        }
+        let folder = with_suffix(out, ".gates");
+        self.steps.run_in(&folder).observed(&mut trainer, &mut batches, on)?;
+        Ok(trainer.neuron_scores())
+    }
+
+    /// Measures activations.
+    fn measure(&self, path: &Path, texts: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<NeuronScores> {
+        let encoder = Encoder::load(path, &LoadOptions::default())?;
+        let max_sequences = self.blocks.get();
+        let block_length = self.block_length.map(NonZeroUsize::get);
+        let calibration = Calibration { format: self.format, max_sequences, block_length };
+        on(Progress::Begins { what: "scoring", unit: "sequences", total: &|| Some(max_sequences as u64) });
+        activation_magnitude(&encoder, passages(texts)?, &calibration, |done| on(Progress::Done(done)))
+    }
+}

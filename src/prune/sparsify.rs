@@ -1,0 +1,58 @@
+//! A model with two of every four weights zero, to compare with.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use secateur_encoders::prune::{Calibration, CalibrationFormat, SparseMethod};
+use secateur_encoders::{Encoder, LoadOptions};
+use serde::{Deserialize, Serialize};
+
+use super::{open_model, passages};
+use crate::error::Result;
+use crate::options::positive;
+use crate::progress::Progress;
+
+/// How weights are chosen. The options of `secateur prune sparsify` are these.
+#[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SparsifyOptions {
+    /// How weights are chosen.
+    #[arg(long, value_enum)]
+    pub method: SparseMethod,
+    /// Texts that the model reads: a file of one text a line, JSON lines with `text`, or a data set.
+    #[arg(long, value_name = "TEXTS")]
+    pub calibration: PathBuf,
+    /// The most texts (or blocks, if they are packed) that are read.
+    #[arg(long, value_name = "N", default_value = "128", value_parser = positive)]
+    pub blocks: NonZeroUsize,
+    /// Tokens of a block [default: 2,048, or as many as the model takes].
+    #[arg(long, value_name = "T", value_parser = positive)]
+    pub block_length: Option<NonZeroUsize>,
+    /// How texts become sequences.
+    #[arg(long, value_enum, default_value_t = CalibrationFormat::Texts)]
+    pub format: CalibrationFormat,
+}
+
+impl SparsifyOptions {
+    /// Writes the model of a directory with two of every four weights of its linear layers zero to the new directory `out`.
+    /// Returns what the model is called.
+    ///
+    /// # Errors
+    ///
+    /// `out` exists; the texts have a fault or are too few; a layer's inputs are no multiple of four.
+    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<String> {
+        let opened = open_model(model, out)?;
+        let calibration = Calibration {
+            format: self.format,
+            max_sequences: self.blocks.get(),
+            block_length: self.block_length.map(NonZeroUsize::get),
+        };
+        let layers = opened.architecture().layers.len() as u64;
+        on(Progress::Begins { what: "sparsifying", unit: "layers", total: &|| Some(layers) });
+        let encoder = Encoder::load(model, &LoadOptions::default())?;
+        let texts = passages(&self.calibration)?;
+        let done = |done| on(Progress::Done(done));
+        opened.write_sparse(&encoder, texts, &calibration, self.method, out, done)?;
+        Ok(opened.name())
+    }
+}

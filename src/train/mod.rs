@@ -1,0 +1,32 @@
+//! Training: examples in, an encoder that retrieves better out.
+//!
+//! - [`TrainOptions::run`] is the whole of it: a model directory and files of examples in, a run's folder out.
+//! - [`Run`] takes the steps of a [`Trainer`], keeps a log and a checkpoint, and goes on from it when it is called again.
+//! - [`mine()`] adds hard negatives from a database to a file of [`Examples`]; [`teach()`] adds the scores of a [`Teacher`].
+//!   Both stream files of any size, keep what was done in a journal beside the output and go on from there when they are called
+//!   again; the output is the same, byte for byte, as without an interruption.
+
+mod journal;
+mod log;
+mod mine;
+mod options;
+mod rewrite;
+mod run;
+mod stage;
+mod teach;
+mod teacher;
+
+pub use log::{LogLine, read_log};
+pub use mine::{MineOptions, MineReport, mine};
+pub use options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};
+pub use run::{Run, RunOutcome};
+pub use secateur_datasets::triples::{
+    BatchOptions, Batches, BeirExamples, BeirOptions, ClozeExamples, ClozeOptions, Examples, TrainingExample,
+    write_examples,
+};
+pub use secateur_encoders::train::{
+    AdamW, Decay, Example, Gates, Lora, Loss, Schedule, StepReport, TrainSettings, Trained, Trainer,
+};
+pub use stage::TrainReport;
+pub use teach::teach;
+pub use teacher::Teacher;

@@ -1,0 +1,196 @@
+//! The stage of training: a model directory and files of examples in, a run's folder out.
+
+use std::path::{Path, PathBuf};
+
+use secateur_datasets::beir::BeirFolder;
+use secateur_datasets::triples::{BatchOptions, Batches};
+use secateur_encoders::train::{AdamW, Lora, Loss, Schedule, TrainSettings, Trained, Trainer};
+use secateur_encoders::{Encoder, LoadOptions};
+
+use super::options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};
+use super::run::{Run, RunOutcome};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// What has come of a training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainReport {
+    /// The trained model, or the adapter.
+    pub model: PathBuf,
+    /// Numbers that were trained.
+    pub num_trained: usize,
+    /// Steps of the whole run.
+    pub num_steps: usize,
+    /// The last loss, and the best model by the dev data sets.
+    pub outcome: RunOutcome,
+}
+
+impl TrainOptions {
+    /// Trains the model of a directory. The folder `out` gets what [`Run::take_steps`] writes, and at the end `model/`: a PEFT
+    /// adapter, or with `full` a whole model. An `out` that holds the checkpoint of the same run is gone on from.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrainOptions::check`] and [`Run::take_steps`]; the run has ended, as `out` has its `model/`; the model does not load
+    /// or cannot be trained in this way; a dev data set lacks the split.
+    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<TrainReport> {
+        self.check()?;
+        let trained_model = out.join("model");
+        if trained_model.exists() {
+            return Err(Error::OutputExists { path: trained_model });
+        }
+        let mut batches = self.steps.batches(&self.data)?;
+        let settings = self.steps.settings(self.what.trained(), self.loss.loss(), &batches);
+        let mut trainer = Trainer::load_with(model, settings, &self.what.load_options())?;
+        if let Some(teacher) = self.loss.load_teacher()? {
+            trainer = trainer.with_teacher(teacher)?;
+        }
+        let dev = self.dev.iter().map(|path| self.open_dev(path)).collect::<Result<Vec<_>>>()?;
+        let run = Run {
+            save_every: self.save_every,
+            dev: &dev,
+            dev_every: self.dev_every,
+            ..self.steps.run_in(out)
+        };
+        let outcome = run.observed(&mut trainer, &mut batches, on)?;
+        trainer.write(&trained_model)?;
+        Ok(TrainReport {
+            model: trained_model,
+            num_trained: trainer.num_trained(),
+            num_steps: trainer.settings().schedule.num_steps,
+            outcome,
+        })
+    }
+
+    /// A data set to measure on, and its split.
+    fn open_dev(&self, path: &Path) -> Result<(BeirFolder, Option<String>)> {
+        let dataset = BeirFolder::open(path)?;
+        let splits = dataset.splits()?;
+        let split = match &self.dev_split {
+            Some(split) => split.clone(),
+            None if splits.iter().any(|split| split == "dev") => "dev".to_owned(),
+            None => {
+                let problem = format!(
+                    "{} has no split dev; name one of {}, and never the one that the result is judged by",
+                    dataset.path().display(),
+                    splits.join(", ")
+                );
+                return Err(Error::option("dev-split", problem));
+            }
+        };
+        dataset.qrels(&split)?;
+        Ok((dataset, Some(split)))
+    }
+}
+
+impl WhatOptions {
+    fn trained(&self) -> Trained {
+        if self.full {
+            return Trained::Full;
+        }
+        let default = Lora::default();
+        Trained::Lora(Lora {
+            rank: self.rank.unwrap_or(default.rank),
+            alpha: self.alpha.unwrap_or(default.alpha),
+            dropout: self.dropout.unwrap_or(default.dropout),
+            targets: self.targets.clone(),
+        })
+    }
+
+    fn load_options(&self) -> LoadOptions {
+        LoadOptions { quantize: self.quantize, ..self.encoding.load_options(LoadOptions::default()) }
+    }
+}
+
+impl EncodingOptions {
+    /// The `options` of loading with this word on how texts are read.
+    pub fn load_options(&self, options: LoadOptions) -> LoadOptions {
+        LoadOptions {
+            pooling: self.pooling,
+            query_prompt: self.query_prompt.clone(),
+            passage_prompt: self.passage_prompt.clone(),
+            ..options
+        }
+    }
+}
+
+impl StepOptions {
+    /// The run in `out`, without a dev data set.
+    pub(crate) fn run_in<'a>(&self, out: &'a Path) -> Run<'a> {
+        Run {
+            out,
+            accumulate: self.accumulate.get(),
+            num_negatives: self.negatives,
+            seed: self.seed,
+            save_every: 100,
+            dev: &[],
+            dev_every: 0,
+        }
+    }
+
+    pub(crate) fn batches(&self, data: &[PathBuf]) -> Result<Batches> {
+        let options = BatchOptions {
+            batch_size: self.batch_size,
+            window: self.window,
+            seed: self.seed,
+            drop_last: false,
+        };
+        Ok(Batches::open(data, &options)?)
+    }
+
+    pub(crate) fn settings(&self, trained: Trained, loss: Loss, batches: &Batches) -> TrainSettings {
+        let per_step = self.accumulate.get() as f64;
+        let epochs = self.epochs.unwrap_or(1.0);
+        let of_epochs = || (epochs * batches.per_epoch() as f64 / per_step).ceil().max(1.0) as usize;
+        let (default_rate, default_steps) = match trained {
+            Trained::Lora(_) => (1e-4, None),
+            Trained::Full => (2e-5, None),
+            // The paper says how many steps, not how far a mask moves in one.
+            Trained::Gates(_) => (1e-3, Some(500)),
+        };
+        let num_steps = self.steps.or(default_steps).unwrap_or_else(of_epochs);
+        let settings = TrainSettings::new(trained, num_steps);
+        TrainSettings {
+            loss,
+            optimizer: AdamW {
+                learning_rate: self.learning_rate.unwrap_or(default_rate),
+                weight_decay: self.weight_decay,
+                max_gradient_norm: self.max_gradient_norm,
+                ..AdamW::default()
+            },
+            schedule: Schedule {
+                warmup_steps: self.warmup.unwrap_or(settings.schedule.warmup_steps),
+                num_steps,
+                decay: self.decay,
+            },
+            query_max_length: self.query_length,
+            passage_max_length: self.passage_length,
+            batch_tokens: self.batch_tokens,
+            gradient_cache: self.gradient_cache,
+            recompute: self.recompute,
+            bf16_weights: self.bf16_weights,
+            seed: self.seed,
+            ..settings
+        }
+    }
+}
+
+impl LossOptions {
+    pub(crate) fn loss(&self) -> Loss {
+        let default_temperature = if self.teacher.is_some() { 0.02 } else { 1.0 };
+        Loss {
+            temperature: self.temperature,
+            contrastive_weight: self.contrastive_weight,
+            distillation_weight: self.distillation_weight,
+            alignment_weight: self.alignment_weight,
+            teacher_temperature: self.teacher_temperature.unwrap_or(default_temperature),
+            student_temperature: self.student_temperature,
+        }
+    }
+
+    pub(crate) fn load_teacher(&self) -> Result<Option<Encoder>> {
+        let Some(directory) = &self.teacher else { return Ok(None) };
+        let options = LoadOptions { max_length: self.teacher_length, ..LoadOptions::default() };
+        Ok(Some(Encoder::load(directory, &options)?))
+    }
+}
