@@ -2,7 +2,8 @@
 
 use crate::support::{Sandbox, dataset, model};
 
-/// Half the file, and scores off by no more than rounding takes away; the type is kept by generations of their own and shown.
+/// Half the file size, and scores within the rounding error. Every generation keeps its own type, and commands show
+/// it.
 #[test]
 fn vectors_of_16_bits_are_searched() {
     let sandbox = Sandbox::new();

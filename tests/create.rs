@@ -75,7 +75,7 @@ fn the_seed_decides_the_weights_and_nothing_else() {
     assert_eq!(read("c", "tokenizer.json"), read("d", "tokenizer.json"));
 }
 
-/// What is grown begins as what it is grown from: the same vectors, with layers that have not learned anything.
+/// A grown model has the vectors of the model that it grew from, although it has new layers.
 #[test]
 fn a_model_grows_from_a_smaller_one() {
     let sandbox = with_config(|config| config["num_hidden_layers"] = json!(3));
@@ -120,8 +120,9 @@ fn a_decoder_that_pools_the_last_token_grows_from_a_mean_of_embeddings() {
     let inspected = sandbox.run(["model", "inspect", "decoder", "--json"]).json();
     assert_eq!(inspected["settings"]["pooling"], "last-token", "{inspected}");
     assert_eq!(inspected["layers"].as_array().unwrap().len(), 2, "{inspected}");
-    // Golden texts are of at most 512 tokens. Normed, random embeddings have length 1 (root mean square) and their mean at least
-    // 1 / sqrt(512), added four times: the last token's own, of 0.02, turns it by up to 0.02 sqrt(512) / 4 = 0.12, whose cosine is 0.993.
+    // Golden texts have at most 512 tokens. Normed random embeddings have length 1 (root mean square), and their mean
+    // has at least 1 / sqrt(512); it is added four times. The last token's own embedding, of 0.02, turns the mean by
+    // up to 0.02 sqrt(512) / 4 = 0.12, whose cosine is 0.993.
     sandbox.run(["model", "check", "embeddings", "--golden", "golden.jsonl", "--write"]).ok();
     sandbox.run(["model", "check", "decoder", "--golden", "golden.jsonl", "--min-cosine", "0.993"]).ok();
     sandbox.run([&from[..], &["--vocabulary", "texts.txt", "--out", "random"]].concat()).ok();

@@ -159,7 +159,7 @@ fn check_tells_the_same_model_from_another() {
         3,
         ["the vectors of model are not those of golden.jsonl", "the cosine of line", "below 0.9999"],
     );
-    // One weight in ten thousand, spoiled: too little for the default tolerance, but not for a strict one.
+    // One weight in ten thousand is changed. The default tolerance does not notice, a strict one does.
     let mut tensors = tiny_tensors();
     tensors.get_mut("encoder.layer.0.output.dense.weight").unwrap().1[7] += 0.001;
     write(&folder, "model.safetensors", safetensors(&tensors));

@@ -100,7 +100,7 @@ fn kill_and_resume(work: &Work, sandbox: impl Fn() -> Sandbox) {
     for _ in 0..10 {
         child.kill().unwrap();
         let ended = Outcome::wait(child).status.success();
-        // The journal is the last thing that goes: without it the result is whole, even if the process had not exited yet.
+        // The journal is removed last. So if it is gone the result is whole, even if the process had not exited yet.
         let Some(len) = work.journal_len(&sandbox).filter(|_| !ended) else {
             assert_eq!(result(&sandbox), expected);
             return;
@@ -195,7 +195,7 @@ fn a_killed_index_leaves_no_database_that_answers() {
 
 #[test]
 fn a_journal_serves_the_same_texts_and_settings_only() {
-    // The corpus changes after the first chunk, or the encoder does: the journal must not answer for the old ones.
+    // The corpus changes after the first chunk, or the encoder does. The journal's old vectors must not be used then.
     type Change = fn(&Sandbox, &mut Work);
     let changes: [(&str, Change); 3] = [
         ("a document changes", |sandbox, _| {

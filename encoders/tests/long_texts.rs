@@ -44,7 +44,8 @@ fn measure() {
     let growth = (status("VmHWM:") - before) * 1024;
     assert_eq!(vectors.len(), 2000 * HIDDEN);
 
-    // Of a token at most: the residual, its norm, queries, keys and values, the context, the width of the MLP, a sum.
+    // Numbers of a token at most: the residual, its norm, queries, keys and values, the context, the width of the
+    // MLP, a sum.
     let activations = 4 * LONGEST * (4 * HIDDEN + 2 * HIDDEN + WIDTH);
     // Cosines and sines, packed keys and values of a head, and what the allocator keeps: as much again.
     let of_threads = 2 * threads * activations;

@@ -38,8 +38,8 @@ fn measure() {
     let size = write_model(directory.path());
     assert!(size > 300 << 20);
     write_tokenizer(directory.path(), &["the", "quick", "brown", "fox"], None);
-    // Embeddings stay in f32, 31 MB of 332; of the other 301 MB an eighth and 1/252 remain, 39 MB. Beside them one matrix in
-    // f32 and the activations. Before the other, which peaks higher.
+    // Embeddings stay in f32: 31 MB of 332. Of the other 301 MB an eighth and 1/252 remain, 39 MB. One matrix in f32
+    // and the activations come on top. This test runs first, because the other one peaks higher.
     let quantized = growth(
         directory.path(),
         &LoadOptions { quantize: Some(Quantization::Nf4), ..LoadOptions::default() },

@@ -77,8 +77,8 @@ fn two_of_four_weights_are_zero_and_nothing_else_changes() {
     }
 }
 
-/// Each layer is pruned by what it reads behind layers that are sparse already: a model whose first layers are those of the
-/// sparse one, run as a whole, shows the norms that decide about the next layer.
+/// Each layer is pruned by its inputs behind layers that are sparse already. To see these inputs, the test runs a
+/// model whose first layers come from the sparse model.
 #[test]
 fn layers_are_calibrated_behind_sparse_ones() {
     for name in ["bert", "mistral", "modernbert"] {

@@ -66,7 +66,7 @@ fn texts_begin_and_end_as_tokenizer_config_says() {
     for (template, config, want) in cases {
         let encoder = load(&llama(template, &config), &LoadOptions::default());
         assert_eq!(ids(&encoder, "red roses"), want, "{template:?} with {config}");
-        // A special token that is written in the text is not taken for the one that is put.
+        // A special token in the text is not taken for the special token that the tokenizer adds.
         let written = ids(&encoder, "<s> red </s>");
         assert_eq!(written.len(), want.len() + 1, "{template:?} with {config}: {written:?}");
     }

@@ -35,8 +35,8 @@ impl LockedFile {
 
 impl Drop for LockedFile {
     fn drop(&mut self) {
-        // Closing alone would not do: a child that another thread is starting shares the open file, and with it the
-        // lock, until it executes its program. What cannot be unlocked is released when the process ends.
+        // Closing the file alone is not enough. A child process that another thread is starting shares the open file
+        // and its lock, until the child executes its program. A lock that cannot be released ends with the process.
         let _ = self.0.file().unlock();
     }
 }

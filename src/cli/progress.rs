@@ -90,8 +90,8 @@ pub fn show_download(bar: &ProgressBar, progress: download::Progress) {
     bar.set_position(progress.done);
 }
 
-/// Makes Ctrl-C say what is kept and end the process. Everything written so far stands at any moment, so nothing else
-/// is to be done. Work that consists of several parts says another message for each.
+/// Makes Ctrl-C print what is kept and end the process. Everything written so far is valid at any moment, so nothing
+/// else has to be done. Work in several parts sets another message for each part.
 pub fn say_on_interrupt(message: &'static str) -> Result<()> {
     static MESSAGE: Mutex<Option<&str>> = Mutex::new(None);
     let is_set = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).replace(message).is_some();

@@ -175,7 +175,7 @@ impl fmt::Display for ScorePrecision {
 pub enum MissingQueries {
     /// Every measure of theirs is 0.
     CountAsZero,
-    /// They are left out of the means.
+    /// The means leave them out.
     Skip,
 }
 

@@ -6,10 +6,11 @@ use super::rewrite::rewrite;
 use super::teacher::Teacher;
 use crate::error::Result;
 
-/// Writes the examples of a file with the teacher's score of each positive and negative, in place of any they had, for
-/// distillation. `progress` is called with the number of examples done. Returns how many there are.
+/// Writes the examples of a file with the teacher's score of each positive and negative, for distillation. Scores
+/// that the examples had are replaced. `progress` is called with the number of examples done. Returns the number of
+/// examples.
 ///
-/// What was scored is kept in the file OUTPUT.journal; the same call goes on from there.
+/// Scores are kept in the file OUTPUT.journal. After an interruption the same call continues from there.
 ///
 /// ```no_run
 /// use secateur::LoadOptions;
@@ -22,7 +23,8 @@ use crate::error::Result;
 ///
 /// # Errors
 ///
-/// The input has a bad line, or is the output; those of the teacher and the disk. The output appears whole or not at all.
+/// The input has a bad line, or is the output. The errors of the teacher and of the disk. The output appears whole or
+/// not at all.
 pub fn teach(input: &Path, output: &Path, teacher: &Teacher, progress: impl FnMut(u64)) -> Result<u64> {
     let key = format!("teach 1 {}", teacher.fingerprint());
     rewrite(

@@ -68,7 +68,8 @@ fn damage_to_any_file_is_found_and_named() {
 
 #[test]
 fn damage_that_a_search_reads_is_found_by_the_search() {
-    // Postings are checked when the index opens and documents when they are read, so no wrong answer comes of them.
+    // Postings are checked when the index opens, and documents when they are read, so damage in them gives no wrong
+    // answer.
     let sandbox = database();
     let path = files(&sandbox.path("db")).into_iter().find(|path| path.ends_with("documents")).unwrap();
     let whole = fs::read(&path).unwrap();

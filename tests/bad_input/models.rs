@@ -146,7 +146,7 @@ fn faulty_model_directories_are_refused() {
         small(&sandbox.path("set"));
         let folder = tiny(&sandbox.path("model"));
         spoil(&folder);
-        // What a text shows is seen when its turn comes; everything else before anything is written.
+        // A fault in a text is found when the text is read. Every other fault is found before anything is written.
         let shown_by_texts = what == "tokenizer of another model";
         for outcome in if shown_by_texts { commands(&sandbox) } else { try_model(&sandbox) } {
             outcome.fails(3, parts);

@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 web server for tests: files from memory, on a free port of this machine, that can misbehave on
-//! request. It answers one request a connection and knows ranges, entity tags, redirects and bearer tokens.
+//! A small HTTP/1.1 web server for tests. It serves files from memory on a free port of this machine, and misbehaves
+//! on request. It answers one request a connection and knows ranges, entity tags, redirects and bearer tokens.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

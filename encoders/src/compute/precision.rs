@@ -22,8 +22,9 @@ pub enum Precision {
     /// f32
     #[default]
     F32,
-    /// Weights and activations are rounded to bf16, the products summed in f32. Fast on GPUs and on processors with
-    /// bf16 products (AMX, AVX-512 BF16); on others the rounded numbers are multiplied in f32, which gains nothing.
+    /// Weights and activations are rounded to bf16, and products are summed in f32. This is fast on GPUs and on
+    /// processors with bf16 products (AMX, AVX-512 BF16). Other processors multiply the rounded numbers in f32, which
+    /// gains nothing.
     Bf16,
 }
 

@@ -77,7 +77,8 @@ pub(super) fn config(max_length: usize) -> Value {
     })
 }
 
-/// The tokenizer before it has seen a text. A space before each text, so that its first word is the word it is elsewhere.
+/// The tokenizer before training. A space is put before each text, so that its first word gets the same token as
+/// elsewhere.
 fn untrained() -> Value {
     json!({
         "version": "1.0",

@@ -1,4 +1,4 @@
-//! What a model reads while its parts are measured: blocks of packed text, or texts as it encodes them.
+//! What a model reads while its sub-layers are measured: blocks of packed text, or texts as the encoder reads them.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use crate::tokenize::Packer;
 pub enum CalibrationFormat {
     /// Blocks of texts back to back, as language models are calibrated.
     ///
-    /// As LLM-Drop does (He et al. 2024): each text and the end-of-text token, back to back in groups of 1,000 texts, cut
-    /// into blocks of one length; the tail of a group is dropped. Models that are not causal have their own special tokens
+    /// As LLM-Drop does (He et al. 2024). Each text is followed by the end-of-text token. 1,000 texts are joined and
+    /// cut into blocks of one length; the tail is dropped. Models that are not causal have their own special tokens
     /// around each block and behind each text.
     Packed,
     /// Each text as the encoder reads it.
@@ -31,7 +31,7 @@ pub struct Calibration {
     pub format: CalibrationFormat,
     /// The most sequences that are read: blocks, or texts.
     pub max_sequences: usize,
-    /// Tokens of a packed block, special tokens included; 2,048, or as many as the model takes, unless given.
+    /// Tokens of a packed block, special tokens included. Unless given: 2,048, or as many as the model takes.
     pub block_length: Option<usize>,
 }
 
@@ -55,7 +55,7 @@ impl Calibration {
     ///
     /// The length that was asked for is more than the model takes.
     pub fn block_length(&self, encoder: &Encoder) -> Result<usize> {
-        // A bidirectional model was made for texts of the length at which it encodes; a causal one for all its positions.
+        // A bidirectional model was trained on texts of its maximum length; a causal model on all its positions.
         let positions = encoder.architecture().max_tokens().unwrap_or(usize::MAX);
         let limit = if encoder.architecture().attention.causal { positions } else { encoder.max_length() };
         let length = self.block_length.unwrap_or(BLOCK_LENGTH.min(limit));
@@ -71,13 +71,13 @@ impl Calibration {
     }
 }
 
-/// The sequences of an encoder's calibration, made from `texts` as they are asked for: at most one group of texts is in
-/// memory.
+/// The sequences of an encoder's calibration, made from `texts` as they are asked for. At most one group of texts is
+/// in memory.
 pub(crate) struct Sequences<'a, I> {
     encoder: &'a Encoder,
     packing: Option<Packing<'a>>,
     texts: I,
-    /// Those of the current group, last first.
+    /// The blocks of the current group, last first.
     ready: Vec<Vec<u32>>,
     left: usize,
     /// Tokens of all texts read so far.
@@ -153,8 +153,8 @@ where
     I: Iterator<Item = std::result::Result<String, E>>,
     E: From<Error>,
 {
-    /// The next sequences that are measured together, so that memory is bounded and an interruption loses little; none
-    /// at the end.
+    /// The next sequences, which are measured together. They are few, so that memory is bounded and an interruption
+    /// loses little. Empty at the end.
     pub(crate) fn chunk(&mut self) -> std::result::Result<Vec<Vec<u32>>, E> {
         const TOKENS: usize = 8192;
         let mut chunk: Vec<Vec<u32>> = Vec::new();

@@ -6,13 +6,17 @@ use serde::{Deserialize, Serialize};
 
 /// InfoNCE and distillation (EffiR, section 4.2; FlagEmbedding's trainer).
 ///
-/// With s_ij = cos(q_i, p_j) / `temperature` over all passages of a batch, InfoNCE is the mean over i of
-/// -log softmax_j(s_ij) at the positive of query i (van den Oord et al. 2018). Distillation is the mean over the queries with
-/// teacher scores t of -sum_j softmax_j(t_j / `teacher_temperature`) log softmax_j(cos(q_i, p_j) / `student_temperature`),
-/// j over the passages that t scores: the query's own group, or the batch. It differs from the Kullback-Leibler divergence by
-/// the teacher's entropy, which has no gradient. Alignment is the mean over all queries and passages of 1 - cos(x, t), t
-/// being the teacher's vector of the same text (Reimers & Gurevych 2020, "Making Monolingual Sentence Embeddings
-/// Multilingual using Knowledge Distillation"): it tells more of a text than a ranking does.
+/// InfoNCE is the mean over queries i of -log softmax_j(s_ij) at the positive of query i, with s_ij = cos(q_i, p_j) /
+/// `temperature` over all passages of a batch (van den Oord et al. 2018).
+///
+/// Distillation is the mean over the queries with teacher scores t of -sum_j softmax_j(t_j / `teacher_temperature`)
+/// log softmax_j(cos(q_i, p_j) / `student_temperature`). j runs over the passages that t scores: the query's own
+/// group, or the batch. It differs from the Kullback-Leibler divergence by the teacher's entropy, which has no
+/// gradient.
+///
+/// Alignment is the mean over all queries and passages of 1 - cos(x, t), t being the teacher's vector of the same
+/// text (Reimers & Gurevych 2020, "Making Monolingual Sentence Embeddings Multilingual using Knowledge
+/// Distillation"). A vector tells more of a text than a ranking does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
     /// tau of InfoNCE.
@@ -47,7 +51,8 @@ impl Default for Loss {
 pub(crate) struct Target {
     /// The place of its positive among the passages.
     pub(crate) positive: usize,
-    /// Passages that answer it as well, such as the same text once more: they count neither way in InfoNCE.
+    /// Other passages that answer the query, such as the same text again. InfoNCE counts them neither as positives
+    /// nor as negatives.
     pub(crate) ignored: Vec<usize>,
     /// The teacher's scores, by the place of the passage; none or at least two.
     pub(crate) teacher: Vec<(usize, f64)>,
@@ -71,8 +76,8 @@ pub(crate) struct LossValue {
 }
 
 impl Loss {
-    /// The loss of queries (B, D) and passages (P, D), which need not have length 1; `teacher` are a teacher's vectors of
-    /// the same texts, queries first, of length 1.
+    /// The loss of queries (B, D) and passages (P, D), which need not have length 1. `teacher` has the teacher's
+    /// vectors of the same texts, queries first, of length 1.
     pub(crate) fn of(
         &self,
         queries: &[f32],
@@ -163,7 +168,7 @@ fn units(vectors: &[f32], dim: usize) -> (Vec<f64>, Vec<f64>) {
     (rows.flat_map(|(vector, length)| vector.iter().map(move |x| f64::from(*x) / length)).collect(), lengths)
 }
 
-/// From gradients of unit vectors u = v / |v| to those of v: (g - u (g u)) / |v|.
+/// Turns gradients of unit vectors u = v / |v| into gradients of v: (g - u (g u)) / |v|.
 fn through_units(gradients: &[f64], units: &[f64], lengths: &[f64], dim: usize) -> Vec<f32> {
     let rows = gradients.chunks_exact(dim).zip(units.chunks_exact(dim)).zip(lengths);
     rows.flat_map(|((gradient, unit), length)| {
@@ -249,7 +254,7 @@ mod tests {
         assert_eq!(loss.of(&pairs, &pairs, 2, &targets, None).total, 0.0);
     }
 
-    /// Of vectors that point where the teacher's do nothing is asked; one at a right angle costs 1.
+    /// A vector in the direction of the teacher's costs 0; one at a right angle costs 1.
     #[test]
     fn alignment_is_the_mean_angle() {
         let loss = Loss { contrastive_weight: 0.0, alignment_weight: 3.0, ..Loss::default() };

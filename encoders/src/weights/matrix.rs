@@ -74,7 +74,7 @@ impl<'a> Weight<'a> {
         }
     }
 
-    /// In f32.
+    /// The matrix in f32.
     pub fn dequantize(self) -> Matrix<'a> {
         let (rows, columns) = (self.rows(), self.columns());
         let parts = match self {
@@ -144,8 +144,8 @@ impl<'a> LinearWeights<'a> {
         (layer(first, first_bias), layer(second, second_bias))
     }
 
-    /// Several layers with one input as a single one, the outputs side by side. Absent biases count as zeros if any
-    /// part has one.
+    /// Several layers with the same input as a single layer, the outputs side by side. An absent bias counts as zeros
+    /// if another layer has one.
     pub fn stack(parts: Vec<LinearWeights<'_>>) -> LinearWeights<'static> {
         let any_bias = parts.iter().any(|part| part.bias.is_some());
         let mut weights = Vec::with_capacity(parts.len());

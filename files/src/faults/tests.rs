@@ -53,7 +53,7 @@ fn a_durable_file_is_old_or_new() {
     at_every_operation(scratch.path(), prepare, write, |folder, result, what| {
         let found = fs::read_to_string(folder.join("file")).unwrap();
         assert!(found == "the new" || (found == "old" && result.is_err()), "{what}: {found}");
-        // A failure that the program lives on after leaves nothing beside it but what it could not remove.
+        // After a failure that the program survives, only files that it could not remove are left.
         assert!(list(folder).len() <= 2, "{what}");
     });
 }

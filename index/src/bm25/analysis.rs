@@ -14,8 +14,8 @@ const STOP_WORDS: [&str; 33] = [
 /// Lucene's `StandardAnalyzer.DEFAULT_MAX_TOKEN_LENGTH`; longer words are cut into pieces of this many characters.
 const MAX_TERM_CHARS: usize = 255;
 
-/// The terms of a text, in order: the words of Unicode Standard Annex #29, without the English possessive, in lower
-/// case, without Lucene's 33 English stop words, stemmed with Porter's algorithm.
+/// The terms of a text, in order. A term is a word of Unicode Standard Annex #29 without the English possessive, in
+/// lower case, stemmed with Porter's algorithm. Lucene's 33 English stop words are left out.
 ///
 /// ```
 /// use secateur_index::bm25::analyze;

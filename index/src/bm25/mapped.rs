@@ -15,8 +15,8 @@ use tantivy::{Directory, HasLen};
 #[derive(Clone, Default)]
 pub(crate) struct MappedFiles(HashMap<PathBuf, MappedFile>);
 
-/// A file. What tantivy reads of it is copied: the postings of a term are decoded at once all the same, and its list of terms is
-/// small.
+/// A file. tantivy gets copies of what it reads. That costs little: a term's postings are decoded at once anyway, and
+/// the list of terms is small.
 #[derive(Clone)]
 struct MappedFile(Arc<Mmap>);
 

@@ -84,9 +84,9 @@ fn text(max_words: usize) -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Any number of segments, deletions, repeated query terms, k1 and b: the twin's documents with its scores. The
+    /// Any number of segments, deletions, repeated query terms, k1 and b give the twin's documents and scores. The
     /// bound of 1e-6 is relative: a score is a sum of positive f32 terms of about 5 roundings each, 5 · 2⁻²⁴ = 3e-7,
-    /// and avgdl is rounded to f32. Documents may change places only where their scores are as close as that.
+    /// and avgdl is rounded to f32. Documents may change places only if their scores are within the bound.
     #[test]
     fn equals_the_twin(
         documents in prop::collection::vec((text(4), text(60), prop::bool::weighted(0.2)), 1..32),

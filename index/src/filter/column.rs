@@ -1,4 +1,4 @@
-//! The values of one field in many documents, turned around: for each value the rows that have it.
+//! An inverted index of one metadata field: for each value the rows that have it.
 
 use rayon::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::bitmap::Bitmap;
 pub(crate) struct Column {
     /// Distinct, ascending.
     values: Vec<Value>,
-    /// Where the rows of each value begin in `rows`, and last where those of the last one end.
+    /// Where the rows of each value begin in `rows`; the last number is where the last value's rows end.
     starts: Vec<usize>,
     rows: Vec<u32>,
 }
@@ -32,11 +32,11 @@ impl Column {
         column
     }
 
-    /// The rows with a value that compares so; those of `!=` are what those of `==` leave.
+    /// The rows that have a value for which the comparison is true. The rows of `!=` are all rows but those of `==`.
     fn compare(&self, comparison: Comparison, with: &Value, num_rows: u32) -> Bitmap {
         let first = self.values.partition_point(|value| value < with);
         let after = self.values.partition_point(|value| value <= with);
-        // Those of the kind.
+        // The range of the values of this kind.
         let start = self.values.partition_point(|value| value.kind() < with.kind());
         let end = self.values.partition_point(|value| value.kind() <= with.kind());
         let values = match comparison {
@@ -51,7 +51,7 @@ impl Column {
 }
 
 impl Filter {
-    /// The rows below `num_rows` that match, where `column` has the columns of all of the filter's fields.
+    /// The rows below `num_rows` that match. `column` must have the columns of all fields of the filter.
     pub(crate) fn rows<C: AsRef<Column>>(&self, num_rows: u32, column: &impl Fn(&Field) -> C) -> Bitmap {
         match self {
             Filter::And(parts) => {

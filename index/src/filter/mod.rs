@@ -16,9 +16,10 @@
 //! A value is a string in double quotes with JSON's escapes, a number, `true` or `false`. Values of different kinds are never
 //! equal nor ordered: the string `"2015"` is not the number 2015. Strings are ordered by their bytes.
 //!
-//! The **values of a field** are what the document's metadata has under its name: one if it is a string, a number or a
-//! boolean; each of them if it is a list. A field that is missing, null, an object or an empty list has none, so of the
-//! conditions above only `!=`, `not in` and `not` are true of it. What a list holds besides (null, lists, objects) is left out.
+//! The **values of a field** are what the document's metadata has under its name. A string, a number or a boolean is
+//! one value. A list has as many values as strings, numbers and booleans are in it; null, lists and objects in a list
+//! are ignored. A field that is missing, null, an object or an empty list has no value, so only `!=`, `not in` and
+//! `not` are true of it.
 //!
 //! A field's name begins with a letter or `_` and goes on with letters, digits, `_` and `-`; any other name, and the words of
 //! the language, can be written in backquotes. `a.b` is field `b` of the object `a`.
@@ -53,9 +54,10 @@ pub enum Filter {
     And(Vec<Filter>),
     /// At least one of them is true. Of none that is false.
     Or(Vec<Filter>),
-    /// It is false.
+    /// The filter is false.
     Not(Box<Filter>),
-    /// A value of the field compares so with this one; for [`Comparison::NotEqual`], no value of the field is equal to it.
+    /// The comparison with this value is true of one of the field's values. For [`Comparison::NotEqual`], no value of
+    /// the field equals this one.
     Compare(Field, Comparison, Value),
     /// A value of the field is one of these.
     In(Field, Vec<Value>),
@@ -164,7 +166,7 @@ impl Filter {
 }
 
 impl fmt::Display for Filter {
-    /// In the language that is parsed, with more parentheses than needed.
+    /// Writes the language that is parsed, with more parentheses than needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |f: &mut fmt::Formatter<'_>, parts: &[Filter], word: &str, of_none: &str| {
             if parts.is_empty() {

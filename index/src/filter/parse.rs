@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// The words of the language, which are no names unless they are in backquotes.
 const WORDS: [&str; 6] = ["and", "or", "not", "in", "true", "false"];
 
-/// Parentheses and `not` in one another: more than a person writes, few enough for the stack.
+/// The most levels of parentheses and `not`: more than a person writes, few enough for the stack.
 const MAX_DEPTH: usize = 100;
 
 pub(super) fn is_plain_name(name: &str) -> bool {

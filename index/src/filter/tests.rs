@@ -60,7 +60,7 @@ pub(crate) fn metadata() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What is written is read, up to lists of filters with one filter, which stand for it.
+    /// A filter that is written and parsed is the same again. Only a list of one filter becomes that filter.
     #[test]
     fn display_is_parsed(filter in filter()) {
         let text = filter.to_string();

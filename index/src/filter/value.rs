@@ -5,8 +5,8 @@ use std::fmt;
 
 /// A string, a number or a boolean.
 ///
-/// Values of one kind are ordered: strings by their bytes, numbers by size, `false` before `true`. Values of different kinds
-/// are different, and none of them is less than the other as far as filters go.
+/// Values of one kind are ordered: strings by their bytes, numbers by size, `false` before `true`. Values of
+/// different kinds are different; for filters neither is less than the other.
 ///
 /// ```
 /// use secateur_index::filter::Value;
@@ -23,7 +23,7 @@ pub enum Value {
     String(String),
 }
 
-/// A number as JSON has it: compared exactly, be it written as an integer or not.
+/// A JSON number. Numbers are compared exactly, whether they are written as integers or not.
 ///
 /// ```
 /// use secateur_index::filter::Number;
@@ -61,7 +61,7 @@ impl Repr {
 
 /// How an integer compares with a number that is none, without rounding either.
 fn integer_to_fraction(integer: i128, fraction: f64) -> Ordering {
-    // The conversion is exact, but for numbers beyond i128, which it takes to the nearest one.
+    // The conversion is exact, except that numbers beyond i128 become the nearest i128.
     integer.cmp(&(fraction.trunc() as i128)).then(if fraction > 0.0 {
         Ordering::Less
     } else {

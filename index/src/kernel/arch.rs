@@ -11,7 +11,7 @@ use crate::rows::{F16, Rows};
 
 /// Kernels for any machine.
 pub(super) fn portable(operation: Operation) -> Kernel<4> {
-    // A target that always has FMA has it in its baseline; elsewhere a fused product would be a function call.
+    // Fused products are used only on targets that always have FMA; elsewhere each would be a function call.
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
         generic::<Fused>(operation)
     } else {
@@ -88,8 +88,8 @@ macro_rules! instruction_set {
                 *sums = bytemuck::cast($step);
             }
 
-            // Not inlined, so that the sums stay in registers over the loop and are stored once: inlined into their
-            // caller they cost a quarter of the speed.
+            // Not inlined, so that the sums stay in registers over the loop and are stored once. Inlined, the code
+            // lost a quarter of its speed.
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn tile(q: &[Panel<L>], v: &[[Pair; PAIRS]], sums: &mut Sums<L>, first: bool) {

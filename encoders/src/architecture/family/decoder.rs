@@ -89,7 +89,8 @@ pub(super) fn read(
 ) -> Result<Architecture> {
     let raw = config;
     let config: Config = parse(path, raw)?;
-    // Variants that were retrained to look both ways are other models, run by code of their own.
+    // Variants that were retrained with bidirectional attention are other models; their publishers ship code for
+    // them.
     for (field, found, causal) in [
         ("is_causal", config.is_causal, true),
         ("use_bidirectional_attention", config.use_bidirectional_attention, false),

@@ -19,8 +19,9 @@ pub(crate) trait Arithmetic: Copy {
     const TILE_ROWS: usize;
     /// a * b + c
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
-    /// sums + a b, of a panel. The inner loop of products: where instructions are known they are named, for what the
-    /// compiler makes of 6 x 16 unrolled sums depends on the code around them (once a quarter of the speed).
+    /// sums + a b, of a panel: the inner loop of products. For known instruction sets the instructions are named.
+    /// Otherwise the code that the compiler makes of 6 x 16 unrolled sums depends on the code around them, and was
+    /// once four times slower.
     #[inline(always)]
     fn add_products(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
         for (sum, b) in sums.iter_mut().zip(b) {
@@ -105,8 +106,8 @@ fn add_products_512(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
     *sums = unsafe { transmute::<__m512, [f32; PANEL]>(_mm512_fmadd_ps(_mm512_set1_ps(a), b, old)) };
 }
 
-/// A loop to be compiled once an instruction set. `run` must be `#[inline(always)]`, or it is compiled without the
-/// instructions.
+/// A loop that is compiled once for each instruction set. `run` must be `#[inline(always)]`, or it is compiled
+/// without the instructions.
 pub(crate) trait Kernel {
     /// What the loop returns.
     type Output;
@@ -191,8 +192,8 @@ fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 #[inline(always)]
 pub(crate) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint to the processor; it reads nothing and never faults, whatever the address. Worth it: with 12 to 22
-    // rows and weights that exceed the cache a product took 1.25 to 1.45 times as long without.
+    // SAFETY: a prefetch is a hint to the processor. It reads nothing and never faults, whatever the address. Without
+    // it a product of 12 to 22 rows with weights beyond the cache took 1.25 to 1.45 times as long.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
     }

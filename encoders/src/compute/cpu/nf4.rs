@@ -17,7 +17,7 @@ const LINE: usize = PANEL / 2;
 /// l, in its lower half, and l + 8.
 pub(crate) struct Nf4Panels {
     codes: Vec<u8>,
-    /// Of each lane of each panel.
+    /// The blocks of each lane of each panel.
     lanes: Vec<Option<Lane>>,
     scales: Vec<Arc<Scales>>,
     rows: usize,
@@ -100,7 +100,7 @@ impl Kernel for Unpack<'_> {
         let codes = &codes[self.panel * LINE * depth..(self.panel + 1) * LINE * depth];
         let mut start = 0;
         while start < depth {
-            // As far as no lane enters another block: all of them at once where rows are whole blocks.
+            // As far as no lane enters another block. If rows are whole blocks, that is all of them at once.
             let mut end = depth;
             let mut factors = [0.0f32; PANEL];
             for (factor, lane) in factors.iter_mut().zip(lanes) {

@@ -1,5 +1,5 @@
-//! 4-bit NormalFloat: the quantiles of a normal distribution as codes, one scale a block of 64 weights, the scales
-//! themselves in 8 bits (Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 3.1).
+//! 4-bit NormalFloat (Dettmers et al. 2023, arXiv 2305.14314, sections 3 and 3.1). The codes are quantiles of a
+//! normal distribution. A block of 64 weights has one scale, and scales have 8 bits.
 //!
 //! Codes, scales and values are those of bitsandbytes 0.50.2 on a CPU, bit for bit
 //! (`quantize_4bit(blocksize=64, quant_type="nf4", compress_statistics=True)`), which rounds so:
