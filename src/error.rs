@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use secateur_encoders::Fingerprint;
+use secateur_files::ErrorKind;
+
+use crate::search::SearchMode;
 
 /// The result of an operation of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong in a database of documents, vectors and an encoder.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,48 @@ pub enum Error {
         path: PathBuf,
         /// The encoder that made the vectors.
         name: String,
+    },
+    /// A database does not say where its encoder is.
+    #[error(
+        "the database does not say where the encoder {name} is: load it, and give it with `Database::with_encoder`"
+    )]
+    NoEncoderSource {
+        /// The encoder that made the vectors.
+        name: String,
+    },
+    /// The operation needs an encoder, and the database's vectors come from its user.
+    #[error(
+        "the vectors of {} were given with the documents, no encoder makes them: search with bm25, or with a vector", path.display()
+    )]
+    NoEncoder {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Documents were to be added with vectors to a database whose encoder makes them.
+    #[error("{} holds vectors of {name}: add documents without vectors, with that encoder", path.display())]
+    VectorsOfAnEncoder {
+        /// The database.
+        path: PathBuf,
+        /// The encoder that makes the vectors.
+        name: String,
+    },
+    /// There is not one vector for each document.
+    #[error(
+        "{documents} documents come with {got} numbers: {} are expected, a vector of {dim} for each", documents * dim
+    )]
+    VectorCount {
+        /// How many documents there are.
+        documents: usize,
+        /// The length of a vector.
+        dim: usize,
+        /// How many numbers were given.
+        got: usize,
+    },
+    /// A search by a vector was to look for words too.
+    #[error("a vector has no words to search for in mode {mode}: leave the mode out, or set it to dense")]
+    NoWords {
+        /// The mode that was asked for.
+        mode: SearchMode,
     },
     /// The operation is a commit of its own, and there are changes that are not committed.
     #[error("{} has changes that are not committed; commit them first", path.display())]
@@ -183,6 +228,39 @@ impl Error {
     /// A problem with an option of a stage.
     pub(crate) fn option(option: &'static str, problem: impl Into<String>) -> Error {
         Error::InvalidOption { stage: None, option, problem: problem.into() }
+    }
+
+    /// Whose turn it is. Programs that end with an exit code choose it by this.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Index(error) => error.kind(),
+            Error::Encoder(error) => error.kind(),
+            Error::Dataset(error) => error.kind(),
+            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Input),
+            Error::OutputExists { .. } => ErrorKind::System,
+            Error::SameFile { .. }
+            | Error::InvalidOption { .. }
+            | Error::InvalidRecipe { .. }
+            | Error::OtherRecipe { .. }
+            | Error::InvalidDepth { .. }
+            | Error::UncommittedChanges { .. }
+            | Error::VectorCount { .. }
+            | Error::NoWords { .. } => ErrorKind::Usage,
+            Error::Eval(_)
+            | Error::Fusion(_)
+            | Error::EmptyDocument { .. }
+            | Error::OtherTrainingData { .. }
+            | Error::NoTrainingData
+            | Error::OtherPrompt { .. }
+            | Error::Scored { .. } => ErrorKind::Input,
+            Error::EncoderMismatch { .. }
+            | Error::EncoderRequired { .. }
+            | Error::NoEncoderSource { .. }
+            | Error::NoEncoder { .. }
+            | Error::VectorsOfAnEncoder { .. }
+            | Error::NoVectors { .. }
+            | Error::MinedDocument { .. } => ErrorKind::Database,
+        }
     }
 }
 

@@ -4,25 +4,43 @@
 //! datasets ──texts──► encoders ──embeddings──► index ──hits──► search / fusion ──run──► eval ──► report
 //! ```
 //!
-//! A [`Database`] is a folder of documents that are found by meaning (an [`Encoder`] makes vectors), by words (BM25) or by
-//! both. [`eval`] measures rankings as trec_eval does.
+//! # Overview of types
+//!
+//! In the order in which a program meets them:
+//!
+//! - A [`Document`] is an id, a title, a text and metadata.
+//! - An [`Encoder`] turns texts into vectors. It is a model directory loaded with [`LoadOptions`], or
+//!   [`encode::default_encoder`], which is in the box.
+//! - A [`DatabaseBuilder`] makes a database: empty, or of a whole corpus in one go that survives interruption.
+//! - A [`Database`] is a folder of documents, their vectors and a BM25 index. It is opened by any number of processes and
+//!   changed by one at a time.
+//! - [`SearchParams`] say what is asked for: a [`SearchMode`] (by meaning, by words, or both), a number of hits, a [`Filter`] on
+//!   metadata.
+//! - A [`Hit`] is an answer: the id of a document and a score, higher is better.
+//! - [`VectorOptions`] say how vectors are made, compared ([`Metric`]), stored and searched ([`VectorIndex`]).
+//! - An [`EncoderRecord`] is what a database remembers of its encoder; [`Database::open_with`] loads it again.
+//! - A generation is all documents under one more encoder: [`Database::add_generation`], [`Database::generation`].
+//! - An [`Error`] says what is wrong and what to do; its [`ErrorKind`] says whose turn it is.
+//!
+//! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders, [`eval`]uate
+//! rankings as trec_eval does and [`report`] them. [`datasets`], [`encoders`] and [`index`] are the three crates below, for
+//! programs that need one of them alone.
 //!
 //! ```
-//! use secateur::{CreateOptions, Database, SearchMode, SearchParams, beir::BeirFolder, index_corpus};
+//! use secateur::datasets::beir::BeirFolder;
+//! use secateur::{Database, SearchMode, SearchParams};
 //! use secateur::eval::{Measure, RuleSet, evaluate};
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("db");
-//! # let journal = folder.path().join("journal");
 //!
-//! // A BEIR folder goes in. With an encoder in place of `None` every document gets a vector too.
+//! // A BEIR folder goes in. With an `encoder` every document gets a vector too.
 //! let dataset = BeirFolder::open(concat!(env!("CARGO_MANIFEST_DIR"), "/datasets/mini"))?;
-//! let mut database = Database::create(&path, None, &CreateOptions::default())?;
-//! index_corpus(&mut database, dataset.corpus()?, &journal, Default::default(), |_| {})?;
+//! let database = Database::builder(&path).build_from(dataset.corpus()?, |_| {})?;
 //!
 //! // Queries are answered.
 //! let qrels = dataset.qrels("test")?;
 //! let queries = dataset.judged_queries(&qrels)?;
-//! let params = SearchParams { k: 100, ..SearchParams::new(SearchMode::Sparse) };
+//! let params = SearchParams { k: 100, ..SearchParams::new(SearchMode::Bm25) };
 //! let run = database.run(&queries, &params)?;
 //!
 //! // nDCG@10 comes out.
@@ -31,45 +49,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod corpus;
 mod database;
-mod default_encoder;
 pub mod effir;
+pub mod encode;
 mod error;
 pub mod eval;
 pub mod fusion;
-mod generation;
-mod maintenance;
 pub mod measure;
 mod npy;
 mod options;
 pub mod progress;
 pub mod prune;
 pub mod report;
-mod rerank;
-mod search;
+pub mod search;
 pub mod train;
 
-pub use corpus::{IndexOptions, encode_to_npy, index_corpus};
-pub use database::{CreateOptions, Database};
-pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_version, write_default_encoder};
+pub use secateur_datasets as datasets;
+pub use secateur_encoders as encoders;
+pub use secateur_index as index;
+
+pub use database::{Database, DatabaseBuilder, EncoderRecord, EncoderSource, VectorOptions};
 pub use error::{Error, Result};
-pub use generation::add_generation;
-pub use rerank::rerank;
 pub use search::{Hit, SearchMode, SearchParams};
-pub use secateur_datasets::{
-    Document, Error as DatasetError, Passage, Qrels, Query, Run, ScoredDocument, Texts, atomic_write, beir,
-    catalog, sync_name, trec, triples, with_suffix,
-};
-pub use secateur_encoders::{
-    CrossEncoder, Device, Encoder, Error as EncoderError, Fingerprint, LoadOptions, NewModelOptions, Pooling,
-    Precision, Quantization, Settings, Similarity, TextKind, UnknownName, architecture, catalog as backbones,
-    create_model, golden, inspect, model, write_merged, write_quantized,
-};
-pub use secateur_index::backends::FaissKind;
-pub use secateur_index::bm25::Bm25Params;
-pub use secateur_index::filter;
-pub use secateur_index::hnsw::{HnswParams, WalkCodes};
-pub use secateur_index::search::{Recall, RecallCurve};
-pub use secateur_index::storage::{CompactOptions, CompactReport, Generation, VectorIndex};
-pub use secateur_index::{ComponentType, Error as IndexError, Metric};
+pub use secateur_datasets::Document;
+pub use secateur_encoders::{Encoder, LoadOptions};
+pub use secateur_files::ErrorKind;
+pub use secateur_index::Metric;
+pub use secateur_index::filter::Filter;
+pub use secateur_index::storage::VectorIndex;

@@ -14,16 +14,14 @@ pub enum SearchMode {
     /// The vectors: the query is encoded and compared with every document's vector.
     Dense,
     /// The words: BM25.
-    #[strum(serialize = "bm25")]
-    #[value(name = "bm25")]
-    Sparse,
+    Bm25,
     /// Both, their rankings fused.
     Hybrid,
 }
 
 impl SearchMode {
     /// All of them.
-    pub const ALL: [SearchMode; 3] = [SearchMode::Dense, SearchMode::Sparse, SearchMode::Hybrid];
+    pub const ALL: [SearchMode; 3] = [SearchMode::Dense, SearchMode::Bm25, SearchMode::Hybrid];
 }
 
 fn unknown(found: &str) -> UnknownName {
@@ -37,12 +35,12 @@ fn unknown(found: &str) -> UnknownName {
 /// let filter = "year >= 2015 and not retracted".parse()?;
 /// let params = SearchParams { k: 3, filter: Some(filter), ..SearchParams::new(SearchMode::Hybrid) };
 /// assert_eq!((params.k, params.num_candidates), (3, 100));
-/// # Ok::<(), secateur::IndexError>(())
+/// # Ok::<(), secateur::index::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchParams {
-    /// Which index answers.
-    pub mode: SearchMode,
+    /// Which index answers. `None` for the best there is: hybrid where an encoder makes the vectors, words elsewhere.
+    pub mode: Option<SearchMode>,
     /// The most hits wanted.
     pub k: usize,
     /// BM25's parameters.
@@ -61,10 +59,17 @@ pub struct SearchParams {
 }
 
 impl SearchParams {
-    /// Ten hits, Anserini's BM25, reciprocal rank fusion of the first hundred with k = 60.
+    /// The default parameters in this mode.
     pub fn new(mode: SearchMode) -> SearchParams {
+        SearchParams { mode: Some(mode), ..SearchParams::default() }
+    }
+}
+
+impl Default for SearchParams {
+    /// Ten hits by the best index there is, Anserini's BM25, reciprocal rank fusion of the first hundred with k = 60.
+    fn default() -> SearchParams {
         SearchParams {
-            mode,
+            mode: None,
             k: 10,
             bm25: Bm25Params::default(),
             ef_search: None,

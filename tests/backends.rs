@@ -47,7 +47,7 @@ fn rules_hold(kind: &str, names: &[&str], more: &[&str], count: usize) {
     assert_eq!(search("theirs", &["--generation", "again", "--ef", &count]), all[..10]);
     sandbox.run(["generation", "drop", "theirs", "again"]).ok();
     for database in ["theirs", "flat"] {
-        let mut open = Database::open(sandbox.path(database), None).unwrap();
+        let mut open = Database::open(sandbox.path(database)).unwrap();
         for hit in all.iter().step_by(one_in) {
             open.delete(hit.split(' ').next().unwrap().trim_matches('"')).unwrap();
         }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secateur::{CreateOptions, Database, Document, Encoder, LoadOptions, SearchMode, SearchParams};
+use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams};
 
 use crate::support::{Random, Sandbox, model};
 
@@ -48,12 +48,20 @@ fn encoder(model: Option<&Path>) -> Option<Arc<Encoder>> {
     model.map(|model| Arc::new(Encoder::load(model, &LoadOptions::default()).unwrap()))
 }
 
+fn open(folder: &Path, encoder: Option<Arc<Encoder>>) -> Database {
+    let database = Database::open(folder).unwrap();
+    match encoder {
+        Some(encoder) => database.with_encoder(encoder).unwrap(),
+        None => database,
+    }
+}
+
 /// Commits and says so, until it is killed. Without the variables, a test that has nothing to do.
 #[test]
 fn writer() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let model = std::env::var_os(MODEL).map(PathBuf::from);
-    let mut database = Database::open(folder, encoder(model.as_deref())).unwrap();
+    let mut database = open(folder.as_ref(), encoder(model.as_deref()));
     for n in std::env::var(FIRST).unwrap().parse::<u64>().unwrap().. {
         let (documents, deleted) = changes(n);
         database.add(&documents).unwrap();
@@ -99,7 +107,12 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
     let sandbox = Sandbox::new();
     let folder = sandbox.path("db");
     let encoder = encoder(model);
-    Database::create(&folder, encoder.clone(), &CreateOptions::default()).unwrap();
+    let builder = Database::builder(&folder);
+    let builder = match encoder.clone() {
+        Some(encoder) => builder.encoder(encoder),
+        None => builder,
+    };
+    builder.create().unwrap();
     let mut random = Random(seed);
     let mut state = 0;
     for round in 0..rounds {
@@ -107,7 +120,7 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
         let delay = Duration::from_micros(random.below(150_000));
         let acknowledged = write_and_kill(&folder, model, state + 1, delay);
 
-        let database = Database::open(&folder, encoder.clone()).unwrap();
+        let database = open(&folder, encoder.clone());
         database.verify().unwrap();
         let holds = |n: u64| {
             let ids = ids(n);
@@ -124,7 +137,7 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
         let (documents, deleted) = changes(state);
         let newest = documents.last().unwrap();
         assert_eq!(database.document(&newest.id).unwrap().as_ref(), Some(newest));
-        let modes = if model.is_some() { &SearchMode::ALL[..] } else { &[SearchMode::Sparse] };
+        let modes = if model.is_some() { &SearchMode::ALL[..] } else { &[SearchMode::Bm25] };
         for mode in modes {
             let params = SearchParams { k: 10_000, num_candidates: 10_000, ..SearchParams::new(*mode) };
             let hits = database.search(&format!("marker{state}"), &params).unwrap();
@@ -136,7 +149,7 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
         }
     }
     // What the kills left is gone once someone writes: every segment on disk is one that is verified.
-    Database::lock(&folder).unwrap();
+    Database::check_unlocked(&folder).unwrap();
     let segments = std::fs::read_dir(folder.join("segments")).unwrap().count();
     assert!(segments as u64 <= state, "{segments} segments after {state} commits");
     assert!(!folder.join("MANIFEST.tmp").exists());
@@ -157,14 +170,14 @@ fn killed_writers_of_vectors_leave_a_commit() {
 fn readers_keep_their_state_and_second_writers_are_refused() {
     let sandbox = Sandbox::new();
     let folder = sandbox.path("db");
-    let mut writer = Database::create(&folder, None, &CreateOptions::default()).unwrap();
+    let mut writer = Database::builder(&folder).create().unwrap();
     writer.add(&changes(1).0).unwrap();
     writer.commit().unwrap();
-    let reader = Database::open(&folder, None).unwrap();
+    let reader = Database::open(&folder).unwrap();
 
     writer.add(&changes(2).0).unwrap();
     assert_eq!((writer.len(), reader.len()), (2, 2), "nothing is seen before the commit");
-    let mut second = Database::open(&folder, None).unwrap();
+    let mut second = Database::open(&folder).unwrap();
     let refused = second.add(&changes(3).0).unwrap_err().to_string();
     assert!(refused.contains("is being written by"), "{refused}");
     writer.commit().unwrap();

@@ -1,6 +1,7 @@
 //! `secateur compact`, and the library's side of it.
 
-use secateur::{CompactOptions, CreateOptions, Database, Document, SearchMode, SearchParams};
+use secateur::index::storage::CompactOptions;
+use secateur::{Database, Document, SearchMode, SearchParams};
 
 use crate::support::{Sandbox, tree};
 
@@ -10,7 +11,7 @@ fn document(id: &str, text: &str) -> Document {
 
 /// A database in which every document was replaced nine times.
 fn churned(sandbox: &Sandbox) -> Database {
-    let mut database = Database::create(sandbox.path("db"), None, &CreateOptions::default()).unwrap();
+    let mut database = Database::builder(sandbox.path("db")).create().unwrap();
     for turn in 0..10 {
         for number in 0..200 {
             let id = format!("d{number}");
@@ -42,7 +43,7 @@ fn the_command_takes_space_back() {
     assert_eq!(sandbox.run(search).json(), answer, "scores included");
     sandbox.run(["verify", "db"]).ok();
     // Who had it open reads on.
-    let params = SearchParams { k: 1000, ..SearchParams::new(SearchMode::Sparse) };
+    let params = SearchParams { k: 1000, ..SearchParams::new(SearchMode::Bm25) };
     assert_eq!(open.search("roses", &params).unwrap().len(), 200);
 
     let again = sandbox.run(["compact", "db", "--memory", "1M"]).ok();
@@ -67,5 +68,5 @@ fn changes_come_before_compactions() {
     // It can be changed further.
     database.add(&[document("d7", "a new one")]).unwrap();
     database.commit().unwrap();
-    assert_eq!(Database::open(sandbox.path("db"), None).unwrap().len(), 200);
+    assert_eq!(Database::open(sandbox.path("db")).unwrap().len(), 200);
 }

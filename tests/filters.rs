@@ -1,14 +1,11 @@
 //! Filters on metadata, through the library and on the command line.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::prelude::*;
-use secateur::filter::Filter;
-use secateur::{
-    CreateOptions, Database, Document, Encoder, HnswParams, LoadOptions, SearchMode, SearchParams,
-    VectorIndex,
-};
+use secateur::Filter;
+use secateur::index::hnsw::HnswParams;
+use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, VectorIndex};
 use serde_json::json;
 
 use crate::support::{Random, Sandbox, dataset, model};
@@ -40,8 +37,7 @@ fn documents(count: usize) -> Vec<Document> {
 
 fn database(sandbox: &Sandbox, name: &str, index: VectorIndex, documents: &[Document]) -> Database {
     let encoder = Encoder::load(&sandbox.path("tiny"), &LoadOptions::default()).unwrap();
-    let options = CreateOptions { index, ..CreateOptions::default() };
-    let mut database = Database::create(sandbox.path(name), Some(Arc::new(encoder)), &options).unwrap();
+    let mut database = Database::builder(sandbox.path(name)).encoder(encoder).index(index).create().unwrap();
     // Two commits, of which the first is large enough for a graph, and deletions in both.
     for part in [&documents[..documents.len() * 3 / 4], &documents[documents.len() * 3 / 4..]] {
         database.add(part).unwrap();
@@ -111,7 +107,7 @@ proptest! {
     fn any_filter_equals_a_loop_over_documents(a in 0..FILTERS.len(), b in 0..FILTERS.len(), is_or: bool, is_not: bool) {
         let sandbox = Sandbox::new();
         let documents = documents(120);
-        let mut database = Database::create(sandbox.path("db"), None, &CreateOptions::default()).unwrap();
+        let mut database = Database::builder(sandbox.path("db")).create().unwrap();
         for part in documents.chunks(50) {
             database.add(part).unwrap();
             database.commit().unwrap();
@@ -124,7 +120,7 @@ proptest! {
             .map(|d| d.id.as_str())
             .collect();
         expected.sort();
-        let params = SearchParams { k: 1000, filter: Some(filter), ..SearchParams::new(SearchMode::Sparse) };
+        let params = SearchParams { k: 1000, filter: Some(filter), ..SearchParams::new(SearchMode::Bm25) };
         let hits = database.search("rose", &params).unwrap();
         let mut found: Vec<&str> = hits.iter().map(|hit| hit.doc_id.as_str()).collect();
         found.sort();

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secateur::{
-    CreateOptions, Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, add_generation,
-};
+use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, VectorOptions};
 use serde_json::Value;
 
 use crate::support::{Outcome, Sandbox, dataset, model, tree};
@@ -141,7 +139,7 @@ fn encoders_belong_to_generations() {
     };
     let (full, small) = (load("tiny", None), load("nested", Some(16)));
     let path = sandbox.path("db");
-    let mut database = Database::create(&path, Some(full.clone()), &CreateOptions::default()).unwrap();
+    let mut database = Database::builder(&path).encoder(full.clone()).create().unwrap();
     let document = |id: &str| Document {
         id: id.to_owned(),
         title: "bees".to_owned(),
@@ -150,33 +148,33 @@ fn encoders_belong_to_generations() {
     };
     database.add(&["a", "b", "c"].map(document)).unwrap();
     database.commit().unwrap();
-    let options = CreateOptions::default();
-    let journal = sandbox.path("journal");
+    let options = VectorOptions::default();
+    let journal = sandbox.path("db.small.journal");
     let mut done = Vec::new();
-    add_generation(&mut database, "small", &small, &options, &journal, |count| done.push(count)).unwrap();
+    database.add_generation("small", &small, &options, |count| done.push(count)).unwrap();
     assert_eq!((done, journal.exists()), (vec![3], false));
     assert_eq!(
-        (database.generation(), database.dim(), database.generations().len()),
+        (database.generation_name(), database.dim(), database.generations().len()),
         (Some("original"), Some(48), 2)
     );
     for (name, right, wrong) in [("original", &full, &small), ("small", &small, &full)] {
-        let opened = Database::open_generation(&path, name, Some(Arc::clone(right))).unwrap();
-        assert_eq!((opened.generation(), opened.dim()), (Some(name), Some(right.dim())));
+        let opened = database.generation(name).unwrap().with_encoder(Arc::clone(right)).unwrap();
+        assert_eq!((opened.generation_name(), opened.dim()), (Some(name), Some(right.dim())));
         let hits = opened.search("bees honey b", &SearchParams::new(SearchMode::Dense)).unwrap();
         assert_eq!((hits[0].doc_id.as_str(), hits.len()), ("b", 3));
-        assert!(Database::open_generation(&path, name, Some(Arc::clone(wrong))).is_err());
+        assert!(database.generation(name).unwrap().with_encoder(Arc::clone(wrong)).is_err());
     }
     let refused = database.add(&[document("d")]).unwrap_err().to_string();
     assert!(refused.contains("the generations original, small"), "{refused}");
-    assert!(add_generation(&mut database, "x", &small, &options, &journal, |_| {}).is_err(), "uncommitted");
+    assert!(database.add_generation("x", &small, &options, |_| {}).is_err(), "uncommitted");
     database.delete("a").unwrap();
     database.commit().unwrap();
     // Who has it open stays with the generation that was in use.
     database.use_generation("small").unwrap();
-    assert_eq!((database.generation(), database.generation_in_use()), (Some("original"), Some("small")));
+    assert_eq!((database.generation_name(), database.generation_in_use()), (Some("original"), Some("small")));
     assert_eq!(database.search("bees", &SearchParams::new(SearchMode::Dense)).unwrap().len(), 2);
     assert!(database.drop_generation("original").is_err(), "read by this value");
-    let mut next = Database::open(&path, Some(small)).unwrap();
+    let mut next = Database::open(&path).unwrap().with_encoder(small).unwrap();
     next.drop_generation("original").unwrap();
     assert_eq!(database.search("bees", &SearchParams::new(SearchMode::Dense)).unwrap().len(), 2, "read on");
     next.add(&[document("d")]).unwrap();

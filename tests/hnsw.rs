@@ -80,7 +80,7 @@ fn one_bit_codes_are_walked() {
     let list = sandbox.run(["generation", "list", "bits", "--json"]).json();
     assert!(list.as_array().unwrap().iter().all(|generation| generation["codes"] == "1bit"), "{list}");
     assert_eq!(search("bits", &["--generation", "again", "--ef", "1500"]), exact);
-    let mut open = secateur::Database::open(sandbox.path("bits"), None).unwrap();
+    let mut open = secateur::Database::open(sandbox.path("bits")).unwrap();
     for hit in exact.iter().step_by(2) {
         open.delete(hit.split(' ').next().unwrap().trim_matches('"')).unwrap();
     }

@@ -8,6 +8,7 @@ mod components;
 mod create;
 mod demo;
 mod evaluation;
+mod examples;
 mod filters;
 mod generation;
 mod hnsw;

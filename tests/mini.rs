@@ -137,8 +137,8 @@ fn a_run_file_measures_the_same_as_the_database() {
     let sandbox = databases();
     let mini = mini_text();
     let qrels = sandbox.path("qrels.txt");
-    let judged = secateur::beir::BeirFolder::open(&mini).unwrap().qrels("test").unwrap();
-    secateur::trec::write_qrels(&qrels, &judged).unwrap();
+    let judged = secateur::datasets::beir::BeirFolder::open(&mini).unwrap().qrels("test").unwrap();
+    secateur::datasets::trec::write_qrels(&qrels, &judged).unwrap();
     for mode in MODES {
         for rules in ["trec_eval", "beir", "mteb"] {
             let measuring = ["--rules", rules, "--json", "--per-query"];

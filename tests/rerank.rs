@@ -1,6 +1,8 @@
 //! `secateur rerank`: a run is ranked anew.
 
-use secateur::{CrossEncoder, LoadOptions, trec};
+use secateur::LoadOptions;
+use secateur::datasets::trec;
+use secateur::encode::CrossEncoder;
 
 use crate::support::dataset::{small, write};
 use crate::support::{Sandbox, model};

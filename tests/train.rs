@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use secateur::encode::{Pooling, TextKind};
 use secateur::train::{LogLine, read_log};
 use secateur::train::{TrainSettings, Trained, Trainer};
-use secateur::{Encoder, LoadOptions, Pooling, TextKind};
+use secateur::{Encoder, LoadOptions};
 
 use crate::support::dataset::write;
 use crate::support::{Outcome, Sandbox, mini, model};

@@ -1,6 +1,6 @@
 //! `secateur dataset triples`: what becomes training data, and what is refused.
 
-use secateur::triples::{Examples, TrainingExample};
+use secateur::datasets::triples::{Examples, TrainingExample};
 use secateur_testkit::shared_data;
 
 use crate::support::Sandbox;

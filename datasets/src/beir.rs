@@ -269,6 +269,18 @@ pub type Documents = Records<Document>;
 /// The queries of a data set, from [`BeirFolder::queries`].
 pub type Queries = Records<Query>;
 
+impl<T> Records<T> {
+    /// A fault of the record that was read last.
+    pub(crate) fn error(&self, fault: Fault) -> Error {
+        self.lines.error(fault)
+    }
+
+    /// The line of the record that was read last.
+    pub(crate) fn line(&self) -> u64 {
+        self.lines.number()
+    }
+}
+
 impl<T> Iterator for Records<T> {
     type Item = Result<T>;
 

@@ -7,12 +7,9 @@ use std::collections::BTreeMap;
 /// ```
 /// use secateur_datasets::Document;
 ///
-/// let document = Document {
-///     id: "d1".to_owned(),
-///     title: "Pruning apple trees".to_owned(),
-///     text: "Cut in late winter.".to_owned(),
-///     metadata: Some(r#"{"topic":"gardening"}"#.to_owned()),
-/// };
+/// let document = Document::new("d1", "Cut in late winter.")
+///     .title("Pruning apple trees")
+///     .metadata(r#"{"topic":"gardening"}"#);
 /// assert_eq!(document.passage(" "), "Pruning apple trees Cut in late winter.");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +25,28 @@ pub struct Document {
 }
 
 impl Document {
+    /// A document without a title and without metadata.
+    pub fn new(id: impl Into<String>, text: impl Into<String>) -> Document {
+        Document { id: id.into(), text: text.into(), ..Document::default() }
+    }
+
+    /// The same document with this title.
+    #[must_use]
+    pub fn title(self, title: impl Into<String>) -> Document {
+        Document { title: title.into(), ..self }
+    }
+
+    /// The same document with this JSON object as its metadata, which filters look at.
+    #[must_use]
+    pub fn metadata(self, object: impl Into<String>) -> Document {
+        Document { metadata: Some(object.into()), ..self }
+    }
+
+    /// Whether there is nothing in it to find: neither title nor text.
+    pub fn is_empty(&self) -> bool {
+        self.title.trim().is_empty() && self.text.trim().is_empty()
+    }
+
     /// The text to index and encode: title, separator and text, trimmed; the text alone where there is no title.
     ///
     /// With `" "` this is the rule of BEIR, MTEB and Tevatron; txtai's separator is `". "`.

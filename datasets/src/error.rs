@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secateur_files::ErrorKind;
+
 use crate::fault::Fault;
 
 /// The result of this crate's functions.
@@ -105,6 +107,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whose turn it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Input),
+            Error::Read { .. }
+            | Error::Line { .. }
+            | Error::File { .. }
+            | Error::Unwritable { .. }
+            | Error::MissingFile { .. }
+            | Error::SeveralDatasets { .. }
+            | Error::UnknownSplit { .. }
+            | Error::MissingQuery { .. } => ErrorKind::Input,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::Io { action, path, source }

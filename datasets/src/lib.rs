@@ -26,6 +26,7 @@
 
 pub mod beir;
 pub mod catalog;
+mod checked;
 mod document;
 mod error;
 mod fault;
@@ -39,6 +40,7 @@ pub mod triples;
 mod verify;
 mod writer;
 
+pub use checked::CheckedDocuments;
 pub use document::{Document, Passage, Qrels, Query, Run, ScoredDocument};
 pub use error::{Error, Result};
 pub use fault::{Fault, Severity};

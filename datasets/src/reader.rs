@@ -97,6 +97,11 @@ impl Lines {
         std::str::from_utf8(line_of(&self.buffer, self.number)).unwrap_or_default()
     }
 
+    /// The number of the line that was read last, counted from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The next line that is not blank, without its line end, and its number, counted from 1.
     pub(crate) fn next(&mut self) -> Option<Result<(u64, &str)>> {
         loop {

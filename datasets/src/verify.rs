@@ -1,10 +1,10 @@
 //! All faults of a data set, each with its file and line.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::beir::{BeirFolder, ENDINGS, insert_judgment};
+use crate::checked::Ids;
 use crate::document::{Document, Qrels, Query};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Severity};
@@ -93,10 +93,10 @@ impl BeirFolder {
     }
 }
 
-/// The ids of a file and the line each was used on first.
+/// What is kept of a file that was read.
 #[derive(Default)]
-struct Ids {
-    lines: HashMap<Box<str>, u64>,
+struct Known {
+    ids: Ids,
     read: u64,
     /// Whether the file was readable. All ids of a missing file are unknown, and one finding says so better than
     /// many.
@@ -183,36 +183,33 @@ impl<F: FnMut(&Finding)> Check<F> {
         name: &str,
         parse: fn(&str) -> std::result::Result<Parsed<T>, Fault>,
         describe: fn(T) -> (String, Option<Fault>),
-    ) -> Result<Ids> {
-        let mut ids = Ids::default();
+    ) -> Result<Known> {
+        let mut known = Known::default();
         let Some(path) = self.file(folder.path(), name) else {
-            return Ok(ids);
+            return Ok(known);
         };
         let mut lines = Lines::open(&path)?;
-        ids.complete = true;
+        known.complete = true;
         let mut is_empty = true;
         while let Some(line) = lines.next() {
             is_empty = false;
             let (number, parsed) = match line {
                 Ok((number, line)) => (number, parse(line)),
                 Err(error) => {
-                    ids.complete &= self.add_error(error)?;
+                    known.complete &= self.add_error(error)?;
                     continue;
                 }
             };
             match parsed {
                 Err(fault) => self.add(&path, Some(number), fault),
                 Ok(Parsed { record, oddities }) => {
-                    ids.read += 1;
+                    known.read += 1;
                     let (id, fault) = describe(record);
                     for fault in oddities.into_iter().chain(fault) {
                         self.add(&path, Some(number), fault);
                     }
-                    match ids.lines.get(id.as_str()) {
-                        Some(&first_line) => {
-                            self.add(&path, Some(number), Fault::DuplicateId { id, first_line })
-                        }
-                        None => drop(ids.lines.insert(id.into_boxed_str(), number)),
+                    if let Some(fault) = known.ids.insert(id, number) {
+                        self.add(&path, Some(number), fault);
                     }
                 }
             }
@@ -220,10 +217,10 @@ impl<F: FnMut(&Finding)> Check<F> {
         if is_empty {
             self.add(&path, None, Fault::Empty);
         }
-        Ok(ids)
+        Ok(known)
     }
 
-    fn split(&mut self, folder: &BeirFolder, split: &str, documents: &Ids, queries: &Ids) -> Result<()> {
+    fn split(&mut self, folder: &BeirFolder, split: &str, documents: &Known, queries: &Known) -> Result<()> {
         let Some(path) = self.file(&folder.path().join("qrels"), &format!("{split}.tsv")) else {
             return Ok(());
         };
@@ -253,10 +250,10 @@ impl<F: FnMut(&Finding)> Check<F> {
                 }
             };
             judgments += 1;
-            if queries.complete && !queries.lines.contains_key(&*query_id) {
+            if queries.complete && !queries.ids.contains(&query_id) {
                 self.add(&path, number, Fault::UnknownQuery { query_id: query_id.clone().into_owned() });
             }
-            if documents.complete && !documents.lines.contains_key(&*doc_id) {
+            if documents.complete && !documents.ids.contains(&doc_id) {
                 self.add(&path, number, Fault::UnknownDocument { doc_id: doc_id.clone().into_owned() });
             }
             if let Some(fault) = insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {

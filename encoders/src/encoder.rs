@@ -76,6 +76,7 @@ pub(crate) type Model = OnDevice<Transformer<Cpu>, Transformer<Candle>>;
 /// ```
 pub struct Encoder {
     directory: PathBuf,
+    options: LoadOptions,
     name: String,
     settings: Settings,
     tokenizer: Tokenizer,
@@ -129,6 +130,7 @@ impl Encoder {
         let name = options.name.clone().unwrap_or_else(|| name_of(directory));
         Ok(Encoder {
             directory: directory.to_owned(),
+            options: options.clone(),
             name,
             settings,
             tokenizer,
@@ -152,6 +154,11 @@ impl Encoder {
     /// The directory it was loaded from.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// How it was loaded.
+    pub fn options(&self) -> &LoadOptions {
+        &self.options
     }
 
     /// The most tokens of a text that count.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secateur_files::ErrorKind;
+
 use crate::device::Device;
 
 use crate::weights::fingerprint::Fingerprint;
@@ -345,6 +347,49 @@ pub enum Error {
     /// The tensor library failed.
     #[error("the tensor library failed: {0}")]
     Candle(#[source] BoxedError),
+}
+
+impl Error {
+    /// Whose turn it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Input),
+            Error::Device { .. } => ErrorKind::System,
+            Error::TooManyDrops { .. }
+            | Error::NoSuchSubLayer { .. }
+            | Error::ScoresRequired { .. }
+            | Error::BudgetOutOfReach { .. } => ErrorKind::Usage,
+            Error::MissingFile { .. }
+            | Error::Json { .. }
+            | Error::UnknownFamily { .. }
+            | Error::InvalidField { .. }
+            | Error::Safetensors { .. }
+            | Error::InvalidSetting { .. }
+            | Error::NoSuchTarget { .. }
+            | Error::AdapterToTrain { .. }
+            | Error::QuantizedToTrain { .. }
+            | Error::Diverged { .. }
+            | Error::TeacherDimension { .. }
+            | Error::MissingTensor { .. }
+            | Error::AdapterTensorWithoutHome { .. }
+            | Error::ShapeMismatch { .. }
+            | Error::UnsupportedType { .. }
+            | Error::NotFinite { .. }
+            | Error::Tokenizer { .. }
+            | Error::TokenOutOfVocabulary { .. }
+            | Error::NoTokens { .. }
+            | Error::VectorNotFinite { .. }
+            | Error::GoldenLine { .. }
+            | Error::GoldenDimension { .. }
+            | Error::InvalidCut { .. }
+            | Error::CalibrationTooShort { .. }
+            | Error::ScoresOfAnotherModel { .. }
+            | Error::NotLlmDrop { .. }
+            | Error::Candle(..)
+            | Error::NoTexts
+            | Error::NoPairs => ErrorKind::Input,
+        }
+    }
 }
 
 impl From<candle_core::Error> for Error {

@@ -46,3 +46,35 @@ impl<T> AtPath<T> for io::Result<T> {
         self.map_err(|source| PathError::new(action, path.as_ref(), source))
     }
 }
+
+/// Whose turn it is when something went wrong. Each layer says it of its own errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The system's: disk, memory, network, a device.
+    System,
+    /// The caller's: an argument is out of range, or asks for what cannot be.
+    Usage,
+    /// That of who made the input: a data set, a run, judgments or a model.
+    Input,
+    /// That of who keeps the database: it is missing, damaged, locked, of another encoder or of a newer version.
+    Database,
+}
+
+impl ErrorKind {
+    /// The kind of a file operation that failed: `missing` where there is no such file to read, which is not the system's fault.
+    pub fn of_io(action: &str, source: &io::Error, missing: ErrorKind) -> ErrorKind {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        let reads = matches!(action, "open" | "read" | "map" | "list");
+        if reads && matches!(source.kind(), NotFound | NotADirectory | IsADirectory) {
+            return missing;
+        }
+        ErrorKind::System
+    }
+}
+
+impl PathError {
+    /// As [`ErrorKind::of_io`].
+    pub fn kind(&self, missing: ErrorKind) -> ErrorKind {
+        ErrorKind::of_io(self.action, &self.source, missing)
+    }
+}

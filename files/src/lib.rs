@@ -9,6 +9,7 @@
 //! - [`header`] is the checked 64-byte beginning of a file of numbers.
 //! - [`LockedFile`] keeps other processes away.
 //! - [`PathError`] is the one error of a file operation: what was attempted, on which path, and why it failed.
+//! - [`ErrorKind`] says of every error of the workspace whose turn it is.
 //! - `faults`, behind the feature of that name, makes any operation of a test fail, or cuts the power.
 //!
 //! The crate knows no document, vector or model. Every crate that writes a file writes it through this one, so that one test
@@ -40,6 +41,6 @@ mod journal;
 mod lock;
 
 pub use durable::{Durable, DurableFolder, with_suffix};
-pub use error::{AtPath, PathError, Result};
+pub use error::{AtPath, ErrorKind, PathError, Result};
 pub use journal::{Journal, JournalError, Record};
 pub use lock::LockedFile;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secateur_files::{ErrorKind, PathError};
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -284,6 +286,54 @@ pub enum Error {
         /// tantivy's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Error {
+    /// Whose turn it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Database),
+            Error::NoFaiss => ErrorKind::System,
+            Error::InvalidParameter { .. }
+            | Error::GenerationName { .. }
+            | Error::InvalidFilter { .. }
+            | Error::ReservedProperty { .. }
+            | Error::RaggedVectors { .. } => ErrorKind::Usage,
+            Error::DuplicateDocument { .. } | Error::DocumentSize { .. } | Error::InvalidMetadata { .. } => {
+                ErrorKind::Input
+            }
+            Error::Corrupt { .. }
+            | Error::NewerFormat { .. }
+            | Error::NotADatabase { .. }
+            | Error::AlreadyExists { .. }
+            | Error::Locked { .. }
+            | Error::UnknownDocument { .. }
+            | Error::UnknownRow { .. }
+            | Error::VectorPresence { .. }
+            | Error::DimensionMismatch { .. }
+            | Error::NotFinite { .. }
+            | Error::VectorTooLong { .. }
+            | Error::ComponentTooLarge { .. }
+            | Error::NoVectors
+            | Error::RowsMismatch { .. }
+            | Error::GenerationExists { .. }
+            | Error::UnknownGeneration { .. }
+            | Error::GenerationInUse { .. }
+            | Error::SeveralGenerations { .. }
+            | Error::GenerationRows { .. }
+            | Error::Backend { .. }
+            | Error::NotHnsw
+            | Error::TooManyRows
+            | Error::TransactionFailed
+            | Error::Bm25 { .. } => ErrorKind::Database,
+        }
+    }
+}
+
+impl From<PathError> for Error {
+    fn from(PathError { action, path, source }: PathError) -> Error {
+        Error::Io { action, path, source }
+    }
 }
 
 /// What is wrong with a damaged file.

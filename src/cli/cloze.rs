@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::Texts;
-use secateur::triples::{ClozeExamples, ClozeOptions, write_examples};
+use secateur::datasets::Texts;
+use secateur::datasets::triples::{ClozeExamples, ClozeOptions, write_examples};
 
 use super::failure::{Code, Failure, Result};
 use super::locate::texts;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use secateur::Database;
+use secateur::index::storage::CompactOptions;
 use secateur::report::grouped;
-use secateur::{CompactOptions, Database};
 
 use super::failure::Result;
 use super::progress::{Progress, say_on_interrupt};
@@ -34,7 +35,7 @@ fn size(text: &str) -> std::result::Result<u64, String> {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let start = Instant::now();
-        let mut database = Database::open(&self.database, None)?;
+        let mut database = Database::open(&self.database)?;
         say_on_interrupt("the database is as it was; run the same command again to compact it")?;
         let progress = Progress::start("compacting", "documents", || Ok::<_, super::failure::Failure>(0))?;
         let options = CompactOptions { memory_budget: self.memory };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use secateur::catalog;
+use secateur::datasets::catalog;
 use secateur::report::{Align, Table};
 
 use super::failure::{Code, Failure, Result};

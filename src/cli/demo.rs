@@ -1,9 +1,9 @@
 //! `secateur demo`: the whole way on the bundled collection.
 
 use clap::Args;
-use secateur::beir::BeirFolder;
+use secateur::datasets::beir::BeirFolder;
 use secateur::eval::{Measure, RuleSet, evaluate};
-use secateur::{CreateOptions, Database, IndexOptions, SearchMode, SearchParams, index_corpus, report};
+use secateur::{Database, SearchMode, SearchParams, report};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Failure, Result};
@@ -40,18 +40,22 @@ impl Arguments {
                 .map_err(|source| Failure::write(&path, &source))?;
         }
         let dataset = BeirFolder::open(&mini)?;
-        let encoder = self.encoder.load()?;
-        let mut database = Database::create(folder.path().join("db"), encoder, &CreateOptions::default())?;
-        let journal = folder.path().join("journal");
-        index_corpus(&mut database, dataset.corpus()?, &journal, IndexOptions::default(), |_| {})?;
+        let mut builder = Database::builder(folder.path().join("db"));
+        if let Some(encoder) = self.encoder.load()? {
+            builder = builder.encoder(encoder);
+        }
+        let database = builder.build_from(dataset.corpus()?, |_| {})?;
 
         let qrels = dataset.qrels("test")?;
         let queries = dataset.judged_queries(&qrels)?;
-        let default = if self.encoder.encoder.is_some() { SearchMode::Dense } else { SearchMode::Sparse };
+        let default = if self.encoder.encoder.is_some() { SearchMode::Dense } else { SearchMode::Bm25 };
         let params = |k| SearchParams { k, ..SearchParams::new(self.mode.unwrap_or(default)) };
         let (shown, all) = (params(3), params(1000));
-        let mut text =
-            format!("indexed datasets/mini: {} documents; answers by {}\n", database.len(), shown.mode);
+        let mut text = format!(
+            "indexed datasets/mini: {} documents; answers by {}\n",
+            database.len(),
+            database.mode(&shown)
+        );
         for query in queries.iter().take(SHOWN_QUERIES) {
             text.push_str(&format!("\n{}\n{}", query.text, answer(&database, &query.text, &shown)?));
         }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use secateur::beir::BeirFolder;
-use secateur::{Error, TextKind, encode_to_npy, sync_name, with_suffix};
+use secateur::Error;
+use secateur::datasets::beir::BeirFolder;
+use secateur::datasets::{sync_name, with_suffix};
+use secateur::encode::{NpyEncoder, TextKind};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
@@ -49,7 +51,8 @@ impl Arguments {
         let ids = with_suffix(&self.out, ".ids");
         self.write_ids(&dataset, &ids)?;
         let texts = self.texts(&dataset)?.map(|item| item.map(|(_, text)| text));
-        let count = encode_to_npy(&encoder, kind, texts, &self.out, |done| progress.set(done))?;
+        let npy = NpyEncoder { encoder: &encoder, kind };
+        let count = npy.write(&self.out, texts, |done| progress.set(done))?;
         progress.finish();
         let seconds = start.elapsed().as_secs_f64();
         let rate = count as f64 / seconds;

@@ -4,27 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use secateur::{
-    DEFAULT_ENCODER, Database, Device, Encoder, LoadOptions, Metric, Pooling, Precision, Quantization,
-    default_encoder, default_encoder_version, write_default_encoder,
+use secateur::encode::{
+    DEFAULT_ENCODER, Device, Pooling, Precision, Quantization, default_encoder_version, write_default_encoder,
 };
+use secateur::{Database, Encoder, EncoderSource, LoadOptions};
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::cache;
 use crate::download::{Fetcher, HubConfig, resolve_model};
-
-/// The notes of a database that say how to load its encoder again.
-mod note {
-    pub const REFERENCE: &str = "encoder";
-    pub const MAX_LENGTH: &str = "max_length";
-    pub const POOLING: &str = "pooling";
-    pub const QUERY_PROMPT: &str = "query_prompt";
-    pub const PASSAGE_PROMPT: &str = "passage_prompt";
-    pub const TRUNCATE_DIM: &str = "truncate_dim";
-    pub const PRECISION: &str = "precision";
-    pub const BASE: &str = "base";
-    pub const QUANTIZE: &str = "quantize";
-}
 
 /// An encoder and what differs from what its directory says.
 #[derive(Args, Clone, Default)]
@@ -68,79 +55,64 @@ pub struct EncoderArguments {
 impl EncoderArguments {
     /// Loads the encoder, if one is named.
     pub fn load(&self) -> Result<Option<Arc<Encoder>>> {
-        let Some(reference) = &self.encoder else { return Ok(None) };
-        let options = LoadOptions {
-            name: (reference == DEFAULT_ENCODER || !Path::new(reference).exists()).then(|| reference.clone()),
+        self.source().as_ref().map(load).transpose()
+    }
+
+    /// The encoder that is named, and how it is to be loaded.
+    pub fn source(&self) -> Option<EncoderSource> {
+        Some(EncoderSource { model: self.encoder.clone()?, options: self.options() })
+    }
+
+    fn options(&self) -> LoadOptions {
+        LoadOptions {
+            name: None,
             pooling: self.pooling,
             max_length: self.max_length,
             query_prompt: self.query_prompt.clone(),
             passage_prompt: self.passage_prompt.clone(),
             truncate_dim: self.truncate_dim,
-            base: self.base.as_deref().map(model_directory).transpose()?,
+            base: self.base.as_ref().map(PathBuf::from),
             precision: self.precision,
             device: self.device,
             batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
             quantize: self.quantize,
-        };
-        let encoder = match reference == DEFAULT_ENCODER {
-            true => default_encoder(&options)?,
-            false => Encoder::load(&model_directory(reference)?, &options)?,
-        };
-        Ok(Some(Arc::new(encoder)))
-    }
-
-    /// What a database has to remember so that [`open_database`] can load the encoder again.
-    pub fn notes(&self) -> Vec<(String, String)> {
-        let absolute = |reference: &String| match Path::new(reference).canonicalize() {
-            Ok(path) if reference != DEFAULT_ENCODER => path.display().to_string(),
-            _ => reference.clone(),
-        };
-        [
-            (note::REFERENCE, self.encoder.as_ref().map(absolute)),
-            (note::MAX_LENGTH, self.max_length.map(|length| length.to_string())),
-            (note::POOLING, self.pooling.map(|pooling| pooling.to_string())),
-            (note::QUERY_PROMPT, self.query_prompt.clone()),
-            (note::PASSAGE_PROMPT, self.passage_prompt.clone()),
-            (note::TRUNCATE_DIM, self.truncate_dim.map(|dim| dim.to_string())),
-            (note::PRECISION, Some(self.precision.to_string())),
-            (note::BASE, self.base.as_ref().map(absolute)),
-            (note::QUANTIZE, self.quantize.map(|quantization| quantization.to_string())),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect()
-    }
-
-    /// These arguments, and the database's notes where they say nothing.
-    fn or_notes(&self, database: &Database) -> EncoderArguments {
-        let text =
-            |given: &Option<String>, key| given.clone().or_else(|| database.note(key).map(str::to_owned));
-        EncoderArguments {
-            encoder: text(&self.encoder, note::REFERENCE),
-            max_length: self.max_length.or_else(|| database.note(note::MAX_LENGTH)?.parse().ok()),
-            pooling: self.pooling.or_else(|| database.note(note::POOLING)?.parse().ok()),
-            query_prompt: text(&self.query_prompt, note::QUERY_PROMPT),
-            passage_prompt: text(&self.passage_prompt, note::PASSAGE_PROMPT),
-            truncate_dim: self.truncate_dim.or_else(|| database.note(note::TRUNCATE_DIM)?.parse().ok()),
-            // A base goes with its adapter: the noted one does not with another encoder.
-            base: match self.encoder {
-                Some(_) => self.base.clone(),
-                None => text(&self.base, note::BASE),
-            },
-            precision: match self.encoder {
-                Some(_) => self.precision,
-                None => database.note(note::PRECISION).and_then(|name| name.parse().ok()).unwrap_or_default(),
-            },
-            device: self.device,
-            batch_tokens: self.batch_tokens,
-            quantize: self.quantize.or_else(|| database.note(note::QUANTIZE)?.parse().ok()),
         }
+    }
+
+    /// What a database remembers, where these arguments say nothing.
+    fn or(&self, remembered: Option<EncoderSource>) -> Option<EncoderSource> {
+        let given = self.options();
+        let Some(model) = self.encoder.clone() else {
+            let EncoderSource { model, options } = remembered?;
+            let (device, batch_tokens) = (given.device, given.batch_tokens);
+            return Some(EncoderSource { model, options: LoadOptions { device, batch_tokens, ..options } });
+        };
+        let kept = remembered.map(|source| source.options).unwrap_or_default();
+        // A base and a precision go with their encoder: those remembered do not with another one.
+        let options = LoadOptions {
+            pooling: given.pooling.or(kept.pooling),
+            max_length: given.max_length.or(kept.max_length),
+            query_prompt: given.query_prompt.or(kept.query_prompt),
+            passage_prompt: given.passage_prompt.or(kept.passage_prompt),
+            truncate_dim: given.truncate_dim.or(kept.truncate_dim),
+            quantize: given.quantize.or(kept.quantize),
+            ..given
+        };
+        Some(EncoderSource { model, options })
     }
 }
 
-/// How an encoder's vectors are compared, as its authors say it.
-pub fn metric_of(encoder: &Encoder) -> Metric {
-    secateur::measure::metric_of(encoder.settings().similarity)
+/// Loads an encoder from where it is, downloaded or unpacked if need be.
+fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
+    let EncoderSource { model, options } = source;
+    let base = options.base.as_ref().map(|base| model_directory(&base.to_string_lossy())).transpose()?;
+    let is_name = model == DEFAULT_ENCODER || !Path::new(model).exists();
+    let options = LoadOptions { name: is_name.then(|| model.clone()), base, ..options.clone() };
+    let model = match model == DEFAULT_ENCODER {
+        true => model.clone(),
+        false => model_directory(model)?.display().to_string(),
+    };
+    Ok(Arc::new(EncoderSource { model, options }.load()?))
 }
 
 /// Opens a database with its encoder, if the command needs one: the one given, or the one its vectors were made with, those of
@@ -151,15 +123,16 @@ pub fn open_database(
     arguments: &EncoderArguments,
     needs_encoder: bool,
 ) -> Result<Database> {
-    let open = |encoder| match generation {
-        Some(name) => Database::open_generation(path, name, encoder),
-        None => Database::open(path, encoder),
-    };
-    let database = open(None)?;
-    if database.dim().is_none() && arguments.encoder.is_none() || !needs_encoder {
+    let mut database = Database::open(path)?;
+    if let Some(name) = generation {
+        database = database.generation(name)?;
+    }
+    if !needs_encoder || database.dim().is_none() && arguments.encoder.is_none() {
         return Ok(database);
     }
-    let encoder = arguments.or_notes(&database).load().map_err(|failure| match &arguments.encoder {
+    let remembered = database.encoder_record().and_then(|record| record.source);
+    let Some(source) = arguments.or(remembered) else { return Ok(database) };
+    let encoder = load(&source).map_err(|failure| match &arguments.encoder {
         Some(_) => failure,
         None => Failure {
             message: format!(
@@ -171,7 +144,7 @@ pub fn open_database(
             ..failure
         },
     })?;
-    Ok(open(encoder)?)
+    Ok(database.with_encoder(encoder)?)
 }
 
 /// The model directory that a reference stands for, downloaded or unpacked if need be.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use secateur::beir::BeirFolder;
+use secateur::datasets::beir::BeirFolder;
+use secateur::datasets::{Qrels, trec};
 use secateur::eval::{Evaluation, Measure, RuleSet, Rules, evaluate};
-use secateur::{Database, Qrels, report, trec};
+use secateur::{Database, report};
 
 use super::encoder::{EncoderArguments, open_database};
 use super::failure::{Code, Failure, Result};
@@ -106,12 +107,13 @@ impl Arguments {
         // Where the rules take a document out of the ranking, one more is needed.
         let params =
             self.mode.params(&database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)));
+        let mode = database.mode(&params);
         let start = Instant::now();
         let run = database.run(&queries, &params)?;
         let seconds = start.elapsed().as_secs_f64();
         let evaluation = evaluate(&qrels, &run, self.measuring.measures(), &rules)?;
         if let Some(path) = &self.run {
-            trec::write_run(path, &run, &format!("secateur-{}", params.mode))?;
+            trec::write_run(path, &run, &format!("secateur-{mode}"))?;
         }
         let shown = self.measuring.show(&evaluation);
         if self.measuring.is_json() {
@@ -121,7 +123,7 @@ impl Arguments {
         Ok(format!(
             "{} {split}, {}: {} queries in {seconds:.2} s ({milliseconds:.2} ms each, all at once)\n{shown}",
             dataset.name(),
-            params.mode,
+            mode,
             queries.len(),
         ))
     }

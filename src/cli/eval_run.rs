@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::datasets::trec;
 use secateur::eval::{check_ids, evaluate};
-use secateur::trec;
 
 use super::eval::MeasuringArguments;
 use super::failure::Result;

@@ -6,18 +6,7 @@ use std::path::Path;
 
 use crate::download::DownloadError;
 
-/// The exit codes, as `secateur --help` documents them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// The system: disk, network, memory.
-    System = 1,
-    /// The command line; clap exits with the same code.
-    Usage = 2,
-    /// A data set, a run, judgments or a model.
-    Input = 3,
-    /// A database: damaged, locked, of another encoder or of a newer version.
-    Database = 4,
-}
+pub use secateur::ErrorKind as Code;
 
 /// A failed command.
 #[derive(Debug)]
@@ -31,6 +20,16 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
         Failure { code, message: message.into() }
+    }
+
+    /// The exit code, as `secateur --help` documents it. clap exits with 2, too.
+    pub fn exit_code(&self) -> u8 {
+        match self.code {
+            Code::System => 1,
+            Code::Usage => 2,
+            Code::Input => 3,
+            Code::Database => 4,
+        }
     }
 
     /// Standard output, or a file of the command's, cannot be written.
@@ -54,89 +53,22 @@ fn message(error: &dyn StdError) -> String {
     text
 }
 
-/// Whether the system refused because there is no such file to read, which is not the system's fault.
-fn is_no_such_input(action: &str, source: &io::Error) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-    matches!(action, "open" | "read" | "map" | "list")
-        && matches!(source.kind(), NotFound | NotADirectory | IsADirectory)
-}
-
-impl From<secateur::Error> for Failure {
-    fn from(error: secateur::Error) -> Failure {
-        use secateur::{DatasetError, EncoderError, Error, IndexError};
-        let code = match &error {
-            Error::Dataset(DatasetError::Io { action, source, .. })
-            | Error::Encoder(EncoderError::Io { action, source, .. })
-            | Error::Io { action, source, .. }
-                if is_no_such_input(action, source) =>
-            {
-                Code::Input
-            }
-            Error::Index(IndexError::Io { action, source, .. }) if is_no_such_input(action, source) => {
-                Code::Database
-            }
-            Error::SameFile { .. }
-            | Error::InvalidOption { .. }
-            | Error::InvalidRecipe { .. }
-            | Error::OtherRecipe { .. }
-            | Error::InvalidDepth { .. }
-            | Error::Index(IndexError::InvalidParameter { .. } | IndexError::GenerationName { .. })
-            | Error::Encoder(
-                EncoderError::TooManyDrops { .. }
-                | EncoderError::NoSuchSubLayer { .. }
-                | EncoderError::ScoresRequired { .. }
-                | EncoderError::BudgetOutOfReach { .. },
-            ) => Code::Usage,
-            Error::Index(IndexError::DuplicateDocument { .. } | IndexError::DocumentSize { .. }) => {
-                Code::Input
-            }
-            Error::Index(IndexError::Io { .. } | IndexError::NoFaiss)
-            | Error::Dataset(DatasetError::Io { .. })
-            | Error::Encoder(EncoderError::Io { .. } | EncoderError::Device { .. })
-            | Error::OutputExists { .. }
-            | Error::Io { .. } => Code::System,
-            Error::Index(_)
-            | Error::EncoderMismatch { .. }
-            | Error::EncoderRequired { .. }
-            | Error::NoVectors { .. }
-            | Error::MinedDocument { .. } => Code::Database,
-            _ => Code::Input,
-        };
+impl<E: Into<secateur::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        let error = error.into();
         let text = match &error {
             // Where an option is no recipe's, it is the command line's.
-            Error::InvalidOption { stage: None, option, problem } => format!("--{option}: {problem}"),
+            secateur::Error::InvalidOption { stage: None, option, problem } => {
+                format!("--{option}: {problem}")
+            }
             _ => message(&error),
         };
-        Failure::new(code, text)
-    }
-}
-
-impl From<secateur::DatasetError> for Failure {
-    fn from(error: secateur::DatasetError) -> Failure {
-        secateur::Error::from(error).into()
-    }
-}
-
-impl From<secateur::EncoderError> for Failure {
-    fn from(error: secateur::EncoderError) -> Failure {
-        secateur::Error::from(error).into()
-    }
-}
-
-impl From<secateur::eval::Error> for Failure {
-    fn from(error: secateur::eval::Error) -> Failure {
-        secateur::Error::from(error).into()
+        Failure::new(error.kind(), text)
     }
 }
 
 impl From<DownloadError> for Failure {
     fn from(error: DownloadError) -> Failure {
-        let code = match error {
-            DownloadError::Io { .. } | DownloadError::Network { .. } | DownloadError::Status { .. } => {
-                Code::System
-            }
-            _ => Code::Input,
-        };
-        Failure::new(code, message(&error))
+        Failure::new(error.kind(), message(&error))
     }
 }

@@ -1,14 +1,14 @@
 //! `secateur generation`: the documents of a database under several encoders.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use secateur::report::grouped;
-use secateur::{CreateOptions, Database, Metric, add_generation, with_suffix};
+use secateur::{Database, Metric};
 use serde_json::json;
 
-use super::encoder::{EncoderArguments, metric_of};
+use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
 use super::index::IndexArguments;
 use super::progress::{Progress, say_on_interrupt};
@@ -77,11 +77,11 @@ impl Command {
             Command::Add(arguments) => arguments.run(),
             Command::List(arguments) => arguments.run(),
             Command::Use(NameArguments { database, name }) => {
-                Database::open(&database, None)?.use_generation(&name)?;
+                Database::open(&database)?.use_generation(&name)?;
                 Ok(format!("{}: generation {name} is in use\n", database.display()))
             }
             Command::Drop(NameArguments { database, name }) => {
-                Database::open(&database, None)?.drop_generation(&name)?;
+                Database::open(&database)?.drop_generation(&name)?;
                 Ok(format!("{}: generation {name} is dropped\n", database.display()))
             }
         }
@@ -91,22 +91,15 @@ impl Command {
 impl AddArguments {
     fn run(self) -> Result<String> {
         let start = Instant::now();
-        let mut database = Database::open(&self.database, None)?;
+        let mut database = Database::open(&self.database)?;
         let Some(encoder) = self.encoder.load()? else {
             return Err(Failure::new(Code::Usage, "a generation needs an encoder: name it with --encoder"));
         };
-        let options = CreateOptions {
-            metric: self.metric.unwrap_or_else(|| metric_of(&encoder)),
-            components: self.index.vectors,
-            index: self.index.vector_index(),
-            passage_separator: self.separator,
-            notes: self.encoder.notes(),
-        };
+        let options = self.index.options(self.metric, &self.separator, &self.encoder);
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let total = database.len() as u64;
         let progress = Progress::start("encoding", "documents", || Ok::<_, Failure>(total))?;
-        let journal = journal(&self.database, &self.name);
-        add_generation(&mut database, &self.name, &encoder, &options, &journal, |done| progress.set(done))?;
+        database.add_generation(&self.name, &encoder, &options, |done| progress.set(done))?;
         progress.finish();
         let (name, seconds) = (&self.name, start.elapsed().as_secs_f64());
         let len = grouped(database.len());
@@ -114,15 +107,9 @@ impl AddArguments {
     }
 }
 
-/// Beside the database: its folder holds nothing but the database.
-fn journal(database: &Path, name: &str) -> PathBuf {
-    // A name that could lead elsewhere is refused before the journal is opened.
-    with_suffix(database, &format!(".{name}.journal"))
-}
-
 impl ListArguments {
     fn run(self) -> Result<String> {
-        let database = Database::open(&self.database, None)?;
+        let database = Database::open(&self.database)?;
         let generations = database.generations();
         let is_used = |name: &str| database.generation_in_use() == Some(name);
         if self.json {
@@ -146,7 +133,7 @@ impl ListArguments {
         if generations.is_empty() {
             return Ok(format!("{}: no generation, because it has no vectors\n", self.database.display()));
         }
-        let line = |generation: &secateur::Generation| {
+        let line = |generation: &secateur::index::storage::Generation| {
             let mark = if is_used(&generation.name) { "*" } else { " " };
             let encoder = generation.encoder.as_ref().map_or("", |encoder| &encoder.name);
             let vectors = generation.vectors;

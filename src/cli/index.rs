@@ -1,16 +1,16 @@
 //! `secateur index`: a data set becomes a database.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use secateur::beir::BeirFolder;
-use secateur::{
-    ComponentType, CreateOptions, Database, Error, FaissKind, HnswParams, IndexError, IndexOptions, Metric,
-    VectorIndex, WalkCodes, index_corpus, sync_name, with_suffix,
-};
+use secateur::datasets::{Error as DatasetError, Fault};
+use secateur::index::ComponentType;
+use secateur::index::backends::FaissKind;
+use secateur::index::hnsw::{HnswParams, WalkCodes};
+use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
 
-use super::encoder::{EncoderArguments, metric_of};
+use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
@@ -42,7 +42,7 @@ pub struct Arguments {
 pub struct IndexArguments {
     /// What vectors are rounded to when they are stored: f32, f16 or bf16. 16 bits halve the file of the vectors.
     #[arg(long, value_name = "TYPE", default_value_t = ComponentType::F32)]
-    pub vectors: ComponentType,
+    vectors: ComponentType,
     /// How vectors are searched.
     #[arg(long, value_enum, default_value_t = IndexKind::Flat)]
     #[arg(requires_ifs(["hnsw", "hnsw-rs", "faiss-flat", "faiss-hnsw", "faiss-ivf-pq"].map(|kind| (kind, "encoder"))))]
@@ -89,7 +89,23 @@ enum IndexKind {
 }
 
 impl IndexArguments {
-    pub fn vector_index(&self) -> VectorIndex {
+    /// All that is said of the vectors.
+    pub fn options(
+        &self,
+        metric: Option<Metric>,
+        separator: &str,
+        encoder: &EncoderArguments,
+    ) -> VectorOptions {
+        VectorOptions {
+            metric,
+            components: self.vectors,
+            index: self.vector_index(),
+            passage_separator: separator.to_owned(),
+            source: encoder.source(),
+        }
+    }
+
+    fn vector_index(&self) -> VectorIndex {
         let (m, ef_construction) = (self.hnsw_m as usize, self.hnsw_ef_construction as usize);
         match self.index {
             IndexKind::Flat => VectorIndex::Flat,
@@ -116,103 +132,34 @@ impl Arguments {
             let message = format!("{} exists: choose another --out, or remove it", self.out.display());
             return Err(Failure::new(Code::Database, message));
         }
-        let encoder = self.encoder.load()?;
-        let metric = self
-            .metric
-            .or_else(|| encoder.as_ref().map(|encoder| metric_of(encoder)))
-            .unwrap_or(Metric::Cosine);
-        let options = CreateOptions {
-            metric,
-            components: self.index.vectors,
-            index: self.index.vector_index(),
-            passage_separator: self.separator.clone(),
-            notes: self.encoder.notes(),
-        };
-        // Everything happens beside the place where the database will be, so that it is there whole or not at all.
-        let partial = with_suffix(&self.out, ".partial");
-        let journal = with_suffix(&self.out, ".journal");
-        remove_partial(&partial)?;
-        let mut database = Database::create(&partial, encoder, &options)?;
-        if self.encoder.encoder.is_some() {
+        let options = self.index.options(self.metric, &self.separator, &self.encoder);
+        let mut builder = Database::builder(&self.out).vector_options(options).allow_empty(self.allow_empty);
+        if let Some(encoder) = self.encoder.load()? {
+            builder = builder.encoder(encoder);
             say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         }
+        let corpus = dataset.corpus()?.checked(self.allow_empty);
         let progress =
             Progress::start("indexing", "documents", || dataset.info().map(|info| info.documents))?;
-        let index_options = IndexOptions { allow_empty: self.allow_empty, keep_journal: true };
-        let indexed = index_corpus(&mut database, dataset.corpus()?, &journal, index_options, |done| {
-            progress.set(done);
-        });
-        if let Err(error) = indexed {
-            // What is worth keeping is in the journal; the disk may be full.
-            drop(database);
-            let _ = remove_partial(&partial);
-            return Err(explain(error, &dataset));
-        }
+        let database = builder.build_from(corpus, |done| progress.set(done)).map_err(with_advice)?;
         progress.finish();
-        let (len, vectors) = (database.len(), database.dim().is_some());
-        drop(database);
-        // The vectors leave the journal when the database has its place, so a kill in between loses none.
-        std::fs::rename(&partial, &self.out)
-            .and_then(|()| sync_name(&self.out))
-            .map_err(|source| Failure::write(&self.out, &source))?;
-        if vectors {
-            std::fs::remove_file(&journal).map_err(|source| Failure::write(&journal, &source))?;
-        }
         let seconds = start.elapsed().as_secs_f64();
-        let what = if vectors { "with vectors and BM25" } else { "with BM25 only" };
-        Ok(format!("{}: {len} documents {what}, in {seconds:.1} s\n", self.out.display()))
+        let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
+        Ok(format!("{}: {} documents {what}, in {seconds:.1} s\n", self.out.display(), database.len()))
     }
 }
 
-/// What is in the folder of a database when its creation or its removal was interrupted.
-const UNFINISHED: [&str; 3] = ["LOCK", "MANIFEST.tmp", "segments"];
-
-/// Removes what an interrupted run has left, unless that run is going on.
-fn remove_partial(partial: &Path) -> Result<()> {
-    if !partial.exists() {
-        return Ok(());
-    }
-    let manifest = partial.join("MANIFEST");
-    if manifest.exists() {
-        Database::lock(partial)?;
-    }
-    let remove = || {
-        for entry in std::fs::read_dir(partial)? {
-            let name = entry?.file_name();
-            if name != "MANIFEST" && !UNFINISHED.iter().any(|unfinished| name == *unfinished) {
-                return Err(std::io::Error::other(format!(
-                    "it holds {name:?}, which is none of secateur's files"
-                )));
-            }
+/// What to do about a document that is refused.
+fn with_advice(error: Error) -> Failure {
+    let advice = match &error {
+        Error::Dataset(DatasetError::Line { fault: Fault::NoText { .. }, .. }) => {
+            "; remove the line, or pass --allow-empty"
         }
-        // First, so that a removal that is interrupted leaves an unfinished database and not a damaged one.
-        if manifest.exists() {
-            std::fs::remove_file(&manifest)?;
+        Error::Dataset(DatasetError::Line { fault: Fault::DuplicateId { .. }, .. }) => {
+            "; remove one of the two"
         }
-        std::fs::remove_dir_all(partial)
+        _ => "",
     };
-    remove().map_err(|source| {
-        Failure::new(Code::System, format!("cannot remove {}: {source}", partial.display()))
-    })
-}
-
-/// Where the data set is at fault, the file and the line.
-fn explain(error: Error, dataset: &BeirFolder) -> Failure {
-    let (doc_id, advice) = match &error {
-        Error::EmptyDocument { doc_id } => (doc_id, "remove the line, or pass --allow-empty"),
-        Error::Index(IndexError::DuplicateDocument { id }) => (id, "remove one of the two"),
-        _ => return error.into(),
-    };
-    let named = format!("{doc_id:?}");
-    let mut place = None;
-    let checked = dataset.verify(|finding| {
-        let text = finding.to_string();
-        if place.is_none() && text.contains(&named) {
-            place = Some(text);
-        }
-    });
-    match (checked, place) {
-        (Ok(_), Some(place)) => Failure::new(Code::Input, format!("{place}; {advice}")),
-        _ => error.into(),
-    }
+    let failure = Failure::from(error);
+    Failure { message: failure.message + advice, ..failure }
 }

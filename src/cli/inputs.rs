@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur::beir::BeirFolder;
-use secateur::catalog;
+use secateur::datasets::beir::BeirFolder;
+use secateur::datasets::catalog;
 
 use super::failure::{Code, Failure, Result};
 

@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
             let _ = out.flush();
             // There is nobody left to tell if standard error is closed.
             let _ = writeln!(io::stderr(), "error: {}", failure.message);
-            ExitCode::from(failure.code as u8)
+            ExitCode::from(failure.exit_code())
         }
     }
 }

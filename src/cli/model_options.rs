@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use clap::Args;
-use secateur::{Device, LoadOptions, Precision, Quantization};
+use secateur::LoadOptions;
+use secateur::encode::{Device, Precision, Quantization};
 
 use super::encoder::model_directory;
 use super::failure::Result;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use secateur::beir::BeirFolder;
-use secateur::{CrossEncoder, Query, Run, rerank, trec};
+use secateur::datasets::beir::BeirFolder;
+use secateur::datasets::{Query, Run, trec};
+use secateur::encode::{CrossEncoder, Reranker};
 
 use super::encoder::model_directory;
 use super::failure::{Code, Failure, Result};
@@ -58,7 +59,8 @@ impl Arguments {
         let num_pairs: usize = run.values().map(|hits| hits.len().min(k)).sum();
         let progress = Progress::start("scoring", "pairs", || Ok::<_, Failure>(num_pairs as u64))?;
         let start = Instant::now();
-        let reranked = rerank(&cross_encoder, &queries, &passages, &run, k, |done| progress.set(done))?;
+        let reranker = Reranker { model: &cross_encoder, k };
+        let reranked = reranker.rerank(&run, &queries, &passages, |done| progress.set(done))?;
         progress.finish();
         let seconds = start.elapsed().as_secs_f64();
         trec::write_run(&self.out, &reranked, "secateur-rerank")?;

@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::filter::Filter;
+use secateur::Filter;
 use secateur::fusion::Fusion;
-use secateur::{Bm25Params, Database, SearchMode, SearchParams};
+use secateur::index::bm25::Bm25Params;
+use secateur::{Database, SearchMode, SearchParams};
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_database};
@@ -54,7 +55,7 @@ pub struct ModeArguments {
     #[arg(long, value_name = "NAME")]
     generation: Option<String>,
     /// hybrid: hits of each index that are fused.
-    #[arg(long, value_name = "N", default_value_t = SearchParams::new(SearchMode::Hybrid).num_candidates)]
+    #[arg(long, value_name = "N", default_value_t = SearchParams::default().num_candidates)]
     candidates: usize,
     /// hybrid: how both rankings are fused: rrf (by ranks, Cormack et al. 2009) or sum (by scores, each ranking's put in 0 ... 1).
     #[arg(long, default_value_t)]
@@ -78,12 +79,12 @@ impl ModeArguments {
 
     /// Whether an encoder has to be loaded, in a database that has vectors.
     pub fn needs_encoder(&self) -> bool {
-        self.mode != Some(SearchMode::Sparse)
+        self.mode != Some(SearchMode::Bm25)
     }
 
     /// How to search for `k` hits.
     pub fn params(&self, database: &Database, k: usize) -> SearchParams {
-        let default = if database.dim().is_some() { SearchMode::Dense } else { SearchMode::Sparse };
+        let default = if database.encoder_record().is_some() { SearchMode::Dense } else { SearchMode::Bm25 };
         SearchParams {
             k,
             bm25: Bm25Params { k1: self.k1, b: self.b },
@@ -113,12 +114,9 @@ impl Arguments {
 /// The hits of a query as text: rank, score, id, and the title or the beginning of the text.
 pub fn answer(database: &Database, query: &str, params: &SearchParams) -> Result<String> {
     let mut text = String::new();
-    for (rank, hit) in database.search(query, params)?.iter().enumerate() {
-        let document = database.document(&hit.doc_id)?;
-        let label = document.map_or_else(String::new, |document| {
-            let label = if document.title.trim().is_empty() { document.text } else { document.title };
-            shorten(&label, 90)
-        });
+    for (rank, (hit, document)) in database.search_documents(query, params)?.into_iter().enumerate() {
+        let label = if document.title.trim().is_empty() { document.text } else { document.title };
+        let label = shorten(&label, 90);
         text.push_str(&format!("{:>3}  {:<8.4}  {}  {label}\n", rank + 1, hit.score, hit.doc_id));
     }
     if text.is_empty() {
@@ -129,8 +127,7 @@ pub fn answer(database: &Database, query: &str, params: &SearchParams) -> Result
 
 fn json_answer(database: &Database, query: &str, params: &SearchParams) -> Result<String> {
     let mut hits = Vec::new();
-    for hit in database.search(query, params)? {
-        let document = database.document(&hit.doc_id)?.unwrap_or_default();
+    for (hit, document) in database.search_documents(query, params)? {
         // Metadata was checked to be a JSON object when the corpus was read; as a string it would be quoted again.
         let metadata = document.metadata.and_then(|raw| serde_json::from_str::<serde_json::Value>(&raw).ok());
         hits.push(json!({
@@ -141,7 +138,7 @@ fn json_answer(database: &Database, query: &str, params: &SearchParams) -> Resul
             "metadata": metadata,
         }));
     }
-    Ok(format!("{:#}\n", json!({ "query": query, "mode": params.mode.to_string(), "hits": hits })))
+    Ok(format!("{:#}\n", json!({ "query": query, "mode": database.mode(params).to_string(), "hits": hits })))
 }
 
 /// The beginning of a text in one line.

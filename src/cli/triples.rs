@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::beir::BeirFolder;
-use secateur::triples::{BeirExamples, BeirOptions, TrainingExample, write_examples};
+use secateur::datasets::beir::BeirFolder;
+use secateur::datasets::triples::{BeirExamples, BeirOptions, TrainingExample, write_examples};
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::{is_reported, open_dataset};

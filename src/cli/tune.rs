@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::{Recall, RecallCurve};
+use secateur::index::search::{Recall, RecallCurve};
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_database};

@@ -61,7 +61,7 @@ impl Arguments {
             let params = SearchParams { k: self.candidates.get(), ..SearchParams::new(mode) };
             database.run(&queries, &params)
         };
-        let (dense, words) = (run(SearchMode::Dense)?, run(SearchMode::Sparse)?);
+        let (dense, words) = (run(SearchMode::Dense)?, run(SearchMode::Bm25)?);
         let rules = RuleSet::TrecEval.rules(false);
         let curve = fusion_curve(&dense, &words, &qrels, &WEIGHTS, self.measure, &rules)?;
         // The first of the best: where nothing is gained, the plainest.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::{Database, Recall, VectorIndex, WalkCodes};
+use secateur::index::{hnsw::WalkCodes, search::Recall};
+use secateur::{Database, VectorIndex};
 
 use super::failure::Result;
 use super::tune::table;
@@ -22,7 +23,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let database = Database::open(&self.database, None)?;
+        let database = Database::open(&self.database)?;
         let report = database.verify()?;
         let mut text = format!(
             "{}: sound; {} documents, {} files, {} bytes\n",

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use secateur::ErrorKind;
+
 /// Why something could not be downloaded; each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -163,6 +165,27 @@ pub enum DownloadError {
 }
 
 impl DownloadError {
+    /// Whose turn it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            DownloadError::Io { .. } | DownloadError::Network { .. } | DownloadError::Status { .. } => {
+                ErrorKind::System
+            }
+            DownloadError::NotFound { .. }
+            | DownloadError::Denied { .. }
+            | DownloadError::Checksum { .. }
+            | DownloadError::Archive { .. }
+            | DownloadError::UnsafeArchive { .. }
+            | DownloadError::NotADataset { .. }
+            | DownloadError::UnknownDataset { .. }
+            | DownloadError::BadModelId { .. }
+            | DownloadError::Offline { .. }
+            | DownloadError::BadListing { .. }
+            | DownloadError::NoWeights { .. }
+            | DownloadError::NoHome => ErrorKind::Input,
+        }
+    }
+
     pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| DownloadError::Io { action, path, source }

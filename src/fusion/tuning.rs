@@ -28,7 +28,7 @@ pub struct FusionPoint {
 /// use std::collections::BTreeMap;
 /// use secateur::eval::RuleSet;
 /// use secateur::fusion::fusion_curve;
-/// use secateur::{Qrels, Run, ScoredDocument};
+/// use secateur::datasets::{Qrels, Run, ScoredDocument};
 ///
 /// let ranking = |ids: [&str; 3]| -> Run {
 ///     let hit = |(rank, id): (usize, &str)| ScoredDocument { doc_id: id.to_owned(), score: 3.0 - rank as f64 };

@@ -12,7 +12,7 @@ use secateur_encoders::{Encoder, LoadOptions};
 use serde::{Deserialize, Serialize};
 
 use super::passages;
-use crate::corpus::remove;
+use crate::encode::journaled::remove;
 use crate::error::{Error, Result};
 use crate::options::positive;
 use crate::progress::Progress;

@@ -112,7 +112,7 @@ impl Log {
         lines.retain(|line| line.step() <= steps);
         let io = |source| Error::Io { action: "write", path: path.to_owned(), source };
         let text: String = lines.iter().map(|line| text_of(line) + "\n").collect();
-        crate::atomic_write(path, |out| out.write_all(text.as_bytes()))?;
+        secateur_datasets::atomic_write(path, |out| out.write_all(text.as_bytes()))?;
         let file = OpenOptions::new().append(true).open(path).map_err(io)?;
         Ok(Log { path: path.to_owned(), file, lines })
     }

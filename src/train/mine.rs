@@ -73,13 +73,13 @@ struct Mined {
 ///
 /// ```
 /// use secateur::train::{Examples, MineOptions, TrainingExample, mine, write_examples};
-/// use secateur::{CreateOptions, Database, Document, SearchMode};
+/// use secateur::{Database, Document, SearchMode};
 /// # let folder = tempfile::tempdir()?;
 /// # let (input, output) = (folder.path().join("train.jsonl"), folder.path().join("mined.jsonl"));
 ///
-/// let mut database = Database::create(folder.path().join("db"), None, &CreateOptions::default())?;
+/// let mut database = Database::builder(folder.path().join("db")).create()?;
 /// for (id, text) in [("1", "Prune roses in late winter."), ("2", "Roses were sold."), ("3", "Bread rises.")] {
-///     database.add(&[Document { id: id.to_owned(), text: text.to_owned(), ..Document::default() }])?;
+///     database.add(&[Document::new(id, text)])?;
 /// }
 /// database.commit()?;
 /// let example = TrainingExample {
@@ -89,7 +89,7 @@ struct Mined {
 /// };
 /// write_examples(&input, [Ok::<_, secateur::Error>(example)])?;
 ///
-/// let options = MineOptions { depth: 1..=10, ..MineOptions::new(SearchMode::Sparse) };
+/// let options = MineOptions { depth: 1..=10, ..MineOptions::new(SearchMode::Bm25) };
 /// let report = mine(&input, &output, &database, None, &options, |_| {})?;
 /// assert_eq!((report.examples, report.negatives), (1, 1));
 /// let mined = Examples::open(&output, None)?.next().unwrap()?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::journal::ChunkJournal;
-use crate::corpus::remove;
+use crate::encode::journaled::remove;
 use crate::error::{Error, Result};
 
 /// Examples whose results are kept together: seconds of a cross-encoder's work, so that little is lost.

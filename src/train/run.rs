@@ -158,7 +158,9 @@ impl Run<'_> {
                 let notes = serde_json::to_string(&notes).expect("notes can be written as JSON");
                 trainer.save(&folder.checkpoint(), &notes)?;
                 let drawing = log.drawing(&self.out.display().to_string()).to_string();
-                crate::atomic_write(&self.out.join("loss.svg"), |out| out.write_all(drawing.as_bytes()))?;
+                secateur_datasets::atomic_write(&self.out.join("loss.svg"), |out| {
+                    out.write_all(drawing.as_bytes())
+                })?;
             }
         }
         Ok(RunOutcome { loss, best })
@@ -202,7 +204,7 @@ fn keep_best(trainer: &Trainer, folder: &Folder<'_>) -> Result<()> {
         return Ok(());
     }
     let best = folder.best();
-    let [new, old] = [".new", ".old"].map(|end| crate::with_suffix(&best, end));
+    let [new, old] = [".new", ".old"].map(|end| secateur_datasets::with_suffix(&best, end));
     remove_folder(&new)?;
     remove_folder(&old)?;
     trainer.write(&new)?;

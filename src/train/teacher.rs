@@ -28,8 +28,7 @@ impl Teacher {
         Ok(Teacher(if CrossEncoder::is_in(directory, options)? {
             Model::CrossEncoder(CrossEncoder::load(directory, options)?)
         } else {
-            let encoder = Encoder::load(directory, options)?;
-            Model::Encoder { encoder, vectors: Mutex::new(Vectors::new(MAX_NUMBERS)) }
+            return Ok(Encoder::load(directory, options)?.into());
         }))
     }
 
@@ -70,6 +69,12 @@ impl Teacher {
         let queries = vectors.of(encoder, pairs.iter().map(|pair| pair.0), TextKind::Query)?;
         let passages = vectors.of(encoder, pairs.iter().map(|pair| pair.1), TextKind::Passage)?;
         Ok(pairs.iter().map(|(query, passage)| cosine(&queries[query], &passages[passage])).collect())
+    }
+}
+
+impl From<Encoder> for Teacher {
+    fn from(encoder: Encoder) -> Teacher {
+        Teacher(Model::Encoder { encoder, vectors: Mutex::new(Vectors::new(MAX_NUMBERS)) })
     }
 }
 

@@ -97,7 +97,7 @@ fn a_commit_that_does_not_fit_changes_nothing() {
     let sandbox = Sandbox::new();
     let Some(disk) = Disk::mount("a_commit_that_does_not_fit_changes_nothing", &sandbox) else { return };
     let path = disk.0.join("db");
-    let mut database = Database::create(&path, None, &Default::default()).unwrap();
+    let mut database = Database::builder(&path).create().unwrap();
     database.add(&[text(0)]).unwrap();
     database.commit().unwrap();
     let before = tree(&path);
@@ -109,7 +109,7 @@ fn a_commit_that_does_not_fit_changes_nothing() {
     // What is left of the transaction goes with the value.
     drop(database);
 
-    let mut database = Database::open(&path, None).unwrap();
+    let mut database = Database::open(&path).unwrap();
     assert_eq!(database.len(), 1);
     database.verify().unwrap();
     assert_eq!(database.document("0").unwrap(), Some(text(0)));
@@ -140,7 +140,7 @@ fn a_database_on_a_read_only_disk_answers() {
     sandbox
         .run(["encode", &mini, "--out", "disk/out.npy", "--encoder", "model"])
         .fails(1, ["disk/out.npy", "Read-only file system"]);
-    let mut database = Database::open(disk.0.join("db"), None).unwrap();
+    let mut database = Database::open(disk.0.join("db")).unwrap();
     let error = database.delete("garden-01").unwrap_err();
     assert!(error.to_string().contains("disk/db"), "{error}");
 }

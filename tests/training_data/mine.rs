@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use secateur::datasets::triples::TrainingExample;
 use secateur::train::{MineOptions, Teacher};
-use secateur::triples::TrainingExample;
 use secateur::{Database, Hit, LoadOptions, SearchMode, SearchParams};
 
 use super::{examples, kill_and_resume, read, write};
@@ -16,7 +16,7 @@ fn sandbox(count: usize) -> (Sandbox, Vec<TrainingExample>) {
     model::tiny(&sandbox.path("bi"));
     model::tiny_cross_encoder(&sandbox.path("cross"));
     sandbox.run(["index", "data", "--encoder", "bi", "--out", "db"]).ok();
-    let database = Database::open(sandbox.path("db"), None).unwrap();
+    let database = Database::open(sandbox.path("db")).unwrap();
     let mut examples = examples(count);
     for (number, example) in examples.iter_mut().enumerate() {
         // The best hits are known to answer: one by its id, one by its text, one by an id alone.
@@ -36,7 +36,7 @@ fn sandbox(count: usize) -> (Sandbox, Vec<TrainingExample>) {
 }
 
 fn search(database: &Database, query: &str, k: usize) -> Vec<Hit> {
-    database.search(query, &SearchParams { k, ..SearchParams::new(SearchMode::Sparse) }).unwrap()
+    database.search(query, &SearchParams { k, ..SearchParams::new(SearchMode::Bm25) }).unwrap()
 }
 
 fn mine<'a>(rest: &[&'a str]) -> Vec<&'a str> {
@@ -78,7 +78,7 @@ fn added<'e>(before: &TrainingExample, after: &'e TrainingExample) -> Vec<(&'e s
 #[test]
 fn every_document_of_the_range_that_is_not_known_to_answer_is_taken() {
     let (sandbox, examples) = sandbox(40);
-    let database = Database::open(sandbox.path("db"), None).unwrap();
+    let database = Database::open(sandbox.path("db")).unwrap();
     let said = sandbox.run(mine(&["--depth", "1-20", "--negatives", "50"])).ok();
     assert!(said.starts_with("out.jsonl: 40 examples with "), "{said}");
     assert!(said.ends_with("; 40 got fewer than 50\n"), "{said}");
@@ -105,7 +105,7 @@ fn every_document_of_the_range_that_is_not_known_to_answer_is_taken() {
 #[test]
 fn few_are_drawn_from_the_range_by_seed() {
     let (sandbox, examples) = sandbox(40);
-    let database = Database::open(sandbox.path("db"), None).unwrap();
+    let database = Database::open(sandbox.path("db")).unwrap();
     let draw = |seed: &str| {
         sandbox.run(mine(&["--depth", "5-30", "--negatives", "4", "--seed", seed])).ok();
         read(&sandbox.path("out.jsonl"))
@@ -130,7 +130,7 @@ fn few_are_drawn_from_the_range_by_seed() {
 #[test]
 fn a_teacher_drops_what_is_as_good_as_a_positive() {
     let (sandbox, examples) = sandbox(30);
-    let database = Database::open(sandbox.path("db"), None).unwrap();
+    let database = Database::open(sandbox.path("db")).unwrap();
     for (model, margin) in [("cross", "0"), ("cross", "0.05"), ("bi", "-0.01")] {
         let range = ["--depth", "1-20", "--negatives", "50", "--teacher", model, "--margin", margin];
         let said = sandbox.run(mine(&range)).ok();
@@ -174,7 +174,7 @@ fn every_retriever_of_the_database_can_mine() {
             "{said}"
         );
         let encoder = secateur::Encoder::load(&sandbox.path("bi"), &LoadOptions::default()).unwrap();
-        let database = Database::open(sandbox.path("db"), Some(encoder.into())).unwrap();
+        let database = Database::open(sandbox.path("db")).unwrap().with_encoder(encoder).unwrap();
         let params = SearchParams { k: 100, ..SearchParams::new(mode.parse().unwrap()) };
         for (before, after) in examples.iter().zip(&read(&sandbox.path("out.jsonl"))) {
             let hits = database.search(&before.query, &params).unwrap();
@@ -196,15 +196,15 @@ fn a_journal_serves_the_same_database_options_and_examples_only() {
     let (sandbox, all) = sandbox(100);
     let (input, output) = (sandbox.path("in.jsonl"), sandbox.path("out.jsonl"));
     sandbox.run(["index", "data", "--out", "words"]).ok();
-    let options = |seed| MineOptions { depth: 1..=20, seed, ..MineOptions::new(SearchMode::Sparse) };
+    let options = |seed| MineOptions { depth: 1..=20, seed, ..MineOptions::new(SearchMode::Bm25) };
     let mine = |seed, progress: &mut dyn FnMut(u64)| {
-        let database = Database::open(sandbox.path("words"), None).unwrap();
+        let database = Database::open(sandbox.path("words")).unwrap();
         secateur::train::mine(&input, &output, &database, None, &options(seed), progress)
     };
     type Change<'a> = (&'a str, u64, &'a dyn Fn());
     let changes: [Change; 3] = [
         ("the database", 42, &|| {
-            let mut database = Database::open(sandbox.path("words"), None).unwrap();
+            let mut database = Database::open(sandbox.path("words")).unwrap();
             let hits = search(&database, &all[0].query, 20);
             hits[4..12].iter().for_each(|hit| database.delete(&hit.doc_id).unwrap());
             database.commit().unwrap();

@@ -6,7 +6,7 @@ mod teach;
 use std::path::Path;
 use std::time::Duration;
 
-use secateur::triples::{Examples, TrainingExample, write_examples};
+use secateur::datasets::triples::{Examples, TrainingExample, write_examples};
 
 use crate::support::{Outcome, Random, Sandbox};
 

@@ -1,8 +1,9 @@
 //! Scores of a teacher.
 
+use secateur::datasets::triples::TrainingExample;
+use secateur::encode::{CrossEncoder, TextKind};
 use secateur::train::Teacher;
-use secateur::triples::TrainingExample;
-use secateur::{CrossEncoder, Encoder, LoadOptions, TextKind};
+use secateur::{Encoder, LoadOptions};
 
 use super::{examples, kill_and_resume, read, write};
 use crate::support::{Sandbox, dataset, model};

@@ -51,7 +51,7 @@ fn read(fields: &[&Field], documents: &Documents) -> Result<Vec<Column>> {
                     pairs.extend(field.values(&metadata).into_iter().map(|value| (value, row)));
                 }
             }
-            Ok(pairs)
+            Ok::<_, crate::Error>(pairs)
         })
         .try_reduce(nothing, |mut pairs, others| {
             pairs.iter_mut().zip(others).for_each(|(pairs, others)| pairs.extend(others));

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::files::io_error;
 use crate::error::{Error, Result};
 
-const FILE_NAME: &str = "LOCK";
+pub(super) const FILE_NAME: &str = "LOCK";
 
 /// Holds the lock until it is dropped; the operating system releases it when the process ends, however it ends.
 pub(super) struct WriterLock {

@@ -45,6 +45,7 @@ mod segment;
 mod settings;
 mod snapshot;
 mod store;
+mod unfinished;
 mod vectors;
 
 pub use compact::{CompactOptions, CompactReport};
@@ -55,6 +56,10 @@ pub(crate) use lengths::Lengths;
 pub use settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};
 pub use snapshot::{Snapshot, VerifyReport};
 pub use store::{Store, Transaction};
+pub use unfinished::Unfinished;
 
 /// The folder of the segments in the database folder.
 const SEGMENTS: &str = "segments";
+
+/// What is in a database folder before its manifest stands: a creation that was interrupted leaves no more.
+const BEFORE_MANIFEST: [&str; 3] = [lock::FILE_NAME, "MANIFEST.tmp", SEGMENTS];

@@ -57,8 +57,7 @@ impl Store {
         settings.check()?;
         fs::create_dir_all(path).map_err(io_error("create", path))?;
         for name in list(path)? {
-            // What a creation makes before the manifest stands.
-            if !["LOCK", "MANIFEST.tmp", super::SEGMENTS].contains(&name.as_str()) {
+            if !super::BEFORE_MANIFEST.contains(&name.as_str()) {
                 return Err(Error::AlreadyExists { path: path.to_owned() });
             }
         }

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::golden::{Comparison, Golden};
-use secateur::{Encoder, TextKind};
+use secateur::Encoder;
+use secateur::encode::TextKind;
+use secateur::encoders::golden::{Comparison, Golden};
 
 use super::inspect::encoding;
 use crate::cli::encoder::EncoderArguments;

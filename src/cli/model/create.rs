@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::{NewModelOptions, Pooling, Texts, create_model};
+use secateur::datasets::Texts;
+use secateur::encode::Pooling;
+use secateur::encoders::{NewModelOptions, create_model};
 
 use crate::cli::failure::Result;
 use crate::cli::locate;

@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::Args;
-use secateur::architecture::{Cut, Storage};
-use secateur::inspect::{InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens};
+use secateur::encode::{DEFAULT_ENCODER, Quantization};
+use secateur::encoders::architecture::{Cut, Storage};
+use secateur::encoders::inspect::{
+    InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens,
+};
+use secateur::encoders::{Settings, catalog as backbones};
 use secateur::report::{Align, Table};
-use secateur::{DEFAULT_ENCODER, Quantization, Settings, backbones};
 
 use crate::cli::encoder::{cached_model, model_directory};
 use crate::cli::failure::{Code, Failure, Result};

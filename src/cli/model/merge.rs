@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::write_merged;
+use secateur::encoders::write_merged;
 
 use crate::cli::encoder::model_directory;
 use crate::cli::failure::Result;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::{Quantization, write_quantized};
+use secateur::encode::Quantization;
+use secateur::encoders::write_quantized;
 
 use crate::cli::encoder::model_directory;
 use crate::cli::failure::Result;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::atomic_write;
+use secateur::datasets::atomic_write;
 use secateur::prune::{Part, ScoreOptions, Scores};
 use secateur::report::{Align, Table, drop_order};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use secateur::atomic_write;
+use secateur::datasets::atomic_write;
 use secateur::prune::{NeuronMask, NeuronScores, SlimOptions};
 use secateur::report::{Align, Table, widths};
 

@@ -4,7 +4,7 @@ use secateur_encoders::TextKind;
 use secateur_index::search::RecallCurve;
 use secateur_index::storage::{CompactOptions, CompactReport, Store};
 
-use crate::database::Database;
+use super::Database;
 use crate::error::{Error, Result};
 
 impl Database {
@@ -15,14 +15,12 @@ impl Database {
     ///
     /// As [`Database::search_batch`]; there is no HNSW index or no query, or the target is not between 0 and 1.
     pub fn tune(&self, queries: &[&str], k: usize, target: f64) -> Result<RecallCurve> {
-        let Some(encoder) = self.required_encoder()? else {
-            return Err(Error::NoVectors { path: self.path().to_owned() });
-        };
+        let encoder = self.query_encoder()?;
         if self.ef_search().is_none() {
             return Err(secateur_index::Error::NotHnsw.into());
         }
         let vectors = encoder.encode(queries, TextKind::Query)?;
-        Ok(self.snapshot().index()?.tune(&vectors, k, target)?)
+        Ok(self.snapshot.index()?.tune(&vectors, k, target)?)
     }
 
     /// Sets the ef of searches that name none, of the generation in use, at once and durably.
@@ -52,7 +50,7 @@ impl Database {
     ///
     /// A damaged manifest.
     pub fn recall_curve(&self) -> Result<Option<RecallCurve>> {
-        Ok(self.snapshot().recall_curve()?)
+        Ok(self.snapshot.recall_curve()?)
     }
 
     /// Writes what deleted documents have left of the files anew, and many segments as one; see
@@ -74,10 +72,10 @@ impl Database {
     }
 
     /// The database locked for writing, for a commit of its own.
-    pub(crate) fn store(&self) -> Result<Store> {
-        if self.has_changes() {
-            return Err(Error::UncommittedChanges { path: self.path().to_owned() });
+    pub(super) fn store(&self) -> Result<Store> {
+        if self.changes.is_some() {
+            return Err(Error::UncommittedChanges { path: self.path.clone() });
         }
-        Ok(Store::open(self.path())?)
+        Ok(Store::open(&self.path)?)
     }
 }

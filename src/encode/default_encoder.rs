@@ -11,23 +11,24 @@ pub const DEFAULT_ENCODER: &str = "default";
 
 /// The files of `encoders/default/` that make it.
 const FILES: [(&str, &[u8]); 8] = [
-    ("config.json", include_bytes!("../encoders/default/config.json")),
-    ("model.safetensors", include_bytes!("../encoders/default/model.safetensors")),
-    ("tokenizer.json", include_bytes!("../encoders/default/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../encoders/default/tokenizer_config.json")),
-    ("modules.json", include_bytes!("../encoders/default/modules.json")),
-    ("1_Pooling/config.json", include_bytes!("../encoders/default/1_Pooling/config.json")),
-    ("sentence_bert_config.json", include_bytes!("../encoders/default/sentence_bert_config.json")),
+    ("config.json", include_bytes!("../../encoders/default/config.json")),
+    ("model.safetensors", include_bytes!("../../encoders/default/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../../encoders/default/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../encoders/default/tokenizer_config.json")),
+    ("modules.json", include_bytes!("../../encoders/default/modules.json")),
+    ("1_Pooling/config.json", include_bytes!("../../encoders/default/1_Pooling/config.json")),
+    ("sentence_bert_config.json", include_bytes!("../../encoders/default/sentence_bert_config.json")),
     (
         "config_sentence_transformers.json",
-        include_bytes!("../encoders/default/config_sentence_transformers.json"),
+        include_bytes!("../../encoders/default/config_sentence_transformers.json"),
     ),
 ];
 
 /// Loads the encoder in the box. It needs no file and no network.
 ///
 /// ```
-/// use secateur::{LoadOptions, TextKind, default_encoder};
+/// use secateur::encode::{TextKind, default_encoder};
+/// use secateur::LoadOptions;
 /// let encoder = default_encoder(&LoadOptions::default())?;
 /// let [roses, canes, rye] = ["pruning roses", "when to cut rose bushes", "the stock exchange fell"].map(|text| {
 ///     encoder.encode(&[text], TextKind::Query).unwrap()
@@ -73,7 +74,9 @@ pub fn write_default_encoder(out: &Path) -> Result<()> {
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(io("create", parent))?;
     let partial = tempfile::tempdir_in(parent).map_err(io("create", parent))?;
-    write_files(partial.path(), |path, bytes| Ok(crate::atomic_write(path, |file| file.write_all(bytes))?))?;
+    write_files(partial.path(), |path, bytes| {
+        Ok(secateur_datasets::atomic_write(path, |file| file.write_all(bytes))?)
+    })?;
     match std::fs::rename(partial.path(), out) {
         Ok(()) => {
             // Nothing is left of it to remove.

@@ -1,0 +1,219 @@
+//! How a database is made: empty, or from a whole corpus in one go that survives interruption.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secateur_datasets::Document;
+use secateur_encoders::Encoder;
+use secateur_index::storage::{
+    EncoderIdentity, Generation, Settings, Store, Unfinished, VectorIndex, VectorSettings,
+};
+use secateur_index::{ComponentType, Metric};
+
+use super::corpus::add_corpus;
+use super::{Database, EncoderSource, SEPARATOR};
+use crate::error::{Error, Result};
+use crate::measure::metric_of;
+
+/// How the vectors of an encoder are made, stored and searched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorOptions {
+    /// How vectors are compared; as the encoder's authors say, unless given, and by cosine where they say nothing.
+    pub metric: Option<Metric>,
+    /// What vectors are rounded to when they are stored.
+    pub components: ComponentType,
+    /// How vectors are searched: exactly, or with a graph.
+    pub index: VectorIndex,
+    /// What stands between a document's title and its text when the encoder reads it.
+    pub passage_separator: String,
+    /// Where the encoder can be loaded again; where it was loaded from, unless given.
+    pub source: Option<EncoderSource>,
+}
+
+impl Default for VectorOptions {
+    fn default() -> VectorOptions {
+        VectorOptions {
+            metric: None,
+            components: ComponentType::F32,
+            index: VectorIndex::Flat,
+            passage_separator: " ".to_owned(),
+            source: None,
+        }
+    }
+}
+
+impl VectorOptions {
+    /// The generation of an encoder's vectors.
+    pub(super) fn generation(&self, name: &str, encoder: &Encoder) -> Generation {
+        let source = self.source.clone().unwrap_or_else(|| EncoderSource::of(encoder));
+        Generation {
+            name: name.to_owned(),
+            vectors: self.vectors(encoder.dim(), || metric_of(encoder.settings().similarity)),
+            encoder: Some(EncoderIdentity {
+                name: encoder.name().to_owned(),
+                fingerprint: *encoder.fingerprint().as_bytes(),
+            }),
+            properties: self.properties(Some(&source)),
+        }
+    }
+
+    fn vectors(&self, dim: usize, metric: impl FnOnce() -> Metric) -> VectorSettings {
+        let metric = self.metric.unwrap_or_else(metric);
+        VectorSettings { metric, dim, components: self.components, index: self.index }
+    }
+
+    fn properties(&self, source: Option<&EncoderSource>) -> std::collections::BTreeMap<String, String> {
+        let mut properties = EncoderSource::to_properties(source);
+        properties.insert(SEPARATOR.to_owned(), self.passage_separator.clone());
+        properties
+    }
+}
+
+/// Which vectors the documents of a database get.
+enum Vectors {
+    /// None: searches go by words.
+    None,
+    /// Those that an encoder makes.
+    Encoded(Arc<Encoder>),
+    /// Those that the caller makes, of this many components.
+    Given(usize),
+}
+
+/// Makes a database; [`Database::builder`] begins one.
+///
+/// ```
+/// use secateur::{Database, Document, SearchParams};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("db");
+/// let corpus = [("1", "Prune roses in late winter."), ("2", "Bread rises overnight.")]
+///     .map(|(id, text)| Ok::<_, secateur::Error>(Document::new(id, text)));
+/// let database = Database::builder(&path).build_from(corpus, |_| {})?;
+/// assert_eq!(database.search("pruning a rose", &SearchParams::default())?[0].doc_id, "1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder makes nothing until `create` or `build_from` is called"]
+pub struct DatabaseBuilder {
+    path: PathBuf,
+    vectors: Vectors,
+    options: VectorOptions,
+    allow_empty: bool,
+}
+
+impl Database {
+    /// Begins to make a database in a folder. Without more words it has no vectors and is searched by words.
+    pub fn builder(path: impl AsRef<Path>) -> DatabaseBuilder {
+        DatabaseBuilder {
+            path: path.as_ref().to_owned(),
+            vectors: Vectors::None,
+            options: VectorOptions::default(),
+            allow_empty: false,
+        }
+    }
+}
+
+impl DatabaseBuilder {
+    /// Every document gets a vector of this encoder.
+    pub fn encoder(self, encoder: impl Into<Arc<Encoder>>) -> DatabaseBuilder {
+        DatabaseBuilder { vectors: Vectors::Encoded(encoder.into()), ..self }
+    }
+
+    /// Every document comes with a vector of `dim` components that the caller makes: see [`Database::add_with_vectors`] and
+    /// [`Database::search_vector`].
+    pub fn vectors(self, dim: usize) -> DatabaseBuilder {
+        DatabaseBuilder { vectors: Vectors::Given(dim), ..self }
+    }
+
+    /// How vectors are searched: exactly unless given.
+    pub fn index(mut self, index: VectorIndex) -> DatabaseBuilder {
+        self.options.index = index;
+        self
+    }
+
+    /// How vectors are compared: as the encoder's authors say unless given.
+    pub fn metric(mut self, metric: Metric) -> DatabaseBuilder {
+        self.options.metric = Some(metric);
+        self
+    }
+
+    /// All that can be said of the vectors, at once.
+    pub fn vector_options(self, options: VectorOptions) -> DatabaseBuilder {
+        DatabaseBuilder { options, ..self }
+    }
+
+    /// Whether [`build_from`](DatabaseBuilder::build_from) takes documents that have neither title nor text; otherwise the first
+    /// one is an error.
+    pub fn allow_empty(self, allow_empty: bool) -> DatabaseBuilder {
+        DatabaseBuilder { allow_empty, ..self }
+    }
+
+    /// Makes an empty database in a folder that is absent or empty.
+    ///
+    /// # Errors
+    ///
+    /// There is something in the folder, or it cannot be written; a dimension or a parameter of the index is out of range.
+    pub fn create(self) -> Result<Database> {
+        let path = self.path.clone();
+        self.create_in(&path)
+    }
+
+    /// Makes a database of a whole corpus, which may be larger than memory. It appears when it is complete. `progress` is called
+    /// with the number of documents done.
+    ///
+    /// Everything happens in a folder beside it (`NAME.partial`), and the vectors are kept in a file meanwhile (`NAME.journal`).
+    /// If the work stops, by an error or a kill, the same call goes on from the last vectors that were kept, and ends with the
+    /// same bytes.
+    ///
+    /// # Errors
+    ///
+    /// There is something at the path, or another process is building there; those of the corpus's items, of the encoder and of
+    /// the disk.
+    pub fn build_from<E>(
+        self,
+        corpus: impl IntoIterator<Item = std::result::Result<Document, E>>,
+        progress: impl FnMut(usize),
+    ) -> Result<Database>
+    where
+        Error: From<E>,
+    {
+        let (path, allow_empty) = (self.path.clone(), self.allow_empty);
+        let unfinished = Unfinished::begin(&path)?;
+        let mut database = self.create_in(unfinished.folder())?;
+        let encoder = database.encoder.clone();
+        let added = add_corpus(&mut database, corpus, unfinished.journal(), allow_empty, progress);
+        drop(database);
+        if let Err(error) = added {
+            // What is worth keeping is in the journal; the disk may be full.
+            unfinished.abandon();
+            return Err(error);
+        }
+        unfinished.finish()?;
+        let database = Database::open(&path)?;
+        match encoder {
+            Some(encoder) => database.with_encoder(encoder),
+            None => Ok(database),
+        }
+    }
+
+    fn create_in(self, folder: &Path) -> Result<Database> {
+        let options = &self.options;
+        let (settings, encoder) = match self.vectors {
+            Vectors::None => {
+                let properties = options.properties(None);
+                (Settings { properties, ..Settings::bm25_only() }, None)
+            }
+            Vectors::Given(dim) => {
+                let vectors = Some(options.vectors(dim, || Metric::Cosine));
+                let properties = options.properties(None);
+                (Settings { vectors, encoder: None, properties }, None)
+            }
+            Vectors::Encoded(encoder) => {
+                let Generation { vectors, encoder: identity, properties, .. } =
+                    options.generation("", &encoder);
+                (Settings { vectors: Some(vectors), encoder: identity, properties }, Some(encoder))
+            }
+        };
+        let snapshot = Store::create(folder, &settings)?.snapshot().clone();
+        Ok(Database { path: folder.to_owned(), encoder, snapshot, changes: None })
+    }
+}

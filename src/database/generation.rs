@@ -1,0 +1,112 @@
+//! Generations: the documents of a database under another encoder, beside those that it has.
+
+use secateur_datasets::Document;
+use secateur_encoders::{Encoder, TextKind};
+use secateur_index::storage::Generation;
+
+use super::{Database, VectorOptions};
+use crate::encode::journaled::{JournaledEncoding, chunks, remove};
+use crate::error::Result;
+
+impl Database {
+    /// Encodes all documents with another encoder and adds their vectors as a generation of their own. `progress` is called with
+    /// the number of documents done. Searches read the new generation when it is asked for ([`Database::generation`]) or used
+    /// ([`Database::use_generation`]).
+    ///
+    /// Vectors are kept in a file beside the database (`DATABASE.NAME.journal`) while the work goes on, so that it can be stopped
+    /// at any moment and go on from there. The database can be searched meanwhile, but not be changed.
+    ///
+    /// # Errors
+    ///
+    /// A generation has the name already, or the name is none; another process is writing, or there are changes that are not
+    /// committed; those of the encoder and of the disk. The database then stays as it was.
+    pub fn add_generation(
+        &mut self,
+        name: &str,
+        encoder: &Encoder,
+        options: &VectorOptions,
+        mut progress: impl FnMut(usize),
+    ) -> Result<()> {
+        let mut store = self.store()?;
+        let snapshot = store.snapshot().clone();
+        let mut writer = store.begin_generation(options.generation(name, encoder))?;
+        // A name that could lead elsewhere was refused above.
+        let journal = secateur_datasets::with_suffix(&self.path, &format!(".{name}.journal"));
+        let mut vectors = JournaledEncoding::open(&journal, encoder, TextKind::Passage)?;
+        let passages = snapshot.rows().map(|row| -> Result<String> {
+            let stored = snapshot.document_at(row)?;
+            let document = Document::new(stored.id, stored.text).title(stored.title);
+            Ok(document.passage(&options.passage_separator))
+        });
+        let mut done = 0;
+        for chunk in chunks(passages, String::len) {
+            let passages = chunk?;
+            let rows = vectors.rows(encoder, &passages)?;
+            rows.chunks_exact(encoder.dim()).try_for_each(|row| writer.add(row))?;
+            done += passages.len();
+            progress(done);
+        }
+        let committed = writer.finish()?;
+        drop(store);
+        self.set_snapshot(committed)?;
+        remove(&journal)
+    }
+
+    /// The same database as read through a generation that need not be the one in use, without an encoder.
+    ///
+    /// ```no_run
+    /// use secateur::{Database, EncoderRecord, SearchParams};
+    /// let database = Database::open("garden.db")?;
+    /// let small = database.generation("small")?.reload_encoder(EncoderRecord::load)?;
+    /// let hits = small.search("pruning roses", &SearchParams::default())?;
+    /// # Ok::<(), secateur::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// There is no generation of this name.
+    pub fn generation(&self, name: &str) -> Result<Database> {
+        let snapshot = self.snapshot.with_generation(name)?;
+        Ok(Database { path: self.path.clone(), encoder: None, snapshot, changes: None })
+    }
+
+    /// The name of the generation that this value reads: the one that was in use when it was opened, unless another was asked
+    /// for; `None` in a database without vectors.
+    pub fn generation_name(&self) -> Option<&str> {
+        self.snapshot.generation()
+    }
+
+    /// The name of the generation that is read by those who ask for none.
+    pub fn generation_in_use(&self) -> Option<&str> {
+        self.snapshot.generation_in_use()
+    }
+
+    /// All generations, in the order in which they were added.
+    pub fn generations(&self) -> &[Generation] {
+        self.snapshot.generations()
+    }
+
+    /// Makes those who open the database from now on read this generation, at once and durably. This value goes on with its own.
+    ///
+    /// # Errors
+    ///
+    /// There is no such generation, another process is writing, or there are changes that are not committed.
+    pub fn use_generation(&mut self, name: &str) -> Result<()> {
+        let snapshot = self.store()?.use_generation(name)?;
+        self.set_snapshot(snapshot)
+    }
+
+    /// Removes a generation that is not in use, at once and durably. Those who read it read on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such generation, it is in use or read by this value, another process is writing, or there are changes that
+    /// are not committed.
+    pub fn drop_generation(&mut self, name: &str) -> Result<()> {
+        if self.generation_name() == Some(name) {
+            return Err(secateur_index::Error::GenerationInUse { name: name.to_owned() }.into());
+        }
+        let snapshot = self.store()?.drop_generation(name)?;
+        self.set_snapshot(snapshot)
+    }
+}

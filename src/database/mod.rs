@@ -1,0 +1,375 @@
+//! The database: documents, their vectors under one encoder, and a BM25 index, in one folder.
+
+mod builder;
+mod corpus;
+mod encoder_record;
+mod generation;
+mod maintenance;
+mod query;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secateur_datasets::Document;
+use secateur_encoders::{Encoder, Fingerprint, TextKind};
+use secateur_index::search::Recall;
+use secateur_index::storage::{NewDocument, Snapshot, Store, Transaction, VectorIndex, VerifyReport};
+
+use crate::encode::journaled::borrowed;
+use crate::error::{Error, Result};
+
+pub use builder::{DatabaseBuilder, VectorOptions};
+pub use encoder_record::{EncoderRecord, EncoderSource};
+
+/// The key under which a database keeps what stands between title and text.
+const SEPARATOR: &str = "passage_separator";
+
+/// Documents retrievable by id, searchable by meaning and by words, in one folder.
+///
+/// Any number of processes may have a database open; one at a time may write. A process that is killed at any moment
+/// leaves the state of its last [`commit`](Database::commit).
+///
+/// ```
+/// use secateur::{Database, Document, SearchParams};
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut database = Database::builder(folder.path().join("db")).create()?;
+/// database.add(&[
+///     Document::new("1", "Prune roses in late winter.").title("Roses"),
+///     Document::new("2", "Bread rises overnight."),
+/// ])?;
+/// database.commit()?;
+///
+/// let found = database.search_documents("pruning a rose", &SearchParams::default())?;
+/// let (hit, document) = &found[0];
+/// assert_eq!((hit.doc_id.as_str(), document.title.as_str()), ("1", "Roses"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Database {
+    path: PathBuf,
+    encoder: Option<Arc<Encoder>>,
+    /// What searches see: the state of the last commit.
+    snapshot: Snapshot,
+    /// The changes since the last commit. While there are any the database is locked against other writers.
+    changes: Option<Transaction<Store>>,
+}
+
+impl Database {
+    /// Opens a database without an encoder: it can be read, changed where no vectors are to be made, and searched by words.
+    ///
+    /// # Errors
+    ///
+    /// There is no database, it is damaged or of a newer version.
+    pub fn open(path: impl AsRef<Path>) -> Result<Database> {
+        let path = path.as_ref();
+        Ok(Database { path: path.to_owned(), encoder: None, snapshot: Snapshot::open(path)?, changes: None })
+    }
+
+    /// Opens a database with the encoder of its vectors, which `reload` makes of what the database remembers.
+    /// [`EncoderRecord::load`] does so where models stay in their places. Without an encoder of its own the database is opened
+    /// as [`Database::open`] does.
+    ///
+    /// ```no_run
+    /// use secateur::{Database, EncoderRecord};
+    /// let database = Database::open_with("garden.db", EncoderRecord::load)?;
+    /// # Ok::<(), secateur::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::open`], and those of `reload` and [`Database::with_encoder`].
+    pub fn open_with<E: From<Error>>(
+        path: impl AsRef<Path>,
+        reload: impl FnOnce(&EncoderRecord) -> Result<Arc<Encoder>, E>,
+    ) -> Result<Database, E> {
+        Database::open(path)?.reload_encoder(reload)
+    }
+
+    /// The same database with the encoder of its vectors, as [`Database::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `reload` and [`Database::with_encoder`].
+    pub fn reload_encoder<E: From<Error>>(
+        self,
+        reload: impl FnOnce(&EncoderRecord) -> Result<Arc<Encoder>, E>,
+    ) -> Result<Database, E> {
+        match self.encoder_record() {
+            Some(record) => Ok(self.with_encoder(reload(&record)?)?),
+            None => Ok(self),
+        }
+    }
+
+    /// The same database with this encoder, which must be the one that made its vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EncoderMismatch`] if its vectors are another encoder's, [`Error::NoVectors`] if it has none, and
+    /// [`Error::NoEncoder`] if no encoder made them.
+    pub fn with_encoder(self, encoder: impl Into<Arc<Encoder>>) -> Result<Database> {
+        let encoder = encoder.into();
+        check_encoder(&self.path, &self.snapshot, &encoder)?;
+        Ok(Database { encoder: Some(encoder), ..self })
+    }
+
+    /// Goes on with a later state of the database, and with the generation that is read.
+    pub(crate) fn set_snapshot(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.snapshot = match self.snapshot.generation() {
+            Some(name) => snapshot.with_generation(name)?,
+            None => snapshot,
+        };
+        Ok(())
+    }
+
+    /// Checks that no other process is changing the database in this folder.
+    ///
+    /// # Errors
+    ///
+    /// One is, or there is no database.
+    pub fn check_unlocked(path: impl AsRef<Path>) -> Result<()> {
+        Store::open(path)?;
+        Ok(())
+    }
+
+    /// Adds documents, with their vectors if the database has an encoder. Searches see them after the next commit.
+    ///
+    /// # Errors
+    ///
+    /// The database has several generations, an id is empty or taken, a document has neither title nor text, another process
+    /// is writing, or the disk is full.
+    /// Documents of the call before the one that fails stay added.
+    pub fn add(&mut self, documents: &[Document]) -> Result<()> {
+        check_not_empty(documents)?;
+        let rows = match self.required_encoder()? {
+            None => None,
+            Some(encoder) => Some(encoder.encode(&borrowed(&self.passages(documents)), TextKind::Passage)?),
+        };
+        self.add_with_rows(documents, rows.as_deref())
+    }
+
+    /// Adds documents with vectors that the caller has made: (B, D), row-major, those of one document after those of the other.
+    /// For a database whose vectors no encoder makes: see [`DatabaseBuilder::vectors`].
+    ///
+    /// # Errors
+    ///
+    /// The vectors are not one of D components for each document; otherwise as [`Database::add`].
+    pub fn add_with_vectors(&mut self, documents: &[Document], vectors: &[f32]) -> Result<()> {
+        let settings = self.snapshot.settings();
+        let Some(dim) = settings.vectors.map(|vectors| vectors.dim) else {
+            return Err(Error::NoVectors { path: self.path.clone() });
+        };
+        if let Some(identity) = &settings.encoder {
+            return Err(Error::VectorsOfAnEncoder { path: self.path.clone(), name: identity.name.clone() });
+        }
+        if vectors.len() != documents.len() * dim {
+            return Err(Error::VectorCount { documents: documents.len(), dim, got: vectors.len() });
+        }
+        check_not_empty(documents)?;
+        self.add_with_rows(documents, Some(vectors))
+    }
+
+    /// Adds documents whose vectors (B, D) are there already.
+    fn add_with_rows(&mut self, documents: &[Document], rows: Option<&[f32]>) -> Result<()> {
+        let dim = self.dim();
+        let changes = self.changes()?;
+        for (i, document) in documents.iter().enumerate() {
+            let new = NewDocument {
+                id: &document.id,
+                title: &document.title,
+                text: &document.text,
+                metadata: document.metadata.as_deref(),
+            };
+            let row = rows.zip(dim).map(|(rows, dim)| &rows[i * dim..(i + 1) * dim]);
+            changes.add(&new, row)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a document. Searches miss it after the next commit.
+    ///
+    /// # Errors
+    ///
+    /// There is no such document, or another process is writing.
+    pub fn delete(&mut self, doc_id: &str) -> Result<()> {
+        Ok(self.changes()?.delete(doc_id)?)
+    }
+
+    /// Makes all changes since the last commit visible and durable, at once: a crash leaves all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses; the database then stays as it was, and the changes are lost.
+    pub fn commit(&mut self) -> Result<()> {
+        if let Some(changes) = self.changes.take() {
+            let committed = changes.commit()?;
+            self.set_snapshot(committed)?;
+        }
+        Ok(())
+    }
+
+    /// The document with this id, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file.
+    pub fn document(&self, doc_id: &str) -> Result<Option<Document>> {
+        let stored = self.snapshot.document(doc_id)?;
+        Ok(stored.map(|stored| Document {
+            id: stored.id.into_owned(),
+            title: stored.title.into_owned(),
+            text: stored.text.into_owned(),
+            metadata: stored.metadata.map(|metadata| metadata.into_owned()),
+        }))
+    }
+
+    /// Whether there is a document with this id.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file.
+    pub fn contains(&self, doc_id: &str) -> Result<bool> {
+        Ok(self.snapshot.contains(doc_id)?)
+    }
+
+    /// How many documents there are.
+    pub fn len(&self) -> usize {
+        self.snapshot.len()
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.snapshot.is_empty()
+    }
+
+    /// The length of the vectors; `None` in a database without.
+    pub fn dim(&self) -> Option<usize> {
+        self.snapshot.settings().vectors.map(|vectors| vectors.dim)
+    }
+
+    /// How vectors are searched; `None` in a database without.
+    pub fn vector_index(&self) -> Option<VectorIndex> {
+        self.snapshot.settings().vectors.map(|vectors| vectors.index)
+    }
+
+    /// The ef of searches that name none; `None` where an ef makes no difference.
+    pub(crate) fn ef_search(&self) -> Option<usize> {
+        self.vector_index()?.ef_search()
+    }
+
+    /// The encoder of the vectors, as the database remembers it; `None` where no encoder makes vectors.
+    pub fn encoder_record(&self) -> Option<EncoderRecord> {
+        let settings = self.snapshot.settings();
+        Some(EncoderRecord::read(settings.encoder.as_ref()?, &settings.properties))
+    }
+
+    /// Reads every file through and compares checksums and invariants.
+    ///
+    /// # Errors
+    ///
+    /// The first damage found, with its file.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        Ok(self.snapshot.verify()?)
+    }
+
+    /// What searches of the HNSW index find of the `k` true hits with the ef that is set, asked with up to `num_queries` of the
+    /// database's own vectors, which need no encoder; `None` without an HNSW index or without documents.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file; k is 0.
+    pub fn sample_recall(&self, k: usize, num_queries: usize) -> Result<Option<Recall>> {
+        let Some(ef_search) = self.ef_search() else { return Ok(None) };
+        let step = self.len().div_ceil(num_queries.max(1)).max(1);
+        let mut queries = Vec::new();
+        for row in self.snapshot.rows().step_by(step) {
+            queries.extend_from_slice(&self.snapshot.vector(row)?);
+        }
+        if queries.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.snapshot.index()?.recall(&queries, k, &[ef_search])?.pop())
+    }
+
+    /// What the encoder reads of each document: title, separator and text.
+    fn passages(&self, documents: &[Document]) -> Vec<String> {
+        documents.iter().map(|document| document.passage(self.separator())).collect()
+    }
+
+    /// What the encoder reads of the document with this id, if there is one.
+    pub(crate) fn passage(&self, doc_id: &str) -> Result<Option<String>> {
+        Ok(self.document(doc_id)?.map(|document| document.passage(self.separator())))
+    }
+
+    fn separator(&self) -> &str {
+        self.snapshot.settings().properties.get(SEPARATOR).map_or(" ", String::as_str)
+    }
+
+    /// A description that differs after each commit, and between databases of other settings or encoders.
+    pub(crate) fn state(&self) -> String {
+        format!("{} {} {:?}", self.snapshot.commit_number(), self.len(), self.snapshot.settings())
+    }
+
+    /// The encoder for documents; `None` if no encoder makes vectors.
+    fn required_encoder(&self) -> Result<Option<&Encoder>> {
+        match (&self.encoder, &self.snapshot.settings().encoder) {
+            (Some(encoder), _) => Ok(Some(encoder)),
+            (None, None) => Ok(None),
+            (None, Some(identity)) => {
+                Err(Error::EncoderRequired { path: self.path.clone(), name: identity.name.clone() })
+            }
+        }
+    }
+
+    /// The encoder for queries.
+    fn query_encoder(&self) -> Result<&Encoder> {
+        let path = || self.path.clone();
+        match (self.required_encoder()?, self.dim()) {
+            (Some(encoder), _) => Ok(encoder),
+            (None, Some(_)) => Err(Error::NoEncoder { path: path() }),
+            (None, None) => Err(Error::NoVectors { path: path() }),
+        }
+    }
+
+    /// The open transaction, begun at the first change. While it is open, other processes cannot write.
+    pub(crate) fn changes(&mut self) -> Result<&mut Transaction<Store>> {
+        let changes = match self.changes.take() {
+            Some(changes) => changes,
+            None => {
+                let store = Store::open(&self.path)?;
+                // Another writer may have committed since this value was opened.
+                self.set_snapshot(store.snapshot().clone())?;
+                store.into_transaction()?
+            }
+        };
+        Ok(self.changes.insert(changes))
+    }
+}
+
+fn check_encoder(path: &Path, snapshot: &Snapshot, encoder: &Encoder) -> Result<()> {
+    let settings = snapshot.settings();
+    let path_of = || path.to_owned();
+    let Some(identity) = &settings.encoder else {
+        return Err(match settings.vectors {
+            Some(_) => Error::NoEncoder { path: path_of() },
+            None => Error::NoVectors { path: path_of() },
+        });
+    };
+    if identity.fingerprint != *encoder.fingerprint().as_bytes() {
+        return Err(Error::EncoderMismatch {
+            path: path_of(),
+            expected_name: identity.name.clone(),
+            expected: Box::new(Fingerprint::from_bytes(identity.fingerprint)),
+            got_name: encoder.name().to_owned(),
+            got: Box::new(*encoder.fingerprint()),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses documents without title and text, in which there is nothing to find.
+fn check_not_empty(documents: &[Document]) -> Result<()> {
+    match documents.iter().find(|document| document.is_empty()) {
+        Some(document) => Err(Error::EmptyDocument { doc_id: document.id.clone() }),
+        None => Ok(()),
+    }
+}

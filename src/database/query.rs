@@ -1,0 +1,173 @@
+//! Searching a database: by meaning, by words, by both, or by a vector.
+
+use secateur_datasets::{Document, Query, Run, ScoredDocument};
+use secateur_encoders::TextKind;
+use secateur_index::search::SearchOptions;
+use secateur_index::{Bitmap, Hit as RowHit};
+
+use super::Database;
+use crate::error::{Error, Result};
+use crate::fusion::RankedList;
+use crate::search::{Hit, SearchMode, SearchParams};
+
+impl Database {
+    /// Searches for one query.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`].
+    pub fn search(&self, query: &str, params: &SearchParams) -> Result<Vec<Hit>> {
+        Ok(self.search_batch(&[query], params)?.pop().unwrap_or_default())
+    }
+
+    /// Searches for one query and reads the documents that are found.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`].
+    pub fn search_documents(&self, query: &str, params: &SearchParams) -> Result<Vec<(Hit, Document)>> {
+        let with_document = |hit: Hit| {
+            // Hits and documents are read from one snapshot, so each hit has its document.
+            let document = self.document(&hit.doc_id)?.unwrap_or_default();
+            Ok((hit, document))
+        };
+        self.search(query, params)?.into_iter().map(with_document).collect()
+    }
+
+    /// Searches for many queries at once, which is faster than one by one: the hits of each query, at most
+    /// `params.k`, best first. With a filter the hits are among the documents that match, and there are as many as without it
+    /// if so many match. The first filter with a field reads the metadata of all documents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoVectors`], [`Error::EncoderRequired`] or [`Error::NoEncoder`] for a dense or hybrid search without vectors or
+    /// encoder; a parameter out of range; a damaged file.
+    pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
+        let among = self.matching(params)?;
+        let among = among.as_ref();
+        match self.mode(params) {
+            SearchMode::Dense => self.dense(queries, params, params.k, among),
+            SearchMode::Bm25 => self.bm25(queries, params, params.k, among),
+            SearchMode::Hybrid => {
+                let depth = params.num_candidates.max(params.k);
+                let dense = self.dense(queries, params, depth, among)?;
+                let bm25 = self.bm25(queries, params, depth, among)?;
+                dense.iter().zip(&bm25).map(|(dense, bm25)| fuse(dense, bm25, params)).collect()
+            }
+        }
+    }
+
+    /// Searches for the documents whose vectors are nearest to this one, which the caller has made as the vectors of the
+    /// documents were made. Of the parameters those count that have to do with vectors: `k`, `ef_search` and `filter`.
+    ///
+    /// ```
+    /// use secateur::{Database, Document, SearchParams};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut database = Database::builder(folder.path().join("db")).vectors(2).create()?;
+    /// let documents = [Document::new("north", "up"), Document::new("east", "right")];
+    /// database.add_with_vectors(&documents, &[0.0, 1.0, 1.0, 0.0])?;
+    /// database.commit()?;
+    /// assert_eq!(database.search_vector(&[0.9, 0.1], &SearchParams::default())?[0].doc_id, "east");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoVectors`]; the parameters ask for another mode than dense; the vector has another number of components than
+    /// those of the documents, or one that is not finite; a damaged file.
+    pub fn search_vector(&self, vector: &[f32], params: &SearchParams) -> Result<Vec<Hit>> {
+        if let Some(mode @ (SearchMode::Bm25 | SearchMode::Hybrid)) = params.mode {
+            return Err(Error::NoWords { mode });
+        }
+        if self.dim().is_none() {
+            return Err(Error::NoVectors { path: self.path.clone() });
+        }
+        let among = self.matching(params)?;
+        Ok(self.nearest(vector, params, params.k, among.as_ref())?.pop().unwrap_or_default())
+    }
+
+    /// The answers to the queries of a data set, as a run. A query without hits has an entry without documents.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`].
+    pub fn run(&self, queries: &[Query], params: &SearchParams) -> Result<Run> {
+        let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
+        let hits = self.search_batch(&texts, params)?;
+        let scored = |hit: Hit| ScoredDocument { doc_id: hit.doc_id, score: hit.score };
+        Ok(queries
+            .iter()
+            .zip(hits)
+            .map(|(query, hits)| (query.id.clone(), hits.into_iter().map(scored).collect()))
+            .collect())
+    }
+
+    /// Which index answers: the one that is asked for, or the best there is. That is hybrid where an encoder makes the vectors,
+    /// and words elsewhere.
+    pub fn mode(&self, params: &SearchParams) -> SearchMode {
+        let best =
+            if self.snapshot.settings().encoder.is_some() { SearchMode::Hybrid } else { SearchMode::Bm25 };
+        params.mode.unwrap_or(best)
+    }
+
+    fn matching(&self, params: &SearchParams) -> Result<Option<Bitmap>> {
+        Ok(params.filter.as_ref().map(|filter| self.snapshot.matching(filter)).transpose()?)
+    }
+
+    fn dense(
+        &self,
+        queries: &[&str],
+        params: &SearchParams,
+        k: usize,
+        among: Option<&Bitmap>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let vectors = self.query_encoder()?.encode(queries, TextKind::Query)?;
+        self.nearest(&vectors, params, k, among)
+    }
+
+    /// The hits of each of the vectors (Q, D).
+    fn nearest(
+        &self,
+        vectors: &[f32],
+        params: &SearchParams,
+        k: usize,
+        among: Option<&Bitmap>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let ef_search = params.ef_search.or(self.ef_search()).unwrap_or(SearchOptions::DEFAULT_EF);
+        let options = SearchOptions { ef_search, filter: among };
+        let hits = self.snapshot.index()?.search_batch(vectors, k, &options)?;
+        hits.into_iter().map(|hits| self.named(hits)).collect()
+    }
+
+    fn bm25(
+        &self,
+        queries: &[&str],
+        params: &SearchParams,
+        k: usize,
+        among: Option<&Bitmap>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let hits = self.snapshot.bm25()?.search_batch(queries, k, params.bm25, among)?;
+        hits.into_iter().map(|hits| self.named(hits)).collect()
+    }
+
+    fn named(&self, hits: Vec<RowHit>) -> Result<Vec<Hit>> {
+        let mut hits = hits
+            .into_iter()
+            .map(|hit| {
+                let doc_id = self.snapshot.id_at(hit.row)?.to_owned();
+                Ok(Hit { doc_id, score: f64::from(hit.score) })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| b.doc_id.cmp(&a.doc_id)));
+        Ok(hits)
+    }
+}
+
+fn fuse(dense: &[Hit], bm25: &[Hit], params: &SearchParams) -> Result<Vec<Hit>> {
+    let keyed = |hits: &[Hit]| hits.iter().map(|hit| (hit.doc_id.clone(), hit.score)).collect::<Vec<_>>();
+    let (dense, bm25) = (keyed(dense), keyed(bm25));
+    let dense = RankedList { hits: &dense, weight: params.dense_weight };
+    let fused = params.fusion.fuse(&[dense, RankedList::new(&bm25)])?;
+    Ok(fused.into_iter().take(params.k).map(|(doc_id, score)| Hit { doc_id, score }).collect())
+}

@@ -1,0 +1,65 @@
+//! Texts become the rows of a matrix in a file.
+
+use std::path::Path;
+
+use secateur_encoders::{Encoder, TextKind};
+
+use super::journaled::{JournaledEncoding, chunks, remove};
+use crate::error::{Error, Result};
+use crate::npy::NpyWriter;
+
+/// Encodes texts and writes their vectors as a .npy file.
+///
+/// ```
+/// use secateur::encode::{LoadOptions, NpyEncoder, TextKind, default_encoder};
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("vectors.npy");
+/// let encoder = default_encoder(&LoadOptions::default())?;
+/// let texts = ["Prune roses in late winter.", "Bread rises overnight."];
+/// let texts = texts.map(|text| Ok::<_, secateur::Error>(text.to_owned()));
+/// let rows = NpyEncoder { encoder: &encoder, kind: TextKind::Passage }.write(&path, texts, |_| {})?;
+/// assert_eq!(rows, 2);
+/// assert_eq!(std::fs::metadata(path)?.len(), 128 + 2 * encoder.dim() as u64 * 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct NpyEncoder<'e> {
+    /// What makes the vectors.
+    pub encoder: &'e Encoder,
+    /// What the texts are.
+    pub kind: TextKind,
+}
+
+impl NpyEncoder<'_> {
+    /// Writes the vectors of the texts (N, D), in their order, and gives back N. `progress` is called with the number of texts
+    /// done. The vectors are kept in a journal beside the file meanwhile: if the work stops, by an error or a kill, the same call
+    /// goes on from the last chunk that was finished, and ends with the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the items, of the encoder and of the disk; the file appears whole or not at all.
+    pub fn write<E>(
+        &self,
+        path: impl AsRef<Path>,
+        texts: impl IntoIterator<Item = std::result::Result<String, E>>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<usize>
+    where
+        Error: From<E>,
+    {
+        let (path, encoder) = (path.as_ref(), self.encoder);
+        let journal_path = secateur_datasets::with_suffix(path, ".journal");
+        let mut journal = JournaledEncoding::open(&journal_path, encoder, self.kind)?;
+        let mut file = NpyWriter::create(path, encoder.dim())?;
+        let mut done = 0;
+        for chunk in chunks(texts.into_iter(), String::len) {
+            let texts = chunk?;
+            file.write(&journal.rows(encoder, &texts)?)?;
+            done += texts.len();
+            progress(done);
+        }
+        file.finish(done)?;
+        remove(&journal_path)?;
+        Ok(done)
+    }
+}

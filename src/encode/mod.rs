@@ -1,0 +1,15 @@
+//! Texts become vectors, and pairs of texts become scores.
+
+mod default_encoder;
+pub(crate) mod journaled;
+mod matrix;
+mod rerank;
+
+pub use secateur_encoders::{
+    CrossEncoder, Device, Encoder, Fingerprint, LoadOptions, Pooling, Precision, Quantization, Settings,
+    Similarity, TextKind,
+};
+
+pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_version, write_default_encoder};
+pub use matrix::NpyEncoder;
+pub use rerank::{Reranker, ScorePairs};
