@@ -12,10 +12,13 @@ use super::failure::Result;
 use super::progress::{Progress, say_on_interrupt};
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  secateur compact my.db --memory 8G")]
 pub struct Arguments {
     /// The database.
     database: PathBuf,
-    /// Memory to use, such as 512M or 8G. With less, more segments are left, which searches go through one after the other.
+    /// Memory to use, such as 512M or 8G. With less, more segments are left, and a search reads one after the other.
     #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = size)]
     memory: u64,
 }

@@ -20,10 +20,14 @@ const MINI: [(&str, &str); 3] = [
 const SHOWN_QUERIES: usize = 2;
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  secateur demo
+  secateur demo --encoder default --mode hybrid")]
 pub struct Arguments {
     #[command(flatten)]
     encoder: EncoderArguments,
-    /// dense (by vectors), bm25 (by words) or hybrid (both, fused). dense with an encoder, bm25 without, unless given.
+    /// Which index answers [default: dense with an encoder, bm25 without].
     #[arg(long)]
     mode: Option<SearchMode>,
 }

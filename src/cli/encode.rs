@@ -17,6 +17,10 @@ use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  secateur encode scifact --encoder default --out scifact.npy
+  secateur encode scifact --encoder .models/all-MiniLM-L6-v2 --queries --out queries.npy")]
 pub struct Arguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,

@@ -15,40 +15,40 @@ use crate::download::{Fetcher, HubConfig, resolve_model};
 
 /// An encoder and what differs from what its directory says.
 #[derive(Args, Clone, Default)]
+#[command(next_help_heading = "Encoder")]
 pub struct EncoderArguments {
     /// A model directory, OWNER/NAME of the Hugging Face hub, or `default`, the encoder in the box.
     #[arg(long, value_name = "MODEL")]
     pub encoder: Option<String>,
-    /// Cut texts to this many tokens, special tokens included.
+    /// Cut texts to this many tokens, special tokens included [default: as the model says].
     #[arg(long, value_name = "TOKENS", requires = "encoder")]
     pub max_length: Option<usize>,
-    /// How token vectors become one: cls, mean, weighted-mean or last-token.
+    /// How token vectors become one [default: as the model says].
     #[arg(long, requires = "encoder")]
     pub pooling: Option<Pooling>,
-    /// Text to put before every query.
+    /// Text to put before every query [default: as the model says].
     #[arg(long, value_name = "TEXT", requires = "encoder")]
     pub query_prompt: Option<String>,
-    /// Text to put before every passage.
+    /// Text to put before every passage [default: as the model says].
     #[arg(long, value_name = "TEXT", requires = "encoder")]
     pub passage_prompt: Option<String>,
     /// Cut vectors to this many numbers; only for models that were trained for it.
     #[arg(long, value_name = "DIM", requires = "encoder")]
     pub truncate_dim: Option<usize>,
-    /// The model that an adapter is merged into; the one its adapter_config.json names unless given.
+    /// The model that an adapter is merged into [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL", requires = "encoder")]
     pub base: Option<String>,
-    /// How precisely linear layers are multiplied: f32, or bf16, which is fast on GPUs and on processors with bf16
-    /// products. Vectors of the two do not mix in one database.
+    /// How precisely linear layers are multiplied. Vectors of f32 and of bf16 do not mix in one database.
     #[arg(long, default_value_t, hide_default_value = true, requires = "encoder")]
     pub precision: Precision,
     /// Where to compute: cpu, cuda or cuda:N. A GPU needs a build with `--features cuda`.
     #[arg(long, default_value_t, hide_default_value = true)]
     pub device: Device,
-    /// Tokens computed together, by each thread on a CPU. Bounds the memory of the activations; changes no vector.
+    /// Tokens computed together, by each thread on a CPU: more need more memory and change no vector.
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_tokens: Option<u32>,
-    /// Keep linear layers in fewer bits: nf4 (4-bit NormalFloat with double quantization, as bitsandbytes).
-    #[arg(long, value_name = "NF4", requires = "encoder")]
+    /// Keep linear layers in fewer bits.
+    #[arg(long, requires = "encoder")]
     pub quantize: Option<Quantization>,
 }
 

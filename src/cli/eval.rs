@@ -15,7 +15,13 @@ use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 use super::search::ModeArguments;
 
+const EXAMPLES: &str = "\
+Examples:
+  secateur eval scifact.db scifact
+  secateur eval scifact.db scifact --mode hybrid --measures nDCG@10,Recall@100 --run hybrid.run";
+
 #[derive(Args)]
+#[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
     /// The database.
     database: PathBuf,
@@ -40,15 +46,16 @@ pub struct Arguments {
 
 /// What is measured and how it is printed.
 #[derive(Args)]
+#[command(next_help_heading = "What is measured")]
 pub struct MeasuringArguments {
-    /// The judgments to measure against; the one that results are reported on, unless given.
+    /// Split of the judgments to measure against [default: the one BEIR reports on: test, dev for MS MARCO].
     #[arg(long)]
     split: Option<String>,
-    /// How ties, missing queries and identical ids are treated: trec_eval, trec_eval-9, beir or mteb.
+    /// How ties, missing queries and identical ids are treated.
     #[arg(long, default_value_t)]
     rules: RuleSet,
-    /// What to measure.
-    #[arg(long, value_delimiter = ',', default_values_t = Measure::DEFAULT)]
+    /// What to measure, separated by commas [default: nDCG@10,Recall@100,MAP,MRR@10,P@10].
+    #[arg(long, value_delimiter = ',', default_values_t = Measure::DEFAULT, hide_default_value = true)]
     measures: Vec<Measure>,
     /// Print the values of each query too.
     #[arg(long)]

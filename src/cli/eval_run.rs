@@ -12,6 +12,10 @@ use super::failure::Result;
 use super::inputs::open_dataset;
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  secateur eval-run hybrid.run scifact
+  secateur eval-run other.run qrels.txt --measures nDCG@10,MAP")]
 pub struct Arguments {
     /// A TREC run file, plain, .gz or .zst.
     run: PathBuf,

@@ -44,7 +44,7 @@ pub struct AddArguments {
     name: String,
     #[command(flatten)]
     encoder: EncoderArguments,
-    /// How vectors are compared: cosine, inner-product or l2. What the model says, unless given.
+    /// How vectors are compared [default: as the model says].
     #[arg(long)]
     metric: Option<Metric>,
     #[command(flatten)]

@@ -15,16 +15,24 @@ use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
 
+const EXAMPLES: &str = "\
+Without --encoder the database has words only, for BM25.
+
+Examples:
+  secateur index my-folder --out my.db
+  secateur index my-folder --encoder default --index hnsw --out my.db";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A BEIR folder, or the name of a downloaded data set.
+    /// A folder with corpus.jsonl (a JSON object a line: _id, title, text, metadata), or the name of a downloaded data set.
     dataset: PathBuf,
     /// The database to make; it appears when it is complete.
     #[arg(long, value_name = "DB")]
     out: PathBuf,
     #[command(flatten)]
     encoder: EncoderArguments,
-    /// How vectors are compared: cosine, inner-product or l2. What the model says, unless given.
+    /// How vectors are compared [default: as the model says].
     #[arg(long, requires = "encoder")]
     metric: Option<Metric>,
     #[command(flatten)]
@@ -39,8 +47,9 @@ pub struct Arguments {
 
 /// How vectors are to be stored and searched.
 #[derive(Args)]
+#[command(next_help_heading = "Index of the vectors")]
 pub struct IndexArguments {
-    /// What vectors are rounded to when they are stored: f32, f16 or bf16. 16 bits halve the file of the vectors.
+    /// What vectors are rounded to when they are stored: 16 bits halve the file of the vectors.
     #[arg(long, value_name = "TYPE", default_value_t = ComponentType::F32)]
     vectors: ComponentType,
     /// How vectors are searched.

@@ -39,7 +39,7 @@ use failure::{Code, Failure, Result};
 #[derive(Parser)]
 #[command(version, after_help = EXIT_CODES)]
 struct Cli {
-    /// Threads to compute with; all of the machine's unless given.
+    /// Threads to compute with [default: all of the machine's].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     #[command(subcommand)]
@@ -49,7 +49,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    the system refused: disk, memory, network
+  1    I/O error: disk, memory, network
   2    the command line is wrong
   3    a data set, run, judgment file or model is missing or wrong
   4    a database is missing, damaged, locked, of a newer version or of another encoder
@@ -82,7 +82,7 @@ enum Command {
     Mine(mine::Arguments),
     /// Add a teacher's scores to training data.
     Teach(teach::Arguments),
-    /// Find the shortest walk through an HNSW index that finds enough, and set it.
+    /// Choose --ef of an HNSW index for a recall, and set it.
     Tune(tune::Arguments),
     /// Measure how a hybrid search should weigh vectors and words.
     TuneFusion(tune_fusion::Arguments),
@@ -91,12 +91,12 @@ enum Command {
     Prune(prune::Command),
     /// Fine-tune an encoder to retrieve.
     Train(train::Arguments),
-    /// Score, drop, slim, fine-tune, compact and evaluate an encoder, as a recipe says.
+    /// Score, drop, slim, train, narrow and evaluate an encoder, as a recipe says.
     Effir(effir::Arguments),
     /// Keep the documents of a database under several encoders, and choose the one that searches use.
     #[command(subcommand)]
     Generation(generation::Command),
-    /// Take back what deleted documents have left of a database, and make one segment of many.
+    /// Reclaim the space of deleted documents, and make one segment of many.
     Compact(compact::Arguments),
     /// Check every file of a database.
     Verify(verify::Arguments),

@@ -13,11 +13,17 @@ use serde_json::json;
 use super::encoder::{EncoderArguments, open_database};
 use super::failure::Result;
 
+const EXAMPLES: &str = "\
+Examples:
+  secateur search my.db \"when are roses pruned\"
+  secateur search my.db \"roses\" --mode hybrid -k 20 --filter 'year >= 2015' --json";
+
 #[derive(Args)]
+#[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
     /// The database.
     database: PathBuf,
-    /// What to look for.
+    /// What to look for: one argument, in quotes if it has several words.
     query: String,
     #[command(flatten)]
     mode: ModeArguments,
@@ -33,8 +39,9 @@ pub struct Arguments {
 
 /// Which index answers, and its parameters.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "How to search")]
 pub struct ModeArguments {
-    /// dense (by vectors), bm25 (by words) or hybrid (both, fused). dense unless the database has no vectors.
+    /// Which index answers [default: dense, or bm25 if the database has no vectors].
     #[arg(long)]
     mode: Option<SearchMode>,
     /// BM25: how slowly repeated words saturate.
@@ -43,25 +50,28 @@ pub struct ModeArguments {
     /// BM25: how strongly long documents are discounted.
     #[arg(long, default_value_t = Bm25Params::default().b)]
     b: f32,
-    /// dense, hybrid: vectors kept by a walk through an HNSW index, or candidates that an index of faiss finds; more find more of
-    /// the true hits and take longer. What the database is set to (100, or by `tune`), unless given.
+    /// dense, hybrid: ef of the HNSW search, or candidates of a faiss index [default: 100, or what `tune` set].
+    ///
+    /// A higher number finds more of the true hits and takes longer.
     #[arg(long, value_name = "EF")]
     ef: Option<NonZeroUsize>,
-    /// Find only documents whose metadata match, such as 'year >= 2015 and not source in ["web", "mail"]': ==, !=, <, <=, >, >=,
-    /// in, and, or, not, parentheses; a field alone is true if it is.
+    /// Find only documents whose metadata match, such as 'year >= 2015 and not source in ["web", "mail"]'.
+    ///
+    /// There are ==, !=, <, <=, >, >=, in, and, or, not, parentheses. A boolean field may stand without ==.
     #[arg(long, value_name = "FILTER")]
     filter: Option<Filter>,
-    /// Read the vectors of this generation; those of the one in use, unless given.
+    /// The generation whose vectors are read [default: the one in use].
     #[arg(long, value_name = "NAME")]
     generation: Option<String>,
     /// hybrid: hits of each index that are fused.
     #[arg(long, value_name = "N", default_value_t = SearchParams::default().num_candidates)]
     candidates: usize,
-    /// hybrid: how both rankings are fused: rrf (by ranks, Cormack et al. 2009) or sum (by scores, each ranking's put in 0 ... 1).
+    /// hybrid: how both rankings are fused.
     #[arg(long, default_value_t)]
     fusion: Fusion,
-    /// hybrid: how much the ranking by vectors counts, where that by words counts 1. To be chosen on a split that no results are
-    /// reported on.
+    /// hybrid: how much the ranking by vectors counts; that by words counts 1.
+    ///
+    /// Choose it with `tune-fusion`, on a split that no results are reported on.
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, value_parser = weight)]
     dense_weight: f64,
 }

@@ -15,12 +15,12 @@ const EXAMPLES: &str = "\
 The folder --out gets model/ (a PEFT adapter, or with --full a whole model), best/ (by --dev), log.jsonl, loss.svg and \
 checkpoint.safetensors. A run that was interrupted goes on with --resume, and ends with the same weights.
 
-Lists of values take commas and spaces: --data a.jsonl,b.jsonl is --data a.jsonl b.jsonl.
+Lists of values take commas, or the option again: --data a.jsonl,b.jsonl.
 
 Examples:
   secateur dataset triples nq-qed --split train --out nq.jsonl
   secateur train MODEL --data nq.jsonl --out run
-  secateur train MODEL --data nq.jsonl boolq.jsonl --full --learning-rate 5e-5 --teacher BIGGER --out run
+  secateur train MODEL --data nq.jsonl,boolq.jsonl --full --learning-rate 5e-5 --teacher BIGGER --out run
   secateur model merge run/model --out merged";
 
 /// Fine-tune an encoder with InfoNCE over in-batch and hard negatives, and with a teacher's scores where there are any.

@@ -11,7 +11,13 @@ use super::encoder::{EncoderArguments, open_database};
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 
+const EXAMPLES: &str = "\
+Examples:
+  secateur tune my.db scifact --target-recall 0.95
+  secateur tune my.db scifact --dry-run --json";
+
 #[derive(Args)]
+#[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
     /// A database with an HNSW index.
     database: PathBuf,

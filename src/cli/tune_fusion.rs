@@ -17,7 +17,12 @@ use super::inputs::{is_reported, open_dataset};
 /// Weights that are tried: steps of about one half, and words alone.
 const WEIGHTS: [f64; 12] = [0.0, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.5, 4.0, 10.0];
 
+const EXAMPLES: &str = "\
+Example:
+  secateur tune-fusion scifact.db scifact --split train";
+
 #[derive(Args)]
+#[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
     /// A database with vectors.
     database: PathBuf,
@@ -29,7 +34,7 @@ pub struct Arguments {
     /// Measure against judgments that results are reported on. Those of this database say little then.
     #[arg(long)]
     allow_evaluation_split: bool,
-    /// Hits of each index that are fused. The best weight of a sum depends on it: `search` fuses 100, `eval` as many as it asks for.
+    /// Hits of each index that are fused. The best weight depends on it: `search` fuses 100, `eval` as many as its -k.
     #[arg(long, value_name = "N", default_value = "100")]
     candidates: NonZeroUsize,
     /// What to measure.

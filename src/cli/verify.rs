@@ -16,6 +16,9 @@ const K: usize = 10;
 const NUM_QUERIES: usize = 200;
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  secateur verify my.db")]
 pub struct Arguments {
     /// The database.
     database: PathBuf,

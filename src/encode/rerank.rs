@@ -7,7 +7,6 @@ use secateur_encoders::CrossEncoder;
 
 use crate::error::Result;
 use crate::eval;
-use crate::train::Teacher;
 
 /// Pairs that are scored at once: enough for every thread, few enough for a progress bar to move.
 const CHUNK: usize = 128;
@@ -25,12 +24,6 @@ pub trait ScorePairs {
 impl ScorePairs for CrossEncoder {
     fn score_pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
         Ok(self.score(pairs)?)
-    }
-}
-
-impl ScorePairs for Teacher {
-    fn score_pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
-        self.score(pairs)
     }
 }
 

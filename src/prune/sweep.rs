@@ -16,7 +16,7 @@ use crate::progress::Progress;
 #[derive(clap::Args, Clone, Debug)]
 pub struct SweepOptions {
     /// What to drop: full, 8M (MLPs), 8A (attentions), 8B (blocks), 16M8A, last-2B.
-    #[arg(long, value_name = "NAMES", num_args = 1.., value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
     pub variants: Vec<Variant>,
     /// Data sets to measure on.
     #[arg(long, value_name = "DATASETS", num_args = 1.., value_delimiter = ',', required = true)]

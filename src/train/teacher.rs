@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secateur_encoders::{CrossEncoder, Encoder, Fingerprint, LoadOptions, TextKind};
 
+use crate::encode::ScorePairs;
 use crate::error::Result;
 
 /// A model that scores passages for queries: a cross-encoder by its logits; an encoder by the cosine of the two vectors, each
@@ -75,6 +76,12 @@ impl Teacher {
 impl From<Encoder> for Teacher {
     fn from(encoder: Encoder) -> Teacher {
         Teacher(Model::Encoder { encoder, vectors: Mutex::new(Vectors::new(MAX_NUMBERS)) })
+    }
+}
+
+impl ScorePairs for Teacher {
+    fn score_pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+        self.score(pairs)
     }
 }
 

@@ -13,14 +13,14 @@ use crate::cli::locate;
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  secateur model create encoders/recipes/default.json --vocabulary papers.jsonl nq-qed --out new
+  secateur model create encoders/recipes/default.json --vocabulary papers.jsonl,nq-qed --out new
   secateur train new --full --data pairs.jsonl --teacher .models/all-MiniLM-L6-v2 --alignment-weight 20 --out run")]
 pub struct Arguments {
     /// The config.json of any family that loads: it says how many layers there are, and how wide.
     config: PathBuf,
     /// Learn a vocabulary of the configuration's size from these: files of one text a line or of JSON lines, data sets.
     ///
-    /// Without this, the tokenizer is that beside the config.json, or that of --grow. Lists take commas and spaces.
+    /// Without this, the tokenizer is that beside the config.json, or that of --grow. Lists take commas, or the option again.
     #[arg(long, value_name = "TEXTS", num_args = 1.., value_delimiter = ',')]
     vocabulary: Vec<PathBuf>,
     /// The model directory to write. It must not exist.
