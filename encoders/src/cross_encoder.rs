@@ -8,14 +8,14 @@ use crate::compute::candle::Candle;
 use crate::compute::cpu::Cpu;
 use crate::compute::{Ops, Spans};
 use crate::device::{OnDevice, batches};
-use crate::encoder::LoadOptions;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::json;
+use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Classifier;
 use crate::tokenize::Tokenizer;
-use crate::weights::files::ModelFiles;
-use crate::weights::fingerprint::Fingerprint;
+use crate::weights::model_files::ModelFiles;
 
 /// A model that reads a query and a passage together and scores how well they match, in f32.
 ///
@@ -47,14 +47,14 @@ impl CrossEncoder {
     ///
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
-        let Loaded { files, settings, tokenizer, checkpoint, architecture } =
+        let Loaded { config_path, settings, tokenizer, tensors, architecture, fingerprint, .. } =
             Loaded::open(directory, options)?;
-        let fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?.computed_in(options.precision);
+        let fingerprint = fingerprint.computed_in(options.precision);
         let model = OnDevice::load(
             options.device,
             options.precision,
-            |ops| Classifier::load(ops, architecture.clone(), &checkpoint),
-            |ops| Classifier::load(ops, architecture.clone(), &checkpoint),
+            |ops| Classifier::load(ops, architecture.clone(), &config_path, &*tensors),
+            |ops| Classifier::load(ops, architecture.clone(), &config_path, &*tensors),
         )?;
         Ok(CrossEncoder {
             directory: directory.to_owned(),
@@ -80,8 +80,9 @@ impl CrossEncoder {
             #[serde(default)]
             architectures: Option<Vec<String>>,
         }
-        let config = ModelFiles::locate(directory, options.base.as_deref())?.config()?;
-        let classes = json::read::<Classes>(&config)?.architectures.unwrap_or_default();
+        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+        let classes: Classes = json::parse(&files.config_path(), &files.config_bytes()?)?;
+        let classes = classes.architectures.unwrap_or_default();
         Ok(classes.iter().any(|class| class.ends_with("ForSequenceClassification")))
     }
 

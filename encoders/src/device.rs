@@ -81,7 +81,7 @@ impl<F: Sync, C> OnDevice<F, C> {
             Device::Cpu => fused(&Cpu::serial().with_precision(precision)).map(OnDevice::Cpu),
             Device::Cuda(number) => {
                 let opened = candle_core::Device::new_cuda(number)
-                    .map_err(|source| Error::Device { device, source: source.into() })?;
+                    .map_err(|source| Error::Device { device: device.to_string(), source: source.into() })?;
                 let ops = Candle::new(opened).with_precision(precision);
                 Ok(OnDevice::Candle(composed(&ops)?, ops))
             }

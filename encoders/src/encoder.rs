@@ -5,23 +5,19 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Remaining};
 use crate::compute::candle::Candle;
 use crate::compute::cpu::Cpu;
-use crate::compute::precision::Precision;
 use crate::compute::{Ops, Spans};
-use crate::device::{Device, OnDevice, batches};
+use crate::device::{OnDevice, batches};
 use crate::error::{Error, Result};
-use crate::inspect::SpecialTokens;
+use crate::fingerprint::Fingerprint;
+use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
-use crate::matryoshka;
 use crate::model::Transformer;
-use crate::pooling::Pooling;
-use crate::prune::Drops;
 use crate::settings::Settings;
-use crate::tokenize::Tokenizer;
-use crate::weights::fingerprint::Fingerprint;
-use crate::weights::quantized::Quantization;
+use crate::tokenize::{SpecialTokens, Tokenizer};
+use crate::weights::model_files::{ModelFile, ModelFiles};
 
 /// Whether a text asks or answers: models may put different prompts before the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,35 +27,6 @@ pub enum TextKind {
     Query,
     /// A document, or a part of one.
     Passage,
-}
-
-/// What may differ from what a model directory says. `None` keeps the directory's word.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// What the encoder is called; the name of its directory unless given.
-    pub name: Option<String>,
-    /// Which hidden states make the vector.
-    pub pooling: Option<Pooling>,
-    /// Tokens beyond this number are cut off.
-    pub max_length: Option<usize>,
-    /// Put before every query.
-    pub query_prompt: Option<String>,
-    /// Put before every passage.
-    pub passage_prompt: Option<String>,
-    /// Cut vectors to this length before they are scaled. Refused unless the model's config.json declares that it was
-    /// trained for it (`is_matryoshka`, `matryoshka_dimensions`).
-    pub truncate_dim: Option<usize>,
-    /// The directory of the model that an adapter is merged into; the one that its configuration names unless given.
-    pub base: Option<PathBuf>,
-    /// Keep linear layers in fewer bits, after an adapter is merged. A model that is stored quantized stays as it is.
-    pub quantize: Option<Quantization>,
-    /// How precisely linear layers are multiplied. Those that are quantized are dequantized first for bf16.
-    pub precision: Precision,
-    /// Where the model computes.
-    pub device: Device,
-    /// The most tokens that are computed together, by each thread on a CPU: it bounds the memory of the activations. A
-    /// longer text is computed by itself. Unless given, 512 on a CPU and 16,384 on a GPU.
-    pub batch_tokens: Option<usize>,
 }
 
 /// A transformer, loaded for a device.
@@ -96,12 +63,24 @@ impl Encoder {
     /// A file is missing, damaged or of an unknown architecture; a tensor is missing or has another shape; an adapter has
     /// a tensor that the model has no place for.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<Encoder> {
-        Encoder::load_dropped(directory, options, &Drops::default())
+        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+        Encoder::of_files(directory, name_of(directory), files, options, None)
     }
 
-    /// The same without some sub-layers, which are not read. The encoder computes what the directory that
-    /// [`ModelDirectory::write_dropped`](crate::prune::ModelDirectory::write_dropped) writes does; its fingerprint is
-    /// its own.
+    /// Loads a model whose files are in the program, by `include_bytes!`: config.json, model.safetensors, tokenizer.json and
+    /// what stands beside them, each with its path in a model directory. Nothing is read from a disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::load`].
+    pub fn from_parts(name: &str, parts: &'static [ModelFile], options: &LoadOptions) -> Result<Encoder> {
+        let files = ModelFiles::in_memory(name, parts);
+        Encoder::of_files(Path::new(name), name.to_owned(), files, options, None)
+    }
+
+    /// The same with only what remains of the model; the other sub-layers are not read. The encoder computes what the directory
+    /// that [`ModelDirectory::write_dropped`](crate::prune::ModelDirectory::write_dropped) writes does; its fingerprint is its
+    /// own.
     ///
     /// # Errors
     ///
@@ -109,29 +88,36 @@ impl Encoder {
     ///
     /// # Panics
     ///
-    /// If a layer is not one of the model's.
-    pub fn load_dropped(directory: &Path, options: &LoadOptions, drops: &Drops) -> Result<Encoder> {
-        let Loaded { files, settings, tokenizer, mut checkpoint, architecture } =
-            Loaded::open(directory, options)?;
-        let mut fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?.computed_in(options.precision);
-        checkpoint.check_adapter(&architecture)?;
-        if !drops.is_empty() {
-            checkpoint.accept_adapter();
-            fingerprint = fingerprint.without(drops);
+    /// If `remaining` has another number of layers.
+    pub fn load_dropped(directory: &Path, options: &LoadOptions, remaining: &Remaining) -> Result<Encoder> {
+        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+        Encoder::of_files(directory, name_of(directory), files, options, Some(remaining))
+    }
+
+    fn of_files(
+        directory: &Path,
+        name: String,
+        files: ModelFiles,
+        options: &LoadOptions,
+        remaining: Option<&Remaining>,
+    ) -> Result<Encoder> {
+        let mut loaded = Loaded::of_files(files, options)?;
+        loaded.fingerprint = loaded.fingerprint.computed_in(options.precision);
+        if let Some(remaining) = remaining {
+            loaded.keep(remaining);
         }
-        let architecture = drops.applied_to(&architecture);
+        let Loaded { settings, tokenizer, tensors, architecture, fingerprint, .. } = loaded;
         let model = OnDevice::load(
             options.device,
             options.precision,
-            |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
-            |ops| Transformer::load(ops, architecture.clone(), &checkpoint),
+            |ops| Transformer::load(ops, architecture.clone(), &*tensors),
+            |ops| Transformer::load(ops, architecture.clone(), &*tensors),
         )?;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
-        let name = options.name.clone().unwrap_or_else(|| name_of(directory));
         Ok(Encoder {
             directory: directory.to_owned(),
             options: options.clone(),
-            name,
+            name: options.name.clone().unwrap_or(name),
             settings,
             tokenizer,
             model,
@@ -265,41 +251,5 @@ impl Encoder {
         let spans = Spans::from_lengths(batch.iter().map(|text| tokens[*text].len()));
         let hidden = ops.to_vec(&model.forward(ops, &ids, &spans)?)?;
         Ok(self.settings.vectors(&hidden, model.architecture().hidden_size, &spans, skipped))
-    }
-}
-
-impl LoadOptions {
-    pub(crate) fn apply(
-        &self,
-        settings: &mut Settings,
-        architecture: &Architecture,
-        config: &Path,
-    ) -> Result<()> {
-        if let Some(max_length) = self.max_length {
-            let limit = architecture.max_tokens().unwrap_or(usize::MAX);
-            if max_length == 0 || max_length > limit {
-                return Err(Error::InvalidField {
-                    path: config.to_owned(),
-                    field: "the maximum length that was asked for".to_owned(),
-                    found: max_length.to_string(),
-                    expected: format!("1 to {limit}, the model's positions"),
-                });
-            }
-            settings.max_length = max_length;
-        }
-        if let Some(pooling) = self.pooling {
-            settings.pooling = pooling;
-        }
-        if let Some(dim) = self.truncate_dim {
-            matryoshka::check(config, dim, architecture.hidden_size)?;
-            settings.truncate_dim = Some(dim);
-        }
-        if let Some(prompt) = &self.query_prompt {
-            settings.query_prompt.clone_from(prompt);
-        }
-        if let Some(prompt) = &self.passage_prompt {
-            settings.passage_prompt.clone_from(prompt);
-        }
-        Ok(())
     }
 }

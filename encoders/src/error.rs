@@ -2,11 +2,7 @@
 
 use std::path::PathBuf;
 
-use secateur_files::ErrorKind;
-
-use crate::device::Device;
-
-use crate::weights::fingerprint::Fingerprint;
+use secateur_files::{ErrorKind, PathError};
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -20,15 +16,8 @@ pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was attempted, as a verb: "read", "map".
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's word.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] PathError),
     /// A model directory lacks a file it needs.
     #[error("{} has no {file}: {advice}", directory.display())]
     MissingFile {
@@ -234,9 +223,9 @@ pub enum Error {
         /// The stored vector's.
         found: usize,
     },
-    /// More sub-layers are to be dropped than there are, or an MLP's width is to become something other than a part.
+    /// A width, a sparsity or a floor is no share, or leaves too little.
     #[error("cannot cut {what} by {asked}: {expected}")]
-    InvalidCut {
+    InvalidShare {
         /// What is to be cut.
         what: &'static str,
         /// What was asked for.
@@ -273,19 +262,19 @@ pub enum Error {
         /// The model that was scored.
         scored_name: String,
         /// Its fingerprint.
-        scored: Box<Fingerprint>,
+        scored: String,
         /// The model that is to be pruned.
         name: String,
         /// Its fingerprint.
-        fingerprint: Box<Fingerprint>,
+        fingerprint: String,
     },
     /// More sub-layers are to be dropped than there are.
     #[error(
-        "cannot drop {asked} {part} sub-layers: the model has {available}, in {layers} layers; drop fewer"
+        "cannot drop {asked} {sub_layer} sub-layers: the model has {available}, in {layers} layers; drop fewer"
     )]
     TooManyDrops {
         /// "attention", "MLP" or "block".
-        part: &'static str,
+        sub_layer: &'static str,
         /// How many were to be dropped.
         asked: usize,
         /// How many there are.
@@ -295,11 +284,11 @@ pub enum Error {
     },
     /// A sub-layer that is to be dropped is not there.
     #[error(
-        "cannot drop {part} {layer}: layer {layer} has no {part}, or the model, of {layers} layers numbered from 0, does not have it"
+        "cannot drop {sub_layer} {layer}: layer {layer} has no {sub_layer}, or the model, of {layers} layers numbered from 0, does not have it"
     )]
     NoSuchSubLayer {
         /// "attention", "MLP" or "block".
-        part: &'static str,
+        sub_layer: &'static str,
         /// The layer.
         layer: usize,
         /// Layers of the model.
@@ -340,7 +329,7 @@ pub enum Error {
     )]
     Device {
         /// The device.
-        device: Device,
+        device: String,
         /// Why not.
         source: BoxedError,
     },
@@ -353,7 +342,7 @@ impl Error {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Input),
+            Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Device { .. } => ErrorKind::System,
             Error::TooManyDrops { .. }
             | Error::NoSuchSubLayer { .. }
@@ -381,7 +370,7 @@ impl Error {
             | Error::VectorNotFinite { .. }
             | Error::GoldenLine { .. }
             | Error::GoldenDimension { .. }
-            | Error::InvalidCut { .. }
+            | Error::InvalidShare { .. }
             | Error::CalibrationTooShort { .. }
             | Error::ScoresOfAnotherModel { .. }
             | Error::NotLlmDrop { .. }

@@ -9,15 +9,15 @@
 //!
 //! `kind` is `query` or `passage`, and `passage` where it is absent; the model's prompt for it is no part of `text`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use secateur_files::{AtPath, Durable};
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Encoder, TextKind};
 use crate::error::{Error, Result};
-use crate::weights::write::{sync_folder, write_file};
 
 /// A text and its vector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,12 +64,11 @@ impl Golden {
     ///
     /// It cannot be read, a line is not of the form above, or there is none.
     pub fn read(path: &Path) -> Result<Golden> {
-        let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
-        let file = BufReader::new(File::open(path).map_err(io)?);
+        let file = BufReader::new(File::open(path).at("read", path)?);
         let mut texts = Vec::new();
         let invalid = |line, source| Error::GoldenLine { path: path.to_owned(), line, source };
         for (number, line) in file.lines().enumerate() {
-            let text: GoldenText = serde_json::from_str(&line.map_err(io)?)
+            let text: GoldenText = serde_json::from_str(&line.at("read", path)?)
                 .map_err(|source| invalid(number + 1, source.into()))?;
             if !text.vector.iter().all(|x| x.is_finite()) {
                 return Err(invalid(number + 1, "a number of the vector is too large for f32".into()));
@@ -93,26 +92,12 @@ impl Golden {
             Ok(GoldenText { text: (*text).to_owned(), kind: *kind, vector })
         });
         let golden = Golden { path: path.to_owned(), texts: golden.collect::<Result<_>>()? };
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".partial-{}", std::process::id()));
-        let partial = path.with_file_name(name);
-        let written = write_file(&partial, |file| {
+        Durable::write(path, |file| {
             golden.texts.iter().try_for_each(|text| {
                 serde_json::to_writer(&mut *file, text)?;
                 file.write_all(b"\n")
             })
-        })
-        .and_then(|()| {
-            let error = |source| Error::Io { action: "write", path: path.to_owned(), source };
-            fs::rename(&partial, path).map_err(error)
-        });
-        if written.is_err() {
-            // What is left of a failed attempt is of no use; the attempt's error is the one to report.
-            let _ = fs::remove_file(&partial);
-        }
-        written?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_folder(parent.unwrap_or(Path::new(".")))?;
+        })?;
         Ok(golden)
     }
 
@@ -216,11 +201,11 @@ mod tests {
             (r#"{"text": "a", "vector": [1e39]}"#.to_owned(), "too large for f32"),
             (String::new(), "line 1 is not a text with its vector: there is none"),
         ] {
-            fs::write(&path, text).unwrap();
+            std::fs::write(&path, text).unwrap();
             let message = Golden::read(&path).unwrap_err().to_string();
             assert!(message.contains("golden.jsonl") && message.contains(want), "{message}");
         }
-        fs::write(&path, good).unwrap();
+        std::fs::write(&path, good).unwrap();
         let golden = Golden::read(&path).unwrap();
         assert_eq!(golden.texts()[0].kind, TextKind::Passage);
     }

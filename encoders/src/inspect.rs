@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use crate::architecture::LanguageModelHead;
 use crate::architecture::catalog::Backbone;
-use crate::architecture::{Architecture, Cut, Flop, Parameters, Storage};
+use crate::architecture::{Architecture, Flop, Parameters, Remaining, Storage, SubLayer, class};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::json;
+use crate::prune::Variant;
 use crate::settings::Settings;
+pub use crate::tokenize::SpecialTokens;
 use crate::tokenize::Tokenizer;
+use crate::weights::adapter::Adapter;
 use crate::weights::checkpoint::Checkpoint;
-use crate::weights::files::ModelFiles;
-use crate::weights::fingerprint::Fingerprint;
+use crate::weights::model_files::ModelFiles;
+use crate::weights::tensors::Tensors;
 
 /// What a model is.
 #[derive(Clone, Debug, Serialize)]
@@ -58,7 +63,7 @@ pub struct Inspection {
     /// `None` without weights.
     pub weights: Option<Weights>,
     /// In hexadecimal digits; `None` where a file that shapes vectors is missing, or where the numbers above are those of a
-    /// [`Cut`].
+    /// part of the model.
     pub fingerprint: Option<String>,
 }
 
@@ -73,18 +78,6 @@ pub struct Layer {
     pub intermediate_size: Option<usize>,
 }
 
-/// The head that predicts tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LanguageModelHead {
-    /// There is none.
-    None,
-    /// It is the embedding table.
-    Tied,
-    /// It is a matrix of its own, with this many parameters.
-    Own(usize),
-}
-
 /// What the weights take, embeddings and head included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Size {
@@ -94,17 +87,6 @@ pub struct Size {
     pub bytes: usize,
     /// With it, if it is a matrix of its own.
     pub bytes_with_head: usize,
-}
-
-/// The special tokens of a text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SpecialTokens {
-    /// Before the text, such as `[CLS]` or `<s>`.
-    pub before: Vec<String>,
-    /// After it, such as `[SEP]` or `</s>`.
-    pub after: Vec<String>,
-    /// Where Python puts padding, if tokenizer_config.json says so. Here texts are not padded.
-    pub padding_side: Option<String>,
 }
 
 /// Weights on disk.
@@ -127,12 +109,32 @@ pub struct Weights {
 pub struct InspectOptions {
     /// The directory of the model that an adapter goes with; the one its configuration names unless given.
     pub base: Option<PathBuf>,
-    /// Counts and costs are those of what this leaves of the model.
-    pub cut: Cut,
+    /// Counts and costs are those of the model without so many sub-layers. Importance plays no part: those at the end go.
+    pub without: Variant,
+    /// The share of the neurons of the remaining MLPs that stays; all of them unless given.
+    pub width: Option<f64>,
     /// Tokens of the text that costs are given for; the model's maximum, but at most 512, unless given.
     pub length: Option<usize>,
     /// A size beside that in 16 bits.
     pub storage: Option<Storage>,
+}
+
+impl InspectOptions {
+    /// Whether the numbers are those of a part of the model.
+    fn leaves_out(&self) -> bool {
+        !self.without.is_full() || self.width.is_some_and(|width| width != 1.0)
+    }
+
+    /// What is left of a model.
+    fn remaining(&self, architecture: &Architecture) -> Result<Remaining> {
+        let Variant { last_blocks, blocks, mlp, attention } = self.without;
+        let mut remaining = architecture.remaining();
+        remaining.drop_last(SubLayer::Block, last_blocks + blocks)?;
+        remaining.drop_last(SubLayer::Attention, attention)?;
+        remaining.drop_last(SubLayer::Mlp, mlp)?;
+        remaining.narrow(self.width.unwrap_or(1.0))?;
+        Ok(remaining)
+    }
 }
 
 impl Inspection {
@@ -140,32 +142,30 @@ impl Inspection {
     ///
     /// # Errors
     ///
-    /// A file that is there is damaged or says what is not known; the cut asks for more than there is.
+    /// A file that is there is damaged or says what is not known; more is left out than there is.
     pub fn of_path(path: &Path, options: &InspectOptions) -> Result<Inspection> {
         let name = path.display().to_string();
         if path.is_file() {
             return Inspection::of_config(name, path, &json::read(path)?, options);
         }
         let files = ModelFiles::locate(path, options.base.as_deref())?;
-        let config_path = files.config()?;
-        let config = json::read(&config_path)?;
+        let (config_path, config) = (files.config_path(), files.config()?);
         let mut architecture = Architecture::from_config(&config_path, &config)?;
         let mut head = LanguageModelHead::read(&config, &architecture);
         let settings = Settings::read(&files, &architecture)?;
-        let mut checkpoint = None;
-        if Checkpoint::is_in(files.model()) {
-            let mut opened = Checkpoint::open(files.model())?;
-            if let Some(adapter) = files.adapter() {
-                opened = opened.with_adapter(adapter, &mut architecture)?;
-            }
+        let (mut checkpoint, mut adapter) = (None, None);
+        if files.has_weights() {
+            let opened = Checkpoint::new(files.shards()?);
+            let opened_adapter = files.adapter().map(|adapter| Adapter::open(adapter, &mut architecture));
+            adapter = opened_adapter.transpose()?;
             if !opened.contains("lm_head.weight") && head != LanguageModelHead::Tied {
                 head = LanguageModelHead::None;
             }
             checkpoint = Some(opened);
         }
-        let tokenizer = match files.tokenizer().join("tokenizer.json").exists() {
+        let tokenizer = match files.tokenizer().contains("tokenizer.json") {
             true => Some(Tokenizer::load(
-                files.tokenizer(),
+                &files.tokenizer(),
                 settings.max_length,
                 architecture.vocab_size,
                 settings.lower_case,
@@ -173,8 +173,9 @@ impl Inspection {
             false => None,
         };
         let fingerprint = match (&checkpoint, &tokenizer) {
-            (Some(checkpoint), Some(_)) if options.cut == Cut::default() => {
-                Some(Fingerprint::of(&files, checkpoint, &settings)?.to_string())
+            (Some(checkpoint), Some(_)) if !options.leaves_out() => {
+                let shards = checkpoint.shards();
+                Some(Fingerprint::of(&files, &settings, shards, adapter.as_ref(), None)?.to_string())
             }
             _ => None,
         };
@@ -200,7 +201,7 @@ impl Inspection {
     ///
     /// # Errors
     ///
-    /// The cut asks for more than there is.
+    /// More is left out than there is.
     pub fn of_backbone(backbone: &Backbone, options: &InspectOptions) -> Result<Inspection> {
         let path = Path::new(backbone.name());
         Inspection::of_config(backbone.name().to_owned(), path, backbone.config(), options)
@@ -224,7 +225,7 @@ impl Inspection {
         head: LanguageModelHead,
         options: &InspectOptions,
     ) -> Result<Inspection> {
-        let architecture = architecture.cut(&options.cut)?;
+        let architecture = architecture.keep(&options.remaining(architecture)?);
         let max_tokens = architecture.max_tokens();
         let length = options.length.unwrap_or_else(|| max_tokens.unwrap_or(USUAL_LENGTH).min(USUAL_LENGTH));
         if length == 0 || max_tokens.is_some_and(|max_tokens| length > max_tokens) {
@@ -269,10 +270,6 @@ impl Inspection {
 /// The length of the texts that retrievers are mostly trained and timed on.
 const USUAL_LENGTH: usize = 512;
 
-fn class(config: &Value) -> Option<&str> {
-    config["architectures"][0].as_str()
-}
-
 fn layers(architecture: &Architecture) -> Vec<Layer> {
     let layers = architecture.layers.iter().map(|layer| Layer {
         attention: layer.attention.is_some(),
@@ -280,38 +277,6 @@ fn layers(architecture: &Architecture) -> Vec<Layer> {
         intermediate_size: layer.intermediate_size,
     });
     layers.collect()
-}
-
-impl LanguageModelHead {
-    /// The head that a config.json speaks of. Masked-language-model heads of bidirectional models do not count.
-    pub(crate) fn read(config: &Value, architecture: &Architecture) -> LanguageModelHead {
-        let is_language_model = class(config).is_none_or(|class| class.ends_with("ForCausalLM"));
-        if !(architecture.attention.causal && is_language_model) {
-            return LanguageModelHead::None;
-        }
-        // Where the key is absent, transformers ties the heads of Gemma and no others of these families.
-        let tied = config["tie_word_embeddings"].as_bool().unwrap_or(architecture.family == "gemma2");
-        if tied {
-            LanguageModelHead::Tied
-        } else {
-            LanguageModelHead::Own(architecture.vocab_size * architecture.hidden_size)
-        }
-    }
-
-    /// Its parameters beside the transformer's.
-    pub fn parameters(&self) -> usize {
-        match self {
-            LanguageModelHead::None | LanguageModelHead::Tied => 0,
-            LanguageModelHead::Own(parameters) => *parameters,
-        }
-    }
-}
-
-impl SpecialTokens {
-    pub(crate) fn of(tokenizer: &Tokenizer) -> SpecialTokens {
-        let [before, after] = tokenizer.around();
-        SpecialTokens { before, after, padding_side: tokenizer.padding_side().map(str::to_owned) }
-    }
 }
 
 impl Weights {
@@ -330,7 +295,7 @@ impl Weights {
         for tensor in checkpoint.iter() {
             let bare = architecture.bare_name(tensor.name);
             missing.remove(bare);
-            *weights.dtypes.entry(tensor.dtype).or_default() += 1;
+            *weights.dtypes.entry(tensor.dtype()).or_default() += 1;
             // Beside the codes of a quantized X.weight lie its scales, as X.weight.absmax and so on.
             let owner = bare.find(".weight.").map(|end| &bare[..end + ".weight".len()]);
             if owner.is_some_and(|owner| wanted.contains_key(owner)) {

@@ -1,31 +1,59 @@
 //! Text in, unit vectors out: the encoders of secateur.
 //!
-//! An [`Encoder`] is a model directory of Hugging Face or sentence-transformers, loaded: tokenizer, transformer, pooling,
-//! prompts. Its transformer is one definition ([`model`]) whose sub-layers may be absent and whose MLP widths may differ
-//! from layer to layer, written in a few operations ([`compute`]) that exist in a composed form on candle and in a fused form
-//! for the CPU.
+//! # Overview of types
+//!
+//! - [`Encoder`] is a model directory of Hugging Face or sentence-transformers, loaded: texts in, vectors out.
+//! - [`LoadOptions`] says what is to be otherwise than the directory says: prompts, precision, device.
+//! - [`Settings`] tells how the encoder treats a text: pooling, prompts, the longest text.
+//! - [`Fingerprint`] is a hash over all that shapes a vector; two encoders with one fingerprint are the same.
+//! - [`CrossEncoder`] reads a query and a passage together and scores them.
+//! - [`Architecture`](architecture::Architecture) is what a model looks like, read from config.json without any weights.
+//! - [`Remaining`](architecture::Remaining) is what pruning leaves of it: which layers keep their attention, how wide MLPs are.
+//! - [`Tensors`] is where weights come from: a [`Checkpoint`], an adapter over it ([`Adapted`]), quantization ([`Quantized`]).
+//! - `Ops` (`compute/`) are the operations that a forward is written in, one implementation for each who computes.
+//! - `Transformer` (`model/`) is an architecture with its weights, for one kind of operations.
+//! - [`ModelDirectory`](prune::ModelDirectory), [`Scores`](prune::Scores) and [`Variant`](prune::Variant) prune a model.
+//! - [`Trainer`](train::Trainer) trains one; [`create_model`] makes one from nothing.
+//!
+//! # Storeys
+//!
+//! A file names files of its own storey and of those above it in this table, never one below. `scripts/laws` checks it.
+//!
+//! | storey | what it answers | files |
+//! |---|---|---|
+//! | ground | what can go wrong, where texts lie, how token vectors become one | `error`, `json`, `random`, `spans`, `pooling` |
+//! | architecture | what is a model? | `architecture/` |
+//! | weights | where do tensors come from? | `weights/` |
+//! | compute | who computes? | `compute/` |
+//! | model | how is a forward put together? | `model/` |
+//! | encoders | how does text become a vector? | `encoder`, `cross_encoder`, `loaded`, `settings`, `tokenize/`, `fingerprint`, `device`, ... |
+//! | tools | what can be done with a model? | `prune/`, `train/`, `create/`, `quantize`, `merge`, `inspect`, `golden` |
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
-#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![warn(unnameable_types)]
 
 // The helpers that unit tests share with the integration tests name this crate from outside.
 #[cfg(test)]
 extern crate self as secateur_encoders;
 
 pub mod architecture;
+#[doc(hidden)]
 pub mod compute;
 mod create;
 mod cross_encoder;
 mod device;
 mod encoder;
 mod error;
+mod fingerprint;
 pub mod golden;
 pub mod inspect;
 mod json;
+mod load_options;
 mod loaded;
 mod matryoshka;
 mod merge;
+#[doc(hidden)]
 pub mod model;
 mod names;
 mod pooling;
@@ -33,6 +61,7 @@ pub mod prune;
 mod quantize;
 mod random;
 mod settings;
+mod spans;
 mod tokenize;
 pub mod train;
 mod weights;
@@ -42,13 +71,20 @@ pub use compute::precision::Precision;
 pub use create::{NewModelOptions, create_model};
 pub use cross_encoder::CrossEncoder;
 pub use device::Device;
-pub use encoder::{Encoder, LoadOptions, TextKind};
+pub use encoder::{Encoder, TextKind};
 pub use error::{BoxedError, Error, Result};
+pub use fingerprint::{Fingerprint, InvalidFingerprint};
+pub use load_options::LoadOptions;
 pub use merge::write_merged;
 pub use names::UnknownName;
 pub use pooling::Pooling;
 pub use quantize::write_quantized;
 pub use settings::{Settings, Similarity};
-pub use weights::checkpoint::{Checkpoint, StoredTensor};
-pub use weights::fingerprint::{Fingerprint, InvalidFingerprint};
+pub use weights::adapted::Adapted;
+pub use weights::adapter::Adapter;
+pub use weights::checkpoint::Checkpoint;
+pub use weights::model_files::ModelFile;
 pub use weights::quantized::{Quantization, nf4};
+pub use weights::quantizing::Quantized;
+pub use weights::shards::StoredTensor;
+pub use weights::tensors::{TensorInfo, Tensors};

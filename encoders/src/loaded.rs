@@ -2,21 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::architecture::Architecture;
-use crate::encoder::LoadOptions;
+use serde_json::Value;
+
+use crate::architecture::{Architecture, Remaining};
 use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::load_options::LoadOptions;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
+use crate::weights::adapted::Adapted;
+use crate::weights::adapter::Adapter;
 use crate::weights::checkpoint::Checkpoint;
-use crate::weights::files::ModelFiles;
+use crate::weights::model_files::ModelFiles;
+use crate::weights::quantizing::Quantized;
+use crate::weights::tensors::Tensors;
 
 /// The parts of a model directory, or of an adapter's and its base's.
 pub(crate) struct Loaded {
     pub(crate) files: ModelFiles,
+    pub(crate) config_path: PathBuf,
+    pub(crate) config: Value,
     pub(crate) settings: Settings,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) checkpoint: Checkpoint,
+    pub(crate) tensors: Box<dyn Tensors>,
     pub(crate) architecture: Architecture,
+    /// Of an encoder that is loaded from it in f32.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// What a model is called unless it is given a name: the name of its directory.
@@ -28,39 +39,76 @@ pub(crate) fn name_of(directory: &Path) -> String {
 /// The weights of a model directory, or of an adapter's and its base's, and what they are to be.
 pub(crate) struct Weights {
     pub(crate) files: ModelFiles,
+    pub(crate) config_path: PathBuf,
     /// The config.json.
-    pub(crate) config: PathBuf,
+    pub(crate) config: Value,
     pub(crate) checkpoint: Checkpoint,
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) architecture: Architecture,
 }
 
 impl Weights {
     /// `base` is the directory of an adapter's base, where its configuration does not name one that is there.
     pub(crate) fn open(directory: &Path, base: Option<&Path>) -> Result<Weights> {
-        let files = ModelFiles::locate(directory, base)?;
-        let config = files.config()?;
-        let mut architecture = Architecture::read(&config)?;
-        let mut checkpoint = Checkpoint::open(files.model())?;
-        if let Some(adapter) = files.adapter() {
-            checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
-        }
-        Ok(Weights { files, config, checkpoint, architecture })
+        Weights::of_files(ModelFiles::locate(directory, base)?)
     }
+
+    fn of_files(files: ModelFiles) -> Result<Weights> {
+        let (config_path, config) = (files.config_path(), files.config()?);
+        let mut architecture = Architecture::from_config(&config_path, &config)?;
+        let checkpoint = Checkpoint::new(files.shards()?);
+        let adapter = files.adapter().map(|adapter| Adapter::open(adapter, &mut architecture)).transpose()?;
+        Ok(Weights { files, config_path, config, checkpoint, adapter, architecture })
+    }
+}
+
+/// The tensors of a checkpoint, with the adapter merged into them where there is one.
+///
+/// # Errors
+///
+/// The adapter does not fit.
+pub(crate) fn merged(
+    checkpoint: Checkpoint,
+    adapter: Option<Adapter>,
+    architecture: &Architecture,
+) -> Result<Box<dyn Tensors>> {
+    Ok(match adapter {
+        Some(adapter) => Box::new(Adapted::new(Box::new(checkpoint), adapter, architecture)?),
+        None => Box::new(checkpoint),
+    })
 }
 
 impl Loaded {
     pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
-        let Weights { files, config, checkpoint, architecture } =
-            Weights::open(directory, options.base.as_deref())?;
+        Loaded::of_files(ModelFiles::locate(directory, options.base.as_deref())?, options)
+    }
+
+    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions) -> Result<Loaded> {
+        let Weights { files, config_path, config, checkpoint, adapter, architecture } =
+            Weights::of_files(files)?;
         let mut settings = Settings::read(&files, &architecture)?;
-        options.apply(&mut settings, &architecture, &config)?;
-        let checkpoint = checkpoint.quantized(options.quantize);
+        options.apply(&mut settings, &architecture, &config_path, &config)?;
         let tokenizer = Tokenizer::load(
-            files.tokenizer(),
+            &files.tokenizer(),
             settings.max_length,
             architecture.vocab_size,
             settings.lower_case,
         )?;
-        Ok(Loaded { files, settings, tokenizer, checkpoint, architecture })
+        let quantization = options.quantize.filter(|_| !checkpoint.is_quantized());
+        let fingerprint =
+            Fingerprint::of(&files, &settings, checkpoint.shards(), adapter.as_ref(), quantization)?;
+        let mut tensors = merged(checkpoint, adapter, &architecture)?;
+        if let Some(quantization) = quantization {
+            tensors = Box::new(Quantized::new(tensors, quantization));
+        }
+        Ok(Loaded { files, config_path, config, settings, tokenizer, tensors, architecture, fingerprint })
+    }
+
+    /// Leaves only what remains, of which the fingerprint then is.
+    pub(crate) fn keep(&mut self, remaining: &Remaining) {
+        if *remaining != self.architecture.remaining() {
+            self.fingerprint = self.fingerprint.without(&remaining.losses_of(&self.architecture));
+            self.architecture = self.architecture.keep(remaining);
+        }
     }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::json;
 
 /// The keys of config.json by which a model says so.
 #[derive(Deserialize)]
@@ -15,11 +15,12 @@ struct Declaration {
 }
 
 /// Refuses to cut vectors of `hidden_size` numbers to `dim` where the model was not trained for it.
-pub(crate) fn check(config: &Path, dim: usize, hidden_size: usize) -> Result<()> {
-    let declaration: Declaration = json::read(config)?;
+pub(crate) fn check(path: &Path, config: &Value, dim: usize, hidden_size: usize) -> Result<()> {
+    let declaration = Declaration::deserialize(config)
+        .map_err(|source| Error::Json { path: path.to_owned(), source: source.into() })?;
     let invalid = |found: String, expected: String| {
         Err(Error::InvalidField {
-            path: config.to_owned(),
+            path: path.to_owned(),
             field: "the dimension that was asked for".to_owned(),
             found,
             expected,

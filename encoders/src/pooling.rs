@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantArray, VariantNames};
 
-use crate::compute::Spans;
 use crate::names::UnknownName;
+use crate::spans::Spans;
 
 /// Which hidden states make the vector of a text.
 #[derive(

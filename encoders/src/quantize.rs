@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::json as json_file;
-use crate::loaded::Weights;
-use crate::merge::merged;
+use crate::loaded::{Weights, merged};
+use crate::weights::quantized::bitsandbytes;
 use crate::weights::quantized::nf4::Nf4Matrix;
-use crate::weights::quantized::stored;
 use crate::weights::write::{Elements, NewTensor, write_directory};
 
 /// Quantizes the linear layers of a model to [`crate::nf4`] and writes it to the new directory `out`, as transformers writes
@@ -24,9 +23,10 @@ use crate::weights::write::{Elements, NewTensor, write_directory};
 ///
 /// As loading the model; it is quantized already; `out` exists, or cannot be written.
 pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
-    let Weights { files, config: config_path, checkpoint, architecture } = Weights::open(model, base)?;
-    checkpoint.check_adapter(&architecture)?;
-    if stored::is_quantized(&checkpoint) {
+    let Weights { files, config_path, mut config, checkpoint, adapter, architecture } =
+        Weights::open(model, base)?;
+    let source = merged(checkpoint, adapter, &architecture)?;
+    if source.is_quantized() {
         return Err(Error::InvalidField {
             path: config_path,
             field: "quantization_config".to_owned(),
@@ -38,8 +38,9 @@ pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<
     let linear: HashSet<String> =
         tensors.filter(|tensor| tensor.is_linear()).map(|tensor| tensor.name).collect();
     let is_linear = |name: &str| linear.contains(architecture.bare_name(name));
+    let list = source.list();
     // transformers takes every linear layer it does not find here for a quantized one, heads and poolers too.
-    let mut skipped: Vec<&str> = checkpoint
+    let mut skipped: Vec<&str> = list
         .iter()
         .filter(|tensor| tensor.shape.len() == 2 && !is_linear(tensor.name))
         .filter_map(|tensor| tensor.name.strip_suffix(".weight"))
@@ -47,40 +48,39 @@ pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<
     if !skipped.contains(&"lm_head") {
         skipped.push("lm_head");
     }
-    let mut config: Value = json_file::read(&config_path)?;
     config["vocab_size"] = architecture.vocab_size.into();
     config["quantization_config"] = quantization_config(&skipped);
 
-    let quantized = |name: &str, shape: &[usize]| -> Result<Nf4Matrix> {
-        Ok(Nf4Matrix::quantize(&checkpoint.merged(name, shape)?, shape[0], shape[1]))
+    let quantized = |name: &str, rows: usize, columns: usize| -> Result<Nf4Matrix> {
+        Ok(Nf4Matrix::quantize(&source.values(name, &[rows, columns])?, rows, columns))
     };
     let mut tensors = Vec::new();
-    for tensor in checkpoint.iter() {
-        let &[rows, columns] = tensor.shape else {
-            tensors.push(merged(&checkpoint, &architecture, tensor));
+    for info in list {
+        let (name, dtype) = (info.name, info.dtype);
+        let &[rows, columns] = &info.shape[..] else {
+            tensors.push(NewTensor::of(&*source, info));
             continue;
         };
-        if !is_linear(tensor.name) {
-            tensors.push(merged(&checkpoint, &architecture, tensor));
+        if !is_linear(name) {
+            tensors.push(NewTensor::of(&*source, info));
             continue;
         }
         // The scales now, for the length of what says the offset; the codes, which are many, when they are written.
-        let matrix = quantized(tensor.name, tensor.shape)?;
-        for companion in stored::companions(rows, columns, matrix.scales(), &tensor.dtype) {
-            let size = if companion.dtype == "F32" { 4 } else { 1 };
+        let matrix = quantized(name, rows, columns)?;
+        for companion in bitsandbytes::companions(rows, columns, matrix.scales(), dtype) {
             tensors.push(NewTensor {
-                name: format!("{}{}", tensor.name, companion.suffix),
-                dtype: companion.dtype.to_owned(),
-                shape: vec![companion.bytes.len() / size],
+                name: format!("{name}{}", companion.suffix),
+                dtype: companion.dtype,
+                shape: vec![companion.bytes.len() * 8 / companion.dtype.bitsize()],
                 elements: Elements::Bytes(Box::new(move || Ok(companion.bytes))),
             });
         }
         let quantized = &quantized;
         tensors.push(NewTensor {
-            name: tensor.name.to_owned(),
-            dtype: "U8".to_owned(),
+            name: name.to_owned(),
+            dtype: Dtype::U8,
             shape: vec![matrix.codes.len(), 1],
-            elements: Elements::Bytes(Box::new(move || Ok(quantized(tensor.name, tensor.shape)?.codes))),
+            elements: Elements::Bytes(Box::new(move || Ok(quantized(name, rows, columns)?.codes))),
         });
     }
     write_directory(&files, &config, tensors, &[], out)

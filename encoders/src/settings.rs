@@ -4,7 +4,6 @@
 //! `config_sentence_transformers.json`. A plain Hugging Face directory has none of them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,10 +12,9 @@ use strum::Display;
 use crate::architecture::Architecture;
 use crate::compute::Spans;
 use crate::error::{Error, Result};
-use crate::json;
 use crate::pooling::{Pooling, normalize};
 use crate::tokenize::Tokenizer;
-use crate::weights::files::ModelFiles;
+use crate::weights::model_files::ModelFiles;
 
 /// How texts are encoded with a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -108,12 +106,9 @@ impl Settings {
     ///
     /// A file that is not JSON, a module or a pooling mode that is not known.
     pub(crate) fn read(files: &ModelFiles, architecture: &Architecture) -> Result<Settings> {
-        let sentence: SentenceConfig =
-            json::read_if_there(&files.find("sentence_bert_config.json"))?.unwrap_or_default();
-        let prompts: PromptConfig =
-            json::read_if_there(&files.find("config_sentence_transformers.json"))?.unwrap_or_default();
-        let tokenizer: TokenizerConfig =
-            json::read_if_there(&files.tokenizer().join("tokenizer_config.json"))?.unwrap_or_default();
+        let sentence: SentenceConfig = files.json("sentence_bert_config.json")?.unwrap_or_default();
+        let prompts: PromptConfig = files.json("config_sentence_transformers.json")?.unwrap_or_default();
+        let tokenizer: TokenizerConfig = files.tokenizer().json("tokenizer_config.json")?.unwrap_or_default();
         let prompt = |names: &[&str]| {
             let default = prompts.default_prompt_name.as_deref();
             let named = |name: &str| prompts.prompts.get(name).cloned().flatten();
@@ -127,7 +122,7 @@ impl Settings {
         let max_length = limits.into_iter().flatten().min().unwrap_or(DEFAULT_MAX_LENGTH);
         if max_length == 0 {
             return Err(Error::InvalidField {
-                path: files.find("sentence_bert_config.json"),
+                path: files.path("sentence_bert_config.json"),
                 field: "max_seq_length".to_owned(),
                 found: "0".to_owned(),
                 expected: "at least 1".to_owned(),
@@ -216,18 +211,17 @@ impl Settings {
     }
 
     fn read_modules(&mut self, files: &ModelFiles) -> Result<()> {
-        let path = files.find("modules.json");
-        let Some(modules) = json::read_if_there::<Vec<Module>>(&path)? else { return Ok(()) };
+        let Some(modules) = files.json::<Vec<Module>>("modules.json")? else { return Ok(()) };
         self.normalize = false;
         for module in modules {
             // The type is a Python path, "sentence_transformers.models.Pooling"; its last part names the module.
             match module.r#type.rsplit('.').next().unwrap_or_default() {
                 "Transformer" if matches!(module.path.as_str(), "" | ".") => {}
-                "Pooling" => self.read_pooling(&files.find(&format!("{}/config.json", module.path)))?,
+                "Pooling" => self.read_pooling(files, &format!("{}/config.json", module.path))?,
                 "Normalize" => self.normalize = true,
                 _ => {
                     return Err(Error::InvalidField {
-                        path,
+                        path: files.path("modules.json"),
                         field: "type".to_owned(),
                         found: format!("{:?} at {:?}", module.r#type, module.path),
                         expected: "a Transformer in the directory itself, a Pooling or a Normalize"
@@ -239,8 +233,8 @@ impl Settings {
         Ok(())
     }
 
-    fn read_pooling(&mut self, path: &Path) -> Result<()> {
-        let config: PoolingConfig = json::read(path)?;
+    fn read_pooling(&mut self, files: &ModelFiles, file: &str) -> Result<()> {
+        let config: PoolingConfig = files.required_json(file)?;
         let modes: Vec<&str> = config
             .modes
             .iter()
@@ -258,7 +252,7 @@ impl Settings {
             ["weightedmean_tokens" | "weightedmean"] => Pooling::WeightedMean,
             _ => {
                 return Err(Error::InvalidField {
-                    path: path.to_owned(),
+                    path: files.path(file),
                     field: "pooling_mode".to_owned(),
                     found: format!("{modes:?}"),
                     expected: "one of cls_token, mean_tokens, lasttoken and weightedmean_tokens".to_owned(),

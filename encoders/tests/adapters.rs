@@ -5,8 +5,10 @@ use secateur_encoders::architecture::Architecture;
 use secateur_encoders::compute::cpu::Cpu;
 use secateur_encoders::compute::{Ops, Spans};
 use secateur_encoders::model::Transformer;
-use secateur_encoders::prune::{Drops, Layout, ModelDirectory};
-use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind, write_merged};
+use secateur_encoders::prune::{Layout, ModelDirectory, SubLayer};
+use secateur_encoders::{
+    Adapted, Adapter, Checkpoint, Encoder, LoadOptions, Tensors, TextKind, write_merged,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,13 +38,14 @@ fn write_adapter(config: &Value, tensors: &[Tensor]) -> TempDir {
 
 fn hidden(base: &Path, adapter: Option<&Path>) -> secateur_encoders::Result<Vec<f32>> {
     let mut architecture = Architecture::read(&base.join("config.json"))?;
-    let mut checkpoint = Checkpoint::open(base)?;
+    let mut tensors: Box<dyn Tensors> = Box::new(Checkpoint::open(base)?);
     if let Some(adapter) = adapter {
-        checkpoint = checkpoint.with_adapter(adapter, &mut architecture)?;
+        let adapter = Adapter::open(adapter, &mut architecture)?;
+        tensors = Box::new(Adapted::new(tensors, adapter, &architecture)?);
     }
     let ops = Cpu::serial();
     let vocab_size = architecture.vocab_size as u32;
-    let model = Transformer::load(&ops, architecture, &checkpoint)?;
+    let model = Transformer::load(&ops, architecture, &*tensors)?;
     let mut ids = sequences()[3].clone();
     // The last row of the table, which resized embeddings have added.
     ids.push(vocab_size - 1);
@@ -177,7 +180,7 @@ fn a_merged_directory_is_the_same_model() {
     write_merged(adapter.path(), None, &half).unwrap();
     let (before, after) = (Checkpoint::open(base.path()).unwrap(), Checkpoint::open(&half).unwrap());
     for (before, after) in before.iter().zip(after.iter()) {
-        assert_eq!((before.name, &before.dtype, before.shape), (after.name, &after.dtype, after.shape));
+        assert_eq!((before.name, before.dtype(), before.shape), (after.name, after.dtype(), after.shape));
         assert_eq!(
             before.bytes == after.bytes,
             before.name != "layers.1.mlp.up_proj.weight",
@@ -234,15 +237,16 @@ fn a_model_with_an_adapter_is_pruned_like_any_other() {
     adapted.extend(merge(&mut tensors, "layers.2.mlp.down_proj", 4, 2.0, prefix));
     let adapter = write_adapter(&json!({"base_model_name_or_path": base.path()}), &adapted);
     // One of the sub-layers that the adapter changes goes, the other stays.
-    let drops = Drops { mlp: [2].into(), ..Drops::default() };
     let out = base.path().join("out");
     let source = ModelDirectory::open(adapter.path()).unwrap();
-    source.write_dropped(&drops, Layout::Secateur, &out).unwrap();
+    let mut remaining = source.architecture().remaining();
+    remaining.drop(SubLayer::Mlp, 2).unwrap();
+    source.write_dropped(&remaining, Layout::Secateur, &out).unwrap();
     let encode = |encoder: Encoder| encoder.encode(&["t5 t7 t9", "t11"], TextKind::Passage).unwrap();
     let options = LoadOptions::default();
     let written = encode(Encoder::load(&out, &options).unwrap());
-    let in_memory = encode(Encoder::load_dropped(adapter.path(), &options, &drops).unwrap());
+    let in_memory = encode(Encoder::load_dropped(adapter.path(), &options, &remaining).unwrap());
     assert!(written == in_memory);
-    let of_base = encode(Encoder::load_dropped(base.path(), &options, &drops).unwrap());
+    let of_base = encode(Encoder::load_dropped(base.path(), &options, &remaining).unwrap());
     assert!(deviation(&written, &of_base) > 1e-3, "the adapter was not merged");
 }

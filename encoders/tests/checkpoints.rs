@@ -1,11 +1,11 @@
 use std::path::Path;
 
 use safetensors::Dtype;
-use secateur_encoders::Checkpoint;
 use secateur_encoders::architecture::Architecture;
 use secateur_encoders::compute::cpu::Cpu;
 use secateur_encoders::compute::{Ops, Spans};
 use secateur_encoders::model::Transformer;
+use secateur_encoders::{Checkpoint, Encoder, LoadOptions, ModelFile, TextKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -210,5 +210,41 @@ fn wrong_configurations_are_refused_by_field() {
         let directory = directory(&config);
         let message = Architecture::read(&directory.path().join("config.json")).unwrap_err().to_string();
         assert!(message.contains(want), "{message}");
+    }
+}
+
+#[test]
+fn a_model_in_memory_is_that_of_its_directory() {
+    macro_rules! files {
+        ($($name:literal),*) => {
+            &[$(($name, include_bytes!(concat!("../default/", $name)))),*]
+        };
+    }
+    static FILES: &[ModelFile] = files![
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "modules.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json"
+    ];
+    let options = LoadOptions::default();
+    let in_memory = Encoder::from_parts("default", FILES, &options).unwrap();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("default");
+    let on_disk = Encoder::load(&directory, &options).unwrap();
+    assert_eq!(in_memory.fingerprint(), on_disk.fingerprint());
+    assert_eq!((in_memory.name(), in_memory.settings()), (on_disk.name(), on_disk.settings()));
+    let vectors = |encoder: &Encoder| encoder.encode(&["pruning roses", ""], TextKind::Query).unwrap();
+    assert!(vectors(&in_memory) == vectors(&on_disk));
+
+    let lacking = |file: &str| {
+        let files: Vec<ModelFile> = FILES.iter().copied().filter(|(name, _)| *name != file).collect();
+        Encoder::from_parts("box", Vec::leak(files), &options).err().unwrap().to_string()
+    };
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "1_Pooling/config.json"] {
+        let message = lacking(file);
+        assert!(message.contains("box") && message.contains(file), "{message}");
     }
 }

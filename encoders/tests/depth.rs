@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use secateur_encoders::architecture::{Architecture, NormKind};
+use secateur_encoders::architecture::{Architecture, NormKind, SubLayer};
 use secateur_encoders::compute::cpu::Cpu;
 use secateur_encoders::compute::{Ops, Spans};
 use secateur_encoders::model::Transformer;
-use secateur_encoders::prune::{Drops, Layout, ModelDirectory};
-use secateur_encoders::{Checkpoint, Encoder, LoadOptions, TextKind};
+use secateur_encoders::prune::{Layout, ModelDirectory, Remaining};
+use secateur_encoders::{Checkpoint, Encoder, LoadOptions, Tensors, TextKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -19,8 +19,18 @@ fn tiny(name: &str) -> TempDir {
     directory
 }
 
-fn drops(attention: &[usize], mlp: &[usize]) -> Drops {
-    Drops { attention: attention.iter().copied().collect(), mlp: mlp.iter().copied().collect() }
+/// What is left of the model in `directory` without these.
+fn without(directory: &Path, attention: &[usize], mlp: &[usize]) -> Remaining {
+    let mut remaining = Architecture::read(&directory.join("config.json")).unwrap().remaining();
+    for (sub_layer, layers) in [(SubLayer::Attention, attention), (SubLayer::Mlp, mlp)] {
+        for layer in layers {
+            // Some fixtures lack it already.
+            if remaining.has(sub_layer, *layer) {
+                remaining.drop(sub_layer, *layer).unwrap();
+            }
+        }
+    }
+    remaining
 }
 
 fn vectors(encoder: &Encoder) -> Vec<f32> {
@@ -41,10 +51,16 @@ fn names(directory: &Path) -> BTreeSet<String> {
     Checkpoint::open(directory).unwrap().iter().map(|tensor| tensor.name.to_owned()).collect()
 }
 
-/// The model without `drops`, written to a new folder of `parent`.
-fn write(directory: &Path, drops: &Drops, layout: Layout, parent: &TempDir) -> std::path::PathBuf {
+/// The model without some sub-layers, written to a new folder of `parent`.
+fn write(
+    directory: &Path,
+    [attention, mlp]: [&[usize]; 2],
+    layout: Layout,
+    parent: &TempDir,
+) -> std::path::PathBuf {
     let out = parent.path().join(format!("out-{}", std::fs::read_dir(parent).unwrap().count()));
-    ModelDirectory::open(directory).unwrap().write_dropped(drops, layout, &out).unwrap();
+    let remaining = without(directory, attention, mlp);
+    ModelDirectory::open(directory).unwrap().write_dropped(&remaining, layout, &out).unwrap();
     out
 }
 
@@ -52,13 +68,13 @@ fn write(directory: &Path, drops: &Drops, layout: Layout, parent: &TempDir) -> s
 fn dropping_nothing_changes_no_bit() {
     for name in MODELS {
         let directory = tiny(name);
-        let out = write(directory.path(), &Drops::default(), Layout::Secateur, &directory);
+        let out = write(directory.path(), [&[], &[]], Layout::Secateur, &directory);
         let (before, after) = (load(directory.path()), load(&out));
         assert_eq!(after.architecture(), before.architecture(), "{name}");
         assert!(vectors(&after) == vectors(&before), "{name}");
         assert_eq!(names(&out), names(directory.path()), "{name}");
-        let again =
-            Encoder::load_dropped(directory.path(), &LoadOptions::default(), &Drops::default()).unwrap();
+        let everything = without(directory.path(), &[], &[]);
+        let again = Encoder::load_dropped(directory.path(), &LoadOptions::default(), &everything).unwrap();
         assert_eq!(again.fingerprint(), before.fingerprint());
     }
 }
@@ -70,7 +86,7 @@ fn dropping_everything_leaves_embeddings_and_the_final_norm() {
         let read = |directory: &Path| Architecture::read(&directory.join("config.json")).unwrap();
         let whole = read(directory.path());
         let all: Vec<usize> = (0..whole.layers.len()).collect();
-        let out = write(directory.path(), &drops(&all, &all), Layout::Secateur, &directory);
+        let out = write(directory.path(), [&all, &all], Layout::Secateur, &directory);
         let sequence = &sequences()[3];
         let spans = Spans::from_lengths([sequence.len()]);
         let ops = Cpu::serial();
@@ -120,7 +136,7 @@ fn dropping_everything_leaves_embeddings_and_the_final_norm() {
 fn the_directory_lacks_what_is_dropped_and_nothing_else() {
     for name in MODELS {
         let directory = tiny(name);
-        let out = write(directory.path(), &drops(&[1], &[0, 1]), Layout::Secateur, &directory);
+        let out = write(directory.path(), [&[1], &[0, 1]], Layout::Secateur, &directory);
         let architecture = Architecture::read(&out.join("config.json")).unwrap();
         let asked: BTreeSet<String> = architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
         let checkpoint = Checkpoint::open(&out).unwrap();
@@ -134,8 +150,8 @@ fn the_directory_lacks_what_is_dropped_and_nothing_else() {
         let counted: usize = architecture.tensors().iter().map(|tensor| elements(&tensor.shape)).sum();
         assert_eq!(in_file, counted, "{name}");
         // In memory and on disk it is the same model.
-        let in_memory =
-            Encoder::load_dropped(directory.path(), &LoadOptions::default(), &drops(&[1], &[0, 1])).unwrap();
+        let remaining = without(directory.path(), &[1], &[0, 1]);
+        let in_memory = Encoder::load_dropped(directory.path(), &LoadOptions::default(), &remaining).unwrap();
         let written = load(&out);
         assert_eq!(in_memory.architecture(), written.architecture());
         assert!(vectors(&in_memory) == vectors(&written), "{name}");
@@ -149,10 +165,10 @@ fn the_directory_lacks_what_is_dropped_and_nothing_else() {
 fn a_pruned_model_pruned_again_composes() {
     for name in ["bert", "modernbert-pruned", "mistral", "gemma2"] {
         let directory = tiny(name);
-        let both = write(directory.path(), &drops(&[1, 2], &[0, 1]), Layout::Secateur, &directory);
+        let both = write(directory.path(), [&[1, 2], &[0, 1]], Layout::Secateur, &directory);
         let layout = if name.ends_with("pruned") { Layout::Secateur } else { Layout::LlmDrop };
-        let first = write(directory.path(), &drops(&[1], &[0]), layout, &directory);
-        let second = write(&first, &drops(&[2], &[1]), Layout::Secateur, &directory);
+        let first = write(directory.path(), [&[1], &[0]], layout, &directory);
+        let second = write(&first, [&[2], &[1]], Layout::Secateur, &directory);
         assert_eq!(config(&second), config(&both), "{name}");
         assert!(vectors(&load(&second)) == vectors(&load(&both)), "{name}");
         // The same bytes: fingerprints are over weights and configuration.
@@ -164,8 +180,8 @@ fn a_pruned_model_pruned_again_composes() {
 fn llm_drops_layout_is_read_back() {
     for name in ["mistral", "llama", "qwen2", "gemma2", "bert"] {
         let directory = tiny(name);
-        let dropped = drops(&[2], &[0, 1]);
-        let out = write(directory.path(), &dropped, Layout::LlmDrop, &directory);
+        let dropped: [&[usize]; 2] = [&[2], &[0, 1]];
+        let out = write(directory.path(), dropped, Layout::LlmDrop, &directory);
         let written = config(&out);
         assert_eq!((&written["drop_attn_list"], &written["drop_mlp_list"]), (&json!([2]), &json!([0, 1])));
         let reserved: Value =
@@ -174,7 +190,7 @@ fn llm_drops_layout_is_read_back() {
         let mut want: Vec<usize> = (0..layers).filter(|layer| *layer != 2).collect();
         want.extend(layers + 2..2 * layers);
         assert_eq!(reserved, json!(want));
-        let ours = write(directory.path(), &dropped, Layout::Secateur, &directory);
+        let ours = write(directory.path(), dropped, Layout::Secateur, &directory);
         assert_eq!(load(&out).architecture(), load(&ours).architecture(), "{name}");
         assert!(vectors(&load(&out)) == vectors(&load(&ours)), "{name}");
     }
@@ -182,11 +198,12 @@ fn llm_drops_layout_is_read_back() {
     let directory = tiny("mistral-pruned");
     let out = directory.path().join("out");
     let source = ModelDirectory::open(directory.path()).unwrap();
-    let message = source.write_dropped(&Drops::default(), Layout::LlmDrop, &out).unwrap_err().to_string();
+    let everything = source.architecture().remaining();
+    let message = source.write_dropped(&everything, Layout::LlmDrop, &out).unwrap_err().to_string();
     assert!(message.contains("widths") && !out.exists(), "{message}");
     // A folder that is there is not touched.
     std::fs::create_dir(&out).unwrap();
-    assert!(source.write_dropped(&Drops::default(), Layout::Secateur, &out).is_err());
+    assert!(source.write_dropped(&everything, Layout::Secateur, &out).is_err());
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
 }
 
@@ -198,7 +215,7 @@ fn weights_that_llm_drop_leaves_behind_are_not_copied() {
     config["auto_map"] = json!({"AutoConfig": "configuration_dropped_mistral.MistralConfig"});
     let directory = fixture.write(&config);
     id_tokenizer(directory.path());
-    let out = write(directory.path(), &drops(&[0], &[]), Layout::Secateur, &directory);
+    let out = write(directory.path(), [&[0], &[]], Layout::Secateur, &directory);
     let gone: BTreeSet<String> = names(directory.path()).difference(&names(&out)).cloned().collect();
     let of_layer = |name: &String| {
         name.starts_with("layers.1.mlp.")

@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use secateur_encoders::prune::{
-    Calibration, CalibrationFormat, Drops, ImportanceMetric, Part, ScoreSettings, ScoredTokens, Scores,
-    gradient, score,
+    Calibration, CalibrationFormat, ImportanceMetric, Remaining, ScoreSettings, ScoredTokens, Scores,
+    SubLayer, gradient, score,
 };
 use secateur_encoders::{Encoder, Error, LoadOptions};
 use secateur_testkit::{minilm, workspace_root};
@@ -63,7 +63,9 @@ fn reference(file: &str) -> Value {
 
 /// Compares with one record of the fixtures. L2 distances are of order one to ten, so their tolerance is relative.
 fn compare(what: &str, scores: &Scores, want: &Value) {
-    for (part, name) in [(Part::Attention, "attention"), (Part::Mlp, "mlp"), (Part::Block, "block")] {
+    for (part, name) in
+        [(SubLayer::Attention, "attention"), (SubLayer::Mlp, "mlp"), (SubLayer::Block, "block")]
+    {
         let want = want[name].as_array().unwrap();
         let got = scores.importance.of(part);
         assert_eq!(got.len(), want.len(), "{what}: {name}");
@@ -243,7 +245,7 @@ fn a_scores_file_is_read_back_and_checked() {
     let write = |text: &str| std::fs::write(&path, text).unwrap();
     write(&scores.to_json());
     let read = Scores::read(&path).unwrap();
-    assert_eq!(read.importance.drop_order(Part::Mlp), scores.importance.drop_order(Part::Mlp));
+    assert_eq!(read.importance.drop_order(SubLayer::Mlp), scores.importance.drop_order(SubLayer::Mlp));
     assert_eq!((read.fingerprint, read.settings), (scores.fingerprint, scores.settings));
     read.check(&path, encoder.name(), encoder.fingerprint()).unwrap();
     let json: Value = serde_json::from_str(&scores.to_json()).unwrap();
@@ -270,12 +272,14 @@ fn gradients_are_those_of_pytorch() {
     let pairs: Vec<(String, String)> = (1..4).map(|i| (texts[i].clone(), texts[i + 3].clone())).collect();
     for (name, want) in reference.as_object().unwrap() {
         let (directory, encoder) = tiny(name);
-        let measured = |pairs: &[(String, String)], drops: &Drops| {
-            gradient::score(directory.path(), drops, pairs.iter().cloned().map(Ok), 100, |_| {})
+        let measured = |pairs: &[(String, String)], remaining: Option<&Remaining>| {
+            gradient::score(directory.path(), remaining, pairs.iter().cloned().map(Ok), 100, |_| {})
         };
-        let scores: Scores = measured(&pairs, &Drops::default()).unwrap_or_else(|e: Error| panic!("{e}"));
+        let scores: Scores = measured(&pairs, None).unwrap_or_else(|e: Error| panic!("{e}"));
         assert_eq!(scores.fingerprint, *encoder.fingerprint());
-        for (part, field) in [(Part::Attention, "attention"), (Part::Mlp, "mlp"), (Part::Block, "block")] {
+        for (part, field) in
+            [(SubLayer::Attention, "attention"), (SubLayer::Mlp, "mlp"), (SubLayer::Block, "block")]
+        {
             let want: Vec<f64> =
                 want[field].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
             // f32 cosines, off by some 1e-6, are divided by 0.02; their gradients are sums over up to 300 tokens.
@@ -290,12 +294,13 @@ fn gradients_are_those_of_pytorch() {
         }
         // A pair without a title is passed over; alone it is nothing to compare.
         let untitled = [&[(String::new(), texts[3].clone())][..], &pairs].concat();
-        assert_eq!(measured(&untitled, &Drops::default()).unwrap(), scores);
-        let message = measured(&untitled[..2], &Drops::default()).unwrap_err().to_string();
+        assert_eq!(measured(&untitled, None).unwrap(), scores);
+        let message = measured(&untitled[..2], None).unwrap_err().to_string();
         assert!(message.contains("titles"), "{message}");
         // Of a model that is pruned, what is left is measured.
-        let dropped = Drops { mlp: [1].into(), ..Drops::default() };
-        let pruned = measured(&pairs, &dropped).unwrap().importance;
+        let mut remaining = encoder.architecture().remaining();
+        remaining.drop(SubLayer::Mlp, 1).unwrap();
+        let pruned = measured(&pairs, Some(&remaining)).unwrap().importance;
         assert!(pruned.mlp[1].is_none() && pruned.attention[1].is_some());
     }
 }

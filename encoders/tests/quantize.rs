@@ -6,7 +6,10 @@ use secateur_encoders::compute::Spans;
 use secateur_encoders::compute::cpu::Cpu;
 use secateur_encoders::inspect::{InspectOptions, Inspection};
 use secateur_encoders::model::Transformer;
-use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, Quantization, TextKind, write_quantized};
+use secateur_encoders::{
+    Adapted, Adapter, Checkpoint, Encoder, Error, LoadOptions, Quantization, Quantized, Tensors as _,
+    TextKind, write_quantized,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -21,9 +24,12 @@ fn read_json(path: &Path) -> Value {
 /// The hidden states of every sequence.
 fn hidden(directory: &Path, quantize: Option<Quantization>) -> Vec<f32> {
     let architecture = Architecture::read(&directory.join("config.json")).unwrap();
-    let checkpoint = Checkpoint::open(directory).unwrap().quantized(quantize);
+    let mut tensors: Box<dyn secateur_encoders::Tensors> = Box::new(Checkpoint::open(directory).unwrap());
+    if let Some(quantization) = quantize {
+        tensors = Box::new(Quantized::new(tensors, quantization));
+    }
     let ops = Cpu::serial();
-    let model = Transformer::load(&ops, architecture, &checkpoint).unwrap();
+    let model = Transformer::load(&ops, architecture, &*tensors).unwrap();
     let sequences = sequences();
     let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
     model.forward(&ops, &sequences.concat(), &spans).unwrap().values().to_vec()
@@ -94,7 +100,9 @@ fn adapters_are_merged_before_and_into_quantized_weights() {
     write_quantized(whole.path(), None, &base).unwrap();
     let mut architecture = Architecture::read(&base.join("config.json")).unwrap();
     let plain = Checkpoint::open(&base).unwrap();
-    let adapted = Checkpoint::open(&base).unwrap().with_adapter(adapter.path(), &mut architecture).unwrap();
+    let adapter = Adapter::open(adapter.path(), &mut architecture).unwrap();
+    let stored = Box::new(Checkpoint::open(&base).unwrap());
+    let adapted = Adapted::new(stored, adapter, &architecture).unwrap();
     let name = "model.layers.1.mlp.up_proj.weight";
     let name = if plain.contains(name) { name } else { "layers.1.mlp.up_proj.weight" };
     let difference = {

@@ -159,7 +159,7 @@ fn check_cross_encoder(name: &str) {
     fn check<O: Ops>(ops: &O, directory: &Path, checkpoint: &Checkpoint, want: &[f32]) -> [Vec<f32>; 2] {
         let architecture = Architecture::read(&directory.join("config.json")).unwrap();
         let has_types = architecture.token_types() > 1;
-        let model = Classifier::load(ops, architecture, checkpoint).unwrap();
+        let model = Classifier::load(ops, architecture, &directory.join("config.json"), checkpoint).unwrap();
         let sequences = sequences();
         let logits = |sequences: &[Vec<u32>]| {
             let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
@@ -205,9 +205,10 @@ fn heads_that_are_not_there_or_not_known_are_refused_by_name() {
 }
 
 fn load_classifier(directory: &Path) -> String {
-    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let config = directory.join("config.json");
+    let architecture = Architecture::read(&config).unwrap();
     let checkpoint = Checkpoint::open(directory).unwrap();
-    Classifier::load(&Cpu::serial(), architecture, &checkpoint).err().unwrap().to_string()
+    Classifier::load(&Cpu::serial(), architecture, &config, &checkpoint).err().unwrap().to_string()
 }
 
 macro_rules! models {

@@ -13,7 +13,7 @@ use super::report::{MeasuredModel, OnDataset, Report};
 use crate::error::{Error, Result};
 use crate::measure::{Measurements, measure};
 use crate::progress::Progress;
-use crate::prune::{Drops, Layout, ModelDirectory, narrow};
+use crate::prune::{Layout, ModelDirectory, narrow};
 use crate::report::{drop_order, widths};
 
 /// A stage of a recipe.
@@ -160,11 +160,8 @@ impl Recipe {
                     narrow(&model, Some(&masked.join("neuron_mask.json")), &last)?;
                 }
                 None => {
-                    ModelDirectory::open(&model)?.write_dropped(
-                        &Drops::default(),
-                        Layout::Secateur,
-                        &last,
-                    )?;
+                    let model = ModelDirectory::open(&model)?;
+                    model.write_dropped(&model.architecture().remaining(), Layout::Secateur, &last)?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use secateur_encoders::{Encoder, LoadOptions};
+use secateur_encoders::{Encoder, LoadOptions, ModelFile};
 
 use crate::error::{Error, Result};
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub const DEFAULT_ENCODER: &str = "default";
 
 /// The files of `encoders/default/` that make it.
-const FILES: [(&str, &[u8]); 8] = [
+static FILES: [ModelFile; 8] = [
     ("config.json", include_bytes!("../../encoders/default/config.json")),
     ("model.safetensors", include_bytes!("../../encoders/default/model.safetensors")),
     ("tokenizer.json", include_bytes!("../../encoders/default/tokenizer.json")),
@@ -39,14 +39,9 @@ const FILES: [(&str, &[u8]); 8] = [
 /// ```
 ///
 /// # Errors
-/// An option that the model does not have; [`Error::Io`] if there is no room for its files among the temporary ones, where they
-/// are while it loads.
+/// An option that the model does not have.
 pub fn default_encoder(options: &LoadOptions) -> Result<Encoder> {
-    let folder = tempfile::tempdir().map_err(io("create", &std::env::temp_dir()))?;
-    // Gone before it could be read after a crash: nothing is synced.
-    let model = folder.path().join(DEFAULT_ENCODER);
-    write_files(&model, |path, bytes| std::fs::write(path, bytes).map_err(io("write", path)))?;
-    Ok(Encoder::load(&model, options)?)
+    Ok(Encoder::from_parts(DEFAULT_ENCODER, &FILES, options)?)
 }
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use secateur_encoders::prune::{
-    Budget, BudgetPlan, CalibrationFormat, Drops, ImportanceMetric, Layout, ModelDirectory, Part,
-    ScoredTokens, Variant,
+    Budget, BudgetPlan, CalibrationFormat, ImportanceMetric, Layout, Remaining, ScoredTokens, SubLayer,
+    Variant,
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,8 +84,10 @@ const COUNTS: [&str; 5] = ["mlp", "attention", "blocks", "last_blocks", "iterati
 pub struct Dropped {
     /// What the model is called that it was dropped from.
     pub model: String,
-    /// The sub-layers, those dropped before not included.
-    pub drops: Drops,
+    /// What is left of it.
+    pub remaining: Remaining,
+    /// The sub-layers that went, in words; those dropped before are not among them.
+    pub losses: String,
     /// Parameters before and after.
     pub parameters: [usize; 2],
     /// How a target was reached, and the sparsity that is left for slimming.
@@ -164,28 +166,33 @@ impl DropOptions {
         self.check()?;
         let opened = open_model(model, out)?;
         let architecture = opened.architecture();
-        let mut named = Drops::default();
-        for range in &self.layers {
-            for layer in range.first..=range.last {
-                named.insert(architecture, range.part, layer)?;
+        let whole = architecture.remaining();
+        let mut named = whole.clone();
+        for NamedLayers { sub_layer, first, last } in &self.layers {
+            for layer in *first..=*last {
+                // What is named twice goes once.
+                if named.has(*sub_layer, layer) || !whole.has(*sub_layer, layer) {
+                    named.drop(*sub_layer, layer)?;
+                }
             }
         }
         let scores = self.scores.as_deref().map(|scores| read_scores(scores, &opened)).transpose()?;
         let importance = scores.as_ref().map(|scores| &scores.importance);
         let budget = self.target_params.map(|count| Budget::Parameters(count.0));
         let budget = budget.or(self.target_gflop.map(Budget::Gflop));
-        let (drops, plan) = if let (Some(budget), Some(importance)) = (budget, importance) {
+        let (remaining, plan) = if let (Some(budget), Some(importance)) = (budget, importance) {
             let plan = budget.plan(architecture, importance, &named)?;
-            (plan.drops.clone(), Some(plan))
+            (plan.remaining.clone(), Some(plan))
         } else if self.iterative {
-            (self.one_by_one(model, &opened, named, on)?, None)
+            (self.one_by_one(model, named, on)?, None)
         } else {
-            (self.variant().choose(architecture, importance, &named)?, None)
+            (self.variant().choose(&named, importance)?, None)
         };
-        opened.write_dropped(&drops, self.format, out)?;
-        let left = drops.applied_to(architecture);
+        opened.write_dropped(&remaining, self.format, out)?;
+        let left = architecture.keep(&remaining);
         let parameters = [architecture, &left].map(|architecture| architecture.parameters().total());
-        Ok(Dropped { model: opened.name(), drops, parameters, plan })
+        let losses = remaining.losses_of(architecture);
+        Ok(Dropped { model: opened.name(), remaining, losses, parameters, plan })
     }
 
     fn variant(&self) -> Variant {
@@ -202,10 +209,9 @@ impl DropOptions {
     fn one_by_one(
         &self,
         path: &Path,
-        model: &ModelDirectory,
-        mut drops: Drops,
+        mut remaining: Remaining,
         on: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Drops> {
+    ) -> Result<Remaining> {
         let scoring = ScoreOptions {
             calibration: self.calibration.clone().unwrap_or_default(),
             blocks: self.calibration_blocks,
@@ -216,13 +222,13 @@ impl DropOptions {
         };
         for step in self.variant().steps() {
             let scores = match step.needs_scores() {
-                true => Some(scoring.measure(path, &drops, None, on)?),
+                true => Some(scoring.measure(path, Some(&remaining), None, on)?),
                 false => None,
             };
             let importance = scores.as_ref().map(|scores| &scores.importance);
-            drops = step.choose(model.architecture(), importance, &drops)?;
+            remaining = step.choose(&remaining, importance)?;
         }
-        Ok(drops)
+        Ok(remaining)
     }
 }
 
@@ -240,7 +246,7 @@ impl DropOptions {
 #[serde(try_from = "String", into = "String")]
 pub struct NamedLayers {
     /// What of the layers.
-    pub part: Part,
+    pub sub_layer: SubLayer,
     /// The first layer.
     pub first: usize,
     /// The last one.
@@ -255,19 +261,21 @@ impl FromStr for NamedLayers {
             format!("{text:?} is not a sub-layer; expected mlp:N, attention:N or block:N, or N-M for several")
         };
         let (part, layers) = text.split_once(':').ok_or_else(wrong)?;
-        let part =
-            Part::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(part)).ok_or_else(wrong)?;
+        let sub_layer = SubLayer::ALL
+            .into_iter()
+            .find(|known| known.name().eq_ignore_ascii_case(part))
+            .ok_or_else(wrong)?;
         let (first, last) = layers.split_once('-').unwrap_or((layers, layers));
         let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
-        let named = NamedLayers { part, first: number(first)?, last: number(last)? };
+        let named = NamedLayers { sub_layer, first: number(first)?, last: number(last)? };
         if named.first > named.last { Err(wrong()) } else { Ok(named) }
     }
 }
 
 impl fmt::Display for NamedLayers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NamedLayers { part, first, last } = self;
-        let part = part.name().to_lowercase();
+        let NamedLayers { sub_layer, first, last } = self;
+        let part = sub_layer.name().to_lowercase();
         if first == last { write!(f, "{part}:{first}") } else { write!(f, "{part}:{first}-{last}") }
     }
 }

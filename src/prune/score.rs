@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use secateur_datasets::{Texts, atomic_write, with_suffix};
 use secateur_encoders::prune::{
-    Calibration, CalibrationFormat, Drops, ImportanceMetric, ScoreSettings, ScoredTokens, Scores, gradient,
-    score,
+    Calibration, CalibrationFormat, ImportanceMetric, Remaining, ScoreSettings, ScoredTokens, Scores,
+    gradient, score,
 };
 use secateur_encoders::{Encoder, LoadOptions};
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ impl ScoreOptions {
     pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Scores> {
         self.check()?;
         let journal = with_suffix(out, ".journal");
-        let scores = self.measure(model, &Drops::default(), Some(&journal), on)?;
+        let scores = self.measure(model, None, Some(&journal), on)?;
         atomic_write(out, |file| file.write_all(scores.to_json().as_bytes()))?;
         if self.is_resumable() {
             remove(&journal)?;
@@ -93,11 +93,11 @@ impl ScoreOptions {
         Ok(scores)
     }
 
-    /// Measures the model without `drops`.
+    /// Measures what remains of the model, all of it unless given.
     pub(super) fn measure(
         &self,
         model: &Path,
-        drops: &Drops,
+        remaining: Option<&Remaining>,
         journal: Option<&Path>,
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Scores> {
@@ -109,7 +109,7 @@ impl ScoreOptions {
                 Ok::<_, Error>((text.title, text.text))
             });
             on(Progress::Begins { what: "differentiating", unit: "pairs", total: &total });
-            return gradient::score(model, drops, pairs, max_sequences, |done| on(Progress::Done(done)));
+            return gradient::score(model, remaining, pairs, max_sequences, |done| on(Progress::Done(done)));
         }
         let block_length = self.block_length.map(NonZeroUsize::get);
         let settings = ScoreSettings {
@@ -117,7 +117,11 @@ impl ScoreOptions {
             tokens: self.tokens,
             calibration: Calibration { format, max_sequences, block_length },
         };
-        let encoder = Encoder::load_dropped(model, &LoadOptions::default(), drops)?;
+        let options = LoadOptions::default();
+        let encoder = match remaining {
+            Some(remaining) => Encoder::load_dropped(model, &options, remaining)?,
+            None => Encoder::load(model, &options)?,
+        };
         let unit = if format == CalibrationFormat::Packed { "blocks" } else { "texts" };
         on(Progress::Begins { what: "scoring", unit, total: &total });
         score(&encoder, passages(&self.calibration)?, &settings, journal, |done| on(Progress::Done(done)))

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use secateur_datasets::beir::BeirFolder;
-use secateur_encoders::prune::{Drops, ModelDirectory, Variant};
+use secateur_encoders::prune::{ModelDirectory, Remaining, SubLayer, Variant};
 use secateur_encoders::{Encoder, LoadOptions};
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +31,8 @@ pub struct SweepOptions {
 pub struct SweptVariant {
     /// Which one.
     pub variant: Variant,
-    /// The sub-layers that it lacks.
-    pub drops: Drops,
+    /// What is left of the model.
+    pub remaining: Remaining,
     /// Its parameters.
     pub num_parameters: usize,
     /// The data sets by name, and the results.
@@ -80,9 +80,10 @@ impl SweepOptions {
             .collect::<Result<Vec<BeirFolder>>>()?;
         // Everything that can be wrong is found before the first hour of work.
         let choose = |variant: &Variant| -> Result<SweptVariant> {
-            let drops = variant.choose(opened.architecture(), importance, &Drops::default())?;
-            let num_parameters = drops.applied_to(opened.architecture()).parameters().total();
-            Ok(SweptVariant { variant: *variant, drops, num_parameters, measured: Vec::new() })
+            let whole = opened.architecture();
+            let remaining = variant.choose(&whole.remaining(), importance)?;
+            let num_parameters = whole.keep(&remaining).parameters().total();
+            Ok(SweptVariant { variant: *variant, remaining, num_parameters, measured: Vec::new() })
         };
         let mut swept = self.variants.iter().map(choose).collect::<Result<Vec<_>>>()?;
         for dataset in &datasets {
@@ -111,8 +112,8 @@ impl SweptVariant {
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Record> {
         let fingerprint = model.fingerprint().to_string();
-        let dropped_attention: Vec<usize> = self.drops.attention.iter().copied().collect();
-        let dropped_mlp: Vec<usize> = self.drops.mlp.iter().copied().collect();
+        let [dropped_attention, dropped_mlp] = [SubLayer::Attention, SubLayer::Mlp]
+            .map(|sub_layer| self.remaining.dropped_from(model.architecture(), sub_layer));
         // A result of another model, of other scores or of an older version is measured anew.
         let is_current = |record: &Record| {
             record.fingerprint == fingerprint
@@ -121,9 +122,11 @@ impl SweptVariant {
         kept.get_or(&format!("{}.{}", self.variant, dataset.name()), is_current, || {
             let encoder = match encoder {
                 Some(encoder) => encoder,
-                None => {
-                    encoder.insert(Encoder::load_dropped(model.path(), &LoadOptions::default(), &self.drops)?)
-                }
+                None => encoder.insert(Encoder::load_dropped(
+                    model.path(),
+                    &LoadOptions::default(),
+                    &self.remaining,
+                )?),
             };
             let measurement = measure(&*encoder, dataset, None, on)?;
             Ok(Record {

@@ -1,6 +1,6 @@
 //! Which layers are dropped as more and more are dropped (paper, Fig. 2a and 5).
 
-use secateur_encoders::prune::{Part, Scores};
+use secateur_encoders::prune::{Scores, SubLayer};
 
 use super::svg::{Anchor, Svg};
 
@@ -19,7 +19,7 @@ const ABSENT: &str = "#dddddd";
 pub fn drop_order(scores: &Scores) -> Svg {
     let layers = scores.importance.attention.len();
     let panel = LEFT + layers as f64 * CELL;
-    let orders = Part::ALL.map(|part| (part, scores.importance.drop_order(part)));
+    let orders = SubLayer::ALL.map(|kind| (kind, scores.importance.drop_order(kind)));
     let rows = orders.iter().map(|(_, order)| order.len()).max().unwrap_or(0);
     let width = 3.0 * panel + 2.0 * GAP + 16.0;
     let mut svg = Svg::new(width, TOP + rows as f64 * CELL + BOTTOM);

@@ -67,7 +67,7 @@ impl Backbone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::LanguageModelHead;
+    use crate::architecture::LanguageModelHead;
 
     /// Parameters of the published safetensors files, as the hub's pages count them, and how many of them are in heads and
     /// poolers that are no part of the transformer here: the language-model head, or with hidden size D BERT's pooler

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::tensors::{Part, TensorShape};
+use super::tensors::{TensorGroup, TensorShape};
 use super::{Architecture, LayerAttention};
 
 /// Parameters of a transformer, without any head: as the EffiR paper counts them (arXiv 2512.20612, footnote 2).
@@ -50,13 +50,13 @@ impl Architecture {
     pub fn parameters(&self) -> Parameters {
         let mut parameters = Parameters::default();
         for tensor in self.tensors() {
-            let part = match tensor.part {
-                Part::Embeddings => &mut parameters.embeddings,
-                Part::Attention => &mut parameters.attention,
-                Part::Mlp => &mut parameters.mlp,
-                Part::Norm => &mut parameters.norms,
+            let count = match tensor.group {
+                TensorGroup::Embeddings => &mut parameters.embeddings,
+                TensorGroup::Attention => &mut parameters.attention,
+                TensorGroup::Mlp => &mut parameters.mlp,
+                TensorGroup::Norm => &mut parameters.norms,
             };
-            *part += tensor.elements();
+            *count += tensor.elements();
         }
         parameters
     }
@@ -115,10 +115,11 @@ mod tests {
         // The linear layers alone: "2 * parameters" without embeddings and norms gives 13.96 exactly.
         let linear = |architecture: &Architecture| architecture.flop_per_token(512).linear / 1e9;
         assert_eq!(format!("{:.2}", linear(&mistral)), "13.96");
-        let cut = crate::architecture::Cut { mlp: 16, ..Default::default() };
-        assert_eq!(format!("{:.2}", linear(&mistral.cut(&cut).unwrap())), "8.32");
-        let cut = crate::architecture::Cut { mlp: 16, width: 0.7, ..Default::default() };
-        assert_eq!(format!("{:.1}", linear(&mistral.cut(&cut).unwrap())), "6.6");
+        let mut remaining = mistral.remaining();
+        remaining.drop_last(crate::architecture::SubLayer::Mlp, 16).unwrap();
+        assert_eq!(format!("{:.2}", linear(&mistral.keep(&remaining))), "8.32");
+        remaining.narrow(0.7).unwrap();
+        assert_eq!(format!("{:.1}", linear(&mistral.keep(&remaining))), "6.6");
 
         // 32 layers, 4 * 4,096 operations for each of (512 + 1) / 2 tokens.
         assert_eq!(mistral.flop_per_token(512).attention, 32.0 * 16_384.0 * 256.5);

@@ -1,4 +1,114 @@
-//! What sub-layers look like, apart from their weights.
+//! What a transformer looks like, apart from its weights.
+
+use super::Rotary;
+
+/// A transformer's shape: sizes, and what each layer keeps. Every family is a value of this type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Architecture {
+    /// `model_type` of the config.json.
+    pub family: &'static str,
+    /// Rows of the embedding table.
+    pub vocab_size: usize,
+    /// D
+    pub hidden_size: usize,
+    /// How tokens learn where they are.
+    pub positions: Positions,
+    /// Multiplies the token embeddings.
+    pub embedding_scale: f32,
+    /// The attention of every layer that has one.
+    pub attention: AttentionShape,
+    /// The non-linearity of the MLPs.
+    pub activation: Activation,
+    /// The kind of the normalizations.
+    pub norm: NormKind,
+    /// eps of the normalizations.
+    pub norm_eps: f32,
+    /// Which linear layers add a bias.
+    pub biases: Biases,
+    /// What each layer keeps, in the checkpoint's numbering.
+    pub layers: Vec<LayerShape>,
+}
+
+/// How tokens learn where they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Positions {
+    /// A learned vector for each position, added to the token's embedding.
+    Learned {
+        /// Rows of the table.
+        table_rows: usize,
+        /// The row of the first token.
+        first: usize,
+        /// Rows of the table of token types: of a pair of texts the second is of type 1 where there are two.
+        token_types: usize,
+    },
+    /// Queries and keys are turned in each attention: [`LayerAttention::rotary`].
+    Rotary {
+        /// The longest text that the model is made for, in tokens.
+        max_tokens: usize,
+    },
+}
+
+/// The kind of a model's normalizations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NormKind {
+    /// Mean and variance (Ba, Kiros & Hinton 2016).
+    Layer {
+        /// Whether a bias is added.
+        bias: bool,
+    },
+    /// Mean square (Zhang & Sennrich 2019).
+    Rms {
+        /// Added to the stored weight: Gemma stores its difference from one.
+        offset: f32,
+    },
+}
+
+/// Which linear layers add a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Biases {
+    /// The query, key and value projections.
+    pub query_key_value: bool,
+    /// The projection of the context.
+    pub attention_output: bool,
+    /// The layers of the MLP.
+    pub mlp: bool,
+}
+
+/// What a layer keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerShape {
+    /// Its attention sub-layer, or none if that is dropped.
+    pub attention: Option<LayerAttention>,
+    /// The width of its MLP, or none if the MLP is dropped.
+    pub intermediate_size: Option<usize>,
+}
+
+/// What may differ between the attentions of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerAttention {
+    /// w, if token i sees token j only where |i - j| <= w.
+    pub window: Option<usize>,
+    /// How queries and keys are turned.
+    pub rotary: Option<Rotary>,
+}
+
+impl Architecture {
+    /// How many types of tokens it tells apart.
+    pub fn token_types(&self) -> usize {
+        match self.positions {
+            Positions::Learned { token_types, .. } => token_types,
+            Positions::Rotary { .. } => 1,
+        }
+    }
+
+    /// The most tokens a text may have, where the model sets a limit.
+    pub fn max_tokens(&self) -> Option<usize> {
+        match self.positions {
+            Positions::Learned { table_rows, first, .. } => Some(table_rows - first),
+            Positions::Rotary { max_tokens } => Some(max_tokens),
+        }
+    }
+}
 
 /// The non-linearity of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,4 +165,29 @@ pub enum LinearInput {
     MlpInput,
     /// The output layer of the MLP.
     MlpOutput,
+}
+
+/// A sub-layer of a layer, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SubLayer {
+    /// The attention.
+    Attention,
+    /// The MLP.
+    Mlp,
+    /// Both: the whole block.
+    Block,
+}
+
+impl SubLayer {
+    /// All of them.
+    pub const ALL: [SubLayer; 3] = [SubLayer::Attention, SubLayer::Mlp, SubLayer::Block];
+
+    /// "attention", "MLP" or "block".
+    pub fn name(self) -> &'static str {
+        match self {
+            SubLayer::Attention => "attention",
+            SubLayer::Mlp => "MLP",
+            SubLayer::Block => "block",
+        }
+    }
 }

@@ -55,14 +55,15 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::Cut;
-    use crate::architecture::catalog;
+    use crate::architecture::{SubLayer, catalog};
 
     #[test]
     fn sizes_are_those_of_table_6() {
         let mistral = catalog::find("mistral-7b").unwrap();
         for (mlp, half, nf4) in [(0, "14.0", "4.3"), (8, "11.4", "3.7"), (16, "8.7", "3.0")] {
-            let architecture = mistral.architecture().cut(&Cut { mlp, ..Cut::default() }).unwrap();
+            let mut remaining = mistral.architecture().remaining();
+            remaining.drop_last(SubLayer::Mlp, mlp).unwrap();
+            let architecture = mistral.architecture().keep(&remaining);
             let head = 4 * architecture.vocab_size * architecture.hidden_size;
             let gib = |storage| (architecture.stored_bytes(storage) + head) as f64 / f64::from(1 << 30);
             assert_eq!(format!("{:.1}", gib(Storage::Half)), half, "{mlp} MLPs dropped, 16 bits");

@@ -10,6 +10,7 @@
 pub mod candle;
 pub mod cpu;
 pub mod precision;
+#[allow(unnameable_types, reason = "training alone makes a tape")]
 pub(crate) mod tape;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,8 @@ use std::ops::Range;
 
 use crate::architecture::{Activation, AttentionShape};
 use crate::error::Result;
-pub use crate::weights::{LinearWeights, Matrix, Nf4Rows, Weight};
+pub use crate::spans::Spans;
+pub use crate::weights::matrix::{LinearWeights, Matrix, Nf4Rows, Weight};
 
 /// The first half of an MLP as it lies in a checkpoint.
 #[derive(Clone, Debug)]
@@ -51,45 +53,6 @@ pub enum NormWeights<'a> {
         /// Added to the mean square.
         eps: f32,
     },
-}
-
-/// Where each text of a batch lies: text b has the rows `offsets[b]..offsets[b + 1]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spans {
-    offsets: Vec<usize>,
-}
-
-impl Spans {
-    /// The spans of texts with these numbers of tokens.
-    pub fn from_lengths(lengths: impl IntoIterator<Item = usize>) -> Spans {
-        let mut offsets = vec![0];
-        let mut end = 0;
-        for length in lengths {
-            end += length;
-            offsets.push(end);
-        }
-        Spans { offsets }
-    }
-
-    /// The rows of each text.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
-        self.offsets.windows(2).map(|pair| pair[0]..pair[1])
-    }
-
-    /// B, the number of texts.
-    pub fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    /// Whether there is no text.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// T, the tokens of all texts together.
-    pub fn num_tokens(&self) -> usize {
-        self.offsets[self.len()]
-    }
 }
 
 /// The cosines and sines that turn queries and keys by their token's place in its text.

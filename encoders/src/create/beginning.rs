@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::architecture::{Architecture, LinearInput, NormKind, Part, TensorShape};
+use crate::architecture::{Architecture, LinearInput, NormKind, TensorGroup, TensorShape};
 use crate::error::{Error, Result};
 use crate::pooling::Pooling;
 use crate::random::Random;
 use crate::settings::Settings;
 use crate::weights::checkpoint::Checkpoint;
-use crate::weights::files::ModelFiles;
+use crate::weights::model_files::ModelFiles;
+use crate::weights::tensors::Tensors;
 
 /// How often an averaging attention adds the mean to the last token's own embedding, which it so outweighs.
 const MEAN_WEIGHT: f32 = 4.0;
@@ -39,7 +40,7 @@ pub(super) struct Smaller {
 impl Smaller {
     /// The model in `folder`, whose files are `files`.
     pub(super) fn open(folder: &Path, files: &ModelFiles) -> Result<Smaller> {
-        let architecture = Architecture::read(&files.config()?)?;
+        let architecture = Architecture::from_config(&files.config_path(), &files.config()?)?;
         let checkpoint = Checkpoint::open(folder)?;
         let bare = |name: &str| architecture.bare_name(name).to_owned();
         let names = checkpoint.iter().map(|tensor| (bare(tensor.name), tensor.name.to_owned())).collect();
@@ -96,7 +97,7 @@ impl Beginnings {
         let beginning = match self.special.get(&tensor.name) {
             Some(beginning) => beginning,
             None if tensor.name.ends_with("bias") => &Beginning::Zeros,
-            None if tensor.part == Part::Norm => &Beginning::Unscaled,
+            None if tensor.group == TensorGroup::Norm => &Beginning::Unscaled,
             None => &Beginning::Normal,
         };
         Ok(match beginning {
@@ -111,7 +112,7 @@ impl Beginnings {
             }
             Beginning::Stored(name) => {
                 let smaller = self.smaller.as_ref().expect("only what is grown has stored tensors");
-                smaller.checkpoint.merged(name, &tensor.shape)?
+                smaller.checkpoint.values(name, &tensor.shape)?
             }
         })
     }

@@ -5,6 +5,7 @@ mod vocabulary;
 
 use std::path::{Path, PathBuf};
 
+use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use crate::architecture::Architecture;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::json as json_file;
 use crate::pooling::Pooling;
 use crate::settings::{Settings, Similarity};
-use crate::weights::files::ModelFiles;
+use crate::weights::model_files::ModelFiles;
 use crate::weights::write::{Elements, NewTensor, write_directory};
 use beginning::{Beginnings, Smaller};
 
@@ -100,7 +101,7 @@ pub fn create_model(
             others.push(("tokenizer.json", vocabulary::learn(texts, architecture.vocab_size, config)?));
             others.push(("tokenizer_config.json", vocabulary::config(settings.max_length)));
         }
-        None if files.find("tokenizer.json").exists() => {}
+        None if files.contains("tokenizer.json") => {}
         None => {
             return Err(Error::MissingFile {
                 directory: folder.to_owned(),
@@ -110,14 +111,14 @@ pub fn create_model(
         }
     }
     let others: Vec<(&str, &Value)> = others.iter().map(|(name, value)| (*name, value)).collect();
-    let (dtype, torch_dtype) = if options.half { ("F16", "float16") } else { ("F32", "float32") };
+    let (dtype, torch_dtype) = if options.half { (Dtype::F16, "float16") } else { (Dtype::F32, "float32") };
     let deviation = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
     let smaller = options.grow.as_deref().map(|folder| Smaller::open(folder, &files)).transpose()?;
     let beginnings =
         &Beginnings::new(&architecture, config, settings.pooling, smaller, deviation, options.seed)?;
     let tensors = architecture.tensors().into_iter().map(|tensor| NewTensor {
         name: tensor.name.clone(),
-        dtype: dtype.to_owned(),
+        dtype,
         shape: tensor.shape.clone(),
         elements: Elements::Computed(Box::new(move || beginnings.values(&tensor))),
     });

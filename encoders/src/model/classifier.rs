@@ -1,14 +1,17 @@
 //! A transformer with a head that gives one number: the model of a cross-encoder.
 
+use std::path::Path;
+
 use super::Transformer;
-use super::load::Source;
+use super::load::{linear, norm};
 use crate::architecture::Architecture;
 use crate::architecture::family;
-use crate::compute::{ExpandWeights, Matrix, Ops, Spans};
+use crate::compute::{ExpandWeights, Ops, Spans};
 use crate::error::Result;
 use crate::json;
 use crate::pooling::Pooling;
-use crate::weights::checkpoint::Checkpoint;
+use crate::weights::matrix::Matrix;
+use crate::weights::tensors::Tensors;
 
 /// A transformer whose pooled hidden states become a logit: output(norm(activation(dense(x)))).
 pub struct Classifier<O: Ops> {
@@ -21,24 +24,27 @@ pub struct Classifier<O: Ops> {
 }
 
 impl<O: Ops> Classifier<O> {
-    /// Loads the transformer and the head of the model directory that `checkpoint` was opened from.
+    /// Loads the transformer and the head that the config.json at `config` describes.
     ///
     /// # Errors
     ///
     /// As [`Transformer::load`]; the family has no head that is known, or the head has more labels than one.
-    pub fn load(ops: &O, architecture: Architecture, checkpoint: &Checkpoint) -> Result<Classifier<O>> {
-        let path = checkpoint.directory().join("config.json");
-        let head = family::head(&path, &json::read(&path)?, &architecture)?;
+    pub fn load(
+        ops: &O,
+        architecture: Architecture,
+        config: &Path,
+        tensors: &dyn Tensors,
+    ) -> Result<Classifier<O>> {
+        let head = family::head(config, &json::read(config)?, &architecture)?;
         let hidden_size = architecture.hidden_size;
-        let source = Source::of_head(checkpoint, &architecture);
-        let dense = source.linear("", head.dense, hidden_size, hidden_size, head.dense_bias)?;
+        let dense = linear(tensors, head.dense, [hidden_size, hidden_size], head.dense_bias)?;
         let dense = ExpandWeights { gate: None, up: dense, activation: head.activation };
         Ok(Classifier {
             pooling: head.pooling,
             dense: ops.load_expand(dense)?,
-            norm: head.norm.map(|name| source.norm_of(ops, "", name, hidden_size)).transpose()?,
-            output: ops.load_linear(source.linear("", head.output, 1, hidden_size, true)?)?,
-            transformer: Transformer::load(ops, architecture, checkpoint)?,
+            norm: head.norm.map(|name| norm(ops, tensors, &architecture, name, hidden_size)).transpose()?,
+            output: ops.load_linear(linear(tensors, head.output, [1, hidden_size], true)?)?,
+            transformer: Transformer::load(ops, architecture, tensors)?,
         })
     }
 

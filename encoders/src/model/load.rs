@@ -1,12 +1,12 @@
-//! From a checkpoint to a [`Transformer`].
+//! From tensors to a [`Transformer`].
 
 use super::{Attention, Core, Embeddings, Layer, SubLayer, Transformer};
-use crate::architecture::Rotary;
-use crate::architecture::family::{self, Gate, Names, Norms, Projections};
-use crate::architecture::{Architecture, LayerAttention, LayerShape, NormKind, Positions};
-use crate::compute::{ExpandWeights, LinearWeights, Matrix, NormWeights, Ops};
+use crate::architecture::modules::{Module, Role};
+use crate::architecture::{self, Architecture, LayerAttention, LinearInput, NormKind, Rotary};
+use crate::compute::{ExpandWeights, NormWeights, Ops};
 use crate::error::Result;
-use crate::weights::checkpoint::Checkpoint;
+use crate::weights::matrix::{LinearWeights, Matrix};
+use crate::weights::tensors::Tensors;
 
 impl<O: Ops> Transformer<O> {
     /// Loads the tensors that `architecture` asks for. Others, such as a head's or those of dropped sub-layers, are
@@ -14,202 +14,187 @@ impl<O: Ops> Transformer<O> {
     ///
     /// # Errors
     ///
-    /// A tensor is missing or has another shape, an element type that is not a float, or a value that is not finite; the
-    /// checkpoint's adapter has a tensor that the model has no place for.
-    pub fn load(ops: &O, architecture: Architecture, checkpoint: &Checkpoint) -> Result<Transformer<O>> {
-        checkpoint.check_adapter(&architecture)?;
-        let names = &family::by_name(architecture.family).names;
+    /// A tensor is missing or has another shape, an element type that is not a float, or a value that is not finite.
+    pub fn load(ops: &O, architecture: Architecture, tensors: &dyn Tensors) -> Result<Transformer<O>> {
         let mut rotaries: Vec<Rotary> = Vec::new();
         for rotary in architecture.layers.iter().filter_map(|layer| layer.attention?.rotary) {
             if !rotaries.contains(&rotary) {
                 rotaries.push(rotary);
             }
         }
-        let source = Source::new(checkpoint, names, &architecture, &rotaries);
-        let embeddings = source.embeddings(ops)?;
-        let layers = architecture.layers.iter().enumerate();
-        let layers = layers.map(|(number, shape)| source.layer(ops, number, shape)).collect::<Result<_>>()?;
-        let final_norm = source.norm(ops, source.prefix, names.final_norm)?;
+        let (mut outer, mut by_layer) = (Vec::new(), vec![Vec::new(); architecture.layers.len()]);
+        for module in architecture.modules() {
+            match module.layer {
+                Some(layer) => by_layer[layer].push(module),
+                None => outer.push(module),
+            }
+        }
+        let has_embeddings = |prefix: &&str| {
+            let name = &outer[0].name;
+            tensors.contains(&format!("{prefix}{name}.weight"))
+        };
+        // Without any, the first prefix serves to name the tensor that is missing.
+        let prefixes = architecture.prefixes();
+        let prefix = prefixes.iter().copied().find(has_embeddings).unwrap_or(prefixes[0]);
+        let source = |modules| Source { tensors, architecture: &architecture, prefix, modules };
+        let embeddings = source(&outer[..]).embeddings(ops)?;
+        let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<O>> {
+            let source = source(&modules[..]);
+            Ok(Layer {
+                attention: shape.attention.map(|of| source.attention(ops, of, &rotaries)).transpose()?,
+                mlp: shape.intermediate_size.map(|width| source.mlp(ops, width)).transpose()?,
+            })
+        });
+        let layers = layers.collect::<Result<_>>()?;
+        let final_norm = source(&outer[..]).norm(ops, Role::FinalNorm)?;
         Ok(Transformer { embeddings, layers, final_norm, rotaries, architecture })
     }
 }
 
-pub(super) struct Source<'a> {
-    checkpoint: &'a Checkpoint,
-    names: &'a Names,
+/// The modules of a layer, or of what is outside of the layers, and where their tensors come from.
+struct Source<'a> {
+    tensors: &'a dyn Tensors,
     architecture: &'a Architecture,
-    rotaries: &'a [Rotary],
     prefix: &'a str,
+    modules: &'a [Module],
 }
 
 impl<'a> Source<'a> {
-    /// For tensors that are named in full, such as those of a head.
-    pub(super) fn of_head(checkpoint: &'a Checkpoint, architecture: &'a Architecture) -> Source<'a> {
-        Source::new(checkpoint, &family::by_name(architecture.family).names, architecture, &[])
+    fn module(&self, role: Role) -> Option<&'a Module> {
+        self.modules.iter().find(|module| module.role == role)
     }
 
-    fn new(
-        checkpoint: &'a Checkpoint,
-        names: &'a Names,
-        architecture: &'a Architecture,
-        rotaries: &'a [Rotary],
-    ) -> Source<'a> {
-        let has_embeddings =
-            |prefix: &&str| checkpoint.contains(&format!("{prefix}{}.weight", names.token_embeddings));
-        // Without any, the first prefix serves to name the tensor that is missing.
-        let prefix = names.prefixes.iter().copied().find(has_embeddings).unwrap_or(names.prefixes[0]);
-        Source { checkpoint, names, architecture, rotaries, prefix }
+    fn table(&self, role: Role) -> Result<Option<Matrix<'a>>> {
+        let Some(Module { name, shape, .. }) = self.module(role) else { return Ok(None) };
+        self.tensors.matrix(&format!("{}{name}.weight", self.prefix), shape[0], shape[1]).map(Some)
     }
 
     fn embeddings<O: Ops>(&self, ops: &O) -> Result<Embeddings<O>> {
-        let Architecture { hidden_size, vocab_size, positions, embedding_scale, .. } = *self.architecture;
-        let table = |name: &str, rows| {
-            self.checkpoint.matrix(&format!("{}{name}.weight", self.prefix), rows, hidden_size)
-        };
-        let mut tokens = table(self.names.token_embeddings, vocab_size)?;
-        if embedding_scale != 1.0 {
-            tokens.values.to_mut().iter_mut().for_each(|x| *x *= embedding_scale);
+        let scale = self.architecture.embedding_scale;
+        let mut tokens = self.table(Role::TokenEmbeddings)?.expect("every model has token embeddings");
+        if scale != 1.0 {
+            tokens.values.to_mut().iter_mut().for_each(|x| *x *= scale);
         }
-        let positions = match (positions, self.names.position_embeddings) {
-            (Positions::Learned { table_rows, token_types, .. }, Some(name)) => {
-                let positions = table(name, table_rows)?;
-                Some(ops.load_table(match self.names.type_embeddings {
-                    Some(name) => sums(&table(name, token_types)?, &positions),
-                    None => positions,
-                })?)
-            }
-            _ => None,
+        let positions = match self.table(Role::PositionEmbeddings)? {
+            Some(positions) => Some(ops.load_table(match self.table(Role::TypeEmbeddings)? {
+                Some(types) => sums(&types, &positions),
+                None => positions,
+            })?),
+            None => None,
         };
         Ok(Embeddings {
             tokens: ops.load_table(tokens)?,
             positions,
-            norm: self.norm(ops, self.prefix, self.names.embedding_norm)?,
-        })
-    }
-
-    fn layer<O: Ops>(&self, ops: &O, number: usize, shape: &LayerShape) -> Result<Layer<O>> {
-        let prefix = format!("{}{}", self.prefix, self.names.layer.replace("{}", &number.to_string()));
-        Ok(Layer {
-            attention: shape
-                .attention
-                .map(|attention| self.attention(ops, &prefix, number, attention))
-                .transpose()?,
-            mlp: shape.intermediate_size.map(|width| self.mlp(ops, &prefix, width)).transpose()?,
+            norm: self.norm(ops, Role::EmbeddingNorm)?,
         })
     }
 
     fn attention<O: Ops>(
         &self,
         ops: &O,
-        prefix: &str,
-        number: usize,
         attention: LayerAttention,
+        rotaries: &[Rotary],
     ) -> Result<SubLayer<O>> {
-        let hidden_size = self.architecture.hidden_size;
-        let shape = self.architecture.attention;
-        let biases = self.architecture.biases;
-        let names = &self.names.attention;
-        let query_columns = shape.num_heads * shape.head_dim;
-        let key_columns = shape.num_key_value_heads * shape.head_dim;
-        let part = |name, rows| self.linear(prefix, name, rows, hidden_size, biases.query_key_value);
-        let qkv = match names.projections {
-            Projections::Separate { query, key, value } => LinearWeights::stack(vec![
-                part(query, query_columns)?,
-                part(key, key_columns)?,
-                part(value, key_columns)?,
-            ]),
-            Projections::Joined(name) => part(name, shape.joined_columns())?,
+        let mut projections = self.linears(LinearInput::QueryKeyValue)?;
+        let qkv = match projections.len() {
+            1 => projections.remove(0),
+            _ => LinearWeights::stack(projections),
         };
-        let head_norm =
-            |name: Option<&str>| name.map(|name| self.norm_of(ops, prefix, name, shape.head_dim)).transpose();
         let core = Attention {
             qkv: ops.load_linear(qkv)?,
-            query_norm: head_norm(names.query_norm)?,
-            key_norm: head_norm(names.key_norm)?,
-            shape,
+            query_norm: self.norm(ops, Role::QueryNorm)?,
+            key_norm: self.norm(ops, Role::KeyNorm)?,
+            shape: self.architecture.attention,
             window: attention.window,
-            rotary: attention.rotary.and_then(|rotary| self.rotaries.iter().position(|r| *r == rotary)),
+            rotary: attention.rotary.and_then(|rotary| rotaries.iter().position(|r| *r == rotary)),
         };
-        let output =
-            self.linear(prefix, names.output, hidden_size, query_columns, biases.attention_output)?;
-        let norms = names.norms_of_layer(number, self.names.first_attention_normed);
-        self.sub_layer(ops, prefix, Core::Attention(core), output, &norms)
+        let output = self.linear(Role::AttentionOutput)?;
+        self.sub_layer(ops, architecture::SubLayer::Attention, Core::Attention(core), output)
     }
 
-    fn mlp<O: Ops>(&self, ops: &O, prefix: &str, width: usize) -> Result<SubLayer<O>> {
-        let Architecture { hidden_size, biases, activation, .. } = *self.architecture;
-        let names = &self.names.mlp;
-        let part = |name, rows| self.linear(prefix, name, rows, hidden_size, biases.mlp);
-        let (gate, up) = match names.gate {
-            Gate::None => (None, part(names.up, width)?),
-            Gate::Separate(gate) => (Some(part(gate, width)?), part(names.up, width)?),
-            Gate::Joined => {
-                let (gate, up) = part(names.up, 2 * width)?.split(width);
-                (Some(gate), up)
-            }
+    fn mlp<O: Ops>(&self, ops: &O, width: usize) -> Result<SubLayer<O>> {
+        let (gate, up) = if self.module(Role::GateUp).is_some() {
+            let (gate, up) = self.linear(Role::GateUp)?.split(width);
+            (Some(gate), up)
+        } else {
+            let gate = self.module(Role::Gate).map(|_| self.linear(Role::Gate)).transpose()?;
+            (gate, self.linear(Role::Up)?)
         };
+        let activation = self.architecture.activation;
         let core = Core::Mlp(ops.load_expand(ExpandWeights { gate, up, activation })?);
-        let output = self.linear(prefix, names.output, hidden_size, width, biases.mlp)?;
-        self.sub_layer(ops, prefix, core, output, &names.norms)
+        let output = self.linear(Role::MlpOutput)?;
+        self.sub_layer(ops, architecture::SubLayer::Mlp, core, output)
     }
 
     fn sub_layer<O: Ops>(
         &self,
         ops: &O,
-        prefix: &str,
+        kind: architecture::SubLayer,
         core: Core<O>,
         output: LinearWeights<'_>,
-        norms: &Norms,
     ) -> Result<SubLayer<O>> {
         Ok(SubLayer {
-            input_norm: self.norm(ops, prefix, norms.input)?,
+            input_norm: self.norm(ops, Role::InputNorm(kind))?,
             core,
             output: ops.load_linear(output)?,
-            output_norm: self.norm(ops, prefix, norms.output)?,
-            sum_norm: self.norm(ops, prefix, norms.sum)?,
+            output_norm: self.norm(ops, Role::OutputNorm(kind))?,
+            sum_norm: self.norm(ops, Role::SumNorm(kind))?,
         })
     }
 
-    pub(super) fn linear(
-        &self,
-        prefix: &str,
-        name: &str,
-        rows: usize,
-        columns: usize,
-        bias: bool,
-    ) -> Result<LinearWeights<'a>> {
-        let vector = || self.checkpoint.vector(&format!("{prefix}{name}.bias"), rows);
-        Ok(LinearWeights {
-            weight: self.checkpoint.weight(&format!("{prefix}{name}.weight"), rows, columns)?,
-            bias: bias.then(vector).transpose()?,
-        })
+    /// Those that read this, in their order.
+    fn linears(&self, input: LinearInput) -> Result<Vec<LinearWeights<'a>>> {
+        let modules = self.modules.iter().filter(|module| module.role.input() == Some(input));
+        modules.map(|module| self.linear_of(module)).collect()
     }
 
-    fn norm<O: Ops>(&self, ops: &O, prefix: &str, name: Option<&str>) -> Result<Option<O::Norm>> {
-        name.map(|name| self.norm_of(ops, prefix, name, self.architecture.hidden_size)).transpose()
+    fn linear(&self, role: Role) -> Result<LinearWeights<'a>> {
+        self.linear_of(self.module(role).expect("the sub-layer has its linear layers"))
     }
 
-    pub(super) fn norm_of<O: Ops>(
-        &self,
-        ops: &O,
-        prefix: &str,
-        name: &str,
-        length: usize,
-    ) -> Result<O::Norm> {
-        let eps = self.architecture.norm_eps;
-        let vector = |part| self.checkpoint.vector(&format!("{prefix}{name}.{part}"), length);
-        let mut weight = vector("weight")?;
-        ops.load_norm(match self.architecture.norm {
-            NormKind::Layer { bias: true } => NormWeights::Layer { weight, bias: vector("bias")?, eps },
-            NormKind::Layer { bias: false } => {
-                NormWeights::Layer { weight, bias: vec![0.0; length].into(), eps }
-            }
-            NormKind::Rms { offset } => {
-                weight.to_mut().iter_mut().for_each(|x| *x += offset);
-                NormWeights::Rms { weight, eps }
-            }
-        })
+    fn linear_of(&self, Module { name, shape, has_bias, .. }: &Module) -> Result<LinearWeights<'a>> {
+        linear(self.tensors, &format!("{}{name}", self.prefix), [shape[0], shape[1]], *has_bias)
     }
+
+    fn norm<O: Ops>(&self, ops: &O, role: Role) -> Result<Option<O::Norm>> {
+        let Some(Module { name, shape, .. }) = self.module(role) else { return Ok(None) };
+        norm(ops, self.tensors, self.architecture, &format!("{}{name}", self.prefix), shape[0]).map(Some)
+    }
+}
+
+/// The linear layer of this name.
+pub(super) fn linear<'a>(
+    tensors: &'a dyn Tensors,
+    name: &str,
+    [rows, columns]: [usize; 2],
+    has_bias: bool,
+) -> Result<LinearWeights<'a>> {
+    let bias = || tensors.vector(&format!("{name}.bias"), rows);
+    Ok(LinearWeights {
+        weight: tensors.weight(&format!("{name}.weight"), rows, columns)?,
+        bias: has_bias.then(bias).transpose()?,
+    })
+}
+
+/// The norm of this name, of the kind that the architecture has.
+pub(super) fn norm<O: Ops>(
+    ops: &O,
+    tensors: &dyn Tensors,
+    architecture: &Architecture,
+    name: &str,
+    length: usize,
+) -> Result<O::Norm> {
+    let eps = architecture.norm_eps;
+    let vector = |part| tensors.vector(&format!("{name}.{part}"), length);
+    let mut weight = vector("weight")?;
+    ops.load_norm(match architecture.norm {
+        NormKind::Layer { bias: true } => NormWeights::Layer { weight, bias: vector("bias")?, eps },
+        NormKind::Layer { bias: false } => NormWeights::Layer { weight, bias: vec![0.0; length].into(), eps },
+        NormKind::Rms { offset } => {
+            weight.to_mut().iter_mut().for_each(|x| *x += offset);
+            NormWeights::Rms { weight, eps }
+        }
+    })
 }
 
 /// The sum of each type's embedding (K, D) and each position's (P, D): (K P, D), the positions of the first type first.

@@ -2,7 +2,6 @@
 //!
 //! The families are values of [`Architecture`]; the forward is written once, over any [`Ops`].
 
-mod averaging;
 mod classifier;
 mod gates;
 mod load;

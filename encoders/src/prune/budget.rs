@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::drops::{Drops, Variant};
 use super::scores::Importance;
-use crate::architecture::Architecture;
+use super::variant::Variant;
+use crate::architecture::{Architecture, Remaining};
 use crate::error::{Error, Result};
 
 /// What a model may have or cost at most.
@@ -22,8 +22,8 @@ const MAX_SPARSITY: f64 = 0.5;
 /// What a budget takes out, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BudgetPlan {
-    /// What goes from depth.
-    pub drops: Drops,
+    /// What depth leaves.
+    pub remaining: Remaining,
     /// The part of the neurons of the remaining MLPs, over all layers together, that goes from width afterwards; 0 where
     /// depth is enough.
     pub sparsity: f64,
@@ -68,13 +68,12 @@ impl Budget {
         self,
         architecture: &Architecture,
         importance: &Importance,
-        drops: &Drops,
+        remaining: &Remaining,
     ) -> Result<BudgetPlan> {
-        let without = |mlp: usize| -> Result<(Drops, Architecture)> {
-            let drops =
-                Variant { mlp, ..Variant::default() }.choose(architecture, Some(importance), drops)?;
-            let left = drops.applied_to(architecture);
-            Ok((drops, left))
+        let without = |mlp: usize| -> Result<(Remaining, Architecture)> {
+            let remaining = Variant { mlp, ..Variant::default() }.choose(remaining, Some(importance))?;
+            let left = architecture.keep(&remaining);
+            Ok((remaining, left))
         };
         let num_mlps = |architecture: &Architecture| {
             architecture.layers.iter().filter(|layer| layer.intermediate_size.is_some()).count()
@@ -94,14 +93,14 @@ impl Budget {
         let layers = architecture.layers.len();
         let half = (layers / 2).saturating_sub(layers - there);
         for mlp in 1..=there {
-            let (drops, left) = without(mlp)?;
+            let (remaining, left) = without(mlp)?;
             let cost = self.cost(&left);
             let sparsity =
                 if cost <= limit { Some(0.0) } else { self.sparsity(&left).filter(|_| mlp >= half) };
             if let Some(sparsity) = sparsity {
                 let narrowed = cost - sparsity * neurons(&left) as f64 * self.cost_of_neuron(&left);
                 let costs = [most, cost, narrowed];
-                return Ok(BudgetPlan { drops, sparsity, mlp: (mlp, there), costs, budget: self });
+                return Ok(BudgetPlan { remaining, sparsity, mlp: (mlp, there), costs, budget: self });
             }
         }
         unreachable!("without any MLP the cost is the least, which the budget is not below")
@@ -152,7 +151,7 @@ impl fmt::Display for BudgetPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::catalog;
+    use crate::architecture::{SubLayer, catalog};
 
     fn mistral() -> Architecture {
         catalog::find("mistral-7b").unwrap().architecture()
@@ -182,15 +181,17 @@ mod tests {
             (Budget::Gflop(6.64), 16, "30"),
         ];
         for (budget, mlp, sparsity) in cases {
-            let plan = budget.plan(&mistral, &importance, &Drops::default()).unwrap();
+            let plan = budget.plan(&mistral, &importance, &mistral.remaining()).unwrap();
             assert_eq!(plan.mlp, (mlp, 32), "{budget:?}: {plan}");
             assert_eq!(format!("{:.0}", 100.0 * plan.sparsity), sparsity, "{budget:?}: {plan}");
-            assert_eq!(plan.drops.mlp.len(), mlp);
+            let gone = plan.remaining.dropped_from(&mistral, SubLayer::Mlp);
+            assert_eq!(gone.len(), mlp);
             assert!(plan.costs[2] <= budget.limit(), "{plan}");
             // The deepest ones go.
-            assert!(plan.drops.mlp.contains(&31) && plan.drops.attention.is_empty());
+            assert!(gone.contains(&31) && plan.remaining.attention.iter().all(|kept| *kept));
         }
-        let plan = Budget::Parameters(3_447_000_000).plan(&mistral, &importance, &Drops::default()).unwrap();
+        let plan =
+            Budget::Parameters(3_447_000_000).plan(&mistral, &importance, &mistral.remaining()).unwrap();
         assert_eq!(
             plan.to_string(),
             "from 7.11B parameters to at most 3.45B parameters: the 16 least important of 32 MLPs go, which leaves 4.29B \
@@ -203,9 +204,10 @@ mod tests {
     fn what_was_dropped_before_counts() {
         let (mistral, importance) = (mistral(), importance(32));
         let before = Variant { mlp: 10, ..Variant::default() };
-        let before = before.choose(&mistral, Some(&importance), &Drops::default()).unwrap();
+        let before = before.choose(&mistral.remaining(), Some(&importance)).unwrap();
         let plan = Budget::Parameters(3_447_000_000).plan(&mistral, &importance, &before).unwrap();
-        assert_eq!((plan.mlp, plan.drops.mlp.len()), ((6, 22), 16));
+        let gone = plan.remaining.dropped_from(&mistral, SubLayer::Mlp).len();
+        assert_eq!((plan.mlp, gone), ((6, 22), 16));
     }
 
     #[test]
@@ -218,14 +220,14 @@ mod tests {
             Budget::Gflop(20.0),
             Budget::Gflop(f64::NAN),
         ] {
-            let message = budget.plan(&mistral, &importance, &Drops::default()).unwrap_err().to_string();
+            let message = budget.plan(&mistral, &importance, &mistral.remaining()).unwrap_err().to_string();
             let (least, most) = match budget {
                 Budget::Parameters(_) => ("1.47B parameters", "7.11B parameters"),
                 Budget::Gflop(_) => ("2.6844 GFLOP", "13.9586 GFLOP"),
             };
             assert!(message.contains(least) && message.contains(most), "{message}");
         }
-        let least = Budget::Gflop(2.7).plan(&mistral, &importance, &Drops::default()).unwrap();
+        let least = Budget::Gflop(2.7).plan(&mistral, &importance, &mistral.remaining()).unwrap();
         assert_eq!(least.mlp.0, 32);
     }
 }

@@ -4,38 +4,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::directory::ModelDirectory;
-use super::width::{MaskedMlp, NeuronMask};
-use crate::architecture::{Architecture, NeuronAxis, pruned};
+use super::directory::{ModelDirectory, kept};
+use crate::architecture::{Layout, MASK_FILE, MaskedMlp, NeuronAxis, NeuronMask};
 use crate::error::{Error, Result};
-use crate::json;
 use crate::loaded::Loaded;
-use crate::merge::merged;
-use crate::weights::checkpoint::StoredTensor;
-use crate::weights::quantized::stored;
+use crate::weights::tensors::TensorInfo;
 use crate::weights::write::{Elements, NewTensor, write_directory};
-
-/// The file of a masked model's directory that holds its [`NeuronMask`].
-pub(crate) const MASK_FILE: &str = "neuron_mask.json";
 
 /// What becomes of the weights of a masked neuron.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Masked {
     Zero,
     Remove,
-}
-
-/// The mask in a model's directory, where there is one.
-pub(crate) fn mask_in(directory: &Path, architecture: &Architecture) -> Result<Option<NeuronMask>> {
-    let path = directory.join(MASK_FILE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let mask = NeuronMask::read(&path)?;
-    mask.check(&path, architecture)?;
-    Ok(Some(mask))
 }
 
 impl ModelDirectory {
@@ -46,7 +28,7 @@ impl ModelDirectory {
     /// There is none, it is damaged, or it is not of this model.
     pub fn mask(&self) -> Result<(PathBuf, NeuronMask)> {
         let path = self.path().join(MASK_FILE);
-        match mask_in(self.path(), self.architecture())? {
+        match NeuronMask::read_in(self.path(), self.architecture())? {
             Some(mask) => Ok((path, mask)),
             None => Err(Error::MissingFile {
                 directory: self.path().to_owned(),
@@ -78,24 +60,24 @@ impl ModelDirectory {
     }
 
     fn write_narrowed(&self, mask: &NeuronMask, masked: Masked, out: &Path) -> Result<()> {
-        let Loaded { files, checkpoint, architecture, .. } = &self.loaded;
+        let Loaded { files, config_path, config, tensors, architecture, .. } = &self.loaded;
+        let tensors = &**tensors;
         mask.check(&self.path().join(MASK_FILE), architecture)?;
-        let path = files.config()?;
-        if stored::is_quantized(checkpoint) {
+        if tensors.is_quantized() {
             return Err(Error::InvalidField {
-                path,
+                path: config_path.clone(),
                 field: "quantization_config".to_owned(),
                 found: "that of a quantized model".to_owned(),
                 expected: "none: narrow the model that it was made from, then quantize".to_owned(),
             });
         }
-        let mut config: Value = json::read(&path)?;
+        let mut config = config.clone();
         config["vocab_size"] = architecture.vocab_size.into();
-        let left = match masked {
-            Masked::Zero => architecture.clone(),
-            Masked::Remove => mask.applied_to(architecture),
+        let remaining = match masked {
+            Masked::Zero => architecture.remaining(),
+            Masked::Remove => mask.remaining(architecture),
         };
-        pruned::describe(&mut config, &left.layers);
+        remaining.write_to(&mut config, Layout::Secateur);
 
         // By name without prefix: which neurons, and where they are in the tensor.
         let narrowed: BTreeMap<String, (&MaskedMlp, NeuronAxis)> = mask
@@ -108,33 +90,28 @@ impl ModelDirectory {
                 tensors.map(move |(name, axis)| (name, (mlp, axis)))
             })
             .collect();
-        let gone = left.dropped_modules();
-        let stays = |tensor: &StoredTensor<'_>| {
-            let bare = architecture.bare_name(tensor.name);
-            !gone.iter().any(|module| bare.starts_with(module))
-        };
-        let tensors = checkpoint.iter().filter(stays).map(|stored| {
-            let Some((mlp, axis)) = narrowed.get(architecture.bare_name(stored.name)).copied() else {
-                return merged(checkpoint, architecture, stored);
+        let new = kept(tensors, &architecture.keep(&remaining)).map(|info| {
+            let Some((mlp, axis)) = narrowed.get(architecture.bare_name(info.name)).copied() else {
+                return NewTensor::of(tensors, info);
             };
-            let (name, from) = (stored.name, stored.shape.to_vec());
+            let TensorInfo { name, dtype, shape: from } = info;
             let shape = match masked {
                 Masked::Zero => from.clone(),
                 Masked::Remove => narrowed_shape(&from, axis, mlp),
             };
             NewTensor {
                 name: name.to_owned(),
-                dtype: stored.dtype,
+                dtype,
                 shape,
                 elements: Elements::Computed(Box::new(move || {
-                    let values = checkpoint.merged(name, &from)?;
+                    let values = tensors.values(name, &from)?;
                     Ok(Cow::Owned(narrow(values.into_owned(), &from, axis, mlp, masked)))
                 })),
             }
         });
         let mask = json!(mask);
         let others: &[_] = if masked == Masked::Zero { &[(MASK_FILE, &mask)] } else { &[] };
-        write_directory(files, &config, tensors.collect(), others, out)
+        write_directory(files, &config, new.collect(), others, out)
     }
 }
 

@@ -2,34 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::drops::Drops;
-use crate::architecture::{Architecture, pruned};
-use crate::encoder::LoadOptions;
+use crate::architecture::{Architecture, Layout, Remaining};
 use crate::error::{Error, Result};
-use crate::json;
+use crate::fingerprint::Fingerprint;
+use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
-use crate::merge::merged;
-use crate::weights::fingerprint::Fingerprint;
+use crate::weights::tensors::{TensorInfo, Tensors};
 use crate::weights::write::{NewTensor, write_directory};
-
-/// How a directory says which sub-layers its model lacks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum Layout {
-    /// What this program and its library read.
-    ///
-    /// `secateur` in config.json: for each layer whether it has its attention, and the width of its MLP.
-    #[default]
-    Secateur,
-    /// The lists of LLM-Drop, which this program reads too.
-    ///
-    /// `drop_attn_list` and `drop_mlp_list` in config.json, and reserved_layers.json, as LLM-Drop's loader reads them.
-    LlmDrop,
-}
 
 /// A model directory, opened; the weights stay where they are until they are read.
 ///
@@ -38,7 +19,6 @@ pub enum Layout {
 pub struct ModelDirectory {
     directory: PathBuf,
     pub(super) loaded: Loaded,
-    fingerprint: Fingerprint,
 }
 
 impl ModelDirectory {
@@ -49,9 +29,7 @@ impl ModelDirectory {
     /// As loading it, except for tensors that are missing or wrong.
     pub fn open(directory: &Path) -> Result<ModelDirectory> {
         let loaded = Loaded::open(directory, &LoadOptions::default())?;
-        loaded.checkpoint.check_adapter(&loaded.architecture)?;
-        let fingerprint = Fingerprint::of(&loaded.files, &loaded.checkpoint, &loaded.settings)?;
-        Ok(ModelDirectory { directory: directory.to_owned(), loaded, fingerprint })
+        Ok(ModelDirectory { directory: directory.to_owned(), loaded })
     }
 
     /// The directory.
@@ -71,11 +49,12 @@ impl ModelDirectory {
 
     /// The fingerprint of an encoder that is loaded from it as it is.
     pub fn fingerprint(&self) -> &Fingerprint {
-        &self.fingerprint
+        &self.loaded.fingerprint
     }
 
-    /// Writes the model without `drops` to the new directory `out`. The dropped weights are not in it; those of sub-layers
-    /// that were dropped before, which LLM-Drop leaves in its files, neither. Layers keep their numbers.
+    /// Writes the layers of the model that remain to the new directory `out`. The weights of the others are not in it, nor are
+    /// those of sub-layers that were dropped before, which LLM-Drop leaves in its files. Layers keep their numbers. Widths are
+    /// those of the model: [`ModelDirectory::write_compacted`] changes them.
     ///
     /// # Errors
     ///
@@ -83,20 +62,16 @@ impl ModelDirectory {
     ///
     /// # Panics
     ///
-    /// If a layer is not one of the model's.
-    pub fn write_dropped(&self, drops: &Drops, layout: Layout, out: &Path) -> Result<()> {
-        let left = drops.applied_to(self.architecture());
-        let path = self.loaded.files.config()?;
-        let mut config: Value = json::read(&path)?;
+    /// If `remaining` has another number of layers.
+    pub fn write_dropped(&self, remaining: &Remaining, layout: Layout, out: &Path) -> Result<()> {
+        let left = self.architecture().keep(remaining);
+        let mut config = self.loaded.config.clone();
         config["vocab_size"] = left.vocab_size.into();
-        match layout {
-            Layout::Secateur => pruned::describe(&mut config, &left.layers),
-            Layout::LlmDrop => pruned::describe_for_llm_drop(&mut config, &left.layers),
-        }
-        if Architecture::from_config(&path, &config)? != left {
+        left.remaining().write_to(&mut config, layout);
+        if Architecture::from_config(&self.loaded.config_path, &config)? != left {
             return Err(Error::NotLlmDrop { path: out.to_owned() });
         }
-        let reserved = json!(reserved_layers(&left));
+        let reserved = json!(left.remaining().reserved_layers());
         let others: &[_] =
             if layout == Layout::LlmDrop { &[("reserved_layers.json", &reserved)] } else { &[] };
         write_directory(&self.loaded.files, &config, self.kept_tensors(&left), others, out)
@@ -104,21 +79,19 @@ impl ModelDirectory {
 
     /// The tensors of all that `left` has, and of all that is not the transformer's.
     fn kept_tensors(&self, left: &Architecture) -> Vec<NewTensor<'_>> {
-        let gone = left.dropped_modules();
-        let Loaded { checkpoint, architecture, .. } = &self.loaded;
-        let stays = |name: &str| {
-            let bare = architecture.bare_name(name);
-            !gone.iter().any(|module| bare.starts_with(module))
-        };
-        let stored = checkpoint.iter().filter(|tensor| stays(tensor.name));
-        stored.map(|tensor| merged(checkpoint, architecture, tensor)).collect()
+        let tensors = &*self.loaded.tensors;
+        kept(tensors, left).map(|info| NewTensor::of(tensors, info)).collect()
     }
 }
 
-/// reserved_layers.json: the layers that keep their attention, then those that keep their MLP, counted on from L.
-fn reserved_layers(architecture: &Architecture) -> Vec<usize> {
-    let layers = || architecture.layers.iter().enumerate();
-    let attention = layers().filter(|(_, layer)| layer.attention.is_some()).map(|(number, _)| number);
-    let mlp = layers().filter(|(_, layer)| layer.intermediate_size.is_some());
-    attention.chain(mlp.map(|(number, _)| architecture.layers.len() + number)).collect()
+/// What a source has of all that `left` has, and of all that is not the transformer's.
+pub(super) fn kept<'a>(
+    tensors: &'a dyn Tensors,
+    left: &Architecture,
+) -> impl Iterator<Item = TensorInfo<'a>> + use<'a> {
+    let (gone, left) = (left.dropped_modules(), left.clone());
+    tensors.list().into_iter().filter(move |info| {
+        let bare = left.bare_name(info.name);
+        !gone.iter().any(|module| bare.starts_with(module))
+    })
 }

@@ -10,19 +10,20 @@ use std::path::Path;
 use candle_core::{Device, Tensor, Var};
 
 use super::calibration::{Calibration, CalibrationFormat};
-use super::drops::Drops;
-use super::importance::{ImportanceMetric, ScoreSettings, ScoredTokens, hash_of};
+use super::importance::hash_of;
+use super::score_settings::{ImportanceMetric, ScoreSettings, ScoredTokens};
 use super::scores::{Importance, Scores};
+use crate::architecture::Remaining;
 use crate::compute::Spans;
 use crate::compute::candle::Candle;
-use crate::encoder::LoadOptions;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
 use crate::pooling::Pooling;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
-use crate::weights::fingerprint::Fingerprint;
 
 /// Pairs of a batch: each text competes with the 15 others.
 const BATCH: usize = 16;
@@ -37,7 +38,8 @@ type Pair = (String, String);
 /// passages. Of a block the gates of both sub-layers are one. At most `max_pairs` are read; pairs without a title or a text
 /// are passed over, and a last batch of one pair, which has no negatives, is left out.
 ///
-/// The model is whole but for `drops`, in f32, and differentiated on the CPU: the memory is several times the model's.
+/// The model is what remains of that in `directory`, all of it unless given. It is in f32 and differentiated on the CPU: the
+/// memory is several times the model's.
 /// `progress` is called with the number of pairs done.
 ///
 /// # Errors
@@ -45,12 +47,12 @@ type Pair = (String, String);
 /// [`Error::NoPairs`]; those of the texts and of loading the model.
 pub fn score<E: From<Error>>(
     directory: &Path,
-    drops: &Drops,
+    remaining: Option<&Remaining>,
     pairs: impl IntoIterator<Item = std::result::Result<Pair, E>>,
     max_pairs: usize,
     mut progress: impl FnMut(usize),
 ) -> std::result::Result<Scores, E> {
-    let mut model = Gated::load(directory, drops)?;
+    let mut model = Gated::load(directory, remaining)?;
     let mut pairs = pairs.into_iter();
     let mut total = vec![[0.0; 3]; model.gates.len()];
     let (mut done, mut num_tokens, mut num_batches) = (0, 0, 0);
@@ -131,17 +133,14 @@ struct Gated {
 }
 
 impl Gated {
-    fn load(directory: &Path, drops: &Drops) -> Result<Gated> {
-        let Loaded { files, settings, tokenizer, mut checkpoint, architecture } =
-            Loaded::open(directory, &LoadOptions::default())?;
-        let mut fingerprint = Fingerprint::of(&files, &checkpoint, &settings)?;
-        checkpoint.check_adapter(&architecture)?;
-        if !drops.is_empty() {
-            checkpoint.accept_adapter();
-            fingerprint = fingerprint.without(drops);
+    fn load(directory: &Path, remaining: Option<&Remaining>) -> Result<Gated> {
+        let mut loaded = Loaded::open(directory, &LoadOptions::default())?;
+        if let Some(remaining) = remaining {
+            loaded.keep(remaining);
         }
+        let Loaded { settings, tokenizer, tensors, architecture, fingerprint, .. } = loaded;
         let ops = Candle::new(Device::Cpu);
-        let mut model = Transformer::load(&ops, drops.applied_to(&architecture), &checkpoint)?;
+        let mut model = Transformer::load(&ops, architecture, &*tensors)?;
         let gates = model.gate_sub_layers()?;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         let name = name_of(directory);

@@ -7,9 +7,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::importance::ScoreSettings;
-use crate::error::{Error, Result};
-use crate::weights::fingerprint::Fingerprint;
+use secateur_files::AtPath;
+
+use super::score_settings::ScoreSettings;
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 
 pub(super) struct Journal {
     path: PathBuf,
@@ -30,11 +32,10 @@ impl Journal {
         settings: &ScoreSettings,
         width: usize,
     ) -> Result<Journal> {
-        let failed = |action| move |source| Error::Io { action, path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = file.map_err(failed("open"))?;
+        let mut file = file.at("open", path)?;
         let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(failed("read"))?;
+        file.read_to_end(&mut text).at("read", path)?;
         let text = String::from_utf8_lossy(&text);
         let settings = serde_json::to_string(settings).expect("settings can be written as JSON");
         let head = format!("secateur importance 1 {fingerprint} {settings}\n");
@@ -74,20 +75,15 @@ impl Journal {
         self.left.clear();
         let lines: String = hashes.iter().zip(sums).map(|(hash, sums)| line(hash, sums)).collect();
         self.write(&lines)?;
-        self.file.set_len(self.end).and_then(|()| self.file.sync_data()).map_err(self.failed())
+        Ok(self.file.set_len(self.end).and_then(|()| self.file.sync_data()).at("write", &self.path)?)
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
         let written =
             self.file.seek(SeekFrom::Start(self.end)).and_then(|_| self.file.write_all(text.as_bytes()));
-        written.map_err(self.failed())?;
+        written.at("write", &self.path)?;
         self.end += text.len() as u64;
         Ok(())
-    }
-
-    fn failed(&self) -> impl FnOnce(std::io::Error) -> Error + use<> {
-        let path = self.path.clone();
-        move |source| Error::Io { action: "write", path, source }
     }
 }
 

@@ -1,7 +1,7 @@
 //! EffiR (Lei et al. 2025, arXiv 2512.20612): which parts of an encoder matter least, and models without them.
 //!
 //! [`score`] measures how much each sub-layer changes what passes through it, while the model reads calibration text. A
-//! [`Variant`] such as "16M8A" chooses [`Drops`] by those scores. [`ModelDirectory::write_dropped`] writes the model that is
+//! [`Variant`] such as "16M8A" chooses by those scores what is [`Remaining`]. [`ModelDirectory::write_dropped`] writes the model that is
 //! left; [`Encoder::load_dropped`](crate::Encoder::load_dropped) loads it without writing anything.
 //!
 //! Within an MLP, [`NeuronScores`], learned or by [`activation_magnitude`], give a [`NeuronMask`];
@@ -14,23 +14,26 @@ mod budget;
 pub mod calibration;
 mod compact;
 mod directory;
-mod drops;
 pub mod gradient;
 mod importance;
 mod journal;
+mod pattern;
+mod score_settings;
 mod scores;
 mod sparsegpt;
 mod sparsify;
+mod variant;
 mod wanda;
 mod width;
 
+pub use crate::architecture::{Layout, MaskedMlp, NeuronMask, Remaining, SubLayer};
 pub use activation::activation_magnitude;
 pub use budget::{Budget, BudgetPlan};
 pub use calibration::{Calibration, CalibrationFormat};
-pub(crate) use compact::{MASK_FILE, mask_in};
-pub use directory::{Layout, ModelDirectory};
-pub use drops::{Drops, UnknownVariant, Variant};
-pub use importance::{ImportanceMetric, ScoreSettings, ScoredTokens, score};
-pub use scores::{Importance, Part, Scores};
+pub use directory::ModelDirectory;
+pub use importance::score;
+pub use score_settings::{ImportanceMetric, ScoreSettings, ScoredTokens};
+pub use scores::{Importance, Scores};
 pub use sparsify::SparseMethod;
-pub use width::{MaskedMlp, NeuronMask, NeuronScores};
+pub use variant::{UnknownVariant, Variant};
+pub use width::NeuronScores;

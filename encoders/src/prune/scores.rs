@@ -5,37 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::importance::ScoreSettings;
+use super::score_settings::ScoreSettings;
+use crate::architecture::SubLayer;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::json;
-use crate::weights::fingerprint::Fingerprint;
 
-/// A part of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Part {
-    /// The attention sub-layer.
-    Attention,
-    /// The MLP sub-layer.
-    Mlp,
-    /// Both.
-    Block,
-}
-
-impl Part {
-    /// All of them.
-    pub const ALL: [Part; 3] = [Part::Attention, Part::Mlp, Part::Block];
-
-    /// "attention", "MLP" or "block".
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Attention => "attention",
-            Part::Mlp => "MLP",
-            Part::Block => "block",
-        }
-    }
-}
-
-/// The importance of every part of every layer; `None` for one that the model does not have. Higher is more important.
+/// The importance of every sub-layer of every layer; `None` for one that the model does not have. Higher is more important.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
     /// Of the attention sub-layers.
@@ -48,25 +24,25 @@ pub struct Importance {
 
 impl Importance {
     /// Those of one kind, by layer.
-    pub fn of(&self, part: Part) -> &[Option<f64>] {
-        match part {
-            Part::Attention => &self.attention,
-            Part::Mlp => &self.mlp,
-            Part::Block => &self.block,
+    pub fn of(&self, sub_layer: SubLayer) -> &[Option<f64>] {
+        match sub_layer {
+            SubLayer::Attention => &self.attention,
+            SubLayer::Mlp => &self.mlp,
+            SubLayer::Block => &self.block,
         }
     }
 
-    /// The layers that have this part, least important first; of equals the deeper one first, since depth is where the
+    /// The layers that have this sub-layer, least important first; of equals the deeper one first, since depth is where the
     /// redundancy is (paper, Fig. 2a).
     ///
     /// ```
-    /// use secateur_encoders::prune::{Importance, Part};
+    /// use secateur_encoders::{architecture::SubLayer, prune::Importance};
     /// let scores = vec![Some(0.5), Some(0.1), None, Some(0.5)];
     /// let importance = Importance { attention: vec![], mlp: scores, block: vec![] };
-    /// assert_eq!(importance.drop_order(Part::Mlp), [1, 3, 0]);
+    /// assert_eq!(importance.drop_order(SubLayer::Mlp), [1, 3, 0]);
     /// ```
-    pub fn drop_order(&self, part: Part) -> Vec<usize> {
-        let scores = self.of(part);
+    pub fn drop_order(&self, sub_layer: SubLayer) -> Vec<usize> {
+        let scores = self.of(sub_layer);
         let mut layers: Vec<usize> = (0..scores.len()).filter(|layer| scores[*layer].is_some()).collect();
         let score = |layer: usize| scores[layer].unwrap_or(f64::INFINITY);
         layers.sort_by(|a, b| score(*a).total_cmp(&score(*b)).then(b.cmp(a)));
@@ -102,8 +78,8 @@ impl Scores {
     pub fn read(path: &Path) -> Result<Scores> {
         let scores: Scores = json::read(path)?;
         let layers = scores.importance.attention.len();
-        for part in Part::ALL {
-            let found = scores.importance.of(part);
+        for sub_layer in SubLayer::ALL {
+            let found = scores.importance.of(sub_layer);
             let expected = if found.len() != layers {
                 format!("{layers} numbers, as for attention")
             } else if found.iter().flatten().any(|score| !score.is_finite()) {
@@ -113,7 +89,7 @@ impl Scores {
             };
             return Err(Error::InvalidField {
                 path: path.to_owned(),
-                field: format!("importance.{}", part.name().to_lowercase()),
+                field: format!("importance.{}", sub_layer.name().to_lowercase()),
                 found: format!("{found:?}"),
                 expected,
             });
@@ -124,8 +100,8 @@ impl Scores {
     /// The file: a JSON object, indented. `drop_order` is there for people and other programs; it follows from the scores.
     pub fn to_json(&self) -> String {
         let mut object = serde_json::to_value(self).expect("scores can be written as JSON");
-        let orders =
-            Part::ALL.map(|part| (part.name().to_lowercase(), Value::from(self.importance.drop_order(part))));
+        let orders = SubLayer::ALL
+            .map(|kind| (kind.name().to_lowercase(), Value::from(self.importance.drop_order(kind))));
         object["drop_order"] = json!(orders.into_iter().collect::<std::collections::BTreeMap<_, _>>());
         format!("{object:#}\n")
     }
@@ -142,9 +118,9 @@ impl Scores {
         Err(Error::ScoresOfAnotherModel {
             path: path.to_owned(),
             scored_name: self.model.clone(),
-            scored: Box::new(self.fingerprint),
+            scored: self.fingerprint.to_string(),
             name: name.to_owned(),
-            fingerprint: Box::new(*fingerprint),
+            fingerprint: fingerprint.to_string(),
         })
     }
 }

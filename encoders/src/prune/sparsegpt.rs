@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::sparsify::{GROUP, KEPT};
+use super::pattern::{GROUP, KEPT};
 
 /// Added to the diagonal of the Hessian, as a share of its mean: `percdamp` of the authors' program.
 const DAMPING: f64 = 0.01;

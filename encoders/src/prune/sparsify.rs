@@ -6,29 +6,23 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::calibration::{Calibration, Sequences};
 use super::directory::ModelDirectory;
+use super::pattern::{GROUP, KEPT};
 use super::{sparsegpt, wanda};
 use crate::architecture::{Architecture, LinearInput};
 use crate::compute::cpu::{Cpu, Rows};
-use crate::compute::{Matrix, Ops, Spans};
+use crate::compute::{Ops, Spans};
 use crate::device::{Device, batches};
-use crate::encoder::{Encoder, LoadOptions};
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::json;
 use crate::loaded::Loaded;
-use crate::merge::merged;
 use crate::model::{Stage, Transformer};
-use crate::weights::quantized::stored;
-use crate::weights::write::{Elements, NewTensor, write_directory};
-
-/// Weights side by side of which some go.
-pub(super) const GROUP: usize = 4;
-
-/// Those of a group that stay: 2:4, the pattern of NVIDIA's sparse tensor cores.
-pub(super) const KEPT: usize = 2;
+use crate::weights::matrix::{Matrix, Weight};
+use crate::weights::shards::StoredTensor;
+use crate::weights::tensors::{TensorInfo, Tensors};
+use crate::weights::write::{NewTensor, write_directory};
 
 /// How weights are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +87,7 @@ impl ModelDirectory {
     ///
     /// # Errors
     ///
-    /// Those of the texts, [`Error::CalibrationTooShort`]; [`Error::InvalidCut`] for a linear layer whose inputs are not a
+    /// Those of the texts, [`Error::CalibrationTooShort`]; [`Error::InvalidShare`] for a linear layer whose inputs are not a
     /// multiple of four; the model is quantized; `out` exists or cannot be written.
     #[expect(clippy::too_many_arguments, reason = "what is read, how, where to, and who is told")]
     pub fn write_sparse<E: From<Error>>(
@@ -124,12 +118,10 @@ impl ModelDirectory {
         out: &Path,
         mut progress: impl FnMut(usize),
     ) -> Result<()> {
-        let Loaded { files, mut checkpoint, architecture, .. } =
-            Loaded::open(self.path(), &LoadOptions::default())?;
-        let path = files.config()?;
-        if stored::is_quantized(&checkpoint) {
+        let Loaded { files, config_path, config, tensors, architecture, .. } = &self.loaded;
+        if tensors.is_quantized() {
             return Err(Error::InvalidField {
-                path,
+                path: config_path.clone(),
                 field: "quantization_config".to_owned(),
                 found: "that of a quantized model".to_owned(),
                 expected: "none: give the model that it was made from".to_owned(),
@@ -138,7 +130,7 @@ impl ModelDirectory {
         let all = (0..architecture.layers.len()).flat_map(|layer| architecture.layer_matrices(layer));
         for (tensor, _) in all {
             if !tensor.shape[1].is_multiple_of(GROUP) {
-                return Err(Error::InvalidCut {
+                return Err(Error::InvalidShare {
                     what: "the linear layers",
                     asked: format!("{KEPT} of every {GROUP} weights"),
                     expected: format!(
@@ -149,18 +141,19 @@ impl ModelDirectory {
             }
         }
         // By name without prefix, the name in the file.
-        let stored_names: BTreeMap<String, String> = checkpoint
+        let stored_names: BTreeMap<String, String> = tensors
+            .list()
             .iter()
             .map(|tensor| (architecture.bare_name(tensor.name).to_owned(), tensor.name.to_owned()))
             .collect();
+        let mut tensors = Replaced { source: &**tensors, replacements: BTreeMap::new() };
         let ops = Cpu::parallel();
         let batches = batches(sequences, Device::Cpu.batch_tokens());
         let batch = |batch: &Vec<usize>| -> (Vec<u32>, Spans) {
             let ids = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
             (ids, Spans::from_lengths(batch.iter().map(|i| sequences[*i].len())))
         };
-        checkpoint.accept_adapter();
-        let none = Transformer::load(&ops, only(&architecture, None), &checkpoint)?;
+        let none = Transformer::load(&ops, only(architecture, None), &tensors)?;
         let mut hidden: Vec<Vec<f32>> = Vec::new();
         for (ids, spans) in batches.iter().map(batch) {
             none.forward_observed(&ops, &ids, &spans, &mut |stage, x| {
@@ -184,7 +177,7 @@ impl ModelDirectory {
             for (tensor, input) in &matrices {
                 statistics.entry(*input).or_insert_with(|| Statistic::new(method, tensor.shape[1]));
             }
-            let dense = Transformer::load(&ops, only(&architecture, Some(layer)), &checkpoint)?;
+            let dense = Transformer::load(&ops, only(architecture, Some(layer)), &tensors)?;
             for (values, (_, spans)) in hidden.iter().zip(batches.iter().map(batch)) {
                 dense.forward_layers(&ops, rows(values)?, &spans, &mut |stage, x| {
                     if let Stage::Input(_, input) = stage
@@ -198,11 +191,11 @@ impl ModelDirectory {
             drop(dense);
             for (tensor, input) in &matrices {
                 let name = &stored_names[&tensor.name];
-                let mut weights = checkpoint.merged(name, &tensor.shape)?.into_owned();
+                let mut weights = tensors.values(name, &tensor.shape)?.into_owned();
                 statistics[input].prune(&mut weights, tensor.shape[1], sequences.len());
-                checkpoint.replace(name.clone(), weights);
+                tensors.replacements.insert(name.clone(), weights);
             }
-            let sparse = Transformer::load(&ops, only(&architecture, Some(layer)), &checkpoint)?;
+            let sparse = Transformer::load(&ops, only(architecture, Some(layer)), &tensors)?;
             for (values, (_, spans)) in hidden.iter_mut().zip(batches.iter().map(batch)) {
                 let x = sparse.forward_layers(&ops, rows(values)?, &spans, &mut |_, _| Ok(()))?;
                 values.copy_from_slice(x.values());
@@ -210,30 +203,59 @@ impl ModelDirectory {
             progress(layer + 1);
         }
 
-        let mut config: Value = json::read(&path)?;
+        let mut config = config.clone();
         config["vocab_size"] = architecture.vocab_size.into();
-        let tensors = checkpoint.iter().map(|tensor| match checkpoint.replacement(tensor.name) {
-            None => merged(&checkpoint, &architecture, tensor),
-            Some(values) => NewTensor {
-                name: tensor.name.to_owned(),
-                dtype: tensor.dtype,
-                shape: tensor.shape.to_vec(),
-                elements: Elements::Computed(Box::new(move || Ok(Cow::Borrowed(values)))),
-            },
-        });
-        write_directory(&files, &config, tensors.collect(), &[], out)
+        let new = tensors.list().into_iter().map(|info| NewTensor::of(&tensors, info));
+        write_directory(files, &config, new.collect(), &[], out)
+    }
+}
+
+/// A source with other values for some of its tensors.
+struct Replaced<'a> {
+    source: &'a dyn Tensors,
+    /// By name.
+    replacements: BTreeMap<String, Vec<f32>>,
+}
+
+impl Tensors for Replaced<'_> {
+    fn list(&self) -> Vec<TensorInfo<'_>> {
+        self.source.list()
+    }
+
+    fn contains(&self, tensor: &str) -> bool {
+        self.source.contains(tensor)
+    }
+
+    fn stored(&self, tensor: &str) -> Option<StoredTensor<'_>> {
+        if self.replacements.contains_key(tensor) { None } else { self.source.stored(tensor) }
+    }
+
+    fn values(&self, tensor: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>> {
+        match self.replacements.get(tensor) {
+            Some(values) => Ok(values.into()),
+            None => self.source.values(tensor, shape),
+        }
+    }
+
+    fn weight(&self, tensor: &str, rows: usize, columns: usize) -> Result<Weight<'_>> {
+        match self.replacements.contains_key(tensor) {
+            true => Ok(self.matrix(tensor, rows, columns)?.into()),
+            false => self.source.weight(tensor, rows, columns),
+        }
+    }
+
+    fn is_quantized(&self) -> bool {
+        self.source.is_quantized()
     }
 }
 
 /// The architecture with one layer at most.
 fn only(architecture: &Architecture, layer: Option<usize>) -> Architecture {
-    let mut left = architecture.clone();
-    for (number, shape) in left.layers.iter_mut().enumerate() {
-        if Some(number) != layer {
-            (shape.attention, shape.intermediate_size) = (None, None);
-        }
+    let mut remaining = architecture.remaining();
+    for number in (0..architecture.layers.len()).filter(|number| Some(*number) != layer) {
+        (remaining.attention[number], remaining.intermediate_sizes[number]) = (false, None);
     }
-    left
+    architecture.keep(&remaining)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::sparsify::{GROUP, KEPT};
+use super::pattern::{GROUP, KEPT};
 
 /// Zeroes two of every four weights of a row that are side by side: those with the smallest |w| * norm of their input.
 ///

@@ -1,14 +1,14 @@
-//! Which neurons of which MLP go: one ranking over all layers, and the binary mask that it gives.
+//! Which neurons of which MLP go: one ranking over all layers.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::directory::ModelDirectory;
-use crate::architecture::Architecture;
+use crate::architecture::{MaskedMlp, NeuronMask};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::json;
-use crate::weights::fingerprint::Fingerprint;
 
 /// A number for every neuron of every MLP; higher is more important. Learned gates, or
 /// [`activation_magnitude`](super::activation_magnitude).
@@ -20,32 +20,6 @@ pub struct NeuronScores {
     pub fingerprint: Fingerprint,
     /// For each layer the scores of its neurons; `None` where the MLP is dropped.
     pub layers: Vec<Option<Vec<f64>>>,
-}
-
-/// The neurons that are taken out of a model.
-///
-/// The file `neuron_mask.json` of a masked model's directory is this as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NeuronMask {
-    /// For each layer the width of its MLP and the neurons that go, ascending; `None` where the MLP is dropped.
-    pub layers: Vec<Option<MaskedMlp>>,
-}
-
-/// The neurons that are taken out of an MLP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MaskedMlp {
-    /// All of its neurons.
-    pub width: usize,
-    /// Those that go, ascending.
-    pub masked: Vec<usize>,
-}
-
-impl MaskedMlp {
-    /// Neurons that stay, ascending.
-    pub fn kept(&self) -> Vec<usize> {
-        let mut masked = self.masked.iter().copied().peekable();
-        (0..self.width).filter(|neuron| masked.next_if_eq(neuron).is_none()).collect()
-    }
 }
 
 impl NeuronScores {
@@ -84,9 +58,9 @@ impl NeuronScores {
         Err(Error::ScoresOfAnotherModel {
             path: path.to_owned(),
             scored_name: self.model.clone(),
-            scored: Box::new(self.fingerprint),
+            scored: self.fingerprint.to_string(),
             name: model.name(),
-            fingerprint: Box::new(*model.fingerprint()),
+            fingerprint: model.fingerprint().to_string(),
         })
     }
 
@@ -97,7 +71,7 @@ impl NeuronScores {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidCut`]: a share is not one, or the floors leave too little to mask.
+    /// [`Error::InvalidShare`]: a share is not one, or the floors leave too little to mask.
     ///
     /// ```
     /// use secateur_encoders::Fingerprint;
@@ -115,7 +89,7 @@ impl NeuronScores {
     /// ```
     pub fn mask(&self, sparsity: f64, floor: f64) -> Result<NeuronMask> {
         let invalid =
-            |asked: String, expected: String| Error::InvalidCut { what: "the MLPs", asked, expected };
+            |asked: String, expected: String| Error::InvalidShare { what: "the MLPs", asked, expected };
         if !(0.0..1.0).contains(&sparsity) {
             return Err(invalid(
                 format!("a sparsity of {sparsity}"),
@@ -171,89 +145,6 @@ impl NeuronScores {
         }
         layers.iter_mut().flatten().for_each(|mlp| mlp.masked.sort_unstable());
         Ok(NeuronMask { layers })
-    }
-}
-
-impl NeuronMask {
-    /// Neurons that stay, by layer.
-    pub fn widths(&self) -> Vec<Option<usize>> {
-        self.layers.iter().map(|mlp| mlp.as_ref().map(|mlp| mlp.width - mlp.masked.len())).collect()
-    }
-
-    /// For each layer that has an MLP 1 for every neuron that stays and 0 for every one that goes.
-    pub(crate) fn factors(&self) -> Vec<Option<Vec<f32>>> {
-        let of_mlp = |mlp: &MaskedMlp| {
-            let mut factors = vec![1.0; mlp.width];
-            mlp.masked.iter().for_each(|neuron| factors[*neuron] = 0.0);
-            factors
-        };
-        self.layers.iter().map(|mlp| mlp.as_ref().map(of_mlp)).collect()
-    }
-
-    /// The share of the neurons that goes.
-    pub fn sparsity(&self) -> f64 {
-        let count = |of: fn(&MaskedMlp) -> usize| self.layers.iter().flatten().map(of).sum::<usize>();
-        count(|mlp| mlp.masked.len()) as f64 / count(|mlp| mlp.width).max(1) as f64
-    }
-
-    /// Reads the file of a mask.
-    ///
-    /// # Errors
-    ///
-    /// The file is missing, or is not one of a mask.
-    pub fn read(path: &Path) -> Result<NeuronMask> {
-        let mask: NeuronMask = json::read(path)?;
-        let wrong = |mlp: &&MaskedMlp| {
-            !mlp.masked.is_sorted_by(|a, b| a < b) || mlp.masked.last().is_some_and(|last| *last >= mlp.width)
-        };
-        match mask.layers.iter().flatten().find(wrong) {
-            None => Ok(mask),
-            Some(mlp) => Err(Error::InvalidField {
-                path: path.to_owned(),
-                field: "layers.masked".to_owned(),
-                found: format!("{:?}", mlp.masked),
-                expected: format!("ascending numbers below the width, {}", mlp.width),
-            }),
-        }
-    }
-
-    /// Refuses a mask whose layers or widths are not the model's, or that leaves an MLP without neurons. `path` is the
-    /// mask's file.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidField`]
-    pub fn check(&self, path: &Path, architecture: &Architecture) -> Result<()> {
-        let invalid = |field: &str, found: String, expected: String| Error::InvalidField {
-            path: path.to_owned(),
-            field: field.to_owned(),
-            found,
-            expected,
-        };
-        let of_model: Vec<Option<usize>> =
-            architecture.layers.iter().map(|layer| layer.intermediate_size).collect();
-        let of_mask: Vec<Option<usize>> =
-            self.layers.iter().map(|mlp| mlp.as_ref().map(|mlp| mlp.width)).collect();
-        if of_mask != of_model {
-            let expected = format!("those of the model, {of_model:?}");
-            return Err(invalid("layers.width", format!("{of_mask:?}"), expected));
-        }
-        match self.widths().iter().position(|width| *width == Some(0)) {
-            None => Ok(()),
-            Some(layer) => {
-                let expected = "at least one neuron that stays; drop the MLP instead".to_owned();
-                Err(invalid("layers.masked", format!("all of layer {layer}"), expected))
-            }
-        }
-    }
-
-    /// The architecture that is left when the masked neurons are gone.
-    pub(crate) fn applied_to(&self, architecture: &Architecture) -> Architecture {
-        let mut left = architecture.clone();
-        for (layer, width) in left.layers.iter_mut().zip(self.widths()) {
-            layer.intermediate_size = width;
-        }
-        left
     }
 }
 

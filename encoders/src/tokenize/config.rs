@@ -1,14 +1,14 @@
 //! tokenizer_config.json: what a tokenizer does beyond tokenizer.json, which is all that the Rust library reads.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
 use crate::error::{Error, Result};
-use crate::json;
+use crate::weights::model_files::ModelFiles;
 
 /// What tokenizer_config.json says of the tokens of a text.
 pub(super) struct Config {
@@ -98,11 +98,10 @@ impl From<Added> for AddedToken {
 }
 
 impl Config {
-    pub(super) fn read(directory: &Path) -> Result<Config> {
-        let path = directory.join("tokenizer_config.json");
-        let raw: Raw = json::read_if_there(&path)?.unwrap_or_default();
-        let special: SpecialTokens =
-            json::read_if_there(&directory.join("special_tokens_map.json"))?.unwrap_or_default();
+    pub(super) fn read(files: &ModelFiles) -> Result<Config> {
+        let path = files.path("tokenizer_config.json");
+        let raw: Raw = files.json("tokenizer_config.json")?.unwrap_or_default();
+        let special: SpecialTokens = files.json("special_tokens_map.json")?.unwrap_or_default();
         let added = raw.added_tokens_decoder.into_iter().map(|(id, token)| {
             let failed =
                 |source: Box<dyn std::error::Error + Send + Sync>| Error::Json { path: path.clone(), source };

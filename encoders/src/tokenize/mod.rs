@@ -2,6 +2,7 @@
 
 mod config;
 mod packed;
+mod special_tokens;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,10 @@ use std::path::{Path, PathBuf};
 use tokenizers::{Encoding, PostProcessor, Tokenizer as HuggingFace, TruncationDirection, TruncationParams};
 
 use crate::error::{Error, Result};
+use crate::weights::model_files::ModelFiles;
 use config::Config;
 pub(crate) use packed::Packer;
+pub use special_tokens::SpecialTokens;
 
 /// The tokenizer of a model directory.
 pub(crate) struct Tokenizer {
@@ -19,9 +22,8 @@ pub(crate) struct Tokenizer {
     vocab_size: usize,
     lower_case: bool,
     max_length: usize,
-    truncate_left: bool,
     affixes: Affixes,
-    padding_side: Option<String>,
+    config: Config,
 }
 
 /// The special tokens around every text.
@@ -34,22 +36,22 @@ impl Tokenizer {
     /// Loads `tokenizer.json`, and `tokenizer_config.json` where it is. Texts will be cut to `max_length` tokens, special
     /// tokens included; ids must be below `vocab_size`.
     pub(crate) fn load(
-        directory: &Path,
+        files: &ModelFiles,
         max_length: usize,
         vocab_size: usize,
         lower_case: bool,
     ) -> Result<Tokenizer> {
-        let path = directory.join("tokenizer.json");
-        if !path.exists() {
+        let path = files.path("tokenizer.json");
+        let Some(bytes) = files.read("tokenizer.json")? else {
             return Err(Error::MissingFile {
-                directory: directory.to_owned(),
+                directory: files.directory(),
                 file: "tokenizer.json",
                 advice: "fetch it from the model's repository, or write it with transformers' save_pretrained",
             });
-        }
-        let config = Config::read(directory)?;
+        };
+        let config = Config::read(files)?;
         let failed = |source| Error::Tokenizer { path: path.clone(), source };
-        let mut inner = HuggingFace::from_file(&path).map_err(failed)?;
+        let mut inner = HuggingFace::from_bytes(&bytes).map_err(failed)?;
         // Padding is none of the tokenizer's business here: texts lie one after the other.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(failed)?;
@@ -63,17 +65,7 @@ impl Tokenizer {
             if config.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(failed)?;
-        let Config { truncate_left, padding_side, .. } = config;
-        let tokenizer = Tokenizer {
-            path,
-            inner,
-            vocab_size,
-            lower_case,
-            max_length,
-            truncate_left,
-            affixes,
-            padding_side,
-        };
+        let tokenizer = Tokenizer { path, inner, vocab_size, lower_case, max_length, affixes, config };
         Ok(tokenizer)
     }
 
@@ -87,7 +79,7 @@ impl Tokenizer {
 
     /// Where Python puts padding, by tokenizer_config.json. Here texts are not padded.
     pub(crate) fn padding_side(&self) -> Option<&str> {
-        self.padding_side.as_deref()
+        self.config.padding_side.as_deref()
     }
 
     /// The ids of a text, special tokens included; a long text is cut, the special tokens stay. At least one id: a text
@@ -99,7 +91,7 @@ impl Tokenizer {
         let Affixes { before, after } = &self.affixes;
         let room = self.max_length - before.len() - after.len();
         if let Some(excess) = body.len().checked_sub(room) {
-            body = if self.truncate_left { &body[excess..] } else { &body[..room] };
+            body = if self.config.truncate_left { &body[excess..] } else { &body[..room] };
         }
         self.checked([before, body, after].concat())
     }

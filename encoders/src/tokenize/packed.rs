@@ -2,7 +2,6 @@
 
 use tokenizers::Tokenizer as HuggingFace;
 
-use super::config::Config;
 use super::{Affixes, Tokenizer};
 use crate::error::{Error, Result};
 
@@ -33,7 +32,7 @@ impl Tokenizer {
     }
 
     fn end_of_text(&self) -> Result<u32> {
-        let config = Config::read(self.path.parent().unwrap_or(&self.path))?;
+        let config = &self.config;
         let named = config.eos.as_ref().and_then(|eos| self.inner.token_to_id(eos));
         named.or(self.affixes.after.last().copied()).ok_or_else(|| {
             let found = config.eos.as_ref().map_or_else(|| "absent".to_owned(), |eos| format!("{eos:?}"));

@@ -5,18 +5,19 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use secateur_files::{AtPath, Durable};
 use serde::{Deserialize, Serialize};
 
 use super::settings::TrainSettings;
 use super::step::Watch;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
-use crate::weights::fingerprint::Fingerprint;
-use crate::weights::write::{sync_folder, write_file};
+use crate::fingerprint::Fingerprint;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -27,11 +28,6 @@ struct State {
     lowest_loss: f64,
     /// The caller's.
     notes: String,
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let path = PathBuf::from(path);
-    move |source| Error::Io { action, path, source }
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
@@ -67,13 +63,7 @@ impl Trainer {
         });
         let metadata = HashMap::from([("state".to_owned(), state)]);
         let file = safetensors::serialize(views, Some(metadata)).expect("tensors can be written");
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".partial-{}", std::process::id()));
-        let partial = path.with_file_name(name);
-        write_file(&partial, |out| std::io::Write::write_all(out, &file))?;
-        fs::rename(&partial, path).map_err(io("rename", &partial))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        sync_folder(folder.unwrap_or(Path::new(".")))
+        Ok(Durable::write(path, |out| out.write_all(&file))?)
     }
 
     /// Goes on from a state that [`Trainer::save`] wrote: later steps are those of an uninterrupted run, bit for bit. Gives
@@ -83,7 +73,7 @@ impl Trainer {
     ///
     /// The file is missing or damaged, or is the state of another model or of other settings.
     pub fn resume(&mut self, path: &Path) -> Result<String> {
-        let file = fs::read(path).map_err(io("read", path))?;
+        let file = fs::read(path).at("read", path)?;
         let damaged = |source: safetensors::SafeTensorError| Error::Safetensors {
             path: path.to_owned(),
             source: source.into(),

@@ -9,18 +9,19 @@ use super::lora::{self, Lora};
 use super::optimizer::Moments;
 use super::settings::{TrainSettings, Trained};
 use super::step::Watch;
-use crate::architecture::{Architecture, NeuronAxis};
+use crate::architecture::{Architecture, NeuronAxis, NeuronMask};
 use crate::compute::cpu::{Cpu, Pool, Products};
 use crate::compute::tape::{Gradients, Parameter, Sizes, Tape, sizes};
-use crate::encoder::{Encoder, LoadOptions};
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::{AdapterShape, Transformer};
-use crate::prune::{NeuronMask, NeuronScores, mask_in};
+use crate::prune::NeuronScores;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
-use crate::weights::checkpoint::Checkpoint;
-use crate::weights::fingerprint::Fingerprint;
+use crate::weights::tensors::Tensors;
 
 /// A model in training, on the CPU.
 ///
@@ -84,20 +85,20 @@ impl Trainer {
     pub fn load_with(directory: &Path, settings: TrainSettings, options: &LoadOptions) -> Result<Trainer> {
         settings.check()?;
         let loaded = Loaded::open(directory, options)?;
-        let Loaded { files, settings: encoding, checkpoint, architecture, .. } = &loaded;
+        let Loaded { files, settings: encoding, tensors, architecture, fingerprint, .. } = &loaded;
+        let fingerprint = *fingerprint;
         if files.adapter().is_some() {
             return Err(Error::AdapterToTrain { path: directory.to_owned() });
         }
-        let fingerprint = Fingerprint::of(files, checkpoint, encoding)?;
         let tokenizer = |limit: Option<usize>| {
             let length = limit.unwrap_or(encoding.max_length).min(encoding.max_length);
-            Tokenizer::load(files.tokenizer(), length, architecture.vocab_size, encoding.lower_case)
+            Tokenizer::load(&files.tokenizer(), length, architecture.vocab_size, encoding.lower_case)
         };
         let tokenizers = [tokenizer(settings.query_max_length)?, tokenizer(settings.passage_max_length)?];
         let skipped = encoding.skipped_tokens([&tokenizers[0], &tokenizers[1]])?;
         let products = if settings.bf16_weights { Products::Halves } else { Products::F32 };
         let ops = Tape::forward_only(Cpu::serial().with_products(products));
-        let mut model = Transformer::load(&ops, architecture.clone(), checkpoint)?;
+        let mut model = Transformer::load(&ops, architecture.clone(), &**tensors)?;
         let mut parameters = match &settings.trained {
             Trained::Lora(lora) => {
                 let parameters = lora.parameters(architecture, settings.seed)?;
@@ -107,7 +108,7 @@ impl Trainer {
                 parameters
             }
             Trained::Full => {
-                let parameters = all_tensors(directory, checkpoint, architecture)?;
+                let parameters = all_tensors(directory, &**tensors, architecture)?;
                 model.train_all(&parameters);
                 parameters
             }
@@ -118,7 +119,7 @@ impl Trainer {
         };
         // A masked model stays masked: its zeros get no gradient where the mask multiplies the neurons.
         if !matches!(settings.trained, Trained::Gates(_))
-            && let Some(mask) = mask_in(directory, architecture)?
+            && let Some(mask) = NeuronMask::read_in(directory, architecture)?
         {
             keep_masked(&mut parameters, &mask, architecture);
             model.mask_neurons(mask.factors());
@@ -244,17 +245,18 @@ fn keep_masked(parameters: &mut [Parameter], mask: &NeuronMask, architecture: &A
 /// Every tensor of the transformer as a parameter, in f32.
 fn all_tensors(
     directory: &Path,
-    checkpoint: &Checkpoint,
+    source: &dyn Tensors,
     architecture: &Architecture,
 ) -> Result<Vec<Parameter>> {
-    if crate::weights::quantized::stored::is_quantized(checkpoint) || checkpoint.quantization().is_some() {
+    if source.is_quantized() {
         return Err(Error::QuantizedToTrain { path: directory.to_owned() });
     }
+    let list = source.list();
     let stored: HashMap<&str, &str> =
-        checkpoint.iter().map(|tensor| (architecture.bare_name(tensor.name), tensor.name)).collect();
+        list.iter().map(|tensor| (architecture.bare_name(tensor.name), tensor.name)).collect();
     let tensors = architecture.tensors().into_iter().map(|tensor| {
         let name = stored.get(tensor.name.as_str()).copied().unwrap_or(&tensor.name);
-        let values = checkpoint.merged(name, &tensor.shape)?.into_owned();
+        let values = source.values(name, &tensor.shape)?.into_owned();
         let decays = tensor.shape.len() > 1;
         Ok(Parameter { name: tensor.name, shape: tensor.shape, values, decays })
     });

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
+use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::lora::{A, B, Lora};
 use super::settings::Trained;
 use super::trainer::Trainer;
+use crate::architecture::{MASK_FILE, NeuronMask};
 use crate::error::Result;
-use crate::json as json_file;
-use crate::prune::{MASK_FILE, mask_in};
 use crate::weights::write::{Elements, NewTensor, write_adapter, write_directory};
 
 impl Trainer {
@@ -55,7 +55,7 @@ impl Trainer {
         });
         let tensors = self.parameters.iter().map(|parameter| NewTensor {
             name: format!("base_model.model.{}", parameter.name),
-            dtype: "F32".to_owned(),
+            dtype: Dtype::F32,
             shape: parameter.shape.clone(),
             elements: Elements::Computed(Box::new(|| Ok((&parameter.values[..]).into()))),
         });
@@ -76,23 +76,23 @@ impl Trainer {
         let trained: HashMap<&str, &[f32]> =
             self.parameters.iter().map(|parameter| (&parameter.name[..], &parameter.values[..])).collect();
         let architecture = &self.loaded.architecture;
-        let tensors = self.loaded.checkpoint.iter().map(|stored| {
-            let Some(values) = trained.get(architecture.bare_name(stored.name)).copied() else {
-                return stored.into();
+        let source = &*self.loaded.tensors;
+        let tensors = source.list().into_iter().map(|info| {
+            let Some(values) = trained.get(architecture.bare_name(info.name)).copied() else {
+                return NewTensor::of(source, info);
             };
             NewTensor {
-                name: stored.name.to_owned(),
-                shape: stored.shape.to_vec(),
+                name: info.name.to_owned(),
+                dtype: info.dtype,
+                shape: info.shape,
                 elements: Elements::Computed(Box::new(move || Ok(values.into()))),
-                dtype: stored.dtype,
             }
         });
-        let config: Value = json_file::read(&self.loaded.files.config()?)?;
         // A masked model stays one, so that it can be compacted.
-        let mask = mask_in(&self.directory, architecture)?.map(|mask| json!(mask));
+        let mask = NeuronMask::read_in(&self.directory, architecture)?.map(|mask| json!(mask));
         let encoding = self.encoding_files();
         let mut others: Vec<(&str, &Value)> = encoding.iter().map(|(name, value)| (*name, value)).collect();
         others.extend(mask.iter().map(|mask| (MASK_FILE, mask)));
-        write_directory(&self.loaded.files, &config, tensors.collect(), &others, out)
+        write_directory(&self.loaded.files, &self.loaded.config, tensors.collect(), &others, out)
     }
 }

@@ -1,11 +1,12 @@
 //! Where tensors come from: files, adapters, quantization.
 
+pub(crate) mod adapted;
 pub(crate) mod adapter;
 pub(crate) mod checkpoint;
-pub(crate) mod files;
-pub(crate) mod fingerprint;
-mod matrix;
+pub(crate) mod matrix;
+pub(crate) mod model_files;
 pub(crate) mod quantized;
+pub(crate) mod quantizing;
+pub(crate) mod shards;
+pub(crate) mod tensors;
 pub(crate) mod write;
-
-pub use matrix::{LinearWeights, Matrix, Nf4Rows, Weight};

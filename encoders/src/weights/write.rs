@@ -1,16 +1,19 @@
 //! A model directory made from another: the files beside the weights copied, the weights changed.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::collections::HashMap;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo as Header};
+use secateur_files::{AtPath, DurableFolder};
+use serde_json::Value;
 
+use super::model_files::ModelFiles;
+use super::shards::SINGLE_FILE;
+use super::tensors::{TensorInfo, Tensors};
 use crate::error::{Error, Result};
-use crate::json as json_file;
-use crate::weights::checkpoint::StoredTensor;
-use crate::weights::files::ModelFiles;
 
 /// The files that are copied beside the weights, where they exist. The pooling's folder is found by modules.json.
 const COPIED: [&str; 8] = [
@@ -27,8 +30,7 @@ const COPIED: [&str; 8] = [
 /// A tensor to write.
 pub(crate) struct NewTensor<'a> {
     pub(crate) name: String,
-    /// As safetensors spells it: "F32".
-    pub(crate) dtype: String,
+    pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
     pub(crate) elements: Elements<'a>,
 }
@@ -43,25 +45,18 @@ pub(crate) enum Elements<'a> {
     Bytes(Box<dyn FnOnce() -> Result<Vec<u8>> + 'a>),
 }
 
-impl<'a> From<StoredTensor<'a>> for NewTensor<'a> {
-    fn from(tensor: StoredTensor<'a>) -> NewTensor<'a> {
-        NewTensor {
-            name: tensor.name.to_owned(),
-            dtype: tensor.dtype,
-            shape: tensor.shape.to_vec(),
-            elements: Elements::Stored(tensor.bytes),
-        }
-    }
-}
-
-impl NewTensor<'_> {
-    fn num_bytes(&self) -> usize {
-        match &self.elements {
-            Elements::Stored(bytes) => bytes.len(),
-            Elements::Computed(_) | Elements::Bytes(_) => {
-                self.shape.iter().product::<usize>() * element_size(&self.dtype)
+impl<'a> NewTensor<'a> {
+    /// A tensor as `tensors` has it: the bytes of its file where nothing changes them, else its values in the file's type.
+    pub(crate) fn of(tensors: &'a dyn Tensors, info: TensorInfo<'a>) -> NewTensor<'a> {
+        let TensorInfo { name, dtype, shape } = info;
+        let elements = match tensors.stored(name) {
+            Some(stored) => Elements::Stored(stored.bytes),
+            None => {
+                let shape = shape.clone();
+                Elements::Computed(Box::new(move || tensors.values(name, &shape)))
             }
-        }
+        };
+        NewTensor { name: name.to_owned(), dtype, shape, elements }
     }
 }
 
@@ -79,7 +74,7 @@ pub(crate) fn write_directory(
     others: &[(&str, &Value)],
     out: &Path,
 ) -> Result<()> {
-    appear_whole(out, |partial| write_files(files, config, tensors, others, partial))
+    write_folder(files, ("config.json", config), (SINGLE_FILE, tensors), others, out)
 }
 
 /// The same for an adapter: `config` as adapter_config.json, the tensors as adapter_model.safetensors. `others` stand in for the
@@ -91,157 +86,99 @@ pub(crate) fn write_adapter(
     others: &[(&str, &Value)],
     out: &Path,
 ) -> Result<()> {
-    appear_whole(out, |partial| {
-        for (name, value) in [("adapter_config.json", config)].iter().chain(others) {
-            write_json(name, value, partial)?;
-        }
-        copy_files(files, others, partial)?;
-        write_weights(tensors, &partial.join("adapter_model.safetensors"))?;
-        sync_folder(partial)
-    })
+    let weights = ("adapter_model.safetensors", tensors);
+    write_folder(files, ("adapter_config.json", config), weights, others, out)
 }
 
-/// Lets `write` fill a folder beside `out`, which must not exist, and renames it.
-fn appear_whole(out: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if out.exists() {
-        return Err(io("create", out)(std::io::ErrorKind::AlreadyExists.into()));
-    }
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".partial-{}", std::process::id()));
-    let partial = out.with_file_name(name);
-    fs::create_dir_all(&partial).map_err(io("create", &partial))?;
-    let written = write(&partial).and_then(|()| fs::rename(&partial, out).map_err(io("rename", &partial)));
-    if written.is_err() {
-        // What is left of a failed attempt is of no use; the attempt's error is the one to report.
-        let _ = fs::remove_dir_all(&partial);
-    }
-    written?;
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_folder(parent)
-}
-
-fn write_json(name: &str, value: &Value, out: &Path) -> Result<()> {
-    let text = serde_json::to_vec_pretty(value).expect("a JSON value can be written");
-    let path = out.join(name);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(io("create", folder))?;
-    }
-    write_file(&path, |file| file.write_all(&text))
-}
-
-pub(crate) fn write_files(
+fn write_folder(
     files: &ModelFiles,
-    config: &Value,
-    tensors: Vec<NewTensor<'_>>,
+    config: (&str, &Value),
+    (weights, tensors): (&str, Vec<NewTensor<'_>>),
     others: &[(&str, &Value)],
     out: &Path,
 ) -> Result<()> {
-    for (name, value) in [("config.json", config)].iter().chain(others) {
-        write_json(name, value, out)?;
+    let folder = DurableFolder::create(out)?;
+    for (name, value) in [config].iter().chain(others) {
+        let text = serde_json::to_vec_pretty(value).expect("a JSON value can be written");
+        write_file(&folder, name, &text)?;
     }
-    copy_files(files, others, out)?;
-    write_weights(tensors, &out.join("model.safetensors"))?;
-    sync_folder(out)
+    copy_files(files, others, &folder)?;
+    write_weights(tensors, &folder, weights)?;
+    Ok(folder.finish()?)
+}
+
+fn write_file(folder: &DurableFolder, name: &str, bytes: &[u8]) -> Result<()> {
+    Ok(folder.file(name)?.write_all(bytes).at("write", folder.temporary().join(name))?)
 }
 
 /// Copies the files that stand beside the weights, but for `others`, which are there already.
-fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], out: &Path) -> Result<()> {
+fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], folder: &DurableFolder) -> Result<()> {
     let mut copied: Vec<String> = COPIED.iter().map(|file| (*file).to_owned()).collect();
-    let modules: Option<Vec<Value>> = json_file::read_if_there(&files.find("modules.json"))?;
+    let modules: Option<Vec<Value>> = files.json("modules.json")?;
     let paths = modules.iter().flatten().filter_map(|module| module["path"].as_str());
     copied.extend(paths.filter(|path| !path.is_empty()).map(|path| format!("{path}/config.json")));
     for file in copied {
-        let from = files.find(&file);
-        if !from.exists() || others.iter().any(|(name, _)| *name == file) {
+        if others.iter().any(|(name, _)| *name == file) {
             continue;
         }
-        let bytes = fs::read(&from).map_err(io("read", &from))?;
-        let to = out.join(&file);
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(io("create", folder))?;
+        if let Some(bytes) = files.read(&file)? {
+            write_file(folder, &file, &bytes)?;
         }
-        write_file(&to, |file| file.write_all(&bytes))?;
     }
     Ok(())
 }
 
-/// The layout of safetensors: the length of a JSON header, the header, the elements.
-fn write_weights(mut tensors: Vec<NewTensor<'_>>, path: &Path) -> Result<()> {
-    let mut header = Map::new();
-    header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
-    let mut end = 0;
+/// Writes a safetensors file tensor by tensor. The crate's own `serialize` wants all of them at once, each without a chance to
+/// fail, and sorts those of one type by name; here they keep their order, so that files are what they have always been.
+fn write_weights(mut tensors: Vec<NewTensor<'_>>, folder: &DurableFolder, name: &str) -> Result<()> {
     // Wide elements first, so that all are aligned.
-    tensors.sort_by_key(|tensor| std::cmp::Reverse(element_size(&tensor.dtype)));
-    for tensor in &tensors {
-        let start = end;
-        end += tensor.num_bytes();
-        let entry = json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [start, end]});
-        header.insert(tensor.name.clone(), entry);
-    }
-    let mut header = serde_json::to_vec(&header).expect("a JSON value can be written");
-    header.resize(header.len().next_multiple_of(8), b' ');
+    tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.bitsize()));
+    let path = folder.temporary().join(name);
+    let header = header(&tensors)
+        .map_err(|source| Error::Safetensors { path: path.clone(), source: source.into() })?;
 
-    let mut failed = None;
-    let written = write_file(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        for tensor in tensors {
-            let computed = match tensor.elements {
-                Elements::Stored(bytes) => {
-                    file.write_all(bytes)?;
-                    continue;
-                }
-                Elements::Computed(compute) => compute().map(|values| encoded(&values, &tensor.dtype)),
-                Elements::Bytes(compute) => compute(),
-            };
-            match computed {
-                Ok(bytes) => file.write_all(&bytes)?,
-                Err(error) => {
-                    failed = Some(error);
-                    return Err(std::io::ErrorKind::InvalidData.into());
-                }
+    let mut file = BufWriter::with_capacity(128 << 10, folder.file(name)?);
+    file.write_all(&(header.len() as u64).to_le_bytes()).at("write", &path)?;
+    file.write_all(&header).at("write", &path)?;
+    for tensor in tensors {
+        let computed = match tensor.elements {
+            Elements::Stored(bytes) => {
+                file.write_all(bytes).at("write", &path)?;
+                continue;
             }
-        }
-        Ok(())
-    });
-    failed.map_or(written, Err)
-}
-
-/// Bytes of an element.
-fn element_size(dtype: &str) -> usize {
-    match dtype {
-        "F64" | "I64" | "U64" => 8,
-        "F32" | "I32" | "U32" => 4,
-        "F16" | "BF16" | "I16" | "U16" => 2,
-        _ => 1,
+            Elements::Computed(compute) => encoded(&compute()?, tensor.dtype),
+            Elements::Bytes(compute) => compute()?,
+        };
+        file.write_all(&computed).at("write", &path)?;
     }
+    Ok(file.flush().at("write", &path)?)
 }
 
-fn encoded(values: &[f32], dtype: &str) -> Vec<u8> {
+/// The JSON header: name, type, shape and place of each tensor, in their order, padded to whole words.
+fn header(tensors: &[NewTensor<'_>]) -> std::result::Result<Vec<u8>, safetensors::SafeTensorError> {
+    let mut end = 0;
+    let entries = tensors.iter().map(|tensor| {
+        let start = end;
+        end += match &tensor.elements {
+            Elements::Stored(bytes) => bytes.len(),
+            Elements::Computed(_) | Elements::Bytes(_) => {
+                tensor.shape.iter().product::<usize>() * tensor.dtype.bitsize() / 8
+            }
+        };
+        let header = Header { dtype: tensor.dtype, shape: tensor.shape.clone(), data_offsets: (start, end) };
+        (tensor.name.clone(), header)
+    });
+    let notes = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = Metadata::new(Some(notes), entries.collect())?;
+    let mut header = serde_json::to_vec(&metadata).expect("a header can be written");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+fn encoded(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
-        "F16" => values.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect(),
-        "BF16" => values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),
+        Dtype::F16 => values.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect(),
+        Dtype::BF16 => values.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),
         _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
     }
-}
-
-pub(crate) fn write_file(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-) -> Result<()> {
-    let attempt = || -> std::io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
-        write(&mut file)?;
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
-    };
-    attempt().map_err(io("write", path))
-}
-
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync", folder))
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let path = PathBuf::from(path);
-    move |source| Error::Io { action, path, source }
 }

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use clap::Args;
 use secateur::encode::{DEFAULT_ENCODER, Quantization};
-use secateur::encoders::architecture::{Cut, Storage};
+use secateur::encoders::architecture::Storage;
 use secateur::encoders::inspect::{
     InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens,
 };
 use secateur::encoders::{Settings, catalog as backbones};
+use secateur::prune::Variant;
 use secateur::report::{Align, Table};
 
 use crate::cli::encoder::{cached_model, model_directory};
@@ -70,12 +71,13 @@ impl Arguments {
         let cut = &self.cut;
         let options = InspectOptions {
             base: self.base.as_deref().map(model_directory).transpose()?,
-            cut: Cut {
-                blocks: cut.drop_blocks + cut.drop_last_blocks,
-                attention: cut.drop_attention,
+            without: Variant {
+                last_blocks: cut.drop_last_blocks,
+                blocks: cut.drop_blocks,
                 mlp: cut.drop_mlp,
-                width: cut.width,
+                attention: cut.drop_attention,
             },
+            width: Some(cut.width),
             length: self.length,
             storage: self.quantize.map(|Quantization::Nf4| Storage::Nf4),
         };

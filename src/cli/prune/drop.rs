@@ -36,7 +36,7 @@ impl Arguments {
         let dropped = self.options.located()?.run(&model, &self.out, &mut shown())?;
         let out = self.out.display();
         let mut said =
-            format!("{out}: {} without {}\n{}\n", dropped.model, dropped.drops, shrunk(dropped.parameters));
+            format!("{out}: {} without {}\n{}\n", dropped.model, dropped.losses, shrunk(dropped.parameters));
         if let Some(plan) = &dropped.plan {
             said += &format!("{plan}\n");
             if plan.sparsity > 0.0 {

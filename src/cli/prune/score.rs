@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::datasets::atomic_write;
-use secateur::prune::{Part, ScoreOptions, Scores};
+use secateur::prune::{ScoreOptions, Scores, SubLayer};
 use secateur::report::{Align, Table, drop_order};
 
 use crate::cli::encoder::model_directory;
@@ -48,9 +48,9 @@ impl Arguments {
 
 fn summary(scores: &Scores) -> String {
     let mut table = Table::new(std::iter::once(("layer", Align::Right)).chain(
-        Part::ALL.into_iter().flat_map(|part| [(part.name(), Align::Right), ("dropped", Align::Right)]),
+        SubLayer::ALL.into_iter().flat_map(|kind| [(kind.name(), Align::Right), ("dropped", Align::Right)]),
     ));
-    let orders = Part::ALL.map(|part| (part, scores.importance.drop_order(part)));
+    let orders = SubLayer::ALL.map(|kind| (kind, scores.importance.drop_order(kind)));
     for layer in 0..scores.importance.attention.len() {
         let cells = orders.iter().flat_map(|(part, order)| {
             let score = scores.importance.of(*part)[layer];

@@ -1,7 +1,7 @@
 //! adapter_config.json of PEFT.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 use serde::Deserialize;
@@ -9,10 +9,13 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::json;
 
+/// The file that makes a directory an adapter's.
+pub(crate) const FILE: &str = "adapter_config.json";
+
 /// What an adapter says of itself.
-pub(super) struct Config {
+pub(crate) struct Config {
     /// The model it was trained on: a path or a name.
-    pub(super) base: Option<String>,
+    base: Option<String>,
     rank: usize,
     alpha: f64,
     ranks: Vec<(Regex, usize)>,
@@ -39,7 +42,7 @@ struct Raw {
 impl Config {
     /// `fan_in_fan_out` is not read: it says that the base stores its weights transposed, as GPT-2 does; the linear layers
     /// of our families never are, and PEFT turns it off for them.
-    pub(super) fn read(path: &Path) -> Result<Config> {
+    pub(crate) fn read(path: &Path) -> Result<Config> {
         let raw: Raw = json::read(path)?;
         let invalid = |field: &str, found: String, expected: &str| Error::InvalidField {
             path: path.to_owned(),
@@ -68,6 +71,12 @@ impl Config {
             rank_stabilized: raw.use_rslora,
             base: raw.base_model_name_or_path.filter(|base| !base.is_empty()),
         })
+    }
+
+    /// The directory of the model that it names, where that is a model's; `directory` is the adapter's.
+    pub(crate) fn base_directory(self, directory: &Path) -> Option<PathBuf> {
+        let candidates = self.base.map(|base| [directory.join(&base), PathBuf::from(base)]);
+        candidates.into_iter().flatten().find(|path| path.join("config.json").exists())
     }
 
     /// The rank of a module's adapter.

@@ -1,7 +1,8 @@
 //! LoRA adapters as PEFT writes them: what an adapter adds to a model's weights.
 
-mod config;
+pub(crate) mod config;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,14 +10,13 @@ use rayon::prelude::*;
 
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::weights::checkpoint::{Checkpoint, StoredTensor};
+use crate::weights::checkpoint::Checkpoint;
+use crate::weights::shards::{Shards, StoredTensor};
+use crate::weights::tensors::Tensors;
 use config::Config;
 
-/// The file that makes a directory an adapter's.
-const CONFIG_FILE: &str = "adapter_config.json";
-
 /// An adapter, read but not yet applied.
-pub(crate) struct Adapter {
+pub struct Adapter {
     path: PathBuf,
     config: Config,
     file: Checkpoint,
@@ -44,21 +44,14 @@ struct Product {
 }
 
 impl Adapter {
-    /// Whether a directory holds an adapter.
-    pub(crate) fn is_in(directory: &Path) -> bool {
-        directory.join(CONFIG_FILE).exists()
-    }
-
-    /// The model directory that an adapter's configuration names, where it exists.
-    pub(crate) fn base_directory(directory: &Path) -> Result<Option<PathBuf>> {
-        let config = Config::read(&directory.join(CONFIG_FILE))?;
-        let candidates = config.base.map(|base| [directory.join(&base), PathBuf::from(base)]);
-        Ok(candidates.into_iter().flatten().find(|path| path.join("config.json").exists()))
-    }
-
-    /// Reads an adapter directory; `architecture` is that of the base.
-    pub(crate) fn open(directory: &Path, architecture: &Architecture) -> Result<Adapter> {
-        let config = Config::read(&directory.join(CONFIG_FILE))?;
+    /// Reads the LoRA adapter that PEFT wrote to a directory. `architecture` is that of the base; its vocabulary becomes the
+    /// adapter's where that replaces the embeddings.
+    ///
+    /// # Errors
+    ///
+    /// A file of the adapter is missing or damaged, or says what cannot be merged.
+    pub fn open(directory: &Path, architecture: &mut Architecture) -> Result<Adapter> {
+        let config = Config::read(&directory.join(config::FILE))?;
         let path = directory.join("adapter_model.safetensors");
         if !path.exists() {
             return Err(Error::MissingFile {
@@ -67,10 +60,10 @@ impl Adapter {
                 advice: "save the adapter as safetensors; pickled .bin weights are not read",
             });
         }
-        let file = Checkpoint::open_file(&path)?;
+        let file = Checkpoint::new(Shards::open_file(&path)?);
         let mut changes: BTreeMap<String, Change> = BTreeMap::new();
         for tensor in file.iter() {
-            let Some(part) = Part::parse(tensor.name) else {
+            let Some(part) = AdapterTensor::parse(tensor.name) else {
                 return Err(Error::AdapterTensorWithoutHome { path, tensor: tensor.name.to_owned() });
             };
             if part.module.starts_with("lm_head") {
@@ -92,12 +85,18 @@ impl Adapter {
                 }
             }
         }
-        Ok(Adapter { path, config, file, changes })
+        let adapter = Adapter { path, config, file, changes };
+        if let Some(tensor) = adapter.replacement(&architecture.token_embeddings().name)
+            && let [rows, _] = *tensor.shape
+        {
+            architecture.vocab_size = rows;
+        }
+        Ok(adapter)
     }
 
     /// Refuses an adapter with a tensor that the model has no place for, such as that of a dropped sub-layer: it was
     /// trained on another model.
-    pub(crate) fn check(&self, architecture: &Architecture) -> Result<()> {
+    pub(super) fn check(&self, architecture: &Architecture) -> Result<()> {
         let homes: std::collections::BTreeSet<String> =
             architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
         match self.changes.iter().find(|(home, _)| !homes.contains(*home)) {
@@ -114,8 +113,8 @@ impl Adapter {
     }
 
     /// The tensors of its file.
-    pub(crate) fn tensors(&self) -> &Checkpoint {
-        &self.file
+    pub(crate) fn shards(&self) -> &Shards {
+        self.file.shards()
     }
 
     /// The directory it was read from.
@@ -130,7 +129,17 @@ impl Adapter {
 
     /// The tensor that stands in for one of the base, by the latter's name without prefix.
     pub(crate) fn replacement(&self, bare_name: &str) -> Option<StoredTensor<'_>> {
-        self.file.tensor(self.changes.get(bare_name)?.replacement.as_ref()?)
+        self.file.stored(self.changes.get(bare_name)?.replacement.as_ref()?)
+    }
+
+    /// Its values.
+    pub(crate) fn replacement_values(
+        &self,
+        bare_name: &str,
+        shape: &[usize],
+    ) -> Result<Option<Cow<'_, [f32]>>> {
+        let replacement = self.changes.get(bare_name).and_then(|change| change.replacement.as_ref());
+        replacement.map(|name| self.file.values(name, shape)).transpose()
     }
 
     /// Adds what the adapter has for a matrix of the base: `values` is (rows, columns).
@@ -177,7 +186,7 @@ impl Adapter {
 }
 
 /// A tensor's name in an adapter, taken apart.
-struct Part {
+struct AdapterTensor {
     /// The module, such as `model.layers.0.mlp.up_proj`.
     module: String,
     /// The tensor of the base that it changes.
@@ -196,9 +205,9 @@ enum Role {
     Whole,
 }
 
-impl Part {
+impl AdapterTensor {
     /// `base_model.model.` and the module's path in the model that the adapter was trained in: with or without a head.
-    fn parse(name: &str) -> Option<Part> {
+    fn parse(name: &str) -> Option<AdapterTensor> {
         let path = name.strip_prefix("base_model.model.")?;
         // The adapter's own name is in some files, and the wrappers that PEFT puts around a module.
         let path =
@@ -212,10 +221,14 @@ impl Part {
         ];
         for (suffix, role) in lora {
             if let Some(module) = path.strip_suffix(suffix) {
-                return Some(Part { module: module.to_owned(), home: format!("{module}.weight"), role });
+                return Some(AdapterTensor {
+                    module: module.to_owned(),
+                    home: format!("{module}.weight"),
+                    role,
+                });
             }
         }
         let (module, _) = path.rsplit_once('.')?;
-        Some(Part { module: module.to_owned(), home: path.to_owned(), role: Role::Whole })
+        Some(AdapterTensor { module: module.to_owned(), home: path.to_owned(), role: Role::Whole })
     }
 }

@@ -4,9 +4,9 @@
 //! the CPU implementation of bitsandbytes 0.50.2. Linear layers are quantized when a model is loaded
 //! ([`crate::LoadOptions::quantize`]) or on disk ([`crate::write_quantized`]); embeddings, norms, biases and heads stay.
 
+pub(crate) mod bitsandbytes;
 mod dynamic;
 pub mod nf4;
-pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 

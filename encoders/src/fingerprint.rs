@@ -3,14 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use secateur_files::AtPath;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::compute::precision::Precision;
-use crate::error::{Error, Result};
-use crate::prune::Drops;
+use crate::error::Result;
 use crate::settings::Settings;
-use crate::weights::checkpoint::{Checkpoint, StoredTensor};
-use crate::weights::files::ModelFiles;
+use crate::weights::adapter::Adapter;
+use crate::weights::model_files::ModelFiles;
+use crate::weights::quantized::Quantization;
+use crate::weights::shards::{Shards, StoredTensor};
 
 /// A hash over an encoder's weights, configuration, tokenizer, pooling, prompts and maximum length.
 ///
@@ -30,11 +32,11 @@ impl Fingerprint {
         Fingerprint(bytes)
     }
 
-    /// That of the same encoder without some sub-layers.
-    pub(crate) fn without(&self, drops: &Drops) -> Fingerprint {
+    /// That of the same encoder without some sub-layers: [`losses`](crate::architecture::Remaining::losses_of) names them.
+    pub(crate) fn without(&self, losses: &str) -> Fingerprint {
         let mut fields = Fields(blake3::Hasher::new());
         fields.add("encoder", &self.0);
-        fields.add("dropped", drops.to_string().as_bytes());
+        fields.add("dropped", losses.as_bytes());
         Fingerprint(*fields.0.finalize().as_bytes())
     }
 
@@ -52,24 +54,17 @@ impl Fingerprint {
 
     pub(crate) fn of(
         files: &ModelFiles,
-        checkpoint: &Checkpoint,
         settings: &Settings,
+        stored: &Shards,
+        adapter: Option<&Adapter>,
+        quantization: Option<Quantization>,
     ) -> Result<Fingerprint> {
         let mut fields = Fields(blake3::Hasher::new());
         // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files are sharded does not.
-        let paths = [
-            ("config.json", files.config()?),
-            ("tokenizer.json", files.tokenizer().join("tokenizer.json")),
-            ("tokenizer_config.json", files.tokenizer().join("tokenizer_config.json")),
-            ("special_tokens_map.json", files.tokenizer().join("special_tokens_map.json")),
-        ];
-        for (file, path) in paths {
-            let bytes = match std::fs::read(&path) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-                Err(source) => return Err(Error::Io { action: "read", path, source }),
-            };
-            fields.add(file, &bytes);
+        fields.add("config.json", &files.config_bytes()?);
+        let tokenizer = files.tokenizer();
+        for file in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+            fields.add(file, &tokenizer.read(file)?.unwrap_or_default());
         }
         let Settings {
             pooling,
@@ -91,15 +86,15 @@ impl Fingerprint {
         fields.add("pool_prompt", &[u8::from(*pool_prompt)]);
         fields.add("lower_case", &[u8::from(*lower_case)]);
         // Absent where nothing is quantized, so that fingerprints of old remain.
-        if let Some(quantization) = checkpoint.quantization() {
+        if let Some(quantization) = quantization {
             fields.add("quantization", quantization.to_string().as_bytes());
         }
-        fields.add_tensors(checkpoint);
-        if let Some(adapter) = checkpoint.adapter() {
+        fields.add_tensors(stored);
+        if let Some(adapter) = adapter {
             let path = adapter.directory().join("adapter_config.json");
-            let bytes = std::fs::read(&path).map_err(|source| Error::Io { action: "read", path, source })?;
+            let bytes = std::fs::read(&path).at("read", &path)?;
             fields.add("adapter_config.json", &bytes);
-            fields.add_tensors(adapter.tensors());
+            fields.add_tensors(adapter.shards());
         }
         Ok(Fingerprint(*fields.0.finalize().as_bytes()))
     }
@@ -116,15 +111,15 @@ impl Fields {
         }
     }
 
-    fn add_tensors(&mut self, checkpoint: &Checkpoint) {
+    fn add_tensors(&mut self, shards: &Shards) {
         let begin = |fields: &mut Fields, tensor: &StoredTensor<'_>| {
             fields.add("tensor", tensor.name.as_bytes());
-            fields.add("dtype", tensor.dtype.as_bytes());
+            fields.add("dtype", tensor.dtype().as_bytes());
             let shape: Vec<u8> = tensor.shape.iter().flat_map(|n| (*n as u64).to_le_bytes()).collect();
             fields.add("shape", &shape);
             fields.add_length("elements", tensor.bytes.len());
         };
-        checkpoint.read_all(self, begin, |fields, chunk| {
+        shards.read_all(self, begin, |fields, chunk| {
             fields.0.update_rayon(chunk);
         });
     }
