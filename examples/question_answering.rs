@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let passages: Vec<String> =
         found.iter().map(|(hit, document)| format!("[{}] {}", hit.doc_id, document.passage(": "))).collect();
     println!("Answer by these passages only.\n\n{}\n\nQuestion: {question}", passages.join("\n"));
-    assert!(found[0].1.passage(" ").contains("dance"), "{}", found[0].0.doc_id);
+    assert!(found.iter().any(|(_, document)| document.text.contains("dance")));
 
     // Metadata are JSON objects; conditions on their fields hold in every mode.
     let filter = "topic == 'gardening' and year >= 2019".replace('\'', "\"").parse()?;

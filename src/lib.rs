@@ -49,6 +49,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![forbid(unsafe_code)]
+#![warn(unnameable_types)]
+
 mod database;
 pub mod effir;
 pub mod encode;

@@ -37,3 +37,13 @@ fn own_vectors() {
 fn rerank() {
     run("rerank");
 }
+
+#[test]
+fn prune_compare() {
+    run("prune_compare");
+}
+
+#[test]
+fn train() {
+    run("train");
+}

@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+#![warn(unnameable_types)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod beir;
