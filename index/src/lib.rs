@@ -29,17 +29,17 @@ pub mod bm25;
 pub mod filter;
 pub mod flat;
 pub mod hnsw;
+pub mod quantization;
 pub mod search;
 pub mod storage;
 
 mod bitmap;
-mod bits;
-mod codes;
 mod error;
+mod file_format;
 mod kernel;
 mod metric;
 mod pages;
-mod rotation;
+mod random;
 mod rows;
 #[cfg(test)]
 mod testing;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use secateur_index::hnsw::{HnswParams, WalkCodes};
+use secateur_index::hnsw::HnswParams;
+use secateur_index::quantization::CodeType;
 use secateur_index::search::SearchOptions;
 use secateur_index::storage::{
     CompactOptions, Generation, NewDocument, Settings, Snapshot, Store, VectorIndex, VectorSettings,
@@ -66,7 +67,7 @@ proptest! {
     fn sixteen_bits_answer_as_the_rounded_numbers(
         dim in 1usize..40,
         num_rows in 1usize..300,
-        index in prop::sample::select(vec![None, Some(WalkCodes::Int8), Some(WalkCodes::OneBit)]),
+        index in prop::sample::select(vec![None, Some(CodeType::Int8), Some(CodeType::OneBit)]),
         metric in prop::sample::select(&Metric::ALL),
         components in prop::sample::select(&SIXTEEN),
         exponent in -20i32..12,

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use secateur_index::bm25::Bm25Params;
-use secateur_index::hnsw::{HnswParams, WalkCodes};
+use secateur_index::hnsw::HnswParams;
+use secateur_index::quantization::CodeType;
 use secateur_index::search::SearchOptions;
 use secateur_index::storage::{
     CompactOptions, EncoderIdentity, Generation, Settings, Snapshot, Store, VectorIndex, VectorSettings,
@@ -243,7 +244,7 @@ fn format_is_read(format: u8) {
         assert_eq!((vectors.metric, vectors.dim), (Metric::Cosine, 4));
         let components = if format == 4 { ComponentType::F16 } else { ComponentType::F32 };
         assert_eq!(vectors.components, components);
-        let codes = if format == 4 { WalkCodes::OneBit } else { WalkCodes::Int8 };
+        let codes = if format == 4 { CodeType::OneBit } else { CodeType::Int8 };
         let params = HnswParams { m: 4, ef_construction: 20, seed: 3, codes };
         assert_eq!(vectors.index, VectorIndex::Hnsw { params, min_rows: 10, ef_search: 50 });
         let encoder = settings.encoder.as_ref().unwrap();

@@ -124,7 +124,7 @@ impl ListArguments {
                         "dim": generation.vectors.dim,
                         "metric": generation.vectors.metric.to_string(),
                         "vectors": generation.vectors.components.name(),
-                        "codes": generation.vectors.index.walk_codes().map(|codes| codes.name()),
+                        "codes": generation.vectors.index.code_type().map(|codes| codes.name()),
                     })
                 })
                 .collect();

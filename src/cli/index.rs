@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::index::ComponentType;
 use secateur::index::backends::FaissKind;
-use secateur::index::hnsw::{HnswParams, WalkCodes};
+use secateur::index::hnsw::HnswParams;
+use secateur::index::quantization::CodeType;
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
 
 use super::encoder::EncoderArguments;
@@ -120,8 +121,8 @@ impl IndexArguments {
             IndexKind::Flat => VectorIndex::Flat,
             IndexKind::Hnsw => {
                 let codes = match self.codes {
-                    CodesKind::Int8 => WalkCodes::Int8,
-                    CodesKind::OneBit => WalkCodes::OneBit,
+                    CodesKind::Int8 => CodeType::Int8,
+                    CodesKind::OneBit => CodeType::OneBit,
                 };
                 VectorIndex::hnsw(HnswParams { m, ef_construction, seed: self.hnsw_seed, codes })
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::index::{hnsw::WalkCodes, search::Recall};
+use secateur::index::{quantization::CodeType, search::Recall};
 use secateur::{Database, VectorIndex};
 
 use super::failure::Result;
@@ -36,8 +36,8 @@ impl Arguments {
             report.num_bytes
         );
         if let Some(Recall { ef_search, mean, percentile_5 }) = database.sample_recall(K, NUM_QUERIES)? {
-            let codes = database.vector_index().as_ref().and_then(VectorIndex::walk_codes);
-            let with = match codes.filter(|codes| *codes != WalkCodes::default()) {
+            let codes = database.vector_index().as_ref().and_then(VectorIndex::code_type);
+            let with = match codes.filter(|codes| *codes != CodeType::default()) {
                 Some(codes) => format!(" with {codes} codes"),
                 None => String::new(),
             };

@@ -26,7 +26,8 @@ use secateur_benches::read_vectors;
 use secateur_index::backends::{FaissIndex, FaissKind, HnswRsGraph};
 use secateur_index::filter::Filter;
 use secateur_index::flat::FlatIndex;
-use secateur_index::hnsw::{Graph, HnswParams, WalkCodes};
+use secateur_index::hnsw::{Graph, HnswParams};
+use secateur_index::quantization::CodeType;
 use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
 use secateur_index::{Hit, Metric};
@@ -77,8 +78,8 @@ impl Arguments {
             Backend::Flat => VectorIndex::Flat,
             Backend::Hnsw => {
                 let codes = match self.codes {
-                    Codes::Int8 => WalkCodes::Int8,
-                    Codes::OneBit => WalkCodes::OneBit,
+                    Codes::Int8 => CodeType::Int8,
+                    Codes::OneBit => CodeType::OneBit,
                 };
                 VectorIndex::hnsw(HnswParams { m, ef_construction, codes, ..HnswParams::default() })
             }

@@ -12,7 +12,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use secateur_benches::read_vectors;
-use secateur_index::flat::{CodesBuf, FlatIndex};
+use secateur_index::flat::FlatIndex;
+use secateur_index::quantization::Int8CodesBuf;
 use secateur_index::{Hit, Metric};
 
 #[derive(Parser)]
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows = read_vectors(&arguments.rows)?;
     let queries = read_vectors(&arguments.queries)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
-    let codes = CodesBuf::new(arguments.metric, arguments.dim, &rows)?;
+    let codes = Int8CodesBuf::new(arguments.metric, arguments.dim, &rows)?;
     let index = match arguments.no_codes {
         true => FlatIndex::new(arguments.metric, arguments.dim, &rows)?,
         false => FlatIndex::with_codes(&rows, &codes)?,

@@ -12,10 +12,10 @@ use rayon::prelude::*;
 
 use super::space::Space;
 use crate::bitmap::Bitmap;
-use crate::codes::squared_length;
 use crate::error::{Damage, Error, Result};
 use crate::kernel::{Kernels, Operation};
 use crate::metric::Metric;
+use crate::quantization::int8::squared_length;
 use crate::search::Matches;
 use crate::topk::RowId;
 use crate::vectors::check_vectors;

@@ -6,8 +6,8 @@
 
 use rayon::prelude::*;
 
-use crate::codes::{factor, squared_length};
 use crate::metric::Metric;
+use crate::quantization::int8::{factor, squared_length};
 
 /// Where rows and queries lie.
 #[derive(Clone, Copy)]

@@ -24,6 +24,7 @@
 
 mod analysis;
 mod index;
+pub(crate) mod lengths;
 mod mapped;
 mod segment;
 mod stem;

@@ -8,11 +8,11 @@ use tantivy::postings::BlockSegmentPostings;
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Index, InvertedIndexReader, SegmentReader, Term};
 
+use super::lengths::Lengths;
 use super::mapped::MappedFiles;
 use super::writer::schema;
 use crate::bitmap::Bitmap;
 use crate::error::{Damage, Error, Result};
-use crate::storage::Lengths;
 
 /// Postings and document lengths of one segment. Document numbers are the segment's row numbers.
 pub(crate) struct Bm25Segment {

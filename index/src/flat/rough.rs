@@ -10,9 +10,10 @@
 
 use super::shortlist::Shortlist;
 use super::{FlatIndex, Scorer, Task};
-use crate::codes::{Codes, Meta, SHORT, encode, stride};
-use crate::kernel::{CODE_STREAMS as STREAMS, CodeKernel, UNIT, max_component, rounding_error, underflow};
+use crate::kernel::{UNIT, rounding_error, underflow};
 use crate::metric::Metric;
+use crate::quantization::int8::{Int8Codes, Meta, SHORT, encode, stride};
+use crate::quantization::kernel::int8::{Int8Kernel, STREAMS, max_component};
 use crate::topk::RowId;
 
 /// A query for the first pass over the rows of a part.
@@ -20,8 +21,8 @@ use crate::topk::RowId;
 /// The rough score of a row is the sum of the products of both codes * scale * the row's scale + term; it differs from the
 /// score of a scan by at most reach * the row's error + slack.
 pub(super) struct Rough<'a> {
-    codes: Codes<'a>,
-    kernel: CodeKernel,
+    codes: Int8Codes<'a>,
+    kernel: Int8Kernel,
     /// (S)
     code: Vec<i16>,
     scale: f32,
@@ -32,7 +33,7 @@ pub(super) struct Rough<'a> {
 
 impl<'a> Rough<'a> {
     /// A query of D components; `None` if there is no bound on the errors of its scores.
-    pub fn new(codes: Codes<'a>, scorer: &Scorer, query: &[f32]) -> Option<Rough<'a>> {
+    pub fn new(codes: Int8Codes<'a>, scorer: &Scorer, query: &[f32]) -> Option<Rough<'a>> {
         let max_length = f64::from(codes.max_length?);
         let length = norm(query);
         if codes.metric == Metric::L2 || codes.metric == Metric::Cosine && length < SHORT {
@@ -64,7 +65,7 @@ impl<'a> Rough<'a> {
             + underflow(dim) * if codes.metric == Metric::Cosine { 2f64.powi(120) } else { 1.0 };
         Some(Rough {
             codes,
-            kernel: CodeKernel::detect(),
+            kernel: Int8Kernel::detect(),
             code,
             scale,
             term: (term * factor) as f32,

@@ -38,12 +38,12 @@ fn index_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> FlatInd
     index
 }
 
-fn codes_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> Vec<CodesBuf> {
-    parts.iter().map(|(rows, _)| CodesBuf::new(metric, dim, rows).unwrap()).collect()
+fn codes_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> Vec<Int8CodesBuf> {
+    parts.iter().map(|(rows, _)| Int8CodesBuf::new(metric, dim, rows).unwrap()).collect()
 }
 
 /// [`index_of`] with 8-bit copies of every part but the second.
-fn index_with<'a>(dim: usize, parts: &'a [(Vec<f32>, Bitmap)], codes: &'a [CodesBuf]) -> FlatIndex<'a> {
+fn index_with<'a>(dim: usize, parts: &'a [(Vec<f32>, Bitmap)], codes: &'a [Int8CodesBuf]) -> FlatIndex<'a> {
     let mut index = FlatIndex::empty(codes[0].metric, dim);
     for (number, ((rows, deleted), codes)) in parts.iter().zip(codes).enumerate() {
         index.push_part(&rows[..], Some(deleted), (number != 1).then(|| codes.borrow()));
@@ -193,11 +193,11 @@ proptest! {
     }
 }
 
-/// Copies of other rows are refused, by their number or by their bounds.
+/// Codes of other rows are refused, by their number or by their bounds.
 #[test]
 fn codes_of_other_rows_are_refused() {
     let rows: Vec<f32> = (0..60).map(|at| (at as f32).sin()).collect();
-    let codes = CodesBuf::new(Metric::InnerProduct, 6, &rows).unwrap();
+    let codes = Int8CodesBuf::new(Metric::InnerProduct, 6, &rows).unwrap();
     let result = FlatIndex::with_codes(&rows[..54], &codes);
     assert!(matches!(result, Err(Error::RowsMismatch { expected: 10, got: 9, .. })), "{result:?}");
     let mut others = rows.clone();

@@ -10,14 +10,15 @@
 use rayon::prelude::*;
 
 use super::HnswParams;
-use super::copies::Copies;
-use super::links::{Links, NONE, hash, level};
+use super::links::{Links, NONE, level};
 use super::repair;
 use super::select::{Candidate, Selection};
 use super::walk::{Scratch, View};
-use crate::codes::CodesBuf;
-use crate::kernel::CodeKernel;
 use crate::pages::Pages;
+use crate::quantization::codes::Codes;
+use crate::quantization::int8::Int8CodesBuf;
+use crate::quantization::kernel::int8::Int8Kernel;
+use crate::random::hash;
 
 /// The most rows of a batch. Comparing a row with its mates costs a tenth of what searching for it costs.
 const MAX_BATCH: usize = 1024;
@@ -49,7 +50,7 @@ impl LinksBuf {
 }
 
 /// The graph of rows.
-pub(crate) fn build(codes: &CodesBuf, params: &HnswParams) -> LinksBuf {
+pub(crate) fn build(codes: &Int8CodesBuf, params: &HnswParams) -> LinksBuf {
     let num_rows = codes.metas.len();
     let levels: Vec<u8> = (0..num_rows as u32).map(|row| level(params.seed, row, params.m) as u8).collect();
     let mut order: Vec<u32> = (0..num_rows as u32).collect();
@@ -69,9 +70,9 @@ pub(crate) fn build(codes: &CodesBuf, params: &HnswParams) -> LinksBuf {
 }
 
 struct Builder<'c> {
-    codes: &'c CodesBuf,
+    codes: &'c Int8CodesBuf,
     ef_construction: usize,
-    kernel: CodeKernel,
+    kernel: Int8Kernel,
     levels: Vec<u8>,
     links: LinksBuf,
     /// The similarities of the neighbors in `links.base` and `links.upper`, in the same places.
@@ -88,7 +89,7 @@ struct Edge {
 }
 
 impl<'c> Builder<'c> {
-    fn new(codes: &'c CodesBuf, params: &HnswParams, levels: Vec<u8>, first: Option<u32>) -> Self {
+    fn new(codes: &'c Int8CodesBuf, params: &HnswParams, levels: Vec<u8>, first: Option<u32>) -> Self {
         let mut num_blocks = 0;
         let first_blocks = levels.iter().map(|level| {
             let block = if *level > 0 { num_blocks } else { NONE };
@@ -108,7 +109,7 @@ impl<'c> Builder<'c> {
         Builder {
             codes,
             ef_construction: params.ef_construction,
-            kernel: CodeKernel::detect(),
+            kernel: Int8Kernel::detect(),
             levels,
             links,
             base_similarities: Pages::zeros(base),
@@ -117,7 +118,7 @@ impl<'c> Builder<'c> {
     }
 
     fn view(&self) -> View<'_> {
-        View { links: self.links.borrow(), copies: Copies::Int8(self.codes.borrow(), self.kernel) }
+        View { links: self.links.borrow(), copies: Codes::Int8(self.codes.borrow(), self.kernel) }
     }
 
     /// Mmax of the paper.

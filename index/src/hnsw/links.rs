@@ -1,6 +1,7 @@
 //! The edges of the graph, where they lie.
 
 use crate::error::Damage;
+use crate::random::hash;
 
 /// Marks the end of a list of neighbors that is not full, and rows that are on level 0 only.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -76,11 +77,3 @@ pub(crate) fn level(seed: u64, row: u32, m: usize) -> usize {
 
 /// More levels than any graph needs: with M = 2 of each 2 rows one goes on.
 pub(crate) const MAX_LEVEL: usize = 31;
-
-/// A number that looks random (SplitMix64; Steele, Lea & Flood 2014).
-pub(crate) fn hash(seed: u64, row: u32) -> u64 {
-    let mut x = seed ^ (u64::from(row) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}

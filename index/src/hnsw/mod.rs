@@ -22,7 +22,6 @@
 //! copies; walking from match to match (`walk::View::search_among`); or walking all rows and keeping more of them.
 
 mod build;
-mod copies;
 mod links;
 mod plan;
 mod pool;
@@ -33,20 +32,19 @@ mod walk;
 
 /// What a graph is made of, for those who store it.
 pub(crate) mod parts {
-    pub(crate) use super::copies::{Copies, CopiesBuf};
-    pub(crate) use super::links::{Links, MAX_LEVEL, NONE, hash};
+    pub(crate) use super::links::{Links, MAX_LEVEL, NONE};
     pub(crate) use super::walk::View;
 }
 
-use crate::bits::BitsBuf;
-use crate::codes::{CodesBuf, stride};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
+use crate::quantization::CodeType;
+use crate::quantization::codes::CodesBuf;
+use crate::quantization::int8::{Int8CodesBuf, stride};
+use crate::quantization::one_bit::OneBitCodesBuf;
 use crate::rows::Rows;
 use crate::vectors::check_vectors;
 use build::LinksBuf;
-use copies::CopiesBuf;
-pub use copies::WalkCodes;
 
 /// What a graph is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +56,13 @@ pub struct HnswParams {
     /// Decides the levels of rows and the order in which they are inserted.
     pub seed: u64,
     /// What walks compare. It makes no difference to the edges, which are chosen by 8-bit copies.
-    pub codes: WalkCodes,
+    pub codes: CodeType,
 }
 
 impl Default for HnswParams {
     /// M 16, efConstruction 200, seed 0, 8-bit copies.
     fn default() -> HnswParams {
-        HnswParams { m: 16, ef_construction: 200, seed: 0, codes: WalkCodes::Int8 }
+        HnswParams { m: 16, ef_construction: 200, seed: 0, codes: CodeType::Int8 }
     }
 }
 
@@ -101,7 +99,7 @@ impl HnswParams {
 /// ```
 pub struct Graph {
     pub(crate) params: HnswParams,
-    pub(crate) copies: CopiesBuf,
+    pub(crate) copies: CodesBuf,
     num_rows: usize,
     pub(crate) links: LinksBuf,
 }
@@ -127,14 +125,14 @@ impl Graph {
         if rows.len() / dim > Graph::MAX_ROWS {
             return Err(Error::TooManyRows);
         }
-        let codes = CodesBuf::encode(metric, dim, rows);
+        let codes = Int8CodesBuf::encode(metric, dim, rows);
         let (links, num_rows) = (build::build(&codes, params), codes.metas.len());
         let copies = match params.codes {
-            WalkCodes::Int8 => CopiesBuf::Int8(codes),
-            WalkCodes::OneBit => {
+            CodeType::Int8 => CodesBuf::Int8(codes),
+            CodeType::OneBit => {
                 // First, for the memory.
                 drop(codes);
-                CopiesBuf::OneBit(BitsBuf::encode(metric, dim, rows))
+                CodesBuf::OneBit(OneBitCodesBuf::encode(metric, dim, rows))
             }
         };
         Ok(Graph { params: *params, copies, num_rows, links })

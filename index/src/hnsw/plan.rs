@@ -18,7 +18,7 @@ enum Plan {
     /// Compare the vectors of those that may be found: exact.
     Vectors,
     /// Compare their copies.
-    Copies,
+    Codes,
     /// Walk from one that may be found to the next, keeping ef.
     WalkAmong(usize),
     /// Walk all, keeping this many.

@@ -3,12 +3,12 @@
 use super::build::LinksBuf;
 use super::links::NONE;
 use crate::bitmap::Bitmap;
-use crate::codes::{Codes, Query};
-use crate::kernel::CodeKernel;
+use crate::quantization::int8::{Int8Codes, Query};
+use crate::quantization::kernel::int8::Int8Kernel;
 
 /// Adds edges on level 0 until every row can be reached there from the entry point. A row may lose its last incoming edge
 /// when its neighbors choose others; few do.
-pub(crate) fn connect(links: &mut LinksBuf, codes: &Codes<'_>, kernel: CodeKernel) {
+pub(crate) fn connect(links: &mut LinksBuf, codes: &Int8Codes<'_>, kernel: Int8Kernel) {
     let num_rows = links.first_blocks.len() as u32;
     let mut reached = Bitmap::default();
     if num_rows > 0 {
@@ -49,8 +49,8 @@ fn has_room(links: &LinksBuf, row: u32) -> bool {
 /// The nearest of `rows` that is reached and has room for another neighbor.
 fn nearest(
     links: &LinksBuf,
-    codes: &Codes<'_>,
-    kernel: CodeKernel,
+    codes: &Int8Codes<'_>,
+    kernel: Int8Kernel,
     query: &Query,
     reached: &Bitmap,
     rows: impl Iterator<Item = u32>,

@@ -1,7 +1,7 @@
 //! Choosing neighbors: algorithm 4 of the paper.
 
-use crate::codes::{Codes, Query};
-use crate::kernel::CodeKernel;
+use crate::quantization::int8::{Int8Codes, Query};
+use crate::quantization::kernel::int8::Int8Kernel;
 
 /// A row and its similarity to the one whose neighbors are chosen.
 pub(crate) type Candidate = (u32, f32);
@@ -24,7 +24,13 @@ const AHEAD: usize = 4;
 impl Selection {
     /// Algorithm 4, SELECT-NEIGHBORS-HEURISTIC, without its optional parts: of candidates, best first, takes each that is
     /// nearer to the row than to those taken before, until there are `max`.
-    pub fn choose(&mut self, codes: &Codes<'_>, kernel: CodeKernel, candidates: &[Candidate], max: usize) {
+    pub fn choose(
+        &mut self,
+        codes: &Int8Codes<'_>,
+        kernel: Int8Kernel,
+        candidates: &[Candidate],
+        max: usize,
+    ) {
         self.chosen.clear();
         self.rows.clear();
         candidates.iter().take(AHEAD).for_each(|(row, _)| codes.prefetch(*row));

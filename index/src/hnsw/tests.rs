@@ -12,12 +12,12 @@ use crate::testing::{clustered, in_pool, random};
 /// All that a graph is made of.
 fn parts_of(graph: &Graph) -> (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>) {
     let sections: [&[u8]; 3] = match &graph.copies {
-        CopiesBuf::Int8(codes) => [
+        CodesBuf::Int8(codes) => [
             bytemuck::cast_slice(&codes.codes),
             bytemuck::cast_slice(&codes.metas),
             bytemuck::cast_slice(&codes.mean),
         ],
-        CopiesBuf::OneBit(bits) => {
+        CodesBuf::OneBit(bits) => {
             [bytemuck::cast_slice(&bits.records), &[], bytemuck::cast_slice(&bits.mean)]
         }
     };
@@ -68,7 +68,7 @@ proptest! {
         m in 2usize..12,
         distinct in 1usize..2000,
         seed: u64,
-        codes in prop::sample::select(&WalkCodes::ALL),
+        codes in prop::sample::select(&CodeType::ALL),
     ) {
         let mut rows = clustered(num_rows.min(distinct), dim, 7, seed % 1000);
         rows.extend_from_within(..dim);
@@ -101,13 +101,13 @@ proptest! {
         share in 1u32..100,
         seed in 0u64..1000,
         k in 1usize..30,
-        codes in prop::sample::select(&WalkCodes::ALL),
+        codes in prop::sample::select(&CodeType::ALL),
     ) {
         let (dim, num_rows) = (8, 1500);
         let rows = clustered(num_rows, dim, 10, seed);
         let params = HnswParams { codes, ..HnswParams::default() };
         let graph = Graph::build(Metric::Cosine, dim, &rows[..1000 * dim], &params).unwrap();
-        let filter: Bitmap = (0..num_rows as u32).filter(|row| links::hash(seed, *row) % 100 < u64::from(share)).collect();
+        let filter: Bitmap = (0..num_rows as u32).filter(|row| crate::random::hash(seed, *row) % 100 < u64::from(share)).collect();
         let deleted: Bitmap = (0..1000).filter(|row| row % 3 == 0).collect();
         let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
         index.push_part(&rows[..1000 * dim], Some(&deleted), None, Some(Source::Graph(graph.view(), std::path::Path::new(""))));
@@ -162,7 +162,7 @@ fn one_bit_finds_the_way() {
     for metric in Metric::ALL {
         let build =
             |codes| Graph::build(metric, dim, &rows, &HnswParams { codes, ..HnswParams::default() }).unwrap();
-        let (graph, int8) = (build(WalkCodes::OneBit), build(WalkCodes::Int8));
+        let (graph, int8) = (build(CodeType::OneBit), build(CodeType::Int8));
         let ((bits, links, ..), (bytes, same, ..)) = (parts_of(&graph), parts_of(&int8));
         assert!(links == same && bits.len() * 5 < bytes.len(), "{} and {}", bits.len(), bytes.len());
         let index = ApproximateIndex::new(&rows, &graph).unwrap();
@@ -194,7 +194,7 @@ fn filtered_recall_is_high() {
         Some(Source::Graph(graph.view(), std::path::Path::new(""))),
     );
     for per_mille in [800, 500, 350, 250, 100, 30, 10, 1, 0] {
-        let scattered = |row: u32| links::hash(9, row) % 1000 < per_mille;
+        let scattered = |row: u32| crate::random::hash(9, row) % 1000 < per_mille;
         // The first clusters, which are no nearer to one query than to another.
         let together = |row: u32| u64::from(row) * 1000 < per_mille * num_rows as u64;
         for filter in [

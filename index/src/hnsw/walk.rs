@@ -1,17 +1,17 @@
 //! Searching a level of the graph: algorithms 2 and 5 of the paper.
 
-use super::copies::{Copies, Query};
 use super::links::{Links, NONE};
 use super::pool::Pool;
 use super::visited::Visited;
 use crate::error::Damage;
 use crate::kernel::prefetch;
+use crate::quantization::codes::{Codes, Query};
 
 /// A graph and the vectors it connects.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub links: Links<'a>,
-    pub copies: Copies<'a>,
+    pub copies: Codes<'a>,
 }
 
 /// The working memory of a search, for use again.

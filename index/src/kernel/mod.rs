@@ -20,13 +20,11 @@
 #![allow(unsafe_code, reason = "vector instructions of the processor at hand")]
 
 mod arch;
-mod bits;
-mod codes;
 mod lanes;
+mod prefetch;
 mod product;
 
-pub(crate) use bits::{BitKernel, PLANES};
-pub(crate) use codes::{BLOCK, CodeKernel, MAX_CODE, STREAMS as CODE_STREAMS, max_component, prefetch};
+pub(crate) use prefetch::prefetch;
 pub(crate) use product::{
     MAX_DIM, MAX_QUERIES, PackedQueries, Product, ROW_PANEL, UNIT, max_error, rounding_error, scale,
     underflow,

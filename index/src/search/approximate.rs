@@ -7,12 +7,12 @@ use rayon::prelude::*;
 use super::{Matches, SearchOptions, VectorSearch};
 use crate::backends::{FaissIndex, HnswRsGraph};
 use crate::bitmap::Bitmap;
-use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::flat::{FlatIndex, Scorer};
 use crate::hnsw::Graph;
 use crate::hnsw::parts::View;
 use crate::metric::Metric;
+use crate::quantization::int8::Codes;
 use crate::rows::Rows;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
@@ -122,7 +122,7 @@ impl<'a> ApproximateIndex<'a> {
         &mut self,
         rows: impl Into<Rows<'a>>,
         deleted: Option<&'a Bitmap>,
-        codes: Option<Codes<'a>>,
+        codes: Option<Int8Codes<'a>>,
         source: Option<Source<'a>>,
     ) {
         let (rows, deleted) = (rows.into(), deleted.filter(|set| !set.is_empty()));

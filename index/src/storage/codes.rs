@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use super::header::{HEADER_LEN, Header, Kind};
-use super::sections;
 use super::settings::VectorSettings;
-use crate::codes::{Codes, Meta, RowEncoder, stride};
 use crate::error::{Damage, Result};
+use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::sections;
 use crate::metric::Metric;
+use crate::quantization::int8::{Int8Codes, Meta, RowEncoder, stride};
 use crate::rows::Rows;
 
 const KIND: Kind = Kind { mark: b"SCTRCODE", name: "a codes file", version: 1 };
@@ -105,10 +105,10 @@ impl CodesFile {
         Ok(CodesFile { path, map, metric, dim, max_length, sections: sections::ranges(lengths) })
     }
 
-    pub fn codes(&self) -> Codes<'_> {
+    pub fn codes(&self) -> Int8Codes<'_> {
         let [mean, codes, metas] = self.sections.clone().map(|section| &self.map[section]);
         // A map begins at a page and every section at a multiple of 64 bytes.
-        Codes {
+        Int8Codes {
             metric: self.metric,
             dim: self.dim,
             mean: bytemuck::cast_slice(mean),

@@ -13,9 +13,9 @@ use super::snapshot::View;
 use super::store::{NewFolders, Store};
 use crate::backends::HnswRsGraph;
 use crate::bitmap::Bitmap;
-use crate::codes::Meta;
 use crate::error::Result;
 use crate::hnsw::Graph;
+use crate::quantization::int8::Meta;
 use crate::rows::ComponentType;
 
 /// What a compaction may use.

@@ -26,7 +26,7 @@ mod faults {
 }
 
 /// A file that is being written.
-pub(super) struct DiskFile {
+pub(crate) struct DiskFile {
     file: File,
     path: PathBuf,
 }
@@ -85,7 +85,7 @@ impl Seek for DiskFile {
 }
 
 /// Makes the names in a folder (creations, renames, removals) survive a power failure.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     faults::step()?;
     // Windows cannot sync a folder, and does not need to.
     if cfg!(unix) {
@@ -95,23 +95,23 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     faults::step()?;
     fs::create_dir(folder)
 }
 
-pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     faults::step()?;
     fs::rename(from, to)
 }
 
 /// Removes a folder with all that is in it.
-pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
     faults::step()?;
     fs::remove_dir_all(folder)
 }
 
-pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     faults::step()?;
     fs::remove_file(path)
 }

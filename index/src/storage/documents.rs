@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::files::{HeadedWriter, Written, check_crc, corrupt, map, wrong_field};
-use super::header::{HEADER_LEN, Header, Kind};
 use crate::error::{Damage, Error, Result};
+use crate::file_format::files::{HeadedWriter, Written, check_crc, corrupt, map, wrong_field};
+use crate::file_format::header::{HEADER_LEN, Header, Kind};
 
 const KIND: Kind = Kind { mark: b"SCTRDOCS", name: "a documents file", version: 1 };
 

@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 use memmap2::Mmap;
 
 use super::disk::DiskFile;
-use super::files::{Written, check_crc, checksum, corrupt, io_error, map};
 use super::manifest::FileRecord;
 use super::settings::{VectorIndex, VectorSettings};
 use crate::backends::{FaissIndex, HnswRsGraph};
 use crate::error::{Damage, Result};
+use crate::file_format::files::{Written, check_crc, checksum, corrupt, io_error, map};
 use crate::rows::Rows;
 use crate::search::Source;
 

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::codes::{self, CodesFile};
 use super::dump::{self, Dump};
-use super::files::{create_folder, sync_folder};
 use super::graph::{self, GraphFile};
 use super::manifest::{FileRecord, SegmentRecord};
 use super::settings::{VectorIndex, VectorSettings};
 use super::vectors::{VectorsFile, VectorsWriter};
-use crate::codes::Codes;
 use crate::error::Result;
+use crate::file_format::files::{create_folder, sync_folder};
 use crate::hnsw::Graph;
 use crate::metric::Metric;
+use crate::quantization::int8::Codes;
 use crate::search::Source;
 
 const VECTORS: &str = "vectors";
@@ -166,7 +166,7 @@ impl Embeddings {
     }
 
     /// The 8-bit copies of the vectors, unless they were written before there were any, or a graph has 1-bit copies.
-    pub fn codes(&self) -> Option<Codes<'_>> {
+    pub fn codes(&self) -> Option<Int8Codes<'_>> {
         let of_graph = self.graph.as_ref().and_then(|graph| graph.view().copies.int8());
         of_graph.or_else(|| self.codes.as_ref().map(CodesFile::codes))
     }

@@ -7,17 +7,20 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::codes::{check_rows, put_rows};
-use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use super::header::{HEADER_LEN, Header, Kind};
-use super::sections;
 use super::settings::VectorSettings;
-use crate::bits::{self, Bits};
-use crate::codes::{self, Codes, Meta};
 use crate::error::{Damage, Result};
-use crate::hnsw::parts::{Copies, CopiesBuf, Links, MAX_LEVEL, NONE, View};
-use crate::hnsw::{Graph, WalkCodes};
-use crate::kernel::{BitKernel, CodeKernel};
+use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::sections;
+use crate::hnsw::Graph;
+use crate::hnsw::parts::{Links, MAX_LEVEL, NONE, View};
 use crate::metric::Metric;
+use crate::quantization::CodeType;
+use crate::quantization::codes::{Codes, CodesBuf};
+use crate::quantization::int8::{self, Int8Codes, Meta};
+use crate::quantization::kernel::int8::Int8Kernel;
+use crate::quantization::kernel::one_bit::OneBitKernel;
+use crate::quantization::one_bit::{self, OneBitCodes};
 use crate::rows::Rows;
 
 const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 3 };
@@ -35,7 +38,7 @@ struct Counts {
     dim: u32,
     m: u32,
     blocks: u32,
-    codes: WalkCodes,
+    codes: CodeType,
 }
 
 impl Counts {
@@ -45,8 +48,8 @@ impl Counts {
         let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
         let number = size_of::<u32>() as u64;
         let (meta, code) = match self.codes {
-            WalkCodes::Int8 => (size_of::<Meta>(), codes::stride(self.dim as usize)),
-            WalkCodes::OneBit => (0, size_of::<u64>() * bits::stride(self.dim as usize)),
+            CodeType::Int8 => (size_of::<Meta>(), int8::stride(self.dim as usize)),
+            CodeType::OneBit => (0, size_of::<u64>() * one_bit::stride(self.dim as usize)),
         };
         [
             number * dim,
@@ -64,7 +67,7 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
     let (metric, dim) = copies.space();
     let mut header = Header::new(&KIND);
     let copies: [&[u8]; 3] = match &graph.copies {
-        CopiesBuf::Int8(codes) => {
+        CodesBuf::Int8(codes) => {
             header.put(8, &INT8_VERSION.to_le_bytes());
             header.put(52, &codes.max_length.to_le_bytes());
             let codes = codes.borrow();
@@ -74,7 +77,7 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
                 bytemuck::cast_slice(codes.codes),
             ]
         }
-        CopiesBuf::OneBit(bits) => {
+        CodesBuf::OneBit(bits) => {
             header.put(56, &ONE_BIT.to_le_bytes());
             [bytemuck::cast_slice(&bits.mean), &[], bytemuck::cast_slice(&bits.records)]
         }
@@ -132,8 +135,8 @@ impl GraphFile {
             }
         }
         let codes = match (header.u32(8), header.u32(56)) {
-            (..=INT8_VERSION, _) | (_, 0) => WalkCodes::Int8,
-            (_, ONE_BIT) => WalkCodes::OneBit,
+            (..=INT8_VERSION, _) | (_, 0) => CodeType::Int8,
+            (_, ONE_BIT) => CodeType::OneBit,
             (_, other) => return Err(corrupt(&path, wrong_field("the kind of copies", "0 or 1", other))),
         };
         let counts = Counts { rows, dim: dim as u32, m, blocks: header.u32(48), codes };
@@ -160,14 +163,14 @@ impl GraphFile {
         // A map begins at a page and every section at a multiple of 64 bytes.
         let mean = bytemuck::cast_slice(mean);
         let copies = match self.counts.codes {
-            WalkCodes::Int8 => {
+            CodeType::Int8 => {
                 let (codes, metas) = (bytemuck::cast_slice(codes), bytemuck::cast_slice(metas));
-                let codes = Codes { metric, dim, mean, codes, metas, max_length: self.max_length };
-                Copies::Int8(codes, CodeKernel::detect())
+                let codes = Int8Codes { metric, dim, mean, codes, metas, max_length: self.max_length };
+                Codes::Int8(codes, Int8Kernel::detect())
             }
-            WalkCodes::OneBit => {
-                let bits = Bits { metric, dim, mean, records: bytemuck::cast_slice(codes) };
-                Copies::OneBit(bits, BitKernel::detect())
+            CodeType::OneBit => {
+                let bits = OneBitCodes { metric, dim, mean, records: bytemuck::cast_slice(codes) };
+                Codes::OneBit(bits, OneBitKernel::detect())
             }
         };
         View {
@@ -234,11 +237,11 @@ impl GraphFile {
         }
         self.verify_levels(&links)?;
         let verified = match copies {
-            Copies::Int8(codes, _) => {
+            Codes::Int8(codes, _) => {
                 let mut numbers = codes.mean.iter().chain(codes.metas.as_flattened());
                 if numbers.all(|x| x.is_finite()) { codes.verify(rows) } else { Err("a scale") }
             }
-            Copies::OneBit(bits, _) => bits.verify(rows),
+            Codes::OneBit(bits, _) => bits.verify(rows),
         };
         verified.map_err(|part| damaged(Damage::Undecodable { part }))
     }
@@ -275,7 +278,7 @@ mod tests {
         index.search(&rows[..DIM], 10, &SearchOptions::new(30))
     }
 
-    fn written(folder: &Path, codes: WalkCodes) -> (PathBuf, Graph) {
+    fn written(folder: &Path, codes: CodeType) -> (PathBuf, Graph) {
         let params = HnswParams { codes, ..HnswParams::default() };
         let graph = Graph::build(Metric::Cosine, DIM, &rows(), &params).unwrap();
         let path = folder.join("graph");
@@ -286,10 +289,10 @@ mod tests {
     /// The file answers as the graph in memory does; one of other rows, another metric or a later version is refused.
     #[test]
     fn what_is_written_is_searched() {
-        WalkCodes::ALL.into_iter().for_each(check_written);
+        CodeType::ALL.into_iter().for_each(check_written);
     }
 
-    fn check_written(codes: WalkCodes) {
+    fn check_written(codes: CodeType) {
         let folder = tempfile::tempdir().unwrap();
         let (path, graph) = written(folder.path(), codes);
         let file = open(&path).unwrap();
@@ -311,7 +314,7 @@ mod tests {
         }
         let mut bytes = std::fs::read(&path).unwrap();
         // Programs that know no 1-bit copies refuse a file with these by its version.
-        assert_eq!(bytes[8], if codes == WalkCodes::Int8 { 2 } else { 3 });
+        assert_eq!(bytes[8], if codes == CodeType::Int8 { 2 } else { 3 });
         bytes[8] = 4;
         std::fs::write(&path, bytes).unwrap();
         assert!(matches!(open(&path), Err(Error::NewerFormat { found: 4, supported: 3, .. })));
@@ -327,7 +330,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..40),
             cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
             is_forged: bool,
-            codes in prop::sample::select(&WalkCodes::ALL),
+            codes in prop::sample::select(&CodeType::ALL),
         ) {
             static WHOLE: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
             let folder = tempfile::tempdir().unwrap();

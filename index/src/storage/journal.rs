@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::files::{checksum_at, corrupt, io_error, read_at, sync_folder};
-use super::header::{HEADER_LEN, Header, Kind};
 use super::lock::LockedFile;
 use crate::error::{Damage, Error, Result};
+use crate::file_format::files::{checksum_at, corrupt, io_error, read_at, sync_folder};
+use crate::file_format::header::{HEADER_LEN, Header, Kind};
 
 const KIND: Kind = Kind { mark: b"SCTRJRNL", name: "an embedding journal", version: 1 };
 

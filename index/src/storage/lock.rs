@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use super::files::io_error;
 use crate::error::{Error, Result};
+use crate::file_format::files::io_error;
 
 pub(super) const FILE_NAME: &str = "LOCK";
 

@@ -13,11 +13,11 @@ use std::path::{Component, Path};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 
-use super::files::{Written, check_crc, corrupt, io_error, replace, wrong_field};
 use super::generation::{Generation, ORIGINAL};
-use super::header::{HEADER_LEN, Header, Kind};
 use super::settings::{COMPONENTS, EncoderIdentity, Settings, VectorIndex, VectorSettings};
 use crate::error::{Damage, Error, Result};
+use crate::file_format::files::{Written, check_crc, corrupt, io_error, replace, wrong_field};
+use crate::file_format::header::{HEADER_LEN, Header, Kind};
 use crate::metric::Metric;
 use crate::rows::ComponentType;
 

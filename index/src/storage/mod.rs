@@ -25,22 +25,18 @@
 
 mod codes;
 mod compact;
-mod disk;
+pub(crate) mod disk;
 mod documents;
 mod dump;
 mod embeddings;
 #[cfg(all(test, unix))]
 mod faults;
 mod fields;
-mod files;
 mod generation;
 mod graph;
-mod header;
 mod journal;
-mod lengths;
 mod lock;
 mod manifest;
-mod sections;
 mod segment;
 mod settings;
 mod snapshot;
@@ -52,7 +48,6 @@ pub use compact::{CompactOptions, CompactReport};
 pub use documents::{NewDocument, StoredDocument};
 pub use generation::{Generation, GenerationWriter};
 pub use journal::EmbeddingJournal;
-pub(crate) use lengths::Lengths;
 pub use settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};
 pub use snapshot::{Snapshot, VerifyReport};
 pub use store::{Store, Transaction};

@@ -8,12 +8,12 @@ use super::disk::DiskFile;
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::embeddings::{Embeddings, EmbeddingsWriter, GenerationFiles};
 use super::fields::Fields;
-use super::files::{check_crc, checksum, corrupt, create_folder, io_error, map, sync_folder};
-use super::lengths::{self, Lengths};
 use super::manifest::{FileRecord, SegmentRecord};
 use crate::bitmap::Bitmap;
+use crate::bm25::lengths::{self, Lengths};
 use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
+use crate::file_format::files::{check_crc, checksum, corrupt, create_folder, io_error, map, sync_folder};
 use crate::filter::Filter;
 
 const DOCUMENTS: &str = "documents";

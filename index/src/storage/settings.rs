@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::backends::{FaissKind, HnswRsGraph};
 use crate::error::{Error, Result};
-use crate::hnsw::{HnswParams, WalkCodes};
+use crate::hnsw::{CodeType, HnswParams};
 use crate::metric::Metric;
 use crate::rows::{ComponentType, round};
 use crate::search::SearchOptions;
@@ -114,7 +114,7 @@ impl VectorIndex {
     }
 
     /// What walks compare; `None` where none of our graphs is walked.
-    pub fn walk_codes(&self) -> Option<WalkCodes> {
+    pub fn code_type(&self) -> Option<CodeType> {
         match self {
             VectorIndex::Hnsw { params, .. } => Some(params.codes),
             VectorIndex::Flat | VectorIndex::HnswRs { .. } | VectorIndex::Faiss { .. } => None,
@@ -230,7 +230,7 @@ pub(super) const RECALL: &str = "index.recall";
 impl VectorIndex {
     /// The index as properties of the manifest: a program that does not know them searches exactly.
     pub(super) fn to_properties(self) -> Vec<(String, String)> {
-        let mut codes = WalkCodes::default();
+        let mut codes = CodeType::default();
         let (kind, m, ef_construction, seed, min_rows, ef_search) = match self {
             VectorIndex::Flat => return Vec::new(),
             VectorIndex::Hnsw { params, min_rows, ef_search } => {
@@ -259,7 +259,7 @@ impl VectorIndex {
         let numbers =
             numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?.to_string())));
         // Not where programs that do not know it do the same.
-        let codes = (codes != WalkCodes::default()).then(|| (CODES.to_owned(), codes.to_string()));
+        let codes = (codes != CodeType::default()).then(|| (CODES.to_owned(), codes.to_string()));
         [(KIND.to_owned(), kind.to_owned())].into_iter().chain(numbers).chain(codes).collect()
     }
 
@@ -279,8 +279,8 @@ impl VectorIndex {
             || u32::try_from(number(MIN_ROWS)?).map_err(|_| (MIN_ROWS, "below 2^32", text(MIN_ROWS)));
         let index = match kind.as_str() {
             "hnsw" => {
-                let name = taken.get(CODES).map_or(WalkCodes::default().name(), String::as_str);
-                let codes = WalkCodes::ALL.into_iter().find(|codes| codes.name() == name);
+                let name = taken.get(CODES).map_or(CodeType::default().name(), String::as_str);
+                let codes = CodeType::ALL.into_iter().find(|codes| codes.name() == name);
                 let codes = codes.ok_or_else(|| (CODES, "int8 or 1bit", name.to_owned()))?;
                 let (m, ef_construction) = (size(M)?, size(EF_CONSTRUCTION)?);
                 let params = HnswParams { m, ef_construction, seed: number(SEED)?, codes };
@@ -325,7 +325,7 @@ mod tests {
     /// An index comes back from properties and leaves the others alone; bad ones are named.
     #[test]
     fn indexes_are_properties() {
-        let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX, codes: WalkCodes::Int8 };
+        let params = HnswParams { m: 7, ef_construction: 50, seed: u64::MAX, codes: CodeType::Int8 };
         let index = VectorIndex::Hnsw { params, min_rows: 9, ef_search: 33 };
         let hnsw = FaissKind::Hnsw { m: 255, ef_construction: 50 };
         for other in [
@@ -354,7 +354,7 @@ mod tests {
         let stored = properties.clone();
         assert!(!stored.contains_key(CODES), "what all programs do is not named");
         assert_eq!(VectorIndex::from_properties(&mut properties), Ok(index));
-        let params = HnswParams { codes: WalkCodes::OneBit, ..params };
+        let params = HnswParams { codes: CodeType::OneBit, ..params };
         let of_bits = VectorIndex::Hnsw { params, min_rows: 9, ef_search: 33 };
         let mut properties = of_bits.to_properties().into_iter().collect();
         assert_eq!(VectorIndex::from_properties(&mut properties), Ok(of_bits));

@@ -363,7 +363,10 @@ impl Snapshot {
         let Some(text) = record.and_then(|record| record.properties.get(RECALL)) else { return Ok(None) };
         let damage = |_| {
             let file = self.0.path.join(super::manifest::FILE_NAME);
-            super::files::corrupt(&file, super::files::wrong_field(RECALL, "a recall curve", text))
+            crate::file_format::files::corrupt(
+                &file,
+                crate::file_format::files::wrong_field(RECALL, "a recall curve", text),
+            )
         };
         text.parse().map(Some).map_err(damage)
     }
@@ -398,12 +401,12 @@ impl Snapshot {
             let id = self.id_at(row)?;
             if self.row(id)? != Some(row) {
                 let (view, _) = self.locate(row)?;
-                let damage = super::files::wrong_field(
+                let damage = crate::file_format::files::wrong_field(
                     "rows of an id that are not deleted",
                     1,
                     format!("2 for {id:?}"),
                 );
-                return Err(super::files::corrupt(view.segment.documents().path(), damage));
+                return Err(crate::file_format::files::corrupt(view.segment.documents().path(), damage));
             }
         }
         Ok(report)

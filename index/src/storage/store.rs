@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use super::disk;
 use super::documents::{MAX_ID_LEN, NewDocument};
 use super::embeddings::GenerationFiles;
-use super::files::{io_error, sync_folder};
 use super::lock::WriterLock;
 use super::manifest::Manifest;
 use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
@@ -17,6 +16,7 @@ use super::settings::{RECALL, Settings, check_ef_search};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
+use crate::file_format::files::{io_error, sync_folder};
 use crate::search::RecallCurve;
 
 /// A database opened for writing. One at a time exists for a database, over all processes.

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use memmap2::Mmap;
 
-use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use super::header::{HEADER_LEN, Header, Kind};
 use super::settings::VectorSettings;
 use crate::error::{Damage, Result};
+use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::header::{HEADER_LEN, Header, Kind};
 use crate::rows::{ComponentType, Rows, round};
 use crate::vectors::check_vector;
 

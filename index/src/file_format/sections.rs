@@ -10,12 +10,12 @@ use crate::error::Result;
 const ALIGNMENT: u64 = 64;
 
 /// The length of a file with sections of these lengths in bytes.
-pub(super) fn file_len<const N: usize>(lengths: [u64; N]) -> u64 {
+pub(crate) fn file_len<const N: usize>(lengths: [u64; N]) -> u64 {
     HEADER_LEN as u64 + lengths.map(|len| len.next_multiple_of(ALIGNMENT)).iter().sum::<u64>()
 }
 
 /// Where the sections lie in such a file.
-pub(super) fn ranges<const N: usize>(lengths: [u64; N]) -> [Range<usize>; N] {
+pub(crate) fn ranges<const N: usize>(lengths: [u64; N]) -> [Range<usize>; N] {
     let mut at = HEADER_LEN;
     lengths.map(|len| {
         let section = at..at + len as usize;
@@ -25,7 +25,7 @@ pub(super) fn ranges<const N: usize>(lengths: [u64; N]) -> [Range<usize>; N] {
 }
 
 /// Ends a section.
-pub(super) fn end(file: &mut HeadedWriter) -> Result<()> {
+pub(crate) fn end(file: &mut HeadedWriter) -> Result<()> {
     let rest = file.position().next_multiple_of(ALIGNMENT) - file.position();
     file.write(&[0; ALIGNMENT as usize][..rest as usize])
 }

@@ -23,22 +23,22 @@ pub(crate) const STREAMS: usize = 4;
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 4096;
 
-/// Query, codes, rows, sums: see [`CodeKernel::dots`].
+/// Query, codes, rows, sums: see [`Int8Kernel::dots`].
 type Dots = fn(&[i16], &[i8], &[u32], &mut [i32]);
 
-/// Query, codes, sums: see [`CodeKernel::scan`].
+/// Query, codes, sums: see [`Int8Kernel::scan`].
 type Scan = fn(&[i16], [&[i8]; STREAMS], [&mut [i32]; STREAMS]);
 
 /// The functions of one instruction set.
 #[derive(Clone, Copy)]
-pub(crate) struct CodeKernel {
+pub(crate) struct Int8Kernel {
     dots: Dots,
     scan: Scan,
 }
 
-impl CodeKernel {
+impl Int8Kernel {
     /// The fastest that this machine can run.
-    pub fn detect() -> CodeKernel {
+    pub fn detect() -> Int8Kernel {
         available().pop().unwrap_or(PORTABLE)
     }
 
@@ -59,25 +59,8 @@ impl CodeKernel {
     }
 }
 
-/// Asks for the cache lines of a row, which will be read soon.
-#[inline]
-pub(crate) fn prefetch<T>(rows: &[T], row: u32, stride: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(row) = rows.get(row as usize * stride..).and_then(|rest| rest.get(..stride)) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        const LINE: usize = 64;
-        let bytes = row.as_ptr().cast::<i8>();
-        for at in (0..size_of_val(row)).step_by(LINE) {
-            // SAFETY: `at` is within the slice, and a prefetch reads nothing that the program can see.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.add(at)) };
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (rows, row, stride);
-}
-
 /// On any machine; what the others must equal.
-const PORTABLE: CodeKernel = CodeKernel {
+const PORTABLE: Int8Kernel = Int8Kernel {
     dots: |query, codes, rows, sums| dots(query, codes, rows, sums, portable),
     scan: |query, codes, sums| scan_by_rows(query, codes, sums, portable),
 };
@@ -86,7 +69,7 @@ fn portable(query: &[i16], row: &[i8]) -> i32 {
     query.iter().zip(row).map(|(q, v)| i32::from(*q) * i32::from(*v)).sum()
 }
 
-/// [`CodeKernel::dots`] by the product of two vectors.
+/// [`Int8Kernel::dots`] by the product of two vectors.
 #[inline(always)]
 fn dots(query: &[i16], codes: &[i8], rows: &[u32], sums: &mut [i32], dot: impl Fn(&[i16], &[i8]) -> i32) {
     let stride = query.len();
@@ -95,7 +78,7 @@ fn dots(query: &[i16], codes: &[i8], rows: &[u32], sums: &mut [i32], dot: impl F
     }
 }
 
-/// [`CodeKernel::scan`] by the product of two vectors.
+/// [`Int8Kernel::scan`] by the product of two vectors.
 #[inline(always)]
 fn scan_by_rows(
     query: &[i16],
@@ -120,7 +103,7 @@ macro_rules! instruction_set {
         mod $name {
             use std::arch::x86_64::*;
 
-            use super::{AHEAD, BLOCK, CodeKernel, STREAMS};
+            use super::{AHEAD, BLOCK, Int8Kernel, STREAMS};
 
             const L: usize = $lanes;
 
@@ -178,8 +161,8 @@ macro_rules! instruction_set {
 
             /// # Safety
             /// The processor must have the features of this instruction set.
-            pub unsafe fn kernel() -> CodeKernel {
-                CodeKernel {
+            pub unsafe fn kernel() -> Int8Kernel {
+                Int8Kernel {
                     // SAFETY: the function needs nothing but the features, which the caller vouches for.
                     dots: |query, codes, rows, sums| unsafe { dots(query, codes, rows, sums) },
                     // SAFETY: as above.
@@ -236,7 +219,7 @@ instruction_set!(
 mod neon {
     use std::arch::aarch64::*;
 
-    use super::CodeKernel;
+    use super::Int8Kernel;
 
     #[target_feature(enable = "neon")]
     #[inline]
@@ -258,8 +241,8 @@ mod neon {
 
     /// # Safety
     /// The processor must have NEON.
-    pub unsafe fn kernel() -> CodeKernel {
-        CodeKernel {
+    pub unsafe fn kernel() -> Int8Kernel {
+        Int8Kernel {
             // SAFETY: the function needs nothing but NEON, which the caller vouches for.
             dots: |query, codes, rows, sums| {
                 super::dots(query, codes, rows, sums, |q, v| unsafe { dot(q, v) })
@@ -271,7 +254,7 @@ mod neon {
 }
 
 /// The functions of every instruction set that this machine can run, the fastest last.
-fn available() -> Vec<CodeKernel> {
+fn available() -> Vec<Int8Kernel> {
     let mut kernels = vec![PORTABLE];
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -301,6 +284,7 @@ fn available() -> Vec<CodeKernel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::prefetch;
     use crate::testing::states;
     use proptest::prelude::*;
 

@@ -5,19 +5,19 @@
 /// Bits of the integers, which are odd, from -15 to 15: Σ ±2ᵖ over the planes p.
 pub(crate) const PLANES: usize = 4;
 
-/// Query, records, stride, rows, sums: see [`BitKernel::dots`].
+/// Query, records, stride, rows, sums: see [`OneBitKernel::dots`].
 type Dots = fn(&[[u64; PLANES]], &[u64], usize, &[u32], &mut [i32]);
 
 /// The function of one instruction set.
 #[derive(Clone, Copy)]
-pub(crate) struct BitKernel {
+pub(crate) struct OneBitKernel {
     dots: Dots,
 }
 
-impl BitKernel {
+impl OneBitKernel {
     /// The fastest that this machine can run.
-    pub fn detect() -> BitKernel {
-        available().pop().unwrap_or(BitKernel { dots: portable })
+    pub fn detect() -> OneBitKernel {
+        available().pop().unwrap_or(OneBitKernel { dots: portable })
     }
 
     /// Multiplies a query, of which each word has the bits of 64 integers by planes, with the rows of `records`, (N, stride)
@@ -73,8 +73,8 @@ macro_rules! instruction_set {
 
             /// # Safety
             /// The processor must have the features of this instruction set.
-            pub unsafe fn kernel() -> super::BitKernel {
-                super::BitKernel {
+            pub unsafe fn kernel() -> super::OneBitKernel {
+                super::OneBitKernel {
                     // SAFETY: the function needs nothing but the features, which the caller vouches for.
                     dots: |query, records, stride, rows, sums| unsafe {
                         dots(query, records, stride, rows, sums)
@@ -141,9 +141,9 @@ mod shuffled {
 }
 
 /// Every function that this machine can run, the fastest last.
-fn available() -> Vec<BitKernel> {
+fn available() -> Vec<OneBitKernel> {
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-    let mut kernels = vec![BitKernel { dots: portable }];
+    let mut kernels = vec![OneBitKernel { dots: portable }];
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("popcnt") {
         // SAFETY: the feature was just detected.

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use memmap2::Mmap;
 use tantivy::fieldnorm::FieldNormReader;
 
-use super::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use super::header::{HEADER_LEN, Header, Kind};
 use crate::error::Result;
+use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::header::{HEADER_LEN, Header, Kind};
 
 const KIND: Kind = Kind { mark: b"SCTRLENS", name: "a lengths file", version: 1 };
 
-pub(super) fn write(path: PathBuf, lengths: &[u32]) -> Result<Written> {
+pub(crate) fn write(path: PathBuf, lengths: &[u32]) -> Result<Written> {
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
     let codes: Vec<u8> = lengths.iter().map(|length| FieldNormReader::fieldnorm_to_id(*length)).collect();
     file.write(bytemuck::cast_slice(lengths))?;
@@ -36,7 +36,7 @@ pub(crate) struct Lengths {
 
 impl Lengths {
     /// Opens a file of `size` bytes and `rows` rows, and checks its header.
-    pub(super) fn open(path: PathBuf, size: u64, rows: u32) -> Result<Lengths> {
+    pub(crate) fn open(path: PathBuf, size: u64, rows: u32) -> Result<Lengths> {
         let map = map(&path, size)?;
         let header = Header::read(&path, &map, &KIND)?;
         if header.u32(12) != rows {
@@ -50,7 +50,7 @@ impl Lengths {
     }
 
     /// Checks what the header says of the lengths: searches subtract those of deleted documents from it.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let num_terms: u64 = self.lengths().iter().map(|length| u64::from(*length)).sum();
         let num_docs = self.lengths().iter().filter(|length| **length > 0).count();
         if (num_terms, num_docs) == (self.num_terms, self.num_docs as usize) {
@@ -76,7 +76,7 @@ impl Lengths {
     }
 
     /// The whole file.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
     }
 

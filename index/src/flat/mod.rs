@@ -14,11 +14,10 @@ mod shortlist;
 use rayon::prelude::*;
 
 use crate::bitmap::Bitmap;
-use crate::codes::Codes;
-pub use crate::codes::CodesBuf;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernels, MAX_DIM, MAX_QUERIES, Operation, with_kernel};
 use crate::metric::Metric;
+use crate::quantization::int8::Codes;
 use crate::rows::Rows;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
@@ -50,7 +49,7 @@ struct Part<'a> {
     base: u32,
     rows: Rows<'a>,
     deleted: Option<&'a Bitmap>,
-    codes: Option<Codes<'a>>,
+    codes: Option<Int8Codes<'a>>,
 }
 
 impl<'a> FlatIndex<'a> {
@@ -72,10 +71,10 @@ impl<'a> FlatIndex<'a> {
     /// [`Metric::L2`] they make no difference.)
     ///
     /// ```
-    /// use secateur_index::{Metric, flat::{CodesBuf, FlatIndex}};
+    /// use secateur_index::{Metric, flat::FlatIndex, quantization::Int8CodesBuf};
     ///
     /// let rows = [1.0, 0.0, 0.0, 1.0, 0.6, 0.8];
-    /// let codes = CodesBuf::new(Metric::Cosine, 2, &rows)?;
+    /// let codes = Int8CodesBuf::new(Metric::Cosine, 2, &rows)?;
     /// let index = FlatIndex::with_codes(&rows, &codes)?;
     /// assert_eq!(index.search(&[2.0, 1.0], 2)?, FlatIndex::new(Metric::Cosine, 2, &rows)?.search(&[2.0, 1.0], 2)?);
     /// # Ok::<(), secateur_index::Error>(())
@@ -83,7 +82,7 @@ impl<'a> FlatIndex<'a> {
     ///
     /// # Errors
     /// As [`FlatIndex::new`], and [`Error::RowsMismatch`] if the copies are of another number of rows.
-    pub fn with_codes(rows: &'a [f32], codes: &'a CodesBuf) -> Result<FlatIndex<'a>> {
+    pub fn with_codes(rows: &'a [f32], codes: &'a Int8CodesBuf) -> Result<FlatIndex<'a>> {
         let codes = codes.borrow();
         let mut index = FlatIndex::new(codes.metric, codes.dim, rows)?;
         if codes.metas.len() != index.num_rows() {
@@ -103,7 +102,7 @@ impl<'a> FlatIndex<'a> {
         &mut self,
         rows: impl Into<Rows<'a>>,
         deleted: Option<&'a Bitmap>,
-        codes: Option<Codes<'a>>,
+        codes: Option<Int8Codes<'a>>,
     ) {
         let rows = rows.into();
         let deleted = deleted.filter(|set| !set.is_empty());

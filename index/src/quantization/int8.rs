@@ -19,8 +19,9 @@
 
 use rayon::prelude::*;
 
+use super::kernel::int8::{BLOCK, Int8Kernel, MAX_CODE, max_component};
 use crate::error::Result;
-use crate::kernel::{BLOCK, CodeKernel, MAX_CODE, max_component, prefetch};
+use crate::kernel::prefetch;
 use crate::metric::Metric;
 use crate::pages::Pages;
 use crate::rows::Rows;
@@ -30,9 +31,9 @@ use crate::vectors::check_vectors;
 /// of what rounding took away, all in the space of the graph.
 pub(crate) type Meta = [f32; 4];
 
-/// Codes where they lie.
+/// 8-bit codes of rows where they lie.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Codes<'a> {
+pub(crate) struct Int8Codes<'a> {
     pub metric: Metric,
     pub dim: usize,
     /// (D)
@@ -57,7 +58,7 @@ pub(crate) struct Query {
 /// quarter of the bytes for the same answers.
 ///
 /// Memory: for each row D bytes, rounded up to 64, and 16 more.
-pub struct CodesBuf {
+pub struct Int8CodesBuf {
     pub(crate) metric: Metric,
     pub(crate) mean: Vec<f32>,
     pub(crate) codes: Pages<i8>,
@@ -149,30 +150,30 @@ impl RowEncoder {
     }
 }
 
-impl CodesBuf {
-    /// Copies of `rows`, (N, D) row-major, for comparing them under a metric; in parallel on the current rayon pool, the same
+impl Int8CodesBuf {
+    /// Codes of `rows`, (N, D) row-major, for comparing them under a metric; in parallel on the current rayon pool, the same
     /// for any number of threads.
     ///
     /// # Errors
     /// [`Error::RaggedVectors`](crate::Error::RaggedVectors), [`Error::NotFinite`](crate::Error::NotFinite),
     /// [`Error::VectorTooLong`](crate::Error::VectorTooLong).
-    pub fn new(metric: Metric, dim: usize, rows: &[f32]) -> Result<CodesBuf> {
+    pub fn new(metric: Metric, dim: usize, rows: &[f32]) -> Result<Int8CodesBuf> {
         check_vectors(rows, dim)?;
-        Ok(CodesBuf::encode(metric, dim, Rows::F32(rows)))
+        Ok(Int8CodesBuf::encode(metric, dim, Rows::F32(rows)))
     }
 
-    /// [`CodesBuf::new`] of rows that have been checked.
-    pub(crate) fn encode(metric: Metric, dim: usize, rows: Rows<'_>) -> CodesBuf {
+    /// [`Int8CodesBuf::new`] of rows that have been checked.
+    pub(crate) fn encode(metric: Metric, dim: usize, rows: Rows<'_>) -> Int8CodesBuf {
         let encoder = RowEncoder::fit(metric, dim, rows);
         let num_rows = rows.len() / dim;
         let mut codes = Pages::<i8>::zeros(num_rows * stride(dim));
         let mut metas = Pages::<Meta>::zeros(num_rows);
         encoder.encode(rows, &mut codes, &mut metas);
-        CodesBuf { metric, max_length: encoder.max_length(), mean: encoder.mean, codes, metas }
+        Int8CodesBuf { metric, max_length: encoder.max_length(), mean: encoder.mean, codes, metas }
     }
 
-    pub(crate) fn borrow(&self) -> Codes<'_> {
-        Codes {
+    pub(crate) fn borrow(&self) -> Int8Codes<'_> {
+        Int8Codes {
             metric: self.metric,
             dim: self.mean.len(),
             mean: &self.mean,
@@ -183,9 +184,9 @@ impl CodesBuf {
     }
 }
 
-impl std::fmt::Debug for CodesBuf {
+impl std::fmt::Debug for Int8CodesBuf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CodesBuf")
+        f.debug_struct("Int8CodesBuf")
             .field("metric", &self.metric)
             .field("dim", &self.mean.len())
             .field("rows", &self.metas.len())
@@ -193,7 +194,7 @@ impl std::fmt::Debug for CodesBuf {
     }
 }
 
-impl Codes<'_> {
+impl Int8Codes<'_> {
     /// Checks the bounds that exact search relies on against the rows themselves, (N, D) row-major; or tells what is wrong.
     pub fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
         let Some(max_length) = self.max_length else { return Ok(()) };
@@ -237,7 +238,7 @@ impl Codes<'_> {
     #[inline]
     pub fn compare(
         &self,
-        kernel: CodeKernel,
+        kernel: Int8Kernel,
         query: &Query,
         rows: &[u32],
         sums: &mut Vec<i32>,
@@ -342,13 +343,13 @@ mod tests {
             let (query, rows) = numbers.split_at(dim);
             let longest = rows.chunks_exact(dim).map(squared_length).fold(0.0, f64::max);
             for metric in Metric::ALL {
-                let buffer = CodesBuf::encode(metric, dim, Rows::F32(rows));
+                let buffer = Int8CodesBuf::encode(metric, dim, Rows::F32(rows));
                 let codes = buffer.borrow();
                 let mut encoded = Query::default();
                 codes.query(query, &mut encoded);
                 let numbers: Vec<u32> = (0..codes.metas.len() as u32).collect();
                 let mut found = Vec::new();
-                codes.compare(CodeKernel::detect(), &encoded, &numbers, &mut Vec::new(), |_, value| found.push(value));
+                codes.compare(Int8Kernel::detect(), &encoded, &numbers, &mut Vec::new(), |_, value| found.push(value));
                 for (row, value) in rows.chunks_exact(dim).zip(found) {
                     // Rounding moves a component by half a step, a step is at most the largest component / 127. The
                     // longest vector moved has at most the length of the space's longest plus the mean's.
@@ -369,19 +370,20 @@ mod tests {
     /// A zero row lies where a row at a right angle lies; constant rows are all zero after the mean is gone.
     #[test]
     fn zero_and_equal_rows() {
-        let buffer = CodesBuf::new(Metric::Cosine, 2, &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]).unwrap();
+        let buffer =
+            Int8CodesBuf::new(Metric::Cosine, 2, &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]).unwrap();
         let codes = buffer.borrow();
         let mut query = Query::default();
         codes.query(&[3.0, 0.0], &mut query);
         let mut values = Vec::new();
-        codes.compare(CodeKernel::detect(), &query, &[0, 1, 2, 3], &mut Vec::new(), |_, value| {
+        codes.compare(Int8Kernel::detect(), &query, &[0, 1, 2, 3], &mut Vec::new(), |_, value| {
             values.push(value)
         });
         let expected = [0.0, -1.0, -1.0, -2.0];
         for (value, expected) in values.iter().zip(expected) {
             assert!((value - expected).abs() < 0.02, "{values:?}");
         }
-        let buffer = CodesBuf::new(Metric::L2, 3, &[1e-44, 1.0, 2.0, 1e-44, 1.0, 2.0]).unwrap();
+        let buffer = Int8CodesBuf::new(Metric::L2, 3, &[1e-44, 1.0, 2.0, 1e-44, 1.0, 2.0]).unwrap();
         assert!(
             buffer.metas.iter().all(|meta| meta.iter().all(|x| x.is_finite())),
             "{:?}",

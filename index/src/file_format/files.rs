@@ -8,34 +8,34 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use super::disk::{self, DiskFile};
 use crate::error::{Damage, Error, Result};
+use crate::storage::disk::{self, DiskFile};
 
 /// Turns an `io::Error` into ours, with the action and the path.
-pub(super) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+pub(crate) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |source| Error::Io { action, path: path.to_owned(), source }
 }
 
-pub(super) fn corrupt(file: &Path, damage: Damage) -> Error {
+pub(crate) fn corrupt(file: &Path, damage: Damage) -> Error {
     Error::Corrupt { file: file.to_owned(), damage }
 }
 
 /// [`Damage::Field`] from anything that can be displayed.
-pub(super) fn wrong_field(field: &'static str, expected: impl ToString, got: impl ToString) -> Damage {
+pub(crate) fn wrong_field(field: &'static str, expected: impl ToString, got: impl ToString) -> Damage {
     Damage::Field { field, expected: expected.to_string(), got: got.to_string() }
 }
 
 /// Makes the names in a folder (creations, renames, removals) survive a power failure.
-pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     disk::sync_folder(folder).map_err(io_error("sync", folder))
 }
 
-pub(super) fn create_folder(folder: &Path) -> Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     disk::create_folder(folder).map_err(io_error("create", folder))
 }
 
 /// Replaces the file at `path` by `bytes`: after a crash it holds the old bytes or the new ones.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let sibling = path.with_extension("tmp");
     let write = || {
         let mut file = DiskFile::create(&sibling)?;
@@ -48,7 +48,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Maps a file that must have `expected` bytes.
-pub(super) fn map(path: &Path, expected: u64) -> Result<Mmap> {
+pub(crate) fn map(path: &Path, expected: u64) -> Result<Mmap> {
     let file = open_sized(path, expected)?;
     // SAFETY: the mapped bytes change only if someone alters the file, and files of a committed segment are never
     // written again by this crate (FORMAT.md, "Rules"). Nothing read from the map is relied on for memory safety.
@@ -56,7 +56,7 @@ pub(super) fn map(path: &Path, expected: u64) -> Result<Mmap> {
 }
 
 /// Opens a file for reading, whose absence or other length than `expected` is damage.
-pub(super) fn open_sized(path: &Path, expected: u64) -> Result<File> {
+pub(crate) fn open_sized(path: &Path, expected: u64) -> Result<File> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(corrupt(path, Damage::Missing)),
         other => other.map_err(io_error("open", path))?,
@@ -69,7 +69,7 @@ pub(super) fn open_sized(path: &Path, expected: u64) -> Result<File> {
 }
 
 /// The length and CRC-32 of all that is left to read, taken in pieces.
-pub(super) fn checksum(path: &Path, mut file: impl Read) -> Result<(u64, u32)> {
+pub(crate) fn checksum(path: &Path, mut file: impl Read) -> Result<(u64, u32)> {
     let mut hasher = crc32fast::Hasher::new();
     let mut buffer = vec![0; 1 << 18];
     let mut size = 0;
@@ -84,7 +84,7 @@ pub(super) fn checksum(path: &Path, mut file: impl Read) -> Result<(u64, u32)> {
 }
 
 /// Compares a checksum found with the one written. A build for fuzzing takes any, to get at what lies behind them.
-pub(super) fn check_crc(file: &Path, part: &'static str, expected: u32, got: u32) -> Result<()> {
+pub(crate) fn check_crc(file: &Path, part: &'static str, expected: u32, got: u32) -> Result<()> {
     if got == expected || cfg!(fuzzing) {
         return Ok(());
     }
@@ -92,7 +92,7 @@ pub(super) fn check_crc(file: &Path, part: &'static str, expected: u32, got: u32
 }
 
 /// A file with a header of fixed length that is known only when the rest is written.
-pub(super) struct HeadedWriter {
+pub(crate) struct HeadedWriter {
     file: BufWriter<DiskFile>,
     path: PathBuf,
     header_len: usize,
@@ -102,7 +102,7 @@ pub(super) struct HeadedWriter {
 
 /// Length and CRC-32 of a file that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub size: u64,
     pub crc: u32,
 }
@@ -146,12 +146,12 @@ impl HeadedWriter {
 }
 
 /// Reads `buffer.len()` bytes at a position.
-pub(super) fn read_at(path: &Path, mut file: &File, at: u64, buffer: &mut [u8]) -> Result<()> {
+pub(crate) fn read_at(path: &Path, mut file: &File, at: u64, buffer: &mut [u8]) -> Result<()> {
     file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(buffer)).map_err(io_error("read", path))
 }
 
 /// The CRC-32 of `len` bytes at a position.
-pub(super) fn checksum_at(path: &Path, mut file: &File, at: u64, len: u64) -> Result<u32> {
+pub(crate) fn checksum_at(path: &Path, mut file: &File, at: u64, len: u64) -> Result<u32> {
     file.seek(SeekFrom::Start(at)).map_err(io_error("read", path))?;
     let (_, crc) = checksum(path, file.take(len))?;
     Ok(crc)

@@ -14,11 +14,12 @@
 
 use rayon::prelude::*;
 
-use crate::codes::{RowEncoder, factor, squared_length};
-use crate::kernel::{BitKernel, PLANES, prefetch};
+use super::int8::{RowEncoder, factor, squared_length};
+use super::kernel::one_bit::{OneBitKernel, PLANES};
+use super::rotation::{BLOCK, rotate};
+use crate::kernel::prefetch;
 use crate::metric::Metric;
 use crate::pages::Pages;
-use crate::rotation::{BLOCK, rotate};
 use crate::rows::Rows;
 
 /// The highest level of a query's components.
@@ -26,7 +27,7 @@ const MAX_LEVEL: f32 = ((1 << PLANES) - 1) as f32;
 
 /// 1-bit copies where they lie.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bits<'a> {
+pub(crate) struct OneBitCodes<'a> {
     pub metric: Metric,
     pub dim: usize,
     /// (D)
@@ -46,7 +47,7 @@ pub(crate) struct Query {
 }
 
 /// 1-bit copies of rows, in memory.
-pub(crate) struct BitsBuf {
+pub(crate) struct OneBitCodesBuf {
     pub metric: Metric,
     pub mean: Vec<f32>,
     pub records: Pages<u64>,
@@ -105,10 +106,10 @@ fn move_and_rotate(metric: Metric, vector: &[f32], mean: &[f32], rotated: &mut V
     squared
 }
 
-impl BitsBuf {
-    /// Copies of rows that have been checked, (N, D) row-major; in parallel on the current rayon pool, the same for any number of
+impl OneBitCodesBuf {
+    /// Codes of rows that have been checked, (N, D) row-major; in parallel on the current rayon pool, the same for any number of
     /// threads.
-    pub fn encode(metric: Metric, dim: usize, rows: Rows<'_>) -> BitsBuf {
+    pub fn encode(metric: Metric, dim: usize, rows: Rows<'_>) -> OneBitCodesBuf {
         let fitted = RowEncoder::fit(metric, dim, rows);
         let mut records = Pages::<u64>::zeros(rows.len() / dim * stride(dim));
         let encoder = BitEncoder { metric, mean: fitted.mean(), longest: fitted.longest() };
@@ -119,15 +120,15 @@ impl BitsBuf {
                 encoder.encode(rows.row(number, dim).as_f32(room), rotated, record);
             },
         );
-        BitsBuf { metric, mean: fitted.mean().to_vec(), records }
+        OneBitCodesBuf { metric, mean: fitted.mean().to_vec(), records }
     }
 
-    pub fn borrow(&self) -> Bits<'_> {
-        Bits { metric: self.metric, dim: self.mean.len(), mean: &self.mean, records: &self.records }
+    pub fn borrow(&self) -> OneBitCodes<'_> {
+        OneBitCodes { metric: self.metric, dim: self.mean.len(), mean: &self.mean, records: &self.records }
     }
 }
 
-impl Bits<'_> {
+impl OneBitCodes<'_> {
     /// Checks that the copies are those of the rows, (N, D) row-major; or tells what is wrong.
     pub fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
         let fitted = RowEncoder::fit(self.metric, self.dim, rows);
@@ -180,7 +181,7 @@ impl Bits<'_> {
     #[inline]
     pub fn compare(
         &self,
-        kernel: BitKernel,
+        kernel: OneBitKernel,
         query: &Query,
         rows: &[u32],
         sums: &mut Vec<i32>,

@@ -6,12 +6,12 @@ use super::*;
 use crate::testing::random;
 
 /// What the similarities of a query and all rows are found to be.
-fn found(bits: &Bits<'_>, query: &[f32]) -> Vec<f32> {
+fn found(bits: &OneBitCodes<'_>, query: &[f32]) -> Vec<f32> {
     let mut encoded = Query::default();
     bits.query(query, &mut encoded);
     let rows: Vec<u32> = (0..(bits.records.len() / stride(bits.dim)) as u32).collect();
     let mut found = Vec::new();
-    bits.compare(BitKernel::detect(), &encoded, &rows, &mut Vec::new(), |_, value| found.push(value));
+    bits.compare(OneBitKernel::detect(), &encoded, &rows, &mut Vec::new(), |_, value| found.push(value));
     found
 }
 
@@ -31,7 +31,7 @@ proptest! {
         let (query, rows) = numbers.split_at(dim);
         let longest = rows.chunks_exact(dim).map(squared_length).fold(0.0, f64::max);
         for metric in Metric::ALL {
-            let buffer = BitsBuf::encode(metric, dim, Rows::F32(rows));
+            let buffer = OneBitCodesBuf::encode(metric, dim, Rows::F32(rows));
             let bits = buffer.borrow();
             let found = found(&bits, query);
             let mut q = Vec::new();
@@ -61,7 +61,7 @@ fn similarities_are_near_the_true_ones() {
     for dim in [64, 100, 384, 1536] {
         let rows: Vec<f32> = random(3).take(200 * dim).collect();
         let query: Vec<f32> = random(4).take(dim).collect();
-        let buffer = BitsBuf::encode(Metric::L2, dim, Rows::F32(&rows));
+        let buffer = OneBitCodesBuf::encode(Metric::L2, dim, Rows::F32(&rows));
         let found = found(&buffer.borrow(), &query);
         let length = squared_length(&query).sqrt();
         let errors = rows.chunks_exact(dim).zip(found).map(|(row, value)| {
@@ -85,13 +85,14 @@ fn similarities_are_near_the_true_ones() {
 /// give no infinities.
 #[test]
 fn rows_at_the_edge() {
-    let buffer = BitsBuf::encode(Metric::Cosine, 2, Rows::F32(&[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]));
+    let buffer =
+        OneBitCodesBuf::encode(Metric::Cosine, 2, Rows::F32(&[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]));
     let values = found(&buffer.borrow(), &[3.0, 0.0]);
     let is_best = |best: usize| values.iter().all(|value| *value <= values[best]);
     assert!(is_best(0) && values[2] > values[3], "{values:?}");
     for rows in [[1e-44f32, 1.0, 2.0].repeat(3), vec![1e-42; 9], vec![2f32.powi(59); 9], vec![0.0; 9]] {
         for metric in Metric::ALL {
-            let buffer = BitsBuf::encode(metric, 3, Rows::F32(&rows));
+            let buffer = OneBitCodesBuf::encode(metric, 3, Rows::F32(&rows));
             for query in [[0.0; 3], [1e-45; 3], [2f32.powi(59), 0.0, -1.0]] {
                 let values = found(&buffer.borrow(), &query);
                 assert!(values.iter().all(|value| value.is_finite()), "{metric} {rows:?}: {values:?}");
@@ -106,12 +107,12 @@ fn wrong_copies_are_found() {
     let dim = 70;
     let rows: Vec<f32> = random(8).take(20 * dim).collect();
     for metric in Metric::ALL {
-        let buffer = BitsBuf::encode(metric, dim, Rows::F32(&rows));
+        let buffer = OneBitCodesBuf::encode(metric, dim, Rows::F32(&rows));
         assert_eq!(buffer.borrow().verify(Rows::F32(&rows)), Ok(()));
         for (word, bit) in [(0, 0), (stride(dim) + 1, 63), (2, 3), (2, 40), (3, 0)] {
             let mut records = buffer.records.to_vec();
             records[word] ^= 1 << bit;
-            let bits = Bits { records: &records, ..buffer.borrow() };
+            let bits = OneBitCodes { records: &records, ..buffer.borrow() };
             assert_eq!(
                 bits.verify(Rows::F32(&rows)),
                 Err("the 1-bit copy of a row"),
@@ -120,7 +121,7 @@ fn wrong_copies_are_found() {
         }
         let mean: Vec<f32> = buffer.mean.iter().map(|x| x.next_up()).collect();
         assert_eq!(
-            Bits { mean: &mean, ..buffer.borrow() }.verify(Rows::F32(&rows)),
+            OneBitCodes { mean: &mean, ..buffer.borrow() }.verify(Rows::F32(&rows)),
             Err("the mean of the rows")
         );
     }

@@ -13,10 +13,10 @@ use std::path::Path;
 use super::files::{check_crc, corrupt};
 use crate::error::{Damage, Error, Result};
 
-pub(super) const HEADER_LEN: usize = 64;
+pub(crate) const HEADER_LEN: usize = 64;
 
 /// What distinguishes one kind of file from another.
-pub(super) struct Kind {
+pub(crate) struct Kind {
     pub mark: &'static [u8; 8],
     /// In words, for messages.
     pub name: &'static str,
@@ -25,7 +25,7 @@ pub(super) struct Kind {
 
 /// Reads and writes the fields of a header by their byte position.
 #[derive(Clone, Copy)]
-pub(super) struct Header([u8; HEADER_LEN]);
+pub(crate) struct Header([u8; HEADER_LEN]);
 
 impl Header {
     pub fn new(kind: &Kind) -> Header {
