@@ -71,7 +71,7 @@ pub enum Error {
         /// The id in question.
         id: String,
     },
-    /// A row number beyond the last row.
+    /// A row id beyond the last row.
     #[error("row {row} does not exist: the database has {rows} rows")]
     UnknownRow {
         /// The row asked for.
@@ -188,7 +188,7 @@ pub enum Error {
         /// What it is.
         got: &'static str,
     },
-    /// A generation's name is none.
+    /// A name that a generation cannot have.
     #[error(
         "{name:?} is no name for a generation: 1 to 64 letters, digits, dots, underscores and hyphens are"
     )]
@@ -222,7 +222,7 @@ pub enum Error {
         /// All of them.
         names: Vec<String>,
     },
-    /// A generation has not one vector for each document.
+    /// The number of a generation's vectors is not the number of documents.
     #[error(
         "the generation has {got} vectors, the database {expected} documents; give one for each, in the order of their rows"
     )]
@@ -232,7 +232,7 @@ pub enum Error {
         /// The number of vectors, or one more than there are documents.
         got: usize,
     },
-    /// A library that an index is left to refused; `source()` has its reason.
+    /// Another library refused to build, search, write or read its index; `source()` has its reason.
     #[error("{library} cannot {action} its index{}", path.as_ref().map_or_else(String::new, |path| format!(" in {}", path.display())))]
     Backend {
         /// The library: "hnsw_rs" or "faiss".
@@ -270,7 +270,7 @@ pub enum Error {
         /// The values allowed, in words.
         allowed: &'static str,
     },
-    /// More rows than row numbers.
+    /// More rows than there are row ids.
     #[error("a database holds at most {} rows; delete documents or use several databases", u32::MAX)]
     TooManyRows,
     /// An earlier write of this transaction failed, so it cannot be committed. What was committed before is intact.
@@ -343,7 +343,7 @@ pub enum Damage {
     /// A file that the manifest names is gone.
     #[error("the file is missing")]
     Missing,
-    /// The manifest names a file that is none of a database.
+    /// The manifest lists a file of unknown kind.
     #[error("the manifest names it, but no file of a database has this name")]
     Unknown,
     /// The file does not begin with the bytes that mark its kind.

@@ -1,13 +1,39 @@
 //! Vectors and tokens in, hits out: the exact and the approximate vector index, the BM25 index and the database directory of secateur.
 //!
+//! # Overview of types
+//!
+//! [`Store`](storage::Store) is a database opened for writing, and a [`Transaction`](storage::Transaction) of it adds and deletes
+//! documents. [`Snapshot`](storage::Snapshot) is the database as one commit left it, for reading.
+//! [`Settings`](storage::Settings) say what is fixed at creation: the [`Metric`], the [`ComponentType`] that vectors are stored
+//! with, and the [`VectorIndex`](storage::VectorIndex). A [`Generation`](storage::Generation) is a set of vectors of all documents
+//! under one encoder.
+//!
+//! [`VectorSearch`](search::VectorSearch) is the trait through which all vectors are searched; its answers are [`Hit`]s, each a
+//! [`RowId`] with a score. [`FlatIndex`](flat::FlatIndex) compares every vector.
+//! [`ApproximateIndex`](search::ApproximateIndex) compares the vectors of [`Candidates`], which a [`Graph`](hnsw::Graph) or an
+//! index of another library ([`backends`]) finds. Both read quantized vectors first ([`quantization`]).
+//! [`Bm25Index`](bm25::Bm25Index) ranks texts. A [`Filter`](filter::Filter) on metadata gives a [`Bitmap`] of the rows that
+//! either search may find.
+//!
+//! # Storeys
+//!
+//! A module names those above it in this table, and none below it (`scripts/laws` checks it).
+//!
 //! ```text
-//! storage   the database directory: immutable segments, one atomically replaced manifest
-//! flat      exact search over rows of f32, f16 or bf16: inner product, cosine, L2
-//! hnsw      approximate search of the same rows by walking a graph
-//! backends  the same with indexes of other libraries, for comparison
-//! search    the trait that all of them are searched through
-//! bm25      lexical search with Lucene's BM25 over tantivy's postings
-//! filter    conditions on the metadata of documents, which every search can be given
+//! ground        error, names, metric, random, bitmap, pages, rows (components of 32 or 16 bits), vectors (what is accepted), topk
+//! kernel        products and distances of vectors, by instruction set
+//! file_format   what database files are made of: header, sections, checksums, maps
+//! quantization  codes of 8 bits or of one a component, their kernels and their file
+//! flat          exact search
+//! candidates    the trait that finds candidates, and which rows may be found
+//! search        the trait of all vector indexes; approximate search; recall
+//! format        the trait that builds an index and opens its files
+//! hnsw          our own graphs
+//! backends      indexes of other libraries, for comparison
+//! vector_index  the list of all kinds of index, and their settings
+//! bm25          lexical search with Lucene's BM25 over tantivy's postings
+//! filter        conditions on the metadata of documents
+//! storage       the database directory: immutable segments, one atomically replaced manifest
 //! ```
 //!
 //! Letters used throughout the crate: N rows, D dimensions, Q queries, k hits asked for. Every score is "higher is
@@ -18,6 +44,7 @@
 
 #![warn(unnameable_types)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![warn(unnameable_types)]
 
 #[cfg(target_endian = "big")]
 compile_error!(
@@ -34,20 +61,26 @@ pub mod search;
 pub mod storage;
 
 mod bitmap;
+mod candidates;
 mod error;
 mod file_format;
+mod format;
 mod kernel;
 mod metric;
+mod names;
 mod pages;
 mod random;
 mod rows;
 #[cfg(test)]
 mod testing;
 mod topk;
+mod vector_index;
 mod vectors;
 
 pub use bitmap::Bitmap;
+pub use candidates::{Candidates, Matches};
 pub use error::{Damage, Error, Result};
-pub use metric::{Metric, UnknownMetric};
-pub use rows::{ComponentType, UnknownComponentType};
+pub use metric::Metric;
+pub use names::UnknownName;
+pub use rows::ComponentType;
 pub use topk::{Hit, RowId};

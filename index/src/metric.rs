@@ -1,7 +1,6 @@
 //! How two vectors are compared.
 
-use std::fmt;
-use std::str::FromStr;
+use crate::names::UnknownName;
 
 /// How a query vector q and a row v are compared. Scores are "higher is better" for all three.
 ///
@@ -9,8 +8,23 @@ use std::str::FromStr;
 /// use secateur_index::Metric;
 /// assert_eq!("cosine".parse(), Ok(Metric::Cosine));
 /// assert_eq!(Metric::L2.to_string(), "l2");
+/// let error = "angle".parse::<Metric>().unwrap_err();
+/// assert_eq!(error.to_string(), "\"angle\" is no metric; choose inner-product, cosine or l2");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::Display,
+    strum::VariantArray,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Metric {
     /// score = Σ qᵢvᵢ
     InnerProduct,
@@ -20,41 +34,25 @@ pub enum Metric {
     L2,
 }
 
+fn unknown(name: &str) -> UnknownName {
+    UnknownName::new::<Metric>("metric", name)
+}
+
 impl Metric {
     /// Every metric, in the order of declaration.
-    pub const ALL: [Metric; 3] = [Metric::InnerProduct, Metric::Cosine, Metric::L2];
+    pub const ALL: &[Metric] = <Metric as strum::VariantArray>::VARIANTS;
 
-    /// The name used in files, on the command line and by [`fmt::Display`]: `inner-product`, `cosine` or `l2`.
+    /// The name used in files, on the command line and by [`Display`](std::fmt::Display): `inner-product`, `cosine` or `l2`.
     pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The number used in files.
+    pub(crate) fn number(self) -> u32 {
         match self {
-            Metric::InnerProduct => "inner-product",
-            Metric::Cosine => "cosine",
-            Metric::L2 => "l2",
+            Metric::InnerProduct => 0,
+            Metric::Cosine => 1,
+            Metric::L2 => 2,
         }
-    }
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A name that is no metric's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no metric; choose inner-product, cosine or l2")]
-pub struct UnknownMetric {
-    /// The name that was given.
-    pub name: String,
-}
-
-impl FromStr for Metric {
-    type Err = UnknownMetric;
-
-    fn from_str(name: &str) -> Result<Self, UnknownMetric> {
-        Metric::ALL
-            .into_iter()
-            .find(|metric| metric.name() == name)
-            .ok_or_else(|| UnknownMetric { name: name.into() })
     }
 }

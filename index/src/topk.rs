@@ -1,9 +1,10 @@
 //! Keeping the k best hits of a stream in bounded memory.
 
 use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 
-/// The dense internal number of a row: its position in the vector matrix, counted over all segments from 0.
-/// Row numbers mean something only together with the snapshot they came from; users see document ids.
+/// The id of a row: its position in the vector matrix, counted over all segments from 0. It means something only together
+/// with the snapshot it came from; users see document ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub u32);
 
@@ -25,18 +26,44 @@ impl Hit {
     }
 }
 
-/// The k best hits seen so far, as a binary heap with the worst kept hit at the root.
+/// A hit in the order of [`Hit::rank`]: the greatest is the worst.
+#[derive(Debug, Clone)]
+struct Ranked(Hit);
+
+impl Ord for Ranked {
+    #[inline]
+    fn cmp(&self, other: &Ranked) -> Ordering {
+        self.0.rank(&other.0)
+    }
+}
+
+impl PartialOrd for Ranked {
+    #[inline]
+    fn partial_cmp(&self, other: &Ranked) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Ranked) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ranked {}
+
+/// The k best hits seen so far, in a heap with the worst of them at the root.
 ///
 /// Cost: O(1) for a hit that does not enter, O(log k) for one that does; O(k) memory, allocated as hits arrive.
 #[derive(Debug, Clone)]
 pub(crate) struct TopK {
     k: usize,
-    heap: Vec<Hit>,
+    heap: BinaryHeap<Ranked>,
 }
 
 impl TopK {
     pub fn new(k: usize) -> TopK {
-        TopK { k, heap: Vec::new() }
+        TopK { k, heap: BinaryHeap::new() }
     }
 
     /// The most hits kept.
@@ -50,26 +77,24 @@ impl TopK {
         if self.k > 0 && self.heap.len() < self.k {
             return f32::NEG_INFINITY;
         }
-        self.heap.first().map_or(f32::INFINITY, |worst| worst.score)
+        self.heap.peek().map_or(f32::INFINITY, |worst| worst.0.score)
     }
 
     /// Takes a hit into account.
     #[inline]
     pub fn push(&mut self, hit: Hit) {
         if self.heap.len() < self.k {
-            self.heap.push(hit);
-            self.rise(self.heap.len() - 1);
-        } else if let Some(worst) = self.heap.first_mut()
-            && hit.rank(worst) == Ordering::Less
+            self.heap.push(Ranked(hit));
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && hit.rank(&worst.0).is_lt()
         {
-            *worst = hit;
-            self.sink();
+            *worst = Ranked(hit);
         }
     }
 
     /// Takes the hits of another selection into account.
     pub fn merge(mut self, other: TopK) -> TopK {
-        for hit in other.heap {
+        for Ranked(hit) in other.heap {
             self.push(hit);
         }
         self
@@ -77,37 +102,7 @@ impl TopK {
 
     /// The hits kept, best first.
     pub fn into_sorted(self) -> Vec<Hit> {
-        let mut hits = self.heap;
-        hits.sort_unstable_by(Hit::rank);
-        hits
-    }
-
-    fn rise(&mut self, mut at: usize) {
-        while at > 0 {
-            let parent = (at - 1) / 2;
-            if self.heap[at].rank(&self.heap[parent]) != Ordering::Greater {
-                break;
-            }
-            self.heap.swap(at, parent);
-            at = parent;
-        }
-    }
-
-    fn sink(&mut self) {
-        let mut at = 0;
-        loop {
-            let left = 2 * at + 1;
-            let Some(left_hit) = self.heap.get(left) else { break };
-            let worse = match self.heap.get(left + 1) {
-                Some(right_hit) if right_hit.rank(left_hit) == Ordering::Greater => left + 1,
-                _ => left,
-            };
-            if self.heap[worse].rank(&self.heap[at]) != Ordering::Greater {
-                break;
-            }
-            self.heap.swap(worse, at);
-            at = worse;
-        }
+        self.heap.into_sorted_vec().into_iter().map(|Ranked(hit)| hit).collect()
     }
 }
 

@@ -24,13 +24,13 @@ struct Backend {
 }
 
 fn backends() -> Vec<Backend> {
-    let index = VectorIndex::HnswRs { m: 8, ef_construction: 40, min_rows: 20, ef_search: 10 };
+    let index = VectorIndex::hnsw_rs(8, 40).with_min_rows(20).with_ef_search(10);
     let names: &[&str] = &["hnsw-rs.hnsw.graph", "hnsw-rs.hnsw.data"];
     let mut backends = vec![Backend { index, names, num_rows: 400 }];
     if cfg!(feature = "faiss") {
         let hnsw = FaissKind::Hnsw { m: 8, ef_construction: 40 };
         for (kind, num_rows) in [(FaissKind::Flat, 400), (hnsw, 400), (FaissKind::IvfPq, 10_000)] {
-            let index = VectorIndex::Faiss { kind, min_rows: 20, ef_search: 10 };
+            let index = VectorIndex::faiss(kind).with_min_rows(20).with_ef_search(10);
             backends.push(Backend { index, names: &["faiss"], num_rows });
         }
     }
@@ -81,7 +81,8 @@ fn check(snapshot: &Snapshot, query: &[f32]) {
 /// gone, too.
 #[test]
 fn what_is_committed_is_searched() {
-    for (backend, metric) in backends().iter().flat_map(|backend| Metric::ALL.map(|metric| (backend, metric)))
+    for (backend, metric) in
+        backends().iter().flat_map(|backend| Metric::ALL.iter().map(move |metric| (backend, *metric)))
     {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");

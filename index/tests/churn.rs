@@ -15,7 +15,7 @@ const DOCUMENTS: usize = 3000;
 fn settings() -> Settings {
     let mut settings = Settings::with_vectors(Metric::Cosine, DIM);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 500, ef_search: 40 };
+        vectors.index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(500).with_ef_search(40);
     }
     settings
 }

@@ -68,7 +68,7 @@ proptest! {
         dim in 1usize..40,
         num_rows in 1usize..300,
         index in prop::sample::select(vec![None, Some(CodeType::Int8), Some(CodeType::OneBit)]),
-        metric in prop::sample::select(&Metric::ALL),
+        metric in prop::sample::select(Metric::ALL),
         components in prop::sample::select(&SIXTEEN),
         exponent in -20i32..12,
         seed: u64,
@@ -76,7 +76,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let index = index.map_or(VectorIndex::Flat, |codes| {
             let params = HnswParams { m: 4, ef_construction: 20, codes, ..HnswParams::default() };
-            VectorIndex::Hnsw { params, min_rows: 20, ef_search: 10 }
+            VectorIndex::hnsw(params).with_min_rows(20).with_ef_search(10)
         });
         let mut random = Random(seed);
         let scale = 2f32.powi(exponent) / 1000.0;

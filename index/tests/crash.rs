@@ -111,7 +111,7 @@ fn survives_kills(compacts: bool, rounds: usize, seed: u64) {
     let path = folder.path().join("db");
     let mut settings = Settings::with_vectors(Metric::L2, 4);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 5, ef_search: 100 };
+        vectors.index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(5).with_ef_search(100);
     }
     Store::create(&path, &settings).unwrap();
     let mut random = Random(seed);

@@ -15,7 +15,7 @@ use crate::Random;
 fn database(path: &Path) {
     let mut settings = Settings::with_vectors(Metric::Cosine, 5);
     if let Some(vectors) = &mut settings.vectors {
-        vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 150, ef_search: 100 };
+        vectors.index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(150).with_ef_search(100);
     }
     let mut store = Store::create(path, &settings).unwrap();
     // The second segment is too small for a graph.

@@ -14,7 +14,7 @@ use secateur_index::{ComponentType, Error, Metric, Result};
 use crate::document;
 
 fn hnsw(min_rows: u32) -> VectorIndex {
-    VectorIndex::Hnsw { params: HnswParams::default(), min_rows, ef_search: 100 }
+    VectorIndex::hnsw(HnswParams::default()).with_min_rows(min_rows).with_ef_search(100)
 }
 
 fn generation(name: &str, dim: usize) -> Generation {
@@ -246,7 +246,7 @@ fn format_is_read(format: u8) {
         assert_eq!(vectors.components, components);
         let codes = if format == 4 { CodeType::OneBit } else { CodeType::Int8 };
         let params = HnswParams { m: 4, ef_construction: 20, seed: 3, codes };
-        assert_eq!(vectors.index, VectorIndex::Hnsw { params, min_rows: 10, ef_search: 50 });
+        assert_eq!(vectors.index, VectorIndex::hnsw(params).with_min_rows(10).with_ef_search(50));
         let encoder = settings.encoder.as_ref().unwrap();
         assert_eq!((encoder.name.as_str(), encoder.fingerprint), ("an encoder", [7; 32]));
         let properties: Vec<(&str, &str)> =

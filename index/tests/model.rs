@@ -191,7 +191,7 @@ proptest! {
     fn store_equals_a_map(
         transactions in transactions(),
         has_graphs: bool,
-        components in prop::sample::select(&ComponentType::ALL),
+        components in prop::sample::select(ComponentType::ALL),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
@@ -201,7 +201,7 @@ proptest! {
             vectors.components = components;
         }
         if let (true, Some(vectors)) = (has_graphs, &mut settings.vectors) {
-            vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1, ef_search: 100 };
+            vectors.index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(1).with_ef_search(100);
         }
         let mut store = Store::create(&path, &settings).unwrap();
         let mut model = Model::new();
@@ -256,7 +256,7 @@ fn graphs_follow_commits() {
     let path = folder.path().join("db");
     let mut settings = Settings::with_vectors(Metric::Cosine, 8);
     let vectors = settings.vectors.as_mut().unwrap();
-    vectors.index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 1000, ef_search: 100 };
+    vectors.index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(1000).with_ef_search(100);
     let mut random = crate::Random(4);
     let vectors: Vec<[f32; 8]> =
         (0..4100).map(|_| std::array::from_fn(|_| random.below(2001) as f32 - 1000.0)).collect();
@@ -297,7 +297,7 @@ fn graphs_follow_commits() {
     assert_eq!(changed.commit_number(), snapshot.commit_number() + 1);
     let changed = Snapshot::open(&path).unwrap();
     let index = changed.settings().vectors.unwrap().index;
-    assert!(matches!(index, VectorIndex::Hnsw { ef_search: 37, min_rows: 1000, .. }), "{index:?}");
+    assert!(matches!(index, VectorIndex::Approximate { ef_search: 37, min_rows: 1000, .. }), "{index:?}");
     assert_eq!(changed.len(), snapshot.len());
     let mut flat = Store::create(folder.path().join("flat"), &Settings::with_vectors(Metric::L2, 2)).unwrap();
     assert!(matches!(flat.set_ef_search(37), Err(Error::NotHnsw)));

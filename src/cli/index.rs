@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::index::ComponentType;
-use secateur::index::backends::FaissKind;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
@@ -54,9 +53,9 @@ pub struct IndexArguments {
     #[arg(long, value_name = "TYPE", default_value_t = ComponentType::F32)]
     vectors: ComponentType,
     /// How vectors are searched.
-    #[arg(long, value_enum, default_value_t = IndexKind::Flat)]
-    #[arg(requires_ifs(["hnsw", "hnsw-rs", "faiss-flat", "faiss-hnsw", "faiss-ivf-pq"].map(|kind| (kind, "encoder"))))]
-    index: IndexKind,
+    #[arg(long, value_enum, default_value_t)]
+    #[arg(requires_ifs(VectorIndex::all().skip(1).map(|index| (index.name(), "encoder"))))]
+    index: VectorIndex,
     /// hnsw, hnsw-rs, faiss-hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256, of hnsw-rs 255.
     #[arg(long, value_name = "M", default_value_t = HnswParams::default().m as u64)]
     #[arg(value_parser = clap::value_parser!(u64).range(2..=256))]
@@ -68,34 +67,9 @@ pub struct IndexArguments {
     /// hnsw: decides the levels of documents. The same seed gives the same graph, whatever the number of threads.
     #[arg(long, value_name = "SEED", default_value_t = HnswParams::default().seed)]
     hnsw_seed: u64,
-    /// hnsw: the copies of the vectors that walks read.
-    #[arg(long, value_enum, default_value_t = CodesKind::Int8)]
-    codes: CodesKind,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum CodesKind {
-    /// A byte a component.
-    Int8,
-    /// A bit a component: less memory, longer walks; for vectors of very many dimensions.
-    #[value(name = "1bit")]
-    OneBit,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum IndexKind {
-    /// Every vector is compared: exact.
-    Flat,
-    /// A graph is walked: approximate, and faster the more documents there are.
-    Hnsw,
-    /// The same with graphs of the crate hnsw_rs, for comparison: slower, and on several threads another graph each time.
-    HnswRs,
-    /// faiss's IndexFlatL2. Takes a build with `--features faiss`, as the next two do.
-    FaissFlat,
-    /// faiss's IndexHNSWFlat.
-    FaissHnsw,
-    /// faiss's IndexIVFPQ; of commits of fewer than 9,984 documents every vector is compared.
-    FaissIvfPq,
+    /// hnsw: the codes that searches compare in place of the vectors.
+    #[arg(long, value_enum, default_value_t)]
+    codes: CodeType,
 }
 
 impl IndexArguments {
@@ -116,21 +90,12 @@ impl IndexArguments {
     }
 
     fn vector_index(&self) -> VectorIndex {
-        let (m, ef_construction) = (self.hnsw_m as usize, self.hnsw_ef_construction as usize);
-        match self.index {
-            IndexKind::Flat => VectorIndex::Flat,
-            IndexKind::Hnsw => {
-                let codes = match self.codes {
-                    CodesKind::Int8 => CodeType::Int8,
-                    CodesKind::OneBit => CodeType::OneBit,
-                };
-                VectorIndex::hnsw(HnswParams { m, ef_construction, seed: self.hnsw_seed, codes })
-            }
-            IndexKind::HnswRs => VectorIndex::hnsw_rs(m, ef_construction),
-            IndexKind::FaissFlat => VectorIndex::faiss(FaissKind::Flat),
-            IndexKind::FaissHnsw => VectorIndex::faiss(FaissKind::Hnsw { m, ef_construction }),
-            IndexKind::FaissIvfPq => VectorIndex::faiss(FaissKind::IvfPq),
-        }
+        self.index.with_params(HnswParams {
+            m: self.hnsw_m as usize,
+            ef_construction: self.hnsw_ef_construction as usize,
+            seed: self.hnsw_seed,
+            codes: self.codes,
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 //! `ann_search --rows FILE --queries FILE --dim D` reads raw little-endian f32 files, (N, D) and (Q, D)
 //! row-major, builds a graph and prints one JSON line, `{"build_s": ..}`; with `--database FOLDER` it commits the rows to a
 //! database there instead and searches the files where they are mapped; the line then has `open_ms`, the time to open it, too.
-//! `--backend` chooses the index: our own graph, none, or another library's; with `--codes one-bit` walks of our own read 1-bit
-//! copies. Then it obeys the lines of its standard input, so
+//! `--backend` chooses the index: our own graph, none, or another library's; with `--codes 1bit` our own graphs are searched with
+//! 1-bit codes. Then it obeys the lines of its standard input, so
 //! that the caller can let peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`;
 //! `hits EF THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
 //!
@@ -20,13 +20,12 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use rayon::prelude::*;
 use secateur_benches::read_vectors;
-use secateur_index::backends::{FaissIndex, FaissKind, HnswRsGraph};
 use secateur_index::filter::Filter;
 use secateur_index::flat::FlatIndex;
-use secateur_index::hnsw::{Graph, HnswParams};
+use secateur_index::hnsw::HnswParams;
 use secateur_index::quantization::CodeType;
 use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use secateur_index::storage::{NewDocument, Settings, Snapshot, Store, VectorIndex};
@@ -48,10 +47,10 @@ struct Arguments {
     m: usize,
     #[arg(long, default_value_t = HnswParams::default().ef_construction)]
     ef_construction: usize,
-    #[arg(long, value_enum, default_value_t = Backend::Hnsw)]
-    backend: Backend,
-    #[arg(long, value_enum, default_value_t = Codes::Int8)]
-    codes: Codes,
+    #[arg(long, value_enum, default_value = "hnsw")]
+    backend: VectorIndex,
+    #[arg(long, value_enum, default_value_t)]
+    codes: CodeType,
     /// A folder for a database, which must not exist.
     #[arg(long)]
     database: Option<PathBuf>,
@@ -60,42 +59,11 @@ struct Arguments {
     build_threads: usize,
 }
 
-/// The index that is built and searched.
-#[derive(Clone, Copy, ValueEnum)]
-enum Backend {
-    Flat,
-    Hnsw,
-    HnswRs,
-    FaissFlat,
-    FaissHnsw,
-    FaissIvfPq,
-}
-
 impl Arguments {
     fn index(&self) -> VectorIndex {
-        let Arguments { m, ef_construction, .. } = *self;
-        match self.backend {
-            Backend::Flat => VectorIndex::Flat,
-            Backend::Hnsw => {
-                let codes = match self.codes {
-                    Codes::Int8 => CodeType::Int8,
-                    Codes::OneBit => CodeType::OneBit,
-                };
-                VectorIndex::hnsw(HnswParams { m, ef_construction, codes, ..HnswParams::default() })
-            }
-            Backend::HnswRs => VectorIndex::hnsw_rs(m, ef_construction),
-            Backend::FaissFlat => VectorIndex::faiss(FaissKind::Flat),
-            Backend::FaissHnsw => VectorIndex::faiss(FaissKind::Hnsw { m, ef_construction }),
-            Backend::FaissIvfPq => VectorIndex::faiss(FaissKind::IvfPq),
-        }
+        let Arguments { m, ef_construction, codes, .. } = *self;
+        self.backend.with_params(HnswParams { m, ef_construction, codes, ..HnswParams::default() })
     }
-}
-
-/// What our own walks compare.
-#[derive(Clone, Copy, ValueEnum)]
-enum Codes {
-    Int8,
-    OneBit,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -105,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let mut stdout = std::io::stdout();
     let build_pool = pool(arguments.build_threads)?;
-    let (graph, hnsw_rs_graph, faiss, stored);
+    let (built_index, stored);
     let mut snapshot: Option<&Snapshot> = None;
     let Arguments { metric, dim, .. } = arguments;
     let (index, built): (Box<dyn VectorSearch>, _) = match &arguments.database {
@@ -113,18 +81,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let start = Instant::now();
             let index: Box<dyn VectorSearch> = match arguments.index() {
                 VectorIndex::Flat => Box::new(FlatIndex::new(metric, dim, &rows)?),
-                VectorIndex::Hnsw { params, .. } => {
-                    graph = build_pool.install(|| Graph::build(metric, dim, &rows, &params))?;
-                    Box::new(ApproximateIndex::new(&rows, &graph)?)
-                }
-                VectorIndex::HnswRs { m, ef_construction, .. } => {
-                    let build = || HnswRsGraph::build(metric, dim, &rows, m, ef_construction);
-                    hnsw_rs_graph = build_pool.install(build)?;
-                    Box::new(ApproximateIndex::with_hnsw_rs(&rows, &hnsw_rs_graph)?)
-                }
-                VectorIndex::Faiss { kind, .. } => {
-                    faiss = FaissIndex::build(metric, dim, &rows, kind)?;
-                    Box::new(ApproximateIndex::with_faiss(&rows, &faiss)?)
+                VectorIndex::Approximate { format, .. } => {
+                    built_index = build_pool.install(|| format.build(metric, dim, &rows))?;
+                    Box::new(ApproximateIndex::new(&rows, &*built_index)?)
                 }
             };
             (index, serde_json::json!({ "build_s": start.elapsed().as_secs_f64() }))

@@ -1,4 +1,4 @@
-//! The space where nearer means better under the Euclidean distance, whatever the metric; `codes` says why.
+//! The space where nearer means better under the Euclidean distance, whatever the metric; `quantization::int8` says why.
 //!
 //! Rows are as they are under L2, divided by their lengths under cosine, and with one more component √(M² - ‖v‖²) for the inner
 //! product, M the greatest length of a row. A zero row, which under cosine is like nothing, has this component, too: it lies at a

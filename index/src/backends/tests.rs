@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::{FaissIndex, FaissKind, HnswRsGraph};
 use crate::bitmap::Bitmap;
+use crate::candidates::Candidates;
 use crate::error::Error;
 use crate::metric::Metric;
-use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
+use crate::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use crate::testing::{clustered, in_pool, random};
 
 /// Rows in two parts, the first of them with deletions and an index of a library.
@@ -15,17 +16,17 @@ pub(in crate::backends) fn in_two_parts<'a>(
     rows: (&'a [f32], &'a [f32]),
     deleted: &'a Bitmap,
     metric: Metric,
-    source: Source<'a>,
+    candidates: &'a dyn Candidates,
 ) -> ApproximateIndex<'a> {
     let mut index = ApproximateIndex::empty(metric, dim);
-    index.push_part(rows.0, Some(deleted), None, Some(source));
-    index.push_part(rows.1, None, None, None);
+    index.push(rows.0, Some(deleted), None, Some(candidates));
+    index.push(rows.1, None, None, None);
     assert_eq!(index.flat().dim(), dim);
     index
 }
 
 /// Whatever rows, metric, filter and k: no fewer hits than match, ranked, with the scores of the exact index, and all of them
-/// where a walk is as long as the rows.
+/// where ef is the number of rows.
 pub(in crate::backends) fn rules_hold(index: &dyn VectorSearch, query: &[f32], k: usize, filter: &Bitmap) {
     let num_rows = index.flat().num_rows();
     for filter in [None, Some(filter)] {
@@ -87,14 +88,15 @@ proptest! {
         let few: Vec<f32> = random(seed + 7).take(30 * dim).collect();
         let deleted: Bitmap = (0..num_rows as u32).filter(|row| row % 3 == 1).collect();
         let filter: Bitmap = (0..num_rows + 30).filter(|row| row * 37 % 100 < share).map(|row| row as u32).collect();
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             let graph = HnswRsGraph::build(metric, dim, &rows, 5, 20).unwrap();
             let kinds = [FaissKind::Flat, FaissKind::Hnsw { m: 5, ef_construction: 20 }];
             let kinds = kinds.into_iter().filter(|_| cfg!(feature = "faiss"));
             let faiss: Vec<_> =
                 kinds.map(|kind| FaissIndex::build(metric, dim, &rows, kind).unwrap()).collect();
-            for source in faiss.iter().map(Source::Faiss).chain([Source::HnswRs(&graph)]) {
-                let index = in_two_parts(dim, (&rows, &few), &deleted, metric, source);
+            let candidates = faiss.iter().map(|index| index as &dyn Candidates).chain([&graph as &dyn Candidates]);
+            for candidates in candidates {
+                let index = in_two_parts(dim, (&rows, &few), &deleted, metric, candidates);
                 rules_hold(&index, &few[..dim], k, &filter);
                 rules_hold(&index, &rows[..dim], k, &filter);
             }
@@ -111,10 +113,10 @@ fn hnsw_rs_finds_what_is_near() {
         row.iter_mut().for_each(|x| *x *= 1.0 + (number % 7) as f32 / 7.0);
     });
     let queries = clustered(100, dim, 60, 5);
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         // On one thread: on several its graphs differ, and now and then one finds less.
         let graph = in_pool(1, || HnswRsGraph::build(metric, dim, &rows, 16, 100).unwrap());
-        let index = ApproximateIndex::with_hnsw_rs(&rows, &graph).unwrap();
+        let index = ApproximateIndex::new(&rows, &graph).unwrap();
         let found = recall(&index, &queries);
         assert!(found >= 0.95, "{metric}: {found}");
         let curve = index.tune(&queries, 10, 0.9).unwrap();
@@ -129,14 +131,14 @@ fn hnsw_rs_files_are_read_and_repeatable() {
     let (num_rows, dim) = (3000, 12);
     let rows = clustered(num_rows, dim, 300, 1);
     let queries: Vec<f32> = random(3).take(20 * dim).collect();
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         let dumped = [1, 2].map(|_| {
             let folder = tempfile::tempdir().unwrap();
             let graph = in_pool(1, || HnswRsGraph::build(metric, dim, &rows, 8, 40).unwrap());
             graph.dump(folder.path()).unwrap();
             let read = HnswRsGraph::load(folder.path(), metric, dim, num_rows as u32).unwrap();
             let answers = [&graph, &read].map(|graph| {
-                let index = ApproximateIndex::with_hnsw_rs(&rows, graph).unwrap();
+                let index = ApproximateIndex::new(&rows, graph).unwrap();
                 index.search_batch(&queries, 10, &SearchOptions::new(20)).unwrap()
             });
             assert_eq!(answers[0], answers[1]);
@@ -165,10 +167,10 @@ fn hnsw_rs_is_given_nothing_unchecked() {
     assert!(matches!(build(&[1.0; 4]), Err(Error::RaggedVectors { .. })));
     assert!(matches!(build(&[1.0, f32::NAN, 0.0]), Err(Error::NotFinite { .. })));
     assert!(matches!(
-        ApproximateIndex::with_hnsw_rs(&rows[3..], &graph),
+        ApproximateIndex::new(&rows[3..], &graph),
         Err(Error::RowsMismatch { expected: 100, got: 99, .. })
     ));
     let empty = build(&[]).unwrap();
-    let index = ApproximateIndex::with_hnsw_rs(&[], &empty).unwrap();
+    let index = ApproximateIndex::new(&[], &empty).unwrap();
     assert!(index.search(&[1.0; 3], 2, &SearchOptions::default()).unwrap().is_empty());
 }

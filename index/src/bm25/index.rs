@@ -63,13 +63,13 @@ impl Bm25Params {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Bm25Index {
-    parts: Vec<Part>,
+    segments: Vec<SegmentView>,
     /// N and the sum of all dl, over the documents that are alive.
     num_docs: u64,
     num_terms: u64,
 }
 
-struct Part {
+struct SegmentView {
     /// The row number of the segment's first document.
     base: u32,
     segment: Arc<Bm25Segment>,
@@ -78,7 +78,7 @@ struct Part {
 
 impl Bm25Index {
     pub(crate) fn new(segments: impl IntoIterator<Item = (u32, Arc<Bm25Segment>, Arc<Bitmap>)>) -> Bm25Index {
-        let mut index = Bm25Index { parts: Vec::new(), num_docs: 0, num_terms: 0 };
+        let mut index = Bm25Index { segments: Vec::new(), num_docs: 0, num_terms: 0 };
         for (base, segment, deleted) in segments {
             let lengths = segment.lengths();
             index.num_docs += u64::from(lengths.num_docs());
@@ -88,7 +88,7 @@ impl Bm25Index {
                 index.num_docs -= u64::from(length > 0);
                 index.num_terms -= u64::from(length);
             }
-            index.parts.push(Part { base, segment, deleted });
+            index.segments.push(SegmentView { base, segment, deleted });
         }
         index
     }
@@ -152,14 +152,14 @@ impl Bm25Index {
         });
 
         let mut best = TopK::new(k);
-        for part in &self.parts {
+        for segment in &self.segments {
             let mut cursors = Vec::with_capacity(weights.len());
             for ((term, _), &weight) in scratch.terms.iter().zip(&weights) {
-                if let Some(postings) = part.segment.postings(term)? {
+                if let Some(postings) = segment.segment.postings(term)? {
                     cursors.push(Cursor::new(postings, weight));
                 }
             }
-            part.score(&mut cursors, &norm_inverse, among, &mut scratch.window, &mut best);
+            segment.score(&mut cursors, &norm_inverse, among, &mut scratch.window, &mut best);
         }
         Ok(best.into_sorted())
     }
@@ -170,8 +170,8 @@ impl Bm25Index {
             .iter()
             .map(|(term, multiplicity)| {
                 let mut n = 0u64;
-                for part in &self.parts {
-                    n += u64::from(part.segment.document_frequency(term, &part.deleted)?);
+                for segment in &self.segments {
+                    n += u64::from(segment.segment.document_frequency(term, &segment.deleted)?);
                 }
                 Ok(*multiplicity as f32 * idf(self.num_docs, n))
             })
@@ -277,7 +277,7 @@ impl Cursor {
     }
 }
 
-impl Part {
+impl SegmentView {
     fn score(
         &self,
         cursors: &mut [Cursor],

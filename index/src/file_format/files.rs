@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
+use super::disk::{self, DiskFile};
 use crate::error::{Damage, Error, Result};
-use crate::storage::disk::{self, DiskFile};
 
 /// Turns an `io::Error` into ours, with the action and the path.
 pub(crate) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {

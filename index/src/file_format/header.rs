@@ -10,6 +10,8 @@
 
 use std::path::Path;
 
+use secateur_files::header::{HeaderFault, Kind as HeaderKind, read};
+
 use super::files::{check_crc, corrupt};
 use crate::error::{Damage, Error, Result};
 
@@ -81,4 +83,19 @@ impl Header {
     pub fn array<const LEN: usize>(&self, at: usize) -> [u8; LEN] {
         std::array::from_fn(|byte| self.0[at + byte])
     }
+}
+
+/// The header, declared as a struct, that the bytes of a file begin with.
+pub(crate) fn read_header<H: bytemuck::Pod>(file: &Path, bytes: &[u8], kind: &HeaderKind) -> Result<H> {
+    read(bytes, kind).map_err(|fault| {
+        let damage = match fault {
+            HeaderFault::Short { got } => Damage::Size { expected: HEADER_LEN as u64, got: got as u64 },
+            HeaderFault::Mark { kind } => Damage::Magic { kind },
+            HeaderFault::Checksum { expected, got } => Damage::Checksum { part: "the header", expected, got },
+            HeaderFault::Newer { found, supported } => {
+                return Error::NewerFormat { file: file.to_owned(), found, supported };
+            }
+        };
+        corrupt(file, damage)
+    })
 }

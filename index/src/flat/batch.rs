@@ -1,7 +1,10 @@
 //! Many queries at once, in two passes.
 //!
-//! The first compares all rows with all queries, roughly, in integers (`kernel::Product`). A row whose rough score falls short of the k best by more than rounding can explain is not among the k best; the others, few more
-//! than k, are compared again as a single search compares them. So the answers are those of single searches bit for bit.
+//! 1. Compare all rows with all queries, approximately, in integers (`kernel::Product`).
+//! 2. A row whose approximate score falls short of the k best by more than rounding can explain is not among them. Compare the
+//!    other rows, few more than k, as a single search compares them.
+//!
+//! So the answers are those of single searches, bit for bit.
 
 use rayon::prelude::*;
 
@@ -38,7 +41,7 @@ pub(super) fn search(index: &FlatIndex<'_>, queries: &[f32], k: usize) -> Vec<Ve
 
 /// A batch of queries.
 ///
-/// The rough score of a pair is value * query_scale * row_scale + query_term + row_term, of the product's value.
+/// The approximate score of a pair is value * query_scale * row_scale + query_term + row_term, of the product's value.
 struct Batch<'b, 'a> {
     index: &'b FlatIndex<'a>,
     queries: &'b [f32],
@@ -116,16 +119,16 @@ impl<'b, 'a> Batch<'b, 'a> {
                     return;
                 }
                 let row = first + row as u32;
-                if task.part.deleted.is_some_and(|deleted| deleted.contains(row)) {
+                if task.segment.deleted.is_some_and(|deleted| deleted.contains(row)) {
                     return;
                 }
                 for (query, value) in (first_query..shortlists.len()).zip(values.as_flattened()) {
-                    let score = rough_score(*value, scales[query], row_scale, row_term);
+                    let score = approximate_score(*value, scales[query], row_scale, row_term);
                     if falls_short(score, limits[query]) {
                         continue;
                     }
                     let (list, slack) = (&mut shortlists[query], self.slack(query, &panel));
-                    list.push(RowId(task.part.base + row), f64::from(score) + self.terms[query], slack);
+                    list.push(RowId(task.segment.base + row), f64::from(score) + self.terms[query], slack);
                     list.tidy(|rows, best| self.compare(query, rows, best));
                     limits[query] = list.limit(slack, self.terms[query]);
                 }
@@ -148,7 +151,7 @@ impl<'b, 'a> Batch<'b, 'a> {
         }));
     }
 
-    /// By how much a rough score may be off, at most, from the score of a single search.
+    /// By how much an approximate score may be off, at most, from the score of a single search.
     fn slack(&self, query: usize, panel: &RowPanel) -> f64 {
         let (error, rounding) = (self.max_error, self.rounding_error);
         let (query_length, row_length) = (f64::from(self.lengths[query]), f64::from(panel.max_length));
@@ -179,11 +182,11 @@ impl<'b, 'a> Batch<'b, 'a> {
 
 /// Without the term of the query, which is part of the limit.
 #[inline(always)]
-fn rough_score(value: i32, query_scale: f32, row_scale: f32, row_term: f32) -> f32 {
+fn approximate_score(value: i32, query_scale: f32, row_scale: f32, row_term: f32) -> f32 {
     value as f32 * query_scale * row_scale + row_term
 }
 
-/// A rough score that is not a number says nothing about the row: one of the vectors is too short to be scaled.
+/// A approximate score that is not a number says nothing about the row: one of the vectors is too short to be scaled.
 #[inline(always)]
 fn falls_short(score: f32, limit: f32) -> bool {
     score < limit
@@ -200,6 +203,6 @@ fn any_reaches<const L: usize>(
 ) -> bool {
     let pairs = values.as_flattened().iter().zip(query_scales).zip(limits);
     pairs.fold(false, |any, ((value, scale), limit)| {
-        any | !falls_short(rough_score(*value, *scale, row_scale, row_term), *limit)
+        any | !falls_short(approximate_score(*value, *scale, row_scale, row_term), *limit)
     })
 }

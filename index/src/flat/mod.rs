@@ -1,14 +1,14 @@
 //! Exact search: every row is compared with the query.
 //!
-//! Where there are 8-bit copies of the rows, a single query reads these first, and the vectors only of the rows that they
-//! cannot rule out (`rough`); batches have a first pass of their own (`batch`). Both give what a scan of the vectors gives.
+//! Where the rows have 8-bit codes, a single query reads the codes first, and the vectors only of the rows that the codes
+//! cannot rule out (`quantized`). Batches have a first pass of their own (`batch`). Both give what a scan of the vectors gives.
 //!
 //! Rows are divided into tasks for the threads of the current rayon pool; each task keeps its own k best hits, and
 //! because rankings are total orders, merging them gives the same answer however the rows were divided. One query and
 //! batches get bit-identical scores: the kernels fix the order of summation (see `kernel`).
 
 mod batch;
-mod rough;
+mod quantized;
 mod shortlist;
 
 use rayon::prelude::*;
@@ -17,11 +17,11 @@ use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernels, MAX_DIM, MAX_QUERIES, Operation, with_kernel};
 use crate::metric::Metric;
-use crate::quantization::int8::Codes;
+use crate::quantization::{Int8Codes, Int8CodesBuf};
 use crate::rows::Rows;
 use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
-use rough::Rough;
+use quantized::QuantizedQuery;
 use shortlist::Shortlist;
 
 /// The exact index over rows that lie in one or several slices (the segments of a database).
@@ -40,12 +40,12 @@ use shortlist::Shortlist;
 pub struct FlatIndex<'a> {
     metric: Metric,
     dim: usize,
-    parts: Vec<Part<'a>>,
+    segments: Vec<SegmentView<'a>>,
     num_rows: u32,
 }
 
 #[derive(Debug, Clone)]
-struct Part<'a> {
+struct SegmentView<'a> {
     base: u32,
     rows: Rows<'a>,
     deleted: Option<&'a Bitmap>,
@@ -63,12 +63,12 @@ impl<'a> FlatIndex<'a> {
             return Err(Error::TooManyRows);
         }
         let mut index = FlatIndex::empty(metric, dim);
-        index.push_part(rows, None, None);
+        index.push(rows, None, None);
         Ok(index)
     }
 
-    /// An index over `rows` that reads their 8-bit copies first: a single query then takes about a quarter of the time. (Under
-    /// [`Metric::L2`] they make no difference.)
+    /// An index over `rows` that reads their 8-bit codes first: a single query then takes about a quarter of the time. (Under
+    /// [`Metric::L2`] codes make no difference.)
     ///
     /// ```
     /// use secateur_index::{Metric, flat::FlatIndex, quantization::Int8CodesBuf};
@@ -81,24 +81,24 @@ impl<'a> FlatIndex<'a> {
     /// ```
     ///
     /// # Errors
-    /// As [`FlatIndex::new`], and [`Error::RowsMismatch`] if the copies are of another number of rows.
+    /// As [`FlatIndex::new`], and [`Error::RowsMismatch`] if the codes are of another number of rows.
     pub fn with_codes(rows: &'a [f32], codes: &'a Int8CodesBuf) -> Result<FlatIndex<'a>> {
         let codes = codes.borrow();
         let mut index = FlatIndex::new(codes.metric, codes.dim, rows)?;
         if codes.metas.len() != index.num_rows() {
             let (expected, got) = (codes.metas.len(), index.num_rows());
-            return Err(Error::RowsMismatch { what: "8-bit copies", expected, got });
+            return Err(Error::RowsMismatch { what: "8-bit codes", expected, got });
         }
-        index.parts[0].codes = Some(codes);
+        index.segments[0].codes = Some(codes);
         Ok(index)
     }
 
     pub(crate) fn empty(metric: Metric, dim: usize) -> FlatIndex<'a> {
-        FlatIndex { metric, dim, parts: Vec::new(), num_rows: 0 }
+        FlatIndex { metric, dim, segments: Vec::new(), num_rows: 0 }
     }
 
     /// Adds rows; codes must be of as many.
-    pub(crate) fn push_part(
+    pub(crate) fn push(
         &mut self,
         rows: impl Into<Rows<'a>>,
         deleted: Option<&'a Bitmap>,
@@ -106,7 +106,7 @@ impl<'a> FlatIndex<'a> {
     ) {
         let rows = rows.into();
         let deleted = deleted.filter(|set| !set.is_empty());
-        self.parts.push(Part { base: self.num_rows, rows, deleted, codes });
+        self.segments.push(SegmentView { base: self.num_rows, rows, deleted, codes });
         self.num_rows += (rows.len() / self.dim) as u32;
     }
 
@@ -140,25 +140,25 @@ impl<'a> FlatIndex<'a> {
         }
     }
 
-    /// Compares the rows of a part, all or those of a set, and takes their scores into account.
-    pub(crate) fn collect_part(
+    /// Compares the rows of a segment, all or those of a set, and takes their scores into account.
+    pub(crate) fn collect_segment(
         &self,
         scorer: &Scorer,
         query: &[f32],
-        part: usize,
+        segment: usize,
         among: Option<&Bitmap>,
         best: &mut TopK,
     ) {
-        let part = &self.parts[part];
+        let segment = &self.segments[segment];
         let Some(among) = among else {
-            let task = Task { part, first: 0, rows: part.rows };
+            let task = Task { segment, first: 0, rows: segment.rows };
             let k = best.k();
             let found = self.scan(scorer, query, k, &task);
             *best = std::mem::replace(best, TopK::new(k)).merge(found);
             return;
         };
-        let range = part.base..part.base + (part.rows.len() / self.dim) as u32;
-        self.collect_matches(scorer, query, part, among.iter_within(range), best);
+        let range = segment.base..segment.base + (segment.rows.len() / self.dim) as u32;
+        self.collect_matches(scorer, query, segment, among.iter_within(range), best);
     }
 
     /// The `k` best rows for a query of D components, best first; all of them if there are fewer.
@@ -169,9 +169,9 @@ impl<'a> FlatIndex<'a> {
         check_vector(query, self.dim)?;
         let scorer = Scorer::new(self.metric, query, self.dim);
         let shortlist = |task: Task<'_, 'a>| {
-            let rough = task.part.codes.and_then(|codes| Rough::new(codes, &scorer, query));
-            match rough {
-                Some(rough) => rough.shortlist(self, &scorer, query, k, &task),
+            let quantized = task.segment.codes.and_then(|codes| QuantizedQuery::new(codes, &scorer, query));
+            match quantized {
+                Some(quantized) => quantized.shortlist(self, &scorer, query, k, &task),
                 None => Shortlist::known(self.scan(&scorer, query, k, &task)),
             }
         };
@@ -193,9 +193,9 @@ impl<'a> FlatIndex<'a> {
             .into_par_iter()
             .map(|task| {
                 let mut best = TopK::new(k);
-                let first = task.part.base + task.first;
+                let first = task.segment.base + task.first;
                 let range = first..first + (task.rows.len() / self.dim) as u32;
-                self.collect_matches(&scorer, query, task.part, rows.iter_within(range), &mut best);
+                self.collect_matches(&scorer, query, task.segment, rows.iter_within(range), &mut best);
                 best
             })
             .reduce(|| TopK::new(k), TopK::merge);
@@ -212,16 +212,17 @@ impl<'a> FlatIndex<'a> {
         queries.par_chunks_exact(self.dim).map(|query| self.search_among(query, k, rows)).collect()
     }
 
-    /// Compares rows of a part that are given by their numbers in the index, but for deleted ones.
+    /// Compares rows of a segment, given by their ids, except deleted ones.
     fn collect_matches(
         &self,
         scorer: &Scorer,
         query: &[f32],
-        part: &Part<'_>,
+        segment: &SegmentView<'_>,
         rows: impl Iterator<Item = u32>,
         best: &mut TopK,
     ) {
-        let is_alive = |row: &u32| !part.deleted.is_some_and(|deleted| deleted.contains(row - part.base));
+        let is_alive =
+            |row: &u32| !segment.deleted.is_some_and(|deleted| deleted.contains(row - segment.base));
         let mut rows = rows.filter(is_alive).map(RowId);
         loop {
             let block: Vec<RowId> = rows.by_ref().take(SCAN_BLOCK).collect();
@@ -261,16 +262,17 @@ impl<'a> FlatIndex<'a> {
         best
     }
 
-    /// Fewer queries are faster one by one: products are computed for 8 or more at a time, of vectors, not of their copies.
+    /// Fewer queries are faster one by one: a batch computes products of 8 or more queries at a time, of vectors and not of codes.
     /// Measured on 3,633 x 4,096 and 100,000 x 384.
     fn min_batch(&self) -> usize {
-        let has_codes = self.metric != Metric::L2 && self.parts.iter().all(|part| part.codes.is_some());
+        let has_codes =
+            self.metric != Metric::L2 && self.segments.iter().all(|segment| segment.codes.is_some());
         if has_codes { 10 } else { 4 }
     }
 
     fn row(&self, row: RowId) -> Rows<'a> {
-        let part = &self.parts[self.parts.partition_point(|part| part.base <= row.0) - 1];
-        part.rows.row((row.0 - part.base) as usize, self.dim)
+        let segment = &self.segments[self.segments.partition_point(|segment| segment.base <= row.0) - 1];
+        segment.rows.row((row.0 - segment.base) as usize, self.dim)
     }
 
     /// Divides the rows into contiguous pieces of whole blocks of `block` rows, a few for each thread so that threads
@@ -279,12 +281,12 @@ impl<'a> FlatIndex<'a> {
         let threads = rayon::current_num_threads();
         let num_tasks = if threads == 1 { 1 } else { 4 * threads };
         let rows_per_task = (self.num_rows as usize).div_ceil(num_tasks).next_multiple_of(block);
-        let task = |part, number, rows| Task { part, first: (number * rows_per_task) as u32, rows };
-        self.parts
+        let task = |segment, number, rows| Task { segment, first: (number * rows_per_task) as u32, rows };
+        self.segments
             .iter()
-            .flat_map(|part| {
-                let pieces = part.rows.chunks((rows_per_task * self.dim).max(1)).enumerate();
-                pieces.map(move |(number, rows)| task(part, number, rows))
+            .flat_map(|segment| {
+                let pieces = segment.rows.chunks((rows_per_task * self.dim).max(1)).enumerate();
+                pieces.map(move |(number, rows)| task(segment, number, rows))
             })
             .collect()
     }
@@ -293,16 +295,16 @@ impl<'a> FlatIndex<'a> {
 /// Rows compared with one query between two looks at the k best: 8 streams of 32 rows.
 const SCAN_BLOCK: usize = 256;
 
-/// A contiguous piece of a part.
+/// A contiguous piece of a segment.
 struct Task<'t, 'a> {
-    part: &'t Part<'a>,
-    /// The number of its first row in the part.
+    segment: &'t SegmentView<'a>,
+    /// The position of its first row in the segment.
     first: u32,
     rows: Rows<'a>,
 }
 
 impl<'a> Task<'_, 'a> {
-    /// Blocks of up to `len` rows, each with the number of its first row in the part.
+    /// Blocks of up to `len` rows, each with the position of its first row in the segment.
     fn panels(&self, len: usize, dim: usize) -> impl Iterator<Item = (u32, Rows<'a>)> {
         let first = self.first;
         self.rows
@@ -311,7 +313,7 @@ impl<'a> Task<'_, 'a> {
             .map(move |(number, rows)| (first + (number * len) as u32, rows))
     }
 
-    /// Takes the scores of consecutive rows of the part into account.
+    /// Takes the scores of consecutive rows of the segment into account.
     fn collect(&self, first: u32, scores: &[f32], best: &mut TopK) {
         // Few rows enter. Counting those that might compiles to vector code without a branch for each row.
         const LEN: usize = 16;
@@ -322,9 +324,9 @@ impl<'a> Task<'_, 'a> {
             }
             for (row, &score) in (first + (chunk * LEN) as u32..).zip(scores) {
                 if score >= best.threshold()
-                    && !self.part.deleted.is_some_and(|deleted| deleted.contains(row))
+                    && !self.segment.deleted.is_some_and(|deleted| deleted.contains(row))
                 {
-                    best.push(Hit { row: RowId(self.part.base + row), score });
+                    best.push(Hit { row: RowId(self.segment.base + row), score });
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The rows that may be among the k best of a query, as long as only rough scores of them are known.
+//! The rows that may be among the k best of a query, as long as only approximate scores of them are known.
 
 use crate::topk::{Hit, RowId, TopK};
 
@@ -38,7 +38,7 @@ impl Shortlist {
         self.lower.threshold().max(self.best.threshold())
     }
 
-    /// A row with a rough score below this, without the `term` of the query, is not among the k best.
+    /// A row with an approximate score below this, without the `term` of the query, is not among the k best.
     pub fn limit(&self, slack: f64, term: f64) -> f32 {
         round_down(f64::from(self.threshold()) - slack - term)
     }
@@ -57,13 +57,13 @@ impl Shortlist {
     /// Bounds the memory: forgets candidates that others have overtaken, and compares those that are left if they are many.
     pub fn tidy(&mut self, compare: impl FnMut(&[RowId], &mut TopK)) {
         const SPARE: usize = 1024;
-        let room = SPARE.saturating_add(self.k.saturating_mul(4));
-        if self.candidates.len() < room {
+        let most = SPARE.saturating_add(self.k.saturating_mul(4));
+        if self.candidates.len() < most {
             return;
         }
         let threshold = self.threshold();
         self.candidates.retain(|candidate| candidate.upper >= threshold);
-        if self.candidates.len() > room / 2 {
+        if self.candidates.len() > most / 2 {
             self.settle(compare);
         }
     }

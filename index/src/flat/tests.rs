@@ -33,7 +33,7 @@ fn naive(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)], query: &[f32]
 fn index_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> FlatIndex<'_> {
     let mut index = FlatIndex::empty(metric, dim);
     for (rows, deleted) in parts {
-        index.push_part(&rows[..], Some(deleted), None);
+        index.push(&rows[..], Some(deleted), None);
     }
     index
 }
@@ -42,11 +42,11 @@ fn codes_of(metric: Metric, dim: usize, parts: &[(Vec<f32>, Bitmap)]) -> Vec<Int
     parts.iter().map(|(rows, _)| Int8CodesBuf::new(metric, dim, rows).unwrap()).collect()
 }
 
-/// [`index_of`] with 8-bit copies of every part but the second.
+/// [`index_of`] with 8-bit codes of every part but the second.
 fn index_with<'a>(dim: usize, parts: &'a [(Vec<f32>, Bitmap)], codes: &'a [Int8CodesBuf]) -> FlatIndex<'a> {
     let mut index = FlatIndex::empty(codes[0].metric, dim);
     for (number, ((rows, deleted), codes)) in parts.iter().zip(codes).enumerate() {
-        index.push_part(&rows[..], Some(deleted), (number != 1).then(|| codes.borrow()));
+        index.push(&rows[..], Some(deleted), (number != 1).then(|| codes.borrow()));
     }
     index
 }
@@ -77,7 +77,7 @@ proptest! {
         }),
         k in prop_oneof![0usize..12, Just(1000)],
     ) {
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             let index = index_of(metric, dim, &parts);
             let expected: Vec<Vec<Hit>> =
                 queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, k)).collect();
@@ -112,7 +112,7 @@ fn large_search_equals_the_twin() {
     let queries: Vec<f32> = (0..dim * 301).map(|number| value(number + 7)).collect();
     let parts =
         [(rows[..dim * 1701].to_vec(), Bitmap::default()), (rows[dim * 1701..].to_vec(), Bitmap::default())];
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         let expected: Vec<Vec<Hit>> =
             queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 10)).collect();
         assert_eq!(index_of(metric, dim, &parts).search_batch(&queries, 10).unwrap(), expected);
@@ -135,7 +135,7 @@ fn large_search_equals_the_twin() {
     }
 }
 
-/// More rows that no rough score can tell apart than candidates are kept, at magnitudes where products underflow.
+/// More rows that no approximate score can tell apart than candidates are kept, at magnitudes where products underflow.
 #[test]
 fn rows_alike_and_tiny_equal_the_twin() {
     let dim = 3;
@@ -146,7 +146,7 @@ fn rows_alike_and_tiny_equal_the_twin() {
             .collect();
         let queries: Vec<f32> = (0..dim * 9).map(|number| scale * value(number)).collect();
         let parts = [(rows, Bitmap::default())];
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             let expected: Vec<Vec<Hit>> =
                 queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, 7)).collect();
             let found = index_of(metric, dim, &parts).search_batch(&queries, 7).unwrap();
@@ -183,7 +183,7 @@ proptest! {
         };
         let rows: Vec<f32> = rows.iter().enumerate().map(place).collect();
         let parts = [(rows, Bitmap::default())];
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             let codes = codes_of(metric, dim, &parts);
             let index = index_with(dim, &parts, &codes);
             let found = index.search(query, k).unwrap();
@@ -226,7 +226,7 @@ fn bad_queries_are_errors() {
 fn longest_vectors_do_not_overflow() {
     let x = crate::vectors::MAX_SQUARED_LENGTH.sqrt();
     let rows = [x, 0.0, -x, 0.0, 0.0, 0.0];
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         let hits = FlatIndex::new(metric, 2, &rows).unwrap().search(&[x, 0.0], 3).unwrap();
         assert!(hits.len() == 3 && hits.iter().all(|hit| hit.score.is_finite()), "{metric}: {hits:?}");
         assert_eq!(hits[0].row, RowId(0));

@@ -1,53 +1,30 @@
 //! Building the graph: algorithm 1 of the paper, for many rows at once.
 //!
-//! Rows come in batches. Those of a batch look for their neighbors in parallel in the graph of the batches before, which
-//! stays as it is meanwhile, and among their batch mates, with which each is compared. Then all new edges are added, those
-//! of each row in one step. So the graph does not depend on the number of threads, and because codes are compared in
-//! integers not on the machine either.
+//! Rows come in batches. The rows of a batch look for their neighbors in parallel: in the graph of the batches before, which does
+//! not change meanwhile, and among the other rows of the batch, with all of which each is compared. Then all new edges are added,
+//! those of each row in one step. So the graph does not depend on the number of threads; and because codes are compared in
+//! integers, it does not depend on the machine either.
 //!
-//! Rows of higher levels come first: the upper levels, on which searches descend, are complete before level 0 is filled.
+//! Rows of higher levels come first: the upper levels, through which searches descend, are complete before level 0 is filled.
 
 use rayon::prelude::*;
 
-use super::HnswParams;
-use super::links::{Links, NONE, level};
+use super::links::{LinksBuf, NONE, level};
+use super::params::HnswParams;
 use super::repair;
 use super::select::{Candidate, Selection};
-use super::walk::{Scratch, View};
+use super::traversal::{GraphView, Scratch};
 use crate::pages::Pages;
 use crate::quantization::codes::Codes;
 use crate::quantization::int8::Int8CodesBuf;
 use crate::quantization::kernel::int8::Int8Kernel;
 use crate::random::hash;
 
-/// The most rows of a batch. Comparing a row with its mates costs a tenth of what searching for it costs.
+/// The most rows of a batch. Comparing a row with the others of its batch costs a tenth of its search in the graph.
 const MAX_BATCH: usize = 1024;
 
-/// The fewest rows of a batch: up to here mates are all there is to be compared with.
+/// The fewest rows of a batch: the first batch has no graph to search.
 const MIN_BATCH: usize = 64;
-
-/// The edges of a graph that own their memory.
-pub(crate) struct LinksBuf {
-    pub m: usize,
-    pub base: Pages<u32>,
-    pub first_blocks: Vec<u32>,
-    pub upper: Vec<u32>,
-    pub entry_point: u32,
-    pub max_level: usize,
-}
-
-impl LinksBuf {
-    pub fn borrow(&self) -> Links<'_> {
-        Links {
-            m: self.m,
-            base: &self.base,
-            first_blocks: &self.first_blocks,
-            upper: &self.upper,
-            entry_point: self.entry_point,
-            max_level: self.max_level,
-        }
-    }
-}
 
 /// The graph of rows.
 pub(crate) fn build(codes: &Int8CodesBuf, params: &HnswParams) -> LinksBuf {
@@ -75,7 +52,7 @@ struct Builder<'c> {
     kernel: Int8Kernel,
     levels: Vec<u8>,
     links: LinksBuf,
-    /// The similarities of the neighbors in `links.base` and `links.upper`, in the same places.
+    /// The similarities of the neighbors in `links.base` and `links.upper`, at the same positions.
     base_similarities: Pages<f32>,
     upper_similarities: Vec<f32>,
 }
@@ -117,8 +94,8 @@ impl<'c> Builder<'c> {
         }
     }
 
-    fn view(&self) -> View<'_> {
-        View { links: self.links.borrow(), copies: Codes::Int8(self.codes.borrow(), self.kernel) }
+    fn view(&self) -> GraphView<'_> {
+        GraphView { links: self.links.borrow(), codes: Codes::Int8(self.codes.borrow(), self.kernel) }
     }
 
     /// Mmax of the paper.
@@ -175,7 +152,7 @@ impl<'c> Builder<'c> {
             }
         });
         let top = usize::from(self.levels[row as usize]);
-        // The graph under construction is whole: no number in it leads astray.
+        // A graph under construction names only its rows.
         const WHOLE: &str = "a graph under construction names only its rows";
         let mut entries = Vec::new();
         if !is_first {
@@ -223,7 +200,7 @@ impl<'c> Builder<'c> {
         selection.chosen.clone()
     }
 
-    fn place(&self, level: usize, row: u32) -> usize {
+    fn position(&self, level: usize, row: u32) -> usize {
         match level {
             0 => row as usize * 2 * self.links.m,
             _ => (self.links.first_blocks[row as usize] as usize + level - 1) * self.links.m,
@@ -235,23 +212,23 @@ impl<'c> Builder<'c> {
             0 => (&self.links.base[..], &self.base_similarities[..]),
             _ => (&self.links.upper[..], &self.upper_similarities[..]),
         };
-        let place = self.place(level, row);
-        let range = place..place + self.max_neighbors(level);
+        let first = self.position(level, row);
+        let range = first..first + self.max_neighbors(level);
         let pairs = rows[range.clone()].iter().zip(&similarities[range]);
         pairs.take_while(|(row, _)| **row != NONE).map(|(row, similarity)| (*row, *similarity))
     }
 
     fn set(&mut self, level: usize, row: u32, list: &[Candidate]) {
-        let place = self.place(level, row);
-        let range = place..place + self.max_neighbors(level);
+        let first = self.position(level, row);
+        let range = first..first + self.max_neighbors(level);
         let (rows, similarities) = match level {
             0 => (&mut self.links.base[..], &mut self.base_similarities[..]),
             _ => (&mut self.links.upper[..], &mut self.upper_similarities[..]),
         };
         rows[range.clone()].fill(NONE);
-        for (place, (row, similarity)) in range.zip(list) {
-            rows[place] = *row;
-            similarities[place] = *similarity;
+        for (position, (row, similarity)) in range.zip(list) {
+            rows[position] = *row;
+            similarities[position] = *similarity;
         }
     }
 }

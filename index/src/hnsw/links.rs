@@ -1,6 +1,7 @@
 //! The edges of the graph, where they lie.
 
 use crate::error::Damage;
+use crate::pages::Pages;
 use crate::random::hash;
 
 /// Marks the end of a list of neighbors that is not full, and rows that are on level 0 only.
@@ -57,6 +58,29 @@ impl<'a> Links<'a> {
             expected: format!("below {}", self.num_rows()),
             got: row.to_string(),
         })
+    }
+}
+
+/// The edges of a graph that own their memory.
+pub(crate) struct LinksBuf {
+    pub m: usize,
+    pub base: Pages<u32>,
+    pub first_blocks: Vec<u32>,
+    pub upper: Vec<u32>,
+    pub entry_point: u32,
+    pub max_level: usize,
+}
+
+impl LinksBuf {
+    pub fn borrow(&self) -> Links<'_> {
+        Links {
+            m: self.m,
+            base: &self.base,
+            first_blocks: &self.first_blocks,
+            upper: &self.upper,
+            entry_point: self.entry_point,
+            max_level: self.max_level,
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use super::walk::{Scratch, View};
+use super::traversal::{GraphView, Scratch};
+use crate::candidates::Matches;
 use crate::error::Damage;
-use crate::search::Matches;
 use crate::topk::RowId;
 
 thread_local! {
@@ -17,18 +17,18 @@ thread_local! {
 enum Plan {
     /// Compare the vectors of those that may be found: exact.
     Vectors,
-    /// Compare their copies.
+    /// Compare their codes.
     Codes,
-    /// Walk from one that may be found to the next, keeping ef.
-    WalkAmong(usize),
-    /// Walk all, keeping this many.
-    Walk(usize),
+    /// Search the graph of those that may be found, keeping ef.
+    SearchAmong(usize),
+    /// Search the whole graph, keeping this many.
+    Search(usize),
 }
 
-/// What searches cost, in comparisons of 8-bit copies one after the other: a vector is 4 times as long, and a walk meets many
-/// rows, in disorder, for each that it keeps; more if it reads the lists of those that do not match, too. Measured on 30,000 and
-/// 100,000 rows of 384 dimensions (`ann_search`, the command `filter`); a factor of 2 either way costs little, and what 1-bit copies
-/// would need is hardly more.
+/// Costs, in comparisons of 8-bit codes that lie one after the other. A vector is 4 times as long as its code. A graph search
+/// meets many rows, in disorder, for each row that it keeps, and more if it also reads the lists of rows that do not match.
+/// Measured on 30,000 and 100,000 rows of 384 dimensions (`ann_search`, the command `filter`). A factor of 2 either way costs
+/// little, and 1-bit codes would hardly change the numbers.
 const VECTOR: u64 = 4;
 const KEPT: u64 = 32;
 const KEPT_AMONG: u64 = 96;
@@ -37,23 +37,24 @@ impl Plan {
     /// The fastest plan to find the best of `num_matches` rows, with an ef that does for all `num_rows`.
     fn new(num_matches: u32, num_rows: u32, ef: usize) -> Plan {
         let (matches, wide_ef) = (u64::from(num_matches), ef as u64);
-        // Walks meet all rows: to keep as many that match they have to be longer.
+        // A search of the whole graph also keeps rows that do not match, so it needs a larger ef.
         let longer = wide_ef.saturating_mul(u64::from(num_rows)) / matches.max(1);
         if matches.saturating_mul(VECTOR) <= wide_ef.saturating_mul(KEPT) {
             return Plan::Vectors;
         }
-        let walk = (longer.saturating_mul(KEPT), Plan::Walk(usize::try_from(longer).unwrap_or(usize::MAX)));
+        let whole =
+            (longer.saturating_mul(KEPT), Plan::Search(usize::try_from(longer).unwrap_or(usize::MAX)));
         if num_matches == num_rows {
-            return walk.1;
+            return whole.1;
         }
-        // Half as many more: with as many, where a third of 100,000 rows match, it finds less than a walk that all match.
-        let among = (wide_ef.saturating_mul(KEPT_AMONG), Plan::WalkAmong(ef.saturating_add(ef / 2)));
-        let plans = [(matches, Plan::Copies), among, walk];
+        // 1.5 × ef: with ef alone, recall was below that of an unfiltered search when a third of 100,000 rows matched.
+        let among = (wide_ef.saturating_mul(KEPT_AMONG), Plan::SearchAmong(ef.saturating_add(ef / 2)));
+        let plans = [(matches, Plan::Codes), among, whole];
         plans.into_iter().min_by_key(|(cost, _)| *cost).map_or(Plan::Vectors, |(_, plan)| plan)
     }
 }
 
-impl View<'_> {
+impl GraphView<'_> {
     /// Rows that hold about the k best of those that may be found; `None` if their vectors are to be compared, all of them.
     pub fn candidates(
         &self,
@@ -68,20 +69,20 @@ impl View<'_> {
             return Ok(Some(Vec::new()));
         }
         let is_match = |row: u32| matches.contains(row);
-        let num_compared = self.copies.num_compared(k, ef_search);
+        let num_compared = self.codes.num_compared(k, ef_search);
         let mut ef = ef_search.max(k);
         loop {
             let plan = Plan::new(num_matches, matches.num_rows, ef);
             let rows = SCRATCH.with_borrow_mut(|scratch| -> Result<Option<Vec<RowId>>, Damage> {
-                self.copies.query(query, &mut scratch.query);
+                self.codes.query(query, &mut scratch.query);
                 match plan {
                     Plan::Vectors => return Ok(None),
-                    Plan::Copies => self.compare_all(num_compared, matches.iter(), scratch),
-                    Plan::WalkAmong(ef) => self.search_among(ef, is_match, scratch)?,
-                    Plan::Walk(ef) => self.search(ef, scratch)?,
+                    Plan::Codes => self.compare_all(num_compared, matches.iter(), scratch),
+                    Plan::SearchAmong(ef) => self.search_among(ef, is_match, scratch)?,
+                    Plan::Search(ef) => self.search(ef, scratch)?,
                 }
                 let rows = scratch.pool.iter().map(|(row, _)| row).filter(|row| is_match(*row));
-                Ok(Some(rows.take(num_compared).map(|row| matches.id(row)).collect()))
+                Ok(Some(rows.take(num_compared).map(|row| matches.row_id(row)).collect()))
             })?;
             if rows.as_ref().is_none_or(|rows| rows.len() >= wanted) {
                 return Ok(rows);
@@ -96,23 +97,23 @@ impl View<'_> {
 mod tests {
     use super::*;
 
-    /// Few rows are compared, many are walked, and however many are wanted the end is a comparison.
+    /// Few rows are compared, among many the graph is searched, and a huge ef ends in a comparison.
     #[test]
     fn plans_follow_numbers() {
         let million = 1_000_000;
         for (num_matches, num_rows, ef, expected) in [
             (0, 10, 10, Plan::Vectors),
             (800, million, 100, Plan::Vectors),
-            (801, million, 100, Plan::Copies),
-            (9_600, million, 100, Plan::Copies),
-            (10_000, million, 100, Plan::WalkAmong(150)),
-            (300_000, million, 100, Plan::WalkAmong(150)),
-            (500_000, million, 100, Plan::Walk(200)),
-            (million, million, 100, Plan::Walk(100)),
-            (million, million, 124_999, Plan::Walk(124_999)),
+            (801, million, 100, Plan::Codes),
+            (9_600, million, 100, Plan::Codes),
+            (10_000, million, 100, Plan::SearchAmong(150)),
+            (300_000, million, 100, Plan::SearchAmong(150)),
+            (500_000, million, 100, Plan::Search(200)),
+            (million, million, 100, Plan::Search(100)),
+            (million, million, 124_999, Plan::Search(124_999)),
             (million, million, 125_000, Plan::Vectors),
-            (2000, 2000, 100, Plan::Walk(100)),
-            (1999, 2000, 100, Plan::Copies),
+            (2000, 2000, 100, Plan::Search(100)),
+            (1999, 2000, 100, Plan::Codes),
             (u32::MAX, u32::MAX, usize::MAX, Plan::Vectors),
             (1, u32::MAX, 1, Plan::Vectors),
         ] {

@@ -1,13 +1,12 @@
-//! The best rows that a walk has met, and which of them it has yet to leave.
+//! The best rows that a search has met, and whose neighbors it has yet to visit.
 
-/// The rows of a graph are below this: the pool needs a bit of their numbers.
-pub(crate) const MAX_ROWS: usize = (1 << 31) - 1;
+use crate::format::MAX_ROWS;
 
 /// At most ef rows by similarity, descending, then by number, ascending: both W and C of algorithm 2 in one array. What is
 /// in C but not in W is further away than all of W, so the algorithm never visits it.
 ///
 /// An entry is one integer, so that comparisons are: the similarity's bits turned so that they order like the number, the
-/// row's bits inverted, and lowest whether the walk has visited the row's neighbors.
+/// row's bits inverted, and lowest whether the search has visited the row's neighbors.
 #[derive(Default)]
 pub(crate) struct Pool {
     entries: Vec<u64>,
@@ -51,9 +50,9 @@ impl Pool {
             }
             self.entries.pop();
         }
-        let place = self.entries.partition_point(|other| *other > entry);
-        self.entries.insert(place, entry);
-        self.next = self.next.min(place);
+        let position = self.entries.partition_point(|other| *other > entry);
+        self.entries.insert(position, entry);
+        self.next = self.next.min(position);
         true
     }
 

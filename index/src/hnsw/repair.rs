@@ -1,7 +1,6 @@
 //! Connecting what choosing neighbors has cut off.
 
-use super::build::LinksBuf;
-use super::links::NONE;
+use super::links::{LinksBuf, NONE};
 use crate::bitmap::Bitmap;
 use crate::quantization::int8::{Int8Codes, Query};
 use crate::quantization::kernel::int8::Int8Kernel;

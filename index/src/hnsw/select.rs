@@ -34,11 +34,11 @@ impl Selection {
         self.chosen.clear();
         self.rows.clear();
         candidates.iter().take(AHEAD).for_each(|(row, _)| codes.prefetch(*row));
-        for (place, &(row, similarity)) in candidates.iter().enumerate() {
+        for (index, &(row, similarity)) in candidates.iter().enumerate() {
             if self.chosen.len() == max {
                 break;
             }
-            if let Some((row, _)) = candidates.get(place + AHEAD) {
+            if let Some((row, _)) = candidates.get(index + AHEAD) {
                 codes.prefetch(*row);
             }
             codes.row_as_query(row, &mut self.query);

@@ -5,19 +5,23 @@ use proptest::prelude::*;
 use super::links::{NONE, level};
 use super::*;
 use crate::bitmap::Bitmap;
+use crate::error::Error;
 use crate::flat::FlatIndex;
-use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
+use crate::metric::Metric;
+use crate::quantization::CodeType;
+use crate::quantization::codes::CodesBuf;
+use crate::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use crate::testing::{clustered, in_pool, random};
 
 /// All that a graph is made of.
 fn parts_of(graph: &Graph) -> (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>) {
-    let sections: [&[u8]; 3] = match &graph.copies {
-        CodesBuf::Int8(codes) => [
+    let sections: [&[u8]; 3] = match &graph.codes {
+        CodesBuf::Int8(codes, _) => [
             bytemuck::cast_slice(&codes.codes),
             bytemuck::cast_slice(&codes.metas),
             bytemuck::cast_slice(&codes.mean),
         ],
-        CodesBuf::OneBit(bits) => {
+        CodesBuf::OneBit(bits, _) => {
             [bytemuck::cast_slice(&bits.records), &[], bytemuck::cast_slice(&bits.mean)]
         }
     };
@@ -68,7 +72,7 @@ proptest! {
         m in 2usize..12,
         distinct in 1usize..2000,
         seed: u64,
-        codes in prop::sample::select(&CodeType::ALL),
+        codes in prop::sample::select(CodeType::ALL),
     ) {
         let mut rows = clustered(num_rows.min(distinct), dim, 7, seed % 1000);
         rows.extend_from_within(..dim);
@@ -78,7 +82,7 @@ proptest! {
         }
         rows.truncate(num_rows * dim);
         let params = HnswParams { m, ef_construction: 40, seed, codes };
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             let [graph, second, third] =
                 [1, 2, 3].map(|threads| in_pool(threads, || Graph::build(metric, dim, &rows, &params).unwrap()));
             prop_assert!(parts_of(&graph) == parts_of(&second) && parts_of(&graph) == parts_of(&third));
@@ -101,7 +105,7 @@ proptest! {
         share in 1u32..100,
         seed in 0u64..1000,
         k in 1usize..30,
-        codes in prop::sample::select(&CodeType::ALL),
+        codes in prop::sample::select(CodeType::ALL),
     ) {
         let (dim, num_rows) = (8, 1500);
         let rows = clustered(num_rows, dim, 10, seed);
@@ -110,8 +114,8 @@ proptest! {
         let filter: Bitmap = (0..num_rows as u32).filter(|row| crate::random::hash(seed, *row) % 100 < u64::from(share)).collect();
         let deleted: Bitmap = (0..1000).filter(|row| row % 3 == 0).collect();
         let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
-        index.push_part(&rows[..1000 * dim], Some(&deleted), None, Some(Source::Graph(graph.view(), std::path::Path::new(""))));
-        index.push_part(&rows[1000 * dim..], None, None, None);
+        index.push(&rows[..1000 * dim], Some(&deleted), None, Some(&graph));
+        index.push(&rows[1000 * dim..], None, None, None);
         let query = &rows[dim * 700..][..dim];
         let expected = index.flat().search_among(query, k, &filter).unwrap();
         for filter in [Some(&filter), None] {
@@ -135,7 +139,7 @@ fn recall_is_high() {
     let (num_rows, dim) = (6000, 24);
     let rows = clustered(num_rows, dim, 60, 5);
     let queries = clustered(200, dim, 60, 5);
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         let graph = Graph::build(metric, dim, &rows, &HnswParams::default()).unwrap();
         check_invariants(&graph);
         let index = ApproximateIndex::new(&rows, &graph).unwrap();
@@ -152,14 +156,14 @@ fn recall_is_high() {
     }
 }
 
-/// A walk along 1-bit copies finds the true ten where it keeps enough rows, has the edges of a walk along 8-bit copies, and takes
+/// A search by 1-bit codes finds the true ten with a large ef; the graph has the edges of one with 8-bit codes, and its codes take
 /// an eighth of their memory.
 #[test]
 fn one_bit_finds_the_way() {
     let (num_rows, dim) = (4000, 256);
     let rows = clustered(num_rows, dim, 60, 5);
     let queries = clustered(100, dim, 60, 5);
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         let build =
             |codes| Graph::build(metric, dim, &rows, &HnswParams { codes, ..HnswParams::default() }).unwrap();
         let (graph, int8) = (build(CodeType::OneBit), build(CodeType::Int8));
@@ -187,12 +191,7 @@ fn filtered_recall_is_high() {
     let graph = Graph::build(Metric::Cosine, dim, &rows, &HnswParams::default()).unwrap();
     let deleted: Bitmap = (0..num_rows as u32).filter(|row| row % 13 == 2).collect();
     let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
-    index.push_part(
-        &rows[..],
-        Some(&deleted),
-        None,
-        Some(Source::Graph(graph.view(), std::path::Path::new(""))),
-    );
+    index.push(&rows[..], Some(&deleted), None, Some(&graph));
     for per_mille in [800, 500, 350, 250, 100, 30, 10, 1, 0] {
         let scattered = |row: u32| crate::random::hash(9, row) % 1000 < per_mille;
         // The first clusters, which are no nearer to one query than to another.
@@ -242,7 +241,7 @@ fn tuning_finds_the_least_ef() {
         assert!((shared as f64 / 1000.0 - point.mean).abs() < 1e-12);
     }
     assert!(last > 10, "the last target is not for nothing");
-    // What no walk is sure to reach, a comparison of all rows does.
+    // A graph search may miss a row; a comparison of all rows does not.
     let all = index.tune(&queries, 10, 1.0).unwrap();
     assert_eq!(index.recall(&queries, 10, &[all.ef_search]).unwrap()[0].mean, 1.0);
     assert_eq!(index.recall(&queries, 10, &[num_rows]).unwrap()[0].percentile_5, 1.0);

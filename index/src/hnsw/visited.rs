@@ -1,4 +1,4 @@
-//! Which rows a walk has met.
+//! Which rows a search has met.
 
 /// A set of rows, one bit each, that is emptied in the time that filling it took.
 #[derive(Default)]

@@ -120,7 +120,7 @@ impl<const L: usize> PackedQueries<L> {
     }
 }
 
-/// A panel of rows compared with all queries; its room is used again for each panel.
+/// A panel of rows compared with all queries; its buffer is reused for each panel.
 pub(crate) struct Product<const L: usize> {
     /// Scaled: blocks of [`PAIRS`] pairs of components, in them row by row.
     rows: Aligned,
@@ -128,7 +128,7 @@ pub(crate) struct Product<const L: usize> {
     num_rows: usize,
     sums: Vec<Sums<L>>,
     /// A few rows as f32, where they are not.
-    room: Vec<f32>,
+    buffer: Vec<f32>,
 }
 
 impl<const L: usize> Product<L> {
@@ -138,7 +138,7 @@ impl<const L: usize> Product<L> {
             lengths: [0.0; ROW_PANEL],
             num_rows: 0,
             sums: vec![[[[0; L]; 2]; ROWS]; queries.num_panels * (ROW_PANEL / ROWS)],
-            room: Vec::new(),
+            buffer: Vec::new(),
         }
     }
 
@@ -165,7 +165,7 @@ impl<const L: usize> Product<L> {
         self.num_rows = rows.len() / dim;
         // A few rows at a time, so that they are in the cache when they are scaled.
         for (number, rows) in rows.chunks(dim * STREAMS).enumerate() {
-            let rows = rows.as_f32(&mut self.room);
+            let rows = rows.as_f32(&mut self.buffer);
             let first = number * STREAMS;
             let lengths = &mut self.lengths[first..first + rows.len() / dim];
             kernel.lengths(Rows::F32(rows), dim, lengths);

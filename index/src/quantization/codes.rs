@@ -1,43 +1,56 @@
-//! What a walk compares in place of the vectors.
+//! Codes of either kind, as graphs have them.
 
 use super::int8::{self, Int8Codes, Int8CodesBuf};
 use super::kernel::int8::Int8Kernel;
 use super::kernel::one_bit::OneBitKernel;
 use super::one_bit::{self, OneBitCodes, OneBitCodesBuf};
 use crate::metric::Metric;
+use crate::names::UnknownName;
 
-/// The copies of the rows that a walk reads.
+/// The codes of the rows that a graph search compares.
 ///
 /// ```
 /// use secateur_index::{hnsw::HnswParams, quantization::CodeType};
 /// assert_eq!(HnswParams::default().codes, CodeType::Int8);
+/// assert_eq!("1bit".parse(), Ok(CodeType::OneBit));
 /// assert_eq!(CodeType::OneBit.to_string(), "1bit");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::Display,
+    strum::VariantArray,
+    strum::VariantNames,
+)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum CodeType {
-    /// A byte a component. Scores are off by so little that few more rows than are wanted have to be compared again.
+    /// A byte a component. Scores are nearly exact, so few rows more than are wanted have to be compared again.
     #[default]
     Int8,
-    /// A bit a component. A walk has to keep more rows, and all of them are compared again; the more dimensions, the better.
+    /// A bit a component: less memory, longer searches; for vectors of very many dimensions.
+    #[strum(serialize = "1bit")]
+    #[cfg_attr(feature = "clap", value(name = "1bit"))]
     OneBit,
+}
+
+fn unknown(name: &str) -> UnknownName {
+    UnknownName::new::<CodeType>("kind of codes", name)
 }
 
 impl CodeType {
     /// Each of them.
-    pub const ALL: [CodeType; 2] = [CodeType::Int8, CodeType::OneBit];
+    pub const ALL: &[CodeType] = <CodeType as strum::VariantArray>::VARIANTS;
 
     /// The name used in files and on the command line: `int8` or `1bit`.
     pub fn name(self) -> &'static str {
-        match self {
-            CodeType::Int8 => "int8",
-            CodeType::OneBit => "1bit",
-        }
-    }
-}
-
-impl std::fmt::Display for CodeType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+        self.into()
     }
 }
 
@@ -50,22 +63,22 @@ pub(crate) enum Codes<'a> {
 
 /// Codes of rows in memory.
 pub(crate) enum CodesBuf {
-    Int8(Int8CodesBuf),
-    OneBit(OneBitCodesBuf),
+    Int8(Int8CodesBuf, Int8Kernel),
+    OneBit(OneBitCodesBuf, OneBitKernel),
 }
 
-/// A vector to be compared with copies of one kind or the other.
+/// A vector to be compared with codes of either kind.
 #[derive(Default)]
 pub(crate) struct Query {
     pub int8: int8::Query,
-    bits: one_bit::Query,
+    one_bit: one_bit::Query,
 }
 
 impl CodesBuf {
     pub fn borrow(&self) -> Codes<'_> {
         match self {
-            CodesBuf::Int8(codes) => Codes::Int8(codes.borrow(), Int8Kernel::detect()),
-            CodesBuf::OneBit(bits) => Codes::OneBit(bits.borrow(), OneBitKernel::detect()),
+            CodesBuf::Int8(codes, kernel) => Codes::Int8(codes.borrow(), *kernel),
+            CodesBuf::OneBit(codes, kernel) => Codes::OneBit(codes.borrow(), *kernel),
         }
     }
 }
@@ -75,11 +88,11 @@ impl<'a> Codes<'a> {
     pub fn space(&self) -> (Metric, usize) {
         match self {
             Codes::Int8(codes, _) => (codes.metric, codes.dim),
-            Codes::OneBit(bits, _) => (bits.metric, bits.dim),
+            Codes::OneBit(codes, _) => (codes.metric, codes.dim),
         }
     }
 
-    /// The 8-bit copies, if that is what they are: exact searches can use these.
+    /// The 8-bit codes, if they are: exact searches can use these.
     pub fn int8(&self) -> Option<Int8Codes<'a>> {
         match self {
             Codes::Int8(codes, _) => Some(*codes),
@@ -91,7 +104,7 @@ impl<'a> Codes<'a> {
     pub fn query(&self, vector: &[f32], query: &mut Query) {
         match self {
             Codes::Int8(codes, _) => codes.query(vector, &mut query.int8),
-            Codes::OneBit(bits, _) => bits.query(vector, &mut query.bits),
+            Codes::OneBit(codes, _) => codes.query(vector, &mut query.one_bit),
         }
     }
 
@@ -100,7 +113,7 @@ impl<'a> Codes<'a> {
     pub fn prefetch(&self, row: u32) {
         match self {
             Codes::Int8(codes, _) => codes.prefetch(row),
-            Codes::OneBit(bits, _) => bits.prefetch(row),
+            Codes::OneBit(codes, _) => codes.prefetch(row),
         }
     }
 
@@ -109,15 +122,15 @@ impl<'a> Codes<'a> {
     pub fn compare(&self, query: &Query, rows: &[u32], sums: &mut Vec<i32>, visit: impl FnMut(u32, f32)) {
         match self {
             Codes::Int8(codes, kernel) => codes.compare(*kernel, &query.int8, rows, sums, visit),
-            Codes::OneBit(bits, kernel) => bits.compare(*kernel, &query.bits, rows, sums, visit),
+            Codes::OneBit(codes, kernel) => codes.compare(*kernel, &query.one_bit, rows, sums, visit),
         }
     }
 
-    /// The rows that are compared again for k hits of a walk that keeps ef.
+    /// The number of rows whose vectors are compared for k hits of a search that keeps ef.
     pub fn num_compared(&self, k: usize, ef_search: usize) -> usize {
         match self {
-            // 8-bit scores seldom put one of the best k further back. More where a walk is long, so that what a longer walk
-            // finds is not lost here.
+            // 8-bit scores seldom rank one of the best k lower. More of a search with a large ef, so that what it finds more
+            // is not lost here.
             Codes::Int8(..) => k.saturating_add(k.max(10).max(ef_search / 8)),
             // Anything that is kept may be among the best.
             Codes::OneBit(..) => k.saturating_add(k.max(ef_search)),

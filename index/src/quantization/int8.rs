@@ -1,4 +1,4 @@
-//! 8-bit copies of vectors, one byte a component: what graphs are walked with, and what the exact index reads first.
+//! 8-bit codes: one byte a component. Graph searches compare them, and exact searches read them first.
 //!
 //! Whatever the metric, rows are brought into a space where nearer means better under the Euclidean distance, so that one
 //! graph does for all:
@@ -9,13 +9,14 @@
 //!   ‖q - v‖² = ‖q‖² + M² - 2 q·v (Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean
 //!   transformation for inner-product spaces", 2014).
 //!
-//! The mean of the rows is subtracted, which changes no distance and leaves shorter vectors; each is then scaled so that its
-//! largest component is 127, and rounded. The extra component is kept apart in f32. Compared are similarities, higher is
-//! better: -‖q - v‖² / 2 = q·v - ‖q‖² / 2 - ‖v‖² / 2, whose terms are those of the rounded vectors, so that the error is the
-//! part of q - v, not of q, that lies along what rounding took away.
+//! The mean of the rows is subtracted, which changes no distance and leaves shorter vectors. Each row is then scaled so that its
+//! largest component is 127, and rounded. The extra component is kept apart in f32.
 //!
-//! The length of what rounding took away from each row is kept, too: with it the exact index proves which rows cannot be
-//! among the best (`flat::rough`).
+//! Compared are similarities, higher is better: -‖q - v‖² / 2 = q·v - ‖q‖² / 2 - ‖v‖² / 2, all of rounded vectors. So the error
+//! is the part of q - v, not of q, that lies along the rounding error.
+//!
+//! An upper bound of the length of each row's rounding error is kept, too: with it the exact index proves which rows cannot be
+//! among the best (`flat::quantized`).
 
 use rayon::prelude::*;
 
@@ -27,23 +28,23 @@ use crate::pages::Pages;
 use crate::rows::Rows;
 use crate::vectors::check_vectors;
 
-/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and at least the length
-/// of what rounding took away, all in the space of the graph.
+/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and an upper bound of the
+/// length of its rounding error, all in the space of the codes.
 pub(crate) type Meta = [f32; 4];
 
 /// 8-bit codes of rows where they lie.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Int8Codes<'a> {
-    pub metric: Metric,
-    pub dim: usize,
+pub struct Int8Codes<'a> {
+    pub(crate) metric: Metric,
+    pub(crate) dim: usize,
     /// (D)
-    pub mean: &'a [f32],
+    pub(crate) mean: &'a [f32],
     /// (N, S) row-major, S = D rounded up to [`BLOCK`].
-    pub codes: &'a [i8],
+    pub(crate) codes: &'a [i8],
     /// (N)
-    pub metas: &'a [Meta],
-    /// No row is longer, before the mean is subtracted; `None` if that and the errors of the rows are not known.
-    pub max_length: Option<f32>,
+    pub(crate) metas: &'a [Meta],
+    /// The greatest length of a row before the mean is subtracted; `None` if it and the errors of the rows are not known.
+    pub(crate) max_length: Option<f32>,
 }
 
 /// A vector to be compared with rows.
@@ -54,7 +55,7 @@ pub(crate) struct Query {
     meta: Meta,
 }
 
-/// 8-bit copies of rows with bounds on their errors, in memory: with them [`FlatIndex`](crate::flat::FlatIndex) reads a
+/// 8-bit codes of rows with bounds on their errors, in memory: with them [`FlatIndex`](crate::flat::FlatIndex) reads a
 /// quarter of the bytes for the same answers.
 ///
 /// Memory: for each row D bytes, rounded up to 64, and 16 more.
@@ -92,9 +93,9 @@ impl RowEncoder {
             .map(|rows| {
                 let mut sum = vec![0.0; dim];
                 let mut longest: f64 = 0.0;
-                let mut room = Vec::new();
+                let mut buffer = Vec::new();
                 for row in rows.chunks(dim) {
-                    let row = row.as_f32(&mut room);
+                    let row = row.as_f32(&mut buffer);
                     let squared = squared_length(row);
                     longest = longest.max(squared);
                     let factor = factor(metric, squared);
@@ -115,11 +116,11 @@ impl RowEncoder {
     pub fn encode(&self, rows: Rows<'_>, codes: &mut [i8], metas: &mut [Meta]) {
         let dim = self.mean.len();
         let stride = stride(dim);
-        let place = codes.par_chunks_exact_mut(stride).zip(metas.par_iter_mut()).enumerate();
-        place.for_each_init(
+        let rows_out = codes.par_chunks_exact_mut(stride).zip(metas.par_iter_mut()).enumerate();
+        rows_out.for_each_init(
             || (vec![0; stride], Vec::new()),
-            |(wide, room), (number, (code, meta))| {
-                let row = rows.row(number, dim).as_f32(room);
+            |(wide, buffer), (index, (code, meta))| {
+                let row = rows.row(index, dim).as_f32(buffer);
                 *meta = encode(self.metric, row, &self.mean, MAX_CODE as f32, wide);
                 code.iter_mut().zip(wide).for_each(|(code, wide)| *code = *wide as i8);
                 if self.metric == Metric::InnerProduct {
@@ -196,11 +197,11 @@ impl std::fmt::Debug for Int8CodesBuf {
 
 impl Int8Codes<'_> {
     /// Checks the bounds that exact search relies on against the rows themselves, (N, D) row-major; or tells what is wrong.
-    pub fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
+    pub(crate) fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
         let Some(max_length) = self.max_length else { return Ok(()) };
         let stride = stride(self.dim);
-        let is_sound = |room: &mut Vec<f32>, (number, (code, meta)): (usize, (&[i8], &Meta))| {
-            let row = rows.row(number, self.dim).as_f32(room);
+        let is_sound = |buffer: &mut Vec<f32>, (index, (code, meta)): (usize, (&[i8], &Meta))| {
+            let row = rows.row(index, self.dim).as_f32(buffer);
             let [scale, _, _, bound] = *meta;
             let squared = squared_length(row);
             let length = squared.sqrt() * factor(self.metric, squared);
@@ -209,19 +210,19 @@ impl Int8Codes<'_> {
                 || error(self.metric, row, self.mean, code, scale) <= f64::from(bound)
                     && length <= f64::from(max_length) * (1.0 + 1e-9)
         };
-        let copies = self.codes.par_chunks_exact(stride).zip(self.metas).enumerate();
-        let are_sound = copies.map_init(Vec::new, is_sound).all(|is_sound| is_sound);
+        let codes = self.codes.par_chunks_exact(stride).zip(self.metas).enumerate();
+        let are_sound = codes.map_init(Vec::new, is_sound).all(|is_sound| is_sound);
         if are_sound { Ok(()) } else { Err("the bound of a row's error") }
     }
 
     /// A vector of D components as a query.
-    pub fn query(&self, vector: &[f32], query: &mut Query) {
+    pub(crate) fn query(&self, vector: &[f32], query: &mut Query) {
         query.code.resize(stride(self.dim), 0);
         query.meta = encode(self.metric, vector, self.mean, max_component(self.dim), &mut query.code);
     }
 
     /// A row as a query.
-    pub fn row_as_query(&self, row: u32, query: &mut Query) {
+    pub(crate) fn row_as_query(&self, row: u32, query: &mut Query) {
         let stride = stride(self.dim);
         query.code.clear();
         query.code.extend(self.codes[row as usize * stride..][..stride].iter().map(|x| i16::from(*x)));
@@ -230,13 +231,13 @@ impl Int8Codes<'_> {
 
     /// Asks for a row that will be compared soon.
     #[inline]
-    pub fn prefetch(&self, row: u32) {
+    pub(crate) fn prefetch(&self, row: u32) {
         prefetch(self.codes, row, stride(self.dim));
     }
 
     /// Similarities of a query and rows, of which none is beyond the last. `sums` is scratch.
     #[inline]
-    pub fn compare(
+    pub(crate) fn compare(
         &self,
         kernel: Int8Kernel,
         query: &Query,
@@ -342,7 +343,7 @@ mod tests {
             let numbers: Vec<f32> = numbers.iter().map(|x| x * 2f32.powi(exponent)).collect();
             let (query, rows) = numbers.split_at(dim);
             let longest = rows.chunks_exact(dim).map(squared_length).fold(0.0, f64::max);
-            for metric in Metric::ALL {
+            for &metric in Metric::ALL {
                 let buffer = Int8CodesBuf::encode(metric, dim, Rows::F32(rows));
                 let codes = buffer.borrow();
                 let mut encoded = Query::default();

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::names::UnknownName;
+
 /// The type of the components of stored vectors. Queries are always f32.
 ///
 /// ```
@@ -14,7 +16,21 @@ use bytemuck::{Pod, Zeroable};
 /// assert_eq!("bf16".parse(), Ok(ComponentType::Bf16));
 /// assert_eq!(ComponentType::default().to_string(), "f32");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::Display,
+    strum::VariantArray,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum ComponentType {
     /// IEEE 754 binary32: vectors are stored as they are given.
     #[default]
@@ -25,17 +41,17 @@ pub enum ComponentType {
     Bf16,
 }
 
+fn unknown(name: &str) -> UnknownName {
+    UnknownName::new::<ComponentType>("type of components", name)
+}
+
 impl ComponentType {
     /// Every type, in the order of declaration.
-    pub const ALL: [ComponentType; 3] = [ComponentType::F32, ComponentType::F16, ComponentType::Bf16];
+    pub const ALL: &[ComponentType] = <ComponentType as strum::VariantArray>::VARIANTS;
 
     /// The name used in files, on the command line and by [`Display`](std::fmt::Display): `f32`, `f16` or `bf16`.
     pub fn name(self) -> &'static str {
-        match self {
-            ComponentType::F32 => "f32",
-            ComponentType::F16 => "f16",
-            ComponentType::Bf16 => "bf16",
-        }
+        self.into()
     }
 
     /// The largest component.
@@ -53,29 +69,6 @@ impl ComponentType {
             ComponentType::F32 => 4,
             ComponentType::F16 | ComponentType::Bf16 => 2,
         }
-    }
-}
-
-impl std::fmt::Display for ComponentType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A name that is no type's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no type of components; choose f32, f16 or bf16")]
-pub struct UnknownComponentType {
-    /// The name that was given.
-    pub name: String,
-}
-
-impl std::str::FromStr for ComponentType {
-    type Err = UnknownComponentType;
-
-    fn from_str(name: &str) -> Result<Self, UnknownComponentType> {
-        let named = ComponentType::ALL.into_iter().find(|component| component.name() == name);
-        named.ok_or_else(|| UnknownComponentType { name: name.into() })
     }
 }
 
@@ -210,7 +203,7 @@ impl<'a> Rows<'a> {
     /// Pieces of `len` components, at least 1; the last may be shorter.
     pub fn chunks(self, len: usize) -> impl ExactSizeIterator<Item = Rows<'a>> {
         let all = self.len();
-        (0..all.div_ceil(len)).map(move |number| self.slice(number * len, len.min(all - number * len)))
+        (0..all.div_ceil(len)).map(move |index| self.slice(index * len, len.min(all - index * len)))
     }
 
     /// A row of D components.
@@ -219,50 +212,51 @@ impl<'a> Rows<'a> {
         self.slice(row * dim, dim)
     }
 
-    /// The components as f32; `room` is used if they are none.
+    /// The components as f32, converted into `buffer` if they are of another type.
     #[inline]
-    pub fn as_f32<'r>(self, room: &'r mut Vec<f32>) -> &'r [f32]
+    pub fn as_f32<'b>(self, buffer: &'b mut Vec<f32>) -> &'b [f32]
     where
-        'a: 'r,
+        'a: 'b,
     {
         match self {
             Rows::F32(components) => return components,
-            Rows::F16(components) => convert(components, room),
-            Rows::Bf16(components) => convert(components, room),
+            Rows::F16(components) => convert(components, buffer),
+            Rows::Bf16(components) => convert(components, buffer),
         }
-        room
+        buffer
     }
 
-    /// [`Rows::as_f32`] with room of its own.
+    /// [`Rows::as_f32`] with a buffer of its own.
     pub fn to_f32(self) -> Cow<'a, [f32]> {
         if let Rows::F32(components) = self {
             return Cow::Borrowed(components);
         }
-        let mut room = Vec::new();
-        self.as_f32(&mut room);
-        Cow::Owned(room)
+        let mut buffer = Vec::new();
+        self.as_f32(&mut buffer);
+        Cow::Owned(buffer)
     }
 }
 
-fn convert<C: Component>(components: &[C], room: &mut Vec<f32>) {
-    room.clear();
-    room.extend(components.iter().map(|x| x.to_f32()));
+fn convert<C: Component>(components: &[C], buffer: &mut Vec<f32>) {
+    buffer.clear();
+    buffer.extend(components.iter().map(|x| x.to_f32()));
 }
 
-/// Writes numbers as components, each the nearest, and what they stand for back into the numbers.
-pub(crate) fn round(component: ComponentType, numbers: &mut [f32], bytes: &mut Vec<u8>) {
-    fn round_to<C: Component>(numbers: &mut [f32], bytes: &mut Vec<u8>) {
-        for number in numbers {
-            let nearest = C::nearest(*number);
-            *number = nearest.to_f32();
+/// Rounds `values` to the stored type, each to the nearest, appends their bytes to the emptied `bytes`, and writes the rounded
+/// values back.
+pub(crate) fn round(component: ComponentType, values: &mut [f32], bytes: &mut Vec<u8>) {
+    fn round_to<C: Component>(values: &mut [f32], bytes: &mut Vec<u8>) {
+        for value in values {
+            let nearest = C::nearest(*value);
+            *value = nearest.to_f32();
             bytes.extend_from_slice(bytemuck::bytes_of(&nearest));
         }
     }
     bytes.clear();
     match component {
-        ComponentType::F32 => round_to::<f32>(numbers, bytes),
-        ComponentType::F16 => round_to::<F16>(numbers, bytes),
-        ComponentType::Bf16 => round_to::<Bf16>(numbers, bytes),
+        ComponentType::F32 => round_to::<f32>(values, bytes),
+        ComponentType::F16 => round_to::<F16>(values, bytes),
+        ComponentType::Bf16 => round_to::<Bf16>(values, bytes),
     }
 }
 

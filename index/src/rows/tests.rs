@@ -70,7 +70,7 @@ proptest! {
     /// Pieces are those of the converted numbers; rounding twice changes nothing more.
     #[test]
     fn pieces_are_those_of_numbers(numbers in prop::collection::vec(-60_000.0f32..60_000.0, 1..50), len in 1usize..9) {
-        for component in ComponentType::ALL {
+        for &component in ComponentType::ALL {
             let (mut rounded, mut bytes) = (numbers.clone(), Vec::new());
             round(component, &mut rounded, &mut bytes);
             prop_assert_eq!(bytes.len(), numbers.len() * component.size());

@@ -1,9 +1,9 @@
-//! Measuring what walks find, and how long they have to be.
+//! Measuring the recall of searches, and the least ef for a recall.
 
 use rayon::prelude::*;
 
-use super::{SearchOptions, VectorSearch};
 use crate::error::{Error, Result};
+use crate::flat::FlatIndex;
 use crate::topk::Hit;
 
 /// The recall of searches with one ef: the share of the true k best that a search finds.
@@ -75,72 +75,61 @@ impl std::str::FromStr for RecallCurve {
     }
 }
 
-pub(super) fn recall<I: VectorSearch + ?Sized>(
-    index: &I,
-    queries: &[f32],
-    k: usize,
-    efs: &[usize],
-) -> Result<Vec<Recall>> {
-    let truth = truth(index, queries, k)?;
-    efs.iter().map(|ef| recall_of(index, queries, &truth, k, *ef)).collect()
-}
-
-pub(super) fn tune<I: VectorSearch + ?Sized>(
-    index: &I,
-    queries: &[f32],
-    k: usize,
-    target: f64,
-) -> Result<RecallCurve> {
+pub(super) fn check_target(target: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&target) {
         return Err(Error::InvalidParameter { name: "target", got: target, allowed: "0 to 1" });
     }
-    let truth = truth(index, queries, k)?;
+    Ok(())
+}
+
+/// The true hits of queries.
+pub(super) fn truth(flat: &FlatIndex<'_>, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+    for (name, got) in [("k", k), ("queries", queries.len())] {
+        if got == 0 {
+            return Err(Error::InvalidParameter { name, got: 0.0, allowed: "at least 1" });
+        }
+    }
+    flat.search_batch(queries, k)
+}
+
+/// [`VectorSearch::tune`](super::VectorSearch::tune) with what searches with an ef find.
+pub(super) fn tune(
+    search: impl Fn(usize) -> Result<Vec<Vec<Hit>>>,
+    truth: &[Vec<Hit>],
+    k: usize,
+    target: f64,
+    num_rows: usize,
+) -> Result<RecallCurve> {
     let mut points = Vec::new();
-    let mut measure = |ef| -> Result<bool> {
-        let point = recall_of(index, queries, &truth, k, ef)?;
+    let mut is_enough = |ef| -> Result<bool> {
+        let point = measure(ef, &search(ef)?, truth);
         points.push(point);
         Ok(point.mean >= target)
     };
     let (mut low, mut high) = (0, k);
     // An ef of all rows compares all rows, so the recall is 1.
-    while !measure(high)? && high < index.flat().num_rows() {
+    while !is_enough(high)? && high < num_rows {
         (low, high) = (high, high.saturating_mul(2));
     }
     while low > 0 && high - low > high / 8 {
         let middle = low.midpoint(high);
-        if measure(middle)? {
+        if is_enough(middle)? {
             high = middle;
         } else {
             low = middle;
         }
     }
     points.sort_by_key(|point| point.ef_search);
-    let num_queries = truth.len();
-    Ok(RecallCurve { k, num_queries, points, ef_search: high })
+    Ok(RecallCurve { k, num_queries: truth.len(), points, ef_search: high })
 }
 
-fn truth<I: VectorSearch + ?Sized>(index: &I, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
-    for (name, got) in [("k", k), ("queries", queries.len())] {
-        if got == 0 {
-            return Err(Error::InvalidParameter { name, got: 0.0, allowed: "at least 1" });
-        }
-    }
-    index.flat().search_batch(queries, k)
-}
-
-fn recall_of<I: VectorSearch + ?Sized>(
-    index: &I,
-    queries: &[f32],
-    truth: &[Vec<Hit>],
-    k: usize,
-    ef_search: usize,
-) -> Result<Recall> {
-    let found = index.search_batch(queries, k, &SearchOptions::new(ef_search))?;
+/// The recall of what searches with an ef found.
+pub(super) fn measure(ef_search: usize, found: &[Vec<Hit>], truth: &[Vec<Hit>]) -> Recall {
     let mut shares: Vec<f64> = found
         .par_iter()
         .zip(truth)
         .map(|(found, truth)| {
-            // A row as good as the last true one is as good an answer: which of them is true decides its number.
+            // A row as good as the last true one is as good an answer: only the row ids decide which of the two is true.
             let last = truth.last().map_or(f32::INFINITY, |hit| hit.score);
             let good = found.iter().filter(|hit| hit.score >= last).count();
             if truth.is_empty() { 1.0 } else { good as f64 / truth.len() as f64 }
@@ -149,5 +138,5 @@ fn recall_of<I: VectorSearch + ?Sized>(
     shares.sort_by(f64::total_cmp);
     let rank = shares.len().div_ceil(20) - 1;
     let mean = shares.iter().sum::<f64>() / shares.len() as f64;
-    Ok(Recall { ef_search, mean, percentile_5: shares[rank] })
+    Recall { ef_search, mean, percentile_5: shares[rank] }
 }

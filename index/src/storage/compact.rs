@@ -8,15 +8,13 @@ use std::ops::Range;
 use super::embeddings::GenerationFiles;
 use super::manifest::SegmentRecord;
 use super::segment::{BM25_BUDGET, Segment, SegmentWriter};
-use super::settings::{VectorIndex, VectorSettings};
-use super::snapshot::View;
+use super::settings::VectorSettings;
+use super::snapshot::SegmentView;
 use super::store::{NewFolders, Store};
-use crate::backends::HnswRsGraph;
 use crate::bitmap::Bitmap;
 use crate::error::Result;
-use crate::hnsw::Graph;
+use crate::format::MAX_ROWS;
 use crate::quantization::int8::Meta;
-use crate::rows::ComponentType;
 
 /// What a compaction may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +37,7 @@ impl CompactOptions {
         // A quarter for postings, the rest for what grows with the rows.
         let postings = (self.memory_budget / 4).clamp(MIN_POSTINGS, BM25_BUDGET as u64);
         let rows = self.memory_budget.saturating_sub(postings) / bytes_per_row(generations);
-        (u32::try_from(rows).unwrap_or(u32::MAX).clamp(MIN_ROWS, Graph::MAX_ROWS as u32), postings as usize)
+        (u32::try_from(rows).unwrap_or(u32::MAX).clamp(MIN_ROWS, MAX_ROWS as u32), postings as usize)
     }
 }
 
@@ -49,26 +47,15 @@ const MIN_ROWS: u32 = 1024;
 /// However small the budget: with less, postings would go to disk document by document.
 const MIN_POSTINGS: u64 = 16 << 20;
 
-/// An id of 32 bytes, three offsets and a number while documents are written, a length; and a row's part of the graph, or of the
-/// codes what is not written at once.
+/// An id of 32 bytes, three offsets and a number while documents are written, a length; and what the row takes while its index
+/// is built, or of its code what is not written at once.
 fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
-    // Other libraries take f32.
-    let converted = |vectors: VectorSettings| match vectors.components {
-        ComponentType::F32 => 0,
-        ComponentType::F16 | ComponentType::Bf16 => 4 * vectors.dim,
-    };
-    // One is built after the other.
-    let codes = generations.iter().map(|generation| match generation.settings.index {
-        VectorIndex::Hnsw { params, .. } => Graph::bytes_per_row(generation.settings.dim, params.m),
-        VectorIndex::HnswRs { m, .. } => {
-            converted(generation.settings) + HnswRsGraph::bytes_per_row(generation.settings.dim, m)
-        }
-        VectorIndex::Faiss { kind, .. } => {
-            converted(generation.settings) + kind.bytes_per_row(generation.settings.dim)
-        }
-        VectorIndex::Flat => size_of::<Meta>(),
+    // One index is built after the other.
+    let of_vectors = generations.iter().map(|generation| {
+        let VectorSettings { components, dim, index, .. } = generation.settings;
+        index.format().map_or(size_of::<Meta>(), |format| format.bytes_per_row(components, dim))
     });
-    64 + codes.max().unwrap_or(0) as u64
+    64 + of_vectors.max().unwrap_or(0) as u64
 }
 
 /// What a compaction did.
@@ -222,7 +209,7 @@ impl Rewriting<'_> {
     /// Writes the rows of segments that are not deleted to new ones.
     fn rewrite(
         &mut self,
-        views: &[View],
+        views: &[SegmentView],
         progress: &mut impl FnMut(usize, usize),
     ) -> Result<Vec<SegmentRecord>> {
         let mut records = Vec::new();
@@ -270,7 +257,7 @@ mod tests {
     use super::*;
     use crate::hnsw::HnswParams;
     use crate::metric::Metric;
-    use crate::storage::VectorSettings;
+    use crate::vector_index::VectorIndex;
     use proptest::prelude::*;
 
     #[test]
@@ -329,6 +316,6 @@ mod tests {
         assert_eq!(postings, BM25_BUDGET);
         assert_eq!(CompactOptions { memory_budget: 0 }.limits(&settings), (MIN_ROWS, MIN_POSTINGS as usize));
         let all = CompactOptions { memory_budget: u64::MAX };
-        assert_eq!(all.limits(&settings).0 as usize, Graph::MAX_ROWS);
+        assert_eq!(all.limits(&settings).0 as usize, MAX_ROWS);
     }
 }

@@ -1,23 +1,21 @@
-//! The vectors of one generation in a segment, and their 8-bit copies, with what finds candidates among them or without.
+//! The vectors of one generation in a segment, with their index, or their codes where exact searches alone read them.
 
 use std::path::{Path, PathBuf};
 
-use super::codes::{self, CodesFile};
-use super::dump::{self, Dump};
-use super::graph::{self, GraphFile};
 use super::manifest::{FileRecord, SegmentRecord};
-use super::settings::{VectorIndex, VectorSettings};
+use super::settings::VectorSettings;
 use super::vectors::{VectorsFile, VectorsWriter};
+use crate::candidates::Candidates;
 use crate::error::Result;
-use crate::file_format::files::{create_folder, sync_folder};
-use crate::hnsw::Graph;
+use crate::file_format::file_set::FileSet;
+use crate::file_format::files::{Written, create_folder, sync_folder};
+use crate::format::{Format, IndexFiles};
 use crate::metric::Metric;
-use crate::quantization::int8::Codes;
-use crate::search::Source;
+use crate::quantization::Int8Codes;
+use crate::quantization::file::{self, CodesFile};
 
 const VECTORS: &str = "vectors";
 const CODES: &str = "codes";
-const GRAPH: &str = "graph";
 
 /// A generation as segments know it: its number, which stands in the names of its files, and its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +44,8 @@ impl GenerationFiles {
 
     /// Whether a file of a segment is one of its own.
     pub fn owns(&self, name: &str) -> bool {
-        let is = |file: &&str| self.name(file) == name;
-        [VECTORS, CODES, GRAPH].iter().any(is) || dump::NAMES.iter().any(is)
+        let of_index = self.settings.index.format().map_or(&[][..], Format::files);
+        [VECTORS, CODES].iter().chain(of_index).any(|file| self.name(file) == name)
     }
 }
 
@@ -75,40 +73,26 @@ impl EmbeddingsWriter {
         self.vectors.add(vector)
     }
 
-    /// Builds the graph, if there is to be one, or encodes the rows, and syncs the files, but not the folder of the segment.
+    /// Builds the index, if there is to be one, encodes the rows unless the index has codes, and syncs the files, but not the
+    /// folder of the segment.
     pub fn finish(self) -> Result<Vec<FileRecord>> {
         let EmbeddingsWriter { segment, generation, vectors, rows } = self;
         let VectorSettings { metric, dim, index, .. } = generation.settings;
+        let path = segment.join(generation.name(VECTORS));
         let written = vectors.finish()?;
         let mut files = vec![FileRecord::new(generation.name(VECTORS), written)];
         // Read back where they lie: they need not fit into memory.
-        let file = VectorsFile::open(
-            segment.join(generation.name(VECTORS)),
-            written.size,
-            rows,
-            generation.settings,
-        )?;
-        match index {
-            VectorIndex::Hnsw { params, min_rows, .. }
-                if rows >= min_rows.max(1) && rows as usize <= Graph::MAX_ROWS =>
-            {
-                let graph = Graph::of(metric, dim, file.rows(), &params)?;
-                let name = generation.name(GRAPH);
-                let written = graph::write(segment.join(&name), &graph)?;
-                files.push(FileRecord::new(name, written));
-            }
-            _ => {
-                if metric != Metric::L2 {
-                    let name = generation.name(CODES);
-                    let written = codes::write(segment.join(&name), metric, dim, file.rows())?;
-                    files.push(FileRecord::new(name, written));
-                }
-                for (name, written) in
-                    dump::write(&generation.path(&segment), generation.settings, file.rows())?
-                {
-                    files.push(FileRecord::new(generation.name(name), written));
-                }
-            }
+        let vectors = VectorsFile::open(path, written.size, rows, generation.settings)?;
+        let format = index.format_for(rows);
+        if metric != Metric::L2 && format.and_then(Format::code_type).is_none() {
+            let name = generation.name(CODES);
+            let written = file::write(segment.join(&name), metric, dim, vectors.rows())?;
+            files.push(FileRecord::new(name, written));
+        }
+        if let Some(format) = format {
+            let written = format.write(&generation.path(&segment), metric, dim, vectors.rows())?;
+            files
+                .extend(written.into_iter().map(|(name, file)| FileRecord::new(generation.name(name), file)));
         }
         if let Some(folder) = generation.folder() {
             sync_folder(&segment.join(folder))?;
@@ -122,28 +106,28 @@ pub(super) struct Embeddings {
     generation: GenerationFiles,
     vectors: VectorsFile,
     codes: Option<CodesFile>,
-    graph: Option<GraphFile>,
-    dump: Option<Dump>,
+    index: Option<Box<dyn IndexFiles>>,
 }
 
 impl Embeddings {
     pub fn open(segment: &Path, record: &SegmentRecord, generation: GenerationFiles) -> Result<Embeddings> {
-        let name = generation.name(GRAPH);
-        let graph = match record.size_of(segment, &name) {
-            Ok(size) => Some(GraphFile::open(segment.join(name), size, record.rows, generation.settings)?),
-            Err(_) => None,
+        let VectorSettings { metric, dim, index, .. } = generation.settings;
+        let written = |name: &str| {
+            record.file(&generation.name(name)).map(|file| Written { size: file.size, crc: file.crc })
         };
-        let name = generation.name(CODES);
-        let codes = match record.size_of(segment, &name) {
-            Ok(size) => Some(CodesFile::open(segment.join(name), size, record.rows, generation.settings)?),
-            Err(_) => None,
+        let index = match index.format() {
+            Some(format) => FileSet::open(generation.path(segment), format.files(), written)?
+                .map(|files| format.open(files, metric, dim, record.rows))
+                .transpose()?,
+            None => None,
         };
-        let file = |name: &str| record.file(&generation.name(name));
-        let dump = Dump::open(generation.path(segment), generation.settings, file)?;
-        let name = generation.name(VECTORS);
-        let size = record.size_of(segment, &name)?;
-        let vectors = VectorsFile::open(segment.join(name), size, record.rows, generation.settings)?;
-        Ok(Embeddings { generation, vectors, codes, graph, dump })
+        let path = |name| segment.join(generation.name(name));
+        let codes = written(CODES)
+            .map(|file| CodesFile::open(path(CODES), file.size, metric, dim, record.rows))
+            .transpose()?;
+        let size = record.size_of(segment, &generation.name(VECTORS))?;
+        let vectors = VectorsFile::open(path(VECTORS), size, record.rows, generation.settings)?;
+        Ok(Embeddings { generation, vectors, codes, index })
     }
 
     pub fn generation(&self) -> GenerationFiles {
@@ -155,29 +139,26 @@ impl Embeddings {
     }
 
     /// What finds candidates among the vectors, if anything was built for that.
-    pub fn source(&self) -> Result<Option<Source<'_>>> {
-        if let Some(graph) = &self.graph {
-            return Ok(Some(Source::Graph(graph.view(), graph.path())));
-        }
-        match &self.dump {
-            Some(dump) => dump.source(self.vectors.rows()),
+    pub fn candidates(&self) -> Result<Option<&dyn Candidates>> {
+        match &self.index {
+            Some(index) => index.candidates(self.vectors.rows()),
             None => Ok(None),
         }
     }
 
-    /// The 8-bit copies of the vectors, unless they were written before there were any, or a graph has 1-bit copies.
+    /// The 8-bit codes of the vectors, unless they were written before there were any, or a graph has 1-bit codes.
     pub fn codes(&self) -> Option<Int8Codes<'_>> {
-        let of_graph = self.graph.as_ref().and_then(|graph| graph.view().copies.int8());
-        of_graph.or_else(|| self.codes.as_ref().map(CodesFile::codes))
+        let of_index = self.index.as_ref().and_then(|index| index.int8_codes());
+        of_index.or_else(|| self.codes.as_ref().map(CodesFile::codes))
     }
 
     /// A whole file, if it is one of these.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        let is = |file| name == self.generation.name(file);
-        let codes = self.codes.as_ref().filter(|_| is(CODES)).map(CodesFile::bytes);
-        let graph = self.graph.as_ref().filter(|_| is(GRAPH)).map(GraphFile::bytes);
-        let dump = || self.dump.as_ref().and_then(|dump| dump.bytes(name));
-        codes.or(graph).or_else(dump).or_else(|| is(VECTORS).then(|| self.vectors.bytes()))
+        let vectors = std::iter::once((VECTORS, self.vectors.bytes()));
+        let codes = self.codes.iter().map(|codes| (CODES, codes.bytes()));
+        let index = self.index.iter().flat_map(|index| index.files().iter());
+        let mut files = vectors.chain(codes).chain(index);
+        files.find(|(file, _)| self.generation.name(file) == name).map(|(_, bytes)| bytes)
     }
 
     /// Checks what the checksums cannot know.
@@ -185,7 +166,6 @@ impl Embeddings {
         self.vectors.verify()?;
         let rows = self.vectors.rows();
         self.codes.as_ref().map_or(Ok(()), |codes| codes.verify(rows))?;
-        self.graph.as_ref().map_or(Ok(()), |graph| graph.verify(rows))?;
-        self.source().map(drop)
+        self.index.as_ref().map_or(Ok(()), |index| index.verify(rows))
     }
 }

@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// Before each operation: whether it fails.
-pub(super) fn step() -> io::Result<()> {
+pub(crate) fn step() -> io::Result<()> {
     DISK.with_borrow_mut(|disk| match disk {
         Some(disk) if disk.has_failed && disk.is_power_failure => Err(io::Error::other("the power is off")),
         Some(disk) if disk.left == 0 && !disk.has_failed => {
@@ -51,11 +51,11 @@ pub(super) fn step() -> io::Result<()> {
     })
 }
 
-pub(super) fn file_synced(path: &Path) {
+pub(crate) fn file_synced(path: &Path) {
     DISK.with_borrow_mut(|disk| disk.iter_mut().for_each(|disk| disk.keep_file(path)));
 }
 
-pub(super) fn folder_synced(folder: &Path) {
+pub(crate) fn folder_synced(folder: &Path) {
     DISK.with_borrow_mut(|disk| disk.iter_mut().for_each(|disk| disk.keep_folder(folder)));
 }
 
@@ -116,7 +116,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn generation(name: &str, dim: usize) -> Generation {
-    let index = VectorIndex::Hnsw { params: HnswParams::default(), min_rows: 4, ef_search: 10 };
+    let index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(4).with_ef_search(10);
     let vectors = VectorSettings { index, ..VectorSettings::new(Metric::L2, dim) };
     Generation { name: name.into(), vectors, encoder: None, properties: BTreeMap::new() }
 }
@@ -252,7 +252,7 @@ fn every_failure_leaves_a_state() {
 /// The model itself: what is not synced is gone, names and bytes.
 #[test]
 fn what_is_not_synced_is_lost() {
-    use super::disk::{DiskFile, rename, sync_folder};
+    use crate::file_format::disk::{DiskFile, rename, sync_folder};
     use std::io::Write;
 
     let folder = tempfile::tempdir().unwrap();

@@ -14,12 +14,13 @@ use rkyv::rancor;
 use rkyv::util::AlignedVec;
 
 use super::generation::{Generation, ORIGINAL};
-use super::settings::{COMPONENTS, EncoderIdentity, Settings, VectorIndex, VectorSettings};
+use super::settings::{COMPONENTS, EncoderIdentity, Settings, VectorSettings};
 use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{Written, check_crc, corrupt, io_error, replace, wrong_field};
 use crate::file_format::header::{HEADER_LEN, Header, Kind};
 use crate::metric::Metric;
 use crate::rows::ComponentType;
+use crate::vector_index::VectorIndex;
 
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";

@@ -7,8 +7,8 @@
 //!   segments/0000000001/     the documents of one commit; never changed
 //!     documents              id, title, text, metadata of each row
 //!     vectors                f32 rows, searched where they lie
-//!     codes                  8-bit copies of the rows, which exact search reads first
-//!     graph                  neighbors and 8-bit copies of the rows, in place of `codes`, if the database has an HNSW index
+//!     codes                  8-bit codes of the rows, which exact search reads first
+//!     graph                  neighbors and codes of the rows, in place of `codes`, if the database has an HNSW index
 //!     hnsw-rs.hnsw.*         what hnsw_rs keeps of a graph of its own, if the database has such an index
 //!     faiss                  what faiss keeps of an index of its own, if the database has such an index
 //!     g7/                    vectors, and codes, graph, hnsw-rs.hnsw.* or faiss, of a generation that commit 7 added
@@ -23,17 +23,14 @@
 //!
 //! `index/FORMAT.md` gives every file byte by byte.
 
-mod codes;
 mod compact;
-pub(crate) mod disk;
 mod documents;
-mod dump;
 mod embeddings;
 #[cfg(all(test, unix))]
-mod faults;
+pub(crate) mod faults;
 mod fields;
 mod generation;
-mod graph;
+mod generation_writer;
 mod journal;
 mod lock;
 mod manifest;
@@ -46,12 +43,15 @@ mod vectors;
 
 pub use compact::{CompactOptions, CompactReport};
 pub use documents::{NewDocument, StoredDocument};
-pub use generation::{Generation, GenerationWriter};
+pub use generation::Generation;
+pub use generation_writer::GenerationWriter;
 pub use journal::EmbeddingJournal;
-pub use settings::{EncoderIdentity, Settings, VectorIndex, VectorSettings};
+pub use settings::{EncoderIdentity, Settings, VectorSettings};
 pub use snapshot::{Snapshot, VerifyReport};
 pub use store::{Store, Transaction};
 pub use unfinished::Unfinished;
+
+pub use crate::vector_index::{IndexFormat, VectorIndex};
 
 /// The folder of the segments in the database folder.
 const SEGMENTS: &str = "segments";

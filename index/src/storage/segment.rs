@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::disk::DiskFile;
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::embeddings::{Embeddings, EmbeddingsWriter, GenerationFiles};
 use super::fields::Fields;
@@ -13,6 +12,7 @@ use crate::bitmap::Bitmap;
 use crate::bm25::lengths::{self, Lengths};
 use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
+use crate::file_format::disk::DiskFile;
 use crate::file_format::files::{check_crc, checksum, corrupt, create_folder, io_error, map, sync_folder};
 use crate::filter::Filter;
 

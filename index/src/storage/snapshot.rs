@@ -9,7 +9,7 @@ use super::embeddings::{Embeddings, GenerationFiles};
 use super::generation::Generation;
 use super::manifest::Manifest;
 use super::segment::Segment;
-use super::settings::{RECALL, Settings, VectorIndex, VectorSettings};
+use super::settings::{RECALL, Settings, VectorSettings};
 use crate::bitmap::Bitmap;
 use crate::bm25::Bm25Index;
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ use crate::filter::Filter;
 use crate::flat::FlatIndex;
 use crate::search::{ApproximateIndex, RecallCurve, VectorSearch};
 use crate::topk::RowId;
+use crate::vector_index::VectorIndex;
 
 /// The database as one commit left it. It stays as it is while later commits happen, needs no lock, and is cheap to
 /// clone; to see later commits, open another one.
@@ -48,7 +49,7 @@ struct Inner {
     /// The position of the one that is read.
     generation: usize,
     settings: Settings,
-    views: Vec<View>,
+    views: Vec<SegmentView>,
     num_rows: u32,
     num_documents: u32,
     bm25: OnceLock<Arc<Bm25Index>>,
@@ -56,7 +57,7 @@ struct Inner {
 
 /// A segment as this snapshot sees it.
 #[derive(Clone)]
-pub(super) struct View {
+pub(super) struct SegmentView {
     /// The row number of its first document.
     pub base: u32,
     pub segment: Arc<Segment>,
@@ -101,7 +102,7 @@ impl Snapshot {
     }
 
     /// The snapshot of a manifest, with the segments of `known` that it names taken from there.
-    pub(super) fn load(path: &Path, manifest: Manifest, known: &[View]) -> Result<Snapshot> {
+    pub(super) fn load(path: &Path, manifest: Manifest, known: &[SegmentView]) -> Result<Snapshot> {
         let file = path.join(super::manifest::FILE_NAME);
         let generations =
             manifest.generations.iter().map(|record| record.read(&file)).collect::<Result<Vec<_>>>()?;
@@ -114,7 +115,7 @@ impl Snapshot {
         let mut views = Vec::with_capacity(manifest.segments.len());
         let (mut num_rows, mut num_documents) = (0, 0);
         for record in &manifest.segments {
-            let same = |view: &&View| {
+            let same = |view: &&SegmentView| {
                 let known = view.segment.embeddings().iter().map(|embeddings| embeddings.generation().id);
                 view.segment.name() == record.folder && known.eq(files.iter().map(|files| files.id))
             };
@@ -127,7 +128,7 @@ impl Snapshot {
             // The manifest's check keeps the sum of rows within u32.
             num_rows += record.rows;
             num_documents += record.rows - deleted.len();
-            views.push(View { base, segment, deleted });
+            views.push(SegmentView { base, segment, deleted });
         }
         let generation = manifest.active as usize;
         Ok(Snapshot(Arc::new(Inner {
@@ -328,13 +329,13 @@ impl Snapshot {
         let mut index = FlatIndex::empty(metric, dim);
         for view in &self.0.views {
             let embeddings = self.embeddings(view)?;
-            index.push_part(embeddings.vectors().rows(), Some(&view.deleted), embeddings.codes());
+            index.push(embeddings.vectors().rows(), Some(&view.deleted), embeddings.codes());
         }
         Ok(index)
     }
 
     /// The vector index that the database was created with, over this snapshot's documents: [`Snapshot::flat`], or an
-    /// approximate one that walks the graphs of the segments that have one, and searches the others exactly.
+    /// approximate one that searches the indexes of the segments that have one, and the others exactly.
     ///
     /// # Errors
     /// [`Error::NoVectors`]; of an index of another library, whose files are read by the first call, [`Error::Corrupt`] if one does
@@ -348,7 +349,7 @@ impl Snapshot {
         for view in &self.0.views {
             let embeddings = self.embeddings(view)?;
             let rows = embeddings.vectors().rows();
-            index.push_part(rows, Some(&view.deleted), embeddings.codes(), embeddings.source()?);
+            index.push(rows, Some(&view.deleted), embeddings.codes(), embeddings.candidates()?);
         }
         Ok(Box::new(index))
     }
@@ -413,7 +414,7 @@ impl Snapshot {
     }
 
     /// The vectors of the generation that is read.
-    fn embeddings<'s>(&self, view: &'s View) -> Result<&'s Embeddings> {
+    fn embeddings<'s>(&self, view: &'s SegmentView) -> Result<&'s Embeddings> {
         view.segment.embeddings().get(self.0.generation).ok_or(Error::NoVectors)
     }
 
@@ -421,7 +422,7 @@ impl Snapshot {
         &self.0.manifest
     }
 
-    pub(super) fn views(&self) -> &[View] {
+    pub(super) fn views(&self) -> &[SegmentView] {
         &self.0.views
     }
 
@@ -438,7 +439,7 @@ impl Snapshot {
     }
 
     /// The segment of a row and the row's number in it.
-    fn locate(&self, row: RowId) -> Result<(&View, u32)> {
+    fn locate(&self, row: RowId) -> Result<(&SegmentView, u32)> {
         let unknown = || Error::UnknownRow { row: row.0, rows: self.0.num_rows };
         if row.0 >= self.0.num_rows {
             return Err(unknown());

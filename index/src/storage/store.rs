@@ -6,18 +6,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk;
 use super::documents::{MAX_ID_LEN, NewDocument};
 use super::embeddings::GenerationFiles;
 use super::lock::WriterLock;
 use super::manifest::Manifest;
 use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
-use super::settings::{RECALL, Settings, check_ef_search};
+use super::settings::{RECALL, Settings};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
+use crate::file_format::disk;
 use crate::file_format::files::{io_error, sync_folder};
-use crate::search::RecallCurve;
+use crate::search::{RecallCurve, check_ef_search};
 
 /// A database opened for writing. One at a time exists for a database, over all processes.
 ///
@@ -137,9 +137,9 @@ impl Store {
     /// What a change of ef changes in the manifest.
     fn ef_search_properties(&self, ef_search: usize) -> Result<Vec<(String, String)>> {
         let index = self.snapshot.settings().vectors.map(|vectors| vectors.index);
-        let index = index.and_then(|index| index.with_ef_search(ef_search)).ok_or(Error::NotHnsw)?;
+        let index = index.filter(|index| index.ef_search().is_some()).ok_or(Error::NotHnsw)?;
         check_ef_search(ef_search)?;
-        Ok(index.to_properties())
+        Ok(index.with_ef_search(ef_search).to_properties())
     }
 
     /// Adds to the properties of the generation in use, in a commit of its own.

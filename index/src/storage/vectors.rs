@@ -1,20 +1,41 @@
 //! The vectors file: a header and N rows of D little-endian f32, f16 or bf16, searched where they lie.
 
+use std::mem::offset_of;
 use std::path::PathBuf;
 
+use bytemuck::{Pod, Zeroable};
 use memmap2::Mmap;
+use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use super::settings::VectorSettings;
 use crate::error::{Damage, Result};
 use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::header::read_header;
 use crate::rows::{ComponentType, Rows, round};
 use crate::vectors::check_vector;
 
-const KIND: Kind = Kind { mark: b"SCTRVECS", name: "a vectors file", version: 2 };
+const KIND: Kind = Kind { mark: *b"SCTRVECS", name: "a vectors file", version: 2 };
 
 /// Files of f32 are still of this version, which more programs read.
 const F32_VERSION: u32 = 1;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct VectorsHeader {
+    start: Start,
+    dim: u32,
+    rows: u32,
+    component: u32,
+    zeros: [u32; 9],
+    crc: u32,
+}
+
+const _: () = assert!(
+    offset_of!(VectorsHeader, dim) == 12
+        && offset_of!(VectorsHeader, rows) == 16
+        && offset_of!(VectorsHeader, component) == 20
+        && offset_of!(VectorsHeader, crc) == 60
+);
 
 /// A type of components as files number it.
 fn number_of(component: ComponentType) -> u32 {
@@ -50,15 +71,16 @@ impl VectorsWriter {
     }
 
     pub fn finish(self) -> Result<Written> {
-        let mut header = Header::new(&KIND);
         let VectorSettings { dim, components, .. } = self.vectors;
-        if components == ComponentType::F32 {
-            header.put(8, &F32_VERSION.to_le_bytes());
-        }
-        header.put(12, &(dim as u32).to_le_bytes());
-        header.put(16, &self.rows.to_le_bytes());
-        header.put(20, &number_of(components).to_le_bytes());
-        self.file.finish(&header.seal())
+        let version = if components == ComponentType::F32 { F32_VERSION } else { KIND.version };
+        self.file.finish(&seal(&VectorsHeader {
+            start: Start { version, ..Start::of(&KIND) },
+            dim: dim as u32,
+            rows: self.rows,
+            component: number_of(components),
+            zeros: [0; 9],
+            crc: 0,
+        }))
     }
 }
 
@@ -73,13 +95,15 @@ impl VectorsFile {
     /// Opens a file of `size` bytes and `rows` rows, and checks its header.
     pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<VectorsFile> {
         let map = map(&path, size)?;
-        let header = Header::read(&path, &map, &KIND)?;
+        let header: VectorsHeader = read_header(&path, &map, &KIND)?;
         let VectorSettings { dim, components, .. } = vectors;
-        let fields =
-            [("dim", 12, dim as u32), ("rows", 16, rows), ("component type", 20, number_of(components))];
-        for (field, at, expected) in fields {
-            if header.u32(at) != expected {
-                return Err(corrupt(&path, wrong_field(field, expected, header.u32(at))));
+        for (field, expected, got) in [
+            ("dim", dim as u32, header.dim),
+            ("rows", rows, header.rows),
+            ("component type", number_of(components), header.component),
+        ] {
+            if got != expected {
+                return Err(corrupt(&path, wrong_field(field, expected, got)));
             }
         }
         // Below 2^66, so computed in u128.
@@ -108,9 +132,9 @@ impl VectorsFile {
     /// Checks that every component is a finite number and no vector too long.
     pub fn verify(&self) -> Result<()> {
         let VectorSettings { dim, components, .. } = self.vectors;
-        let mut room = Vec::new();
+        let mut buffer = Vec::new();
         for row in self.rows().chunks(dim) {
-            let row = row.as_f32(&mut room);
+            let row = row.as_f32(&mut buffer);
             let is_beyond = row.iter().any(|x| x.abs() > components.max());
             if is_beyond || check_vector(row, dim).is_err() {
                 return Err(corrupt(&self.path, Damage::Undecodable { part: "a vector" }));

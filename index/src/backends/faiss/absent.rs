@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::path::Path;
 
-use super::FaissKind;
+use super::kind::FaissKind;
+use crate::backends::library::LibraryIndex;
+use crate::backends::space::Space;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::search::Matches;
-use crate::topk::RowId;
 
 /// An index of faiss: in this program, which was built without the cargo feature `faiss`, there is none.
 ///
@@ -37,29 +37,25 @@ impl FaissIndex {
         match self.0 {}
     }
 
-    pub(crate) fn metric(&self) -> Metric {
-        match self.0 {}
-    }
-
-    pub(crate) fn dim(&self) -> usize {
-        match self.0 {}
-    }
-
-    pub(crate) fn candidates(
-        &self,
-        _: &[f32],
-        _: usize,
-        _: usize,
-        _: &Matches<'_>,
-    ) -> Result<Option<Vec<RowId>>> {
-        match self.0 {}
-    }
-
     pub(crate) fn write(&self, _: &Path) -> Result<()> {
         match self.0 {}
     }
 
     pub(crate) fn read(_: &Path, _: Metric, _: usize, _: &[f32], _: FaissKind) -> Result<FaissIndex> {
         Err(Error::NoFaiss)
+    }
+}
+
+impl LibraryIndex for FaissIndex {
+    fn space(&self) -> &Space {
+        match self.0 {}
+    }
+
+    fn num_rows(&self) -> usize {
+        match self.0 {}
+    }
+
+    fn nearest(&self, _: &[f32], _: usize) -> Result<Vec<u32>> {
+        match self.0 {}
     }
 }

@@ -15,13 +15,12 @@ use ::faiss::index::io::{read_index, write_index};
 use ::faiss::index::{Index, IndexImpl};
 use ::faiss::{MetricType, index_factory};
 
-use super::{FaissKind, width};
-use crate::backends::candidates;
+use super::kind::{FaissKind, width};
+use crate::backends::library::LibraryIndex;
 use crate::backends::space::Space;
 use crate::error::{Damage, Error, Result};
+use crate::format::Format;
 use crate::metric::Metric;
-use crate::search::Matches;
-use crate::topk::RowId;
 use crate::vectors::check_vectors;
 
 /// An index of faiss over the rows of one matrix.
@@ -32,7 +31,7 @@ use crate::vectors::check_vectors;
 ///
 /// let rows: Vec<f32> = (0..2000).map(|i| (i as f32).sin()).collect();
 /// let faiss = FaissIndex::build(Metric::Cosine, 4, &rows, FaissKind::Hnsw { m: 16, ef_construction: 100 })?;
-/// let index = ApproximateIndex::with_faiss(&rows, &faiss)?;
+/// let index = ApproximateIndex::new(&rows, &faiss)?;
 /// let hits = index.search(&rows[400..404], 3, &SearchOptions::new(20))?;
 /// assert_eq!((hits.len(), hits[0].row.0), (3, 100));
 /// # Ok::<(), secateur_index::Error>(())
@@ -63,10 +62,10 @@ impl FaissIndex {
     /// range or fewer rows than [`FaissKind::min_rows`]; [`Error::Backend`] if faiss refuses; [`Error::NoFaiss`] in a program
     /// without the cargo feature `faiss`.
     pub fn build(metric: Metric, dim: usize, rows: &[f32], kind: FaissKind) -> Result<FaissIndex> {
-        kind.check()?;
+        Format::check(&kind)?;
         check_vectors(rows, dim)?;
         let num_rows = rows.len() / dim;
-        if num_rows < kind.min_rows() as usize {
+        if num_rows < kind.min_rows() {
             let (name, allowed) = ("the number of rows", "at least 9984 for IVF-PQ, 1 for the others");
             return Err(Error::InvalidParameter { name, got: num_rows as f64, allowed });
         }
@@ -100,31 +99,8 @@ impl FaissIndex {
         self.num_rows
     }
 
-    pub(crate) fn metric(&self) -> Metric {
-        self.space.metric
-    }
-
-    pub(crate) fn dim(&self) -> usize {
-        self.space.dim
-    }
-
-    /// As [`HnswRsGraph::candidates`](crate::backends::HnswRsGraph::candidates).
-    pub(crate) fn candidates(
-        &self,
-        query: &[f32],
-        k: usize,
-        ef_search: usize,
-        matches: &Matches<'_>,
-    ) -> Result<Option<Vec<RowId>>> {
-        let mut query = self.space.query(query);
-        query.resize(width(self.space.dim), 0.0);
-        candidates(k, ef_search, matches, |kept| {
-            self.nearest(&query, kept).map_err(|reason| refused("search", None, reason))
-        })
-    }
-
     /// The rows that faiss finds for a query of its space: at most `kept`.
-    fn nearest(&self, query: &[f32], kept: usize) -> Result<Vec<u32>, Reason> {
+    fn search(&self, query: &[f32], kept: usize) -> Result<Vec<u32>, Reason> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         match self.kind {
             FaissKind::Flat => {}
@@ -170,6 +146,22 @@ impl FaissIndex {
     }
 }
 
+impl LibraryIndex for FaissIndex {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
+    fn nearest(&self, query: &[f32], kept: usize) -> Result<Vec<u32>> {
+        let mut query = query.to_vec();
+        query.resize(width(self.space.dim), 0.0);
+        self.search(&query, kept).map_err(|reason| refused("search", None, reason))
+    }
+}
+
 /// Sets a parameter of an index.
 fn set(index: &IndexImpl, name: &str, value: usize) -> Result<(), Reason> {
     ParameterSpace::new()?.set_index_parameter(index, name, value as f64)
@@ -199,7 +191,7 @@ impl std::fmt::Debug for FaissIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FaissIndex")
             .field("kind", &self.kind)
-            .field("metric", &self.metric())
+            .field("metric", &self.space.metric)
             .field("rows", &self.num_rows)
             .finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use crate::backends::tests::{bad_queries_are_refused, in_two_parts, recall, rule
 use crate::bitmap::Bitmap;
 use crate::error::Error;
 use crate::metric::Metric;
-use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
+use crate::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use crate::testing::{clustered, random};
 
 /// Ten thousand rows, enough for product quantization, and queries.
@@ -21,10 +21,10 @@ const KINDS: [FaissKind; 3] =
 fn what_is_near_is_found() {
     let dim = 15;
     let (rows, queries) = vectors(dim);
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         for kind in KINDS {
             let faiss = FaissIndex::build(metric, dim, &rows, kind).unwrap();
-            let index = ApproximateIndex::with_faiss(&rows, &faiss).unwrap();
+            let index = ApproximateIndex::new(&rows, &faiss).unwrap();
             let options = SearchOptions::new(50);
             if kind == FaissKind::Flat {
                 let exact = index.flat().search_batch(&queries, 10).unwrap();
@@ -47,9 +47,9 @@ fn the_rules_are_kept_with_ivf_pq() {
     let (mut rows, queries) = vectors(dim);
     rows[..dim].fill(0.0);
     let deleted: Bitmap = (0..10_000).step_by(7).collect();
-    for (metric, share) in Metric::ALL.into_iter().zip([2, 30, 80]) {
+    for (metric, share) in Metric::ALL.iter().copied().zip([2, 30, 80]) {
         let faiss = FaissIndex::build(metric, dim, &rows, FaissKind::IvfPq).unwrap();
-        let index = in_two_parts(dim, (&rows, &queries), &deleted, metric, Source::Faiss(&faiss));
+        let index = in_two_parts(dim, (&rows, &queries), &deleted, metric, &faiss);
         let filter: Bitmap = (0..10_100).filter(|row| row * 37 % 100 < share).collect();
         rules_hold(&index, &queries[..dim], 10, &filter);
         rules_hold(&index, &queries[dim..2 * dim], 70, &filter);
@@ -68,7 +68,7 @@ fn files_are_read() {
         faiss.write(&path).unwrap();
         let read = FaissIndex::read(&path, Metric::InnerProduct, dim, &rows, kind).unwrap();
         let answers = [&faiss, &read].map(|faiss| {
-            let index = ApproximateIndex::with_faiss(&rows, faiss).unwrap();
+            let index = ApproximateIndex::new(&rows, faiss).unwrap();
             index.search_batch(&queries, 10, &SearchOptions::new(30)).unwrap()
         });
         assert_eq!(answers[0], answers[1]);
@@ -120,7 +120,7 @@ fn nothing_is_handed_over_unchecked() {
         assert!(matches!(build(&[f32::NAN; 3], kind), Err(Error::NotFinite { .. })));
         let faiss = build(&rows, kind).unwrap();
         assert!(matches!(
-            ApproximateIndex::with_faiss(&rows[dim..], &faiss),
+            ApproximateIndex::new(&rows[dim..], &faiss),
             Err(Error::RowsMismatch { expected: 100, got: 99, .. })
         ));
     }

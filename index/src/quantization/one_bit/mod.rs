@@ -1,15 +1,15 @@
-//! 1-bit copies of vectors, one bit a component: an eighth of the 8-bit copies, for graphs of rows with very many dimensions or
-//! where memory is short.
+//! 1-bit codes: one bit a component, an eighth of the 8-bit codes, for graphs of rows with very many dimensions or where memory
+//! is short.
 //!
-//! Rows are brought into the space of `codes`, less their mean, and rotated (`rotation`), so that no component stands out. Of a
-//! row v the signs b are kept, and q·v is taken for (q·b) ‖v‖² / (b·v), which over all rotations is right on average (Gao & Long,
-//! "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate Nearest Neighbor Search", 2024);
-//! b·v is ‖v‖₁. Its error is some ‖q‖ ‖v‖ √(0.57 / D), with D = 384 a 25th of the lengths: enough to find the way, not to rank
-//! what is near, so many more rows than the hits that are wanted are compared again. No bound follows from it that would rule out
-//! rows, so exact searches have no use for them.
+//! Rows are brought into the space of 8-bit codes, less their mean, and rotated (`rotation`), so that no component stands out. Of
+//! a row v the signs b are kept, and q·v is estimated as (q·b) ‖v‖² / (b·v). The mean of that over all rotations is right (Gao &
+//! Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate Nearest Neighbor Search",
+//! 2024); b·v is ‖v‖₁. The error is some ‖q‖ ‖v‖ √(0.57 / D), with D = 384 a 25th of the lengths. That is enough to search a graph,
+//! but not to rank what is near, so the vectors of many more rows than are wanted are compared. The error has no bound that could
+//! rule out rows, so exact searches do not use these codes.
 //!
-//! Queries keep 4 bits a component: beside rows of one bit more are of no use, and with one bit the true neighbors are twice as
-//! far back in the ranking. The levels are odd, -15, -13, .. 15, so that each is a sum of ±1, ±2, ±4 and ±8, and a product with
+//! Queries keep 4 bits a component. More would not help beside rows of one bit, and with one bit the true neighbors are twice as
+//! far back in the ranking. The levels are odd, -15, -13, .. 15, so that each is a sum of ±1, ±2, ±4 and ±8. Then a product with
 //! signs is four exclusive ors whose bits are counted.
 
 use rayon::prelude::*;
@@ -25,7 +25,7 @@ use crate::rows::Rows;
 /// The highest level of a query's components.
 const MAX_LEVEL: f32 = ((1 << PLANES) - 1) as f32;
 
-/// 1-bit copies where they lie.
+/// 1-bit codes of rows where they lie.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OneBitCodes<'a> {
     pub metric: Metric,
@@ -46,7 +46,7 @@ pub(crate) struct Query {
     scale: f32,
 }
 
-/// 1-bit copies of rows, in memory.
+/// 1-bit codes of rows, in memory.
 pub(crate) struct OneBitCodesBuf {
     pub metric: Metric,
     pub mean: Vec<f32>,
@@ -58,7 +58,7 @@ fn num_words(dim: usize) -> usize {
     dim.div_ceil(BLOCK)
 }
 
-/// W of D: even, so that the copy of a row of 384 dimensions fills a cache line.
+/// W of D: even, so that the code of a row of 384 dimensions fills a cache line.
 pub(crate) fn stride(dim: usize) -> usize {
     (num_words(dim) + 1).next_multiple_of(2)
 }
@@ -113,11 +113,11 @@ impl OneBitCodesBuf {
         let fitted = RowEncoder::fit(metric, dim, rows);
         let mut records = Pages::<u64>::zeros(rows.len() / dim * stride(dim));
         let encoder = BitEncoder { metric, mean: fitted.mean(), longest: fitted.longest() };
-        let place = records.par_chunks_exact_mut(stride(dim)).enumerate();
-        place.for_each_init(
+        let records_out = records.par_chunks_exact_mut(stride(dim)).enumerate();
+        records_out.for_each_init(
             || (Vec::new(), Vec::new()),
-            |(room, rotated), (number, record)| {
-                encoder.encode(rows.row(number, dim).as_f32(room), rotated, record);
+            |(buffer, rotated), (index, record)| {
+                encoder.encode(rows.row(index, dim).as_f32(buffer), rotated, record);
             },
         );
         OneBitCodesBuf { metric, mean: fitted.mean().to_vec(), records }
@@ -129,7 +129,7 @@ impl OneBitCodesBuf {
 }
 
 impl OneBitCodes<'_> {
-    /// Checks that the copies are those of the rows, (N, D) row-major; or tells what is wrong.
+    /// Checks that the codes are those of the rows, (N, D) row-major; or tells what is wrong.
     pub fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
         let fitted = RowEncoder::fit(self.metric, self.dim, rows);
         let bits_of = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -138,15 +138,15 @@ impl OneBitCodes<'_> {
         }
         let encoder = BitEncoder { metric: self.metric, mean: self.mean, longest: fitted.longest() };
         let stride = stride(self.dim);
-        let room = || (Vec::new(), Vec::new(), vec![0; stride]);
-        let is_same = |(room, rotated, expected): &mut (Vec<f32>, Vec<f32>, Vec<u64>),
-                       (number, record): (usize, &[u64])| {
-            encoder.encode(rows.row(number, self.dim).as_f32(room), rotated, expected);
+        let scratch = || (Vec::new(), Vec::new(), vec![0; stride]);
+        let is_same = |(buffer, rotated, expected): &mut (Vec<f32>, Vec<f32>, Vec<u64>),
+                       (index, record): (usize, &[u64])| {
+            encoder.encode(rows.row(index, self.dim).as_f32(buffer), rotated, expected);
             expected == record
         };
         let records = self.records.par_chunks_exact(stride).enumerate();
-        let are_same = records.map_init(room, is_same).all(|is_same| is_same);
-        if are_same { Ok(()) } else { Err("the 1-bit copy of a row") }
+        let are_same = records.map_init(scratch, is_same).all(|is_same| is_same);
+        if are_same { Ok(()) } else { Err("the 1-bit code of a row") }
     }
 
     /// A vector of D components as a query.
@@ -176,7 +176,7 @@ impl OneBitCodes<'_> {
         prefetch(self.records, row, stride(self.dim));
     }
 
-    /// Similarities of a query and rows, of which none is beyond the last: those of `codes`, but for half the squared length of the
+    /// Similarities of a query and rows, of which none is beyond the last: those of 8-bit codes, but for half the squared length of the
     /// query, which is the same for all rows. `sums` is scratch.
     #[inline]
     pub fn compare(

@@ -1,4 +1,4 @@
-//! Similarities of 1-bit copies against their definition.
+//! Similarities of 1-bit codes against their definition.
 
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ proptest! {
         let numbers: Vec<f32> = numbers.iter().map(|x| x * 2f32.powi(exponent)).collect();
         let (query, rows) = numbers.split_at(dim);
         let longest = rows.chunks_exact(dim).map(squared_length).fold(0.0, f64::max);
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             let buffer = OneBitCodesBuf::encode(metric, dim, Rows::F32(rows));
             let bits = buffer.borrow();
             let found = found(&bits, query);
@@ -91,7 +91,7 @@ fn rows_at_the_edge() {
     let is_best = |best: usize| values.iter().all(|value| *value <= values[best]);
     assert!(is_best(0) && values[2] > values[3], "{values:?}");
     for rows in [[1e-44f32, 1.0, 2.0].repeat(3), vec![1e-42; 9], vec![2f32.powi(59); 9], vec![0.0; 9]] {
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             let buffer = OneBitCodesBuf::encode(metric, 3, Rows::F32(&rows));
             for query in [[0.0; 3], [1e-45; 3], [2f32.powi(59), 0.0, -1.0]] {
                 let values = found(&buffer.borrow(), &query);
@@ -101,12 +101,12 @@ fn rows_at_the_edge() {
     }
 }
 
-/// A copy of other rows, a sign or a length that is wrong: all are found.
+/// A code of other rows, a sign or a length that is wrong: all are found.
 #[test]
-fn wrong_copies_are_found() {
+fn wrong_codes_are_found() {
     let dim = 70;
     let rows: Vec<f32> = random(8).take(20 * dim).collect();
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         let buffer = OneBitCodesBuf::encode(metric, dim, Rows::F32(&rows));
         assert_eq!(buffer.borrow().verify(Rows::F32(&rows)), Ok(()));
         for (word, bit) in [(0, 0), (stride(dim) + 1, 63), (2, 3), (2, 40), (3, 0)] {
@@ -115,7 +115,7 @@ fn wrong_copies_are_found() {
             let bits = OneBitCodes { records: &records, ..buffer.borrow() };
             assert_eq!(
                 bits.verify(Rows::F32(&rows)),
-                Err("the 1-bit copy of a row"),
+                Err("the 1-bit code of a row"),
                 "{metric} {word} {bit}"
             );
         }

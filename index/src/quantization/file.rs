@@ -1,53 +1,70 @@
-//! The codes file: 8-bit copies of a segment's rows, which exact searches read first.
+//! The codes file: 8-bit codes of a segment's rows, which exact searches read first.
 
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytemuck::{Pod, Zeroable};
 use memmap2::Mmap;
+use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
-use super::settings::VectorSettings;
+use super::int8::{Int8Codes, Meta, RowEncoder, stride};
 use crate::error::{Damage, Result};
 use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::header::read_header;
 use crate::file_format::sections;
 use crate::metric::Metric;
-use crate::quantization::int8::{Int8Codes, Meta, RowEncoder, stride};
 use crate::rows::Rows;
 
-const KIND: Kind = Kind { mark: b"SCTRCODE", name: "a codes file", version: 1 };
+const KIND: Kind = Kind { mark: *b"SCTRCODE", name: "a codes file", version: 1 };
+
+/// Which rows a file with codes of them belongs to: a part of its header.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub(crate) struct CodedRows {
+    rows: u32,
+    dim: u32,
+    metric: u32,
+}
+
+impl CodedRows {
+    pub fn new(rows: u32, dim: usize, metric: Metric) -> CodedRows {
+        CodedRows { rows, dim: dim as u32, metric: metric.number() }
+    }
+
+    /// Checks that a file belongs to the rows that it should.
+    pub fn check(self, path: &Path, expected: CodedRows) -> Result<()> {
+        for (field, expected, got) in [
+            ("rows", expected.rows, self.rows),
+            ("dim", expected.dim, self.dim),
+            ("the metric", expected.metric, self.metric),
+        ] {
+            if got != expected {
+                return Err(corrupt(path, wrong_field(field, expected, got)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct CodesHeader {
+    start: Start,
+    rows: CodedRows,
+    max_length: f32,
+    zeros: [u32; 8],
+    crc: u32,
+}
+
+const _: () = assert!(
+    offset_of!(CodesHeader, rows) == 12
+        && offset_of!(CodesHeader, max_length) == 24
+        && offset_of!(CodesHeader, crc) == 60
+);
 
 /// Rows encoded at a time, which bounds the memory.
 const BLOCK: usize = 4096;
-
-/// Puts down which rows a file with copies of them belongs to.
-pub(super) fn put_rows(header: &mut Header, rows: usize, dim: usize, metric: Metric) {
-    for (at, number) in [(12, rows as u32), (16, dim as u32), (20, metric_code(metric))] {
-        header.put(at, &number.to_le_bytes());
-    }
-}
-
-/// Checks what [`put_rows`] put down.
-pub(super) fn check_rows(path: &Path, header: &Header, rows: u32, vectors: VectorSettings) -> Result<()> {
-    let VectorSettings { metric, dim, .. } = vectors;
-    for (field, at, expected) in
-        [("rows", 12, rows), ("dim", 16, dim as u32), ("the metric", 20, metric_code(metric))]
-    {
-        if header.u32(at) != expected {
-            return Err(corrupt(path, wrong_field(field, expected, header.u32(at))));
-        }
-    }
-    Ok(())
-}
-
-/// The metric as files number it.
-fn metric_code(metric: Metric) -> u32 {
-    match metric {
-        Metric::InnerProduct => 0,
-        Metric::Cosine => 1,
-        Metric::L2 => 2,
-    }
-}
 
 /// The lengths of the sections in bytes: mean, codes, metas. None overflows: rows are below 2³², a row's part below 2¹⁷.
 fn lengths(rows: u32, dim: usize) -> [u64; 3] {
@@ -56,12 +73,9 @@ fn lengths(rows: u32, dim: usize) -> [u64; 3] {
 }
 
 /// Encodes rows, (N, D) row-major, which are read through twice.
-pub(super) fn write(path: PathBuf, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Written> {
+pub(crate) fn write(path: PathBuf, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Written> {
     let encoder = RowEncoder::fit(metric, dim, rows);
     let num_rows = rows.len() / dim;
-    let mut header = Header::new(&KIND);
-    put_rows(&mut header, num_rows, dim, metric);
-    header.put(24, &encoder.max_length().to_le_bytes());
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
     file.write(bytemuck::cast_slice(encoder.mean()))?;
     sections::end(&mut file)?;
@@ -75,11 +89,17 @@ pub(super) fn write(path: PathBuf, metric: Metric, dim: usize, rows: Rows<'_>) -
     sections::end(&mut file)?;
     file.write(bytemuck::cast_slice(&metas))?;
     sections::end(&mut file)?;
-    file.finish(&header.seal())
+    file.finish(&seal(&CodesHeader {
+        start: Start::of(&KIND),
+        rows: CodedRows::new(num_rows as u32, dim, metric),
+        max_length: encoder.max_length(),
+        zeros: [0; 8],
+        crc: 0,
+    }))
 }
 
 /// A codes file, mapped.
-pub(super) struct CodesFile {
+pub(crate) struct CodesFile {
     path: PathBuf,
     map: Mmap,
     metric: Metric,
@@ -91,18 +111,17 @@ pub(super) struct CodesFile {
 
 impl CodesFile {
     /// Opens a file of `size` bytes and `rows` rows, and checks its header.
-    pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<CodesFile> {
+    pub fn open(path: PathBuf, size: u64, metric: Metric, dim: usize, rows: u32) -> Result<CodesFile> {
         let map = map(&path, size)?;
-        let header = Header::read(&path, &map, &KIND)?;
-        check_rows(&path, &header, rows, vectors)?;
-        let VectorSettings { metric, dim, .. } = vectors;
+        let header: CodesHeader = read_header(&path, &map, &KIND)?;
+        header.rows.check(&path, CodedRows::new(rows, dim, metric))?;
         let lengths = lengths(rows, dim);
-        if size != sections::file_len(lengths) {
-            let expected = sections::file_len(lengths);
+        let expected = sections::file_len(lengths);
+        if size != expected {
             return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
         }
-        let max_length = f32::from_le_bytes(header.array(24));
-        Ok(CodesFile { path, map, metric, dim, max_length, sections: sections::ranges(lengths) })
+        let (max_length, sections) = (header.max_length, sections::ranges(lengths));
+        Ok(CodesFile { path, map, metric, dim, max_length, sections })
     }
 
     pub fn codes(&self) -> Int8Codes<'_> {
@@ -123,7 +142,7 @@ impl CodesFile {
         &self.map
     }
 
-    /// Checks that the copies are those of the rows, (N, D) row-major.
+    /// Checks that the codes are those of the rows, (N, D) row-major.
     pub fn verify(&self, rows: Rows<'_>) -> Result<()> {
         self.codes().verify(rows).map_err(|part| corrupt(&self.path, Damage::Undecodable { part }))
     }

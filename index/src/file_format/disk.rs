@@ -5,7 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 #[cfg(all(test, unix))]
-use super::faults;
+use crate::storage::faults;
 
 /// Outside tests nothing comes in between.
 #[cfg(not(all(test, unix)))]

@@ -1,35 +1,80 @@
-//! The graph file: neighbors and copies of a segment's rows, searched where they lie.
+//! The graph file: neighbors and codes of a segment's rows, searched where they lie.
 
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use memmap2::Mmap;
+use bytemuck::{Pod, Zeroable};
+use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
-use super::codes::{check_rows, put_rows};
-use super::settings::VectorSettings;
+use super::graph::Graph;
+use super::links::{Links, MAX_LEVEL, NONE};
+use super::traversal::GraphView;
+use crate::candidates::{Candidates, Matches};
 use crate::error::{Damage, Result};
-use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::file_set::FileSet;
+use crate::file_format::files::{HeadedWriter, Written, corrupt, wrong_field};
+use crate::file_format::header::read_header;
 use crate::file_format::sections;
-use crate::hnsw::Graph;
-use crate::hnsw::parts::{Links, MAX_LEVEL, NONE, View};
+use crate::format::IndexFiles;
 use crate::metric::Metric;
-use crate::quantization::CodeType;
 use crate::quantization::codes::{Codes, CodesBuf};
+use crate::quantization::file::CodedRows;
 use crate::quantization::int8::{self, Int8Codes, Meta};
 use crate::quantization::kernel::int8::Int8Kernel;
 use crate::quantization::kernel::one_bit::OneBitKernel;
 use crate::quantization::one_bit::{self, OneBitCodes};
 use crate::rows::Rows;
+use crate::topk::RowId;
 
-const KIND: Kind = Kind { mark: b"SCTRHNSW", name: "a graph file", version: 3 };
+pub(super) const NAME: &str = "graph";
 
-/// Files with 8-bit copies are still of this version, which more programs read.
+const KIND: Kind = Kind { mark: *b"SCTRHNSW", name: "a graph file", version: 3 };
+
+/// Files with 8-bit codes are still of this version, which more programs read.
 const INT8_VERSION: u32 = 2;
 
-/// The number of 1-bit copies in the header, where that of 8-bit copies is 0.
+/// The number of 1-bit codes in the header, where that of 8-bit codes is 0.
 const ONE_BIT: u32 = 1;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct GraphHeader {
+    start: Start,
+    rows: CodedRows,
+    m: u32,
+    ef_construction: u32,
+    seed: u64,
+    entry_point: u32,
+    max_level: u32,
+    /// Of neighbors on levels above 0.
+    num_blocks: u32,
+    /// Of 8-bit codes, from version 2 on.
+    max_length: f32,
+    /// Zero before version 3.
+    code_type: u32,
+    crc: u32,
+}
+
+const _: () = assert!(
+    offset_of!(GraphHeader, rows) == 12
+        && offset_of!(GraphHeader, m) == 24
+        && offset_of!(GraphHeader, ef_construction) == 28
+        && offset_of!(GraphHeader, seed) == 32
+        && offset_of!(GraphHeader, entry_point) == 40
+        && offset_of!(GraphHeader, max_level) == 44
+        && offset_of!(GraphHeader, num_blocks) == 48
+        && offset_of!(GraphHeader, max_length) == 52
+        && offset_of!(GraphHeader, code_type) == 56
+        && offset_of!(GraphHeader, crc) == 60
+);
+
+/// The codes of a file by their kind, with what compares them.
+#[derive(Clone, Copy)]
+enum Kernel {
+    Int8(Int8Kernel),
+    OneBit(OneBitKernel),
+}
 
 /// How many of each there are.
 #[derive(Clone, Copy)]
@@ -38,18 +83,18 @@ struct Counts {
     dim: u32,
     m: u32,
     blocks: u32,
-    codes: CodeType,
+    kernel: Kernel,
 }
 
 impl Counts {
-    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. Those of 1-bit copies
-    /// are one section, that of codes. None overflows: rows and blocks are below 2³², a row's part is below 2¹⁷.
+    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. 1-bit codes have
+    /// no metas of their own. None overflows: rows and blocks are below 2³², a row's part is below 2¹⁷.
     fn lengths(self) -> [u64; 6] {
         let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
         let number = size_of::<u32>() as u64;
-        let (meta, code) = match self.codes {
-            CodeType::Int8 => (size_of::<Meta>(), int8::stride(self.dim as usize)),
-            CodeType::OneBit => (0, size_of::<u64>() * one_bit::stride(self.dim as usize)),
+        let (meta, code) = match self.kernel {
+            Kernel::Int8(_) => (size_of::<Meta>(), int8::stride(self.dim as usize)),
+            Kernel::OneBit(_) => (0, size_of::<u64>() * one_bit::stride(self.dim as usize)),
         };
         [
             number * dim,
@@ -63,50 +108,50 @@ impl Counts {
 }
 
 pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
-    let (View { links, copies }, params) = (graph.view(), graph.params());
-    let (metric, dim) = copies.space();
-    let mut header = Header::new(&KIND);
-    let copies: [&[u8]; 3] = match &graph.copies {
-        CodesBuf::Int8(codes) => {
-            header.put(8, &INT8_VERSION.to_le_bytes());
-            header.put(52, &codes.max_length.to_le_bytes());
-            let codes = codes.borrow();
-            [
+    let (GraphView { links, codes }, params) = (graph.view(), graph.params());
+    let (metric, dim) = codes.space();
+    let start = Start::of(&KIND);
+    let (start, max_length, code_type, codes): (Start, f32, u32, [&[u8]; 3]) = match &graph.codes {
+        CodesBuf::Int8(buffer, _) => {
+            let codes = buffer.borrow();
+            let sections = [
                 bytemuck::cast_slice(codes.mean),
                 bytemuck::cast_slice(codes.metas),
                 bytemuck::cast_slice(codes.codes),
-            ]
+            ];
+            (Start { version: INT8_VERSION, ..start }, buffer.max_length, 0, sections)
         }
-        CodesBuf::OneBit(bits) => {
-            header.put(56, &ONE_BIT.to_le_bytes());
-            [bytemuck::cast_slice(&bits.mean), &[], bytemuck::cast_slice(&bits.records)]
+        CodesBuf::OneBit(buffer, _) => {
+            let sections = [bytemuck::cast_slice(&buffer.mean), &[], bytemuck::cast_slice(&buffer.records)];
+            (start, 0.0, ONE_BIT, sections)
         }
     };
-    let numbers = [
-        (24, params.m as u32),
-        (28, params.ef_construction as u32),
-        (40, links.entry_point),
-        (44, links.max_level as u32),
-        (48, (links.upper.len() / params.m) as u32),
-    ];
-    put_rows(&mut header, graph.num_rows(), dim, metric);
-    for (at, number) in numbers {
-        header.put(at, &number.to_le_bytes());
-    }
-    header.put(32, &params.seed.to_le_bytes());
+    let header = GraphHeader {
+        start,
+        rows: CodedRows::new(graph.num_rows() as u32, dim, metric),
+        m: params.m as u32,
+        ef_construction: params.ef_construction as u32,
+        seed: params.seed,
+        entry_point: links.entry_point,
+        max_level: links.max_level as u32,
+        num_blocks: (links.upper.len() / params.m) as u32,
+        max_length,
+        code_type,
+        crc: 0,
+    };
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
     let links = [links.base, links.first_blocks, links.upper].map(bytemuck::cast_slice);
-    for section in copies.into_iter().chain(links) {
+    for section in codes.into_iter().chain(links) {
         file.write(section)?;
         sections::end(&mut file)?;
     }
-    file.finish(&header.seal())
+    file.finish(&seal(&header))
 }
 
 /// A graph file, mapped.
 pub(super) struct GraphFile {
+    files: FileSet,
     path: PathBuf,
-    map: Mmap,
     metric: Metric,
     counts: Counts,
     entry_point: u32,
@@ -118,13 +163,13 @@ pub(super) struct GraphFile {
 }
 
 impl GraphFile {
-    /// Opens a file of `size` bytes and `rows` rows, and checks its header.
-    pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<GraphFile> {
-        let map = map(&path, size)?;
-        let header = Header::read(&path, &map, &KIND)?;
-        check_rows(&path, &header, rows, vectors)?;
-        let VectorSettings { metric, dim, .. } = vectors;
-        let [m, entry_point, max_level] = [24, 40, 44].map(|at| header.u32(at));
+    /// Checks the header of the file of a graph of `rows` rows.
+    pub fn open(files: FileSet, metric: Metric, dim: usize, rows: u32) -> Result<GraphFile> {
+        let path = files.folder().join(NAME);
+        let bytes = files.bytes(NAME);
+        let header: GraphHeader = read_header(&path, bytes, &KIND)?;
+        header.rows.check(&path, CodedRows::new(rows, dim, metric))?;
+        let GraphHeader { m, entry_point, max_level, .. } = header;
         for (field, is_right, expected, got) in [
             ("M", (2..=256).contains(&m), "2 to 256", m),
             ("the entry point", entry_point < rows, "a row", entry_point),
@@ -134,46 +179,41 @@ impl GraphFile {
                 return Err(corrupt(&path, wrong_field(field, expected, got)));
             }
         }
-        let codes = match (header.u32(8), header.u32(56)) {
-            (..=INT8_VERSION, _) | (_, 0) => CodeType::Int8,
-            (_, ONE_BIT) => CodeType::OneBit,
-            (_, other) => return Err(corrupt(&path, wrong_field("the kind of copies", "0 or 1", other))),
+        let kernel = match (header.start.version, header.code_type) {
+            (..=INT8_VERSION, _) | (_, 0) => Kernel::Int8(Int8Kernel::detect()),
+            (_, ONE_BIT) => Kernel::OneBit(OneBitKernel::detect()),
+            (_, other) => return Err(corrupt(&path, wrong_field("the kind of codes", "0 or 1", other))),
         };
-        let counts = Counts { rows, dim: dim as u32, m, blocks: header.u32(48), codes };
-        let expected = sections::file_len(counts.lengths());
+        let counts = Counts { rows, dim: dim as u32, m, blocks: header.num_blocks, kernel };
+        let (size, expected) = (bytes.len() as u64, sections::file_len(counts.lengths()));
         if size != expected {
             return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
         }
-        let max_length = match header.u32(8) {
-            1 => None,
-            _ => Some(f32::from_le_bytes(header.array(52))),
-        };
+        let max_length = (header.start.version > 1).then_some(header.max_length);
         let (max_level, sections) = (max_level as usize, sections::ranges(counts.lengths()));
-        Ok(GraphFile { path, map, metric, counts, entry_point, max_level, max_length, sections })
+        Ok(GraphFile { files, path, metric, counts, entry_point, max_level, max_length, sections })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub fn view(&self) -> View<'_> {
+    pub fn view(&self) -> GraphView<'_> {
+        let bytes = self.files.bytes(NAME);
         let [mean, metas, codes, base, first_blocks, upper] =
-            self.sections.clone().map(|section| &self.map[section]);
+            self.sections.clone().map(|section| &bytes[section]);
         let (metric, dim) = (self.metric, self.counts.dim as usize);
         // A map begins at a page and every section at a multiple of 64 bytes.
         let mean = bytemuck::cast_slice(mean);
-        let copies = match self.counts.codes {
-            CodeType::Int8 => {
+        let codes = match self.counts.kernel {
+            Kernel::Int8(kernel) => {
                 let (codes, metas) = (bytemuck::cast_slice(codes), bytemuck::cast_slice(metas));
-                let codes = Int8Codes { metric, dim, mean, codes, metas, max_length: self.max_length };
-                Codes::Int8(codes, Int8Kernel::detect())
+                Codes::Int8(
+                    Int8Codes { metric, dim, mean, codes, metas, max_length: self.max_length },
+                    kernel,
+                )
             }
-            CodeType::OneBit => {
-                let bits = OneBitCodes { metric, dim, mean, records: bytemuck::cast_slice(codes) };
-                Codes::OneBit(bits, OneBitKernel::detect())
+            Kernel::OneBit(kernel) => {
+                Codes::OneBit(OneBitCodes { metric, dim, mean, records: bytemuck::cast_slice(codes) }, kernel)
             }
         };
-        View {
+        GraphView {
             links: Links {
                 m: self.counts.m as usize,
                 base: bytemuck::cast_slice(base),
@@ -182,13 +222,8 @@ impl GraphFile {
                 entry_point: self.entry_point,
                 max_level: self.max_level,
             },
-            copies,
+            codes,
         }
-    }
-
-    /// The whole file.
-    pub fn bytes(&self) -> &[u8] {
-        &self.map
     }
 
     /// Checks that the entry point is on the highest level, and every neighbor on the level where it is one.
@@ -220,10 +255,53 @@ impl GraphFile {
         }
         Ok(())
     }
+}
 
-    /// Checks that every number names what is there, and that the copies are those of the rows, (N, D) row-major.
-    pub fn verify(&self, rows: Rows<'_>) -> Result<()> {
-        let View { links, copies } = self.view();
+impl Candidates for GraphFile {
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn dim(&self) -> usize {
+        self.counts.dim as usize
+    }
+
+    fn num_rows(&self) -> usize {
+        self.counts.rows as usize
+    }
+
+    fn find(
+        &self,
+        query: &[f32],
+        k: usize,
+        ef_search: usize,
+        matches: &Matches<'_>,
+    ) -> Result<Option<Vec<RowId>>> {
+        let found = self.view().candidates(query, k, ef_search, matches);
+        found.map_err(|damage| corrupt(&self.path, damage))
+    }
+
+    fn int8_codes(&self) -> Option<Int8Codes<'_>> {
+        self.view().codes.int8()
+    }
+}
+
+impl IndexFiles for GraphFile {
+    fn files(&self) -> &FileSet {
+        &self.files
+    }
+
+    fn candidates(&self, _: Rows<'_>) -> Result<Option<&dyn Candidates>> {
+        Ok(Some(self))
+    }
+
+    fn int8_codes(&self) -> Option<Int8Codes<'_>> {
+        self.view().codes.int8()
+    }
+
+    /// Checks that every number names what is there, and that the codes are those of the rows.
+    fn verify(&self, rows: Rows<'_>) -> Result<()> {
+        let GraphView { links, codes } = self.view();
         let damaged = |damage| corrupt(&self.path, damage);
         for list in [links.base, links.upper] {
             for row in list.iter().filter(|row| **row != NONE) {
@@ -236,12 +314,12 @@ impl GraphFile {
             }
         }
         self.verify_levels(&links)?;
-        let verified = match copies {
+        let verified = match codes {
             Codes::Int8(codes, _) => {
                 let mut numbers = codes.mean.iter().chain(codes.metas.as_flattened());
                 if numbers.all(|x| x.is_finite()) { codes.verify(rows) } else { Err("a scale") }
             }
-            Codes::OneBit(bits, _) => bits.verify(rows),
+            Codes::OneBit(codes, _) => codes.verify(rows),
         };
         verified.map_err(|part| damaged(Damage::Undecodable { part }))
     }
@@ -252,8 +330,10 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::hnsw::HnswParams;
-    use crate::search::{ApproximateIndex, SearchOptions, Source, VectorSearch};
+    use crate::quantization::CodeType;
+    use crate::search::{ApproximateIndex, SearchOptions, VectorSearch};
     use proptest::prelude::*;
+    use std::path::Path;
     use std::sync::OnceLock;
 
     const ROWS: usize = 400;
@@ -263,18 +343,19 @@ mod tests {
         (0..ROWS * DIM).map(|at| ((at * 2_654_435_761) % 1009) as f32 / 504.0 - 1.0).collect()
     }
 
-    fn settings() -> VectorSettings {
-        VectorSettings::new(Metric::Cosine, DIM)
+    fn open_as(path: &Path, metric: Metric, dim: usize, rows: usize) -> Result<GraphFile> {
+        let written = Written { size: std::fs::metadata(path).unwrap().len(), crc: 0 };
+        let files = FileSet::open(path.parent().unwrap().to_owned(), &[NAME], |_| Some(written))?;
+        GraphFile::open(files.unwrap(), metric, dim, rows as u32)
     }
 
     fn open(path: &Path) -> Result<GraphFile> {
-        let size = std::fs::metadata(path).unwrap().len();
-        GraphFile::open(path.to_owned(), size, ROWS as u32, settings())
+        open_as(path, Metric::Cosine, DIM, ROWS)
     }
 
     fn search(file: &GraphFile, rows: &[f32]) -> Result<Vec<crate::topk::Hit>> {
         let mut index = ApproximateIndex::empty(Metric::Cosine, DIM);
-        index.push_part(rows, None, None, Some(Source::Graph(file.view(), file.path())));
+        index.push(rows, None, None, Some(file));
         index.search(&rows[..DIM], 10, &SearchOptions::new(30))
     }
 
@@ -289,7 +370,7 @@ mod tests {
     /// The file answers as the graph in memory does; one of other rows, another metric or a later version is refused.
     #[test]
     fn what_is_written_is_searched() {
-        CodeType::ALL.into_iter().for_each(check_written);
+        CodeType::ALL.iter().copied().for_each(check_written);
     }
 
     fn check_written(codes: CodeType) {
@@ -302,18 +383,17 @@ mod tests {
             ApproximateIndex::new(&rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
         assert_eq!(search(&file, &rows).unwrap(), expected.unwrap());
         let again = folder.path().join("again");
-        let size = write(again.clone(), &graph).unwrap().size;
+        write(again.clone(), &graph).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
-        let l2 = VectorSettings { metric: Metric::L2, ..settings() };
         for result in [
-            GraphFile::open(path.clone(), size, 1 + ROWS as u32, settings()),
-            GraphFile::open(path.clone(), size, ROWS as u32, l2),
-            GraphFile::open(path.clone(), size, ROWS as u32, VectorSettings { dim: 6, ..settings() }),
+            open_as(&path, Metric::Cosine, DIM, 1 + ROWS),
+            open_as(&path, Metric::L2, DIM, ROWS),
+            open_as(&path, Metric::Cosine, 6, ROWS),
         ] {
             assert!(matches!(result, Err(Error::Corrupt { damage: Damage::Field { .. }, .. })));
         }
         let mut bytes = std::fs::read(&path).unwrap();
-        // Programs that know no 1-bit copies refuse a file with these by its version.
+        // Programs without 1-bit codes refuse a file with them by its version.
         assert_eq!(bytes[8], if codes == CodeType::Int8 { 2 } else { 3 });
         bytes[8] = 4;
         std::fs::write(&path, bytes).unwrap();
@@ -330,7 +410,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..40),
             cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
             is_forged: bool,
-            codes in prop::sample::select(&CodeType::ALL),
+            codes in prop::sample::select(CodeType::ALL),
         ) {
             static WHOLE: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
             let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The graph of Malkov and Yashunin as the crate hnsw_rs builds and walks it.
+//! The graph of Malkov and Yashunin as the crate hnsw_rs builds and searches it.
 //!
 //! hnsw_rs panics or ends the process on what it does not expect, so nothing reaches it unchecked: vectors are finite and of
 //! one length, parameters are in its range, and its files are compared with their checksums before it reads them.
@@ -10,14 +10,18 @@ use std::path::Path;
 use ::hnsw_rs::prelude::{AnnT, Distance, Hnsw, HnswIo};
 use rayon::prelude::*;
 
+use super::library::{self, Library, LibraryFiles, LibraryIndex};
 use super::space::Space;
 use crate::bitmap::Bitmap;
+use crate::candidates::Candidates;
 use crate::error::{Damage, Error, Result};
+use crate::file_format::file_set::FileSet;
+use crate::file_format::files::Written;
+use crate::format::{Format, IndexFiles, Kinds, Parameter};
 use crate::kernel::{Kernels, Operation};
 use crate::metric::Metric;
 use crate::quantization::int8::squared_length;
-use crate::search::Matches;
-use crate::topk::RowId;
+use crate::rows::{ComponentType, Rows};
 use crate::vectors::check_vectors;
 
 /// What hnsw_rs calls its files before it adds `.hnsw.graph` and `.hnsw.data`.
@@ -44,7 +48,94 @@ impl Distance<f32> for Euclidean {
     }
 }
 
-/// A graph over the rows of one matrix, built and walked by hnsw_rs.
+/// What a graph of hnsw_rs is built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HnswRsParams {
+    /// M, 2 to 255.
+    pub m: usize,
+    /// efConstruction, 1 to 65,536.
+    pub ef_construction: usize,
+}
+
+impl Kinds for HnswRsParams {
+    const ALL: &'static [HnswRsParams] = &[HnswRsParams { m: 16, ef_construction: 200 }];
+}
+
+impl Format for HnswRsParams {
+    fn name(&self) -> &'static str {
+        "hnsw-rs"
+    }
+
+    fn about(&self) -> &'static str {
+        "A graph of the crate hnsw_rs, for comparison: slower, and on several threads another graph each time"
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        vec![
+            Parameter::new("index.m", &mut self.m),
+            Parameter::new("index.ef_construction", &mut self.ef_construction),
+        ]
+    }
+
+    /// hnsw_rs keeps M in a byte.
+    fn check(&self) -> Result<()> {
+        for (name, got, range, allowed) in [
+            ("m", self.m, 2..=255, "2 to 255"),
+            ("ef_construction", self.ef_construction, 1..=65_536, "1 to 65536"),
+        ] {
+            if !range.contains(&got) {
+                return Err(Error::InvalidParameter { name, got: got as f64, allowed });
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes_per_row(&self, components: ComponentType, dim: usize) -> usize {
+        library::f32_bytes(components, dim) + 4 * dim + 80 * self.m + 1024
+    }
+
+    fn files(&self) -> &'static [&'static str] {
+        HnswRsParams::FILES
+    }
+
+    fn build(&self, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Box<dyn Candidates>> {
+        Ok(Box::new(Library::build(self, metric, dim, &rows.to_f32())?))
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        metric: Metric,
+        dim: usize,
+        rows: Rows<'_>,
+    ) -> Result<Vec<(&'static str, Written)>> {
+        library::write(self, folder, metric, dim, rows)
+    }
+
+    fn open(&self, files: FileSet, metric: Metric, dim: usize, _: u32) -> Result<Box<dyn IndexFiles>> {
+        Ok(Box::new(LibraryFiles::new(*self, files, metric, dim)))
+    }
+}
+
+impl Library for HnswRsParams {
+    type Index = HnswRsGraph;
+
+    const FILES: &'static [&'static str] = &HnswRsGraph::FILES;
+
+    fn build(&self, metric: Metric, dim: usize, rows: &[f32]) -> Result<HnswRsGraph> {
+        HnswRsGraph::build(metric, dim, rows, self.m, self.ef_construction)
+    }
+
+    fn write(graph: &HnswRsGraph, folder: &Path) -> Result<()> {
+        graph.dump(folder)
+    }
+
+    fn read(&self, folder: &Path, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<HnswRsGraph> {
+        HnswRsGraph::load(folder, metric, dim, (rows.len() / dim) as u32)
+    }
+}
+
+/// A graph over the rows of one matrix, built and searched by hnsw_rs.
 ///
 /// Memory: for each row its D components, 80M bytes of neighbors, and 1 KB more.
 ///
@@ -54,7 +145,7 @@ impl Distance<f32> for Euclidean {
 ///
 /// let rows: Vec<f32> = (0..2000).map(|i| (i as f32).sin()).collect();
 /// let graph = HnswRsGraph::build(Metric::Cosine, 4, &rows, 16, 200)?;
-/// let index = ApproximateIndex::with_hnsw_rs(&rows, &graph)?;
+/// let index = ApproximateIndex::new(&rows, &graph)?;
 /// let hits = index.search(&rows[400..404], 3, &SearchOptions::new(20))?;
 /// assert_eq!((hits.len(), hits[0].row.0), (3, 100));
 /// # Ok::<(), secateur_index::Error>(())
@@ -85,7 +176,7 @@ impl HnswRsGraph {
         m: usize,
         ef_construction: usize,
     ) -> Result<HnswRsGraph> {
-        HnswRsGraph::check(m, ef_construction)?;
+        HnswRsParams { m, ef_construction }.check()?;
         check_vectors(rows, dim)?;
         let num_rows = rows.len() / dim;
         if i32::try_from(num_rows).is_err() {
@@ -93,55 +184,14 @@ impl HnswRsGraph {
         }
         let space = Space::fit(metric, dim, rows);
         let inner = Hnsw::new(m, num_rows, LEVELS, ef_construction, Euclidean::new());
-        let numbered = rows.par_chunks_exact(dim).enumerate();
-        numbered.for_each(|(number, row)| inner.insert((&space.row(row), number)));
+        let rows = rows.par_chunks_exact(dim).enumerate();
+        rows.for_each(|(position, row)| inner.insert((&space.row(row), position)));
         Ok(HnswRsGraph { space, num_rows, inner })
-    }
-
-    /// hnsw_rs keeps M in a byte.
-    pub(crate) fn check(m: usize, ef_construction: usize) -> Result<()> {
-        for (name, got, range, allowed) in
-            [("m", m, 2..=255, "2 to 255"), ("ef_construction", ef_construction, 1..=65_536, "1 to 65536")]
-        {
-            if !range.contains(&got) {
-                return Err(Error::InvalidParameter { name, got: got as f64, allowed });
-            }
-        }
-        Ok(())
-    }
-
-    /// Memory for each row while a graph is built, in bytes.
-    pub(crate) fn bytes_per_row(dim: usize, m: usize) -> usize {
-        4 * dim + 80 * m + 1024
     }
 
     /// The number of rows.
     pub fn num_rows(&self) -> usize {
         self.num_rows
-    }
-
-    pub(crate) fn metric(&self) -> Metric {
-        self.space.metric
-    }
-
-    pub(crate) fn dim(&self) -> usize {
-        self.space.dim
-    }
-
-    /// Rows that hold about the k best of those that may be found; `None` if their vectors are to be compared, all of them.
-    ///
-    /// hnsw_rs's own filter made a search of 1% of 100,000 rows 30 times as long as a comparison of all.
-    pub(crate) fn candidates(
-        &self,
-        query: &[f32],
-        k: usize,
-        ef_search: usize,
-        matches: &Matches<'_>,
-    ) -> Result<Option<Vec<RowId>>> {
-        let query = self.space.query(query);
-        super::candidates(k, ef_search, matches, |kept| {
-            Ok(self.inner.search(&query, kept, kept).iter().map(|near| near.d_id as u32).collect())
-        })
     }
 
     /// Writes [`HnswRsGraph::FILES`] to a folder, where they must exist, because hnsw_rs panics where it cannot create them.
@@ -181,6 +231,20 @@ impl HnswRsGraph {
     }
 }
 
+impl LibraryIndex for HnswRsGraph {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
+    fn nearest(&self, query: &[f32], kept: usize) -> Result<Vec<u32>> {
+        Ok(self.inner.search(query, kept, kept).iter().map(|near| near.d_id as u32).collect())
+    }
+}
+
 fn backend_error(
     action: &'static str,
     path: &Path,
@@ -192,7 +256,7 @@ fn backend_error(
 impl std::fmt::Debug for HnswRsGraph {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HnswRsGraph")
-            .field("metric", &self.metric())
+            .field("metric", &self.space.metric)
             .field("rows", &self.num_rows)
             .finish_non_exhaustive()
     }

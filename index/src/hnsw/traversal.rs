@@ -1,4 +1,27 @@
-//! Searching a level of the graph: algorithms 2 and 5 of the paper.
+//! Searching a graph: algorithms 2 and 5 of the paper.
+//!
+//! Algorithm 2, SEARCH-LAYER, finds the `ef` rows of a level that are nearest to a query, from entry points `ep`:
+//!
+//! ```text
+//! visited = ep; candidates C = ep; nearest W = ep
+//! while C is not empty:
+//!     c = the nearest of C; remove it from C
+//!     if c is farther than the farthest of W, and W has ef rows: stop
+//!     for each neighbor e of c on the level that is not in visited:
+//!         visited.insert(e)
+//!         if e is nearer than the farthest of W, or W has fewer than ef rows:
+//!             C.insert(e); W.insert(e); if W has more than ef rows: remove the farthest
+//! ```
+//!
+//! Algorithm 5, K-NN-SEARCH, descends from the entry point with ef = 1 on each level above 0, and searches level 0 with ef.
+//!
+//! The deviations:
+//!
+//! - C and W are one array ([`Pool`]): a row that has left W is farther than all of W, so it is never taken from C.
+//! - All new neighbors of a row are compared in one call, and their codes are prefetched when they are first met.
+//! - Compared are similarities of codes, higher is better, and not distances of vectors.
+//! - Row numbers come from a file, so each is checked before it is used.
+//! - [`GraphView::search_among`] searches the graph of the rows that match a filter.
 
 use super::links::{Links, NONE};
 use super::pool::Pool;
@@ -7,11 +30,11 @@ use crate::error::Damage;
 use crate::kernel::prefetch;
 use crate::quantization::codes::{Codes, Query};
 
-/// A graph and the vectors it connects.
+/// A graph, and the codes of the rows that it connects.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
+pub(crate) struct GraphView<'a> {
     pub links: Links<'a>,
-    pub copies: Codes<'a>,
+    pub codes: Codes<'a>,
 }
 
 /// The working memory of a search, for use again.
@@ -21,12 +44,12 @@ pub(crate) struct Scratch {
     pub pool: Pool,
     visited: Visited,
     fresh: Vec<u32>,
-    /// Neighbors that do not match.
+    /// Neighbors that do not match the filter.
     between: Vec<u32>,
     pub sums: Vec<i32>,
 }
 
-impl View<'_> {
+impl GraphView<'_> {
     /// Algorithm 5, K-NN-SEARCH, up to its last line: leaves the ef rows nearest to the query in the pool.
     pub fn search(&self, ef: usize, scratch: &mut Scratch) -> Result<(), Damage> {
         let start = self.descend(0, scratch)?;
@@ -39,16 +62,16 @@ impl View<'_> {
     pub fn descend(&self, level: usize, scratch: &mut Scratch) -> Result<(u32, f32), Damage> {
         let Scratch { query, sums, fresh, .. } = scratch;
         let mut best = (self.links.check(self.links.entry_point)?, f32::NEG_INFINITY);
-        self.copies.compare(query, &[best.0], sums, |_, similarity| best.1 = similarity);
+        self.codes.compare(query, &[best.0], sums, |_, similarity| best.1 = similarity);
         for level in (level + 1..=self.links.max_level).rev() {
             loop {
                 let from = best.0;
                 fresh.clear();
                 for &row in self.links.list(level, from)?.iter().take_while(|row| **row != NONE) {
                     fresh.push(self.links.check(row)?);
-                    self.copies.prefetch(row);
+                    self.codes.prefetch(row);
                 }
-                self.copies.compare(query, fresh, sums, |row, similarity| {
+                self.codes.compare(query, fresh, sums, |row, similarity| {
                     if similarity > best.1 {
                         best = (row, similarity);
                     }
@@ -72,11 +95,11 @@ impl View<'_> {
             fresh.clear();
             for &row in self.links.list(level, row)?.iter().take_while(|row| **row != NONE) {
                 if visited.insert(self.links.check(row)?) {
-                    self.copies.prefetch(row);
+                    self.codes.prefetch(row);
                     fresh.push(row);
                 }
             }
-            self.copies.compare(query, fresh, sums, |row, similarity| {
+            self.codes.compare(query, fresh, sums, |row, similarity| {
                 if pool.push(row, similarity) && level == 0 {
                     prefetch(self.links.base, row, 2 * self.links.m);
                 }
@@ -113,7 +136,7 @@ impl View<'_> {
                     continue;
                 }
                 if is_match(near) {
-                    self.copies.prefetch(near);
+                    self.codes.prefetch(near);
                     fresh.push(near);
                 } else {
                     prefetch(self.links.base, near, 2 * self.links.m);
@@ -121,18 +144,18 @@ impl View<'_> {
                 }
             }
             for &near in between.iter() {
-                // As many as a row of the whole graph has are enough to go on.
+                // Enough: a row of the whole graph has no more neighbors.
                 if fresh.len() >= 2 * self.links.m {
                     break;
                 }
                 for &far in self.links.list(0, near)?.iter().take_while(|row| **row != NONE) {
                     if is_match(self.links.check(far)?) && visited.insert(far) {
-                        self.copies.prefetch(far);
+                        self.codes.prefetch(far);
                         fresh.push(far);
                     }
                 }
             }
-            self.copies.compare(query, fresh, sums, |row, similarity| {
+            self.codes.compare(query, fresh, sums, |row, similarity| {
                 if pool.push(row, similarity) {
                     prefetch(self.links.base, row, 2 * self.links.m);
                 }
@@ -152,8 +175,8 @@ impl View<'_> {
         loop {
             coming.clear();
             coming.extend(rows.by_ref().take(AHEAD));
-            coming.iter().for_each(|row| self.copies.prefetch(*row));
-            self.copies.compare(query, fresh, sums, |row, similarity| {
+            coming.iter().for_each(|row| self.codes.prefetch(*row));
+            self.codes.compare(query, fresh, sums, |row, similarity| {
                 pool.push(row, similarity);
             });
             std::mem::swap(fresh, coming);

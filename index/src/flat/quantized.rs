@@ -1,12 +1,32 @@
-//! One query, in two passes.
+//! One query, in two passes: 8-bit codes first, then the vectors of the rows that the codes cannot rule out.
 //!
-//! The first compares it with 8-bit copies of the rows, a quarter of the bytes, and memory is what a scan waits for. How far
-//! such a score may be off is known for each row, so rows that fall short of the k best by more are not among them; the
-//! others, few more than k, are compared again with their vectors. So the answers are those of a scan of the vectors, bit for
-//! bit.
+//! The plain algorithm, for the k best of N rows:
 //!
-//! A row v (under cosine v / ‖v‖, and the query q / ‖q‖) is s c + m + e: its code c with the scale s, the mean m of the rows,
-//! and what rounding took away. So q·v = s q·c + q·m + q·e, and |q·e| <= ‖q‖ ‖e‖ (Cauchy & Schwarz).
+//! ```text
+//! for each row v:
+//!     score = q·v
+//!     if score > worst of best: best.push(v, score)
+//! ```
+//!
+//! A scan waits for memory, and a code has a quarter of the bytes of a vector. So:
+//!
+//! ```text
+//! for each row v, with its code c:
+//!     score = approximately q·v, from c
+//!     slack = how far that may be off
+//!     if score + slack < the k-th best of (score - slack): continue        the row is not among the best
+//!     candidates.push(v)
+//! for each candidate, the most promising first: the plain algorithm
+//! ```
+//!
+//! The result is exact, bit for bit: a row that is ruled out is proven not to be among the k best. The deviations:
+//!
+//! - The slack is derived. A row v (under cosine v / ‖v‖, and the query q / ‖q‖) is s c + m + e: its code c with the scale s,
+//!   the mean m of the rows, and the rounding error e. So q·v = s q·c + q·m + q·e, and |q·e| <= ‖q‖ ‖e‖ (Cauchy & Schwarz). An
+//!   upper bound of ‖e‖ is stored with each code.
+//! - The roundings of f32 add to the slack: those of the scan whose scores are predicted, and those of these lines.
+//! - Several streams of rows are read at once, which reaches the bandwidth of the memory ([`STREAMS`]).
+//! - A chunk of rows is first tested as a whole, without branches; few chunks have a row that passes.
 
 use super::shortlist::Shortlist;
 use super::{FlatIndex, Scorer, Task};
@@ -16,11 +36,11 @@ use crate::quantization::int8::{Int8Codes, Meta, SHORT, encode, stride};
 use crate::quantization::kernel::int8::{Int8Kernel, STREAMS, max_component};
 use crate::topk::RowId;
 
-/// A query for the first pass over the rows of a part.
+/// A query for the first pass over the rows of a segment.
 ///
-/// The rough score of a row is the sum of the products of both codes * scale * the row's scale + term; it differs from the
+/// The approximate score of a row is the sum of the products of both codes * scale * the row's scale + term; it differs from the
 /// score of a scan by at most reach * the row's error + slack.
-pub(super) struct Rough<'a> {
+pub(super) struct QuantizedQuery<'a> {
     codes: Int8Codes<'a>,
     kernel: Int8Kernel,
     /// (S)
@@ -31,9 +51,9 @@ pub(super) struct Rough<'a> {
     slack: f64,
 }
 
-impl<'a> Rough<'a> {
+impl<'a> QuantizedQuery<'a> {
     /// A query of D components; `None` if there is no bound on the errors of its scores.
-    pub fn new(codes: Int8Codes<'a>, scorer: &Scorer, query: &[f32]) -> Option<Rough<'a>> {
+    pub fn new(codes: Int8Codes<'a>, scorer: &Scorer, query: &[f32]) -> Option<QuantizedQuery<'a>> {
         let max_length = f64::from(codes.max_length?);
         let length = norm(query);
         if codes.metric == Metric::L2 || codes.metric == Metric::Cosine && length < SHORT {
@@ -53,17 +73,17 @@ impl<'a> Rough<'a> {
             Metric::InnerProduct | Metric::L2 => rounding,
         };
         let (length, error) = (length * factor, f64::from(error));
-        // Neither a code's length nor that of what rounding took away exceeds this twice: rounding a component moves it by no
+        // Neither the length of a code nor that of a rounding error exceeds twice this: rounding a component moves it by no
         // more than its own size.
         let moved = max_length + norm(codes.mean);
         let slack = scan * (1.0 + rounding).powi(2) * length * max_length
             + error * 2.0 * moved
-            // The lines of `scores`, and the sum of a rough score and an error.
+            // The lines of `scores`, and the sum of an approximate score and an error.
             + 16.0 * UNIT * length * 3.0 * moved
             // Scales and products of tiny vectors, under cosine divided by lengths beyond 2⁻⁶⁰.
             + 2f64.powi(-110)
             + underflow(dim) * if codes.metric == Metric::Cosine { 2f64.powi(120) } else { 1.0 };
-        Some(Rough {
+        Some(QuantizedQuery {
             codes,
             kernel: Int8Kernel::detect(),
             code,
@@ -96,12 +116,12 @@ impl<'a> Rough<'a> {
                 }
                 for (row, (sum, meta)) in (first + (chunk * CHUNK) as u32..).zip(scored) {
                     if upper((*sum, meta)) < limit
-                        || task.part.deleted.is_some_and(|deleted| deleted.contains(row))
+                        || task.segment.deleted.is_some_and(|deleted| deleted.contains(row))
                     {
                         continue;
                     }
                     let slack = f64::from(self.reach * meta[3]) * (1.0 + 1e-6) + self.slack;
-                    list.push(RowId(task.part.base + row), f64::from(self.score(*sum, meta)), slack);
+                    list.push(RowId(task.segment.base + row), f64::from(self.score(*sum, meta)), slack);
                     list.tidy(|rows, best| index.collect(scorer, query, rows, best));
                     limit = list.limit(self.slack, 0.0);
                 }
@@ -127,7 +147,7 @@ impl<'a> Rough<'a> {
         list
     }
 
-    /// The codes of consecutive rows of the part, (`len`, S).
+    /// The codes of consecutive rows of the segment, (`len`, S).
     fn codes_of(&self, first: u32, len: usize) -> &'a [i8] {
         let stride = self.code.len();
         &self.codes.codes[first as usize * stride..][..len * stride]

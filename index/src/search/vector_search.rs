@@ -1,0 +1,91 @@
+//! The trait of all vector indexes.
+
+use super::options::SearchOptions;
+use super::recall::{self, Recall, RecallCurve};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::flat::FlatIndex;
+use crate::topk::Hit;
+
+/// An index of vectors.
+///
+/// ```
+/// use secateur_index::{Metric, flat::FlatIndex};
+/// use secateur_index::search::{ApproximateIndex, SearchOptions, VectorSearch};
+/// use secateur_index::hnsw::{Graph, HnswParams};
+///
+/// let rows: Vec<f32> = (0..2000).map(|i| (i as f32).sin()).collect();
+/// let graph = Graph::build(Metric::Cosine, 4, &rows, &HnswParams::default())?;
+/// let indexes: [Box<dyn VectorSearch>; 2] = [
+///     Box::new(FlatIndex::new(Metric::Cosine, 4, &rows)?),
+///     Box::new(ApproximateIndex::new(&rows, &graph)?),
+/// ];
+/// for index in indexes {
+///     assert_eq!(index.search(&rows[400..404], 3, &SearchOptions::default())?[0].row.0, 100);
+/// }
+/// # Ok::<(), secateur_index::Error>(())
+/// ```
+pub trait VectorSearch: Send + Sync {
+    /// The exact index over the same rows.
+    fn flat(&self) -> &FlatIndex<'_>;
+
+    /// The best `k` rows that are found for a query of D components, best first.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`] for an ef
+    /// of 0, [`Error::Corrupt`] if a graph leads out of its rows.
+    fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Hit>>;
+
+    /// [`VectorSearch::search`] for Q queries at once, (Q, D) row-major, in parallel: the same answers, in the order of the
+    /// queries.
+    ///
+    /// # Errors
+    /// As [`VectorSearch::search`], and [`Error::RaggedVectors`].
+    fn search_batch(&self, queries: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>>;
+
+    /// The recall at `k` of searches for queries, (Q, D) row-major, with each ef.
+    ///
+    /// # Errors
+    /// As [`VectorSearch::search_batch`]; [`Error::InvalidParameter`] without queries or with k 0.
+    fn recall(&self, queries: &[f32], k: usize, efs: &[usize]) -> Result<Vec<Recall>> {
+        let truth = recall::truth(self.flat(), queries, k)?;
+        let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef));
+        efs.iter().map(|ef| Ok(recall::measure(*ef, &found(*ef)?, &truth))).collect()
+    }
+
+    /// Searches with a doubling ef from `k` on until the mean recall at `k` reaches `target`, or every row is compared; then
+    /// halves the last step until it is an eighth of the ef.
+    ///
+    /// # Errors
+    /// As [`VectorSearch::recall`]; [`Error::InvalidParameter`] for a target outside 0 to 1.
+    fn tune(&self, queries: &[f32], k: usize, target: f64) -> Result<RecallCurve> {
+        recall::check_target(target)?;
+        let truth = recall::truth(self.flat(), queries, k)?;
+        let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef));
+        recall::tune(found, &truth, k, target, self.flat().num_rows())
+    }
+}
+
+/// The exact index, for which an ef makes no difference.
+impl VectorSearch for FlatIndex<'_> {
+    fn flat(&self) -> &FlatIndex<'_> {
+        self
+    }
+
+    fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Hit>> {
+        options.check()?;
+        match options.filter {
+            Some(filter) => self.search_among(query, k, filter),
+            None => self.search(query, k),
+        }
+    }
+
+    fn search_batch(&self, queries: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>> {
+        options.check()?;
+        match options.filter {
+            Some(filter) => self.search_batch_among(queries, k, filter),
+            None => self.search_batch(queries, k),
+        }
+    }
+}
