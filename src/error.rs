@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use secateur_encoders::Fingerprint;
-use secateur_files::ErrorKind;
+use secateur_files::{ErrorKind, JournalError, PathError};
 
 use crate::search::SearchMode;
 
@@ -213,15 +213,11 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file could not be written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's word.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] PathError),
+    /// The journal of an interrupted run cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 impl Error {
@@ -236,7 +232,8 @@ impl Error {
             Error::Index(error) => error.kind(),
             Error::Encoder(error) => error.kind(),
             Error::Dataset(error) => error.kind(),
-            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Input),
+            Error::Io(error) => error.kind(ErrorKind::Input),
+            Error::Journal(error) => error.kind(),
             Error::OutputExists { .. } => ErrorKind::System,
             Error::SameFile { .. }
             | Error::InvalidOption { .. }

@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use secateur_datasets::Document;
 use secateur_datasets::beir::BeirFolder;
-use secateur_datasets::{Run, ScoredDocument, atomic_write};
+use secateur_datasets::{Run, ScoredDocument};
 use secateur_encoders::train::Trainer;
 use secateur_encoders::{Encoder, Similarity, TextKind};
+use secateur_files::{Durable, disk};
 use secateur_index::Metric;
 use secateur_index::flat::FlatIndex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::eval::{Measure, RuleSet, evaluate};
 use crate::progress::Progress;
 
@@ -174,11 +175,7 @@ impl Measurements {
     ///
     /// The folder cannot be made.
     pub fn open(folder: &Path) -> Result<Measurements> {
-        std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-            action: "create",
-            path: folder.to_owned(),
-            source,
-        })?;
+        disk::create_folders(folder)?;
         Ok(Measurements { folder: folder.to_owned() })
     }
 
@@ -200,7 +197,7 @@ impl Measurements {
             return Ok(result);
         }
         let result = measure()?;
-        atomic_write(&file, |out| {
+        Durable::write(&file, |out| {
             serde_json::to_writer_pretty(&mut *out, &result)?;
             writeln!(out)
         })?;

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use secateur_files::AtPath;
+
 use crate::catalog;
 use crate::document::{Document, Qrels, Query};
 use crate::error::{Error, Result};
@@ -52,11 +54,11 @@ impl BeirFolder {
     /// [`Error::MissingFile`] if it has no corpus.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let entries = std::fs::read_dir(&path).map_err(Error::io("open", &path))?;
+        let entries = std::fs::read_dir(&path).at("open", &path)?;
         if find(&path, "corpus.jsonl").is_none() {
             let mut parts = Vec::new();
             for entry in entries {
-                let entry = entry.map_err(Error::io("list", &path))?;
+                let entry = entry.at("list", &path)?;
                 if find(&entry.path(), "corpus.jsonl").is_some() {
                     parts.push(entry.file_name().to_string_lossy().into_owned());
                 }
@@ -73,7 +75,7 @@ impl BeirFolder {
             Some(name) => name,
             // Paths such as `.` and `..` have a name only after they were resolved.
             None => std::fs::canonicalize(&path)
-                .map_err(Error::io("open", &path))?
+                .at("open", &path)?
                 .file_name()
                 .map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned()),
         };
@@ -141,13 +143,12 @@ impl BeirFolder {
     pub fn splits(&self) -> Result<Vec<String>> {
         let folder = self.path.join("qrels");
         let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("list", folder)(error)),
+            entries => entries.at("list", &folder)?,
         };
         let mut splits = BTreeSet::new();
         for entry in entries {
-            let name = entry.map_err(Error::io("list", &folder))?.file_name();
+            let name = entry.at("list", &folder)?.file_name();
             let Some(name) = name.to_str() else { continue };
             for ending in ENDINGS {
                 if let Some(split) = name.strip_suffix(ending).and_then(|name| name.strip_suffix(".tsv")) {

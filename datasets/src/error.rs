@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use secateur_files::ErrorKind;
+use secateur_files::{ErrorKind, PathError};
 
 use crate::fault::Fault;
 
@@ -14,15 +14,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to work on a file or folder.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was attempted, as a verb: `open`, `list`, `create`, `write`, ...
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] PathError),
 
     /// A file opened but could not be read to its end: the disk failed, or a compressed file is truncated or damaged.
     #[error("{}: cannot read beyond line {lines_read}; if the file is compressed it may be truncated, fetch it again", path.display())]
@@ -110,7 +103,7 @@ impl Error {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Input),
+            Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Read { .. }
             | Error::Line { .. }
             | Error::File { .. }
@@ -120,11 +113,6 @@ impl Error {
             | Error::UnknownSplit { .. }
             | Error::MissingQuery { .. } => ErrorKind::Input,
         }
-    }
-
-    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Error::Io { action, path, source }
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use secateur_files::AtPath;
+
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 
@@ -34,11 +36,13 @@ impl Compression {
 /// Opens a file for reading and decompresses it if its name ends in `.gz` (of any number of members) or `.zst`.
 ///
 /// ```
-/// use std::io::Read;
+/// use std::io::{Read, Write};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("greeting.txt.gz");
-/// secateur_datasets::atomic_write(&path, |file| file.write_all(b"hello"))?;
+/// let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&path)?, flate2::Compression::fast());
+/// gzip.write_all(b"hello")?;
+/// gzip.finish()?;
 /// let mut text = String::new();
 /// secateur_datasets::open(&path)?.read_to_string(&mut text)?;
 /// assert_eq!(text, "hello");
@@ -49,7 +53,7 @@ impl Compression {
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = File::open(path).at("open", path)?;
     Ok(match Compression::of(path) {
         Compression::None => Box::new(BufReader::with_capacity(BUFFER, file)),
         Compression::Gzip => {
@@ -57,7 +61,7 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
             Box::new(BufReader::with_capacity(BUFFER, members))
         }
         Compression::Zstd => {
-            let frames = zstd::stream::read::Decoder::new(file).map_err(Error::io("decompress", path))?;
+            let frames = zstd::stream::read::Decoder::new(file).at("decompress", path)?;
             Box::new(BufReader::with_capacity(BUFFER, frames))
         }
     })
@@ -243,7 +247,7 @@ mod tests {
             (0..200_000u64).map(|i| format!("{}\n", i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
         for name in ["cut.gz", "cut.zst"] {
             let path = folder.path().join(name);
-            crate::atomic_write(&path, |file| file.write_all(text.as_bytes())).unwrap();
+            crate::writer::write_records(&path, |file| Ok(file.write_all(text.as_bytes())?)).unwrap();
             let whole = std::fs::read(&path).unwrap();
             std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
             let all = read_all(&path);

@@ -85,7 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = |name: &str, content: &str| {
             let path = folder.path().join(name);
-            crate::atomic_write(&path, |file| file.write_all(content.as_bytes())).unwrap();
+            crate::writer::write_records(&path, |file| Ok(file.write_all(content.as_bytes())?)).unwrap();
             Texts::open(&path).unwrap().map(|text| text.map(|text| text.joined(" "))).collect::<Vec<_>>()
         };
         let texts = |items: Vec<Result<String>>| items.into_iter().map(Result::unwrap).collect::<Vec<_>>();

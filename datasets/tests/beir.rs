@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use secateur_datasets::beir::{self, BeirFolder};
 use secateur_datasets::{Document, Error, Qrels, Query};
 
+use crate::support;
+
 fn any_text() -> impl Strategy<Value = String> {
     // Everything a JSON line must carry: quotes, controls, line and paragraph separators, astral characters.
     proptest::collection::vec(any::<char>(), 0..40).prop_map(|chars| chars.into_iter().collect())
@@ -135,13 +137,8 @@ fn a_corpus_is_read_as_it_is_asked_for() {
     // A reader that collected the file would meet the damage at its end before it gave the first document.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("corpus.jsonl.zst");
-    secateur_datasets::atomic_write(&path, |file| {
-        for i in 0..200_000 {
-            writeln!(file, "{{\"_id\":\"d{i}\",\"text\":\"{}\"}}", i * 7919)?;
-        }
-        Ok(())
-    })
-    .unwrap();
+    let line = |i| format!("{{\"_id\":\"d{i}\",\"text\":\"{}\"}}\n", i * 7919);
+    support::write(&path, (0..200_000).map(line).collect::<String>().as_bytes());
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 100]).unwrap();
     let mut corpus = BeirFolder::open(folder.path()).unwrap().corpus().unwrap();

@@ -3,6 +3,7 @@
 mod beir;
 mod mini;
 mod shared;
+mod support;
 mod trec;
 mod triples;
 mod verify;

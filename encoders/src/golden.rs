@@ -10,7 +10,7 @@
 //! `kind` is `query` or `passage`, and `passage` where it is absent; the model's prompt for it is no part of `text`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use secateur_files::{AtPath, Durable};

@@ -233,6 +233,15 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     faults::step().and_then(|()| fs::rename(from, to)).at("rename", from)
 }
 
+/// Creates a symbolic link to `target`.
+///
+/// # Errors
+/// The operating system's; something is at the path already.
+#[cfg(unix)]
+pub fn link(target: &Path, path: &Path) -> Result<()> {
+    faults::step().and_then(|()| std::os::unix::fs::symlink(target, path)).at("link", path)
+}
+
 /// Removes a folder with all that is in it.
 ///
 /// # Errors

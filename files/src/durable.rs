@@ -47,7 +47,7 @@ impl Durable {
     ///
     /// # Errors
     /// The function's, or the operating system's; the file that was there is then unchanged.
-    pub fn write(path: &Path, write: impl FnOnce(&mut Durable) -> io::Result<()>) -> Result<()> {
+    pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         let mut file = Durable::create(path)?;
         write(&mut file).at("write", path)?;
         file.finish()

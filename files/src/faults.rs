@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -33,13 +34,15 @@ struct Disk {
     folders: HashMap<u64, (File, Names)>,
 }
 
-/// What was in a folder when it was last synced: inodes by name.
-type Names = BTreeMap<OsString, Inode>;
+/// What was in a folder when it was last synced.
+type Names = BTreeMap<OsString, Named>;
 
-#[derive(Debug, Clone, Copy)]
-enum Inode {
+#[derive(Debug)]
+enum Named {
     File(u64),
     Folder(u64),
+    /// Where it leads. The system writes the two together.
+    Link(PathBuf),
 }
 
 thread_local! {
@@ -116,16 +119,33 @@ impl Aftermath {
     }
 }
 
+/// One run of [`at_every_operation`].
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// What was to fail.
+    pub failure: Failure,
+    /// The number of the disk operation that was to fail, counted from 0.
+    pub number: usize,
+    /// Whether there were so many.
+    pub has_failed: bool,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failure of {:?} at operation {}", self.failure, self.number)
+    }
+}
+
 /// Runs an operation again and again: once for each disk operation that it consists of and each kind of failure, so that this one
 /// fails. The last run of each kind meets no failure.
 ///
 /// `prepare` makes the folder that it is given, anew each time. `operate` works in it. `check` gets the folder as it is after the
-/// failure, the result, and the number of the disk operation that failed in words.
+/// failure, and the result.
 pub fn at_every_operation<T>(
     scratch: &Path,
     prepare: impl Fn(&Path),
     mut operate: impl FnMut(&Path) -> T,
-    mut check: impl FnMut(&Path, T, &str),
+    mut check: impl FnMut(&Path, T, Case),
 ) {
     let [folder, restored] = ["faults", "restored"].map(|name| scratch.join(name));
     for failure in [Failure::Operation, Failure::Power] {
@@ -134,16 +154,16 @@ pub fn at_every_operation<T>(
             let faults = Faults::begin(&folder, failure, number);
             let result = operate(&folder);
             let aftermath = faults.end();
-            let what = format!("operation {number}, failure of {failure:?}");
+            let case = Case { failure, number, has_failed: aftermath.has_failed() };
             if failure == Failure::Power {
                 aftermath.restore(&folder, &restored);
-                check(&restored, result, &what);
+                check(&restored, result, case);
                 fs::remove_dir_all(&restored).unwrap();
             } else {
-                check(&folder, result, &what);
+                check(&folder, result, case);
             }
             fs::remove_dir_all(&folder).unwrap();
-            if !aftermath.has_failed() {
+            if !case.has_failed {
                 assert!(number > 0, "an operation that writes nothing cannot fail");
                 break;
             }
@@ -155,7 +175,11 @@ impl Disk {
     fn keep_all(&mut self, folder: &Path) {
         self.keep_folder(folder);
         for entry in list(folder) {
-            if entry.is_dir() { self.keep_all(&entry) } else { self.keep_file(&entry) }
+            match Named::of(&entry) {
+                Named::File(_) => self.keep_file(&entry),
+                Named::Folder(_) => self.keep_all(&entry),
+                Named::Link(_) => {}
+            }
         }
     }
 
@@ -164,24 +188,34 @@ impl Disk {
     }
 
     fn keep_folder(&mut self, folder: &Path) {
-        let names = list(folder).into_iter().map(|path| {
-            let found = if path.is_dir() { Inode::Folder(inode(&path)) } else { Inode::File(inode(&path)) };
-            (path.file_name().unwrap().to_owned(), found)
-        });
+        let names =
+            list(folder).into_iter().map(|path| (path.file_name().unwrap().to_owned(), Named::of(&path)));
         self.folders.insert(inode(folder), (File::open(folder).unwrap(), names.collect()));
     }
 
     /// Writes a folder as it was last synced. One that never was is empty, and so is such a file.
     fn restore(&self, folder: u64, to: &Path) {
         fs::create_dir(to).unwrap();
-        for (name, inode) in self.folders.get(&folder).iter().flat_map(|(_, names)| names) {
-            match inode {
-                Inode::Folder(inode) => self.restore(*inode, &to.join(name)),
-                Inode::File(inode) => {
-                    let bytes = self.files.get(inode).map_or(&[][..], |(_, bytes)| bytes);
-                    fs::write(to.join(name), bytes).unwrap();
+        for (name, named) in self.folders.get(&folder).iter().flat_map(|(_, names)| names) {
+            let to = to.join(name);
+            match named {
+                Named::Folder(inode) => self.restore(*inode, &to),
+                Named::File(inode) => {
+                    fs::write(to, self.files.get(inode).map_or(&[][..], |(_, bytes)| bytes)).unwrap();
                 }
+                Named::Link(target) => std::os::unix::fs::symlink(target, to).unwrap(),
             }
+        }
+    }
+}
+
+impl Named {
+    fn of(path: &Path) -> Named {
+        let metadata = fs::symlink_metadata(path).unwrap();
+        match metadata.file_type() {
+            kind if kind.is_dir() => Named::Folder(metadata.ino()),
+            kind if kind.is_symlink() => Named::Link(fs::read_link(path).unwrap()),
+            _ => Named::File(metadata.ino()),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytemuck::{Pod, Zeroable};
 
 use crate::disk::{DiskFile, sync_name};
-use crate::error::{AtPath, PathError};
+use crate::error::{AtPath, ErrorKind, PathError};
 use crate::header::{self, HEADER_LEN, HeaderFault, Kind, Start};
 use crate::lock::LockedFile;
 
@@ -53,7 +53,6 @@ const _: () = assert!(RECORD_HEAD == 48);
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum JournalError {
     /// The operating system refused.
     #[error(transparent)]
@@ -92,6 +91,19 @@ pub enum JournalError {
         /// The bytes given.
         got: usize,
     },
+}
+
+impl JournalError {
+    /// Whose turn it is. A journal has the same keeper as a database.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            JournalError::Io(error) => error.kind(ErrorKind::Database),
+            JournalError::Locked { .. } | JournalError::Header { .. } | JournalError::Record { .. } => {
+                ErrorKind::Database
+            }
+            JournalError::Length { .. } => ErrorKind::Usage,
+        }
+    }
 }
 
 /// What was appended at once.

@@ -1,15 +1,14 @@
 //! `secateur encode`: texts become a .npy file.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use secateur::Error;
 use secateur::datasets::beir::BeirFolder;
-use secateur::datasets::{sync_name, with_suffix};
 use secateur::encode::{NpyEncoder, TextKind};
+use secateur_files::{AtPath, Durable, with_suffix};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
@@ -86,17 +85,10 @@ impl Arguments {
     }
 
     fn write_ids(&self, dataset: &BeirFolder, path: &Path) -> Result<()> {
-        // Under a name that the next run writes over, should this one be killed.
-        let temporary = with_suffix(path, ".tmp");
-        let failed = |source| Failure::write(&temporary, &source);
-        let mut file = BufWriter::new(File::create(&temporary).map_err(failed)?);
+        let mut file = Durable::create_alone(path)?;
         for item in self.texts(dataset)? {
-            writeln!(file, "{}", item?.0).map_err(failed)?;
+            writeln!(file, "{}", item?.0).at("write", path)?;
         }
-        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
-        std::fs::rename(&temporary, path)
-            .and_then(|()| sync_name(path))
-            .map_err(|source| Failure::write(path, &source))
+        Ok(file.finish()?)
     }
 }

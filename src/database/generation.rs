@@ -31,7 +31,7 @@ impl Database {
         let snapshot = store.snapshot().clone();
         let mut writer = store.begin_generation(options.generation(name, encoder))?;
         // A name that could lead elsewhere was refused above.
-        let journal = secateur_datasets::with_suffix(&self.path, &format!(".{name}.journal"));
+        let journal = secateur_files::with_suffix(&self.path, &format!(".{name}.journal"));
         let mut vectors = JournaledEncoding::open(&journal, encoder, TextKind::Passage)?;
         let passages = snapshot.rows().map(|row| -> Result<String> {
             let stored = snapshot.document_at(row)?;

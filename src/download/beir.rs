@@ -1,15 +1,16 @@
 //! Published BEIR data sets, downloaded into a cache folder.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use md5::Md5;
 use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::catalog;
+use secateur_files::disk::DiskFile;
+use secateur_files::{AtPath, DurableFolder, LockedFile, PathError, disk};
 
 use super::checksum;
 use super::error::DownloadError;
-use super::fetch::{Fetcher, Progress, sync_folder};
+use super::fetch::{Fetcher, Progress};
 use super::unpack::unpack;
 
 /// A data set in an archive.
@@ -52,7 +53,7 @@ pub fn download_archive(
 ) -> Result<PathBuf, DownloadError> {
     let Archive { name, url, md5, parts } = *archive;
     let folder = cache.join(name);
-    std::fs::create_dir_all(cache).map_err(DownloadError::io("create", cache))?;
+    disk::create_folders(cache)?;
     // Held until the end of this function; the operating system releases it if the process dies.
     let _lock = lock(&cache.join(format!(".{name}.lock")))?;
     if folder.is_dir() {
@@ -62,50 +63,28 @@ pub fn download_archive(
     if !zip.is_file() {
         fetcher.file(url, None, &zip, progress)?;
     }
-    let got = checksum::of_file::<Md5>(&zip).map_err(DownloadError::io("read", &zip))?;
+    let got = checksum::of_file::<Md5>(&zip).at("read", &zip)?;
     if got != md5 {
-        std::fs::remove_file(&zip).map_err(DownloadError::io("remove", &zip))?;
+        disk::remove_file(&zip)?;
         let (url, expected) = (url.to_owned(), md5.to_owned());
         return Err(DownloadError::Checksum { url, algorithm: "md5", expected, got });
     }
-    // Removed with all that is in it if anything below fails.
-    let unpacked = tempfile::Builder::new()
-        .prefix(&format!(".{name}-"))
-        .tempdir_in(cache)
-        .map_err(DownloadError::io("create", cache))?;
-    unpack(&zip, name, unpacked.path())?;
+    let unpacked = DurableFolder::create(&folder)?;
+    unpack(&zip, name, unpacked.temporary())?;
     let parts = if parts.is_empty() { &[""][..] } else { parts };
     for part in parts {
-        BeirFolder::open(unpacked.path().join(part)).map_err(|source| DownloadError::NotADataset {
+        BeirFolder::open(unpacked.temporary().join(part)).map_err(|source| DownloadError::NotADataset {
             path: zip.clone(),
             name: name.to_owned(),
             source: Box::new(source),
         })?;
     }
-    readable_by_all(unpacked.path())?;
-    std::fs::rename(unpacked.path(), &folder).map_err(DownloadError::io("create", &folder))?;
-    drop(unpacked.keep());
-    sync_folder(&folder)?;
-    std::fs::remove_file(&zip).map_err(DownloadError::io("remove", &zip))?;
+    unpacked.finish()?;
+    disk::remove_file(&zip)?;
     Ok(folder)
 }
 
 /// Waits until no other process holds the lock.
-pub(super) fn lock(path: &Path) -> Result<File, DownloadError> {
-    let file = File::create(path).map_err(DownloadError::io("create", path))?;
-    file.lock().map_err(DownloadError::io("lock", path))?;
-    Ok(file)
-}
-
-/// Temporary folders are made for their owner alone, but a cache may be shared.
-fn readable_by_all(folder: &Path) -> Result<(), DownloadError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
-            .map_err(DownloadError::io("create", folder))?;
-    }
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
+pub(super) fn lock(path: &Path) -> Result<LockedFile, PathError> {
+    LockedFile::lock(DiskFile::open_or_create(path)?)
 }

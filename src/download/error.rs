@@ -3,21 +3,15 @@
 use std::path::PathBuf;
 
 use secateur::ErrorKind;
+use secateur_files::PathError;
 
 /// Why something could not be downloaded; each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloadError {
     /// The operating system refused to work on a file or folder; a full disk is one of the reasons.
-    #[error("cannot {action} {}; what was downloaded so far is kept, run the command again to go on", path.display())]
-    Io {
-        /// What was attempted, as a verb.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
+    #[error("{0}; what was downloaded so far is kept, run the command again to go on")]
+    Io(#[from] PathError),
 
     /// The connection could not be made or broke again and again.
     #[error("cannot download {url}: gave up after {attempts} attempts; run the command again to go on")]
@@ -184,10 +178,5 @@ impl DownloadError {
             | DownloadError::NoWeights { .. }
             | DownloadError::NoHome => ErrorKind::Input,
         }
-    }
-
-    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| DownloadError::Io { action, path, source }
     }
 }

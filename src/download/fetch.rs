@@ -1,10 +1,11 @@
 //! One file over HTTP, resumed where it broke off.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secateur_files::disk::{self, DiskFile};
+use secateur_files::{AtPath, PathError, with_suffix};
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
@@ -74,7 +75,7 @@ impl Fetcher {
         target: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), DownloadError> {
-        let part = Part::of(target);
+        let part = PartialFile::of(target);
         let mut failures = 0;
         loop {
             let before = part.len();
@@ -88,7 +89,7 @@ impl Fetcher {
                 }
             }
         }
-        part.finish(target)
+        Ok(part.finish(target)?)
     }
 
     fn request(
@@ -114,7 +115,7 @@ impl Fetcher {
         &self,
         url: &str,
         token: Option<&str>,
-        part: &Part,
+        part: &PartialFile,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Failure> {
         let validator = part.validator(url);
@@ -156,14 +157,14 @@ impl Fetcher {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::Interrupted(ureq::Error::Io(error))),
             };
-            file.write_all(&block[..read]).map_err(DownloadError::io("write", &part.data))?;
+            file.write_all(&block[..read]).at("write", &part.data)?;
             done += read as u64;
             progress(Progress { done, total });
         }
         if total.is_some_and(|total| done != total) {
             return Err(Failure::Interrupted(other("the connection was closed before the end of the file")));
         }
-        file.sync_all().map_err(DownloadError::io("sync", &part.data))?;
+        file.sync()?;
         Ok(())
     }
 
@@ -197,6 +198,12 @@ enum Failure {
 impl From<ureq::Error> for Failure {
     fn from(error: ureq::Error) -> Self {
         Failure::Interrupted(error)
+    }
+}
+
+impl From<PathError> for Failure {
+    fn from(error: PathError) -> Self {
+        Failure::Final(error.into())
     }
 }
 
@@ -237,20 +244,15 @@ fn full_length(response: &Response<Body>) -> Option<u64> {
 }
 
 /// A file that is still being downloaded, and beside it what it is a part of.
-struct Part {
+struct PartialFile {
     data: PathBuf,
     /// Two lines: the address, and the validator (RFC 9110, 13.1.5) of the file that the part is the beginning of.
     origin: PathBuf,
 }
 
-impl Part {
+impl PartialFile {
     fn of(target: &Path) -> Self {
-        let beside = |ending: &str| {
-            let mut name = target.file_name().unwrap_or_default().to_owned();
-            name.push(ending);
-            target.with_file_name(name)
-        };
-        Part { data: beside(".part"), origin: beside(".part.origin") }
+        PartialFile { data: with_suffix(target, ".part"), origin: with_suffix(target, ".part.origin") }
     }
 
     fn len(&self) -> u64 {
@@ -265,27 +267,27 @@ impl Part {
     }
 
     /// Opens the part to be written from byte `from`; from 0 on it is a new part, whose origin is recorded first.
-    fn open(&self, url: &str, from: u64, response: &Response<Body>) -> Result<File, DownloadError> {
-        let opened = OpenOptions::new().create(true).write(true).truncate(from == 0).open(&self.data);
-        let mut file = opened.map_err(DownloadError::io("create", &self.data))?;
+    fn open(&self, url: &str, from: u64, response: &Response<Body>) -> Result<DiskFile, PathError> {
+        let mut file = DiskFile::open_or_create(&self.data)?;
         if from == 0 {
+            file.set_len(0)?;
             let origin = format!("{url}\n{}", strong_validator(response).unwrap_or_default());
-            std::fs::write(&self.origin, origin).map_err(DownloadError::io("write", &self.origin))?;
+            DiskFile::create(&self.origin)?.write_all(origin.as_bytes()).at("write", &self.origin)?;
         }
-        file.seek(SeekFrom::Start(from)).map_err(DownloadError::io("write", &self.data))?;
+        file.seek(SeekFrom::Start(from)).at("write", &self.data)?;
         Ok(file)
     }
 
     fn remove(&self) {
         // What cannot be removed is overwritten by the next attempt.
-        let _ = std::fs::remove_file(&self.data);
-        let _ = std::fs::remove_file(&self.origin);
+        let _ = disk::remove_file(&self.data);
+        let _ = disk::remove_file(&self.origin);
     }
 
-    fn finish(&self, target: &Path) -> Result<(), DownloadError> {
-        std::fs::rename(&self.data, target).map_err(DownloadError::io("write", target))?;
-        let _ = std::fs::remove_file(&self.origin);
-        sync_folder(target)
+    fn finish(&self, target: &Path) -> Result<(), PathError> {
+        disk::rename(&self.data, target)?;
+        let _ = disk::remove_file(&self.origin);
+        disk::sync_name(target)
     }
 }
 
@@ -293,13 +295,4 @@ impl Part {
 fn strong_validator(response: &Response<Body>) -> Option<&str> {
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     text(header::ETAG).filter(|etag| !etag.starts_with("W/")).or_else(|| text(header::LAST_MODIFIED))
-}
-
-/// Makes a rename in the folder of `path` survive a power cut.
-pub(super) fn sync_folder(path: &Path) -> Result<(), DownloadError> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(DownloadError::io("sync", folder))?;
-    }
-    Ok(())
 }

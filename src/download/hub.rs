@@ -7,9 +7,9 @@
 //!                           .no_exist/COMMIT/FILE    empty: the commit is known not to have the file
 //! ```
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use secateur_files::{AtPath, Durable, PathError, disk};
 use serde::Deserialize;
 use sha2::Sha256;
 
@@ -17,7 +17,7 @@ use super::beir::lock;
 use super::checksum;
 use super::config::HubConfig;
 use super::error::DownloadError;
-use super::fetch::{Fetcher, Progress, sync_folder};
+use super::fetch::{Fetcher, Progress};
 
 /// Finds the model `OWNER/NAME` or `OWNER/NAME@REVISION` in the cache or downloads it, and returns its directory.
 ///
@@ -146,10 +146,10 @@ impl Model {
             return Err(DownloadError::NoWeights { id: self.id.clone() });
         }
 
-        create_folder(&self.locks)?;
+        disk::create_folders(&self.locks)?;
         let _lock = lock(&self.locks.join("secateur.lock"))?;
         let blobs = self.folder.join("blobs");
-        create_folder(&blobs)?;
+        disk::create_folders(&blobs)?;
         let snapshot = self.snapshot(commit);
         for file in files {
             let pointer = snapshot.join(&file.rfilename);
@@ -168,8 +168,8 @@ impl Model {
                 let unchecked = blobs.join(format!("{blob_id}.unchecked"));
                 fetcher.file(&url, token, &unchecked, &mut |step| progress(&file.rfilename, step))?;
                 file.check(&unchecked, &url)?;
-                std::fs::rename(&unchecked, &blob).map_err(DownloadError::io("write", &blob))?;
-                sync_folder(&blob)?;
+                disk::rename(&unchecked, &blob)?;
+                disk::sync_name(&blob)?;
             }
             link(&blob, &pointer, Path::new(&file.rfilename))?;
         }
@@ -201,11 +201,11 @@ impl ListedFile {
     fn check(&self, path: &Path, url: &str) -> Result<(), DownloadError> {
         let (algorithm, expected, got) = match (&self.lfs, self.size) {
             (Some(large), _) => {
-                let got = checksum::of_file::<Sha256>(path).map_err(DownloadError::io("read", path))?;
+                let got = checksum::of_file::<Sha256>(path).at("read", path)?;
                 ("sha256", large.sha256.clone(), got)
             }
             (None, Some(size)) => {
-                let got = std::fs::metadata(path).map_err(DownloadError::io("read", path))?.len();
+                let got = std::fs::metadata(path).at("read", path)?.len();
                 ("size in bytes", size.to_string(), got.to_string())
             }
             (None, None) => return Ok(()),
@@ -213,7 +213,7 @@ impl ListedFile {
         if got == expected {
             return Ok(());
         }
-        std::fs::remove_file(path).map_err(DownloadError::io("remove", path))?;
+        disk::remove_file(path)?;
         Err(DownloadError::Checksum { url: url.to_owned(), algorithm, expected, got })
     }
 }
@@ -295,27 +295,15 @@ fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
 }
 
-fn create_folder(folder: &Path) -> Result<(), DownloadError> {
-    std::fs::create_dir_all(folder).map_err(DownloadError::io("create", folder))
-}
-
-/// Writes a small file through a temporary sibling.
-fn write_file(path: &Path, content: &[u8]) -> Result<(), DownloadError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    create_folder(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(DownloadError::io("create", path))?;
-    file.write_all(content)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(DownloadError::io("write", path))?;
-    file.persist(path).map_err(|error| DownloadError::io("write", path)(error.error))?;
-    sync_folder(path)
+/// Writes a small file, and the folders that it lies in.
+fn write_file(path: &Path, content: &[u8]) -> Result<(), PathError> {
+    disk::create_folders(disk::parent(path))?;
+    Durable::write(path, |file| file.write_all(content))
 }
 
 /// Puts a blob into a snapshot: a relative link, so that the cache can be moved, or a copy where there are no links.
-fn link(blob: &Path, pointer: &Path, file: &Path) -> Result<(), DownloadError> {
-    if let Some(folder) = pointer.parent() {
-        create_folder(folder)?;
-    }
+fn link(blob: &Path, pointer: &Path, file: &Path) -> Result<(), PathError> {
+    disk::create_folders(disk::parent(pointer))?;
     #[cfg(unix)]
     {
         // From snapshots/COMMIT/FILE up to the model's folder: two steps, and one for each folder in FILE.
@@ -324,13 +312,14 @@ fn link(blob: &Path, pointer: &Path, file: &Path) -> Result<(), DownloadError> {
         relative.push("blobs");
         relative.push(blob.file_name().unwrap_or_default());
         // A dangling link of an earlier, cleaned blob would be in the way.
-        let _ = std::fs::remove_file(pointer);
-        std::os::unix::fs::symlink(relative, pointer).map_err(DownloadError::io("link", pointer))?;
+        let _ = disk::remove_file(pointer);
+        disk::link(&relative, pointer)?;
     }
     #[cfg(not(unix))]
     {
         let _ = file;
-        std::fs::copy(blob, pointer).map_err(DownloadError::io("write", pointer))?;
+        std::io::copy(&mut std::fs::File::open(blob).at("open", blob)?, &mut DiskFile::create(pointer)?)
+            .at("write", pointer)?;
     }
-    sync_folder(pointer)
+    disk::sync_name(pointer)
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Component, Path};
 
+use secateur_files::AtPath;
+use secateur_files::disk::{self, DiskFile};
 use zip::ZipArchive;
 
 use super::error::DownloadError;
@@ -12,7 +14,7 @@ use super::error::DownloadError;
 const MAX_EXPANSION: u64 = 200;
 
 /// Unpacks the folder `name` of an archive into `target`, which exists, so that its files lie directly in there.
-/// Entries beside that folder are left out. Every file is synced.
+/// Entries beside that folder are left out. Nothing is synced.
 pub(super) fn unpack(archive: &Path, name: &str, target: &Path) -> Result<(), DownloadError> {
     let unreadable = |source| DownloadError::Archive { path: archive.to_owned(), source };
     let refuse = |entry: &str, reason| DownloadError::UnsafeArchive {
@@ -20,8 +22,8 @@ pub(super) fn unpack(archive: &Path, name: &str, target: &Path) -> Result<(), Do
         entry: entry.to_owned(),
         reason,
     };
-    let file = File::open(archive).map_err(DownloadError::io("open", archive))?;
-    let size = file.metadata().map_err(DownloadError::io("open", archive))?.len();
+    let file = File::open(archive).at("open", archive)?;
+    let size = file.metadata().at("open", archive)?.len();
     let mut left = size.saturating_mul(MAX_EXPANSION);
     let mut zip = ZipArchive::new(io::BufReader::new(file)).map_err(unreadable)?;
     for index in 0..zip.len() {
@@ -41,16 +43,14 @@ pub(super) fn unpack(archive: &Path, name: &str, target: &Path) -> Result<(), Do
         let Ok(relative) = path.strip_prefix(name) else { continue };
         let place = target.join(relative);
         if entry.is_dir() {
-            std::fs::create_dir_all(&place).map_err(DownloadError::io("create", &place))?;
+            disk::create_folders(&place)?;
             continue;
         }
         left = match left.checked_sub(entry.size()) {
             Some(left) => left,
             None => return Err(refuse(&entry_name, "the archive unpacks to more than 200 times its size")),
         };
-        if let Some(folder) = place.parent() {
-            std::fs::create_dir_all(folder).map_err(DownloadError::io("create", folder))?;
-        }
+        disk::create_folders(disk::parent(&place))?;
         let declared = entry.size();
         let written = copy(entry, declared, &place, archive)?;
         if written != declared {
@@ -62,8 +62,7 @@ pub(super) fn unpack(archive: &Path, name: &str, target: &Path) -> Result<(), Do
 
 /// Copies at most one byte more than declared, so that an entry which lies about its size cannot fill the disk.
 fn copy(entry: impl Read, declared: u64, place: &Path, archive: &Path) -> Result<u64, DownloadError> {
-    let file = File::create_new(place).map_err(DownloadError::io("create", place))?;
-    let mut writer = BufWriter::with_capacity(256 << 10, file);
+    let mut writer = BufWriter::with_capacity(256 << 10, DiskFile::create_new(place)?);
     let mut reader = entry.take(declared.saturating_add(1));
     let mut block = vec![0; 256 << 10];
     let mut written = 0;
@@ -76,10 +75,9 @@ fn copy(entry: impl Read, declared: u64, place: &Path, archive: &Path) -> Result
                 return Err(DownloadError::Archive { path: archive.to_owned(), source: error.into() });
             }
         };
-        writer.write_all(&block[..read]).map_err(DownloadError::io("write", place))?;
+        writer.write_all(&block[..read]).at("write", place)?;
         written += read as u64;
     }
-    let file = writer.into_inner().map_err(|error| DownloadError::io("write", place)(error.into_error()))?;
-    file.sync_all().map_err(DownloadError::io("sync", place))?;
+    writer.flush().at("write", place)?;
     Ok(written)
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
+use secateur_files::AtPath;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -24,11 +25,7 @@ impl Recipe {
     ///
     /// The file cannot be read; [`Error::InvalidRecipe`], with the file and the line or the key.
     pub fn read(path: &Path) -> Result<Recipe> {
-        let text = fs::read_to_string(path).map_err(|source| Error::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = fs::read_to_string(path).at("read", path)?;
         parse(&text)
             .map_err(|problem| Error::InvalidRecipe { problem: format!("{}: {problem}", path.display()) })
     }

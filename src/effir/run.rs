@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use secateur_datasets::atomic_write;
 use secateur_datasets::beir::BeirFolder;
 use secateur_encoders::{Encoder, LoadOptions, write_merged};
+use secateur_files::{Durable, disk};
 
 use super::read::is_json;
 use super::recipe::Recipe;
@@ -79,11 +79,7 @@ impl Recipe {
         ModelDirectory::open(&start)?;
         let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));
         let datasets = datasets.collect::<Result<Vec<BeirFolder>>>()?;
-        fs::create_dir_all(out).map_err(|source| Error::Io {
-            action: "create",
-            path: out.to_owned(),
-            source,
-        })?;
+        disk::create_folders(out)?;
         self.keep(out)?;
         let folder = Folder(out);
         let last = self.make(&folder, &start, on)?;
@@ -211,5 +207,5 @@ impl Recipe {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    Ok(atomic_write(path, |file| file.write_all(text.as_bytes()))?)
+    Ok(Durable::write(path, |file| file.write_all(text.as_bytes()))?)
 }

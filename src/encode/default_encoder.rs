@@ -1,10 +1,12 @@
 //! The encoder in the box: our own, small, part of the library. `encoders/default/README.md` says what it is worth.
 
+use std::io::Write;
 use std::path::Path;
 
 use secateur_encoders::{Encoder, LoadOptions, ModelFile};
+use secateur_files::{AtPath, DurableFolder};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What it is called.
 pub const DEFAULT_ENCODER: &str = "default";
@@ -44,43 +46,25 @@ pub fn default_encoder(options: &LoadOptions) -> Result<Encoder> {
     Ok(Encoder::from_parts(DEFAULT_ENCODER, &FILES, options)?)
 }
 
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let path = path.to_owned();
-    move |source| Error::Io { action, path, source }
-}
-
-fn write_files(model: &Path, write: impl Fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
-    FILES.iter().try_for_each(|(name, bytes)| {
-        let path = model.join(name);
-        let folder = path.parent().unwrap_or(model);
-        std::fs::create_dir_all(folder).map_err(io("create", folder))?;
-        write(&path, bytes)
-    })
-}
-
 /// Writes the encoder in the box as a model directory, which appears whole or not at all. If `out` exists nothing is done.
 ///
 /// # Errors
-/// [`Error::Io`] if the disk refuses.
+/// [`Error::Io`](crate::Error::Io) if the disk refuses.
 pub fn write_default_encoder(out: &Path) -> Result<()> {
     if out.exists() {
         return Ok(());
     }
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(io("create", parent))?;
-    let partial = tempfile::tempdir_in(parent).map_err(io("create", parent))?;
-    write_files(partial.path(), |path, bytes| {
-        Ok(secateur_datasets::atomic_write(path, |file| file.write_all(bytes))?)
-    })?;
-    match std::fs::rename(partial.path(), out) {
-        Ok(()) => {
-            // Nothing is left of it to remove.
-            let _ = partial.keep();
-            Ok(())
+    let write = || {
+        let folder = DurableFolder::create(out)?;
+        for (name, bytes) in FILES {
+            folder.file(name)?.write_all(bytes).at("write", out.join(name))?;
         }
+        folder.finish()
+    };
+    match write() {
         // Another process was as quick.
         Err(_) if out.exists() => Ok(()),
-        Err(source) => Err(io("rename", out)(source)),
+        written => Ok(written?),
     }
 }
 

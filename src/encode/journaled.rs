@@ -5,7 +5,7 @@ use std::path::Path;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::EmbeddingJournal;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Texts that are encoded between two entries of the journal: a few seconds of work, so that little is lost.
 const CHUNK_TEXTS: usize = 128;
@@ -78,7 +78,7 @@ pub(crate) fn chunks<T, E>(
 }
 
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    std::fs::remove_file(path).map_err(|source| Error::Io { action: "remove", path: path.to_owned(), source })
+    Ok(secateur_files::disk::remove_file(path)?)
 }
 
 pub(crate) fn borrowed(texts: &[String]) -> Vec<&str> {

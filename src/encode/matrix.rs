@@ -48,7 +48,7 @@ impl NpyEncoder<'_> {
         Error: From<E>,
     {
         let (path, encoder) = (path.as_ref(), self.encoder);
-        let journal_path = secateur_datasets::with_suffix(path, ".journal");
+        let journal_path = secateur_files::with_suffix(path, ".journal");
         let mut journal = JournaledEncoding::open(&journal_path, encoder, self.kind)?;
         let mut file = NpyWriter::create(path, encoder.dim())?;
         let mut done = 0;

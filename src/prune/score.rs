@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use secateur_datasets::{Texts, atomic_write, with_suffix};
+use secateur_datasets::Texts;
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ImportanceMetric, Remaining, ScoreSettings, ScoredTokens, Scores,
     gradient, score,
 };
 use secateur_encoders::{Encoder, LoadOptions};
+use secateur_files::{Durable, with_suffix};
 use serde::{Deserialize, Serialize};
 
 use super::passages;
@@ -86,7 +87,7 @@ impl ScoreOptions {
         self.check()?;
         let journal = with_suffix(out, ".journal");
         let scores = self.measure(model, None, Some(&journal), on)?;
-        atomic_write(out, |file| file.write_all(scores.to_json().as_bytes()))?;
+        Durable::write(out, |file| file.write_all(scores.to_json().as_bytes()))?;
         if self.is_resumable() {
             remove(&journal)?;
         }

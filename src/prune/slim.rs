@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use secateur_datasets::with_suffix;
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
 };
 use secateur_encoders::train::{Gates, Trained, Trainer};
 use secateur_encoders::{Encoder, LoadOptions};
+use secateur_files::with_suffix;
 use serde::{Deserialize, Serialize};
 
 use super::score::DEFAULT_BLOCKS;

@@ -1,13 +1,15 @@
 //! The record of a run: a JSON object a line.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secateur_encoders::train::StepReport;
+use secateur_files::disk::DiskFile;
+use secateur_files::{AtPath, Durable};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::report::{Curve, curves, svg::Svg};
 
 /// A line of log.jsonl.
@@ -87,10 +89,9 @@ impl LogLine {
 ///
 /// The file cannot be read.
 pub fn read_log(path: &Path) -> Result<Vec<LogLine>> {
-    let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
     let mut lines = Vec::new();
-    for line in BufReader::new(File::open(path).map_err(io)?).lines() {
-        match serde_json::from_str(&line.map_err(io)?) {
+    for line in BufReader::new(File::open(path).at("read", path)?).lines() {
+        match serde_json::from_str(&line.at("read", path)?) {
             Ok(line) => lines.push(line),
             Err(_) => break,
         }
@@ -100,8 +101,7 @@ pub fn read_log(path: &Path) -> Result<Vec<LogLine>> {
 
 /// A log that is written to.
 pub(super) struct Log {
-    path: PathBuf,
-    file: File,
+    file: DiskFile,
     pub(super) lines: Vec<LogLine>,
 }
 
@@ -110,16 +110,14 @@ impl Log {
     pub(super) fn open(path: &Path, steps: usize) -> Result<Log> {
         let mut lines = if path.exists() { read_log(path)? } else { Vec::new() };
         lines.retain(|line| line.step() <= steps);
-        let io = |source| Error::Io { action: "write", path: path.to_owned(), source };
         let text: String = lines.iter().map(|line| text_of(line) + "\n").collect();
-        secateur_datasets::atomic_write(path, |out| out.write_all(text.as_bytes()))?;
-        let file = OpenOptions::new().append(true).open(path).map_err(io)?;
-        Ok(Log { path: path.to_owned(), file, lines })
+        Durable::write(path, |out| out.write_all(text.as_bytes()))?;
+        Ok(Log { file: DiskFile::append(path)?, lines })
     }
 
     pub(super) fn add(&mut self, line: LogLine) -> Result<()> {
-        let io = |source| Error::Io { action: "write", path: self.path.clone(), source };
-        self.file.write_all((text_of(&line) + "\n").as_bytes()).map_err(io)?;
+        let text = text_of(&line) + "\n";
+        self.file.write_all(text.as_bytes()).at("write", self.file.path())?;
         self.lines.push(line);
         Ok(())
     }
@@ -155,14 +153,4 @@ impl Log {
 
 fn text_of(line: &LogLine) -> String {
     serde_json::to_string(line).expect("a line can be written as JSON")
-}
-
-/// Removes a folder if it is there.
-pub(super) fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Io { action: "remove", path: path.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use secateur_datasets::triples::{TrainingExample, shuffled};
-use secateur_datasets::with_suffix;
+use secateur_files::with_suffix;
 use serde::{Deserialize, Serialize};
 
 use super::rewrite::rewrite;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use secateur_datasets::triples::{Examples, TrainingExample, write_examples_alone};
-use secateur_datasets::with_suffix;
+use secateur_files::with_suffix;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -1,15 +1,15 @@
 //! A run from its first step to its last, or from where it was interrupted.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::triples::{Batches, TrainingExample};
 use secateur_encoders::train::{Example, StepReport, Trainer};
+use secateur_files::{Durable, disk};
 use serde::{Deserialize, Serialize};
 
-use super::log::{Log, LogLine, remove_folder};
+use super::log::{Log, LogLine};
 use crate::error::{Error, Result};
 use crate::measure;
 use crate::progress::Progress;
@@ -98,11 +98,7 @@ impl Run<'_> {
         mut observe: impl FnMut(&StepReport),
     ) -> Result<RunOutcome> {
         let folder = Folder(self.out);
-        fs::create_dir_all(self.out).map_err(|source| Error::Io {
-            action: "create",
-            path: self.out.to_owned(),
-            source,
-        })?;
+        disk::create_folders(self.out)?;
         // What the batches hold, and how steps are made of them.
         let mut hash = blake3::Hasher::new();
         hash.update(&batches.fingerprint());
@@ -158,9 +154,7 @@ impl Run<'_> {
                 let notes = serde_json::to_string(&notes).expect("notes can be written as JSON");
                 trainer.save(&folder.checkpoint(), &notes)?;
                 let drawing = log.drawing(&self.out.display().to_string()).to_string();
-                secateur_datasets::atomic_write(&self.out.join("loss.svg"), |out| {
-                    out.write_all(drawing.as_bytes())
-                })?;
+                Durable::write(&self.out.join("loss.svg"), |out| out.write_all(drawing.as_bytes()))?;
             }
         }
         Ok(RunOutcome { loss, best })
@@ -204,16 +198,14 @@ fn keep_best(trainer: &Trainer, folder: &Folder<'_>) -> Result<()> {
         return Ok(());
     }
     let best = folder.best();
-    let [new, old] = [".new", ".old"].map(|end| secateur_datasets::with_suffix(&best, end));
-    remove_folder(&new)?;
-    remove_folder(&old)?;
+    let [new, old] = [".new", ".old"].map(|end| secateur_files::with_suffix(&best, end));
+    disk::remove_if_there(&new)?;
+    disk::remove_if_there(&old)?;
     trainer.write(&new)?;
-    let rename = |from: &Path, to: &Path| {
-        fs::rename(from, to).map_err(|source| Error::Io { action: "rename", path: from.to_owned(), source })
-    };
     if best.exists() {
-        rename(&best, &old)?;
+        disk::rename(&best, &old)?;
     }
-    rename(&new, &best)?;
-    remove_folder(&old)
+    disk::rename(&new, &best)?;
+    disk::sync_name(&best)?;
+    Ok(disk::remove_if_there(&old)?)
 }

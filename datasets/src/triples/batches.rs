@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use secateur_random::SplitMix64;
+
 use super::example::TrainingExample;
 use super::read::{Examples, Format, parse};
 use super::shuffle::{Shuffled, shuffled};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
-use crate::random::SplitMix64;
 use crate::reader::{Lines, OwnedLines};
 
 /// How batches are drawn.
@@ -268,7 +269,7 @@ impl Epoch {
         let lines = match &mut position.lines {
             Some(lines) => lines,
             closed => {
-                let seed = SplitMix64::keyed(&[options.seed, self.number, drawn as u64]).next();
+                let seed = SplitMix64::keyed(&[options.seed, self.number, drawn as u64]).bits();
                 let mut lines = shuffled(OwnedLines(Lines::open(&source.path)?), options.window, seed);
                 for _ in 0..position.skipped * options.batch_size.get() as u64 {
                     lines.next().ok_or_else(changed)??;

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use secateur_random::SplitMix64;
+
 use super::example::TrainingExample;
 use crate::document::Passage;
 use crate::error::Result;
-use crate::random::SplitMix64;
 
 /// How texts become examples.
 #[derive(Debug, Clone, PartialEq, Eq)]

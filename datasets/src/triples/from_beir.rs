@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use secateur_random::SplitMix64;
+
 use super::example::TrainingExample;
 use super::shuffle::shuffled;
 use crate::beir::BeirFolder;
 use crate::document::{Qrels, Query};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
-use crate::random::SplitMix64;
 
 /// Which judgments become examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl BeirExamples {
             .filter(|query| !query.text.trim().is_empty())
             .enumerate()
             .filter_map(|(number, query)| {
-                let seed = SplitMix64::keyed(&[options.seed, number as u64]).next();
+                let seed = SplitMix64::keyed(&[options.seed, number as u64]).bits();
                 let judged = Judged::choose(&qrels[&query.id], &passages, options, seed);
                 (!judged.positives.is_empty()).then_some((query, judged))
             })

@@ -1,7 +1,8 @@
 //! What a training step sees of an example.
 
+use secateur_random::SplitMix64;
+
 use super::example::TrainingExample;
-use crate::random::SplitMix64;
 
 /// A query, one passage that answers it, and some that do not.
 #[derive(Debug, Clone, PartialEq)]

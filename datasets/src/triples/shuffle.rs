@@ -1,6 +1,6 @@
 //! Shuffling a stream that is larger than memory.
 
-use crate::random::SplitMix64;
+use secateur_random::SplitMix64;
 
 /// Shuffles a stream within a window: each of the next `window` items is equally likely to come next.
 ///

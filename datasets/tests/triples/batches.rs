@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use secateur_datasets::triples::{Batch, BatchOptions, Batches};
 
+use crate::support;
+
 /// Files of so many examples, whose queries say source and number.
 fn sources(counts: &[usize]) -> (tempfile::TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
@@ -18,7 +20,7 @@ fn sources(counts: &[usize]) -> (tempfile::TempDir, Vec<PathBuf>) {
             _ => format!("{{\"query\":\"{source}/{number}\",\"pos\":[\"p\"]}}\n"),
         };
         let lines: String = (0..*count).map(line).collect();
-        secateur_datasets::atomic_write(&path, |file| file.write_all(lines.as_bytes())).unwrap();
+        support::write(&path, lines.as_bytes());
         path
     };
     let paths = counts.iter().enumerate().map(file).collect();

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::datasets::atomic_write;
 use secateur::prune::{ScoreOptions, Scores, SubLayer};
 use secateur::report::{Align, Table, drop_order};
+use secateur_files::Durable;
 
 use crate::cli::encoder::model_directory;
 use crate::cli::failure::Result;
@@ -40,7 +40,7 @@ impl Arguments {
         }
         let scores = self.options.located()?.run(&model, &self.out, &mut shown())?;
         if let Some(plot) = &self.plot {
-            atomic_write(plot, |file| write!(file, "{}", drop_order(&scores)))?;
+            Durable::write(plot, |file| write!(file, "{}", drop_order(&scores)))?;
         }
         Ok(format!("{}: {}", self.out.display(), summary(&scores)))
     }

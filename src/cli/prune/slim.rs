@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use secateur::datasets::atomic_write;
 use secateur::prune::{NeuronMask, NeuronScores, SlimOptions};
 use secateur::report::{Align, Table, widths};
+use secateur_files::Durable;
 
 use crate::cli::encoder::model_directory;
 use crate::cli::failure::Result;
@@ -49,10 +49,10 @@ impl Arguments {
         }
         let slimmed = options.run(&model, &self.out, &mut shown())?;
         if let Some(file) = &self.save_scores {
-            atomic_write(file, |out| out.write_all(slimmed.scores.to_json().as_bytes()))?;
+            Durable::write(file, |out| out.write_all(slimmed.scores.to_json().as_bytes()))?;
         }
         if let Some(plot) = &self.plot {
-            atomic_write(plot, |file| write!(file, "{}", widths(&slimmed.model, &slimmed.mask)))?;
+            Durable::write(plot, |file| write!(file, "{}", widths(&slimmed.model, &slimmed.mask)))?;
         }
         let spread = if options.train.is_empty() { String::new() } else { spread(&slimmed.scores) };
         Ok(format!(

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use md5::{Digest, Md5};
 use secateur_datasets::beir::BeirFolder;
+#[cfg(unix)]
+use secateur_files::faults::at_every_operation;
 use secateur_testkit::server::{Resource, TestServer};
 use zip::write::SimpleFileOptions;
 
@@ -70,6 +72,26 @@ fn a_data_set_is_downloaded_once_over_a_breaking_line() {
     server.clear_requests();
     assert_eq!(download(&server, "not even looked at", &[], &cache).unwrap(), folder);
     assert_eq!(server.requests(), []);
+}
+
+/// Whatever fails, and at whatever moment the power is cut, the data set is whole or absent, and the next call makes it whole.
+#[cfg(unix)]
+#[test]
+fn every_failure_of_the_disk_is_recovered_from() {
+    let server = TestServer::start();
+    let zip = tiny();
+    let md5 = md5_of(&zip);
+    server.put("/tiny.zip", Resource::new(zip).etag("a"));
+    let scratch = tempfile::tempdir().unwrap();
+    let prepare = |cache: &Path| std::fs::create_dir(cache).unwrap();
+    let operate = |cache: &Path| download(&server, &md5, &[], cache);
+    at_every_operation(scratch.path(), prepare, operate, |cache, result, what| {
+        assert!(result.is_err() || cache.join("tiny").exists(), "{what}");
+        let folder = download(&server, &md5, &[], cache).unwrap();
+        let verdict =
+            BeirFolder::open(&folder).unwrap().verify(|finding| panic!("{what}: {finding}")).unwrap();
+        assert_eq!((verdict.documents, verdict.queries, verdict.judgments), (1, 1, 1), "{what}");
+    });
 }
 
 #[test]

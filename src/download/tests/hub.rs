@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+#[cfg(unix)]
+use secateur_files::faults::at_every_operation;
 use secateur_testkit::server::{Resource, TestServer};
 use sha2::{Digest, Sha256};
 
@@ -128,6 +130,32 @@ fn a_model_is_stored_as_huggingface_hub_stores_it() {
         assert_eq!(resolve(id, config).unwrap(), model, "{id}");
     }
     assert_eq!(server.requests(), []);
+}
+
+/// Whatever fails, and at whatever moment the power is cut, what counts as whole is, and the next call makes it whole.
+#[cfg(unix)]
+#[test]
+fn every_failure_of_the_disk_is_recovered_from() {
+    let server = TestServer::start();
+    let repository = serve(&server, "main");
+    let scratch = tempfile::tempdir().unwrap();
+    let prepare = |cache: &Path| std::fs::create_dir(cache).unwrap();
+    let operate = |cache: &Path| resolve("acme/mini", &config(&server, cache));
+    at_every_operation(scratch.path(), prepare, operate, |cache, result, what| {
+        let online = config(&server, cache);
+        let offline = HubConfig { offline: true, ..online.clone() };
+        let check = |model: &Path| {
+            for (name, content) in &repository.files {
+                let path = model.join(name);
+                assert!(!path.exists() || &std::fs::read(path).unwrap() == content, "{what}: {name}");
+            }
+        };
+        match resolve("acme/mini", &offline) {
+            Ok(model) => check(&model),
+            Err(error) => assert!(result.is_err(), "{what}: {error}"),
+        }
+        check(&resolve("acme/mini", &online).unwrap());
+    });
 }
 
 #[test]
