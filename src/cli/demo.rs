@@ -25,11 +25,11 @@ Examples:
   secateur demo
   secateur demo --encoder default --mode hybrid")]
 pub struct Arguments {
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// Which index answers [default: dense with an encoder, bm25 without].
     #[arg(long)]
     mode: Option<SearchMode>,
+    #[command(flatten)]
+    encoder: EncoderArguments,
 }
 
 impl Arguments {

@@ -23,8 +23,6 @@ Examples:
 pub struct Arguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// The file to write: a (texts, dimension) matrix of f32. The ids go to FILE.ids, one a line.
     #[arg(long, value_name = "FILE.npy")]
     out: PathBuf,
@@ -34,6 +32,8 @@ pub struct Arguments {
     /// What stands between a document's title and its text.
     #[arg(long, value_name = "TEXT", default_value = " ")]
     separator: String,
+    #[command(flatten)]
+    encoder: EncoderArguments,
 }
 
 /// Ids and texts.

@@ -27,12 +27,6 @@ pub struct Arguments {
     database: PathBuf,
     /// A BEIR folder with queries and judgments, or the name of a downloaded data set.
     dataset: PathBuf,
-    #[command(flatten)]
-    mode: ModeArguments,
-    #[command(flatten)]
-    encoder: EncoderArguments,
-    #[command(flatten)]
-    measuring: MeasuringArguments,
     /// Hits asked for each query.
     #[arg(short, long, default_value = "1000")]
     k: NonZeroUsize,
@@ -42,6 +36,12 @@ pub struct Arguments {
     /// Accept judgments of documents that the database does not hold.
     #[arg(long)]
     allow_unknown: bool,
+    #[command(flatten)]
+    measuring: MeasuringArguments,
+    #[command(flatten)]
+    mode: ModeArguments,
+    #[command(flatten)]
+    encoder: EncoderArguments,
 }
 
 /// What is measured and how it is printed.

@@ -42,16 +42,16 @@ pub struct AddArguments {
     database: PathBuf,
     /// What to call the generation.
     name: String,
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// How vectors are compared [default: as the model says].
     #[arg(long)]
     metric: Option<Metric>,
-    #[command(flatten)]
-    index: IndexArguments,
     /// What stands between a document's title and its text when the encoder reads it.
     #[arg(long, value_name = "TEXT", default_value = " ")]
     separator: String,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    #[command(flatten)]
+    index: IndexArguments,
 }
 
 #[derive(Args)]

@@ -30,19 +30,19 @@ pub struct Arguments {
     /// The database to make; it appears when it is complete.
     #[arg(long, value_name = "DB")]
     out: PathBuf,
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// How vectors are compared [default: as the model says].
     #[arg(long, requires = "encoder")]
     metric: Option<Metric>,
-    #[command(flatten)]
-    index: IndexArguments,
     /// What stands between a document's title and its text when the encoder reads it.
     #[arg(long, value_name = "TEXT", default_value = " ")]
     separator: String,
     /// Take documents that have neither title nor text.
     #[arg(long)]
     allow_empty: bool,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+    #[command(flatten)]
+    index: IndexArguments,
 }
 
 /// How vectors are to be stored and searched.

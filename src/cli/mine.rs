@@ -40,8 +40,6 @@ pub struct Arguments {
     /// The file to write; compressed if its name ends in .gz or .zst.
     #[arg(long, value_name = "FILE.jsonl")]
     out: PathBuf,
-    #[command(flatten)]
-    mode: ModeArguments,
     /// The first and the last rank from which negatives are drawn, counted from 1.
     #[arg(long, value_name = "FIRST-LAST", default_value = "10-100", value_parser = depth)]
     depth: RangeInclusive<usize>,
@@ -61,6 +59,8 @@ pub struct Arguments {
     /// Decides which documents in the range are drawn.
     #[arg(long, value_name = "N", default_value_t = MineOptions::new(SearchMode::Dense).seed)]
     seed: u64,
+    #[command(flatten)]
+    mode: ModeArguments,
     #[command(flatten)]
     encoder: EncoderArguments,
 }

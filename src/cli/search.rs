@@ -25,16 +25,16 @@ pub struct Arguments {
     database: PathBuf,
     /// What to look for: one argument, in quotes if it has several words.
     query: String,
-    #[command(flatten)]
-    mode: ModeArguments,
     /// The most hits to print.
     #[arg(short, long, default_value = "10")]
     k: NonZeroUsize,
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// Print JSON, with the whole documents.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    mode: ModeArguments,
+    #[command(flatten)]
+    encoder: EncoderArguments,
 }
 
 /// Which index answers, and its parameters.

@@ -35,11 +35,11 @@ pub struct Arguments {
     /// Measure only.
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    encoder: EncoderArguments,
 }
 
 fn share(text: &str) -> std::result::Result<f64, String> {

@@ -40,11 +40,11 @@ pub struct Arguments {
     /// What to measure.
     #[arg(long, default_value = "nDCG@10")]
     measure: Measure,
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    encoder: EncoderArguments,
 }
 
 impl Arguments {

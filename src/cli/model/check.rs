@@ -20,8 +20,6 @@ Examples:
   secateur model check .models/all-MiniLM-L6-v2 --golden minilm.jsonl --write
   secateur model check small --golden minilm.jsonl --min-cosine 0.9")]
 pub struct Arguments {
-    #[command(flatten)]
-    encoder: EncoderArguments,
     /// Texts and their vectors, one JSON object a line: {"text": "...", "kind": "query", "vector": [...]}.
     #[arg(long, value_name = "FILE")]
     golden: PathBuf,
@@ -40,6 +38,8 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    encoder: EncoderArguments,
 }
 
 impl Arguments {
