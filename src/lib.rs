@@ -80,3 +80,12 @@ pub use secateur_files::ErrorKind;
 pub use secateur_index::Metric;
 pub use secateur_index::filter::Filter;
 pub use secateur_index::storage::VectorIndex;
+
+/// The programs of the documents, compiled and run as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/GUIDE.md")]
+    mod guide {}
+}

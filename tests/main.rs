@@ -7,6 +7,8 @@ mod compact;
 mod components;
 mod create;
 mod demo;
+#[cfg(unix)]
+mod documents;
 mod evaluation;
 mod examples;
 mod filters;
