@@ -1,4 +1,4 @@
-//! What can go wrong: one variant for each layer, and what only the layers together can see.
+//! What can go wrong: one variant for each layer, and the errors that only several layers together can see.
 
 use std::path::PathBuf;
 
@@ -97,7 +97,7 @@ pub enum Error {
         /// The mode that was asked for.
         mode: SearchMode,
     },
-    /// The operation is a commit of its own, and there are changes that are not committed.
+    /// The operation commits by itself, and there are uncommitted changes.
     #[error("{} has changes that are not committed; commit them first", path.display())]
     UncommittedChanges {
         /// The database.

@@ -77,7 +77,7 @@ impl Embed for Trainer {
     }
 }
 
-/// Texts that are encoded at once: enough for every thread, few enough for a progress bar to move.
+/// How many texts are encoded at once: enough for every thread, few enough for a progress bar to move.
 const CHUNK: usize = 256;
 
 /// Hits asked for each query, as BEIR does.

@@ -45,8 +45,8 @@ pub struct SearchParams {
     pub k: usize,
     /// BM25's parameters.
     pub bm25: Bm25Params,
-    /// In a database with an HNSW index: the vectors that a walk through a graph keeps. More find more of the true hits
-    /// and take longer. `None` for what the database is set to.
+    /// In a database with an approximate index: how many candidates a search keeps (ef). A larger ef finds more of
+    /// the true hits and takes longer. `None` is the database's default.
     pub ef_search: Option<usize>,
     /// The documents that may be found: those whose metadata match. `None` for all.
     pub filter: Option<Filter>,
@@ -54,7 +54,7 @@ pub struct SearchParams {
     pub num_candidates: usize,
     /// For a hybrid search: how the rankings are fused.
     pub fusion: Fusion,
-    /// For a hybrid search: how much the ranking by vectors counts, where that by words counts 1.
+    /// For a hybrid search: how much the ranking by vectors counts, if the ranking by words counts 1.
     pub dense_weight: f64,
 }
 
@@ -81,7 +81,7 @@ impl Default for SearchParams {
     }
 }
 
-/// One ranked answer. Hits are sorted by score, descending, and by document id, descending, where scores are equal:
+/// One ranked answer. Hits are sorted by score, descending; equal scores by document id, descending. This is
 /// trec_eval's order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {

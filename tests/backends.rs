@@ -4,8 +4,8 @@ use secateur::Database;
 
 use crate::support::{Sandbox, dataset, ids, model};
 
-/// Indexes `count` documents with `--index KIND` and `more`, which writes the files `names`, and does to the database all that is
-/// done to others, beside one with a flat index.
+/// Indexes `count` documents with `--index KIND` and `more`, which writes the files `names`. Then runs all commands
+/// on the database, and compares it with one that has a flat index.
 fn rules_hold(kind: &str, names: &[&str], more: &[&str], count: usize) {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
@@ -95,7 +95,7 @@ fn faiss_hnsw_is_searched_by_the_same_rules() {
     rules_hold("faiss-hnsw", &["faiss"], &GRAPH, 1500);
 }
 
-/// Of so many documents that product quantization can be trained on those that a compaction leaves.
+/// Enough documents that product quantization can be trained on the ones that a compaction leaves.
 #[cfg(feature = "faiss")]
 #[test]
 fn faiss_ivf_pq_is_searched_by_the_same_rules() {

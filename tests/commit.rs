@@ -1,4 +1,4 @@
-//! A process killed at any moment leaves the state of a commit: the last one it was told of, or the one after.
+//! A process killed at any moment leaves the state of a commit: the last acknowledged one, or the next.
 #![cfg(unix)]
 
 use std::collections::BTreeSet;
@@ -148,7 +148,7 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
             assert!(!hits.iter().any(|hit| Some(&hit.doc_id) == deleted.as_ref()), "round {round} {mode}");
         }
     }
-    // What the kills left is gone once someone writes: every segment on disk is one that is verified.
+    // The next writer removes what the kills left: every segment on disk is one of the database.
     Database::check_unlocked(&folder).unwrap();
     let segments = std::fs::read_dir(folder.join("segments")).unwrap().count();
     assert!(segments as u64 <= state, "{segments} segments after {state} commits");

@@ -13,7 +13,7 @@ fn databases() -> Sandbox {
     sandbox
 }
 
-/// The graph finds what the exact index finds, with the same scores; a walk that keeps few finds no more.
+/// The graph finds what the exact index finds, with the same scores. A small ef finds no more than that.
 #[test]
 fn graphs_find_what_the_exact_index_finds() {
     let sandbox = databases();
@@ -44,7 +44,7 @@ fn graphs_find_what_the_exact_index_finds() {
     assert!(found >= wanted * 95 / 100 && found_by_few <= found, "{found_by_few}, {found} of {wanted}");
 }
 
-/// Walks along 1-bit copies: the same commands, the same scores, and the copies stay what they are in generations and through a
+/// 1-bit codes: the same commands, the same scores. The type of the codes is kept by generations and through a
 /// compaction.
 #[test]
 fn one_bit_codes_are_walked() {

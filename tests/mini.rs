@@ -171,7 +171,8 @@ fn an_answer_does_not_depend_on_threads() {
     }
 }
 
-/// A ranking that counts nothing leaves the other as it is; one that counts a million times as much leaves it the ties only.
+/// A ranking with weight 0 leaves the other one as it is. A ranking with a million times the weight leaves only ties
+/// to the other.
 #[test]
 fn the_weight_of_vectors_moves_a_hybrid_search_between_both_rankings() {
     let sandbox = databases();
@@ -191,7 +192,8 @@ fn the_weight_of_vectors_moves_a_hybrid_search_between_both_rankings() {
     assert!(sum != dense && sum != words, "{sum:?}");
 }
 
-/// What `tune-fusion` says of a way to fuse is what a hybrid search that fuses so is worth.
+/// The value that `tune-fusion` prints for a setting is the value that `eval` prints for a hybrid search with that
+/// setting.
 #[test]
 fn measured_fusions_are_those_of_searches() {
     let sandbox = databases();

@@ -31,8 +31,9 @@ fn bm25(name: &str, published: Option<f64>, plain: f64) {
         // analyzer splits a few words (with apostrophes, with dots) in other places.
         close(name, got, published, 0.002);
     }
-    // That program splits words by a regular expression, not by Unicode's rules, and has exact lengths where Lucene and
-    // we have lengths rounded to one byte: five thousandths are what the two differ by on the published ones too.
+    // That program splits words by a regular expression, not by Unicode's rules, and its lengths are exact, where
+    // Lucene's and ours are rounded to one byte. On the published collections, too, the two differ by five
+    // thousandths.
     close(name, got, plain, 0.005);
 }
 

@@ -155,7 +155,7 @@ fn what_cannot_be_trained_is_refused() {
     sandbox.run(prompted).fails(3, ["the query prompt \"find: \"", "the model has \"\""]);
     assert!(!sandbox.path("run/model").exists());
 
-    // A loss that grows without end: nothing is kept of the step, and the last checkpoint stands.
+    // The loss grows without end: the step is not kept, and the last checkpoint stays.
     let wild = ["--full", "--learning-rate", "1e30", "--warmup", "0", "--save-every", "1"];
     let message = train(&sandbox, "wild", &wild).fails(3, ["training diverged at step", "learning rate"]);
     assert!(!sandbox.path("wild/model").exists(), "{message}");
@@ -194,7 +194,8 @@ fn masks_are_learned_and_kept_in_training() {
     assert!(said.starts_with("masked: tiny with 30.0 % of its MLP neurons zero\nmask: least 0.9"), "{said}");
     assert!(said.contains("0 of 240 closed"), "{said}");
 
-    // Trained under the mask, whole or by an adapter, what was masked is zero as before: removing it changes nothing.
+    // After training under a mask, whole or by an adapter, masked neurons are still zero: removing them changes
+    // nothing.
     for (run, rest) in [("full", &["--full"][..]), ("lora", &["--rank", "4"])] {
         let arguments = ["train", "masked", "--data", "t.jsonl", "--steps", "6", "--batch-size", "4"];
         let rate = ["--learning-rate", "0.01", "--out", run];

@@ -16,8 +16,8 @@ use crate::weights::shards::{Shards, StoredTensor};
 
 /// A hash over an encoder's weights, configuration, tokenizer, pooling, prompts and maximum length.
 ///
-/// Two encoders with one fingerprint give the same vectors on one machine; vectors of different fingerprints do not
-/// compare. BLAKE3, 32 bytes; shown as 64 hexadecimal digits.
+/// Two encoders with the same fingerprint give the same vectors on one machine. Vectors of different fingerprints are
+/// not comparable. BLAKE3, 32 bytes; shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -40,7 +40,7 @@ impl Fingerprint {
         Fingerprint(*fields.0.finalize().as_bytes())
     }
 
-    /// That of the same encoder with linear layers multiplied in `precision`.
+    /// The fingerprint of the encoder with linear layers multiplied in `precision`.
     pub(crate) fn computed_in(self, precision: Precision) -> Fingerprint {
         // f32 is what fingerprints have always meant.
         if precision == Precision::F32 {

@@ -36,7 +36,7 @@ pub struct Inspection {
     pub hidden_size: usize,
     /// Heads of each attention.
     pub num_heads: usize,
-    /// Those of keys and values.
+    /// Attention heads of keys and values.
     pub num_key_value_heads: usize,
     /// Columns of a head.
     pub head_dim: usize,
@@ -98,7 +98,7 @@ pub struct Weights {
     pub dtypes: BTreeMap<String, usize>,
     /// Parameters in all tensors; of a quantized matrix those that it stands for.
     pub parameters: usize,
-    /// Tensors that the architecture does not ask for, such as heads and those of dropped sub-layers.
+    /// Tensors that the architecture does not use, such as heads and the tensors of dropped sub-layers.
     pub unused: Vec<String>,
     /// Tensors that it asks for and that are not there.
     pub missing: Vec<String>,
@@ -107,13 +107,13 @@ pub struct Weights {
 /// What to inspect a model with.
 #[derive(Clone, Debug, Default)]
 pub struct InspectOptions {
-    /// The directory of the model that an adapter goes with; the one its configuration names unless given.
+    /// The directory of the base model of an adapter. Unless given, the adapter's configuration names it.
     pub base: Option<PathBuf>,
     /// Counts and costs are those of the model without so many sub-layers. Importance plays no part: those at the end go.
     pub without: Variant,
     /// The share of the neurons of the remaining MLPs that stays; all of them unless given.
     pub width: Option<f64>,
-    /// Tokens of the text that costs are given for; the model's maximum, but at most 512, unless given.
+    /// The length in tokens of the text whose cost is counted. Unless given: the model's maximum, at most 512.
     pub length: Option<usize>,
     /// A size beside that in 16 bits.
     pub storage: Option<Storage>,

@@ -29,16 +29,16 @@ pub struct LoadOptions {
     /// Cut vectors to this length before they are scaled. Refused unless the model's config.json declares that it was
     /// trained for it (`is_matryoshka`, `matryoshka_dimensions`).
     pub truncate_dim: Option<usize>,
-    /// The directory of the model that an adapter is merged into; the one that its configuration names unless given.
+    /// The directory of the base model of an adapter. Unless given, the adapter's configuration names it.
     pub base: Option<PathBuf>,
-    /// Keep linear layers in fewer bits, after an adapter is merged. A model that is stored quantized stays as it is.
+    /// Quantize linear layers, after an adapter was merged. A model that is stored quantized stays as it is.
     pub quantize: Option<Quantization>,
     /// How precisely linear layers are multiplied. Those that are quantized are dequantized first for bf16.
     pub precision: Precision,
     /// Where the model computes.
     pub device: Device,
-    /// The most tokens that are computed together, by each thread on a CPU: it bounds the memory of the activations. A
-    /// longer text is computed by itself. Unless given, 512 on a CPU and 16,384 on a GPU.
+    /// The most tokens that are computed together; on a CPU, by each thread. This bounds the memory of the
+    /// activations. A longer text is computed by itself. Unless given: 512 on a CPU and 16,384 on a GPU.
     pub batch_tokens: Option<usize>,
 }
 

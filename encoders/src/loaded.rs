@@ -48,7 +48,8 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// `base` is the directory of an adapter's base, where its configuration does not name one that is there.
+    /// `base` is the directory of an adapter's base, needed if the adapter's configuration does not name an existing
+    /// one.
     pub(crate) fn open(directory: &Path, base: Option<&Path>) -> Result<Weights> {
         Weights::of_files(ModelFiles::locate(directory, base)?)
     }

@@ -10,8 +10,9 @@ use crate::weights::write::{NewTensor, write_directory};
 /// Merges the LoRA adapter in `adapter` into its base and writes the whole model to the new directory `out`: one
 /// model.safetensors in the element types of the base, config.json, tokenizer and the files of sentence-transformers.
 ///
-/// `base` is the base's directory, where the adapter's configuration does not name one that is there. Merged weights are
-/// rounded to the base's type, once. Tensors are merged one at a time: the memory is that of the largest.
+/// `base` is the base's directory, needed if the adapter's configuration does not name an existing one. Merged
+/// weights are rounded once, to the base's type. Tensors are merged one at a time, so the memory is that of the
+/// largest tensor.
 ///
 /// # Errors
 ///

@@ -29,8 +29,8 @@ fn unknown(found: &str) -> UnknownName {
 }
 
 impl Pooling {
-    /// Pools hidden states (T, `dim`) into vectors (B, `dim`). The first `skipped` tokens of each text (those of a prompt
-    /// that the model does not count) are left out of a mean, unless they are all there is.
+    /// Pools hidden states (T, `dim`) into vectors (B, `dim`). A mean leaves out the first `skipped` tokens of each
+    /// text: those of a prompt that the model does not count. A text that has no other tokens keeps them.
     ///
     /// ```
     /// use secateur_encoders::{Pooling, compute::Spans};
@@ -66,8 +66,8 @@ impl Pooling {
         vectors
     }
 
-    /// The way back: from the gradients of vectors (B, `dim`) to those of the hidden states (T, `dim`) that
-    /// [`Pooling::pool`] makes them from.
+    /// The gradient of [`Pooling::pool`]: turns gradients of vectors (B, `dim`) into gradients of hidden states (T,
+    /// `dim`).
     pub(crate) fn spread(self, gradients: &[f32], dim: usize, spans: &Spans, skipped: usize) -> Vec<f32> {
         let mut hidden = vec![0.0; spans.num_tokens() * dim];
         for (span, gradient) in spans.iter().zip(gradients.chunks_exact(dim)) {

@@ -65,7 +65,8 @@ pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<
             tensors.push(NewTensor::of(&*source, info));
             continue;
         }
-        // The scales now, for the length of what says the offset; the codes, which are many, when they are written.
+        // The scales are computed now, because the header needs the length of the offset's text. The codes, which are
+        // many, are computed when they are written.
         let matrix = quantized(name, rows, columns)?;
         for companion in bitsandbytes::companions(rows, columns, matrix.scales(), dtype) {
             tensors.push(NewTensor {

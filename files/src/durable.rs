@@ -175,7 +175,7 @@ impl DurableFolder {
 impl Drop for DurableFolder {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What is left of a failed attempt is of no use; the attempt's error is the one to report.
+            // The leftovers of a failed attempt are of no use. The error to report is that of the attempt.
             let _ = disk::remove_folder(&self.temporary);
         }
     }

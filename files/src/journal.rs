@@ -117,8 +117,8 @@ pub struct Record {
 
 /// An append-only file of records, each with a hash of what it was made from.
 ///
-/// Durability: when [`append`](Journal::append) returns, the record survives a killed process and a power failure. A record cut
-/// short by either is cut off at the next open. Memory: 8 bytes a record.
+/// Durability: when [`append`](Journal::append) returns, the record survives a killed process and a power failure.
+/// The next open cuts off an incomplete record. Memory: 8 bytes a record.
 ///
 /// ```
 /// use secateur_files::{Journal, Record};

@@ -36,9 +36,9 @@
 //! storage       the database directory: immutable segments, one atomically replaced manifest
 //! ```
 //!
-//! Letters used throughout the crate: N rows, D dimensions, Q queries, k hits asked for. Every score is "higher is
-//! better" and every ranking is the total order *score descending, then row ascending*, so results are the same
-//! whatever the number of threads. Work runs on the caller's current rayon pool; nothing here starts threads.
+//! Letters used throughout the crate: N rows, D dimensions, Q queries, k hits asked for. A higher score is better.
+//! Every ranking is the total order *score descending, then row ascending*, so results do not depend on the number of
+//! threads. Work runs on the caller's current rayon pool; nothing here starts threads.
 //!
 //! This crate knows no tokenizer of a model and no tensor: slices of `f32` and strings cross its border.
 

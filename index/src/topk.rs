@@ -71,7 +71,7 @@ impl TopK {
         self.k
     }
 
-    /// A score below this cannot enter; one equal to it can, if its row is smaller than the worst kept one's.
+    /// A score below this cannot enter. An equal score can, if its row is smaller than the row of the worst kept hit.
     #[inline]
     pub fn threshold(&self) -> f32 {
         if self.k > 0 && self.heap.len() < self.k {

@@ -231,7 +231,7 @@ impl VectorIndex {
         }
     }
 
-    /// The index as properties of the manifest: a program that does not know them searches exactly.
+    /// The index as properties of the manifest. A program that does not know these properties searches exactly.
     pub(crate) fn to_properties(mut self) -> Vec<(String, String)> {
         let kind = self.format().map(|format| (KIND.to_owned(), format.name().to_owned()));
         let parameters = self.parameters().into_iter().filter_map(|parameter| {

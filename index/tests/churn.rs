@@ -1,4 +1,4 @@
-//! Compaction: what was deleted leaves no trace in size nor in recall, readers keep their state, budgets are kept.
+//! Compaction: deleted documents leave no trace in size or recall, readers keep their state, budgets are kept.
 
 use std::path::Path;
 
@@ -61,8 +61,8 @@ fn recall(snapshot: &Snapshot) -> f64 {
     snapshot.index().unwrap().recall(&queries, 10, &[40]).unwrap()[0].mean
 }
 
-/// Ten times every document is replaced, in several commits: after a compaction the files are at most 1.3 times as long, and the
-/// recall at most 0.01 lower, than those of a database that never held anything else.
+/// Every document is replaced ten times, in several commits. After a compaction the files are at most 1.3 times as
+/// long, and recall is at most 0.01 lower, than in a new database with the same documents.
 #[test]
 fn turnover_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +104,8 @@ fn turnover_leaves_no_trace() {
     assert_eq!(Snapshot::open(&path).unwrap().len(), DOCUMENTS);
 }
 
-/// A snapshot from before reads everything, also what it has not read before, when the files have lost their names.
+/// A snapshot from before the compaction reads everything after the files were removed, also what it had not read
+/// before.
 #[test]
 #[cfg(unix)]
 fn readers_keep_what_was_removed() {

@@ -1,4 +1,4 @@
-//! A writer process killed at random moments: what it acknowledged is there, whole, and nothing else.
+//! A writer process is killed at random moments. What it acknowledged is there, whole, and nothing else.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

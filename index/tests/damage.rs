@@ -132,8 +132,8 @@ fn any_damage_is_found() {
     probe(&path).unwrap();
 }
 
-/// What damage cannot bring about but malice can: headers that say something else and bytes changed anywhere, the checksums in the
-/// file made right again. An error or an answer, and where searches find something wrong, `verify` does too; never a panic.
+/// Forged files: headers that say something else and bytes changed anywhere, with valid checksums. They give an error
+/// or an answer, never a panic. If a search finds something wrong, `verify` does, too.
 #[test]
 fn forged_files_are_survived() {
     let folder = tempfile::tempdir().unwrap();

@@ -136,7 +136,8 @@ impl Arguments {
     }
 }
 
-/// Judgments of a document that is not there would count against every ranking: the database is another data set's.
+/// A judged document is missing, so the database holds another data set. Its judgments would count against every
+/// ranking.
 fn check(database: &Database, qrels: &Qrels) -> Result<()> {
     for (query_id, judgments) in qrels {
         for doc_id in judgments.keys() {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 ///
-/// Those of the corpus's items, of the encoder and of the database; nothing is committed then.
+/// The errors of the corpus's items, of the encoder and of the database. Nothing is committed then.
 pub(super) fn add_corpus<E>(
     database: &mut Database,
     corpus: impl IntoIterator<Item = std::result::Result<Document, E>>,

@@ -18,8 +18,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// A generation has the name already, or the name is none; another process is writing, or there are changes that are not
-    /// committed; those of the encoder and of the disk. The database then stays as it was.
+    /// A generation has the name already, or the name is invalid. Another process is writing, or there are
+    /// uncommitted changes. The errors of the encoder and of the disk. After an error the database is as it was.
     pub fn add_generation(
         &mut self,
         name: &str,
@@ -70,8 +70,8 @@ impl Database {
         Ok(Database { path: self.path.clone(), encoder: None, snapshot, changes: None })
     }
 
-    /// The name of the generation that this value reads: the one that was in use when it was opened, unless another was asked
-    /// for; `None` in a database without vectors.
+    /// The name of the generation that this value reads: the one in use when it was opened, or the one that was asked
+    /// for. `None` in a database without vectors.
     pub fn generation_name(&self) -> Option<&str> {
         self.snapshot.generation()
     }
@@ -86,22 +86,23 @@ impl Database {
         self.snapshot.generations()
     }
 
-    /// Makes those who open the database from now on read this generation, at once and durably. This value goes on with its own.
+    /// Makes this generation the one in use, durably. It is read by everyone who opens the database from now on. This
+    /// value keeps reading its own generation.
     ///
     /// # Errors
     ///
-    /// There is no such generation, another process is writing, or there are changes that are not committed.
+    /// There is no such generation, another process is writing, or there are uncommitted changes.
     pub fn use_generation(&mut self, name: &str) -> Result<()> {
         let snapshot = self.store()?.use_generation(name)?;
         self.set_snapshot(snapshot)
     }
 
-    /// Removes a generation that is not in use, at once and durably. Those who read it read on.
+    /// Removes a generation that is not in use, durably. Processes that have it open keep reading it.
     ///
     /// # Errors
     ///
-    /// There is no such generation, it is in use or read by this value, another process is writing, or there are changes that
-    /// are not committed.
+    /// There is no such generation, it is in use or read by this value, another process is writing, or there are
+    /// uncommitted changes.
     pub fn drop_generation(&mut self, name: &str) -> Result<()> {
         if self.generation_name() == Some(name) {
             return Err(secateur_index::Error::GenerationInUse { name: name.to_owned() }.into());

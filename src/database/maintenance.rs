@@ -8,12 +8,13 @@ use super::Database;
 use crate::error::{Error, Result};
 
 impl Database {
-    /// Measures on queries what searches of the HNSW index find of the `k` true hits, with a growing ef, and finds the least
-    /// ef that finds the share `target` on average. Changes nothing: see [`Database::set_recall_curve`].
+    /// Measures the recall of the HNSW index at `k` on queries, with a growing ef, and finds the least ef whose mean
+    /// recall is `target`. Changes nothing: see [`Database::set_recall_curve`].
     ///
     /// # Errors
     ///
-    /// As [`Database::search_batch`]; there is no HNSW index or no query, or the target is not between 0 and 1.
+    /// The errors of [`Database::search_batch`]. There is no HNSW index or no query, or the target is not between 0
+    /// and 1.
     pub fn tune(&self, queries: &[&str], k: usize, target: f64) -> Result<RecallCurve> {
         let encoder = self.query_encoder()?;
         if self.ef_search().is_none() {
@@ -23,18 +24,18 @@ impl Database {
         Ok(self.snapshot.index()?.tune(&vectors, k, target)?)
     }
 
-    /// Sets the ef of searches that name none, of the generation in use, at once and durably.
+    /// Sets the default ef of the generation in use, durably.
     ///
     /// # Errors
     ///
-    /// There is no HNSW index, the ef is 0, another process is writing, or there are changes that are not committed.
+    /// There is no HNSW index, the ef is 0, another process is writing, or there are uncommitted changes.
     pub fn set_ef_search(&mut self, ef_search: usize) -> Result<()> {
         let snapshot = self.store()?.set_ef_search(ef_search)?;
         self.set_snapshot(snapshot)
     }
 
-    /// Keeps what [`Database::tune`] measured, of the generation in use, and makes its ef that of searches that name none, at
-    /// once and durably.
+    /// Stores the recall curve that [`Database::tune`] measured on the generation in use, and makes the curve's ef
+    /// the default, durably.
     ///
     /// # Errors
     ///
@@ -44,7 +45,7 @@ impl Database {
         self.set_snapshot(snapshot)
     }
 
-    /// What was measured when the generation that is read was tuned last, of the documents that it had then.
+    /// The recall curve of the last tuning of the generation that is read, on the documents of that time.
     ///
     /// # Errors
     ///
@@ -53,13 +54,14 @@ impl Database {
         Ok(self.snapshot.recall_curve()?)
     }
 
-    /// Writes what deleted documents have left of the files anew, and many segments as one; see
-    /// [`secateur_index::storage::Store::compact`]. `progress` is called with the number of documents written and that of all
-    /// to be written. Stopped at any moment it leaves the database as it was, and other processes that have it open read on.
+    /// Reclaims the space of deleted documents and makes one segment of many: see
+    /// [`secateur_index::storage::Store::compact`]. `progress` is called with the number of documents written and the
+    /// number of all to be written. A compaction that is stopped leaves the database as it was. Other processes that
+    /// have the database open read on.
     ///
     /// # Errors
     ///
-    /// A damaged file, a full disk; another process is writing, or there are changes that are not committed.
+    /// A file is damaged, the disk is full, another process is writing, or there are uncommitted changes.
     pub fn compact(
         &mut self,
         options: &CompactOptions,

@@ -26,8 +26,8 @@ const SEPARATOR: &str = "passage_separator";
 
 /// Documents retrievable by id, searchable by meaning and by words, in one folder.
 ///
-/// Any number of processes may have a database open; one at a time may write. A process that is killed at any moment
-/// leaves the state of its last [`commit`](Database::commit).
+/// Any number of processes may have a database open; one at a time may write. If a process is killed, the database is
+/// in the state of the last [`commit`](Database::commit).
 ///
 /// ```
 /// use secateur::{Database, Document, SearchParams};
@@ -50,7 +50,7 @@ pub struct Database {
     encoder: Option<Arc<Encoder>>,
     /// What searches see: the state of the last commit.
     snapshot: Snapshot,
-    /// The changes since the last commit. While there are any the database is locked against other writers.
+    /// The changes since the last commit. While there are any, other writers cannot open the database.
     changes: Option<Transaction<Store>>,
 }
 
@@ -112,7 +112,7 @@ impl Database {
         Ok(Database { encoder: Some(encoder), ..self })
     }
 
-    /// Goes on with a later state of the database, and with the generation that is read.
+    /// Continues with a later state of the database, and with the generation that is read.
     pub(crate) fn set_snapshot(&mut self, snapshot: Snapshot) -> Result<()> {
         self.snapshot = match self.snapshot.generation() {
             Some(name) => snapshot.with_generation(name)?,
@@ -135,9 +135,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// The database has several generations, an id is empty or taken, a document has neither title nor text, another process
-    /// is writing, or the disk is full.
-    /// Documents of the call before the one that fails stay added.
+    /// The database has several generations, an id is empty or taken, a document has neither title nor text, another
+    /// process is writing, or the disk is full. The documents of the call before the failing one stay added.
     pub fn add(&mut self, documents: &[Document]) -> Result<()> {
         check_not_empty(documents)?;
         let rows = match self.required_encoder()? {
@@ -194,7 +193,7 @@ impl Database {
         Ok(self.changes()?.delete(doc_id)?)
     }
 
-    /// Makes all changes since the last commit visible and durable, at once: a crash leaves all of them or none.
+    /// Makes all changes since the last commit visible and durable at once. A crash leaves all of them or none.
     ///
     /// # Errors
     ///
@@ -271,8 +270,8 @@ impl Database {
         Ok(self.snapshot.verify()?)
     }
 
-    /// What searches of the HNSW index find of the `k` true hits with the ef that is set, asked with up to `num_queries` of the
-    /// database's own vectors, which need no encoder; `None` without an HNSW index or without documents.
+    /// The recall of the HNSW index at `k` with the default ef. Up to `num_queries` of the database's own vectors are
+    /// the queries, so no encoder is needed. `None` without an HNSW index or without documents.
     ///
     /// # Errors
     ///
@@ -330,7 +329,7 @@ impl Database {
         }
     }
 
-    /// The open transaction, begun at the first change. While it is open, other processes cannot write.
+    /// The open transaction, which the first change begins. While it is open, other processes cannot write.
     pub(crate) fn changes(&mut self) -> Result<&mut Transaction<Store>> {
         let changes = match self.changes.take() {
             Some(changes) => changes,

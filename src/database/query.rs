@@ -34,9 +34,9 @@ impl Database {
         self.search(query, params)?.into_iter().map(with_document).collect()
     }
 
-    /// Searches for many queries at once, which is faster than one by one: the hits of each query, at most
-    /// `params.k`, best first. With a filter the hits are among the documents that match, and there are as many as without it
-    /// if so many match. The first filter with a field reads the metadata of all documents.
+    /// Searches for many queries at once, which is faster than one by one. Returns the hits of each query, at most
+    /// `params.k`, best first. With a filter only matching documents are hits, and there are `k` of them if so many
+    /// match. The first filter that names a field reads the metadata of all documents.
     ///
     /// # Errors
     ///

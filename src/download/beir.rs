@@ -43,8 +43,8 @@ pub fn download_dataset(
 
 /// Downloads an archive into `cache/name` and returns that folder; if it is there, nothing is done.
 ///
-/// A broken download is resumed by the next call, a file with the wrong md5 sum is removed, and the folder gets its
-/// name only when all of it is on disk; the archive is then removed. Callers at the same time wait for one download.
+/// The next call resumes a broken download. A file with a wrong md5 sum is removed. The folder gets its name only
+/// when all of it is on disk; then the archive is removed. Several callers at the same time wait for one download.
 pub fn download_archive(
     archive: &Archive<'_>,
     cache: &Path,

@@ -42,7 +42,7 @@ impl Fetcher {
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
-            // A limit on the whole body would forbid large files on slow lines; silence for this long is a broken line.
+            // The limit is on silence, not on the whole body, which would forbid large files on slow lines.
             .timeout_per_read(Some(Duration::from_secs(60)))
             .user_agent(concat!("secateur/", env!("CARGO_PKG_VERSION")))
             // Ranges count the bytes of the encoding, so the file must come as it is.
@@ -66,8 +66,8 @@ impl Fetcher {
         }
     }
 
-    /// Downloads `url` to `target`, through `target.part`, which is kept when the download fails and gone on with by
-    /// the next call. The file is synced before it gets its name.
+    /// Downloads `url` to `target`, through `target.part`. If the download fails, the part is kept, and the next call
+    /// continues it. The file is synced before it gets its name.
     pub fn file(
         &self,
         url: &str,
@@ -135,7 +135,7 @@ impl Fetcher {
                 done = from;
             }
             StatusCode::RANGE_NOT_SATISFIABLE if resume.is_some() => {
-                // An earlier call had all of it and died before it gave the file its name.
+                // An earlier call downloaded all of it and was killed before it renamed the file.
                 if full_length(&response) == Some(part.len()) {
                     return Ok(());
                 }
@@ -168,7 +168,7 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Waits before the next attempt, or gives the error back if there is to be none.
+    /// Waits before the next attempt, or returns the error if there are no more attempts.
     fn pause_after(&self, failure: Failure, url: &str, failures: &mut u32) -> Result<(), DownloadError> {
         let source = match failure {
             Failure::Final(error) => return Err(error),

@@ -21,8 +21,8 @@ use super::fetch::{Fetcher, Progress};
 
 /// Finds the model `OWNER/NAME` or `OWNER/NAME@REVISION` in the cache or downloads it, and returns its directory.
 ///
-/// A revision that is whole in the cache is used without asking the network, so a branch stays at the commit it was
-/// fetched at; remove its file in `refs` to move on. `progress` gets the name of each file that is downloaded.
+/// A revision that is whole in the cache is used without the network. So a branch stays at the commit that was
+/// fetched; to update it, remove its file in `refs`. `progress` gets the name of each downloaded file.
 pub fn resolve_model(
     id: &str,
     config: &HubConfig,
@@ -112,8 +112,8 @@ impl Model {
         Some(commit.trim().to_owned()).filter(|commit| is_plain(commit))
     }
 
-    /// Whether the snapshot holds all files that say how the model is used. A tool that needs the bare transformer
-    /// leaves the sentence-transformers files out, and without them vectors would be pooled in the wrong way.
+    /// Whether the snapshot holds all files that say how the model is used. Other tools may have fetched the bare
+    /// transformer without the sentence-transformers files, and then pooling would be wrong.
     fn is_whole(&self, commit: &str) -> bool {
         let snapshot = self.snapshot(commit);
         let has = |file: &str| snapshot.join(file).is_file();
@@ -271,7 +271,7 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
 }
 
 /// Whether a file of the repository belongs to a model directory: settings, tokenizer and safetensors weights of the
-/// model itself and of its numbered sentence-transformers modules; no other formats of the same weights.
+/// model and of its numbered sentence-transformers modules. Other formats of the weights do not.
 fn is_wanted(file: &str) -> bool {
     let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
     let is_module = folder.split_once('_').is_some_and(|(number, kind)| {

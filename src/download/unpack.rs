@@ -10,7 +10,7 @@ use zip::ZipArchive;
 
 use super::error::DownloadError;
 
-/// Text compresses to a fifth; an archive that claims to hold this many times its own size is a trap.
+/// Text compresses to a fifth. An archive that claims to hold this many times its own size is refused as a trap.
 const MAX_EXPANSION: u64 = 200;
 
 /// Unpacks the folder `name` of an archive into `target`, which exists, so that its files lie directly in there.
@@ -32,7 +32,7 @@ pub(super) fn unpack(archive: &Path, name: &str, target: &Path) -> Result<(), Do
         let Some(path) = entry.enclosed_name() else {
             return Err(refuse(&entry_name, "its name leads out of the folder"));
         };
-        // The archive library makes such names harmless; an archive that has them is still not to be trusted.
+        // The archive library makes such names harmless, but an archive that has them is not to be trusted.
         let is_absolute = entry_name.starts_with(['/', '\\']);
         if is_absolute || path.components().any(|part| !matches!(part, Component::Normal(_))) {
             return Err(refuse(&entry_name, "its name is not a plain path"));

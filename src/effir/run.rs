@@ -164,7 +164,7 @@ impl Recipe {
         Ok(last)
     }
 
-    /// Measures what has come of it, and the model as it was if the recipe asks for that. What is there is not measured again.
+    /// Measures the result, and the original model if the recipe asks for it. Stored measurements are not repeated.
     fn evaluate(
         &self,
         folder: &Folder<'_>,

@@ -46,7 +46,8 @@ pub fn default_encoder(options: &LoadOptions) -> Result<Encoder> {
     Ok(Encoder::from_parts(DEFAULT_ENCODER, &FILES, options)?)
 }
 
-/// Writes the encoder in the box as a model directory, which appears whole or not at all. If `out` exists nothing is done.
+/// Writes the encoder in the box as a model directory, which appears whole or not at all. If `out` exists, nothing is
+/// done.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) if the disk refuses.

@@ -7,13 +7,14 @@ use secateur_index::storage::EmbeddingJournal;
 
 use crate::error::Result;
 
-/// Texts that are encoded between two entries of the journal: a few seconds of work, so that little is lost.
+/// How many texts are encoded between two entries of the journal: a few seconds of work, so that an interruption
+/// loses little.
 const CHUNK_TEXTS: usize = 128;
 
 /// A chunk ends here too, so that long texts do not fill the memory.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// An encoder whose answers are kept, chunk by chunk, so that the same chunks need not be encoded again.
+/// An encoder with a journal: the vectors of each chunk are kept, so that the same chunks need not be encoded again.
 pub(crate) struct JournaledEncoding {
     journal: EmbeddingJournal,
     kind: TextKind,

@@ -37,7 +37,7 @@ impl NpyEncoder<'_> {
     ///
     /// # Errors
     ///
-    /// Those of the items, of the encoder and of the disk; the file appears whole or not at all.
+    /// The errors of the items, of the encoder and of the disk. The file appears whole or not at all.
     pub fn write<E>(
         &self,
         path: impl AsRef<Path>,

@@ -8,7 +8,7 @@ use secateur_encoders::CrossEncoder;
 use crate::error::Result;
 use crate::eval;
 
-/// Pairs that are scored at once: enough for every thread, few enough for a progress bar to move.
+/// How many pairs are scored at once: enough for every thread, few enough for a progress bar to move.
 const CHUNK: usize = 128;
 
 /// A model that says how well a passage answers a query.
@@ -51,8 +51,9 @@ pub struct Reranker<'m> {
 }
 
 impl Reranker<'_> {
-    /// Scores the first `k` documents of each query of a run anew and ranks them by that. The others are left out: their scores
-    /// do not compare. `passages` holds the text of each document; `progress` is called with the number of pairs scored.
+    /// Scores the first `k` documents of each query of a run again and ranks them by the new score. The other
+    /// documents are left out, because their scores are not comparable. `passages` has the text of each document.
+    /// `progress` is called with the number of pairs scored.
     ///
     /// # Errors
     ///

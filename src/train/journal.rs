@@ -1,4 +1,4 @@
-//! What was done to chunks of examples, kept so that it need not be done again.
+//! A journal of the results for chunks of examples, so that an interrupted run does not repeat them.
 
 use std::marker::PhantomData;
 use std::path::Path;

@@ -32,7 +32,7 @@ pub enum LogLine {
         alignment: Option<f64>,
         /// The length of the gradient before it was clipped.
         gradient_norm: f64,
-        /// Of this step.
+        /// The learning rate of this step.
         learning_rate: f64,
         /// Tokens that were computed.
         tokens: usize,
@@ -45,7 +45,7 @@ pub enum LogLine {
         step: usize,
         /// The data set.
         dataset: String,
-        /// By MTEB's rules.
+        /// nDCG@10 by MTEB's rules.
         ndcg_at_10: f64,
     },
 }
@@ -106,7 +106,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log of a run that has taken `steps`: what comes after them was not kept and will come again.
+    /// The log of a run that has taken `steps`. Later lines are removed, because their steps will be taken again.
     pub(super) fn open(path: &Path, steps: usize) -> Result<Log> {
         let mut lines = if path.exists() { read_log(path)? } else { Vec::new() };
         lines.retain(|line| line.step() <= steps);
@@ -122,7 +122,7 @@ impl Log {
         Ok(())
     }
 
-    /// The course of the loss, smoothed over some fiftieth of the run, and those of the measures.
+    /// The loss, smoothed over a fiftieth of the run, and the measures, over the steps.
     pub(super) fn drawing(&self, title: &str) -> Svg {
         let losses: Vec<(f64, f64)> = self
             .lines

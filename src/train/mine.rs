@@ -19,13 +19,14 @@ use crate::search::{Hit, SearchMode, SearchParams};
 pub struct MineOptions {
     /// How the database is searched for a query; `k` is not looked at.
     pub search: SearchParams,
-    /// The ranks, counted from 1, from which negatives are drawn. Those before it are likely to answer the query although
-    /// nobody has judged so.
+    /// The ranks, counted from 1, from which negatives are drawn. Documents at earlier ranks probably answer the
+    /// query, although nobody judged them.
     pub depth: RangeInclusive<usize>,
     /// How many negatives each example gets, besides those it has.
     pub negatives: usize,
-    /// With a teacher: a document is taken only if its score is at most that of the example's lowest positive minus this
-    /// (`TopK-MarginPos` of NV-Retriever, Moreira et al. 2024). In units of the teacher's scores: logits or cosines.
+    /// With a teacher: a document is taken only if its score is at most the score of the example's lowest positive
+    /// minus this margin (`TopK-MarginPos` of NV-Retriever, Moreira et al. 2024). The unit is that of the teacher's
+    /// scores: logits or cosines.
     pub margin: f32,
     /// Decides which of the documents in the range are drawn.
     pub seed: u64,

@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 /// Examples whose results are kept together: seconds of a cross-encoder's work, so that little is lost.
 const CHUNK: usize = 32;
 
-/// Adds something to each example of a file. `work` finds it out for a chunk, whose first example has the number it is
-/// given, one result an example; the journal of the work that `key` describes keeps that. When all is known, `apply` changes
-/// the examples and they are written. Returns how many there are.
+/// Adds a result to each example of a file. `work` gets a chunk and the number of its first example, and returns one
+/// result an example. A journal keeps the results; `key` describes the work. When all results are known, `apply`
+/// changes the examples and they are written. Returns the number of examples.
 pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
     input: &Path,
     output: &Path,
@@ -37,7 +37,7 @@ pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
         journal.result(&format!("{chunk:?}"), || work(first, &chunk))?;
         progress(first + chunk.len() as u64);
     }
-    // Only now, so that a run that is stopped while it works leaves no half of an output.
+    // Written only now, so that an interrupted run leaves no half of an output.
     journal.rewind();
     let examples = chunks(input)?.flat_map(|chunk| {
         let changed = chunk.and_then(|(first, mut chunk)| {
@@ -58,7 +58,7 @@ pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
     Ok(count)
 }
 
-/// The examples of a file in chunks, each with the number of its first. The first error ends the chunk and stands for it.
+/// The examples of a file in chunks, each with the number of its first example. The first error replaces its chunk.
 fn chunks(input: &Path) -> Result<impl Iterator<Item = Result<(u64, Vec<TrainingExample>)>>> {
     let mut examples = Examples::open(input, None)?;
     let mut next = 0;

@@ -9,8 +9,8 @@ use secateur_encoders::{CrossEncoder, Encoder, Fingerprint, LoadOptions, TextKin
 use crate::encode::ScorePairs;
 use crate::error::Result;
 
-/// A model that scores passages for queries: a cross-encoder by its logits; an encoder by the cosine of the two vectors, each
-/// with the prompt that the model puts before texts of its kind.
+/// A model that scores passages for queries. A cross-encoder gives logits. An encoder gives the cosine of the two
+/// vectors, each made with the model's prompt for its kind of text.
 pub struct Teacher(Model);
 
 enum Model {
@@ -55,7 +55,7 @@ impl Teacher {
     }
 
     /// The score of each (query, passage): (B) -> (B), higher is better. A pair's score does not depend on the other
-    /// pairs. An encoder's vectors are kept, up to 256 MB of them, for a passage is often mined for many queries.
+    /// pairs. Up to 256 MB of an encoder's vectors are kept, because a passage is often mined for many queries.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Vectors {
                 if known.is_none() {
                     unknown.push(text);
                 }
-                // In its place until it is encoded.
+                // Replaced by the vector when it is encoded.
                 known.unwrap_or_default()
             });
         }
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(ask(&mut vectors, &["a", "bb", "a"], TextKind::Passage), ["a", "bb"]);
         assert_eq!(ask(&mut vectors, &["bb", "a"], TextKind::Passage), [""; 0]);
         assert_eq!(ask(&mut vectors, &["a"], TextKind::Query), ["a"], "a query is another text");
-        // Room for four vectors: the fifth empties the store, and what was asked for is right all the same.
+        // Room for four vectors. The fifth empties the store, and every score is right all the same.
         assert_eq!(ask(&mut vectors, &["a", "ccc", "dddd"], TextKind::Passage), ["ccc", "dddd"]);
         assert_eq!(vectors.known.len(), 1);
         assert_eq!(ask(&mut vectors, &["dddd", "a"], TextKind::Passage), ["a"]);

@@ -38,8 +38,8 @@ fn read(path: &Path) -> Vec<TrainingExample> {
     Examples::open(path, None).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Kills a command that writes `out.jsonl` whenever its journal has grown, then runs it to its end, and asserts that the bytes
-/// are those of an undisturbed run.
+/// Kills a command that writes `out.jsonl` whenever its journal has grown. Then runs it to its end, and asserts that
+/// the bytes equal those of an undisturbed run.
 fn kill_and_resume(sandbox: &Sandbox, arguments: &[&str]) {
     let names = sandbox.names();
     sandbox.run(arguments).ok();
@@ -81,7 +81,7 @@ fn kill_and_resume(sandbox: &Sandbox, arguments: &[&str]) {
     std::fs::remove_file(&out).unwrap();
     assert_eq!(sandbox.names(), names, "something is left beside the output");
 
-    // What a kill in the last moments leaves does not stop the next run, nor stay.
+    // What a kill in the last moments leaves does not stop the next run, and is removed by it.
     std::fs::write(sandbox.path("out.jsonl.tmp"), "half").unwrap();
     sandbox.run(arguments).ok();
     assert_eq!(std::fs::read(&out).unwrap(), expected);

@@ -96,7 +96,7 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
 fn a_journal_serves_the_same_teacher_and_examples_only() {
     let all = examples(200);
     let sandbox = sandbox(&all);
-    // What an interruption leaves, made by a bad line after three chunks that the library meets as it goes.
+    // What an interruption leaves. Here a bad line after three chunks interrupts the run.
     let text = std::fs::read_to_string(sandbox.path("in.jsonl")).unwrap();
     let interrupt = |model: &str| {
         let lines: String = text.split_inclusive('\n').take(100).collect();

@@ -8,10 +8,11 @@
 //! that the caller can let peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`;
 //! `hits EF THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
 //!
-//! `filter EF THREADS SHARE` (with `--database`) searches with a filter on metadata that so many rows match, and prints what it
-//! costs beside a search without: `{"matches": .., "qps": .., "unfiltered_qps": .., "recall": .., "complete": true}`, where
-//! complete says that each answer has min(k, matches) hits. Evaluating the filter counts with every query; the first
-//! evaluation, which reads the metadata, is `first_ms`. Each number is the median of five.
+//! `filter EF THREADS SHARE` (with `--database`) searches with a filter that the given share of the rows matches, and
+//! compares the cost with that of a search without filter. It prints `{"matches": .., "qps": .., "unfiltered_qps":
+//! .., "recall": .., "complete": true}`; complete means that each answer has min(k, matches) hits. Evaluating the
+//! filter counts with every query. The first evaluation, which reads the metadata, is `first_ms`. Each number is the
+//! median of five.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -204,7 +205,7 @@ impl Filtered<'_> {
 
 type Search<'a> = dyn Fn(&[f32]) -> secateur_index::Result<Vec<Hit>> + Sync + 'a;
 
-/// Stores the rows as documents without text; tells the seconds that the commit took, which builds the graph.
+/// Stores the rows as documents without text. Returns the seconds of the commit, which builds the graph.
 fn store(
     folder: &Path,
     arguments: &Arguments,

@@ -3,8 +3,8 @@
 use super::modules::Role;
 use super::{Architecture, NormKind, SubLayer};
 
-/// The tensors with which the attention of layer 0 gives each token the mean of itself and those before it: queries of zero weigh
-/// all alike, and values and output pass on the normed embeddings.
+/// Tensors with which the attention of layer 0 gives each token the mean of itself and the tokens before it. Queries
+/// of zero weigh all tokens alike; values and output pass the normed embeddings on.
 pub(crate) struct AveragingTensors {
     pub(crate) query: String,
     pub(crate) value: String,
@@ -16,8 +16,8 @@ pub(crate) struct AveragingTensors {
 }
 
 impl Architecture {
-    /// None unless this is a decoder whose queries are not normed (zeros would not stay so in training), with values as long as
-    /// its hidden states.
+    /// `None` unless this is a decoder with values as long as its hidden states and without a norm on its queries.
+    /// (With such a norm, zeros would not stay zeros in training.)
     pub(crate) fn averaging_tensors(&self) -> Option<AveragingTensors> {
         let shape = &self.attention;
         let whole_values = shape.num_key_value_heads * shape.head_dim == self.hidden_size

@@ -1,7 +1,7 @@
-//! The backbones that the EffiR paper (arXiv 2512.20612) prunes and compares, and a few encoders: known by name, so that they
-//! can be inspected without their files.
+//! The backbones that the EffiR paper (arXiv 2512.20612) prunes and compares, and a few encoders. They are known by
+//! name, so that they can be inspected without their files.
 //!
-//! What is kept of each are facts of its public config.json: sizes, positions, activation. No weights.
+//! Of each model only facts of its public config.json are kept: sizes, positions, activation.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -69,9 +69,9 @@ mod tests {
     use super::*;
     use crate::architecture::LanguageModelHead;
 
-    /// Parameters of the published safetensors files, as the hub's pages count them, and how many of them are in heads and
-    /// poolers that are no part of the transformer here: the language-model head, or with hidden size D BERT's pooler
-    /// (D^2 + D) and the classifier on it (D + 1).
+    /// Parameters of the published safetensors files, as the hub's pages count them, and how many of them belong to
+    /// heads and poolers. These are no part of the transformer here: the language-model head, or BERT's pooler (D^2 +
+    /// D with hidden size D) and the classifier on it (D + 1).
     #[test]
     fn parameters_are_those_of_the_published_files() {
         let pooler = |d: usize| d * d + d;

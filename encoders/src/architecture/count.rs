@@ -25,13 +25,13 @@ impl Parameters {
     }
 }
 
-/// Floating-point operations for one token of a text, a multiplication and an addition counting two. Norms, activations,
-/// the softmax and the look-up of embeddings are left out, as is usual.
+/// Floating-point operations for one token of a text; a multiplication and an addition count as two. Norms,
+/// activations, the softmax and the look-up of embeddings are left out, as is usual.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Flop {
     /// The text's length in tokens.
     pub length: usize,
-    /// In the linear layers: twice their parameters, biases apart. It does not depend on the length.
+    /// In the linear layers: twice their parameters without biases. This does not depend on the length.
     pub linear: f64,
     /// In scores and contexts of the attentions: `4 * num_heads * head_dim` for each token that a token sees, on average
     /// over the text.

@@ -9,11 +9,11 @@ use super::Architecture;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageModelHead {
-    /// There is none.
+    /// The model has no head.
     None,
-    /// It is the embedding table.
+    /// The head is the embedding table.
     Tied,
-    /// It is a matrix of its own, with this many parameters.
+    /// The head is a matrix of its own, with this many parameters.
     Own(usize),
 }
 
@@ -24,7 +24,7 @@ impl LanguageModelHead {
         if !(architecture.attention.causal && is_language_model) {
             return LanguageModelHead::None;
         }
-        // Where the key is absent, transformers ties the heads of Gemma and no others of these families.
+        // If the key is absent, transformers ties the head of Gemma, and of no other of these families.
         let tied = config["tie_word_embeddings"].as_bool().unwrap_or(architecture.family == "gemma2");
         if tied {
             LanguageModelHead::Tied

@@ -16,7 +16,7 @@ pub(crate) const MASK_FILE: &str = "neuron_mask.json";
 /// The file `neuron_mask.json` of a masked model's directory is this as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeuronMask {
-    /// For each layer the width of its MLP and the neurons that go, ascending; `None` where the MLP is dropped.
+    /// For each layer the width of its MLP and the removed neurons, ascending. `None` if the MLP is dropped.
     pub layers: Vec<Option<MaskedMlp>>,
 }
 
@@ -25,7 +25,7 @@ pub struct NeuronMask {
 pub struct MaskedMlp {
     /// All of its neurons.
     pub width: usize,
-    /// Those that go, ascending.
+    /// The masked neurons, ascending.
     pub masked: Vec<usize>,
 }
 
@@ -43,7 +43,7 @@ impl NeuronMask {
         self.layers.iter().map(|mlp| mlp.as_ref().map(|mlp| mlp.width - mlp.masked.len())).collect()
     }
 
-    /// For each layer that has an MLP 1 for every neuron that stays and 0 for every one that goes.
+    /// For each layer that has an MLP: 1 for every kept neuron and 0 for every masked one.
     pub(crate) fn factors(&self) -> Vec<Option<Vec<f32>>> {
         let of_mlp = |mlp: &MaskedMlp| {
             let mut factors = vec![1.0; mlp.width];

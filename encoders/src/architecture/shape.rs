@@ -38,7 +38,7 @@ pub enum Positions {
         table_rows: usize,
         /// The row of the first token.
         first: usize,
-        /// Rows of the table of token types: of a pair of texts the second is of type 1 where there are two.
+        /// Rows of the table of token types. If there are two, the second text of a pair has type 1.
         token_types: usize,
     },
     /// Queries and keys are turned in each attention: [`LayerAttention::rotary`].

@@ -17,8 +17,8 @@ pub enum Storage {
     Nf4,
 }
 
-/// Bytes of a matrix of `elements` numbers in NF4: half a byte each; for each block of 64 the largest absolute value in one
-/// byte; for each 256 of those a scale in f32.
+/// Bytes of a matrix of `elements` numbers in NF4. Each number takes half a byte. Each block of 64 has its largest
+/// absolute value in one byte, and each 256 of these bytes have a scale in f32.
 ///
 /// ```
 /// use secateur_encoders::architecture::nf4_bytes;
@@ -33,10 +33,10 @@ pub fn nf4_bytes(elements: usize) -> usize {
 impl Architecture {
     /// Bytes of the weights with the linear layers stored in this way, and all else (embeddings, norms, biases) in f32.
     ///
-    /// With the language-model head in f32 beside it, 4 bytes for each of its parameters, this gives all six sizes of the
-    /// EffiR paper's Table 6 (arXiv 2512.20612): Mistral-7B whole, without 8 and without 16 MLPs has 14.0, 11.4 and 8.7 GB
-    /// in 16 bits, 4.3, 3.7 and 3.0 GB in NF4, a GB being 2^30 bytes. The paper does not say how it counts; with
-    /// embeddings and head in 16 bits, or a GB of 10^9 bytes, the figures are others.
+    /// With the language-model head in f32, 4 bytes a parameter, this gives all six sizes of the EffiR paper's Table
+    /// 6 (arXiv 2512.20612). Mistral-7B whole, without 8 and without 16 MLPs has 14.0, 11.4 and 8.7 GB in 16 bits,
+    /// and 4.3, 3.7 and 3.0 GB in NF4; a GB is 2^30 bytes. The paper does not say how it counts. With embeddings and
+    /// head in 16 bits, or a GB of 10^9 bytes, the figures do not fit.
     pub fn stored_bytes(&self, storage: Storage) -> usize {
         let bytes = |elements: usize| match storage {
             Storage::F32 => 4 * elements,

@@ -83,8 +83,8 @@ impl Architecture {
         self.modules().iter().flat_map(Module::tensors).collect()
     }
 
-    /// What the names of the tensors of dropped sub-layers begin with: modules, each with a dot behind it, so that what a
-    /// quantized tensor consists of goes with it.
+    /// How the names of the tensors of dropped sub-layers begin: a module and a dot. So all tensors that a quantized
+    /// matrix is stored as are dropped, too.
     pub(crate) fn dropped_modules(&self) -> Vec<String> {
         let mut whole = self.clone();
         for layer in &mut whole.layers {

@@ -62,7 +62,7 @@ impl Smaller {
 /// What every tensor of a new model begins as.
 pub(super) struct Beginnings {
     smaller: Option<Smaller>,
-    /// Those that are not as the others of their kind.
+    /// Tensors that begin differently from the others of their kind.
     special: HashMap<String, Beginning>,
     /// The scale of a norm that leaves what it norms as it is.
     unscaled: f32,
@@ -118,7 +118,7 @@ impl Beginnings {
     }
 }
 
-/// The tensors of a model that is grown which do not begin as those of others do.
+/// The tensors of a grown model that do not begin as those of other new models do.
 fn grown(
     architecture: &Architecture,
     config: &Path,
@@ -173,7 +173,8 @@ fn normal(random: &mut Random, num_elements: usize, deviation: f64) -> Vec<f32> 
 mod tests {
     use super::*;
 
-    /// Of 100,000 numbers the mean is within 5 deviations of its own of 0, and the deviation within 5 of its own of itself.
+    /// The mean of 100,000 numbers is within 5 of its standard deviations of 0. Their deviation is within 5 of its
+    /// standard deviations of the expected one.
     #[test]
     fn numbers_are_normal() {
         let n = 100_000;

@@ -1,4 +1,4 @@
-//! A model that has learned nothing yet: what a config.json describes, with random weights, and a vocabulary of given texts.
+//! New models: random weights for a config.json, and a vocabulary learned from texts.
 
 mod beginning;
 mod vocabulary;
@@ -20,15 +20,17 @@ use beginning::{Beginnings, Smaller};
 /// How a new model reads texts, and what its weights depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewModelOptions {
-    /// How token vectors become one; the last token's for a causal model, the mean for another, unless given.
+    /// How token vectors become one. Unless given: the last token for a causal model, the mean for others.
     pub pooling: Option<Pooling>,
-    /// Tokens of a text beyond this number are cut off; as many as the configuration allows, at most 512, unless given.
+    /// The most tokens of a text; further tokens are cut off. Unless given: as many as the configuration allows, at
+    /// most 512.
     pub max_length: Option<usize>,
     /// Decides the weights.
     pub seed: u64,
-    /// A smaller model of the same family that the new one begins as: its tensors are taken over, and sub-layers that it does
-    /// not have add nothing until they have learned to (their output matrices are zero). A decoder that pools the last token
-    /// grows from embeddings that are pooled by their mean (a model without layers), too: its first attention averages them.
+    /// A smaller model of the same family to grow from. Its tensors are copied. Sub-layers that it does not have
+    /// begin with output matrices of zero, so they add nothing at first. There is a second use: a decoder that pools
+    /// the last token can grow from a model without layers that pools the mean of its embeddings. Then the first
+    /// attention begins as an average of the embeddings.
     pub grow: Option<PathBuf>,
     /// Store numbers in 16 bits (f16) and not in 32. Training keeps to that, too.
     pub half: bool,
@@ -36,10 +38,12 @@ pub struct NewModelOptions {
 
 /// Writes a new model to the directory `out`: `config` is a config.json of any family that loads.
 ///
-/// Matrices and embeddings are normal with the configuration's `initializer_range` (0.02 unless it says so), biases zero, and
-/// norms leave what they scale as it is: as transformers begins. With `texts` a vocabulary of as many tokens as the
-/// configuration has is learned from them: lower-cased byte pairs (Sennrich et al. 2016), each text closed by `<eos>`. Without,
-/// the tokenizer is that of the model to grow from, or the one beside the config.json.
+/// Weights begin as in transformers. Matrices and embeddings are normal with the configuration's `initializer_range`
+/// (0.02 if it has none), biases are zero, and norms change nothing.
+///
+/// With `texts` a vocabulary of the configuration's size is learned from them: lower-cased byte pairs (Sennrich et
+/// al. 2016), each text closed by `<eos>`. Without texts the tokenizer is that of the model to grow from, or the one
+/// beside the config.json.
 ///
 /// ```
 /// use secateur_encoders::{NewModelOptions, Encoder, LoadOptions, TextKind, create_model};
@@ -61,9 +65,9 @@ pub struct NewModelOptions {
 ///
 /// # Errors
 ///
-/// `config` describes no model that loads; the model to grow from has another width or other names of its tensors, or is a mean of
-/// embeddings that the first attention cannot take; a text is an error; there is no text, or neither texts nor a tokenizer; the
-/// vocabulary has no room for the 256 bytes; `out` exists or cannot be written.
+/// `config` describes no model that loads. The model to grow from has another width or other tensor names, or is a
+/// mean of embeddings that the first attention cannot compute. A text is an error. There is no text, or neither texts
+/// nor a tokenizer. The vocabulary has no room for the 256 bytes. `out` exists or cannot be written.
 pub fn create_model(
     config: &Path,
     texts: Option<&mut (dyn Iterator<Item = Result<String>> + Send)>,

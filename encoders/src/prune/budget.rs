@@ -16,7 +16,7 @@ pub enum Budget {
     Gflop(f64),
 }
 
-/// The most that is taken from the width of the MLPs that stay: the paper's Table 5 goes that far.
+/// The largest share that is taken from the width of the remaining MLPs, as in the paper's Table 5.
 const MAX_SPARSITY: f64 = 0.5;
 
 /// What a budget takes out, and why.
@@ -24,12 +24,12 @@ const MAX_SPARSITY: f64 = 0.5;
 pub struct BudgetPlan {
     /// What depth leaves.
     pub remaining: Remaining,
-    /// The part of the neurons of the remaining MLPs, over all layers together, that goes from width afterwards; 0 where
-    /// depth is enough.
+    /// The share of the neurons of the remaining MLPs, over all layers together, that slimming has to remove
+    /// afterwards. 0 if depth is enough.
     pub sparsity: f64,
     /// MLPs that the rule drops, and those that there were.
     pub mlp: (usize, usize),
-    /// What the model costs as it is, after the drops, and after both, in the budget's unit.
+    /// The model's cost in the budget's unit: as it is, after the drops, and after drops and slimming.
     pub costs: [f64; 3],
     budget: Budget,
 }
@@ -57,9 +57,9 @@ impl Budget {
         }
     }
 
-    /// Keeps this budget by the paper's rule: MLPs go, since attention cannot be spared (section 4.3); depth first, the least
-    /// important MLPs until half of the layers have none, beyond which quality falls (Table 2); then width (section 5.1), at
-    /// most half of the neurons that are left; then more depth.
+    /// Keeps this budget by the paper's rule. Only MLPs are removed, because attention cannot be spared (section
+    /// 4.3). Depth comes first: the least important MLPs, until half of the layers have none; beyond that quality
+    /// falls (Table 2). Then comes width (section 5.1), at most half of the remaining neurons. Then more depth.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Budget {
     }
 }
 
-/// Of all MLPs together.
+/// The neurons of all MLPs together.
 fn neurons(architecture: &Architecture) -> usize {
     architecture.layers.iter().filter_map(|layer| layer.intermediate_size).sum()
 }

@@ -25,7 +25,7 @@ impl ModelDirectory {
     ///
     /// # Errors
     ///
-    /// There is none, it is damaged, or it is not of this model.
+    /// There is no mask, it is damaged, or it belongs to another model.
     pub fn mask(&self) -> Result<(PathBuf, NeuronMask)> {
         let path = self.path().join(MASK_FILE);
         match NeuronMask::read_in(self.path(), self.architecture())? {
@@ -38,9 +38,9 @@ impl ModelDirectory {
         }
     }
 
-    /// Writes the model with the weights of masked neurons zero (rows of the MLP's first layers and their biases, columns
-    /// of its output layer) to the new directory `out`, the mask beside it. Shapes stay, so any program that reads the
-    /// model reads this one; what is trained further has to keep the mask.
+    /// Writes the model to the new directory `out` with the weights of masked neurons zero, and the mask beside it.
+    /// The weights are rows of the MLP's first layers, their biases, and columns of its output layer. Shapes stay, so
+    /// any program that reads the model reads this one. Further training has to keep the mask.
     ///
     /// # Errors
     ///
@@ -49,8 +49,8 @@ impl ModelDirectory {
         self.write_narrowed(mask, Masked::Zero, out)
     }
 
-    /// Writes the model without the weights of masked neurons to the new directory `out`, in our own layout with a width for
-    /// each layer. Its embeddings are those of the masked model but for the rounding of sums.
+    /// Writes the model without the weights of masked neurons to the new directory `out`, in our own layout with a
+    /// width for each layer. Its embeddings equal those of the masked model up to the rounding of sums.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl ModelDirectory {
         };
         remaining.write_to(&mut config, Layout::Secateur);
 
-        // By name without prefix: which neurons, and where they are in the tensor.
+        // By tensor name without prefix: which neurons are removed, and along which axis.
         let narrowed: BTreeMap<String, (&MaskedMlp, NeuronAxis)> = mask
             .layers
             .iter()

@@ -14,8 +14,8 @@ use crate::weights::write::{NewTensor, write_directory};
 
 /// A model directory, opened; the weights stay where they are until they are read.
 ///
-/// Weights are written in the element types they have, one tensor at a time. Tensors that are not the transformer's, such
-/// as a language-model head, stay. A LoRA adapter is merged into its base.
+/// Weights keep their element types and are written one tensor at a time. Tensors that are no part of the
+/// transformer, such as a language-model head, are kept. A LoRA adapter is merged into its base.
 pub struct ModelDirectory {
     directory: PathBuf,
     pub(super) loaded: Loaded,

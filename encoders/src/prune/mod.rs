@@ -1,4 +1,4 @@
-//! EffiR (Lei et al. 2025, arXiv 2512.20612): which parts of an encoder matter least, and models without them.
+//! EffiR (Lei et al. 2025, arXiv 2512.20612): which sub-layers of an encoder matter least, and models without them.
 //!
 //! [`score`] measures how much each sub-layer changes what passes through it, while the model reads calibration text. A
 //! [`Variant`] such as "16M8A" chooses by those scores what is [`Remaining`]. [`ModelDirectory::write_dropped`] writes the model that is

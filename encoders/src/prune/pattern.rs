@@ -3,5 +3,5 @@
 /// Weights side by side of which some go.
 pub(super) const GROUP: usize = 4;
 
-/// Those of a group that stay: 2:4, the pattern of NVIDIA's sparse tensor cores.
+/// How many weights of a group are kept: 2:4, the pattern of NVIDIA's sparse tensor cores.
 pub(super) const KEPT: usize = 2;

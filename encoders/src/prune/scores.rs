@@ -14,16 +14,16 @@ use crate::json;
 /// The importance of every sub-layer of every layer; `None` for one that the model does not have. Higher is more important.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
-    /// Of the attention sub-layers.
+    /// The importance of the attentions.
     pub attention: Vec<Option<f64>>,
-    /// Of the MLP sub-layers.
+    /// The importance of the MLPs.
     pub mlp: Vec<Option<f64>>,
-    /// Of the blocks: what attention and MLP change together.
+    /// The importance of the blocks: what attention and MLP change together.
     pub block: Vec<Option<f64>>,
 }
 
 impl Importance {
-    /// Those of one kind, by layer.
+    /// The importance of one kind of sub-layer, by layer.
     pub fn of(&self, sub_layer: SubLayer) -> &[Option<f64>] {
         match sub_layer {
             SubLayer::Attention => &self.attention,

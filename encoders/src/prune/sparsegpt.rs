@@ -1,5 +1,5 @@
-//! SparseGPT (Frantar & Alistarh 2023, arXiv 2301.00774): weights go one column after the other, and those that stay make up
-//! for them.
+//! SparseGPT (Frantar & Alistarh 2023, arXiv 2301.00774): weights are removed column by column, and the remaining
+//! weights are updated to compensate.
 
 use rayon::prelude::*;
 
@@ -11,10 +11,10 @@ const DAMPING: f64 = 0.01;
 /// Zeroes two of every four weights of a row that are side by side and updates those to their right (Algorithm 1 of the
 /// paper, masks chosen group by group).
 ///
-/// `weights` is (rows, columns), a multiple of four columns; `gram` (columns, columns) is the sum of x x^T over the
-/// tokens of `num_sequences` calibration sequences. The Hessian is 2 / `num_sequences` of it, as in the authors' program; the
-/// factor matters only beside inputs that are always 0, which count as 1. All of it in f64, the result rounded once. Of equal
-/// losses the later weight goes.
+/// `weights` is (rows, columns), a multiple of four columns. `gram` (columns, columns) is the sum of x x^T over the
+/// tokens of `num_sequences` calibration sequences. The Hessian is `gram` * 2 / `num_sequences`, as in the authors'
+/// program. The factor matters only beside inputs that are always 0, which count as 1. Everything is computed in f64,
+/// and the result is rounded once. Among equal losses the later weight is removed.
 pub(super) fn prune(weights: &mut [f32], columns: usize, gram: &[f64], num_sequences: usize) {
     let mut hessian: Vec<f64> = gram.iter().map(|x| 2.0 / num_sequences as f64 * x).collect();
     let n = columns;

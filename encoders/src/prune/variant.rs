@@ -7,8 +7,8 @@ use super::scores::Importance;
 use crate::architecture::{Remaining, SubLayer};
 use crate::error::{Error, Result};
 
-/// A variant of the paper's Tables 1 and 2: how many sub-layers go. As text: "full", "8M", "8A", "8B", "16M8A" (in any
-/// order), "last-16B".
+/// A variant of the paper's Tables 1 and 2: how many sub-layers are dropped. As text: "full", "8M", "8A", "8B",
+/// "16M8A" (in any order), "last-16B".
 ///
 /// ```
 /// use secateur_encoders::prune::Variant;
@@ -41,7 +41,8 @@ impl Variant {
         *self == Variant::default()
     }
 
-    /// The same in steps of one sub-layer of each kind, for a model that is measured again before each: blocks first.
+    /// The variant in steps of one sub-layer of each kind, blocks first. The model is measured again before each
+    /// step.
     ///
     /// ```
     /// use secateur_encoders::prune::Variant;

@@ -1,4 +1,5 @@
-//! Wanda (Sun et al. 2024, arXiv 2306.11695): weights that matter least for what they read, without any update.
+//! Wanda (Sun et al. 2024, arXiv 2306.11695): removes the weights with the smallest product with their inputs, and
+//! updates none.
 
 use rayon::prelude::*;
 
@@ -6,8 +7,8 @@ use super::pattern::{GROUP, KEPT};
 
 /// Zeroes two of every four weights of a row that are side by side: those with the smallest |w| * norm of their input.
 ///
-/// `weights` is (rows, columns), a multiple of four columns; `squares` are the sums of squares of what each column reads over
-/// the calibration tokens. Of equal products the later weight goes.
+/// `weights` is (rows, columns), a multiple of four columns. `squares` are the sums of squares of each column's
+/// inputs over the calibration tokens. Among equal products the later weight is removed.
 pub(super) fn prune(weights: &mut [f32], columns: usize, squares: &[f64]) {
     let norms: Vec<f64> = squares.iter().map(|square| square.sqrt()).collect();
     weights.par_chunks_exact_mut(columns).for_each(|row| {

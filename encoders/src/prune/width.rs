@@ -64,10 +64,12 @@ impl NeuronScores {
         })
     }
 
-    /// Masks the share `sparsity` of all neurons, those with the lowest scores over all layers together (paper, section
-    /// 5.1), rounded to whole neurons. Of equal scores the deeper layer's goes first, in it the higher number.
+    /// Masks the share `sparsity` of all neurons, rounded to whole neurons: those with the lowest scores over all
+    /// layers together (paper, section 5.1). Among equal scores the deeper layer's neuron is masked first, and in a
+    /// layer the higher number.
     ///
-    /// Each MLP keeps at least the share `floor` of its neurons, and one: an MLP that is to lose all is one to drop.
+    /// Each MLP keeps at least the share `floor` of its neurons, and at least one neuron. To remove a whole MLP, drop
+    /// it.
     ///
     /// # Errors
     ///

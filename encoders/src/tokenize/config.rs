@@ -42,8 +42,8 @@ struct Raw {
     added_tokens_decoder: BTreeMap<String, Value>,
 }
 
-/// Classes of transformers that leave what is put around a text to tokenizer.json, whatever `add_bos_token` and
-/// `add_eos_token` say: models were trained with what they do.
+/// Classes of transformers that take the special tokens around a text from tokenizer.json and ignore `add_bos_token`
+/// and `add_eos_token`. Models were trained so.
 const UNHEEDING_CLASSES: [&str; 3] = ["PreTrainedTokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast"];
 
 /// A token is spelled by its text, or by an object that has it.

@@ -33,8 +33,8 @@ struct Affixes {
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json`, and `tokenizer_config.json` where it is. Texts will be cut to `max_length` tokens, special
-    /// tokens included; ids must be below `vocab_size`.
+    /// Loads `tokenizer.json`, and `tokenizer_config.json` if there is one. Texts will be cut to `max_length` tokens,
+    /// special tokens included. Ids must be below `vocab_size`.
     pub(crate) fn load(
         files: &ModelFiles,
         max_length: usize,
@@ -82,8 +82,8 @@ impl Tokenizer {
         self.config.padding_side.as_deref()
     }
 
-    /// The ids of a text, special tokens included; a long text is cut, the special tokens stay. At least one id: a text
-    /// without any token is refused where there are no special ones.
+    /// The ids of a text, special tokens included. A long text is cut; the special tokens stay. There is at least one
+    /// id: an empty text is refused if the model has no special tokens.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(self.cased(text).as_ref(), false);
         let encoding = encoding.map_err(|source| self.failed(source))?;
@@ -109,7 +109,7 @@ impl Tokenizer {
         Ok((self.checked(encoding.get_ids().to_vec())?, encoding.get_type_ids().to_vec()))
     }
 
-    /// How many tokens at the beginning of a text are those of `prompt`, the special tokens before it included.
+    /// How many tokens at the beginning of a text belong to `prompt`, the special tokens before it included.
     pub(crate) fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
         if prompt.is_empty() {
             return Ok(0);
@@ -168,9 +168,9 @@ fn add_tokens(inner: &mut HuggingFace, config: &Config) -> tokenizers::Result<Re
 }
 
 impl Affixes {
-    /// What tokenizer.json puts around a text, with the beginning and the end that tokenizer_config.json asks for: there
+    /// The special tokens that tokenizer.json puts around a text, changed as tokenizer_config.json asks.
     /// `add_bos_token` and `add_eos_token` overrule tokenizer.json, as in Python, where the tokenizer is rebuilt from
-    /// them. Left out, they change nothing. The outer error is the library's.
+    /// them. If they are absent, they change nothing. The outer error is the library's.
     fn find(inner: &HuggingFace, config: &Config) -> tokenizers::Result<Result<Affixes>> {
         let probe: Encoding = inner.encode_fast("a", true)?;
         let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());

@@ -17,8 +17,9 @@ pub(crate) struct Packer<'a> {
 }
 
 impl Tokenizer {
-    /// For a `causal` model each text is followed by the end-of-text token and blocks have no special tokens of their own;
-    /// for others each text is followed by what the tokenizer puts behind a text, and blocks are wrapped as texts are.
+    /// For a `causal` model each text is followed by the end-of-text token, and blocks have no special tokens of
+    /// their own. For other models each text is followed by the tokenizer's closing tokens, and a block gets special
+    /// tokens as a text does.
     pub(crate) fn packer(&self, causal: bool) -> Result<Packer<'_>> {
         let mut whole = self.inner.clone();
         whole.with_truncation(None).map_err(|source| self.failed(source))?;

@@ -57,7 +57,8 @@ impl Place {
 }
 
 impl ModelFiles {
-    /// `base` is the model of an adapter, where the adapter's configuration does not name a directory that is there.
+    /// `base` is the base model of an adapter, needed if the adapter's configuration does not name an existing
+    /// directory.
     pub(crate) fn locate(directory: &Path, base: Option<&Path>) -> Result<ModelFiles> {
         if !directory.join(config::FILE).exists() {
             if base.is_some() {

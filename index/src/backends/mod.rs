@@ -1,7 +1,7 @@
 //! Indexes of other libraries, for comparison and for those who trust them.
 //!
-//! They find candidates and nothing else: scores, ranking, filters and the number of hits are those of
-//! [`search`](crate::search), and what a library does not find is searched exactly.
+//! A library only finds candidates. Scores, ranking, filters and the number of hits come from
+//! [`search`](crate::search), and rows that a library does not find are searched exactly.
 
 mod faiss;
 mod hnsw_rs;

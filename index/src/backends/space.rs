@@ -1,8 +1,8 @@
 //! The space where nearer means better under the Euclidean distance, whatever the metric; `quantization::int8` says why.
 //!
-//! Rows are as they are under L2, divided by their lengths under cosine, and with one more component √(M² - ‖v‖²) for the inner
-//! product, M the greatest length of a row. A zero row, which under cosine is like nothing, has this component, too: it lies at a
-//! right angle to all others.
+//! Under L2 rows stay as they are. Under cosine they are divided by their lengths. Under inner product they get one
+//! more component √(M² - ‖v‖²), M being the greatest length of a row. A zero row has this component under cosine too,
+//! so that it lies at a right angle to all others.
 
 use rayon::prelude::*;
 
@@ -38,8 +38,8 @@ impl Space {
         extended(row, factor(self.metric, squared), extra)
     }
 
-    /// A query, (D + 1). The length of a query changes no order of inner products: it is made that of the longest
-    /// row, lest differences between rows be lost beside it.
+    /// A query, (D + 1). A query's length does not change the order of inner products. It is made as long as the
+    /// longest row, because rounding beside a much longer query would hide differences between rows.
     pub fn query(&self, query: &[f32]) -> Vec<f32> {
         let squared = squared_length(query);
         let factor = match self.metric {

@@ -10,7 +10,7 @@ use crate::metric::Metric;
 use crate::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use crate::testing::{clustered, in_pool, random};
 
-/// Rows in two parts, the first of them with deletions and an index of a library.
+/// Rows in two segments. The first one has deletions and an index of a library.
 pub(in crate::backends) fn in_two_parts<'a>(
     dim: usize,
     rows: (&'a [f32], &'a [f32]),
@@ -107,7 +107,7 @@ proptest! {
 #[test]
 fn hnsw_rs_finds_what_is_near() {
     let (num_rows, dim) = (6000, 24);
-    // Of several lengths, which the inner product prefers.
+    // Rows of several lengths: the inner product prefers long ones.
     let mut rows = clustered(num_rows, dim, 60, 5);
     rows.chunks_exact_mut(dim).enumerate().for_each(|(number, row)| {
         row.iter_mut().for_each(|x| *x *= 1.0 + (number % 7) as f32 / 7.0);

@@ -101,8 +101,8 @@ impl Bm25Index {
         self.search_with(query, k, params, None, &mut Scratch::default())
     }
 
-    /// [`Bm25Index::search`] among the documents in the rows of a set only. The statistics are those of all documents, so a
-    /// document has the score that it has without the set.
+    /// [`Bm25Index::search`] among the documents of a set of rows. The statistics cover all documents, so the set
+    /// does not change a document's score.
     ///
     /// # Errors
     /// As [`Bm25Index::search`].
@@ -110,8 +110,8 @@ impl Bm25Index {
         self.search_with(query, k, params, Some(rows), &mut Scratch::default())
     }
 
-    /// [`Bm25Index::search`] for many queries, or [`Bm25Index::search_among`] with a set of rows, spread over the current
-    /// rayon pool; answers are in the order of the queries and equal to those of single searches.
+    /// [`Bm25Index::search`] for many queries, or [`Bm25Index::search_among`] if there is a set of rows, on the
+    /// current rayon pool. Answers are in the order of the queries and equal the answers of single searches.
     ///
     /// # Errors
     /// As [`Bm25Index::search`].

@@ -92,8 +92,8 @@ impl Bm25Segment {
         Ok(alive)
     }
 
-    /// Goes through all postings: the frequencies of a document's terms must add up to its length, and what the
-    /// lengths file says in short must follow from the lengths.
+    /// Goes through all postings. The frequencies of a document's terms must add up to its length, and the one-byte
+    /// lengths must follow from the exact ones.
     pub fn verify(&self) -> Result<()> {
         let wrong = |field, expected: String, got: String| Error::Corrupt {
             file: self.folder.clone(),

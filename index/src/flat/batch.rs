@@ -158,14 +158,15 @@ impl<'b, 'a> Batch<'b, 'a> {
         let sum = query_length + row_length;
         let slack = match self.index.metric {
             Metric::InnerProduct => error * query_length * row_length,
-            // Twice a product, whose lengths are at most a quarter of the square of their sum; each of the squares and
-            // the single search's sum of squares are off by the rounding of a sum; the terms are added in f32.
+            // Twice a product; the product of two lengths is at most a quarter of the square of their sum. Both
+            // squares and the single search's sum of squares have the rounding error of a sum. The terms are added in
+            // f32.
             Metric::L2 => (error / 2.0 + 2.0 * rounding + 8.0 * UNIT) * sum * sum,
             // The single search multiplies two lengths and divides; the scales are divided by the lengths.
             Metric::Cosine => error + 8.0 * UNIT,
         };
-        // Lengths are computed with errors, too, below that of a sum; the last factor is for the rounding of these lines.
-        // A cosine of vectors long enough to be scaled has lengths whose product is beyond 2⁻¹²⁰.
+        // The lengths have errors, too, below the error of a sum. The last factor covers the rounding of these lines.
+        // If two vectors are long enough to be scaled, the product of their lengths is beyond 2⁻¹²⁰.
         let underflow = match self.index.metric {
             Metric::InnerProduct | Metric::L2 => 4.0 * underflow(self.index.dim),
             Metric::Cosine => underflow(self.index.dim) * 2f64.powi(120),
@@ -192,7 +193,7 @@ fn falls_short(score: f32, limit: f32) -> bool {
     score < limit
 }
 
-/// Whether a row may be among the best of any query of a panel. Few are; a loop without branches tells.
+/// Whether a row may be among the best of any query of a panel. Few rows are, so the loop has no branches.
 #[inline(always)]
 fn any_reaches<const L: usize>(
     values: &[[i32; L]; 2],

@@ -3,9 +3,9 @@
 //! Where the rows have 8-bit codes, a single query reads the codes first, and the vectors only of the rows that the codes
 //! cannot rule out (`quantized`). Batches have a first pass of their own (`batch`). Both give what a scan of the vectors gives.
 //!
-//! Rows are divided into tasks for the threads of the current rayon pool; each task keeps its own k best hits, and
-//! because rankings are total orders, merging them gives the same answer however the rows were divided. One query and
-//! batches get bit-identical scores: the kernels fix the order of summation (see `kernel`).
+//! Rows are divided into tasks for the threads of the current rayon pool. Each task keeps its k best hits. Rankings
+//! are total orders, so merging the hits gives the same answer however the rows were divided. One query and batches
+//! get bit-identical scores, because the kernels fix the order of summation (see `kernel`).
 
 mod batch;
 mod quantized;
@@ -124,7 +124,7 @@ impl<'a> FlatIndex<'a> {
         self.num_rows as usize
     }
 
-    /// Compares some rows and takes their scores into account; deleted ones must not be among them.
+    /// Compares some rows and adds their scores to the selection. Deleted rows must not be among them.
     pub(crate) fn collect(&self, scorer: &Scorer, query: &[f32], rows: &[RowId], best: &mut TopK) {
         self.collect_for(scorer, 0, query, rows, best);
     }
@@ -292,7 +292,7 @@ impl<'a> FlatIndex<'a> {
     }
 }
 
-/// Rows compared with one query between two looks at the k best: 8 streams of 32 rows.
+/// How many rows are compared with one query before the k best are updated: 8 streams of 32 rows.
 const SCAN_BLOCK: usize = 256;
 
 /// A contiguous piece of a segment.
@@ -315,7 +315,8 @@ impl<'a> Task<'_, 'a> {
 
     /// Takes the scores of consecutive rows of the segment into account.
     fn collect(&self, first: u32, scores: &[f32], best: &mut TopK) {
-        // Few rows enter. Counting those that might compiles to vector code without a branch for each row.
+        // Few rows enter the selection. Counting the rows that might enter compiles to vector code without a branch
+        // for each row.
         const LEN: usize = 16;
         for (chunk, scores) in scores.chunks(LEN).enumerate() {
             let threshold = best.threshold();

@@ -38,8 +38,8 @@ use crate::topk::RowId;
 
 /// A query for the first pass over the rows of a segment.
 ///
-/// The approximate score of a row is the sum of the products of both codes * scale * the row's scale + term; it differs from the
-/// score of a scan by at most reach * the row's error + slack.
+/// The approximate score of a row is the product of the 8-bit codes * scale * the row's scale + term. It differs from
+/// the score of a scan by at most reach * the row's error + slack.
 pub(super) struct QuantizedQuery<'a> {
     codes: Int8Codes<'a>,
     kernel: Int8Kernel,
@@ -108,7 +108,8 @@ impl<'a> QuantizedQuery<'a> {
         let mut look = |first: u32, sums: &[i32]| {
             let metas = &self.codes.metas[first as usize..][..sums.len()];
             for (chunk, (sums, metas)) in sums.chunks(CHUNK).zip(metas.chunks(CHUNK)).enumerate() {
-                // Few rows enter. Counting those that might compiles to vector code without a branch for each row.
+                // Few rows enter the selection. Counting the rows that might enter compiles to vector code without a
+                // branch for each row.
                 let upper = |(sum, meta)| self.score(sum, meta) + self.reach * meta[3];
                 let scored = sums.iter().zip(metas);
                 if scored.clone().filter(|(sum, meta)| upper((**sum, *meta)) >= limit).count() == 0 {

@@ -1,4 +1,4 @@
-//! The rows that may be among the k best of a query, as long as only approximate scores of them are known.
+//! The rows that may be among the k best of a query, while only their approximate scores are known.
 
 use crate::topk::{Hit, RowId, TopK};
 
@@ -43,8 +43,8 @@ impl Shortlist {
         round_down(f64::from(self.threshold()) - slack - term)
     }
 
-    /// Takes a row into account whose score differs from `score` by at most `slack`; anything is possible if one of them is
-    /// not a number.
+    /// Adds a row whose score differs from `score` by at most `slack`. If one of the two is not a number, nothing is
+    /// known of the score.
     pub fn push(&mut self, row: RowId, score: f64, slack: f64) {
         if score.is_finite() && slack.is_finite() {
             self.lower.push(Hit { row, score: round_down(score - slack) });
@@ -54,7 +54,8 @@ impl Shortlist {
         }
     }
 
-    /// Bounds the memory: forgets candidates that others have overtaken, and compares those that are left if they are many.
+    /// Bounds the memory: removes candidates that can no longer be among the best, and compares the rest if they are
+    /// many.
     pub fn tidy(&mut self, compare: impl FnMut(&[RowId], &mut TopK)) {
         const SPARE: usize = 1024;
         let most = SPARE.saturating_add(self.k.saturating_mul(4));

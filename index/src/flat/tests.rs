@@ -162,7 +162,8 @@ fn rows_alike_and_tiny_equal_the_twin() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// What no code can tell apart: lengths from 2⁻⁷⁰ to 2⁴⁰ side by side, a large common part, near duplicates.
+    /// Rows that 8-bit codes cannot tell apart: lengths from 2⁻⁷⁰ to 2⁴⁰ side by side, a large common part, near
+    /// duplicates.
     #[test]
     fn codes_prove_what_they_rule_out(
         (dim, numbers) in (1usize..140).prop_flat_map(|dim| {

@@ -31,7 +31,7 @@ pub(crate) fn build(codes: &Int8CodesBuf, params: &HnswParams) -> LinksBuf {
     let num_rows = codes.metas.len();
     let levels: Vec<u8> = (0..num_rows as u32).map(|row| level(params.seed, row, params.m) as u8).collect();
     let mut order: Vec<u32> = (0..num_rows as u32).collect();
-    // Hashed a second time: the order within a level must not be that of the first hash, by which levels were given.
+    // Hashed a second time, because the first hash gave the levels and would order the rows within a level.
     order.par_sort_unstable_by_key(|row| {
         (std::cmp::Reverse(levels[*row as usize]), hash(!params.seed, *row), *row)
     });
@@ -181,7 +181,7 @@ impl<'c> Builder<'c> {
         lists
     }
 
-    /// The neighbors of a row to which new rows have edges, with these as well: all of them if there is room, else the
+    /// The new neighbors of a row to which new rows have edges: the old and the new ones if there is room, else the
     /// choice of algorithm 4.
     fn with_reverse_edges(&self, edges: &[Edge], selection: &mut Selection) -> Vec<Candidate> {
         let (level, row) = (usize::from(edges[0].level), edges[0].to);

@@ -156,7 +156,7 @@ pub(super) struct GraphFile {
     counts: Counts,
     entry_point: u32,
     max_level: usize,
-    /// None in version 1, whose codes have no bounds on their errors.
+    /// `None` in version 1, whose codes have no bounds on their errors.
     max_length: Option<f32>,
     /// Where the sections lie.
     sections: [Range<usize>; 6],
@@ -367,7 +367,8 @@ mod tests {
         (path, graph)
     }
 
-    /// The file answers as the graph in memory does; one of other rows, another metric or a later version is refused.
+    /// The file gives the same answers as the graph in memory. A file of other rows, of another metric or of a later
+    /// version is refused.
     #[test]
     fn what_is_written_is_searched() {
         CodeType::ALL.iter().copied().for_each(check_written);

@@ -7,7 +7,7 @@ use crate::random::hash;
 /// Marks the end of a list of neighbors that is not full, and rows that are on level 0 only.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// The edges of a graph in flat arrays: position-independent, so that they are searched where a file is mapped.
+/// The edges of a graph in flat arrays. They have no pointers, so a mapped file is searched in place.
 #[derive(Clone, Copy)]
 pub(crate) struct Links<'a> {
     /// M of the paper: the most neighbors on levels above 0. On level 0 there are twice as many.
@@ -84,8 +84,8 @@ impl LinksBuf {
     }
 }
 
-/// The level of a row: the paper's ⌊-ln(u) mL⌋ with mL = 1 / ln(M), which reaches level l with probability M⁻ˡ. Told from
-/// integers, so that it is the same on every machine.
+/// The level of a row: the paper's ⌊-ln(u) mL⌋ with mL = 1 / ln(M), which reaches level l with probability M⁻ˡ. It is
+/// computed in integers, so that it is the same on every machine.
 pub(crate) fn level(seed: u64, row: u32, m: usize) -> usize {
     let hash = hash(seed, row);
     let mut limit = u64::MAX;
@@ -99,5 +99,5 @@ pub(crate) fn level(seed: u64, row: u32, m: usize) -> usize {
     }
 }
 
-/// More levels than any graph needs: with M = 2 of each 2 rows one goes on.
+/// More levels than any graph needs: with M = 2 every second row is on the next level, too.
 pub(crate) const MAX_LEVEL: usize = 31;

@@ -34,7 +34,8 @@ const KEPT: u64 = 32;
 const KEPT_AMONG: u64 = 96;
 
 impl Plan {
-    /// The fastest plan to find the best of `num_matches` rows, with an ef that does for all `num_rows`.
+    /// The fastest plan to find the best of `num_matches` rows, given an ef that is enough for a search of all
+    /// `num_rows`.
     fn new(num_matches: u32, num_rows: u32, ef: usize) -> Plan {
         let (matches, wide_ef) = (u64::from(num_matches), ef as u64);
         // A search of the whole graph also keeps rows that do not match, so it needs a larger ef.
@@ -55,7 +56,7 @@ impl Plan {
 }
 
 impl GraphView<'_> {
-    /// Rows that hold about the k best of those that may be found; `None` if their vectors are to be compared, all of them.
+    /// Candidates: rows that contain about the k best matches. `None` if all matches are to be compared instead.
     pub fn candidates(
         &self,
         query: &[f32],

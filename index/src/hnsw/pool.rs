@@ -40,7 +40,7 @@ impl Pool {
         self.next = 0;
     }
 
-    /// Takes a row that the pool has not met; false if it is not among the best.
+    /// Adds a row that the pool has not met. Returns false if the row is not among the best.
     #[inline]
     pub fn push(&mut self, row: u32, similarity: f32) -> bool {
         let entry = entry(row, similarity);

@@ -23,12 +23,13 @@ pub(crate) fn connect(links: &mut LinksBuf, codes: &Int8Codes<'_>, kernel: Int8K
         let nearby = links.borrow().base[row as usize * 2 * links.m..][..2 * links.m].to_vec();
         let nearby = nearby.into_iter().filter(|near| *near != NONE);
         let host = nearest(links, codes, kernel, &query, &reached, nearby).or_else(|| {
-            // Among many rows alike none of the neighbors may be reached: any row that is and has room will do.
+            // Among many equal rows none of the neighbors may be reachable. Then any reachable row with room gets the
+            // edge.
             full += (full..num_rows).take_while(|row| !has_room(links, *row)).count() as u32;
             nearest(links, codes, kernel, &query, &reached, full..num_rows.min(full.saturating_add(FEW)))
                 .or_else(|| (full..num_rows).find(|row| reached.contains(*row) && has_room(links, *row)))
         });
-        // Only where every list that can be reached is full; then there is no place for the row.
+        // Happens only if every reachable list is full; then there is no room for the edge.
         let Some(host) = host else { return };
         let list = &mut links.base[host as usize * 2 * links.m..][..2 * links.m];
         if let Some(free) = list.iter_mut().find(|near| **near == NONE) {

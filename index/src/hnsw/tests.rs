@@ -63,8 +63,9 @@ fn check_invariants(graph: &Graph) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
-    /// Any size around those of batches, with rows alike and zero rows: the invariants hold, on 1, 2 and 3 threads the
-    /// graph is the same, every row is found by itself up to rows alike, and there are as many hits as there are rows.
+    /// Sizes around those of batches, with equal rows and zero rows. The invariants hold, and the graph is the same
+    /// on 1, 2 and 3 threads. A search with a row's own vector finds the row or an equal one, and there are as many
+    /// hits as rows.
     #[test]
     fn graphs_are_whole_and_repeatable(
         num_rows in prop_oneof![1usize..80, 900usize..1200],
@@ -133,7 +134,7 @@ proptest! {
     }
 }
 
-/// Of the true ten about all are found, under every metric, with rows in the order of their clusters.
+/// About all of the true ten are found under every metric, with rows in the order of their clusters.
 #[test]
 fn recall_is_high() {
     let (num_rows, dim) = (6000, 24);

@@ -108,9 +108,9 @@ impl GraphView<'_> {
         Ok(())
     }
 
-    /// Leaves about the ef rows nearest to the query that match in the pool, or fewer: SEARCH-LAYER in the graph of the
-    /// matching rows, in which neighbors are those of the whole graph that match, and the matching neighbors of those that do
-    /// not (ACORN-1 of Patel, Kraft, Guestrin and Zaharia, "ACORN: Performant and Predicate-Agnostic Search Over Vector
+    /// Leaves about the ef nearest matching rows in the pool, or fewer. This is SEARCH-LAYER in the graph of the
+    /// matching rows. A row's neighbors there are its matching neighbors, and the matching neighbors of the others
+    /// (ACORN-1 of Patel, Kraft, Guestrin and Zaharia, "ACORN: Performant and Predicate-Agnostic Search Over Vector
     /// Embeddings and Structured Data", 2024).
     pub fn search_among(
         &self,

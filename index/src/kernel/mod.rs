@@ -1,11 +1,12 @@
-//! Dot products and squared distances of vectors: one query of f32 against many rows, whose components may be of 16 bits and are
-//! then converted to f32, exactly, where they are loaded; and many against many.
+//! Dot products and squared distances of vectors: one f32 query against many rows, and many against many. Rows may
+//! have components of 16 bits, which are converted to f32, exactly, as they are loaded.
 //!
-//! The sums are defined, so that the score of a pair (query, row) depends on nothing but the two vectors: with L lanes,
-//! lane l adds up the products of the components l, l + L, l + 2L, ... in this order (components beyond D count as 0),
-//! and the lanes are then added pairwise, l with l + L/2, and so on. [`Kernels::scan`] and [`Kernels::compare`] compute
-//! exactly this, so a score depends neither on where a row lies nor on how the work is divided. [`Product`], for a batch,
-//! is a faster but rough product: its values only tell which rows can be among the best, and those are compared again.
+//! The order of summation is defined, so that a score depends on nothing but the two vectors. With L lanes, lane l
+//! adds up the products of the components l, l + L, l + 2L, ... in this order; components beyond D count as 0. Then
+//! the lanes are added pairwise, l with l + L/2, and so on. [`Kernels::scan`] and [`Kernels::compare`] compute
+//! exactly this. So a score depends neither on where a row lies nor on how the work is divided. [`Product`], for
+//! batches, is faster and rough. Its values only tell which rows can be among the best; those rows are compared
+//! again.
 //!
 //! L and whether products are fused into the sums (FMA) depend on the instruction set, which is chosen at run time:
 //!
@@ -41,8 +42,8 @@ pub(crate) enum Operation {
     SquaredDistance,
 }
 
-/// Rows compared at the same time with one query. 8 independent sums hide the latency of FMA, and 8 streams of
-/// sequential reads together reach the bandwidth of the memory that one alone does not.
+/// Rows that are compared with one query at the same time. 8 independent sums hide the latency of FMA. 8 streams of
+/// sequential reads together reach the bandwidth of the memory; one stream alone does not.
 const STREAMS: usize = 8;
 
 /// Rows of a tile of the product. With two registers of queries that makes 12 sums; with one pair of a row and one product

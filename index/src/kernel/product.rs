@@ -1,13 +1,13 @@
 //! The rough product of many queries and many rows, in integers.
 //!
-//! Vectors are scaled to length T and rounded to 16-bit integers, whose products an instruction adds up by pairs in 32
-//! bits: twice as many as of f32 in the same time. No sum overflows, because |Σ qᵢvᵢ| <= ‖q‖ ‖v‖ (Cauchy & Schwarz) for
-//! any part of the components. How far the result may be from the score is known ([`max_error`]), so it tells which rows
-//! can be among the best; those are compared again.
+//! Vectors are scaled to length T and rounded to 16-bit integers. One instruction multiplies them and adds the
+//! products by pairs in 32 bits: twice as many products as with f32 in the same time. No sum overflows, because |Σ
+//! qᵢvᵢ| <= ‖q‖ ‖v‖ (Cauchy & Schwarz) for any part of the components. The error has a bound ([`max_error`]), so the
+//! result tells which rows can be among the best; those rows are compared again.
 //!
-//! The loops are those of Goto & van de Geijn ("Anatomy of high-performance matrix multiplication", 2008): a panel of 2L
-//! queries, packed pair by pair of components, stays in the L1 cache for a block of components while tiles of [`ROWS`]
-//! rows go by; a panel of [`ROW_PANEL`] rows stays in the L2 cache.
+//! The loops are those of Goto & van de Geijn ("Anatomy of high-performance matrix multiplication", 2008). A panel of
+//! 2L queries, packed pair by pair of components, stays in the L1 cache for a block of components, while tiles of
+//! [`ROWS`] rows go by. A panel of [`ROW_PANEL`] rows stays in the L2 cache.
 
 use super::{Kernel, PAIRS, Pair, Panel, ROWS, STREAMS, Sums};
 use crate::rows::Rows;
@@ -39,9 +39,9 @@ pub(crate) fn rounding_error(dim: usize, lanes: usize) -> f64 {
 /// G of the bound G ‖q‖ ‖v‖ on the difference between the product that [`super::Kernels::scan`] computes with L lanes
 /// and the value of [`Product`] times the [`scale`]s of q and v; to which underflow adds [`underflow`].
 ///
-/// Rounding moves a scaled component by at most 1/2, and the scaling itself by T u < 0.002, so a scaled vector moves by
-/// at most d = 0.502 √D, and the product of two by d T + T d + d², divided by the scales 2 d / T + (d / T)² of ‖q‖ ‖v‖.
-/// The scales, the conversion of the sum and its scaling are rounded less than 16 times.
+/// Rounding changes a scaled component by at most 1/2, and the scaling itself by T u < 0.002. So a scaled vector
+/// changes by at most d = 0.502 √D, and the product of two by d T + T d + d². Divided by the scales this is 2 d / T +
+/// (d / T)² of ‖q‖ ‖v‖. The scales, the conversion of the sum and its scaling are rounded less than 16 times.
 pub(crate) fn max_error(dim: usize, lanes: usize) -> f64 {
     let moved = 0.502 * (dim as f64).sqrt() / f64::from(LENGTH);
     moved * (2.0 + moved) + rounding_error(dim, lanes) + 16.0 * UNIT
@@ -160,7 +160,7 @@ impl<const L: usize> Product<L> {
         }
     }
 
-    /// Scales rows. Those of earlier panels beyond the last row are left: nobody looks at their sums.
+    /// Scales rows. Rows of an earlier panel beyond the last one stay, because nothing reads their sums.
     fn load(&mut self, kernel: &Kernel<L>, rows: Rows<'_>, dim: usize) {
         self.num_rows = rows.len() / dim;
         // A few rows at a time, so that they are in the cache when they are scaled.

@@ -117,7 +117,7 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// Similarities of a query and rows, of which none is beyond the last. `sums` is scratch.
+    /// Similarities of a query and rows, none of which may be beyond the last. `sums` is scratch.
     #[inline]
     pub fn compare(&self, query: &Query, rows: &[u32], sums: &mut Vec<i32>, visit: impl FnMut(u32, f32)) {
         match self {

@@ -72,7 +72,8 @@ pub(crate) fn stride(dim: usize) -> usize {
     dim.next_multiple_of(BLOCK)
 }
 
-/// Rows whose sums are added up together: fixed, so that the mean does not depend on the number of threads.
+/// How many rows are added up together. The number is fixed, so that the mean does not depend on the number of
+/// threads.
 const SUM_ROWS: usize = 1024;
 
 /// What rows are encoded with.
@@ -235,7 +236,7 @@ impl Int8Codes<'_> {
         prefetch(self.codes, row, stride(self.dim));
     }
 
-    /// Similarities of a query and rows, of which none is beyond the last. `sums` is scratch.
+    /// Similarities of a query and rows, none of which may be beyond the last. `sums` is scratch.
     #[inline]
     pub(crate) fn compare(
         &self,
@@ -255,17 +256,17 @@ impl Int8Codes<'_> {
     }
 }
 
-/// A vector shorter than this has no bound on its error under cosine: the exact index computes in f32, where its square may
-/// underflow.
+/// Under cosine a vector shorter than this has no bound on its error, because its square may underflow in f32.
 pub(crate) const SHORT: f64 = 1.0 / (1u64 << 60) as f64;
 
-/// Moves and rounds a vector to integers up to `max`, 0 beyond D; tells its scale, half its squared length and its error.
+/// Subtracts the mean and rounds a vector to integers up to `max`, with zeros beyond D. Returns its scale, half its
+/// squared length and its error.
 pub(crate) fn encode(metric: Metric, vector: &[f32], mean: &[f32], max: f32, code: &mut [i16]) -> Meta {
     let squared = squared_length(vector);
     let factor = factor(metric, squared) as f32;
     let moved = vector.iter().zip(mean).map(|(x, mean)| x * factor - mean);
     let largest = moved.clone().fold(0.0f32, |largest, x| largest.max(x.abs()));
-    // Below the smallest normal number the inverse would overflow: such a vector is 0 as good as any other.
+    // Below the smallest normal number the inverse would overflow, so such a vector counts as zero.
     let inverse = if largest >= f32::MIN_POSITIVE * 65_536.0 { max / largest } else { 0.0 };
     let scale = largest / max;
     let mut sum = 0i64;
@@ -274,7 +275,7 @@ pub(crate) fn encode(metric: Metric, vector: &[f32], mean: &[f32], max: f32, cod
         *code = (x * inverse + 12_582_912.0).to_bits() as i16;
         sum += i64::from(*code) * i64::from(*code);
     }
-    // A zero vector has a cosine of 0 with everything, so it lies as far away as a vector at a right angle.
+    // A zero vector has a cosine of 0 with everything, like a vector at a right angle.
     let penalty = if metric == Metric::Cosine && squared == 0.0 { 0.5 } else { 0.0 };
     let half = sum as f64 * f64::from(scale) * f64::from(scale) / 2.0 + penalty;
     let error = match metric {
@@ -308,7 +309,7 @@ pub(crate) fn factor(metric: Metric, squared: f64) -> f64 {
     }
 }
 
-/// In one order on every machine.
+/// The squared length, summed in one order on every machine.
 pub(crate) fn squared_length(vector: &[f32]) -> f64 {
     vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
 }
@@ -352,8 +353,9 @@ mod tests {
                 let mut found = Vec::new();
                 codes.compare(Int8Kernel::detect(), &encoded, &numbers, &mut Vec::new(), |_, value| found.push(value));
                 for (row, value) in rows.chunks_exact(dim).zip(found) {
-                    // Rounding moves a component by half a step, a step is at most the largest component / 127. The
-                    // longest vector moved has at most the length of the space's longest plus the mean's.
+                    // Rounding changes a component by at most half a step, and a step is at most the largest
+                    // component / 127. Without the mean a vector is at most as long as the longest vector plus the
+                    // mean.
                     let length = if metric == Metric::Cosine { 2.0 } else {
                         2.0 * longest.max(squared_length(query)).sqrt()
                     };
@@ -368,7 +370,8 @@ mod tests {
         }
     }
 
-    /// A zero row lies where a row at a right angle lies; constant rows are all zero after the mean is gone.
+    /// A zero row has the similarity of a row at a right angle. Rows that are all equal are zero after the mean is
+    /// subtracted.
     #[test]
     fn zero_and_equal_rows() {
         let buffer =

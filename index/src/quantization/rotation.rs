@@ -74,7 +74,7 @@ mod tests {
                 unit[axis] = 1.0;
                 rotate(&mut unit);
                 let largest = unit.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-                // 8 times the root of the mean square: of normal numbers one in 10¹⁵ is larger.
+                // 8 times the root of the mean square: one normal number in 10¹⁵ is larger.
                 assert!(largest < 8.0 / (len as f32).sqrt(), "{len}, {axis}: {largest}");
             }
         }

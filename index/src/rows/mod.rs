@@ -1,7 +1,7 @@
 //! Rows of a matrix as they are stored: components of 32 bits, or of 16.
 //!
-//! Whatever reads rows computes with f32: the components of 16 bits are converted to it, exactly, where they are loaded. So what is
-//! computed is, bit for bit, what would be computed of rows of f32 that have been rounded.
+//! All computing is in f32: components of 16 bits are converted, exactly, as they are loaded. So every result equals,
+//! bit for bit, the result for f32 rows with the rounded values.
 
 use std::borrow::Cow;
 
@@ -124,13 +124,13 @@ impl Component for Bf16 {
 pub(crate) struct F16(u16);
 
 impl Component for F16 {
-    /// Of finite numbers only: others are not stored. Unlike half's, this is compiled into loops as it is, without asking for the
-    /// processor's instructions each time.
+    /// For finite numbers only; others are never stored. Unlike the function of the crate half, this one is inlined
+    /// into loops and does not ask each time what the processor can do.
     #[inline(always)]
     fn to_f32(self) -> f32 {
-        // The exponent in its place is that of f32 less 112. Below the smallest normal number it is one more, and there is no leading
-        // 1: that is taken away. (A product with 2¹¹² would do for both, but some processors are slow where it begins below f32's
-        // smallest normal number.)
+        // The exponent of an f16 is that of the f32 less 112. Below the smallest normal f16 the exponent is one more,
+        // and the leading 1 is subtracted. (A product with 2¹¹² would serve both cases, but some processors are slow
+        // with operands below f32's smallest normal number.)
         let magnitude = u32::from(self.0 & 0x7fff) << 13;
         let normal = f32::from_bits(magnitude + (112 << 23));
         let smaller = f32::from_bits(magnitude + (113 << 23)) - f32::from_bits(113 << 23);
@@ -175,7 +175,7 @@ macro_rules! with_components {
 pub(crate) use with_components;
 
 impl<'a> Rows<'a> {
-    /// Components where a file has them, whose bytes begin at a multiple of 4 and are whole components.
+    /// Components in a mapped file. The bytes begin at a multiple of 4 and hold whole components.
     pub fn from_bytes(component: ComponentType, bytes: &'a [u8]) -> Rows<'a> {
         match component {
             ComponentType::F32 => Rows::F32(bytemuck::cast_slice(bytes)),

@@ -31,7 +31,7 @@ fn all_16_bits() {
     }
 }
 
-/// The neighbors of what a number is rounded to are further away, or as far and odd.
+/// A number is rounded to the nearest value: both neighbors of that value are further away, or as far and odd.
 fn check_nearest(x: f32, bits: u16, value: impl Fn(u16) -> f64) {
     let distance = |bits: u16| (value(bits) - f64::from(x)).abs();
     for other in [bits.wrapping_sub(1), bits + 1] {

@@ -17,8 +17,8 @@ use crate::vectors::{check_vector, check_vectors};
 /// An index over rows that lie in one or several slices (the segments of a database), each with an index that finds
 /// candidates or without one. Slices without one are searched exactly.
 ///
-/// Hits are approximate: some of the true ones may be missing. Their scores are those of [`FlatIndex`], bit for bit, and no
-/// fewer hits are found than that finds.
+/// Hits are approximate: some of the true ones may be missing. Scores equal those of [`FlatIndex`] bit for bit, and
+/// there are as many hits as [`FlatIndex`] finds.
 #[derive(Clone)]
 pub struct ApproximateIndex<'a> {
     /// Over the same rows: for the segments without candidates, and where all vectors are compared.

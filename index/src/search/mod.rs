@@ -1,8 +1,8 @@
 //! Searching vectors, whatever the index: one trait, and the rules that hold for all of its implementors.
 //!
-//! Hits are scored with the vectors themselves, bit for bit as [`FlatIndex`] scores them, and ranked by score, then row. Rows
-//! that are deleted or that the filter leaves out are never among them, and there are always min(k, matches): what an
-//! approximate index does not find is searched exactly. A query that cannot be searched with is an error.
+//! Hits are scored with the vectors themselves, bit for bit as [`FlatIndex`] scores them, and ranked by score, then
+//! row. Deleted rows and rows that the filter leaves out are never hits. There are always min(k, matches) hits: if an
+//! approximate index finds fewer, the rest is searched exactly. An invalid query is an error.
 
 mod approximate;
 mod options;

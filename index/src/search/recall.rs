@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::flat::FlatIndex;
 use crate::topk::Hit;
 
-/// The recall of searches with one ef: the share of the true k best that a search finds.
+/// The recall of searches with one ef. Recall is the share of the true k best that a search finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Recall {
     /// The ef in question.

@@ -54,8 +54,8 @@ pub trait VectorSearch: Send + Sync {
         efs.iter().map(|ef| Ok(recall::measure(*ef, &found(*ef)?, &truth))).collect()
     }
 
-    /// Searches with a doubling ef from `k` on until the mean recall at `k` reaches `target`, or every row is compared; then
-    /// halves the last step until it is an eighth of the ef.
+    /// Doubles ef from `k` on until the mean recall at `k` reaches `target` or every row is compared. Then it bisects
+    /// the last interval, down to an eighth of ef.
     ///
     /// # Errors
     /// As [`VectorSearch::recall`]; [`Error::InvalidParameter`] for a target outside 0 to 1.

@@ -1,6 +1,7 @@
 //! Compaction: segments become fewer, and deleted rows leave them.
 //!
-//! Segments are never merged unasked: a commit costs what it adds, and the time for a compaction is the caller's to choose.
+//! Segments are never merged unasked, so a commit costs only what it adds. The caller chooses the time of a
+//! compaction.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -19,8 +20,8 @@ use crate::quantization::int8::Meta;
 /// What a compaction may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompactOptions {
-    /// Bytes of memory, besides the maps of the files: it bounds the rows of the segments that are written, because a graph is
-    /// built in memory. With less, more segments are left.
+    /// Memory in bytes, besides the mapped files. It bounds the rows of a written segment, because a graph is built
+    /// in memory. With less memory more segments remain.
     pub memory_budget: u64,
 }
 
@@ -41,7 +42,7 @@ impl CompactOptions {
     }
 }
 
-/// However small the budget, segments of so many rows are written: more of them would make every search slow.
+/// Segments have at least this many rows, however small the budget: many small segments would make every search slow.
 const MIN_ROWS: u32 = 1024;
 
 /// However small the budget: with less, postings would go to disk document by document.
@@ -83,8 +84,9 @@ enum Step {
     Rewrite(Range<usize>),
 }
 
-/// Divides segments, given by their rows that are not deleted and whether others are, into those that stay and those that are
-/// written anew, in the order of their rows: as many together as `max_rows` allows.
+/// Divides segments into those that stay and those that are rewritten, in the order of their rows. A segment is given
+/// by its number of live rows and by whether it has deleted ones. As many segments are rewritten together as
+/// `max_rows` allows.
 fn plan(segments: &[(u32, bool)], max_rows: u32) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut start = 0;
@@ -110,14 +112,14 @@ fn plan(segments: &[(u32, bool)], max_rows: u32) -> Vec<Step> {
 }
 
 impl Store {
-    /// Writes segments anew, several as one, without the rows of deleted documents, and builds their graphs, in parallel on the
-    /// current rayon pool. `progress` is called with the number of rows written and that of all to be written. The documents
-    /// keep their order and get new row numbers.
+    /// Rewrites segments, several as one, without the rows of deleted documents. Builds their graphs in parallel on
+    /// the current rayon pool. `progress` is called with the number of rows written and the number of all rows to be
+    /// written. The documents keep their order and get new row numbers.
     ///
-    /// The manifest is replaced at the end, so a compaction that is stopped at any moment leaves the database as it was; what it
-    /// had written is removed by the next writer. Then the old segments' names are removed. Snapshots that were opened before
-    /// keep working: on Unix the space of a file comes back when its last reader has gone; on Windows a file that is mapped cannot
-    /// be removed, and the next writer tries again.
+    /// The manifest is replaced at the end. A compaction that is stopped before leaves the database as it was, and
+    /// the next writer removes what was written. After the manifest the old segments are removed. Snapshots that were
+    /// opened before keep working. On Unix the space of a file comes back when its last reader has closed it. On
+    /// Windows a mapped file cannot be removed, and the next writer tries again.
     ///
     /// ```
     /// use secateur_index::storage::{NewDocument, Settings, Store};
@@ -139,8 +141,9 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) if a file that is written anew is damaged: all of it is checked first, so that damage is not given a
-    /// checksum of its own. [`Error::Io`](crate::Error::Io), [`Error::Bm25`](crate::Error::Bm25); the database then stays as it was.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if a file to be rewritten is damaged. Every such file is checked
+    /// first, so that damaged bytes do not get a valid checksum. [`Error::Io`](crate::Error::Io),
+    /// [`Error::Bm25`](crate::Error::Bm25). After an error the database is as it was.
     pub fn compact(
         &mut self,
         options: &CompactOptions,
@@ -279,7 +282,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every segment is in one step, in order; what is left after a compaction stays as it is in the next.
+        /// Every segment is in one step, in order. A second compaction changes nothing.
         #[test]
         fn plans_come_to_rest(segments in prop::collection::vec((0u32..30, any::<bool>()).prop_filter("none is empty", |(rows, is_deleted)| *is_deleted || *rows > 0), 0..12), max_rows in 1u32..30) {
             let steps = plan(&segments, max_rows);

@@ -1,4 +1,4 @@
-//! What filters need of a segment's metadata, read from the documents when it is first asked for.
+//! What filters need of a segment's metadata. It is read from the documents on first use.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +17,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// The rows of a segment that match a filter. The first filter with a field reads all of the segment's documents, in
-    /// parallel on the current rayon pool; the segment never changes, so that is done once.
+    /// The rows of a segment that match a filter. The first filter that names a field reads all documents of the
+    /// segment, in parallel on the current rayon pool. That happens once, because a segment never changes.
     pub fn matching(&self, filter: &Filter, documents: &Documents) -> Result<Bitmap> {
         let fields = filter.fields();
         // Not locked while documents are read: the pool's threads may take up another search while they wait.

@@ -1,4 +1,5 @@
-//! Generations: the vectors of all documents under one encoder each, of which one is read unless another is asked for.
+//! Generations. A generation is the vectors of all documents under one encoder. One generation is read unless another
+//! is asked for.
 
 use std::collections::BTreeMap;
 

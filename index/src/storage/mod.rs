@@ -17,9 +17,9 @@
 //! ```
 //!
 //! A commit writes a new segment, syncs it, and then replaces the manifest by renaming a synced sibling over it. So a
-//! process killed at any moment leaves the old state or the new one, and at worst a segment that no manifest names,
-//! which the next writer removes. Readers take no lock: what a manifest names is never changed, and when a compaction has
-//! removed its name, readers that have it mapped read on.
+//! process killed at any moment leaves the old state or the new one. At worst it leaves a segment that no manifest
+//! names, and the next writer removes that. Readers take no lock, because a file that a manifest names never changes.
+//! If a compaction removes a file, readers that have it mapped read on.
 //!
 //! `index/FORMAT.md` gives every file byte by byte.
 

@@ -24,7 +24,7 @@ pub struct Settings {
     pub vectors: Option<VectorSettings>,
     /// The encoder that made the vectors. It is stored and given back; comparing it is the caller's part.
     pub encoder: Option<EncoderIdentity>,
-    /// Settings of the layers above, stored as they are. Names that begin with `index.` are taken.
+    /// Settings of the layers above, stored as they are. Names that begin with `index.` are reserved.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -35,8 +35,8 @@ pub struct VectorSettings {
     pub metric: Metric,
     /// D, the components of every vector: 1 to 65,536.
     pub dim: usize,
-    /// What vectors are rounded to when they are stored. All that is computed is computed of the stored vectors, in f32, so exact
-    /// searches are exact for these.
+    /// The type that vectors are rounded to when they are stored. Everything is computed in f32 from the stored
+    /// vectors, so exact searches are exact for the stored vectors.
     pub components: ComponentType,
     /// What searches use.
     pub index: VectorIndex,

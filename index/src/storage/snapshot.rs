@@ -93,7 +93,7 @@ impl Snapshot {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(error) => error,
             };
-            // A compaction may have removed a segment between the two: then there is a newer manifest.
+            // A compaction may have removed a segment after the manifest was read. Then there is a newer manifest.
             manifest = Manifest::read(path)?;
             if manifest.commit == commit {
                 return Err(error);
@@ -144,7 +144,7 @@ impl Snapshot {
         })))
     }
 
-    /// The same state of the database, read with the vectors of another generation.
+    /// This state of the database, with the vectors of another generation.
     ///
     /// # Errors
     /// [`Error::UnknownGeneration`], with the names of those that there are.
@@ -190,7 +190,7 @@ impl Snapshot {
         self.0.manifest.commit
     }
 
-    /// What was fixed when the database was created, or the generation that is read was added.
+    /// The settings that were fixed when the database was created, or when the generation that is read was added.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -220,7 +220,8 @@ impl Snapshot {
         self.0.views.iter().map(|view| view.segment.num_bytes()).sum()
     }
 
-    /// The rows of the documents that are not deleted, ascending, which is the order in which they were added.
+    /// The rows of the documents that are not deleted, in ascending order. This is the order in which the documents
+    /// were added.
     pub fn rows(&self) -> impl Iterator<Item = RowId> + '_ {
         self.0.views.iter().flat_map(|view| {
             (0..view.segment.rows())
@@ -284,12 +285,12 @@ impl Snapshot {
         Ok(self.embeddings(view)?.vectors().row(row).to_f32())
     }
 
-    /// The rows of the documents whose metadata match a filter: what the `_among` searches, and the filter of
-    /// [`SearchOptions`](crate::search::SearchOptions), take.
+    /// The rows of the documents whose metadata match a filter. The `_among` searches and
+    /// [`SearchOptions`](crate::search::SearchOptions) take such a set.
     ///
-    /// The first filter with a field reads the metadata of all documents, in parallel on the current rayon pool; what they say
-    /// of the field is kept in memory, 4 bytes for each value of each document and the distinct values, and serves the next
-    /// ones, also those of later commits for the segments that stay.
+    /// The first filter that names a field reads the metadata of all documents, in parallel on the current rayon
+    /// pool. An inverted index of the field stays in memory: the distinct values, and 4 bytes for each value of each
+    /// document. Later filters use it. Snapshots of later commits use it for the segments that they share.
     ///
     /// ```
     /// use secateur_index::storage::{NewDocument, Settings, Store};
@@ -397,7 +398,7 @@ impl Snapshot {
             report.num_bytes += view.segment.verify(&view.deleted)?;
             report.num_files += view.segment.num_files();
         }
-        // Across segments: an id that is alive is found where it is, so no other segment has it alive.
+        // Checks across segments: if a live id is found in its own segment, no other segment has it alive.
         for row in self.rows() {
             let id = self.id_at(row)?;
             if self.row(id)? != Some(row) {

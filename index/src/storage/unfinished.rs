@@ -97,7 +97,7 @@ fn remove_partial(partial: &Path) -> Result<()> {
     if names.iter().any(|name| name == lock::FILE_NAME) {
         WriterLock::take(partial)?;
     }
-    // First, so that a removal that is interrupted leaves an unfinished database and not a damaged one.
+    // Removed first, so that an interrupted removal leaves an unfinished database and not a damaged one.
     disk::remove_if_there(&partial.join(manifest::FILE_NAME))?;
     Ok(disk::remove_folder(partial)?)
 }

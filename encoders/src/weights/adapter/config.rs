@@ -40,8 +40,8 @@ struct Raw {
 }
 
 impl Config {
-    /// `fan_in_fan_out` is not read: it says that the base stores its weights transposed, as GPT-2 does; the linear layers
-    /// of our families never are, and PEFT turns it off for them.
+    /// `fan_in_fan_out` is not read. It says that the base stores its weights transposed, as GPT-2 does. No family
+    /// here does so, and PEFT turns it off for them.
     pub(crate) fn read(path: &Path) -> Result<Config> {
         let raw: Raw = json::read(path)?;
         let invalid = |field: &str, found: String, expected: &str| Error::InvalidField {

@@ -20,7 +20,7 @@ pub struct Adapter {
     path: PathBuf,
     config: Config,
     file: Checkpoint,
-    /// What it holds for each tensor of the base, by that tensor's name without any prefix.
+    /// What the adapter holds for each tensor of the base, by the tensor's name without any prefix.
     changes: BTreeMap<String, Change>,
 }
 
@@ -94,8 +94,8 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// Refuses an adapter with a tensor that the model has no place for, such as that of a dropped sub-layer: it was
-    /// trained on another model.
+    /// Refuses an adapter with a tensor for which the model has no place, such as one for a dropped sub-layer: the
+    /// adapter was trained on another model.
     pub(super) fn check(&self, architecture: &Architecture) -> Result<()> {
         let homes: std::collections::BTreeSet<String> =
             architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
@@ -127,7 +127,7 @@ impl Adapter {
         self.changes.contains_key(bare_name)
     }
 
-    /// The tensor that stands in for one of the base, by the latter's name without prefix.
+    /// The tensor that replaces a tensor of the base, by the base tensor's name without prefix.
     pub(crate) fn replacement(&self, bare_name: &str) -> Option<StoredTensor<'_>> {
         self.file.stored(self.changes.get(bare_name)?.replacement.as_ref()?)
     }
@@ -162,7 +162,7 @@ impl Adapter {
                 tensor: format!("{}.lora_{letter}", product.module),
             }),
         };
-        // Of an embedding table the product is transposed: its "in" are the rows.
+        // The product for an embedding table is transposed: its inputs are the rows.
         let (inputs, outputs) = if product.embedding { (rows, columns) } else { (columns, rows) };
         let a = part(&product.a, "A", rank, inputs)?;
         let b = part(&product.b, "B", outputs, rank)?;

@@ -9,7 +9,7 @@ use crate::backends::space::Space;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 
-/// An index of faiss: in this program, which was built without the cargo feature `faiss`, there is none.
+/// An index of faiss. This program was built without the cargo feature `faiss`, so no value of this type exists.
 ///
 /// ```
 /// use secateur_index::{Error, Metric, backends::{FaissIndex, FaissKind}};

@@ -72,7 +72,8 @@ impl Format for FaissKind {
             FaissKind::Flat => copy,
             // Neighbors, of 4 bytes each, and what a row has beside them: levels, offsets, a lock.
             FaissKind::Hnsw { m, .. } => copy + 12 * m + 64,
-            // The rows are handed over at once to be trained on; then there are a byte for 8 components and a number.
+            // All rows are handed over at once for training. Afterwards a row takes a byte for 8 components, and a
+            // number.
             FaissKind::IvfPq => copy + width(dim) / 8 + 8,
         };
         library::f32_bytes(components, dim) + index
@@ -118,7 +119,8 @@ impl Library for FaissKind {
         FaissIndex::read(&folder.join(FaissIndex::FILE), metric, dim, &rows.to_f32(), *self)
     }
 
-    /// faiss does not say whether the last bytes reached the disk: a file that is cut off is not read.
+    /// faiss does not report whether the last bytes were written. So the file is read back: a shortened one cannot be
+    /// read.
     fn check_written(&self, folder: &Path, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<()> {
         self.read(folder, metric, dim, rows).map(drop)
     }

@@ -1,10 +1,11 @@
 //! [`FaissIndex`] in a program with faiss.
 //!
-//! It holds the rows in the space of [`Space`] under faiss's L2 metric. Nothing reaches faiss unchecked: vectors are finite and of
-//! one length, parameters are in range, and its file is compared with its checksum before it reads it.
+//! The index holds the rows in the space of [`Space`] under faiss's L2 metric. Nothing reaches faiss unchecked:
+//! vectors are finite and of one length, parameters are in range, and a file is compared with its checksum before
+//! faiss reads it.
 //!
-//! faiss keeps the ef of a search in the index and wants it alone for a search, so searches of one index take turns. While an
-//! index is built faiss uses threads of its own, as many as OpenMP gives it.
+//! faiss keeps a search's ef in the index, so searches of one index take turns. While an index is built, faiss uses
+//! as many threads as OpenMP gives it.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -46,7 +47,7 @@ pub struct FaissIndex {
 /// Rows that are handed over at a time.
 const BLOCK: usize = 4096;
 
-/// Lists of an IVF index: with fewer rows than 39 for a list faiss writes warnings.
+/// Lists of an IVF index. faiss prints warnings if a list has fewer than 39 rows.
 fn num_lists(num_rows: usize) -> usize {
     (4 * num_rows.isqrt()).min(num_rows / 39).max(1)
 }
@@ -75,7 +76,8 @@ impl FaissIndex {
             let description = match kind {
                 FaissKind::Flat => "Flat".to_owned(),
                 FaissKind::Hnsw { m, .. } => format!("HNSW{m}"),
-                // Without "np" training takes many times as long: it looks for an order of the centroids, which is not used.
+                // Without "np" training takes many times as long, because it sorts the centroids in an order that
+                // nothing uses.
                 FaissKind::IvfPq => format!("IVF{},PQ{}np", num_lists(num_rows), width / 8),
             };
             let mut inner = index_factory(width as u32, description, MetricType::L2)?;

@@ -1,6 +1,6 @@
 //! Which index of faiss.
 
-/// Which index of faiss. To build and to search one takes a program with the cargo feature `faiss`.
+/// The kinds of faiss indexes. A program needs the cargo feature `faiss` to build or search one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaissKind {
     /// `IndexFlatL2`: exact but for rounding.
@@ -17,7 +17,8 @@ pub enum FaissKind {
 }
 
 impl FaissKind {
-    /// Fewer rows get no index: product quantization is trained on 9,984 or more, 39 for each of 256 centroids.
+    /// Segments of fewer rows get no index. Product quantization is trained on at least 9,984 rows: 39 for each of
+    /// 256 centroids.
     pub fn min_rows(self) -> usize {
         match self {
             FaissKind::Flat | FaissKind::Hnsw { .. } => 1,

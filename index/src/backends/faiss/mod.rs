@@ -1,4 +1,4 @@
-//! Indexes of faiss, in programs with the cargo feature `faiss`; the others know of them, and refuse them by name.
+//! Indexes of faiss, in programs with the cargo feature `faiss`. Other programs refuse such indexes by name.
 
 #[cfg(not(feature = "faiss"))]
 mod absent;

@@ -16,7 +16,8 @@ fn vectors(dim: usize) -> (Vec<f32>, Vec<f32>) {
 const KINDS: [FaissKind; 3] =
     [FaissKind::Flat, FaissKind::Hnsw { m: 16, ef_construction: 100 }, FaissKind::IvfPq];
 
-/// faiss's flat index leads to what the exact index finds, HNSW and IVF-PQ to nearly all of it, and the more the greater ef is.
+/// faiss's flat index finds what the exact index finds. HNSW and IVF-PQ find nearly all of it, and more with a larger
+/// ef.
 #[test]
 fn what_is_near_is_found() {
     let dim = 15;

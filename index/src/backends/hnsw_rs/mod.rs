@@ -1,9 +1,11 @@
 //! The graph of Malkov and Yashunin as the crate hnsw_rs builds and searches it.
 //!
-//! hnsw_rs panics or ends the process on what it does not expect, so nothing reaches it unchecked: vectors are finite and of
-//! one length, parameters are in its range, and its files are compared with their checksums before it reads them.
+//! hnsw_rs panics or ends the process on input that it does not expect, so nothing reaches it unchecked. Vectors are
+//! finite and of one length, parameters are in range, and files are compared with their checksums before hnsw_rs
+//! reads them.
 //!
-//! It holds copies of the rows in the space of [`Space`], where one distance, which is never negative, does for all metrics.
+//! The graph holds copies of the rows in the space of [`Space`]. There one distance serves all metrics, and it is
+//! never negative.
 
 use std::path::Path;
 
@@ -30,7 +32,7 @@ const BASENAME: &str = "hnsw-rs";
 /// hnsw_rs writes no graph of fewer levels.
 const LEVELS: usize = 16;
 
-/// ‖a - b‖². Files name the path of this type, so it stays where it is.
+/// ‖a - b‖². The type's path is written into the files of hnsw_rs, so the type cannot move.
 #[derive(Clone, Copy)]
 struct Euclidean(Kernels);
 
@@ -163,8 +165,8 @@ impl HnswRsGraph {
     /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool, with M neighbors of a row (twice as
     /// many on level 0) chosen among `ef_construction`.
     ///
-    /// On a pool of one thread the same rows give the same graph: hnsw_rs draws levels from a generator whose seed is fixed. On
-    /// more threads graphs differ from run to run, by which row comes first.
+    /// On a pool of one thread the same rows give the same graph: hnsw_rs draws levels from a generator with a fixed
+    /// seed. On more threads graphs differ from run to run, because the order of the rows differs.
     ///
     /// # Errors
     /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`] for an M outside 2
@@ -194,7 +196,8 @@ impl HnswRsGraph {
         self.num_rows
     }
 
-    /// Writes [`HnswRsGraph::FILES`] to a folder, where they must exist, because hnsw_rs panics where it cannot create them.
+    /// Writes [`HnswRsGraph::FILES`] to a folder. The files must exist already, because hnsw_rs panics if it cannot
+    /// create one.
     pub(crate) fn dump(&self, folder: &Path) -> Result<()> {
         match self.inner.file_dump(folder, BASENAME) {
             Ok(_) => Ok(()),
@@ -204,7 +207,8 @@ impl HnswRsGraph {
 
     /// Reads what [`HnswRsGraph::dump`] wrote of a graph of so many rows, which must be as it was written.
     pub(crate) fn load(folder: &Path, metric: Metric, dim: usize, num_rows: u32) -> Result<HnswRsGraph> {
-        // hnsw_rs ties what it reads to the reader, of which it then needs nothing: some 200 bytes a graph are never freed.
+        // A graph of hnsw_rs borrows from its reader, although it needs nothing of it. So the reader is leaked: some
+        // 200 bytes a graph.
         let reader: &'static HnswIo = Box::leak(Box::new(HnswIo::new(folder, BASENAME)));
         let inner = reader
             .load_hnsw_with_dist::<f32, Euclidean>(Euclidean::new())

@@ -1,7 +1,7 @@
 //! Products of one vector of 16-bit integers with many of 8-bit integers: with rows that lie anywhere, or with all of them.
 //!
-//! Integers are added up exactly, so every instruction set gives the same sums: what is built on them is the same, byte
-//! for byte, on every machine.
+//! Integers are added up exactly, so every instruction set gives the same sums. So graphs and 8-bit codes are the
+//! same, byte for byte, on every machine.
 
 /// Components come in blocks of this many; vectors are filled up with zeros. A row of bytes then begins at a cache line.
 pub(crate) const BLOCK: usize = 64;
@@ -18,8 +18,8 @@ pub(crate) fn max_component(dim: usize) -> f32 {
 /// Rows that are compared at the same time where all are.
 pub(crate) const STREAMS: usize = 4;
 
-/// How far ahead of what is multiplied the cache lines of a stream are asked for, in bytes. On a Zen 5, rows of 384 to 4,096 bytes
-/// (38 MB, of which 32 fit the cache) come at 60 GB/s then; where the hardware alone looks ahead, at 40 to 50.
+/// How far ahead a stream's cache lines are prefetched, in bytes. On a Zen 5, rows of 384 to 4,096 bytes (38 MB, of
+/// which 32 fit the cache) then come at 60 GB/s; with the hardware's prefetching alone they come at 40 to 50.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 4096;
 
@@ -107,7 +107,8 @@ macro_rules! instruction_set {
 
             const L: usize = $lanes;
 
-            /// Multiplies a query with R rows. Each has P sums, for each of them waits for its last addition.
+            /// Multiplies a query with R rows. Each row has P sums, because each addition has to wait for the one
+            /// before it.
             #[target_feature(enable = $features)]
             #[inline]
             fn multiply<const R: usize, const P: usize, const PREFETCH: bool>(
@@ -214,7 +215,7 @@ instruction_set!(
     |sum, v, q| _mm512_dpwssd_epi32(sum, v, q)
 );
 
-/// The functions of NEON, whose dot products of bytes are of no use to a query of 16 bits.
+/// The functions for NEON. Its dot products of bytes cannot be used with a query of 16 bits.
 #[cfg(target_arch = "aarch64")]
 mod neon {
     use std::arch::aarch64::*;

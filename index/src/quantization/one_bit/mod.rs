@@ -85,7 +85,7 @@ impl BitEncoder<'_> {
         let scale = if sum > 0.0 { squared / sum } else { 0.0 };
         let outside = match self.metric {
             Metric::InnerProduct => self.longest - original,
-            // A zero vector has a cosine of 0 with everything, so it lies as far away as a vector at a right angle.
+            // A zero vector has a cosine of 0 with everything, like a vector at a right angle.
             Metric::Cosine if original == 0.0 => 1.0,
             Metric::Cosine | Metric::L2 => 0.0,
         };
@@ -94,7 +94,8 @@ impl BitEncoder<'_> {
     }
 }
 
-/// Writes a vector of D components as it is compared, less the mean, zeros up to S, rotated; tells its squared length as it was.
+/// Writes a vector of D components in the form that is compared: without the mean, filled up with zeros to S, and
+/// rotated. Returns the squared length before.
 fn move_and_rotate(metric: Metric, vector: &[f32], mean: &[f32], rotated: &mut Vec<f32>) -> f64 {
     let squared = squared_length(vector);
     let factor = factor(metric, squared);
@@ -153,7 +154,7 @@ impl OneBitCodes<'_> {
     pub fn query(&self, vector: &[f32], query: &mut Query) {
         move_and_rotate(self.metric, vector, self.mean, &mut query.rotated);
         let largest = query.rotated.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-        // Below the smallest normal number the inverse would overflow: such a vector is 0 as good as any other.
+        // Below the smallest normal number the inverse would overflow, so such a vector counts as zero.
         let inverse = if largest >= f32::MIN_POSITIVE * 65_536.0 { MAX_LEVEL / largest } else { 0.0 };
         query.scale = largest / MAX_LEVEL;
         query.planes.clear();

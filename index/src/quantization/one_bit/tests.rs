@@ -46,7 +46,7 @@ proptest! {
                 let scale = squared / v.iter().map(|x| f64::from(x.abs())).sum::<f64>().max(f64::MIN_POSITIVE);
                 let extra = if metric == Metric::InnerProduct { longest - original } else { 0.0 };
                 let expected = product * scale - (squared + extra) / 2.0;
-                // Each of the S components of the query is off by half a step, a 15th of the largest, at most.
+                // Each of the query's S components is off by at most half a step, a 15th of the largest component.
                 let rounded = q.len() as f64 * largest / 15.0 * scale;
                 let tolerance = rounded + 1e-5 * (expected.abs() + squared + extra + product.abs() * scale);
                 prop_assert!((f64::from(value) - expected).abs() <= tolerance, "{}: {} not {}", metric, value, expected);
@@ -76,7 +76,8 @@ fn similarities_are_near_the_true_ones() {
         let errors: Vec<f64> = errors.collect();
         let deviation = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
         let stated = (0.57 / dim as f64).sqrt();
-        // Of 200 errors, each some 5 hundredths off; a query of 4 bits adds a tenth, the mean takes away little.
+        // The mean of 200 errors of some 0.05 each. The 4 bits of the query add a tenth; subtracting the mean removes
+        // little.
         assert!((0.8..1.3).contains(&(deviation / stated)), "{dim}: {deviation}, {stated}");
     }
 }
