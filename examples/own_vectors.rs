@@ -1,7 +1,7 @@
 //! Bring your own vectors: `cargo run --example own_vectors`.
 //!
-//! The vectors may come from any model: here they are counts of letters. The database stores them with the documents, searches
-//! them exactly or with a graph, and has a BM25 index of the texts all the same.
+//! The vectors may come from any model: here they are counts of letters. The database stores them with the documents,
+//! searches them exactly or with a graph, and has a BM25 index of the texts all the same.
 #![allow(clippy::print_stdout, reason = "a program prints its answer")]
 
 use secateur::datasets::beir::BeirFolder;

@@ -12,19 +12,19 @@
 //! - An [`Encoder`] turns texts into vectors. It is a model directory loaded with [`LoadOptions`], or
 //!   [`encode::default_encoder`], which is in the box.
 //! - A [`DatabaseBuilder`] makes a database: empty, or of a whole corpus in one go that survives interruption.
-//! - A [`Database`] is a folder of documents, their vectors and a BM25 index. It is opened by any number of processes and
-//!   changed by one at a time.
-//! - [`SearchParams`] say what is asked for: a [`SearchMode`] (by meaning, by words, or both), a number of hits, a [`Filter`] on
-//!   metadata.
+//! - A [`Database`] is a folder of documents, their vectors and a BM25 index. It is opened by any number of processes
+//!   and changed by one at a time.
+//! - [`SearchParams`] say what is asked for: a [`SearchMode`] (by meaning, by words, or both), a number of hits, a
+//!   [`Filter`] on metadata.
 //! - A [`Hit`] is an answer: the id of a document and a score, higher is better.
 //! - [`VectorOptions`] say how vectors are made, compared ([`Metric`]), stored and searched ([`VectorIndex`]).
 //! - An [`EncoderRecord`] is what a database remembers of its encoder; [`Database::open_with`] loads it again.
 //! - A generation is all documents under one more encoder: [`Database::add_generation`], [`Database::generation`].
 //! - An [`Error`] says what is wrong and what to do; its [`ErrorKind`] says whose turn it is.
 //!
-//! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders, [`eval`]uate
-//! rankings as trec_eval does and [`report`] them. [`datasets`], [`encoders`] and [`index`] are the three crates below, for
-//! programs that need one of them alone.
+//! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders,
+//! [`eval`]uate rankings as trec_eval does and [`report`] them. [`datasets`], [`encoders`] and [`index`] are the
+//! three crates below, for programs that need one of them alone.
 //!
 //! ```
 //! use secateur::datasets::beir::BeirFolder;

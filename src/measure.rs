@@ -1,5 +1,6 @@
-//! What an encoder is worth, end to end (EffiR, Table 1): [`measure`] encodes the documents of a data set, answers its queries
-//! by exact search and measures the answers. [`Measurements`] keeps results, so that none is measured twice.
+//! What an encoder is worth, end to end (EffiR, Table 1): [`measure`] encodes the documents of a data set, answers
+//! its queries by exact search and measures the answers. [`Measurements`] keeps results, so that none is measured
+//! twice.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -93,10 +94,11 @@ pub fn metric_of(similarity: Option<Similarity>) -> Metric {
     }
 }
 
-/// Encodes the corpus of a data set, answers its judged queries by exact search, and measures the answers by MTEB's rules.
+/// Encodes the corpus of a data set, answers its judged queries by exact search, and measures the answers by MTEB's
+/// rules.
 ///
-/// The judgments are those of `split`, or of the data set's default split. Vectors are compared as the model's authors say.
-/// They are in memory: N x D floats.
+/// The judgments are those of `split`, or of the data set's default split. Vectors are compared as the model's
+/// authors say. They are in memory: N x D floats.
 ///
 /// # Errors
 ///
@@ -179,8 +181,8 @@ impl Measurements {
         Ok(Measurements { folder: folder.to_owned() })
     }
 
-    /// The result in the file NAME.json if it `is_current`; otherwise the one that `measure` gives, which is then kept. A file
-    /// that holds something else counts as none.
+    /// The result in the file NAME.json if it `is_current`; otherwise the one that `measure` gives, which is then
+    /// kept. A file that holds something else counts as none.
     ///
     /// # Errors
     ///

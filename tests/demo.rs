@@ -51,7 +51,8 @@ fn demo_with_a_real_encoder_beats_words() {
     assert!(measure(&output, "nDCG@10") > words + 0.1, "{output}");
 }
 
-/// The encoder in the box needs neither a network nor a folder of its own, and finds more than a hashed bag of words does.
+/// The encoder in the box needs neither a network nor a folder of its own, and finds more than a hashed bag of words
+/// does.
 #[test]
 fn demo_with_the_encoder_in_the_box() {
     let sandbox = Sandbox::new();

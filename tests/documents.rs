@@ -1,8 +1,8 @@
 //! The sessions of README.md and docs/GUIDE.md, run as a reader would run them, without a network.
 //!
-//! A fence of `console` has commands after `$ ` and below each what it prints. Times are left out of the comparison, and a line
-//! `...` stands for any lines. A command without output below it only has to end with 0. A fence whose info string has a second
-//! word is a file of that name, such as `toml recipe.toml`.
+//! A fence of `console` has commands after `$ ` and below each what it prints. Times are left out of the comparison,
+//! and a line `...` stands for any lines. A command without output below it only has to end with 0. A fence whose
+//! info string has a second word is a file of that name, such as `toml recipe.toml`.
 
 use std::iter::Peekable;
 use std::process::{Command, Stdio};

@@ -67,8 +67,8 @@ fn bm25_on_lisa() {
     bm25("lisa", None, 0.4230);
 }
 
-/// What the encoder in the box adds to BM25, with the weight that is best on SciFact's training queries and NFCorpus' dev queries
-/// (encoders/default/README.md).
+/// What the encoder in the box adds to BM25, with the weight that is best on SciFact's training queries and NFCorpus'
+/// dev queries (encoders/default/README.md).
 #[test]
 fn the_encoder_in_the_box_and_bm25() {
     const TEST: &str = "the_encoder_in_the_box_and_bm25";

@@ -1,4 +1,5 @@
-//! `secateur prune slim`, `prune narrow` and `prune sparsify`, as users run them, on the tiny BERT and the bundled collection.
+//! `secateur prune slim`, `prune narrow` and `prune sparsify`, as users run them, on the tiny BERT and the bundled
+//! collection.
 
 use serde_json::Value;
 

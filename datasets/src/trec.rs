@@ -49,7 +49,8 @@ pub fn read_qrels(path: &Path) -> Result<Qrels> {
 /// Writes judgments, sorted by query and document, with iteration 0. The file appears whole or not at all.
 ///
 /// # Errors
-/// [`Error::Unwritable`](crate::Error::Unwritable) if an id is not one word, [`Error::Io`](crate::Error::Io) if the disk refuses.
+/// [`Error::Unwritable`](crate::Error::Unwritable) if an id is not one word, [`Error::Io`](crate::Error::Io) if the
+/// disk refuses.
 pub fn write_qrels(path: &Path, qrels: &Qrels) -> Result<()> {
     write_records(path, |file| {
         for (query_id, judged) in qrels {

@@ -32,7 +32,8 @@ type Written<T> = std::result::Result<T, WriteFailure>;
 /// Writes a file of records as a [`Durable`]. A name that ends in `.gz` or `.zst` compresses what is written.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::Unwritable`] for a record that the format cannot hold. A file that was at `path` is then unchanged.
+/// [`Error::Io`], and [`Error::Unwritable`] for a record that the format cannot hold. A file that was at `path` is
+/// then unchanged.
 pub(crate) fn write_records(path: &Path, write: impl FnOnce(&mut dyn Write) -> Written<()>) -> Result<()> {
     write_through(path, Durable::create(path)?, write)
 }

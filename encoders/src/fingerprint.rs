@@ -32,7 +32,8 @@ impl Fingerprint {
         Fingerprint(bytes)
     }
 
-    /// That of the same encoder without some sub-layers: [`losses`](crate::architecture::Remaining::losses_of) names them.
+    /// That of the same encoder without some sub-layers: [`losses`](crate::architecture::Remaining::losses_of) names
+    /// them.
     pub(crate) fn without(&self, losses: &str) -> Fingerprint {
         let mut fields = Fields(blake3::Hasher::new());
         fields.add("encoder", &self.0);
@@ -60,7 +61,8 @@ impl Fingerprint {
         quantization: Option<Quantization>,
     ) -> Result<Fingerprint> {
         let mut fields = Fields(blake3::Hasher::new());
-        // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files are sharded does not.
+        // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files
+        // are sharded does not.
         fields.add("config.json", &files.config_bytes()?);
         let tokenizer = files.tokenizer();
         for file in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {

@@ -62,8 +62,8 @@ pub struct Inspection {
     pub special_tokens: Option<SpecialTokens>,
     /// `None` without weights.
     pub weights: Option<Weights>,
-    /// In hexadecimal digits; `None` where a file that shapes vectors is missing, or where the numbers above are those of a
-    /// part of the model.
+    /// In hexadecimal digits; `None` where a file that shapes vectors is missing, or where the numbers above are
+    /// those of a part of the model.
     pub fingerprint: Option<String>,
 }
 
@@ -109,7 +109,8 @@ pub struct Weights {
 pub struct InspectOptions {
     /// The directory of the base model of an adapter. Unless given, the adapter's configuration names it.
     pub base: Option<PathBuf>,
-    /// Counts and costs are those of the model without so many sub-layers. Importance plays no part: those at the end go.
+    /// Counts and costs are those of the model without so many sub-layers. Importance plays no part: those at the end
+    /// go.
     pub without: Variant,
     /// The share of the neurons of the remaining MLPs that stays; all of them unless given.
     pub width: Option<f64>,

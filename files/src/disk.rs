@@ -88,7 +88,8 @@ impl DiskFile {
         &self.path
     }
 
-    /// The file itself, for reading, locking and asking. What is written to it directly is out of the reach of `faults`.
+    /// The file itself, for reading, locking and asking. What is written to it directly is out of the reach of
+    /// `faults`.
     pub fn file(&self) -> &File {
         &self.file
     }

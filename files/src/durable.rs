@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::disk::{self, DiskFile};
 use crate::error::{AtPath, PathError, Result};
 
-/// A file under a temporary name beside its own, which [`finish`](Durable::finish) syncs and gives its name. Dropped before that
-/// it is removed, and what was at the path is still there, unchanged.
+/// A file under a temporary name beside its own, which [`finish`](Durable::finish) syncs and gives its name. Dropped
+/// before that it is removed, and what was at the path is still there, unchanged.
 #[derive(Debug)]
 pub struct Durable {
     path: PathBuf,
@@ -28,8 +28,8 @@ impl Durable {
         Durable::begin(path, unique_sibling(path))
     }
 
-    /// Begins the file `path`, whose only writer the caller must be. The temporary name is always the same, `path` with `.tmp`,
-    /// so the next writer takes the place of what a killed one left.
+    /// Begins the file `path`, whose only writer the caller must be. The temporary name is always the same, `path`
+    /// with `.tmp`, so the next writer takes the place of what a killed one left.
     ///
     /// # Errors
     /// The folder is missing or refuses.
@@ -106,8 +106,8 @@ impl Drop for Durable {
     }
 }
 
-/// A folder under a temporary name beside its own, which [`finish`](DurableFolder::finish) syncs and gives its name. Dropped
-/// before that it is removed with all that is in it.
+/// A folder under a temporary name beside its own, which [`finish`](DurableFolder::finish) syncs and gives its name.
+/// Dropped before that it is removed with all that is in it.
 ///
 /// ```
 /// use std::io::Write;

@@ -61,7 +61,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind of a file operation that failed: `missing` where there is no such file to read, which is not the system's fault.
+    /// The kind of a file operation that failed: `missing` where there is no such file to read, which is not the
+    /// system's fault.
     pub fn of_io(action: &str, source: &io::Error, missing: ErrorKind) -> ErrorKind {
         use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
         let reads = matches!(action, "open" | "read" | "map" | "list");

@@ -1,8 +1,8 @@
 //! Disks that fail, for tests: any one operation of this thread's writers, or the power at any moment.
 //!
-//! The model of a power failure is as bad as POSIX allows. Of a file there is what it held when it was last synced. Of a folder
-//! there are the names that it had when it was last synced, with whatever these names stood for. (The crate `fail` makes
-//! operations fail too, but does not forget what was not synced.)
+//! The model of a power failure is as bad as POSIX allows. Of a file there is what it held when it was last synced.
+//! Of a folder there are the names that it had when it was last synced, with whatever these names stood for. (The
+//! crate `fail` makes operations fail too, but does not forget what was not synced.)
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -136,11 +136,11 @@ impl fmt::Display for Case {
     }
 }
 
-/// Runs an operation again and again: once for each disk operation that it consists of and each kind of failure, so that this one
-/// fails. The last run of each kind meets no failure.
+/// Runs an operation again and again: once for each disk operation that it consists of and each kind of failure, so
+/// that this one fails. The last run of each kind meets no failure.
 ///
-/// `prepare` makes the folder that it is given, anew each time. `operate` works in it. `check` gets the folder as it is after the
-/// failure, and the result.
+/// `prepare` makes the folder that it is given, anew each time. `operate` works in it. `check` gets the folder as it
+/// is after the failure, and the result.
 pub fn at_every_operation<T>(
     scratch: &Path,
     prepare: impl Fn(&Path),

@@ -147,8 +147,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or creates it. A journal with another `key` or `width`, and a file whose header was not
-    /// completely written, start afresh. Reads the file through and cuts it off at the first record that is not whole.
+    /// Opens the journal at `path`, or creates it. A journal with another `key` or `width`, and a file whose header
+    /// was not completely written, start afresh. Reads the file through and cuts it off at the first record that is
+    /// not whole.
     ///
     /// A record consists of items of `width` words of four bytes; of single bytes if `width` is 0.
     ///

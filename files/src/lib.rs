@@ -12,8 +12,8 @@
 //! - [`ErrorKind`] says of every error of the workspace whose turn it is.
 //! - `faults`, behind the feature of that name, makes any operation of a test fail, or cuts the power.
 //!
-//! The crate knows no document, vector or model. Every crate that writes a file writes it through this one, so that one test
-//! harness reaches all writers.
+//! The crate knows no document, vector or model. Every crate that writes a file writes it through this one, so that
+//! one test harness reaches all writers.
 //!
 //! ```
 //! use std::io::Write;

@@ -5,8 +5,8 @@ use std::fs::TryLockError;
 use crate::disk::DiskFile;
 use crate::error::{AtPath, PathError, Result};
 
-/// A file that no other process, nor another part of this one, has locked. The lock ends when this is dropped; the operating
-/// system ends it when the process ends, however it ends.
+/// A file that no other process, nor another part of this one, has locked. The lock ends when this is dropped; the
+/// operating system ends it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct LockedFile(pub DiskFile);
 

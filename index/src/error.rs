@@ -246,7 +246,7 @@ pub enum Error {
     },
     /// An index of faiss is to be built or read by a program that was built without the cargo feature `faiss`.
     #[error(
-        "this program was built without faiss: use one built with `--features faiss` (README.md says what that takes), or another index"
+        "this program was built without faiss: use one built with `--features faiss` (docs/GUIDE.md says what that takes), or another index"
     )]
     NoFaiss,
     /// The database has no index whose searches an ef makes longer.

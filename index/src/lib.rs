@@ -1,19 +1,20 @@
-//! Vectors and tokens in, hits out: the exact and the approximate vector index, the BM25 index and the database directory of secateur.
+//! Vectors and tokens in, hits out: the exact and the approximate vector index, the BM25 index and the database
+//! directory of secateur.
 //!
 //! # Overview of types
 //!
-//! [`Store`](storage::Store) is a database opened for writing, and a [`Transaction`](storage::Transaction) of it adds and deletes
-//! documents. [`Snapshot`](storage::Snapshot) is the database as one commit left it, for reading.
-//! [`Settings`](storage::Settings) say what is fixed at creation: the [`Metric`], the [`ComponentType`] that vectors are stored
-//! with, and the [`VectorIndex`](storage::VectorIndex). A [`Generation`](storage::Generation) is a set of vectors of all documents
-//! under one encoder.
+//! [`Store`](storage::Store) is a database opened for writing, and a [`Transaction`](storage::Transaction) of it adds
+//! and deletes documents. [`Snapshot`](storage::Snapshot) is the database as one commit left it, for reading.
+//! [`Settings`](storage::Settings) say what is fixed at creation: the [`Metric`], the [`ComponentType`] that vectors
+//! are stored with, and the [`VectorIndex`](storage::VectorIndex). A [`Generation`](storage::Generation) is a set of
+//! vectors of all documents under one encoder.
 //!
-//! [`VectorSearch`](search::VectorSearch) is the trait through which all vectors are searched; its answers are [`Hit`]s, each a
-//! [`RowId`] with a score. [`FlatIndex`](flat::FlatIndex) compares every vector.
-//! [`ApproximateIndex`](search::ApproximateIndex) compares the vectors of [`Candidates`], which a [`Graph`](hnsw::Graph) or an
-//! index of another library ([`backends`]) finds. Both read quantized vectors first ([`quantization`]).
-//! [`Bm25Index`](bm25::Bm25Index) ranks texts. A [`Filter`](filter::Filter) on metadata gives a [`Bitmap`] of the rows that
-//! either search may find.
+//! [`VectorSearch`](search::VectorSearch) is the trait through which all vectors are searched; its answers are
+//! [`Hit`]s, each a [`RowId`] with a score. [`FlatIndex`](flat::FlatIndex) compares every vector.
+//! [`ApproximateIndex`](search::ApproximateIndex) compares the vectors of [`Candidates`], which a
+//! [`Graph`](hnsw::Graph) or an index of another library ([`backends`]) finds. Both read quantized vectors first
+//! ([`quantization`]). [`Bm25Index`](bm25::Bm25Index) ranks texts. A [`Filter`](filter::Filter) on metadata gives a
+//! [`Bitmap`] of the rows that either search may find.
 //!
 //! # Storeys
 //!

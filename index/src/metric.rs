@@ -42,7 +42,8 @@ impl Metric {
     /// Every metric, in the order of declaration.
     pub const ALL: &[Metric] = <Metric as strum::VariantArray>::VARIANTS;
 
-    /// The name used in files, on the command line and by [`Display`](std::fmt::Display): `inner-product`, `cosine` or `l2`.
+    /// The name used in files, on the command line and by [`Display`](std::fmt::Display): `inner-product`, `cosine`
+    /// or `l2`.
     pub fn name(self) -> &'static str {
         self.into()
     }

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// The id of a row: its position in the vector matrix, counted over all segments from 0. It means something only together
-/// with the snapshot it came from; users see document ids.
+/// The id of a row: its position in the vector matrix, counted over all segments from 0. It means something only
+/// together with the snapshot it came from; users see document ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub u32);
 

@@ -1,6 +1,7 @@
 //! How the vectors of a database are searched: the list of all kinds of index, and the settings they share.
 //!
-//! To add a kind, write a folder with parameters that implement [`Format`] and [`Kinds`], and add its line to `formats!`.
+//! To add a kind, write a folder with parameters that implement [`Format`] and [`Kinds`], and add its line to
+//! `formats!`.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +57,8 @@ macro_rules! formats {
 formats! {
     /// Our own graphs. Each commit builds the graph of the segment that it adds.
     Hnsw(HnswParams),
-    /// Graphs of the crate hnsw_rs, which have no seed: see [`HnswRsGraph::build`](crate::backends::HnswRsGraph::build).
+    /// Graphs of the crate hnsw_rs, which have no seed: see
+    /// [`HnswRsGraph::build`](crate::backends::HnswRsGraph::build).
     HnswRs(HnswRsParams),
     /// Indexes of faiss, which only programs with the cargo feature `faiss` build and search.
     Faiss(FaissKind),
@@ -67,7 +69,8 @@ impl IndexFormat {
     ///
     /// # Errors
     /// Those of the kind: [`Graph::build`](crate::hnsw::Graph::build),
-    /// [`HnswRsGraph::build`](crate::backends::HnswRsGraph::build), [`FaissIndex::build`](crate::backends::FaissIndex::build).
+    /// [`HnswRsGraph::build`](crate::backends::HnswRsGraph::build),
+    /// [`FaissIndex::build`](crate::backends::FaissIndex::build).
     pub fn build(&self, metric: Metric, dim: usize, rows: &[f32]) -> Result<Box<dyn Candidates>> {
         check_vectors(rows, dim)?;
         self.format().build(metric, dim, Rows::F32(rows))
@@ -95,7 +98,8 @@ pub enum VectorIndex {
         format: IndexFormat,
         /// Segments of fewer rows get no index and are searched exactly, which takes no longer.
         min_rows: u32,
-        /// The ef of searches that name none; [`Store::set_ef_search`](crate::storage::Store::set_ef_search) changes it.
+        /// The ef of searches that name none; [`Store::set_ef_search`](crate::storage::Store::set_ef_search) changes
+        /// it.
         ef_search: usize,
     },
 }

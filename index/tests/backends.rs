@@ -77,8 +77,8 @@ fn check(snapshot: &Snapshot, query: &[f32]) {
     assert_eq!(index.search(query, num_rows, &SearchOptions::new(10)).unwrap(), all);
 }
 
-/// Commits, changes of ef, deletions and compactions keep the rules; a reader that searches for the first time when its files are
-/// gone, too.
+/// Commits, changes of ef, deletions and compactions keep the rules; a reader that searches for the first time when
+/// its files are gone, too.
 #[test]
 fn what_is_committed_is_searched() {
     for (backend, metric) in

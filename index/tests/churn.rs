@@ -165,7 +165,8 @@ fn databases_open_while_they_are_compacted() {
     assert!(looks > 0);
 }
 
-/// A small budget leaves several segments, which stay as they are in the next compaction; without documents none is left.
+/// A small budget leaves several segments, which stay as they are in the next compaction; without documents none is
+/// left.
 #[test]
 fn budgets_are_kept_and_compactions_come_to_rest() {
     let folder = tempfile::tempdir().unwrap();

@@ -117,7 +117,8 @@ proptest! {
     }
 }
 
-/// Vectors that f16 cannot hold are refused where they come in, and are none for bf16; a generation may have a type of its own.
+/// Vectors that f16 cannot hold are refused where they come in, and are none for bf16; a generation may have a type
+/// of its own.
 #[test]
 fn types_have_their_limits() {
     let folder = tempfile::tempdir().unwrap();

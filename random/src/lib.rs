@@ -1,13 +1,14 @@
 //! Pseudo-random numbers that are the same on every machine and in every version.
 //!
-//! Graphs, batches, masks and new weights depend on them bit for bit, so the sequence never changes. The crate stands alone because
-//! `index` and `encoders` know neither each other nor the data sets, and because numbers have nothing to do with files.
+//! Graphs, batches, masks and new weights depend on them bit for bit, so the sequence never changes. The crate stands
+//! alone because `index` and `encoders` know neither each other nor the data sets, and because numbers have nothing
+//! to do with files.
 
 /// What the state grows by: 2^64 divided by the golden ratio, made odd.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"). Every seed gives another sequence,
-/// and neighboring seeds give unrelated ones.
+/// SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"). Every seed gives another
+/// sequence, and neighboring seeds give unrelated ones.
 ///
 /// ```
 /// use secateur_random::SplitMix64;

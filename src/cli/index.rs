@@ -25,7 +25,8 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A folder with corpus.jsonl (a JSON object a line: _id, title, text, metadata), or the name of a downloaded data set.
+    /// A folder with corpus.jsonl (a JSON object a line: _id, title, text, metadata), or the name of a downloaded
+    /// data set.
     dataset: PathBuf,
     /// The database to make; it appears when it is complete.
     #[arg(long, value_name = "DB")]
@@ -56,7 +57,8 @@ pub struct IndexArguments {
     #[arg(long, value_enum, default_value_t)]
     #[arg(requires_ifs(VectorIndex::all().skip(1).map(|index| (index.name(), "encoder"))))]
     index: VectorIndex,
-    /// hnsw, hnsw-rs, faiss-hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256, of hnsw-rs 255.
+    /// hnsw, hnsw-rs, faiss-hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256,
+    /// of hnsw-rs 255.
     #[arg(long, value_name = "M", default_value_t = HnswParams::default().m as u64)]
     #[arg(value_parser = clap::value_parser!(u64).range(2..=256))]
     hnsw_m: u64,

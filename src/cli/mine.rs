@@ -46,7 +46,8 @@ pub struct Arguments {
     /// Negatives that each example gets, besides those it has.
     #[arg(long, value_name = "N", default_value = "7")]
     negatives: NonZeroUsize,
-    /// A cross-encoder or an encoder that drops documents too good for negatives: a model directory, or OWNER/NAME of the hub.
+    /// A cross-encoder or an encoder that drops documents too good for negatives: a model directory, or OWNER/NAME of
+    /// the hub.
     #[arg(long, value_name = "MODEL", help_heading = TEACHER)]
     teacher: Option<String>,
     /// How far below the example's lowest positive a negative's score must be, in the teacher's logits or cosines.

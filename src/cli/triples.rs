@@ -34,8 +34,8 @@ pub struct Arguments {
     /// The file to write; compressed if its name ends in .gz or .zst.
     #[arg(long, value_name = "FILE.jsonl")]
     out: PathBuf,
-    /// Keep this many positives of a query: the most relevant ones, drawn by the seed where they are equal. Mining does not
-    /// take the others for negatives.
+    /// Keep this many positives of a query: the most relevant ones, drawn by the seed where they are equal. Mining
+    /// does not take the others for negatives.
     #[arg(long, value_name = "N")]
     max_positives: Option<NonZeroUsize>,
     /// The least relevance of a positive.
@@ -50,7 +50,8 @@ pub struct Arguments {
     /// Decides everything that is random.
     #[arg(long, value_name = "N", default_value_t = BeirOptions::default().seed)]
     seed: u64,
-    /// Convert judgments that results are reported on. A model that is trained on them is not measured by them any more.
+    /// Convert judgments that results are reported on. A model that is trained on them is not measured by them any
+    /// more.
     #[arg(long)]
     allow_evaluation_split: bool,
 }

@@ -118,8 +118,8 @@ impl DatabaseBuilder {
         DatabaseBuilder { vectors: Vectors::Encoded(encoder.into()), ..self }
     }
 
-    /// Every document comes with a vector of `dim` components that the caller makes: see [`Database::add_with_vectors`] and
-    /// [`Database::search_vector`].
+    /// Every document comes with a vector of `dim` components that the caller makes: see
+    /// [`Database::add_with_vectors`] and [`Database::search_vector`].
     pub fn vectors(self, dim: usize) -> DatabaseBuilder {
         DatabaseBuilder { vectors: Vectors::Given(dim), ..self }
     }
@@ -141,8 +141,8 @@ impl DatabaseBuilder {
         DatabaseBuilder { options, ..self }
     }
 
-    /// Whether [`build_from`](DatabaseBuilder::build_from) takes documents that have neither title nor text; otherwise the first
-    /// one is an error.
+    /// Whether [`build_from`](DatabaseBuilder::build_from) takes documents that have neither title nor text;
+    /// otherwise the first one is an error.
     pub fn allow_empty(self, allow_empty: bool) -> DatabaseBuilder {
         DatabaseBuilder { allow_empty, ..self }
     }
@@ -151,23 +151,24 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     ///
-    /// There is something in the folder, or it cannot be written; a dimension or a parameter of the index is out of range.
+    /// There is something in the folder, or it cannot be written; a dimension or a parameter of the index is out of
+    /// range.
     pub fn create(self) -> Result<Database> {
         let path = self.path.clone();
         self.create_in(&path)
     }
 
-    /// Makes a database of a whole corpus, which may be larger than memory. It appears when it is complete. `progress` is called
-    /// with the number of documents done.
+    /// Makes a database of a whole corpus, which may be larger than memory. It appears when it is complete.
+    /// `progress` is called with the number of documents done.
     ///
-    /// Everything happens in a folder beside it (`NAME.partial`), and the vectors are kept in a file meanwhile (`NAME.journal`).
-    /// If the work stops, by an error or a kill, the same call goes on from the last vectors that were kept, and ends with the
-    /// same bytes.
+    /// Everything happens in a folder beside it (`NAME.partial`), and the vectors are kept in a file meanwhile
+    /// (`NAME.journal`). If the work stops, by an error or a kill, the same call goes on from the last vectors that
+    /// were kept, and ends with the same bytes.
     ///
     /// # Errors
     ///
-    /// There is something at the path, or another process is building there; those of the corpus's items, of the encoder and of
-    /// the disk.
+    /// There is something at the path, or another process is building there; those of the corpus's items, of the
+    /// encoder and of the disk.
     pub fn build_from<E>(
         self,
         corpus: impl IntoIterator<Item = std::result::Result<Document, E>>,

@@ -22,8 +22,8 @@ pub struct EncoderRecord {
 }
 
 impl EncoderRecord {
-    /// Loads the encoder from where it was, as it was: what [`Database::open_with`](crate::Database::open_with) is given by a
-    /// program whose encoders stay in their places.
+    /// Loads the encoder from where it was, as it was: what [`Database::open_with`](crate::Database::open_with) is
+    /// given by a program whose encoders stay in their places.
     ///
     /// # Errors
     ///
@@ -39,11 +39,11 @@ impl EncoderRecord {
 /// Where an encoder is, and what differs from what its directory says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderSource {
-    /// A model directory, `default` for the encoder in the box, or a name that the program turns into a directory, such as
-    /// OWNER/NAME of the Hugging Face hub.
+    /// A model directory, `default` for the encoder in the box, or a name that the program turns into a directory,
+    /// such as OWNER/NAME of the Hugging Face hub.
     pub model: String,
-    /// How it is loaded. `base` may be a name, as `model`. A database does not keep what changes no vector: the name, the device
-    /// and the size of batches.
+    /// How it is loaded. `base` may be a name, as `model`. A database does not keep what changes no vector: the name,
+    /// the device and the size of batches.
     pub options: LoadOptions,
 }
 
@@ -81,7 +81,8 @@ impl EncoderSource {
         Ok(Encoder::load(Path::new(&self.model), &self.options)?)
     }
 
-    /// As properties of a generation; directories by their absolute paths, so that any folder will do to open the database.
+    /// As properties of a generation; directories by their absolute paths, so that any folder will do to open the
+    /// database.
     pub(super) fn to_properties(source: Option<&EncoderSource>) -> BTreeMap<String, String> {
         let absolute = |reference: &str| match Path::new(reference).canonicalize() {
             Ok(path) if reference != DEFAULT_ENCODER => path.display().to_string(),

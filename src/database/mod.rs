@@ -55,7 +55,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens a database without an encoder: it can be read, changed where no vectors are to be made, and searched by words.
+    /// Opens a database without an encoder: it can be read, changed where no vectors are to be made, and searched by
+    /// words.
     ///
     /// # Errors
     ///
@@ -66,8 +67,8 @@ impl Database {
     }
 
     /// Opens a database with the encoder of its vectors, which `reload` makes of what the database remembers.
-    /// [`EncoderRecord::load`] does so where models stay in their places. Without an encoder of its own the database is opened
-    /// as [`Database::open`] does.
+    /// [`EncoderRecord::load`] does so where models stay in their places. Without an encoder of its own the database
+    /// is opened as [`Database::open`] does.
     ///
     /// ```no_run
     /// use secateur::{Database, EncoderRecord};
@@ -146,8 +147,8 @@ impl Database {
         self.add_with_rows(documents, rows.as_deref())
     }
 
-    /// Adds documents with vectors that the caller has made: (B, D), row-major, those of one document after those of the other.
-    /// For a database whose vectors no encoder makes: see [`DatabaseBuilder::vectors`].
+    /// Adds documents with vectors that the caller has made: (B, D), row-major, those of one document after those of
+    /// the other. For a database whose vectors no encoder makes: see [`DatabaseBuilder::vectors`].
     ///
     /// # Errors
     ///

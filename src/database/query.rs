@@ -40,8 +40,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::NoVectors`], [`Error::EncoderRequired`] or [`Error::NoEncoder`] for a dense or hybrid search without vectors or
-    /// encoder; a parameter out of range; a damaged file.
+    /// [`Error::NoVectors`], [`Error::EncoderRequired`] or [`Error::NoEncoder`] for a dense or hybrid search without
+    /// vectors or encoder; a parameter out of range; a damaged file.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         let among = self.matching(params)?;
         let among = among.as_ref();
@@ -57,8 +57,9 @@ impl Database {
         }
     }
 
-    /// Searches for the documents whose vectors are nearest to this one, which the caller has made as the vectors of the
-    /// documents were made. Of the parameters those count that have to do with vectors: `k`, `ef_search` and `filter`.
+    /// Searches for the documents whose vectors are nearest to this one, which the caller has made as the vectors of
+    /// the documents were made. Of the parameters those count that have to do with vectors: `k`, `ef_search` and
+    /// `filter`.
     ///
     /// ```
     /// use secateur::{Database, Document, SearchParams};
@@ -74,8 +75,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::NoVectors`]; the parameters ask for another mode than dense; the vector has another number of components than
-    /// those of the documents, or one that is not finite; a damaged file.
+    /// [`Error::NoVectors`]; the parameters ask for another mode than dense; the vector has another number of
+    /// components than those of the documents, or one that is not finite; a damaged file.
     pub fn search_vector(&self, vector: &[f32], params: &SearchParams) -> Result<Vec<Hit>> {
         if let Some(mode @ (SearchMode::Bm25 | SearchMode::Hybrid)) = params.mode {
             return Err(Error::NoWords { mode });
@@ -103,8 +104,8 @@ impl Database {
             .collect())
     }
 
-    /// Which index answers: the one that is asked for, or the best there is. That is hybrid where an encoder makes the vectors,
-    /// and words elsewhere.
+    /// Which index answers: the one that is asked for, or the best there is. That is hybrid where an encoder makes
+    /// the vectors, and words elsewhere.
     pub fn mode(&self, params: &SearchParams) -> SearchMode {
         let best =
             if self.snapshot.settings().encoder.is_some() { SearchMode::Hybrid } else { SearchMode::Bm25 };

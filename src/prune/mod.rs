@@ -11,8 +11,8 @@
 //! | sparsify | [`SparsifyOptions::run`] | a model with two of every four weights zero, to compare with |
 //! | sweep | [`SweepOptions::run`] | what variants of a model are worth, end to end |
 //!
-//! [`crate::effir`] runs them in a row. What they are made of comes from `secateur_encoders`: [`ModelDirectory`], [`Scores`],
-//! [`Variant`], [`NeuronScores`], [`NeuronMask`].
+//! [`crate::effir`] runs them in a row. What they are made of comes from `secateur_encoders`: [`ModelDirectory`],
+//! [`Scores`], [`Variant`], [`NeuronScores`], [`NeuronMask`].
 
 mod drop;
 mod narrow;

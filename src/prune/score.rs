@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::options::positive;
 use crate::progress::Progress;
 
-/// How the importance of sub-layers is measured. The keys of a recipe's `[score]` and the options of `secateur prune score` are
-/// these.
+/// How the importance of sub-layers is measured. The keys of a recipe's `[score]` and the options of `secateur prune
+/// score` are these.
 #[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ScoreOptions {
@@ -77,8 +77,8 @@ impl ScoreOptions {
         self.metric != ImportanceMetric::Gradient
     }
 
-    /// Measures the model of a directory and writes the scores to the file `out`. What was measured is kept in OUT.journal until
-    /// then, and the same call goes on from there; not so for the gradient.
+    /// Measures the model of a directory and writes the scores to the file `out`. What was measured is kept in
+    /// OUT.journal until then, and the same call goes on from there; not so for the gradient.
     ///
     /// # Errors
     ///

@@ -34,8 +34,8 @@ pub struct SparsifyOptions {
 }
 
 impl SparsifyOptions {
-    /// Writes the model of a directory with two of every four weights of its linear layers zero to the new directory `out`.
-    /// Returns what the model is called.
+    /// Writes the model of a directory with two of every four weights of its linear layers zero to the new directory
+    /// `out`. Returns what the model is called.
     ///
     /// # Errors
     ///

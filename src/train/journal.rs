@@ -29,8 +29,8 @@ impl<R: Serialize + DeserializeOwned> ChunkJournal<R> {
         self.next = 0;
     }
 
-    /// The result of the next chunk: the stored one, if it was made from the same; otherwise what `work` gives, which is then
-    /// stored.
+    /// The result of the next chunk: the stored one, if it was made from the same; otherwise what `work` gives, which
+    /// is then stored.
     pub(super) fn result(&mut self, from: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
         let hash = blake3::hash(from.as_bytes()).into();
         let number = self.next;

@@ -201,7 +201,8 @@ pub struct LossOptions {
     /// The weight of the distance to the teacher's ranking.
     #[arg(long, value_name = "WEIGHT", default_value_t = Loss::default().distillation_weight)]
     pub distillation_weight: f64,
-    /// The weight of the distance between each text's vector and the teacher's; needs a --teacher of the same dimension.
+    /// The weight of the distance between each text's vector and the teacher's; needs a --teacher of the same
+    /// dimension.
     #[arg(long, value_name = "WEIGHT", default_value_t = Loss::default().alignment_weight)]
     pub alignment_weight: f64,
     /// Divides the teacher's scores [default: 1; 0.02 for the cosines of --teacher].

@@ -1,5 +1,6 @@
 //! Model directories that need no network: the tiny BERTs of `tests/fixtures/tiny_models` with a tokenizer that knows
-//! letters and digits. Their vectors and scores mean nothing, but each of their files is read as those of a real model are.
+//! letters and digits. Their vectors and scores mean nothing, but each of their files is read as those of a real
+//! model are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

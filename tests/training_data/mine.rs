@@ -9,7 +9,8 @@ use secateur::{Database, Hit, LoadOptions, SearchMode, SearchParams};
 use super::{examples, kill_and_resume, read, write};
 use crate::support::{Sandbox, dataset, model};
 
-/// A database of 400 documents of a few words, with vectors of the tiny encoder, and examples whose positives are documents.
+/// A database of 400 documents of a few words, with vectors of the tiny encoder, and examples whose positives are
+/// documents.
 fn sandbox(count: usize) -> (Sandbox, Vec<TrainingExample>) {
     let sandbox = Sandbox::new();
     dataset::generated(&sandbox.path("data"), 400);

@@ -1,7 +1,8 @@
 //! Times encoding, tokenization included, for `benches/peers/encode.py`.
 //!
-//! `encode_bench --model DIR --texts FILE.jsonl --threads N --mode docs|query --rounds R [--precision bf16] [--vectors FILE.npy]` prints one
-//! JSON line a round: `{"docs_per_s": ..}` or `{"p50_ms": .., "p95_ms": ..}`. FILE.jsonl has one `{"text": ..}` a line.
+//! `encode_bench --model DIR --texts FILE.jsonl --threads N --mode docs|query --rounds R [--precision bf16]
+//! [--vectors FILE.npy]` prints one JSON line a round: `{"docs_per_s": ..}` or `{"p50_ms": .., "p95_ms": ..}`.
+//! FILE.jsonl has one `{"text": ..}` a line.
 
 use std::error::Error as StdError;
 use std::io::Write;

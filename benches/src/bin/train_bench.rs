@@ -1,9 +1,9 @@
 //! Times training steps for `benches/peers/train.py`.
 //!
-//! `train_bench --model DIR --pairs FILE.jsonl --threads N --steps R --batch B [--full] [--recompute] [--gradient-cache]
-//! [--bf16-weights]` prints one JSON line a step, `{"loss": .., "ms": ..}`, and at the end `{"peak_mib": ..}`, the most memory that
-//! the process had.
-//! FILE.jsonl has one `{"query": .., "passage": ..}` a line; every step takes the next B of them.
+//! `train_bench --model DIR --pairs FILE.jsonl --threads N --steps R --batch B [--full] [--recompute]
+//! [--gradient-cache] [--bf16-weights]` prints one JSON line a step, `{"loss": .., "ms": ..}`, and at the end
+//! `{"peak_mib": ..}`, the most memory that the process had. FILE.jsonl has one `{"query": .., "passage": ..}` a
+//! line; every step takes the next B of them.
 
 use std::error::Error as StdError;
 use std::io::Write;

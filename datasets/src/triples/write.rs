@@ -8,8 +8,8 @@ use super::flag_embedding;
 use crate::error::Error;
 use crate::writer::{WriteFailure, write_records, write_records_alone};
 
-/// Writes examples in FlagEmbedding's format, one JSON object a line, as they come; a name in `.gz` or `.zst` compresses.
-/// The file appears whole or not at all. Returns the number of examples.
+/// Writes examples in FlagEmbedding's format, one JSON object a line, as they come; a name in `.gz` or `.zst`
+/// compresses. The file appears whole or not at all. Returns the number of examples.
 ///
 /// ```
 /// use secateur_datasets::triples::{Examples, TrainingExample, write_examples};

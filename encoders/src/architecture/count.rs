@@ -33,8 +33,8 @@ pub struct Flop {
     pub length: usize,
     /// In the linear layers: twice their parameters without biases. This does not depend on the length.
     pub linear: f64,
-    /// In scores and contexts of the attentions: `4 * num_heads * head_dim` for each token that a token sees, on average
-    /// over the text.
+    /// In scores and contexts of the attentions: `4 * num_heads * head_dim` for each token that a token sees, on
+    /// average over the text.
     pub attention: f64,
 }
 

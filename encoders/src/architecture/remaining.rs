@@ -1,7 +1,7 @@
 //! What is left of a model: the layers that keep their attention, and the widths of the MLPs that stay.
 //!
-//! [`Remaining`] is one value for all of it. Its JSON form is the key `secateur` of config.json; LLM-Drop's two lists are read
-//! and written beside it.
+//! [`Remaining`] is one value for all of it. Its JSON form is the key `secateur` of config.json; LLM-Drop's two lists
+//! are read and written beside it.
 
 use std::path::Path;
 
@@ -49,8 +49,8 @@ pub enum Layout {
     Secateur,
     /// The lists of LLM-Drop, which this program reads too.
     ///
-    /// `drop_attn_list` and `drop_mlp_list`, and the file reserved_layers.json, as LLM-Drop's loader reads them. There is no
-    /// place for widths.
+    /// `drop_attn_list` and `drop_mlp_list`, and the file reserved_layers.json, as LLM-Drop's loader reads them.
+    /// There is no place for widths.
     LlmDrop,
 }
 
@@ -136,8 +136,8 @@ impl Remaining {
         candidates.into_iter().try_for_each(|layer| self.drop(sub_layer, layer))
     }
 
-    /// Drops the `count` sub-layers nearest to the end. For counting parameters it does not matter which ones go, since the
-    /// layers of a model are alike.
+    /// Drops the `count` sub-layers nearest to the end. For counting parameters it does not matter which ones go,
+    /// since the layers of a model are alike.
     ///
     /// # Errors
     ///
@@ -193,8 +193,8 @@ impl Remaining {
         0..self.attention.len()
     }
 
-    /// Makes a config.json say it, and nothing else about dropped layers. The programs that LLM-Drop names are not in a new
-    /// directory, so their names go, too.
+    /// Makes a config.json say it, and nothing else about dropped layers. The programs that LLM-Drop names are not in
+    /// a new directory, so their names go, too.
     pub(crate) fn write_to(&self, config: &mut Value, layout: Layout) {
         if let Some(config) = config.as_object_mut() {
             for key in ["secateur", "drop_mlp_list", "drop_attn_list", "auto_map"] {
@@ -213,8 +213,8 @@ impl Remaining {
         }
     }
 
-    /// LLM-Drop's reserved_layers.json: the layers that keep their attention, then those that keep their MLP, counted on from
-    /// the number of layers.
+    /// LLM-Drop's reserved_layers.json: the layers that keep their attention, then those that keep their MLP, counted
+    /// on from the number of layers.
     pub(crate) fn reserved_layers(&self) -> Vec<usize> {
         let with = |sub_layer| self.layers().filter(move |layer| self.has(sub_layer, *layer));
         with(SubLayer::Attention)

@@ -52,9 +52,9 @@ impl ModelDirectory {
         &self.loaded.fingerprint
     }
 
-    /// Writes the layers of the model that remain to the new directory `out`. The weights of the others are not in it, nor are
-    /// those of sub-layers that were dropped before, which LLM-Drop leaves in its files. Layers keep their numbers. Widths are
-    /// those of the model: [`ModelDirectory::write_compacted`] changes them.
+    /// Writes the layers of the model that remain to the new directory `out`. The weights of the others are not in
+    /// it, nor are those of sub-layers that were dropped before, which LLM-Drop leaves in its files. Layers keep
+    /// their numbers. Widths are those of the model: [`ModelDirectory::write_compacted`] changes them.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! EffiR (Lei et al. 2025, arXiv 2512.20612): which sub-layers of an encoder matter least, and models without them.
 //!
-//! [`score`] measures how much each sub-layer changes what passes through it, while the model reads calibration text. A
-//! [`Variant`] such as "16M8A" chooses by those scores what is [`Remaining`]. [`ModelDirectory::write_dropped`] writes the model that is
-//! left; [`Encoder::load_dropped`](crate::Encoder::load_dropped) loads it without writing anything.
+//! [`score`] measures how much each sub-layer changes what passes through it, while the model reads calibration text.
+//! A [`Variant`] such as "16M8A" chooses by those scores what is [`Remaining`]. [`ModelDirectory::write_dropped`]
+//! writes the model that is left; [`Encoder::load_dropped`](crate::Encoder::load_dropped) loads it without writing
+//! anything.
 //!
 //! Within an MLP, [`NeuronScores`], learned or by [`activation_magnitude`], give a [`NeuronMask`];
 //! [`ModelDirectory::write_masked`] makes the masked neurons zero, [`ModelDirectory::write_compacted`] removes them.

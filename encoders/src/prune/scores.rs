@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::json;
 
-/// The importance of every sub-layer of every layer; `None` for one that the model does not have. Higher is more important.
+/// The importance of every sub-layer of every layer; `None` for one that the model does not have. Higher is more
+/// important.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
     /// The importance of the attentions.
@@ -32,8 +33,8 @@ impl Importance {
         }
     }
 
-    /// The layers that have this sub-layer, least important first; of equals the deeper one first, since depth is where the
-    /// redundancy is (paper, Fig. 2a).
+    /// The layers that have this sub-layer, least important first; of equals the deeper one first, since depth is
+    /// where the redundancy is (paper, Fig. 2a).
     ///
     /// ```
     /// use secateur_encoders::{architecture::SubLayer, prune::Importance};
@@ -97,7 +98,8 @@ impl Scores {
         Ok(scores)
     }
 
-    /// The file: a JSON object, indented. `drop_order` is there for people and other programs; it follows from the scores.
+    /// The file: a JSON object, indented. `drop_order` is there for people and other programs; it follows from the
+    /// scores.
     pub fn to_json(&self) -> String {
         let mut object = serde_json::to_value(self).expect("scores can be written as JSON");
         let orders = SubLayer::ALL

@@ -48,8 +48,8 @@ pub(super) fn prune(weights: &mut [f32], columns: usize, gram: &[f64], num_seque
 
 /// U, upper triangular, with U^T U the inverse of a positive definite matrix (n, n).
 ///
-/// With J the reversal of rows, A = J L L^T J gives A^-1 = (J L^-T J) (J L^-1 J): U is J L^-1 J. One factorization and one
-/// triangular inverse, where the authors' program factors, inverts and factors again.
+/// With J the reversal of rows, A = J L L^T J gives A^-1 = (J L^-T J) (J L^-1 J): U is J L^-1 J. One factorization
+/// and one triangular inverse, where the authors' program factors, inverts and factors again.
 fn inverse_factor(matrix: &[f64], n: usize) -> Vec<f64> {
     let mut lower = vec![0.0; n * n];
     for i in 0..n {

@@ -96,8 +96,8 @@ impl Tokenizer {
         self.checked([before, body, after].concat())
     }
 
-    /// The ids of two texts in one sequence, joined by the special tokens that the model was trained with, and the type of
-    /// each token. Of the two texts, the longer is cut first.
+    /// The ids of two texts in one sequence, joined by the special tokens that the model was trained with, and the
+    /// type of each token. Of the two texts, the longer is cut first.
     pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<(Vec<u32>, Vec<u32>)> {
         let num_special = self.inner.get_post_processor().map_or(0, |post| post.added_tokens(true));
         if self.max_length <= num_special {

@@ -16,8 +16,8 @@ pub struct Lora {
     pub alpha: f64,
     /// The share of a layer's inputs that A does not see while training.
     pub dropout: f64,
-    /// The ends of the names of the layers, such as `q_proj` or `attention.output.dense`; all linear layers of attentions and
-    /// MLPs where there are none.
+    /// The ends of the names of the layers, such as `q_proj` or `attention.output.dense`; all linear layers of
+    /// attentions and MLPs where there are none.
     pub targets: Vec<String>,
 }
 
@@ -38,8 +38,8 @@ impl Lora {
         (self.alpha / self.rank as f64) as f32
     }
 
-    /// A, uniform within 1 / sqrt(in) (what PEFT's Kaiming initialization comes to), and B, zero, of every layer that is
-    /// adapted.
+    /// A, uniform within 1 / sqrt(in) (what PEFT's Kaiming initialization comes to), and B, zero, of every layer that
+    /// is adapted.
     pub(super) fn parameters(&self, architecture: &Architecture, seed: u64) -> Result<Vec<Parameter>> {
         let modules: Vec<(String, [usize; 2])> = (0..architecture.layers.len())
             .flat_map(|layer| architecture.layer_matrices(layer))

@@ -22,8 +22,8 @@ impl Adapted {
     ///
     /// # Errors
     ///
-    /// The adapter has a tensor that the model has no place for, such as that of a dropped sub-layer: it was trained on another
-    /// model.
+    /// The adapter has a tensor that the model has no place for, such as that of a dropped sub-layer: it was trained
+    /// on another model.
     pub fn new(source: Box<dyn Tensors>, adapter: Adapter, architecture: &Architecture) -> Result<Adapted> {
         adapter.check(architecture)?;
         Ok(Adapted { source, adapter, architecture: architecture.clone() })

@@ -12,7 +12,8 @@ use super::shards::{SINGLE_FILE, Shards};
 use crate::error::{Error, Result};
 use crate::json;
 
-/// The files of a model, by name: those of a directory, or of an adapter's directory and of the model it was trained on.
+/// The files of a model, by name: those of a directory, or of an adapter's directory and of the model it was trained
+/// on.
 pub(crate) struct ModelFiles {
     model: Place,
     adapter: Option<PathBuf>,

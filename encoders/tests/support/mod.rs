@@ -197,8 +197,8 @@ pub fn deviation(got: &[f32], want: &[f32]) -> f64 {
         .fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
 }
 
-/// Writes a tokenizer.json of whole words: `[UNK]`, `<s>`, `</s>`, then `words`. `template` is what a post-processor puts
-/// around a text, such as "<s> $A </s>".
+/// Writes a tokenizer.json of whole words: `[UNK]`, `<s>`, `</s>`, then `words`. `template` is what a post-processor
+/// puts around a text, such as "<s> $A </s>".
 pub fn write_tokenizer(directory: &Path, words: &[&str], template: Option<&str>) {
     use tokenizers::models::wordlevel::WordLevel;
     use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
@@ -225,8 +225,8 @@ pub fn write_tokenizer(directory: &Path, words: &[&str], template: Option<&str>)
     tokenizer.save(directory.join("tokenizer.json"), false).unwrap();
 }
 
-/// Writes a tokenizer that knows the ids of the tiny models by name: "t7 t9" has the ids 7 and 9. Ids 0 to 2 are special
-/// and are not added to texts; `</s>`, 2, ends a text where texts are packed.
+/// Writes a tokenizer that knows the ids of the tiny models by name: "t7 t9" has the ids 7 and 9. Ids 0 to 2 are
+/// special and are not added to texts; `</s>`, 2, ends a text where texts are packed.
 pub fn id_tokenizer(directory: &Path) {
     let words: Vec<String> = (3..200).map(|id| format!("t{id}")).collect();
     write_tokenizer(directory, &words.iter().map(String::as_str).collect::<Vec<_>>(), None);
@@ -239,7 +239,8 @@ pub fn id_texts(sequences: &[Vec<u32>]) -> Vec<String> {
     sequences.iter().map(|ids| ids.iter().map(word).collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// The model.safetensors of a random model in f32, written without ever being in memory. Returns the bytes of its elements.
+/// The model.safetensors of a random model in f32, written without ever being in memory. Returns the bytes of its
+/// elements.
 pub fn write_random_weights(directory: &Path, architecture: &Architecture) -> usize {
     let mut header = Map::new();
     let mut end = 0;

@@ -1,4 +1,5 @@
-//! The manifest of the database that the first byte chooses: any body behind a header whose length and checksums are right.
+//! The manifest of the database that the first byte chooses: any body behind a header whose length and checksums are
+//! right.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! The space where nearer means better under the Euclidean distance, whatever the metric; `quantization::int8` says why.
+//! The space where nearer means better under the Euclidean distance, whatever the metric; `quantization::int8` says
+//! why.
 //!
 //! Under L2 rows stay as they are. Under cosine they are divided by their lengths. Under inner product they get one
 //! more component √(M² - ‖v‖²), M being the greatest length of a row. A zero row has this component under cosine too,

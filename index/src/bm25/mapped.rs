@@ -11,7 +11,8 @@ use tantivy::directory::error::{DeleteError, OpenReadError, OpenWriteError};
 use tantivy::directory::{FileHandle, OwnedBytes, WatchCallback, WatchHandle, WritePtr};
 use tantivy::{Directory, HasLen};
 
-/// Files by their names in the folder of the index; clones share the maps. For tantivy a directory that cannot be written.
+/// Files by their names in the folder of the index; clones share the maps. For tantivy a directory that cannot be
+/// written.
 #[derive(Clone, Default)]
 pub(crate) struct MappedFiles(HashMap<PathBuf, MappedFile>);
 

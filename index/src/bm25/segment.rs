@@ -23,8 +23,8 @@ pub(crate) struct Bm25Segment {
 }
 
 impl Bm25Segment {
-    /// Opens the index whose files, in `folder`, are these. They must have been checked against their checksums: tantivy may
-    /// panic on damaged bytes.
+    /// Opens the index whose files, in `folder`, are these. They must have been checked against their checksums:
+    /// tantivy may panic on damaged bytes.
     pub fn open(folder: &Path, files: MappedFiles, lengths: Arc<Lengths>) -> Result<Bm25Segment> {
         let error = |source: tantivy::TantivyError| Error::Bm25 {
             action: "read",

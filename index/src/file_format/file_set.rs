@@ -21,8 +21,8 @@ struct MappedFile {
 }
 
 impl FileSet {
-    /// Maps the files of these names, in their order. `written` tells what the manifest has of a name; without any of them
-    /// there is no index, without some the index is damaged.
+    /// Maps the files of these names, in their order. `written` tells what the manifest has of a name; without any of
+    /// them there is no index, without some the index is damaged.
     pub fn open(
         folder: PathBuf,
         names: &[&'static str],

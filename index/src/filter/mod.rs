@@ -13,16 +13,16 @@
 //! | `field` | a value of the field is `true` |
 //! | `not a`, `a and b`, `a or b`, `( )` | as everywhere; `not` binds closest, then `and`, then `or` |
 //!
-//! A value is a string in double quotes with JSON's escapes, a number, `true` or `false`. Values of different kinds are never
-//! equal nor ordered: the string `"2015"` is not the number 2015. Strings are ordered by their bytes.
+//! A value is a string in double quotes with JSON's escapes, a number, `true` or `false`. Values of different kinds
+//! are never equal nor ordered: the string `"2015"` is not the number 2015. Strings are ordered by their bytes.
 //!
 //! The **values of a field** are what the document's metadata has under its name. A string, a number or a boolean is
 //! one value. A list has as many values as strings, numbers and booleans are in it; null, lists and objects in a list
 //! are ignored. A field that is missing, null, an object or an empty list has no value, so only `!=`, `not in` and
 //! `not` are true of it.
 //!
-//! A field's name begins with a letter or `_` and goes on with letters, digits, `_` and `-`; any other name, and the words of
-//! the language, can be written in backquotes. `a.b` is field `b` of the object `a`.
+//! A field's name begins with a letter or `_` and goes on with letters, digits, `_` and `-`; any other name, and the
+//! words of the language, can be written in backquotes. `a.b` is field `b` of the object `a`.
 
 mod column;
 mod parse;
@@ -135,8 +135,8 @@ pub(crate) fn read_metadata(metadata: &str) -> serde_json::Value {
 }
 
 impl Filter {
-    /// Whether the filter is true of a document with this metadata, a JSON object. Databases find the same documents faster:
-    /// see [`Snapshot::matching`](crate::storage::Snapshot::matching).
+    /// Whether the filter is true of a document with this metadata, a JSON object. Databases find the same documents
+    /// faster: see [`Snapshot::matching`](crate::storage::Snapshot::matching).
     pub fn matches(&self, metadata: &str) -> bool {
         self.matches_json(&read_metadata(metadata))
     }

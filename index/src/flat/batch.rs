@@ -1,8 +1,8 @@
 //! Many queries at once, in two passes.
 //!
 //! 1. Compare all rows with all queries, approximately, in integers (`kernel::Product`).
-//! 2. A row whose approximate score falls short of the k best by more than rounding can explain is not among them. Compare the
-//!    other rows, few more than k, as a single search compares them.
+//! 2. A row whose approximate score falls short of the k best by more than rounding can explain is not among them.
+//!    Compare the other rows, few more than k, as a single search compares them.
 //!
 //! So the answers are those of single searches, bit for bit.
 

@@ -1,7 +1,8 @@
 //! Exact search: every row is compared with the query.
 //!
-//! Where the rows have 8-bit codes, a single query reads the codes first, and the vectors only of the rows that the codes
-//! cannot rule out (`quantized`). Batches have a first pass of their own (`batch`). Both give what a scan of the vectors gives.
+//! Where the rows have 8-bit codes, a single query reads the codes first, and the vectors only of the rows that the
+//! codes cannot rule out (`quantized`). Batches have a first pass of their own (`batch`). Both give what a scan of
+//! the vectors gives.
 //!
 //! Rows are divided into tasks for the threads of the current rayon pool. Each task keeps its k best hits. Rankings
 //! are total orders, so merging the hits gives the same answer however the rows were divided. One query and batches
@@ -67,8 +68,8 @@ impl<'a> FlatIndex<'a> {
         Ok(index)
     }
 
-    /// An index over `rows` that reads their 8-bit codes first: a single query then takes about a quarter of the time. (Under
-    /// [`Metric::L2`] codes make no difference.)
+    /// An index over `rows` that reads their 8-bit codes first: a single query then takes about a quarter of the
+    /// time. (Under [`Metric::L2`] codes make no difference.)
     ///
     /// ```
     /// use secateur_index::{Metric, flat::FlatIndex, quantization::Int8CodesBuf};
@@ -202,8 +203,8 @@ impl<'a> FlatIndex<'a> {
         Ok(best.into_sorted())
     }
 
-    /// [`FlatIndex::search_among`] for Q queries at once, (Q, D) row-major, in parallel: the same answers, in the order of the
-    /// queries.
+    /// [`FlatIndex::search_among`] for Q queries at once, (Q, D) row-major, in parallel: the same answers, in the
+    /// order of the queries.
     ///
     /// # Errors
     /// As [`FlatIndex::search_batch`].
@@ -262,8 +263,8 @@ impl<'a> FlatIndex<'a> {
         best
     }
 
-    /// Fewer queries are faster one by one: a batch computes products of 8 or more queries at a time, of vectors and not of codes.
-    /// Measured on 3,633 x 4,096 and 100,000 x 384.
+    /// Fewer queries are faster one by one: a batch computes products of 8 or more queries at a time, of vectors and
+    /// not of codes. Measured on 3,633 x 4,096 and 100,000 x 384.
     fn min_batch(&self) -> usize {
         let has_codes =
             self.metric != Metric::L2 && self.segments.iter().all(|segment| segment.codes.is_some());

@@ -1,11 +1,12 @@
 //! Building the graph: algorithm 1 of the paper, for many rows at once.
 //!
-//! Rows come in batches. The rows of a batch look for their neighbors in parallel: in the graph of the batches before, which does
-//! not change meanwhile, and among the other rows of the batch, with all of which each is compared. Then all new edges are added,
-//! those of each row in one step. So the graph does not depend on the number of threads; and because codes are compared in
-//! integers, it does not depend on the machine either.
+//! Rows come in batches. The rows of a batch look for their neighbors in parallel: in the graph of the batches
+//! before, which does not change meanwhile, and among the other rows of the batch, with all of which each is
+//! compared. Then all new edges are added, those of each row in one step. So the graph does not depend on the number
+//! of threads; and because codes are compared in integers, it does not depend on the machine either.
 //!
-//! Rows of higher levels come first: the upper levels, through which searches descend, are complete before level 0 is filled.
+//! Rows of higher levels come first: the upper levels, through which searches descend, are complete before level 0 is
+//! filled.
 
 use rayon::prelude::*;
 

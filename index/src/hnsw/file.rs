@@ -87,8 +87,8 @@ struct Counts {
 }
 
 impl Counts {
-    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. 1-bit codes have
-    /// no metas of their own. None overflows: rows and blocks are below 2³², a row's part is below 2¹⁷.
+    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. 1-bit
+    /// codes have no metas of their own. None overflows: rows and blocks are below 2³², a row's part is below 2¹⁷.
     fn lengths(self) -> [u64; 6] {
         let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
         let number = size_of::<u32>() as u64;
@@ -404,8 +404,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(150))]
 
-        /// Bytes changed or cut off anywhere, the header's checksum made right again: an error, or hits that are rows with
-        /// their true scores; never a panic.
+        /// Bytes changed or cut off anywhere, the header's checksum made right again: an error, or hits that are rows
+        /// with their true scores; never a panic.
         #[test]
         fn bad_bytes_are_survived(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..40),

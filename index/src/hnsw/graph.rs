@@ -22,8 +22,8 @@ use crate::vectors::check_vectors;
 
 /// A graph over the rows of one matrix, with codes of them of 8 bits or one a component.
 ///
-/// Memory: for each row D bytes (rounded up to 64) and 16 more, or with 1-bit codes D / 8 bytes (rounded up to 8) and 8 more
-/// (rounded up to 16); 8M bytes of neighbors and 4 more. While it is built the 8-bit codes are always there.
+/// Memory: for each row D bytes (rounded up to 64) and 16 more, or with 1-bit codes D / 8 bytes (rounded up to 8) and
+/// 8 more (rounded up to 16); 8M bytes of neighbors and 4 more. While it is built the 8-bit codes are always there.
 ///
 /// ```
 /// use secateur_index::{Metric, hnsw::{Graph, HnswParams}};
@@ -47,8 +47,8 @@ impl Graph {
     /// The most rows of a graph.
     pub const MAX_ROWS: usize = MAX_ROWS;
 
-    /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool. The same rows and parameters
-    /// give the same graph, however many threads there are and whatever their instruction set.
+    /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool. The same rows and
+    /// parameters give the same graph, however many threads there are and whatever their instruction set.
     ///
     /// # Errors
     /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`],
@@ -77,7 +77,8 @@ impl Graph {
         Ok(Graph { params: *params, codes, num_rows, links })
     }
 
-    /// Memory for each row while a graph is built, in bytes: its code, its neighbors and their similarities, its level and position.
+    /// Memory for each row while a graph is built, in bytes: its code, its neighbors and their similarities, its
+    /// level and position.
     pub(crate) fn bytes_per_row(dim: usize, m: usize) -> usize {
         stride(dim) + 2 * m * 8 + 40
     }

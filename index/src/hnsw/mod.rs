@@ -15,11 +15,11 @@
 //! | algorithm 4, SELECT-NEIGHBORS-HEURISTIC | `select::Selection::choose` |
 //! | algorithm 5, K-NN-SEARCH | `traversal::GraphView::search`, [`VectorSearch::search`](crate::search::VectorSearch::search) |
 //!
-//! A graph search compares [codes](crate::quantization) of the rows. The vectors of the nearest rows found are then compared, so
-//! a hit has the score that the exact index gives it.
+//! A graph search compares [codes](crate::quantization) of the rows. The vectors of the nearest rows found are then
+//! compared, so a hit has the score that the exact index gives it.
 //!
-//! With a filter, `plan` chooses the fastest way for the number of rows that match: all vectors of the matches are compared, or
-//! all their codes; or the graph of the matches is searched; or the whole graph with a larger ef.
+//! With a filter, `plan` chooses the fastest way for the number of rows that match: all vectors of the matches are
+//! compared, or all their codes; or the graph of the matches is searched; or the whole graph with a larger ef.
 
 mod build;
 mod file;

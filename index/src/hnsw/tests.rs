@@ -100,7 +100,8 @@ proptest! {
         }
     }
 
-    /// Filters and deletions, in one part with a graph and one without: nothing else is found, and no fewer hits than match.
+    /// Filters and deletions, in one part with a graph and one without: nothing else is found, and no fewer hits than
+    /// match.
     #[test]
     fn filters_are_kept(
         share in 1u32..100,
@@ -157,8 +158,8 @@ fn recall_is_high() {
     }
 }
 
-/// A search by 1-bit codes finds the true ten with a large ef; the graph has the edges of one with 8-bit codes, and its codes take
-/// an eighth of their memory.
+/// A search by 1-bit codes finds the true ten with a large ef; the graph has the edges of one with 8-bit codes, and
+/// its codes take an eighth of their memory.
 #[test]
 fn one_bit_finds_the_way() {
     let (num_rows, dim) = (4000, 256);
@@ -182,8 +183,8 @@ fn one_bit_finds_the_way() {
     }
 }
 
-/// Whichever plan is chosen, as many hits as match are found, and about all of them are the true ones: also where the filter
-/// has to do with the vectors, so that the rows that match are not where the query is.
+/// Whichever plan is chosen, as many hits as match are found, and about all of them are the true ones: also where the
+/// filter has to do with the vectors, so that the rows that match are not where the query is.
 #[test]
 fn filtered_recall_is_high() {
     let (num_rows, dim, ef) = (16_000, 24, 40);

@@ -13,7 +13,8 @@
 //!             C.insert(e); W.insert(e); if W has more than ef rows: remove the farthest
 //! ```
 //!
-//! Algorithm 5, K-NN-SEARCH, descends from the entry point with ef = 1 on each level above 0, and searches level 0 with ef.
+//! Algorithm 5, K-NN-SEARCH, descends from the entry point with ef = 1 on each level above 0, and searches level 0
+//! with ef.
 //!
 //! The deviations:
 //!
@@ -84,7 +85,8 @@ impl GraphView<'_> {
         Ok(best)
     }
 
-    /// Algorithm 2, SEARCH-LAYER: from the rows in the pool, which must not have been visited, to the best of the level.
+    /// Algorithm 2, SEARCH-LAYER: from the rows in the pool, which must not have been visited, to the best of the
+    /// level.
     pub fn search_level(&self, level: usize, scratch: &mut Scratch) -> Result<(), Damage> {
         let Scratch { query, pool, visited, fresh, sums, .. } = scratch;
         visited.reset(self.links.num_rows());

@@ -35,8 +35,8 @@ fn generic<A: Arithmetic<4>>(operation: Operation) -> Kernel<4> {
     }
 }
 
-/// A module with the kernels of one x86-64 instruction set; `$step` adds the products of a register of pairs with another one to
-/// a register of sums.
+/// A module with the kernels of one x86-64 instruction set; `$step` adds the products of a register of pairs with
+/// another one to a register of sums.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {
     (

@@ -46,14 +46,15 @@ pub(crate) enum Operation {
 /// sequential reads together reach the bandwidth of the memory; one stream alone does not.
 const STREAMS: usize = 8;
 
-/// Rows of a tile of the product. With two registers of queries that makes 12 sums; with one pair of a row and one product
-/// they fill the 16 vector registers of AVX2.
+/// Rows of a tile of the product. With two registers of queries that makes 12 sums; with one pair of a row and one
+/// product they fill the 16 vector registers of AVX2.
 const ROWS: usize = 6;
 
 /// Two consecutive components of a scaled vector.
 type Pair = [i16; 2];
 
-/// Pairs of components of a block. Rows of this length lie side by side, so that a tile finds all of them from one address.
+/// Pairs of components of a block. Rows of this length lie side by side, so that a tile finds all of them from one
+/// address.
 const PAIRS: usize = 256;
 
 /// A pair of 2L queries.
@@ -126,7 +127,8 @@ impl Kernels {
         with_kernel!(self, |kernel| kernel.scan(query, rows, values));
     }
 
-    /// Compares a query of D components with rows that lie anywhere, all with components of one type; writes as many values.
+    /// Compares a query of D components with rows that lie anywhere, all with components of one type; writes as many
+    /// values.
     pub fn compare(&self, query: &[f32], rows: &[Rows<'_>], values: &mut [f32]) {
         with_kernel!(self, |kernel| (kernel.compare)(query, rows, values));
     }

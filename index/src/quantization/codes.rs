@@ -129,8 +129,8 @@ impl<'a> Codes<'a> {
     /// The number of rows whose vectors are compared for k hits of a search that keeps ef.
     pub fn num_compared(&self, k: usize, ef_search: usize) -> usize {
         match self {
-            // 8-bit scores seldom rank one of the best k lower. More of a search with a large ef, so that what it finds more
-            // is not lost here.
+            // 8-bit scores seldom rank one of the best k lower. More of a search with a large ef, so that what it
+            // finds more is not lost here.
             Codes::Int8(..) => k.saturating_add(k.max(10).max(ef_search / 8)),
             // Anything that is kept may be among the best.
             Codes::OneBit(..) => k.saturating_add(k.max(ef_search)),

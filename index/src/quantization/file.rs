@@ -66,7 +66,8 @@ const _: () = assert!(
 /// Rows encoded at a time, which bounds the memory.
 const BLOCK: usize = 4096;
 
-/// The lengths of the sections in bytes: mean, codes, metas. None overflows: rows are below 2³², a row's part below 2¹⁷.
+/// The lengths of the sections in bytes: mean, codes, metas. None overflows: rows are below 2³², a row's part below
+/// 2¹⁷.
 fn lengths(rows: u32, dim: usize) -> [u64; 3] {
     let rows = u64::from(rows);
     [(size_of::<f32>() * dim) as u64, stride(dim) as u64 * rows, size_of::<Meta>() as u64 * rows]

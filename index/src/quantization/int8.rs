@@ -1,7 +1,7 @@
 //! 8-bit codes: one byte a component. Graph searches compare them, and exact searches read them first.
 //!
-//! Whatever the metric, rows are brought into a space where nearer means better under the Euclidean distance, so that one
-//! graph does for all:
+//! Whatever the metric, rows are brought into a space where nearer means better under the Euclidean distance, so that
+//! one graph does for all:
 //!
 //! - L2: as they are.
 //! - Cosine: divided by their lengths. ‖q - v‖² = 2 - 2 cos(q, v) for vectors of length 1.
@@ -9,14 +9,14 @@
 //!   ‖q - v‖² = ‖q‖² + M² - 2 q·v (Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean
 //!   transformation for inner-product spaces", 2014).
 //!
-//! The mean of the rows is subtracted, which changes no distance and leaves shorter vectors. Each row is then scaled so that its
-//! largest component is 127, and rounded. The extra component is kept apart in f32.
+//! The mean of the rows is subtracted, which changes no distance and leaves shorter vectors. Each row is then scaled
+//! so that its largest component is 127, and rounded. The extra component is kept apart in f32.
 //!
-//! Compared are similarities, higher is better: -‖q - v‖² / 2 = q·v - ‖q‖² / 2 - ‖v‖² / 2, all of rounded vectors. So the error
-//! is the part of q - v, not of q, that lies along the rounding error.
+//! Compared are similarities, higher is better: -‖q - v‖² / 2 = q·v - ‖q‖² / 2 - ‖v‖² / 2, all of rounded vectors. So
+//! the error is the part of q - v, not of q, that lies along the rounding error.
 //!
-//! An upper bound of the length of each row's rounding error is kept, too: with it the exact index proves which rows cannot be
-//! among the best (`flat::quantized`).
+//! An upper bound of the length of each row's rounding error is kept, too: with it the exact index proves which rows
+//! cannot be among the best (`flat::quantized`).
 
 use rayon::prelude::*;
 
@@ -28,8 +28,8 @@ use crate::pages::Pages;
 use crate::rows::Rows;
 use crate::vectors::check_vectors;
 
-/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and an upper bound of the
-/// length of its rounding error, all in the space of the codes.
+/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and an upper bound
+/// of the length of its rounding error, all in the space of the codes.
 pub(crate) type Meta = [f32; 4];
 
 /// 8-bit codes of rows where they lie.
@@ -43,7 +43,8 @@ pub struct Int8Codes<'a> {
     pub(crate) codes: &'a [i8],
     /// (N)
     pub(crate) metas: &'a [Meta],
-    /// The greatest length of a row before the mean is subtracted; `None` if it and the errors of the rows are not known.
+    /// The greatest length of a row before the mean is subtracted; `None` if it and the errors of the rows are not
+    /// known.
     pub(crate) max_length: Option<f32>,
 }
 
@@ -153,8 +154,8 @@ impl RowEncoder {
 }
 
 impl Int8CodesBuf {
-    /// Codes of `rows`, (N, D) row-major, for comparing them under a metric; in parallel on the current rayon pool, the same
-    /// for any number of threads.
+    /// Codes of `rows`, (N, D) row-major, for comparing them under a metric; in parallel on the current rayon pool,
+    /// the same for any number of threads.
     ///
     /// # Errors
     /// [`Error::RaggedVectors`](crate::Error::RaggedVectors), [`Error::NotFinite`](crate::Error::NotFinite),
@@ -197,7 +198,8 @@ impl std::fmt::Debug for Int8CodesBuf {
 }
 
 impl Int8Codes<'_> {
-    /// Checks the bounds that exact search relies on against the rows themselves, (N, D) row-major; or tells what is wrong.
+    /// Checks the bounds that exact search relies on against the rows themselves, (N, D) row-major; or tells what is
+    /// wrong.
     pub(crate) fn verify(&self, rows: Rows<'_>) -> Result<(), &'static str> {
         let Some(max_length) = self.max_length else { return Ok(()) };
         let stride = stride(self.dim);

@@ -1,16 +1,16 @@
 //! One fixed rotation for all vectors of a length, which looks random.
 //!
 //! Flips of signs and Hadamard transforms alternate, which costs D log D instead of D² (Ailon & Chazelle, "The fast
-//! Johnson-Lindenstrauss transform and approximate nearest neighbors", 2009). The transform needs a power of two: where the length is
-//! none, it is applied to the first and to the last components by turns, as many as there can be.
+//! Johnson-Lindenstrauss transform and approximate nearest neighbors", 2009). The transform needs a power of two:
+//! where the length is none, it is applied to the first and to the last components by turns, as many as there can be.
 
 use crate::random::hash;
 
 /// Vectors are rotated in blocks of this many components.
 pub(crate) const BLOCK: usize = 64;
 
-/// Two rounds rotate as well as a random rotation does, measured on rows with some components ten times as large as the others. Of
-/// four rounds the first and the last components each get two.
+/// Two rounds rotate as well as a random rotation does, measured on rows with some components ten times as large as
+/// the others. Of four rounds the first and the last components each get two.
 const ROUNDS: usize = 4;
 
 /// Rotates a vector whose length is a multiple of [`BLOCK`], at least 1. Every machine rounds alike.

@@ -37,7 +37,8 @@ pub enum ComponentType {
     F32,
     /// IEEE 754 binary16: 11 significant bits, up to 65,504. Vectors are rounded to the nearest, ties to even.
     F16,
-    /// The upper half of an f32: 8 significant bits and its whole range. Vectors are rounded to the nearest, ties to even.
+    /// The upper half of an f32: 8 significant bits and its whole range. Vectors are rounded to the nearest, ties to
+    /// even.
     Bf16,
 }
 
@@ -242,8 +243,8 @@ fn convert<C: Component>(components: &[C], buffer: &mut Vec<f32>) {
     buffer.extend(components.iter().map(|x| x.to_f32()));
 }
 
-/// Rounds `values` to the stored type, each to the nearest, appends their bytes to the emptied `bytes`, and writes the rounded
-/// values back.
+/// Rounds `values` to the stored type, each to the nearest, appends their bytes to the emptied `bytes`, and writes
+/// the rounded values back.
 pub(crate) fn round(component: ComponentType, values: &mut [f32], bytes: &mut Vec<u8>) {
     fn round_to<C: Component>(values: &mut [f32], bytes: &mut Vec<u8>) {
         for value in values {

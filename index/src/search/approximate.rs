@@ -35,12 +35,12 @@ struct SegmentView<'a> {
 }
 
 impl<'a> ApproximateIndex<'a> {
-    /// An index over the rows, (N, D) row-major, that `candidates` was built from: a [`Graph`](crate::hnsw::Graph), an index
-    /// of another library, or one of your own.
+    /// An index over the rows, (N, D) row-major, that `candidates` was built from: a [`Graph`](crate::hnsw::Graph),
+    /// an index of another library, or one of your own.
     ///
     /// # Errors
-    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::RowsMismatch`] if `candidates` is
-    /// of another number of rows.
+    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::RowsMismatch`] if
+    /// `candidates` is of another number of rows.
     pub fn new(rows: &'a [f32], candidates: &'a dyn Candidates) -> Result<ApproximateIndex<'a>> {
         let (dim, expected) = (candidates.dim(), candidates.num_rows());
         check_vectors(rows, dim)?;

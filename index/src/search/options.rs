@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchOptions<'f> {
-    /// ef of the HNSW paper: the rows that a graph search keeps. A larger ef finds more of the true hits and takes longer. At
-    /// least 1; an ef below k counts as k.
+    /// ef of the HNSW paper: the rows that a graph search keeps. A larger ef finds more of the true hits and takes
+    /// longer. At least 1; an ef below k counts as k.
     pub ef_search: usize,
     /// The rows that may be found, over all segments; `None` for all.
     pub filter: Option<&'f Bitmap>,

@@ -19,8 +19,8 @@ pub struct Recall {
 
 /// What searches with a growing ef find, and the least ef that finds enough.
 ///
-/// Its text form, in which a database keeps it, has k, the number of queries, the ef that finds enough, and for each point the
-/// ef, the mean and the 5th percentile:
+/// Its text form, in which a database keeps it, has k, the number of queries, the ef that finds enough, and for each
+/// point the ef, the mean and the 5th percentile:
 ///
 /// ```
 /// use secateur_index::search::RecallCurve;
@@ -129,7 +129,8 @@ pub(super) fn measure(ef_search: usize, found: &[Vec<Hit>], truth: &[Vec<Hit>]) 
         .par_iter()
         .zip(truth)
         .map(|(found, truth)| {
-            // A row as good as the last true one is as good an answer: only the row ids decide which of the two is true.
+            // A row as good as the last true one is as good an answer: only the row ids decide which of the two is
+            // true.
             let last = truth.last().map_or(f32::INFINITY, |hit| hit.score);
             let good = found.iter().filter(|hit| hit.score >= last).count();
             if truth.is_empty() { 1.0 } else { good as f64 / truth.len() as f64 }

@@ -33,12 +33,12 @@ pub trait VectorSearch: Send + Sync {
     /// The best `k` rows that are found for a query of D components, best first.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`] for an ef
-    /// of 0, [`Error::Corrupt`] if a graph leads out of its rows.
+    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::InvalidParameter`] for
+    /// an ef of 0, [`Error::Corrupt`] if a graph leads out of its rows.
     fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Hit>>;
 
-    /// [`VectorSearch::search`] for Q queries at once, (Q, D) row-major, in parallel: the same answers, in the order of the
-    /// queries.
+    /// [`VectorSearch::search`] for Q queries at once, (Q, D) row-major, in parallel: the same answers, in the order
+    /// of the queries.
     ///
     /// # Errors
     /// As [`VectorSearch::search`], and [`Error::RaggedVectors`].

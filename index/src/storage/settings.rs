@@ -9,8 +9,8 @@ use crate::rows::{ComponentType, round};
 use crate::vector_index::{RESERVED, VectorIndex};
 use crate::vectors::check_vector;
 
-/// The settings of a database, given to [`Store::create`](super::Store::create) and constant from then on, but for the ef
-/// of searches.
+/// The settings of a database, given to [`Store::create`](super::Store::create) and constant from then on, but for
+/// the ef of searches.
 ///
 /// ```
 /// use secateur_index::{Metric, storage::Settings};

@@ -164,8 +164,8 @@ impl Snapshot {
         })))
     }
 
-    /// The name of the generation that is read: the one in use, unless another was asked for. `None` in a database without
-    /// vectors.
+    /// The name of the generation that is read: the one in use, unless another was asked for. `None` in a database
+    /// without vectors.
     pub fn generation(&self) -> Option<&str> {
         self.0.generations.get(self.0.generation).map(|generation| generation.name.as_str())
     }
@@ -339,8 +339,8 @@ impl Snapshot {
     /// approximate one that searches the indexes of the segments that have one, and the others exactly.
     ///
     /// # Errors
-    /// [`Error::NoVectors`]; of an index of another library, whose files are read by the first call, [`Error::Corrupt`] if one does
-    /// not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
+    /// [`Error::NoVectors`]; of an index of another library, whose files are read by the first call,
+    /// [`Error::Corrupt`] if one does not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
     pub fn index(&self) -> Result<Box<dyn VectorSearch + '_>> {
         let VectorSettings { metric, dim, index, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         if index == VectorIndex::Flat {
@@ -355,8 +355,8 @@ impl Snapshot {
         Ok(Box::new(index))
     }
 
-    /// What [`Store::set_recall_curve`](super::Store::set_recall_curve) kept of the generation that is read: of its documents
-    /// at that time.
+    /// What [`Store::set_recall_curve`](super::Store::set_recall_curve) kept of the generation that is read: of its
+    /// documents at that time.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it cannot be read.

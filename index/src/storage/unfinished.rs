@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 /// The place of a database that appears when it is whole, and not before.
 ///
 /// The database is made in the folder `NAME.partial`, its vectors are kept in the file `NAME.journal`, and
-/// [`finish`](Unfinished::finish) renames the folder. The journal goes last: at every moment the vectors are in it or in the
-/// database at its place. A build that was killed is begun anew with the same journal.
+/// [`finish`](Unfinished::finish) renames the folder. The journal goes last: at every moment the vectors are in it or
+/// in the database at its place. A build that was killed is begun anew with the same journal.
 ///
 /// ```
 /// use secateur_index::storage::{Settings, Store, Unfinished};
@@ -37,12 +37,12 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Prepares the place `path`, which must be absent, and removes what an interrupted build of the same database has left,
-    /// but for its journal.
+    /// Prepares the place `path`, which must be absent, and removes what an interrupted build of the same database
+    /// has left, but for its journal.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`], [`Error::Locked`] while another process builds there, [`Error::Io`] if the folder that would be
-    /// removed holds files of somebody else.
+    /// [`Error::AlreadyExists`], [`Error::Locked`] while another process builds there, [`Error::Io`] if the folder
+    /// that would be removed holds files of somebody else.
     pub fn begin(path: impl AsRef<Path>) -> Result<Unfinished> {
         let path = path.as_ref().to_owned();
         if path.exists() {
@@ -73,7 +73,8 @@ impl Unfinished {
         Ok(disk::remove_if_there(&self.journal)?)
     }
 
-    /// Gives up, and removes what there is of the database; the journal stays. The next build removes what cannot be removed now.
+    /// Gives up, and removes what there is of the database; the journal stays. The next build removes what cannot be
+    /// removed now.
     pub fn abandon(self) {
         let _ = remove_partial(&self.partial);
     }

@@ -20,7 +20,8 @@ pub struct Arguments {
     config: PathBuf,
     /// Learn a vocabulary of the configuration's size from these: files of one text a line or of JSON lines, data sets.
     ///
-    /// Without this, the tokenizer is that beside the config.json, or that of --grow. Lists take commas, or the option again.
+    /// Without this, the tokenizer is that beside the config.json, or that of --grow. Lists take commas, or the
+    /// option again.
     #[arg(long, value_name = "TEXTS", num_args = 1.., value_delimiter = ',')]
     vocabulary: Vec<PathBuf>,
     /// The model directory to write. It must not exist.
@@ -37,8 +38,8 @@ pub struct Arguments {
     seed: u64,
     /// Begin as this smaller model of the same family: with its tensors and its tokenizer.
     ///
-    /// Sub-layers that the smaller model lacks add nothing until they are trained. A model of embeddings and mean pooling can grow
-    /// into a decoder with last-token pooling: its first attention then averages the embeddings.
+    /// Sub-layers that the smaller model lacks add nothing until they are trained. A model of embeddings and mean
+    /// pooling can grow into a decoder with last-token pooling: its first attention then averages the embeddings.
     #[arg(long, value_name = "MODEL", conflicts_with = "vocabulary")]
     grow: Option<PathBuf>,
     /// Store numbers in 16 bits.

@@ -74,7 +74,8 @@ fn a_data_set_is_downloaded_once_over_a_breaking_line() {
     assert_eq!(server.requests(), []);
 }
 
-/// Whatever fails, and at whatever moment the power is cut, the data set is whole or absent, and the next call makes it whole.
+/// Whatever fails, and at whatever moment the power is cut, the data set is whole or absent, and the next call makes
+/// it whole.
 #[cfg(unix)]
 #[test]
 fn every_failure_of_the_disk_is_recovered_from() {

@@ -34,8 +34,8 @@ pub(crate) struct Family {
 
 /// The names of a family's tensors, without the prefix that some checkpoints put before all of them.
 ///
-/// A layer's names follow the layer's own prefix; `{}` in `layer` stands for its number. Linear layers, norms and tables
-/// are named without `.weight` and `.bias`.
+/// A layer's names follow the layer's own prefix; `{}` in `layer` stands for its number. Linear layers, norms and
+/// tables are named without `.weight` and `.bias`.
 pub(crate) struct Names {
     /// What may stand before every name: the name of the base model inside a head's.
     pub(crate) prefixes: &'static [&'static str],

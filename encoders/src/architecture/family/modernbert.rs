@@ -1,5 +1,5 @@
-//! ModernBERT (Warner et al. 2024): bidirectional, norms before each sub-layer, rotary positions, gated MLPs, a window in
-//! two layers of three.
+//! ModernBERT (Warner et al. 2024): bidirectional, norms before each sub-layer, rotary positions, gated MLPs, a
+//! window in two layers of three.
 
 use std::path::Path;
 

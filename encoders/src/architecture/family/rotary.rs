@@ -1,5 +1,5 @@
-//! How config.json spells rotary positions: `rope_theta` and `rope_scaling` in public checkpoints, `rope_parameters` since
-//! transformers 5.
+//! How config.json spells rotary positions: `rope_theta` and `rope_scaling` in public checkpoints, `rope_parameters`
+//! since transformers 5.
 
 use std::path::Path;
 

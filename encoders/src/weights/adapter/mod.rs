@@ -33,7 +33,8 @@ struct Change {
     product: Option<Product>,
 }
 
-/// W + scaling B A, with A (r, in) and B (out, r); of an embedding table W + scaling (B A)^T, with A (r, V) and B (D, r).
+/// W + scaling B A, with A (r, in) and B (out, r); of an embedding table W + scaling (B A)^T, with A (r, V) and B (D,
+/// r).
 #[derive(Default)]
 struct Product {
     /// The module as the adapter names it, which the patterns of its configuration are matched with.
@@ -44,8 +45,8 @@ struct Product {
 }
 
 impl Adapter {
-    /// Reads the LoRA adapter that PEFT wrote to a directory. `architecture` is that of the base; its vocabulary becomes the
-    /// adapter's where that replaces the embeddings.
+    /// Reads the LoRA adapter that PEFT wrote to a directory. `architecture` is that of the base; its vocabulary
+    /// becomes the adapter's where that replaces the embeddings.
     ///
     /// # Errors
     ///

@@ -7,7 +7,8 @@ pub(super) const BLOCK: usize = 256;
 
 /// The values of the 256 codes, ascending: `create_dynamic_map()` of bitsandbytes.
 ///
-/// For each exponent e = 0..7 the middles of 2^e equal parts of 0.1..1, times 10^(e - 6), with either sign; and 0 and 1.
+/// For each exponent e = 0..7 the middles of 2^e equal parts of 0.1..1, times 10^(e - 6), with either sign; and 0 and
+/// 1.
 pub(super) static MAP: LazyLock<[f32; 256]> = LazyLock::new(|| {
     let mut values = vec![0.0, 1.0];
     for exponent in 0..7 {
@@ -34,8 +35,8 @@ pub(super) static MAP: LazyLock<[f32; 256]> = LazyLock::new(|| {
 /// Code and scale of each value and block of [`BLOCK`] values: the nearest codes of value / scale, as
 /// `cquantize_blockwise_cpu_fp32` of bitsandbytes 0.50.2 finds them.
 ///
-/// That function rounds to 65,536 equal steps of -1..1 first: -1 + i / 32,767.5. Below 1e-4 the codes are finer than the
-/// steps, and 0 is no step, so that an exact 0 becomes 1.9e-5. A block of zeros gets code 0 and scale 0.
+/// That function rounds to 65,536 equal steps of -1..1 first: -1 + i / 32,767.5. Below 1e-4 the codes are finer than
+/// the steps, and 0 is no step, so that an exact 0 becomes 1.9e-5. A block of zeros gets code 0 and scale 0.
 pub(super) fn quantize(values: &[f32]) -> (Vec<u8>, Vec<f32>) {
     let mut codes = Vec::with_capacity(values.len());
     let mut scales = Vec::with_capacity(values.len().div_ceil(BLOCK));

@@ -59,9 +59,9 @@ impl FaissIndex {
     /// Builds the index of `rows`, (N, D) row-major.
     ///
     /// # Errors
-    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::InvalidParameter`] for parameters out of
-    /// range or fewer rows than [`FaissKind::min_rows`]; [`Error::Backend`] if faiss refuses; [`Error::NoFaiss`] in a program
-    /// without the cargo feature `faiss`.
+    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::InvalidParameter`] for
+    /// parameters out of range or fewer rows than [`FaissKind::min_rows`]; [`Error::Backend`] if faiss refuses;
+    /// [`Error::NoFaiss`] in a program without the cargo feature `faiss`.
     pub fn build(metric: Metric, dim: usize, rows: &[f32], kind: FaissKind) -> Result<FaissIndex> {
         Format::check(&kind)?;
         check_vectors(rows, dim)?;
@@ -123,7 +123,8 @@ impl FaissIndex {
             .map_err(|reason| refused("write", Some(path), reason))
     }
 
-    /// Reads what [`FaissIndex::write`] wrote of an index of these rows, (N, D) row-major, which must be as it was written.
+    /// Reads what [`FaissIndex::write`] wrote of an index of these rows, (N, D) row-major, which must be as it was
+    /// written.
     pub(crate) fn read(
         path: &Path,
         metric: Metric,

@@ -27,8 +27,8 @@ impl FaissKind {
     }
 }
 
-/// Components of a row of D in faiss: with the extra one, and zeros up to a multiple of 8, so that product quantization divides
-/// them.
+/// Components of a row of D in faiss: with the extra one, and zeros up to a multiple of 8, so that product
+/// quantization divides them.
 pub(super) fn width(dim: usize) -> usize {
     (dim + 1).next_multiple_of(8)
 }

@@ -1,9 +1,11 @@
-//! Products of one vector of 16-bit integers with many of 8-bit integers: with rows that lie anywhere, or with all of them.
+//! Products of one vector of 16-bit integers with many of 8-bit integers: with rows that lie anywhere, or with all of
+//! them.
 //!
 //! Integers are added up exactly, so every instruction set gives the same sums. So graphs and 8-bit codes are the
 //! same, byte for byte, on every machine.
 
-/// Components come in blocks of this many; vectors are filled up with zeros. A row of bytes then begins at a cache line.
+/// Components come in blocks of this many; vectors are filled up with zeros. A row of bytes then begins at a cache
+/// line.
 pub(crate) const BLOCK: usize = 64;
 
 /// The largest magnitude of an 8-bit component.
@@ -50,8 +52,8 @@ impl Int8Kernel {
         (self.dots)(query, codes, rows, sums);
     }
 
-    /// Multiplies a query, (S) with S a multiple of [`BLOCK`], with all rows of several pieces of codes, (N, S) row-major each;
-    /// writes N sums for each piece.
+    /// Multiplies a query, (S) with S a multiple of [`BLOCK`], with all rows of several pieces of codes, (N, S)
+    /// row-major each; writes N sums for each piece.
     #[inline]
     pub fn scan(&self, query: &[i16], codes: [&[i8]; STREAMS], sums: [&mut [i32]; STREAMS]) {
         debug_assert!(query.len().is_multiple_of(BLOCK));
@@ -92,8 +94,8 @@ fn scan_by_rows(
     }
 }
 
-/// A module with the functions of one x86-64 instruction set, whose registers hold `$lanes` products of 16 bits; `$step` adds the
-/// products of a register of components with one of the query to a register of sums.
+/// A module with the functions of one x86-64 instruction set, whose registers hold `$lanes` products of 16 bits;
+/// `$step` adds the products of a register of components with one of the query to a register of sums.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {
     (

@@ -1,16 +1,17 @@
-//! 1-bit codes: one bit a component, an eighth of the 8-bit codes, for graphs of rows with very many dimensions or where memory
-//! is short.
+//! 1-bit codes: one bit a component, an eighth of the 8-bit codes, for graphs of rows with very many dimensions or
+//! where memory is short.
 //!
-//! Rows are brought into the space of 8-bit codes, less their mean, and rotated (`rotation`), so that no component stands out. Of
-//! a row v the signs b are kept, and q·v is estimated as (q·b) ‖v‖² / (b·v). The mean of that over all rotations is right (Gao &
-//! Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate Nearest Neighbor Search",
-//! 2024); b·v is ‖v‖₁. The error is some ‖q‖ ‖v‖ √(0.57 / D), with D = 384 a 25th of the lengths. That is enough to search a graph,
-//! but not to rank what is near, so the vectors of many more rows than are wanted are compared. The error has no bound that could
-//! rule out rows, so exact searches do not use these codes.
+//! Rows are brought into the space of 8-bit codes, less their mean, and rotated (`rotation`), so that no component
+//! stands out. Of a row v the signs b are kept, and q·v is estimated as (q·b) ‖v‖² / (b·v). The mean of that over all
+//! rotations is right (Gao & Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for
+//! Approximate Nearest Neighbor Search", 2024); b·v is ‖v‖₁. The error is some ‖q‖ ‖v‖ √(0.57 / D), with D = 384 a
+//! 25th of the lengths. That is enough to search a graph, but not to rank what is near, so the vectors of many more
+//! rows than are wanted are compared. The error has no bound that could rule out rows, so exact searches do not use
+//! these codes.
 //!
-//! Queries keep 4 bits a component. More would not help beside rows of one bit, and with one bit the true neighbors are twice as
-//! far back in the ranking. The levels are odd, -15, -13, .. 15, so that each is a sum of ±1, ±2, ±4 and ±8. Then a product with
-//! signs is four exclusive ors whose bits are counted.
+//! Queries keep 4 bits a component. More would not help beside rows of one bit, and with one bit the true neighbors
+//! are twice as far back in the ranking. The levels are odd, -15, -13, .. 15, so that each is a sum of ±1, ±2, ±4 and
+//! ±8. Then a product with signs is four exclusive ors whose bits are counted.
 
 use rayon::prelude::*;
 
@@ -32,7 +33,8 @@ pub(crate) struct OneBitCodes<'a> {
     pub dim: usize,
     /// (D)
     pub mean: &'a [f32],
-    /// (N, W) row-major: of each row the words of its signs; a word with its scale and half its squared length, both f32; zeros.
+    /// (N, W) row-major: of each row the words of its signs; a word with its scale and half its squared length, both
+    /// f32; zeros.
     pub records: &'a [u64],
 }
 
@@ -108,8 +110,8 @@ fn move_and_rotate(metric: Metric, vector: &[f32], mean: &[f32], rotated: &mut V
 }
 
 impl OneBitCodesBuf {
-    /// Codes of rows that have been checked, (N, D) row-major; in parallel on the current rayon pool, the same for any number of
-    /// threads.
+    /// Codes of rows that have been checked, (N, D) row-major; in parallel on the current rayon pool, the same for
+    /// any number of threads.
     pub fn encode(metric: Metric, dim: usize, rows: Rows<'_>) -> OneBitCodesBuf {
         let fitted = RowEncoder::fit(metric, dim, rows);
         let mut records = Pages::<u64>::zeros(rows.len() / dim * stride(dim));
@@ -177,8 +179,8 @@ impl OneBitCodes<'_> {
         prefetch(self.records, row, stride(self.dim));
     }
 
-    /// Similarities of a query and rows, of which none is beyond the last: those of 8-bit codes, but for half the squared length of the
-    /// query, which is the same for all rows. `sums` is scratch.
+    /// Similarities of a query and rows, of which none is beyond the last: those of 8-bit codes, but for half the
+    /// squared length of the query, which is the same for all rows. `sums` is scratch.
     #[inline]
     pub fn compare(
         &self,

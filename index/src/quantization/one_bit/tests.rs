@@ -18,8 +18,8 @@ fn found(bits: &OneBitCodes<'_>, query: &[f32]) -> Vec<f32> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The similarity is the one of the signs and of the levels nearest to the query's components, computed in f64 from vectors
-    /// that are moved and rotated by the same functions.
+    /// The similarity is the one of the signs and of the levels nearest to the query's components, computed in f64
+    /// from vectors that are moved and rotated by the same functions.
     #[test]
     fn similarities_are_those_of_signs(
         (dim, numbers) in (1usize..200).prop_flat_map(|dim| {
@@ -55,7 +55,8 @@ proptest! {
     }
 }
 
-/// The similarities are near those of the vectors themselves: about the error that the documentation of the module states.
+/// The similarities are near those of the vectors themselves: about the error that the documentation of the module
+/// states.
 #[test]
 fn similarities_are_near_the_true_ones() {
     for dim in [64, 100, 384, 1536] {
@@ -82,8 +83,8 @@ fn similarities_are_near_the_true_ones() {
     }
 }
 
-/// Zero rows lie at a right angle to all, rows alike have no length once the mean is gone, and numbers that are small or large
-/// give no infinities.
+/// Zero rows lie at a right angle to all, rows alike have no length once the mean is gone, and numbers that are small
+/// or large give no infinities.
 #[test]
 fn rows_at_the_edge() {
     let buffer =
