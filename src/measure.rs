@@ -1,4 +1,4 @@
-//! What an encoder is worth, end to end (EffiR, Table 1): [`measure`] encodes the documents of a data set, answers
+//! The quality of an encoder, end to end (EffiR, Table 1). [`measure`] encodes the documents of a data set, answers
 //! its queries by exact search and measures the answers. [`Measurements`] keeps results, so that none is measured
 //! twice.
 

@@ -12,7 +12,7 @@ pub enum Progress<'a> {
         what: &'static str,
         /// What is counted, such as "documents".
         unit: &'static str,
-        /// How many there are, where that is known. It is a function because counting may read a file.
+        /// How many there are, if that is known. It is a function because counting may read a file.
         total: &'a dyn Fn() -> Option<u64>,
     },
     /// So many units are done.

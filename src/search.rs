@@ -39,7 +39,7 @@ fn unknown(found: &str) -> UnknownName {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchParams {
-    /// Which index answers. `None` for the best there is: hybrid where an encoder makes the vectors, words elsewhere.
+    /// Which index answers. `None` is the best one: hybrid if an encoder makes the vectors, else words.
     pub mode: Option<SearchMode>,
     /// The most hits wanted.
     pub k: usize,

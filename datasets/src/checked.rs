@@ -34,9 +34,9 @@ pub struct CheckedDocuments {
 }
 
 impl Documents {
-    /// The same documents, where an id that was used before is an error that names both lines, and so is a document
-    /// that has neither title nor text, unless it is allowed. Ids are kept in memory: about 100 bytes and the id for
-    /// a document.
+    /// The same documents, checked. A repeated id is an error that names both lines. So is a document that has
+    /// neither title nor text, unless it is allowed. Ids are kept in memory: about 100 bytes and the id for a
+    /// document.
     ///
     /// ```
     /// use secateur_datasets::beir::BeirFolder;

@@ -88,8 +88,7 @@ impl DiskFile {
         &self.path
     }
 
-    /// The file itself, for reading, locking and asking. What is written to it directly is out of the reach of
-    /// `faults`.
+    /// The file itself, for reading, locking and metadata. `faults` does not see writes that go to it directly.
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::disk::{self, DiskFile};
 use crate::error::{AtPath, PathError, Result};
 
-/// A file under a temporary name beside its own, which [`finish`](Durable::finish) syncs and gives its name. Dropped
-/// before that it is removed, and what was at the path is still there, unchanged.
+/// A file under a temporary name beside its own. [`finish`](Durable::finish) syncs it and gives it its name. If it is
+/// dropped before, it is removed, and a file that was at the path is unchanged.
 #[derive(Debug)]
 pub struct Durable {
     path: PathBuf,
@@ -29,7 +29,7 @@ impl Durable {
     }
 
     /// Begins the file `path`, whose only writer the caller must be. The temporary name is always the same, `path`
-    /// with `.tmp`, so the next writer takes the place of what a killed one left.
+    /// with `.tmp`, so the next writer overwrites what a killed one left.
     ///
     /// # Errors
     /// The folder is missing or refuses.
@@ -56,7 +56,8 @@ impl Durable {
     /// Syncs the file, gives it its name, and makes the name last.
     ///
     /// # Errors
-    /// The operating system's. The file that was at the path is then unchanged, unless only the last step failed.
+    /// The operating system's error. The file that was at the path is then unchanged, unless only the last step
+    /// failed.
     pub fn finish(mut self) -> Result<()> {
         let named = |error| named(error, &self.path);
         if let Some(file) = &mut self.file {
@@ -106,8 +107,8 @@ impl Drop for Durable {
     }
 }
 
-/// A folder under a temporary name beside its own, which [`finish`](DurableFolder::finish) syncs and gives its name.
-/// Dropped before that it is removed with all that is in it.
+/// A folder under a temporary name beside its own. [`finish`](DurableFolder::finish) syncs it and gives it its name.
+/// If it is dropped before, it is removed with all that is in it.
 ///
 /// ```
 /// use std::io::Write;

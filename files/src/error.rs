@@ -56,7 +56,7 @@ pub enum ErrorKind {
     Usage,
     /// That of who made the input: a data set, a run, judgments or a model.
     Input,
-    /// That of who keeps the database: it is missing, damaged, locked, of another encoder or of a newer version.
+    /// Whoever keeps the database can act: it is missing, damaged, locked, of another encoder or of a newer version.
     Database,
 }
 

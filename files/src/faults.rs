@@ -1,8 +1,8 @@
 //! Disks that fail, for tests: any one operation of this thread's writers, or the power at any moment.
 //!
-//! The model of a power failure is as bad as POSIX allows. Of a file there is what it held when it was last synced.
-//! Of a folder there are the names that it had when it was last synced, with whatever these names stood for. (The
-//! crate `fail` makes operations fail too, but does not forget what was not synced.)
+//! The model of a power failure is as bad as POSIX allows. A file has the bytes of its last sync. A folder has the
+//! names of its last sync, each for the file that it named then. (The crate `fail` makes operations fail too, but
+//! does not forget what was not synced.)
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -193,7 +193,7 @@ impl Disk {
         self.folders.insert(inode(folder), (File::open(folder).unwrap(), names.collect()));
     }
 
-    /// Writes a folder as it was last synced. One that never was is empty, and so is such a file.
+    /// Writes a folder as it was last synced. A folder or file that was never synced is empty.
     fn restore(&self, folder: u64, to: &Path) {
         fs::create_dir(to).unwrap();
         for (name, named) in self.folders.get(&folder).iter().flat_map(|(_, names)| names) {

@@ -1,4 +1,4 @@
-//! An append-only file of records, so that long work can stop at any moment and go on where it stopped.
+//! An append-only file of records, so that long work can stop at any moment and continue there.
 //!
 //! A [header] with the mark `SCTRJRNL`, then the records one after the other. A record is a head of 48 bytes and
 //! the bytes that were appended. `index/FORMAT.md` has the table.
@@ -80,7 +80,7 @@ pub enum JournalError {
         /// The record, counted from 0.
         number: usize,
     },
-    /// The bytes of a record are no whole number of items, or more items than a record holds.
+    /// The bytes of a record are not a whole number of items, or more items than a record holds.
     #[error(
         "a record of {got} bytes does not divide into items of {expected} bytes, at most {} of them",
         u32::MAX

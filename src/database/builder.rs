@@ -18,7 +18,7 @@ use crate::measure::metric_of;
 /// How the vectors of an encoder are made, stored and searched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorOptions {
-    /// How vectors are compared; as the encoder's authors say, unless given, and by cosine where they say nothing.
+    /// How vectors are compared. Unless given: as the encoder's authors say, or by cosine if they say nothing.
     pub metric: Option<Metric>,
     /// What vectors are rounded to when they are stored.
     pub components: ComponentType,
@@ -101,7 +101,7 @@ pub struct DatabaseBuilder {
 }
 
 impl Database {
-    /// Begins to make a database in a folder. Without more words it has no vectors and is searched by words.
+    /// Begins to make a database in a folder. Without more settings it has no vectors and is searched by words.
     pub fn builder(path: impl AsRef<Path>) -> DatabaseBuilder {
         DatabaseBuilder {
             path: path.as_ref().to_owned(),
@@ -151,7 +151,7 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     ///
-    /// There is something in the folder, or it cannot be written; a dimension or a parameter of the index is out of
+    /// There is something in the folder, or it cannot be written. A dimension or a parameter of the index is out of
     /// range.
     pub fn create(self) -> Result<Database> {
         let path = self.path.clone();
@@ -162,12 +162,12 @@ impl DatabaseBuilder {
     /// `progress` is called with the number of documents done.
     ///
     /// Everything happens in a folder beside it (`NAME.partial`), and the vectors are kept in a file meanwhile
-    /// (`NAME.journal`). If the work stops, by an error or a kill, the same call goes on from the last vectors that
-    /// were kept, and ends with the same bytes.
+    /// (`NAME.journal`). After an error or a kill, the same call continues from the last stored vectors, and ends
+    /// with the same bytes.
     ///
     /// # Errors
     ///
-    /// There is something at the path, or another process is building there; those of the corpus's items, of the
+    /// There is something at the path, or another process is building there. The errors of the corpus's items, of the
     /// encoder and of the disk.
     pub fn build_from<E>(
         self,

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 /// Adds a corpus to a database and commits it. `progress` is called with the number of documents done.
 ///
-/// Vectors are kept in the file `journal` while the work goes on. If it stops, by an error or a kill, the same call
-/// with the same journal goes on from the last chunk that was finished, and ends with the same bytes.
+/// Vectors are kept in the file `journal` meanwhile. After an error or a kill, the same call with the same journal
+/// continues after the last finished chunk, and ends with the same bytes.
 ///
 /// # Errors
 ///

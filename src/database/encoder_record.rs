@@ -22,8 +22,8 @@ pub struct EncoderRecord {
 }
 
 impl EncoderRecord {
-    /// Loads the encoder from where it was, as it was: what [`Database::open_with`](crate::Database::open_with) is
-    /// given by a program whose encoders stay in their places.
+    /// Loads the encoder from where it was, with the same options. Programs whose encoders stay in their places give
+    /// this function to [`Database::open_with`](crate::Database::open_with).
     ///
     /// # Errors
     ///
@@ -42,12 +42,13 @@ pub struct EncoderSource {
     /// A model directory, `default` for the encoder in the box, or a name that the program turns into a directory,
     /// such as OWNER/NAME of the Hugging Face hub.
     pub model: String,
-    /// How it is loaded. `base` may be a name, as `model`. A database does not keep what changes no vector: the name,
-    /// the device and the size of batches.
+    /// How the encoder is loaded. `base` may be a name, as `model` may. A database does not keep options that change
+    /// no vector: the name, the device and the size of batches.
     pub options: LoadOptions,
 }
 
-/// The properties of a generation that say where its encoder is. Each is left out where the model's directory decides.
+/// The properties of a generation that say where its encoder is. A property is left out if the model's directory
+/// decides.
 mod key {
     pub const MODEL: &str = "encoder";
     pub const MAX_LENGTH: &str = "max_length";

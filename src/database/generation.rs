@@ -9,12 +9,12 @@ use crate::encode::journaled::{JournaledEncoding, chunks, remove};
 use crate::error::Result;
 
 impl Database {
-    /// Encodes all documents with another encoder and adds their vectors as a generation of their own. `progress` is
-    /// called with the number of documents done. Searches read the new generation when it is asked for
-    /// ([`Database::generation`]) or used ([`Database::use_generation`]).
+    /// Encodes all documents with another encoder and adds the vectors as a new generation. `progress` is called with
+    /// the number of documents done. Searches read the new generation after [`Database::use_generation`], or through
+    /// [`Database::generation`].
     ///
-    /// Vectors are kept in a file beside the database (`DATABASE.NAME.journal`) while the work goes on, so that it
-    /// can be stopped at any moment and go on from there. The database can be searched meanwhile, but not be changed.
+    /// Vectors are kept in a file beside the database (`DATABASE.NAME.journal`) meanwhile. The work can be stopped at
+    /// any moment, and the same call continues it. The database can be searched meanwhile, but not changed.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Database {
         remove(&journal)
     }
 
-    /// The same database as read through a generation that need not be the one in use, without an encoder.
+    /// The database as read through the named generation, without an encoder.
     ///
     /// ```no_run
     /// use secateur::{Database, EncoderRecord, SearchParams};

@@ -66,9 +66,9 @@ impl Database {
         Ok(Database { path: path.to_owned(), encoder: None, snapshot: Snapshot::open(path)?, changes: None })
     }
 
-    /// Opens a database with the encoder of its vectors, which `reload` makes of what the database remembers.
-    /// [`EncoderRecord::load`] does so where models stay in their places. Without an encoder of its own the database
-    /// is opened as [`Database::open`] does.
+    /// Opens a database with the encoder of its vectors. `reload` loads it from what the database remembers;
+    /// [`EncoderRecord::load`] does so if models stay in their places. A database without an encoder is opened as
+    /// [`Database::open`] does.
     ///
     /// ```no_run
     /// use secateur::{Database, EncoderRecord};
@@ -147,8 +147,8 @@ impl Database {
         self.add_with_rows(documents, rows.as_deref())
     }
 
-    /// Adds documents with vectors that the caller has made: (B, D), row-major, those of one document after those of
-    /// the other. For a database whose vectors no encoder makes: see [`DatabaseBuilder::vectors`].
+    /// Adds documents with vectors that the caller has made: (B, D), row-major, one row a document. For a database
+    /// whose vectors no encoder makes: see [`DatabaseBuilder::vectors`].
     ///
     /// # Errors
     ///

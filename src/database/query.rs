@@ -41,7 +41,7 @@ impl Database {
     /// # Errors
     ///
     /// [`Error::NoVectors`], [`Error::EncoderRequired`] or [`Error::NoEncoder`] for a dense or hybrid search without
-    /// vectors or encoder; a parameter out of range; a damaged file.
+    /// vectors or encoder. A parameter is out of range. A file is damaged.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         let among = self.matching(params)?;
         let among = among.as_ref();
@@ -57,9 +57,8 @@ impl Database {
         }
     }
 
-    /// Searches for the documents whose vectors are nearest to this one, which the caller has made as the vectors of
-    /// the documents were made. Of the parameters those count that have to do with vectors: `k`, `ef_search` and
-    /// `filter`.
+    /// Searches for the documents whose vectors are nearest to this one. The caller has made it as the vectors of the
+    /// documents were made. Only the parameters `k`, `ef_search` and `filter` are read.
     ///
     /// ```
     /// use secateur::{Database, Document, SearchParams};
@@ -75,8 +74,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::NoVectors`]; the parameters ask for another mode than dense; the vector has another number of
-    /// components than those of the documents, or one that is not finite; a damaged file.
+    /// [`Error::NoVectors`]. The parameters ask for another mode than dense. The vector has another dimension than
+    /// the documents' vectors, or a component that is not finite. A file is damaged.
     pub fn search_vector(&self, vector: &[f32], params: &SearchParams) -> Result<Vec<Hit>> {
         if let Some(mode @ (SearchMode::Bm25 | SearchMode::Hybrid)) = params.mode {
             return Err(Error::NoWords { mode });

@@ -1,7 +1,7 @@
 //! EffiR from one recipe: score, drop, slim, train, narrow, evaluate (Lei et al. 2025, arXiv 2512.20612).
 //!
-//! A [`Recipe`] is a value, or a file of TOML or JSON. [`Recipe::run`] works in a folder, goes on there after an
-//! interruption, and gives a [`Report`].
+//! A [`Recipe`] is a value, or a file of TOML or JSON. [`Recipe::run`] works in a folder, continues there after an
+//! interruption, and returns a [`Report`].
 //!
 //! ```no_run
 //! use secateur::effir::Recipe;

@@ -99,9 +99,9 @@ fn from_value(value: Value) -> Read<Recipe> {
     })
 }
 
-/// The options of a stage: the defaults, and what the recipe says. Key by key, so that what is wrong has a name: the
-/// options that stages share are flattened into theirs, where serde would neither refuse an unknown key nor name a
-/// wrong one.
+/// The options of a stage: the defaults, and what the recipe says. They are read key by key, so that an error can
+/// name the key. Stages share options, which are flattened into theirs; there serde would neither refuse an unknown
+/// key nor name a wrong one.
 fn stage<T: Default + Serialize + DeserializeOwned>(
     name: &str,
     tables: &mut Map<String, Value>,

@@ -10,7 +10,7 @@ use crate::train::TrainOptions;
 
 /// A model and what is done to it. Stages that are absent are left out.
 ///
-/// As a file of TOML or JSON, `model` names the encoder and the tables are the stages; their keys are the options of
+/// In a file of TOML or JSON, `model` names the encoder, and the tables are the stages. Their keys are the options of
 /// the commands `prune score`, `prune drop`, `prune slim` and `train`, with `-` or `_` between words.
 ///
 /// ```

@@ -66,8 +66,8 @@ impl Recipe {
     /// | `model/` | what comes of it, with a model card |
     /// | `report.md` | the report |
     ///
-    /// Stages that are done are not done again: the same call after an interruption goes on, and ends with the same
-    /// model. `on` is told how far a stage is.
+    /// Finished stages are not repeated. After an interruption the same call continues, and ends with the same model.
+    /// `on` is told how far a stage is.
     ///
     /// # Errors
     ///

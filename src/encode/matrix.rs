@@ -31,9 +31,9 @@ pub struct NpyEncoder<'e> {
 }
 
 impl NpyEncoder<'_> {
-    /// Writes the vectors of the texts (N, D), in their order, and gives back N. `progress` is called with the number
-    /// of texts done. The vectors are kept in a journal beside the file meanwhile: if the work stops, by an error or
-    /// a kill, the same call goes on from the last chunk that was finished, and ends with the same bytes.
+    /// Writes the vectors of the texts (N, D), in their order, and returns N. `progress` is called with the number of
+    /// texts done. The vectors are kept in a journal beside the file meanwhile. After an error or a kill, the same
+    /// call continues after the last finished chunk, and ends with the same bytes.
     ///
     /// # Errors
     ///

@@ -57,7 +57,7 @@ impl Reranker<'_> {
     ///
     /// # Errors
     ///
-    /// The run names a query or, among the first `k`, a document that is not there; those of the model.
+    /// The run names an unknown query or, among the first `k`, an unknown document. The errors of the model.
     pub fn rerank(
         &self,
         run: &Run,

@@ -160,8 +160,8 @@ impl DropOptions {
     ///
     /// # Errors
     ///
-    /// As [`DropOptions::check`]; `out` exists; the scores are missing, or of another model; there is less to drop
-    /// than is asked for, or the target is out of reach.
+    /// The errors of [`DropOptions::check`]. `out` exists. The scores are missing, or of another model. There is less
+    /// to drop than is asked for, or the target is out of reach.
     pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Dropped> {
         self.check()?;
         let opened = open_model(model, out)?;

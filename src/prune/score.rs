@@ -77,8 +77,8 @@ impl ScoreOptions {
         self.metric != ImportanceMetric::Gradient
     }
 
-    /// Measures the model of a directory and writes the scores to the file `out`. What was measured is kept in
-    /// OUT.journal until then, and the same call goes on from there; not so for the gradient.
+    /// Measures the model of a directory and writes the scores to the file `out`. Measurements are kept in
+    /// OUT.journal until then, and the same call continues from there. The gradient has no journal.
     ///
     /// # Errors
     ///

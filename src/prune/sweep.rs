@@ -57,13 +57,13 @@ struct Record {
 }
 
 impl SweepOptions {
-    /// Measures every variant on every data set, without retraining. The folder `out` keeps a file a variant and data
-    /// set; those that are there are not measured again.
+    /// Measures every variant on every data set, without retraining. The folder `out` keeps a file for each variant
+    /// and data set. Stored results are not measured again.
     ///
     /// # Errors
     ///
-    /// The scores are missing, or of another model; a variant drops more than there is; a data set has a fault or no
-    /// judgments; the folder cannot be written.
+    /// The scores are missing, or of another model. A variant drops more than there is. A data set has a fault or no
+    /// judgments. The folder cannot be written.
     pub fn run(
         &self,
         model: &Path,

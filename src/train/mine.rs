@@ -64,12 +64,12 @@ struct Mined {
 
 /// Writes the examples of a file with hard negatives from a database: documents in a range of ranks, drawn at random.
 ///
-/// A document is never taken if it is a positive by its id (`positive_ids`, `known_positive_ids`) or by its text, if
-/// its text is that of the query or of another negative, or if the teacher finds it too good (see
-/// [`MineOptions::margin`]). With a teacher, the examples get its score of every passage too, as
+/// Some documents are never taken: positives by their ids (`positive_ids`, `known_positive_ids`) or by their text,
+/// texts equal to the query or to another negative, and documents that the teacher finds too good (see
+/// [`MineOptions::margin`]). With a teacher, the examples get its score of every passage, too, as
 /// [`teach`](super::teach()) writes them. `progress` is called with the number of examples done.
 ///
-/// What was found is kept in the file OUTPUT.journal; the same call goes on from there. The database must not change
+/// Results are kept in the file OUTPUT.journal, and the same call continues from there. The database must not change
 /// meanwhile.
 ///
 /// ```
@@ -100,8 +100,9 @@ struct Mined {
 ///
 /// # Errors
 ///
-/// The input has a bad line, is the output, or has scores and there is no teacher to score what is mined; the range
-/// begins at 0 or is empty; those of the search, the teacher and the disk. The output appears whole or not at all.
+/// The input has a bad line, or is the output. It has scores, but there is no teacher to score mined documents. The
+/// range begins at 0 or is empty. The errors of the search, the teacher and the disk. The output appears whole or not
+/// at all.
 pub fn mine(
     input: &Path,
     output: &Path,

@@ -1,8 +1,8 @@
 //! Exact search: every row is compared with the query.
 //!
-//! Where the rows have 8-bit codes, a single query reads the codes first, and the vectors only of the rows that the
-//! codes cannot rule out (`quantized`). Batches have a first pass of their own (`batch`). Both give what a scan of
-//! the vectors gives.
+//! If the rows have 8-bit codes, a single query reads these first. Each gives a bound on its row's score, and rows
+//! whose bound is too low are skipped (`quantized`). Batches have a first pass of their own (`batch`). Both give what
+//! a scan of the vectors gives.
 //!
 //! Rows are divided into tasks for the threads of the current rayon pool. Each task keeps its k best hits. Rankings
 //! are total orders, so merging the hits gives the same answer however the rows were divided. One query and batches

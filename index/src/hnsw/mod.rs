@@ -18,8 +18,9 @@
 //! A graph search compares [codes](crate::quantization) of the rows. The vectors of the nearest rows found are then
 //! compared, so a hit has the score that the exact index gives it.
 //!
-//! With a filter, `plan` chooses the fastest way for the number of rows that match: all vectors of the matches are
-//! compared, or all their codes; or the graph of the matches is searched; or the whole graph with a larger ef.
+//! With a filter, `plan` chooses the fastest way for the number of matches. Few matches are all compared, by their
+//! vectors or their codes. If more match, the graph is searched through matching nodes only. If most match, the whole
+//! graph is searched with a larger ef.
 
 mod build;
 mod file;

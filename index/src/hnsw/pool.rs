@@ -5,8 +5,9 @@ use crate::format::MAX_ROWS;
 /// At most ef rows by similarity, descending, then by number, ascending: both W and C of algorithm 2 in one array.
 /// What is in C but not in W is further away than all of W, so the algorithm never visits it.
 ///
-/// An entry is one integer, so that comparisons are: the similarity's bits turned so that they order like the number,
-/// the row's bits inverted, and lowest whether the search has visited the row's neighbors.
+/// An entry is one integer, so that a comparison is one instruction. Its highest bits are the similarity's, changed
+/// so that they order like the number. Then come the row's bits, inverted. The lowest bit says whether the row's
+/// neighbors were visited.
 #[derive(Default)]
 pub(crate) struct Pool {
     entries: Vec<u64>,

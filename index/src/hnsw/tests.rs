@@ -183,8 +183,8 @@ fn one_bit_finds_the_way() {
     }
 }
 
-/// Whichever plan is chosen, as many hits as match are found, and about all of them are the true ones: also where the
-/// filter has to do with the vectors, so that the rows that match are not where the query is.
+/// Whichever plan is chosen, as many hits as match are found, and about all of them are true. This holds also if the
+/// filter depends on the vectors, so that matches are far from the query.
 #[test]
 fn filtered_recall_is_high() {
     let (num_rows, dim, ef) = (16_000, 24, 40);
