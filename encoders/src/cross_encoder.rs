@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::compute::candle::Candle;
-use crate::compute::cpu::Cpu;
-use crate::compute::{Ops, Spans};
-use crate::device::{OnDevice, batches};
+use crate::compute::{Backend, Spans};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Classifier;
+use crate::on_device::{HasModel, OnDevice, PerBatch, batches};
 use crate::tokenize::Tokenizer;
 use crate::weights::model_files::ModelFiles;
 
@@ -31,7 +29,7 @@ pub struct CrossEncoder {
     name: String,
     fingerprint: Fingerprint,
     tokenizer: Tokenizer,
-    model: OnDevice<Classifier<Cpu>, Classifier<Candle>>,
+    model: OnDevice<CrossEncoder>,
     /// How many types of tokens the model tells apart.
     num_types: u32,
     batch_tokens: usize,
@@ -47,15 +45,10 @@ impl CrossEncoder {
     ///
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
-        let Loaded { config_path, settings, tokenizer, tensors, architecture, fingerprint, .. } =
-            Loaded::open(directory, options)?;
+        let loaded = Loaded::open(directory, options)?;
+        let model = OnDevice::load(options.device, options.precision, &loaded)?;
+        let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
         let fingerprint = fingerprint.computed_in(options.precision);
-        let model = OnDevice::load(
-            options.device,
-            options.precision,
-            |ops| Classifier::load(ops, architecture.clone(), &config_path, &*tensors),
-            |ops| Classifier::load(ops, architecture.clone(), &config_path, &*tensors),
-        )?;
         Ok(CrossEncoder {
             directory: directory.to_owned(),
             name: options.name.clone().unwrap_or_else(|| name_of(directory)),
@@ -133,11 +126,7 @@ impl CrossEncoder {
         // A model that tells no types apart was trained without them, whatever its tokenizer says.
         let types = if self.num_types > 1 { types } else { vec![Vec::new(); tokens.len()] };
         let batches = batches(&tokens, self.batch_tokens);
-        let logits = self.model.run(
-            &batches,
-            |model, ops, batch| logits(model, ops, &tokens, &types, batch),
-            |model, ops, batch| logits(model, ops, &tokens, &types, batch),
-        )?;
+        let logits = self.model.run(&batches, &Logits { tokens: &tokens, types: &types })?;
         let mut scores = vec![0.0; pairs.len()];
         for (pair, logit) in batches.iter().flatten().zip(logits.into_iter().flatten()) {
             if !logit.is_finite() {
@@ -149,16 +138,29 @@ impl CrossEncoder {
     }
 }
 
+impl HasModel for CrossEncoder {
+    type Model<B: Backend> = Classifier<B>;
+
+    fn load<B: Backend>(backend: &B, loaded: &Loaded) -> Result<Classifier<B>> {
+        let Loaded { architecture, config_path, tensors, .. } = loaded;
+        Classifier::load(backend, architecture.clone(), config_path, &**tensors)
+    }
+}
+
 /// The logits of a batch, (B).
-fn logits<O: Ops>(
-    model: &Classifier<O>,
-    ops: &O,
-    tokens: &[Vec<u32>],
-    types: &[Vec<u32>],
-    batch: &[usize],
-) -> Result<Vec<f32>> {
-    let joined =
-        |lists: &[Vec<u32>]| -> Vec<u32> { batch.iter().flat_map(|pair| &lists[*pair]).copied().collect() };
-    let spans = Spans::from_lengths(batch.iter().map(|pair| tokens[*pair].len()));
-    model.logits(ops, &joined(tokens), &joined(types), &spans)
+struct Logits<'a> {
+    tokens: &'a [Vec<u32>],
+    types: &'a [Vec<u32>],
+}
+
+impl PerBatch<CrossEncoder> for Logits<'_> {
+    type Output = Vec<f32>;
+
+    fn compute<B: Backend>(&self, model: &Classifier<B>, backend: &B, batch: &[usize]) -> Result<Vec<f32>> {
+        let joined = |lists: &[Vec<u32>]| -> Vec<u32> {
+            batch.iter().flat_map(|pair| &lists[*pair]).copied().collect()
+        };
+        let spans = Spans::from_lengths(batch.iter().map(|pair| self.tokens[*pair].len()));
+        model.logits(backend, &joined(self.tokens), &joined(self.types), &spans)
+    }
 }

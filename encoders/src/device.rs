@@ -3,12 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rayon::prelude::*;
-
-use crate::compute::candle::Candle;
-use crate::compute::cpu::Cpu;
-use crate::compute::precision::Precision;
-use crate::error::{Error, Result};
 use crate::names::UnknownName;
 
 /// Where a model computes. The vectors are the same up to rounding.
@@ -40,7 +34,7 @@ impl fmt::Display for Device {
 impl FromStr for Device {
     type Err = UnknownName;
 
-    fn from_str(name: &str) -> std::result::Result<Device, UnknownName> {
+    fn from_str(name: &str) -> Result<Device, UnknownName> {
         let unknown =
             || UnknownName { what: "a device", found: name.to_owned(), expected: &["cpu", "cuda", "cuda:N"] };
         match name.split_once(':') {
@@ -61,71 +55,4 @@ impl Device {
             Device::Cuda(_) => 16_384,
         }
     }
-}
-
-/// A model loaded for the device it computes on: `F` in fused operations on the CPU, `C` in candle's on a GPU.
-pub(crate) enum OnDevice<F, C> {
-    Cpu(F),
-    Candle(C, Candle),
-}
-
-impl<F: Sync, C> OnDevice<F, C> {
-    /// Loads a model with the operations of the device.
-    pub(crate) fn load(
-        device: Device,
-        precision: Precision,
-        fused: impl FnOnce(&Cpu) -> Result<F>,
-        composed: impl FnOnce(&Candle) -> Result<C>,
-    ) -> Result<OnDevice<F, C>> {
-        match device {
-            Device::Cpu => fused(&Cpu::serial().with_precision(precision)).map(OnDevice::Cpu),
-            Device::Cuda(number) => {
-                let opened = candle_core::Device::new_cuda(number)
-                    .map_err(|source| Error::Device { device: device.to_string(), source: source.into() })?;
-                let ops = Candle::new(opened).with_precision(precision);
-                Ok(OnDevice::Candle(composed(&ops)?, ops))
-            }
-        }
-    }
-
-    /// The results of all batches, in their order, computed by one of two functions that do the same.
-    pub(crate) fn run<R: Send>(
-        &self,
-        batches: &[Vec<usize>],
-        fused: impl Fn(&F, &Cpu, &[usize]) -> Result<R> + Sync,
-        composed: impl Fn(&C, &Candle, &[usize]) -> Result<R>,
-    ) -> Result<Vec<R>> {
-        match self {
-            OnDevice::Candle(model, ops) => batches.iter().map(|batch| composed(model, ops, batch)).collect(),
-            // Whole batches side by side share nothing; with fewer batches than threads the operations are split instead.
-            OnDevice::Cpu(model) if batches.len() < rayon::current_num_threads() => {
-                let ops = Cpu::parallel();
-                batches.iter().map(|batch| fused(model, &ops, batch)).collect()
-            }
-            OnDevice::Cpu(model) => {
-                batches.par_iter().map_init(Cpu::serial, |ops, batch| fused(model, ops, batch)).collect()
-            }
-        }
-    }
-}
-
-/// Groups texts of similar length into batches of at most `max_tokens` tokens, longest first so that the last batch to
-/// finish is a short one. A longer text is a batch of its own.
-pub(crate) fn batches(tokens: &[Vec<u32>], max_tokens: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..tokens.len()).collect();
-    order.sort_by_key(|text| std::cmp::Reverse(tokens[*text].len()));
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut room = 0;
-    for text in order {
-        let length = tokens[text].len();
-        match batches.last_mut() {
-            Some(batch) if length <= room => batch.push(text),
-            _ => {
-                batches.push(vec![text]);
-                room = max_tokens.max(length);
-            }
-        }
-        room -= length;
-    }
-    batches
 }

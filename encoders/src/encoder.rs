@@ -6,15 +6,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, Remaining};
-use crate::compute::candle::Candle;
-use crate::compute::cpu::Cpu;
-use crate::compute::{Ops, Spans};
-use crate::device::{OnDevice, batches};
+use crate::compute::{Backend, Spans};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
+use crate::on_device::{HasModel, OnDevice, PerBatch, batches};
 use crate::settings::Settings;
 use crate::tokenize::{SpecialTokens, Tokenizer};
 use crate::weights::model_files::{ModelFile, ModelFiles};
@@ -28,9 +26,6 @@ pub enum TextKind {
     /// A document, or a part of one.
     Passage,
 }
-
-/// A transformer, loaded for a device.
-pub(crate) type Model = OnDevice<Transformer<Cpu>, Transformer<Candle>>;
 
 /// A model that maps texts to vectors, in f32.
 ///
@@ -47,7 +42,8 @@ pub struct Encoder {
     name: String,
     settings: Settings,
     tokenizer: Tokenizer,
-    model: Model,
+    architecture: Architecture,
+    model: OnDevice<Encoder>,
     batch_tokens: usize,
     fingerprint: Fingerprint,
     /// Tokens at the beginning of a query and of a passage that a mean leaves out.
@@ -106,13 +102,8 @@ impl Encoder {
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
-        let Loaded { settings, tokenizer, tensors, architecture, fingerprint, .. } = loaded;
-        let model = OnDevice::load(
-            options.device,
-            options.precision,
-            |ops| Transformer::load(ops, architecture.clone(), &*tensors),
-            |ops| Transformer::load(ops, architecture.clone(), &*tensors),
-        )?;
+        let model = OnDevice::load(options.device, options.precision, &loaded)?;
+        let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         Ok(Encoder {
             directory: directory.to_owned(),
@@ -120,6 +111,7 @@ impl Encoder {
             name: options.name.clone().unwrap_or(name),
             settings,
             tokenizer,
+            architecture,
             model,
             batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
             fingerprint,
@@ -164,10 +156,7 @@ impl Encoder {
 
     /// What the model looks like.
     pub fn architecture(&self) -> &Architecture {
-        match &self.model {
-            OnDevice::Cpu(model) => model.architecture(),
-            OnDevice::Candle(model, _) => model.architecture(),
-        }
+        &self.architecture
     }
 
     /// What makes it the encoder it is.
@@ -209,7 +198,7 @@ impl Encoder {
         &self.tokenizer
     }
 
-    pub(crate) fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &OnDevice<Encoder> {
         &self.model
     }
 
@@ -220,11 +209,7 @@ impl Encoder {
 
     fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
         let batches = self.batches(tokens);
-        let vectors = self.model.run(
-            &batches,
-            |model, ops, batch| self.vectors(model, ops, tokens, batch, skipped),
-            |model, ops, batch| self.vectors(model, ops, tokens, batch, skipped),
-        )?;
+        let vectors = self.model.run(&batches, &Vectors { settings: &self.settings, tokens, skipped })?;
         let dim = self.dim();
         let mut out = vec![0.0; tokens.len() * dim];
         for (text, vector) in
@@ -237,19 +222,32 @@ impl Encoder {
         }
         Ok(out)
     }
+}
 
-    /// The vectors of a batch, (B, D).
-    fn vectors<O: Ops>(
-        &self,
-        model: &Transformer<O>,
-        ops: &O,
-        tokens: &[Vec<u32>],
-        batch: &[usize],
-        skipped: usize,
-    ) -> Result<Vec<f32>> {
-        let ids: Vec<u32> = batch.iter().flat_map(|text| &tokens[*text]).copied().collect();
-        let spans = Spans::from_lengths(batch.iter().map(|text| tokens[*text].len()));
-        let hidden = ops.to_vec(&model.forward(ops, &ids, &spans)?)?;
-        Ok(self.settings.vectors(&hidden, model.architecture().hidden_size, &spans, skipped))
+impl HasModel for Encoder {
+    type Model<B: Backend> = Transformer<B>;
+
+    fn load<B: Backend>(backend: &B, loaded: &Loaded) -> Result<Transformer<B>> {
+        Transformer::load(backend, loaded.architecture.clone(), &*loaded.tensors)
+    }
+}
+
+/// The vectors of a batch, (B, D).
+struct Vectors<'a> {
+    settings: &'a Settings,
+    tokens: &'a [Vec<u32>],
+    /// Tokens at the beginning of each text that a mean leaves out.
+    skipped: usize,
+}
+
+impl PerBatch<Encoder> for Vectors<'_> {
+    type Output = Vec<f32>;
+
+    fn compute<B: Backend>(&self, model: &Transformer<B>, backend: &B, batch: &[usize]) -> Result<Vec<f32>> {
+        let ids: Vec<u32> = batch.iter().flat_map(|text| &self.tokens[*text]).copied().collect();
+        let spans = Spans::from_lengths(batch.iter().map(|text| self.tokens[*text].len()));
+        let hidden = model.forward(backend, &ids, &spans)?;
+        let pooled = backend.pool(&hidden, &spans, self.settings.pooling, self.skipped)?;
+        Ok(self.settings.finish(backend.to_vec(&pooled)?, model.architecture().hidden_size))
     }
 }

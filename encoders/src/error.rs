@@ -380,9 +380,3 @@ impl Error {
         }
     }
 }
-
-impl From<candle_core::Error> for Error {
-    fn from(error: candle_core::Error) -> Error {
-        Error::Candle(error.into())
-    }
-}

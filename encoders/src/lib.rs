@@ -10,8 +10,8 @@
 //! - [`Architecture`](architecture::Architecture) is what a model looks like, read from config.json without any weights.
 //! - [`Remaining`](architecture::Remaining) is what pruning leaves of it: which layers keep their attention, how wide MLPs are.
 //! - [`Tensors`] is where weights come from: a [`Checkpoint`], an adapter over it ([`Adapted`]), quantization ([`Quantized`]).
-//! - `Ops` (`compute/`) are the operations that a forward is written in, one implementation for each who computes.
-//! - `Transformer` (`model/`) is an architecture with its weights, for one kind of operations.
+//! - `Backend` (`compute/`) is who computes: the operations that a forward is written in.
+//! - `Transformer` (`model/`) is an architecture with its weights, on one backend.
 //! - [`ModelDirectory`](prune::ModelDirectory), [`Scores`](prune::Scores) and [`Variant`](prune::Variant) prune a model.
 //! - [`Trainer`](train::Trainer) trains one; [`create_model`] makes one from nothing.
 //!
@@ -26,8 +26,8 @@
 //! | weights | where do tensors come from? | `weights/` |
 //! | compute | who computes? | `compute/` |
 //! | model | how is a forward put together? | `model/` |
-//! | encoders | how does text become a vector? | `encoder`, `cross_encoder`, `loaded`, `settings`, `tokenize/`, `fingerprint`, `device`, ... |
-//! | tools | what can be done with a model? | `prune/`, `train/`, `create/`, `quantize`, `merge`, `inspect`, `golden` |
+//! | encoders | how does text become a vector? | `encoder`, `cross_encoder`, `loaded`, `settings`, `tokenize/`, `fingerprint`, `device`, `on_device`, ... |
+//! | tools | what can be done with a model? | `contrastive/`, `prune/`, `train/`, `create/`, `quantize`, `merge`, `inspect`, `golden` |
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
@@ -37,9 +37,14 @@
 #[cfg(test)]
 extern crate self as secateur_encoders;
 
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 pub mod architecture;
 #[doc(hidden)]
 pub mod compute;
+mod contrastive;
 mod create;
 mod cross_encoder;
 mod device;
@@ -56,6 +61,7 @@ mod merge;
 #[doc(hidden)]
 pub mod model;
 mod names;
+mod on_device;
 mod pooling;
 pub mod prune;
 mod quantize;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use strum::Display;
 
 use crate::architecture::Architecture;
-use crate::compute::Spans;
 use crate::error::{Error, Result};
 use crate::pooling::{Pooling, normalize};
 use crate::tokenize::Tokenizer;
@@ -143,24 +142,16 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The vectors of texts: hidden states (T, D) -> (B, `truncate_dim` or D). The first `skipped` tokens of each text do
-    /// not count in a mean.
-    pub(crate) fn vectors(
-        &self,
-        hidden: &[f32],
-        hidden_size: usize,
-        spans: &Spans,
-        skipped: usize,
-    ) -> Vec<f32> {
-        let mut vectors = self.pooling.pool(hidden, hidden_size, spans, skipped);
+    /// From pooled hidden states (B, D) to vectors (B, `truncate_dim` or D).
+    pub(crate) fn finish(&self, mut pooled: Vec<f32>, hidden_size: usize) -> Vec<f32> {
         let dim = self.truncate_dim.unwrap_or(hidden_size);
         if dim < hidden_size {
-            vectors = vectors.chunks_exact(hidden_size).flat_map(|vector| &vector[..dim]).copied().collect();
+            pooled = pooled.chunks_exact(hidden_size).flat_map(|vector| &vector[..dim]).copied().collect();
         }
         if self.normalize {
-            normalize(&mut vectors, dim);
+            normalize(&mut pooled, dim);
         }
-        vectors
+        pooled
     }
 
     /// Tokens at the beginning of a query and of a passage that a mean leaves out; the tokenizers are those of the two.

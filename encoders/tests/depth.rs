@@ -3,7 +3,7 @@ use std::path::Path;
 
 use secateur_encoders::architecture::{Architecture, NormKind, SubLayer};
 use secateur_encoders::compute::cpu::Cpu;
-use secateur_encoders::compute::{Ops, Spans};
+use secateur_encoders::compute::{Backend, Spans};
 use secateur_encoders::model::Transformer;
 use secateur_encoders::prune::{Layout, ModelDirectory, Remaining};
 use secateur_encoders::{Checkpoint, Encoder, LoadOptions, Tensors, TextKind};

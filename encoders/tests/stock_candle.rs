@@ -18,13 +18,13 @@ fn hidden_states_are_those_of_stock_candle() {
     let encoder = Encoder::load(&model, &LoadOptions::default()).unwrap();
     let tokens = encoder.tokenize(&texts, TextKind::Passage).unwrap();
 
-    let ops = Cpu::serial();
+    let backend = Cpu::serial();
     let architecture = Architecture::read(&model.join("config.json")).unwrap();
     let dim = architecture.hidden_size;
     let checkpoint = Checkpoint::open(&model).unwrap();
-    let ours = Transformer::load(&ops, architecture, &checkpoint).unwrap();
+    let ours = Transformer::load(&backend, architecture, &checkpoint).unwrap();
     let spans = Spans::from_lengths(tokens.iter().map(Vec::len));
-    let hidden = ours.forward(&ops, &tokens.concat(), &spans).unwrap();
+    let hidden = ours.forward(&backend, &tokens.concat(), &spans).unwrap();
 
     let device = Device::Cpu;
     let config: Config = serde_json::from_slice(&std::fs::read(model.join("config.json")).unwrap()).unwrap();

@@ -4,7 +4,7 @@ use candle_core::Device;
 use secateur_encoders::architecture::Architecture;
 use secateur_encoders::compute::candle::Candle;
 use secateur_encoders::compute::cpu::Cpu;
-use secateur_encoders::compute::{Ops, Spans};
+use secateur_encoders::compute::{Backend, Spans};
 use secateur_encoders::model::{Classifier, Stage, Transformer};
 use secateur_encoders::{Checkpoint, Precision};
 
@@ -14,22 +14,22 @@ use crate::support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequence
 /// summation and for activations with an error of 4e-7. A wrong mask, norm or rotation is off by 1e-2 and more.
 const TOLERANCE: f64 = 2e-5;
 
-fn load<O: Ops>(ops: &O, directory: &Path) -> Transformer<O> {
+fn load<B: Backend>(backend: &B, directory: &Path) -> Transformer<B> {
     let architecture = Architecture::read(&directory.join("config.json")).unwrap();
-    Transformer::load(ops, architecture, &Checkpoint::open(directory).unwrap()).unwrap()
+    Transformer::load(backend, architecture, &Checkpoint::open(directory).unwrap()).unwrap()
 }
 
-fn hidden<O: Ops>(ops: &O, model: &Transformer<O>, sequences: &[Vec<u32>]) -> Vec<f32> {
+fn hidden<B: Backend>(backend: &B, model: &Transformer<B>, sequences: &[Vec<u32>]) -> Vec<f32> {
     let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
-    ops.to_vec(&model.forward(ops, &sequences.concat(), &spans).unwrap()).unwrap()
+    backend.to_vec(&model.forward(backend, &sequences.concat(), &spans).unwrap()).unwrap()
 }
 
 /// All sequences in one batch against the recorded outputs. Returns the hidden states of all tokens.
-fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> {
-    let model = load(ops, directory);
+fn check<B: Backend>(what: &str, backend: &B, directory: &Path, name: &str) -> Vec<f32> {
+    let model = load(backend, directory);
     let sequences = sequences();
     let want = outputs(name);
-    let all = hidden(ops, &model, &sequences);
+    let all = hidden(backend, &model, &sequences);
     let close = |part: &str, got: &[f32]| {
         let deviation = deviation(got, &want[part]);
         assert!(deviation <= TOLERANCE, "{name}, {what}: {part} is off by {deviation:.1e}");
@@ -38,9 +38,9 @@ fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> 
     let mut layers = Vec::new();
     let spans = Spans::from_lengths([sequences[2].len()]);
     model
-        .forward_observed(ops, &sequences[2], &spans, &mut |stage, x| {
+        .forward_observed(backend, &sequences[2], &spans, &mut |stage, x| {
             if matches!(stage, Stage::Embeddings | Stage::Layer(_)) {
-                layers.extend(ops.to_vec(x)?);
+                layers.extend(backend.to_vec(x)?);
             }
             Ok(())
         })
@@ -48,7 +48,7 @@ fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> 
     // What transformers calls the last layer's output has passed the final norm.
     let states = sequences[2].len() * HIDDEN_SIZE;
     let last = layers.len() - states;
-    layers[last..].copy_from_slice(&hidden(ops, &model, &sequences[2..3]));
+    layers[last..].copy_from_slice(&hidden(backend, &model, &sequences[2..3]));
     close("layers.2", &layers);
 
     let (mut last, mut mean) = (Vec::new(), Vec::new());
@@ -74,10 +74,10 @@ fn check<O: Ops>(what: &str, ops: &O, directory: &Path, name: &str) -> Vec<f32> 
 /// vector moves by about 2^-9 of its length in each sub-layer: a cosine of 1 - 2^-19 a sub-layer, and the sub-layers are
 /// four at most. 0.9999 leaves a factor of ten for the residual stream to weigh them unequally.
 fn check_bf16(directory: &Path, name: &str) {
-    let ops = Cpu::serial().with_precision(Precision::Bf16);
-    let model = load(&ops, directory);
+    let backend = Cpu::serial().with_precision(Precision::Bf16);
+    let model = load(&backend, directory);
     let sequences = sequences();
-    let all = hidden(&ops, &model, &sequences);
+    let all = hidden(&backend, &model, &sequences);
     let want = outputs(name);
     let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
     for (text, span) in spans.iter().enumerate() {
@@ -156,22 +156,28 @@ fn check_cross_encoder(name: &str) {
     let directory = fixture.write(&fixture.config);
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     let want = &outputs(name)["logits"];
-    fn check<O: Ops>(ops: &O, directory: &Path, checkpoint: &Checkpoint, want: &[f32]) -> [Vec<f32>; 2] {
+    fn check<B: Backend>(
+        backend: &B,
+        directory: &Path,
+        checkpoint: &Checkpoint,
+        want: &[f32],
+    ) -> [Vec<f32>; 2] {
         let architecture = Architecture::read(&directory.join("config.json")).unwrap();
         let has_types = architecture.token_types() > 1;
-        let model = Classifier::load(ops, architecture, &directory.join("config.json"), checkpoint).unwrap();
+        let config = directory.join("config.json");
+        let model = Classifier::load(backend, architecture, &config, checkpoint).unwrap();
         let sequences = sequences();
         let logits = |sequences: &[Vec<u32>]| {
             let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
             let types: Vec<u32> = sequences.iter().flat_map(|sequence| token_types(sequence)).collect();
             let types = if has_types { &types[..] } else { &[] };
-            model.logits(ops, &sequences.concat(), types, &spans).unwrap()
+            model.logits(backend, &sequences.concat(), types, &spans).unwrap()
         };
         let together = logits(&sequences);
         assert!(deviation(&together, want) <= TOLERANCE, "{together:?} against {want:?}");
         if has_types {
             let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
-            let untyped = model.logits(ops, &sequences.concat(), &[], &spans).unwrap();
+            let untyped = model.logits(backend, &sequences.concat(), &[], &spans).unwrap();
             assert!(deviation(&untyped, want) > 1e-2, "the types of tokens change nothing");
         }
         let alone = sequences.iter().flat_map(|sequence| logits(std::slice::from_ref(sequence))).collect();

@@ -141,10 +141,10 @@ fn activation_magnitude_is_its_definition() {
         assert_eq!(pool.install(measure), scores, "{name}: threads");
 
         // Each text alone, by the composed operations.
-        let ops = Candle::new(candle_core::Device::Cpu);
+        let backend = Candle::new(candle_core::Device::Cpu);
         let architecture = Architecture::read(&directory.path().join("config.json")).unwrap();
         let checkpoint = Checkpoint::open(directory.path()).unwrap();
-        let model = Transformer::load(&ops, architecture.clone(), &checkpoint).unwrap();
+        let model = Transformer::load(&backend, architecture.clone(), &checkpoint).unwrap();
         let widths = architecture.layers.iter().map(|layer| layer.intermediate_size);
         let mut sums: Vec<Vec<f64>> = widths.map(|width| vec![0.0; width.unwrap_or(0)]).collect();
         let mut num_tokens = 0;
@@ -153,7 +153,7 @@ fn activation_magnitude_is_its_definition() {
             num_tokens += tokens.len();
             let spans = Spans::from_lengths([tokens.len()]);
             model
-                .forward_observed(&ops, &tokens, &spans, &mut |stage, x| {
+                .forward_observed(&backend, &tokens, &spans, &mut |stage, x| {
                     if let Stage::Input(layer, LinearInput::MlpOutput) = stage {
                         for row in x.to_vec2::<f32>()? {
                             sums[layer].iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x.abs()));

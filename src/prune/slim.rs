@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
 };
-use secateur_encoders::train::{Gates, Trained, Trainer};
+use secateur_encoders::train::{Slim, Trained, Trainer};
 use secateur_encoders::{Encoder, LoadOptions};
 use secateur_files::with_suffix;
 use serde::{Deserialize, Serialize};
@@ -157,14 +157,14 @@ impl SlimOptions {
         out: &Path,
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<NeuronScores> {
-        let mut gates = Gates::default();
+        let mut slim = Slim::default();
         let widths = model.architecture().layers.iter().filter_map(|layer| layer.intermediate_size);
         let num_neurons = widths.sum::<usize>() as f64;
         if let Some(pressure) = self.pressure.or(self.lambda.map(|lambda| lambda * num_neurons)) {
-            gates.pressure = pressure;
+            slim.pressure = pressure;
         }
         let mut batches = self.steps.batches(&self.train)?;
-        let settings = self.steps.settings(Trained::Gates(gates), self.loss.loss(), &batches);
+        let settings = self.steps.settings(Trained::Slim(slim), self.loss.loss(), &batches);
         let mut trainer = Trainer::load(path, settings)?;
         if let Some(teacher) = self.loss.load_teacher()? {
             trainer = trainer.with_teacher(teacher)?;

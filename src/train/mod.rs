@@ -25,7 +25,7 @@ pub use secateur_datasets::triples::{
     write_examples,
 };
 pub use secateur_encoders::train::{
-    AdamW, Decay, Example, Gates, Lora, Loss, Schedule, StepReport, TrainSettings, Trained, Trainer,
+    AdamW, Decay, Example, Lora, Loss, Schedule, Slim, StepReport, TrainSettings, Trained, Trainer,
 };
 pub use stage::TrainReport;
 pub use teach::teach;

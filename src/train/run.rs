@@ -194,7 +194,7 @@ fn measure_on(trainer: &Trainer, dev: &[(BeirFolder, Option<String>)], log: &mut
 /// Puts what is trained in the place of what was best before. A slimming run has no best model: its neuron masks only make
 /// sense at the end.
 fn keep_best(trainer: &Trainer, folder: &Folder<'_>) -> Result<()> {
-    if trainer.trains_gates() {
+    if trainer.is_slimming() {
         return Ok(());
     }
     let best = folder.best();

@@ -146,7 +146,7 @@ impl StepOptions {
             Trained::Lora(_) => (1e-4, None),
             Trained::Full => (2e-5, None),
             // The paper says how many steps, not how far a mask moves in one.
-            Trained::Gates(_) => (1e-3, Some(500)),
+            Trained::Slim(_) => (1e-3, Some(500)),
         };
         let num_steps = self.steps.or(default_steps).unwrap_or_else(of_epochs);
         let settings = TrainSettings::new(trained, num_steps);

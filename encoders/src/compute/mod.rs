@@ -1,16 +1,18 @@
 //! The few operations that a transformer's forward is written in.
 //!
-//! Letters, here and below: T tokens of all texts together, D hidden size, H attention heads, G key-value heads,
+//! Letters, here and below: T tokens of all texts together, B texts, D hidden size, H attention heads, G key-value heads,
 //! K size of a head, I intermediate size. Texts lie one after the other in the rows of an array, without padding;
 //! [`Spans`] says where each begins.
 //!
-//! [`candle`] writes the operations in candle's elementary ones: the oracle, and the form that can be differentiated.
-//! [`cpu`] is the form that encodes on a CPU, and `tape` the same with what training differentiates.
+//! A [`Backend`] is who computes: [`cpu`] with kernels of ours, `candle` (a feature) with elementary operations that can be
+//! checked by eye. `tape` writes down what a backend does so that training can go back through it; it works with any backend
+//! that is `Backward`.
 
+pub(crate) mod backward;
+#[cfg(any(test, feature = "candle"))]
 pub mod candle;
 pub mod cpu;
 pub mod precision;
-#[allow(unnameable_types, reason = "training alone makes a tape")]
 pub(crate) mod tape;
 #[cfg(test)]
 mod tests;
@@ -20,12 +22,13 @@ use std::ops::Range;
 
 use crate::architecture::{Activation, AttentionShape};
 use crate::error::Result;
+use crate::pooling::Pooling;
 pub use crate::spans::Spans;
 pub use crate::weights::matrix::{LinearWeights, Matrix, Nf4Rows, Weight};
 
-/// The first half of an MLP as it lies in a checkpoint.
+/// The projections that an MLP begins with, as they lie in a checkpoint.
 #[derive(Clone, Debug)]
-pub struct ExpandWeights<'a> {
+pub struct GateUpWeights<'a> {
     /// The layer whose activation multiplies the output of `up`, where there is one; else `up` itself is activated.
     pub gate: Option<LinearWeights<'a>>,
     /// (I, D)
@@ -55,78 +58,100 @@ pub enum NormWeights<'a> {
     },
 }
 
-/// The cosines and sines that turn queries and keys by their token's place in its text.
+/// The cosines and sines that rotate queries and keys by their token's position in its text.
 #[derive(Clone, Debug)]
 pub struct RotationWeights<'a> {
-    /// (L, K / 2), row by place
+    /// (L, K / 2), row by position
     pub cos: Matrix<'a>,
     /// (L, K / 2)
     pub sin: Matrix<'a>,
 }
 
-/// The operations, over an array type of their own.
+/// Who computes: the operations, over an array type of its own.
 ///
-/// Loading methods turn checkpoint weights into what the operations want; the others compute. Errors come from the
-/// device: memory, drivers. Shapes are the caller's duty and are asserted.
-pub trait Ops {
+/// Loading methods take weights as they are stored and turn them into what the operations want; the others compute. Whatever
+/// has the length of a text stays in arrays of the backend; [`Backend::to_vec`] alone brings numbers back. Errors come from
+/// the device: memory, drivers. Shapes are the caller's duty and are asserted.
+pub trait Backend {
     /// A (T, columns) array of activations.
-    type Rows;
+    type Activations;
     /// A linear layer.
     type Linear;
-    /// The first half of an MLP: (T, D) -> (T, I), non-linearity included.
-    type Expand;
+    /// The projections that an MLP begins with: (T, D) -> (T, I), non-linearity included.
+    type GateUp;
     /// A normalization.
     type Norm;
     /// An embedding table.
     type Table;
-    /// Cosines and sines by place.
+    /// Cosines and sines by position.
     type Rotation;
 
     /// Loads a linear layer.
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<Self::Linear>;
-    /// Loads the first half of an MLP.
-    fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<Self::Expand>;
+    /// Loads the projections that an MLP begins with.
+    fn load_gate_up(&self, weights: GateUpWeights<'_>) -> Result<Self::GateUp>;
     /// Loads a normalization.
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<Self::Norm>;
     /// Loads an embedding table (V, D).
     fn load_table(&self, table: Matrix<'_>) -> Result<Self::Table>;
-    /// Loads the cosines and sines of the places of a batch.
+    /// Loads the cosines and sines of the positions of a batch.
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Self::Rotation>;
 
+    /// An array of plain numbers, row-major.
+    fn upload(&self, values: &[f32], columns: usize) -> Result<Self::Activations>;
+    /// The numbers of an array, row-major.
+    fn to_vec(&self, x: &Self::Activations) -> Result<Vec<f32>>;
+
     /// Rows of a table: ids (T) -> (T, D). Every id is below V.
-    fn embed(&self, table: &Self::Table, ids: &[u32]) -> Result<Self::Rows>;
-    /// The same values in another array.
-    fn copy(&self, x: &Self::Rows) -> Result<Self::Rows>;
+    fn embed(&self, table: &Self::Table, ids: &[u32]) -> Result<Self::Activations>;
     /// x + y, elementwise.
-    fn add(&self, x: Self::Rows, y: &Self::Rows) -> Result<Self::Rows>;
-    /// The norm of each row.
-    fn norm(&self, x: Self::Rows, norm: &Self::Norm) -> Result<Self::Rows>;
+    fn add(&self, x: Self::Activations, y: &Self::Activations) -> Result<Self::Activations>;
+    /// The norm of each row, of an array that is needed afterwards as it is.
+    fn norm(&self, x: &Self::Activations, norm: &Self::Norm) -> Result<Self::Activations>;
+    /// The norm of each row, in place where the backend can.
+    fn norm_in_place(&self, x: Self::Activations, norm: &Self::Norm) -> Result<Self::Activations>;
     /// The norm of each of the `heads`, K columns each, of each row: (T, n K) -> (T, n K). Other heads stay.
-    fn norm_heads(&self, x: Self::Rows, norm: &Self::Norm, heads: Range<usize>) -> Result<Self::Rows>;
-    /// Queries and keys turned by place (Su et al. 2021): in each head the pair (k, k + K / 2) is rotated by the angle
-    /// of `rotation` for the token's place in its text and k. Values stay. (T, (H + 2 G) K) -> the same.
+    fn norm_heads(
+        &self,
+        x: Self::Activations,
+        norm: &Self::Norm,
+        heads: Range<usize>,
+    ) -> Result<Self::Activations>;
+    /// Queries and keys rotated by position (Su et al. 2021): in each head the pair (k, k + K / 2) is rotated by the angle
+    /// of `rotation` for the token's position in its text and k. Values stay. (T, (H + 2 G) K) -> the same.
     fn rotate(
         &self,
-        qkv: Self::Rows,
+        qkv: Self::Activations,
         spans: &Spans,
         rotation: &Self::Rotation,
         shape: &AttentionShape,
-    ) -> Result<Self::Rows>;
+    ) -> Result<Self::Activations>;
     /// A linear layer: (T, in) -> (T, out).
-    fn linear(&self, x: &Self::Rows, linear: &Self::Linear) -> Result<Self::Rows>;
+    fn linear(&self, x: &Self::Activations, linear: &Self::Linear) -> Result<Self::Activations>;
     /// `residual` + linear(x): (T, in), (T, out) -> (T, out).
-    fn linear_add(&self, x: &Self::Rows, linear: &Self::Linear, residual: Self::Rows) -> Result<Self::Rows>;
-    /// The first half of an MLP: (T, D) -> (T, I).
-    fn expand(&self, x: &Self::Rows, expand: &Self::Expand) -> Result<Self::Rows>;
+    fn linear_add(
+        &self,
+        x: &Self::Activations,
+        linear: &Self::Linear,
+        residual: Self::Activations,
+    ) -> Result<Self::Activations>;
+    /// act(gate(x)) * up(x), or act(up(x)) where there is no gate: (T, D) -> (T, I).
+    fn gate_up(&self, x: &Self::Activations, gate_up: &Self::GateUp) -> Result<Self::Activations>;
     /// softmax(scale Q K^T) V within each text (Vaswani et al. 2017): queries, keys and values side by side
     /// (T, (H + 2 G) K) -> (T, H K). With a `window` w token i sees token j only if |i - j| <= w.
     fn attention(
         &self,
-        qkv: &Self::Rows,
+        qkv: &Self::Activations,
         spans: &Spans,
         shape: &AttentionShape,
         window: Option<usize>,
-    ) -> Result<Self::Rows>;
-    /// The rows as plain numbers, row-major.
-    fn to_vec(&self, x: &Self::Rows) -> Result<Vec<f32>>;
+    ) -> Result<Self::Activations>;
+    /// One vector for each text: (T, D) -> (B, D), as [`Pooling::pool`] defines it.
+    fn pool(
+        &self,
+        hidden: &Self::Activations,
+        spans: &Spans,
+        pooling: Pooling,
+        skipped: usize,
+    ) -> Result<Self::Activations>;
 }

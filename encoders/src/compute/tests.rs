@@ -1,4 +1,4 @@
-//! The fused operations against the composed ones, on small random shapes.
+//! The CPU's operations against candle's, on small random shapes.
 
 use candle_core::Device;
 use proptest::prelude::*;
@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::candle::Candle;
 use super::cpu::{Cpu, Products};
 use super::*;
+use crate::architecture::Activation;
 use crate::compute::precision::Precision;
 use crate::weights::quantized::nf4::Nf4Matrix;
 
@@ -31,21 +32,21 @@ fn linear(rows: usize, columns: usize, bias: bool, seed: u64) -> LinearWeights<'
     }
 }
 
-/// The same rows for any operations: the first ids of a table.
-fn rows<O: Ops>(ops: &O, count: usize, columns: usize, seed: u64) -> O::Rows {
-    let table = ops.load_table(matrix(count, columns, seed)).unwrap();
-    ops.embed(&table, &(0..count as u32).collect::<Vec<_>>()).unwrap()
+/// The same rows for any backend: the first ids of a table.
+fn rows<B: Backend>(backend: &B, count: usize, columns: usize, seed: u64) -> B::Activations {
+    let table = backend.load_table(matrix(count, columns, seed)).unwrap();
+    backend.embed(&table, &(0..count as u32).collect::<Vec<_>>()).unwrap()
 }
 
-/// Both give `tolerance` times the same; the fused form on one thread and on the pool, bit for bit.
+/// Both give `tolerance` times the same; the CPU on one thread and on the pool, bit for bit.
 fn agree(
     tolerance: f32,
-    fused: impl Fn(&Cpu) -> Vec<f32>,
-    composed: impl Fn(&Candle) -> Vec<f32>,
+    cpu: impl Fn(&Cpu) -> Vec<f32>,
+    candle: impl Fn(&Candle) -> Vec<f32>,
 ) -> std::result::Result<(), TestCaseError> {
-    let got = fused(&Cpu::serial());
-    prop_assert_eq!(&fused(&Cpu::parallel()), &got);
-    let want = composed(&Candle::new(Device::Cpu));
+    let got = cpu(&Cpu::serial());
+    prop_assert_eq!(&cpu(&Cpu::parallel()), &got);
+    let want = candle(&Candle::new(Device::Cpu));
     prop_assert_eq!(got.len(), want.len());
     for (place, (got, want)) in got.iter().zip(&want).enumerate() {
         prop_assert!((got - want).abs() <= tolerance, "{} against {} at {}", got, want, place);
@@ -53,24 +54,24 @@ fn agree(
     Ok(())
 }
 
-fn attention<O: Ops>(ops: &O, case: &Case) -> Vec<f32> {
+fn attention<B: Backend>(backend: &B, case: &Case) -> Vec<f32> {
     let spans = Spans::from_lengths(case.lengths.iter().copied());
     let Case { shape, window, rotated, normed, seed, .. } = *case;
     let half = shape.head_dim / 2;
     let longest = case.lengths.iter().copied().max().unwrap();
-    let mut qkv = rows(ops, spans.num_tokens(), shape.joined_columns(), seed);
+    let mut qkv = rows(backend, spans.num_tokens(), shape.joined_columns(), seed);
     if normed {
         let weight = values(shape.head_dim, seed + 2).into();
-        let norm = ops.load_norm(NormWeights::Rms { weight, eps: 1e-6 }).unwrap();
-        qkv = ops.norm_heads(qkv, &norm, shape.num_heads..shape.num_rotated_heads()).unwrap();
+        let norm = backend.load_norm(NormWeights::Rms { weight, eps: 1e-6 }).unwrap();
+        qkv = backend.norm_heads(qkv, &norm, shape.num_heads..shape.num_rotated_heads()).unwrap();
     }
     if rotated {
         let rotation =
             RotationWeights { cos: matrix(longest, half, seed + 3), sin: matrix(longest, half, seed + 4) };
-        let rotation = ops.load_rotation(rotation).unwrap();
-        qkv = ops.rotate(qkv, &spans, &rotation, &shape).unwrap();
+        let rotation = backend.load_rotation(rotation).unwrap();
+        qkv = backend.rotate(qkv, &spans, &rotation, &shape).unwrap();
     }
-    ops.to_vec(&ops.attention(&qkv, &spans, &shape, window).unwrap()).unwrap()
+    backend.to_vec(&backend.attention(&qkv, &spans, &shape, window).unwrap()).unwrap()
 }
 
 #[derive(Clone, Debug)]
@@ -104,14 +105,14 @@ proptest! {
     /// Outputs are means of values of size one, or of size sqrt(2) if rotated. The scores are sums of up to 18 products,
     /// at most 4 * 18 * 3 = 216 in size: off by 216 * 2^-20 = 2e-4 at the very worst, and with them the weights.
     #[test]
-    fn attention_is_that_of_the_composed_form(case in case()) {
-        agree(2e-4, |ops| attention(ops, &case), |ops| attention(ops, &case))?;
+    fn attention_is_that_of_candle(case in case()) {
+        agree(2e-4, |backend| attention(backend, &case), |backend| attention(backend, &case))?;
     }
 
     /// Sums of up to 40 products of size one, once more multiplied with such a sum: an error of
     /// 2 * 40 * 40 * 2^-24 = 2e-4 at worst.
     #[test]
-    fn expansion_is_that_of_the_composed_form(
+    fn gate_and_up_projections_are_those_of_candle(
         (tokens, columns, width) in (1..20usize, 1..40usize, 1..60usize),
         (gated, bias, activation) in (any::<bool>(), any::<bool>(), 0..5usize),
         seed in any::<u32>(),
@@ -119,17 +120,17 @@ proptest! {
         let activation =
             [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu, Activation::Tanh][activation];
         let seed = u64::from(seed);
-        fn run<O: Ops>(ops: &O, x: (usize, usize, u64), weights: ExpandWeights<'_>) -> Vec<f32> {
-            let expand = ops.load_expand(weights).unwrap();
-            ops.to_vec(&ops.expand(&rows(ops, x.0, x.1, x.2), &expand).unwrap()).unwrap()
+        fn run<B: Backend>(backend: &B, x: (usize, usize, u64), weights: GateUpWeights<'_>) -> Vec<f32> {
+            let gate_up = backend.load_gate_up(weights).unwrap();
+            backend.to_vec(&backend.gate_up(&rows(backend, x.0, x.1, x.2), &gate_up).unwrap()).unwrap()
         }
-        let weights = || ExpandWeights {
+        let weights = || GateUpWeights {
             gate: gated.then(|| linear(width, columns, bias, seed + 10)),
             up: linear(width, columns, bias, seed + 20),
             activation,
         };
         let x = (tokens, columns, seed);
-        agree(2e-4, |ops| run(ops, x, weights()), |ops| run(ops, x, weights()))?;
+        agree(2e-4, |backend| run(backend, x, weights()), |backend| run(backend, x, weights()))?;
     }
 }
 
@@ -161,22 +162,22 @@ proptest! {
             LinearWeights::stack(vec![second, quantized(linear(width, columns, bias, seed + 20)), first]);
         let gate = gated.then(|| quantized(linear(width, columns, bias, seed + 30)));
         let up = quantized(linear(width, columns, bias, seed + 40));
-        let run = |ops: &Cpu, of: fn(LinearWeights<'static>) -> LinearWeights<'static>| {
-            let x = rows(ops, tokens, columns, seed);
-            let layer = ops.load_linear(of(stacked.clone())).unwrap();
+        let run = |backend: &Cpu, of: fn(LinearWeights<'static>) -> LinearWeights<'static>| {
+            let x = rows(backend, tokens, columns, seed);
+            let layer = backend.load_linear(of(stacked.clone())).unwrap();
             let gate = gate.clone().map(of);
-            let expand =
-                ExpandWeights { gate, up: of(up.clone()), activation: Activation::Silu };
-            let expand = ops.load_expand(expand).unwrap();
-            let residual = rows(ops, tokens, 3 * width, seed + 1);
+            let gate_up =
+                GateUpWeights { gate, up: of(up.clone()), activation: Activation::Silu };
+            let gate_up = backend.load_gate_up(gate_up).unwrap();
+            let residual = rows(backend, tokens, 3 * width, seed + 1);
             [
-                ops.linear(&x, &layer).unwrap().values().to_vec(),
-                ops.linear_add(&x, &layer, residual).unwrap().values().to_vec(),
-                ops.expand(&x, &expand).unwrap().values().to_vec(),
+                backend.linear(&x, &layer).unwrap().values().to_vec(),
+                backend.linear_add(&x, &layer, residual).unwrap().values().to_vec(),
+                backend.gate_up(&x, &gate_up).unwrap().values().to_vec(),
             ]
         };
-        for ops in [Cpu::serial(), Cpu::parallel()] {
-            prop_assert_eq!(run(&ops, |layer| layer), run(&ops, dequantized));
+        for backend in [Cpu::serial(), Cpu::parallel()] {
+            prop_assert_eq!(run(&backend, |layer| layer), run(&backend, dequantized));
         }
     }
 }
@@ -201,15 +202,15 @@ fn stacked_layers_split_again() {
 #[test]
 fn bf16_products_equal_rounded_ones() {
     for (texts, depth, width, seed) in [(1, 40, 24, 1), (3, 33, 300, 2), (70, 128, 257, 3), (9, 513, 16, 4)] {
-        let fused = |products, parallel: bool| {
-            let ops = if parallel { Cpu::parallel() } else { Cpu::serial() };
-            layers(&ops.with_products(products), texts, depth, width, seed)
+        let cpu = |products, parallel: bool| {
+            let backend = if parallel { Cpu::parallel() } else { Cpu::serial() };
+            layers(&backend.with_products(products), texts, depth, width, seed)
         };
-        let want = fused(Products::Rounded, false);
+        let want = cpu(Products::Rounded, false);
         let tolerance = 3.0 * (depth as f32 + 1.0) * depth as f32 * 2f32.powi(-24);
         let got = [
-            fused(Products::Bf16, false),
-            fused(Products::Bf16, true),
+            cpu(Products::Bf16, false),
+            cpu(Products::Bf16, true),
             layers(&Candle::new(Device::Cpu).with_precision(Precision::Bf16), texts, depth, width, seed),
         ];
         for got in got {
@@ -220,24 +221,24 @@ fn bf16_products_equal_rounded_ones() {
             }
         }
         // Rounding does something.
-        let exact = fused(Products::F32, false);
+        let exact = cpu(Products::F32, false);
         assert!(exact[0].iter().zip(&want[0]).any(|(exact, rounded)| (exact - rounded).abs() > 1e-4));
     }
 }
 
-/// A linear layer, one that adds, and the first half of an MLP with a gate and without.
-fn layers<O: Ops>(ops: &O, texts: usize, depth: usize, width: usize, seed: u64) -> Vec<Vec<f32>> {
-    let x = rows(ops, texts, depth, seed);
+/// A linear layer, one that adds, and the projections that an MLP begins with, with a gate and without.
+fn layers<B: Backend>(backend: &B, texts: usize, depth: usize, width: usize, seed: u64) -> Vec<Vec<f32>> {
+    let x = rows(backend, texts, depth, seed);
     let layer = |seed| linear(width, depth, true, seed);
-    let expand = |gate| ExpandWeights { gate, up: layer(seed + 30), activation: Activation::Silu };
-    let plain = ops.load_linear(layer(seed + 10)).unwrap();
+    let gate_up = |gate| GateUpWeights { gate, up: layer(seed + 30), activation: Activation::Silu };
+    let plain = backend.load_linear(layer(seed + 10)).unwrap();
     [
-        ops.linear(&x, &plain),
-        ops.linear_add(&x, &plain, rows(ops, texts, width, seed + 20)),
-        ops.expand(&x, &ops.load_expand(expand(None)).unwrap()),
-        ops.expand(&x, &ops.load_expand(expand(Some(layer(seed + 40)))).unwrap()),
+        backend.linear(&x, &plain),
+        backend.linear_add(&x, &plain, rows(backend, texts, width, seed + 20)),
+        backend.gate_up(&x, &backend.load_gate_up(gate_up(None)).unwrap()),
+        backend.gate_up(&x, &backend.load_gate_up(gate_up(Some(layer(seed + 40)))).unwrap()),
     ]
     .into_iter()
-    .map(|y| ops.to_vec(&y.unwrap()).unwrap())
+    .map(|y| backend.to_vec(&y.unwrap()).unwrap())
     .collect()
 }

@@ -6,45 +6,47 @@ use super::Transformer;
 use super::load::{linear, norm};
 use crate::architecture::Architecture;
 use crate::architecture::family;
-use crate::compute::{ExpandWeights, Ops, Spans};
+use crate::compute::{Backend, GateUpWeights, Spans};
 use crate::error::Result;
 use crate::json;
 use crate::pooling::Pooling;
-use crate::weights::matrix::Matrix;
 use crate::weights::tensors::Tensors;
 
 /// A transformer whose pooled hidden states become a logit: output(norm(activation(dense(x)))).
-pub struct Classifier<O: Ops> {
-    transformer: Transformer<O>,
+pub struct Classifier<B: Backend> {
+    transformer: Transformer<B>,
     pooling: Pooling,
     /// With the activation.
-    dense: O::Expand,
-    norm: Option<O::Norm>,
-    output: O::Linear,
+    dense: B::GateUp,
+    norm: Option<B::Norm>,
+    output: B::Linear,
 }
 
-impl<O: Ops> Classifier<O> {
+impl<B: Backend> Classifier<B> {
     /// Loads the transformer and the head that the config.json at `config` describes.
     ///
     /// # Errors
     ///
     /// As [`Transformer::load`]; the family has no head that is known, or the head has more labels than one.
     pub fn load(
-        ops: &O,
+        backend: &B,
         architecture: Architecture,
         config: &Path,
         tensors: &dyn Tensors,
-    ) -> Result<Classifier<O>> {
+    ) -> Result<Classifier<B>> {
         let head = family::head(config, &json::read(config)?, &architecture)?;
         let hidden_size = architecture.hidden_size;
         let dense = linear(tensors, head.dense, [hidden_size, hidden_size], head.dense_bias)?;
-        let dense = ExpandWeights { gate: None, up: dense, activation: head.activation };
+        let dense = GateUpWeights { gate: None, up: dense, activation: head.activation };
         Ok(Classifier {
             pooling: head.pooling,
-            dense: ops.load_expand(dense)?,
-            norm: head.norm.map(|name| norm(ops, tensors, &architecture, name, hidden_size)).transpose()?,
-            output: ops.load_linear(linear(tensors, head.output, [1, hidden_size], true)?)?,
-            transformer: Transformer::load(ops, architecture, tensors)?,
+            dense: backend.load_gate_up(dense)?,
+            norm: head
+                .norm
+                .map(|name| norm(backend, tensors, &architecture, name, hidden_size))
+                .transpose()?,
+            output: backend.load_linear(linear(tensors, head.output, [1, hidden_size], true)?)?,
+            transformer: Transformer::load(backend, architecture, tensors)?,
         })
     }
 
@@ -61,18 +63,13 @@ impl<O: Ops> Classifier<O> {
     /// # Errors
     ///
     /// What the operations fail with.
-    pub fn logits(&self, ops: &O, ids: &[u32], types: &[u32], spans: &Spans) -> Result<Vec<f32>> {
-        let hidden = self.transformer.forward_typed(ops, ids, types, spans, &mut |_, _| Ok(()))?;
-        let columns = self.architecture().hidden_size;
-        let pooled = self.pooling.pool(&ops.to_vec(&hidden)?, columns, spans, 0);
-        // Numbers become rows of activations by way of a table.
-        let table = Matrix { values: pooled.into(), rows: spans.len(), columns };
-        let rows: Vec<u32> = (0..spans.len() as u32).collect();
-        let x = ops.embed(&ops.load_table(table)?, &rows)?;
-        let mut x = ops.expand(&x, &self.dense)?;
+    pub fn logits(&self, backend: &B, ids: &[u32], types: &[u32], spans: &Spans) -> Result<Vec<f32>> {
+        let hidden = self.transformer.forward_typed(backend, ids, types, spans, &mut |_, _| Ok(()))?;
+        let pooled = backend.pool(&hidden, spans, self.pooling, 0)?;
+        let mut x = backend.gate_up(&pooled, &self.dense)?;
         if let Some(norm) = &self.norm {
-            x = ops.norm(x, norm)?;
+            x = backend.norm_in_place(x, norm)?;
         }
-        ops.to_vec(&ops.linear(&x, &self.output)?)
+        backend.to_vec(&backend.linear(&x, &self.output)?)
     }
 }

@@ -3,19 +3,19 @@
 use super::{Attention, Core, Embeddings, Layer, SubLayer, Transformer};
 use crate::architecture::modules::{Module, Role};
 use crate::architecture::{self, Architecture, LayerAttention, LinearInput, NormKind, Rotary};
-use crate::compute::{ExpandWeights, NormWeights, Ops};
+use crate::compute::{Backend, GateUpWeights, NormWeights};
 use crate::error::Result;
 use crate::weights::matrix::{LinearWeights, Matrix};
 use crate::weights::tensors::Tensors;
 
-impl<O: Ops> Transformer<O> {
+impl<B: Backend> Transformer<B> {
     /// Loads the tensors that `architecture` asks for. Others, such as a head's or those of dropped sub-layers, are
     /// left alone.
     ///
     /// # Errors
     ///
     /// A tensor is missing or has another shape, an element type that is not a float, or a value that is not finite.
-    pub fn load(ops: &O, architecture: Architecture, tensors: &dyn Tensors) -> Result<Transformer<O>> {
+    pub fn load(backend: &B, architecture: Architecture, tensors: &dyn Tensors) -> Result<Transformer<B>> {
         let mut rotaries: Vec<Rotary> = Vec::new();
         for rotary in architecture.layers.iter().filter_map(|layer| layer.attention?.rotary) {
             if !rotaries.contains(&rotary) {
@@ -37,16 +37,16 @@ impl<O: Ops> Transformer<O> {
         let prefixes = architecture.prefixes();
         let prefix = prefixes.iter().copied().find(has_embeddings).unwrap_or(prefixes[0]);
         let source = |modules| Source { tensors, architecture: &architecture, prefix, modules };
-        let embeddings = source(&outer[..]).embeddings(ops)?;
-        let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<O>> {
+        let embeddings = source(&outer[..]).embeddings(backend)?;
+        let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<B>> {
             let source = source(&modules[..]);
             Ok(Layer {
-                attention: shape.attention.map(|of| source.attention(ops, of, &rotaries)).transpose()?,
-                mlp: shape.intermediate_size.map(|width| source.mlp(ops, width)).transpose()?,
+                attention: shape.attention.map(|of| source.attention(backend, of, &rotaries)).transpose()?,
+                mlp: shape.intermediate_size.map(|width| source.mlp(backend, width)).transpose()?,
             })
         });
         let layers = layers.collect::<Result<_>>()?;
-        let final_norm = source(&outer[..]).norm(ops, Role::FinalNorm)?;
+        let final_norm = source(&outer[..]).norm(backend, Role::FinalNorm)?;
         Ok(Transformer { embeddings, layers, final_norm, rotaries, architecture })
     }
 }
@@ -69,50 +69,50 @@ impl<'a> Source<'a> {
         self.tensors.matrix(&format!("{}{name}.weight", self.prefix), shape[0], shape[1]).map(Some)
     }
 
-    fn embeddings<O: Ops>(&self, ops: &O) -> Result<Embeddings<O>> {
+    fn embeddings<B: Backend>(&self, backend: &B) -> Result<Embeddings<B>> {
         let scale = self.architecture.embedding_scale;
         let mut tokens = self.table(Role::TokenEmbeddings)?.expect("every model has token embeddings");
         if scale != 1.0 {
             tokens.values.to_mut().iter_mut().for_each(|x| *x *= scale);
         }
         let positions = match self.table(Role::PositionEmbeddings)? {
-            Some(positions) => Some(ops.load_table(match self.table(Role::TypeEmbeddings)? {
+            Some(positions) => Some(backend.load_table(match self.table(Role::TypeEmbeddings)? {
                 Some(types) => sums(&types, &positions),
                 None => positions,
             })?),
             None => None,
         };
         Ok(Embeddings {
-            tokens: ops.load_table(tokens)?,
+            tokens: backend.load_table(tokens)?,
             positions,
-            norm: self.norm(ops, Role::EmbeddingNorm)?,
+            norm: self.norm(backend, Role::EmbeddingNorm)?,
         })
     }
 
-    fn attention<O: Ops>(
+    fn attention<B: Backend>(
         &self,
-        ops: &O,
+        backend: &B,
         attention: LayerAttention,
         rotaries: &[Rotary],
-    ) -> Result<SubLayer<O>> {
+    ) -> Result<SubLayer<B>> {
         let mut projections = self.linears(LinearInput::QueryKeyValue)?;
         let qkv = match projections.len() {
             1 => projections.remove(0),
             _ => LinearWeights::stack(projections),
         };
         let core = Attention {
-            qkv: ops.load_linear(qkv)?,
-            query_norm: self.norm(ops, Role::QueryNorm)?,
-            key_norm: self.norm(ops, Role::KeyNorm)?,
+            qkv: backend.load_linear(qkv)?,
+            query_norm: self.norm(backend, Role::QueryNorm)?,
+            key_norm: self.norm(backend, Role::KeyNorm)?,
             shape: self.architecture.attention,
             window: attention.window,
             rotary: attention.rotary.and_then(|rotary| rotaries.iter().position(|r| *r == rotary)),
         };
         let output = self.linear(Role::AttentionOutput)?;
-        self.sub_layer(ops, architecture::SubLayer::Attention, Core::Attention(core), output)
+        self.sub_layer(backend, architecture::SubLayer::Attention, Core::Attention(core), output)
     }
 
-    fn mlp<O: Ops>(&self, ops: &O, width: usize) -> Result<SubLayer<O>> {
+    fn mlp<B: Backend>(&self, backend: &B, width: usize) -> Result<SubLayer<B>> {
         let (gate, up) = if self.module(Role::GateUp).is_some() {
             let (gate, up) = self.linear(Role::GateUp)?.split(width);
             (Some(gate), up)
@@ -121,24 +121,24 @@ impl<'a> Source<'a> {
             (gate, self.linear(Role::Up)?)
         };
         let activation = self.architecture.activation;
-        let core = Core::Mlp(ops.load_expand(ExpandWeights { gate, up, activation })?);
+        let core = Core::Mlp(backend.load_gate_up(GateUpWeights { gate, up, activation })?);
         let output = self.linear(Role::MlpOutput)?;
-        self.sub_layer(ops, architecture::SubLayer::Mlp, core, output)
+        self.sub_layer(backend, architecture::SubLayer::Mlp, core, output)
     }
 
-    fn sub_layer<O: Ops>(
+    fn sub_layer<B: Backend>(
         &self,
-        ops: &O,
+        backend: &B,
         kind: architecture::SubLayer,
-        core: Core<O>,
+        core: Core<B>,
         output: LinearWeights<'_>,
-    ) -> Result<SubLayer<O>> {
+    ) -> Result<SubLayer<B>> {
         Ok(SubLayer {
-            input_norm: self.norm(ops, Role::InputNorm(kind))?,
+            input_norm: self.norm(backend, Role::InputNorm(kind))?,
             core,
-            output: ops.load_linear(output)?,
-            output_norm: self.norm(ops, Role::OutputNorm(kind))?,
-            sum_norm: self.norm(ops, Role::SumNorm(kind))?,
+            output: backend.load_linear(output)?,
+            output_norm: self.norm(backend, Role::OutputNorm(kind))?,
+            sum_norm: self.norm(backend, Role::SumNorm(kind))?,
         })
     }
 
@@ -156,9 +156,9 @@ impl<'a> Source<'a> {
         linear(self.tensors, &format!("{}{name}", self.prefix), [shape[0], shape[1]], *has_bias)
     }
 
-    fn norm<O: Ops>(&self, ops: &O, role: Role) -> Result<Option<O::Norm>> {
+    fn norm<B: Backend>(&self, backend: &B, role: Role) -> Result<Option<B::Norm>> {
         let Some(Module { name, shape, .. }) = self.module(role) else { return Ok(None) };
-        norm(ops, self.tensors, self.architecture, &format!("{}{name}", self.prefix), shape[0]).map(Some)
+        norm(backend, self.tensors, self.architecture, &format!("{}{name}", self.prefix), shape[0]).map(Some)
     }
 }
 
@@ -177,17 +177,17 @@ pub(super) fn linear<'a>(
 }
 
 /// The norm of this name, of the kind that the architecture has.
-pub(super) fn norm<O: Ops>(
-    ops: &O,
+pub(super) fn norm<B: Backend>(
+    backend: &B,
     tensors: &dyn Tensors,
     architecture: &Architecture,
     name: &str,
     length: usize,
-) -> Result<O::Norm> {
+) -> Result<B::Norm> {
     let eps = architecture.norm_eps;
     let vector = |part| tensors.vector(&format!("{name}.{part}"), length);
     let mut weight = vector("weight")?;
-    ops.load_norm(match architecture.norm {
+    backend.load_norm(match architecture.norm {
         NormKind::Layer { bias: true } => NormWeights::Layer { weight, bias: vector("bias")?, eps },
         NormKind::Layer { bias: false } => NormWeights::Layer { weight, bias: vec![0.0; length].into(), eps },
         NormKind::Rms { offset } => {

@@ -1,17 +1,16 @@
 //! One transformer, whose sub-layers may be absent and whose MLP widths may differ from layer to layer.
 //!
-//! The families are values of [`Architecture`]; the forward is written once, over any [`Ops`].
+//! The families are values of [`Architecture`]; the forward is written once, over any [`Backend`].
 
 mod classifier;
-mod gates;
 mod load;
+mod scales;
 mod trainable;
 
 pub use classifier::Classifier;
-pub(crate) use trainable::AdapterShape;
 
 use crate::architecture::{Architecture, AttentionShape, LinearInput, Positions, Rotary};
-use crate::compute::{Matrix, Ops, RotationWeights, Spans};
+use crate::compute::{Backend, Matrix, RotationWeights, Spans};
 use crate::error::Result;
 
 /// Where in the forward hidden states are.
@@ -30,65 +29,65 @@ pub enum Stage {
     Input(usize, LinearInput),
 }
 
-/// A transformer and its weights, for one kind of operations.
-pub struct Transformer<O: Ops> {
+/// A transformer and its weights, on one backend.
+pub struct Transformer<B: Backend> {
     architecture: Architecture,
-    embeddings: Embeddings<O>,
+    embeddings: Embeddings<B>,
     /// Each kind of angles that some layer's attention uses.
     rotaries: Vec<Rotary>,
-    layers: Vec<Layer<O>>,
-    final_norm: Option<O::Norm>,
+    layers: Vec<Layer<B>>,
+    final_norm: Option<B::Norm>,
 }
 
-struct Embeddings<O: Ops> {
-    tokens: O::Table,
+struct Embeddings<B: Backend> {
+    tokens: B::Table,
     /// Learned positions, once for each token type, whose embedding is added to them.
-    positions: Option<O::Table>,
-    norm: Option<O::Norm>,
+    positions: Option<B::Table>,
+    norm: Option<B::Norm>,
 }
 
-struct Layer<O: Ops> {
-    attention: Option<SubLayer<O>>,
-    mlp: Option<SubLayer<O>>,
+struct Layer<B: Backend> {
+    attention: Option<SubLayer<B>>,
+    mlp: Option<SubLayer<B>>,
 }
 
 /// x -> sum_norm(x + output_norm(output(core(input_norm(x))))), each norm where the family has it: the input's in
 /// pre-norm models, the sum's in post-norm ones, input and output's in Gemma 2.
-struct SubLayer<O: Ops> {
-    input_norm: Option<O::Norm>,
-    core: Core<O>,
-    output: O::Linear,
-    output_norm: Option<O::Norm>,
-    sum_norm: Option<O::Norm>,
+struct SubLayer<B: Backend> {
+    input_norm: Option<B::Norm>,
+    core: Core<B>,
+    output: B::Linear,
+    output_norm: Option<B::Norm>,
+    sum_norm: Option<B::Norm>,
 }
 
 /// What a sub-layer computes before its output projection.
-enum Core<O: Ops> {
-    Attention(Attention<O>),
-    Mlp(O::Expand),
+enum Core<B: Backend> {
+    Attention(Attention<B>),
+    Mlp(B::GateUp),
 }
 
-struct Attention<O: Ops> {
+struct Attention<B: Backend> {
     /// Query, key and value projections, side by side.
-    qkv: O::Linear,
+    qkv: B::Linear,
     /// Of each head of the queries.
-    query_norm: Option<O::Norm>,
+    query_norm: Option<B::Norm>,
     /// Of each head of the keys.
-    key_norm: Option<O::Norm>,
+    key_norm: Option<B::Norm>,
     shape: AttentionShape,
     window: Option<usize>,
-    /// Place in `Transformer::rotaries`.
+    /// Index into `Transformer::rotaries`.
     rotary: Option<usize>,
 }
 
 /// What all layers need to know of a batch.
-pub(crate) struct Batch<'a, O: Ops> {
+pub(crate) struct Batch<'a, B: Backend> {
     spans: &'a Spans,
     /// For each of `Transformer::rotaries`.
-    rotations: Vec<O::Rotation>,
+    rotations: Vec<B::Rotation>,
 }
 
-impl<O: Ops> Transformer<O> {
+impl<B: Backend> Transformer<B> {
     /// What it looks like.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
@@ -101,8 +100,8 @@ impl<O: Ops> Transformer<O> {
     /// # Errors
     ///
     /// What the operations fail with.
-    pub fn forward(&self, ops: &O, ids: &[u32], spans: &Spans) -> Result<O::Rows> {
-        self.forward_observed(ops, ids, spans, &mut |_, _| Ok(()))
+    pub fn forward(&self, backend: &B, ids: &[u32], spans: &Spans) -> Result<B::Activations> {
+        self.forward_observed(backend, ids, spans, &mut |_, _| Ok(()))
     }
 
     /// The same; `observe` is shown the hidden states (T, D) before the first layer, after every sub-layer and after every
@@ -113,72 +112,72 @@ impl<O: Ops> Transformer<O> {
     /// What the operations or `observe` fail with.
     pub fn forward_observed(
         &self,
-        ops: &O,
+        backend: &B,
         ids: &[u32],
         spans: &Spans,
-        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
-    ) -> Result<O::Rows> {
-        self.forward_typed(ops, ids, &[], spans, observe)
+        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+    ) -> Result<B::Activations> {
+        self.forward_typed(backend, ids, &[], spans, observe)
     }
 
     /// The same; `types` gives each token's type, below the number of types that the model tells apart. Without any, all
     /// tokens are of type 0, and a model that knows no types does not look at them.
     pub(crate) fn forward_typed(
         &self,
-        ops: &O,
+        backend: &B,
         ids: &[u32],
         types: &[u32],
         spans: &Spans,
-        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
-    ) -> Result<O::Rows> {
-        let x = self.embeddings.forward(ops, self.architecture.positions, ids, types, spans)?;
+        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+    ) -> Result<B::Activations> {
+        let x = self.embeddings.forward(backend, self.architecture.positions, ids, types, spans)?;
         observe(Stage::Embeddings, &x)?;
-        self.finish(ops, self.forward_layers(ops, x, spans, observe)?)
+        self.finish(backend, self.forward_layers(backend, x, spans, observe)?)
     }
 
     /// The hidden states before the first layer: ids (T) -> (T, D).
-    pub(crate) fn embed(&self, ops: &O, ids: &[u32], spans: &Spans) -> Result<O::Rows> {
-        self.embeddings.forward(ops, self.architecture.positions, ids, &[], spans)
+    pub(crate) fn embed(&self, backend: &B, ids: &[u32], spans: &Spans) -> Result<B::Activations> {
+        self.embeddings.forward(backend, self.architecture.positions, ids, &[], spans)
     }
 
     /// What comes after the last layer: (T, D) -> (T, D).
-    pub(crate) fn finish(&self, ops: &O, x: O::Rows) -> Result<O::Rows> {
-        norm_if(ops, x, self.final_norm.as_ref())
+    pub(crate) fn finish(&self, backend: &B, x: B::Activations) -> Result<B::Activations> {
+        norm_if(backend, x, self.final_norm.as_ref())
     }
 
     /// The layers alone: hidden states before the first -> those after the last, not yet normed.
     pub(crate) fn forward_layers(
         &self,
-        ops: &O,
-        mut x: O::Rows,
+        backend: &B,
+        mut x: B::Activations,
         spans: &Spans,
-        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
-    ) -> Result<O::Rows> {
-        let batch = self.batch(ops, spans)?;
+        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+    ) -> Result<B::Activations> {
+        let batch = self.batch(backend, spans)?;
         for number in 0..self.layers.len() {
-            x = self.forward_layer(ops, number, x, &batch, observe)?;
+            x = self.forward_layer(backend, number, x, &batch, observe)?;
         }
         Ok(x)
     }
 
     /// What the layers need to know of a batch.
-    pub(crate) fn batch<'a>(&self, ops: &O, spans: &'a Spans) -> Result<Batch<'a, O>> {
+    pub(crate) fn batch<'a>(&self, backend: &B, spans: &'a Spans) -> Result<Batch<'a, B>> {
         let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
         let head_dim = self.architecture.attention.head_dim;
         let rotations =
-            self.rotaries.iter().map(|rotary| ops.load_rotation(rotation(rotary, longest, head_dim)));
+            self.rotaries.iter().map(|rotary| backend.load_rotation(rotation(rotary, longest, head_dim)));
         Ok(Batch { spans, rotations: rotations.collect::<Result<_>>()? })
     }
 
     /// One layer: (T, D) -> (T, D).
     pub(crate) fn forward_layer(
         &self,
-        ops: &O,
+        backend: &B,
         number: usize,
-        mut x: O::Rows,
-        batch: &Batch<'_, O>,
-        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
-    ) -> Result<O::Rows> {
+        mut x: B::Activations,
+        batch: &Batch<'_, B>,
+        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+    ) -> Result<B::Activations> {
         use LinearInput::{AttentionOutput, MlpInput, MlpOutput, QueryKeyValue};
         let layer = &self.layers[number];
         for (sub_layer, inputs, stage) in [
@@ -187,7 +186,7 @@ impl<O: Ops> Transformer<O> {
         ] {
             if let Some(sub_layer) = sub_layer {
                 let inputs = inputs.map(|input| Stage::Input(number, input));
-                x = sub_layer.forward(ops, x, batch, inputs, observe)?;
+                x = sub_layer.forward(backend, x, batch, inputs, observe)?;
                 observe(stage, &x)?;
             }
         }
@@ -196,11 +195,11 @@ impl<O: Ops> Transformer<O> {
     }
 }
 
-/// Cosines and sines of the first `length` places, computed in f64: in f32 the angle of place 8,191 is off by 5e-4.
+/// Cosines and sines of the first `length` positions, computed in f64: in f32 the angle of position 8,191 is off by 5e-4.
 fn rotation(rotary: &Rotary, length: usize, head_dim: usize) -> RotationWeights<'static> {
     let half = head_dim / 2;
     let frequencies: Vec<f64> = (0..half).map(|k| rotary.frequency(k, head_dim)).collect();
-    let angles = || (0..length).flat_map(|place| frequencies.iter().map(move |f| place as f64 * f));
+    let angles = || (0..length).flat_map(|position| frequencies.iter().map(move |f| position as f64 * f));
     let matrix = |values: Vec<f32>| Matrix { values: values.into(), rows: length, columns: half };
     RotationWeights {
         cos: matrix(angles().map(|angle| angle.cos() as f32).collect()),
@@ -208,83 +207,87 @@ fn rotation(rotary: &Rotary, length: usize, head_dim: usize) -> RotationWeights<
     }
 }
 
-fn norm_if<O: Ops>(ops: &O, x: O::Rows, norm: Option<&O::Norm>) -> Result<O::Rows> {
+fn norm_if<B: Backend>(backend: &B, x: B::Activations, norm: Option<&B::Norm>) -> Result<B::Activations> {
     match norm {
-        Some(norm) => ops.norm(x, norm),
+        Some(norm) => backend.norm_in_place(x, norm),
         None => Ok(x),
     }
 }
 
-impl<O: Ops> Embeddings<O> {
+impl<B: Backend> Embeddings<B> {
     fn forward(
         &self,
-        ops: &O,
+        backend: &B,
         positions: Positions,
         ids: &[u32],
         types: &[u32],
         spans: &Spans,
-    ) -> Result<O::Rows> {
-        let mut x = ops.embed(&self.tokens, ids)?;
+    ) -> Result<B::Activations> {
+        let mut x = backend.embed(&self.tokens, ids)?;
         if let (Some(table), Positions::Learned { first, table_rows, .. }) = (&self.positions, positions) {
-            let mut places: Vec<u32> =
-                spans.iter().flat_map(|span| (0..span.len()).map(|place| (first + place) as u32)).collect();
-            for (place, kind) in places.iter_mut().zip(types) {
-                *place += kind * table_rows as u32;
+            let mut rows: Vec<u32> = spans
+                .iter()
+                .flat_map(|span| (0..span.len()).map(|position| (first + position) as u32))
+                .collect();
+            for (row, kind) in rows.iter_mut().zip(types) {
+                *row += kind * table_rows as u32;
             }
-            x = ops.add(x, &ops.embed(table, &places)?)?;
+            x = backend.add(x, &backend.embed(table, &rows)?)?;
         }
-        norm_if(ops, x, self.norm.as_ref())
+        norm_if(backend, x, self.norm.as_ref())
     }
 }
 
-impl<O: Ops> SubLayer<O> {
+impl<B: Backend> SubLayer<B> {
     fn forward(
         &self,
-        ops: &O,
-        x: O::Rows,
-        batch: &Batch<'_, O>,
+        backend: &B,
+        x: B::Activations,
+        batch: &Batch<'_, B>,
         inputs: [Stage; 2],
-        observe: &mut dyn FnMut(Stage, &O::Rows) -> Result<()>,
-    ) -> Result<O::Rows> {
-        let mut core = |input: &O::Rows| {
+        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+    ) -> Result<B::Activations> {
+        let mut core = |input: &B::Activations| {
             observe(inputs[0], input)?;
-            self.core.forward(ops, input, batch)
+            self.core.forward(backend, input, batch)
         };
         let inner = match &self.input_norm {
-            Some(norm) => core(&ops.norm(ops.copy(&x)?, norm)?)?,
+            Some(norm) => core(&backend.norm(&x, norm)?)?,
             None => core(&x)?,
         };
         observe(inputs[1], &inner)?;
         let sum = match &self.output_norm {
-            Some(norm) => ops.add(x, &ops.norm(ops.linear(&inner, &self.output)?, norm)?)?,
-            None => ops.linear_add(&inner, &self.output, x)?,
+            Some(norm) => {
+                backend.add(x, &backend.norm_in_place(backend.linear(&inner, &self.output)?, norm)?)?
+            }
+            None => backend.linear_add(&inner, &self.output, x)?,
         };
-        norm_if(ops, sum, self.sum_norm.as_ref())
+        norm_if(backend, sum, self.sum_norm.as_ref())
     }
 }
 
-impl<O: Ops> Core<O> {
-    fn forward(&self, ops: &O, x: &O::Rows, batch: &Batch<'_, O>) -> Result<O::Rows> {
+impl<B: Backend> Core<B> {
+    fn forward(&self, backend: &B, x: &B::Activations, batch: &Batch<'_, B>) -> Result<B::Activations> {
         match self {
-            Core::Attention(attention) => attention.forward(ops, x, batch),
-            Core::Mlp(expand) => ops.expand(x, expand),
+            Core::Attention(attention) => attention.forward(backend, x, batch),
+            Core::Mlp(gate_up) => backend.gate_up(x, gate_up),
         }
     }
 }
 
-impl<O: Ops> Attention<O> {
-    fn forward(&self, ops: &O, x: &O::Rows, batch: &Batch<'_, O>) -> Result<O::Rows> {
+impl<B: Backend> Attention<B> {
+    fn forward(&self, backend: &B, x: &B::Activations, batch: &Batch<'_, B>) -> Result<B::Activations> {
         let AttentionShape { num_heads, .. } = self.shape;
-        let mut qkv = ops.linear(x, &self.qkv)?;
+        let mut qkv = backend.linear(x, &self.qkv)?;
         if let Some(norm) = &self.query_norm {
-            qkv = ops.norm_heads(qkv, norm, 0..num_heads)?;
+            qkv = backend.norm_heads(qkv, norm, 0..num_heads)?;
         }
         if let Some(norm) = &self.key_norm {
-            qkv = ops.norm_heads(qkv, norm, num_heads..self.shape.num_rotated_heads())?;
+            qkv = backend.norm_heads(qkv, norm, num_heads..self.shape.num_rotated_heads())?;
         }
         if let Some(rotary) = self.rotary {
-            qkv = ops.rotate(qkv, batch.spans, &batch.rotations[rotary], &self.shape)?;
+            qkv = backend.rotate(qkv, batch.spans, &batch.rotations[rotary], &self.shape)?;
         }
-        ops.attention(&qkv, batch.spans, &self.shape, self.window)
+        backend.attention(&qkv, batch.spans, &self.shape, self.window)
     }
 }

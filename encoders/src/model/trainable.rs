@@ -1,4 +1,4 @@
-//! What of a transformer is trained: everything, low-rank additions to its linear layers, or gates on its neurons.
+//! What of a transformer is trained: everything, low-rank additions to its linear layers, or factors on its neurons.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use super::{Core, SubLayer, Transformer};
 use crate::architecture::family::{self, Gate, Names, Projections};
 use crate::architecture::{Architecture, NormKind};
+use crate::compute::backward::Backward;
 use crate::compute::tape::{
-    Block, LowRank, Parameter, Place, RecordedLinear, RecordedNorm, Tape, TrainedNorm, TrainedTable,
+    AdapterShape, Block, Parameter, ParameterRows, Tape, TapeLinear, TapeNorm, TrainedNorm, TrainedTable,
 };
 
 /// A tensor of a checkpoint among the outputs of a linear layer.
@@ -23,30 +24,19 @@ struct Module {
     first_row: usize,
 }
 
-/// What is the same for all adapters.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AdapterShape {
-    /// r
-    pub(crate) rank: usize,
-    /// The factor on B A.
-    pub(crate) scale: f32,
-    /// The share of the inputs that A does not see.
-    pub(crate) dropout: f32,
-}
-
 /// The parameters of the transformer itself, by name.
-struct Places {
+struct ParameterIndex {
     by_name: BTreeMap<String, usize>,
 }
 
-impl Places {
-    fn new(parameters: &[Parameter]) -> Places {
+impl ParameterIndex {
+    fn new(parameters: &[Parameter]) -> ParameterIndex {
         let names = parameters.iter().enumerate();
-        Places { by_name: names.map(|(place, parameter)| (parameter.name.clone(), place)).collect() }
+        ParameterIndex { by_name: names.map(|(index, parameter)| (parameter.name.clone(), index)).collect() }
     }
 
-    fn of(&self, name: &str, first_row: usize) -> Option<Place> {
-        self.by_name.get(name).map(|parameter| Place { parameter: *parameter, first_row })
+    fn of(&self, name: &str, first_row: usize) -> Option<ParameterRows> {
+        self.by_name.get(name).map(|parameter| ParameterRows { parameter: *parameter, first_row })
     }
 }
 
@@ -54,13 +44,13 @@ fn unique<T>(shared: &mut Arc<T>) -> &mut T {
     Arc::get_mut(shared).expect("no record is kept while what is trained changes")
 }
 
-impl Transformer<Tape> {
+impl<B: Backward> Transformer<Tape<B>> {
     /// Trains every tensor of `parameters`, which are those of [`Architecture::tensors`] in any order.
     pub(crate) fn train_all(&mut self, parameters: &[Parameter]) {
-        let places = Places::new(parameters);
+        let index = ParameterIndex::new(parameters);
         let architecture = self.architecture.clone();
         let names = &family::by_name(architecture.family).names;
-        let table = |name: &str| places.by_name.get(&format!("{name}.weight")).copied();
+        let table = |name: &str| index.by_name.get(&format!("{name}.weight")).copied();
         let tokens = unique(&mut self.embeddings.tokens);
         if let Some(parameter) = table(names.token_embeddings) {
             tokens.train(TrainedTable::Scaled(parameter, architecture.embedding_scale));
@@ -74,20 +64,20 @@ impl Transformer<Tape> {
             });
         }
         self.visit_norms(&mut |norm, name| {
-            if let Some(weight) = places.of(&format!("{name}.weight"), 0) {
+            if let Some(weight) = index.of(&format!("{name}.weight"), 0) {
                 let offset = match architecture.norm {
                     NormKind::Rms { offset } => offset,
                     NormKind::Layer { .. } => 0.0,
                 };
-                norm.train(TrainedNorm { weight, bias: places.of(&format!("{name}.bias"), 0), offset });
+                norm.train(TrainedNorm { weight, bias: index.of(&format!("{name}.bias"), 0), offset });
             }
         });
         self.visit_linears(&mut |linear, modules| {
             let block = |module: &Module| {
                 Some(Block {
                     rows: module.rows.clone(),
-                    weight: places.of(&format!("{}.weight", module.name), module.first_row)?,
-                    bias: places.of(&format!("{}.bias", module.name), module.first_row),
+                    weight: index.of(&format!("{}.weight", module.name), module.first_row)?,
+                    bias: index.of(&format!("{}.bias", module.name), module.first_row),
                 })
             };
             linear.train_weights(modules.iter().filter_map(block).collect());
@@ -95,25 +85,24 @@ impl Transformer<Tape> {
     }
 
     /// Trains B A for each linear layer whose module `parameters` has a `NAME.lora_A.weight` and `NAME.lora_B.weight` of.
-    pub(crate) fn train_adapters(&mut self, parameters: &[Parameter], shape: AdapterShape) {
-        let places = Places::new(parameters);
-        let AdapterShape { rank, scale, dropout } = shape;
+    pub(crate) fn train_adapters(&mut self, backend: &B, parameters: &[Parameter], shape: AdapterShape) {
+        let index = ParameterIndex::new(parameters);
         self.visit_linears(&mut |linear, modules| {
             for Module { name, rows, first_row } in modules {
-                let a = places.of(&format!("{name}.lora_A.weight"), 0);
-                let b = places.of(&format!("{name}.lora_B.weight"), *first_row);
+                let a = index.of(&format!("{name}.lora_A.weight"), 0);
+                let b = index.of(&format!("{name}.lora_B.weight"), *first_row);
                 if let (Some(a), Some(b)) = (a, b) {
-                    linear.add_adapter(LowRank::new(rows.clone(), [a, b], rank, scale, dropout));
+                    linear.train_low_rank(backend, rows.clone(), [a, b], shape);
                 }
             }
         });
     }
 
-    /// Trains a gate on each neuron of each MLP: one parameter a layer that has an MLP, in the order of the layers.
-    pub(crate) fn train_gates(&mut self) {
+    /// Trains a factor on each neuron of each MLP: one parameter a layer that has an MLP, in the order of the layers.
+    pub(crate) fn train_neurons(&mut self) {
         for (parameter, mlp) in self.layers.iter_mut().filter_map(|layer| layer.mlp.as_mut()).enumerate() {
-            if let Core::Mlp(expand) = &mut mlp.core {
-                unique(expand).train_gates(Place { parameter, first_row: 0 });
+            if let Core::Mlp(gate_up) = &mut mlp.core {
+                unique(gate_up).train_neurons(ParameterRows { parameter, first_row: 0 });
             }
         }
     }
@@ -121,9 +110,10 @@ impl Transformer<Tape> {
     /// Multiplies the neurons of each layer's MLP by fixed factors, where there are any.
     pub(crate) fn mask_neurons(&mut self, factors: Vec<Option<Vec<f32>>>) {
         for (layer, factors) in self.layers.iter_mut().zip(factors) {
-            if let (Some(SubLayer { core: Core::Mlp(expand), .. }), Some(factors)) = (&mut layer.mlp, factors)
+            if let (Some(SubLayer { core: Core::Mlp(gate_up), .. }), Some(factors)) =
+                (&mut layer.mlp, factors)
             {
-                unique(expand).mask(factors);
+                unique(gate_up).mask_neurons(factors);
             }
         }
     }
@@ -141,15 +131,15 @@ impl Transformer<Tape> {
             unique(&mut sub_layer.output).refresh(parameters);
             match &mut sub_layer.core {
                 Core::Attention(attention) => unique(&mut attention.qkv).refresh(parameters),
-                Core::Mlp(expand) => unique(expand).refresh(parameters),
+                Core::Mlp(gate_up) => unique(gate_up).refresh(parameters),
             }
         });
     }
 
     /// Every norm and its name.
-    fn visit_norms(&mut self, visit: &mut dyn FnMut(&mut RecordedNorm, &str)) {
+    fn visit_norms(&mut self, visit: &mut dyn FnMut(&mut TapeNorm<B>, &str)) {
         let names = &family::by_name(self.architecture.family).names;
-        let mut one = |norm: &mut Option<Arc<RecordedNorm>>, prefix: &str, name: Option<&str>| {
+        let mut one = |norm: &mut Option<Arc<TapeNorm<B>>>, prefix: &str, name: Option<&str>| {
             if let (Some(norm), Some(name)) = (norm, name) {
                 visit(unique(norm), &format!("{prefix}{name}"));
             }
@@ -175,7 +165,7 @@ impl Transformer<Tape> {
     }
 
     /// Every linear layer and the tensors that its outputs belong to.
-    fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut RecordedLinear, &[Module])) {
+    fn visit_linears(&mut self, visit: &mut dyn FnMut(&mut TapeLinear<B>, &[Module])) {
         let architecture = &self.architecture;
         let names = &family::by_name(architecture.family).names;
         for (number, layer) in self.layers.iter_mut().enumerate() {
@@ -198,19 +188,19 @@ impl Transformer<Tape> {
                             parts.into_iter().map(|(name, rows)| module(name, rows, 0)).collect();
                         visit(unique(&mut attention.qkv), &modules);
                     }
-                    Core::Mlp(expand) => {
-                        let expand = unique(expand);
-                        let width = expand.width();
+                    Core::Mlp(gate_up) => {
+                        let gate_up = unique(gate_up);
+                        let width = gate_up.width();
                         // Where both halves are one tensor, the gate is the first.
                         let (gate, first_up) = match names.mlp.gate {
                             Gate::None => (None, 0),
                             Gate::Separate(name) => (Some(name), 0),
                             Gate::Joined => (Some(names.mlp.up), width),
                         };
-                        if let (Some(linear), Some(name)) = (&mut expand.gate, gate) {
+                        if let (Some(linear), Some(name)) = (&mut gate_up.gate, gate) {
                             visit(unique(linear), &[module(name, 0..width, 0)]);
                         }
-                        visit(unique(&mut expand.up), &[module(names.mlp.up, 0..width, first_up)]);
+                        visit(unique(&mut gate_up.up), &[module(names.mlp.up, 0..width, first_up)]);
                     }
                 }
             }

@@ -3,10 +3,11 @@
 use super::calibration::{Calibration, Sequences};
 use super::width::NeuronScores;
 use crate::architecture::LinearInput;
-use crate::compute::{Ops, Spans};
+use crate::compute::{Backend, Spans};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::model::{Stage, Transformer};
+use crate::on_device::PerBatch;
 
 /// For each layer a number for every neuron of its MLP.
 type Sums = Vec<Option<Vec<f64>>>;
@@ -37,7 +38,8 @@ pub fn activation_magnitude<E: From<Error>>(
             break;
         }
         let size: usize = chunk.iter().map(Vec::len).sum();
-        for sums in measure(encoder, &chunk, &total)? {
+        let task = Magnitudes { sequences: &chunk, zeros: &total };
+        for sums in encoder.model().run(&encoder.batches(&chunk), &task)? {
             for (total, sums) in total.iter_mut().flatten().zip(sums.into_iter().flatten()) {
                 total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
             }
@@ -57,35 +59,30 @@ pub fn activation_magnitude<E: From<Error>>(
     Ok(NeuronScores { model: encoder.name().to_owned(), fingerprint: *encoder.fingerprint(), layers: total })
 }
 
-/// The sums of each batch; `zeros` has their shape.
-fn measure(encoder: &Encoder, sequences: &[Vec<u32>], zeros: &Sums) -> Result<Vec<Sums>> {
-    encoder.model().run(
-        &encoder.batches(sequences),
-        |model, ops, batch| measure_batch(model, ops, sequences, batch, zeros),
-        |model, ops, batch| measure_batch(model, ops, sequences, batch, zeros),
-    )
+/// The sums of a batch; `zeros` has their shape.
+struct Magnitudes<'a> {
+    sequences: &'a [Vec<u32>],
+    zeros: &'a Sums,
 }
 
-fn measure_batch<O: Ops>(
-    model: &Transformer<O>,
-    ops: &O,
-    sequences: &[Vec<u32>],
-    batch: &[usize],
-    zeros: &Sums,
-) -> Result<Sums> {
-    let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
-    let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
-    let mut sums: Sums =
-        zeros.iter().map(|layer| layer.as_ref().map(|zeros| vec![0.0; zeros.len()])).collect();
-    model.forward_observed(ops, &ids, &spans, &mut |stage, x| {
-        if let Stage::Input(layer, LinearInput::MlpOutput) = stage
-            && let Some(sums) = &mut sums[layer]
-        {
-            for row in ops.to_vec(x)?.chunks_exact(sums.len()) {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x.abs()));
+impl PerBatch<Encoder> for Magnitudes<'_> {
+    type Output = Sums;
+
+    fn compute<B: Backend>(&self, model: &Transformer<B>, backend: &B, batch: &[usize]) -> Result<Sums> {
+        let ids: Vec<u32> = batch.iter().flat_map(|i| &self.sequences[*i]).copied().collect();
+        let spans = Spans::from_lengths(batch.iter().map(|i| self.sequences[*i].len()));
+        let mut sums: Sums =
+            self.zeros.iter().map(|layer| layer.as_ref().map(|zeros| vec![0.0; zeros.len()])).collect();
+        model.forward_observed(backend, &ids, &spans, &mut |stage, x| {
+            if let Stage::Input(layer, LinearInput::MlpOutput) = stage
+                && let Some(sums) = &mut sums[layer]
+            {
+                for row in backend.to_vec(x)?.chunks_exact(sums.len()) {
+                    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x.abs()));
+                }
             }
-        }
-        Ok(())
-    })?;
-    Ok(sums)
+            Ok(())
+        })?;
+        Ok(sums)
+    }
 }

@@ -4,10 +4,12 @@ use super::calibration::Sequences;
 use super::journal::Journal;
 use super::score_settings::{ImportanceMetric, ScoreSettings, ScoredTokens};
 use super::scores::{Importance, Scores};
-use crate::compute::{Ops, Spans};
+use crate::architecture::Architecture;
+use crate::compute::{Backend, Spans};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::model::{Stage, Transformer};
+use crate::on_device::PerBatch;
 
 /// What is scored in each layer, in this order: its attention, its MLP, the whole block.
 pub(super) const PARTS: usize = 3;
@@ -105,11 +107,7 @@ pub(super) fn hash_of(sequence: &[u32]) -> [u8; 32] {
 /// For each sequence the sums over its tokens: (L, PARTS), row-major; 0 for a sub-layer that is not there.
 fn measure(encoder: &Encoder, sequences: &[Vec<u32>], settings: &ScoreSettings) -> Result<Vec<Vec<f64>>> {
     let batches = encoder.batches(sequences);
-    let sums = encoder.model().run(
-        &batches,
-        |model, ops, batch| measure_batch(encoder, model, ops, sequences, batch, settings),
-        |model, ops, batch| measure_batch(encoder, model, ops, sequences, batch, settings),
-    )?;
+    let sums = encoder.model().run(&batches, &Measure { sequences, settings })?;
     let mut ordered = vec![Vec::new(); sequences.len()];
     for (sequence, sums) in batches.into_iter().flatten().zip(sums.into_iter().flatten()) {
         ordered[sequence] = sums;
@@ -117,25 +115,33 @@ fn measure(encoder: &Encoder, sequences: &[Vec<u32>], settings: &ScoreSettings) 
     Ok(ordered)
 }
 
-fn measure_batch<O: Ops>(
-    encoder: &Encoder,
-    model: &Transformer<O>,
-    ops: &O,
-    sequences: &[Vec<u32>],
-    batch: &[usize],
-    settings: &ScoreSettings,
-) -> Result<Vec<Vec<f64>>> {
-    let ids: Vec<u32> = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
-    let spans = Spans::from_lengths(batch.iter().map(|i| sequences[*i].len()));
-    let mut observer = Observer::new(encoder, &spans, settings);
-    model.forward_observed(ops, &ids, &spans, &mut |stage, x| {
-        // What linear layers read is not compared; copying it would only cost.
-        if !matches!(stage, Stage::Input(..)) {
-            observer.see(stage, &ops.to_vec(x)?);
-        }
-        Ok(())
-    })?;
-    Ok(observer.sums)
+/// The sums of each sequence of a batch.
+struct Measure<'a> {
+    sequences: &'a [Vec<u32>],
+    settings: &'a ScoreSettings,
+}
+
+impl PerBatch<Encoder> for Measure<'_> {
+    type Output = Vec<Vec<f64>>;
+
+    fn compute<B: Backend>(
+        &self,
+        model: &Transformer<B>,
+        backend: &B,
+        batch: &[usize],
+    ) -> Result<Vec<Vec<f64>>> {
+        let ids: Vec<u32> = batch.iter().flat_map(|i| &self.sequences[*i]).copied().collect();
+        let spans = Spans::from_lengths(batch.iter().map(|i| self.sequences[*i].len()));
+        let mut observer = Observer::new(model.architecture(), &spans, self.settings);
+        model.forward_observed(backend, &ids, &spans, &mut |stage, x| {
+            // What linear layers read is not compared; copying it would only cost.
+            if !matches!(stage, Stage::Input(..)) {
+                observer.see(stage, &backend.to_vec(x)?);
+            }
+            Ok(())
+        })?;
+        Ok(observer.sums)
+    }
 }
 
 /// Compares the hidden states of a batch as the forward goes on.
@@ -151,8 +157,7 @@ struct Observer<'a> {
 }
 
 impl<'a> Observer<'a> {
-    fn new(encoder: &Encoder, spans: &'a Spans, settings: &'a ScoreSettings) -> Observer<'a> {
-        let architecture = encoder.architecture();
+    fn new(architecture: &Architecture, spans: &'a Spans, settings: &'a ScoreSettings) -> Observer<'a> {
         Observer {
             spans,
             settings,

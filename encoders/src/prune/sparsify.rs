@@ -12,14 +12,15 @@ use super::directory::ModelDirectory;
 use super::pattern::{GROUP, KEPT};
 use super::{sparsegpt, wanda};
 use crate::architecture::{Architecture, LinearInput};
-use crate::compute::cpu::{Cpu, Rows};
-use crate::compute::{Ops, Spans};
-use crate::device::{Device, batches};
+use crate::compute::cpu::Cpu;
+use crate::compute::{Backend, Spans};
+use crate::device::Device;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::loaded::Loaded;
 use crate::model::{Stage, Transformer};
-use crate::weights::matrix::{Matrix, Weight};
+use crate::on_device::batches;
+use crate::weights::matrix::Weight;
 use crate::weights::shards::StoredTensor;
 use crate::weights::tensors::{TensorInfo, Tensors};
 use crate::weights::write::{NewTensor, write_directory};
@@ -147,16 +148,16 @@ impl ModelDirectory {
             .map(|tensor| (architecture.bare_name(tensor.name).to_owned(), tensor.name.to_owned()))
             .collect();
         let mut tensors = Replaced { source: &**tensors, replacements: BTreeMap::new() };
-        let ops = Cpu::parallel();
+        let backend = Cpu::parallel();
         let batches = batches(sequences, Device::Cpu.batch_tokens());
         let batch = |batch: &Vec<usize>| -> (Vec<u32>, Spans) {
             let ids = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
             (ids, Spans::from_lengths(batch.iter().map(|i| sequences[*i].len())))
         };
-        let none = Transformer::load(&ops, only(architecture, None), &tensors)?;
+        let none = Transformer::load(&backend, only(architecture, None), &tensors)?;
         let mut hidden: Vec<Vec<f32>> = Vec::new();
         for (ids, spans) in batches.iter().map(batch) {
-            none.forward_observed(&ops, &ids, &spans, &mut |stage, x| {
+            none.forward_observed(&backend, &ids, &spans, &mut |stage, x| {
                 if stage == Stage::Embeddings {
                     hidden.push(x.values().to_vec());
                 }
@@ -165,28 +166,27 @@ impl ModelDirectory {
         }
         drop(none);
 
-        let rows = |values: &[f32]| -> Result<Rows> {
-            let columns = architecture.hidden_size;
-            let rows = values.len() / columns;
-            let table = ops.load_table(Matrix { values: values.into(), rows, columns })?;
-            ops.embed(&table, &(0..rows as u32).collect::<Vec<_>>())
-        };
         for layer in 0..architecture.layers.len() {
             let matrices = architecture.layer_matrices(layer);
             let mut statistics: BTreeMap<LinearInput, Statistic> = BTreeMap::new();
             for (tensor, input) in &matrices {
                 statistics.entry(*input).or_insert_with(|| Statistic::new(method, tensor.shape[1]));
             }
-            let dense = Transformer::load(&ops, only(architecture, Some(layer)), &tensors)?;
+            let dense = Transformer::load(&backend, only(architecture, Some(layer)), &tensors)?;
             for (values, (_, spans)) in hidden.iter().zip(batches.iter().map(batch)) {
-                dense.forward_layers(&ops, rows(values)?, &spans, &mut |stage, x| {
-                    if let Stage::Input(_, input) = stage
-                        && let Some(statistic) = statistics.get_mut(&input)
-                    {
-                        statistic.add(x.values(), x.values().len() / spans.num_tokens());
-                    }
-                    Ok(())
-                })?;
+                dense.forward_layers(
+                    &backend,
+                    backend.upload(values, architecture.hidden_size)?,
+                    &spans,
+                    &mut |stage, x| {
+                        if let Stage::Input(_, input) = stage
+                            && let Some(statistic) = statistics.get_mut(&input)
+                        {
+                            statistic.add(x.values(), x.values().len() / spans.num_tokens());
+                        }
+                        Ok(())
+                    },
+                )?;
             }
             drop(dense);
             for (tensor, input) in &matrices {
@@ -195,9 +195,14 @@ impl ModelDirectory {
                 statistics[input].prune(&mut weights, tensor.shape[1], sequences.len());
                 tensors.replacements.insert(name.clone(), weights);
             }
-            let sparse = Transformer::load(&ops, only(architecture, Some(layer)), &tensors)?;
+            let sparse = Transformer::load(&backend, only(architecture, Some(layer)), &tensors)?;
             for (values, (_, spans)) in hidden.iter_mut().zip(batches.iter().map(batch)) {
-                let x = sparse.forward_layers(&ops, rows(values)?, &spans, &mut |_, _| Ok(()))?;
+                let x = sparse.forward_layers(
+                    &backend,
+                    backend.upload(values, architecture.hidden_size)?,
+                    &spans,
+                    &mut |_, _| Ok(()),
+                )?;
                 values.copy_from_slice(x.values());
             }
             progress(layer + 1);

@@ -133,7 +133,7 @@ impl AdamW {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::tape::{Place, sizes};
+    use crate::compute::tape::{ParameterRows, sizes};
 
     /// torch.optim.AdamW (lr 0.1, weight_decay 0.01) on w = (1, -2) with the gradients (0.5, 0.25), (-1, 2), (0, 0): after each
     /// step the values of PyTorch 2.15 in f64.
@@ -147,7 +147,7 @@ mod tests {
             [[0.899000002, -2.097999996], [0.934711354, -2.178048571], [0.962076551, -2.239370063]];
         for (gradient, want) in [[0.5, 0.25], [-1.0, 2.0], [0.0, 0.0]].into_iter().zip(expected) {
             let mut gradients = Gradients::new(&sizes(&parameters));
-            gradients.of(Place { parameter: 0, first_row: 0 }, 2).copy_from_slice(&gradient);
+            gradients.of(ParameterRows { parameter: 0, first_row: 0 }, 2).copy_from_slice(&gradient);
             optimizer.step(0.1, &mut parameters, &gradients, &mut moments);
             for (got, want) in parameters[0].values.iter().zip(want) {
                 assert!((f64::from(*got) - want).abs() < 1e-6, "{got}, not {want}");

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::gates::Gates;
 use super::lora::Lora;
-use super::loss::Loss;
 use super::optimizer::{AdamW, Schedule};
+use super::slim::Slim;
+use crate::contrastive::loss::Loss;
 use crate::error::{Error, Result};
 
 /// What of a model is trained.
@@ -16,8 +16,9 @@ pub enum Trained {
     Lora(Lora),
     /// Every tensor of the transformer.
     Full,
-    /// Gates on the neurons of the MLPs; the model is frozen.
-    Gates(Gates),
+    /// Factors on the neurons of the MLPs; the model is frozen.
+    #[serde(rename = "gates")]
+    Slim(Slim),
 }
 
 /// What a training run is told, apart from its data.
@@ -109,8 +110,8 @@ impl TrainSettings {
                 ("alpha", lora.alpha, positive(lora.alpha), "above 0"),
                 ("dropout", lora.dropout, share(lora.dropout), "0 to below 1"),
             ]),
-            Trained::Gates(gates) => {
-                rules.push(("pressure", gates.pressure, not_negative(gates.pressure), "0 or more"));
+            Trained::Slim(slim) => {
+                rules.push(("pressure", slim.pressure, not_negative(slim.pressure), "0 or more"));
             }
             Trained::Full => {}
         }

@@ -1,21 +1,30 @@
-//! A step: vectors, loss, gradients, and what the parameters become.
+//! A step: forward, loss, backward, update.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rayon::prelude::*;
-
-use super::loss::LossValue;
-use super::parts::even_parts;
-use super::pass::{Keep, MicroBatch, Pass};
-use super::settings::Trained;
-use super::texts::{Example, Texts};
-use super::trainer::Trainer;
-use crate::compute::Spans;
-use crate::compute::cpu::Cpu;
-use crate::compute::tape::{Dropout, Gradients};
-use crate::encoder::TextKind;
+use super::optimizer::Moments;
+use super::settings::{TrainSettings, Trained};
+use super::texts::Texts;
+use crate::compute::backward::Backward;
+use crate::compute::tape::{Dropout, Gradients, Parameter};
+use crate::contrastive::engine::Engine;
+use crate::contrastive::loss::LossValue;
 use crate::error::{Error, Result};
 use crate::random::Random;
+
+/// What a step changes, and all that a run needs to go on. There is no state of random numbers: each is drawn from the seed and
+/// the number of the step.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TrainState {
+    pub(super) parameters: Vec<Parameter>,
+    /// The optimizer's, with the number of steps taken.
+    pub(super) moments: Moments,
+    pub(super) watch: Watch,
+}
+
+impl TrainState {
+    pub(super) fn new(parameters: Vec<Parameter>) -> TrainState {
+        TrainState { moments: Moments::new(&parameters), watch: Watch::default(), parameters }
+    }
+}
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +47,34 @@ pub struct StepReport {
     pub num_tokens: usize,
 }
 
+impl StepReport {
+    fn new(step: usize, settings: &TrainSettings) -> StepReport {
+        StepReport {
+            step,
+            loss: 0.0,
+            contrastive: 0.0,
+            distillation: None,
+            alignment: None,
+            gradient_norm: 0.0,
+            learning_rate: settings.optimizer.learning_rate * settings.schedule.factor(step - 1),
+            num_tokens: 0,
+        }
+    }
+
+    /// Adds a batch's share.
+    fn add(&mut self, loss: &LossValue, share: f64, texts: &Texts) {
+        self.loss += share * loss.total;
+        self.contrastive += share * loss.contrastive;
+        for (sum, one) in [(&mut self.distillation, loss.distillation), (&mut self.alignment, loss.alignment)]
+        {
+            if let Some(one) = one {
+                *sum.get_or_insert(0.0) += share * one;
+            }
+        }
+        self.num_tokens += texts.tokens.iter().map(Vec::len).sum::<usize>();
+    }
+}
+
 /// The smoothed loss, to notice a run that diverges.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Watch {
@@ -58,236 +95,70 @@ impl Watch {
     }
 }
 
-impl Trainer {
-    /// Takes a step: the mean of the losses of `batches`, whose queries are compared within their own batch alone
-    /// (gradient accumulation where there are several). The result depends on the examples and the seed, not on the number of
-    /// threads.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Diverged`], after which the parameters are those of the step before; the tokenizer refuses a text.
-    ///
-    /// # Panics
-    ///
-    /// If there is no batch, a batch has no example, an example has no passage, or another number of scores than passages.
-    pub fn step(&mut self, batches: &[&[Example]]) -> Result<StepReport> {
-        assert!(!batches.is_empty() && batches.iter().all(|batch| !batch.is_empty()), "a step has examples");
-        let step = self.moments.steps + 1;
-        self.gradients.clear();
-        let mut report = StepReport {
-            step,
-            loss: 0.0,
-            contrastive: 0.0,
-            distillation: None,
-            alignment: None,
-            gradient_norm: 0.0,
-            learning_rate: self.settings.optimizer.learning_rate * self.settings.schedule.factor(step - 1),
-            num_tokens: 0,
-        };
-        let share = 1.0 / batches.len() as f64;
-        for (number, batch) in batches.iter().enumerate() {
-            let (value, num_tokens) = self.batch(step, number, batch, share as f32)?;
-            report.loss += share * value.total;
-            report.contrastive += share * value.contrastive;
-            for (sum, one) in
-                [(&mut report.distillation, value.distillation), (&mut report.alignment, value.alignment)]
-            {
-                if let Some(one) = one {
-                    *sum.get_or_insert(0.0) += share * one;
-                }
-            }
-            report.num_tokens += num_tokens;
-        }
-        if let Trained::Gates(gates) = self.settings.trained {
-            report.loss += gates.penalty(&self.parameters, &mut self.gradients);
-        }
-        // What takes no part in the loss would stay as it is without a word.
-        assert!(
-            self.gradients.iter().all(|gradient| gradient.is_some()),
-            "every trained array has a gradient"
-        );
-        report.gradient_norm = self.gradients.norm();
-        let mut watch = self.watch;
-        let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
-        if !finite || watch.diverges(step, report.loss) {
-            return Err(Error::Diverged { step, loss: report.loss, lowest: self.watch.lowest });
-        }
-        self.watch = watch;
-        let limit = self.settings.optimizer.max_gradient_norm;
-        if report.gradient_norm > limit {
-            // As torch.nn.utils.clip_grad_norm_ divides.
-            self.gradients.scale((limit / (report.gradient_norm + 1e-6)) as f32);
-        }
-        let (parameters, moments) = (&mut self.parameters, &mut self.moments);
-        self.settings.optimizer.step(report.learning_rate, parameters, &self.gradients, moments);
-        self.refresh();
-        Ok(report)
+/// Takes a step: the mean of the losses of `batches`, whose queries are compared within their own batch alone. Each batch is
+/// read when it is its turn.
+///
+/// # Errors
+///
+/// [`Error::Diverged`], after which nothing has changed; what the engine fails with.
+pub(super) fn step<B: Backward>(
+    state: &mut TrainState,
+    engine: &mut Engine<B>,
+    settings: &TrainSettings,
+    batches: impl ExactSizeIterator<Item = Result<Texts>>,
+) -> Result<StepReport> {
+    let mut report = StepReport::new(state.moments.steps + 1, settings);
+    let mut gradients = engine.zero_gradients();
+    let share = 1.0 / batches.len() as f64;
+    for (number, texts) in batches.enumerate() {
+        let texts = texts?;
+        let loss = accumulate(engine, settings, &texts, (report.step, number), share as f32, &mut gradients)?;
+        report.add(&loss, share, &texts);
     }
-
-    /// Adds the gradients of one batch times `share` to those of the step; the loss and the tokens.
-    pub(super) fn batch(
-        &mut self,
-        step: usize,
-        number: usize,
-        examples: &[Example],
-        share: f32,
-    ) -> Result<(LossValue, usize)> {
-        let texts = self.texts(examples)?;
-        let micro = self.micro_batches(&texts, Some((step, number)));
-        let keep = if self.settings.recompute { Keep::Layers } else { Keep::Operations };
-        let mut passes: Vec<Option<Pass>> = Vec::new();
-        let mut computed: Vec<Vec<f32>> = Vec::new();
-        let parallel = micro.len() < rayon::current_num_threads();
-        let first = if self.settings.gradient_cache { Keep::Nothing } else { keep };
-        for result in self.side_by_side(&micro, parallel, |batch, fused| {
-            let (vectors, pass) = batch.forward(&self.model, self.loaded.settings.pooling, fused, first)?;
-            Ok(match first {
-                Keep::Nothing => {
-                    self.give_back(pass.into_fused(), parallel);
-                    (vectors, None)
-                }
-                _ => (vectors, Some(pass)),
-            })
-        })? {
-            computed.push(result.0);
-            passes.push(result.1);
-        }
-        let dim = self.architecture().hidden_size;
-        let mut vectors = vec![0.0; texts.tokens.len() * dim];
-        for (batch, computed) in micro.iter().zip(&computed) {
-            for (text, vector) in batch.texts.iter().zip(computed.chunks_exact(dim)) {
-                vectors[text * dim..(text + 1) * dim].copy_from_slice(vector);
-            }
-        }
-        let (queries, passages) = vectors.split_at(texts.num_queries * dim);
-        let mut value =
-            self.settings.loss.of(queries, passages, dim, &texts.targets, texts.teacher.as_deref());
-        for slope in value.of_queries.iter_mut().chain(&mut value.of_passages) {
-            *slope *= share;
-        }
-
-        let slope = |text: usize| match text.checked_sub(texts.num_queries) {
-            None => &value.of_queries[text * dim..(text + 1) * dim],
-            Some(passage) => &value.of_passages[passage * dim..(passage + 1) * dim],
-        };
-        // As many at a time as there are threads, so that so many gradients are in memory; they are added in order.
-        let round = if parallel { 1 } else { rayon::current_num_threads() };
-        let mut gradients = std::mem::replace(&mut self.gradients, Gradients::new(&self.sizes));
-        for start in (0..micro.len()).step_by(round) {
-            let end = (start + round).min(micro.len());
-            let kept: Vec<(&MicroBatch, Mutex<Option<Pass>>)> =
-                (start..end).map(|i| (&micro[i], Mutex::new(passes[i].take()))).collect();
-            let back = |(batch, pass): &(&MicroBatch, Mutex<Option<Pass>>)| -> Result<Gradients> {
-                let pooling = self.loaded.settings.pooling;
-                let pass = pass.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let pass = match pass {
-                    Some(pass) => pass,
-                    None => batch.forward(&self.model, pooling, self.take(parallel), keep)?.1,
-                };
-                let slopes: Vec<f32> = batch.texts.iter().flat_map(|text| slope(*text)).copied().collect();
-                let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                let mut gradients = spare.unwrap_or_else(|| Gradients::new(&self.sizes));
-                let fused = batch.backward(&self.model, pooling, pass, &slopes, &mut gradients)?;
-                self.give_back(fused, parallel);
-                Ok(gradients)
-            };
-            let round: Vec<Gradients> = if parallel {
-                kept.iter().map(back).collect::<Result<_>>()?
-            } else {
-                kept.par_iter().map(back).collect::<Result<_>>()?
-            };
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            for mut one in round {
-                gradients.take_from(&mut one);
-                spare.push(one);
-            }
-        }
-        self.gradients = gradients;
-        Ok((value, texts.tokens.iter().map(Vec::len).sum()))
+    if let Trained::Slim(slim) = settings.trained {
+        report.loss += slim.penalty(&state.parameters, &mut gradients);
     }
+    // What takes no part in the loss would stay as it is without a word.
+    assert!(gradients.iter().all(|gradient| gradient.is_some()), "every trained array has a gradient");
+    report.gradient_norm = gradients.norm();
 
-    /// Unit vectors of texts as the model now is: (B) -> (B, D), row-major, in the order given.
-    ///
-    /// # Errors
-    ///
-    /// The tokenizer refuses a text.
-    pub fn encode(&self, texts: &[&str], kind: TextKind) -> Result<Vec<f32>> {
-        let tokens: Vec<Vec<u32>> =
-            texts.par_iter().map(|text| self.tokenize(text, kind)).collect::<Result<_>>()?;
-        let num_queries = if kind == TextKind::Query { tokens.len() } else { 0 };
-        let texts = Texts { tokens, num_queries, targets: Vec::new(), teacher: None };
-        let micro = self.micro_batches(&texts, None);
-        let dim = self.architecture().hidden_size;
-        let parallel = micro.len() < rayon::current_num_threads();
-        let computed = self.side_by_side(&micro, parallel, |batch, fused| {
-            let pooling = self.loaded.settings.pooling;
-            let (vectors, pass) = batch.forward(&self.model, pooling, fused, Keep::Nothing)?;
-            self.give_back(pass.into_fused(), parallel);
-            Ok(vectors)
-        })?;
-        let mut out = vec![0.0; texts.tokens.len() * dim];
-        for (batch, computed) in micro.iter().zip(&computed) {
-            for (text, vector) in batch.texts.iter().zip(computed.chunks_exact(dim)) {
-                out[text * dim..(text + 1) * dim].copy_from_slice(vector);
-            }
-        }
-        crate::pooling::normalize(&mut out, dim);
-        Ok(out)
+    let mut watch = state.watch;
+    let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
+    if !finite || watch.diverges(report.step, report.loss) {
+        let lowest = state.watch.lowest;
+        return Err(Error::Diverged { step: report.step, loss: report.loss, lowest });
     }
+    state.watch = watch;
+    let limit = settings.optimizer.max_gradient_norm;
+    if report.gradient_norm > limit {
+        // As torch.nn.utils.clip_grad_norm_ divides.
+        gradients.scale((limit / (report.gradient_norm + 1e-6)) as f32);
+    }
+    settings.optimizer.step(report.learning_rate, &mut state.parameters, &gradients, &mut state.moments);
+    engine.put_back(gradients);
+    engine.model.refresh(&state.parameters);
+    Ok(report)
+}
 
-    /// Texts in parts that one thread computes. Queries and passages are kept apart: a mean may leave out another number of
-    /// tokens of each.
-    fn micro_batches(&self, texts: &Texts, training: Option<(usize, usize)>) -> Vec<MicroBatch> {
-        let (queries, passages) = texts.tokens.split_at(texts.num_queries);
-        let kinds = [(0, queries, 0), (1, passages, texts.num_queries)];
-        let num_tokens = kinds.map(|(_, tokens, _)| tokens.iter().map(Vec::len).sum::<usize>());
-        let num_parts = self.settings.num_parts(num_tokens);
-        let mut micro = Vec::new();
-        for ((kind, tokens, first), num_parts) in kinds.into_iter().zip(num_parts) {
-            for part in even_parts(tokens, num_parts) {
-                let dropout = Dropout {
-                    seed: training.map(|(step, number)| {
-                        let name = format!("dropout {step} {number} {}", micro.len());
-                        Random::new(self.settings.seed, &name).bits()
-                    }),
-                };
-                micro.push(MicroBatch {
-                    ids: part.iter().flat_map(|text| &tokens[*text]).copied().collect(),
-                    spans: Spans::from_lengths(part.iter().map(|text| tokens[*text].len())),
-                    texts: part.into_iter().map(|text| first + text).collect(),
-                    skipped: self.skipped[kind],
-                    dropout,
-                });
-            }
-        }
-        micro
-    }
-
-    fn take(&self, parallel: bool) -> Cpu {
-        let new = || {
-            let fused = if parallel { Cpu::parallel() } else { Cpu::serial() };
-            fused.with_pool(Arc::clone(&self.pool))
-        };
-        if parallel {
-            return new();
-        }
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(new)
-    }
-
-    fn give_back(&self, fused: Cpu, parallel: bool) {
-        if !parallel {
-            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(fused);
-        }
-    }
-
-    /// The results of all micro-batches in their order: each on a thread of its own, or each operation on all threads.
-    fn side_by_side<R: Send>(
-        &self,
-        micro: &[MicroBatch],
-        parallel: bool,
-        compute: impl Fn(&MicroBatch, Cpu) -> Result<R> + Sync,
-    ) -> Result<Vec<R>> {
-        let one = |batch: &MicroBatch| compute(batch, self.take(parallel));
-        if parallel { micro.iter().map(one).collect() } else { micro.par_iter().map(one).collect() }
-    }
+/// The loss of one batch, whose gradients times `share` are added to `gradients`; `seed` is the number of the step and of the
+/// batch.
+pub(super) fn accumulate<B: Backward>(
+    engine: &Engine<B>,
+    settings: &TrainSettings,
+    texts: &Texts,
+    seed: (usize, usize),
+    share: f32,
+    gradients: &mut Gradients,
+) -> Result<LossValue> {
+    let dropout = |part| {
+        let name = format!("dropout {} {} {part}", seed.0, seed.1);
+        Dropout { seed: Some(Random::new(settings.seed, &name).bits()) }
+    };
+    let forward = engine.forward(texts.kinds(), dropout)?;
+    let dim = engine.model.architecture().hidden_size;
+    let (queries, passages) = forward.vectors.split_at(texts.num_queries * dim);
+    let loss = settings.loss.of(queries, passages, dim, &texts.targets, texts.teacher.as_deref());
+    let slopes: Vec<f32> = loss.of_queries.iter().chain(&loss.of_passages).map(|x| x * share).collect();
+    engine.backward(forward, &slopes, gradients)?;
+    Ok(loss)
 }

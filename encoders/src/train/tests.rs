@@ -6,15 +6,12 @@ use secateur_testkit::workspace_root;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::loss::{Loss, LossValue};
 use super::settings::{TrainSettings, Trained};
-use super::step::Watch;
-use super::{AdamW, Decay, Example, Gates, Lora, Schedule, Trainer};
+use super::step::{Watch, accumulate};
+use super::{AdamW, Decay, Example, Lora, Schedule, Slim, Trainer};
+use crate::contrastive::loss::{Loss, LossValue};
 
-// The helpers of the integration tests, for which this crate is one among others.
-#[path = "../../tests/support/mod.rs"]
-mod support;
-use support::{Fixture, fnv1a64, id_texts, id_tokenizer, sequences, splitmix64};
+use crate::support::{Fixture, fnv1a64, id_texts, id_tokenizer, sequences, splitmix64};
 
 #[derive(Deserialize)]
 struct Sketch {
@@ -73,7 +70,7 @@ fn settings(trained: Trained) -> TrainSettings {
 
 fn trainer(directory: &TempDir, settings: TrainSettings) -> Trainer {
     let mut trainer = Trainer::load(directory.path(), settings).unwrap();
-    for parameter in &mut trainer.parameters {
+    for parameter in &mut trainer.state.parameters {
         let len = parameter.values.len();
         if parameter.name.contains(".lora_") {
             parameter.values = fill(&parameter.name, len, 0.0, 0.25);
@@ -81,7 +78,7 @@ fn trainer(directory: &TempDir, settings: TrainSettings) -> Trainer {
             parameter.values = fill(&parameter.name, len, 0.5, 0.6);
         }
     }
-    trainer.refresh();
+    refresh(&mut trainer);
     trainer
 }
 
@@ -99,14 +96,20 @@ fn examples() -> Vec<Example> {
     ]
 }
 
+fn refresh(trainer: &mut Trainer) {
+    trainer.engine.model.refresh(&trainer.state.parameters);
+}
+
 /// The loss and the gradients of the examples, by name.
-fn gradients(trainer: &mut Trainer) -> (LossValue, BTreeMap<String, Vec<f32>>) {
-    trainer.gradients.clear();
-    let (mut value, _) = trainer.batch(1, 0, &examples(), 1.0).unwrap();
-    if let Trained::Gates(gates) = trainer.settings.trained {
-        value.total += gates.penalty(&trainer.parameters, &mut trainer.gradients);
+fn gradients(trainer: &Trainer) -> (LossValue, BTreeMap<String, Vec<f32>>) {
+    let (engine, settings, parameters) = (&trainer.engine, trainer.settings(), &trainer.state.parameters);
+    let texts = trainer.reader.texts(&examples()).unwrap();
+    let mut gradients = engine.zero_gradients();
+    let mut value = accumulate(engine, settings, &texts, (1, 0), 1.0, &mut gradients).unwrap();
+    if let Trained::Slim(slim) = settings.trained {
+        value.total += slim.penalty(parameters, &mut gradients);
     }
-    let named = trainer.parameters.iter().zip(trainer.gradients.iter());
+    let named = parameters.iter().zip(gradients.iter());
     let named = named.filter_map(|(parameter, gradient)| Some((parameter.name.clone(), gradient?.to_vec())));
     (value, named.collect())
 }
@@ -149,24 +152,24 @@ fn compare(what: &str, (value, gradients): &(LossValue, BTreeMap<String, Vec<f32
 #[test]
 fn gradients_of_all_weights_are_pytorchs() {
     for (name, want) in fixture::<Records>("gradients.json") {
-        let mut trainer = trainer(&tiny(&name), settings(Trained::Full));
-        compare(&format!("{name}, full"), &gradients(&mut trainer), &want.full);
+        let trainer = trainer(&tiny(&name), settings(Trained::Full));
+        compare(&format!("{name}, full"), &gradients(&trainer), &want.full);
     }
 }
 
 #[test]
 fn gradients_of_adapters_are_pefts() {
     for (name, want) in fixture::<Records>("gradients.json") {
-        let mut trainer = trainer(&tiny(&name), settings(Trained::Lora(LORA)));
-        compare(&format!("{name}, LoRA"), &gradients(&mut trainer), &want.lora);
+        let trainer = trainer(&tiny(&name), settings(Trained::Lora(LORA)));
+        compare(&format!("{name}, LoRA"), &gradients(&trainer), &want.lora);
     }
 }
 
 #[test]
-fn gradients_of_gates_are_pytorchs() {
+fn gradients_of_neuron_factors_are_pytorchs() {
     for (name, want) in fixture::<Records>("gradients.json") {
-        let mut trainer = trainer(&tiny(&name), settings(Trained::Gates(Gates { pressure: 0.5 })));
-        compare(&format!("{name}, gates"), &gradients(&mut trainer), &want.gates);
+        let trainer = trainer(&tiny(&name), settings(Trained::Slim(Slim { pressure: 0.5 })));
+        compare(&format!("{name}, slim"), &gradients(&trainer), &want.gates);
     }
 }
 
@@ -174,14 +177,14 @@ fn gradients_of_gates_are_pytorchs() {
 #[test]
 fn gradients_do_not_depend_on_how_they_are_computed() {
     let lora = Lora { dropout: 0.3, ..LORA };
-    for trained in [Trained::Full, Trained::Lora(lora), Trained::Gates(Gates { pressure: 0.5 })] {
+    for trained in [Trained::Full, Trained::Lora(lora), Trained::Slim(Slim { pressure: 0.5 })] {
         for name in ["bert", "gemma2-pruned"] {
             let directory = tiny(name);
             let base = settings(trained.clone());
             let run = |settings: TrainSettings, threads: usize| {
-                let mut trainer = trainer(&directory, settings);
+                let trainer = trainer(&directory, settings);
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| gradients(&mut trainer))
+                pool.install(|| gradients(&trainer))
             };
             let want = run(base.clone(), 1);
             for (settings, threads) in [
@@ -214,11 +217,11 @@ fn gradients_do_not_depend_on_how_they_are_computed() {
 /// A trainer whose matrices and embeddings need more bits than a bf16 has, as the tiny models' do not.
 fn uneven(directory: &TempDir, settings: TrainSettings) -> Trainer {
     let mut trainer = trainer(directory, settings);
-    for parameter in &mut trainer.parameters {
+    for parameter in &mut trainer.state.parameters {
         let uneven = fill(&parameter.name, parameter.values.len(), 1.0, 0.01);
         parameter.values.iter_mut().zip(uneven).for_each(|(x, factor)| *x *= factor);
     }
-    trainer.refresh();
+    refresh(&mut trainer);
     trainer
 }
 
@@ -229,14 +232,14 @@ fn weights_in_bf16_are_rounded_and_nothing_else() {
     for name in ["llama", "mistral-pruned", "qwen3"] {
         let directory = tiny(name);
         let halves = TrainSettings { bf16_weights: true, ..settings(Trained::Full) };
-        let mut held = uneven(&directory, halves);
+        let held = uneven(&directory, halves);
         let mut rounded = uneven(&directory, settings(Trained::Full));
-        let unrounded = gradients(&mut rounded);
-        for parameter in rounded.parameters.iter_mut().filter(|parameter| parameter.shape.len() > 1) {
+        let unrounded = gradients(&rounded);
+        for parameter in rounded.state.parameters.iter_mut().filter(|parameter| parameter.shape.len() > 1) {
             parameter.values.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
         }
-        rounded.refresh();
-        let (got, want) = (gradients(&mut held), gradients(&mut rounded));
+        refresh(&mut rounded);
+        let (got, want) = (gradients(&held), gradients(&rounded));
         assert_eq!(got.0, want.0, "{name}");
         assert!(got.1 == want.1, "{name}");
         assert_ne!(got.0, unrounded.0, "{name}: the weights have bits to lose");
@@ -303,10 +306,10 @@ fn loss_curves_are_pytorchs() {
             ..settings(trained)
         };
         let mut trainer = Trainer::load(directory.path(), settings).unwrap();
-        for parameter in trainer.parameters.iter_mut().filter(|p| p.name.ends_with("lora_A.weight")) {
+        for parameter in trainer.state.parameters.iter_mut().filter(|p| p.name.ends_with("lora_A.weight")) {
             parameter.values = fill(&parameter.name, parameter.values.len(), 0.0, 0.1);
         }
-        trainer.refresh();
+        refresh(&mut trainer);
         for (step, want) in want.losses.iter().enumerate() {
             let batch: Vec<Example> = (0..8).map(|i| pairs[(step * 8 + i) % 40].clone()).collect();
             let report = trainer.step(&[&batch]).unwrap();

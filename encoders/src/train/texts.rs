@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::loss::Target;
-use super::trainer::Trainer;
+use crate::contrastive::engine::TokenLists;
+use crate::contrastive::loss::Target;
 use crate::encoder::{Encoder, TextKind};
 use crate::error::Result;
+use crate::tokenize::Tokenizer;
 
 /// A query and the passages that it is compared with, apart from those of the other queries of its batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,14 +31,32 @@ pub(super) struct Texts {
     pub(super) teacher: Option<Vec<f32>>,
 }
 
-impl Trainer {
-    pub(super) fn tokenize(&self, text: &str, kind: TextKind) -> Result<Vec<u32>> {
-        let encoding = &self.loaded.settings;
-        let (tokenizer, prompt) = match kind {
-            TextKind::Query => (&self.tokenizers[0], &encoding.query_prompt),
-            TextKind::Passage => (&self.tokenizers[1], &encoding.passage_prompt),
+impl Texts {
+    /// The tokens of queries and of passages.
+    pub(super) fn kinds(&self) -> TokenLists<'_> {
+        self.tokens.split_at(self.num_queries).into()
+    }
+}
+
+/// What turns examples into tokens and into what the loss wants of them.
+pub(super) struct Reader {
+    /// Of queries and of passages, which may be cut to different lengths.
+    pub(super) tokenizers: [Tokenizer; 2],
+    /// What is put before every query and every passage.
+    pub(super) prompts: [String; 2],
+    pub(super) teacher: Option<Encoder>,
+    /// Whether the loss wants the teacher's vectors.
+    pub(super) aligns: bool,
+}
+
+impl Reader {
+    /// The tokens of each text, in order.
+    pub(super) fn tokenize(&self, texts: &[(&str, TextKind)]) -> Result<Vec<Vec<u32>>> {
+        let one = |(text, kind): &(&str, TextKind)| {
+            let kind = *kind as usize;
+            self.tokenizers[kind].encode(&format!("{}{text}", self.prompts[kind]))
         };
-        tokenizer.encode(&format!("{prompt}{text}"))
+        texts.par_iter().map(one).collect()
     }
 
     /// The texts of a batch and what the loss wants of them.
@@ -46,7 +65,7 @@ impl Trainer {
             examples.iter().map(|example| (&example.query[..], TextKind::Query)).collect();
         let mut targets = Vec::with_capacity(examples.len());
         // Passages by text, to know one again.
-        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut indexes: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut num_passages = 0;
         for example in examples {
             assert!(!example.passages.is_empty(), "an example has a passage that answers it");
@@ -58,7 +77,7 @@ impl Trainer {
             targets.push(Target { positive: num_passages, ignored: Vec::new(), teacher });
             for passage in &example.passages {
                 all.push((passage, TextKind::Passage));
-                places.entry(passage).or_default().push(num_passages);
+                indexes.entry(passage).or_default().push(num_passages);
                 num_passages += 1;
             }
         }
@@ -70,44 +89,43 @@ impl Trainer {
                 same.map(|(_, other)| &other.passages[0][..]).chain([&example.passages[0][..]]).collect();
             let own = targets[i].positive;
             let mut ignored: Vec<usize> =
-                positives.iter().flat_map(|text| &places[text]).copied().filter(|j| *j != own).collect();
+                positives.iter().flat_map(|text| &indexes[text]).copied().filter(|j| *j != own).collect();
             ignored.sort_unstable();
             ignored.dedup();
             targets[i].ignored = ignored;
         }
         let teacher = match &self.teacher {
             Some(teacher) => {
-                let vectors = self.teach(teacher, &all, examples.len(), &mut targets)?;
-                (self.settings.loss.alignment_weight > 0.0).then_some(vectors)
+                let vectors = teach(teacher, &all, examples.len(), &mut targets)?;
+                self.aligns.then_some(vectors)
             }
             None => None,
         };
-        let tokens = all.par_iter().map(|(text, kind)| self.tokenize(text, *kind)).collect::<Result<_>>()?;
+        let tokens = self.tokenize(&all)?;
         Ok(Texts { tokens, num_queries: examples.len(), targets, teacher })
     }
+}
 
-    /// A teacher's vectors of all texts, and its cosines of each query with all passages as the targets' scores.
-    fn teach(
-        &self,
-        teacher: &Encoder,
-        all: &[(&str, TextKind)],
-        num_queries: usize,
-        targets: &mut [Target],
-    ) -> Result<Vec<f32>> {
-        let texts: Vec<&str> = all.iter().map(|(text, _)| *text).collect();
-        let (queries, passages) = texts.split_at(num_queries);
-        let dim = teacher.dim();
-        let mut vectors = teacher.encode(queries, TextKind::Query)?;
-        vectors.extend(teacher.encode(passages, TextKind::Passage)?);
-        crate::pooling::normalize(&mut vectors, dim);
-        let (queries, passages) = vectors.split_at(num_queries * dim);
-        for (target, query) in targets.iter_mut().zip(queries.chunks_exact(dim)) {
-            let scores = passages.chunks_exact(dim).map(|passage| {
-                let products = passage.iter().zip(query).map(|(p, q)| f64::from(*p) * f64::from(*q));
-                products.sum::<f64>()
-            });
-            target.teacher = scores.enumerate().collect();
-        }
-        Ok(vectors)
+/// A teacher's vectors of all texts, and its cosines of each query with all passages as the targets' scores.
+fn teach(
+    teacher: &Encoder,
+    all: &[(&str, TextKind)],
+    num_queries: usize,
+    targets: &mut [Target],
+) -> Result<Vec<f32>> {
+    let texts: Vec<&str> = all.iter().map(|(text, _)| *text).collect();
+    let (queries, passages) = texts.split_at(num_queries);
+    let dim = teacher.dim();
+    let mut vectors = teacher.encode(queries, TextKind::Query)?;
+    vectors.extend(teacher.encode(passages, TextKind::Passage)?);
+    crate::pooling::normalize(&mut vectors, dim);
+    let (queries, passages) = vectors.split_at(num_queries * dim);
+    for (target, query) in targets.iter_mut().zip(queries.chunks_exact(dim)) {
+        let scores = passages.chunks_exact(dim).map(|passage| {
+            let products = passage.iter().zip(query).map(|(p, q)| f64::from(*p) * f64::from(*q));
+            products.sum::<f64>()
+        });
+        target.teacher = scores.enumerate().collect();
     }
+    Ok(vectors)
 }

@@ -2,22 +2,23 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
-use super::gates::Gates;
 use super::lora::{self, Lora};
-use super::optimizer::Moments;
 use super::settings::{TrainSettings, Trained};
-use super::step::Watch;
+use super::slim::Slim;
+use super::step::{StepReport, TrainState, step};
+use super::texts::{Example, Reader};
+use super::{state, write};
 use crate::architecture::{Architecture, NeuronAxis, NeuronMask};
-use crate::compute::cpu::{Cpu, Pool, Products};
-use crate::compute::tape::{Gradients, Parameter, Sizes, Tape, sizes};
-use crate::encoder::Encoder;
+use crate::compute::cpu::{Cpu, Products};
+use crate::compute::tape::{AdapterShape, Parameter, Tape, sizes};
+use crate::contrastive::engine::{Engine, MemoryUse};
+use crate::encoder::{Encoder, TextKind};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
-use crate::model::{AdapterShape, Transformer};
+use crate::model::Transformer;
 use crate::prune::NeuronScores;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
@@ -41,29 +42,15 @@ use crate::weights::tensors::Tensors;
 /// # Ok::<(), secateur_encoders::Error>(())
 /// ```
 pub struct Trainer {
-    pub(super) directory: PathBuf,
-    pub(super) settings: TrainSettings,
-    pub(super) loaded: Loaded,
-    pub(super) fingerprint: Fingerprint,
+    directory: PathBuf,
+    settings: TrainSettings,
+    loaded: Loaded,
+    fingerprint: Fingerprint,
     /// Whether texts are encoded as the directory says, or as the caller does.
-    pub(super) as_directory: bool,
-    /// Of queries and of passages, which may be cut to different lengths.
-    pub(super) tokenizers: [Tokenizer; 2],
-    /// Tokens at the beginning of a query and of a passage that a mean leaves out.
-    pub(super) skipped: [usize; 2],
-    pub(super) model: Transformer<Tape>,
-    pub(super) parameters: Vec<Parameter>,
-    pub(super) sizes: Sizes,
-    pub(super) moments: Moments,
-    pub(super) gradients: Gradients,
-    pub(super) teacher: Option<Encoder>,
-    /// Operations that are free for use, with their working memory.
-    pub(super) free: Mutex<Vec<Cpu>>,
-    /// Of all of them: what one part of a batch gives back another takes.
-    pub(super) pool: Arc<Pool>,
-    /// Gradients of parts of a batch, zero, for their memory.
-    pub(super) spare: Mutex<Vec<Gradients>>,
-    pub(super) watch: Watch,
+    as_directory: bool,
+    pub(super) reader: Reader,
+    pub(super) engine: Engine<Cpu>,
+    pub(super) state: TrainState,
 }
 
 impl Trainer {
@@ -94,17 +81,22 @@ impl Trainer {
             let length = limit.unwrap_or(encoding.max_length).min(encoding.max_length);
             Tokenizer::load(&files.tokenizer(), length, architecture.vocab_size, encoding.lower_case)
         };
-        let tokenizers = [tokenizer(settings.query_max_length)?, tokenizer(settings.passage_max_length)?];
-        let skipped = encoding.skipped_tokens([&tokenizers[0], &tokenizers[1]])?;
+        let reader = Reader {
+            tokenizers: [tokenizer(settings.query_max_length)?, tokenizer(settings.passage_max_length)?],
+            prompts: [encoding.query_prompt.clone(), encoding.passage_prompt.clone()],
+            teacher: None,
+            aligns: settings.loss.alignment_weight > 0.0,
+        };
+        let skipped = encoding.skipped_tokens([&reader.tokenizers[0], &reader.tokenizers[1]])?;
         let products = if settings.bf16_weights { Products::Halves } else { Products::F32 };
-        let ops = Tape::forward_only(Cpu::serial().with_products(products));
-        let mut model = Transformer::load(&ops, architecture.clone(), &**tensors)?;
+        let tape = Tape::forward_only(Cpu::serial().with_products(products));
+        let mut model = Transformer::load(&tape, architecture.clone(), &**tensors)?;
         let mut parameters = match &settings.trained {
             Trained::Lora(lora) => {
                 let parameters = lora.parameters(architecture, settings.seed)?;
                 let Lora { rank, dropout, .. } = *lora;
                 let shape = AdapterShape { rank, scale: lora.scale(), dropout: dropout as f32 };
-                model.train_adapters(&parameters, shape);
+                model.train_adapters(tape.backend(), &parameters, shape);
                 parameters
             }
             Trained::Full => {
@@ -112,40 +104,31 @@ impl Trainer {
                 model.train_all(&parameters);
                 parameters
             }
-            Trained::Gates(_) => {
-                model.train_gates();
-                Gates::parameters(architecture)
+            Trained::Slim(_) => {
+                model.train_neurons();
+                Slim::parameters(architecture)
             }
         };
         // A masked model stays masked: its zeros get no gradient where the mask multiplies the neurons.
-        if !matches!(settings.trained, Trained::Gates(_))
+        if !matches!(settings.trained, Trained::Slim(_))
             && let Some(mask) = NeuronMask::read_in(directory, architecture)?
         {
             keep_masked(&mut parameters, &mask, architecture);
             model.mask_neurons(mask.factors());
         }
-        let sizes = sizes(&parameters);
-        let mut trainer = Trainer {
+        model.refresh(&parameters);
+        let TrainSettings { batch_tokens, gradient_cache, recompute, .. } = settings;
+        let memory = MemoryUse { batch_tokens, gradient_cache, recompute };
+        Ok(Trainer {
             directory: directory.to_owned(),
             as_directory: *encoding == Settings::read(files, architecture)?,
             fingerprint,
-            tokenizers,
-            skipped,
-            model,
-            moments: Moments::new(&parameters),
-            gradients: Gradients::new(&sizes),
-            sizes,
-            parameters,
+            reader,
+            engine: Engine::on_cpu(model, encoding.pooling, skipped, memory, sizes(&parameters)),
+            state: TrainState::new(parameters),
             settings,
             loaded,
-            teacher: None,
-            free: Mutex::default(),
-            pool: Arc::default(),
-            spare: Mutex::default(),
-            watch: Watch::default(),
-        };
-        trainer.refresh();
-        Ok(trainer)
+        })
     }
 
     /// Distils from an encoder, too: for every query its cosines with all passages of the batch are the teacher's scores, in
@@ -157,7 +140,7 @@ impl Trainer {
     /// Vectors are to be aligned that are not as long as the teacher's.
     pub fn with_teacher(self, teacher: Encoder) -> Result<Trainer> {
         let (dim, expected) = (self.architecture().hidden_size, teacher.dim());
-        if self.settings.loss.alignment_weight > 0.0 && dim != expected {
+        if self.reader.aligns && dim != expected {
             return Err(Error::TeacherDimension {
                 model: name_of(&self.directory),
                 dim,
@@ -165,7 +148,7 @@ impl Trainer {
                 expected,
             });
         }
-        Ok(Trainer { teacher: Some(teacher), ..self })
+        Ok(Trainer { reader: Reader { teacher: Some(teacher), ..self.reader }, ..self })
     }
 
     /// What it was told.
@@ -178,42 +161,116 @@ impl Trainer {
         &self.loaded.settings.query_prompt
     }
 
-    /// Whether it is gates that are trained.
-    pub fn trains_gates(&self) -> bool {
-        matches!(self.settings.trained, Trained::Gates(_))
+    /// Whether it is the width of MLPs that is trained.
+    pub fn is_slimming(&self) -> bool {
+        matches!(self.settings.trained, Trained::Slim(_))
     }
 
     /// The steps that were taken.
     pub fn num_steps(&self) -> usize {
-        self.moments.steps
+        self.state.moments.steps
     }
 
     /// Numbers that are trained.
     pub fn num_trained(&self) -> usize {
-        self.parameters.iter().map(|parameter| parameter.values.len()).sum()
+        self.state.parameters.iter().map(|parameter| parameter.values.len()).sum()
     }
 
     /// What the model looks like.
     pub fn architecture(&self) -> &Architecture {
-        self.model.architecture()
+        self.engine.model.architecture()
     }
 
-    /// The model's layers take over what the parameters have become.
-    pub(super) fn refresh(&mut self) {
-        self.model.refresh(&self.parameters);
-    }
-
-    /// The gates as scores of the neurons they stand before.
+    /// Takes a step: the mean of the losses of `batches`, whose queries are compared within their own batch alone
+    /// (gradient accumulation where there are several). The result depends on the examples and the seed, not on the number of
+    /// threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Diverged`], after which the parameters are those of the step before; the tokenizer refuses a text.
     ///
     /// # Panics
     ///
-    /// If it is not gates that are trained.
+    /// If there is no batch, a batch has no example, an example has no passage, or another number of scores than passages.
+    pub fn step(&mut self, batches: &[&[Example]]) -> Result<StepReport> {
+        assert!(!batches.is_empty() && batches.iter().all(|batch| !batch.is_empty()), "a step has examples");
+        let batches = batches.iter().map(|batch| self.reader.texts(batch));
+        step(&mut self.state, &mut self.engine, &self.settings, batches)
+    }
+
+    /// Unit vectors of texts as the model now is: (B) -> (B, D), row-major, in the order given.
+    ///
+    /// # Errors
+    ///
+    /// The tokenizer refuses a text.
+    pub fn encode(&self, texts: &[&str], kind: TextKind) -> Result<Vec<f32>> {
+        let texts: Vec<(&str, TextKind)> = texts.iter().map(|text| (*text, kind)).collect();
+        let tokens = self.reader.tokenize(&texts)?;
+        let kinds = if kind == TextKind::Query { [&tokens[..], &[]] } else { [&[], &tokens[..]] };
+        let mut vectors = self.engine.vectors(kinds)?;
+        crate::pooling::normalize(&mut vectors, self.architecture().hidden_size);
+        Ok(vectors)
+    }
+
+    /// Writes what [`Trainer::resume`] needs to `path`, in place of what is there; `notes` come back from it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written; the one that was there is then as it was.
+    pub fn save(&self, path: &Path, notes: &str) -> Result<()> {
+        state::write(path, &self.state, &self.settings, self.fingerprint, notes)
+    }
+
+    /// Goes on from a state that [`Trainer::save`] wrote: later steps are those of an uninterrupted run, bit for bit. Gives
+    /// back the notes.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing or damaged, or is the state of another model or of other settings.
+    pub fn resume(&mut self, path: &Path) -> Result<String> {
+        let model = (&*self.directory, self.fingerprint);
+        let notes = state::read(path, &mut self.state, &self.settings, model)?;
+        self.engine.model.refresh(&self.state.parameters);
+        Ok(notes)
+    }
+
+    /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT adapter,
+    /// which names the model it was trained on; for full training that of the model, in the element types of the one it began
+    /// with. While slimming the model itself does not change: [`Trainer::neuron_scores`] is what has been learned.
+    ///
+    /// # Errors
+    ///
+    /// `out` exists or cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// If it is the width of MLPs that is trained.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        let Trainer { directory, loaded, .. } = self;
+        // What has to be said of pooling and prompts, where the directory that training began with says something else.
+        let encoding = match self.as_directory {
+            true => Vec::new(),
+            false => loaded.settings.files(loaded.architecture.hidden_size),
+        };
+        let trained = write::Trained { directory, loaded, parameters: &self.state.parameters, encoding };
+        match &self.settings.trained {
+            Trained::Lora(lora) => trained.write_lora(lora, out),
+            Trained::Full => trained.write_model(out),
+            Trained::Slim(_) => panic!("what slimming learns is written as scores of neurons"),
+        }
+    }
+
+    /// What slimming has learned, as scores of the neurons.
+    ///
+    /// # Panics
+    ///
+    /// If it is not the width of MLPs that is trained.
     pub fn neuron_scores(&self) -> NeuronScores {
-        assert!(self.trains_gates(), "gates are trained");
-        let mut gates = self.parameters.iter();
+        assert!(self.is_slimming(), "the width of MLPs is trained");
+        let mut factors = self.state.parameters.iter();
         let layers = self.architecture().layers.iter().map(|layer| {
             layer.intermediate_size?;
-            gates.next().map(|gates| gates.values.iter().map(|z| f64::from(*z)).collect())
+            factors.next().map(|factors| factors.values.iter().map(|z| f64::from(*z)).collect())
         });
         NeuronScores {
             layers: layers.collect(),

@@ -8,40 +8,33 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::lora::{A, B, Lora};
-use super::settings::Trained;
-use super::trainer::Trainer;
 use crate::architecture::{MASK_FILE, NeuronMask};
+use crate::compute::tape::Parameter;
 use crate::error::Result;
+use crate::loaded::Loaded;
 use crate::weights::write::{Elements, NewTensor, write_adapter, write_directory};
 
-impl Trainer {
-    /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT adapter,
-    /// which names the model it was trained on; for full training that of the model, in the element types of the one it began
-    /// with. With gates the model itself has not changed: [`Trainer::neuron_scores`] is what has become of them.
-    ///
-    /// # Errors
-    ///
-    /// `out` exists or cannot be written.
-    ///
-    /// # Panics
-    ///
-    /// If it is gates that are trained.
-    pub fn write(&self, out: &Path) -> Result<()> {
-        match &self.settings.trained {
-            Trained::Lora(lora) => self.write_lora(lora, out),
-            Trained::Full => self.write_model(out),
-            Trained::Gates(_) => panic!("gates are written as scores of neurons"),
-        }
-    }
+/// What training has made of a model.
+pub(super) struct Trained<'a> {
+    /// The directory that training began with.
+    pub(super) directory: &'a Path,
+    /// What was read from it.
+    pub(super) loaded: &'a Loaded,
+    pub(super) parameters: &'a [Parameter],
+    /// Files about pooling and prompts, by name, where they differ from the directory's.
+    pub(super) encoding: Vec<(&'static str, Value)>,
+}
 
-    fn write_lora(&self, lora: &Lora, out: &Path) -> Result<()> {
+impl Trained<'_> {
+    /// A PEFT adapter.
+    pub(super) fn write_lora(&self, lora: &Lora, out: &Path) -> Result<()> {
         let modules: BTreeSet<&str> = self
             .parameters
             .iter()
             .filter_map(|parameter| parameter.name.strip_suffix(A).or(parameter.name.strip_suffix(B)))
             .collect();
         // An adapter is looked for by the base's path, so it must hold wherever the adapter is read from.
-        let base = fs::canonicalize(&self.directory).unwrap_or_else(|_| self.directory.clone());
+        let base = fs::canonicalize(self.directory).unwrap_or_else(|_| self.directory.to_owned());
         let config = json!({
             "peft_type": "LORA",
             "task_type": "FEATURE_EXTRACTION",
@@ -59,20 +52,12 @@ impl Trainer {
             shape: parameter.shape.clone(),
             elements: Elements::Computed(Box::new(|| Ok((&parameter.values[..]).into()))),
         });
-        let encoding = self.encoding_files();
-        let others: Vec<(&str, &Value)> = encoding.iter().map(|(name, value)| (*name, value)).collect();
+        let others: Vec<(&str, &Value)> = self.encoding.iter().map(|(name, value)| (*name, value)).collect();
         write_adapter(&self.loaded.files, &config, tensors.collect(), &others, out)
     }
 
-    /// What has to be said of pooling and prompts, where the directory that training began with says something else.
-    fn encoding_files(&self) -> Vec<(&'static str, Value)> {
-        if self.as_directory {
-            return Vec::new();
-        }
-        self.loaded.settings.files(self.loaded.architecture.hidden_size)
-    }
-
-    fn write_model(&self, out: &Path) -> Result<()> {
+    /// The whole model, in the element types of the one it began with.
+    pub(super) fn write_model(&self, out: &Path) -> Result<()> {
         let trained: HashMap<&str, &[f32]> =
             self.parameters.iter().map(|parameter| (&parameter.name[..], &parameter.values[..])).collect();
         let architecture = &self.loaded.architecture;
@@ -89,9 +74,9 @@ impl Trainer {
             }
         });
         // A masked model stays one, so that it can be compacted.
-        let mask = NeuronMask::read_in(&self.directory, architecture)?.map(|mask| json!(mask));
-        let encoding = self.encoding_files();
-        let mut others: Vec<(&str, &Value)> = encoding.iter().map(|(name, value)| (*name, value)).collect();
+        let mask = NeuronMask::read_in(self.directory, architecture)?.map(|mask| json!(mask));
+        let mut others: Vec<(&str, &Value)> =
+            self.encoding.iter().map(|(name, value)| (*name, value)).collect();
         others.extend(mask.iter().map(|mask| (MASK_FILE, mask)));
         write_directory(&self.loaded.files, &self.loaded.config, tensors.collect(), &others, out)
     }

@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use super::elementwise::{softmax_row, tanh};
-use super::gemm::{Gemm, PANEL, PackedMatrix, Scaled};
-use super::isa::{Arithmetic, Isa, Kernel};
+use super::gemm::{Gemm, PackedMatrix, Scaled};
+use super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use crate::architecture::AttentionShape;
 
 /// Queries whose scores are held together.
@@ -15,7 +15,7 @@ const BLOCK_QUERIES: usize = 48;
 
 /// Memory that one thread's attention reuses.
 #[derive(Default)]
-pub(crate) struct Scratch {
+pub(super) struct Scratch {
     keys: PackedMatrix,
     values: PackedMatrix,
     scores: Vec<f32>,
@@ -23,26 +23,61 @@ pub(crate) struct Scratch {
 }
 
 /// Attention of the query heads of one key-value head, in one text.
-pub(crate) struct HeadGroup<'a, 'out> {
+pub(super) struct HeadGroup<'a, 'out> {
     /// The text's rows of queries, keys and values side by side: (L, (H + 2 G) K).
-    pub(crate) qkv: &'a [f32],
+    pub(super) qkv: &'a [f32],
     /// What attention this is.
-    pub(crate) shape: &'a AttentionShape,
+    pub(super) shape: &'a AttentionShape,
     /// How far a token sees.
-    pub(crate) window: Option<usize>,
+    pub(super) window: Option<usize>,
     /// g, the key-value head.
-    pub(crate) key_value_head: usize,
+    pub(super) key_value_head: usize,
     /// For each row of the text, the output columns of the group's query heads: L slices of H / G * K.
-    pub(crate) out: &'a mut [&'out mut [f32]],
+    pub(super) out: &'a mut [&'out mut [f32]],
+}
+
+/// Queries of a text whose scores are held together, and the keys that some of them see.
+pub(super) struct QueryBlock {
+    /// The queries.
+    pub(super) queries: Range<usize>,
+    /// From the first panel of keys with one that is seen to the last key that is.
+    pub(super) keys: Range<usize>,
+    /// The panels of those keys.
+    pub(super) panels: Range<usize>,
+    /// For each query the keys that it sees, counted from the first of `keys`.
+    pub(super) seen: Vec<Range<usize>>,
+}
+
+impl QueryBlock {
+    /// All queries of a text of `length` tokens, block by block.
+    pub(super) fn all(
+        shape: &AttentionShape,
+        window: Option<usize>,
+        length: usize,
+    ) -> impl Iterator<Item = QueryBlock> {
+        (0..length).step_by(BLOCK_QUERIES).map(move |start| {
+            let end = (start + BLOCK_QUERIES).min(length);
+            let seen = |query| seen(shape, window, query, length);
+            let keys = seen(start).start / PANEL * PANEL..seen(end - 1).end;
+            let panels = keys.start / PANEL..keys.end.div_ceil(PANEL);
+            let seen = (start..end).map(seen).map(|seen| seen.start - keys.start..seen.end - keys.start);
+            QueryBlock { queries: start..end, seen: seen.collect(), panels, keys }
+        })
+    }
+
+    /// The distance between two rows of scores.
+    pub(super) fn width(&self) -> usize {
+        self.panels.len() * PANEL
+    }
+
+    /// The rows of scores, without what follows the last key.
+    pub(super) fn rows<'a>(&self, scores: &'a mut [f32]) -> Vec<&'a mut [f32]> {
+        scores.chunks_exact_mut(self.width()).map(|row| &mut row[..self.keys.len()]).collect()
+    }
 }
 
 /// The keys that a query sees in a text of `length` tokens.
-pub(crate) fn seen(
-    shape: &AttentionShape,
-    window: Option<usize>,
-    query: usize,
-    length: usize,
-) -> Range<usize> {
+fn seen(shape: &AttentionShape, window: Option<usize>, query: usize, length: usize) -> Range<usize> {
     let window = window.unwrap_or(length);
     let end = if shape.causal { query + 1 } else { (query + window + 1).min(length) };
     query.saturating_sub(window)..end
@@ -50,7 +85,7 @@ pub(crate) fn seen(
 
 impl HeadGroup<'_, '_> {
     /// Computes `out`.
-    pub(crate) fn run(self, isa: Isa, scratch: &mut Scratch) {
+    pub(super) fn run(self, isa: Isa, scratch: &mut Scratch) {
         let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, .. } = *self.shape;
         let stride = self.shape.joined_columns();
         let length = self.out.len();
@@ -61,35 +96,26 @@ impl HeadGroup<'_, '_> {
         // Transposed: the second product sums over tokens.
         scratch.values.refill(head_dim, length, |k, token| self.qkv[token * stride + value_column + k]);
 
-        for start in (0..length).step_by(BLOCK_QUERIES) {
-            let end = (start + BLOCK_QUERIES).min(length);
-            // Only the panels with keys that some query of the block sees are touched.
-            let seen = |query| seen(self.shape, self.window, query, length);
-            let visible = seen(start).start / PANEL * PANEL..seen(end - 1).end;
-            let panels = visible.start / PANEL..visible.end.div_ceil(PANEL);
-            let width = panels.len() * PANEL;
-            let seen: Vec<Range<usize>> = (start..end)
-                .map(seen)
-                .map(|seen| seen.start - visible.start..seen.end - visible.start)
-                .collect();
+        // Only the panels with keys that some query of a block sees are touched.
+        for block in QueryBlock::all(self.shape, self.window, length) {
+            let (queries, width) = (block.queries.clone(), block.width());
             for head in 0..group {
                 let query_column = (self.key_value_head * group + head) * head_dim;
-                scratch.scores.resize((end - start) * width, 0.0);
-                let mut rows: Vec<&mut [f32]> =
-                    scratch.scores.chunks_exact_mut(width).map(|row| &mut row[..visible.len()]).collect();
+                scratch.scores.resize(queries.len() * width, 0.0);
+                let mut rows = block.rows(&mut scratch.scores);
                 isa.dispatch(Gemm {
-                    a: &self.qkv[start * stride + query_column..],
+                    a: &self.qkv[queries.start * stride + query_column..],
                     stride,
                     b: &scratch.keys,
-                    panels: panels.clone(),
+                    panels: block.panels.clone(),
                     depth: 0..head_dim,
                     epilogue: Scaled(scale),
                     out: &mut rows,
                     tiles: None,
                     scratch: &mut scratch.tiles,
                 });
-                isa.dispatch(Softmax { rows: &mut rows, seen: &seen, softcap: self.shape.softcap });
-                let mut out: Vec<&mut [f32]> = self.out[start..end]
+                isa.dispatch(Softmax { rows: &mut rows, seen: &block.seen, softcap: self.shape.softcap });
+                let mut out: Vec<&mut [f32]> = self.out[queries.clone()]
                     .iter_mut()
                     .map(|row| &mut row[head * head_dim..(head + 1) * head_dim])
                     .collect();
@@ -98,7 +124,7 @@ impl HeadGroup<'_, '_> {
                     stride: width,
                     b: &scratch.values,
                     panels: 0..scratch.values.num_panels(),
-                    depth: visible.clone(),
+                    depth: block.keys.clone(),
                     epilogue: Scaled(1.0),
                     out: &mut out,
                     tiles: None,
@@ -110,11 +136,11 @@ impl HeadGroup<'_, '_> {
 }
 
 /// Softmax of each query's scores over the keys it sees; the others get weight 0.
-pub(crate) struct Softmax<'a, 'out> {
-    pub(crate) rows: &'a mut [&'out mut [f32]],
+pub(super) struct Softmax<'a, 'out> {
+    pub(super) rows: &'a mut [&'out mut [f32]],
     /// The columns of each row that are seen.
-    pub(crate) seen: &'a [Range<usize>],
-    pub(crate) softcap: Option<f32>,
+    pub(super) seen: &'a [Range<usize>],
+    pub(super) softcap: Option<f32>,
 }
 
 impl Kernel for Softmax<'_, '_> {

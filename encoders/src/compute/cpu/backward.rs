@@ -1,305 +1,241 @@
-//! The products that a linear layer's gradient is made of, on the packed matrices of the forward.
-//!
-//! Nothing is kept for them beside what the forward has: matrices are transposed a window at a time.
+//! The CPU's gradients: what [`Backward`] asks for, by kernels.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{Epilogue, Gemm, PANEL, PackTransposedTiles, PackedMatrix};
-use super::isa::Arithmetic;
-use super::linear::{Packed, PackedLinear};
-use super::{Cpu, Memory, Rows};
+use super::attention_gradient::AttentionGradient;
+use super::gate_up::{Combine, CombineBackward};
+use super::gemm::PackedMatrix;
+use super::norm::{self, NormGradient};
+use super::{Activations, Cpu, PackedLinear, Table};
+use crate::architecture::AttentionShape;
+use crate::compute::backward::{Backward, Combined, keeps};
+use crate::compute::{Backend, NormWeights, Spans};
+use crate::error::Result;
+use crate::pooling::Pooling;
 
-/// Panels of a transposed matrix that are made at a time.
-const WINDOW: usize = 8;
+impl Backward for Cpu {
+    type Matrix = PackedMatrix;
 
-/// Adds the sums times a factor.
-#[derive(Clone, Copy)]
-struct Accumulate(f32);
+    fn matrix(&self, rows: usize, columns: usize) -> PackedMatrix {
+        let mut matrix = PackedMatrix::default();
+        matrix.refill(rows, columns, |_, _| 0.0);
+        matrix
+    }
 
-impl Epilogue for Accumulate {
-    const WIDTH: usize = PANEL;
-    #[inline(always)]
-    fn store<A: Arithmetic>(&self, _: usize, values: &[f32; PANEL], out: &mut [f32]) {
-        match <&mut [f32; PANEL]>::try_from(&mut *out) {
-            // Of a known length, so that the sum is one vector instruction.
-            Ok(out) => {
-                for lane in 0..PANEL {
-                    out[lane] = A::mul_add(values[lane], self.0, out[lane]);
-                }
-            }
-            Err(_) => {
-                for (out, value) in out.iter_mut().zip(values) {
-                    *out = A::mul_add(*value, self.0, *out);
-                }
-            }
+    fn refill_matrix(matrix: &mut PackedMatrix, values: &[f32]) {
+        let (rows, columns) = (matrix.rows(), matrix.depth());
+        matrix.refill(rows, columns, |row, k| values[row * columns + k]);
+    }
+
+    fn refill_linear(linear: &mut PackedLinear, rows: &[&[f32]], biases: &[f32]) {
+        linear.refill(|row, k| rows[row][k], |row| biases[row]);
+    }
+
+    fn refill_norm(norm: &mut NormWeights<'static>, new_weight: &[f32], new_bias: Option<&[f32]>) {
+        let (NormWeights::Layer { weight, .. } | NormWeights::Rms { weight, .. }) = norm;
+        weight.to_mut().copy_from_slice(new_weight);
+        if let (NormWeights::Layer { bias, .. }, Some(new_bias)) = (norm, new_bias) {
+            bias.to_mut().copy_from_slice(new_bias);
         }
     }
-}
 
-impl PackedLinear {
-    /// Its matrix in f32: as it is, or unpacked into `memory`.
-    fn dense<'a>(&'a self, ops: &Cpu, memory: &'a mut PackedMatrix) -> &'a PackedMatrix {
-        match &self.matrix {
-            Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix,
-            Packed::Compact(matrix) => {
-                matrix.unpack(ops.isa, 0..self.matrix.num_panels(), memory);
-                memory
-            }
-            Packed::Bf16(_) => unreachable!("layers that are differentiated are not loaded in bf16"),
-        }
+    fn refill_table(table: &mut Table, value: impl Fn(usize) -> f32 + Sync) {
+        table.refill(value);
     }
-}
 
-impl Cpu {
-    /// Calls `compute` for strips of the `columns` of `out`, side by side where operations are spread over the pool: the
-    /// panels that yield a strip, and the strip's slice of each row.
-    fn for_strips(
+    fn linear_shape(linear: &PackedLinear) -> (usize, usize) {
+        (linear.num_rows(), linear.num_columns())
+    }
+
+    fn norm_length(norm: &NormWeights<'static>) -> usize {
+        norm::length(norm)
+    }
+
+    fn shape(x: &Activations) -> (usize, usize) {
+        (x.num_rows(), x.columns())
+    }
+
+    fn zeros(&self, rows: usize, columns: usize) -> Activations {
+        let mut array = self.array(rows, columns);
+        array.values_mut().fill(0.0);
+        array
+    }
+
+    fn copy(&self, x: &Activations) -> Activations {
+        let mut copy = self.array(x.num_rows(), x.columns());
+        copy.values_mut().copy_from_slice(x.values());
+        copy
+    }
+
+    fn dot(&self, x: &Activations, y: &Activations) -> Result<f64> {
+        Ok(x.values().iter().zip(y.values()).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum())
+    }
+
+    fn dropout(&self, x: &mut Activations, key: u64, share: f32) -> Result<()> {
+        let kept = 1.0 / (1.0 - share);
+        for (index, value) in x.values_mut().iter_mut().enumerate() {
+            *value *= if keeps(index, key, share) { kept } else { 0.0 };
+        }
+        Ok(())
+    }
+
+    fn add_product(
         &self,
-        out: &mut Rows,
-        columns: Range<usize>,
-        compute: impl Fn(Range<usize>, &mut [&mut [f32]], &mut Memory) + Sync,
-    ) {
-        let num_panels = columns.len().div_ceil(PANEL);
-        let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
-        let panels_each = num_panels.div_ceil(tasks.max(1)).max(1);
-        let mut strips: Vec<Vec<&mut [f32]>> = Vec::new();
-        for row in out.values.chunks_exact_mut(out.columns) {
-            for (task, piece) in row[columns.clone()].chunks_mut(panels_each * PANEL).enumerate() {
-                if task == strips.len() {
-                    strips.push(Vec::new());
-                }
-                strips[task].push(piece);
-            }
-        }
-        let run = |memory: &mut Memory, (task, mut rows): (usize, Vec<&mut [f32]>)| {
-            let first = task * panels_each;
-            compute(first..(first + panels_each).min(num_panels), &mut rows, memory);
-        };
-        if strips.len() > 1 {
-            strips.into_par_iter().enumerate().for_each_init(Memory::default, run);
-        } else {
-            let memory = &mut self.memory.borrow_mut();
-            strips.into_iter().enumerate().for_each(|strip| run(memory, strip));
-        }
-    }
-
-    /// `out[:, columns]` += `scale` x M^T: (T, K), (N, K) -> (T, N).
-    pub(in crate::compute) fn add_product(
-        &self,
-        x: &Rows,
+        x: &Activations,
         matrix: &PackedMatrix,
         scale: f32,
-        out: &mut Rows,
+        out: &mut Activations,
         columns: Range<usize>,
-    ) {
-        assert_eq!((x.columns, columns.len()), (matrix.depth(), matrix.rows()), "shapes agree");
-        let isa = self.isa;
-        self.for_strips(out, columns, |panels, rows, memory| {
-            isa.dispatch(Gemm {
-                a: &x.values,
-                stride: x.columns,
-                b: matrix,
-                panels,
-                depth: 0..matrix.depth(),
-                epilogue: Accumulate(scale),
-                out: rows,
-                tiles: None,
-                scratch: &mut memory.tiles,
-            });
-        });
+    ) -> Result<()> {
+        self.product_into(x, matrix, scale, out, columns);
+        Ok(())
     }
 
-    /// `out` += `scale` g\[:, columns\] M: (T, N), (N, K) -> (T, K).
-    pub(in crate::compute) fn add_transposed_product(
+    fn add_transposed_product(
         &self,
-        gradient: &Rows,
+        gradient: &Activations,
         columns: Range<usize>,
         matrix: &PackedMatrix,
         scale: f32,
-        out: &mut Rows,
-    ) {
-        assert_eq!((columns.len(), out.columns), (matrix.rows(), matrix.depth()), "shapes agree");
-        let (isa, all) = (self.isa, 0..out.columns);
-        let rows = matrix.rows();
-        self.for_strips(out, all, |panels, rows_out, memory| {
-            for first in panels.clone().step_by(WINDOW) {
-                let some = first..(first + WINDOW).min(panels.end);
-                memory.window.refill_transposed(matrix, some.clone());
-                let mut out: Vec<&mut [f32]> = rows_out
-                    .iter_mut()
-                    .map(|row| {
-                        // The last panel may be cut.
-                        let column = |panel: usize| ((panel - panels.start) * PANEL).min(row.len());
-                        let columns = column(some.start)..column(some.end);
-                        &mut row[columns]
-                    })
-                    .collect();
-                isa.dispatch(Gemm {
-                    a: &gradient.values[columns.start..],
-                    stride: gradient.columns,
-                    b: &memory.window,
-                    panels: some,
-                    depth: 0..rows,
-                    epilogue: Accumulate(scale),
-                    out: &mut out,
-                    tiles: None,
-                    scratch: &mut memory.tiles,
-                });
-            }
-        });
+        out: &mut Activations,
+    ) -> Result<()> {
+        self.transposed_product_into(gradient, columns, matrix, scale, out);
+        Ok(())
     }
 
-    /// The same with a layer's matrix, whatever it is stored in.
-    pub(in crate::compute) fn add_input_gradient(
+    fn add_input_gradient(
         &self,
-        gradient: &Rows,
+        gradient: &Activations,
         linear: &PackedLinear,
-        out: &mut Rows,
-    ) {
+        out: &mut Activations,
+    ) -> Result<()> {
         let mut memory = PackedMatrix::default();
         let matrix = linear.dense(self, &mut memory);
-        self.add_transposed_product(gradient, 0..gradient.columns, matrix, 1.0, out);
+        self.transposed_product_into(gradient, 0..gradient.columns(), matrix, 1.0, out);
+        Ok(())
     }
 
-    /// `out` += `scale` g\[:, columns\]^T x: (T, N), (T, K) -> (N, K), row-major.
-    pub(in crate::compute) fn add_outer_product(
+    fn add_outer_product(
         &self,
-        gradient: &Rows,
+        gradient: &Activations,
         columns: Range<usize>,
-        x: &Rows,
+        x: &Activations,
         scale: f32,
         out: &mut [f32],
-    ) {
-        let (num_tokens, depth) = (x.num_rows(), x.columns);
-        assert_eq!(out.len(), columns.len() * depth, "shapes agree");
-        let pool = &self.pool;
-        let mut packed = PackedMatrix::in_memory(pool.take(depth.next_multiple_of(PANEL) * num_tokens));
-        packed.refill_columns(&x.values, depth);
-        let tasks = if self.parallel { rayon::current_num_threads() } else { 1 };
-        let rows_each = columns.len().div_ceil(tasks).max(1);
-        let isa = self.isa;
-        let run = |(task, out): (usize, &mut [f32])| {
-            let first = columns.start + task * rows_each;
-            let num_rows = out.len() / depth;
-            let mut tiles = pool.take(num_rows * num_tokens);
-            isa.dispatch(PackTransposedTiles {
-                a: &gradient.values,
-                stride: gradient.columns,
-                columns: first..first + num_rows,
-                out: &mut tiles,
-            });
-            let mut rows: Vec<&mut [f32]> = out.chunks_exact_mut(depth).collect();
-            isa.dispatch(Gemm {
-                a: &[],
-                stride: num_tokens,
-                b: &packed,
-                panels: 0..packed.num_panels(),
-                depth: 0..num_tokens,
-                epilogue: Accumulate(scale),
-                out: &mut rows,
-                tiles: Some(&tiles),
-                scratch: &mut Vec::new(),
-            });
-            pool.give_back(tiles);
-        };
-        if tasks > 1 {
-            out.par_chunks_mut(rows_each * depth).enumerate().for_each(run);
-        } else {
-            run((0, out));
-        }
-        pool.give_back(packed.into_memory());
+    ) -> Result<()> {
+        self.outer_product_into(gradient, columns, x, scale, out);
+        Ok(())
     }
 
-    /// `out` += the sum of each of the `columns` over all rows.
-    pub(in crate::compute) fn add_column_sums(
-        &self,
-        gradient: &Rows,
-        columns: Range<usize>,
-        out: &mut [f32],
-    ) {
-        for row in gradient.values.chunks_exact(gradient.columns) {
+    fn add_column_sums(&self, gradient: &Activations, columns: Range<usize>, out: &mut [f32]) -> Result<()> {
+        for row in gradient.values().chunks_exact(gradient.columns()) {
             for (sum, value) in out.iter_mut().zip(&row[columns.clone()]) {
                 *sum += value;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn rows(ops: &Cpu, values: &[f32], columns: usize) -> Rows {
-        let mut rows = ops.rows(values.len() / columns, columns);
-        rows.values.copy_from_slice(values);
-        rows
+        Ok(())
     }
 
-    proptest! {
-        /// Each product against its definition in f64, with the bound of a sum of n products of numbers up to 1 (Higham
-        /// 2002, eq. 3.5), on one thread and on several; both give the same bits.
-        #[test]
-        fn gradients_of_products_are_their_definitions(
-            (t, n, k) in (1..30usize, 1..70usize, 1..70usize),
-            first in 0..20usize,
-            seed in any::<u64>(),
-        ) {
-            let mut state = seed;
-            let mut random = |len: usize| -> Vec<f32> {
-                (0..len).map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-                }).collect()
-            };
-            // The gradient has columns before and behind those that are used.
-            let wide = n + first + 3;
-            let (g, x, m) = (random(t * wide), random(t * k), random(n * k));
-            let mut matrix = PackedMatrix::default();
-            matrix.refill(n, k, |row, column| m[row * k + column]);
-            let columns = first..first + n;
-            let bound = |terms: usize| (terms * terms + 8) as f64 * f64::from(f32::EPSILON);
-            let mut seen: Vec<Vec<f32>> = Vec::new();
-            for ops in [Cpu::serial(), Cpu::parallel()] {
-                let (gradient, input) = (rows(&ops, &g, wide), rows(&ops, &x, k));
-                let mut product = rows(&ops, &vec![1.0; t * wide], wide);
-                ops.add_product(&input, &matrix, 0.5, &mut product, columns.clone());
-                let mut transposed = rows(&ops, &vec![1.0; t * k], k);
-                ops.add_transposed_product(&gradient, columns.clone(), &matrix, 0.5, &mut transposed);
-                let mut outer = vec![1.0; n * k];
-                ops.add_outer_product(&gradient, columns.clone(), &input, 0.5, &mut outer);
-                let mut sums = vec![1.0; n];
-                ops.add_column_sums(&gradient, columns.clone(), &mut sums);
-                let wide_sum = |terms: &mut dyn Iterator<Item = (f32, f32)>| -> f64 {
-                    1.0 + 0.5 * terms.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>()
-                };
-                for i in 0..t {
-                    for j in 0..wide {
-                        let want = match j.checked_sub(first).filter(|j| *j < n) {
-                            Some(j) => wide_sum(&mut (0..k).map(|c| (x[i * k + c], m[j * k + c]))),
-                            None => 1.0,
-                        };
-                        prop_assert!((f64::from(product.values[i * wide + j]) - want).abs() <= bound(k));
-                    }
-                    for c in 0..k {
-                        let want = wide_sum(&mut (0..n).map(|j| (g[i * wide + first + j], m[j * k + c])));
-                        prop_assert!((f64::from(transposed.values[i * k + c]) - want).abs() <= bound(n));
-                    }
-                }
-                for j in 0..n {
-                    for c in 0..k {
-                        let want = wide_sum(&mut (0..t).map(|i| (g[i * wide + first + j], x[i * k + c])));
-                        prop_assert!((f64::from(outer[j * k + c]) - want).abs() <= bound(t));
-                    }
-                    let want = 1.0 + (0..t).map(|i| f64::from(g[i * wide + first + j])).sum::<f64>();
-                    prop_assert!((f64::from(sums[j]) - want).abs() <= bound(t));
-                }
-                seen.push([&product.values[..], &transposed.values, &outer, &sums].concat());
+    fn combine(
+        &self,
+        &Combined { activation, factors }: &Combined<'_>,
+        gate: Option<&Activations>,
+        up: &Activations,
+    ) -> Result<Activations> {
+        let mut out = self.array(up.num_rows(), up.columns());
+        let gate = gate.map(Activations::values);
+        self.isa.dispatch(Combine { activation, factors, gate, up: up.values(), out: out.values_mut() });
+        Ok(out)
+    }
+
+    fn combine_backward(
+        &self,
+        &Combined { activation, factors }: &Combined<'_>,
+        mut gradient: Activations,
+        gate: Option<&mut Activations>,
+        up: &mut Activations,
+        of_factors: &mut [f32],
+    ) -> Result<()> {
+        let width = up.columns();
+        let gate = gate.map(Activations::values_mut);
+        let (gradient, up) = (gradient.values_mut(), up.values_mut());
+        self.isa.dispatch(CombineBackward { activation, width, factors, gradient, gate, up, of_factors });
+        Ok(())
+    }
+
+    fn norm_heads_backward(
+        &self,
+        norm: &NormWeights<'static>,
+        x: &Activations,
+        heads: Range<usize>,
+        mut gradient: Activations,
+        [of_weight, of_bias]: [&mut [f32]; 2],
+    ) -> Result<Activations> {
+        let length = norm::length(norm);
+        let (num_columns, columns) = (x.columns(), heads.start * length..heads.end * length);
+        if columns == (0..num_columns) {
+            let (inputs, gradient) = (x.values(), gradient.values_mut());
+            self.isa.dispatch(NormGradient { norm, inputs, gradient, of_weight, of_bias });
+        } else {
+            let inputs = x.values().chunks_exact(num_columns);
+            for (x, g) in inputs.zip(gradient.values_mut().chunks_exact_mut(num_columns)) {
+                // The sums of one token's heads, then those of all tokens.
+                let (mut weight, mut bias) = (vec![0.0; length], vec![0.0; length]);
+                self.isa.dispatch(NormGradient {
+                    norm,
+                    inputs: &x[columns.clone()],
+                    gradient: &mut g[columns.clone()],
+                    of_weight: &mut weight,
+                    of_bias: &mut bias,
+                });
+                of_weight.iter_mut().zip(weight).for_each(|(sum, x)| *sum += x);
+                of_bias.iter_mut().zip(bias).for_each(|(sum, x)| *sum += x);
             }
-            prop_assert!(seen[0] == seen[1]);
         }
+        Ok(gradient)
+    }
+
+    fn attention_backward(
+        &self,
+        qkv: &Activations,
+        spans: &Spans,
+        shape: &AttentionShape,
+        window: Option<usize>,
+        gradient: &Activations,
+    ) -> Result<Activations> {
+        let mut of_qkv = self.zeros(qkv.num_rows(), qkv.columns());
+        let (columns, context) = (qkv.columns(), gradient.columns());
+        let mut texts = Vec::new();
+        let mut rest = of_qkv.values_mut();
+        for span in spans.iter() {
+            let (out, behind) = rest.split_at_mut(span.len() * columns);
+            texts.push((span, out));
+            rest = behind;
+        }
+        let (isa, values, gradient) = (self.isa, qkv.values(), gradient.values());
+        let run = |(span, out): (Range<usize>, &mut [f32])| {
+            let qkv = &values[span.start * columns..span.end * columns];
+            let gradient = &gradient[span.start * context..span.end * context];
+            AttentionGradient { qkv, shape, window, gradient, out }.run(isa);
+        };
+        if self.parallel {
+            texts.into_par_iter().for_each(run);
+        } else {
+            texts.into_iter().for_each(run);
+        }
+        Ok(of_qkv)
+    }
+
+    fn pool_backward(
+        &self,
+        gradient: &Activations,
+        spans: &Spans,
+        pooling: Pooling,
+        skipped: usize,
+    ) -> Result<Activations> {
+        let columns = gradient.columns();
+        self.upload(&pooling.spread(gradient.values(), columns, spans, skipped), columns)
     }
 }

@@ -7,9 +7,8 @@
 
 use numkong::{Dots, available, bf16, cap, configure_thread};
 
-use super::compact::widened;
-use super::gemm::{Epilogue, PANEL, PackedMatrix};
-use super::isa::{Arithmetic, Kernel};
+use super::gemm::{Epilogue, PackedMatrix};
+use super::isa::{Arithmetic, Kernel, PANEL};
 
 /// Panels that are packed together: 256 rows.
 pub(super) const CHUNK: usize = 16;
@@ -94,9 +93,10 @@ impl Bf16Panels {
     }
 }
 
-/// Rounds to nearest, ties to even.
+/// Rounds to nearest, ties to even, as `half::bf16::from_f32`, which looks for NaN first: a loop over activations would not be
+/// vectorized.
 #[inline(always)]
-pub(crate) fn rounded(x: f32) -> bf16 {
+fn rounded(x: f32) -> bf16 {
     let bits = x.to_bits();
     bf16((bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
 }
@@ -109,13 +109,13 @@ pub(super) fn round_into(values: &[f32], out: &mut Vec<bf16>) {
 
 /// Rounds, and stays in f32.
 pub(super) fn round_in_f32(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|x| widened(rounded(*x).0)).collect()
+    values.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
 }
 
 /// The twin of [`Bf16Panels`]: the rounded numbers, to be multiplied in f32.
 pub(super) fn pack_rounded(rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) -> PackedMatrix {
     let mut matrix = PackedMatrix::default();
-    matrix.refill(rows, depth, |row, k| widened(rounded(value(row, k)).0));
+    matrix.refill(rows, depth, |row, k| half::bf16::from_f32(value(row, k)).to_f32());
     matrix
 }
 

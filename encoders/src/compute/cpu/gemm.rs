@@ -1,18 +1,28 @@
-//! Products of activations with packed matrices: C = A B^T, f32.
+//! Products of activations with packed matrices, in f32. A is (M, K) row-major, B is (N, K), C is (M, N). The plain algorithm:
 //!
-//! Letters: A is (M, K) row-major, B is (N, K), C is (M, N). B is packed into panels of [`PANEL`] of its rows, each
-//! panel stored k-major, so that the inner loop reads it front to back; A is read where it lies. A tile of C stays in
-//! registers while k runs (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication").
+//! ```text
+//! for i in 0..M
+//!     for j in 0..N
+//!         C[i, j] = 0
+//!         for k in 0..K
+//!             C[i, j] = fma(A[i, k], B[j, k], C[i, j])
+//! ```
 //!
-//! Every element of C is one sum over k in ascending order, whatever the tile that computes it: a row of C depends on
-//! its row of A alone, bit for bit. That is what makes a text's vector independent of its batch mates.
+//! Every element of C is that one sum over k in ascending order, whatever computes it: a row of C depends on its row of A alone,
+//! bit for bit. That is what makes a text's vector independent of its batch mates. What differs is the order of the loops (Goto
+//! & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication"):
+//!
+//! - B is packed once into panels of [`PANEL`] of its rows, each k-major, so that the inner loop reads it front to back.
+//! - A is taken [`BLOCK_ROWS`] rows at a time, which stay in the second-level cache while all panels of B pass by.
+//! - Within a block, tiles of a few rows are packed k-major. A tile of C, as many rows by a panel, stays in registers while k
+//!   runs.
+//! - The first block of rows fetches the next panel while it computes with this one: few rows would else wait for memory.
+//! - An [`Epilogue`] takes the sums from the registers: bias, activation, residual and scale cost no pass over C.
+//! - `depth` and `panels` restrict the sum and the columns, for attention sees some keys only.
 
 use std::ops::Range;
 
-use super::isa::{Arithmetic, Kernel, prefetch};
-
-/// Columns of C that one panel of B yields.
-pub(crate) const PANEL: usize = 16;
+use super::isa::{Arithmetic, Kernel, PANEL, prefetch};
 
 /// Rows of A that are multiplied with all panels before the next rows are touched: 96 rows of 1,536 f32 are 576 KiB,
 /// about a second-level cache.

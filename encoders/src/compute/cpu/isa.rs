@@ -8,14 +8,15 @@
 #[cfg(target_arch = "x86_64")]
 use std::mem::transmute;
 
-use super::gemm::PANEL;
+/// Columns of a product that are summed together: one vector of 512 bits, or two of 256.
+pub(crate) const PANEL: usize = 16;
 
 /// Multiplication and addition, as one instruction where there is one.
 ///
 /// `f32::mul_add` without the instruction calls a software routine that is two orders of magnitude slower, hence the
 /// choice by type.
 pub(crate) trait Arithmetic: Copy {
-    /// Rows of the accumulator tile that fit the vector registers beside one panel of [`super::gemm::PANEL`] columns.
+    /// Rows of the accumulator tile that fit the vector registers beside one panel of [`PANEL`] columns.
     const TILE_ROWS: usize;
     /// a * b + c
     fn mul_add(a: f32, b: f32, c: f32) -> f32;

@@ -1,15 +1,15 @@
 //! Linear layers as packed matrices, and what their products do with the sums before they are written.
 
 use super::bf16::{self, Bf16Panels};
-use super::compact::{Compact, HalfPanels};
-use super::gemm::{Epilogue, PANEL, PackedMatrix, write};
-use super::isa::Arithmetic;
+use super::gemm::{Epilogue, PackedMatrix, write};
+use super::isa::{Arithmetic, PANEL};
+use super::low_precision::{HalfPanels, LowPrecision};
 use super::nf4::Nf4Panels;
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;
-use crate::compute::{ExpandWeights, LinearWeights, Matrix, Nf4Rows, Weight};
+use crate::compute::{GateUpWeights, LinearWeights, Matrix, Nf4Rows, Weight};
 
-/// Output columns of a panel that holds a gate's rows beside those they multiply.
+/// Output columns of a panel that holds rows of the gate projection beside those of the up projection.
 const GATED: usize = PANEL / 2;
 
 /// A packed matrix with a bias for every column of its panels.
@@ -49,7 +49,7 @@ impl Products {
 /// A matrix in panels.
 pub(super) enum Packed {
     Dense(PackedMatrix),
-    Compact(Compact),
+    LowPrecision(LowPrecision),
     Bf16(Bf16Panels),
     /// Rounded to bf16, for processors that cannot multiply it: the activations are rounded as well.
     Rounded(PackedMatrix),
@@ -66,7 +66,9 @@ impl Packed {
             }
             Products::Bf16 => Packed::Bf16(Bf16Panels::pack(rows, depth, value)),
             Products::Rounded => Packed::Rounded(bf16::pack_rounded(rows, depth, value)),
-            Products::Halves => Packed::Compact(Compact::Bf16(HalfPanels::pack(rows, depth, value))),
+            Products::Halves => {
+                Packed::LowPrecision(LowPrecision::Bf16(HalfPanels::pack(rows, depth, value)))
+            }
         }
     }
 
@@ -75,7 +77,7 @@ impl Packed {
         match self {
             Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.rows(),
             Packed::Bf16(matrix) => matrix.rows(),
-            Packed::Compact(matrix) => matrix.rows(),
+            Packed::LowPrecision(matrix) => matrix.rows(),
         }
     }
 
@@ -84,7 +86,7 @@ impl Packed {
         match self {
             Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.depth(),
             Packed::Bf16(matrix) => matrix.depth(),
-            Packed::Compact(matrix) => matrix.depth(),
+            Packed::LowPrecision(matrix) => matrix.depth(),
         }
     }
 
@@ -102,8 +104,8 @@ impl Packed {
     }
 }
 
-/// A packed matrix whose outputs pass a non-linearity.
-pub struct PackedExpand {
+/// The projections that an MLP begins with as one packed matrix, whose outputs pass a non-linearity.
+pub struct PackedGateUp {
     pub(super) linear: PackedLinear,
     pub(super) activation: Activation,
     /// Whether each panel holds 8 rows of the gate and the 8 rows that they multiply.
@@ -118,7 +120,7 @@ impl PackedLinear {
             Weight::Nf4(parts) if products.in_f32() => {
                 let parts: Vec<&Nf4Rows> = parts.iter().collect();
                 let rows = parts.iter().map(|part| part.rows.len()).sum();
-                Packed::Compact(Compact::Nf4(Nf4Panels::pack(&parts, rows, Some)))
+                Packed::LowPrecision(LowPrecision::Nf4(Nf4Panels::pack(&parts, rows, Some)))
             }
             weight => {
                 let Matrix { values, rows, columns } = weight.dequantize();
@@ -131,21 +133,21 @@ impl PackedLinear {
     }
 
     /// N
-    pub(crate) fn num_rows(&self) -> usize {
+    pub(super) fn num_rows(&self) -> usize {
         self.matrix.rows()
     }
 
     /// K
-    pub(crate) fn num_columns(&self) -> usize {
+    pub(super) fn num_columns(&self) -> usize {
         self.matrix.depth()
     }
 
     /// Takes other weights and biases of the same shape; they are held in bf16 where the old ones were, else in f32.
-    pub(crate) fn refill(&mut self, value: impl Fn(usize, usize) -> f32, bias: impl Fn(usize) -> f32) {
+    pub(super) fn refill(&mut self, value: impl Fn(usize, usize) -> f32, bias: impl Fn(usize) -> f32) {
         let (rows, depth) = (self.num_rows(), self.num_columns());
         match &mut self.matrix {
             Packed::Dense(matrix) => matrix.refill(rows, depth, value),
-            Packed::Compact(Compact::Bf16(matrix)) => matrix.refill(value),
+            Packed::LowPrecision(LowPrecision::Bf16(matrix)) => matrix.refill(value),
             other => *other = Packed::pack(rows, depth, Products::F32, value),
         }
         self.bias[..rows].iter_mut().enumerate().for_each(|(row, slot)| *slot = bias(row));
@@ -156,15 +158,15 @@ impl PackedLinear {
     }
 }
 
-impl PackedExpand {
-    pub(super) fn pack(weights: ExpandWeights<'_>, products: Products) -> PackedExpand {
-        let ExpandWeights { gate, up, activation } = weights;
+impl PackedGateUp {
+    pub(super) fn pack(weights: GateUpWeights<'_>, products: Products) -> PackedGateUp {
+        let GateUpWeights { gate, up, activation } = weights;
         let (columns, gated) = (up.weight.rows(), gate.is_some());
         let linear = match gate {
             Some(gate) => interleave(gate, up, products),
             None => PackedLinear::pack(up, products),
         };
-        PackedExpand { linear, activation, gated, columns }
+        PackedGateUp { linear, activation, gated, columns }
     }
 }
 
@@ -174,7 +176,7 @@ fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products
     assert_eq!(
         (gate.weight.rows(), gate.weight.columns()),
         (rows, depth),
-        "a gate has the shape of what it multiplies"
+        "a gate projection has the shape of the up projection"
     );
     let packed_rows = rows.div_ceil(GATED) * PANEL;
     // Whether a packed row is one of the gate, and which.
@@ -182,7 +184,7 @@ fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products
     let matrix = match (gate.weight, up.weight) {
         (Weight::Nf4(gate), Weight::Nf4(up)) if products.in_f32() => {
             let parts: Vec<&Nf4Rows> = gate.iter().chain(&up).collect();
-            Packed::Compact(Compact::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
+            Packed::LowPrecision(LowPrecision::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
                 let (of_gate, row) = origin(packed);
                 (row < rows).then_some(if of_gate { row } else { rows + row })
             })))

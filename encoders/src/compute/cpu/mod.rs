@@ -1,16 +1,21 @@
 //! The operations on a CPU, in f32: packed weights, activations and norms folded into the products, no padding.
 
-pub(crate) mod attention;
+mod activations;
+mod attention;
+mod attention_gradient;
 mod backward;
-pub(crate) mod bf16;
-pub(crate) mod compact;
-pub(crate) mod elementwise;
-pub(crate) mod gemm;
-pub(crate) mod isa;
+mod bf16;
+mod elementwise;
+mod gate_up;
+mod gemm;
+mod isa;
 mod linear;
+mod low_precision;
 mod nf4;
-mod pool;
-pub(crate) mod rotary;
+mod norm;
+mod product_gradients;
+mod rotary;
+mod table;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,22 +23,26 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights, Spans};
-use crate::compute::precision::Precision;
+use super::precision::Precision;
+use super::{
+    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
+};
 use crate::error::Result;
+use crate::pooling::Pooling;
+pub use activations::Activations;
+pub(crate) use activations::Pool;
 use attention::{HeadGroup, Scratch};
-use elementwise::{LayerNorm, RmsNorm};
 use gemm::{Epilogue, Gemm, PackTiles, PackedMatrix};
 use isa::Isa;
 pub(crate) use linear::Products;
 use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
-pub use linear::{PackedExpand, PackedLinear};
-pub(crate) use pool::Pool;
-pub use pool::Rows;
+pub use linear::{PackedGateUp, PackedLinear};
+use norm::Norm;
 use rotary::Rotate;
 pub use rotary::Rotation;
+pub use table::Table;
 
-/// The CPU's operations. A value belongs to one thread at a time and keeps its working memory.
+/// The CPU as a backend. A value belongs to one thread at a time and keeps its working memory.
 pub struct Cpu {
     isa: Isa,
     /// Whether one operation is spread over the current rayon pool. Batches that already run side by side do not.
@@ -57,12 +66,6 @@ struct Memory {
     window: PackedMatrix,
     /// Before their epilogue, where another library has summed.
     sums: Vec<f32>,
-}
-
-/// A table in the order of its ids.
-pub struct Table {
-    values: Vec<f32>,
-    columns: usize,
 }
 
 impl Cpu {
@@ -104,36 +107,18 @@ impl Cpu {
         }
     }
 
-    /// The instruction set it computes with.
-    pub(super) fn isa(&self) -> Isa {
-        self.isa
-    }
-
-    /// Whether operations are spread over the pool.
-    pub(super) fn is_parallel(&self) -> bool {
-        self.parallel
-    }
-
     /// An array to be written: what an earlier use left in it is not cleared.
-    pub(super) fn rows(&self, num_rows: usize, columns: usize) -> Rows {
-        Rows::new(&self.pool, num_rows, columns)
+    fn array(&self, num_rows: usize, columns: usize) -> Activations {
+        Activations::new(&self.pool, num_rows, columns)
     }
 
-    /// How linear layers that are loaded are multiplied.
-    pub(super) fn products(&self) -> Products {
-        self.products
-    }
-
-    fn norm_rows(&self, rows: &mut [f32], norm: &NormWeights<'static>) {
-        match norm {
-            NormWeights::Layer { weight, bias, eps } => {
-                self.isa.dispatch(LayerNorm { rows, weight, bias, eps: *eps });
-            }
-            NormWeights::Rms { weight, eps } => self.isa.dispatch(RmsNorm { rows, weight, eps: *eps }),
-        }
-    }
-
-    fn product<E: Epilogue + Sync>(&self, x: &Rows, linear: &PackedLinear, epilogue: E, out: &mut Rows) {
+    fn product<E: Epilogue + Sync>(
+        &self,
+        x: &Activations,
+        linear: &PackedLinear,
+        epilogue: E,
+        out: &mut Activations,
+    ) {
         let matrix = &linear.matrix;
         assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
         let num_panels = matrix.num_panels();
@@ -147,7 +132,7 @@ impl Cpu {
         let mut halves = self.halves.borrow_mut();
         let tiles = match matrix {
             Packed::Dense(_) | Packed::Rounded(_) => None,
-            Packed::Compact(_) => {
+            Packed::LowPrecision(_) => {
                 isa.dispatch(PackTiles { a, depth: stride, out: &mut packed });
                 Some(&packed[..])
             }
@@ -175,7 +160,7 @@ impl Cpu {
                     isa.dispatch(bf16::Finish { sums, columns, first_panel, epilogue, out: &mut out });
                 }
             }
-            Packed::Compact(matrix) => {
+            Packed::LowPrecision(matrix) => {
                 for first in panels.clone().step_by(matrix.window()) {
                     let window = first..(first + matrix.window()).min(panels.end);
                     matrix.unpack(isa, window.clone(), &mut scratch.window);
@@ -209,7 +194,7 @@ impl Cpu {
 }
 
 /// Vertical strips of `width` columns (the last may be narrower), each as one slice a row.
-fn split_columns(rows: &mut Rows, width: usize) -> Vec<Vec<&mut [f32]>> {
+fn split_columns(rows: &mut Activations, width: usize) -> Vec<Vec<&mut [f32]>> {
     let columns = rows.columns;
     let num_rows = rows.values.len() / columns;
     let mut strips: Vec<Vec<&mut [f32]>> =
@@ -222,10 +207,10 @@ fn split_columns(rows: &mut Rows, width: usize) -> Vec<Vec<&mut [f32]>> {
     strips
 }
 
-impl Ops for Cpu {
-    type Rows = Rows;
+impl Backend for Cpu {
+    type Activations = Activations;
     type Linear = PackedLinear;
-    type Expand = PackedExpand;
+    type GateUp = PackedGateUp;
     type Norm = NormWeights<'static>;
     type Table = Table;
     type Rotation = Rotation;
@@ -234,8 +219,8 @@ impl Ops for Cpu {
         Ok(PackedLinear::pack(weights, self.products))
     }
 
-    fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<PackedExpand> {
-        Ok(PackedExpand::pack(weights, self.products))
+    fn load_gate_up(&self, weights: GateUpWeights<'_>) -> Result<PackedGateUp> {
+        Ok(PackedGateUp::pack(weights, self.products))
     }
 
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<NormWeights<'static>> {
@@ -248,28 +233,32 @@ impl Ops for Cpu {
     }
 
     fn load_table(&self, table: Matrix<'_>) -> Result<Table> {
-        Ok(Table { values: table.values.into_owned(), columns: table.columns })
+        Ok(Table::new(table, self.products == Products::Halves))
     }
 
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Rotation> {
         Ok(Rotation::new(weights))
     }
 
-    fn embed(&self, table: &Table, ids: &[u32]) -> Result<Rows> {
-        let mut rows = self.rows(ids.len(), table.columns);
+    fn upload(&self, values: &[f32], columns: usize) -> Result<Activations> {
+        let mut array = self.array(values.len() / columns, columns);
+        array.values.copy_from_slice(values);
+        Ok(array)
+    }
+
+    fn to_vec(&self, x: &Activations) -> Result<Vec<f32>> {
+        Ok(x.values.clone())
+    }
+
+    fn embed(&self, table: &Table, ids: &[u32]) -> Result<Activations> {
+        let mut rows = self.array(ids.len(), table.columns);
         for (row, id) in rows.values.chunks_exact_mut(table.columns).zip(ids) {
-            row.copy_from_slice(&table.values[*id as usize * table.columns..][..table.columns]);
+            table.read(*id, row);
         }
         Ok(rows)
     }
 
-    fn copy(&self, x: &Rows) -> Result<Rows> {
-        let mut out = self.rows(x.num_rows(), x.columns);
-        out.values.copy_from_slice(&x.values);
-        Ok(out)
-    }
-
-    fn add(&self, mut x: Rows, y: &Rows) -> Result<Rows> {
+    fn add(&self, mut x: Activations, y: &Activations) -> Result<Activations> {
         assert_eq!(x.values.len(), y.values.len(), "arrays of one shape are added");
         for (x, y) in x.values.iter_mut().zip(&y.values) {
             *x += y;
@@ -277,27 +266,38 @@ impl Ops for Cpu {
         Ok(x)
     }
 
-    fn norm(&self, mut x: Rows, norm: &NormWeights<'static>) -> Result<Rows> {
-        self.norm_rows(&mut x.values, norm);
+    fn norm(&self, x: &Activations, norm: &NormWeights<'static>) -> Result<Activations> {
+        let mut out = self.array(x.num_rows(), x.columns);
+        self.isa.dispatch(Norm { norm, input: Some(&x.values), rows: &mut out.values });
+        Ok(out)
+    }
+
+    fn norm_in_place(&self, mut x: Activations, norm: &NormWeights<'static>) -> Result<Activations> {
+        self.isa.dispatch(Norm { norm, input: None, rows: &mut x.values });
         Ok(x)
     }
 
-    fn norm_heads(&self, mut x: Rows, norm: &NormWeights<'static>, heads: Range<usize>) -> Result<Rows> {
-        let (NormWeights::Layer { weight, .. } | NormWeights::Rms { weight, .. }) = norm;
-        let head_dim = weight.len();
+    fn norm_heads(
+        &self,
+        mut x: Activations,
+        norm: &NormWeights<'static>,
+        heads: Range<usize>,
+    ) -> Result<Activations> {
+        let head_dim = norm::length(norm);
         for row in x.values.chunks_exact_mut(x.columns) {
-            self.norm_rows(&mut row[heads.start * head_dim..heads.end * head_dim], norm);
+            let rows = &mut row[heads.start * head_dim..heads.end * head_dim];
+            self.isa.dispatch(Norm { norm, input: None, rows });
         }
         Ok(x)
     }
 
     fn rotate(
         &self,
-        mut qkv: Rows,
+        mut qkv: Activations,
         spans: &Spans,
         rotation: &Rotation,
         shape: &AttentionShape,
-    ) -> Result<Rows> {
+    ) -> Result<Activations> {
         let columns = qkv.columns;
         for span in spans.iter() {
             let rows = &mut qkv.values[span.start * columns..span.end * columns];
@@ -306,20 +306,25 @@ impl Ops for Cpu {
         Ok(qkv)
     }
 
-    fn linear(&self, x: &Rows, linear: &PackedLinear) -> Result<Rows> {
-        let mut out = self.rows(x.num_rows(), linear.matrix.rows());
+    fn linear(&self, x: &Activations, linear: &PackedLinear) -> Result<Activations> {
+        let mut out = self.array(x.num_rows(), linear.matrix.rows());
         self.product(x, linear, linear.bias(), &mut out);
         Ok(out)
     }
 
-    fn linear_add(&self, x: &Rows, linear: &PackedLinear, mut residual: Rows) -> Result<Rows> {
+    fn linear_add(
+        &self,
+        x: &Activations,
+        linear: &PackedLinear,
+        mut residual: Activations,
+    ) -> Result<Activations> {
         self.product(x, linear, BiasResidual(linear.bias()), &mut residual);
         Ok(residual)
     }
 
-    fn expand(&self, x: &Rows, expand: &PackedExpand) -> Result<Rows> {
-        let PackedExpand { linear, activation, columns, gated } = expand;
-        let mut out = self.rows(x.num_rows(), *columns);
+    fn gate_up(&self, x: &Activations, gate_up: &PackedGateUp) -> Result<Activations> {
+        let PackedGateUp { linear, activation, columns, gated } = gate_up;
+        let mut out = self.array(x.num_rows(), *columns);
         if *gated {
             self.product(x, linear, GatedActivation(linear.bias(), *activation), &mut out);
         } else {
@@ -330,13 +335,13 @@ impl Ops for Cpu {
 
     fn attention(
         &self,
-        qkv: &Rows,
+        qkv: &Activations,
         spans: &Spans,
         shape: &AttentionShape,
         window: Option<usize>,
-    ) -> Result<Rows> {
+    ) -> Result<Activations> {
         assert_eq!(qkv.columns, shape.joined_columns(), "queries, keys and values lie side by side");
-        let mut out = self.rows(spans.num_tokens(), shape.num_heads * shape.head_dim);
+        let mut out = self.array(spans.num_tokens(), shape.num_heads * shape.head_dim);
         let group_columns = shape.num_heads / shape.num_key_value_heads * shape.head_dim;
         // One strip of the output for each text and key-value head.
         let mut groups = Vec::new();
@@ -360,7 +365,13 @@ impl Ops for Cpu {
         Ok(out)
     }
 
-    fn to_vec(&self, x: &Rows) -> Result<Vec<f32>> {
-        Ok(x.values.clone())
+    fn pool(
+        &self,
+        hidden: &Activations,
+        spans: &Spans,
+        pooling: Pooling,
+        skipped: usize,
+    ) -> Result<Activations> {
+        self.upload(&pooling.pool(&hidden.values, hidden.columns, spans, skipped), hidden.columns)
     }
 }

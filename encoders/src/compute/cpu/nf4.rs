@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::gemm::PANEL;
-use super::isa::{Arithmetic, Isa, Kernel};
+use super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use crate::compute::Nf4Rows;
 use crate::weights::quantized::nf4::{BLOCK, Scales, VALUES};
 

@@ -1,4 +1,4 @@
-//! Rotary positions: pairs of columns turned by the token's place (Su et al. 2021).
+//! Rotary positions: pairs of columns rotated by the token's position (Su et al. 2021).
 
 use super::isa::{Arithmetic, Kernel};
 use crate::architecture::AttentionShape;
@@ -16,14 +16,9 @@ impl Rotation {
         let half = weights.cos.columns;
         Rotation { cos: weights.cos.values.into_owned(), sin: weights.sin.values.into_owned(), half }
     }
-
-    /// By the opposite angles.
-    pub(crate) fn reversed(&self) -> Rotation {
-        Rotation { cos: self.cos.clone(), sin: self.sin.iter().map(|sin| -sin).collect(), half: self.half }
-    }
 }
 
-/// Turns the queries and keys of one text, in place.
+/// Rotates the queries and keys of one text, in place.
 pub(super) struct Rotate<'a> {
     /// (L, columns)
     pub(super) rows: &'a mut [f32],

@@ -3,83 +3,75 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::parameters::{Gradients, Parameter, Place};
-use super::{Dropout, Tape};
-use crate::compute::cpu::gemm::PackedMatrix;
-use crate::compute::cpu::{Cpu, PackedLinear, Rows};
-use crate::compute::{LinearWeights, Ops};
+use super::parameters::{Gradients, Parameter, ParameterRows};
+use super::{Dropout, SubLayerScale};
+use crate::compute::backward::Backward;
+use crate::error::Result;
 
-/// A linear layer: what it multiplies with, and what of that is trained.
-pub struct RecordedLinear {
-    packed: PackedLinear,
+/// A linear layer: what the backend multiplies with, and what of that is trained.
+pub(crate) struct TapeLinear<B: Backward> {
+    loaded: B::Linear,
     blocks: Vec<Block>,
-    adapters: Vec<LowRank>,
+    adapters: Vec<LowRank<B>>,
+    /// Where it is the last of a sub-layer that is differentiated by its size.
+    pub(crate) scale: Option<SubLayerScale>,
 }
 
 /// Outputs that belong to one tensor of a checkpoint.
 pub(crate) struct Block {
     /// The outputs.
     pub(crate) rows: Range<usize>,
-    pub(crate) weight: Place,
-    pub(crate) bias: Option<Place>,
+    pub(crate) weight: ParameterRows,
+    pub(crate) bias: Option<ParameterRows>,
 }
 
 /// s B A of Hu et al. 2021, added to the weights of some outputs: A (r, in), B (rows, r).
-pub(crate) struct LowRank {
+struct LowRank<B: Backward> {
     /// The outputs.
-    pub(crate) rows: Range<usize>,
-    pub(crate) a: Place,
-    pub(crate) b: Place,
-    pub(crate) rank: usize,
+    rows: Range<usize>,
+    a: ParameterRows,
+    b: ParameterRows,
+    rank: usize,
     /// s
-    pub(crate) scale: f32,
+    scale: f32,
     /// The share of the inputs that A does not see.
-    pub(crate) dropout: f32,
-    packed_a: PackedMatrix,
-    packed_b: PackedMatrix,
+    dropout: f32,
+    loaded_a: B::Matrix,
+    loaded_b: B::Matrix,
 }
 
 /// What the gradient of a layer needs of its forward.
-pub(super) struct Kept {
+pub(super) struct Kept<B: Backward> {
     /// The input, where anything is trained: a frozen layer's gradient does not look at it.
-    pub(super) x: Option<Arc<Rows>>,
+    pub(super) x: Option<Arc<B::Activations>>,
     /// A x of each adapter.
-    pub(super) inner: Vec<Rows>,
+    pub(super) inner: Vec<B::Activations>,
     pub(super) dropout: Dropout,
 }
 
-impl LowRank {
-    pub(crate) fn new(
-        rows: Range<usize>,
-        [a, b]: [Place; 2],
-        rank: usize,
-        scale: f32,
-        dropout: f32,
-    ) -> LowRank {
-        let (packed_a, packed_b) = Default::default();
-        LowRank { rows, a, b, rank, scale, dropout, packed_a, packed_b }
-    }
-
-    fn refresh(&mut self, parameters: &[Parameter], columns: usize) {
-        let (a, b) = (self.a.of(parameters, self.rank), self.b.of(parameters, self.rows.len()));
-        self.packed_a.refill(self.rank, columns, |row, k| a[row * columns + k]);
-        self.packed_b.refill(self.rows.len(), self.rank, |row, k| b[row * self.rank + k]);
+impl<B: Backward> LowRank<B> {
+    /// What A does not see of `x` is dropped; nothing where it sees all.
+    fn dropped(&self, backend: &B, x: &B::Activations, dropout: &Dropout) -> Result<Option<B::Activations>> {
+        let Some(key) = dropout.key(&self.b, self.dropout) else { return Ok(None) };
+        let mut dropped = backend.copy(x);
+        backend.dropout(&mut dropped, key, self.dropout)?;
+        Ok(Some(dropped))
     }
 }
 
-impl RecordedLinear {
-    pub(super) fn new(ops: &Cpu, weights: LinearWeights<'_>) -> crate::error::Result<RecordedLinear> {
-        Ok(RecordedLinear { packed: ops.load_linear(weights)?, blocks: Vec::new(), adapters: Vec::new() })
+impl<B: Backward> TapeLinear<B> {
+    pub(super) fn new(loaded: B::Linear) -> TapeLinear<B> {
+        TapeLinear { loaded, blocks: Vec::new(), adapters: Vec::new(), scale: None }
     }
 
-    /// The layer of the forward.
-    pub(super) fn packed(&self) -> &PackedLinear {
-        &self.packed
+    /// The layer of the backend.
+    pub(super) fn loaded(&self) -> &B::Linear {
+        &self.loaded
     }
 
     /// How many outputs there are.
     pub(crate) fn num_rows(&self) -> usize {
-        self.packed.num_rows()
+        B::linear_shape(&self.loaded).0
     }
 
     /// Trains all weights. The blocks hold every output, in order.
@@ -87,9 +79,17 @@ impl RecordedLinear {
         self.blocks = blocks;
     }
 
-    /// Trains what is added to some outputs.
-    pub(crate) fn add_adapter(&mut self, adapter: LowRank) {
-        self.adapters.push(adapter);
+    /// Trains what is added to some outputs: `scale` B A, with A and B in these rows of parameters.
+    pub(crate) fn train_low_rank(
+        &mut self,
+        backend: &B,
+        rows: Range<usize>,
+        [a, b]: [ParameterRows; 2],
+        AdapterShape { rank, scale, dropout }: AdapterShape,
+    ) {
+        let loaded_a = backend.matrix(rank, B::linear_shape(&self.loaded).1);
+        let loaded_b = backend.matrix(rows.len(), rank);
+        self.adapters.push(LowRank { rows, a, b, rank, scale, dropout, loaded_a, loaded_b });
     }
 
     /// Whether any of it is trained.
@@ -99,13 +99,14 @@ impl RecordedLinear {
 
     /// Takes over what training has changed.
     pub(crate) fn refresh(&mut self, parameters: &[Parameter]) {
-        let columns = self.packed.num_columns();
-        for adapter in &mut self.adapters {
-            adapter.refresh(parameters, columns);
+        for LowRank { a, b, rows, rank, loaded_a, loaded_b, .. } in &mut self.adapters {
+            B::refill_matrix(loaded_a, a.of(parameters, *rank));
+            B::refill_matrix(loaded_b, b.of(parameters, rows.len()));
         }
         if self.blocks.is_empty() {
             return;
         }
+        let columns = B::linear_shape(&self.loaded).1;
         let (mut rows, mut biases): (Vec<&[f32]>, Vec<f32>) = Default::default();
         for Block { rows: outputs, weight, bias } in &self.blocks {
             rows.extend(weight.of(parameters, outputs.len()).chunks_exact(columns));
@@ -114,18 +115,24 @@ impl RecordedLinear {
                 None => biases.resize(rows.len(), 0.0),
             }
         }
-        self.packed.refill(|row, k| rows[row][k], |row| biases[row]);
+        B::refill_linear(&mut self.loaded, &rows, &biases);
     }
 
     /// Adds what the adapters yield to `out`; gives back A x of each.
-    pub(super) fn add_adapters(&self, ops: &Tape, x: &Rows, dropout: &Dropout, out: &mut Rows) -> Vec<Rows> {
-        let of_adapter = |adapter: &LowRank| {
-            let mut inner = ops.zeros(x.num_rows(), adapter.rank);
-            let dropped = ops.dropped(x, dropout, adapter);
-            let seen = dropped.as_ref().unwrap_or(x);
-            ops.fused.add_product(seen, &adapter.packed_a, 1.0, &mut inner, 0..adapter.rank);
-            ops.fused.add_product(&inner, &adapter.packed_b, adapter.scale, out, adapter.rows.clone());
-            inner
+    pub(super) fn add_adapters(
+        &self,
+        backend: &B,
+        x: &B::Activations,
+        dropout: &Dropout,
+        out: &mut B::Activations,
+    ) -> Result<Vec<B::Activations>> {
+        let of_adapter = |adapter: &LowRank<B>| -> Result<B::Activations> {
+            let LowRank { rows, rank, scale, loaded_a, loaded_b, .. } = adapter;
+            let mut inner = backend.zeros(B::shape(x).0, *rank);
+            let dropped = adapter.dropped(backend, x, dropout)?;
+            backend.add_product(dropped.as_ref().unwrap_or(x), loaded_a, 1.0, &mut inner, 0..*rank)?;
+            backend.add_product(&inner, loaded_b, *scale, out, rows.clone())?;
+            Ok(inner)
         };
         self.adapters.iter().map(of_adapter).collect()
     }
@@ -133,45 +140,63 @@ impl RecordedLinear {
     /// From the gradient of the output to that of everything trained and, if `wants_input`, of the input.
     pub(super) fn backward(
         &self,
-        ops: &Tape,
-        Kept { x, inner, dropout }: &Kept,
-        gradient: &Rows,
+        backend: &B,
+        Kept { x, inner, dropout }: &Kept<B>,
+        gradient: &B::Activations,
         wants_input: bool,
         gradients: &mut Gradients,
-    ) -> Option<Rows> {
-        let fused = &ops.fused;
-        let num_tokens = gradient.num_rows();
-        let mut of_input = wants_input.then(|| {
-            let mut of_input = ops.zeros(num_tokens, self.packed.num_columns());
-            fused.add_input_gradient(gradient, &self.packed, &mut of_input);
-            of_input
-        });
-        let Some(x) = x.as_deref() else { return of_input };
+    ) -> Result<Option<B::Activations>> {
+        let num_tokens = B::shape(gradient).0;
+        let columns = B::linear_shape(&self.loaded).1;
+        let mut of_input = None;
+        if wants_input {
+            let mut zeros = backend.zeros(num_tokens, columns);
+            backend.add_input_gradient(gradient, &self.loaded, &mut zeros)?;
+            of_input = Some(zeros);
+        }
+        let Some(x) = x.as_deref() else { return Ok(of_input) };
         for Block { rows, weight, bias } in &self.blocks {
-            fused.add_outer_product(gradient, rows.clone(), x, 1.0, gradients.of(*weight, rows.len()));
+            let of_weight = gradients.of(*weight, rows.len());
+            backend.add_outer_product(gradient, rows.clone(), x, 1.0, of_weight)?;
             if let Some(bias) = bias {
-                fused.add_column_sums(gradient, rows.clone(), gradients.of(*bias, rows.len()));
+                backend.add_column_sums(gradient, rows.clone(), gradients.of(*bias, rows.len()))?;
             }
         }
         for (adapter, inner) in self.adapters.iter().zip(inner) {
-            let LowRank { rows, a, b, rank, scale, packed_a, packed_b, .. } = adapter;
-            fused.add_outer_product(gradient, rows.clone(), inner, *scale, gradients.of(*b, rows.len()));
-            let mut of_inner = ops.zeros(num_tokens, *rank);
-            fused.add_transposed_product(gradient, rows.clone(), packed_b, *scale, &mut of_inner);
-            let dropped = ops.dropped(x, dropout, adapter);
+            let LowRank { rows, a, b, rank, scale, loaded_a, loaded_b, .. } = adapter;
+            let of_b = gradients.of(*b, rows.len());
+            backend.add_outer_product(gradient, rows.clone(), inner, *scale, of_b)?;
+            let mut of_inner = backend.zeros(num_tokens, *rank);
+            backend.add_transposed_product(gradient, rows.clone(), loaded_b, *scale, &mut of_inner)?;
+            let dropped = adapter.dropped(backend, x, dropout)?;
             let seen = dropped.as_ref().unwrap_or(x);
-            fused.add_outer_product(&of_inner, 0..*rank, seen, 1.0, gradients.of(*a, *rank));
-            if let Some(of_input) = &mut of_input {
-                if dropped.is_some() {
-                    let mut of_seen = ops.zeros(num_tokens, x.columns());
-                    fused.add_transposed_product(&of_inner, 0..*rank, packed_a, 1.0, &mut of_seen);
-                    dropout.apply(adapter, of_seen.values_mut());
-                    ops.add_to(of_input, &of_seen);
-                } else {
-                    fused.add_transposed_product(&of_inner, 0..*rank, packed_a, 1.0, of_input);
+            backend.add_outer_product(&of_inner, 0..*rank, seen, 1.0, gradients.of(*a, *rank))?;
+            let Some(sum) = of_input.take() else { continue };
+            of_input = Some(match dropout.key(b, adapter.dropout) {
+                Some(key) => {
+                    let mut of_seen = backend.zeros(num_tokens, columns);
+                    backend.add_transposed_product(&of_inner, 0..*rank, loaded_a, 1.0, &mut of_seen)?;
+                    backend.dropout(&mut of_seen, key, adapter.dropout)?;
+                    backend.add(sum, &of_seen)?
                 }
-            }
+                None => {
+                    let mut sum = sum;
+                    backend.add_transposed_product(&of_inner, 0..*rank, loaded_a, 1.0, &mut sum)?;
+                    sum
+                }
+            });
         }
-        of_input
+        Ok(of_input)
     }
+}
+
+/// What is the same for all low-rank additions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdapterShape {
+    /// r
+    pub(crate) rank: usize,
+    /// The factor on B A.
+    pub(crate) scale: f32,
+    /// The share of the inputs that A does not see.
+    pub(crate) dropout: f32,
 }

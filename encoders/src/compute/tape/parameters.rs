@@ -27,14 +27,15 @@ impl Parameter {
     }
 }
 
-/// Consecutive rows of a parameter: which parameter, by its place among all, and the first row.
+/// Consecutive rows of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ParameterRows {
+    /// The parameter's index among all.
     pub(crate) parameter: usize,
     pub(crate) first_row: usize,
 }
 
-impl Place {
+impl ParameterRows {
     /// The elements of `num_rows` rows.
     pub(crate) fn of<'a>(&self, parameters: &'a [Parameter], num_rows: usize) -> &'a [f32] {
         let parameter = &parameters[self.parameter];
@@ -68,11 +69,11 @@ impl Gradients {
     }
 
     /// The gradient of `num_rows` rows, to be added to.
-    pub(crate) fn of(&mut self, place: Place, num_rows: usize) -> &mut [f32] {
-        let [all_rows, columns] = self.sizes[place.parameter];
-        let dense = &mut self.dense[place.parameter];
+    pub(crate) fn of(&mut self, rows: ParameterRows, num_rows: usize) -> &mut [f32] {
+        let [all_rows, columns] = self.sizes[rows.parameter];
+        let dense = &mut self.dense[rows.parameter];
         dense.resize(all_rows * columns, 0.0);
-        &mut dense[place.first_row * columns..(place.first_row + num_rows) * columns]
+        &mut dense[rows.first_row * columns..(rows.first_row + num_rows) * columns]
     }
 
     /// Rows of a parameter.
@@ -97,7 +98,7 @@ impl Gradients {
         }
         for (parameter, rows, values) in other.rows.drain(..) {
             let [num_rows, columns] = self.sizes[parameter];
-            let dense = self.of(Place { parameter, first_row: 0 }, num_rows);
+            let dense = self.of(ParameterRows { parameter, first_row: 0 }, num_rows);
             for (row, values) in rows.iter().zip(values.chunks_exact(columns)) {
                 let sum = &mut dense[*row as usize * columns..][..columns];
                 sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);

@@ -3,22 +3,17 @@
 //! Gradients are added up part by part in order, so the parts must not depend on the number of threads; but all threads should
 //! finish at the same time.
 
-use super::settings::TrainSettings;
-
 /// What the number of parts is a multiple of, so that two threads or four have equally many.
 const MULTIPLE: usize = 4;
 
-impl TrainSettings {
-    /// How many parts the texts of each kind make, who have so many tokens together: parts of at most `batch_tokens` tokens and
-    /// of about the same size. Texts are not divided, so a part may have more or fewer by one text.
-    pub(super) fn num_parts(&self, num_tokens: [usize; 2]) -> [usize; 2] {
-        let all: usize = num_tokens.iter().sum();
-        let parts = all.div_ceil(self.batch_tokens).next_multiple_of(MULTIPLE).max(MULTIPLE);
-        let of_queries = (parts * num_tokens[0] + all / 2) / all.max(1);
-        let of_queries =
-            of_queries.clamp(usize::from(num_tokens[0] > 0), parts - usize::from(num_tokens[1] > 0));
-        [of_queries, parts - of_queries]
-    }
+/// How many parts the queries and the passages make, which have so many tokens together: parts of at most `batch_tokens` tokens
+/// and of about the same size. Texts are not divided, so a part may have more or fewer by one text.
+pub(super) fn num_parts(batch_tokens: usize, num_tokens: [usize; 2]) -> [usize; 2] {
+    let all: usize = num_tokens.iter().sum();
+    let parts = all.div_ceil(batch_tokens).next_multiple_of(MULTIPLE).max(MULTIPLE);
+    let of_queries = (parts * num_tokens[0] + all / 2) / all.max(1);
+    let of_queries = of_queries.clamp(usize::from(num_tokens[0] > 0), parts - usize::from(num_tokens[1] > 0));
+    [of_queries, parts - of_queries]
 }
 
 /// Texts in at most `num_parts` parts, each text to the part that has the fewest tokens, the longest first (Graham 1969,
@@ -39,7 +34,6 @@ pub(super) fn even_parts(tokens: &[Vec<u32>], num_parts: usize) -> Vec<Vec<usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{Lora, Trained};
     use proptest::prelude::*;
 
     proptest! {
@@ -62,10 +56,10 @@ mod tests {
         /// Both kinds have a part if they have a text, and an even share is within the bound.
         #[test]
         fn numbers_of_parts_are_shares(queries in 0..9000usize, passages in 0..9000usize) {
-            let settings = TrainSettings::new(Trained::Lora(Lora::default()), 1);
-            let [of_queries, of_passages] = settings.num_parts([queries, passages]);
+            let batch_tokens = 512;
+            let [of_queries, of_passages] = num_parts(batch_tokens, [queries, passages]);
             prop_assert_eq!((of_queries + of_passages) % MULTIPLE, 0);
-            prop_assert!((of_queries + of_passages) * settings.batch_tokens >= queries + passages);
+            prop_assert!((of_queries + of_passages) * batch_tokens >= queries + passages);
             prop_assert!((queries == 0 || of_queries > 0) && (passages == 0 || of_passages > 0));
         }
     }

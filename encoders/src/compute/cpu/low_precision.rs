@@ -1,35 +1,36 @@
-//! Matrices in fewer bits than are multiplied, unpacked a few panels at a time.
+//! Matrices that are stored in fewer bits than f32, unpacked a few panels at a time while they are multiplied in f32.
 
 use std::ops::Range;
 
-use super::bf16::rounded;
-use super::gemm::{PANEL, PackedMatrix};
-use super::isa::{Arithmetic, Isa, Kernel};
+use half::bf16;
+
+use super::gemm::PackedMatrix;
+use super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use super::nf4::Nf4Panels;
 
 /// Numbers that are unpacked at a time: 256 KiB, which the second-level cache holds beside a block of activations.
 const WINDOW: usize = 64 << 10;
 
 /// A matrix (N, K) that is multiplied in f32 and held in less.
-pub(crate) enum Compact {
+pub(crate) enum LowPrecision {
     Nf4(Nf4Panels),
     Bf16(HalfPanels),
 }
 
-impl Compact {
+impl LowPrecision {
     /// N, the columns of a product with this matrix.
     pub(super) fn rows(&self) -> usize {
         match self {
-            Compact::Nf4(matrix) => matrix.rows(),
-            Compact::Bf16(matrix) => matrix.rows,
+            LowPrecision::Nf4(matrix) => matrix.rows(),
+            LowPrecision::Bf16(matrix) => matrix.rows,
         }
     }
 
     /// K.
     pub(super) fn depth(&self) -> usize {
         match self {
-            Compact::Nf4(matrix) => matrix.depth(),
-            Compact::Bf16(matrix) => matrix.depth,
+            LowPrecision::Nf4(matrix) => matrix.depth(),
+            LowPrecision::Bf16(matrix) => matrix.depth,
         }
     }
 
@@ -43,8 +44,8 @@ impl Compact {
         let (rows, depth) = (self.rows(), self.depth());
         let values = window.refill_window(rows, depth, panels.clone());
         match self {
-            Compact::Nf4(matrix) => matrix.unpack(isa, panels, values),
-            Compact::Bf16(HalfPanels { halves, .. }) => {
+            LowPrecision::Nf4(matrix) => matrix.unpack(isa, panels, values),
+            LowPrecision::Bf16(HalfPanels { halves, .. }) => {
                 let halves = &halves[panels.start * PANEL * depth..panels.end * PANEL * depth];
                 isa.dispatch(Widen { halves, out: values });
             }
@@ -54,7 +55,7 @@ impl Compact {
 
 /// A matrix (N, K) in bf16, in the order of [`PackedMatrix`].
 pub(crate) struct HalfPanels {
-    halves: Vec<u16>,
+    halves: Vec<bf16>,
     rows: usize,
     depth: usize,
 }
@@ -62,7 +63,7 @@ pub(crate) struct HalfPanels {
 impl HalfPanels {
     /// Packs a matrix (`rows`, `depth`), rounded to nearest, ties to even; `value(row, k)` gives the elements.
     pub(super) fn pack(rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) -> HalfPanels {
-        let halves = vec![0; rows.next_multiple_of(PANEL) * depth];
+        let halves = vec![bf16::ZERO; rows.next_multiple_of(PANEL) * depth];
         let mut matrix = HalfPanels { halves, rows, depth };
         matrix.refill(value);
         matrix
@@ -75,7 +76,7 @@ impl HalfPanels {
             for (k, line) in panel.chunks_exact_mut(PANEL).enumerate() {
                 for (lane, slot) in line.iter_mut().enumerate() {
                     let row = p * PANEL + lane;
-                    *slot = if row < *rows { rounded(value(row, k)).0 } else { 0 };
+                    *slot = if row < *rows { bf16::from_f32(value(row, k)) } else { bf16::ZERO };
                 }
             }
         }
@@ -84,7 +85,7 @@ impl HalfPanels {
 
 /// Writes numbers in bf16 as f32.
 struct Widen<'a> {
-    halves: &'a [u16],
+    halves: &'a [bf16],
     out: &'a mut [f32],
 }
 
@@ -99,8 +100,9 @@ impl Kernel for Widen<'_> {
     }
 }
 
-/// The f32 that a bf16 is the upper half of.
+/// The f32 that a bf16 is the upper half of. half's own conversion looks for NaN first, which keeps loops from being
+/// vectorized; weights that are not finite are refused when they are read.
 #[inline(always)]
-pub(crate) fn widened(half: u16) -> f32 {
-    f32::from_bits(u32::from(half) << 16)
+pub(super) fn widened(half: bf16) -> f32 {
+    f32::from_bits(u32::from(half.to_bits()) << 16)
 }

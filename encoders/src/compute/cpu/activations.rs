@@ -21,17 +21,17 @@ impl Pool {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let serves = |capacity: usize| capacity >= len && capacity as f64 <= WASTE * len as f64;
         let serving = free.iter().enumerate().filter(|(_, array)| serves(array.capacity()));
-        let best = serving.min_by_key(|(_, array)| array.capacity()).map(|(place, _)| place);
+        let best = serving.min_by_key(|(_, array)| array.capacity()).map(|(index, _)| index);
         let mut array = match best {
-            Some(place) => free.swap_remove(place),
+            Some(index) => free.swap_remove(index),
             None => {
                 let mut dropped = 0;
                 while dropped < len
-                    && let Some((place, largest)) =
+                    && let Some((index, largest)) =
                         free.iter().enumerate().max_by_key(|(_, array)| array.capacity())
                 {
                     dropped += largest.capacity();
-                    free.swap_remove(place);
+                    free.swap_remove(index);
                 }
                 Vec::with_capacity(len)
             }
@@ -47,16 +47,16 @@ impl Pool {
 }
 
 /// A (T, columns) array, row-major. Its memory goes back to the operations that made it.
-pub struct Rows {
+pub struct Activations {
     pub(super) values: Vec<f32>,
     pub(super) columns: usize,
     pool: Arc<Pool>,
 }
 
-impl Rows {
+impl Activations {
     /// An array to be written: what an earlier use left in it is not cleared.
-    pub(super) fn new(pool: &Arc<Pool>, num_rows: usize, columns: usize) -> Rows {
-        Rows { values: pool.take(num_rows * columns), columns, pool: Arc::clone(pool) }
+    pub(super) fn new(pool: &Arc<Pool>, num_rows: usize, columns: usize) -> Activations {
+        Activations { values: pool.take(num_rows * columns), columns, pool: Arc::clone(pool) }
     }
 
     /// The elements, row-major.
@@ -65,20 +65,20 @@ impl Rows {
     }
 
     /// The same, to be changed.
-    pub(in crate::compute) fn values_mut(&mut self) -> &mut [f32] {
+    pub(super) fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 
-    pub(in crate::compute) fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         self.columns
     }
 
-    pub(in crate::compute) fn num_rows(&self) -> usize {
+    pub(super) fn num_rows(&self) -> usize {
         self.values.len() / self.columns
     }
 }
 
-impl Drop for Rows {
+impl Drop for Activations {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.values);
         self.pool.give_back(values);

@@ -2,18 +2,15 @@
 
 use std::ops::Range;
 
+use super::attention::{QueryBlock, Softmax};
+use super::elementwise::{sum, tanh};
+use super::gemm::{Gemm, PackedMatrix, Scaled};
+use super::isa::{Arithmetic, Isa, Kernel};
 use crate::architecture::AttentionShape;
-use crate::compute::cpu::attention::{Softmax, seen};
-use crate::compute::cpu::elementwise::sum;
-use crate::compute::cpu::gemm::{Gemm, PANEL, PackedMatrix, Scaled};
-use crate::compute::cpu::isa::{Arithmetic, Isa, Kernel};
-
-/// Queries whose scores are held together.
-const BLOCK_QUERIES: usize = 48;
 
 /// One text. With P = softmax(scale Q K^T) and O = P V: dV = P^T dO, dS = P (dO V^T - rowsum(P dO V^T)) elementwise,
 /// dQ = scale dS K, dK = scale dS^T Q.
-pub(super) struct Backward<'a> {
+pub(super) struct AttentionGradient<'a> {
     /// Queries, keys and values side by side: (L, (H + 2 G) K).
     pub(super) qkv: &'a [f32],
     pub(super) shape: &'a AttentionShape,
@@ -24,15 +21,15 @@ pub(super) struct Backward<'a> {
     pub(super) out: &'a mut [f32],
 }
 
-impl Backward<'_> {
+impl AttentionGradient<'_> {
     pub(super) fn run(self, isa: Isa) {
-        let Backward { qkv, shape, window, gradient, out } = self;
+        let AttentionGradient { qkv, shape, window, gradient, out } = self;
         let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, .. } = *shape;
         let stride = shape.joined_columns();
         let context = num_heads * head_dim;
         let length = qkv.len() / stride;
         let group = num_heads / num_key_value_heads;
-        let (mut keys, mut values, mut turned_keys) =
+        let (mut keys, mut values, mut transposed_keys) =
             (PackedMatrix::default(), PackedMatrix::default(), PackedMatrix::default());
         let (mut scores, mut raw, mut slopes, mut tiles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for key_value_head in 0..num_key_value_heads {
@@ -40,17 +37,9 @@ impl Backward<'_> {
             let value = key + num_key_value_heads * head_dim;
             keys.refill(length, head_dim, |token, k| qkv[token * stride + key + k]);
             values.refill(length, head_dim, |token, k| qkv[token * stride + value + k]);
-            turned_keys.refill(head_dim, length, |k, token| qkv[token * stride + key + k]);
-            for start in (0..length).step_by(BLOCK_QUERIES) {
-                let end = (start + BLOCK_QUERIES).min(length);
-                let seen = |query| seen(shape, window, query, length);
-                let visible = seen(start).start / PANEL * PANEL..seen(end - 1).end;
-                let panels = visible.start / PANEL..visible.end.div_ceil(PANEL);
-                let width = panels.len() * PANEL;
-                let seen: Vec<Range<usize>> = (start..end)
-                    .map(seen)
-                    .map(|seen| seen.start - visible.start..seen.end - visible.start)
-                    .collect();
+            transposed_keys.refill(head_dim, length, |k, token| qkv[token * stride + key + k]);
+            for block in QueryBlock::all(shape, window, length) {
+                let (start, end, width) = (block.queries.start, block.queries.end, block.width());
                 for head in key_value_head * group..(key_value_head + 1) * group {
                     let query = head * head_dim;
                     for (rows, a, a_stride, b, factor) in [
@@ -59,13 +48,12 @@ impl Backward<'_> {
                     ] {
                         rows.clear();
                         rows.resize((end - start) * width, 0.0);
-                        let mut rows: Vec<&mut [f32]> =
-                            rows.chunks_exact_mut(width).map(|row| &mut row[..visible.len()]).collect();
+                        let mut rows = block.rows(rows);
                         isa.dispatch(Gemm {
                             a,
                             stride: a_stride,
                             b,
-                            panels: panels.clone(),
+                            panels: block.panels.clone(),
                             depth: 0..head_dim,
                             epilogue: Scaled(factor),
                             out: &mut rows,
@@ -76,11 +64,16 @@ impl Backward<'_> {
                     if softcap.is_some() {
                         raw.clone_from(&scores);
                     }
-                    let mut rows: Vec<&mut [f32]> =
-                        scores.chunks_exact_mut(width).map(|row| &mut row[..visible.len()]).collect();
-                    isa.dispatch(Softmax { rows: &mut rows, seen: &seen, softcap });
+                    let mut rows = block.rows(&mut scores);
+                    isa.dispatch(Softmax { rows: &mut rows, seen: &block.seen, softcap });
                     let cap = softcap.map(|cap| (cap, &raw[..]));
-                    isa.dispatch(Slopes { weights: &scores, slopes: &mut slopes, width, seen: &seen, cap });
+                    isa.dispatch(Slopes {
+                        weights: &scores,
+                        slopes: &mut slopes,
+                        width,
+                        seen: &block.seen,
+                        cap,
+                    });
                     // dQ: to its own columns.
                     let mut rows: Vec<&mut [f32]> = out[start * stride..end * stride]
                         .chunks_exact_mut(stride)
@@ -89,9 +82,9 @@ impl Backward<'_> {
                     isa.dispatch(Gemm {
                         a: &slopes,
                         stride: width,
-                        b: &turned_keys,
-                        panels: 0..turned_keys.num_panels(),
-                        depth: visible.clone(),
+                        b: &transposed_keys,
+                        panels: 0..transposed_keys.num_panels(),
+                        depth: block.keys.clone(),
                         epilogue: Scaled(scale),
                         out: &mut rows,
                         tiles: None,
@@ -102,8 +95,8 @@ impl Backward<'_> {
                         slopes: &slopes,
                         weights: &scores,
                         width,
-                        seen: &seen,
-                        first_key: visible.start,
+                        seen: &block.seen,
+                        first_key: block.keys.start,
                         queries: &qkv[start * stride..end * stride],
                         gradient: &gradient[start * context..end * context],
                         out: &mut *out,
@@ -149,7 +142,7 @@ impl Kernel for Slopes<'_> {
             if let Some((cap, raw)) = cap {
                 let raw = &raw[row * width..(row + 1) * width][seen.clone()];
                 for (slope, score) in slopes.iter_mut().zip(raw) {
-                    let t = crate::compute::cpu::elementwise::tanh::<A>(*score / cap);
+                    let t = tanh::<A>(*score / cap);
                     *slope *= 1.0 - t * t;
                 }
             }

@@ -1,18 +1,20 @@
 //! The operations as candle's elementary ones, on any device.
 //!
 //! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of it
-//! (its own fused operations drop gradients silently). [`super::cpu`] is tested against this.
+//! (its own fused operations drop gradients silently). [`super::cpu`] is tested against this, and with the feature `cuda` it
+//! computes on GPUs.
 
 use std::ops::Range;
 
 use candle_core::{D, DType, Device, Tensor};
 
 use super::{
-    Activation, AttentionShape, ExpandWeights, LinearWeights, Matrix, NormWeights, Ops, RotationWeights,
-    Spans,
+    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
 };
+use crate::architecture::Activation;
 use crate::compute::precision::Precision;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::pooling::Pooling;
 
 /// The operations on one candle device.
 #[derive(Clone, Debug)]
@@ -29,9 +31,9 @@ pub struct CandleLinear {
     bias: Option<Tensor>,
 }
 
-/// The first half of an MLP: one linear layer and its non-linearity, or two of which one is activated.
+/// The projections that an MLP begins with: one linear layer and its non-linearity, or two of which one is activated.
 #[derive(Clone, Debug)]
-pub struct CandleExpand {
+pub struct CandleGateUp {
     gate: Option<CandleLinear>,
     up: CandleLinear,
     activation: Activation,
@@ -53,23 +55,31 @@ pub enum CandleNorm {
     Rms(Tensor, f64),
 }
 
+#[cfg(test)]
 impl CandleLinear {
-    /// The layer whose outputs are multiplied by `gate` (1).
-    pub(crate) fn gated(&self, gate: &Tensor) -> Result<CandleLinear> {
-        let bias = self.bias.as_ref().map(|bias| bias.broadcast_mul(gate)).transpose()?;
-        Ok(CandleLinear { weight: self.weight.broadcast_mul(gate)?, bias })
+    /// The layer whose outputs are multiplied by `scale` (1).
+    pub(crate) fn scaled(&self, scale: &Tensor) -> Result<CandleLinear> {
+        let bias = self.bias.as_ref().map(|bias| bias.broadcast_mul(scale)).transpose()?;
+        Ok(CandleLinear { weight: self.weight.broadcast_mul(scale)?, bias })
     }
 }
 
+#[cfg(test)]
 impl CandleNorm {
-    /// The norm whose outputs are multiplied by `gate` (1).
-    pub(crate) fn gated(&self, gate: &Tensor) -> Result<CandleNorm> {
+    /// The norm whose outputs are multiplied by `scale` (1).
+    pub(crate) fn scaled(&self, scale: &Tensor) -> Result<CandleNorm> {
         Ok(match self {
             CandleNorm::Layer(weight, bias, eps) => {
-                CandleNorm::Layer(weight.broadcast_mul(gate)?, bias.broadcast_mul(gate)?, *eps)
+                CandleNorm::Layer(weight.broadcast_mul(scale)?, bias.broadcast_mul(scale)?, *eps)
             }
-            CandleNorm::Rms(weight, eps) => CandleNorm::Rms(weight.broadcast_mul(gate)?, *eps),
+            CandleNorm::Rms(weight, eps) => CandleNorm::Rms(weight.broadcast_mul(scale)?, *eps),
         })
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Error {
+        Error::Candle(error.into())
     }
 }
 
@@ -77,6 +87,16 @@ impl Candle {
     /// Operations on `device`.
     pub fn new(device: Device) -> Candle {
         Candle { device, precision: Precision::F32 }
+    }
+
+    /// Operations on the GPU of this number.
+    ///
+    /// # Errors
+    ///
+    /// There is no driver or no such GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_gpu(number: usize) -> Result<Candle> {
+        Ok(Candle::new(Device::new_cuda(number)?))
     }
 
     /// The same, to load linear layers that are multiplied in `precision`.
@@ -140,10 +160,10 @@ fn replace_columns(x: &Tensor, first: usize, middle: &Tensor) -> candle_core::Re
     Tensor::cat(&parts, 1)
 }
 
-impl Ops for Candle {
-    type Rows = Tensor;
+impl Backend for Candle {
+    type Activations = Tensor;
     type Linear = CandleLinear;
-    type Expand = CandleExpand;
+    type GateUp = CandleGateUp;
     type Norm = CandleNorm;
     type Table = Tensor;
     type Rotation = CandleRotation;
@@ -158,8 +178,8 @@ impl Ops for Candle {
         })
     }
 
-    fn load_expand(&self, weights: ExpandWeights<'_>) -> Result<CandleExpand> {
-        Ok(CandleExpand {
+    fn load_gate_up(&self, weights: GateUpWeights<'_>) -> Result<CandleGateUp> {
+        Ok(CandleGateUp {
             gate: weights.gate.map(|gate| self.load_linear(gate)).transpose()?,
             up: self.load_linear(weights.up)?,
             activation: weights.activation,
@@ -183,19 +203,27 @@ impl Ops for Candle {
         Ok(CandleRotation { cos: self.tensor(&weights.cos)?, sin: self.tensor(&weights.sin)? })
     }
 
-    fn embed(&self, table: &Tensor, ids: &[u32]) -> Result<Tensor> {
-        Ok(table.index_select(&Tensor::from_slice(ids, ids.len(), &self.device)?, 0)?)
+    fn upload(&self, values: &[f32], columns: usize) -> Result<Tensor> {
+        Ok(Tensor::from_slice(values, (values.len() / columns, columns), &self.device)?)
     }
 
-    fn copy(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.clone())
+    fn to_vec(&self, x: &Tensor) -> Result<Vec<f32>> {
+        Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    }
+
+    fn embed(&self, table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+        Ok(table.index_select(&Tensor::from_slice(ids, ids.len(), &self.device)?, 0)?)
     }
 
     fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
         Ok((x + y)?)
     }
 
-    fn norm(&self, x: Tensor, norm: &CandleNorm) -> Result<Tensor> {
+    fn norm_in_place(&self, x: Tensor, norm: &CandleNorm) -> Result<Tensor> {
+        self.norm(&x, norm)
+    }
+
+    fn norm(&self, x: &Tensor, norm: &CandleNorm) -> Result<Tensor> {
         Ok(match norm {
             CandleNorm::Layer(weight, bias, eps) => {
                 let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
@@ -214,7 +242,7 @@ impl Ops for Candle {
         let (CandleNorm::Layer(weight, ..) | CandleNorm::Rms(weight, _)) = norm;
         let head_dim = weight.dim(0)?;
         let part = x.narrow(1, heads.start * head_dim, heads.len() * head_dim)?;
-        let normed = self.norm(part.reshape((x.dim(0)?, heads.len(), head_dim))?, norm)?;
+        let normed = self.norm(&part.reshape((x.dim(0)?, heads.len(), head_dim))?, norm)?;
         Ok(replace_columns(&x, heads.start * head_dim, &normed.flatten_from(1)?)?)
     }
 
@@ -225,18 +253,18 @@ impl Ops for Candle {
         rotation: &CandleRotation,
         shape: &AttentionShape,
     ) -> Result<Tensor> {
-        let places: Vec<u32> = spans.iter().flat_map(|span| 0..span.len() as u32).collect();
-        let places = Tensor::from_vec(places, spans.num_tokens(), &self.device)?;
-        // (T, 1, K / 2): all heads of a token turn alike.
-        let of_tokens = |table: &Tensor| table.index_select(&places, 0)?.unsqueeze(1);
+        let positions: Vec<u32> = spans.iter().flat_map(|span| 0..span.len() as u32).collect();
+        let positions = Tensor::from_vec(positions, spans.num_tokens(), &self.device)?;
+        // (T, 1, K / 2): all heads of a token rotate alike.
+        let of_tokens = |table: &Tensor| table.index_select(&positions, 0)?.unsqueeze(1);
         let (cos, sin) = (of_tokens(&rotation.cos)?, of_tokens(&rotation.sin)?);
         let (heads, half) = (shape.num_rotated_heads(), shape.head_dim / 2);
         let x = qkv.narrow(1, 0, heads * shape.head_dim)?.reshape(((), heads, shape.head_dim))?;
         let (a, b) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
-        let turned_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-        let turned_b = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-        let turned = Tensor::cat(&[turned_a, turned_b], 2)?.flatten_from(1)?;
-        Ok(replace_columns(&qkv, 0, &turned)?)
+        let rotated_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+        let rotated_b = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+        let rotated = Tensor::cat(&[rotated_a, rotated_b], 2)?.flatten_from(1)?;
+        Ok(replace_columns(&qkv, 0, &rotated)?)
     }
 
     fn linear(&self, x: &Tensor, linear: &CandleLinear) -> Result<Tensor> {
@@ -259,11 +287,11 @@ impl Ops for Candle {
         self.add(residual, &self.linear(x, linear)?)
     }
 
-    fn expand(&self, x: &Tensor, expand: &CandleExpand) -> Result<Tensor> {
-        let up = self.linear(x, &expand.up)?;
-        Ok(match &expand.gate {
-            Some(gate) => (activate(&self.linear(x, gate)?, expand.activation)? * up)?,
-            None => activate(&up, expand.activation)?,
+    fn gate_up(&self, x: &Tensor, gate_up: &CandleGateUp) -> Result<Tensor> {
+        let up = self.linear(x, &gate_up.up)?;
+        Ok(match &gate_up.gate {
+            Some(gate) => (activate(&self.linear(x, gate)?, gate_up.activation)? * up)?,
+            None => activate(&up, gate_up.activation)?,
         })
     }
 
@@ -310,7 +338,23 @@ impl Ops for Candle {
         Ok(Tensor::cat(&contexts, 0)?)
     }
 
-    fn to_vec(&self, x: &Tensor) -> Result<Vec<f32>> {
-        Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    fn pool(&self, hidden: &Tensor, spans: &Spans, pooling: Pooling, skipped: usize) -> Result<Tensor> {
+        let vectors = spans.iter().map(|span| {
+            let first = (span.start + skipped).min(span.end - 1);
+            let counted = hidden.narrow(0, first, span.end - first);
+            Ok(match pooling {
+                Pooling::Cls => hidden.narrow(0, span.start, 1)?,
+                Pooling::LastToken => hidden.narrow(0, span.end - 1, 1)?,
+                Pooling::Mean => counted?.mean_keepdim(0)?,
+                Pooling::WeightedMean => {
+                    let weights: Vec<f32> =
+                        (first..span.end).map(|token| (token - span.start + 1) as f32).collect();
+                    let total: f32 = weights.iter().sum();
+                    let weights = Tensor::from_vec(weights, (1, span.end - first), &self.device)?;
+                    (weights.matmul(&counted?)? / f64::from(total))?
+                }
+            })
+        });
+        Ok(Tensor::cat(&vectors.collect::<Result<Vec<Tensor>>>()?, 0)?)
     }
 }

@@ -1,0 +1,279 @@
+//! The products that a linear layer's gradient is made of, on the packed matrices of the forward.
+//!
+//! Nothing is kept for them beside what the forward has: matrices are transposed a window at a time.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::gemm::{Epilogue, Gemm, PackTransposedTiles, PackedMatrix};
+use super::isa::{Arithmetic, PANEL};
+use super::linear::{Packed, PackedLinear};
+use super::{Activations, Cpu, Memory};
+
+/// Panels of a transposed matrix that are made at a time.
+const WINDOW: usize = 8;
+
+/// Adds the sums times a factor.
+#[derive(Clone, Copy)]
+struct Accumulate(f32);
+
+impl Epilogue for Accumulate {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, _: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        match <&mut [f32; PANEL]>::try_from(&mut *out) {
+            // Of a known length, so that the sum is one vector instruction.
+            Ok(out) => {
+                for lane in 0..PANEL {
+                    out[lane] = A::mul_add(values[lane], self.0, out[lane]);
+                }
+            }
+            Err(_) => {
+                for (out, value) in out.iter_mut().zip(values) {
+                    *out = A::mul_add(*value, self.0, *out);
+                }
+            }
+        }
+    }
+}
+
+impl PackedLinear {
+    /// Its matrix in f32: as it is, or unpacked into `memory`.
+    pub(super) fn dense<'a>(&'a self, ops: &Cpu, memory: &'a mut PackedMatrix) -> &'a PackedMatrix {
+        match &self.matrix {
+            Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix,
+            Packed::LowPrecision(matrix) => {
+                matrix.unpack(ops.isa, 0..self.matrix.num_panels(), memory);
+                memory
+            }
+            Packed::Bf16(_) => unreachable!("layers that are differentiated are not loaded in bf16"),
+        }
+    }
+}
+
+impl Cpu {
+    /// Calls `compute` for strips of the `columns` of `out`, side by side where operations are spread over the pool: the
+    /// panels that yield a strip, and the strip's slice of each row.
+    fn for_strips(
+        &self,
+        out: &mut Activations,
+        columns: Range<usize>,
+        compute: impl Fn(Range<usize>, &mut [&mut [f32]], &mut Memory) + Sync,
+    ) {
+        let num_panels = columns.len().div_ceil(PANEL);
+        let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
+        let panels_each = num_panels.div_ceil(tasks.max(1)).max(1);
+        let mut strips: Vec<Vec<&mut [f32]>> = Vec::new();
+        for row in out.values.chunks_exact_mut(out.columns) {
+            for (task, piece) in row[columns.clone()].chunks_mut(panels_each * PANEL).enumerate() {
+                if task == strips.len() {
+                    strips.push(Vec::new());
+                }
+                strips[task].push(piece);
+            }
+        }
+        let run = |memory: &mut Memory, (task, mut rows): (usize, Vec<&mut [f32]>)| {
+            let first = task * panels_each;
+            compute(first..(first + panels_each).min(num_panels), &mut rows, memory);
+        };
+        if strips.len() > 1 {
+            strips.into_par_iter().enumerate().for_each_init(Memory::default, run);
+        } else {
+            let memory = &mut self.memory.borrow_mut();
+            strips.into_iter().enumerate().for_each(|strip| run(memory, strip));
+        }
+    }
+
+    /// `out[:, columns]` += `scale` x M^T: (T, K), (N, K) -> (T, N).
+    pub(super) fn product_into(
+        &self,
+        x: &Activations,
+        matrix: &PackedMatrix,
+        scale: f32,
+        out: &mut Activations,
+        columns: Range<usize>,
+    ) {
+        assert_eq!((x.columns, columns.len()), (matrix.depth(), matrix.rows()), "shapes agree");
+        let isa = self.isa;
+        self.for_strips(out, columns, |panels, rows, memory| {
+            isa.dispatch(Gemm {
+                a: &x.values,
+                stride: x.columns,
+                b: matrix,
+                panels,
+                depth: 0..matrix.depth(),
+                epilogue: Accumulate(scale),
+                out: rows,
+                tiles: None,
+                scratch: &mut memory.tiles,
+            });
+        });
+    }
+
+    /// `out` += `scale` g\[:, columns\] M: (T, N), (N, K) -> (T, K).
+    pub(super) fn transposed_product_into(
+        &self,
+        gradient: &Activations,
+        columns: Range<usize>,
+        matrix: &PackedMatrix,
+        scale: f32,
+        out: &mut Activations,
+    ) {
+        assert_eq!((columns.len(), out.columns), (matrix.rows(), matrix.depth()), "shapes agree");
+        let (isa, all) = (self.isa, 0..out.columns);
+        let rows = matrix.rows();
+        self.for_strips(out, all, |panels, rows_out, memory| {
+            for first in panels.clone().step_by(WINDOW) {
+                let some = first..(first + WINDOW).min(panels.end);
+                memory.window.refill_transposed(matrix, some.clone());
+                let mut out: Vec<&mut [f32]> = rows_out
+                    .iter_mut()
+                    .map(|row| {
+                        // The last panel may be cut.
+                        let column = |panel: usize| ((panel - panels.start) * PANEL).min(row.len());
+                        let columns = column(some.start)..column(some.end);
+                        &mut row[columns]
+                    })
+                    .collect();
+                isa.dispatch(Gemm {
+                    a: &gradient.values[columns.start..],
+                    stride: gradient.columns,
+                    b: &memory.window,
+                    panels: some,
+                    depth: 0..rows,
+                    epilogue: Accumulate(scale),
+                    out: &mut out,
+                    tiles: None,
+                    scratch: &mut memory.tiles,
+                });
+            }
+        });
+    }
+
+    /// `out` += `scale` g\[:, columns\]^T x: (T, N), (T, K) -> (N, K), row-major.
+    pub(super) fn outer_product_into(
+        &self,
+        gradient: &Activations,
+        columns: Range<usize>,
+        x: &Activations,
+        scale: f32,
+        out: &mut [f32],
+    ) {
+        let (num_tokens, depth) = (x.num_rows(), x.columns);
+        assert_eq!(out.len(), columns.len() * depth, "shapes agree");
+        let pool = &self.pool;
+        let mut packed = PackedMatrix::in_memory(pool.take(depth.next_multiple_of(PANEL) * num_tokens));
+        packed.refill_columns(&x.values, depth);
+        let tasks = if self.parallel { rayon::current_num_threads() } else { 1 };
+        let rows_each = columns.len().div_ceil(tasks).max(1);
+        let isa = self.isa;
+        let run = |(task, out): (usize, &mut [f32])| {
+            let first = columns.start + task * rows_each;
+            let num_rows = out.len() / depth;
+            let mut tiles = pool.take(num_rows * num_tokens);
+            isa.dispatch(PackTransposedTiles {
+                a: &gradient.values,
+                stride: gradient.columns,
+                columns: first..first + num_rows,
+                out: &mut tiles,
+            });
+            let mut rows: Vec<&mut [f32]> = out.chunks_exact_mut(depth).collect();
+            isa.dispatch(Gemm {
+                a: &[],
+                stride: num_tokens,
+                b: &packed,
+                panels: 0..packed.num_panels(),
+                depth: 0..num_tokens,
+                epilogue: Accumulate(scale),
+                out: &mut rows,
+                tiles: Some(&tiles),
+                scratch: &mut Vec::new(),
+            });
+            pool.give_back(tiles);
+        };
+        if tasks > 1 {
+            out.par_chunks_mut(rows_each * depth).enumerate().for_each(run);
+        } else {
+            run((0, out));
+        }
+        pool.give_back(packed.into_memory());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compute::Backend;
+    use crate::compute::backward::Backward;
+
+    fn rows(ops: &Cpu, values: &[f32], columns: usize) -> Activations {
+        ops.upload(values, columns).unwrap()
+    }
+
+    proptest! {
+        /// Each product against its definition in f64, with the bound of a sum of n products of numbers up to 1 (Higham
+        /// 2002, eq. 3.5), on one thread and on several; both give the same bits.
+        #[test]
+        fn gradients_of_products_are_their_definitions(
+            (t, n, k) in (1..30usize, 1..70usize, 1..70usize),
+            first in 0..20usize,
+            seed in any::<u64>(),
+        ) {
+            let mut state = seed;
+            let mut random = |len: usize| -> Vec<f32> {
+                (0..len).map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+                }).collect()
+            };
+            // The gradient has columns before and behind those that are used.
+            let wide = n + first + 3;
+            let (g, x, m) = (random(t * wide), random(t * k), random(n * k));
+            let mut matrix = PackedMatrix::default();
+            matrix.refill(n, k, |row, column| m[row * k + column]);
+            let columns = first..first + n;
+            let bound = |terms: usize| (terms * terms + 8) as f64 * f64::from(f32::EPSILON);
+            let mut seen: Vec<Vec<f32>> = Vec::new();
+            for ops in [Cpu::serial(), Cpu::parallel()] {
+                let (gradient, input) = (rows(&ops, &g, wide), rows(&ops, &x, k));
+                let mut product = rows(&ops, &vec![1.0; t * wide], wide);
+                ops.product_into(&input, &matrix, 0.5, &mut product, columns.clone());
+                let mut transposed = rows(&ops, &vec![1.0; t * k], k);
+                ops.transposed_product_into(&gradient, columns.clone(), &matrix, 0.5, &mut transposed);
+                let mut outer = vec![1.0; n * k];
+                ops.outer_product_into(&gradient, columns.clone(), &input, 0.5, &mut outer);
+                let mut sums = vec![1.0; n];
+                ops.add_column_sums(&gradient, columns.clone(), &mut sums).unwrap();
+                let wide_sum = |terms: &mut dyn Iterator<Item = (f32, f32)>| -> f64 {
+                    1.0 + 0.5 * terms.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>()
+                };
+                for i in 0..t {
+                    for j in 0..wide {
+                        let want = match j.checked_sub(first).filter(|j| *j < n) {
+                            Some(j) => wide_sum(&mut (0..k).map(|c| (x[i * k + c], m[j * k + c]))),
+                            None => 1.0,
+                        };
+                        prop_assert!((f64::from(product.values[i * wide + j]) - want).abs() <= bound(k));
+                    }
+                    for c in 0..k {
+                        let want = wide_sum(&mut (0..n).map(|j| (g[i * wide + first + j], m[j * k + c])));
+                        prop_assert!((f64::from(transposed.values[i * k + c]) - want).abs() <= bound(n));
+                    }
+                }
+                for j in 0..n {
+                    for c in 0..k {
+                        let want = wide_sum(&mut (0..t).map(|i| (g[i * wide + first + j], x[i * k + c])));
+                        prop_assert!((f64::from(outer[j * k + c]) - want).abs() <= bound(t));
+                    }
+                    let want = 1.0 + (0..t).map(|i| f64::from(g[i * wide + first + j])).sum::<f64>();
+                    prop_assert!((f64::from(sums[j]) - want).abs() <= bound(t));
+                }
+                seen.push([&product.values[..], &transposed.values, &outer, &sums].concat());
+            }
+            prop_assert!(seen[0] == seen[1]);
+        }
+    }
+}
