@@ -38,8 +38,8 @@ pub struct CrossEncoder {
 
 impl CrossEncoder {
     /// Loads a Hugging Face model directory of the class `BertForSequenceClassification`,
-    /// `XLMRobertaForSequenceClassification` or `ModernBertForSequenceClassification` with one label. Of the options the
-    /// maximum length, an adapter's base, the device and the tokens of a batch matter.
+    /// `XLMRobertaForSequenceClassification` or `ModernBertForSequenceClassification` with one label. Only these
+    /// options are read: the maximum length, an adapter's base, the device and the tokens of a batch.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl CrossEncoder {
         })
     }
 
-    /// Whether a model directory holds a cross-encoder: whether the class that its config.json names is one of sequence
-    /// classification. Of the options an adapter's base matters.
+    /// Whether a model directory holds a cross-encoder: its config.json names a class of sequence classification. Of
+    /// the options only an adapter's base is read.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl CrossEncoder {
         &self.name
     }
 
-    /// What makes it the cross-encoder it is: with the same one, a pair's score is the same on one machine.
+    /// The model's identity: if the fingerprint is the same, a pair's score is the same on one machine.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }

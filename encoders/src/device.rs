@@ -47,8 +47,9 @@ impl FromStr for Device {
 }
 
 impl Device {
-    /// The tokens that are computed together unless the caller says otherwise. On a CPU enough rows for the products to
-    /// run at full speed, few enough for the activations of a thread to stay in its cache; a GPU wants more at a time.
+    /// How many tokens are computed together unless the caller says otherwise. On a CPU these are enough rows for the
+    /// products to run at full speed, and few enough for a thread's activations to stay in its cache. A GPU needs
+    /// more at a time.
     pub(crate) fn batch_tokens(self) -> usize {
         match self {
             Device::Cpu => 512,

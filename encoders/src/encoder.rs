@@ -46,25 +46,26 @@ pub struct Encoder {
     model: OnDevice<Encoder>,
     batch_tokens: usize,
     fingerprint: Fingerprint,
-    /// Tokens at the beginning of a query and of a passage that a mean leaves out.
+    /// How many tokens at the beginning of a query and of a passage the mean leaves out.
     skipped: [usize; 2],
 }
 
 impl Encoder {
-    /// Loads a Hugging Face or sentence-transformers model directory, or that of a LoRA adapter, which is merged into its
-    /// base.
+    /// Loads a Hugging Face or sentence-transformers model directory, or that of a LoRA adapter, which is merged into
+    /// its base.
     ///
     /// # Errors
     ///
-    /// A file is missing, damaged or of an unknown architecture; a tensor is missing or has another shape; an adapter has
-    /// a tensor that the model has no place for.
+    /// A file is missing, damaged or of an unknown architecture. A tensor is missing or has another shape. An adapter
+    /// has a tensor for which the model has no place.
     pub fn load(directory: &Path, options: &LoadOptions) -> Result<Encoder> {
         let files = ModelFiles::locate(directory, options.base.as_deref())?;
         Encoder::of_files(directory, name_of(directory), files, options, None)
     }
 
-    /// Loads a model whose files are in the program, by `include_bytes!`: config.json, model.safetensors, tokenizer.json and
-    /// what stands beside them, each with its path in a model directory. Nothing is read from a disk.
+    /// Loads a model whose files are in the program, by `include_bytes!`: config.json, model.safetensors,
+    /// tokenizer.json and what stands beside them, each with its path in a model directory. Nothing is read from a
+    /// disk.
     ///
     /// # Errors
     ///
@@ -74,9 +75,9 @@ impl Encoder {
         Encoder::of_files(Path::new(name), name.to_owned(), files, options, None)
     }
 
-    /// The same with only what remains of the model; the other sub-layers are not read. The encoder computes what the directory
-    /// that [`ModelDirectory::write_dropped`](crate::prune::ModelDirectory::write_dropped) writes does; its fingerprint is its
-    /// own.
+    /// The same with only what remains of the model; the other sub-layers are not read. The encoder computes what the
+    /// directory that [`ModelDirectory::write_dropped`](crate::prune::ModelDirectory::write_dropped) writes does; its
+    /// fingerprint is its own.
     ///
     /// # Errors
     ///
@@ -166,8 +167,8 @@ impl Encoder {
 
     /// Encodes texts: (B) -> (B, D), row-major, in the order given.
     ///
-    /// A text's vector does not depend on the other texts of the call, nor on the number of threads, bit for bit. Work is
-    /// spread over the current rayon pool.
+    /// A text's vector does not depend on the other texts of the call, nor on the number of threads, bit for bit.
+    /// Work is spread over the current rayon pool.
     ///
     /// # Errors
     ///

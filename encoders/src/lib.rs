@@ -7,12 +7,16 @@
 //! - [`Settings`] tells how the encoder treats a text: pooling, prompts, the longest text.
 //! - [`Fingerprint`] is a hash over all that shapes a vector; two encoders with one fingerprint are the same.
 //! - [`CrossEncoder`] reads a query and a passage together and scores them.
-//! - [`Architecture`](architecture::Architecture) is what a model looks like, read from config.json without any weights.
-//! - [`Remaining`](architecture::Remaining) is what pruning leaves of it: which layers keep their attention, how wide MLPs are.
-//! - [`Tensors`] is where weights come from: a [`Checkpoint`], an adapter over it ([`Adapted`]), quantization ([`Quantized`]).
+//! - [`Architecture`](architecture::Architecture) is what a model looks like, read from config.json without any
+//!   weights.
+//! - [`Remaining`](architecture::Remaining) is what pruning leaves of it: which layers keep their attention, how wide
+//!   MLPs are.
+//! - [`Tensors`] is where weights come from: a [`Checkpoint`], an adapter over it ([`Adapted`]), quantization
+//!   ([`Quantized`]).
 //! - `Backend` (`compute/`) is who computes: the operations that a forward is written in.
 //! - `Transformer` (`model/`) is an architecture with its weights, on one backend.
-//! - [`ModelDirectory`](prune::ModelDirectory), [`Scores`](prune::Scores) and [`Variant`](prune::Variant) prune a model.
+//! - [`ModelDirectory`](prune::ModelDirectory), [`Scores`](prune::Scores) and [`Variant`](prune::Variant) prune a
+//!   model.
 //! - [`Trainer`](train::Trainer) trains one; [`create_model`] makes one from nothing.
 //!
 //! # Storeys

@@ -73,7 +73,8 @@ impl<M: HasModel> OnDevice<M> {
             OnDevice::Cuda(model, backend) => {
                 batches.iter().map(|batch| task.compute(model, backend, batch)).collect()
             }
-            // Whole batches side by side share nothing; with fewer batches than threads the operations are split instead.
+            // Batches on different threads share nothing. If there are fewer batches than threads, the operations are
+            // split instead.
             OnDevice::Cpu(model) if batches.len() < rayon::current_num_threads() => {
                 let backend = Cpu::parallel();
                 batches.iter().map(|batch| task.compute(model, &backend, batch)).collect()

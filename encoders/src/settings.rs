@@ -1,6 +1,6 @@
-//! How a model directory says that texts are to be encoded: pooling, prompts, maximum length, normalization.
+//! How a model directory wants texts to be encoded: pooling, prompts, maximum length, normalization.
 //!
-//! The files are those of sentence-transformers: `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json`,
+//! The files come from sentence-transformers: `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json`,
 //! `config_sentence_transformers.json`. A plain Hugging Face directory has none of them.
 
 use std::collections::BTreeMap;
@@ -98,8 +98,8 @@ struct TokenizerConfig {
 }
 
 impl Settings {
-    /// Reads the settings of a model directory. Without `modules.json`: the mean over the tokens for a bidirectional
-    /// model, the last token for a causal one, scaled to length 1.
+    /// Reads the settings of a model directory. Without `modules.json` a bidirectional model pools the mean over its
+    /// tokens, and a causal model the last token. Vectors are scaled to length 1.
     ///
     /// # Errors
     ///

@@ -17,8 +17,8 @@ use crate::support::{
     write_tensors,
 };
 
-/// The weights that both sides merge differ by an ulp where one multiplies by the scaling earlier; three layers make of
-/// it what they make of the rounding of f32, 4e-6 in the fixtures.
+/// The merged weights of both sides differ by an ulp, because one side multiplies by the scaling earlier. After three
+/// layers the difference is like that of f32 rounding: 4e-6 in the fixtures.
 const TOLERANCE: f64 = 2e-5;
 
 fn tensor(name: &str, shape: &[usize], scale: f64) -> Tensor {
@@ -174,7 +174,7 @@ fn a_merged_directory_is_the_same_model() {
     let again = write_merged(adapter.path(), None, &out).unwrap_err().to_string();
     assert!(again.contains("cannot create") && again.contains("merged"), "{again}");
 
-    // In the base's own type: what is not adapted keeps its bytes, what is adapted is rounded once.
+    // In the base's own type: tensors without an addition keep their bytes, tensors with one are rounded once.
     write_tensors(&base.path().join("model.safetensors"), &fixture.tensors(str::to_owned), Dtype::BF16);
     let half = folder.path().join("half");
     write_merged(adapter.path(), None, &half).unwrap();

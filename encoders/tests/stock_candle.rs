@@ -38,7 +38,7 @@ fn hidden_states_are_those_of_stock_candle() {
             stock.forward(&ids, &types, None).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         let got = &hidden.values()[span.start * dim..span.end * dim];
         // Both are within about 1e-6 of the exact states (values up to 2, sums of up to 1,536 products in f32, six
-        // layers); an error in the forward is of the order of the states themselves.
+        // layers). An error in the forward would be as large as the states themselves.
         for (got, want) in got.iter().zip(&want) {
             assert!((got - want).abs() < 2e-5, "{got} against {want}");
         }

@@ -70,9 +70,9 @@ fn check<B: Backend>(what: &str, backend: &B, directory: &Path, name: &str) -> V
 
 /// Linear layers in bf16: the vectors of last-token and mean pooling against the recorded f64 ones.
 ///
-/// Rounding an operand moves it by at most 2^-9 of itself; over a layer's terms these errors are as good as random, so a
-/// vector moves by about 2^-9 of its length in each sub-layer: a cosine of 1 - 2^-19 a sub-layer, and the sub-layers are
-/// four at most. 0.9999 leaves a factor of ten for the residual stream to weigh them unequally.
+/// Rounding changes an operand by at most 2^-9 of itself. Over a layer's terms these errors are as good as random, so
+/// a vector changes by about 2^-9 of its length in each sub-layer. That is a cosine of 1 - 2^-19 for each of at most
+/// four sub-layers. 0.9999 leaves a factor of ten, because the residual stream weighs sub-layers unequally.
 fn check_bf16(directory: &Path, name: &str) {
     let backend = Cpu::serial().with_precision(Precision::Bf16);
     let model = load(&backend, directory);

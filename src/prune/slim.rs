@@ -49,7 +49,7 @@ pub struct SlimOptions {
     /// Tokens of a block [default: 2,048, or as many as the model takes].
     #[arg(long, value_name = "T", value_parser = positive, help_heading = HOW)]
     pub block_length: Option<NonZeroUsize>,
-    /// How much neurons cost that stay: the weight of the mean over all neurons of sigmoid(5 ReLU(z)), z the mask.
+    /// How much kept neurons cost: the weight of the mean over all neurons of sigmoid(5 ReLU(z)), z being the mask.
     ///
     /// The paper's lambda is this divided by the number of neurons; its 1e-8 for Mistral-7B with 16 MLPs is 0.0023.
     #[arg(long, value_name = "WEIGHT", requires = "train", conflicts_with = "lambda", help_heading = HOW)]
@@ -125,13 +125,14 @@ impl SlimOptions {
         }
     }
 
-    /// Writes the model of a directory with its least important neurons zero to the new directory `out`; neuron_mask.json in it
-    /// says which. Where a mask is learned, OUT.gates is the folder of that run, from which the same call goes on.
+    /// Writes the model of a directory with its least important neurons zero to the new directory `out`;
+    /// neuron_mask.json in it says which. If a mask is learned, OUT.gates is the folder of that run, and the same
+    /// call continues it.
     ///
     /// # Errors
     ///
-    /// As [`SlimOptions::check`]; `out` exists; the share is none, or more than the floor leaves; those of training, of the texts
-    /// and of the scores.
+    /// The errors of [`SlimOptions::check`]. `out` exists. The share is no share, or more than the floor leaves. The
+    /// errors of training, of the texts and of the scores.
     pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Slimmed> {
         self.check()?;
         let opened = open_model(model, out)?;

@@ -1,10 +1,11 @@
 //! Training: examples in, an encoder that retrieves better out.
 //!
-//! - [`TrainOptions::run`] is the whole of it: a model directory and files of examples in, a run's folder out.
-//! - [`Run`] takes the steps of a [`Trainer`], keeps a log and a checkpoint, and goes on from it when it is called again.
-//! - [`mine()`] adds hard negatives from a database to a file of [`Examples`]; [`teach()`] adds the scores of a [`Teacher`].
-//!   Both stream files of any size, keep what was done in a journal beside the output and go on from there when they are called
-//!   again; the output is the same, byte for byte, as without an interruption.
+//! - [`TrainOptions::run`] does all of it: a model directory and files of examples go in, a run's folder comes out.
+//! - [`Run`] takes the steps of a [`Trainer`], keeps a log and a checkpoint, and goes on from it when it is called
+//!   again.
+//! - [`mine()`] adds hard negatives from a database to a file of [`Examples`]; [`teach()`] adds the scores of a
+//!   [`Teacher`]. Both stream files of any size. They keep results in a journal beside the output, and the same call
+//!   continues from there. The output is the same, byte for byte, as without an interruption.
 
 mod journal;
 mod log;

@@ -45,7 +45,7 @@ pub struct RunOutcome {
 /// What the checkpoint remembers of the run.
 #[derive(Serialize, Deserialize)]
 struct Notes {
-    /// Of the batches.
+    /// The hash of the batches' data.
     data: String,
     best: Option<(usize, f64)>,
 }
@@ -85,12 +85,13 @@ impl Run<'_> {
     /// | `loss.svg` | the same, drawn |
     /// | `best/` | what is trained, when its mean nDCG@10 on the dev sets was highest; not for neuron masks |
     ///
-    /// A run that is interrupted and called again ends with the same weights, bit for bit. `observe` is shown every step.
+    /// A run that is interrupted and called again ends with the same weights, bit for bit. `observe` is called with
+    /// every step.
     ///
     /// # Errors
     ///
-    /// The data or the dev sets have a fault; training diverges, and the last checkpoint stands; the folder holds the checkpoint
-    /// of another run; a file cannot be written.
+    /// The data or the dev sets have a fault. Training diverges; the last checkpoint is kept. The folder holds the
+    /// checkpoint of another run. A file cannot be written.
     pub fn take_steps(
         &self,
         trainer: &mut Trainer,
@@ -191,8 +192,8 @@ fn measure_on(trainer: &Trainer, dev: &[(BeirFolder, Option<String>)], log: &mut
     Ok(sum / dev.len() as f64)
 }
 
-/// Puts what is trained in the place of what was best before. A slimming run has no best model: its neuron masks only make
-/// sense at the end.
+/// Replaces the best model so far by the present one. A slimming run has no best model: its mask only makes sense at
+/// the end.
 fn keep_best(trainer: &Trainer, folder: &Folder<'_>) -> Result<()> {
     if trainer.is_slimming() {
         return Ok(());

@@ -26,13 +26,14 @@ pub struct TrainReport {
 }
 
 impl TrainOptions {
-    /// Trains the model of a directory. The folder `out` gets what [`Run::take_steps`] writes, and at the end `model/`: a PEFT
-    /// adapter, or with `full` a whole model. An `out` that holds the checkpoint of the same run is gone on from.
+    /// Trains the model of a directory. The folder `out` gets what [`Run::take_steps`] writes, and at the end
+    /// `model/`: a PEFT adapter, or with `full` a whole model. If `out` holds the checkpoint of the same run, the run
+    /// continues.
     ///
     /// # Errors
     ///
-    /// As [`TrainOptions::check`] and [`Run::take_steps`]; the run has ended, as `out` has its `model/`; the model does not load
-    /// or cannot be trained in this way; a dev data set lacks the split.
+    /// The errors of [`TrainOptions::check`] and [`Run::take_steps`]. The run has ended: `out` has its `model/`. The
+    /// model does not load or cannot be trained in this way. A dev data set lacks the split.
     pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<TrainReport> {
         self.check()?;
         let trained_model = out.join("model");

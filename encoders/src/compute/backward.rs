@@ -9,8 +9,9 @@ use crate::pooling::Pooling;
 
 /// A backend with the gradients of its operations, for [`Tape`](super::tape::Tape).
 ///
-/// In the names and letters below g is dL/dy of an operation's output y. What is trained, and its gradients, are plain numbers
-/// on the host; refilling takes them over into weights that were loaded before, which know their device.
+/// In the names and letters below g is dL/dy of an operation's output y. What is trained, and its gradients, are
+/// plain numbers on the host; refilling takes them over into weights that were loaded before, which know their
+/// device.
 pub(crate) trait Backward:
     Backend<
         Activations: Send + Sync + 'static,
@@ -49,8 +50,8 @@ pub(crate) trait Backward:
     fn copy(&self, x: &Self::Activations) -> Self::Activations;
     /// The sum of the products of all elements.
     fn dot(&self, x: &Self::Activations, y: &Self::Activations) -> Result<f64>;
-    /// Zeroes a share of the elements and scales the others up (Srivastava et al. 2014), in place: by [`keeps`], the same
-    /// elements for the same key.
+    /// Zeroes a share of the elements and scales the others up (Srivastava et al. 2014), in place: by [`keeps`], the
+    /// same elements for the same key.
     fn dropout(&self, x: &mut Self::Activations, key: u64, share: f32) -> Result<()>;
 
     /// `out[:, columns]` += `scale` x M^T: (T, K), (N, K) -> (T, N).
@@ -102,8 +103,8 @@ pub(crate) trait Backward:
         gate: Option<&Self::Activations>,
         up: &Self::Activations,
     ) -> Result<Self::Activations>;
-    /// From the gradient of [`Backward::combine`] to those of `gate` and `up`, in place of them. Adds to `of_factors` the
-    /// gradient of each factor, unless it is empty.
+    /// From the gradient of [`Backward::combine`] to those of `gate` and `up`, in place of them. Adds to `of_factors`
+    /// the gradient of each factor, unless it is empty.
     fn combine_backward(
         &self,
         mlp: &Combined<'_>,
@@ -148,8 +149,8 @@ pub(crate) struct Combined<'a> {
     pub(crate) factors: Option<&'a [f32]>,
 }
 
-/// Whether dropout of this share keeps the element at this index: a function of where the element is, so that a batch that is
-/// computed again drops the same.
+/// Whether dropout of this share keeps the element at this index: a function of where the element is, so that a batch
+/// that is computed again drops the same.
 #[inline(always)]
 pub(crate) fn keeps(index: usize, key: u64, share: f32) -> bool {
     let threshold = (f64::from(share) * f64::from(u32::MAX)) as u32;

@@ -1,12 +1,12 @@
 //! The few operations that a transformer's forward is written in.
 //!
-//! Letters, here and below: T tokens of all texts together, B texts, D hidden size, H attention heads, G key-value heads,
-//! K size of a head, I intermediate size. Texts lie one after the other in the rows of an array, without padding;
-//! [`Spans`] says where each begins.
+//! Letters, here and below: T tokens of all texts together, B texts, D hidden size, H attention heads, G key-value
+//! heads, K size of a head, I intermediate size. Texts lie one after the other in the rows of an array, without
+//! padding; [`Spans`] says where each begins.
 //!
-//! A [`Backend`] is who computes: [`cpu`] with kernels of ours, `candle` (a feature) with elementary operations that can be
-//! checked by eye. `tape` writes down what a backend does so that training can go back through it; it works with any backend
-//! that is `Backward`.
+//! A [`Backend`] is who computes: [`cpu`] with kernels of ours, `candle` (a feature) with elementary operations that
+//! can be checked by eye. `tape` writes down what a backend does so that training can go back through it; it works
+//! with any backend that is `Backward`.
 
 pub(crate) mod backward;
 #[cfg(any(test, feature = "candle"))]
@@ -29,7 +29,7 @@ pub use crate::weights::matrix::{LinearWeights, Matrix, Nf4Rows, Weight};
 /// The projections that an MLP begins with, as they lie in a checkpoint.
 #[derive(Clone, Debug)]
 pub struct GateUpWeights<'a> {
-    /// The layer whose activation multiplies the output of `up`, where there is one; else `up` itself is activated.
+    /// The gate: the layer whose activation multiplies the output of `up`. Without a gate, `up` itself is activated.
     pub gate: Option<LinearWeights<'a>>,
     /// (I, D)
     pub up: LinearWeights<'a>,
@@ -69,9 +69,9 @@ pub struct RotationWeights<'a> {
 
 /// Who computes: the operations, over an array type of its own.
 ///
-/// Loading methods take weights as they are stored and turn them into what the operations want; the others compute. Whatever
-/// has the length of a text stays in arrays of the backend; [`Backend::to_vec`] alone brings numbers back. Errors come from
-/// the device: memory, drivers. Shapes are the caller's duty and are asserted.
+/// Loading methods take weights as they are stored and turn them into what the operations want; the others compute.
+/// Whatever has the length of a text stays in arrays of the backend; [`Backend::to_vec`] alone brings numbers back.
+/// Errors come from the device: memory, drivers. Shapes are the caller's duty and are asserted.
 pub trait Backend {
     /// A (T, columns) array of activations.
     type Activations;
@@ -117,8 +117,8 @@ pub trait Backend {
         norm: &Self::Norm,
         heads: Range<usize>,
     ) -> Result<Self::Activations>;
-    /// Queries and keys rotated by position (Su et al. 2021): in each head the pair (k, k + K / 2) is rotated by the angle
-    /// of `rotation` for the token's position in its text and k. Values stay. (T, (H + 2 G) K) -> the same.
+    /// Queries and keys rotated by position (Su et al. 2021): in each head the pair (k, k + K / 2) is rotated by the
+    /// angle of `rotation` for the token's position in its text and k. Values stay. (T, (H + 2 G) K) -> the same.
     fn rotate(
         &self,
         qkv: Self::Activations,

@@ -102,8 +102,9 @@ fn case() -> impl Strategy<Value = Case> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Outputs are means of values of size one, or of size sqrt(2) if rotated. The scores are sums of up to 18 products,
-    /// at most 4 * 18 * 3 = 216 in size: off by 216 * 2^-20 = 2e-4 at the very worst, and with them the weights.
+    /// Outputs are means of values of size one, or of size sqrt(2) if rotated. The scores are sums of up to 18
+    /// products, at most 4 * 18 * 3 = 216 in size. So scores and weights are off by 216 * 2^-20 = 2e-4 at the very
+    /// worst.
     #[test]
     fn attention_is_that_of_candle(case in case()) {
         agree(2e-4, |backend| attention(backend, &case), |backend| attention(backend, &case))?;
@@ -146,9 +147,8 @@ fn dequantized(layer: LinearWeights<'static>) -> LinearWeights<'static> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Codes that are unpacked while they are multiplied, and the same weights in f32 from the beginning: bit for bit, on
-    /// one thread and on several. Depths of whole blocks of 64 and others; matrices of
-    /// several windows.
+    /// Codes that are unpacked while they are multiplied, and the same weights in f32 from the beginning: bit for
+    /// bit, on one thread and on several. Depths of whole blocks of 64 and others; matrices of several windows.
     #[test]
     fn quantized_layers_are_the_dequantized_ones(
         (tokens, columns, width) in (1..20usize, prop_oneof![1..90usize, Just(64), Just(128), Just(2048)], 1..90usize),

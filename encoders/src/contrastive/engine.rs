@@ -1,4 +1,5 @@
-//! Texts in parts that threads compute side by side: forward to pooled vectors, and back to the gradients of parameters.
+//! Texts in parts that threads compute side by side: forward to pooled vectors, and back to the gradients of
+//! parameters.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,7 +35,7 @@ pub(crate) type TokenLists<'a> = [&'a [Vec<u32>]; 2];
 pub(crate) struct Engine<B: Backward> {
     pub(crate) model: Transformer<Tape<B>>,
     pooling: Pooling,
-    /// Tokens at the beginning of a query and of a passage that a mean leaves out.
+    /// How many tokens at the beginning of a query and of a passage the mean leaves out.
     skipped: [usize; 2],
     memory: MemoryUse,
     sizes: Sizes,
@@ -152,7 +153,7 @@ impl<B: Backward> Engine<B> {
             self.give_back(backend, spread);
             Ok(gradients)
         };
-        // As many at a time as there are threads, so that so many gradients are in memory; they are added in order.
+        // As many at a time as there are threads, so that no more gradients are in memory. They are added in order.
         let round = if spread == Spread::Parts { rayon::current_num_threads() } else { 1 };
         let mut left = parts.iter().zip(passes);
         loop {

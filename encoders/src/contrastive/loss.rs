@@ -194,8 +194,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Gradients against central differences. With steps of 1e-3 in vectors of length about 1 and temperatures of at
-        /// least 0.2 the third derivatives leave less than 1e-3 of the largest slope.
+        /// Gradients against central differences. With steps of 1e-3 in vectors of length about 1 and temperatures of
+        /// at least 0.2 the third derivatives leave less than 1e-3 of the largest slope.
         #[test]
         fn gradients_are_differences(
             values in prop::collection::vec(-1.0f32..1.0, 9 * 4),

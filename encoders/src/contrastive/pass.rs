@@ -26,8 +26,8 @@ pub(super) enum Keep {
     Nothing,
     /// What each operation needs.
     Operations,
-    /// The input of each layer, whose operations are computed again (Chen et al. 2016, "Training Deep Nets with Sublinear
-    /// Memory Cost").
+    /// The input of each layer, whose operations are computed again (Chen et al. 2016, "Training Deep Nets with
+    /// Sublinear Memory Cost").
     Layers,
 }
 
@@ -81,8 +81,8 @@ impl MicroBatch {
         Ok((vectors, Pass { tape, kept }))
     }
 
-    /// Adds the gradients of the parameters to `gradients`; `gradient` (B, D) is that of the pooled vectors. Gives back what
-    /// the forward computed with.
+    /// Adds the gradients of the parameters to `gradients`; `gradient` (B, D) is that of the pooled vectors. Gives
+    /// back what the forward computed with.
     pub(super) fn backward<B: Backward>(
         &self,
         model: &Transformer<Tape<B>>,

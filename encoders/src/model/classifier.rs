@@ -27,7 +27,7 @@ impl<B: Backend> Classifier<B> {
     ///
     /// # Errors
     ///
-    /// As [`Transformer::load`]; the family has no head that is known, or the head has more labels than one.
+    /// The errors of [`Transformer::load`]. The family has no known head, or the head has more than one label.
     pub fn load(
         backend: &B,
         architecture: Architecture,
@@ -57,8 +57,9 @@ impl<B: Backend> Classifier<B> {
 
     /// The logit of each pair of texts: ids (T) of pairs that lie one after the other -> (B).
     ///
-    /// `types` (T) tells the first text of a pair, 0, from the second, 1. It may be empty, which means 0 throughout, and has to
-    /// be where [`Architecture::token_types`] is 1. Other types are the caller's mistake, as ids outside of the vocabulary are.
+    /// `types` (T) is 0 for the first text of a pair and 1 for the second. Empty means 0 throughout, and it must be
+    /// empty if [`Architecture::token_types`] is 1. Other types are a mistake of the caller, as ids outside of the
+    /// vocabulary are.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use crate::weights::matrix::{LinearWeights, Matrix};
 use crate::weights::tensors::Tensors;
 
 impl<B: Backend> Transformer<B> {
-    /// Loads the tensors that `architecture` asks for. Others, such as a head's or those of dropped sub-layers, are
-    /// left alone.
+    /// Loads the tensors that `architecture` uses. Other tensors, such as heads or those of dropped sub-layers, are
+    /// not read.
     ///
     /// # Errors
     ///

@@ -18,8 +18,8 @@ use crate::error::Result;
 pub enum Stage {
     /// Before the first layer.
     Embeddings,
-    /// After the attention of a layer, residual sum (and, in post-norm models, its norm) included. Not seen where the
-    /// attention is dropped.
+    /// After the attention of a layer, with the residual sum and, in post-norm models, its norm. A dropped attention
+    /// has none.
     Attention(usize),
     /// After the MLP of a layer, likewise.
     Mlp(usize),
@@ -51,8 +51,8 @@ struct Layer<B: Backend> {
     mlp: Option<SubLayer<B>>,
 }
 
-/// x -> sum_norm(x + output_norm(output(core(input_norm(x))))), each norm where the family has it: the input's in
-/// pre-norm models, the sum's in post-norm ones, input and output's in Gemma 2.
+/// x -> sum_norm(x + output_norm(output(core(input_norm(x))))). Each family has some of the norms: pre-norm models
+/// the input's, post-norm models the sum's, Gemma 2 the input's and the output's.
 struct SubLayer<B: Backend> {
     input_norm: Option<B::Norm>,
     core: Core<B>,
@@ -70,9 +70,9 @@ enum Core<B: Backend> {
 struct Attention<B: Backend> {
     /// Query, key and value projections, side by side.
     qkv: B::Linear,
-    /// Of each head of the queries.
+    /// The norm of each head of the queries.
     query_norm: Option<B::Norm>,
-    /// Of each head of the keys.
+    /// The norm of each head of the keys.
     key_norm: Option<B::Norm>,
     shape: AttentionShape,
     window: Option<usize>,
@@ -95,7 +95,7 @@ impl<B: Backend> Transformer<B> {
 
     /// The last hidden states: ids (T) of texts that lie one after the other -> (T, D).
     ///
-    /// Ids are below the vocabulary's size and texts no longer than the model allows: the caller's duty.
+    /// The caller makes sure that ids are below the vocabulary's size and texts no longer than the model allows.
     ///
     /// # Errors
     ///
@@ -104,8 +104,9 @@ impl<B: Backend> Transformer<B> {
         self.forward_observed(backend, ids, spans, &mut |_, _| Ok(()))
     }
 
-    /// The same; `observe` is shown the hidden states (T, D) before the first layer, after every sub-layer and after every
-    /// layer, and what every linear layer reads. The norm after the last layer is not among them.
+    /// The forward with an observer. `observe` sees the hidden states (T, D) before the first layer, after every
+    /// sub-layer and after every layer, and the input of every linear layer. It does not see the norm after the last
+    /// layer.
     ///
     /// # Errors
     ///
@@ -120,8 +121,8 @@ impl<B: Backend> Transformer<B> {
         self.forward_typed(backend, ids, &[], spans, observe)
     }
 
-    /// The same; `types` gives each token's type, below the number of types that the model tells apart. Without any, all
-    /// tokens are of type 0, and a model that knows no types does not look at them.
+    /// The forward with token types; a type is below the number of types that the model has. If `types` is empty, all
+    /// tokens have type 0. A model without types ignores them.
     pub(crate) fn forward_typed(
         &self,
         backend: &B,
@@ -145,7 +146,8 @@ impl<B: Backend> Transformer<B> {
         norm_if(backend, x, self.final_norm.as_ref())
     }
 
-    /// The layers alone: hidden states before the first -> those after the last, not yet normed.
+    /// The layers alone: hidden states before the first layer -> hidden states after the last one, without the final
+    /// norm.
     pub(crate) fn forward_layers(
         &self,
         backend: &B,
@@ -195,7 +197,8 @@ impl<B: Backend> Transformer<B> {
     }
 }
 
-/// Cosines and sines of the first `length` positions, computed in f64: in f32 the angle of position 8,191 is off by 5e-4.
+/// Cosines and sines of the first `length` positions, computed in f64: in f32 the angle of position 8,191 is off by
+/// 5e-4.
 fn rotation(rotary: &Rotary, length: usize, head_dim: usize) -> RotationWeights<'static> {
     let half = head_dim / 2;
     let frequencies: Vec<f64> = (0..half).map(|k| rotary.frequency(k, head_dim)).collect();

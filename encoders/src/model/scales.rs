@@ -7,8 +7,8 @@ use crate::compute::backward::Backward;
 use crate::compute::tape::{ParameterRows, SubLayerScale, Tape};
 
 impl<B: Backward> Transformer<Tape<B>> {
-    /// Puts a factor, 1, on what each sub-layer adds to the residual stream: the rows of one parameter, in the order of the
-    /// layers, attention before MLP. Gives back how many there are.
+    /// Puts a factor, 1, on what each sub-layer adds to the residual stream: the rows of one parameter, in the order
+    /// of the layers, attention before MLP. Gives back how many there are.
     pub(crate) fn scale_sub_layers(&mut self) -> usize {
         let mut count = 0;
         let sub_layers = self.layers.iter_mut().flat_map(|layer| [&mut layer.attention, &mut layer.mlp]);
@@ -26,7 +26,8 @@ impl<B: Backward> Transformer<Tape<B>> {
     }
 }
 
-/// The slow twin, for the test of importance by gradient: candle differentiates by factors that are taken into the weights.
+/// The slow twin, for the test of importance by gradient: candle differentiates by factors that are taken into the
+/// weights.
 #[cfg(test)]
 mod twin {
     use candle_core::{Device, Var};

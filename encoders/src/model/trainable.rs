@@ -84,7 +84,8 @@ impl<B: Backward> Transformer<Tape<B>> {
         });
     }
 
-    /// Trains B A for each linear layer whose module `parameters` has a `NAME.lora_A.weight` and `NAME.lora_B.weight` of.
+    /// Trains B A for each linear layer whose module `parameters` has a `NAME.lora_A.weight` and `NAME.lora_B.weight`
+    /// of.
     pub(crate) fn train_adapters(&mut self, backend: &B, parameters: &[Parameter], shape: AdapterShape) {
         let index = ParameterIndex::new(parameters);
         self.visit_linears(&mut |linear, modules| {

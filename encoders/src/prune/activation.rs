@@ -12,15 +12,15 @@ use crate::on_device::PerBatch;
 /// For each layer a number for every neuron of its MLP.
 type Sums = Vec<Option<Vec<f64>>>;
 
-/// The mean of |h| of every neuron over all tokens of the calibration sequences, where h is what the MLP's output layer
-/// reads: the activation of the first layer, times the gated one where there is a gate. 0 or more.
+/// The mean of |h| of every neuron over all tokens of the calibration sequences. h is the input of the MLP's output
+/// layer: the activation of the first layer, or the product of up and activated gate.
 ///
-/// It needs no training and no labels: the baseline that learned gates have to beat. Summed in f64, in an order that does not
-/// depend on the number of threads. `progress` is called with the number of sequences done.
+/// This score needs no training and no labels. It is the baseline that learned gates have to beat. Sums are in f64,
+/// in an order that does not depend on the number of threads. `progress` is called with the number of sequences done.
 ///
 /// # Errors
 ///
-/// Those of the texts; [`Error::CalibrationTooShort`] if they do not fill one block.
+/// The errors of the texts. [`Error::CalibrationTooShort`] if they do not fill one block.
 pub fn activation_magnitude<E: From<Error>>(
     encoder: &Encoder,
     texts: impl IntoIterator<Item = std::result::Result<String, E>>,

@@ -1,4 +1,4 @@
-//! Two of every four weights zero: what Wanda and SparseGPT make of a model, layer by layer (paper, Table 4).
+//! 2:4 sparsity: two of every four weights become zero, by Wanda or SparseGPT, layer by layer (paper, Table 4).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ use crate::weights::write::{NewTensor, write_directory};
 pub enum SparseMethod {
     /// By size times the norm of what they read (Sun et al. 2024); the others stay as they are.
     Wanda,
-    /// By the loss that remains when the others make up for them (Frantar & Alistarh 2023).
+    /// By the loss that remains after the other weights were updated to compensate (Frantar & Alistarh 2023).
     #[cfg_attr(feature = "clap", value(name = "sparsegpt"))]
     SparseGpt,
 }
@@ -78,18 +78,18 @@ impl Statistic {
 }
 
 impl ModelDirectory {
-    /// Writes the model with two of every four weights of each linear layer zero to the new directory `out`: an ordinary
-    /// checkpoint of the same size, which runs at the same speed where products are dense, as here.
+    /// Writes the model with two of every four weights of each linear layer zero to the new directory `out`: an
+    /// ordinary checkpoint of the same size, which runs at the same speed where products are dense, as here.
     ///
-    /// Layer by layer, as both methods' programs do: the calibration sequences pass through the layers that are already
-    /// sparse; what the linear layers of the next one then read decides about its weights. `encoder` is the model's, for its
-    /// tokens. Memory is that of the hidden states of all calibration tokens and of the sparse weights in f32. `progress` is
-    /// called with the number of layers done.
+    /// Works layer by layer, as both methods' programs do. The calibration sequences pass through the layers that are
+    /// already sparse; the inputs of the next layer's linear layers then decide about its weights. `encoder` is the
+    /// model's, for its tokenizer. Memory: the hidden states of all calibration tokens, and the sparse weights in
+    /// f32. `progress` is called with the number of layers done.
     ///
     /// # Errors
     ///
-    /// Those of the texts, [`Error::CalibrationTooShort`]; [`Error::InvalidShare`] for a linear layer whose inputs are not a
-    /// multiple of four; the model is quantized; `out` exists or cannot be written.
+    /// Those of the texts, [`Error::CalibrationTooShort`]; [`Error::InvalidShare`] for a linear layer whose inputs
+    /// are not a multiple of four; the model is quantized; `out` exists or cannot be written.
     #[expect(clippy::too_many_arguments, reason = "what is read, how, where to, and who is told")]
     pub fn write_sparse<E: From<Error>>(
         &self,

@@ -1,9 +1,10 @@
-//! Training: retrieval fine-tuning by low-rank adaptation or of all weights, distillation, and learned widths (EffiR, sections
-//! 4.2 and 5.1).
+//! Training: retrieval fine-tuning by low-rank adaptation or of all weights, distillation, and learned widths (EffiR,
+//! sections 4.2 and 5.1).
 //!
-//! A [`Trainer`] is a model that takes steps on batches of [`Example`]s: forward, loss, backward, update (`step.rs`). Its
-//! forward is that of the encoder, bit for bit. Its gradients come from the tape that the operations write (`compute/tape`).
-//! It computes on the caller's rayon pool, and a run's result does not depend on how many threads that has.
+//! A [`Trainer`] is a model that takes steps on batches of [`Example`]s: forward, loss, backward, update (`step.rs`).
+//! Its forward is that of the encoder, bit for bit. Its gradients come from the tape that the operations write
+//! (`compute/tape`). It computes on the caller's rayon pool, and a run's result does not depend on how many threads
+//! that has.
 
 mod lora;
 mod optimizer;

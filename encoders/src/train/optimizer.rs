@@ -14,7 +14,7 @@ pub struct AdamW {
     pub betas: (f64, f64),
     /// Added to the root of the second.
     pub eps: f64,
-    /// What a matrix loses of itself at each step, times the learning rate. Norms and biases do not decay.
+    /// The share that a matrix loses at each step, times the learning rate. Norms and biases do not decay.
     pub weight_decay: f64,
     /// Gradients that are longer, all parameters together, are scaled down to this length.
     pub max_gradient_norm: f64,
@@ -32,16 +32,16 @@ impl Default for AdamW {
     }
 }
 
-/// How the learning rate goes down after the warm-up, during which it rises linearly from 0.
+/// How the learning rate falls after the warm-up. During the warm-up it rises linearly from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Decay {
-    /// It stays.
+    /// The learning rate stays constant.
     Constant,
-    /// In a line, to 0 after the last step.
+    /// It falls in a line, to 0 after the last step.
     Linear,
-    /// In half a wave of a cosine, to 0 after the last step.
+    /// It falls in half a cosine wave, to 0 after the last step.
     Cosine,
 }
 
@@ -135,8 +135,8 @@ mod tests {
     use super::*;
     use crate::compute::tape::{ParameterRows, sizes};
 
-    /// torch.optim.AdamW (lr 0.1, weight_decay 0.01) on w = (1, -2) with the gradients (0.5, 0.25), (-1, 2), (0, 0): after each
-    /// step the values of PyTorch 2.15 in f64.
+    /// torch.optim.AdamW (lr 0.1, weight_decay 0.01) on w = (1, -2) with the gradients (0.5, 0.25), (-1, 2), (0, 0):
+    /// after each step the values of PyTorch 2.15 in f64.
     #[test]
     fn steps_are_those_of_pytorch() {
         let mut parameters =

@@ -1,5 +1,5 @@
-//! Width by self-slimming (EffiR, section 5.1): a factor on each neuron, pressed towards zero while the encoder is trained to
-//! retrieve; the weights are frozen.
+//! Width by self-slimming (EffiR, section 5.1): a factor on each neuron, pressed towards zero while the encoder is
+//! trained to retrieve; the weights are frozen.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ const BETA: f64 = 5.0;
 
 /// Factors on the neurons of MLPs and the pressure on them.
 ///
-/// A neuron's activation is multiplied by ReLU(z), z = 1 at the beginning (equation 7). The loss gains
-/// `pressure` times the mean over all neurons of sigmoid(beta ReLU(z)), beta = 5 (equation 8). The paper's lambda multiplies the
+/// A neuron's activation is multiplied by ReLU(z), z = 1 at the beginning (equation 7). The loss gains `pressure`
+/// times the mean over all neurons of sigmoid(beta ReLU(z)), beta = 5 (equation 8). The paper's lambda multiplies the
 /// sum: lambda = pressure / neurons.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slim {

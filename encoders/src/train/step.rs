@@ -10,8 +10,8 @@ use crate::contrastive::loss::LossValue;
 use crate::error::{Error, Result};
 use crate::random::Random;
 
-/// What a step changes, and all that a run needs to go on. There is no state of random numbers: each is drawn from the seed and
-/// the number of the step.
+/// What a step changes, and all that a run needs to go on. There is no state of random numbers: each is drawn from
+/// the seed and the number of the step.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TrainState {
     pub(super) parameters: Vec<Parameter>,
@@ -83,8 +83,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes note of a loss; whether the run has diverged: its mean over some 50 steps is above twice the lowest such mean, and
-    /// a nat above it.
+    /// Records a loss. Returns whether the run has diverged: the mean over some 50 steps is above twice the lowest
+    /// such mean, and at least a nat above it.
     pub(super) fn diverges(&mut self, step: usize, loss: f64) -> bool {
         const FORGET: f64 = 0.02;
         // The mean over the steps there are, until there are enough.
@@ -95,8 +95,8 @@ impl Watch {
     }
 }
 
-/// Takes a step: the mean of the losses of `batches`, whose queries are compared within their own batch alone. Each batch is
-/// read when it is its turn.
+/// Takes a step: the mean of the losses of `batches`, whose queries are compared within their own batch alone. Each
+/// batch is read when it is its turn.
 ///
 /// # Errors
 ///
@@ -140,8 +140,8 @@ pub(super) fn step<B: Backward>(
     Ok(report)
 }
 
-/// The loss of one batch, whose gradients times `share` are added to `gradients`; `seed` is the number of the step and of the
-/// batch.
+/// The loss of one batch, whose gradients times `share` are added to `gradients`; `seed` is the number of the step
+/// and of the batch.
 pub(super) fn accumulate<B: Backward>(
     engine: &Engine<B>,
     settings: &TrainSettings,

@@ -114,8 +114,8 @@ fn gradients(trainer: &Trainer) -> (LossValue, BTreeMap<String, Vec<f32>>) {
     (value, named.collect())
 }
 
-/// The length of the difference from a recorded gradient: products with random signs have that length as their root mean
-/// square.
+/// The length of the difference from a recorded gradient: products with random signs have that length as their root
+/// mean square.
 fn distance(name: &str, gradient: &[f32], want: &Sketch) -> f64 {
     let difference = |(k, want): (usize, &f64)| {
         let mut state = fnv1a64(&format!("{name} {k}"));
@@ -128,9 +128,9 @@ fn distance(name: &str, gradient: &[f32], want: &Sketch) -> f64 {
     (want.products.iter().enumerate().map(difference).sum::<f64>() / want.products.len() as f64).sqrt()
 }
 
-/// The forward is within 2e-5 of f64 (tests/tiny_models.rs), in hidden states of length about 7; the loss divides by a
-/// temperature of 0.1. A tensor's gradient is off by at most 1e-4 of its length, or, where the true one vanishes (the bias of
-/// keys, which moves all scores of a query alike), of a thousandth of all.
+/// The forward is within 2e-5 of f64 (tests/tiny_models.rs), in hidden states of length about 7; the loss divides by
+/// a temperature of 0.1. A tensor's gradient is off by at most 1e-4 of its length, or, where the true one vanishes
+/// (the bias of keys, which moves all scores of a query alike), of a thousandth of all.
 fn compare(what: &str, (value, gradients): &(LossValue, BTreeMap<String, Vec<f32>>), want: &Record) {
     for (got, want) in [
         (value.total, want.total),
@@ -225,8 +225,8 @@ fn uneven(directory: &TempDir, settings: TrainSettings) -> Trainer {
     trainer
 }
 
-/// Weights in bf16 are those weights, in all that is computed with them: loss and gradients are, bit for bit, those of the
-/// rounded weights in f32.
+/// Weights in bf16 are those weights, in all that is computed with them: loss and gradients are, bit for bit, those
+/// of the rounded weights in f32.
 #[test]
 fn weights_in_bf16_are_rounded_and_nothing_else() {
     for name in ["llama", "mistral-pruned", "qwen3"] {
@@ -262,8 +262,8 @@ fn small_steps_on_weights_in_bf16_are_not_lost() {
         losses[0] - losses[59]
     };
     let [halves, whole] = [true, false].map(fallen);
-    // 60 steps are 6e-4; the last bit of a weight of 0.25 to 0.5 is 2e-3, that of smaller ones less. Some of the weights have not
-    // changed their bf16 yet, others have changed by more than they should.
+    // 60 steps are 6e-4; the last bit of a weight of 0.25 to 0.5 is 2e-3, that of smaller ones less. Some of the
+    // weights have not changed their bf16 yet, others have changed by more than they should.
     assert!(whole > 0.0 && (halves - whole).abs() < 0.5 * whole, "{halves} {whole}");
 }
 

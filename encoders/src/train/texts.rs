@@ -23,7 +23,7 @@ pub struct Example {
 
 /// Texts of a step, in the order in which the loss sees their vectors.
 pub(super) struct Texts {
-    /// Of the queries, then of the passages.
+    /// The token ids of the queries, then of the passages.
     pub(super) tokens: Vec<Vec<u32>>,
     pub(super) num_queries: usize,
     pub(super) targets: Vec<Target>,
@@ -40,7 +40,7 @@ impl Texts {
 
 /// What turns examples into tokens and into what the loss wants of them.
 pub(super) struct Reader {
-    /// Of queries and of passages, which may be cut to different lengths.
+    /// The tokenizers of queries and of passages, which may be cut to different lengths.
     pub(super) tokenizers: [Tokenizer; 2],
     /// What is put before every query and every passage.
     pub(super) prompts: [String; 2],
@@ -71,7 +71,7 @@ impl Reader {
             assert!(!example.passages.is_empty(), "an example has a passage that answers it");
             let scores = example.scores.as_ref();
             assert!(scores.is_none_or(|s| s.len() == example.passages.len()), "every passage has a score");
-            // Of one passage there is no ranking to learn.
+            // A single passage has no ranking to learn.
             let scored = scores.filter(|scores| scores.len() > 1).into_iter().flatten().enumerate();
             let teacher = scored.map(|(j, score)| (num_passages + j, f64::from(*score))).collect();
             targets.push(Target { positive: num_passages, ignored: Vec::new(), teacher });
@@ -81,7 +81,8 @@ impl Reader {
                 num_passages += 1;
             }
         }
-        // What is the same text as the positive answers the query too, and so does the positive of the same query.
+        // A passage with the positive's text answers the query, too. So does a positive of the same query elsewhere
+        // in the batch.
         for (example, i) in examples.iter().zip(0..) {
             let same =
                 examples.iter().enumerate().filter(|(j, other)| *j != i && other.query == example.query);

@@ -58,13 +58,13 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// As loading an encoder; a setting is out of its range; the directory is an adapter's, which has to be merged first; all
-    /// of a quantized model is to be trained; no layer has the name of a target.
+    /// The errors of loading an encoder. A setting is out of its range. The directory is an adapter's, which has to
+    /// be merged first. All weights of a quantized model are to be trained. No layer has the name of a target.
     pub fn load(directory: &Path, settings: TrainSettings) -> Result<Trainer> {
         Trainer::load_with(directory, settings, &LoadOptions::default())
     }
 
-    /// The same, where the directory's word on pooling, prompts and quantization is not the last.
+    /// [`Trainer::load`] with options that overrule the directory's pooling, prompts and quantization.
     ///
     /// # Errors
     ///
@@ -131,9 +131,9 @@ impl Trainer {
         })
     }
 
-    /// Distils from an encoder, too: for every query its cosines with all passages of the batch are the teacher's scores, in
-    /// place of those that the examples bring; its vectors are what alignment compares with. The teacher reads as much of a text
-    /// as it was loaded for, with its own prompts.
+    /// Distils from an encoder, too. Its cosines of each query with all passages of the batch replace the scores of
+    /// the examples, and alignment compares with its vectors. The teacher reads as much of a text as it was loaded
+    /// for, with its own prompts.
     ///
     /// # Errors
     ///
@@ -181,9 +181,8 @@ impl Trainer {
         self.engine.model.architecture()
     }
 
-    /// Takes a step: the mean of the losses of `batches`, whose queries are compared within their own batch alone
-    /// (gradient accumulation where there are several). The result depends on the examples and the seed, not on the number of
-    /// threads.
+    /// Takes a step on the mean loss of `batches`. Several batches are gradient accumulation: queries are compared
+    /// within their own batch only. The result depends on the examples and the seed, not on the number of threads.
     ///
     /// # Errors
     ///
@@ -191,7 +190,8 @@ impl Trainer {
     ///
     /// # Panics
     ///
-    /// If there is no batch, a batch has no example, an example has no passage, or another number of scores than passages.
+    /// If there is no batch, a batch has no example, an example has no passage, or an example has not one score for
+    /// each passage.
     pub fn step(&mut self, batches: &[&[Example]]) -> Result<StepReport> {
         assert!(!batches.is_empty() && batches.iter().all(|batch| !batch.is_empty()), "a step has examples");
         let batches = batches.iter().map(|batch| self.reader.texts(batch));
@@ -221,8 +221,8 @@ impl Trainer {
         state::write(path, &self.state, &self.settings, self.fingerprint, notes)
     }
 
-    /// Goes on from a state that [`Trainer::save`] wrote: later steps are those of an uninterrupted run, bit for bit. Gives
-    /// back the notes.
+    /// Continues from a state that [`Trainer::save`] wrote. Later steps equal those of an uninterrupted run, bit for
+    /// bit. Returns the notes.
     ///
     /// # Errors
     ///
@@ -234,9 +234,10 @@ impl Trainer {
         Ok(notes)
     }
 
-    /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT adapter,
-    /// which names the model it was trained on; for full training that of the model, in the element types of the one it began
-    /// with. While slimming the model itself does not change: [`Trainer::neuron_scores`] is what has been learned.
+    /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT
+    /// adapter, which names the model it was trained on; for full training that of the model, in the element types of
+    /// the one it began with. While slimming the model itself does not change: [`Trainer::neuron_scores`] is what has
+    /// been learned.
     ///
     /// # Errors
     ///
@@ -247,7 +248,7 @@ impl Trainer {
     /// If it is the width of MLPs that is trained.
     pub fn write(&self, out: &Path) -> Result<()> {
         let Trainer { directory, loaded, .. } = self;
-        // What has to be said of pooling and prompts, where the directory that training began with says something else.
+        // The files for pooling and prompts, if the directory that training began with says something else.
         let encoding = match self.as_directory {
             true => Vec::new(),
             false => loaded.settings.files(loaded.architecture.hidden_size),
@@ -280,8 +281,8 @@ impl Trainer {
     }
 }
 
-/// What low-rank additions would give to masked neurons, which get no gradient, begins and stays at zero: that what they
-/// are merged into stays masked, too. B is zero already; A of the output layers is not.
+/// Low-rank additions to masked neurons are zero at the beginning. They get no gradient, so they stay zero, and the
+/// merged model stays masked. B is zero already; A of the output layers is set to zero here.
 fn keep_masked(parameters: &mut [Parameter], mask: &NeuronMask, architecture: &Architecture) {
     for (layer, mlp) in mask.layers.iter().enumerate() {
         let Some(mlp) = mlp else { continue };

@@ -8,8 +8,8 @@ use super::matrix::{Matrix, Weight};
 use super::shards::StoredTensor;
 use crate::error::Result;
 
-/// Where a model's tensors come from: a [`Checkpoint`](super::Checkpoint), or a layer over another source that
-/// changes some of them.
+/// Where a model's tensors come from: a [`Checkpoint`](super::checkpoint::Checkpoint), or a layer over another source
+/// that changes some of them.
 pub trait Tensors: Send + Sync {
     /// All tensors in the order of their names, with the shapes they have here.
     fn list(&self) -> Vec<TensorInfo<'_>>;

@@ -1,8 +1,9 @@
 //! Searching vectors, whatever the index: one trait, and the rules that hold for all of its implementors.
 //!
-//! Hits are scored with the vectors themselves, bit for bit as [`FlatIndex`] scores them, and ranked by score, then
-//! row. Deleted rows and rows that the filter leaves out are never hits. There are always min(k, matches) hits: if an
-//! approximate index finds fewer, the rest is searched exactly. An invalid query is an error.
+//! Hits are scored with the vectors themselves, bit for bit as [`FlatIndex`](crate::flat::FlatIndex) scores them, and
+//! ranked by score, then row. Deleted rows and rows that the filter leaves out are never hits. There are always
+//! min(k, matches) hits: if an approximate index finds fewer, the rest is searched exactly. An invalid query is an
+//! error.
 
 mod approximate;
 mod options;

@@ -1,8 +1,8 @@
 //! The operations as candle's elementary ones, on any device.
 //!
-//! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of it
-//! (its own fused operations drop gradients silently). [`super::cpu`] is tested against this, and with the feature `cuda` it
-//! computes on GPUs.
+//! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of
+//! it (its own fused operations drop gradients silently). [`super::cpu`] is tested against this, and with the feature
+//! `cuda` it computes on GPUs.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use crate::pooling::Pooling;
 #[derive(Clone, Debug)]
 pub struct Candle {
     device: Device,
-    /// Of the linear layers that are loaded.
+    /// How the loaded linear layers are multiplied.
     precision: Precision,
 }
 
@@ -99,7 +99,7 @@ impl Candle {
         Ok(Candle::new(Device::new_cuda(number)?))
     }
 
-    /// The same, to load linear layers that are multiplied in `precision`.
+    /// Sets how the linear layers that are loaded later are multiplied.
     pub fn with_precision(self, precision: Precision) -> Candle {
         Candle { precision, ..self }
     }
@@ -139,8 +139,8 @@ fn mask(length: usize, causal: bool, window: usize, device: &Device) -> candle_c
     Tensor::from_vec(mask, (length, length), device)
 }
 
-/// Consecutive texts of one length L, which are computed together: the first row, the number n of texts, and L. A batch is
-/// sorted by length, so there are few such runs, and a GPU has enough to do at a time.
+/// Consecutive texts of one length L, which are computed together: the first row, the number n of texts, and L. A
+/// batch is sorted by length, so there are few such runs, and each is large enough for a GPU.
 fn runs_of_equal_length(spans: &Spans) -> Vec<(usize, usize, usize)> {
     let mut runs: Vec<(usize, usize, usize)> = Vec::new();
     for span in spans.iter() {

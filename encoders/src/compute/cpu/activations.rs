@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Arrays that are free for reuse.
 ///
-/// However many sizes are asked for, the arrays in use and those that are free have together at most [`WASTE`] times the
-/// numbers that were in use at one time: an array serves where it is not much too large, and where none does free ones make
-/// room for a new one.
+/// A pool of arrays of any sizes. Used and free arrays together have at most [`WASTE`] times as many numbers as were
+/// in use at one time. A free array is reused if it is not much too large; if none fits, free arrays are dropped and
+/// a new one is made.
 #[derive(Default)]
 pub(crate) struct Pool(Mutex<Vec<Vec<f32>>>);
 
-/// How much larger than asked for an array may be. Batches differ in their tokens, and new memory has to be cleared by the
-/// system: with a smaller number more of it.
+/// How many times larger than asked for an array may be. Batches differ in their number of tokens. A smaller factor
+/// would allocate more often, and the system has to clear new memory.
 const WASTE: f64 = 1.5;
 
 impl Pool {
@@ -64,7 +64,7 @@ impl Activations {
         &self.values
     }
 
-    /// The same, to be changed.
+    /// The values, to be changed.
     pub(super) fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }

@@ -1,7 +1,8 @@
 //! Products of numbers rounded to bf16, on processors that have instructions for them.
 //!
-//! numkong packs the weights and multiplies, with AMX tiles or AVX-512 BF16; what becomes of the sums is ours. The order
-//! of its sums is its own, so a text's vector may depend on its batch mates in the last bits of f32.
+//! numkong packs the weights and multiplies, with AMX tiles or AVX-512 BF16. Our code then adds biases and activates.
+//! numkong's order of summation may depend on the batch, so a text's vector may depend on its batch mates in the last
+//! bits of f32.
 
 #![allow(unsafe_code, reason = "numkong's products take pointers")]
 
@@ -48,7 +49,8 @@ impl Bf16Panels {
                 .collect();
             let size = bf16::dots_packed_size(chunk_rows, depth);
             let mut packed = vec![Line([0; 64]); size.div_ceil(size_of::<Line>())];
-            // SAFETY: `matrix` has chunk_rows * depth elements, rows 2 depth bytes apart; `packed` has the size asked for.
+            // SAFETY: `matrix` has chunk_rows * depth elements, rows 2 depth bytes apart; `packed` has the size asked
+            // for.
             unsafe {
                 bf16::dots_pack(matrix.as_ptr(), chunk_rows, depth, 2 * depth, packed.as_mut_ptr().cast());
             }
@@ -75,8 +77,8 @@ impl Bf16Panels {
         let Chunk { packed, rows } = &self.chunks[chunk];
         let height = a.len() / self.depth;
         sums.resize(height * rows, 0.0);
-        // SAFETY: `a` has height * depth elements, rows 2 depth bytes apart; `packed` was packed for `rows` and `depth`;
-        // `sums` has height * rows elements, rows 4 rows bytes apart.
+        // SAFETY: `a` has height * depth elements, rows 2 depth bytes apart; `packed` was packed for `rows` and
+        // `depth`; `sums` has height * rows elements, rows 4 rows bytes apart.
         unsafe {
             bf16::dots_packed(
                 a.as_ptr(),
@@ -93,8 +95,8 @@ impl Bf16Panels {
     }
 }
 
-/// Rounds to nearest, ties to even, as `half::bf16::from_f32`, which looks for NaN first: a loop over activations would not be
-/// vectorized.
+/// Rounds to nearest, ties to even, as `half::bf16::from_f32`, which looks for NaN first: a loop over activations
+/// would not be vectorized.
 #[inline(always)]
 fn rounded(x: f32) -> bf16 {
     let bits = x.to_bits();

@@ -1,6 +1,7 @@
 //! The loops between the matrix products: exponential, activations, softmax.
 //!
-//! Sums over a row run in [`LANES`] partial sums, added in a fixed order, so that a row's result depends on the row alone.
+//! Sums over a row run in [`LANES`] partial sums, added in a fixed order, so that a row's result depends on the row
+//! alone.
 
 use super::isa::Arithmetic;
 use crate::architecture::Activation;
@@ -10,7 +11,8 @@ const LANES: usize = 16;
 
 /// e^x with a relative error under 3e-7 for x in [-87, 88]; smaller x give 0 to within 1.2e-38, larger ones e^88.
 ///
-/// x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor polynomial of degree 7 (remainder under 6e-9), 2^n by its bits.
+/// x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor polynomial of degree 7 (remainder under 6e-9), 2^n by its
+/// bits.
 #[inline(always)]
 pub(crate) fn exp<A: Arithmetic>(x: f32) -> f32 {
     /// Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits of the mantissa.

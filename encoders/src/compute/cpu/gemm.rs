@@ -1,4 +1,5 @@
-//! Products of activations with packed matrices, in f32. A is (M, K) row-major, B is (N, K), C is (M, N). The plain algorithm:
+//! Products of activations with packed matrices, in f32. A is (M, K) row-major, B is (N, K), C is (M, N). The plain
+//! algorithm:
 //!
 //! ```text
 //! for i in 0..M
@@ -8,15 +9,17 @@
 //!             C[i, j] = fma(A[i, k], B[j, k], C[i, j])
 //! ```
 //!
-//! Every element of C is that one sum over k in ascending order, whatever computes it: a row of C depends on its row of A alone,
-//! bit for bit. That is what makes a text's vector independent of its batch mates. What differs is the order of the loops (Goto
-//! & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication"):
+//! Every element of C is that one sum over k in ascending order, whatever computes it: a row of C depends on its row
+//! of A alone, bit for bit. That is what makes a text's vector independent of its batch mates. What differs is the
+//! order of the loops (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication"):
 //!
-//! - B is packed once into panels of [`PANEL`] of its rows, each k-major, so that the inner loop reads it front to back.
+//! - B is packed once into panels of [`PANEL`] of its rows, each k-major, so that the inner loop reads it front to
+//!   back.
 //! - A is taken [`BLOCK_ROWS`] rows at a time, which stay in the second-level cache while all panels of B pass by.
-//! - Within a block, tiles of a few rows are packed k-major. A tile of C, as many rows by a panel, stays in registers while k
-//!   runs.
-//! - The first block of rows fetches the next panel while it computes with this one: few rows would else wait for memory.
+//! - Within a block, tiles of a few rows are packed k-major. A tile of C, as many rows by a panel, stays in registers
+//!   while k runs.
+//! - The first block of rows fetches the next panel while it computes with this one: few rows would else wait for
+//!   memory.
 //! - An [`Epilogue`] takes the sums from the registers: bias, activation, residual and scale cost no pass over C.
 //! - `depth` and `panels` restrict the sum and the columns, for attention sees some keys only.
 
@@ -28,8 +31,8 @@ use super::isa::{Arithmetic, Kernel, PANEL, prefetch};
 /// about a second-level cache.
 pub(crate) const BLOCK_ROWS: usize = 96;
 
-/// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end. All of its panels, or
-/// a window of them.
+/// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end. All of its panels,
+/// or a window of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PackedMatrix {
     panels: Vec<f32>,
@@ -40,7 +43,7 @@ pub(crate) struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// None yet, to be filled in this memory.
+    /// An empty matrix that reuses this memory.
     pub(crate) fn in_memory(panels: Vec<f32>) -> PackedMatrix {
         PackedMatrix { panels, ..PackedMatrix::default() }
     }
@@ -154,8 +157,8 @@ pub(crate) struct Gemm<'a, 'out, E> {
     pub(crate) epilogue: E,
     /// M rows, each from the output column of the first panel to that of the last.
     pub(crate) out: &'a mut [&'out mut [f32]],
-    /// All of A from [`PackTiles`], where the same A is multiplied again and again; else each block is packed when it is
-    /// its turn.
+    /// All of A from [`PackTiles`], if the same A is multiplied many times. Otherwise each block is packed when it is
+    /// multiplied.
     pub(crate) tiles: Option<&'a [f32]>,
     /// Memory for a block of A, tile by tile, k-major.
     pub(crate) scratch: &'a mut Vec<f32>,
@@ -307,9 +310,9 @@ impl Iterator for Tiles {
 }
 
 impl<E: Epilogue> Gemm<'_, '_, E> {
-    /// Where a tile of `height` rows at `row` begins to prefetch its share of the next panel, and the bytes between two
-    /// prefetches. The tiles of the first block fetch that panel together while they compute with this one, so that few
-    /// rows do not wait for memory; later blocks find it in the cache.
+    /// Where a tile of `height` rows at `row` begins to prefetch its share of the next panel, and the bytes between
+    /// two prefetches. The tiles of the first block together fetch the next panel while they compute with the present
+    /// one, so that few rows do not wait for memory. Later blocks find the panel in the cache.
     #[inline(always)]
     fn next_panel_share(&self, row: usize, p: usize, height: usize) -> (*const u8, usize) {
         if row >= BLOCK_ROWS || p + 1 >= self.panels.end {
@@ -340,7 +343,8 @@ impl<E: Epilogue> Gemm<'_, '_, E> {
                 A::add_products(*a, b, sums);
             }
         }
-        // A copy, so that nobody else knows where the sums are while they are added up: else each is stored every time.
+        // A local copy, so that the compiler can keep the sums in registers. Otherwise it stores each sum after every
+        // addition.
         let sums = std::hint::black_box(sums);
         let column = (p - self.panels.start) * E::WIDTH;
         for (out, values) in self.out[row..row + R].iter_mut().zip(&sums) {
@@ -381,7 +385,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The same product by its definition, in f64.
+    /// The product by its definition, in f64.
     fn naive(a: &[f32], b: &[f32], m: usize, n: usize, depth: usize) -> Vec<f64> {
         let mut c = vec![0.0; m * n];
         for i in 0..m {

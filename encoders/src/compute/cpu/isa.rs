@@ -166,7 +166,8 @@ impl Isa {
         match self {
             Isa::Portable => kernel.run::<Separate>(),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: a value of this variant is made by `available` alone, after the processor said it has the features.
+            // SAFETY: a value of this variant is made by `available` alone, after the processor said it has the
+            // features.
             Isa::Avx2 => unsafe { run_avx2(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.

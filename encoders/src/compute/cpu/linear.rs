@@ -1,4 +1,4 @@
-//! Linear layers as packed matrices, and what their products do with the sums before they are written.
+//! Linear layers as packed matrices, and what happens to the sums of a product before they are written.
 
 use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, PackedMatrix, write};
@@ -142,7 +142,7 @@ impl PackedLinear {
         self.matrix.depth()
     }
 
-    /// Takes other weights and biases of the same shape; they are held in bf16 where the old ones were, else in f32.
+    /// Replaces weights and biases by others of the same shape, in the same type: bf16 or f32.
     pub(super) fn refill(&mut self, value: impl Fn(usize, usize) -> f32, bias: impl Fn(usize) -> f32) {
         let (rows, depth) = (self.num_rows(), self.num_columns());
         match &mut self.matrix {
@@ -255,7 +255,7 @@ impl Epilogue for BiasResidual<'_> {
     fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
         let added = self.0.added(panel, values);
         match <&mut [f32; PANEL]>::try_from(&mut *out) {
-            // Of a known length, so that the sum is one vector instruction.
+            // The length is known here, so that the sum is one vector instruction.
             Ok(out) => {
                 for lane in 0..PANEL {
                     out[lane] += added[lane];

@@ -8,7 +8,7 @@ use super::gemm::PackedMatrix;
 use super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use super::nf4::Nf4Panels;
 
-/// Numbers that are unpacked at a time: 256 KiB, which the second-level cache holds beside a block of activations.
+/// How many numbers are unpacked at a time: 256 KiB, which fit the second-level cache beside a block of activations.
 const WINDOW: usize = 64 << 10;
 
 /// A matrix (N, K) that is multiplied in f32 and held in less.

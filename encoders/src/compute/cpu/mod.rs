@@ -1,4 +1,5 @@
-//! The operations on a CPU, in f32: packed weights, activations and norms folded into the products, no padding.
+//! The operations on a CPU, in f32. Weights are packed, activations and norms are folded into the products, and there
+//! is no padding.
 
 mod activations;
 mod attention;
@@ -47,7 +48,7 @@ pub struct Cpu {
     isa: Isa,
     /// Whether one operation is spread over the current rayon pool. Batches that already run side by side do not.
     parallel: bool,
-    /// Of the linear layers that are loaded.
+    /// How the loaded linear layers are multiplied.
     products: Products,
     pool: Arc<Pool>,
     scratch: RefCell<Scratch>,
@@ -79,17 +80,17 @@ impl Cpu {
         Cpu::new(Isa::detect(), true)
     }
 
-    /// The same, to load linear layers that are multiplied in `precision`.
+    /// Sets how the linear layers that are loaded later are multiplied.
     pub fn with_precision(self, precision: Precision) -> Cpu {
         self.with_products(Products::of(precision))
     }
 
-    /// The same with a choice that tests make.
+    /// Sets how products are computed; for tests.
     pub(crate) fn with_products(self, products: Products) -> Cpu {
         Cpu { products, ..self }
     }
 
-    /// The same with arrays from a pool that others use, too.
+    /// Takes arrays from a pool that others use, too.
     pub(crate) fn with_pool(self, pool: Arc<Pool>) -> Cpu {
         Cpu { pool, ..self }
     }

@@ -1,6 +1,6 @@
 //! The products that a linear layer's gradient is made of, on the packed matrices of the forward.
 //!
-//! Nothing is kept for them beside what the forward has: matrices are transposed a window at a time.
+//! The gradients need no second copy of a matrix: it is transposed a window at a time.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ impl Epilogue for Accumulate {
     #[inline(always)]
     fn store<A: Arithmetic>(&self, _: usize, values: &[f32; PANEL], out: &mut [f32]) {
         match <&mut [f32; PANEL]>::try_from(&mut *out) {
-            // Of a known length, so that the sum is one vector instruction.
+            // The length is known here, so that the sum is one vector instruction.
             Ok(out) => {
                 for lane in 0..PANEL {
                     out[lane] = A::mul_add(values[lane], self.0, out[lane]);
@@ -53,8 +53,8 @@ impl PackedLinear {
 }
 
 impl Cpu {
-    /// Calls `compute` for strips of the `columns` of `out`, side by side where operations are spread over the pool: the
-    /// panels that yield a strip, and the strip's slice of each row.
+    /// Calls `compute` for strips of the `columns` of `out`, in parallel if operations are spread over the pool.
+    /// `compute` gets the panels that yield a strip, and the strip's slice of each row.
     fn for_strips(
         &self,
         out: &mut Activations,

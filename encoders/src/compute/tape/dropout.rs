@@ -1,18 +1,18 @@
-//! Dropout whose mask is a function of where it is, so that computing a batch again drops the same.
+//! Dropout whose mask is a function of seed and position, so that computing a batch again drops the same values.
 
 use super::ParameterRows;
 use crate::random::Random;
 
-/// What the masks of one forward depend on, apart from the adapter: nothing is dropped without a seed.
+/// What the masks of one forward depend on, beside the adapter. Without a seed nothing is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropout {
-    /// Of the batch.
+    /// The seed of the batch.
     pub(crate) seed: Option<u64>,
 }
 
 impl Dropout {
-    /// The key of the mask of an adapter, whose B is in these rows; none where nothing is dropped. By tensor and block, so that
-    /// the parts of a stacked layer drop apart.
+    /// The key of the mask of an adapter, whose B is in these rows; none where nothing is dropped. By tensor and
+    /// block, so that the parts of a stacked layer drop apart.
     pub(super) fn key(&self, b: &ParameterRows, share: f32) -> Option<u64> {
         let seed = self.seed.filter(|_| share > 0.0)?;
         let state = seed ^ (b.parameter as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -31,9 +31,9 @@ mod tests {
         Dropout { seed }.key(&ParameterRows { parameter, first_row: 0 }, share)
     }
 
-    /// The share dropped of n = 100,000 values is p within 5 standard deviations of a binomial, sqrt(p (1 - p) / n); masks of
-    /// other seeds and other adapters agree where two independent ones would, p^2 + (1 - p)^2, within the same; what is kept
-    /// is scaled so that the mean stays.
+    /// The dropped share of n = 100,000 values is p within 5 standard deviations of a binomial, sqrt(p (1 - p) / n).
+    /// Masks of other seeds and adapters agree as often as independent ones, p^2 + (1 - p)^2, within the same bound.
+    /// Kept values are scaled so that the mean stays.
     #[test]
     fn masks_are_repeatable_independent_and_fair() {
         let n = 100_000;

@@ -69,8 +69,8 @@ impl<B: Backward> TapeGateUp<B> {
         }
     }
 
-    /// From the gradient of the output to that of the sums before the activation, in place of those: `up` becomes its own
-    /// gradient, `gate` likewise.
+    /// Turns the gradient of the output into the gradient of the sums before the activation, in place: `up` and
+    /// `gate` become their own gradients.
     pub(super) fn backward(
         &self,
         backend: &B,

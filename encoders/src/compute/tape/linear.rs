@@ -137,7 +137,7 @@ impl<B: Backward> TapeLinear<B> {
         self.adapters.iter().map(of_adapter).collect()
     }
 
-    /// From the gradient of the output to that of everything trained and, if `wants_input`, of the input.
+    /// Turns the gradient of the output into the gradients of everything trained and, if `wants_input`, of the input.
     pub(super) fn backward(
         &self,
         backend: &B,

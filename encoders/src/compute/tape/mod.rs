@@ -1,9 +1,11 @@
-//! A tape over a backend: it computes what the backend computes and writes down how, so that training can go back through it.
+//! A tape over a backend: it computes what the backend computes and writes down how, so that training can go back
+//! through it.
 //!
-//! A decorator, as `Autodiff` of burn is: [`Tape`] is itself a [`Backend`], over any that is [`Backward`]. The vectors are
-//! those of the backend, bit for bit. What an operation needs for its gradient the tape keeps, and nothing where no gradient is
-//! asked for: a frozen layer has a gradient of its input alone. [`Tape::backward`] plays the tape back (reverse accumulation,
-//! Linnainmaa 1970). The gradients on the CPU are tested against PyTorch's (`train/tests.rs`).
+//! A decorator, as `Autodiff` of burn is: [`Tape`] is itself a [`Backend`], over any that is [`Backward`]. The
+//! vectors are those of the backend, bit for bit. What an operation needs for its gradient the tape keeps, and
+//! nothing where no gradient is asked for: a frozen layer has a gradient of its input alone. [`Tape::backward`] plays
+//! the tape back (reverse accumulation, Linnainmaa 1970). The gradients on the CPU are tested against PyTorch's
+//! (`train/tests.rs`).
 
 mod dropout;
 mod gate_up;
@@ -32,7 +34,7 @@ pub(crate) use parameters::{Gradients, Parameter, ParameterRows, Sizes, sizes};
 pub(crate) use scale::SubLayerScale;
 pub(crate) use table::{TapeTable, TrainedTable};
 
-/// From the gradient of an operation's output to those of its inputs.
+/// Turns the gradient of an operation's output into gradients of its inputs.
 type Step<B> = Box<dyn FnOnce(&B, <B as Backend>::Activations, &mut Sink<'_, B>) -> Result<()> + Send>;
 
 /// A backend, and what it has done since the tape began.
@@ -81,7 +83,7 @@ pub(crate) struct Given<B: Backward> {
 }
 
 impl<B: Backward> Given<B> {
-    /// That of one; none where the output does not depend on it.
+    /// The gradient of an array; `None` if the output does not depend on it.
     pub(crate) fn take(&mut self, array: &Tracked<B>) -> Option<B::Activations> {
         self.arrays.get_mut(array.node?)?.take()
     }
@@ -98,12 +100,12 @@ impl<B: Backward> Tape<B> {
         Tape { backend, recording: false, dropout: Dropout::default(), steps: RefCell::default() }
     }
 
-    /// The same, with dropout.
+    /// Adds dropout.
     pub(crate) fn with_dropout(self, dropout: Dropout) -> Tape<B> {
         Tape { dropout, ..self }
     }
 
-    /// The same, from now on recording.
+    /// Records from now on.
     pub(crate) fn recording(self) -> Tape<B> {
         Tape { recording: true, ..self }
     }
@@ -205,8 +207,8 @@ impl<B: Backward> Tape<B> {
         }))
     }
 
-    /// Writes down how `out` came from `kept`, an array at `node` of which some heads were normed; nothing is kept where there is
-    /// no gradient.
+    /// Writes down how `out` came from `kept`, an array at `node` of which some heads were normed; nothing is kept
+    /// where there is no gradient.
     fn normed(
         &self,
         node: Option<usize>,

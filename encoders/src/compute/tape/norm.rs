@@ -56,7 +56,8 @@ impl<B: Backward> TapeNorm<B> {
         B::refill_norm(&mut self.loaded, &weight, bias.map(|rows| rows.of(parameters, length)));
     }
 
-    /// From the gradient of the output to that of the input `x`, of which some heads were normed, and of what is trained.
+    /// From the gradient of the output to that of the input `x`, of which some heads were normed, and of what is
+    /// trained.
     pub(super) fn backward(
         &self,
         backend: &B,

@@ -56,9 +56,9 @@ pub(crate) fn sizes(parameters: &[Parameter]) -> Sizes {
 #[derive(Debug)]
 pub(crate) struct Gradients {
     sizes: Sizes,
-    /// Of each parameter; empty where nothing was added.
+    /// The gradient of each parameter; empty if nothing was added.
     dense: Vec<Vec<f32>>,
-    /// Of tables of embeddings, of which a batch touches few rows: the parameter, rows of it, and what is added to them.
+    /// For tables of embeddings, of which a batch uses few rows: the parameter, rows of it, and their gradients.
     rows: Vec<(usize, Vec<u32>, Vec<f32>)>,
 }
 
@@ -106,7 +106,8 @@ impl Gradients {
         }
     }
 
-    /// The gradient of each parameter; none where it took no part. All that was added by rows must have been added up.
+    /// The gradient of each parameter, `None` if the parameter was not used. Gradients by rows must have been added
+    /// up before.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&[f32]>> {
         debug_assert!(self.rows.is_empty());
         self.dense.iter().map(|dense| (!dense.is_empty()).then_some(&dense[..]))
@@ -129,7 +130,7 @@ impl Gradients {
 
     /// The Euclidean length of all together.
     pub(crate) fn norm(&self) -> f64 {
-        // By parts whose sums are added in order: the same however many threads there are.
+        // Sums of parts are added in order, so that the number of threads changes nothing.
         let square = |part: &[f32]| part.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
         let squares = |dense: &Vec<f32>| dense.par_chunks(PART).map(square).collect::<Vec<f64>>();
         self.dense.iter().flat_map(squares).sum::<f64>().sqrt()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{ParameterRows, Tape, Tracked};
 use crate::compute::backward::Backward;
 
-/// A factor a = 1 on what a sub-layer adds to the residual stream: importance by gradient asks for dL/da. It is one row of one
-/// element; the forward stays as it is.
+/// A factor a = 1 on what a sub-layer adds to the residual stream: importance by gradient asks for dL/da. It is one
+/// row of one element; the forward stays as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SubLayerScale(pub(crate) ParameterRows);
 

@@ -57,7 +57,7 @@ impl<B: Backward> TapeTable<B> {
         }
     }
 
-    /// From the gradient of the rows read to that of what is trained.
+    /// Turns the gradient of the rows that were read into gradients of trained parameters.
     pub(super) fn backward(&self, ids: &[u32], mut gradient: Vec<f32>, gradients: &mut Gradients) {
         match self.trained {
             None => {}
