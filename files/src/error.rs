@@ -54,7 +54,7 @@ pub enum ErrorKind {
     System,
     /// The caller's: an argument is out of range, or asks for what cannot be.
     Usage,
-    /// That of who made the input: a data set, a run, judgments or a model.
+    /// Whoever made the input can act: a data set, a run, judgments or a model is wrong.
     Input,
     /// Whoever keeps the database can act: it is missing, damaged, locked, of another encoder or of a newer version.
     Database,
