@@ -103,6 +103,10 @@ impl<'a, K> RankedList<'a, K> {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The evaluation that a fusion is chosen by.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::Error),
+
     /// The constant of reciprocal rank fusion is negative or not a number.
     #[error(
         "reciprocal rank fusion with k = {k}: expected a finite number, 0 or more, such as {DEFAULT_RRF_K}"

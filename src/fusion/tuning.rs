@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use secateur_datasets::{Qrels, Run, ScoredDocument};
 
-use super::{Fusion, RankedList};
-use crate::error::Result;
+use super::{Error, Fusion, RankedList};
 use crate::eval::{Measure, Rules, evaluate};
 
 /// The quality of a hybrid search with one fusion and one weight.
@@ -52,7 +51,7 @@ pub fn fusion_curve(
     weights: &[f64],
     measure: Measure,
     rules: &Rules,
-) -> Result<Vec<FusionPoint>> {
+) -> Result<Vec<FusionPoint>, Error> {
     let (dense, words) = (keyed(dense), keyed(words));
     let mut curve = Vec::new();
     for fusion in Fusion::ALL {

@@ -45,6 +45,15 @@ pub struct TrainingExample {
     pub other: Option<String>,
 }
 
+/// The names of FlagEmbedding, the format that examples are written in.
+const FLAG_EMBEDDING: Names = Names {
+    positives: "pos",
+    negatives: "neg",
+    text: "",
+    positive_lists: ["pos_ids", "pos_scores"],
+    negative_lists: ["neg_ids", "neg_scores"],
+};
+
 impl TrainingExample {
     /// Checks that the example can be trained on: the fields hold what their descriptions say, and lists have equal
     /// lengths.
@@ -52,7 +61,7 @@ impl TrainingExample {
     /// # Errors
     /// The first fault, with FlagEmbedding's name of the field.
     pub fn check(&self) -> Result<(), Fault> {
-        self.check_as(&super::flag_embedding::NAMES)
+        self.check_as(&FLAG_EMBEDDING)
     }
 
     /// [`check`](Self::check) with the names that a format gives the fields.

@@ -2,17 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::example::{Names, TrainingExample};
+use super::example::TrainingExample;
 use super::fields::Fields;
 use crate::fault::Fault;
-
-pub(super) const NAMES: Names = Names {
-    positives: "pos",
-    negatives: "neg",
-    text: "",
-    positive_lists: ["pos_ids", "pos_scores"],
-    negative_lists: ["neg_ids", "neg_scores"],
-};
 
 /// All fields of a line that have a place in an example, in the order in which they are written.
 const FIELDS: [&str; 11] = [
@@ -44,13 +36,13 @@ pub(super) fn parse(mut fields: Fields) -> Result<TrainingExample, Fault> {
         kind: fields.text("type")?,
         other: fields.rest(),
     };
-    example.check_as(&NAMES)?;
+    example.check()?;
     Ok(example)
 }
 
 /// The line of an example, without its line end.
 pub(super) fn line(example: &TrainingExample) -> Result<String, Fault> {
-    example.check_as(&NAMES)?;
+    example.check()?;
     let TrainingExample {
         query,
         positives,
