@@ -148,7 +148,8 @@ pub enum Error {
     },
 }
 
-/// Reciprocal rank fusion: the score of a key is Σ weight / (`k` + rank) over the lists that hold it, with ranks from 1.
+/// Reciprocal rank fusion: the score of a key is Σ weight / (`k` + rank) over the lists that hold it, with ranks from
+/// 1.
 ///
 /// Scores are not looked at. The larger `k` is, the less the first ranks stand out; [`DEFAULT_RRF_K`] is usual.
 ///
