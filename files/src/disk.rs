@@ -225,6 +225,11 @@ pub fn create_folders(folder: &Path) -> Result<()> {
     }
 }
 
+/// Whether something is at the path that is neither a file nor a folder: a device, a pipe, a socket.
+pub fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
 /// Gives a file or folder another name. [`sync_name`] makes it last.
 ///
 /// # Errors

@@ -11,10 +11,13 @@ use crate::error::{AtPath, PathError, Result};
 
 /// A file under a temporary name beside its own. [`finish`](Durable::finish) syncs it and gives it its name. If it is
 /// dropped before, it is removed, and a file that was at the path is unchanged.
+///
+/// A device or a pipe, such as `/dev/null`, is written where it is: a file must not take its place.
 #[derive(Debug)]
 pub struct Durable {
     path: PathBuf,
-    temporary: PathBuf,
+    /// `None` where the path is a device or a pipe.
+    temporary: Option<PathBuf>,
     /// `None` once it is finished.
     file: Option<BufWriter<DiskFile>>,
 }
@@ -38,7 +41,9 @@ impl Durable {
     }
 
     fn begin(path: &Path, temporary: PathBuf) -> Result<Durable> {
-        let file = DiskFile::create(&temporary).map_err(|error| named(error, path))?;
+        let temporary = (!disk::is_special(path)).then_some(temporary);
+        let file =
+            DiskFile::create(temporary.as_deref().unwrap_or(path)).map_err(|error| named(error, path))?;
         let file = Some(BufWriter::with_capacity(128 << 10, file));
         Ok(Durable { path: path.to_owned(), temporary, file })
     }
@@ -59,15 +64,19 @@ impl Durable {
     /// The operating system's error. The file that was at the path is then unchanged, unless only the last step
     /// failed.
     pub fn finish(mut self) -> Result<()> {
-        let named = |error| named(error, &self.path);
-        if let Some(file) = &mut self.file {
-            file.flush().at("write", &self.path)?;
-            file.get_ref().sync().map_err(named)?;
+        self.writer().flush().at("write", &self.path)?;
+        if let Some(temporary) = &self.temporary {
+            let named = |error| named(error, &self.path);
+            if let Some(file) = &self.file {
+                file.get_ref().sync().map_err(named)?;
+            }
+            disk::rename(temporary, &self.path)
+                .map_err(|error| PathError { action: "write", ..named(error) })?;
+            self.file = None;
+            disk::sync_name(&self.path)?;
         }
-        disk::rename(&self.temporary, &self.path)
-            .map_err(|error| PathError { action: "write", ..named(error) })?;
         self.file = None;
-        disk::sync_name(&self.path)
+        Ok(())
     }
 
     fn writer(&mut self) -> &mut BufWriter<DiskFile> {
@@ -101,8 +110,10 @@ impl Drop for Durable {
         if let Some(file) = self.file.take() {
             // Closed first, as Windows asks, and without writing what is left in the buffer.
             drop(file.into_parts());
-            // The write has failed already; a leftover that cannot be removed must not hide the reason.
-            let _ = disk::remove_file(&self.temporary);
+            if let Some(temporary) = &self.temporary {
+                // The write has failed already; a leftover that cannot be removed must not hide the reason.
+                let _ = disk::remove_file(temporary);
+            }
         }
     }
 }

@@ -81,3 +81,22 @@ fn modes_follow_the_umask() {
     DurableFolder::create(&path).unwrap().finish().unwrap();
     assert_eq!(mode(&path), mode(&plain_folder));
 }
+
+/// As root a rename would replace `/dev/null` by a file, for every program of the machine.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_written_where_it_is() {
+    use std::os::unix::fs::FileTypeExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::read_to_string(path).unwrap()
+    });
+    Durable::write(&path, |file| file.write_all(b"a run")).unwrap();
+    assert_eq!(reader.join().unwrap(), "a run");
+    assert!(std::fs::metadata(&path).unwrap().file_type().is_fifo());
+    assert_eq!(names(folder.path()), ["pipe"]);
+}
