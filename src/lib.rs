@@ -51,7 +51,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![warn(unnameable_types)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod database;
 pub mod effir;

@@ -23,7 +23,6 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![warn(unnameable_types)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod beir;

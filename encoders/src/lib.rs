@@ -35,7 +35,7 @@
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
-#![warn(unnameable_types)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 // The helpers that unit tests share with the integration tests name this crate from outside.
 #[cfg(test)]

@@ -43,9 +43,7 @@
 //!
 //! This crate knows no tokenizer of a model and no tensor: slices of `f32` and strings cross its border.
 
-#![warn(unnameable_types)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
-#![warn(unnameable_types)]
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -4,6 +4,8 @@
 //! alone because `index` and `encoders` know neither each other nor the data sets, and because numbers have nothing
 //! to do with files.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 /// What the state grows by: 2^64 divided by the golden ratio, made odd.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
