@@ -12,15 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation; `source()` has its reason.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was being done, as a verb: "read", "write", "sync".
-        action: &'static str,
-        /// The file or folder it was done to.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] PathError),
     /// A file's bytes are not what was written. Restore it from a copy, or index the documents again.
     #[error("{} is damaged: {damage}; restore the file from a copy or build the database again", file.display())]
     Corrupt {
@@ -292,7 +285,7 @@ impl Error {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Io { action, source, .. } => ErrorKind::of_io(action, source, ErrorKind::Database),
+            Error::Io(error) => error.kind(ErrorKind::Database),
             Error::NoFaiss => ErrorKind::System,
             Error::InvalidParameter { .. }
             | Error::GenerationName { .. }
@@ -327,12 +320,6 @@ impl Error {
             | Error::TransactionFailed
             | Error::Bm25 { .. } => ErrorKind::Database,
         }
-    }
-}
-
-impl From<PathError> for Error {
-    fn from(PathError { action, path, source }: PathError) -> Error {
-        Error::Io { action, path, source }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A test that needs something this machine lacks says so in one visible line and passes: see [`shared_data`] and
 //! [`minilm`].
 
+pub mod format;
 pub mod server;
 
 use std::io::Write;

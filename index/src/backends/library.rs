@@ -7,12 +7,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use secateur_files::disk::DiskFile;
+
 use super::space::Space;
 use crate::candidates::{Candidates, Matches};
 use crate::error::Result;
-use crate::file_format::disk::DiskFile;
 use crate::file_format::file_set::FileSet;
-use crate::file_format::files::{Written, checksum, io_error};
+use crate::file_format::files::{Written, sync_foreign};
 use crate::format::IndexFiles;
 use crate::metric::Metric;
 use crate::rows::{ComponentType, Rows};
@@ -119,17 +120,12 @@ pub(super) fn write<L: Library>(
     let index = library.build(metric, dim, &rows.to_f32())?;
     let paths: Vec<PathBuf> = L::FILES.iter().map(|name| folder.join(name)).collect();
     for path in &paths {
-        DiskFile::create_new(path).map_err(io_error("create", path))?;
+        DiskFile::create_new(path)?;
     }
     L::write(&index, folder)?;
     drop(index);
     library.check_written(folder, metric, dim, rows)?;
-    let sync = |(name, path): (&&'static str, &PathBuf)| {
-        let file = DiskFile::open(path).map_err(io_error("open", path))?;
-        file.sync().map_err(io_error("sync", path))?;
-        let (size, crc) = checksum(path, file.into_file())?;
-        Ok((*name, Written { size, crc }))
-    };
+    let sync = |(name, path): (&&'static str, &PathBuf)| Ok((*name, sync_foreign(path)?));
     L::FILES.iter().zip(&paths).map(sync).collect()
 }
 

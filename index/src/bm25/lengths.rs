@@ -1,15 +1,35 @@
 //! The lengths file: the number of terms of each document, exact and in Lucene's one-byte form.
 
+use std::mem::offset_of;
 use std::path::PathBuf;
 
+use bytemuck::{Pod, Zeroable};
 use memmap2::Mmap;
+use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 use tantivy::fieldnorm::FieldNormReader;
 
 use crate::error::Result;
 use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
-use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::header::read_header;
 
-const KIND: Kind = Kind { mark: b"SCTRLENS", name: "a lengths file", version: 1 };
+const KIND: Kind = Kind { mark: *b"SCTRLENS", name: "a lengths file", version: 1 };
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct LengthsHeader {
+    start: Start,
+    rows: u32,
+    /// The sum of all lengths.
+    num_terms: u64,
+    /// How many lengths are above 0.
+    num_docs: u32,
+    zeros: [u32; 8],
+    crc: u32,
+}
+
+const _: () = assert!(offset_of!(LengthsHeader, rows) == 12);
+const _: () = assert!(offset_of!(LengthsHeader, num_terms) == 16);
+const _: () = assert!(offset_of!(LengthsHeader, num_docs) == 24);
 
 pub(crate) fn write(path: PathBuf, lengths: &[u32]) -> Result<Written> {
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
@@ -18,11 +38,13 @@ pub(crate) fn write(path: PathBuf, lengths: &[u32]) -> Result<Written> {
     file.write(&codes)?;
     let num_terms: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
     let num_docs = lengths.iter().filter(|length| **length > 0).count();
-    let mut header = Header::new(&KIND);
-    header.put(12, &(lengths.len() as u32).to_le_bytes());
-    header.put(16, &num_terms.to_le_bytes());
-    header.put(24, &(num_docs as u32).to_le_bytes());
-    file.finish(&header.seal())
+    file.finish(&seal(&LengthsHeader {
+        start: Start::of(&KIND),
+        rows: lengths.len() as u32,
+        num_terms,
+        num_docs: num_docs as u32,
+        ..LengthsHeader::zeroed()
+    }))
 }
 
 /// A lengths file, mapped.
@@ -38,15 +60,15 @@ impl Lengths {
     /// Opens a file of `size` bytes and `rows` rows, and checks its header.
     pub(crate) fn open(path: PathBuf, size: u64, rows: u32) -> Result<Lengths> {
         let map = map(&path, size)?;
-        let header = Header::read(&path, &map, &KIND)?;
-        if header.u32(12) != rows {
-            return Err(corrupt(&path, wrong_field("rows", rows, header.u32(12))));
+        let LengthsHeader { rows: found, num_terms, num_docs, .. } = read_header(&path, &map, &KIND)?;
+        if found != rows {
+            return Err(corrupt(&path, wrong_field("rows", rows, found)));
         }
         let expected = HEADER_LEN as u64 + 5 * u64::from(rows);
         if size != expected {
             return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
         }
-        Ok(Lengths { rows: rows as usize, num_terms: header.u64(16), num_docs: header.u32(24), path, map })
+        Ok(Lengths { rows: rows as usize, num_terms, num_docs, path, map })
     }
 
     /// Checks what the header says of the lengths: searches subtract those of deleted documents from it.
@@ -97,8 +119,17 @@ impl Lengths {
 
 #[cfg(test)]
 mod tests {
+    use secateur_testkit::byte_ranges;
+    use secateur_testkit::format::documented;
+
     use super::*;
     use crate::error::Error;
+
+    #[test]
+    fn the_header_is_that_of_format_md() {
+        let fields = byte_ranges!(LengthsHeader: rows, num_terms, num_docs);
+        assert_eq!(documented("lengths", 0)[..], fields);
+    }
 
     /// Sums that do not follow from the lengths, behind a header whose checksum is right: a search would subtract more than
     /// there is. (Found by the fuzz target `segment`.)

@@ -23,6 +23,7 @@
 //! scores of a database that never held it.
 
 mod analysis;
+mod folder;
 mod index;
 pub(crate) mod lengths;
 mod mapped;

@@ -1,12 +1,14 @@
 //! Writing the BM25 part of a segment: documents go in one at a time, one tantivy segment comes out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use secateur_files::disk;
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Index, IndexSettings, SingleSegmentIndexWriter, TantivyDocument};
 
 use super::analysis::Analyzer;
+use super::folder::IndexFolder;
 use crate::error::{Error, Result};
 
 /// The name of the one field, of title and text together.
@@ -99,11 +101,7 @@ impl Bm25Writer {
         }
         if self.parts.len() == 1 {
             let from = self.part_folder(0);
-            std::fs::rename(&from, &self.folder).map_err(|source| Error::Io {
-                action: "rename",
-                path: from,
-                source,
-            })?;
+            disk::rename(&from, &self.folder)?;
         } else {
             self.merge()?;
         }
@@ -116,18 +114,17 @@ impl Bm25Writer {
             segments.extend(part.searchable_segments().map_err(|error| self.error(error))?);
         }
         let keep_all = segments.iter().map(|_| None).collect();
-        let directory = open_directory(&self.folder)?;
+        let directory = IndexFolder::create(&self.folder)?;
         tantivy::indexer::merge_filtered_segments(&segments, IndexSettings::default(), keep_all, directory)
             .map_err(|error| self.error(error))?;
         for number in 0..self.parts.len() {
-            let path = self.part_folder(number);
-            std::fs::remove_dir_all(&path).map_err(|source| Error::Io { action: "remove", path, source })?;
+            disk::remove_folder(&self.part_folder(number))?;
         }
         Ok(())
     }
 
     fn start_part(&self) -> Result<SingleSegmentIndexWriter> {
-        let directory = open_directory(&self.part_folder(self.parts.len()))?;
+        let directory = IndexFolder::create(&self.part_folder(self.parts.len()))?;
         Index::builder()
             .schema(self.schema.clone())
             .single_segment_index_writer(directory, TABLE_BUDGET)
@@ -140,19 +137,5 @@ impl Bm25Writer {
 
     fn error(&self, source: tantivy::TantivyError) -> Error {
         Error::Bm25 { action: "written", path: self.folder.clone(), source: Box::new(source) }
-    }
-}
-
-fn open_directory(folder: &Path) -> Result<Box<dyn tantivy::Directory>> {
-    std::fs::create_dir(folder).map_err(|source| Error::Io {
-        action: "create",
-        path: folder.to_owned(),
-        source,
-    })?;
-    match tantivy::directory::MmapDirectory::open(folder) {
-        Ok(directory) => Ok(Box::new(directory)),
-        Err(error) => {
-            Err(Error::Bm25 { action: "written", path: folder.to_owned(), source: Box::new(error) })
-        }
     }
 }

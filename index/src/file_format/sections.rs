@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::files::HeadedWriter;
-use super::header::HEADER_LEN;
 use crate::error::Result;
+use secateur_files::header::HEADER_LEN;
 
 const ALIGNMENT: u64 = 64;
 

@@ -2,19 +2,64 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem::offset_of;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytemuck::{Pod, Zeroable};
 use memmap2::Mmap;
+use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{HeadedWriter, Written, check_crc, corrupt, map, wrong_field};
-use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::header::read_header;
 
-const KIND: Kind = Kind { mark: b"SCTRDOCS", name: "a documents file", version: 1 };
+const KIND: Kind = Kind { mark: *b"SCTRDOCS", name: "a documents file", version: 1 };
 
-/// Three lengths and a checksum stand before the strings of a record.
-const RECORD_HEAD: usize = 16;
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct DocumentsHeader {
+    start: Start,
+    rows: u32,
+    /// Where the tables begin.
+    tables_at: u64,
+    /// The length of the ids.
+    ids_len: u64,
+    /// CRC-32 of all bytes from the tables on.
+    tables_crc: u32,
+    zeros: [u32; 6],
+    crc: u32,
+}
+
+const _: () = assert!(offset_of!(DocumentsHeader, rows) == 12);
+const _: () = assert!(offset_of!(DocumentsHeader, tables_at) == 16);
+const _: () = assert!(offset_of!(DocumentsHeader, ids_len) == 24);
+const _: () = assert!(offset_of!(DocumentsHeader, tables_crc) == 32);
+
+/// What stands before the strings of a record.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct RecordHead {
+    title_len: u32,
+    text_len: u32,
+    metadata_len: u32,
+    /// CRC-32 of the three lengths and of the strings.
+    crc: u32,
+}
+
+const RECORD_HEAD: usize = size_of::<RecordHead>();
+
+const _: () = assert!(offset_of!(RecordHead, crc) == 12);
+
+impl RecordHead {
+    fn crc(&self, strings: &[&[u8]]) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&bytemuck::bytes_of(self)[..offset_of!(RecordHead, crc)]);
+        strings.iter().for_each(|string| crc.update(string));
+        crc.finalize()
+    }
+}
+
 /// The length of metadata that is not there.
 const NO_METADATA: u32 = u32::MAX;
 /// The longest id: ids are keys, held in memory while a segment is written.
@@ -74,19 +119,14 @@ impl DocumentsWriter {
 
     pub fn add(&mut self, document: &NewDocument) -> Result<()> {
         let metadata_len = document.metadata.map_or(NO_METADATA, |metadata| metadata.len() as u32);
-        let mut head = [0; RECORD_HEAD];
-        head[0..4].copy_from_slice(&(document.title.len() as u32).to_le_bytes());
-        head[4..8].copy_from_slice(&(document.text.len() as u32).to_le_bytes());
-        head[8..12].copy_from_slice(&metadata_len.to_le_bytes());
-        let strings = [document.title, document.text, document.metadata.unwrap_or("")];
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&head[..12]);
-        strings.iter().for_each(|string| crc.update(string.as_bytes()));
-        head[12..16].copy_from_slice(&crc.finalize().to_le_bytes());
+        let strings = [document.title, document.text, document.metadata.unwrap_or("")].map(str::as_bytes);
+        let [title_len, text_len] = [document.title, document.text].map(|string| string.len() as u32);
+        let mut head = RecordHead { title_len, text_len, metadata_len, crc: 0 };
+        head.crc = head.crc(&strings);
 
-        self.file.write(&head)?;
+        self.file.write(bytemuck::bytes_of(&head))?;
         for string in strings {
-            self.file.write(string.as_bytes())?;
+            self.file.write(string)?;
         }
         self.record_offsets.push(self.file.position());
         self.ids.push_str(document.id);
@@ -118,12 +158,14 @@ impl DocumentsWriter {
         }
         write(self.ids.as_bytes())?;
 
-        let mut header = Header::new(&KIND);
-        header.put(12, &(rows as u32).to_le_bytes());
-        header.put(16, &tables_at.to_le_bytes());
-        header.put(24, &(self.ids.len() as u64).to_le_bytes());
-        header.put(32, &crc.finalize().to_le_bytes());
-        self.file.finish(&header.seal())
+        self.file.finish(&seal(&DocumentsHeader {
+            start: Start::of(&KIND),
+            rows: rows as u32,
+            tables_at,
+            ids_len: self.ids.len() as u64,
+            tables_crc: crc.finalize(),
+            ..DocumentsHeader::zeroed()
+        }))
     }
 }
 
@@ -143,26 +185,26 @@ impl Documents {
     /// Opens a file of `size` bytes and `rows` rows, and checks its header and its tables.
     pub fn open(path: PathBuf, size: u64, rows: u32) -> Result<Documents> {
         let map = map(&path, size)?;
-        let header = Header::read(&path, &map, &KIND)?;
-        if header.u32(12) != rows {
-            return Err(corrupt(&path, wrong_field("rows", rows, header.u32(12))));
+        let header: DocumentsHeader = read_header(&path, &map, &KIND)?;
+        if header.rows != rows {
+            return Err(corrupt(&path, wrong_field("rows", rows, header.rows)));
         }
         // Every end is checked against the file's length before anything is indexed by it.
         let end_of =
             |start: usize, len: u64| usize::try_from(len).ok().and_then(|len| start.checked_add(len));
         let layout = || {
-            let tables = usize::try_from(header.u64(16)).ok().filter(|at| *at >= HEADER_LEN)?;
+            let tables = usize::try_from(header.tables_at).ok().filter(|at| *at >= HEADER_LEN)?;
             let id_offsets = end_of(tables, 8 * (u64::from(rows) + 1))?;
             let sorted = end_of(id_offsets, 8 * (u64::from(rows) + 1))?;
             let ids = end_of(sorted, 4 * u64::from(rows))?;
-            let end = end_of(ids, header.u64(24))?;
+            let end = end_of(ids, header.ids_len)?;
             Some((tables, id_offsets, sorted, ids, end))
         };
         let Some((tables, id_offsets, sorted, ids, end)) = layout().filter(|layout| layout.4 == map.len())
         else {
             return Err(corrupt(&path, wrong_field("the end of the tables", map.len(), "elsewhere")));
         };
-        check_crc(&path, "the tables", header.u32(32), crc32fast::hash(&map[tables..]))?;
+        check_crc(&path, "the tables", header.tables_crc, crc32fast::hash(&map[tables..]))?;
         Ok(Documents {
             path,
             rows,
@@ -224,14 +266,11 @@ impl Documents {
             .ok_or_else(|| self.undecodable("a record"))?;
         let (head, strings) =
             record.split_first_chunk::<RECORD_HEAD>().ok_or_else(|| self.undecodable("a record"))?;
-        let field = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&head[..12]);
-        crc.update(strings);
-        check_crc(&self.path, "a record", field(12), crc.finalize())?;
+        let head: RecordHead = bytemuck::pod_read_unaligned(head);
+        check_crc(&self.path, "a record", head.crc, head.crc(&[strings]))?;
 
-        let (title_len, text_len) = (field(0) as usize, field(4) as usize);
-        let metadata_len = Some(field(8)).filter(|len| *len != NO_METADATA);
+        let (title_len, text_len) = (head.title_len as usize, head.text_len as usize);
+        let metadata_len = Some(head.metadata_len).filter(|len| *len != NO_METADATA);
         let text_end = title_len.saturating_add(text_len);
         let end = text_end.saturating_add(metadata_len.unwrap_or(0) as usize);
         if end != strings.len() {
@@ -299,5 +338,21 @@ impl Documents {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_testkit::byte_ranges;
+    use secateur_testkit::format::documented;
+
+    use super::*;
+
+    #[test]
+    fn the_layout_is_that_of_format_md() {
+        let fields = byte_ranges!(DocumentsHeader: rows, tables_at, ids_len, tables_crc);
+        assert_eq!(documented("documents", 0)[..], fields);
+        let fields = byte_ranges!(RecordHead: title_len, text_len, metadata_len, crc);
+        assert_eq!(documented("documents", 1)[..], fields);
     }
 }

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use secateur_files::disk;
+
 use super::manifest::{FileRecord, SegmentRecord};
 use super::settings::VectorSettings;
 use super::vectors::{VectorsFile, VectorsWriter};
 use crate::candidates::Candidates;
 use crate::error::Result;
 use crate::file_format::file_set::FileSet;
-use crate::file_format::files::{Written, create_folder, sync_folder};
+use crate::file_format::files::Written;
 use crate::format::{Format, IndexFiles};
 use crate::metric::Metric;
 use crate::quantization::Int8Codes;
@@ -61,7 +63,7 @@ impl EmbeddingsWriter {
     /// Starts the files of a generation in the folder of a segment, where they must not exist.
     pub fn create(segment: &Path, generation: GenerationFiles) -> Result<EmbeddingsWriter> {
         if let Some(folder) = generation.folder() {
-            create_folder(&segment.join(folder))?;
+            disk::create_folder(&segment.join(folder))?;
         }
         let path = segment.join(generation.name(VECTORS));
         let vectors = VectorsWriter::create(path, generation.settings)?;
@@ -95,7 +97,7 @@ impl EmbeddingsWriter {
                 .extend(written.into_iter().map(|(name, file)| FileRecord::new(generation.name(name), file)));
         }
         if let Some(folder) = generation.folder() {
-            sync_folder(&segment.join(folder))?;
+            disk::sync_folder(&segment.join(folder))?;
         }
         Ok(files)
     }

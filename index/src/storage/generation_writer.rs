@@ -162,7 +162,7 @@ impl GenerationWriter<'_> {
             }
             if let Some(complete) = self.current.take() {
                 self.finished.push(complete.finish()?);
-                crate::file_format::files::sync_folder(&self.store.segment_folder(view.segment.name()))?;
+                secateur_files::disk::sync_folder(&self.store.segment_folder(view.segment.name()))?;
             }
             self.segment += 1;
             self.row = 0;

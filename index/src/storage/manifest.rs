@@ -1,23 +1,24 @@
 //! The manifest: the one file that says what the database holds, replaced as a whole by each commit.
 //!
-//! | bytes | field |
-//! |---|---|
-//! | 0..64 | the common header; its fields: 16..24 length of the body, u64; 24..28 CRC-32 of the body |
-//! | 64.. | the body: a [`Manifest`] archived with rkyv 0.8 (little-endian, 32-bit offsets, aligned), checked by bytecheck |
+//! Behind the header lies a [`Manifest`] archived with rkyv 0.8 (little-endian, 32-bit offsets, aligned). bytecheck checks it.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::mem::offset_of;
 use std::path::{Component, Path};
 
+use bytemuck::{Pod, Zeroable};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
+use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
+use secateur_files::{AtPath, Durable};
 
 use super::generation::{Generation, ORIGINAL};
 use super::settings::{COMPONENTS, EncoderIdentity, Settings, VectorSettings};
 use crate::error::{Damage, Error, Result};
-use crate::file_format::files::{Written, check_crc, corrupt, io_error, replace, wrong_field};
-use crate::file_format::header::{HEADER_LEN, Header, Kind};
+use crate::file_format::files::{Written, check_crc, corrupt, wrong_field};
+use crate::file_format::header::read_header;
 use crate::metric::Metric;
 use crate::rows::ComponentType;
 use crate::vector_index::VectorIndex;
@@ -25,7 +26,33 @@ use crate::vector_index::VectorIndex;
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";
 
-const KIND: Kind = Kind { mark: b"SCTRMANI", name: "a manifest", version: 4 };
+const KIND: Kind = Kind { mark: *b"SCTRMANI", name: "a manifest", version: 4 };
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct ManifestHeader {
+    start: Start,
+    zero: u32,
+    body_len: u64,
+    /// CRC-32 of the body.
+    body_crc: u32,
+    zeros: [u32; 8],
+    crc: u32,
+}
+
+const _: () = assert!(offset_of!(ManifestHeader, body_len) == 16);
+const _: () = assert!(offset_of!(ManifestHeader, body_crc) == 24);
+
+impl ManifestHeader {
+    fn new(version: u32, body: &[u8]) -> ManifestHeader {
+        ManifestHeader {
+            start: Start { version, ..Start::of(&KIND) },
+            body_len: body.len() as u64,
+            body_crc: crc32fast::hash(body),
+            ..ManifestHeader::zeroed()
+        }
+    }
+}
 
 /// Databases whose vectors are all of f32 are still of this version, which more programs read. The layout is the same.
 const F32_VERSION: u32 = 3;
@@ -177,18 +204,17 @@ impl Manifest {
     fn encode(&self) -> Vec<u8> {
         let body = rkyv::to_bytes::<rancor::Error>(self)
             .expect("archiving into memory fails only when memory runs out, which aborts");
-        let mut header = Header::new(&KIND);
-        if !self.generations.iter().any(|record| record.properties.contains_key(COMPONENTS)) {
-            header.put(8, &F32_VERSION.to_le_bytes());
-        }
-        header.put(16, &(body.len() as u64).to_le_bytes());
-        header.put(24, &crc32fast::hash(&body).to_le_bytes());
-        [&header.seal()[..], &body].concat()
+        let is_f32 = !self.generations.iter().any(|record| record.properties.contains_key(COMPONENTS));
+        let version = if is_f32 { F32_VERSION } else { KIND.version };
+        [&seal(&ManifestHeader::new(version, &body))[..], &body].concat()
     }
 
     /// Replaces the manifest of the database in `folder`.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        replace(&folder.join(FILE_NAME), &self.encode())
+        let path = folder.join(FILE_NAME);
+        let mut file = Durable::create_alone(&path)?;
+        file.write_all(&self.encode()).at("write", &path)?;
+        Ok(file.finish()?)
     }
 
     /// Reads and checks the manifest of the database in `folder`.
@@ -198,23 +224,23 @@ impl Manifest {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Err(Error::NotADatabase { path: folder.to_owned() });
             }
-            other => other.map_err(io_error("read", &path))?,
+            other => other.at("read", &path)?,
         };
         Manifest::decode(&path, &bytes)
     }
 
     pub fn decode(path: &Path, bytes: &[u8]) -> Result<Manifest> {
-        let header = Header::read(path, bytes, &KIND)?;
+        let header: ManifestHeader = read_header(path, bytes, &KIND)?;
         let body = &bytes[HEADER_LEN..];
-        if body.len() as u64 != header.u64(16) {
-            let expected = header.u64(16).saturating_add(HEADER_LEN as u64);
+        if body.len() as u64 != header.body_len {
+            let expected = header.body_len.saturating_add(HEADER_LEN as u64);
             let got = bytes.len() as u64;
             return Err(corrupt(path, Damage::Size { expected, got }));
         }
-        check_crc(path, "the body", header.u32(24), crc32fast::hash(body))?;
+        check_crc(path, "the body", header.body_crc, crc32fast::hash(body))?;
         let mut aligned = AlignedVec::<16>::with_capacity(body.len());
         aligned.extend_from_slice(body);
-        let manifest = match header.u32(8) {
+        let manifest = match header.start.version {
             1 => rkyv::from_bytes::<first::Manifest, rancor::Error>(&aligned).map(Manifest::from),
             _ => rkyv::from_bytes::<Manifest, rancor::Error>(&aligned),
         };
@@ -361,14 +387,18 @@ mod tests {
             for (place, byte) in changes {
                 bytes[HEADER_LEN + place.index(len - HEADER_LEN)] = byte;
             }
-            let mut header = Header::new(&KIND);
-            header.put(16, &((len - HEADER_LEN) as u64).to_le_bytes());
-            header.put(24, &crc32fast::hash(&bytes[HEADER_LEN..]).to_le_bytes());
-            bytes[..HEADER_LEN].copy_from_slice(&header.seal());
+            let header = seal(&ManifestHeader::new(KIND.version, &bytes[HEADER_LEN..]));
+            bytes[..HEADER_LEN].copy_from_slice(&header);
             if let Ok(manifest) = Manifest::decode(Path::new("MANIFEST"), &bytes) {
                 manifest.check(Path::new("MANIFEST")).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn the_header_is_that_of_format_md() {
+        let fields = secateur_testkit::byte_ranges!(ManifestHeader: body_len, body_crc);
+        assert_eq!(secateur_testkit::format::documented("MANIFEST", 0)[..], fields);
     }
 
     #[test]

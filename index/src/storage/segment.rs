@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use secateur_files::{AtPath, disk};
+
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::embeddings::{Embeddings, EmbeddingsWriter, GenerationFiles};
 use super::fields::Fields;
@@ -12,8 +14,7 @@ use crate::bitmap::Bitmap;
 use crate::bm25::lengths::{self, Lengths};
 use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
-use crate::file_format::disk::DiskFile;
-use crate::file_format::files::{check_crc, checksum, corrupt, create_folder, io_error, map, sync_folder};
+use crate::file_format::files::{check_crc, corrupt, map, sync_foreign};
 use crate::filter::Filter;
 
 const DOCUMENTS: &str = "documents";
@@ -39,7 +40,7 @@ impl SegmentWriter {
         generations: &[GenerationFiles],
         bm25_budget: usize,
     ) -> Result<SegmentWriter> {
-        create_folder(&folder)?;
+        disk::create_folder(&folder)?;
         let embeddings = generations.iter().map(|generation| EmbeddingsWriter::create(&folder, *generation));
         Ok(SegmentWriter {
             documents: DocumentsWriter::create(folder.join(DOCUMENTS))?,
@@ -76,7 +77,7 @@ impl SegmentWriter {
         let lengths = bm25.finish()?;
         files.push(FileRecord::new(LENGTHS, lengths::write(folder.join(LENGTHS), &lengths)?));
         files.extend(sync_bm25(&folder.join(BM25))?);
-        sync_folder(&folder)?;
+        disk::sync_folder(&folder)?;
         let name = folder.file_name().unwrap_or_default();
         Ok(SegmentRecord {
             folder: name.to_string_lossy().into_owned(),
@@ -101,22 +102,15 @@ fn in_bm25(name: &str) -> Option<&str> {
     name.strip_prefix(BM25)?.strip_prefix('/')
 }
 
-/// Syncs and checksums what tantivy wrote, in the order of names. Its lock files are no part of the index.
+/// Syncs and checksums what tantivy wrote, in the order of names.
 fn sync_bm25(folder: &Path) -> Result<Vec<FileRecord>> {
     let mut records = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io_error("list", folder))? {
-        let entry = entry.map_err(io_error("list", folder))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".lock") {
-            continue;
-        }
-        let path = entry.path();
-        let file = DiskFile::open(&path).map_err(io_error("open", &path))?;
-        file.sync().map_err(io_error("sync", &path))?;
-        let (size, crc) = checksum(&path, file.into_file())?;
-        records.push(FileRecord { name: format!("{BM25}/{name}"), size, crc });
+    for entry in fs::read_dir(folder).at("list", folder)? {
+        let path = entry.at("list", folder)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        records.push(FileRecord::new(format!("{BM25}/{name}"), sync_foreign(&path)?));
     }
-    sync_folder(folder)?;
+    disk::sync_folder(folder)?;
     records.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(records)
 }

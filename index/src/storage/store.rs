@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use secateur_files::{AtPath, disk};
+
 use super::documents::{MAX_ID_LEN, NewDocument};
 use super::embeddings::GenerationFiles;
 use super::lock::WriterLock;
@@ -15,8 +17,6 @@ use super::settings::{RECALL, Settings};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
-use crate::file_format::disk;
-use crate::file_format::files::{io_error, sync_folder};
 use crate::search::{RecallCurve, check_ef_search};
 
 /// A database opened for writing. One at a time exists for a database, over all processes.
@@ -55,7 +55,7 @@ impl Store {
     pub fn create(path: impl AsRef<Path>, settings: &Settings) -> Result<Store> {
         let path = path.as_ref();
         settings.check()?;
-        fs::create_dir_all(path).map_err(io_error("create", path))?;
+        disk::create_folders(path)?;
         for name in list(path)? {
             if !super::BEFORE_MANIFEST.contains(&name.as_str()) {
                 return Err(Error::AlreadyExists { path: path.to_owned() });
@@ -63,14 +63,12 @@ impl Store {
         }
         let lock = WriterLock::take(path)?;
         let segments = path.join(super::SEGMENTS);
-        fs::create_dir_all(&segments).map_err(io_error("create", &segments))?;
+        disk::create_folders(&segments)?;
         if !list(&segments)?.is_empty() {
             return Err(Error::AlreadyExists { path: path.to_owned() });
         }
         Manifest::empty(settings).write(path)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent)?;
-        }
+        disk::sync_name(path)?;
         Store::with_lock(path, lock)
     }
 
@@ -201,13 +199,7 @@ impl Store {
                 }
             }
         }
-        let half_written = self.path.join("MANIFEST.tmp");
-        match disk::remove_file(&half_written) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("remove", &half_written)(error))
-            }
-            _ => Ok(()),
-        }
+        Ok(disk::remove_if_there(&self.path.join("MANIFEST.tmp"))?)
     }
 }
 
@@ -219,23 +211,20 @@ impl std::fmt::Debug for Store {
 
 /// Removes a file, or a folder with all that is in it.
 fn remove_all(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { disk::remove_folder(path) } else { disk::remove_file(path) };
-    match removed.map_err(io_error("remove", path)) {
+    match disk::remove_if_there(path) {
         // Elsewhere files that a reader has mapped cannot be removed; they do no harm.
         Err(_) if !cfg!(unix) => Ok(()),
-        other => other,
+        removed => Ok(removed?),
     }
 }
 
 /// The names in a folder.
 fn list(folder: &Path) -> Result<Vec<String>> {
-    fs::read_dir(folder)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-                .collect::<io::Result<Vec<String>>>()
-        })
-        .map_err(io_error("list", folder))
+    let entries = fs::read_dir(folder).at("list", folder)?;
+    let name = |entry: io::Result<fs::DirEntry>| {
+        Ok(entry.at("list", folder)?.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
 }
 
 /// Additions and deletions that become visible together, or not at all.
@@ -421,7 +410,7 @@ impl Store {
         mut new_folders: NewFolders,
     ) -> Result<Snapshot> {
         if new_folders.len() > 0 {
-            sync_folder(&self.path.join(super::SEGMENTS))?;
+            disk::sync_folder(&self.path.join(super::SEGMENTS))?;
         }
         // Opened before it is committed, so that what cannot be read back is never committed.
         let next = Snapshot::load(&self.path, manifest.clone(), self.snapshot.views())?;
