@@ -250,7 +250,7 @@ fn wrong_questions_are_refused() {
     let sandbox = databases();
     let mini = mini_text();
     let cases: [(&[&str], i32, &[&str]); 13] = [
-        (&["search", "words", "bees", "--mode", "sideways"], 2, &["sideways", "dense, bm25 or hybrid"]),
+        (&["search", "words", "bees", "--mode", "sideways"], 2, &["sideways", "dense, bm25, hybrid"]),
         (&["search", "words", "bees", "-k", "0"], 2, &["-k", "zero"]),
         (&["eval", "words", &mini, "-k", "0"], 2, &["-k", "zero"]),
         (&["search", "words", "bees", "--b", "7"], 2, &["b is 7"]),

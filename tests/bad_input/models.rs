@@ -206,7 +206,7 @@ fn a_device_that_is_not_there_is_refused() {
         .run(command.iter().chain(&["--device", "cuda"]))
         .fails(1, ["cuda:0 cannot be used", "--features cuda"]);
     sandbox.run(command.iter().chain(&["--device", "tpu"])).fails(2, ["tpu", "cpu, cuda or cuda:N"]);
-    sandbox.run(command.iter().chain(&["--precision", "f8"])).fails(2, ["f8", "f32 or bf16"]);
+    sandbox.run(command.iter().chain(&["--precision", "f8"])).fails(2, ["f8", "f32, bf16"]);
     sandbox.run(command.iter().chain(&["--batch-tokens", "0"])).fails(2, ["--batch-tokens"]);
     assert_eq!(sandbox.names(), ["model", "set"]);
 }
