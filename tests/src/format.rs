@@ -27,8 +27,8 @@ pub const fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
     size_of::<F>()
 }
 
-/// The ranges of bytes in the first column of a table of FORMAT.md. The table is given by the beginning of its section's heading and
-/// its number in the section. Rows without two numbers, such as `64..`, are left out.
+/// The ranges of bytes in the first column of a table of FORMAT.md. The table is given by the beginning of its
+/// section's heading and its number in the section. Rows without two numbers, such as `64..`, are left out.
 pub fn documented(section: &str, table: usize) -> Vec<Range<usize>> {
     let path = crate::workspace_root().join("index/FORMAT.md");
     let text = std::fs::read_to_string(path).expect("the repository has index/FORMAT.md");

@@ -14,11 +14,12 @@ use crate::on_device::PerBatch;
 /// What is scored in each layer, in this order: its attention, its MLP, the whole block.
 pub(super) const PARTS: usize = 3;
 
-/// Measures every sub-layer of an encoder (equation 3 of the paper): the mean over all tokens that count, of all sequences.
+/// Measures every sub-layer of an encoder (equation 3 of the paper): the mean over all tokens that count, of all
+/// sequences.
 ///
 /// The numbers do not depend, bit for bit, on how sequences are batched or on the number of threads. Hidden states are
-/// those of the f32 forward; they are compared and summed in f64. Memory is that of one group of texts and of the hidden
-/// states of some thousand tokens.
+/// those of the f32 forward; they are compared and summed in f64. Memory is that of one group of texts and of the
+/// hidden states of some thousand tokens.
 ///
 /// `journal` keeps what was measured: the same call with the same journal goes on where one that was interrupted
 /// stopped. The caller removes it when the scores are safe. `progress` is called with the number of sequences done.

@@ -1,7 +1,7 @@
 //! What was measured so far, so that an interrupted measurement goes on.
 //!
-//! A text file: a line that says what is measured, then a line for each sequence: the hash of its tokens, and its sums as
-//! the hexadecimal digits of their f64. A last line that is not whole does not count.
+//! A text file: a line that says what is measured, then a line for each sequence: the hash of its tokens, and its sums
+//! as the hexadecimal digits of their f64. A last line that is not whole does not count.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

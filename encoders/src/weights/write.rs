@@ -39,14 +39,16 @@ pub(crate) struct NewTensor<'a> {
 pub(crate) enum Elements<'a> {
     /// They lie in a file.
     Stored(&'a [u8]),
-    /// They are computed when it is their turn, so that one tensor at a time is in memory, and rounded to the tensor's type.
+    /// They are computed when it is their turn, so that one tensor at a time is in memory, and rounded to the tensor's
+    /// type.
     Computed(Box<dyn FnOnce() -> Result<Cow<'a, [f32]>> + 'a>),
     /// The same, as the bytes of the file.
     Bytes(Box<dyn FnOnce() -> Result<Vec<u8>> + 'a>),
 }
 
 impl<'a> NewTensor<'a> {
-    /// A tensor as `tensors` has it: the bytes of its file where nothing changes them, else its values in the file's type.
+    /// A tensor as `tensors` has it: the bytes of its file where nothing changes them, else its values in the file's
+    /// type.
     pub(crate) fn of(tensors: &'a dyn Tensors, info: TensorInfo<'a>) -> NewTensor<'a> {
         let TensorInfo { name, dtype, shape } = info;
         let elements = match tensors.stored(name) {
@@ -60,9 +62,9 @@ impl<'a> NewTensor<'a> {
     }
 }
 
-/// Writes the model directory `out`, which must not exist: `config` as config.json, the tensors as one model.safetensors,
-/// the tokenizer and the files of sentence-transformers as `files` has them, and `others`, small files by name, in place of
-/// those. It appears whole or not at all.
+/// Writes the model directory `out`, which must not exist: `config` as config.json, the tensors as one
+/// model.safetensors, the tokenizer and the files of sentence-transformers as `files` has them, and `others`, small
+/// files by name, in place of those. It appears whole or not at all.
 ///
 /// # Errors
 ///
@@ -77,8 +79,8 @@ pub(crate) fn write_directory(
     write_folder(files, ("config.json", config), (SINGLE_FILE, tensors), others, out)
 }
 
-/// The same for an adapter: `config` as adapter_config.json, the tensors as adapter_model.safetensors. `others` stand in for the
-/// base's files of their names.
+/// The same for an adapter: `config` as adapter_config.json, the tensors as adapter_model.safetensors. `others` stand
+/// in for the base's files of their names.
 pub(crate) fn write_adapter(
     files: &ModelFiles,
     config: &Value,
@@ -128,8 +130,9 @@ fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], folder: &DurableFol
     Ok(())
 }
 
-/// Writes a safetensors file tensor by tensor. The crate's own `serialize` wants all of them at once, each without a chance to
-/// fail, and sorts those of one type by name; here they keep their order, so that files are what they have always been.
+/// Writes a safetensors file tensor by tensor. The crate's own `serialize` wants all of them at once, each without a
+/// chance to fail, and sorts those of one type by name; here they keep their order, so that files are what they have
+/// always been.
 fn write_weights(mut tensors: Vec<NewTensor<'_>>, folder: &DurableFolder, name: &str) -> Result<()> {
     // Wide elements first, so that all are aligned.
     tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.bitsize()));

@@ -1,8 +1,8 @@
 //! What the indexes of other libraries have in common.
 //!
-//! A library finds rows in the space of [`Space`], and writes and reads its own files. Here are the search among rows of which
-//! some may be found, and the files: they are mapped with all others, for their checksums; the library, which takes names and
-//! not bytes, reads them when they are first searched.
+//! A library finds rows in the space of [`Space`], and writes and reads its own files. Here are the search among rows
+//! of which some may be found, and the files: they are mapped with all others, for their checksums; the library, which
+//! takes names and not bytes, reads them when they are first searched.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -51,8 +51,8 @@ pub(super) trait Library: Copy + Send + Sync + 'static {
     }
 }
 
-/// The least number of rows found for each row kept: fewer rows than that are all compared, which takes no longer. Our own
-/// searches are given up for comparisons at the same point (`hnsw::plan`).
+/// The least number of rows found for each row kept: fewer rows than that are all compared, which takes no longer. Our
+/// own searches are given up for comparisons at the same point (`hnsw::plan`).
 const ROWS_PER_KEPT: u64 = 8;
 
 impl<I: LibraryIndex> Candidates for I {
@@ -68,8 +68,8 @@ impl<I: LibraryIndex> Candidates for I {
         LibraryIndex::num_rows(self)
     }
 
-    /// Where only some rows may be found, the library is asked for more of all rows. (hnsw_rs's own filter made a search of 1%
-    /// of 100,000 rows 30 times as long as a comparison of all.)
+    /// Where only some rows may be found, the library is asked for more of all rows. (hnsw_rs's own filter made a
+    /// search of 1% of 100,000 rows 30 times as long as a comparison of all.)
     fn find(
         &self,
         query: &[f32],
@@ -109,7 +109,8 @@ pub(super) fn f32_bytes(components: ComponentType, dim: usize) -> usize {
     }
 }
 
-/// Builds the index of rows, (N, D) row-major, and writes its files to a folder, synced: their names, lengths and checksums.
+/// Builds the index of rows, (N, D) row-major, and writes its files to a folder, synced: their names, lengths and
+/// checksums.
 pub(super) fn write<L: Library>(
     library: &L,
     folder: &Path,

@@ -131,8 +131,8 @@ mod tests {
         assert_eq!(documented("lengths", 0)[..], fields);
     }
 
-    /// Sums that do not follow from the lengths, behind a header whose checksum is right: a search would subtract more than
-    /// there is. (Found by the fuzz target `segment`.)
+    /// Sums that do not follow from the lengths, behind a header whose checksum is right: a search would subtract more
+    /// than there is. (Found by the fuzz target `segment`.)
     #[test]
     fn wrong_sums_are_found() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What all files of a database are made of: a header, sections, checksums; written once, mapped, and checked when they are opened.
+//! What all files of a database are made of: a header, sections, checksums; written once, mapped, and checked when
+//! they are opened.
 
 pub(crate) mod file_set;
 pub(crate) mod files;

@@ -1,5 +1,5 @@
-//! Arrays of numbers one after the other behind a header, each filled up with zeros to a multiple of 64 bytes: maps begin at
-//! pages, so every array begins at a cache line.
+//! Arrays of numbers one after the other behind a header, each filled up with zeros to a multiple of 64 bytes: maps
+//! begin at pages, so every array begins at a cache line.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Disks that fail: after any failed operation, and after a power failure at any moment, the database is in the old state or the
-//! new one, and sound.
+//! Disks that fail: after any failed operation, and after a power failure at any moment, the database is in the old
+//! state or the new one, and sound.
 
 use std::collections::BTreeMap;
 use std::fs;

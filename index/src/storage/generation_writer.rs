@@ -7,8 +7,8 @@ use super::snapshot::Snapshot;
 use super::store::{NewFolders, Store};
 use crate::error::{Error, Result};
 
-/// Writes the vectors of a new generation, one document after the other in the order of [`Snapshot::rows`]. Nothing is visible
-/// before [`GenerationWriter::finish`]; dropping it undoes it.
+/// Writes the vectors of a new generation, one document after the other in the order of [`Snapshot::rows`]. Nothing is
+/// visible before [`GenerationWriter::finish`]; dropping it undoes it.
 pub struct GenerationWriter<'s> {
     store: &'s mut Store,
     record: GenerationRecord,
@@ -56,7 +56,8 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::GenerationName`], [`Error::GenerationExists`], [`Error::InvalidParameter`], [`Error::ReservedProperty`].
+    /// [`Error::GenerationName`], [`Error::GenerationExists`], [`Error::InvalidParameter`],
+    /// [`Error::ReservedProperty`].
     pub fn begin_generation(&mut self, generation: Generation) -> Result<GenerationWriter<'_>> {
         generation.check()?;
         let manifest = self.snapshot().manifest();
@@ -79,8 +80,8 @@ impl Store {
         })
     }
 
-    /// Makes searches read this generation, unless they ask for another, in a commit of its own. Snapshots that are open stay
-    /// with theirs.
+    /// Makes searches read this generation, unless they ask for another, in a commit of its own. Snapshots that are
+    /// open stay with theirs.
     ///
     /// # Errors
     /// [`Error::UnknownGeneration`], and those of a commit.
@@ -124,8 +125,8 @@ impl GenerationWriter<'_> {
     /// Adds the vector of the next document.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::GenerationRows`] if there is no
-    /// further document; [`Error::Io`].
+    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::GenerationRows`] if
+    /// there is no further document; [`Error::Io`].
     pub fn add(&mut self, vector: &[f32]) -> Result<()> {
         self.files.settings.check_vector(vector)?;
         self.go_to_document()?;
@@ -139,8 +140,8 @@ impl GenerationWriter<'_> {
         Ok(())
     }
 
-    /// Goes to the next row that is not deleted, through segments that are complete; deleted rows get zeros. At the end there is
-    /// no current segment.
+    /// Goes to the next row that is not deleted, through segments that are complete; deleted rows get zeros. At the
+    /// end there is no current segment.
     fn go_to_document(&mut self) -> Result<()> {
         let snapshot = self.store.snapshot().clone();
         let zeros = vec![0.0; self.files.settings.dim];
@@ -170,8 +171,8 @@ impl GenerationWriter<'_> {
         Ok(())
     }
 
-    /// Builds the graphs that are to be built and makes the generation visible and durable, at once. It is not used yet, unless
-    /// it is the only one.
+    /// Builds the graphs that are to be built and makes the generation visible and durable, at once. It is not used
+    /// yet, unless it is the only one.
     ///
     /// # Errors
     /// [`Error::GenerationRows`] if a document has no vector yet, and those of a commit.

@@ -47,8 +47,8 @@ impl EmbeddingJournal {
     /// whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another journal of the same file is open, [`Error::Corrupt`] for a file that is something
-    /// else, [`Error::NewerFormat`], [`Error::Io`], [`Error::InvalidParameter`] for `dim` 0.
+    /// [`Error::Locked`] while another journal of the same file is open, [`Error::Corrupt`] for a file that is
+    /// something else, [`Error::NewerFormat`], [`Error::Io`], [`Error::InvalidParameter`] for `dim` 0.
     pub fn open(path: impl AsRef<Path>, key: [u8; 32], dim: usize) -> Result<EmbeddingJournal> {
         let width = u32::try_from(dim).ok().filter(|width| *width > 0);
         let allowed = "1 to 2^32 - 1";

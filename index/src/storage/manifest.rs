@@ -1,6 +1,7 @@
 //! The manifest: the one file that says what the database holds, replaced as a whole by each commit.
 //!
-//! Behind the header lies a [`Manifest`] archived with rkyv 0.8 (little-endian, 32-bit offsets, aligned). bytecheck checks it.
+//! Behind the header lies a [`Manifest`] archived with rkyv 0.8 (little-endian, 32-bit offsets, aligned). bytecheck
+//! checks it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -115,7 +115,8 @@ fn sync_bm25(folder: &Path) -> Result<Vec<FileRecord>> {
     Ok(records)
 }
 
-/// A segment opened for reading: all of its files are mapped, so that it can be read when their names have been removed.
+/// A segment opened for reading: all of its files are mapped, so that it can be read when their names have been
+/// removed.
 pub(super) struct Segment {
     name: String,
     folder: PathBuf,

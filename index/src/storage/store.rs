@@ -121,8 +121,8 @@ impl Store {
         self.set_properties(properties)
     }
 
-    /// Keeps what was measured of the generation in use, and makes its ef that of searches that name none, in a commit of its
-    /// own. [`Snapshot::recall_curve`] gives it back.
+    /// Keeps what was measured of the generation in use, and makes its ef that of searches that name none, in a commit
+    /// of its own. [`Snapshot::recall_curve`] gives it back.
     ///
     /// # Errors
     /// As [`Store::set_ef_search`].
@@ -181,7 +181,8 @@ impl Store {
         }
     }
 
-    /// Removes the segments, and the files of generations in them, that the manifest does not name, and a half-written manifest.
+    /// Removes the segments, and the files of generations in them, that the manifest does not name, and a half-written
+    /// manifest.
     pub(super) fn remove_garbage(&self) -> Result<()> {
         let segments = self.path.join(super::SEGMENTS);
         for name in list(&segments)? {
@@ -260,7 +261,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     ///
     /// # Errors
     /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id),
-    /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`], [`Error::DimensionMismatch`], [`Error::NotFinite`],
+    /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`],
+    /// [`Error::DimensionMismatch`], [`Error::NotFinite`],
     /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
     /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
     pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
@@ -374,8 +376,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     }
 
     /// Makes the changes visible and durable: when this returns, they survive a crash and a power failure; if it
-    /// fails, the database is as it was. Without changes nothing is written. If the database has an HNSW index, the graph
-    /// of the rows added is built, in parallel on the current rayon pool.
+    /// fails, the database is as it was. Without changes nothing is written. If the database has an HNSW index, the
+    /// graph of the rows added is built, in parallel on the current rayon pool.
     ///
     /// # Errors
     /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing
@@ -426,8 +428,8 @@ impl Store {
     }
 }
 
-/// Folders that are removed with all that is in them unless they are committed. What cannot be removed now, the next writer
-/// removes.
+/// Folders that are removed with all that is in them unless they are committed. What cannot be removed now, the next
+/// writer removes.
 #[derive(Default)]
 pub(super) struct NewFolders(Vec<PathBuf>);
 
