@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use secateur_files::{ErrorKind, PathError};
+use secateur_files::{ErrorKind, JournalError, PathError};
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -18,6 +18,9 @@ pub enum Error {
     /// A file or folder could not be read or written.
     #[error(transparent)]
     Io(#[from] PathError),
+    /// The journal of an interrupted measurement cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A model directory lacks a file it needs.
     #[error("{} has no {file}: {advice}", directory.display())]
     MissingFile {
@@ -343,6 +346,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Io(error) => error.kind(ErrorKind::Input),
+            Error::Journal(error) => error.kind(),
             Error::Device { .. } => ErrorKind::System,
             Error::TooManyDrops { .. }
             | Error::NoSuchSubLayer { .. }
