@@ -14,9 +14,11 @@ use tantivy::directory::{
 
 use crate::error::{Error, Result};
 
-/// tantivy's own directory, but for what changes the disk: that goes through the operations that tests make fail, and
-/// new files follow the umask. Nothing is synced here. The segment is synced as a whole before it is committed, and
-/// thrown away as a whole if it is not.
+/// tantivy's own directory, but for what changes the disk. That goes through the operations that tests make fail, and
+/// new files follow the umask.
+///
+/// Nothing is synced here. The segment is synced as a whole before it is committed, and is removed as a whole if it is
+/// not.
 #[derive(Debug, Clone)]
 pub(super) struct IndexFolder {
     folder: PathBuf,
