@@ -95,3 +95,15 @@ fn what_cannot_be_masked_is_refused() {
     sandbox.run(["prune", "narrow", "tiny", "--out", "out"]).fails(3, ["no neuron_mask.json", "prune slim"]);
     assert!(!sandbox.path("out").exists());
 }
+
+/// The encoder in the box is a table of embeddings.
+#[test]
+fn a_model_without_mlps_is_refused() {
+    let sandbox = Sandbox::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/encoders/default");
+    let mini = mini().display().to_string();
+    sandbox
+        .run(["prune", "slim", model, "--sparsity", "0.3", "--calibration", &mini, "--out", "slimmed"])
+        .fails(3, ["has no MLP"]);
+    assert!(sandbox.names().is_empty());
+}

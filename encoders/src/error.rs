@@ -297,6 +297,12 @@ pub enum Error {
         /// Layers of the model.
         layers: usize,
     },
+    /// A model whose width is to be pruned has no MLP.
+    #[error("{model} has no MLP, so it has no neurons to slim; give a model that has some")]
+    NoMlp {
+        /// The model's name.
+        model: String,
+    },
     /// Importance decides what is dropped, and there are no scores.
     #[error("{variant} drops the least important sub-layers: give the model's scores, or name the layers")]
     ScoresRequired {
@@ -378,6 +384,7 @@ impl Error {
             | Error::CalibrationTooShort { .. }
             | Error::ScoresOfAnotherModel { .. }
             | Error::NotLlmDrop { .. }
+            | Error::NoMlp { .. }
             | Error::Candle(..)
             | Error::NoTexts
             | Error::NoPairs => ErrorKind::Input,

@@ -136,6 +136,9 @@ impl SlimOptions {
     pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Slimmed> {
         self.check()?;
         let opened = open_model(model, out)?;
+        if opened.architecture().layers.iter().all(|layer| layer.intermediate_size.is_none()) {
+            return Err(secateur_encoders::Error::NoMlp { model: opened.name() }.into());
+        }
         let scores = match (&self.scores, &self.calibration) {
             (Some(file), _) => {
                 let scores = NeuronScores::read(file)?;
