@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_from(mini.corpus()?, |done| println!("{done} documents"))?;
 
     // Without a mode, a database with an encoder is searched by meaning and by words, and both rankings are fused.
-    let question = "how do bees tell each other where food is";
+    let question = "what does a bee's dance on the comb tell the hive";
     let params = SearchParams { k: 3, ..SearchParams::default() };
     let found = database.search_documents(question, &params)?;
     let passages: Vec<String> =

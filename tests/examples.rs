@@ -10,8 +10,7 @@ fn run(name: &str) {
     let built = Path::new(env!("CARGO_BIN_EXE_secateur")).parent().unwrap();
     let program = built.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if !program.exists() {
-        eprintln!("example {name} is not built, as `cargo test` without --test does: nothing is tested");
-        return;
+        return secateur_testkit::skip(name, "the example is not built, as `cargo test` without --test does");
     }
     let outcome = Outcome::of(&mut Command::new(program));
     assert!(outcome.status.success(), "{name}: {outcome:?}");

@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for pooling in <Pooling as VariantArray>::VARIANTS.iter().copied() {
-            assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), pooling);
+        for pooling in <Pooling as VariantArray>::VARIANTS {
+            assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), *pooling);
         }
         assert!("max".parse::<Pooling>().unwrap_err().to_string().contains("\"max\""));
     }

@@ -137,7 +137,7 @@ impl ListArguments {
             let mark = if is_used(&generation.name) { "*" } else { " " };
             let encoder = generation.encoder.as_ref().map_or("", |encoder| &encoder.name);
             let vectors = generation.vectors;
-            format!("{mark} {:<20} {:>6}  {:<14} {encoder}\n", generation.name, vectors.dim, vectors.metric)
+            format!("{mark} {:<20} {:>6}  {} {encoder}\n", generation.name, vectors.dim, vectors.metric)
         };
         Ok(generations.iter().map(line).collect())
     }

@@ -294,7 +294,7 @@ impl LossOptions {
     pub(crate) fn check(&self) -> Result<()> {
         match &self.teacher {
             None if self.alignment_weight != 0.0 => {
-                Err(Error::option("alignment-weight", "it needs the vectors of a `teacher`"))
+                Err(Error::option("alignment-weight", "it needs the vectors of a `teacher` (--teacher)"))
             }
             None if self.teacher_length.is_some() => {
                 Err(Error::option("teacher-length", "there is no `teacher` to cut texts for"))
