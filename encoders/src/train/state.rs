@@ -66,7 +66,7 @@ pub(super) fn write(
     Ok(Durable::write(path, |out| out.write_all(&file))?)
 }
 
-/// Makes `state` what [`write`] wrote, if it is of the same model and settings; gives back the notes.
+/// Makes `state` what [`write`](fn@write) wrote, if it is of the same model and settings; gives back the notes.
 pub(super) fn read(
     path: &Path,
     state: &mut TrainState,
