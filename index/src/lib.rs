@@ -21,7 +21,7 @@
 //! A module names those above it in this table, and none below it (`scripts/laws` checks it).
 //!
 //! ```text
-//! ground        error, names, metric, random, bitmap, pages, rows (components of 32 or 16 bits), vectors (what is accepted), topk
+//! ground        error, names, metric, bitmap, pages, rows (components of 32 or 16 bits), vectors (what is accepted), topk
 //! kernel        products and distances of vectors, by instruction set
 //! file_format   what database files are made of: header, sections, checksums, maps
 //! quantization  codes of 8 bits or of one a component, their kernels and their file
@@ -68,7 +68,6 @@ mod kernel;
 mod metric;
 mod names;
 mod pages;
-mod random;
 mod rows;
 #[cfg(test)]
 mod testing;

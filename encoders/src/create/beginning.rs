@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
+use secateur_random::SplitMix64;
+
 use crate::architecture::{Architecture, LinearInput, NormKind, TensorGroup, TensorShape};
 use crate::error::{Error, Result};
 use crate::pooling::Pooling;
-use crate::random::Random;
+use crate::random::named;
 use crate::settings::Settings;
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::model_files::ModelFiles;
@@ -104,7 +106,7 @@ impl Beginnings {
             Beginning::Zeros => vec![0.0; num_elements].into(),
             Beginning::Unscaled => vec![self.unscaled; num_elements].into(),
             Beginning::Normal => {
-                normal(&mut Random::new(self.seed, &tensor.name), num_elements, self.deviation).into()
+                normal(&mut named(self.seed, &tensor.name), num_elements, self.deviation).into()
             }
             Beginning::Identity(scale) => {
                 let columns = tensor.shape[1];
@@ -158,7 +160,7 @@ fn grown(
 }
 
 /// Normal numbers with mean 0 (Box & Muller 1958).
-fn normal(random: &mut Random, num_elements: usize, deviation: f64) -> Vec<f32> {
+fn normal(random: &mut SplitMix64, num_elements: usize, deviation: f64) -> Vec<f32> {
     let mut values = Vec::with_capacity(num_elements + 1);
     while values.len() < num_elements {
         let radius = deviation * (-2.0 * (1.0 - random.unit()).ln()).sqrt();
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn numbers_are_normal() {
         let n = 100_000;
-        let values = normal(&mut Random::new(7, "w"), n, 0.5);
+        let values = normal(&mut named(7, "w"), n, 0.5);
         let mean = values.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
         let square = values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / n as f64;
         assert!(mean.abs() < 5.0 * 0.5 / (n as f64).sqrt(), "{mean}");

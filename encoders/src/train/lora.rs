@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::compute::tape::Parameter;
 use crate::error::{Error, Result};
-use crate::random::Random;
+use crate::random::named;
 
 /// Low-rank additions to linear layers, as PEFT's `LoraConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl Lora {
             self.targets.is_empty() || self.targets.iter().any(|target| is(module, target))
         });
         let parameters = adapted.flat_map(|(module, [rows, columns])| {
-            let mut random = Random::new(seed, &module);
+            let mut random = named(seed, &module);
             let bound = 1.0 / (columns as f64).sqrt();
             let a = (0..self.rank * columns).map(|_| ((2.0 * random.unit() - 1.0) * bound) as f32).collect();
             let parameter = |end, shape, values| Parameter {

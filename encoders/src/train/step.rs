@@ -8,7 +8,7 @@ use crate::compute::tape::{Dropout, Gradients, Parameter};
 use crate::contrastive::engine::Engine;
 use crate::contrastive::loss::LossValue;
 use crate::error::{Error, Result};
-use crate::random::Random;
+use crate::random::named;
 
 /// What a step changes, and all that a run needs to go on. There is no state of random numbers: each is drawn from
 /// the seed and the number of the step.
@@ -152,7 +152,7 @@ pub(super) fn accumulate<B: Backward>(
 ) -> Result<LossValue> {
     let dropout = |part| {
         let name = format!("dropout {} {} {part}", seed.0, seed.1);
-        Dropout { seed: Some(Random::new(settings.seed, &name).bits()) }
+        Dropout { seed: Some(named(settings.seed, &name).bits()) }
     };
     let forward = engine.forward(texts.kinds(), dropout)?;
     let dim = engine.model.architecture().hidden_size;

@@ -9,6 +9,7 @@
 //! filled.
 
 use rayon::prelude::*;
+use secateur_random::hash;
 
 use super::links::{LinksBuf, NONE, level};
 use super::params::HnswParams;
@@ -19,7 +20,6 @@ use crate::pages::Pages;
 use crate::quantization::codes::Codes;
 use crate::quantization::int8::Int8CodesBuf;
 use crate::quantization::kernel::int8::Int8Kernel;
-use crate::random::hash;
 
 /// The most rows of a batch. Comparing a row with the others of its batch costs a tenth of its search in the graph.
 const MAX_BATCH: usize = 1024;

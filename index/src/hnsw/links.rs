@@ -1,8 +1,9 @@
 //! The edges of the graph, where they lie.
 
+use secateur_random::hash;
+
 use crate::error::Damage;
 use crate::pages::Pages;
-use crate::random::hash;
 
 /// Marks the end of a list of neighbors that is not full, and rows that are on level 0 only.
 pub(crate) const NONE: u32 = u32::MAX;

@@ -113,7 +113,7 @@ proptest! {
         let rows = clustered(num_rows, dim, 10, seed);
         let params = HnswParams { codes, ..HnswParams::default() };
         let graph = Graph::build(Metric::Cosine, dim, &rows[..1000 * dim], &params).unwrap();
-        let filter: Bitmap = (0..num_rows as u32).filter(|row| crate::random::hash(seed, *row) % 100 < u64::from(share)).collect();
+        let filter: Bitmap = (0..num_rows as u32).filter(|row| secateur_random::hash(seed, *row) % 100 < u64::from(share)).collect();
         let deleted: Bitmap = (0..1000).filter(|row| row % 3 == 0).collect();
         let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
         index.push(&rows[..1000 * dim], Some(&deleted), None, Some(&graph));
@@ -195,7 +195,7 @@ fn filtered_recall_is_high() {
     let mut index = ApproximateIndex::empty(Metric::Cosine, dim);
     index.push(&rows[..], Some(&deleted), None, Some(&graph));
     for per_mille in [800, 500, 350, 250, 100, 30, 10, 1, 0] {
-        let scattered = |row: u32| crate::random::hash(9, row) % 1000 < per_mille;
+        let scattered = |row: u32| secateur_random::hash(9, row) % 1000 < per_mille;
         // The first clusters, which are no nearer to one query than to another.
         let together = |row: u32| u64::from(row) * 1000 < per_mille * num_rows as u64;
         for filter in [

@@ -4,7 +4,7 @@
 //! Johnson-Lindenstrauss transform and approximate nearest neighbors", 2009). The transform needs a power of two:
 //! where the length is none, it is applied to the first and to the last components by turns, as many as there can be.
 
-use crate::random::hash;
+use secateur_random::hash;
 
 /// Vectors are rotated in blocks of this many components.
 pub(crate) const BLOCK: usize = 64;

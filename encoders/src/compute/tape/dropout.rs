@@ -1,7 +1,8 @@
 //! Dropout whose mask is a function of seed and position, so that computing a batch again drops the same values.
 
+use secateur_random::SplitMix64;
+
 use super::ParameterRows;
-use crate::random::Random;
 
 /// What the masks of one forward depend on, beside the adapter. Without a seed nothing is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ impl Dropout {
     pub(super) fn key(&self, b: &ParameterRows, share: f32) -> Option<u64> {
         let seed = self.seed.filter(|_| share > 0.0)?;
         let state = seed ^ (b.parameter as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        Some(Random::from_state(state).bits())
+        Some(SplitMix64::new(state).bits())
     }
 }
 
