@@ -16,7 +16,7 @@ use crate::rows::{ComponentType, Rows};
 pub(crate) const MAX_ROWS: usize = (1 << 31) - 1;
 
 /// The parameters of an index, and what can be done with them.
-pub(crate) trait Format {
+pub(crate) trait Format: FormatFiles {
     /// The name in files and on the command line.
     fn name(&self) -> &'static str;
 
@@ -46,14 +46,17 @@ pub(crate) trait Format {
 
     /// Memory for each row of D components while the index is built, in bytes.
     fn bytes_per_row(&self, components: ComponentType, dim: usize) -> usize;
+}
 
+/// How an index is built, and how its files are written and opened.
+pub(crate) trait FormatFiles {
     /// The names of its files, which no other kind uses.
     fn files(&self) -> &'static [&'static str];
 
     /// Builds the index of rows that have been checked, (N, D) row-major, in memory.
     fn build(&self, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Box<dyn Candidates>>;
 
-    /// [`Format::build`], written to files in a folder, where they must not exist, and synced.
+    /// [`FormatFiles::build`], written to files in a folder, where they must not exist, and synced.
     fn write(
         &self,
         folder: &Path,

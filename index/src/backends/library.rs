@@ -14,7 +14,7 @@ use crate::candidates::{Candidates, Matches};
 use crate::error::Result;
 use crate::file_format::file_set::FileSet;
 use crate::file_format::files::{Written, sync_foreign};
-use crate::format::IndexFiles;
+use crate::format::{FormatFiles, IndexFiles};
 use crate::metric::Metric;
 use crate::rows::{ComponentType, Rows};
 use crate::topk::RowId;
@@ -109,41 +109,47 @@ pub(super) fn f32_bytes(components: ComponentType, dim: usize) -> usize {
     }
 }
 
-/// Builds the index of rows, (N, D) row-major, and writes its files to a folder, synced: their names, lengths and
-/// checksums.
-pub(super) fn write<L: Library>(
-    library: &L,
-    folder: &Path,
-    metric: Metric,
-    dim: usize,
-    rows: Rows<'_>,
-) -> Result<Vec<(&'static str, Written)>> {
-    let index = library.build(metric, dim, &rows.to_f32())?;
-    let paths: Vec<PathBuf> = L::FILES.iter().map(|name| folder.join(name)).collect();
-    for path in &paths {
-        DiskFile::create_new(path)?;
+impl<L: Library> FormatFiles for L {
+    fn files(&self) -> &'static [&'static str] {
+        L::FILES
     }
-    L::write(&index, folder)?;
-    drop(index);
-    library.check_written(folder, metric, dim, rows)?;
-    let sync = |(name, path): (&&'static str, &PathBuf)| Ok((*name, sync_foreign(path)?));
-    L::FILES.iter().zip(&paths).map(sync).collect()
+
+    fn build(&self, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Box<dyn Candidates>> {
+        Ok(Box::new(Library::build(self, metric, dim, &rows.to_f32())?))
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        metric: Metric,
+        dim: usize,
+        rows: Rows<'_>,
+    ) -> Result<Vec<(&'static str, Written)>> {
+        let index = Library::build(self, metric, dim, &rows.to_f32())?;
+        let paths: Vec<PathBuf> = L::FILES.iter().map(|name| folder.join(name)).collect();
+        for path in &paths {
+            DiskFile::create_new(path)?;
+        }
+        <L as Library>::write(&index, folder)?;
+        drop(index);
+        self.check_written(folder, metric, dim, rows)?;
+        let sync = |(name, path): (&&'static str, &PathBuf)| Ok((*name, sync_foreign(path)?));
+        L::FILES.iter().zip(&paths).map(sync).collect()
+    }
+
+    fn open(&self, files: FileSet, metric: Metric, dim: usize, _: u32) -> Result<Box<dyn IndexFiles>> {
+        Ok(Box::new(LibraryFiles { library: *self, metric, dim, files, index: OnceLock::new() }))
+    }
 }
 
 /// The files of an index of a library.
-pub(super) struct LibraryFiles<L: Library> {
+struct LibraryFiles<L: Library> {
     library: L,
     metric: Metric,
     dim: usize,
     files: FileSet,
     /// Read on first use.
     index: OnceLock<L::Index>,
-}
-
-impl<L: Library> LibraryFiles<L> {
-    pub fn new(library: L, files: FileSet, metric: Metric, dim: usize) -> LibraryFiles<L> {
-        LibraryFiles { library, metric, dim, files, index: OnceLock::new() }
-    }
 }
 
 impl<L: Library> IndexFiles for LibraryFiles<L> {
@@ -175,7 +181,7 @@ mod tests {
     use crate::error::Error;
     use crate::file_format::file_set::FileSet;
     use crate::file_format::files::Written;
-    use crate::format::Format;
+    use crate::format::FormatFiles;
     use crate::metric::Metric;
     use crate::vector_index::VectorIndex;
 

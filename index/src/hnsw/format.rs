@@ -9,7 +9,7 @@ use crate::candidates::Candidates;
 use crate::error::Result;
 use crate::file_format::file_set::FileSet;
 use crate::file_format::files::Written;
-use crate::format::{Format, IndexFiles, Kinds, Parameter};
+use crate::format::{Format, FormatFiles, IndexFiles, Kinds, Parameter};
 use crate::metric::Metric;
 use crate::quantization::CodeType;
 use crate::rows::{ComponentType, Rows};
@@ -49,7 +49,9 @@ impl Format for HnswParams {
     fn bytes_per_row(&self, _: ComponentType, dim: usize) -> usize {
         Graph::bytes_per_row(dim, self.m)
     }
+}
 
+impl FormatFiles for HnswParams {
     fn files(&self) -> &'static [&'static str] {
         &[file::NAME]
     }

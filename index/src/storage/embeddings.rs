@@ -11,7 +11,7 @@ use crate::candidates::Candidates;
 use crate::error::Result;
 use crate::file_format::file_set::FileSet;
 use crate::file_format::files::Written;
-use crate::format::{Format, IndexFiles};
+use crate::format::{Format, FormatFiles, IndexFiles};
 use crate::metric::Metric;
 use crate::quantization::Int8Codes;
 use crate::quantization::file::{self, CodesFile};
@@ -46,7 +46,7 @@ impl GenerationFiles {
 
     /// Whether a file of a segment is one of its own.
     pub fn owns(&self, name: &str) -> bool {
-        let of_index = self.settings.index.format().map_or(&[][..], Format::files);
+        let of_index = self.settings.index.format().map_or(&[][..], FormatFiles::files);
         [VECTORS, CODES].iter().chain(of_index).any(|file| self.name(file) == name)
     }
 }

@@ -4,12 +4,9 @@ use std::path::Path;
 
 use super::FaissIndex;
 use super::kind::{FaissKind, width};
-use crate::backends::library::{self, Library, LibraryFiles};
-use crate::candidates::Candidates;
+use crate::backends::library::{self, Library};
 use crate::error::{Error, Result};
-use crate::file_format::file_set::FileSet;
-use crate::file_format::files::Written;
-use crate::format::{Format, IndexFiles, Kinds, Parameter};
+use crate::format::{Format, Kinds, Parameter};
 use crate::hnsw::HnswParams;
 use crate::metric::Metric;
 use crate::rows::{ComponentType, Rows};
@@ -77,28 +74,6 @@ impl Format for FaissKind {
             FaissKind::IvfPq => copy + width(dim) / 8 + 8,
         };
         library::f32_bytes(components, dim) + index
-    }
-
-    fn files(&self) -> &'static [&'static str] {
-        FaissKind::FILES
-    }
-
-    fn build(&self, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Box<dyn Candidates>> {
-        Ok(Box::new(Library::build(self, metric, dim, &rows.to_f32())?))
-    }
-
-    fn write(
-        &self,
-        folder: &Path,
-        metric: Metric,
-        dim: usize,
-        rows: Rows<'_>,
-    ) -> Result<Vec<(&'static str, Written)>> {
-        library::write(self, folder, metric, dim, rows)
-    }
-
-    fn open(&self, files: FileSet, metric: Metric, dim: usize, _: u32) -> Result<Box<dyn IndexFiles>> {
-        Ok(Box::new(LibraryFiles::new(*self, files, metric, dim)))
     }
 }
 

@@ -12,14 +12,11 @@ use std::path::Path;
 use ::hnsw_rs::prelude::{AnnT, Distance, Hnsw, HnswIo};
 use rayon::prelude::*;
 
-use super::library::{self, Library, LibraryFiles, LibraryIndex};
+use super::library::{self, Library, LibraryIndex};
 use super::space::Space;
 use crate::bitmap::Bitmap;
-use crate::candidates::Candidates;
 use crate::error::{Damage, Error, Result};
-use crate::file_format::file_set::FileSet;
-use crate::file_format::files::Written;
-use crate::format::{Format, IndexFiles, Kinds, Parameter};
+use crate::format::{Format, Kinds, Parameter};
 use crate::kernel::{Kernels, Operation};
 use crate::metric::Metric;
 use crate::quantization::int8::squared_length;
@@ -94,28 +91,6 @@ impl Format for HnswRsParams {
 
     fn bytes_per_row(&self, components: ComponentType, dim: usize) -> usize {
         library::f32_bytes(components, dim) + 4 * dim + 80 * self.m + 1024
-    }
-
-    fn files(&self) -> &'static [&'static str] {
-        HnswRsParams::FILES
-    }
-
-    fn build(&self, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Box<dyn Candidates>> {
-        Ok(Box::new(Library::build(self, metric, dim, &rows.to_f32())?))
-    }
-
-    fn write(
-        &self,
-        folder: &Path,
-        metric: Metric,
-        dim: usize,
-        rows: Rows<'_>,
-    ) -> Result<Vec<(&'static str, Written)>> {
-        library::write(self, folder, metric, dim, rows)
-    }
-
-    fn open(&self, files: FileSet, metric: Metric, dim: usize, _: u32) -> Result<Box<dyn IndexFiles>> {
-        Ok(Box::new(LibraryFiles::new(*self, files, metric, dim)))
     }
 }
 
