@@ -336,6 +336,15 @@ mod tests {
     use std::path::Path;
     use std::sync::OnceLock;
 
+    #[test]
+    fn the_header_is_that_of_format_md() {
+        let mut fields = CodedRows::byte_ranges(offset_of!(GraphHeader, rows)).to_vec();
+        fields.extend(secateur_testkit::byte_ranges!(
+            GraphHeader: m, ef_construction, seed, entry_point, max_level, num_blocks, max_length, code_type
+        ));
+        assert_eq!(secateur_testkit::format::documented("graph", 0), fields);
+    }
+
     const ROWS: usize = 400;
     const DIM: usize = 5;
 
