@@ -36,7 +36,7 @@ fn documents(count: usize) -> Vec<Document> {
 }
 
 fn database(sandbox: &Sandbox, name: &str, index: VectorIndex, documents: &[Document]) -> Database {
-    let encoder = Encoder::load(&sandbox.path("tiny"), &LoadOptions::default()).unwrap();
+    let encoder = Encoder::load(sandbox.path("tiny"), &LoadOptions::default()).unwrap();
     let mut database = Database::builder(sandbox.path(name)).encoder(encoder).index(index).create().unwrap();
     // Two commits, of which the first is large enough for a graph, and deletions in both.
     for part in [&documents[..documents.len() * 3 / 4], &documents[documents.len() * 3 / 4..]] {

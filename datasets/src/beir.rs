@@ -301,7 +301,11 @@ impl<T> Iterator for Records<T> {
 ///
 /// # Errors
 /// [`Error::Unwritable`] if an id is empty or metadata is not a JSON object, [`Error::Io`] if the disk refuses.
-pub fn write_corpus<'a>(path: &Path, documents: impl IntoIterator<Item = &'a Document>) -> Result<()> {
+pub fn write_corpus<'a>(
+    path: impl AsRef<Path>,
+    documents: impl IntoIterator<Item = &'a Document>,
+) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         for document in documents {
             writeln!(file, "{}", record::document_line(document)?)?;
@@ -314,7 +318,8 @@ pub fn write_corpus<'a>(path: &Path, documents: impl IntoIterator<Item = &'a Doc
 ///
 /// # Errors
 /// [`Error::Unwritable`] if an id is empty, [`Error::Io`] if the disk refuses.
-pub fn write_queries<'a>(path: &Path, queries: impl IntoIterator<Item = &'a Query>) -> Result<()> {
+pub fn write_queries<'a>(path: impl AsRef<Path>, queries: impl IntoIterator<Item = &'a Query>) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         for query in queries {
             writeln!(file, "{}", record::query_line(query)?)?;
@@ -327,7 +332,8 @@ pub fn write_queries<'a>(path: &Path, queries: impl IntoIterator<Item = &'a Quer
 ///
 /// # Errors
 /// [`Error::Unwritable`] if an id is empty or has a line break, [`Error::Io`] if the disk refuses.
-pub fn write_qrels(path: &Path, qrels: &Qrels) -> Result<()> {
+pub fn write_qrels(path: impl AsRef<Path>, qrels: &Qrels) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         writeln!(file, "query-id\tcorpus-id\tscore")?;
         for (query_id, judged) in qrels {

@@ -52,7 +52,8 @@ impl Compression {
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened.
-pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
+pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn BufRead + Send>> {
+    let path = path.as_ref();
     let file = File::open(path).at("open", path)?;
     Ok(match Compression::of(path) {
         Compression::None => Box::new(BufReader::with_capacity(BUFFER, file)),

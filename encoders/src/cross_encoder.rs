@@ -44,7 +44,8 @@ impl CrossEncoder {
     /// # Errors
     ///
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
-    pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
+    pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<CrossEncoder> {
+        let directory = directory.as_ref();
         let loaded = Loaded::open(directory, options)?;
         let model = OnDevice::load(options.device, options.precision, &loaded)?;
         let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
@@ -67,7 +68,8 @@ impl CrossEncoder {
     /// # Errors
     ///
     /// There is no config.json, or it is damaged.
-    pub fn is_in(directory: &Path, options: &LoadOptions) -> Result<bool> {
+    pub fn is_in(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<bool> {
+        let directory = directory.as_ref();
         #[derive(serde::Deserialize)]
         struct Classes {
             #[serde(default)]

@@ -58,7 +58,8 @@ impl Encoder {
     ///
     /// A file is missing, damaged or of an unknown architecture. A tensor is missing or has another shape. An adapter
     /// has a tensor for which the model has no place.
-    pub fn load(directory: &Path, options: &LoadOptions) -> Result<Encoder> {
+    pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Encoder> {
+        let directory = directory.as_ref();
         let files = ModelFiles::locate(directory, options.base.as_deref())?;
         Encoder::of_files(directory, name_of(directory), files, options, None)
     }
@@ -86,7 +87,12 @@ impl Encoder {
     /// # Panics
     ///
     /// If `remaining` has another number of layers.
-    pub fn load_dropped(directory: &Path, options: &LoadOptions, remaining: &Remaining) -> Result<Encoder> {
+    pub fn load_dropped(
+        directory: impl AsRef<Path>,
+        options: &LoadOptions,
+        remaining: &Remaining,
+    ) -> Result<Encoder> {
+        let directory = directory.as_ref();
         let files = ModelFiles::locate(directory, options.base.as_deref())?;
         Encoder::of_files(directory, name_of(directory), files, options, Some(remaining))
     }

@@ -17,7 +17,9 @@ use crate::weights::write::{NewTensor, write_directory};
 /// # Errors
 ///
 /// As loading the adapter; `out` exists, or cannot be written.
-pub fn write_merged(adapter: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
+pub fn write_merged(adapter: impl AsRef<Path>, base: Option<&Path>, out: impl AsRef<Path>) -> Result<()> {
+    let adapter = adapter.as_ref();
+    let out = out.as_ref();
     let Weights { files, mut config, checkpoint, adapter, architecture, .. } = Weights::open(adapter, base)?;
     let tensors = merged(checkpoint, adapter, &architecture)?;
     config["vocab_size"] = architecture.vocab_size.into();

@@ -22,7 +22,9 @@ use crate::weights::write::{Elements, NewTensor, write_directory};
 /// # Errors
 ///
 /// As loading the model; it is quantized already; `out` exists, or cannot be written.
-pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
+pub fn write_quantized(model: impl AsRef<Path>, base: Option<&Path>, out: impl AsRef<Path>) -> Result<()> {
+    let model = model.as_ref();
+    let out = out.as_ref();
     let Weights { files, config_path, mut config, checkpoint, adapter, architecture } =
         Weights::open(model, base)?;
     let source = merged(checkpoint, adapter, &architecture)?;

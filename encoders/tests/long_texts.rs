@@ -27,7 +27,7 @@ fn measure() {
     write_json(directory.path(), "config.json", &config);
     write_random_weights(
         directory.path(),
-        &Architecture::read(&directory.path().join("config.json")).unwrap(),
+        &Architecture::read(directory.path().join("config.json")).unwrap(),
     );
     write_tokenizer(directory.path(), &["the", "quick", "brown", "fox"], None);
     let encoder = Encoder::load(directory.path(), &LoadOptions::default()).unwrap();

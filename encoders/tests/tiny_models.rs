@@ -15,7 +15,7 @@ use crate::support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequence
 const TOLERANCE: f64 = 2e-5;
 
 fn load<B: Backend>(backend: &B, directory: &Path) -> Transformer<B> {
-    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let architecture = Architecture::read(directory.join("config.json")).unwrap();
     Transformer::load(backend, architecture, &Checkpoint::open(directory).unwrap()).unwrap()
 }
 
@@ -162,7 +162,7 @@ fn check_cross_encoder(name: &str) {
         checkpoint: &Checkpoint,
         want: &[f32],
     ) -> [Vec<f32>; 2] {
-        let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+        let architecture = Architecture::read(directory.join("config.json")).unwrap();
         let has_types = architecture.token_types() > 1;
         let config = directory.join("config.json");
         let model = Classifier::load(backend, architecture, &config, checkpoint).unwrap();

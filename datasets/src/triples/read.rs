@@ -66,7 +66,8 @@ impl Examples {
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the file cannot be opened.
-    pub fn open(path: &Path, format: Option<Format>) -> Result<Examples> {
+    pub fn open(path: impl AsRef<Path>, format: Option<Format>) -> Result<Examples> {
+        let path = path.as_ref();
         Ok(Examples { lines: Lines::open(path)?, format })
     }
 

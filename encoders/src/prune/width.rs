@@ -28,7 +28,8 @@ impl NeuronScores {
     /// # Errors
     ///
     /// The file is missing, or is not one of scores; a score is not finite.
-    pub fn read(path: &Path) -> Result<NeuronScores> {
+    pub fn read(path: impl AsRef<Path>) -> Result<NeuronScores> {
+        let path = path.as_ref();
         let scores: NeuronScores = json::read(path)?;
         match scores.layers.iter().flatten().flatten().find(|score| !score.is_finite()) {
             None => Ok(scores),

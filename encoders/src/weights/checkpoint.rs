@@ -23,7 +23,8 @@ impl Checkpoint {
     /// # Errors
     ///
     /// A missing file, a shard that is truncated or damaged, a tensor that the index names and its shard lacks.
-    pub fn open(directory: &Path) -> Result<Checkpoint> {
+    pub fn open(directory: impl AsRef<Path>) -> Result<Checkpoint> {
+        let directory = directory.as_ref();
         Ok(Checkpoint::new(Shards::open(directory)?))
     }
 
