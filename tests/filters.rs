@@ -65,8 +65,8 @@ const FILTERS: [&str; 14] = [
     "nothing or year <= 2024.5",
 ];
 
-/// In every mode and in both kinds of database, the hits with a filter are the matching hits without it, in the same
-/// order and with the same scores.
+/// In every mode and in both kinds of database, the hits with a filter are the matching hits without it. They have the
+/// same order and the same scores.
 #[test]
 fn filtered_hits_are_the_hits_that_match() {
     let sandbox = Sandbox::new();

@@ -22,8 +22,8 @@ use crate::writer::write_records;
 /// Reads judgments.
 ///
 /// # Errors
-/// [`Error::Line`](crate::Error::Line) for a line that has not 4 fields, for a relevance that is not an integer, and
-/// for a pair of query and document that was judged before. trec_eval refuses such a pair too.
+/// [`Error::Line`](crate::Error::Line) for a line without exactly 4 fields, for a relevance that is not an integer, and
+/// for a repeated pair of query and document. Such a pair is refused by trec_eval, too.
 pub fn read_qrels(path: impl AsRef<Path>) -> Result<Qrels> {
     let path = path.as_ref();
     let mut qrels = Qrels::new();
@@ -70,7 +70,7 @@ pub fn write_qrels(path: impl AsRef<Path>, qrels: &Qrels) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Line`](crate::Error::Line) for a line of fewer than 6 fields, for a score that is not finite, and for a
-/// document that the query retrieved before. trec_eval refuses such a document too.
+/// document that the query retrieved before. Such a document is refused by trec_eval, too.
 pub fn read_run(path: impl AsRef<Path>) -> Result<Run> {
     let path = path.as_ref();
     let mut run = Run::new();

@@ -48,7 +48,7 @@ impl FromStr for Device {
 
 impl Device {
     /// How many tokens are computed together unless the caller says otherwise. On a CPU these are enough rows for the
-    /// products to run at full speed, and few enough for a thread's activations to stay in its cache. A GPU needs
+    /// products to run at full speed. They are few enough for a thread's activations to stay in its cache. A GPU needs
     /// more at a time.
     pub(crate) fn batch_tokens(self) -> usize {
         match self {

@@ -64,7 +64,7 @@ impl Encoder {
         Encoder::of_files(directory, name_of(directory), files, options, None)
     }
 
-    /// Loads a model whose files are in the program, by `include_bytes!`: config.json, model.safetensors,
+    /// Loads a model whose files are in the program, by `include_bytes!`. The files are config.json, model.safetensors,
     /// tokenizer.json and what stands beside them, each with its path in a model directory. Nothing is read from a
     /// disk.
     ///

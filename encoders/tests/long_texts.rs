@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use crate::process::{alone, status};
 use crate::support::{splitmix64, write_json, write_random_weights, write_tokenizer};
 
-/// 2,000 texts of 1 to 8,192 tokens, 8.2 million together, need the activations of one text a thread: the work is
+/// 2,000 texts of 1 to 8,192 tokens, 8.2 million together, need the activations of one text a thread. The work is
 /// divided by tokens, whatever the number of texts.
 #[test]
 #[ignore = "a minute of work"]

@@ -10,7 +10,7 @@ use secateur_encoders::{Checkpoint, Precision};
 
 use crate::support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequences, splitmix64};
 
-/// transformers' own f32 is up to 4e-6 from the recorded f64 results; five times that leaves room for another order of
+/// transformers' own f32 is up to 4e-6 from the recorded f64 results. Five times that leaves room for another order of
 /// summation and for activations with an error of 4e-7. A wrong mask, norm or rotation is off by 1e-2 and more.
 const TOLERANCE: f64 = 2e-5;
 

@@ -115,8 +115,8 @@ fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     Ok(Arc::new(EncoderSource { model, options }.load()?))
 }
 
-/// Opens a database with its encoder, if the command needs one: the one given, or the one its vectors were made with,
-/// those of the generation that is named or in use.
+/// Opens a database with its encoder, if the command needs one. It is the encoder given, or the one that made the
+/// vectors of the generation that is named or in use.
 pub fn open_database(
     path: &Path,
     generation: Option<&str>,

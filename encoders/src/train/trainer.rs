@@ -242,10 +242,10 @@ impl Trainer {
         Ok(notes)
     }
 
-    /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT
-    /// adapter, which names the model it was trained on; for full training that of the model, in the element types of
-    /// the one it began with. While slimming the model itself does not change: [`Trainer::neuron_scores`] is what has
-    /// been learned.
+    /// Writes the new directory `out`, which appears whole or not at all. After low-rank adaptation it is that of a
+    /// PEFT adapter, which names the model it was trained on. After full training it is that of the model, in the
+    /// element types of the one that training began with. While slimming the model itself does not change:
+    /// [`Trainer::neuron_scores`] is what has been learned.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@
 //! | dl | number of terms of d, rounded as Lucene stores it in one byte |
 //! | avgdl | mean number of terms (not rounded) over the N documents |
 //!
-//! All statistics are those of the documents that are alive, summed over all segments: deleting a document gives the
+//! All statistics are those of the documents that are alive, summed over all segments. So deleting a document gives the
 //! scores of a database that never held it.
 
 mod analysis;

@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Any number of segments, deletions, repeated query terms, k1 and b give the twin's documents and scores. The
-    /// bound of 1e-6 is relative: a score is a sum of positive f32 terms of about 5 roundings each, 5 · 2⁻²⁴ = 3e-7,
+    /// bound of 1e-6 is relative. A score is a sum of positive f32 terms of about 5 roundings each, 5 · 2⁻²⁴ = 3e-7,
     /// and avgdl is rounded to f32. Documents may change places only if their scores are within the bound.
     #[test]
     fn equals_the_twin(

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 /// The name of the one field, of title and text together.
 const FIELD: &str = "contents";
 
-/// Terms with their frequencies. Positions, stored text and tantivy's document lengths are not kept: nothing reads
-/// them, the text lies in the documents file, and the lengths file has exact lengths.
+/// Terms with their frequencies. Positions, stored text and tantivy's document lengths are not kept, because nothing
+/// reads them. The text lies in the documents file, and the lengths file has exact lengths.
 pub(crate) fn schema() -> (Schema, Field) {
     let mut builder = Schema::builder();
     let indexing = TextFieldIndexing::default()

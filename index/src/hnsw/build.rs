@@ -1,9 +1,9 @@
 //! Building the graph: algorithm 1 of the paper, for many rows at once.
 //!
-//! Rows come in batches. The rows of a batch look for their neighbors in parallel: in the graph of the batches
-//! before, which does not change meanwhile, and among the other rows of the batch, with all of which each is
-//! compared. Then all new edges are added, those of each row in one step. So the graph does not depend on the number
-//! of threads; and because codes are compared in integers, it does not depend on the machine either.
+//! Rows come in batches. The rows of a batch look for their neighbors in parallel. They search the graph of the batches
+//! before, which does not change meanwhile. Each row is also compared with all other rows of the batch. Then all new
+//! edges are added, those of each row in one step. So the graph does not depend on the number of threads. Codes are
+//! compared in integers, so the graph does not depend on the machine either.
 //!
 //! Rows of higher levels come first: the upper levels, through which searches descend, are complete before level 0 is
 //! filled.
@@ -182,8 +182,8 @@ impl<'c> Builder<'c> {
         lists
     }
 
-    /// The new neighbors of a row to which new rows have edges: the old and the new ones if there is room, else the
-    /// choice of algorithm 4.
+    /// The new neighbors of a row to which new rows have edges. They are the old and the new ones if there is room,
+    /// else the choice of algorithm 4.
     fn with_reverse_edges(&self, edges: &[Edge], selection: &mut Selection) -> Vec<Candidate> {
         let (level, row) = (usize::from(edges[0].level), edges[0].to);
         let mut list: Vec<Candidate> = self.list(level, row).collect();

@@ -413,8 +413,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(150))]
 
-        /// Bytes changed or cut off anywhere, the header's checksum made right again: an error, or hits that are rows
-        /// with their true scores; never a panic.
+        /// Bytes changed or cut off anywhere, the header's checksum made right again. The result is an error, or hits
+        /// that are rows with their true scores; never a panic.
         #[test]
         fn bad_bytes_are_survived(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..40),

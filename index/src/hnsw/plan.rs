@@ -26,9 +26,9 @@ enum Plan {
 }
 
 /// Costs, in comparisons of 8-bit codes that lie one after the other. A vector is 4 times as long as its code. A
-/// graph search meets many rows, in disorder, for each row that it keeps, and more if it also reads the lists of rows
-/// that do not match. Measured on 30,000 and 100,000 rows of 384 dimensions (`ann_search`, the command `filter`). A
-/// factor of 2 either way costs little, and 1-bit codes would hardly change the numbers.
+/// graph search meets many rows, in disorder, for each row that it keeps. It meets more if it also reads the lists of
+/// rows that do not match. Measured on 30,000 and 100,000 rows of 384 dimensions (`ann_search`, the command `filter`).
+/// A factor of 2 either way costs little, and 1-bit codes would hardly change the numbers.
 const VECTOR: u64 = 4;
 const KEPT: u64 = 32;
 const KEPT_AMONG: u64 = 96;

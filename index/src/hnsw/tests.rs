@@ -158,8 +158,8 @@ fn recall_is_high() {
     }
 }
 
-/// A search by 1-bit codes finds the true ten with a large ef; the graph has the edges of one with 8-bit codes, and
-/// its codes take an eighth of their memory.
+/// A search by 1-bit codes finds the true ten with a large ef. The graph has the edges of one with 8-bit codes. Its
+/// codes take an eighth of the memory of 8-bit codes.
 #[test]
 fn one_bit_finds_the_way() {
     let (num_rows, dim) = (4000, 256);

@@ -18,7 +18,7 @@
 //!
 //! The deviations:
 //!
-//! - C and W are one array ([`Pool`]): a row that has left W is farther than all of W, so it is never taken from C.
+//! - C and W are one array ([`Pool`]). A row that has left W is farther than all of W, so it is never taken from C.
 //! - All new neighbors of a row are compared in one call, and their codes are prefetched when they are first met.
 //! - Compared are similarities of codes, higher is better, and not distances of vectors.
 //! - Row numbers come from a file, so each is checked before it is used.
@@ -111,9 +111,9 @@ impl GraphView<'_> {
     }
 
     /// Leaves about the ef nearest matching rows in the pool, or fewer. This is SEARCH-LAYER in the graph of the
-    /// matching rows. A row's neighbors there are its matching neighbors, and the matching neighbors of the others
-    /// (ACORN-1 of Patel, Kraft, Guestrin and Zaharia, "ACORN: Performant and Predicate-Agnostic Search Over Vector
-    /// Embeddings and Structured Data", 2024).
+    /// matching rows. A row's neighbors there are its matching neighbors, and the matching neighbors of the others.
+    /// That is ACORN-1 of Patel, Kraft, Guestrin and Zaharia ("ACORN: Performant and Predicate-Agnostic Search Over
+    /// Vector Embeddings and Structured Data", 2024).
     pub fn search_among(
         &self,
         ef: usize,

@@ -1,4 +1,4 @@
-//! Disks that fail: after any failed operation, and after a power failure at any moment, the database is in the old
+//! Disks that fail. After any failed operation, and after a power failure at any moment, the database is in the old
 //! state or the new one, and sound.
 
 use std::cell::Cell;

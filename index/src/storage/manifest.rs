@@ -379,8 +379,8 @@ mod tests {
             prop_assert_eq!(decoded.unwrap(), manifest);
         }
 
-        /// A body that is wrong although its checksum is right, which damage cannot bring about but malice can: an
-        /// error or another manifest that passes the checks, never a panic.
+        /// A body that is wrong although its checksum is right, which damage cannot bring about but malice can. The
+        /// result is an error or another manifest that passes the checks, never a panic.
         #[test]
         fn forged_bodies_are_survived(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
             let mut bytes = example().encode();

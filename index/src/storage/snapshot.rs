@@ -335,12 +335,13 @@ impl Snapshot {
         Ok(index)
     }
 
-    /// The vector index that the database was created with, over this snapshot's documents: [`Snapshot::flat`], or an
-    /// approximate one that searches the indexes of the segments that have one, and the others exactly.
+    /// The vector index that the database was created with, over this snapshot's documents. It is [`Snapshot::flat`] or
+    /// an approximate index. The approximate one searches the indexes of the segments that have one, and the other
+    /// segments exactly.
     ///
     /// # Errors
-    /// [`Error::NoVectors`]; of an index of another library, whose files are read by the first call,
-    /// [`Error::Corrupt`] if one does not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
+    /// [`Error::NoVectors`]. The first call reads the files of an index of another library: [`Error::Corrupt`] if one
+    /// does not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
     pub fn index(&self) -> Result<Box<dyn VectorSearch + '_>> {
         let VectorSettings { metric, dim, index, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         if index == VectorIndex::Flat {

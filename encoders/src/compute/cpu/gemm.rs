@@ -9,7 +9,7 @@
 //!             C[i, j] = fma(A[i, k], B[j, k], C[i, j])
 //! ```
 //!
-//! Every element of C is that one sum over k in ascending order, whatever computes it: a row of C depends on its row
+//! Every element of C is that one sum over k in ascending order, whatever computes it. So a row of C depends on its row
 //! of A alone, bit for bit. That is what makes a text's vector independent of its batch mates. What differs is the
 //! order of the loops (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication"):
 //!
@@ -27,7 +27,7 @@ use std::ops::Range;
 
 use super::isa::{Arithmetic, Kernel, PANEL, prefetch};
 
-/// Rows of A that are multiplied with all panels before the next rows are touched: 96 rows of 1,536 f32 are 576 KiB,
+/// Rows of A that are multiplied with all panels before the next rows are touched. 96 rows of 1,536 f32 are 576 KiB,
 /// about a second-level cache.
 pub(crate) const BLOCK_ROWS: usize = 96;
 
@@ -312,7 +312,7 @@ impl Iterator for Tiles {
 impl<E: Epilogue> Gemm<'_, '_, E> {
     /// Where a tile of `height` rows at `row` begins to prefetch its share of the next panel, and the bytes between
     /// two prefetches. The tiles of the first block together fetch the next panel while they compute with the present
-    /// one, so that few rows do not wait for memory. Later blocks find the panel in the cache.
+    /// one. So a product of few rows does not wait for memory. Later blocks find the panel in the cache.
     #[inline(always)]
     fn next_panel_share(&self, row: usize, p: usize, height: usize) -> (*const u8, usize) {
         if row >= BLOCK_ROWS || p + 1 >= self.panels.end {
