@@ -147,8 +147,8 @@ fn every_failure_leaves_a_state() {
 /// What the vectors of [`build`] depend on.
 const KEY: [u8; 32] = [3; 32];
 
-/// Builds the database `db` in a folder, with a journal, as the library builds one of a corpus; says when the journal has
-/// the vectors.
+/// Builds the database `db` in a folder, with a journal, as the library builds one of a corpus. `kept` becomes true
+/// when the journal has the vectors.
 fn build(folder: &Path, kept: &Cell<bool>) -> Result<()> {
     let unfinished = Unfinished::begin(folder.join("db"))?;
     let mut journal = EmbeddingJournal::open(unfinished.journal(), KEY, 2)?;
