@@ -139,7 +139,7 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
         assert_eq!(database.document(&newest.id).unwrap().as_ref(), Some(newest));
         let modes = if model.is_some() { &SearchMode::ALL[..] } else { &[SearchMode::Bm25] };
         for mode in modes {
-            let params = SearchParams { k: 10_000, num_candidates: 10_000, ..SearchParams::new(*mode) };
+            let params = SearchParams { k: 10_000, num_candidates: Some(10_000), ..SearchParams::new(*mode) };
             let hits = database.search(&format!("marker{state}"), &params).unwrap();
             assert!(
                 hits.iter().any(|hit| hit.doc_id == newest.id),

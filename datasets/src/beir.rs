@@ -314,6 +314,50 @@ pub fn write_corpus<'a>(
     })
 }
 
+/// A document as a line of a corpus, without the line end.
+///
+/// ```
+/// use secateur_datasets::{Document, beir::corpus_line};
+/// let document = Document::new("1", "Bees dance.").metadata("{\"year\": 2020}");
+/// let expected = r#"{"_id":"1","title":"","text":"Bees dance.","metadata":{"year": 2020}}"#;
+/// assert_eq!(corpus_line(&document).unwrap(), expected);
+/// ```
+///
+/// # Errors
+/// The id is empty, or the metadata is not a JSON object.
+pub fn corpus_line(document: &Document) -> std::result::Result<String, Fault> {
+    record::document_line(document)
+}
+
+/// Writes a corpus of documents that may fail to come, as [`write_corpus`]. Returns their number.
+///
+/// # Errors
+/// The first error among the documents, and those of [`write_corpus`]. A file that was there is then unchanged.
+pub fn write_documents<E: From<Error>>(
+    path: &Path,
+    documents: impl IntoIterator<Item = std::result::Result<Document, E>>,
+) -> std::result::Result<usize, E> {
+    let (mut count, mut failed) = (0, None);
+    let written = write_records(path, |file| {
+        for document in documents {
+            match document {
+                Ok(document) => writeln!(file, "{}", record::document_line(&document)?)?,
+                Err(error) => {
+                    failed = Some(error);
+                    // Ends the writing, which leaves nothing behind.
+                    return Err(Fault::Empty.into());
+                }
+            }
+            count += 1;
+        }
+        Ok(())
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(written.map(|()| count)?),
+    }
+}
+
 /// Writes queries, one JSON object a line; otherwise as [`write_corpus`].
 ///
 /// # Errors

@@ -53,6 +53,54 @@ pub enum Fault {
         /// What the parser found, naming the field where it knows it.
         message: String,
     },
+    /// A record lacks a field that it must have.
+    #[error("no field `{field}`: the fields are {found}")]
+    MissingField {
+        /// What it must have.
+        field: String,
+        /// What it has.
+        found: String,
+    },
+    /// A file has neither a header nor the columns of a known format.
+    #[error(
+        "no column is named `text`: the first line has {found}; name the column of the text, or put a header line above"
+    )]
+    NoTextColumn {
+        /// The first line's cells.
+        found: String,
+    },
+    /// Most documents of a corpus have neither title nor text.
+    #[error(
+        "{empty} of the first {documents} documents have neither title nor text: is the text in another field?"
+    )]
+    MostlyEmpty {
+        /// Documents without text.
+        empty: u64,
+        /// Documents read so far.
+        documents: u64,
+    },
+    /// An id was used before in another file.
+    #[error("duplicate `_id` {id:?}, first used in {first}")]
+    DuplicateAcrossFiles {
+        /// The id.
+        id: String,
+        /// The other file, and the line in it.
+        first: String,
+    },
+    /// A vector is none.
+    #[error("`{field}` is no vector: {problem}; expected a list of numbers")]
+    BadVector {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A library refused to read the rest of a file.
+    #[error("{reason}")]
+    Undecodable {
+        /// What it said.
+        reason: String,
+    },
     /// A `_id` is the empty string.
     #[error("`_id` is empty: give each record an id of its own")]
     EmptyId,

@@ -34,6 +34,7 @@ mod fault;
 mod info;
 mod reader;
 mod record;
+pub mod source;
 mod texts;
 pub mod trec;
 pub mod triples;

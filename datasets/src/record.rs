@@ -8,23 +8,12 @@ use serde_json::value::RawValue;
 
 use crate::document::{Document, Passage, Query};
 use crate::fault::Fault;
+use crate::source::{FieldNames, parse_entry};
 
 /// A record, and what was odd about its line although it could be read.
 pub(crate) struct Parsed<T> {
     pub(crate) record: T,
     pub(crate) oddities: Vec<Fault>,
-}
-
-#[derive(serde::Deserialize)]
-struct DocumentLine {
-    #[serde(rename = "_id")]
-    id: Id,
-    #[serde(default, deserialize_with = "title")]
-    title: String,
-    #[serde(deserialize_with = "text")]
-    text: String,
-    #[serde(default)]
-    metadata: Option<Box<RawValue>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -36,18 +25,13 @@ struct QueryLine {
 }
 
 /// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title is empty, other fields
-/// are ignored.
+/// become metadata.
 pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
-    let (parsed, mut oddities) = parse::<DocumentLine>(line)?;
-    let metadata = match parsed.metadata {
-        Some(raw) if raw.get() == "null" => None,
-        Some(raw) if !raw.get().starts_with('{') => {
-            return Err(Fault::BadJson { column: 1, message: "`metadata` must be an object".to_owned() });
-        }
-        raw => raw.map(|raw| String::from(Box::<str>::from(raw))),
-    };
-    let id = parsed.id.into_text(&mut oddities)?;
-    Ok(Parsed { record: Document { id, title: parsed.title, text: parsed.text, metadata }, oddities })
+    let Parsed { record, oddities } = parse_entry(line, &FieldNames::default())?;
+    match record.id.clone() {
+        Some(id) => Ok(Parsed { record: record.document(id), oddities }),
+        None => Err(Fault::MissingField { field: "_id".to_owned(), found: record.found }),
+    }
 }
 
 /// Reads `{"_id": ..., "text": ...}`; other fields are ignored.
@@ -70,7 +54,7 @@ pub(crate) fn parse_passage(line: &str) -> Result<Passage, Fault> {
     Ok(Passage { title, text })
 }
 
-fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
+pub(crate) fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
     // Without this an array would be taken for the fields in order.
     if !line.trim_ascii_start().starts_with('{') {
         return Err(Fault::BadJson {
@@ -129,13 +113,13 @@ fn null_for_python_numbers(line: &str) -> Option<String> {
 
 /// A `_id`: a string, or an integer that stands for its decimal digits. BEIR's loader takes both, and data sets that
 /// were exported from tables have both.
-struct Id {
+pub(crate) struct Id {
     text: String,
     numeric: bool,
 }
 
 impl Id {
-    fn into_text(self, oddities: &mut Vec<Fault>) -> Result<String, Fault> {
+    pub(crate) fn into_text(self, oddities: &mut Vec<Fault>) -> Result<String, Fault> {
         if self.text.is_empty() {
             return Err(Fault::EmptyId);
         }
@@ -169,9 +153,9 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 /// A string field whose errors name it.
-struct Text {
-    field: &'static str,
-    nullable: bool,
+pub(crate) struct Text {
+    pub(crate) field: &'static str,
+    pub(crate) nullable: bool,
 }
 
 impl Visitor<'_> for Text {
@@ -335,7 +319,7 @@ mod tests {
             (r#"{"_id":"a","title":null,"text":"x","metadata":null}"#, ("a", "", "x", None)),
             (
                 r#"{"text":"","metadata":{"k": [1, 2.50]},"_id":"a","url":"u"}"#,
-                ("a", "", "", Some(r#"{"k": [1, 2.50]}"#)),
+                ("a", "", "", Some(r#"{"k":[1, 2.50],"url":"u"}"#)),
             ),
             (r#"{"_id":17,"text":"\u00e9\n\"q\" \ud83d\ude00"}"#, ("17", "", "é\n\"q\" 😀", None)),
             (r#"{"_id":-3,"text":"x"}"#, ("-3", "", "x", None)),
@@ -376,8 +360,8 @@ mod tests {
                 r#"["a","T","x",null]"#,
                 "bad JSON at column 1: expected an object, as in {\"_id\": \"...\", \"text\": \"...\"}",
             ),
-            (r#"{"text":"x"}"#, "bad JSON at column 12: missing field `_id`"),
-            (r#"{"_id":"a"}"#, "bad JSON at column 11: missing field `text`"),
+            (r#"{"text":"x"}"#, "no field `_id`: the fields are text"),
+            (r#"{"_id":"a"}"#, "no field `text`: the fields are _id"),
             (r#"{"_id":"","text":"x"}"#, "`_id` is empty: give each record an id of its own"),
             (
                 r#"{"_id":1.5,"text":"x"}"#,

@@ -201,6 +201,11 @@ impl Encoder {
         if texts.len() == 1 { texts.iter().map(one).collect() } else { texts.par_iter().map(one).collect() }
     }
 
+    /// How many of the texts that were tokenized so far were longer than [`Encoder::max_length`] and were cut.
+    pub fn num_cut_texts(&self) -> usize {
+        self.tokenizer.num_cut()
+    }
+
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }

@@ -147,6 +147,33 @@ pub fn open_database(
     Ok(database.with_encoder(encoder)?)
 }
 
+/// Opens a database with the encoders of all its generations, so that documents can be added. The encoder that is given
+/// is that of the generation in use.
+pub fn open_for_writing(path: &Path, arguments: &EncoderArguments) -> Result<Database> {
+    let database = open_database(path, None, arguments, true)?;
+    database.with_all_encoders(|name, record| {
+        let Some(source) = &record.source else {
+            let message = format!(
+                "{} does not say where the encoder {} of generation {name} is: drop the generation, or add documents with \
+                 the library",
+                path.display(),
+                record.name
+            );
+            return Err(Failure::new(Code::Database, message));
+        };
+        let (device, batch_tokens) = (arguments.device, arguments.batch_tokens.map(|tokens| tokens as usize));
+        let options = LoadOptions { device, batch_tokens, ..source.options.clone() };
+        load(&EncoderSource { model: source.model.clone(), options }).map_err(|failure| Failure {
+            message: format!(
+                "a document gets a vector in every generation, and the encoder of generation {name} does not load: {}; \
+                 put it back, or drop the generation",
+                failure.message
+            ),
+            ..failure
+        })
+    })
+}
+
 /// The model directory that a reference stands for, downloaded or unpacked if need be.
 pub fn model_directory(reference: &str) -> Result<PathBuf> {
     if reference == DEFAULT_ENCODER {

@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = share)]
     target_recall: f64,
     /// Hits asked for each query.
-    #[arg(short, long, default_value = "10")]
+    #[arg(short, long, default_value = "10", value_parser = super::positive)]
     k: NonZeroUsize,
     /// The most queries asked: the first ones.
     #[arg(long, value_name = "N", default_value = "1000")]

@@ -11,5 +11,6 @@ pub use secateur_encoders::{
 };
 
 pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_version, write_default_encoder};
+pub use crate::npy::NpyRows;
 pub use matrix::NpyEncoder;
 pub use rerank::{Reranker, ScorePairs};

@@ -6,6 +6,7 @@ mod special_tokens;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenizers::{Encoding, PostProcessor, Tokenizer as HuggingFace, TruncationDirection, TruncationParams};
 
@@ -24,6 +25,8 @@ pub(crate) struct Tokenizer {
     max_length: usize,
     affixes: Affixes,
     config: Config,
+    /// Texts that were cut so far.
+    num_cut: AtomicUsize,
 }
 
 /// The special tokens around every text.
@@ -65,7 +68,16 @@ impl Tokenizer {
             if config.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(failed)?;
-        let tokenizer = Tokenizer { path, inner, vocab_size, lower_case, max_length, affixes, config };
+        let tokenizer = Tokenizer {
+            path,
+            inner,
+            vocab_size,
+            lower_case,
+            max_length,
+            affixes,
+            config,
+            num_cut: AtomicUsize::new(0),
+        };
         Ok(tokenizer)
     }
 
@@ -91,6 +103,8 @@ impl Tokenizer {
         let Affixes { before, after } = &self.affixes;
         let room = self.max_length - before.len() - after.len();
         if let Some(excess) = body.len().checked_sub(room) {
+            let is_cut = excess > 0 || !encoding.get_overflowing().is_empty();
+            self.num_cut.fetch_add(usize::from(is_cut), Ordering::Relaxed);
             body = if self.config.truncate_left { &body[excess..] } else { &body[..room] };
         }
         self.checked([before, body, after].concat())
@@ -115,6 +129,11 @@ impl Tokenizer {
             return Ok(0);
         }
         Ok(self.encode(prompt)?.len() - self.affixes.after.len())
+    }
+
+    /// How many texts were cut so far.
+    pub(crate) fn num_cut(&self) -> usize {
+        self.num_cut.load(Ordering::Relaxed)
     }
 
     fn cased<'t>(&self, text: &'t str) -> Cow<'t, str> {

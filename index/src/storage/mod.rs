@@ -43,6 +43,7 @@ mod vectors;
 
 pub use compact::{CompactOptions, CompactReport};
 pub use documents::{NewDocument, StoredDocument};
+pub use fields::FieldCount;
 pub use generation::Generation;
 pub use generation_writer::GenerationWriter;
 pub use journal::EmbeddingJournal;

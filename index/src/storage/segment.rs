@@ -15,7 +15,7 @@ use crate::bm25::lengths::{self, Lengths};
 use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
 use crate::file_format::files::{check_crc, corrupt, map, sync_foreign};
-use crate::filter::Filter;
+use crate::filter::{Field, Filter, ValueKind};
 
 const DOCUMENTS: &str = "documents";
 const LENGTHS: &str = "lengths";
@@ -181,6 +181,11 @@ impl Segment {
     /// The rows that match a filter, deleted ones among them.
     pub fn matching(&self, filter: &Filter) -> Result<Bitmap> {
         self.fields.matching(filter, &self.documents)
+    }
+
+    /// The kinds of the values of a field, those of deleted rows among them.
+    pub fn kinds(&self, field: &Field) -> Result<Vec<ValueKind>> {
+        self.fields.kinds(field, &self.documents)
     }
 
     /// The BM25 index, opened on first use. Its files are read through once to check them, because tantivy may panic

@@ -1,11 +1,13 @@
 //! Reading: one consistent state of the database.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::documents::StoredDocument;
 use super::embeddings::{Embeddings, GenerationFiles};
+use super::fields::{self, FieldCount};
 use super::generation::Generation;
 use super::manifest::Manifest;
 use super::segment::Segment;
@@ -319,6 +321,48 @@ impl Snapshot {
             rows.unite(&found, view.base);
         }
         Ok(rows)
+    }
+
+    /// Checks that each field that a filter compares is a field of some document, with a value of the kind that it is
+    /// compared with. A filter for which that is not so is nearly always a slip of the pen. Costs what
+    /// [`Snapshot::matching`] costs, and reads all metadata once more to list the fields in an error.
+    ///
+    /// # Errors
+    /// [`Error::UnknownField`], [`Error::FieldKind`]; [`Error::Corrupt`] as [`Snapshot::matching`].
+    pub fn check_filter(&self, filter: &Filter) -> Result<()> {
+        for (field, compared) in filter.comparisons() {
+            let mut found = Vec::new();
+            for view in &self.0.views {
+                found.extend(view.segment.kinds(field)?);
+            }
+            found.sort();
+            found.dedup();
+            if found.is_empty() && !self.is_empty() {
+                let known = self.fields()?.into_iter().map(|count| count.field.to_string()).collect();
+                return Err(Error::UnknownField { field: field.to_string(), known });
+            }
+            if !found.is_empty() && !compared.is_empty() && !compared.iter().any(|kind| found.contains(kind)) {
+                let [found, compared] = [&found, &compared].map(|kinds| {
+                    let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+                    names.join(" and ")
+                });
+                return Err(Error::FieldKind { field: field.to_string(), found, compared });
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields of the metadata of all documents. Reads all metadata, in parallel on the current rayon pool.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a document's record does not match its checksum.
+    pub fn fields(&self) -> Result<Vec<FieldCount>> {
+        let mut counts = BTreeMap::new();
+        for view in &self.0.views {
+            let is_alive = |row| !view.deleted.contains(row);
+            counts = fields::count(view.segment.documents(), is_alive, counts)?;
+        }
+        Ok(fields::as_list(counts))
     }
 
     /// The exact vector index over this snapshot's documents.

@@ -257,22 +257,68 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         Transaction { store, deleted, added: None, has_failed: false }
     }
 
-    /// Adds a document, with its vector if and only if the database has vectors.
+    /// Adds a document, with its vector if and only if the database has vectors: [`Transaction::add_all`] in a database
+    /// with one generation at most.
+    ///
+    /// # Errors
+    /// As [`Transaction::add_all`].
+    pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+        self.add_all(document, vector.as_slice())
+    }
+
+    /// Adds a document, with a vector for each generation in their order.
     ///
     /// # Errors
     /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id).
     /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`],
-    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::TooManyRows`]. After each
-    /// of these the document is not added and the transaction goes on. [`Error::Io`] or [`Error::Bm25`]: the
-    /// transaction can only be dropped.
-    pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
-        self.check(document, vector)?;
-        let result = self.write(document, vector);
+    /// [`Error::DimensionMismatch`], [`Error::NotFinite`],
+    /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
+    /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
+    pub fn add_all(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
+        self.check(document, vectors)?;
+        if self.locate(document.id)?.is_some() {
+            return Err(Error::DuplicateDocument { id: document.id.into() });
+        }
+        self.write_or_fail(document, vectors)
+    }
+
+    /// Adds a document, with a vector for each generation in their order, in place of the one that has its id. Returns
+    /// whether there was one.
+    ///
+    /// ```
+    /// use secateur_index::storage::{NewDocument, Settings, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
+    /// let mut transaction = store.begin()?;
+    /// for (text, was_there) in [("first", false), ("second", true)] {
+    ///     let document = NewDocument { id: "1", title: "", text, metadata: None };
+    ///     assert_eq!(transaction.upsert(&document, &[])?, was_there);
+    /// }
+    /// assert_eq!(transaction.commit()?.document("1")?.unwrap().text, "second");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Transaction::add_all`], but for the id that is taken. After an error the old document is there still,
+    /// unless the transaction can only be dropped.
+    pub fn upsert(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
+        self.check(document, vectors)?;
+        let was_there = self.locate(document.id)?.is_some();
+        if was_there {
+            self.delete(document.id)?;
+        }
+        self.write_or_fail(document, vectors)?;
+        Ok(was_there)
+    }
+
+    fn write_or_fail(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
+        let result = self.write(document, vectors);
         self.has_failed |= result.is_err();
         result
     }
 
-    fn check(&self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+    fn check(&self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         let id = document.id;
         let sizes = [
             ("the id", id.len(), 1, MAX_ID_LEN),
@@ -289,29 +335,30 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         if let Some(got) = document.metadata.and_then(other_than_object) {
             return Err(Error::InvalidMetadata { id: id.into(), got });
         }
-        if let generations @ [_, _, ..] = self.store.borrow().snapshot.generations() {
-            let names = generations.iter().map(|generation| generation.name.clone()).collect();
-            return Err(Error::SeveralGenerations { names });
-        }
-        match (self.store.borrow().snapshot.settings().vectors, vector) {
-            (Some(settings), Some(vector)) => settings.check_vector(vector)?,
-            (None, None) => {}
-            (settings, _) => {
-                return Err(Error::VectorPresence { id: id.into(), expected: settings.is_some() });
+        let snapshot = &self.store.borrow().snapshot;
+        let generations = snapshot.generations();
+        match (generations, vectors) {
+            _ if generations.len() == vectors.len() => {}
+            ([] | [_], [] | [_]) => {
+                let expected = !generations.is_empty();
+                return Err(Error::VectorPresence { id: id.into(), expected });
+            }
+            _ => {
+                let names = generations.iter().map(|generation| generation.name.clone()).collect();
+                return Err(Error::SeveralGenerations { names, got: vectors.len() });
             }
         }
-        if self.locate(id)?.is_some() {
-            return Err(Error::DuplicateDocument { id: id.into() });
+        for (generation, vector) in generations.iter().zip(vectors) {
+            generation.vectors.check_vector(vector)?;
         }
-        let num_rows = self.store.borrow().snapshot.num_rows()
-            + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
+        let num_rows = snapshot.num_rows() + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
         if num_rows >= u32::MAX as usize {
             return Err(Error::TooManyRows);
         }
         Ok(())
     }
 
-    fn write(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+    fn write(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         let added = match &mut self.added {
             Some(added) => added,
             None => {
@@ -327,7 +374,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 })
             }
         };
-        added.writer.add(document, vector.as_slice())?;
+        added.writer.add(document, vectors)?;
         added.rows.insert(document.id.to_owned(), added.num_rows);
         added.num_rows += 1;
         Ok(())
