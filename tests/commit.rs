@@ -17,7 +17,14 @@ const FOLDER: &str = "SECATEUR_TEST_COMMIT_FOLDER";
 const FIRST: &str = "SECATEUR_TEST_COMMIT_FIRST";
 const MODEL: &str = "SECATEUR_TEST_COMMIT_MODEL";
 
-/// What commit `n` adds and what it deletes.
+/// The document that every commit replaces; its text names the commit.
+const COUNTER: &str = "counter";
+
+fn counter(n: u64) -> Document {
+    Document::new(COUNTER, format!("counter{n}"))
+}
+
+/// What commit `n` adds and what it deletes, besides replacing the counter.
 fn changes(n: u64) -> (Vec<Document>, Option<String>) {
     let documents = (0..1 + n % 3)
         .map(|i| Document {
@@ -36,6 +43,7 @@ fn ids(n: u64) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 1..=n {
         let (documents, deleted) = changes(n);
+        ids.insert(COUNTER.to_owned());
         ids.extend(documents.into_iter().map(|document| document.id));
         if let Some(id) = deleted {
             assert!(ids.remove(&id));
@@ -65,6 +73,7 @@ fn writer() {
     for n in std::env::var(FIRST).unwrap().parse::<u64>().unwrap().. {
         let (documents, deleted) = changes(n);
         database.add(&documents).unwrap();
+        database.upsert(&[counter(n)]).unwrap();
         if let Some(id) = deleted {
             database.delete(&id).unwrap();
         }
@@ -124,7 +133,9 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
         database.verify().unwrap();
         let holds = |n: u64| {
             let ids = ids(n);
-            database.len() == ids.len() && ids.iter().all(|id| database.contains(id).unwrap())
+            database.len() == ids.len()
+                && ids.iter().all(|id| database.contains(id).unwrap())
+                && (n == 0 || database.document(COUNTER).unwrap() == Some(counter(n)))
         };
         let Some(found) = [acknowledged, acknowledged + 1].into_iter().find(|n| holds(*n)) else {
             panic!(

@@ -333,7 +333,23 @@ fn texts_that_are_cut_are_counted() {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
     write(&sandbox, "a.jsonl", "{\"id\": 1, \"text\": \"rose rose rose rose rose rose rose rose rose rose\"}\n{\"id\": 2, \"text\": \"bee\"}\n");
-    let outcome =
-        sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]);
-    assert!(outcome.stderr.starts_with("warning: 1 of the texts"), "{outcome:?}");
+    let said = sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
+    assert!(said.contains("(1 texts are longer than the 5 tokens that the encoder reads)"), "{said}");
+}
+
+/// A changed vector gives no wrong answer in silence.
+#[test]
+fn damaged_vectors_are_found_by_a_search() {
+    let sandbox = Sandbox::new();
+    for index in ["flat", "hnsw"] {
+        let mini = mini();
+        sandbox.run(["index", mini.to_str().unwrap(), "--encoder", "default", "--index", index, "--out", index]).ok();
+        let path = sandbox.path(index).join("segments/0000000001/vectors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        sandbox.run(["search", index, "honey"]).fails(4, ["vectors is damaged", "checksum"]);
+        sandbox.run(["search", index, "honey", "--mode", "bm25"]).ok();
+    }
 }

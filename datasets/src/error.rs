@@ -52,6 +52,16 @@ pub enum Error {
         fault: Fault,
     },
 
+    /// A Parquet file is to be read by a program that was built without the cargo feature `parquet`.
+    #[error(
+        "{}: this program was built without Parquet: use one built with `--features parquet`, or write the table as JSON \
+         lines or CSV", path.display()
+    )]
+    NoParquet {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// A file's name does not say how it is to be read.
     #[error(
         "{}: its name does not say what it is: .jsonl, .json, .csv, .tsv, .parquet and text files (.txt, .md) are read, and \
@@ -68,6 +78,16 @@ pub enum Error {
          .parquet)", folder.display()
     )]
     NoDocuments {
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// A folder holds no collection in a layout that is known.
+    #[error(
+        "{} holds no collection of a known layout: expected corpus.jsonl (BEIR), corpus/*.parquet (the hub), \
+         collection.tsv (MS MARCO) or docs.tsv", folder.display()
+    )]
+    UnknownLayout {
         /// The folder.
         folder: PathBuf,
     },
@@ -140,8 +160,10 @@ impl Error {
             | Error::Line { .. }
             | Error::File { .. }
             | Error::Record { .. }
+            | Error::NoParquet { .. }
             | Error::UnknownFormat { .. }
             | Error::NoDocuments { .. }
+            | Error::UnknownLayout { .. }
             | Error::Unwritable { .. }
             | Error::MissingFile { .. }
             | Error::SeveralDatasets { .. }

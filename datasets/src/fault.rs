@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 ///
 /// let fault = Fault::UnknownDocument { doc_id: "d9".to_owned() };
 /// assert_eq!(fault.to_string(), "judges document \"d9\", which the corpus does not hold");
-/// assert_eq!(fault.severity(), Severity::Error);
+/// assert_eq!(fault.severity(), Severity::Warning);
 /// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -115,10 +115,16 @@ pub enum Fault {
     /// A line has `NaN` or an infinity, which Python's json module writes but JSON does not have.
     #[error("the line has NaN or Infinity, which is not JSON; read as null")]
     PythonNumber,
-    /// A document has neither title nor text, or a query no text.
+    /// A document has neither title nor text.
     #[error("{id:?} has no text")]
     NoText {
-        /// The document or query.
+        /// The document.
+        id: String,
+    },
+    /// A query has no text.
+    #[error("{id:?} has no text")]
+    EmptyQuery {
+        /// The query.
         id: String,
     },
     /// A document has a title but no text.
@@ -308,6 +314,8 @@ impl Fault {
         match self {
             Fault::NumericId { .. }
             | Fault::PythonNumber
+            | Fault::NoText { .. }
+            | Fault::UnknownDocument { .. }
             | Fault::TitleOnly { .. }
             | Fault::HeaderIsJudgment
             | Fault::RepeatedJudgment { .. }

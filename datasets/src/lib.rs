@@ -32,6 +32,7 @@ mod document;
 mod error;
 mod fault;
 mod info;
+pub mod layout;
 mod reader;
 mod record;
 pub mod source;

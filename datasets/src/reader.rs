@@ -107,6 +107,12 @@ impl Lines {
         self.number
     }
 
+    /// The next line that is not blank, with the number of lines from the one before to it.
+    pub(crate) fn next_within(&mut self) -> Option<Result<(u64, &str)>> {
+        let before = self.number;
+        Some(self.next()?.map(|(number, line)| (number - before, line)))
+    }
+
     /// The next line that is not blank, without its line end, and its number, counted from 1.
     pub(crate) fn next(&mut self) -> Option<Result<(u64, &str)>> {
         loop {

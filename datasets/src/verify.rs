@@ -80,10 +80,15 @@ impl BeirFolder {
         let mut check = Check { verdict: Verdict::default(), report };
         let documents = check.records(self, "corpus.jsonl", record::parse_document, Document::describe)?;
         check.verdict.documents = documents.read;
-        let queries = check.records(self, "queries.jsonl", record::parse_query, Query::describe)?;
-        check.verdict.queries = queries.read;
         let splits = self.splits()?;
-        if splits.is_empty() {
+        // A corpus alone is a corpus; judgments without queries are a mistake.
+        let has_queries = ENDINGS.iter().any(|ending| self.path().join(format!("queries.jsonl{ending}")).is_file());
+        let queries = match has_queries || !splits.is_empty() {
+            true => check.records(self, "queries.jsonl", record::parse_query, Query::describe)?,
+            false => Known::default(),
+        };
+        check.verdict.queries = queries.read;
+        if splits.is_empty() && has_queries {
             check.add(self.path(), None, Fault::NoSplits);
         }
         for split in splits {
@@ -121,7 +126,7 @@ impl Describe for Document {
 
 impl Describe for Query {
     fn describe(self) -> (String, Option<Fault>) {
-        let fault = self.text.trim().is_empty().then(|| Fault::NoText { id: self.id.clone() });
+        let fault = self.text.trim().is_empty().then(|| Fault::EmptyQuery { id: self.id.clone() });
         (self.id, fault)
     }
 }

@@ -38,6 +38,18 @@ pub enum Error {
         /// The folder that was to be opened.
         path: PathBuf,
     },
+    /// Nothing is where a database was to be opened.
+    #[error("there is no database {}: nothing of that name is there", path.display())]
+    NoDatabase {
+        /// The folder that was to be opened.
+        path: PathBuf,
+    },
+    /// A database is not complete yet.
+    #[error("the database {} is unfinished: run the command that makes it again, and it goes on from where it was", path.display())]
+    Unfinished {
+        /// The folder where it will be.
+        path: PathBuf,
+    },
     /// A database or other files are already where one was to be created.
     #[error("{} already holds files; open it, or create the database in an empty folder", path.display())]
     AlreadyExists {
@@ -332,6 +344,8 @@ impl Error {
             Error::Corrupt { .. }
             | Error::NewerFormat { .. }
             | Error::NotADatabase { .. }
+            | Error::NoDatabase { .. }
+            | Error::Unfinished { .. }
             | Error::AlreadyExists { .. }
             | Error::Locked { .. }
             | Error::OtherWork { .. }

@@ -12,13 +12,13 @@ use serde_json::json;
 use super::encoder::{EncoderArguments, open_for_writing};
 use super::failure::{Code, Failure, Result};
 use super::progress::{Progress, say_on_interrupt};
-use super::source::{Inputs, SourceArguments, warn_of_empty};
+use super::source::{Inputs, SourceArguments};
 
 const ADD_EXAMPLES: &str = "\
 All documents are added at once, in one commit. Vectors are made by the encoder that the database remembers; with several
 generations, by the encoder of each. A document whose id is taken is refused: `secateur upsert` replaces it.
 
-Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, .parquet), texts (.txt, .md) or folders. Fields that are not the id,
+Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders. Fields that are not the id,
 the title or the text become metadata, which --filter looks at.
 
 Examples:
@@ -104,7 +104,7 @@ impl Arguments {
         let options = AddOptions { replace, allow_empty: true };
         let report = database.add_from(documents, options, |done| progress.set(done))?;
         progress.finish();
-        warn_of_empty(num_empty.get());
+        inputs.warn_of_empty(num_empty.get());
         if self.json {
             let json = json!({
                 "added": report.num_added,

@@ -10,17 +10,18 @@ use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::index::ComponentType;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
+use secateur::report::grouped;
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
 
 use super::encoder::EncoderArguments;
-use super::failure::{Code, Failure, Result, warn};
+use super::failure::{Code, Failure, Result};
 use super::progress::{Progress, say_on_interrupt};
-use super::source::{Inputs, SourceArguments, warn_of_empty};
+use super::source::{Inputs, SourceArguments};
 
 const EXAMPLES: &str = "\
 Without --encoder the database has words only, for BM25; `generation add` gives it vectors later.
 
-Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, .parquet), texts (.txt, .md) or folders: of texts, or with corpus.jsonl
+Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders: of texts, or with corpus.jsonl
 as BEIR has them. Fields that are not the id, the title or the text become metadata, which --filter looks at.
 
 Examples:
@@ -121,6 +122,10 @@ impl Arguments {
             );
             return Err(Failure::new(Code::Database, message));
         }
+        if let Some(parent) = self.out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+            let message = format!("there is no folder {}: make it first, or choose another --out", parent.display());
+            return Err(Failure::new(Code::System, message));
+        }
         let encoder = self.encoder.load()?;
         self.check_vectors(&inputs, encoder.is_some())?;
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
@@ -131,30 +136,27 @@ impl Arguments {
         if let Some(dim) = inputs.dim()? {
             builder = builder.vectors(dim);
         }
-        let mut num_cut = 0;
+        let mut cut = String::new();
         let built = match encoder {
             Some(encoder) => {
                 say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
                 let built = builder
                     .encoder(Arc::clone(&encoder))
                     .build_from(documents.map(|item| item.map(|(document, _)| document)), |done| progress.set(done));
-                num_cut = encoder.num_cut_texts();
+                if encoder.num_cut_texts() > 0 {
+                    let [count, length] = [encoder.num_cut_texts(), encoder.max_length()].map(grouped);
+                    cut = format!(" ({count} texts are longer than the {length} tokens that the encoder reads)");
+                }
                 built
             }
             None => builder.build_with_vectors(documents, |done| progress.set(done)),
         };
         let database = built.map_err(with_advice)?;
         progress.finish();
-        warn_of_empty(num_empty.get());
-        if num_cut > 0 {
-            warn(&format!(
-                "{num_cut} of the texts that were encoded are longer than the encoder reads, and are cut for it; words are \
-                 found in all of their text"
-            ));
-        }
+        inputs.warn_of_empty(num_empty.get());
         let seconds = start.elapsed().as_secs_f64();
         let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
-        Ok(format!("{}: {} documents {what}, in {seconds:.1} s\n", self.out.display(), database.len()))
+        Ok(format!("{}: {} documents {what}{cut}, in {seconds:.1} s\n", self.out.display(), database.len()))
     }
 
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {

@@ -8,7 +8,7 @@ use secateur::datasets::source::{EmptyDocuments, FieldNames, Source, SourceDocum
 use secateur::encode::NpyRows;
 use secateur_files::with_suffix;
 
-use super::failure::{Code, Failure, Result};
+use super::failure::{Code, Failure, Result, warn};
 use super::inputs::{dataset_cache, open_dataset};
 
 /// How files of documents are read.
@@ -95,6 +95,15 @@ impl Inputs {
         }
     }
 
+    /// Says how many documents have neither title nor text, unless it was said that there may be such.
+    pub fn warn_of_empty(&self, num_empty: u64) {
+        if num_empty > 0 && self.empty != EmptyDocuments::Any {
+            warn(&format!(
+                "{num_empty} document(s) have neither title nor text; no query will find them (--strict refuses them)"
+            ));
+        }
+    }
+
     /// Reads the documents once, so that what is wrong is found before hours of encoding. Returns how many there are.
     pub fn check(&self, repeated: bool, mut check: impl FnMut(&Document) -> Result<()>) -> Result<u64> {
         let mut documents = self.read(repeated);
@@ -151,11 +160,3 @@ fn located(path: &Path) -> Result<PathBuf> {
     Ok(open_dataset(path)?.path().to_owned())
 }
 
-/// What to say of documents without text: nothing if there are none.
-pub fn warn_of_empty(num_empty: u64) {
-    if num_empty > 0 {
-        super::failure::warn(&format!(
-            "{num_empty} document(s) have neither title nor text; no query will find them (--strict refuses them)"
-        ));
-    }
-}

@@ -141,8 +141,9 @@ impl Database {
         if let Some(mode @ (SearchMode::Bm25 | SearchMode::Hybrid)) = params.mode {
             return Err(Error::NoWords { mode });
         }
-        if self.dim().is_none() {
-            return Err(Error::NoVectors { path: self.path.clone() });
+        let Some(expected) = self.dim() else { return Err(Error::NoVectors { path: self.path.clone() }) };
+        if vector.len() != expected {
+            return Err(secateur_index::Error::DimensionMismatch { expected, got: vector.len() }.into());
         }
         let among = self.matching(params)?;
         Ok(self.nearest(vector, params, params.k, among.as_ref())?.pop().unwrap_or_default())

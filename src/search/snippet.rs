@@ -70,9 +70,11 @@ fn best_window(lengths: &[usize], matches: &[Vec<String>], max_chars: usize) -> 
     };
     let mut best = (0, 0, 0..end_of(0));
     for start in (0..lengths.len()).filter(|start| !matches[*start].is_empty()) {
-        // Some words before the first match show where it stands.
+        // Some words before the first match show where it stands; a text is shown from its beginning if that is near.
         let (mut begin, mut before) = (start, 0);
-        while begin > 0 && before + lengths[begin - 1] < max_chars / 4 {
+        let from_start: usize = lengths[..start].iter().map(|length| length + 1).sum();
+        let room = if from_start <= max_chars / 2 { max_chars / 2 } else { max_chars / 4 };
+        while begin > 0 && before + lengths[begin - 1] < room {
             begin -= 1;
             before += lengths[begin] + 1;
         }

@@ -8,7 +8,7 @@
 //! | `.json` | a list of objects, or an object a line |
 //! | `.csv` | a table with a header |
 //! | `.tsv` | a table with a header, or MS MARCO's columns without one |
-//! | `.parquet` | a table |
+//! | `.parquet` | a table; needs the cargo feature `parquet` |
 //! | `.txt`, `.md`, ... | one document |
 //!
 //! All but Parquet may be compressed, `.gz` or `.zst`. Fields that are not the id, the title or the text become
@@ -17,6 +17,7 @@
 mod fields;
 mod json;
 mod parquet;
+mod rows;
 mod table;
 mod text;
 
@@ -34,6 +35,7 @@ use crate::reader::open;
 
 pub use fields::FieldNames;
 pub(crate) use fields::{Entry, parse_entry};
+pub(crate) use parquet::ParquetRows;
 
 /// What reads one file or folder.
 trait Reader: Send {

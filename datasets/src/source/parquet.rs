@@ -1,12 +1,7 @@
 //! Parquet files, as the Hugging Face hub keeps data sets.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::reader::RowIter;
-use secateur_files::AtPath;
 use serde_json::Value;
 
 use super::Reader;
@@ -14,19 +9,20 @@ use super::fields::{Entry, FieldNames, parse_entry};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 
+/// Rows as JSON objects.
+type Rows = Box<dyn Iterator<Item = std::result::Result<Value, String>> + Send>;
+
 /// The rows of a file as JSON objects, one row group in memory at a time.
 pub(crate) struct ParquetRows {
     path: PathBuf,
-    rows: RowIter<'static>,
+    rows: Rows,
     number: u64,
 }
 
 impl ParquetRows {
+    /// Opens a file. Without the cargo feature `parquet` that is an error.
     pub(crate) fn open(path: &Path) -> Result<ParquetRows> {
-        let file = File::open(path).at("open", path)?;
-        let reader = SerializedFileReader::new(file).map_err(|error| refused(path, &error))?;
-        let rows = RowIter::from_file_into(Box::new(reader) as Box<dyn FileReader>);
-        Ok(ParquetRows { path: path.to_owned(), rows, number: 0 })
+        Ok(ParquetRows { path: path.to_owned(), rows: rows(path)?, number: 0 })
     }
 
     /// A fault of the row that was read last.
@@ -46,15 +42,28 @@ impl Iterator for ParquetRows {
     fn next(&mut self) -> Option<Result<Value>> {
         let row = self.rows.next()?;
         self.number += 1;
-        Some(row.map(|row| row.to_json_value()).map_err(|error| {
-            self.fault(Fault::Undecodable { reason: error.to_string() })
-        }))
+        Some(row.map_err(|reason| self.fault(Fault::Undecodable { reason })))
     }
 }
 
-fn refused(path: &Path, error: &ParquetError) -> Error {
-    let reason = format!("it cannot be read as Parquet: {error}");
-    Error::File { path: path.to_owned(), fault: Fault::Undecodable { reason } }
+#[cfg(feature = "parquet")]
+fn rows(path: &Path) -> Result<Rows> {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::reader::RowIter;
+    use secateur_files::AtPath;
+
+    let file = std::fs::File::open(path).at("open", path)?;
+    let reader = SerializedFileReader::new(file).map_err(|error| {
+        let reason = format!("it cannot be read as Parquet: {error}");
+        Error::File { path: path.to_owned(), fault: Fault::Undecodable { reason } }
+    })?;
+    let rows = RowIter::from_file_into(Box::new(reader) as Box<dyn FileReader>);
+    Ok(Box::new(rows.map(|row| row.map(|row| row.to_json_value()).map_err(|error| error.to_string()))))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn rows(path: &Path) -> Result<Rows> {
+    Err(Error::NoParquet { path: path.to_owned() })
 }
 
 /// The rows of a file as documents.

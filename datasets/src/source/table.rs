@@ -3,18 +3,15 @@
 //! CSV is read by RFC 4180, and so is a TSV file with a header, because programs that write headers quote as well. A
 //! TSV file without a header has no quotes, as MS MARCO's files have none: a quote in it is part of the text.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::Reader;
 use super::fields::{Columns, Entry, FieldNames};
+use super::rows::Rows;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
-use crate::reader::open;
-
-type Rows = csv::Reader<Box<dyn Read + Send>>;
 
 /// What a column's cells are, if all that are not empty are of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +55,9 @@ impl CellType {
 pub(super) struct Table {
     path: PathBuf,
     rows: Rows,
-    record: csv::StringRecord,
     header: Vec<String>,
     columns: Columns,
     types: Vec<CellType>,
-    line: u64,
 }
 
 impl Table {
@@ -72,11 +67,14 @@ impl Table {
     /// The file is read twice: a column is one of numbers only if all of its cells are numbers.
     pub fn open(path: &Path, names: &FieldNames, is_tsv: bool) -> Result<Table> {
         let at = |line, fault| Error::Line { path: path.to_owned(), line, fault };
-        let delimiter = if is_tsv { b'\t' } else { delimiter(path)? };
-        let mut rows = reader(path, delimiter, true)?;
-        let mut record = csv::StringRecord::new();
-        read(path, &mut rows, &mut record)?;
-        let first: Vec<String> = record.iter().map(|cell| cell.trim().to_owned()).collect();
+        let delimiter = if is_tsv { '\t' } else { delimiter(path)? };
+        let mut rows = Rows::open(path, delimiter, true)?;
+        // What cannot be read with quotes may be a file without a header, which has none.
+        let is_read = rows.step();
+        if !is_tsv {
+            is_read?;
+        }
+        let first: Vec<String> = rows.cells().iter().map(|cell| cell.trim().to_owned()).collect();
         let columns = names.columns(&first);
         let has_header = columns.as_ref().is_ok_and(|columns| columns.text.is_some());
         let usual: Option<&[&str]> = match first.len() {
@@ -96,12 +94,10 @@ impl Table {
         }
         let mut table = Table {
             path: path.to_owned(),
-            rows: reader(path, delimiter, usual.is_none())?,
-            record,
+            rows: Rows::open(path, delimiter, usual.is_none())?,
             types: vec![CellType::Empty; header.len()],
             header,
             columns,
-            line: 0,
         };
         let of_names = [table.columns.id, table.columns.title, table.columns.text];
         if table.header.len() > of_names.iter().flatten().count() {
@@ -109,11 +105,11 @@ impl Table {
                 table.step()?;
             }
             while table.step()? {
-                for (known, cell) in table.types.iter_mut().zip(&table.record) {
+                for (known, cell) in table.types.iter_mut().zip(table.rows.cells()) {
                     *known = known.and(CellType::of(cell));
                 }
             }
-            table.rows = reader(path, delimiter, usual.is_none())?;
+            table.rows = Rows::open(path, delimiter, usual.is_none())?;
         }
         if usual.is_none() {
             table.step()?;
@@ -123,20 +119,20 @@ impl Table {
 
     /// Reads the next row; false at the end.
     fn step(&mut self) -> Result<bool> {
-        let is_row = read(&self.path, &mut self.rows, &mut self.record)?;
-        self.line = self.record.position().map_or(0, csv::Position::line);
-        if is_row && self.record.len() != self.header.len() {
+        let is_row = self.rows.step()?;
+        if is_row && self.rows.cells().len() != self.header.len() {
             let expected = "as many as the header has";
-            let fault = Fault::FieldCount { expected, got: self.record.len() };
+            let fault = Fault::FieldCount { expected, got: self.rows.cells().len() };
             return Err(self.error(fault));
         }
         Ok(is_row)
     }
 
     fn entry(&self) -> Entry {
-        let cell = |column: Option<usize>| column.and_then(|column| self.record.get(column));
+        let cells = self.rows.cells();
+        let cell = |column: Option<usize>| column.and_then(|column| cells.get(column)).map(String::as_str);
         let Columns { id, title, text } = self.columns;
-        let others = self.header.iter().zip(&self.types).zip(&self.record).enumerate();
+        let others = self.header.iter().zip(&self.types).zip(cells).enumerate();
         let fields: Map<String, Value> = others
             .filter(|(column, _)| ![id, title, text].contains(&Some(*column)))
             .filter_map(|(_, ((name, kind), cell))| Some((name.clone(), kind.value(cell)?)))
@@ -162,45 +158,19 @@ impl Reader for Table {
     }
 
     fn error(&self, fault: Fault) -> Error {
-        Error::Line { path: self.path.clone(), line: self.line, fault }
+        Error::Line { path: self.path.clone(), line: self.rows.line(), fault }
     }
 
     fn line(&self) -> u64 {
-        self.line
+        self.rows.line()
     }
 }
 
-fn reader(path: &Path, delimiter: u8, quoting: bool) -> Result<Rows> {
-    let bytes: Box<dyn Read + Send> = Box::new(open(path)?);
-    let mut builder = csv::ReaderBuilder::new();
-    builder.has_headers(false).flexible(true).delimiter(delimiter).quoting(quoting);
-    Ok(builder.from_reader(bytes))
-}
-
-fn read(path: &Path, rows: &mut Rows, record: &mut csv::StringRecord) -> Result<bool> {
-    rows.read_record(record).map_err(|error| {
-        let line = error.position().map_or(0, csv::Position::line);
-        match error.into_kind() {
-            csv::ErrorKind::Io(source) => {
-                Error::Read { path: path.to_owned(), lines_read: line.saturating_sub(1), source }
-            }
-            csv::ErrorKind::Utf8 { err, .. } => {
-                let fault = Fault::NotUtf8 { column: err.valid_up_to() + 1 };
-                Error::Line { path: path.to_owned(), line, fault }
-            }
-            other => {
-                let fault = Fault::Undecodable { reason: format!("{other:?}") };
-                Error::Line { path: path.to_owned(), line, fault }
-            }
-        }
-    })
-}
-
 /// A comma, unless the first line has semicolons only, as spreadsheets of some countries write.
-fn delimiter(path: &Path) -> Result<u8> {
+fn delimiter(path: &Path) -> Result<char> {
     let mut lines = crate::reader::Lines::open(path)?;
     let first = lines.next().transpose()?.map_or("", |(_, line)| line);
-    Ok(if !first.contains(',') && first.contains(';') { b';' } else { b',' })
+    Ok(if !first.contains(',') && first.contains(';') { ';' } else { ',' })
 }
 
 fn shown(cells: &[String]) -> String {

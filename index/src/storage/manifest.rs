@@ -15,6 +15,7 @@ use rkyv::util::AlignedVec;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 use secateur_files::{AtPath, Durable};
 
+use super::PARTIAL;
 use super::generation::{Generation, ORIGINAL};
 use super::settings::{COMPONENTS, EncoderIdentity, Settings, VectorSettings};
 use crate::error::{Damage, Error, Result};
@@ -223,7 +224,12 @@ impl Manifest {
         let path = folder.join(FILE_NAME);
         let bytes = match fs::read(&path) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Err(Error::NotADatabase { path: folder.to_owned() });
+                let path = folder.to_owned();
+                return Err(match folder.exists() {
+                    true => Error::NotADatabase { path },
+                    false if secateur_files::with_suffix(folder, PARTIAL).exists() => Error::Unfinished { path },
+                    false => Error::NoDatabase { path },
+                });
             }
             other => other.at("read", &path)?,
         };

@@ -1,8 +1,9 @@
 //! A segment: the documents of one commit with their vectors and postings, never changed once committed.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use secateur_files::{AtPath, disk};
 
@@ -129,6 +130,8 @@ pub(super) struct Segment {
     bm25_files: MappedFiles,
     bm25: OnceLock<Arc<Bm25Segment>>,
     fields: Fields,
+    /// The generations whose files were compared with their checksums.
+    checked: Mutex<HashSet<u64>>,
 }
 
 impl Segment {
@@ -156,6 +159,7 @@ impl Segment {
             bm25_files,
             bm25: OnceLock::new(),
             fields: Fields::default(),
+            checked: Mutex::default(),
             folder,
         })
     }
@@ -186,6 +190,23 @@ impl Segment {
     /// The kinds of the values of a field, those of deleted rows among them.
     pub fn kinds(&self, field: &Field) -> Result<Vec<ValueKind>> {
         self.fields.kinds(field, &self.documents)
+    }
+
+    /// The length of a generation's files.
+    pub fn vector_bytes(&self, generation: &GenerationFiles) -> u64 {
+        self.files.iter().filter(|file| generation.owns(&file.name)).map(|file| file.size).sum()
+    }
+
+    /// Compares the checksums of a generation's files, the first time it is called.
+    pub fn check_vectors(&self, generation: &GenerationFiles) -> Result<()> {
+        if self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&generation.id) {
+            return Ok(());
+        }
+        for file in self.files.iter().filter(|file| generation.owns(&file.name)) {
+            self.check_file(file)?;
+        }
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(generation.id);
+        Ok(())
     }
 
     /// The BM25 index, opened on first use. Its files are read through once to check them, because tantivy may panic

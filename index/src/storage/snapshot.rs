@@ -55,7 +55,13 @@ struct Inner {
     num_rows: u32,
     num_documents: u32,
     bm25: OnceLock<Arc<Bm25Index>>,
+    /// Set when the first vectors were compared with their checksums.
+    is_checked: OnceLock<()>,
 }
+
+/// The first search by vectors compares the checksums of so many bytes of their files: milliseconds of work. Beyond,
+/// it would be most of what a search of a new process takes, and [`Snapshot::verify`] is for that.
+const CHECKED_BYTES: u64 = 64 << 20;
 
 /// A segment as this snapshot sees it.
 #[derive(Clone)]
@@ -81,8 +87,8 @@ impl Snapshot {
     /// Opens the last commit of the database in the folder `path`.
     ///
     /// Checks the manifest, and of every segment the lengths of the files, their headers and the tables that lookups
-    /// index by. Payloads are checked when they are read: documents and BM25 by checksum, vectors by
-    /// [`Snapshot::verify`] only.
+    /// index by. Payloads are checked when they are read: documents and BM25 by checksum. The first 64 MiB of vectors,
+    /// codes and graphs are checked by the first search that reads them, all of them by [`Snapshot::verify`].
     ///
     /// # Errors
     /// [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NewerFormat`] or [`Error::Io`].
@@ -143,6 +149,7 @@ impl Snapshot {
             num_rows,
             num_documents,
             bm25: OnceLock::new(),
+            is_checked: OnceLock::new(),
         })))
     }
 
@@ -163,6 +170,7 @@ impl Snapshot {
             num_rows: *num_rows,
             num_documents: *num_documents,
             bm25: bm25.clone(),
+            is_checked: OnceLock::new(),
         })))
     }
 
@@ -368,8 +376,9 @@ impl Snapshot {
     /// The exact vector index over this snapshot's documents.
     ///
     /// # Errors
-    /// [`Error::NoVectors`].
+    /// [`Error::NoVectors`], [`Error::Corrupt`] if one of the first files does not match its checksum.
     pub fn flat(&self) -> Result<FlatIndex<'_>> {
+        self.check_vectors()?;
         let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         let mut index = FlatIndex::empty(metric, dim);
         for view in &self.0.views {
@@ -391,6 +400,7 @@ impl Snapshot {
         if index == VectorIndex::Flat {
             return Ok(Box::new(self.flat()?));
         }
+        self.check_vectors()?;
         let mut index = ApproximateIndex::empty(metric, dim);
         for view in &self.0.views {
             let embeddings = self.embeddings(view)?;
@@ -457,6 +467,23 @@ impl Snapshot {
             }
         }
         Ok(report)
+    }
+
+    /// Compares the checksums of the first of the files that searches by vectors read, once for each segment.
+    fn check_vectors(&self) -> Result<()> {
+        if self.0.is_checked.get().is_some() {
+            return Ok(());
+        }
+        let mut left = CHECKED_BYTES;
+        for view in &self.0.views {
+            let Some(embeddings) = view.segment.embeddings().get(self.0.generation) else { continue };
+            let generation = embeddings.generation();
+            let Some(rest) = left.checked_sub(view.segment.vector_bytes(&generation)) else { continue };
+            left = rest;
+            view.segment.check_vectors(&generation)?;
+        }
+        let _ = self.0.is_checked.set(());
+        Ok(())
     }
 
     /// The vectors of the generation that is read.

@@ -132,9 +132,25 @@ impl Store {
         self.set_properties(properties)
     }
 
+    /// [`Store::set_recall_curve`] of the named generation.
+    ///
+    /// # Errors
+    /// As [`Store::set_ef_search`], and [`Error::UnknownGeneration`].
+    pub fn set_recall_curve_of(&mut self, generation: &str, curve: &RecallCurve) -> Result<Snapshot> {
+        let position = self.snapshot.manifest().position(generation)?;
+        let read = self.snapshot.with_generation(generation)?;
+        let mut properties = Store::properties_with_ef(&read, curve.ef_search)?;
+        properties.push((RECALL.to_owned(), curve.to_string()));
+        self.set_properties_of(position, properties)
+    }
+
     /// What a change of ef changes in the manifest.
     fn ef_search_properties(&self, ef_search: usize) -> Result<Vec<(String, String)>> {
-        let index = self.snapshot.settings().vectors.map(|vectors| vectors.index);
+        Store::properties_with_ef(&self.snapshot, ef_search)
+    }
+
+    fn properties_with_ef(snapshot: &Snapshot, ef_search: usize) -> Result<Vec<(String, String)>> {
+        let index = snapshot.settings().vectors.map(|vectors| vectors.index);
         let index = index.filter(|index| index.ef_search().is_some()).ok_or(Error::NotHnsw)?;
         check_ef_search(ef_search)?;
         Ok(index.with_ef_search(ef_search).to_properties())
@@ -142,9 +158,13 @@ impl Store {
 
     /// Adds to the properties of the generation in use, in a commit of its own.
     fn set_properties(&mut self, properties: Vec<(String, String)>) -> Result<Snapshot> {
+        self.set_properties_of(self.snapshot.manifest().active as usize, properties)
+    }
+
+    fn set_properties_of(&mut self, position: usize, properties: Vec<(String, String)>) -> Result<Snapshot> {
         let mut manifest = self.snapshot.manifest().clone();
         manifest.commit += 1;
-        if let Some(generation) = manifest.generations.get_mut(manifest.active as usize) {
+        if let Some(generation) = manifest.generations.get_mut(position) {
             generation.properties.extend(properties);
         }
         self.replace_manifest(manifest, NewFolders::default())
@@ -426,6 +446,9 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// the database is as it was. Without changes nothing is written. If the database has an HNSW index, the graph of
     /// the rows added is built, in parallel on the current rayon pool.
     ///
+    /// Small segments are merged on the way: when eight are of a size, they become one of at most 8,192 rows. So a row
+    /// is written again at most five times. Segments without a live row go.
+    ///
     /// # Errors
     /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing
     /// the folder, fail, the changes are visible but may not survive a power failure.
@@ -440,14 +463,20 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 record.deleted = deleted_words(deleted, record.rows);
             }
         }
-        if let Some(Added { writer, folders, deleted, .. }) = self.added.take() {
+        let mut folders = NewFolders::default();
+        if let Some(Added { writer, folders: written, deleted, .. }) = self.added.take() {
             manifest.segments.push(writer.finish(&deleted)?);
-            return self.store.borrow_mut().replace_manifest(manifest, folders);
+            folders = written;
         }
-        if manifest.segments == self.store.borrow().snapshot.manifest().segments {
-            return Ok(self.store.borrow().snapshot.clone());
+        let store = self.store.borrow_mut();
+        if manifest.segments == store.snapshot.manifest().segments {
+            return Ok(store.snapshot.clone());
         }
-        self.store.borrow_mut().replace_manifest(manifest, NewFolders::default())
+        let before = store.snapshot.clone();
+        let (manifest, folders) = store.tidied(manifest, folders);
+        let snapshot = store.replace_manifest(manifest, folders)?;
+        store.remove_segments_of(&before);
+        Ok(snapshot)
     }
 }
 
