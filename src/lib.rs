@@ -73,8 +73,8 @@ pub use secateur_encoders as encoders;
 pub use secateur_index as index;
 
 pub use database::{
-    AddOptions, AddReport, Database, DatabaseBuilder, DatabaseInfo, EncoderRecord, EncoderSource, GenerationInfo,
-    VectorOptions,
+    AddOptions, AddReport, Database, DatabaseBuilder, DatabaseInfo, EncoderRecord, EncoderSource,
+    GenerationInfo, VectorOptions,
 };
 pub use error::{Error, Result};
 pub use search::{Hit, SearchMode, SearchParams};

@@ -102,7 +102,9 @@ impl Component {
         match (self, bytes) {
             (Component::F16, &[a, b]) => f16_to_f32(u16::from_le_bytes([a, b])),
             (Component::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-            (Component::F64, bytes) => bytes.first_chunk().map_or(0.0, |bytes| f64::from_le_bytes(*bytes) as f32),
+            (Component::F64, bytes) => {
+                bytes.first_chunk().map_or(0.0, |bytes| f64::from_le_bytes(*bytes) as f32)
+            }
             _ => 0.0,
         }
     }
@@ -151,7 +153,12 @@ impl NpyRows {
         let is_c_order = value("'fortran_order'").is_some_and(|order| order.starts_with("False"));
         let shape = value("'shape'").and_then(|shape| shape.strip_prefix('(')?.split_once(')'));
         let shape: Option<Vec<usize>> = shape.and_then(|(shape, _)| {
-            shape.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
+            shape
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(|part| part.parse().ok())
+                .collect()
         });
         let (Some(&[num_rows, dim]), true) = (shape.as_deref(), is_c_order) else {
             return Err(bad(format!("its header is {}", header.trim())));
@@ -262,11 +269,15 @@ mod tests {
         };
         let halves: [u16; 4] = [0x3e00, 0xc000, 0x0000, 0x0001];
         let halves: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
-        let doubles: Vec<u8> = [1.5f64, -2.0, 0.0, 6e-8].iter().flat_map(|double| double.to_le_bytes()).collect();
+        let doubles: Vec<u8> =
+            [1.5f64, -2.0, 0.0, 6e-8].iter().flat_map(|double| double.to_le_bytes()).collect();
         for (kind, numbers, last) in [("<f2", halves, 2f32.powi(-24)), ("<f8", doubles, 6e-8)] {
             std::fs::write(&path, [header(kind), numbers].concat()).unwrap();
             let rows = NpyRows::open(&path, None).unwrap();
-            assert_eq!((rows.row(0, "").unwrap(), rows.row(1, "").unwrap()), (vec![1.5, -2.0], vec![0.0, last]));
+            assert_eq!(
+                (rows.row(0, "").unwrap(), rows.row(1, "").unwrap()),
+                (vec![1.5, -2.0], vec![0.0, last])
+            );
         }
         std::fs::write(&path, header("<i8")).unwrap();
         assert!(NpyRows::open(&path, None).is_err());

@@ -223,7 +223,10 @@ fn a_journal_serves_the_same_texts_and_settings_only() {
             let kept = sandbox.path(work.journal);
             let before = std::fs::read(&kept).unwrap();
             sandbox.run(&work.arguments).fails(4, [work.journal, "or remove the file to begin anew"]);
-            assert_eq!(std::fs::read(&kept).unwrap()[..JOURNAL_HEADER as usize], before[..JOURNAL_HEADER as usize]);
+            assert_eq!(
+                std::fs::read(&kept).unwrap()[..JOURNAL_HEADER as usize],
+                before[..JOURNAL_HEADER as usize]
+            );
             std::fs::remove_file(kept).unwrap();
             sandbox.run(&work.arguments).ok();
 

@@ -44,11 +44,18 @@ fn documents_are_added_replaced_deleted_and_read() {
         assert_eq!(exported(&sandbox, "db"), pairs(&all));
 
         // An id that is taken is refused, and nothing of the file is added.
-        write(&sandbox, "c.jsonl", "{\"id\": 4, \"text\": \"new\"}\n{\"id\": 2, \"text\": \"brown bread\"}\n");
+        write(
+            &sandbox,
+            "c.jsonl",
+            "{\"id\": 4, \"text\": \"new\"}\n{\"id\": 2, \"text\": \"brown bread\"}\n",
+        );
         sandbox.run(["add", "db", "c.jsonl"]).fails(3, ["\"2\" is stored already", "upsert"]);
         assert_eq!(exported(&sandbox, "db"), pairs(&all));
         let report = sandbox.run(["upsert", "db", "c.jsonl", "--json"]).json();
-        assert_eq!((&report["added"], &report["replaced"], &report["documents"]), (&json!(1), &json!(1), &json!(4)));
+        assert_eq!(
+            (&report["added"], &report["replaced"], &report["documents"]),
+            (&json!(1), &json!(1), &json!(4))
+        );
         let changed = [("1", "red roses"), ("3", "honey bees"), ("4", "new"), ("2", "brown bread")];
         assert_eq!(exported(&sandbox, "db"), pairs(&changed));
         let found = sandbox.run(["search", "db", "brown", "--mode", "bm25", "--json"]).json();
@@ -62,7 +69,9 @@ fn documents_are_added_replaced_deleted_and_read() {
         missing.fails(4, ["no document has the id \"nothing\""]);
 
         // Nothing is deleted if one of the ids is not there.
-        sandbox.run(["delete", "db", "1", "9"]).fails(4, ["\"9\"", "nothing was deleted", "--ignore-missing"]);
+        sandbox
+            .run(["delete", "db", "1", "9"])
+            .fails(4, ["\"9\"", "nothing was deleted", "--ignore-missing"]);
         assert_eq!(exported(&sandbox, "db").len(), 4);
         let said = sandbox.run(["delete", "db", "1", "9", "--ignore-missing"]).ok();
         assert_eq!(said, "db: 1 documents deleted, 1 ids not found, 3 left\n");
@@ -90,7 +99,7 @@ fn an_export_is_an_input() {
     assert!((1..63).contains(&few.lines().count()));
 }
 
-/// Each encoder makes the vectors of what is new: every generation finds a document that was added while there were two.
+/// Each encoder makes the vectors of what is new: every generation finds what was added while there were two.
 #[test]
 fn documents_are_added_to_every_generation() {
     let sandbox = Sandbox::new();
@@ -131,15 +140,29 @@ fn info_says_what_is_there() {
     let info = sandbox.run(["info", "db", "--json"]).json();
     assert_eq!((&info["documents"], &info["deleted"], &info["segments"]), (&json!(2), &json!(0), &json!(1)));
     let generation = &info["generations"][0];
-    assert_eq!((&generation["name"], &generation["index"], &generation["ef"]), (&json!("original"), &json!("hnsw"), &json!(100)));
+    assert_eq!(
+        (&generation["name"], &generation["index"], &generation["ef"]),
+        (&json!("original"), &json!("hnsw"), &json!(100))
+    );
     assert!(generation["path"].as_str().unwrap().ends_with("tiny"));
     assert_eq!(generation["fingerprint"].as_str().unwrap().len(), 64);
     let fields = &info["fields"];
-    assert_eq!(fields[0], json!({"field": "`in`.`a b`", "documents": 1, "booleans": 1, "numbers": 0, "strings": 0}));
-    assert_eq!(fields[1], json!({"field": "tags", "documents": 1, "booleans": 0, "numbers": 1, "strings": 1}));
-    assert_eq!(fields[2], json!({"field": "year", "documents": 2, "booleans": 0, "numbers": 1, "strings": 1}));
+    assert_eq!(
+        fields[0],
+        json!({"field": "`in`.`a b`", "documents": 1, "booleans": 1, "numbers": 0, "strings": 0})
+    );
+    assert_eq!(
+        fields[1],
+        json!({"field": "tags", "documents": 1, "booleans": 0, "numbers": 1, "strings": 1})
+    );
+    assert_eq!(
+        fields[2],
+        json!({"field": "year", "documents": 2, "booleans": 0, "numbers": 1, "strings": 1})
+    );
     let text = sandbox.run(["info", "db"]).ok();
-    for part in ["db: 2 documents; 1 segments", "generation original, in use", "hnsw, ef 100", "year", "numbers (1)"] {
+    for part in
+        ["db: 2 documents; 1 segments", "generation original, in use", "hnsw, ef 100", "year", "numbers (1)"]
+    {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
 }
@@ -149,7 +172,11 @@ fn info_says_what_is_there() {
 fn vectors_may_come_from_elsewhere() {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
-    write(&sandbox, "a.jsonl", "{\"id\": \"n\", \"text\": \"up\", \"v\": [0, 1]}\n{\"id\": \"e\", \"text\": \"right\", \"v\": [1, 0]}\n");
+    write(
+        &sandbox,
+        "a.jsonl",
+        "{\"id\": \"n\", \"text\": \"up\", \"v\": [0, 1]}\n{\"id\": \"e\", \"text\": \"right\", \"v\": [1, 0]}\n",
+    );
     sandbox.run(["index", "a.jsonl", "--vector-field", "v", "--metric", "inner-product", "--out", "db"]).ok();
     let found = sandbox.run(["search", "db", "--vector", "[0.9, 0.1]", "--json"]).json();
     assert_eq!((&found["hits"][0]["doc_id"], &found["hits"][0]["metadata"]), (&json!("e"), &Value::Null));
@@ -179,19 +206,30 @@ fn many_queries_are_answered_by_lines() {
     for mode in ["dense", "bm25", "hybrid"] {
         // The run is that of `eval`, without judgments.
         let queries = format!("{mini}/queries.jsonl");
-        sandbox.run(["search", "db", "--queries", &queries, "--mode", mode, "-k", "100", "--run", "a.run"]).ok();
+        sandbox
+            .run(["search", "db", "--queries", &queries, "--mode", mode, "-k", "100", "--run", "a.run"])
+            .ok();
         sandbox.run(["eval", "db", mini, "--mode", mode, "-k", "100", "--run", "b.run"]).ok();
         let run = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
         assert_eq!(run("a.run"), run("b.run"));
         let lines = sandbox.run(["search", "db", "--queries", &queries, "--mode", mode, "-k", "2"]).ok();
         assert_eq!(lines.lines().count(), 12);
         let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-        let alone = sandbox.run(["search", "db", first["query"].as_str().unwrap(), "--mode", mode, "-k", "2", "--json"]);
+        let alone = sandbox.run([
+            "search",
+            "db",
+            first["query"].as_str().unwrap(),
+            "--mode",
+            mode,
+            "-k",
+            "2",
+            "--json",
+        ]);
         assert_eq!(alone.json()["hits"], first["hits"]);
     }
 }
 
-/// Another program can keep the command open: an answer comes before the next query is asked, and mistakes do not end it.
+/// Another program can keep the command open: an answer comes before the next query is asked, and no mistake ends it.
 #[test]
 fn a_search_can_be_kept_open() {
     let sandbox = Sandbox::new();
@@ -209,7 +247,9 @@ fn a_search_can_be_kept_open() {
     assert_eq!((&answer["query_id"], answer["hits"].as_array().unwrap().len()), (&json!("1"), 2));
     let answer = ask("{\"_id\": 7, \"query\": \"honey\", \"k\": 1, \"filter\": \"year >= 2000\"}");
     assert_eq!((&answer["query_id"], answer["hits"].as_array().unwrap().len()), (&json!("7"), 1));
-    assert!(ask("{\"query\": \"honey\", \"filter\": \"yaer == 1\"}")["error"].as_str().unwrap().contains("yaer"));
+    assert!(
+        ask("{\"query\": \"honey\", \"filter\": \"yaer == 1\"}")["error"].as_str().unwrap().contains("yaer")
+    );
     assert!(ask("{\"query\"")["error"].as_str().unwrap().contains("bad JSON"));
     assert!(ask("{\"query\": \"x\", \"mode\": \"dense\"}")["error"].as_str().unwrap().contains("no vectors"));
     assert_eq!(ask("q9\troses")["query_id"], "q9");
@@ -221,7 +261,8 @@ fn a_search_can_be_kept_open() {
 fn explanations_say_where_scores_come_from() {
     let sandbox = Sandbox::new();
     sandbox.run(["index", mini().to_str().unwrap(), "--encoder", "default", "--out", "db"]).ok();
-    let search = |mode: &str| sandbox.run(["search", "db", "honey bees", "--mode", mode, "-k", "5", "--json"]).json();
+    let search =
+        |mode: &str| sandbox.run(["search", "db", "honey bees", "--mode", mode, "-k", "5", "--json"]).json();
     let hybrid = search("hybrid");
     for hit in hybrid["hits"].as_array().unwrap() {
         // Reciprocal rank fusion with k = 60.
@@ -304,7 +345,8 @@ fn what_data_sets_have_is_no_error() {
 fn unfinished_work_of_another_encoder_is_kept() {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
-    let documents: String = (0..300).map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n")).collect();
+    let documents: String =
+        (0..300).map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n")).collect();
     // The last line is bad, so that vectors are in the journal when the work ends.
     write(&sandbox, "a.jsonl", &format!("{documents}bad\n"));
     sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"]).fails(3, ["a.jsonl:301"]);
@@ -332,8 +374,13 @@ fn unfinished_work_of_another_encoder_is_kept() {
 fn texts_that_are_cut_are_counted() {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
-    write(&sandbox, "a.jsonl", "{\"id\": 1, \"text\": \"rose rose rose rose rose rose rose rose rose rose\"}\n{\"id\": 2, \"text\": \"bee\"}\n");
-    let said = sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
+    write(
+        &sandbox,
+        "a.jsonl",
+        "{\"id\": 1, \"text\": \"rose rose rose rose rose rose rose rose rose rose\"}\n{\"id\": 2, \"text\": \"bee\"}\n",
+    );
+    let said =
+        sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
     assert!(said.contains("(1 texts are longer than the 5 tokens that the encoder reads)"), "{said}");
 }
 
@@ -343,7 +390,9 @@ fn damaged_vectors_are_found_by_a_search() {
     let sandbox = Sandbox::new();
     for index in ["flat", "hnsw"] {
         let mini = mini();
-        sandbox.run(["index", mini.to_str().unwrap(), "--encoder", "default", "--index", index, "--out", index]).ok();
+        sandbox
+            .run(["index", mini.to_str().unwrap(), "--encoder", "default", "--index", index, "--out", index])
+            .ok();
         let path = sandbox.path(index).join("segments/0000000001/vectors");
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;

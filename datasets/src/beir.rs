@@ -16,6 +16,7 @@ use secateur_files::AtPath;
 
 use crate::catalog;
 use crate::document::{Document, Qrels, Query};
+use crate::entry;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::Lines;
@@ -101,7 +102,7 @@ impl BeirFolder {
     /// # Errors
     /// [`Error::Io`] if the file cannot be opened.
     pub fn corpus(&self) -> Result<Documents> {
-        Ok(Records { lines: Lines::open(&self.file("corpus.jsonl")?)?, parse: record::parse_document })
+        Ok(Records { lines: Lines::open(&self.file("corpus.jsonl")?)?, parse: entry::parse_document })
     }
 
     /// The queries of all splits in the order of the file, read as they are asked for; items as in

@@ -59,8 +59,8 @@ pub struct Collection {
 pub enum Layout {
     /// `corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`.
     Beir,
-    /// `collection.tsv`, `queries.tsv`, `qrels.SPLIT.tsv`, as MS MARCO has them. Titles go before the texts, and metadata
-    /// are left out.
+    /// `collection.tsv`, `queries.tsv`, `qrels.SPLIT.tsv`, as MS MARCO has them. Titles go before the texts, and
+    /// metadata are left out.
     Tsv,
 }
 
@@ -126,10 +126,14 @@ impl Collection {
                     }
                 }
                 (true, _) => {}
-                (false, "corpus.jsonl" | "collection.tsv" | "docs.tsv" | "corpus.tsv") => found.corpus.push(path),
+                (false, "corpus.jsonl" | "collection.tsv" | "docs.tsv" | "corpus.tsv") => {
+                    found.corpus.push(path)
+                }
                 (false, name) if name.starts_with("corpus") && is_parquet(&path) => found.corpus.push(path),
                 (false, "queries.jsonl") => found.queries.push(path),
-                (false, name) if name.starts_with("queries") && (name.ends_with(".tsv") || is_parquet(&path)) => {
+                (false, name)
+                    if name.starts_with("queries") && (name.ends_with(".tsv") || is_parquet(&path)) =>
+                {
                     found.queries.push(path)
                 }
                 (false, name) if name.starts_with("top1000") && name.ends_with(".tsv") => {
@@ -207,10 +211,16 @@ impl Collection {
                 }
             }
             Layout::Tsv => {
-                converted.documents = write_tsv(&out.join("collection.tsv"), documents.map(|document| {
-                    document.map(|document: Document| (document.passage(" "), document.id))
-                }))?;
-                write_tsv(&out.join("queries.tsv"), queries.into_iter().map(|query| Ok((query.text, query.id))))?;
+                converted.documents = write_tsv(
+                    &out.join("collection.tsv"),
+                    documents.map(|document| {
+                        document.map(|document: Document| (document.passage(" "), document.id))
+                    }),
+                )?;
+                write_tsv(
+                    &out.join("queries.tsv"),
+                    queries.into_iter().map(|query| Ok((query.text, query.id))),
+                )?;
             }
         }
         for (split, qrels) in &splits {
@@ -221,7 +231,11 @@ impl Collection {
             }
         }
         for (split, path) in &self.candidates {
-            trec::write_run(&out.join(format!("top1000.{split}.run")), &read_candidates(path)?, "candidates")?;
+            trec::write_run(
+                &out.join(format!("top1000.{split}.run")),
+                &read_candidates(path)?,
+                "candidates",
+            )?;
         }
         if layout == Layout::Tsv || splits.is_empty() {
             // Nothing is in it.

@@ -29,6 +29,7 @@ pub mod beir;
 pub mod catalog;
 mod checked;
 mod document;
+mod entry;
 mod error;
 mod fault;
 mod info;

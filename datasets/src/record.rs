@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 
 use crate::document::{Document, Passage, Query};
 use crate::fault::Fault;
-use crate::source::{FieldNames, parse_entry};
 
 /// A record, and what was odd about its line although it could be read.
 pub(crate) struct Parsed<T> {
@@ -22,16 +21,6 @@ struct QueryLine {
     id: Id,
     #[serde(deserialize_with = "text")]
     text: String,
-}
-
-/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title is empty, other fields
-/// become metadata.
-pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
-    let Parsed { record, oddities } = parse_entry(line, &FieldNames::default())?;
-    match record.id.clone() {
-        Some(id) => Ok(Parsed { record: record.document(id), oddities }),
-        None => Err(Fault::MissingField { field: "_id".to_owned(), found: record.found }),
-    }
 }
 
 /// Reads `{"_id": ..., "text": ...}`; other fields are ignored.
@@ -310,6 +299,7 @@ fn quote_field<'a>(field: &'static str, value: &'a str) -> Result<Cow<'a, str>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::parse_document;
 
     #[test]
     fn documents_are_read_as_beirs_loader_reads_them() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::beir::{BeirFolder, ENDINGS, insert_judgment};
 use crate::checked::Ids;
 use crate::document::{Document, Qrels, Query};
+use crate::entry;
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Severity};
 use crate::reader::Lines;
@@ -78,11 +79,12 @@ impl BeirFolder {
     /// [`Error::Io`] if a file cannot be opened. Whatever is wrong inside the files is a finding.
     pub fn verify(&self, report: impl FnMut(&Finding)) -> Result<Verdict> {
         let mut check = Check { verdict: Verdict::default(), report };
-        let documents = check.records(self, "corpus.jsonl", record::parse_document, Document::describe)?;
+        let documents = check.records(self, "corpus.jsonl", entry::parse_document, Document::describe)?;
         check.verdict.documents = documents.read;
         let splits = self.splits()?;
         // A corpus alone is a corpus; judgments without queries are a mistake.
-        let has_queries = ENDINGS.iter().any(|ending| self.path().join(format!("queries.jsonl{ending}")).is_file());
+        let has_queries =
+            ENDINGS.iter().any(|ending| self.path().join(format!("queries.jsonl{ending}")).is_file());
         let queries = match has_queries || !splits.is_empty() {
             true => check.records(self, "queries.jsonl", record::parse_query, Query::describe)?,
             false => Known::default(),

@@ -1,5 +1,5 @@
-//! The store against a list, over random additions, replacements, deletions, commits, aborts, reopenings, compactions and
-//! generations.
+//! The store against a list, over random additions, replacements, deletions, commits, aborts, reopenings, compactions
+//! and generations.
 
 use std::collections::BTreeMap;
 

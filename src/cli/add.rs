@@ -84,16 +84,22 @@ impl Arguments {
         // Loading and encoding may take long: what will be refused is found before.
         let total = match database.generations().iter().any(|generation| generation.encoder.is_some()) {
             true => {
-                let total = inputs.check(replace, |document| match replace || !database.contains(&document.id)? {
-                    true => Ok(()),
-                    false => Err(secateur::index::Error::DuplicateDocument { id: document.id.clone() }.into()),
+                let total = inputs.check(replace, |document| {
+                    match replace || !database.contains(&document.id)? {
+                        true => Ok(()),
+                        false => {
+                            Err(secateur::index::Error::DuplicateDocument { id: document.id.clone() }.into())
+                        }
+                    }
                 })?;
                 database = open_for_writing(&self.database, &self.encoder)?;
                 Some(total)
             }
             false => None,
         };
-        say_on_interrupt("nothing was added; the vectors so far are kept, and the same command goes on from them")?;
+        say_on_interrupt(
+            "nothing was added; the vectors so far are kept, and the same command goes on from them",
+        )?;
         let (what, count) = if replace { ("upserting", true) } else { ("adding", false) };
         let progress = Progress::start(what, "documents", || match total {
             Some(total) => Ok(total),

@@ -58,10 +58,12 @@ impl Arguments {
         }
         let left = database.len() - if self.dry_run { deleted } else { 0 };
         if self.json {
-            let json = json!({ "deleted": deleted, "missing": missing, "documents": left, "dry_run": self.dry_run });
+            let json =
+                json!({ "deleted": deleted, "missing": missing, "documents": left, "dry_run": self.dry_run });
             return Ok(format!("{json:#}\n"));
         }
-        let passed = if missing > 0 { format!(", {} ids not found", grouped(missing)) } else { String::new() };
+        let passed =
+            if missing > 0 { format!(", {} ids not found", grouped(missing)) } else { String::new() };
         let [deleted, left] = [deleted, left].map(grouped);
         let what = if self.dry_run { "would be deleted" } else { "deleted" };
         let rest = if self.dry_run { "would be left" } else { "left" };

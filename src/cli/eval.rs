@@ -158,8 +158,9 @@ impl Arguments {
         let queries = dataset.judged_queries(&qrels)?;
         let rules = self.measuring.rules(dataset.name());
         // Where the rules take a document out of the ranking, one more is needed.
-        let params =
-            self.mode.params(&database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)))?;
+        let params = self
+            .mode
+            .params(&database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)))?;
         let mode = database.mode(&params);
         let start = Instant::now();
         let run = database.run(&queries, &params)?;
@@ -183,4 +184,3 @@ impl Arguments {
         ))
     }
 }
-

@@ -57,7 +57,9 @@ impl GetArguments {
         }
         match missing.is_empty() {
             true => Ok(String::new()),
-            false => Err(Failure::new(Code::Database, format!("no document has the id {}", missing.join(", ")))),
+            false => {
+                Err(Failure::new(Code::Database, format!("no document has the id {}", missing.join(", "))))
+            }
         }
     }
 }

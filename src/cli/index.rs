@@ -122,8 +122,11 @@ impl Arguments {
             );
             return Err(Failure::new(Code::Database, message));
         }
-        if let Some(parent) = self.out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
-            let message = format!("there is no folder {}: make it first, or choose another --out", parent.display());
+        if let Some(parent) =
+            self.out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+        {
+            let message =
+                format!("there is no folder {}: make it first, or choose another --out", parent.display());
             return Err(Failure::new(Code::System, message));
         }
         let encoder = self.encoder.load()?;
@@ -142,10 +145,14 @@ impl Arguments {
                 say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
                 let built = builder
                     .encoder(Arc::clone(&encoder))
-                    .build_from(documents.map(|item| item.map(|(document, _)| document)), |done| progress.set(done));
+                    .build_from(documents.map(|item| item.map(|(document, _)| document)), |done| {
+                        progress.set(done)
+                    });
                 if encoder.num_cut_texts() > 0 {
                     let [count, length] = [encoder.num_cut_texts(), encoder.max_length()].map(grouped);
-                    cut = format!(" ({count} texts are longer than the {length} tokens that the encoder reads)");
+                    cut = format!(
+                        " ({count} texts are longer than the {length} tokens that the encoder reads)"
+                    );
                 }
                 built
             }
@@ -161,7 +168,9 @@ impl Arguments {
 
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
         let message = match (has_encoder, inputs.has_vectors()) {
-            (true, true) => "vectors are made by --encoder or come from --npy or --vector-field: leave one out",
+            (true, true) => {
+                "vectors are made by --encoder or come from --npy or --vector-field: leave one out"
+            }
             (false, false) if self.metric.is_some() => {
                 "--metric does nothing without vectors: name an --encoder, --npy or --vector-field"
             }

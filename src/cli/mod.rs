@@ -14,6 +14,7 @@ mod eval_run;
 mod failure;
 mod generation;
 mod get;
+mod hits;
 mod index;
 mod info;
 mod inputs;

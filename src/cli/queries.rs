@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::failure::{Code, Failure, Result};
-use super::search::{as_json, with_documents};
+use super::hits::{as_json, with_documents};
 
 /// Queries of a file that are encoded together.
 const BATCH: usize = 64;

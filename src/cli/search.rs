@@ -1,6 +1,6 @@
 //! `secateur search`: one query and its hits, or many.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -8,12 +8,13 @@ use std::time::Instant;
 use clap::Args;
 use secateur::fusion::Fusion;
 use secateur::index::bm25::Bm25Params;
-use secateur::search::{Place, SearchTimes, Sides, snippet};
-use secateur::{Database, Document, Filter, Hit, SearchMode, SearchParams};
-use serde_json::{Value, json};
+use secateur::search::{SearchTimes, Sides};
+use secateur::{Database, Filter, SearchMode, SearchParams};
+use serde_json::Value;
 
 use super::encoder::{EncoderArguments, open_database};
 use super::failure::{Code, Failure, Result};
+use super::hits::{Look, as_json, as_text, found, with_documents};
 use super::queries;
 
 const EXAMPLES: &str = "\
@@ -146,7 +147,9 @@ impl ModeArguments {
         ];
         for (option, is_given, without) in given {
             if is_given && mode == without {
-                return usage(format!("{option} does nothing in mode {mode}: leave it out, or choose another --mode"));
+                return usage(format!(
+                    "{option} does nothing in mode {mode}: leave it out, or choose another --mode"
+                ));
             }
         }
         let of_fusion = [
@@ -156,7 +159,9 @@ impl ModeArguments {
         ];
         for (option, is_given) in of_fusion {
             if is_given && mode != SearchMode::Hybrid {
-                return usage(format!("{option} does nothing in mode {mode}: leave it out, or say --mode hybrid"));
+                return usage(format!(
+                    "{option} does nothing in mode {mode}: leave it out, or say --mode hybrid"
+                ));
             }
         }
         let index = database.vector_index();
@@ -182,8 +187,7 @@ impl Arguments {
             return Err(Failure::new(Code::Usage, "the query is empty: say what to look for"));
         }
         let needs_encoder = self.mode.needs_encoder() && self.vector.is_none();
-        let database =
-            open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)?;
+        let database = open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)?;
         let loading = start.elapsed();
         let k = self.k.get();
         if let Some(vector) = &self.vector {
@@ -210,7 +214,7 @@ impl Arguments {
             return Ok(format!("{json:#}\n"));
         }
         let mode = database.mode(&params);
-        let mut text = as_text(&found, &query, &Look { explain: Some(mode), ..Look::of_stdout() });
+        let mut text = as_text(&found, &query, &Look::of_stdout().explaining(mode));
         text.push_str(&format!("\n{}", times.as_text()));
         Ok(text)
     }
@@ -219,7 +223,8 @@ impl Arguments {
         let vector: Vec<f32> = serde_json::from_str(vector).map_err(|error| {
             Failure::new(Code::Usage, format!("--vector: {error}; expected a list such as [0.1, -2]"))
         })?;
-        let mode = ModeArguments { mode: Some(self.mode.mode.unwrap_or(SearchMode::Dense)), ..self.mode.clone() };
+        let mode =
+            ModeArguments { mode: Some(self.mode.mode.unwrap_or(SearchMode::Dense)), ..self.mode.clone() };
         let params = mode.params(database, self.k.get())?;
         let hits = database.search_vector(&vector, &params)?;
         let found = with_documents(database, hits.into_iter().map(|hit| (hit, Sides::default())).collect())?;
@@ -227,97 +232,6 @@ impl Arguments {
             true => format!("{:#}\n", as_json(database, "", &params, &found)),
             false => as_text(&found, "", &Look::of_stdout()),
         })
-    }
-}
-
-/// A hit, where it stands on either side, and its document.
-pub type Found = (Hit, Sides, Document);
-
-/// The hits of a query with their documents.
-pub fn found(database: &Database, query: &str, params: &SearchParams) -> Result<Vec<Found>> {
-    with_documents(database, database.search_sides(&[query], params)?.pop().unwrap_or_default())
-}
-
-/// Reads the documents of hits.
-pub fn with_documents(database: &Database, hits: Vec<(Hit, Sides)>) -> Result<Vec<Found>> {
-    let with_document = |(hit, sides): (Hit, Sides)| {
-        // Hits and documents are read from one snapshot, so each hit has its document.
-        let document = database.document(&hit.doc_id)?.unwrap_or_default();
-        Ok((hit, sides, document))
-    };
-    hits.into_iter().map(with_document).collect()
-}
-
-/// How hits are printed.
-pub struct Look {
-    /// Columns of the screen.
-    width: usize,
-    /// Whether matching words are marked.
-    marks: bool,
-    /// Whether each hit's places are told, and in which mode.
-    explain: Option<SearchMode>,
-}
-
-impl Look {
-    /// On a terminal lines are as wide as it is, and matching words are bold.
-    pub fn of_stdout() -> Look {
-        let is_terminal = std::io::stdout().is_terminal();
-        let width = terminal_size::terminal_size().filter(|_| is_terminal).map(|(width, _)| width.0.into());
-        Look { width: width.unwrap_or(100), marks: is_terminal, explain: None }
-    }
-}
-
-/// The hits of a query as text: rank, score, id and title, and the part of the text with the query's words.
-pub fn as_text(found: &[Found], query: &str, look: &Look) -> String {
-    let mut text = String::new();
-    for (rank, (hit, sides, document)) in found.iter().enumerate() {
-        let head = format!("{:>3}  {:<8.4}  {}", rank + 1, hit.score, hit.doc_id);
-        text.push_str(&head);
-        let room = |used: usize| look.width.saturating_sub(used + 6).max(20);
-        let used = head.chars().count() + 2;
-        if document.title.trim().is_empty() {
-            text.push_str(&format!("  {}\n", marked(&document.text, query, room(used), look)));
-        } else {
-            text.push_str(&format!("  {}\n", marked(&document.title, query, room(used), look)));
-            if !document.text.trim().is_empty() {
-                text.push_str(&format!("     {}\n", marked(&document.text, query, room(5), look)));
-            }
-        }
-        if let Some(mode) = look.explain {
-            text.push_str(&format!("     {}\n", explained(mode, sides)));
-        }
-    }
-    if text.is_empty() {
-        text.push_str("no document matches\n");
-    }
-    text
-}
-
-/// The part of a text with the query's words, those in bold.
-fn marked(text: &str, query: &str, max_chars: usize, look: &Look) -> String {
-    let snippet = snippet(text, query, max_chars);
-    if !look.marks {
-        return snippet.text;
-    }
-    let mut shown = String::new();
-    let mut at = 0;
-    for mark in snippet.marks {
-        shown.push_str(&snippet.text[at..mark.start]);
-        shown.push_str(&format!("\x1b[1m{}\x1b[0m", &snippet.text[mark.clone()]));
-        at = mark.end;
-    }
-    shown + &snippet.text[at..]
-}
-
-fn explained(mode: SearchMode, sides: &Sides) -> String {
-    let side = |name: &str, place: Option<Place>| match place {
-        Some(Place { rank, score }) => format!("{name}: rank {rank}, score {score:.4}"),
-        None => format!("{name}: not among those fused"),
-    };
-    match mode {
-        SearchMode::Dense => side("vectors", sides.dense),
-        SearchMode::Bm25 => side("words", sides.bm25),
-        SearchMode::Hybrid => format!("{}; {}", side("vectors", sides.dense), side("words", sides.bm25)),
     }
 }
 
@@ -353,27 +267,4 @@ impl Times {
     fn as_json(&self) -> Value {
         self.parts().into_iter().map(|(name, time)| (name.replace(' ', "_"), Value::from(time))).collect()
     }
-}
-
-/// An answer as JSON, with the whole documents.
-pub fn as_json(database: &Database, query: &str, params: &SearchParams, found: &[Found]) -> Value {
-    let mode = database.mode(params);
-    let place = |place: Option<Place>| place.map(|Place { rank, score }| json!({ "rank": rank, "score": score }));
-    let hit = |(hit, sides, document): &Found| {
-        // Metadata was checked to be a JSON object when the corpus was read; as a string it would be quoted again.
-        let metadata = document.metadata.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw).ok());
-        let mut json = json!({
-            "doc_id": hit.doc_id,
-            "score": hit.score,
-            "title": document.title,
-            "text": document.text,
-            "metadata": metadata,
-        });
-        if mode == SearchMode::Hybrid {
-            json["dense"] = place(sides.dense).into();
-            json["bm25"] = place(sides.bm25).into();
-        }
-        json
-    };
-    json!({ "query": query, "mode": mode.to_string(), "hits": found.iter().map(hit).collect::<Vec<_>>() })
 }

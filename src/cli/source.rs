@@ -159,4 +159,3 @@ fn located(path: &Path) -> Result<PathBuf> {
     }
     Ok(open_dataset(path)?.path().to_owned())
 }
-

@@ -42,7 +42,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// An id is empty or taken, a document has neither title nor text, an encoder is missing, another process is
+    /// An id is empty or taken, or a document has neither title nor text. An encoder is missing, another process is
     /// writing, or the disk is full. The documents of the call before the failing one stay added.
     pub fn add(&mut self, documents: &[Document]) -> Result<()> {
         check_not_empty(documents)?;
@@ -278,7 +278,11 @@ impl Database {
         Ok(vec![Rows { dim, rows }])
     }
 
-    fn given_one_each(&mut self, documents: &[Document], vectors: Vec<Option<Vec<f32>>>) -> Result<Vec<Rows>> {
+    fn given_one_each(
+        &mut self,
+        documents: &[Document],
+        vectors: Vec<Option<Vec<f32>>>,
+    ) -> Result<Vec<Rows>> {
         let dim = self.dim().unwrap_or_default();
         let mut rows = Vec::with_capacity(documents.len() * dim);
         for (document, vector) in documents.iter().zip(vectors) {

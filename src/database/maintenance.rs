@@ -34,8 +34,8 @@ impl Database {
         self.set_snapshot(snapshot)
     }
 
-    /// Stores the recall curve that [`Database::tune`] measured on the generation that is read, and makes the curve's ef
-    /// its default, durably.
+    /// Stores the recall curve that [`Database::tune`] measured on the generation that is read, and makes the curve's
+    /// ef its default, durably.
     ///
     /// # Errors
     ///

@@ -241,10 +241,7 @@ impl Database {
     /// # Errors
     ///
     /// As [`Database::documents`].
-    pub fn documents_matching(
-        &self,
-        filter: &Filter,
-    ) -> Result<impl Iterator<Item = Result<Document>> + '_> {
+    pub fn documents_matching(&self, filter: &Filter) -> Result<impl Iterator<Item = Result<Document>> + '_> {
         let rows: Vec<u32> = self.snapshot.matching(filter)?.iter().collect();
         Ok(rows.into_iter().map(|row| Ok(owned(self.snapshot.document_at(RowId(row))?))))
     }
@@ -395,7 +392,10 @@ fn check_encoder(path: &Path, snapshot: &Snapshot, encoder: &Encoder) -> Result<
         return Ok(());
     }
     let same = |generation: &&Generation| {
-        generation.encoder.as_ref().is_some_and(|other| other.fingerprint == *encoder.fingerprint().as_bytes())
+        generation
+            .encoder
+            .as_ref()
+            .is_some_and(|other| other.fingerprint == *encoder.fingerprint().as_bytes())
     };
     match snapshot.generations().iter().find(same) {
         Some(generation) => Err(Error::EncoderOfGeneration {

@@ -33,11 +33,7 @@ type Spoil = fn(&Path);
 fn a_faulty_corpus_is_not_indexed() {
     let cases: [(&str, Spoil, &[&str]); 13] = [
         ("no folder", |f| fs::remove_dir_all(f).unwrap(), &["there is no folder set"]),
-        (
-            "no corpus",
-            |f| fs::remove_file(f.join("corpus.jsonl")).unwrap(),
-            &["set has no corpus.jsonl"],
-        ),
+        ("no corpus", |f| fs::remove_file(f.join("corpus.jsonl")).unwrap(), &["set has no corpus.jsonl"]),
         (
             "truncated",
             |f| compress(f, "corpus.jsonl", 0.5),

@@ -67,7 +67,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 (first..end).try_for_each(|number| transaction.delete(&number.to_string()))?;
                 transaction.commit()?;
             }
-            ("search", &[first, end]) => answer["hits"] = search(&Snapshot::open(&db)?, (first..end).map(row))?,
+            ("search", &[first, end]) => {
+                answer["hits"] = search(&Snapshot::open(&db)?, (first..end).map(row))?
+            }
             ("compact", []) => drop(store.compact(&CompactOptions::default(), |_, _| {})?),
             ("size", []) => answer["bytes"] = store.snapshot().num_bytes().into(),
             _ => return Err(format!("unknown command {line:?}").into()),
@@ -88,7 +90,10 @@ fn add(change: Change<'_>, number: usize) -> secateur_index::Result<()> {
 }
 
 /// The ids of the nearest documents of each query.
-fn search<'q>(snapshot: &Snapshot, queries: impl Iterator<Item = &'q [f32]>) -> secateur_index::Result<Value> {
+fn search<'q>(
+    snapshot: &Snapshot,
+    queries: impl Iterator<Item = &'q [f32]>,
+) -> secateur_index::Result<Value> {
     let index = snapshot.index()?;
     let mut answers = Vec::new();
     for query in queries {

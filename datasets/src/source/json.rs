@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::value::RawValue;
 
 use super::Reader;
-use super::fields::{Entry, FieldNames, parse_entry};
+use crate::entry::{Entry, FieldNames, parse_entry};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::{Lines, open};

@@ -14,7 +14,6 @@
 //! All but Parquet may be compressed, `.gz` or `.zst`. Fields that are not the id, the title or the text become
 //! metadata. A record without an id gets one of the file's name and its number, such as `notes-17`.
 
-mod fields;
 mod json;
 mod parquet;
 mod rows;
@@ -29,12 +28,12 @@ use secateur_files::AtPath;
 
 use crate::beir::BeirFolder;
 use crate::document::Document;
+use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::open;
 
-pub use fields::FieldNames;
-pub(crate) use fields::{Entry, parse_entry};
+pub use crate::entry::FieldNames;
 pub(crate) use parquet::ParquetRows;
 
 /// What reads one file or folder.
@@ -100,7 +99,7 @@ impl Source {
     /// Opens files and folders; only listings and the beginnings of `.json` files are read.
     ///
     /// # Errors
-    /// [`Error::Io`] if one is not there, [`Error::UnknownFormat`] if its name does not say what it is,
+    /// [`Error::Io`] if one is not there. [`Error::UnknownFormat`] if its name does not say what it is.
     /// [`Error::NoDocuments`] for a folder without a corpus and without text files.
     pub fn open(paths: &[PathBuf], names: FieldNames) -> Result<Source> {
         let parts = paths
@@ -145,7 +144,9 @@ fn kind_of(path: &Path) -> Result<Kind> {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     match ending {
         "jsonl" | "ndjson" => Ok(Kind::JsonLines),
-        "json" => begins_with_list(path).map(|is_list| if is_list { Kind::JsonList } else { Kind::JsonLines }),
+        "json" => {
+            begins_with_list(path).map(|is_list| if is_list { Kind::JsonList } else { Kind::JsonLines })
+        }
         "csv" => Ok(Kind::Csv),
         "tsv" | "tab" => Ok(Kind::Tsv),
         "parquet" => Ok(Kind::Parquet),
@@ -276,7 +277,10 @@ impl SourceDocuments {
             }
             Some((first, first_line)) => {
                 let file = self.source.parts[*first as usize].path.display();
-                Err(Fault::DuplicateAcrossFiles { id: document.id.clone(), first: format!("{file}:{first_line}") })
+                Err(Fault::DuplicateAcrossFiles {
+                    id: document.id.clone(),
+                    first: format!("{file}:{first_line}"),
+                })
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Reader;
-use super::fields::{Entry, FieldNames, parse_entry};
+use crate::entry::{Entry, FieldNames, parse_entry};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 

@@ -1,4 +1,5 @@
-//! The rows of a table in a text file, by RFC 4180: a cell in quotes may hold delimiters, line breaks and doubled quotes.
+//! The rows of a table in a text file, by RFC 4180: a cell in quotes may hold delimiters, line breaks and doubled
+//! quotes.
 
 use std::path::Path;
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::Reader;
-use super::fields::{Columns, Entry, FieldNames};
 use super::rows::Rows;
+use crate::entry::{Columns, Entry, FieldNames};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 

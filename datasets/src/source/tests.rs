@@ -89,7 +89,9 @@ fn what_cannot_be_read_is_named() {
     let open = |name: &str| Source::open(&[path(name)], FieldNames::default());
     let said = |name: &str| match open(name) {
         Err(error) => error.to_string(),
-        Ok(source) => read(&source, EmptyDocuments::Few).into_iter().find_map(|item| item.err()).unwrap_or_default(),
+        Ok(source) => {
+            read(&source, EmptyDocuments::Few).into_iter().find_map(|item| item.err()).unwrap_or_default()
+        }
     };
     std::fs::create_dir(path("empty")).unwrap();
     assert!(said("empty").contains("has no corpus.jsonl and no text files"), "{}", said("empty"));
@@ -98,10 +100,17 @@ fn what_cannot_be_read_is_named() {
     std::fs::write(path("t.csv"), "a,b\n1,2\n").unwrap();
     assert!(said("t.csv").contains("t.csv:1: no column is named `text`: the first line has \"a\", \"b\""));
     std::fs::write(path("r.csv"), "id,text\n1,2\n3\n").unwrap();
-    assert!(said("r.csv").contains("r.csv:3: expected as many as the header has, found 1 field(s)"), "{}", said("r.csv"));
+    assert!(
+        said("r.csv").contains("r.csv:3: expected as many as the header has, found 1 field(s)"),
+        "{}",
+        said("r.csv")
+    );
     std::fs::write(path("p.parquet"), "PAR1 no").unwrap();
-    let expected =
-        if cfg!(feature = "parquet") { "cannot be read as Parquet" } else { "built with `--features parquet`" };
+    let expected = if cfg!(feature = "parquet") {
+        "cannot be read as Parquet"
+    } else {
+        "built with `--features parquet`"
+    };
     assert!(said("p.parquet").contains(expected), "{}", said("p.parquet"));
     assert!(said("nowhere.csv").contains("nowhere.csv"));
 }
@@ -114,8 +123,14 @@ fn repeated_ids_and_empty_documents() {
     std::fs::write(&second, "{\"id\": 1, \"text\": \"y\"}\n").unwrap();
     let both = Source::open(&[first.clone(), second], FieldNames::default()).unwrap();
     let message = read(&both, EmptyDocuments::Few)[2].clone().unwrap_err();
-    assert!(message.contains("b.jsonl:1: duplicate `_id` \"1\", first used in ") && message.ends_with("a.jsonl:1"));
-    assert_eq!(both.documents(EmptyDocuments::Few).with_repeated_ids().filter(|item| item.is_ok()).count(), 3);
+    assert!(
+        message.contains("b.jsonl:1: duplicate `_id` \"1\", first used in ")
+            && message.ends_with("a.jsonl:1")
+    );
+    assert_eq!(
+        both.documents(EmptyDocuments::Few).with_repeated_ids().filter(|item| item.is_ok()).count(),
+        3
+    );
 
     let one = Source::open(&[first.clone()], FieldNames::default()).unwrap();
     let mut documents = one.documents(EmptyDocuments::Few);
@@ -124,7 +139,11 @@ fn repeated_ids_and_empty_documents() {
     let refused = read(&one, EmptyDocuments::Refused)[1].clone().unwrap_err();
     assert!(refused.ends_with("a.jsonl:2: \"2\" has no text"), "{refused}");
 
-    std::fs::write(&first, "{\"id\": 1, \"text\": \"x\"}\n{\"id\": 2, \"text\": \"\"}\n{\"id\": 3, \"text\": \" \"}\n").unwrap();
+    std::fs::write(
+        &first,
+        "{\"id\": 1, \"text\": \"x\"}\n{\"id\": 2, \"text\": \"\"}\n{\"id\": 3, \"text\": \" \"}\n",
+    )
+    .unwrap();
     let all = read(&one, EmptyDocuments::Few);
     assert_eq!(all.len(), 4);
     assert!(all[3].clone().unwrap_err().contains("2 of the first 3 documents have neither title nor text"));

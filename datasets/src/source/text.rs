@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secateur_files::AtPath;
 
 use super::Reader;
-use super::fields::Entry;
+use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 
@@ -14,9 +14,9 @@ pub(super) const ENDINGS: [&str; 7] = ["txt", "text", "md", "markdown", "rst", "
 
 /// Whether a file is one of plain text, by its name.
 pub(super) fn is_text(path: &Path) -> bool {
-    path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| {
-        ENDINGS.contains(&ending.to_ascii_lowercase().as_str())
-    })
+    path.extension()
+        .and_then(|ending| ending.to_str())
+        .is_some_and(|ending| ENDINGS.contains(&ending.to_ascii_lowercase().as_str()))
 }
 
 /// The text files in a folder and the folders in it, sorted. Names that begin with a dot are left out.
@@ -56,12 +56,14 @@ impl TextFiles {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u64;
-            let start = bytes[..error.valid_up_to()].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let start =
+                bytes[..error.valid_up_to()].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             let fault = Fault::NotUtf8 { column: error.valid_up_to() - start + 1 };
             Error::Line { path: self.current.clone(), line, fault }
         })?;
         let below = self.current.strip_prefix(&self.folder).unwrap_or(&self.current);
-        let id = below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+        let id =
+            below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
         Ok(Entry { id: Some(super::one_word(&id)), text: text.to_owned(), ..Entry::default() })
     }
 }

@@ -1,7 +1,7 @@
 //! Compaction: segments become fewer, and deleted rows leave them.
 //!
-//! Only small segments are merged unasked (`merge.rs`), so that a commit costs little more than what it adds. The caller
-//! chooses the time of a compaction.
+//! Only small segments are merged unasked (`merge.rs`), so that a commit costs little more than what it adds. The
+//! caller chooses the time of a compaction.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -162,7 +162,8 @@ impl Store {
             Step::Keep(_) => 0,
             Step::Rewrite(range) => sizes[range.clone()].iter().map(|(rows, _)| *rows as usize).sum(),
         });
-        let mut rewriting = Rewriting { total: total.sum(), ..Rewriting::new(self, generations, max_rows, 0) };
+        let mut rewriting =
+            Rewriting { total: total.sum(), ..Rewriting::new(self, generations, max_rows, 0) };
         rewriting.postings = postings;
         let mut segments = Vec::new();
         for step in &steps {
@@ -205,7 +206,12 @@ pub(super) struct Rewriting<'s> {
 
 impl<'s> Rewriting<'s> {
     /// Segments of at most `max_rows` rows, numbered from `first`.
-    pub fn new(store: &'s Store, generations: Vec<GenerationFiles>, max_rows: u32, first: usize) -> Rewriting<'s> {
+    pub fn new(
+        store: &'s Store,
+        generations: Vec<GenerationFiles>,
+        max_rows: u32,
+        first: usize,
+    ) -> Rewriting<'s> {
         Rewriting {
             store,
             generations,

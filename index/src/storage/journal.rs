@@ -46,8 +46,8 @@ impl EmbeddingJournal {
     /// at the first record that is not whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another journal of the same file is open, [`Error::OtherWork`], [`Error::Corrupt`] for a file that is
-    /// something else, [`Error::NewerFormat`], [`Error::Io`], [`Error::InvalidParameter`] for `dim` 0.
+    /// [`Error::OtherWork`]. [`Error::Locked`] while another journal of the same file is open. [`Error::Corrupt`] for a
+    /// file that is something else, [`Error::NewerFormat`], [`Error::Io`], [`Error::InvalidParameter`] for `dim` 0.
     pub fn open(path: impl AsRef<Path>, key: [u8; 32], dim: usize) -> Result<EmbeddingJournal> {
         let width = u32::try_from(dim).ok().filter(|width| *width > 0);
         let allowed = "1 to 2^32 - 1";

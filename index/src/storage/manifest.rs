@@ -227,7 +227,9 @@ impl Manifest {
                 let path = folder.to_owned();
                 return Err(match folder.exists() {
                     true => Error::NotADatabase { path },
-                    false if secateur_files::with_suffix(folder, PARTIAL).exists() => Error::Unfinished { path },
+                    false if secateur_files::with_suffix(folder, PARTIAL).exists() => {
+                        Error::Unfinished { path }
+                    }
                     false => Error::NoDatabase { path },
                 });
             }

@@ -1,7 +1,7 @@
 //! Automatic merging: a thousand commits of one document each do not leave a thousand segments.
 //!
-//! A commit merges the newest segments when [`FANOUT`] of them are of one size class, and a class is eight times as
-//! large as the one below. So a row is written again once in each class, at most five times, and a commit writes at
+//! A commit merges the newest segments when [`FANOUT`] of them are of one size class. A class is eight times as large
+//! as the one below. So a row is written again once in each class, at most five times, and a commit writes at
 //! most [`MAX_ROWS`] rows besides its own. No index is built for that: segments that would get one are left to
 //! [`Store::compact`](super::Store::compact). Segments without a live row are dropped, which costs nothing.
 

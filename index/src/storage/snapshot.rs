@@ -349,7 +349,8 @@ impl Snapshot {
                 let known = self.fields()?.into_iter().map(|count| count.field.to_string()).collect();
                 return Err(Error::UnknownField { field: field.to_string(), known });
             }
-            if !found.is_empty() && !compared.is_empty() && !compared.iter().any(|kind| found.contains(kind)) {
+            if !found.is_empty() && !compared.is_empty() && !compared.iter().any(|kind| found.contains(kind))
+            {
                 let [found, compared] = [&found, &compared].map(|kinds| {
                     let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
                     names.join(" and ")

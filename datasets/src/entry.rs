@@ -30,7 +30,7 @@ const TITLES: [&str; 1] = ["title"];
 const TEXTS: [&str; 5] = ["text", "contents", "content", "body", "passage"];
 
 /// Where the fields of a table's rows are.
-pub(super) struct Columns {
+pub(crate) struct Columns {
     pub id: Option<usize>,
     pub title: Option<usize>,
     pub text: Option<usize>,
@@ -38,7 +38,7 @@ pub(super) struct Columns {
 
 impl FieldNames {
     /// The columns of a table with this header; a name that is given must be there.
-    pub(super) fn columns(&self, header: &[String]) -> Result<Columns, Fault> {
+    pub(crate) fn columns(&self, header: &[String]) -> Result<Columns, Fault> {
         Ok(Columns {
             id: find(&self.id, &IDS, header)?,
             title: find(&self.title, &TITLES, header)?,
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Line {
 }
 
 /// The fields of a JSON object, as they are written.
-pub(super) struct Object(pub Vec<(String, Box<RawValue>)>);
+struct Object(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
@@ -152,11 +152,22 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
+/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title is empty, other fields
+/// become metadata.
+pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
+    let Parsed { record, oddities } = parse_entry(line, &FieldNames::default())?;
+    match record.id.clone() {
+        Some(id) => Ok(Parsed { record: record.document(id), oddities }),
+        None => Err(Fault::MissingField { field: "_id".to_owned(), found: record.found }),
+    }
+}
+
 /// Reads a line of JSON.
 pub(crate) fn parse_entry(line: &str, names: &FieldNames) -> Result<Parsed<Entry>, Fault> {
     let (mut line, mut oddities) = parse::<Line>(line)?;
     let found = || {
-        let own = [("_id", line.id.is_some()), ("title", line.title.is_some()), ("text", line.text.is_some())];
+        let own =
+            [("_id", line.id.is_some()), ("title", line.title.is_some()), ("text", line.text.is_some())];
         let own = own.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
         own.chain(line.others.iter().map(|(name, _)| name.as_str())).collect::<Vec<_>>().join(", ")
     };
@@ -202,9 +213,10 @@ pub(crate) fn parse_entry(line: &str, names: &FieldNames) -> Result<Parsed<Entry
     let title = string(line.title, &names.title, &TITLES)?.unwrap_or_default();
     let Some(text) = string(line.text, &names.text, &TEXTS)? else { return Err(missing("text".to_owned())) };
     let vector = match take(&mut line.others, &names.vector, &[]).map_err(missing)? {
-        Some((name, value)) => Some(serde_json::from_str::<Vec<f32>>(value.get()).map_err(|error| {
-            Fault::BadVector { field: name, problem: without_place(&error) }
-        })?),
+        Some((name, value)) => Some(
+            serde_json::from_str::<Vec<f32>>(value.get())
+                .map_err(|error| Fault::BadVector { field: name, problem: without_place(&error) })?,
+        ),
         None => None,
     };
     let metadata = metadata(line.metadata, line.others)?;
@@ -269,7 +281,7 @@ fn metadata(
 }
 
 /// A JSON object of these fields.
-pub(super) fn object(fields: &[(String, Box<RawValue>)]) -> String {
+fn object(fields: &[(String, Box<RawValue>)]) -> String {
     let mut text = String::from("{");
     for (number, (name, value)) in fields.iter().enumerate() {
         let comma = if number == 0 { "" } else { "," };
