@@ -108,7 +108,7 @@ class LanceDb:
         def work():
             found = []
             for row in self.rows[first:end]:
-                hits = self.table.search(row).select(["id"]).limit(K).to_list()
+                hits = self.table.search(row).select(["id", "_distance"]).limit(K).to_list()
                 found.append([hit["id"] for hit in hits])
             return found
 

@@ -89,7 +89,7 @@ impl Inputs {
         if let Some(npy) = &self.npy {
             return Ok(Some(npy.dim()));
         }
-        match self.documents(false).next().filter(|_| self.has_vectors) {
+        match self.has_vectors.then(|| self.documents(false).next()).flatten() {
             Some(first) => Ok(first?.1.map(|vector| vector.len())),
             None => Ok(None),
         }

@@ -11,7 +11,7 @@ use secateur_index::storage::{
 use secateur_index::{ComponentType, Metric};
 
 use super::corpus::add_corpus;
-use super::{AddOptions, Database, EncoderSource, SEPARATOR};
+use super::{AddOptions, Database, EMPTY_JOURNAL, EncoderSource, SEPARATOR};
 use crate::error::{Error, Result};
 use crate::measure::metric_of;
 
@@ -68,9 +68,6 @@ impl VectorOptions {
         properties
     }
 }
-
-/// The length of a journal that keeps nothing: of its header.
-const EMPTY_JOURNAL: u64 = 64;
 
 /// Which vectors the documents of a database get.
 enum Vectors {

@@ -7,7 +7,7 @@ use secateur_encoders::{Encoder, TextKind};
 use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
-use super::{Database, SEPARATOR, check_not_empty};
+use super::{Database, EMPTY_JOURNAL, SEPARATOR, check_not_empty};
 use crate::encode::journaled::{JournaledEncoding, borrowed, chunks, remove};
 use crate::error::{Error, Result};
 
@@ -131,9 +131,21 @@ impl Database {
             Err(error) => {
                 // What was added so far must not get into somebody's next commit.
                 self.changes = None;
+                for generation in self.generations() {
+                    let journal = self.add_journal(generation);
+                    if std::fs::metadata(&journal).is_ok_and(|file| file.len() <= EMPTY_JOURNAL) {
+                        // Nothing is in it; what cannot be removed does no harm.
+                        let _ = remove(&journal);
+                    }
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Where the vectors of a generation are kept while documents are added.
+    fn add_journal(&self, generation: &Generation) -> PathBuf {
+        secateur_files::with_suffix(&self.path, &format!(".add.{}.journal", generation.name))
     }
 
     fn add_chunks<E>(
@@ -151,8 +163,7 @@ impl Database {
         let mut journals = Vec::new();
         if self.encodes() {
             for (generation, encoder) in self.encoders()? {
-                let path =
-                    secateur_files::with_suffix(&self.path, &format!(".add.{}.journal", generation.name));
+                let path = self.add_journal(&generation);
                 journals.push(JournaledEncoding::open(&path, encoder, TextKind::Passage)?);
                 paths.push(path);
             }

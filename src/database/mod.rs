@@ -32,6 +32,9 @@ pub use ingest::{AddOptions, AddReport};
 /// The key under which a database keeps what stands between title and text.
 const SEPARATOR: &str = "passage_separator";
 
+/// The length of a journal that keeps nothing: of its header.
+const EMPTY_JOURNAL: u64 = 64;
+
 /// Documents retrievable by id, searchable by meaning and by words, in one folder.
 ///
 /// Any number of processes may have a database open; one at a time may write. If a process is killed, the database is
