@@ -198,12 +198,13 @@ impl BeirFolder {
             if std::mem::take(&mut is_first) && record::is_header(line) {
                 continue;
             }
-            let judged = record::parse_judgment(line).and_then(|(query_id, doc_id, relevance)| {
-                match insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {
+            let judged =
+                record::parse_judgment(line).and_then(|(query_id, doc_id, relevance)| match insert_judgment(
+                    &mut qrels, &query_id, &doc_id, relevance,
+                ) {
                     Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
                     _ => Ok(()),
-                }
-            });
+                });
             judged.map_err(|fault| lines.error(fault))?;
         }
     }

@@ -133,7 +133,9 @@ impl Lines {
                 self.finished = true;
                 return Some(Err(self.error(Fault::LineTooLong { limit: MAX_LINE })));
             }
-            if self.number == 1 && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| self.buffer.starts_with(*mark)) {
+            if self.number == 1
+                && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| self.buffer.starts_with(*mark))
+            {
                 self.finished = true;
                 return Some(Err(self.error(Fault::Utf16)));
             }

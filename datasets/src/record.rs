@@ -47,7 +47,9 @@ pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
         raw => raw.map(|raw| String::from(Box::<str>::from(raw))),
     };
     // The parser took it as it is; who reads it later could not.
-    if let Some(fault) = metadata.as_deref().filter(|raw| raw.contains("\\u")).and_then(|_| half_surrogate(line)) {
+    if let Some(fault) =
+        metadata.as_deref().filter(|raw| raw.contains("\\u")).and_then(|_| half_surrogate(line))
+    {
         return Err(fault);
     }
     let id = parsed.id.into_text(&mut oddities)?;

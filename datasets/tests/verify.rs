@@ -158,8 +158,10 @@ fn each_fault_is_named_with_file_and_line() {
             CORPUS,
             "{\"_id\":\"q1\",\"text\":\"cut \\ud83d\"}\n{\"_id\":\"q1\",\"text\":\"a\"}\n",
             QRELS,
-            &["queries.jsonl:1: error: \\ud83d at column 25 is half of a surrogate pair, a character that was cut \
-               in two: write the other half beside it, or \\ufffd in its place"],
+            &[
+                "queries.jsonl:1: error: \\ud83d at column 25 is half of a surrogate pair, a character that was cut \
+               in two: write the other half beside it, or \\ufffd in its place",
+            ],
         ),
         (
             CORPUS,

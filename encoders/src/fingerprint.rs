@@ -91,11 +91,7 @@ struct Fields(blake3::Hasher);
 
 impl Fields {
     /// Adds everything that shapes a vector; `add_weights` adds those of the model and of the adapter.
-    fn add_parts(
-        &mut self,
-        parts: &Parts<'_>,
-        add_weights: impl Fn(&mut Fields, &Shards),
-    ) -> Result<()> {
+    fn add_parts(&mut self, parts: &Parts<'_>, add_weights: impl Fn(&mut Fields, &Shards)) -> Result<()> {
         let Parts { files, settings, stored, adapter, quantization } = *parts;
         let fields = self;
         // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files

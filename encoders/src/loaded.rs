@@ -87,11 +87,7 @@ impl Loaded {
     }
 
     /// `cache` has the fingerprints of encoders that were loaded whole before: see [`LoadOptions::cache`].
-    pub(crate) fn of_files(
-        files: ModelFiles,
-        options: &LoadOptions,
-        cache: Option<&Path>,
-    ) -> Result<Loaded> {
+    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions, cache: Option<&Path>) -> Result<Loaded> {
         let Weights { files, config_path, config, checkpoint, adapter, architecture } =
             Weights::of_files(files)?;
         let mut settings = Settings::read(&files, &architecture)?;
@@ -121,16 +117,7 @@ impl Loaded {
         if let Some(quantization) = quantization {
             tensors = Box::new(Quantized::new(tensors, quantization));
         }
-        Ok(Loaded {
-            files,
-            config_path,
-            config,
-            settings,
-            tensors,
-            architecture,
-            fingerprint,
-            to_remember,
-        })
+        Ok(Loaded { files, config_path, config, settings, tensors, architecture, fingerprint, to_remember })
     }
 
     /// The tokenizer that goes with it.

@@ -1,8 +1,8 @@
 //! Fingerprints that were computed before, so that the weights need not be read through for them again.
 //!
-//! A folder has a small file for each. Its name is a hash over all that goes into the fingerprint, with the stamps of
-//! the files of weights in place of their contents; it holds the fingerprint. So a file that changed is looked up under
-//! another name. What cannot be read or written is as if it were not there: only time is lost.
+//! A folder has a small file for each, which holds the fingerprint. Its name is a hash over all that goes into the
+//! fingerprint, with the stamps of the files of weights in place of their contents. So weights that changed are looked
+//! up under another name. What cannot be read or written is as if it were not there: only time is lost.
 
 use std::path::{Path, PathBuf};
 

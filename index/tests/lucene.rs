@@ -82,8 +82,8 @@ fn found(snapshot: &Snapshot, query: &str) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// A query finds just the documents that share a term with it under the database's analyzer: when the database is
-    /// made, when it is opened again, when documents are added then, and after a compaction.
+    /// A query finds just the documents that share a term with it under the database's analyzer. This holds when the
+    /// database is opened again, when documents are added then, and after a compaction.
     #[test]
     fn queries_are_analyzed_as_documents_were(
         analyzer in prop::sample::select(Analyzer::ALL),

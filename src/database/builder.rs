@@ -144,7 +144,8 @@ impl DatabaseBuilder {
         DatabaseBuilder { options, ..self }
     }
 
-    /// What makes words of texts and of queries, for searches by words: English unless given. It cannot be changed later.
+    /// What makes words of texts and of queries, for searches by words: English unless given. It cannot be changed
+    /// later.
     pub fn analyzer(self, analyzer: Analyzer) -> DatabaseBuilder {
         DatabaseBuilder { analyzer, ..self }
     }

@@ -99,11 +99,7 @@ impl<'a> Source<'a> {
             })?),
             None => None,
         };
-        Ok(Embeddings {
-            tokens,
-            positions,
-            norm: self.norm(backend, Role::EmbeddingNorm)?,
-        })
+        Ok(Embeddings { tokens, positions, norm: self.norm(backend, Role::EmbeddingNorm)? })
     }
 
     fn attention<B: Backend>(

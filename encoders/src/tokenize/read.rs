@@ -134,7 +134,8 @@ mod tests {
     /// What is wrong gets the library's message.
     #[test]
     fn what_is_wrong_is_left_to_the_library() {
-        for json in ["", "{}", r#"{"version":"2.0","model":{"type":"WordLevel","vocab":{},"unk_token":""}}"#] {
+        for json in ["", "{}", r#"{"version":"2.0","model":{"type":"WordLevel","vocab":{},"unk_token":""}}"#]
+        {
             let message = tokenizer(json.as_bytes()).unwrap_err().to_string();
             assert_eq!(message, Tokenizer::from_bytes(json).unwrap_err().to_string());
         }

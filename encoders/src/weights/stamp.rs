@@ -3,8 +3,8 @@
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Length and times of a file when it was opened. Where the system has them, the time of the last change of the file
-/// itself, which no program can set, and the number of its inode are there as well.
+/// Length and times of a file when it was opened, and the number of its inode where there is one. The second time is
+/// that of the last change of anything, which no program can set; not all systems have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStamp {
     length: u64,

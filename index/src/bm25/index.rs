@@ -129,9 +129,10 @@ impl Bm25Index {
     ) -> Result<Vec<Vec<Hit>>> {
         queries
             .par_iter()
-            .map_init(|| Scratch::new(self.analyzer), |scratch, query| {
-                self.search_with(query.as_ref(), k, params, among, scratch)
-            })
+            .map_init(
+                || Scratch::new(self.analyzer),
+                |scratch, query| self.search_with(query.as_ref(), k, params, among, scratch),
+            )
             .collect()
     }
 

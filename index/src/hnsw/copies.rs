@@ -17,8 +17,7 @@ pub(super) fn find(codes: &Int8Codes<'_>) -> (Vec<u32>, Bitmap) {
     let mut hashes: Vec<(u32, u32)> =
         (0..codes.metas.len() as u32).into_par_iter().map(|row| (hash(codes, row), row)).collect();
     hashes.par_sort_unstable();
-    let runs: Vec<&[(u32, u32)]> =
-        hashes.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1).collect();
+    let runs: Vec<&[(u32, u32)]> = hashes.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1).collect();
     let groups: Vec<Vec<u32>> = runs.par_iter().flat_map_iter(|run| groups(codes, run)).collect();
     let (mut next, mut copies) = (Vec::new(), Bitmap::default());
     for group in groups {

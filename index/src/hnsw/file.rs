@@ -93,8 +93,9 @@ struct Counts {
 }
 
 impl Counts {
-    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper, copies.
-    /// 1-bit codes have no metas of their own. None overflows: rows and blocks are below 2³², a row's part is below 2¹⁷.
+    /// The lengths of the sections in bytes: mean, metas, codes, base, first blocks, upper, copies, in this order.
+    /// 1-bit codes have no metas of their own. None overflows: rows and blocks are below 2³², a row's
+    /// part is below 2¹⁷.
     fn lengths(self) -> [u64; 7] {
         let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
         let number = size_of::<u32>() as u64;
@@ -277,7 +278,10 @@ impl GraphFile {
                 && codes.is_none_or(|codes| copies::are_equal(&codes, row, next));
             if !is_sound {
                 let expected = format!("a later row than {row}, of an equal code, or none");
-                return Err(corrupt(&self.path, wrong_field("the next row of an equal code", expected, next)));
+                return Err(corrupt(
+                    &self.path,
+                    wrong_field("the next row of an equal code", expected, next),
+                ));
             }
         }
         Ok(())

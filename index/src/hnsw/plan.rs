@@ -100,9 +100,8 @@ impl GraphView<'_> {
         }
     }
 
-    /// The rows that match of the best nodes in the pool, `max` nodes with any. A node of several rows gives the first
-    /// `k` of them while there is room for [`COPIES`] times as many: more cannot be among the best, and all of a node
-    /// are equally good.
+    /// The rows that match of the best nodes in the pool, `max` nodes with any. All rows of a node are equally good, so
+    /// it gives at most its first `k`. Of all nodes together at most [`COPIES`] times as many are not the first.
     fn rows_of_nodes(
         &self,
         scratch: &Scratch,

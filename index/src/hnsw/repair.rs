@@ -5,8 +5,8 @@ use crate::bitmap::Bitmap;
 use crate::quantization::int8::{Int8Codes, Query};
 use crate::quantization::kernel::int8::Int8Kernel;
 
-/// Adds edges on level 0 until every row can be reached there from the entry point, but for the copies of others. A row may lose its last incoming
-/// edge when its neighbors choose others; few do.
+/// Adds edges on level 0 until every row but copies of others can be reached there from the entry point. A row may lose
+/// its last incoming edge when its neighbors choose others; few do.
 pub(crate) fn connect(links: &mut LinksBuf, codes: &Int8Codes<'_>, kernel: Int8Kernel, is_copy: &Bitmap) {
     let num_rows = links.first_blocks.len() as u32;
     let mut reached = Bitmap::default();

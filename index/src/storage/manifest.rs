@@ -215,9 +215,9 @@ impl Manifest {
     /// What makes terms of texts.
     pub fn analyzer(&self, file: &Path) -> Result<Option<Analyzer>> {
         let name = self.properties.get(ANALYZER);
-        name.map(|name| name.parse())
-            .transpose()
-            .map_err(|error: UnknownName| corrupt(file, wrong_field(ANALYZER, "an analyzer's name", error.name)))
+        name.map(|name| name.parse()).transpose().map_err(|error: UnknownName| {
+            corrupt(file, wrong_field(ANALYZER, "an analyzer's name", error.name))
+        })
     }
 
     /// The settings of the layers above.

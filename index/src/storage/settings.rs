@@ -25,8 +25,8 @@ pub struct Settings {
     pub vectors: Option<VectorSettings>,
     /// The encoder that made the vectors. It is stored and given back; comparing it is the caller's part.
     pub encoder: Option<EncoderIdentity>,
-    /// What makes terms of texts; `None` in databases that were made before it was written down, whose English terms are
-    /// not all those of [`Analyzer::English`].
+    /// What makes terms of texts. `None` in databases that were made before it was written down: their English terms
+    /// are not all those of [`Analyzer::English`].
     pub analyzer: Option<Analyzer>,
     /// Settings of the layers above, stored as they are. Names that begin with `index.` are reserved.
     pub properties: BTreeMap<String, String>,

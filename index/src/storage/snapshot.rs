@@ -468,9 +468,7 @@ fn settings(
         Some(Generation { vectors, encoder, properties, .. }) => {
             Settings { vectors: Some(vectors), encoder, analyzer, properties }
         }
-        None => {
-            Settings { vectors: None, encoder: None, analyzer, properties: manifest.outer_properties() }
-        }
+        None => Settings { vectors: None, encoder: None, analyzer, properties: manifest.outer_properties() },
     }
 }
 

@@ -127,7 +127,10 @@ impl PackedLinear {
             weight => {
                 let Matrix { values, rows, columns } = weight.dequantize();
                 if products == Products::F32 {
-                    return PackedLinear::new(Packed::Dense(PackedMatrix::of_rows(&values, columns)), weights.bias);
+                    return PackedLinear::new(
+                        Packed::Dense(PackedMatrix::of_rows(&values, columns)),
+                        weights.bias,
+                    );
                 }
                 Packed::pack(rows, columns, products, |row, k| values[row * columns + k])
             }

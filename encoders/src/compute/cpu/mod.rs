@@ -26,7 +26,8 @@ use rayon::prelude::*;
 
 use super::precision::Precision;
 use super::{
-    AttentionShape, Backend, GateUpWeights, LinearWeights, MappedFloats, Matrix, NormWeights, RotationWeights, Spans,
+    AttentionShape, Backend, GateUpWeights, LinearWeights, MappedFloats, Matrix, NormWeights,
+    RotationWeights, Spans,
 };
 use crate::error::Result;
 use crate::pooling::Pooling;

@@ -1,7 +1,7 @@
 //! Words of a text, as Lucene's `StandardTokenizer` finds them (`StandardTokenizerImpl.jflex` of Lucene 8).
 //!
-//! Its rules are those of Unicode Standard Annex #29, but for what is special to Lucene: runs of South and Southeast
-//! Asian letters and sequences of emoji are words, and so is each Han character and each Hiragana. At each place the
+//! Its rules are those of Unicode Standard Annex #29, and a few of Lucene's own. Runs of South and Southeast Asian
+//! letters and sequences of emoji are words, and so is each Han character and each Hiragana. At each place the
 //! longest match of a rule is a word, and of equal ones that of the rule that stands first. Where none matches, a
 //! character is passed over. With the names of the grammar, and `X` for `[Extend Format ZWJ]*` after everything:
 //!
@@ -198,8 +198,7 @@ fn step(at: u64, kinds: u32) -> u64 {
 /// The rule that what was read so far matches, of several the first.
 fn matched(at: u64) -> Option<Kind> {
     const WORD: u64 = AFTER_KATAKANA | AFTER_NUMBER | AFTER_LETTER | HEBREW_DONE | AFTER_JOINER;
-    const EMOJI: u64 =
-        in_both(m::CHARACTER | m::MODIFIED | m::SELECTED) | TWO_REGIONS | KEY_DONE | TAGS_DONE;
+    const EMOJI: u64 = in_both(m::CHARACTER | m::MODIFIED | m::SELECTED) | TWO_REGIONS | KEY_DONE | TAGS_DONE;
     let rules = [
         (EMOJI, Kind::Emoji),
         (ALL_HANGUL, Kind::Hangul),
@@ -212,8 +211,8 @@ fn matched(at: u64) -> Option<Kind> {
     rules.into_iter().find(|(positions, _)| at & positions != 0).map(|(_, kind)| kind)
 }
 
-/// The rules as a table: a state for each set of positions that some text leads to, a class for each set of kinds that
-/// some character has.
+/// The rules as a table. A state is a set of positions that some text leads to, and a class a set of kinds that some
+/// character has.
 struct Automaton {
     ascii: [u8; 128],
     /// The class of each of [`RANGES`].
@@ -308,25 +307,34 @@ mod tests {
         let cases: &[(&str, &[(&str, Kind)])] = &[
             ("", &[]),
             (" .,;- ", &[]),
-            ("can't _a_ 3.5 a.b 1,2a", &[
-                ("can't", Kind::Word),
-                ("_a_", Kind::Word),
-                ("3.5", Kind::Word),
-                ("a.b", Kind::Word),
-                ("1,2a", Kind::Word),
-            ]),
-            ("한국어 日本 ひら カナ", &[
-                ("한국어", Kind::Hangul),
-                ("日", Kind::Han),
-                ("本", Kind::Han),
-                ("ひ", Kind::Hiragana),
-                ("ら", Kind::Hiragana),
-                ("カナ", Kind::Katakana),
-            ]),
+            (
+                "can't _a_ 3.5 a.b 1,2a",
+                &[
+                    ("can't", Kind::Word),
+                    ("_a_", Kind::Word),
+                    ("3.5", Kind::Word),
+                    ("a.b", Kind::Word),
+                    ("1,2a", Kind::Word),
+                ],
+            ),
+            (
+                "한국어 日本 ひら カナ",
+                &[
+                    ("한국어", Kind::Hangul),
+                    ("日", Kind::Han),
+                    ("本", Kind::Han),
+                    ("ひ", Kind::Hiragana),
+                    ("ら", Kind::Hiragana),
+                    ("カナ", Kind::Katakana),
+                ],
+            ),
             ("ภาษาไทย", &[("ภาษาไทย", Kind::Asian)]),
             ("🇩🇪🇫", &[("🇩🇪", Kind::Emoji)]),
             ("👍🏽x", &[("👍🏽", Kind::Emoji), ("x", Kind::Word)]),
-            ("👩\u{200d}🚀 1\u{fe0f}\u{20e3}", &[("👩\u{200d}🚀", Kind::Emoji), ("1\u{fe0f}\u{20e3}", Kind::Emoji)]),
+            (
+                "👩\u{200d}🚀 1\u{fe0f}\u{20e3}",
+                &[("👩\u{200d}🚀", Kind::Emoji), ("1\u{fe0f}\u{20e3}", Kind::Emoji)],
+            ),
         ];
         for (text, expected) in cases {
             let found: Vec<(&str, Kind)> = words(text).map(|word| (word.text, word.kind)).collect();
