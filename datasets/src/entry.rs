@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::document::Document;
 use crate::fault::Fault;
-use crate::record::{Id, Parsed, Text, parse};
+use crate::record::{Id, Parsed, Text, half_surrogate, parse};
 
 /// The names of the fields that are a document's id, title and text. Every other field becomes metadata.
 ///
@@ -163,8 +163,13 @@ pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
 }
 
 /// Reads a line of JSON.
-pub(crate) fn parse_entry(line: &str, names: &FieldNames) -> Result<Parsed<Entry>, Fault> {
-    let (mut line, mut oddities) = parse::<Line>(line)?;
+pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry>, Fault> {
+    let (mut line, mut oddities) = parse::<Line>(text)?;
+    // The parser took other fields as they are; who reads them later could not.
+    let is_raw = line.metadata.is_some() || !line.others.is_empty();
+    if let Some(fault) = (is_raw && text.contains("\\u")).then(|| half_surrogate(text)).flatten() {
+        return Err(fault);
+    }
     let found = || {
         let own =
             [("_id", line.id.is_some()), ("title", line.title.is_some()), ("text", line.text.is_some())];

@@ -104,13 +104,21 @@ impl Encoder {
         options: &LoadOptions,
         remaining: Option<&Remaining>,
     ) -> Result<Encoder> {
-        let mut loaded = Loaded::of_files(files, options)?;
-        loaded.fingerprint = loaded.fingerprint.computed_in(options.precision);
+        // Only a whole model is known to be in order once it is loaded.
+        let cache = options.cache.as_deref().filter(|_| remaining.is_none());
+        let mut loaded = Loaded::of_files(files, options, cache)?;
+        let in_f32 = loaded.fingerprint;
+        loaded.fingerprint = in_f32.computed_in(options.precision);
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
-        let model = OnDevice::load(options.device, options.precision, &loaded)?;
-        let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
+        let load = || OnDevice::load(options.device, options.precision, &loaded);
+        let (tokenizer, model) = rayon::join(|| loaded.tokenizer(), load);
+        let (tokenizer, model) = (tokenizer?, model?);
+        if let Some(place) = &loaded.to_remember {
+            place.write(&in_f32);
+        }
+        let Loaded { settings, architecture, fingerprint, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         Ok(Encoder {
             directory: directory.to_owned(),

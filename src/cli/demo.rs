@@ -64,7 +64,7 @@ impl Arguments {
             text.push_str(&format!(
                 "\n{}\n{}",
                 query.text,
-                as_text(&found(&database, &query.text, &shown)?, &query.text, &Look::of_stdout())
+                as_text(&found(&database, &query.text, &shown)?, &query.text, &Look::of_stdout(&database))
             ));
         }
         let run = database.run(&queries, &all)?;

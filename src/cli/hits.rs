@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use secateur::index::bm25::Analyzer;
 use secateur::search::{Place, Sides, snippet};
 use secateur::{Database, Document, Hit, SearchMode, SearchParams};
 use serde_json::{Value, json};
@@ -34,14 +35,16 @@ pub struct Look {
     marks: bool,
     /// Whether each hit's places are told, and in which mode.
     explain: Option<SearchMode>,
+    /// What makes words of texts.
+    analyzer: Analyzer,
 }
 
 impl Look {
     /// On a terminal lines are as wide as it is, and matching words are bold.
-    pub fn of_stdout() -> Look {
+    pub fn of_stdout(database: &Database) -> Look {
         let is_terminal = std::io::stdout().is_terminal();
         let width = terminal_size::terminal_size().filter(|_| is_terminal).map(|(width, _)| width.0.into());
-        Look { width: width.unwrap_or(100), marks: is_terminal, explain: None }
+        Look { width: width.unwrap_or(100), marks: is_terminal, explain: None, analyzer: database.analyzer() }
     }
 
     /// The same, and each hit's places are told.
@@ -54,7 +57,8 @@ impl Look {
 pub fn as_text(found: &[Found], query: &str, look: &Look) -> String {
     let mut text = String::new();
     for (rank, (hit, sides, document)) in found.iter().enumerate() {
-        let head = format!("{:>3}  {:<8.4}  {}", rank + 1, hit.score, hit.doc_id);
+        let doc_id = hit.doc_id.replace(['\n', '\r'], " ");
+        let head = format!("{:>3}  {:<8.4}  {doc_id}", rank + 1, hit.score);
         text.push_str(&head);
         let room = |used: usize| look.width.saturating_sub(used + 6).max(20);
         let used = head.chars().count() + 2;
@@ -78,7 +82,7 @@ pub fn as_text(found: &[Found], query: &str, look: &Look) -> String {
 
 /// The part of a text with the query's words, those in bold.
 fn marked(text: &str, query: &str, max_chars: usize, look: &Look) -> String {
-    let snippet = snippet(text, query, max_chars);
+    let snippet = snippet(text, query, look.analyzer, max_chars);
     if !look.marks {
         return snippet.text;
     }

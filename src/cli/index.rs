@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::index::ComponentType;
+use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::report::grouped;
@@ -44,6 +45,9 @@ pub struct Arguments {
     /// What stands between a document's title and its text when the encoder reads it.
     #[arg(long, value_name = "TEXT", default_value = " ")]
     separator: String,
+    /// What makes words of texts and of queries, for searches by words.
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    analyzer: Analyzer,
     #[command(flatten)]
     source: SourceArguments,
     #[command(flatten)]
@@ -135,7 +139,8 @@ impl Arguments {
         let num_empty = Cell::new(0);
         let documents = inputs.counted(false, |count| num_empty.set(count));
         let progress = Progress::start("indexing", "documents", || inputs.count())?;
-        let mut builder = Database::builder(&self.out).vector_options(options).allow_empty(true);
+        let mut builder =
+            Database::builder(&self.out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
         if let Some(dim) = inputs.dim()? {
             builder = builder.vectors(dim);
         }

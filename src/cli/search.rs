@@ -201,7 +201,7 @@ impl Arguments {
             let found = found(&database, &query, &params)?;
             return Ok(match self.json {
                 true => format!("{:#}\n", as_json(&database, &query, &params, &found)),
-                false => as_text(&found, &query, &Look::of_stdout()),
+                false => as_text(&found, &query, &Look::of_stdout(&database)),
             });
         }
         let explanation = database.explain(&query, &params)?;
@@ -214,7 +214,7 @@ impl Arguments {
             return Ok(format!("{json:#}\n"));
         }
         let mode = database.mode(&params);
-        let mut text = as_text(&found, &query, &Look::of_stdout().explaining(mode));
+        let mut text = as_text(&found, &query, &Look::of_stdout(&database).explaining(mode));
         text.push_str(&format!("\n{}", times.as_text()));
         Ok(text)
     }
@@ -230,7 +230,7 @@ impl Arguments {
         let found = with_documents(database, hits.into_iter().map(|hit| (hit, Sides::default())).collect())?;
         Ok(match self.json {
             true => format!("{:#}\n", as_json(database, "", &params, &found)),
-            false => as_text(&found, "", &Look::of_stdout()),
+            false => as_text(&found, "", &Look::of_stdout(database)),
         })
     }
 }

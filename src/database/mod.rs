@@ -16,6 +16,7 @@ use std::sync::Arc;
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, Fingerprint};
 use secateur_index::RowId;
+use secateur_index::bm25::Analyzer;
 use secateur_index::filter::Filter;
 use secateur_index::search::Recall;
 use secateur_index::storage::{
@@ -286,6 +287,12 @@ impl Database {
     /// How vectors are searched; `None` in a database without.
     pub fn vector_index(&self) -> Option<VectorIndex> {
         self.snapshot.settings().vectors.map(|vectors| vectors.index)
+    }
+
+    /// What makes words of texts and of queries. For a database of before there were several, the one that is nearest to
+    /// what it does.
+    pub fn analyzer(&self) -> Analyzer {
+        self.snapshot.settings().analyzer.unwrap_or_default()
     }
 
     /// The ef of searches that name none; `None` where an ef makes no difference.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use secateur_index::bm25::analyze;
+use secateur_index::bm25::Analyzer;
 
 /// A part of a text in one line, and where the query's words are in it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -15,17 +15,18 @@ pub struct Snippet {
 }
 
 /// The part of a text with the most of a query's words, at most `max_chars` characters and `...` long. Words match as
-/// BM25 compares them: without case and endings. Without a match it is the beginning.
+/// the analyzer makes them: in English without case and endings. Without a match it is the beginning.
 ///
 /// ```
 /// use secateur::search::snippet;
-/// let found = snippet("Bees dance. Prune roses in late winter.", "pruning a rose", 20);
+/// use secateur::index::bm25::Analyzer;
+/// let found = snippet("Bees dance. Prune roses in late winter.", "pruning a rose", Analyzer::English, 20);
 /// assert_eq!(found.text, "...dance. Prune roses...");
 /// let marked: Vec<&str> = found.marks.iter().map(|mark| &found.text[mark.clone()]).collect();
 /// assert_eq!(marked, ["Prune", "roses"]);
 /// ```
-pub fn snippet(text: &str, query: &str, max_chars: usize) -> Snippet {
-    let wanted: BTreeSet<String> = analyze(query).into_iter().collect();
+pub fn snippet(text: &str, query: &str, analyzer: Analyzer, max_chars: usize) -> Snippet {
+    let wanted: BTreeSet<String> = analyzer.analyze(query).into_iter().collect();
     // A text without blanks is cut into pieces, so that something of it can be shown.
     let words: Vec<&str> = text.split_whitespace().flat_map(|word| pieces(word, max_chars)).collect();
     let lengths: Vec<usize> = words.iter().map(|word| word.chars().count()).collect();
@@ -33,7 +34,7 @@ pub fn snippet(text: &str, query: &str, max_chars: usize) -> Snippet {
         .iter()
         .map(|word| match wanted.is_empty() {
             true => Vec::new(),
-            false => analyze(word).into_iter().filter(|term| wanted.contains(term)).collect(),
+            false => analyzer.analyze(word).into_iter().filter(|term| wanted.contains(term)).collect(),
         })
         .collect();
     let window = best_window(&lengths, &matches, max_chars);
@@ -123,7 +124,7 @@ mod tests {
             ("éééééé", "x", 3, "ééé...", 0),
             ("rose x x x x x x rose, \"tree\"", "roses trees", 16, "...x rose, \"tree\"", 2),
         ] {
-            let found = snippet(text, query, max);
+            let found = snippet(text, query, Analyzer::English, max);
             assert_eq!((found.text.as_str(), found.marks.len()), (expected, marks), "{text:?} {query:?}");
         }
     }
@@ -132,12 +133,12 @@ mod tests {
         /// Whatever the text: a line that is short enough, and marks on words that match.
         #[test]
         fn snippets_are_lines(text in "([a-c]{1,4}[ ,.\\n]){0,30}|\\\\PC{0,40}", query in "[a-c ]{0,8}", max in 1usize..60) {
-            let found = snippet(&text, &query, max);
+            let found = snippet(&text, &query, Analyzer::English, max);
             prop_assert!(found.text.chars().count() <= max + 6);
             prop_assert!(!found.text.contains('\n'));
-            let wanted = analyze(&query);
+            let wanted = Analyzer::English.analyze(&query);
             for mark in &found.marks {
-                let terms = analyze(&found.text[mark.clone()]);
+                let terms = Analyzer::English.analyze(&found.text[mark.clone()]);
                 prop_assert!(terms.iter().any(|term| wanted.contains(term)), "{:?} {:?}", found, wanted);
             }
             prop_assert!(found.marks.is_sorted_by(|a, b| a.end <= b.start));

@@ -68,12 +68,9 @@ impl Table {
     pub fn open(path: &Path, names: &FieldNames, is_tsv: bool) -> Result<Table> {
         let at = |line, fault| Error::Line { path: path.to_owned(), line, fault };
         let delimiter = if is_tsv { '\t' } else { delimiter(path)? };
-        let mut rows = Rows::open(path, delimiter, true)?;
-        // What cannot be read with quotes may be a file without a header, which has none.
-        let is_read = rows.step();
-        if !is_tsv {
-            is_read?;
-        }
+        // A file without a header has no quotes: one could seem to go on to the end of the file.
+        let mut rows = Rows::open(path, delimiter, !is_tsv)?;
+        rows.step()?;
         let first: Vec<String> = rows.cells().iter().map(|cell| cell.trim().to_owned()).collect();
         let columns = names.columns(&first);
         let has_header = columns.as_ref().is_ok_and(|columns| columns.text.is_some());

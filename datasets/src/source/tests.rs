@@ -49,8 +49,8 @@ fn files_of_each_kind() {
     assert_eq!(documents("s.csv", "text;year\nx;1\n"), rows(&[["s-2", "", "x", "{\"year\":1}"]]));
 
     // MS MARCO's files have no header and no quotes.
-    let collection = "0\t\"Quoted\" to begin with\n1\tanother\n";
-    let expected = rows(&[["0", "", "\"Quoted\" to begin with", ""], ["1", "", "another", ""]]);
+    let collection = "0\t\"Quoted to begin with\n1\tanother\n";
+    let expected = rows(&[["0", "", "\"Quoted to begin with", ""], ["1", "", "another", ""]]);
     assert_eq!(documents("collection.tsv", collection), expected);
     let docs = "D1\thttps://a\tTitle\tBody\n";
     assert_eq!(documents("docs.tsv", docs), rows(&[["D1", "Title", "Body", "{\"url\":\"https://a\"}"]]));

@@ -263,7 +263,8 @@ impl<'s> Rewriting<'s> {
     fn start(&mut self) -> Result<SegmentWriter> {
         let folder = self.store.new_segment_folder(self.first + self.folders.len());
         self.folders.push(folder.clone());
-        SegmentWriter::create(folder, &self.generations, self.postings)
+        let analyzer = self.store.snapshot().settings().analyzer;
+        SegmentWriter::create(folder, &self.generations, analyzer, self.postings)
     }
 }
 

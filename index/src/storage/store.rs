@@ -386,7 +386,12 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 let folder = store.new_segment_folder(0);
                 let folders = NewFolders::new(folder.clone());
                 self.added.insert(Added {
-                    writer: SegmentWriter::create(folder, &store.generation_files(), BM25_BUDGET)?,
+                    writer: SegmentWriter::create(
+                        folder,
+                        &store.generation_files(),
+                        store.snapshot.settings().analyzer,
+                        BM25_BUDGET,
+                    )?,
                     folders,
                     rows: HashMap::new(),
                     num_rows: 0,

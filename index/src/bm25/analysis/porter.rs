@@ -14,7 +14,7 @@
 
 use std::borrow::Cow;
 
-pub(crate) struct Stemmer(frostem::Stemmer);
+pub(super) struct Stemmer(frostem::Stemmer);
 
 impl Default for Stemmer {
     fn default() -> Stemmer {
@@ -23,8 +23,35 @@ impl Default for Stemmer {
 }
 
 impl Stemmer {
-    /// The stem of a word in lower case.
+    /// The stem of a word in lower case. Lucene counts in UTF-16 units, of which characters beyond U+FFFF have two.
     pub fn stem<'a>(&self, word: &'a str) -> Cow<'a, str> {
+        let is_wide = |c: &char| c.len_utf16() == 2;
+        if !word.chars().any(|c| is_wide(&c)) {
+            return self.stem_by_characters(word);
+        }
+        // Two consonants that are no part of any word.
+        const HALVES: &str = "\u{e000}\u{e001}";
+        let halved = word.chars().fold(String::new(), |mut halved, c| {
+            if is_wide(&c) {
+                halved.push_str(HALVES);
+            } else {
+                halved.push(c);
+            }
+            halved
+        });
+        let mut wide = word.chars().filter(is_wide);
+        let stem = self.stem_by_characters(&halved).into_owned();
+        let mut parts = stem.split(HALVES);
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            whole.extend(wide.next());
+            whole.push_str(part);
+        }
+        Cow::Owned(whole)
+    }
+
+    /// The same with every character counted as one unit.
+    pub fn stem_by_characters<'a>(&self, word: &'a str) -> Cow<'a, str> {
         if word.chars().nth(2).is_none() {
             return Cow::Borrowed(word);
         }
