@@ -13,8 +13,11 @@ use crate::quantization::codes::CodesBuf;
 use crate::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use crate::testing::{clustered, in_pool, random};
 
+/// Codes and entry point, then the links.
+type Parts = (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>, Vec<u32>);
+
 /// All that a graph is made of.
-fn parts_of(graph: &Graph) -> (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>, Vec<u32>) {
+fn parts_of(graph: &Graph) -> Parts {
     let sections: [&[u8]; 3] = match &graph.codes {
         CodesBuf::Int8(codes, _) => [
             bytemuck::cast_slice(&codes.codes),

@@ -4,7 +4,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::filters::{ENGLISH_STOP_WORDS, without_possessive};
-use super::porter::Stemmer;
+use super::published::Stemmer;
 
 /// Longer words were cut into pieces of this many characters.
 const MAX_TERM_CHARS: usize = 255;
@@ -23,7 +23,7 @@ impl Former {
                 self.lower.clear();
                 self.lower.extend(without_possessive(piece).chars().flat_map(char::to_lowercase));
                 if !ENGLISH_STOP_WORDS.contains(&self.lower) && !self.lower.is_empty() {
-                    visit(&self.stemmer.stem_by_characters(&self.lower));
+                    visit(&self.stemmer.stem(&self.lower));
                 }
             }
         }

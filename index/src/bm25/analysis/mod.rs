@@ -9,6 +9,7 @@ mod classes;
 mod filters;
 mod former;
 mod porter;
+mod published;
 mod words;
 
 use cjk::Bigrams;
