@@ -136,7 +136,10 @@ fn survives_kills(compacts: bool, rounds: usize, seed: u64) {
         let store = Store::open(&path).unwrap();
         let folders = std::fs::read_dir(path.join("segments")).unwrap().count();
         assert_eq!(folders, store.snapshot().num_segments(), "round {round}: no folder is left over");
-        assert!(compacts || folders as u64 == last, "round {round}: one folder for each change");
+        assert!(
+            folders as u64 <= last,
+            "round {round}: a folder for each change, but for those that are merged"
+        );
         check(store.snapshot(), last);
     }
 }

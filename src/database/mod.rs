@@ -289,8 +289,8 @@ impl Database {
         self.snapshot.settings().vectors.map(|vectors| vectors.index)
     }
 
-    /// What makes words of texts and of queries. For a database of before there were several, the one that is nearest to
-    /// what it does.
+    /// What makes words of texts and of queries. For a database of before there were several, the one that is nearest
+    /// to what it does.
     pub fn analyzer(&self) -> Analyzer {
         self.snapshot.settings().analyzer.unwrap_or_default()
     }
