@@ -252,12 +252,6 @@ pub enum Fault {
         /// The value.
         value: String,
     },
-    /// An id cannot stand in a file that has one id a line.
-    #[error("id {id:?} has a line break, so it cannot be one line: change it")]
-    NotOneLine {
-        /// The id.
-        id: String,
-    },
     /// A field of a training example has a forbidden value, or no value.
     #[error("`{field}`: expected {expected}, got {got}")]
     WrongField {

@@ -7,9 +7,9 @@ use std::time::Instant;
 use clap::Args;
 use secateur::Error;
 use secateur::datasets::beir::BeirFolder;
-use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::encode::{NpyEncoder, TextKind};
 use secateur_files::{AtPath, Durable, with_suffix};
+use serde_json::json;
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
@@ -25,6 +25,7 @@ pub struct Arguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,
     /// The file to write: a (texts, dimension) matrix of f32. The ids go to FILE.ids, one a line.
+    /// Those with a line break, or a quote at the beginning, are JSON strings there.
     #[arg(long, value_name = "FILE.npy")]
     out: PathBuf,
     /// Encode the queries instead of the documents.
@@ -89,11 +90,10 @@ impl Arguments {
         let mut file = Durable::create_alone(path)?;
         for item in self.texts(dataset)? {
             let (id, _) = item?;
-            if id.contains(['\n', '\r']) {
-                let fault = Fault::NotOneLine { id };
-                return Err(Error::from(DatasetError::Unwritable { path: path.to_owned(), fault }).into());
-            }
-            writeln!(file, "{id}").at("write", path)?;
+            // In JSON, so that every id is one line and can be told from the others.
+            let needs_json = id.contains(['\n', '\r']) || id.starts_with('"');
+            let line = if needs_json { json!(id).to_string() } else { id };
+            writeln!(file, "{line}").at("write", path)?;
         }
         Ok(file.finish()?)
     }

@@ -1,7 +1,7 @@
 //! Porter's stemmer as Lucene's `PorterStemFilter` runs it.
 //!
-//! M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980. Lucene runs Porter's own later program, which
-//! departs from the paper in three points ("Points of difference from the published algorithm",
+//! The paper is M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980. Lucene runs Porter's own later
+//! program, which departs from it in three points ("Points of difference from the published algorithm",
 //! tartarus.org/martin/PorterStemmer). Words of one or two letters are left alone. In step 2, BLI becomes BLE in place
 //! of ABLI ABLE, and LOGI becomes LOG. Letters are UTF-16 units, and whatever is no vowel of English is a consonant.
 
