@@ -214,7 +214,10 @@ impl NpyRows {
 fn read_ids(path: &Path, num_rows: usize) -> Result<HashMap<String, usize>> {
     let mut ids = HashMap::with_capacity(num_rows);
     for (row, line) in std::io::BufReader::new(File::open(path).at("open", path)?).lines().enumerate() {
-        ids.insert(line.at("read", path)?, row);
+        let line = line.at("read", path)?;
+        // An id of several lines is written as a JSON string.
+        let id = if line.starts_with('"') { serde_json::from_str(&line).unwrap_or(line) } else { line };
+        ids.insert(id, row);
     }
     if ids.len() != num_rows {
         let problem = format!("it has {} different ids, and the matrix {num_rows} rows", ids.len());
@@ -249,9 +252,10 @@ mod tests {
         assert_eq!((rows.len(), rows.dim(), rows.row(1, "").unwrap()), (2, 2, vec![3.0, -4.0]));
         assert!(rows.row(2, "").unwrap_err().to_string().contains("it has 2 rows"));
         let ids = folder.path().join("ids");
-        std::fs::write(&ids, "b\na\n").unwrap();
+        std::fs::write(&ids, "\"b\\nc\"\na\n").unwrap();
         let by_id = NpyRows::open(&path, Some(&ids)).unwrap();
         assert_eq!(by_id.row(0, "a").unwrap(), [3.0, -4.0]);
+        assert_eq!(by_id.row(1, "b\nc").unwrap(), [1.0, 2.0]);
         assert!(by_id.row(0, "c").unwrap_err().to_string().contains("\"c\""));
         std::fs::write(&path, &bytes[..140]).unwrap();
         assert!(NpyRows::open(&path, None).is_err());
