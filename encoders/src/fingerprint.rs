@@ -6,11 +6,12 @@ use std::str::FromStr;
 use secateur_files::AtPath;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::after_pooling::Finish;
 use crate::compute::precision::Precision;
 use crate::error::Result;
 use crate::settings::Settings;
 use crate::weights::adapter::Adapter;
-use crate::weights::model_files::ModelFiles;
+use crate::weights::model_files::{ModelFiles, TOKENIZER_FILES};
 use crate::weights::quantized::Quantization;
 use crate::weights::shards::{Shards, StoredTensor};
 
@@ -56,8 +57,7 @@ impl Fingerprint {
     pub(crate) fn of(
         files: &ModelFiles,
         settings: &Settings,
-        stored: &Shards,
-        adapter: Option<&Adapter>,
+        stored: &Stored<'_>,
         quantization: Option<Quantization>,
     ) -> Result<Fingerprint> {
         let mut fields = Fields(blake3::Hasher::new());
@@ -68,11 +68,22 @@ impl Fingerprint {
         for file in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
             fields.add(file, &tokenizer.read(file)?.unwrap_or_default());
         }
+        // What a tokenizer is made of where there is no tokenizer.json.
+        if !tokenizer.contains("tokenizer.json") {
+            for file in TOKENIZER_FILES.iter().chain(&["merges.txt", "added_tokens.json"]) {
+                if let Some(bytes) = tokenizer.read(file)? {
+                    fields.add(file, &bytes);
+                }
+            }
+        }
         let Settings {
             pooling,
             truncate_dim,
             normalize,
             max_length,
+            query_length,
+            passage_length,
+            modules,
             query_prompt,
             passage_prompt,
             pool_prompt,
@@ -87,12 +98,26 @@ impl Fingerprint {
         fields.add("passage_prompt", passage_prompt.as_bytes());
         fields.add("pool_prompt", &[u8::from(*pool_prompt)]);
         fields.add("lower_case", &[u8::from(*lower_case)]);
-        // Absent where nothing is quantized, so that fingerprints of old remain.
+        // What most models do not have is absent where it is not there, so that fingerprints of old remain.
+        for (name, length) in [("query_length", query_length), ("passage_length", passage_length)] {
+            if let Some(length) = length {
+                fields.add(name, &(*length as u64).to_le_bytes());
+            }
+        }
+        for module in modules {
+            fields.add("module", &serde_json::to_vec(module).expect("a module is JSON"));
+        }
+        for key in files.ignored() {
+            fields.add("ignored", key.as_bytes());
+        }
         if let Some(quantization) = quantization {
             fields.add("quantization", quantization.to_string().as_bytes());
         }
-        fields.add_tensors(stored);
-        if let Some(adapter) = adapter {
+        fields.add_tensors(stored.checkpoint);
+        for checkpoint in stored.finish.checkpoints() {
+            fields.add_tensors(checkpoint.shards());
+        }
+        if let Some(adapter) = stored.adapter {
             let path = adapter.directory().join("adapter_config.json");
             let bytes = std::fs::read(&path).at("read", &path)?;
             fields.add("adapter_config.json", &bytes);
@@ -100,6 +125,14 @@ impl Fingerprint {
         }
         Ok(Fingerprint(*fields.0.finalize().as_bytes()))
     }
+}
+
+/// The tensors that shape a vector.
+pub(crate) struct Stored<'a> {
+    pub(crate) checkpoint: &'a Shards,
+    pub(crate) adapter: Option<&'a Adapter>,
+    /// What comes after the pooling.
+    pub(crate) finish: &'a Finish,
 }
 
 /// Named byte strings, each with its length, so that no two lists of them hash alike.

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::after_pooling::Finish;
 use crate::architecture::{Architecture, Remaining};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Stored};
 use crate::load_options::LoadOptions;
-use crate::settings::Settings;
+use crate::notice::Notice;
+use crate::settings::{Purpose, Read, Settings};
 use crate::tokenize::Tokenizer;
 use crate::weights::adapted::Adapted;
 use crate::weights::adapter::Adapter;
@@ -28,6 +30,10 @@ pub(crate) struct Loaded {
     pub(crate) architecture: Architecture,
     /// Of an encoder that is loaded from it in f32.
     pub(crate) fingerprint: Fingerprint,
+    /// What is done with pooled vectors.
+    pub(crate) finish: Finish,
+    /// What was assumed.
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// What a model is called unless it is given a name: the name of its directory.
@@ -51,14 +57,15 @@ impl Weights {
     /// `base` is the directory of an adapter's base, needed if the adapter's configuration does not name an existing
     /// one.
     pub(crate) fn open(directory: &Path, base: Option<&Path>) -> Result<Weights> {
-        Weights::of_files(ModelFiles::locate(directory, base)?)
+        Weights::of_files(ModelFiles::locate(directory, base, &[])?)
     }
 
     fn of_files(files: ModelFiles) -> Result<Weights> {
         let (config_path, config) = (files.config_path(), files.config()?);
         let mut architecture = Architecture::from_config(&config_path, &config)?;
         let checkpoint = Checkpoint::new(files.shards()?);
-        let adapter = files.adapter().map(|adapter| Adapter::open(adapter, &mut architecture)).transpose()?;
+        let open = |directory| Adapter::open_without(directory, &mut architecture, files.ignored());
+        let adapter = files.adapter().map(open).transpose()?;
         Ok(Weights { files, config_path, config, checkpoint, adapter, architecture })
     }
 }
@@ -80,29 +87,37 @@ pub(crate) fn merged(
 }
 
 impl Loaded {
-    pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
-        Loaded::of_files(ModelFiles::locate(directory, options.base.as_deref())?, options)
+    pub(crate) fn open(directory: &Path, options: &LoadOptions, purpose: Purpose) -> Result<Loaded> {
+        Loaded::of_files(options.locate(directory)?, options, purpose)
     }
 
-    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions) -> Result<Loaded> {
+    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions, purpose: Purpose) -> Result<Loaded> {
         let Weights { files, config_path, config, checkpoint, adapter, architecture } =
             Weights::of_files(files)?;
-        let mut settings = Settings::read(&files, &architecture)?;
-        options.apply(&mut settings, &architecture, &config_path, &config)?;
-        let tokenizer = Tokenizer::load(
-            &files.tokenizer(),
-            settings.max_length,
-            architecture.vocab_size,
-            settings.lower_case,
-        )?;
+        let mut read = Read::of(&files, &architecture, purpose)?;
+        options.apply_to(&mut read, &architecture, &config_path, &config)?;
+        let Read { settings, notices, .. } = read;
+        let tokenizer = Tokenizer::load(&files, &config, settings.reading(architecture.vocab_size))?;
+        let finish = Finish::load(&files, &settings.modules)?;
         let quantization = options.quantize.filter(|_| !checkpoint.is_quantized());
-        let fingerprint =
-            Fingerprint::of(&files, &settings, checkpoint.shards(), adapter.as_ref(), quantization)?;
+        let stored = Stored { checkpoint: checkpoint.shards(), adapter: adapter.as_ref(), finish: &finish };
+        let fingerprint = Fingerprint::of(&files, &settings, &stored, quantization)?;
         let mut tensors = merged(checkpoint, adapter, &architecture)?;
         if let Some(quantization) = quantization {
             tensors = Box::new(Quantized::new(tensors, quantization));
         }
-        Ok(Loaded { files, config_path, config, settings, tokenizer, tensors, architecture, fingerprint })
+        Ok(Loaded {
+            files,
+            config_path,
+            config,
+            settings,
+            tokenizer,
+            tensors,
+            architecture,
+            fingerprint,
+            finish,
+            notices,
+        })
     }
 
     /// Leaves only what remains, of which the fingerprint then is.

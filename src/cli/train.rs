@@ -1,5 +1,6 @@
 //! `secateur train`: fine-tune an encoder to retrieve.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -64,6 +65,10 @@ impl Arguments {
         }
         if let Some((step, score)) = report.outcome.best {
             said += &format!("\n{}: nDCG@10 {score:.4} after step {step}", self.out.join("best").display());
+        }
+        if let Some(warning) = report.outcome.without_gradient() {
+            // There is nobody left to tell if standard error is closed.
+            let _ = writeln!(std::io::stderr(), "warning: {warning}");
         }
         Ok(said + "\n")
     }

@@ -133,6 +133,7 @@ impl StepOptions {
             save_every: 100,
             dev: &[],
             dev_every: 0,
+            strict: self.strict,
         }
     }
 

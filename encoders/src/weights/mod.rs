@@ -5,6 +5,7 @@ pub(crate) mod adapter;
 pub(crate) mod checkpoint;
 pub(crate) mod matrix;
 pub(crate) mod model_files;
+mod pickle;
 pub(crate) mod quantized;
 pub(crate) mod quantizing;
 pub(crate) mod shards;
