@@ -61,9 +61,15 @@ impl Weights {
     }
 
     fn of_files(files: ModelFiles) -> Result<Weights> {
-        let (config_path, config) = (files.config_path(), files.config()?);
+        let (config_path, mut config) = (files.config_path(), files.config()?);
         let mut architecture = Architecture::from_config(&config_path, &config)?;
         let checkpoint = Checkpoint::new(files.shards()?);
+        if !checkpoint.is_quantized()
+            && let Some(object) = config.as_object_mut()
+        {
+            // Of 8 bits nothing is left when they have been read, nor in what is written.
+            object.shift_remove("quantization_config");
+        }
         let open = |directory| Adapter::open_without(directory, &mut architecture, files.ignored());
         let adapter = files.adapter().map(open).transpose()?;
         Ok(Weights { files, config_path, config, checkpoint, adapter, architecture })

@@ -21,7 +21,7 @@ use crate::pooling::{Pooling, Poolings, normalize};
 use crate::sentence_keys::{MODEL, MODULE, NORMALIZE, POOLING, TRANSFORMER};
 use crate::text_kind::TextKind;
 use crate::tokenize::{Reading, Tokenizer};
-use crate::weights::model_files::{ModelFiles, Module};
+use crate::weights::model_files::{ModelFiles, Module, is_below};
 
 /// How texts are encoded with a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -514,6 +514,9 @@ impl Read {
         for (number, module) in modules.iter().enumerate() {
             let transformer_folder = files.transformer_folder().unwrap_or_default();
             let hidden_size = architecture.hidden_size;
+            if !is_below(module.folder()) {
+                return Err(unknown(module, "a folder of the model's own directory"));
+            }
             match module.name() {
                 _ if module.is_transformer() => {
                     if number != 0 || module.folder() != transformer_folder {

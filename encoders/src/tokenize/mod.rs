@@ -74,7 +74,7 @@ impl Tokenizer {
         let mut inner = match files.read("tokenizer.json")? {
             Some(bytes) => {
                 json::refuse_pointer(&path, &bytes)?;
-                HuggingFace::from_bytes(&bytes).map_err(failed)?
+                HuggingFace::from_bytes(json::without_mark(&bytes)).map_err(failed)?
             }
             None => {
                 let built = build::build(files, class, &config)?;

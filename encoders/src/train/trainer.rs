@@ -19,6 +19,7 @@ use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
+use crate::notice::Notice;
 use crate::prune::NeuronScores;
 use crate::settings::{Purpose, Read};
 use crate::text_kind::TextKind;
@@ -168,6 +169,11 @@ impl Trainer {
     /// What it was told.
     pub fn settings(&self) -> &TrainSettings {
         &self.settings
+    }
+
+    /// What the model's files do not say, and what was assumed.
+    pub fn notices(&self) -> &[Notice] {
+        &self.loaded.notices
     }
 
     /// What is put before every query.

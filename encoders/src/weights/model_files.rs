@@ -294,7 +294,7 @@ impl ModelFiles {
 }
 
 /// Whether a folder that a file names lies below that file's own.
-fn is_below(folder: &str) -> bool {
+pub(crate) fn is_below(folder: &str) -> bool {
     Path::new(folder).components().all(|part| matches!(part, Component::Normal(_)))
 }
 

@@ -192,7 +192,7 @@ pub(crate) fn head(path: &Path, config: &Value, architecture: &Architecture) -> 
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, config: &Value) -> Result<T> {
-    T::deserialize(config).map_err(|source| Error::Json { path: path.to_owned(), source: source.into() })
+    crate::json::of_value(path, config.clone())
 }
 
 fn invalid(path: &Path, field: &str, found: impl ToString, expected: impl ToString) -> Error {
