@@ -1,5 +1,6 @@
-//! The settings that the installed libraries know, as `tests/fixtures/settings/record_keys.py` recorded them: each is
-//! read, harmless or refused here, so that a new key of a new version is seen.
+//! The settings that the installed libraries know, as `tests/fixtures/settings/record_keys.py` recorded them.
+//!
+//! Each is read, harmless or refused here, so that a new key of a new version is seen.
 
 use std::collections::BTreeMap;
 

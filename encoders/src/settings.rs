@@ -219,8 +219,8 @@ impl Settings {
         Ok([queries.prompt_tokens(&self.query_prompt)?, passages.prompt_tokens(&self.passage_prompt)?])
     }
 
-    /// The pooling of a model in training, for which gradients go back through it: one that is a sum of tokens, and
-    /// nothing behind it but a scaling. `directory` is the model's.
+    /// The pooling of a model in training. Gradients go back through it, so it is a sum of tokens, and nothing but a
+    /// scaling comes after it. `directory` is the model's.
     pub(crate) fn trained_pooling(&self, directory: &Path, architecture: &Architecture) -> Result<Pooling> {
         let refused = |found: String, expected: &str| Error::InvalidField {
             path: directory.to_owned(),
@@ -297,7 +297,7 @@ const LEGACY_MODES: [(&str, Pooling); 6] = [
 
 impl Read {
     /// Reads the settings of a model directory. Without `modules.json` a bidirectional model pools the mean over its
-    /// tokens, and a causal model the last token, and vectors are scaled to length 1: a notice says so.
+    /// tokens, and a causal model the last token. Vectors are then scaled to length 1. A notice says so.
     ///
     /// # Errors
     ///

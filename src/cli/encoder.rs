@@ -137,8 +137,8 @@ pub fn tell(notices: &[Notice]) {
     }
 }
 
-/// The directory of the base of the adapter in `directory`: the one that is given, or that of a model of the hub that
-/// the adapter names. `None` where the library finds it itself.
+/// The directory of the base of the adapter in `directory`. It is the one that is given, or that of a model of the hub
+/// that the adapter names. `None` where the library finds it itself.
 pub fn base_directory(directory: &Path, given: Option<&str>, ignored: &[String]) -> Result<Option<PathBuf>> {
     if let Some(base) = given {
         return Ok(Some(model_directory(base)?));
@@ -200,8 +200,8 @@ pub fn model_directory(reference: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    // A path that is not there is more likely a slip than a model of the hub, and so is a name in a folder that is
-    // there. These owners do not exist: the hub's own pages have their names.
+    // A path that is not there is more likely a slip than a model of the hub. So is a name in a folder that is there.
+    // The last three owners do not exist: the hub's own pages have their names.
     let owner = reference.split('/').next().unwrap_or_default();
     let is_path = Path::new(owner).is_dir() || ["models", "datasets", "spaces"].contains(&owner);
     if reference.starts_with(['.', '/', '~']) || reference.matches('/').count() != 1 || is_path {

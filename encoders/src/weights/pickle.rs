@@ -118,8 +118,8 @@ fn archive(bytes: &[u8]) -> Read1<(Object, Storages)> {
 /// The number that files of before torch 1.6 begin with.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// The format of before: the magic number, the version, the machine, the object and the keys of the storages, each a
-/// pickle; then for each key the number of elements and the elements.
+/// The format of before. The magic number, the version, the machine, the object and the keys of the storages come
+/// first, each a pickle. For each key the number of elements and the elements follow.
 fn legacy(bytes: &[u8]) -> Read1<(Object, Storages)> {
     let mut machine = Machine::new(bytes);
     let not_torch = || "it is neither an archive nor an old file of torch".to_owned();

@@ -219,6 +219,10 @@ pub(crate) const COMMON: Keys = Keys {
             ],
         ),
         ("vectors are cut where that is asked for", &["is_matryoshka"]),
+        (
+            "transformers reads hidden_size and max_position_embeddings",
+            &["emb_size", "embedding_size", "model_max_length"],
+        ),
     ],
     only: &[
         ("auto_map", "{}", "it names Python code of the model's own, which is not run"),
@@ -233,13 +237,12 @@ pub(crate) const COMMON: Keys = Keys {
             "\"absolute\", \"rope\", \"rotary\"",
             "positions are learned in another way",
         ),
-        ("embedding_size", "", "embeddings have another width than hidden states"),
+        ("use_mrope", "false", "positions have several axes"),
         ("rope_interleaved", "false", "other pairs of columns are rotated"),
         ("attn_bias", "", "attention scores have a bias"),
         ("num_experts", "0, 1", "MLPs are mixtures of experts"),
         ("residual_dropout", "0", "hidden states are dropped"),
         ("directionality", "\"bidi\"", "the model reads in one direction"),
-        ("model_max_length", "", "the longest text is said by max_position_embeddings"),
     ],
 };
 

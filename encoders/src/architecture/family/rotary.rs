@@ -57,8 +57,8 @@ pub(crate) const KEYS: Keys = Keys {
     only: &[("mrope_section", "[]", "positions have several axes")],
 };
 
-/// What is said of a part of the heads. transformers 5 rotates whole heads in the families that load here if the
-/// angles are not scaled, whatever is said.
+/// What is said of a part of the heads. In the families that load here transformers 5 rotates whole heads all the same,
+/// if the angles are not scaled.
 pub(crate) fn unheeded_part(config: &Value) -> Option<&Value> {
     let inner = ["rope_scaling", "rope_parameters"].iter().filter_map(|key| config.get(*key));
     inner

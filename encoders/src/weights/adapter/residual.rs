@@ -45,9 +45,9 @@ pub(super) fn without_first_columns(values: &mut [f32], columns: usize, rank: us
     });
 }
 
-/// The right singular vectors of the `rank` largest singular values of W, by Lanczos' method on W^T W with full
-/// reorthogonalization (Golub & Van Loan, Matrix Computations, section 10.1): as many steps as the vectors need to
-/// settle, at most the number of columns.
+/// The right singular vectors of the `rank` largest singular values of W. Lanczos' method on W^T W finds them, with
+/// full reorthogonalization (Golub & Van Loan, Matrix Computations, section 10.1). It takes as many steps as the
+/// vectors need to settle, at most the number of columns.
 fn right_singular_vectors(values: &[f32], columns: usize, rank: usize) -> Vec<Vec<f64>> {
     const SETTLED: f64 = 1e-12;
     let rank = rank.min(columns);
