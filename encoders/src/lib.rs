@@ -5,6 +5,7 @@
 //! - [`Encoder`] is a model directory of Hugging Face or sentence-transformers, loaded: texts in, vectors out.
 //! - [`LoadOptions`] says what is to be otherwise than the directory says: prompts, precision, device.
 //! - [`Settings`] tells how the encoder treats a text: pooling, prompts, the longest text.
+//! - [`Notice`] tells what a model's files leave open, and what is assumed in its place.
 //! - [`Fingerprint`] is a hash over all that shapes a vector; two encoders with one fingerprint are the same.
 //! - [`CrossEncoder`] reads a query and a passage together and scores them.
 //! - [`Architecture`](architecture::Architecture) is what a model looks like, read from config.json without any
