@@ -55,6 +55,48 @@ pub enum Error {
         /// The encoder that made the vectors.
         name: String,
     },
+    /// The encoder that was given is that of another generation than the one that is read.
+    #[error("{}: {got_name} is the encoder of generation {generation:?}, and {read:?} is read: name the generation", path.display())]
+    EncoderOfGeneration {
+        /// The database.
+        path: PathBuf,
+        /// The encoder that was given.
+        got_name: String,
+        /// The generation whose vectors it made.
+        generation: String,
+        /// The generation that is read.
+        read: String,
+    },
+    /// Documents are to be added, and the encoder of a generation was not given.
+    #[error(
+        "{}: a document gets a vector in every generation, and the encoder {name} of generation {generation:?} is not \
+         loaded: load it, or drop the generation",
+        path.display()
+    )]
+    GenerationEncoder {
+        /// The database.
+        path: PathBuf,
+        /// The generation.
+        generation: String,
+        /// Its encoder.
+        name: String,
+    },
+    /// Unfinished work of another encoder is in the place of a database.
+    #[error(
+        "{} keeps vectors of {expected_name} (fingerprint {}), and {} is asked for: finish that work with its own \
+         options, or remove the file to begin anew",
+        journal.display(), short(expected), given(got)
+    )]
+    UnfinishedWork {
+        /// The journal.
+        journal: PathBuf,
+        /// The encoder of the vectors.
+        expected_name: String,
+        /// Its fingerprint.
+        expected: Box<Fingerprint>,
+        /// The encoder that was given, with its fingerprint; `None` for a database without vectors.
+        got: Option<(String, Box<Fingerprint>)>,
+    },
     /// A database does not say where its encoder is.
     #[error(
         "the database does not say where the encoder {name} is: load it, and give it with `Database::with_encoder`"
@@ -90,6 +132,24 @@ pub enum Error {
         dim: usize,
         /// How many numbers were given.
         got: usize,
+    },
+    /// A document's vector has another length than the database's.
+    #[error("the vector of document {doc_id:?} has {got} numbers, those of the database have {expected}")]
+    VectorLength {
+        /// The document.
+        doc_id: String,
+        /// The length of the database's vectors.
+        expected: usize,
+        /// The length given.
+        got: usize,
+    },
+    /// A matrix cannot be read.
+    #[error("{}: {problem}; expected a .npy file with a matrix of f32, f16 or f64 in C order", path.display())]
+    BadMatrix {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A search by a vector was to look for words too.
     #[error("a vector has no words to search for in mode {mode}: leave the mode out, or set it to dense")]
@@ -250,6 +310,8 @@ impl Error {
             | Error::VectorCount { .. }
             | Error::NoWords { .. } => ErrorKind::Usage,
             Error::Eval(_)
+            | Error::VectorLength { .. }
+            | Error::BadMatrix { .. }
             | Error::Fusion(_)
             | Error::EmptyDocument { .. }
             | Error::OtherTrainingData { .. }
@@ -258,6 +320,9 @@ impl Error {
             | Error::OtherPrompt { .. }
             | Error::Scored { .. } => ErrorKind::Input,
             Error::EncoderMismatch { .. }
+            | Error::EncoderOfGeneration { .. }
+            | Error::GenerationEncoder { .. }
+            | Error::UnfinishedWork { .. }
             | Error::EncoderRequired { .. }
             | Error::NoEncoderSource { .. }
             | Error::NoEncoder { .. }
@@ -273,8 +338,15 @@ fn of_stage(stage: Option<&str>) -> String {
     stage.map_or_else(String::new, |stage| format!("the recipe's [{stage}]: "))
 }
 
+fn given(encoder: &Option<(String, Box<Fingerprint>)>) -> String {
+    match encoder {
+        Some((name, fingerprint)) => format!("{name} (fingerprint {})", short(fingerprint)),
+        None => "a database without vectors".to_owned(),
+    }
+}
+
 /// Enough of a fingerprint to tell two apart.
-fn short(fingerprint: &Fingerprint) -> String {
+pub(crate) fn short(fingerprint: &Fingerprint) -> String {
     let mut digits = fingerprint.to_string();
     digits.truncate(16);
     digits

@@ -72,7 +72,10 @@ pub use secateur_datasets as datasets;
 pub use secateur_encoders as encoders;
 pub use secateur_index as index;
 
-pub use database::{Database, DatabaseBuilder, EncoderRecord, EncoderSource, VectorOptions};
+pub use database::{
+    AddOptions, AddReport, Database, DatabaseBuilder, DatabaseInfo, EncoderRecord, EncoderSource,
+    GenerationInfo, VectorOptions,
+};
 pub use error::{Error, Result};
 pub use search::{Hit, SearchMode, SearchParams};
 pub use secateur_datasets::Document;

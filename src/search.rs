@@ -1,11 +1,17 @@
 //! What a search is asked for, and what it answers.
 
+mod explanation;
+mod snippet;
+
 use secateur_encoders::UnknownName;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
 use strum::{Display, EnumString, VariantNames};
 
 use crate::fusion::Fusion;
+
+pub use explanation::{Explanation, Place, SearchTimes, Sides};
+pub use snippet::{Snippet, snippet};
 
 /// Which index answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantNames, clap::ValueEnum)]
@@ -34,7 +40,7 @@ fn unknown(found: &str) -> UnknownName {
 /// use secateur::{SearchMode, SearchParams};
 /// let filter = "year >= 2015 and not retracted".parse()?;
 /// let params = SearchParams { k: 3, filter: Some(filter), ..SearchParams::new(SearchMode::Hybrid) };
-/// assert_eq!((params.k, params.num_candidates), (3, 100));
+/// assert_eq!((params.k, params.num_candidates), (3, None));
 /// # Ok::<(), secateur::index::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +56,9 @@ pub struct SearchParams {
     pub ef_search: Option<usize>,
     /// The documents that may be found: those whose metadata match. `None` for all.
     pub filter: Option<Filter>,
-    /// For a hybrid search: how many hits of each index are fused; at least `k` are.
-    pub num_candidates: usize,
+    /// For a hybrid search: how many hits of each index are fused. `None` for 100, or `k` if that is more. With fewer
+    /// than `k` there can be fewer than `k` hits.
+    pub num_candidates: Option<usize>,
     /// For a hybrid search: how the rankings are fused.
     pub fusion: Fusion,
     /// For a hybrid search: how much the ranking by vectors counts, if the ranking by words counts 1.
@@ -59,6 +66,11 @@ pub struct SearchParams {
 }
 
 impl SearchParams {
+    /// Hits of each index that a hybrid search fuses.
+    pub fn depth(&self) -> usize {
+        self.num_candidates.unwrap_or_else(|| self.k.max(100))
+    }
+
     /// The default parameters in this mode.
     pub fn new(mode: SearchMode) -> SearchParams {
         SearchParams { mode: Some(mode), ..SearchParams::default() }
@@ -74,7 +86,7 @@ impl Default for SearchParams {
             bm25: Bm25Params::default(),
             ef_search: None,
             filter: None,
-            num_candidates: 100,
+            num_candidates: None,
             fusion: Fusion::default(),
             dense_weight: 1.0,
         }

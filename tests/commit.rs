@@ -17,7 +17,14 @@ const FOLDER: &str = "SECATEUR_TEST_COMMIT_FOLDER";
 const FIRST: &str = "SECATEUR_TEST_COMMIT_FIRST";
 const MODEL: &str = "SECATEUR_TEST_COMMIT_MODEL";
 
-/// What commit `n` adds and what it deletes.
+/// The document that every commit replaces; its text names the commit.
+const COUNTER: &str = "counter";
+
+fn counter(n: u64) -> Document {
+    Document::new(COUNTER, format!("counter{n}"))
+}
+
+/// What commit `n` adds and what it deletes, besides replacing the counter.
 fn changes(n: u64) -> (Vec<Document>, Option<String>) {
     let documents = (0..1 + n % 3)
         .map(|i| Document {
@@ -36,6 +43,7 @@ fn ids(n: u64) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 1..=n {
         let (documents, deleted) = changes(n);
+        ids.insert(COUNTER.to_owned());
         ids.extend(documents.into_iter().map(|document| document.id));
         if let Some(id) = deleted {
             assert!(ids.remove(&id));
@@ -65,6 +73,7 @@ fn writer() {
     for n in std::env::var(FIRST).unwrap().parse::<u64>().unwrap().. {
         let (documents, deleted) = changes(n);
         database.add(&documents).unwrap();
+        database.upsert(&[counter(n)]).unwrap();
         if let Some(id) = deleted {
             database.delete(&id).unwrap();
         }
@@ -124,7 +133,9 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
         database.verify().unwrap();
         let holds = |n: u64| {
             let ids = ids(n);
-            database.len() == ids.len() && ids.iter().all(|id| database.contains(id).unwrap())
+            database.len() == ids.len()
+                && ids.iter().all(|id| database.contains(id).unwrap())
+                && (n == 0 || database.document(COUNTER).unwrap() == Some(counter(n)))
         };
         let Some(found) = [acknowledged, acknowledged + 1].into_iter().find(|n| holds(*n)) else {
             panic!(
@@ -139,7 +150,7 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
         assert_eq!(database.document(&newest.id).unwrap().as_ref(), Some(newest));
         let modes = if model.is_some() { &SearchMode::ALL[..] } else { &[SearchMode::Bm25] };
         for mode in modes {
-            let params = SearchParams { k: 10_000, num_candidates: 10_000, ..SearchParams::new(*mode) };
+            let params = SearchParams { k: 10_000, num_candidates: Some(10_000), ..SearchParams::new(*mode) };
             let hits = database.search(&format!("marker{state}"), &params).unwrap();
             assert!(
                 hits.iter().any(|hit| hit.doc_id == newest.id),

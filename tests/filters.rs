@@ -77,7 +77,7 @@ fn filtered_hits_are_the_hits_that_match() {
         let database = database(&sandbox, name, index, &documents);
         for mode in SearchMode::ALL {
             // So many that the graph's answer is exact, so that all answers are known.
-            let all = SearchParams { k: 2000, num_candidates: 2000, ..SearchParams::new(mode) };
+            let all = SearchParams { k: 2000, num_candidates: Some(2000), ..SearchParams::new(mode) };
             let unfiltered = database.search("rose bread winter", &all).unwrap();
             for text in FILTERS {
                 let filter: Filter = text.parse().unwrap();

@@ -57,7 +57,8 @@ fn one_bit_codes_are_walked() {
         graphs.map(|(_, bytes)| bytes).collect()
     };
     let versions = |database: &str| graphs(database).iter().map(|bytes| bytes[8]).collect::<Vec<_>>();
-    assert_eq!((versions("hnsw"), versions("bits")), (vec![2], vec![3]));
+    // Some of the documents are equal, so both are of the version that has copies.
+    assert_eq!((versions("hnsw"), versions("bits")), (vec![4], vec![4]));
     assert!(graphs("bits")[0].len() < graphs("hnsw")[0].len());
     let search = |database: &str, more: &[&str]| {
         let arguments = ["search", database, "honey bread oven", "--mode", "dense", "--json"];

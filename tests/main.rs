@@ -26,3 +26,4 @@ mod support;
 mod train;
 mod training_data;
 mod triples;
+mod verbs;

@@ -188,14 +188,14 @@ fn a_killed_index_leaves_no_database_that_answers() {
     let mut child = work.start_and_wait_for_a_chunk(&sandbox);
     child.kill().unwrap();
     child.wait().unwrap();
-    sandbox.run(["search", "db", "rose"]).fails(4, ["db is not a secateur database"]);
+    sandbox.run(["search", "db", "rose"]).fails(4, ["the database db is unfinished", "again"]);
     // Opened by its temporary name, it holds what was committed, which is nothing.
     assert_eq!(sandbox.run(["search", "db.partial", "rose", "--mode", "bm25"]).ok(), "no document matches\n");
 }
 
 #[test]
 fn a_journal_serves_the_same_texts_and_settings_only() {
-    // The corpus changes after the first chunk, or the encoder does. The journal's old vectors must not be used then.
+    // A text changes, or the encoder does. The journal's old vectors must not be used then, nor thrown away unasked.
     type Change = fn(&Sandbox, &mut Work);
     let changes: [(&str, Change); 3] = [
         ("a document changes", |sandbox, _| {
@@ -220,6 +220,14 @@ fn a_journal_serves_the_same_texts_and_settings_only() {
             child.kill().unwrap();
             child.wait().unwrap();
             change(&sandbox, &mut work);
+            let kept = sandbox.path(work.journal);
+            let before = std::fs::read(&kept).unwrap();
+            sandbox.run(&work.arguments).fails(4, [work.journal, "or remove the file to begin anew"]);
+            assert_eq!(
+                std::fs::read(&kept).unwrap()[..JOURNAL_HEADER as usize],
+                before[..JOURNAL_HEADER as usize]
+            );
+            std::fs::remove_file(kept).unwrap();
             sandbox.run(&work.arguments).ok();
 
             let fresh = Sandbox::new();

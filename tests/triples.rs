@@ -66,7 +66,7 @@ fn what_is_wrong_leaves_no_file() {
     write(&sandbox.path("a"), "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\tgone\t1\n");
     run("a", &[]).fails(3, ["train.tsv: judges document \"gone\""]);
     write(&sandbox.path("b"), "corpus.jsonl", "{\"_id\":\"d1\"}\n");
-    run("b", &[]).fails(3, ["corpus.jsonl:1: ", "missing field `text`"]);
+    run("b", &[]).fails(3, ["corpus.jsonl:1: ", "no field `text`"]);
     assert_eq!(sandbox.names(), ["a", "b"]);
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! FOLDER/corpus.jsonl        {"_id": "d1", "title": "may be empty", "text": "...", "metadata": {...}}
 //! FOLDER/queries.jsonl       {"_id": "q1", "text": "..."}
-//! FOLDER/qrels/SPLIT.tsv     a header line, then query-id <tab> corpus-id <tab> integer score
+//! FOLDER/qrels/SPLIT.tsv     a header line, which may be absent, then query-id <tab> corpus-id <tab> integer score
 //! ```
 //!
 //! Each file may also end in `.gz` or `.zst`. If several forms lie side by side, the plain file is read, then `.gz`.
@@ -16,6 +16,7 @@ use secateur_files::AtPath;
 
 use crate::catalog;
 use crate::document::{Document, Qrels, Query};
+use crate::entry;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::Lines;
@@ -101,7 +102,7 @@ impl BeirFolder {
     /// # Errors
     /// [`Error::Io`] if the file cannot be opened.
     pub fn corpus(&self) -> Result<Documents> {
-        Ok(Records { lines: Lines::open(&self.file("corpus.jsonl")?)?, parse: record::parse_document })
+        Ok(Records { lines: Lines::open(&self.file("corpus.jsonl")?)?, parse: entry::parse_document })
     }
 
     /// The queries of all splits in the order of the file, read as they are asked for; items as in
@@ -180,7 +181,8 @@ impl BeirFolder {
             })
     }
 
-    /// The judgments of a split. The first line is skipped, whatever it says.
+    /// The judgments of a split. The first line is skipped if it is a header, whose last word is no number; BEIR's
+    /// loader skips it whatever it says.
     ///
     /// A judgment that stands twice with the same relevance counts once. A pair with two relevances is an error;
     /// BEIR's loader would silently take the later relevance.
@@ -189,20 +191,21 @@ impl BeirFolder {
     /// [`Error::UnknownSplit`], or [`Error::Line`] at the first bad line.
     pub fn qrels(&self, split: &str) -> Result<Qrels> {
         let mut lines = Lines::open(&self.qrels_file(split)?)?;
-        if let Some(header) = lines.next() {
-            header?;
-        }
         let mut qrels = Qrels::new();
+        let mut is_first = true;
         loop {
-            let judged = match lines.next() {
-                None => return Ok(qrels),
-                Some(line) => record::parse_judgment(line?.1).and_then(|(query_id, doc_id, relevance)| {
-                    match insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {
-                        Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
-                        _ => Ok(()),
-                    }
-                }),
-            };
+            let Some(line) = lines.next() else { return Ok(qrels) };
+            let (_, line) = line?;
+            if std::mem::take(&mut is_first) && record::is_header(line) {
+                continue;
+            }
+            let judged =
+                record::parse_judgment(line).and_then(|(query_id, doc_id, relevance)| match insert_judgment(
+                    &mut qrels, &query_id, &doc_id, relevance,
+                ) {
+                    Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
+                    _ => Ok(()),
+                });
             judged.map_err(|fault| lines.error(fault))?;
         }
     }
@@ -312,6 +315,50 @@ pub fn write_corpus<'a>(
         }
         Ok(())
     })
+}
+
+/// A document as a line of a corpus, without the line end.
+///
+/// ```
+/// use secateur_datasets::{Document, beir::corpus_line};
+/// let document = Document::new("1", "Bees dance.").metadata("{\"year\": 2020}");
+/// let expected = r#"{"_id":"1","title":"","text":"Bees dance.","metadata":{"year": 2020}}"#;
+/// assert_eq!(corpus_line(&document).unwrap(), expected);
+/// ```
+///
+/// # Errors
+/// The id is empty, or the metadata is not a JSON object.
+pub fn corpus_line(document: &Document) -> std::result::Result<String, Fault> {
+    record::document_line(document)
+}
+
+/// Writes a corpus of documents that may fail to come, as [`write_corpus`]. Returns their number.
+///
+/// # Errors
+/// The first error among the documents, and those of [`write_corpus`]. A file that was there is then unchanged.
+pub fn write_documents<E: From<Error>>(
+    path: &Path,
+    documents: impl IntoIterator<Item = std::result::Result<Document, E>>,
+) -> std::result::Result<usize, E> {
+    let (mut count, mut failed) = (0, None);
+    let written = write_records(path, |file| {
+        for document in documents {
+            match document {
+                Ok(document) => writeln!(file, "{}", record::document_line(&document)?)?,
+                Err(error) => {
+                    failed = Some(error);
+                    // Ends the writing, which leaves nothing behind.
+                    return Err(Fault::Empty.into());
+                }
+            }
+            count += 1;
+        }
+        Ok(())
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(written.map(|()| count)?),
+    }
 }
 
 /// Writes queries, one JSON object a line; otherwise as [`write_corpus`].

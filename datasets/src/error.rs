@@ -40,6 +40,58 @@ pub enum Error {
         fault: Fault,
     },
 
+    /// A record of a file without lines breaks the rules.
+    #[error("{}: record {number}: {fault}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The record, counted from 1.
+        number: u64,
+        /// What is wrong with it.
+        #[source]
+        fault: Fault,
+    },
+
+    /// A Parquet file is to be read by a program that was built without the cargo feature `parquet`.
+    #[error(
+        "{}: this program was built without Parquet: use one built with `--features parquet`, or write the table as JSON \
+         lines or CSV", path.display()
+    )]
+    NoParquet {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file's name does not say how it is to be read.
+    #[error(
+        "{}: its name does not say what it is: .jsonl, .json, .csv, .tsv, .parquet and text files (.txt, .md) are read, and \
+         folders", path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A folder holds neither a corpus nor texts.
+    #[error(
+        "{} has no corpus.jsonl and no text files (.txt, .md): name a folder that has, or files (.jsonl, .json, .csv, .tsv, \
+         .parquet)", folder.display()
+    )]
+    NoDocuments {
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// A folder holds no collection in a layout that is known.
+    #[error(
+        "{} holds no collection of a known layout: expected corpus.jsonl (BEIR), corpus/*.parquet (the hub), \
+         collection.tsv (MS MARCO) or docs.tsv", folder.display()
+    )]
+    UnknownLayout {
+        /// The folder.
+        folder: PathBuf,
+    },
+
     /// A file as a whole is not what it has to be.
     #[error("{}: {fault}", path.display())]
     File {
@@ -107,6 +159,11 @@ impl Error {
             Error::Read { .. }
             | Error::Line { .. }
             | Error::File { .. }
+            | Error::Record { .. }
+            | Error::NoParquet { .. }
+            | Error::UnknownFormat { .. }
+            | Error::NoDocuments { .. }
+            | Error::UnknownLayout { .. }
             | Error::Unwritable { .. }
             | Error::MissingFile { .. }
             | Error::SeveralDatasets { .. }

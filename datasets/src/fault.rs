@@ -28,7 +28,7 @@ impl fmt::Display for Severity {
 ///
 /// let fault = Fault::UnknownDocument { doc_id: "d9".to_owned() };
 /// assert_eq!(fault.to_string(), "judges document \"d9\", which the corpus does not hold");
-/// assert_eq!(fault.severity(), Severity::Error);
+/// assert_eq!(fault.severity(), Severity::Warning);
 /// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +39,9 @@ pub enum Fault {
         /// The first invalid byte of the line, counted from 1.
         column: usize,
     },
+    /// The file is in UTF-16, as its byte order mark says.
+    #[error("the file is in UTF-16, as its byte order mark says: convert it to UTF-8")]
+    Utf16,
     /// The line is longer than a reader accepts.
     #[error("the line is longer than {limit} bytes: is this a text file with one record a line?")]
     LineTooLong {
@@ -52,6 +55,65 @@ pub enum Fault {
         column: usize,
         /// What the parser found, naming the field where it knows it.
         message: String,
+    },
+    /// A record lacks a field that it must have.
+    #[error("no field `{field}`: the fields are {found}")]
+    MissingField {
+        /// What it must have.
+        field: String,
+        /// What it has.
+        found: String,
+    },
+    /// A file has neither a header nor the columns of a known format.
+    #[error(
+        "no column is named `text`: the first line has {found}; name the column of the text, or put a header line above"
+    )]
+    NoTextColumn {
+        /// The first line's cells.
+        found: String,
+    },
+    /// Most documents of a corpus have neither title nor text.
+    #[error(
+        "{empty} of the first {documents} documents have neither title nor text: is the text in another field?"
+    )]
+    MostlyEmpty {
+        /// Documents without text.
+        empty: u64,
+        /// Documents read so far.
+        documents: u64,
+    },
+    /// An id was used before in another file.
+    #[error("duplicate `_id` {id:?}, first used in {first}")]
+    DuplicateAcrossFiles {
+        /// The id.
+        id: String,
+        /// The other file, and the line in it.
+        first: String,
+    },
+    /// A vector is none.
+    #[error("`{field}` is no vector: {problem}; expected a list of numbers")]
+    BadVector {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A library refused to read the rest of a file.
+    #[error("{reason}")]
+    Undecodable {
+        /// What it said.
+        reason: String,
+    },
+    /// A string of a JSON line has one half of a character that JSON spells in two.
+    #[error(
+        "{escape} at column {column} is half of a surrogate pair, a character that was cut in two: \
+         write the other half beside it, or \\ufffd in its place"
+    )]
+    HalfSurrogate {
+        /// The column of the line, in bytes, counted from 1.
+        column: usize,
+        /// The half as the line spells it.
+        escape: String,
     },
     /// A `_id` is the empty string.
     #[error("`_id` is empty: give each record an id of its own")]
@@ -67,10 +129,16 @@ pub enum Fault {
     /// A line has `NaN` or an infinity, which Python's json module writes but JSON does not have.
     #[error("the line has NaN or Infinity, which is not JSON; read as null")]
     PythonNumber,
-    /// A document has neither title nor text, or a query no text.
+    /// A document has neither title nor text.
     #[error("{id:?} has no text")]
     NoText {
-        /// The document or query.
+        /// The document.
+        id: String,
+    },
+    /// A query has no text.
+    #[error("{id:?} has no text")]
+    EmptyQuery {
+        /// The query.
         id: String,
     },
     /// A document has a title but no text.
@@ -118,11 +186,12 @@ pub enum Fault {
         /// The score as written.
         got: String,
     },
-    /// The first line of judgments, which readers of BEIR files skip unseen, is a judgment.
+    /// Judgments begin without the header that other readers of BEIR files skip unseen.
     #[error(
-        "the first line looks like a judgment, but it is skipped as the header: put a header line above it"
+        "there is no header line: the first line is read as a judgment here, and skipped by BEIR's loader; \
+         put a header line above it"
     )]
-    HeaderIsJudgment,
+    NoHeader,
     /// The same judgment stands twice in a file.
     #[error("query {query_id:?} and document {doc_id:?} are judged again, with the same relevance")]
     RepeatedJudgment {
@@ -260,8 +329,10 @@ impl Fault {
         match self {
             Fault::NumericId { .. }
             | Fault::PythonNumber
+            | Fault::NoText { .. }
+            | Fault::UnknownDocument { .. }
             | Fault::TitleOnly { .. }
-            | Fault::HeaderIsJudgment
+            | Fault::NoHeader
             | Fault::RepeatedJudgment { .. }
             | Fault::Shadowed { .. }
             | Fault::NoSplits => Severity::Warning,

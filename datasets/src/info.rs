@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::beir::BeirFolder;
 use crate::document::Document;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The counts of a data set, from [`BeirFolder::info`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,7 +68,12 @@ impl BeirFolder {
             empty_documents += u64::from(chars == 0);
         }
         let mut queries = Lengths::default();
-        for query in self.queries()? {
+        let all = match self.queries() {
+            // A corpus alone is a data set, too.
+            Err(Error::MissingFile { .. }) => None,
+            queries => Some(queries?),
+        };
+        for query in all.into_iter().flatten() {
             queries.add(query?.text.chars().count() as u64);
         }
         let splits =

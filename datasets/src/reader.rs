@@ -107,6 +107,12 @@ impl Lines {
         self.number
     }
 
+    /// The next line that is not blank, with the number of lines from the one before to it.
+    pub(crate) fn next_within(&mut self) -> Option<Result<(u64, &str)>> {
+        let before = self.number;
+        Some(self.next()?.map(|(number, line)| (number - before, line)))
+    }
+
     /// The next line that is not blank, without its line end, and its number, counted from 1.
     pub(crate) fn next(&mut self) -> Option<Result<(u64, &str)>> {
         loop {
@@ -132,6 +138,12 @@ impl Lines {
             if self.buffer.len() as u64 > MAX_LINE {
                 self.finished = true;
                 return Some(Err(self.error(Fault::LineTooLong { limit: MAX_LINE })));
+            }
+            if self.number == 1
+                && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| self.buffer.starts_with(*mark))
+            {
+                self.finished = true;
+                return Some(Err(self.error(Fault::Utf16)));
             }
             if !line_of(&self.buffer, self.number).trim_ascii().is_empty() {
                 break;
@@ -218,6 +230,19 @@ mod tests {
             "{message}"
         );
         assert_eq!(all[2], Ok((3, "three".to_owned())));
+    }
+
+    #[test]
+    fn utf_16_is_named_and_not_read_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("utf16.jsonl");
+        for bytes in [&b"\xff\xfe{\0}\0\n\0x\0"[..], b"\xfe\xff\0{\0}\0\n\0x"] {
+            std::fs::write(&path, bytes).unwrap();
+            let all = read_all(&path);
+            let message = all[0].as_ref().unwrap_err();
+            assert!(message.contains("utf16.jsonl:1: the file is in UTF-16"), "{message}");
+            assert_eq!(all.len(), 1);
+        }
     }
 
     #[test]

@@ -16,38 +16,11 @@ pub(crate) struct Parsed<T> {
 }
 
 #[derive(serde::Deserialize)]
-struct DocumentLine {
-    #[serde(rename = "_id")]
-    id: Id,
-    #[serde(default, deserialize_with = "title")]
-    title: String,
-    #[serde(deserialize_with = "text")]
-    text: String,
-    #[serde(default)]
-    metadata: Option<Box<RawValue>>,
-}
-
-#[derive(serde::Deserialize)]
 struct QueryLine {
     #[serde(rename = "_id")]
     id: Id,
     #[serde(deserialize_with = "text")]
     text: String,
-}
-
-/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title is empty, other fields
-/// are ignored.
-pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
-    let (parsed, mut oddities) = parse::<DocumentLine>(line)?;
-    let metadata = match parsed.metadata {
-        Some(raw) if raw.get() == "null" => None,
-        Some(raw) if !raw.get().starts_with('{') => {
-            return Err(Fault::BadJson { column: 1, message: "`metadata` must be an object".to_owned() });
-        }
-        raw => raw.map(|raw| String::from(Box::<str>::from(raw))),
-    };
-    let id = parsed.id.into_text(&mut oddities)?;
-    Ok(Parsed { record: Document { id, title: parsed.title, text: parsed.text, metadata }, oddities })
 }
 
 /// Reads `{"_id": ..., "text": ...}`; other fields are ignored.
@@ -70,7 +43,7 @@ pub(crate) fn parse_passage(line: &str) -> Result<Passage, Fault> {
     Ok(Passage { title, text })
 }
 
-fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
+pub(crate) fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
     // Without this an array would be taken for the fields in order.
     if !line.trim_ascii_start().starts_with('{') {
         return Err(Fault::BadJson {
@@ -90,11 +63,38 @@ pub(crate) fn parse_json<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Faul
     if let Some(Ok(record)) = null_for_python_numbers(line).map(|line| serde_json::from_str(&line)) {
         return Ok((record, vec![Fault::PythonNumber]));
     }
+    if let Some(fault) = half_surrogate(line) {
+        return Err(fault);
+    }
     // The parser's own line number is always 1 and is removed: the file's line number stands before the message.
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
     Err(Fault::BadJson { column: error.column(), message })
+}
+
+/// The first half of a surrogate pair in a line that stands without the other half. Python's json module writes such
+/// halves and reads them, but no text of UTF-8 can hold one.
+pub(crate) fn half_surrogate(json: &str) -> Option<Fault> {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+    };
+    let mut at = 0;
+    while let Some(escape) = json.as_bytes()[at.min(json.len())..].iter().position(|byte| *byte == b'\\') {
+        at += escape;
+        at += match (unit(at), unit(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                return Some(Fault::HalfSurrogate { column: at + 1, escape: json[at..at + 6].to_owned() });
+            }
+            (Some(_), _) => 6,
+            // The backslash and what it escapes.
+            (None, _) => 2,
+        };
+    }
+    None
 }
 
 /// Replaces `NaN`, `Infinity` and `-Infinity` outside of strings by `null`; `None` if the line has none. Python's
@@ -129,13 +129,13 @@ fn null_for_python_numbers(line: &str) -> Option<String> {
 
 /// A `_id`: a string, or an integer that stands for its decimal digits. BEIR's loader takes both, and data sets that
 /// were exported from tables have both.
-struct Id {
+pub(crate) struct Id {
     text: String,
     numeric: bool,
 }
 
 impl Id {
-    fn into_text(self, oddities: &mut Vec<Fault>) -> Result<String, Fault> {
+    pub(crate) fn into_text(self, oddities: &mut Vec<Fault>) -> Result<String, Fault> {
         if self.text.is_empty() {
             return Err(Fault::EmptyId);
         }
@@ -169,9 +169,9 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 /// A string field whose errors name it.
-struct Text {
-    field: &'static str,
-    nullable: bool,
+pub(crate) struct Text {
+    pub(crate) field: &'static str,
+    pub(crate) nullable: bool,
 }
 
 impl Visitor<'_> for Text {
@@ -251,6 +251,12 @@ fn one_line_object(metadata: &str) -> Result<Box<RawValue>, Fault> {
     })
 }
 
+/// Whether the first line of a judgments file is a header: its last word is no number.
+pub(crate) fn is_header(line: &str) -> bool {
+    let last = line.split_ascii_whitespace().next_back().unwrap_or_default();
+    last.trim_matches('"').parse::<f64>().is_err()
+}
+
 /// A judgment: query id, document id, relevance.
 pub(crate) type Judgment<'a> = (Cow<'a, str>, Cow<'a, str>, i32);
 
@@ -326,6 +332,7 @@ fn quote_field<'a>(field: &'static str, value: &'a str) -> Result<Cow<'a, str>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::parse_document;
 
     #[test]
     fn documents_are_read_as_beirs_loader_reads_them() {
@@ -335,7 +342,7 @@ mod tests {
             (r#"{"_id":"a","title":null,"text":"x","metadata":null}"#, ("a", "", "x", None)),
             (
                 r#"{"text":"","metadata":{"k": [1, 2.50]},"_id":"a","url":"u"}"#,
-                ("a", "", "", Some(r#"{"k": [1, 2.50]}"#)),
+                ("a", "", "", Some(r#"{"k":[1, 2.50],"url":"u"}"#)),
             ),
             (r#"{"_id":17,"text":"\u00e9\n\"q\" \ud83d\ude00"}"#, ("17", "", "é\n\"q\" 😀", None)),
             (r#"{"_id":-3,"text":"x"}"#, ("-3", "", "x", None)),
@@ -376,8 +383,8 @@ mod tests {
                 r#"["a","T","x",null]"#,
                 "bad JSON at column 1: expected an object, as in {\"_id\": \"...\", \"text\": \"...\"}",
             ),
-            (r#"{"text":"x"}"#, "bad JSON at column 12: missing field `_id`"),
-            (r#"{"_id":"a"}"#, "bad JSON at column 11: missing field `text`"),
+            (r#"{"text":"x"}"#, "no field `_id`: the fields are text"),
+            (r#"{"_id":"a"}"#, "no field `text`: the fields are _id"),
             (r#"{"_id":"","text":"x"}"#, "`_id` is empty: give each record an id of its own"),
             (
                 r#"{"_id":1.5,"text":"x"}"#,
@@ -396,10 +403,68 @@ mod tests {
                 "bad JSON at column 1: `metadata` must be an object",
             ),
             (r#"{"_id":"a","text":"x"} {"#, "bad JSON at column 24: trailing characters"),
+            (
+                r#"{"_id":"a","text":"x \ud83d y"}"#,
+                "\\ud83d at column 22 is half of a surrogate pair, a character that was cut in two: \
+                 write the other half beside it, or \\ufffd in its place",
+            ),
         ];
         for (line, expected) in cases {
             let fault = parse_document(line).map(|parsed| parsed.record).unwrap_err();
             assert_eq!(fault.to_string(), expected, "{line}");
+        }
+    }
+
+    /// Halves of either kind, in any string; pairs, escaped backslashes and halves spelled out are none.
+    #[test]
+    fn half_surrogates_are_named() {
+        let line = |text: &str| format!(r#"{{"_id":"a","text":"{text}"}}"#);
+        for (text, column) in [
+            (r"\ud83d", Some(20)),
+            (r"\ude80", Some(20)),
+            (r"\ude80\ud83d", Some(20)),
+            (r"é\uD83D\u0041", Some(22)),
+            (r"\ud83d\ud83d\ude80", Some(20)),
+            (r"\ud83d\ude80\ud83d", Some(32)),
+            (r"\\\ud83d", Some(22)),
+            (r"\ud83d\n", Some(20)),
+            (r"\ud83d\ude80", None),
+            (r"\\ud83d", None),
+            (r"\\", None),
+            (r"\ufffd", None),
+        ] {
+            let fault = parse_document(&line(text)).map(|parsed| parsed.record).err();
+            let found = fault.map(|fault| match fault {
+                Fault::HalfSurrogate { column, .. } => column,
+                other => panic!("{text}: {other}"),
+            });
+            assert_eq!(found, column, "{text}");
+        }
+        for line in [
+            r#"{"_id":"\ud83d","text":"x"}"#,
+            r#"{"_id":"a","title":"\ud83d","text":"x"}"#,
+            r#"{"_id":"a","text":"x","metadata":{"k":"\ud83d"}}"#,
+            r#"{"_id":"a","text":"x","metadata":{"\udc00":1}}"#,
+        ] {
+            let fault = parse_document(line).map(|parsed| parsed.record).unwrap_err();
+            assert!(matches!(fault, Fault::HalfSurrogate { .. }), "{line}: {fault}");
+        }
+        let fault = parse_query(r#"{"_id":"a","text":"\ud83d"}"#).map(|parsed| parsed.record).unwrap_err();
+        assert!(matches!(fault, Fault::HalfSurrogate { .. }), "{fault}");
+    }
+
+    #[test]
+    fn headers_end_in_a_word() {
+        for (line, is_one) in [
+            ("query-id\tcorpus-id\tscore", true),
+            ("\"query-id\"\t\"corpus-id\"\t\"score\"", true),
+            ("qid docid relevance", true),
+            ("q1\td1\t1", false),
+            ("q1\td1\t\"1\"", false),
+            ("q1\td1\t0.5", false),
+            ("q1 0 d1 1", false),
+        ] {
+            assert_eq!(is_header(line), is_one, "{line}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::beir::{BeirFolder, ENDINGS, insert_judgment};
 use crate::checked::Ids;
 use crate::document::{Document, Qrels, Query};
+use crate::entry;
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Severity};
 use crate::reader::Lines;
@@ -78,12 +79,18 @@ impl BeirFolder {
     /// [`Error::Io`] if a file cannot be opened. Whatever is wrong inside the files is a finding.
     pub fn verify(&self, report: impl FnMut(&Finding)) -> Result<Verdict> {
         let mut check = Check { verdict: Verdict::default(), report };
-        let documents = check.records(self, "corpus.jsonl", record::parse_document, Document::describe)?;
+        let documents = check.records(self, "corpus.jsonl", entry::parse_document, Document::describe)?;
         check.verdict.documents = documents.read;
-        let queries = check.records(self, "queries.jsonl", record::parse_query, Query::describe)?;
-        check.verdict.queries = queries.read;
         let splits = self.splits()?;
-        if splits.is_empty() {
+        // A corpus alone is a corpus; judgments without queries are a mistake.
+        let has_queries =
+            ENDINGS.iter().any(|ending| self.path().join(format!("queries.jsonl{ending}")).is_file());
+        let queries = match has_queries || !splits.is_empty() {
+            true => check.records(self, "queries.jsonl", record::parse_query, Query::describe)?,
+            false => Known::default(),
+        };
+        check.verdict.queries = queries.read;
+        if splits.is_empty() && has_queries {
             check.add(self.path(), None, Fault::NoSplits);
         }
         for split in splits {
@@ -121,7 +128,7 @@ impl Describe for Document {
 
 impl Describe for Query {
     fn describe(self) -> (String, Option<Fault>) {
-        let fault = self.text.trim().is_empty().then(|| Fault::NoText { id: self.id.clone() });
+        let fault = self.text.trim().is_empty().then(|| Fault::EmptyQuery { id: self.id.clone() });
         (self.id, fault)
     }
 }
@@ -145,7 +152,7 @@ impl<F: FnMut(&Finding)> Check<F> {
     fn add_error(&mut self, error: Error) -> Result<bool> {
         match error {
             Error::Line { path, line, fault } => {
-                let goes_on = !matches!(fault, Fault::LineTooLong { .. });
+                let goes_on = !matches!(fault, Fault::LineTooLong { .. } | Fault::Utf16);
                 self.add(&path, Some(line), fault);
                 Ok(goes_on)
             }
@@ -227,20 +234,19 @@ impl<F: FnMut(&Finding)> Check<F> {
         let mut lines = Lines::open(&path)?;
         let mut qrels = Qrels::new();
         let mut judgments = 0;
-        let mut is_header = true;
+        let mut is_first = true;
         while let Some(line) = lines.next() {
+            let is_first = std::mem::take(&mut is_first);
             let (number, parsed) = match line {
+                Ok((_, line)) if is_first && record::is_header(line) => continue,
                 Ok((number, line)) => (Some(number), record::parse_judgment(line)),
                 Err(error) => {
                     self.add_error(error)?;
                     continue;
                 }
             };
-            if std::mem::take(&mut is_header) {
-                if parsed.is_ok() {
-                    self.add(&path, number, Fault::HeaderIsJudgment);
-                }
-                continue;
+            if is_first && parsed.is_ok() {
+                self.add(&path, number, Fault::NoHeader);
             }
             let (query_id, doc_id, relevance) = match parsed {
                 Ok(judgment) => judgment,

@@ -29,7 +29,7 @@ fn findings(folder: &Path) -> (Vec<String>, Verdict) {
 
 #[test]
 fn each_fault_is_named_with_file_and_line() {
-    let cases: [(&str, &str, &str, &[&str]); 21] = [
+    let cases: [(&str, &str, &str, &[&str]); 24] = [
         (CORPUS, QUERIES, QRELS, &[]),
         (
             "{\"_id\":\"d1\",\"text\":\"x\"}\n\n{\"_id\":\"d1\",\"text\":\"y\"}\n",
@@ -47,7 +47,7 @@ fn each_fault_is_named_with_file_and_line() {
             "{\"_id\":\"d1\",\"title\":\" \",\"text\":\"\\n\"}\n",
             QUERIES,
             QRELS,
-            &["corpus.jsonl:1: error: \"d1\" has no text"],
+            &["corpus.jsonl:1: warning: \"d1\" has no text"],
         ),
         (
             "{\"_id\":\"d1\",\"title\":\"T\",\"text\":\"\"}\n",
@@ -74,7 +74,7 @@ fn each_fault_is_named_with_file_and_line() {
             QRELS,
             &[
                 "corpus.jsonl: error: the file holds no record",
-                "qrels/test.tsv:2: error: judges document \"d1\", which the corpus does not hold",
+                "qrels/test.tsv:2: warning: judges document \"d1\", which the corpus does not hold",
             ],
         ),
         (CORPUS, "{\"_id\":\"q1\",\"text\":\"\"}\n", QRELS, &["queries.jsonl:1: error: \"q1\" has no text"]),
@@ -94,7 +94,7 @@ fn each_fault_is_named_with_file_and_line() {
             CORPUS,
             QUERIES,
             "h\nq1\td9\t1\n",
-            &["qrels/test.tsv:2: error: judges document \"d9\", which the corpus does not hold"],
+            &["qrels/test.tsv:2: warning: judges document \"d9\", which the corpus does not hold"],
         ),
         (
             CORPUS,
@@ -134,8 +134,33 @@ fn each_fault_is_named_with_file_and_line() {
             QUERIES,
             "q1\td1\t1\nq2\td1\t1\n",
             &[
-                "qrels/test.tsv:1: warning: the first line looks like a judgment, but it is skipped as the header: \
-               put a header line above it",
+                "qrels/test.tsv:1: warning: there is no header line: the first line is read as a judgment here, and \
+                 skipped by BEIR's loader; put a header line above it",
+            ],
+        ),
+        (
+            CORPUS,
+            QUERIES,
+            "q1\td1\t1\n",
+            &[
+                "qrels/test.tsv:1: warning: there is no header line: the first line is read as a judgment here, and \
+                 skipped by BEIR's loader; put a header line above it",
+            ],
+        ),
+        (
+            CORPUS,
+            QUERIES,
+            "q1 0 d1 1\nq1\td1\t1\n",
+            &["qrels/test.tsv:1: error: expected 3 tab-separated fields (query-id, corpus-id, score), \
+               found 1 field(s)"],
+        ),
+        (
+            CORPUS,
+            "{\"_id\":\"q1\",\"text\":\"cut \\ud83d\"}\n{\"_id\":\"q1\",\"text\":\"a\"}\n",
+            QRELS,
+            &[
+                "queries.jsonl:1: error: \\ud83d at column 25 is half of a surrogate pair, a character that was cut \
+               in two: write the other half beside it, or \\ufffd in its place",
             ],
         ),
         (
@@ -194,14 +219,19 @@ fn missing_doubled_and_damaged_files_are_findings() {
     std::fs::remove_file(path.join("queries.jsonl")).unwrap();
     std::fs::remove_dir_all(path.join("qrels")).unwrap();
     let (found, verdict) = findings(path);
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 1, "without judgments no queries are expected: {found:?}");
     assert!(
         found[0].starts_with("corpus.jsonl.gz:0: error: cannot be read beyond this line: "),
         "{}",
         found[0]
     );
-    assert_eq!(found[1], "queries.jsonl: error: the file is missing");
-    assert!(found[2].ends_with("warning: no judgments: expected qrels/SPLIT.tsv"), "{}", found[2]);
-    assert_eq!((verdict.errors, verdict.warnings), (2, 1));
+    assert_eq!((verdict.errors, verdict.warnings), (1, 0));
+    std::fs::write(path.join("queries.jsonl"), QUERIES).unwrap();
+    let (found, _) = findings(path);
+    assert!(found[1].ends_with("warning: no judgments: expected qrels/SPLIT.tsv"), "{}", found[1]);
+    std::fs::remove_file(path.join("queries.jsonl")).unwrap();
+    std::fs::create_dir(path.join("qrels")).unwrap();
+    std::fs::write(path.join("qrels/test.tsv"), QRELS).unwrap();
+    assert_eq!(findings(path).0[1], "queries.jsonl: error: the file is missing");
     assert!(Severity::Warning < Severity::Error);
 }

@@ -48,7 +48,8 @@ impl CrossEncoder {
         let directory = directory.as_ref();
         let loaded = Loaded::open(directory, options, Purpose::Score)?;
         let model = OnDevice::load(options.device, options.precision, &loaded)?;
-        let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
+        let tokenizer = loaded.tokenizer()?;
+        let Loaded { settings, architecture, fingerprint, .. } = loaded;
         let fingerprint = fingerprint.computed_in(options.precision);
         Ok(CrossEncoder {
             directory: directory.to_owned(),

@@ -98,13 +98,21 @@ impl Encoder {
         options: &LoadOptions,
         remaining: Option<&Remaining>,
     ) -> Result<Encoder> {
-        let mut loaded = Loaded::of_files(files, options, Purpose::Encode)?;
-        loaded.fingerprint = loaded.fingerprint.computed_in(options.precision);
+        // Only a whole model is known to be in order once it is loaded.
+        let cache = options.cache.as_deref().filter(|_| remaining.is_none());
+        let mut loaded = Loaded::of_files(files, options, Purpose::Encode, cache)?;
+        let in_f32 = loaded.fingerprint;
+        loaded.fingerprint = in_f32.computed_in(options.precision);
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
-        let model = OnDevice::load(options.device, options.precision, &loaded)?;
-        let Loaded { settings, tokenizer, architecture, fingerprint, finish, notices, .. } = loaded;
+        let load = || OnDevice::load(options.device, options.precision, &loaded);
+        let (tokenizer, model) = rayon::join(|| loaded.tokenizer(), load);
+        let (tokenizer, model) = (tokenizer?, model?);
+        if let Some(place) = &loaded.to_remember {
+            place.write(&in_f32);
+        }
+        let Loaded { settings, architecture, fingerprint, finish, notices, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         Ok(Encoder {
             directory: directory.to_owned(),
@@ -201,6 +209,11 @@ impl Encoder {
             prompt => self.tokenizer.encode_to(&format!("{prompt}{text}"), length),
         };
         if texts.len() == 1 { texts.iter().map(one).collect() } else { texts.par_iter().map(one).collect() }
+    }
+
+    /// How many of the texts that were tokenized so far were longer than [`Encoder::max_length`] and were cut.
+    pub fn num_cut_texts(&self) -> usize {
+        self.tokenizer.num_cut()
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {

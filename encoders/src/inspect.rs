@@ -11,7 +11,7 @@ pub use crate::architecture::LanguageModelHead;
 use crate::architecture::catalog::Backbone;
 use crate::architecture::{Architecture, Flop, Parameters, Remaining, Storage, SubLayer, class};
 use crate::error::{Error, Result};
-use crate::fingerprint::{Fingerprint, Stored};
+use crate::fingerprint::{Fingerprint, Parts};
 use crate::in_force;
 pub use crate::in_force::InForce;
 use crate::json;
@@ -184,10 +184,11 @@ impl Inspection {
         };
         let fingerprint = match (&checkpoint, &tokenizer) {
             (Some(checkpoint), Some(_)) if !options.leaves_out() => {
-                let finish = Finish::load(&files, &settings.modules)?;
-                let checkpoint = checkpoint.shards();
-                let stored = Stored { checkpoint, adapter: adapter.as_ref(), finish: &finish };
-                Some(Fingerprint::of(&files, &settings, &stored, None)?.to_string())
+                let finish = &Finish::load(&files, &settings.modules)?;
+                let (stored, adapter) = (checkpoint.shards(), adapter.as_ref());
+                let (files, settings) = (&files, &settings);
+                let parts = Parts { files, settings, stored, adapter, finish, quantization: None };
+                Some(Fingerprint::of(&parts)?.to_string())
             }
             _ => None,
         };

@@ -47,6 +47,9 @@ pub struct LoadOptions {
     pub ignore_settings: Vec<String>,
     /// Refuse a model whose files leave open what would be assumed. Otherwise a [`Notice`](crate::Notice) tells.
     pub strict: bool,
+    /// A folder that keeps the fingerprints of encoders, so that their weights are not read through each time they are
+    /// loaded. It need not exist. Weights that were changed are noticed by the lengths and times of their files.
+    pub cache: Option<PathBuf>,
 }
 
 impl LoadOptions {

@@ -7,9 +7,10 @@ use serde_json::Value;
 use crate::after_pooling::Finish;
 use crate::architecture::{Architecture, Remaining};
 use crate::error::Result;
-use crate::fingerprint::{Fingerprint, Stored};
+use crate::fingerprint::{Fingerprint, Parts};
 use crate::load_options::LoadOptions;
 use crate::notice::Notice;
+use crate::remembered::Place;
 use crate::settings::{Purpose, Read, Settings};
 use crate::tokenize::Tokenizer;
 use crate::weights::adapted::Adapted;
@@ -25,7 +26,6 @@ pub(crate) struct Loaded {
     pub(crate) config_path: PathBuf,
     pub(crate) config: Value,
     pub(crate) settings: Settings,
-    pub(crate) tokenizer: Tokenizer,
     pub(crate) tensors: Box<dyn Tensors>,
     pub(crate) architecture: Architecture,
     /// Of an encoder that is loaded from it in f32.
@@ -34,6 +34,8 @@ pub(crate) struct Loaded {
     pub(crate) finish: Finish,
     /// What was assumed.
     pub(crate) notices: Vec<Notice>,
+    /// Where the fingerprint is to be kept once all that is read was found in order.
+    pub(crate) to_remember: Option<Place>,
 }
 
 /// What a model is called unless it is given a name: the name of its directory.
@@ -94,20 +96,44 @@ pub(crate) fn merged(
 
 impl Loaded {
     pub(crate) fn open(directory: &Path, options: &LoadOptions, purpose: Purpose) -> Result<Loaded> {
-        Loaded::of_files(options.locate(directory)?, options, purpose)
+        Loaded::of_files(options.locate(directory)?, options, purpose, None)
     }
 
-    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions, purpose: Purpose) -> Result<Loaded> {
+    /// `cache` has the fingerprints of encoders that were loaded whole before: see [`LoadOptions::cache`].
+    pub(crate) fn of_files(
+        files: ModelFiles,
+        options: &LoadOptions,
+        purpose: Purpose,
+        cache: Option<&Path>,
+    ) -> Result<Loaded> {
         let Weights { files, config_path, config, checkpoint, adapter, architecture } =
             Weights::of_files(files)?;
         let mut read = Read::of(&files, &architecture, purpose)?;
         options.apply_to(&mut read, &architecture, &config_path, &config)?;
         let Read { settings, notices, .. } = read;
-        let tokenizer = Tokenizer::load(&files, &config, settings.reading(architecture.vocab_size))?;
         let finish = Finish::load(&files, &settings.modules)?;
         let quantization = options.quantize.filter(|_| !checkpoint.is_quantized());
-        let stored = Stored { checkpoint: checkpoint.shards(), adapter: adapter.as_ref(), finish: &finish };
-        let fingerprint = Fingerprint::of(&files, &settings, &stored, quantization)?;
+        let parts = Parts {
+            files: &files,
+            settings: &settings,
+            stored: checkpoint.shards(),
+            adapter: adapter.as_ref(),
+            finish: &finish,
+            quantization,
+        };
+        let mut to_remember = match cache {
+            Some(folder) => Fingerprint::key(&parts)?.map(|key| Place::new(folder, &key)),
+            None => None,
+        };
+        let remembered = to_remember.as_ref().and_then(Place::read);
+        let fingerprint = match remembered {
+            Some(fingerprint) => {
+                to_remember = None;
+                fingerprint
+            }
+            None => Fingerprint::of(&parts)?,
+        };
+        let checkpoint = checkpoint.checked(remembered.is_some());
         let mut tensors = merged(checkpoint, adapter, &architecture)?;
         if let Some(quantization) = quantization {
             tensors = Box::new(Quantized::new(tensors, quantization));
@@ -117,13 +143,18 @@ impl Loaded {
             config_path,
             config,
             settings,
-            tokenizer,
             tensors,
             architecture,
             fingerprint,
+            to_remember,
             finish,
             notices,
         })
+    }
+
+    /// The tokenizer that goes with it.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        Tokenizer::load(&self.files, &self.config, self.settings.reading(self.architecture.vocab_size))
     }
 
     /// Leaves only what remains, of which the fingerprint then is.

@@ -72,6 +72,18 @@ pub enum JournalError {
         #[source]
         fault: HeaderFault,
     },
+    /// The file keeps the results of other work, which are not thrown away unasked.
+    #[error(
+        "{} keeps {bytes} bytes of unfinished work with another model, other options or other input: finish that work \
+         with its own, or remove the file to begin anew",
+        path.display()
+    )]
+    OtherWork {
+        /// The journal.
+        path: PathBuf,
+        /// The length of what it keeps.
+        bytes: u64,
+    },
     /// A record was changed since the journal was opened.
     #[error("record {number} of {} was changed while the journal was open; remove the file and begin anew", path.display())]
     Record {
@@ -98,9 +110,10 @@ impl JournalError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             JournalError::Io(error) => error.kind(ErrorKind::Database),
-            JournalError::Locked { .. } | JournalError::Header { .. } | JournalError::Record { .. } => {
-                ErrorKind::Database
-            }
+            JournalError::Locked { .. }
+            | JournalError::Header { .. }
+            | JournalError::OtherWork { .. }
+            | JournalError::Record { .. } => ErrorKind::Database,
             JournalError::Length { .. } => ErrorKind::Usage,
         }
     }
@@ -133,8 +146,7 @@ pub struct Record {
 /// assert_eq!(journal.get(0)?, Some(Record { hash: [1; 32], bytes: b"a result".to_vec() }));
 /// assert_eq!(journal.get(1)?, None);
 /// drop(journal);
-/// let other_key = Journal::open(&path, [8; 32], 0)?;
-/// assert_eq!(other_key.len(), 0);
+/// assert!(Journal::open(&path, [8; 32], 0).is_err(), "it keeps the results of other work");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -147,14 +159,14 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or creates it. A journal with another `key` or `width`, and a file whose header
-    /// was not completely written, start afresh. Reads the file through and cuts it off at the first record that is
-    /// not whole.
+    /// Opens the journal at `path`, or creates it. A journal with another `key` or `width` is refused if anything is
+    /// in it. An empty one, and a file whose header was not completely written, start afresh. Reads the file through
+    /// and cuts it off at the first record that is not whole.
     ///
     /// A record consists of items of `width` words of four bytes; of single bytes if `width` is 0.
     ///
     /// # Errors
-    /// [`JournalError::Locked`], [`JournalError::Header`], [`JournalError::Io`].
+    /// [`JournalError::Locked`], [`JournalError::Header`], [`JournalError::OtherWork`], [`JournalError::Io`].
     pub fn open(path: &Path, key: [u8; 32], width: u32) -> Result<Journal, JournalError> {
         let file = LockedFile::try_lock(DiskFile::open_or_create(path)?)?
             .map_err(|_| JournalError::Locked { path: path.to_owned() })?;
@@ -165,6 +177,8 @@ impl Journal {
         let header = header::seal(&header);
         if journal.has_header(&header, len)? {
             journal.find_records(len)?;
+        } else if len > (HEADER_LEN + RECORD_HEAD) as u64 {
+            return Err(JournalError::OtherWork { path: path.to_owned(), bytes: len - HEADER_LEN as u64 });
         } else {
             journal.start_afresh(&header)?;
         }

@@ -38,6 +38,18 @@ pub enum Error {
         /// The folder that was to be opened.
         path: PathBuf,
     },
+    /// Nothing is where a database was to be opened.
+    #[error("there is no database {}: nothing of that name is there", path.display())]
+    NoDatabase {
+        /// The folder that was to be opened.
+        path: PathBuf,
+    },
+    /// A database is not complete yet.
+    #[error("the database {} is unfinished: run the command that makes it again, and it goes on from where it was", path.display())]
+    Unfinished {
+        /// The folder where it will be.
+        path: PathBuf,
+    },
     /// A database or other files are already where one was to be created.
     #[error("{} already holds files; open it, or create the database in an empty folder", path.display())]
     AlreadyExists {
@@ -52,8 +64,20 @@ pub enum Error {
         /// The process id that the holder of a database left in the LOCK file, where it can be read.
         holder: Option<u32>,
     },
+    /// A journal keeps the vectors of other work, which are not thrown away unasked.
+    #[error(
+        "{} keeps {bytes} bytes of unfinished work with another encoder or other options: finish that work with its own, \
+         or remove the file to begin anew",
+        path.display()
+    )]
+    OtherWork {
+        /// The journal.
+        path: PathBuf,
+        /// The length of what it keeps.
+        bytes: u64,
+    },
     /// A document with this id is stored already.
-    #[error("document {id:?} is stored already; delete it first to replace it")]
+    #[error("document {id:?} is stored already; upsert it to replace it")]
     DuplicateDocument {
         /// The id in question.
         id: String,
@@ -209,11 +233,31 @@ pub enum Error {
         /// The name in question.
         name: String,
     },
-    /// Documents come with one vector, and the database has several generations.
-    #[error("documents cannot be added to a database with the generations {}: drop all but one first, and add the others again after", names.join(", "))]
+    /// A document has not one vector for each generation.
+    #[error("a document comes with {got} vector(s), and the database has the generations {}: give one for each", names.join(", "))]
     SeveralGenerations {
         /// All of them.
         names: Vec<String>,
+        /// The number of vectors.
+        got: usize,
+    },
+    /// A filter names a field that no document has.
+    #[error("no document has a field {field}; {}", if known.is_empty() { "no document has metadata".into() } else { format!("the fields are {}", known.join(", ")) })]
+    UnknownField {
+        /// The field, as filters spell it.
+        field: String,
+        /// The fields that there are, as filters spell them.
+        known: Vec<String>,
+    },
+    /// A filter compares a field with values of another kind than the field has.
+    #[error("the field {field} has {found} only, and the filter compares it with {compared}, which matches no document{}", if compared == "numbers" && found == "strings" { ": write the number in double quotes" } else if compared == "strings" && found == "numbers" { ": write the number without quotes" } else { "" })]
+    FieldKind {
+        /// The field, as filters spell it.
+        field: String,
+        /// The kinds that its values are of.
+        found: String,
+        /// The kinds that the filter compares with.
+        compared: String,
     },
     /// The number of a generation's vectors is not the number of documents.
     #[error(
@@ -290,6 +334,8 @@ impl Error {
             Error::InvalidParameter { .. }
             | Error::GenerationName { .. }
             | Error::InvalidFilter { .. }
+            | Error::UnknownField { .. }
+            | Error::FieldKind { .. }
             | Error::ReservedProperty { .. }
             | Error::RaggedVectors { .. } => ErrorKind::Usage,
             Error::DuplicateDocument { .. } | Error::DocumentSize { .. } | Error::InvalidMetadata { .. } => {
@@ -298,8 +344,11 @@ impl Error {
             Error::Corrupt { .. }
             | Error::NewerFormat { .. }
             | Error::NotADatabase { .. }
+            | Error::NoDatabase { .. }
+            | Error::Unfinished { .. }
             | Error::AlreadyExists { .. }
             | Error::Locked { .. }
+            | Error::OtherWork { .. }
             | Error::UnknownDocument { .. }
             | Error::UnknownRow { .. }
             | Error::VectorPresence { .. }

@@ -101,12 +101,20 @@ fn generations_are_added_used_and_dropped() {
     check(&snapshot.with_generation("large").unwrap(), "large", 70);
     check(&before, "original", 3);
 
-    // Documents can be deleted, but not added.
+    // A document comes with a vector for each.
     let mut store = Store::open(&path).unwrap();
     let mut transaction = store.begin().unwrap();
     transaction.delete("7").unwrap();
     let result = transaction.add(&document("new", "text"), Some(&[0.0, 0.0]));
-    assert!(matches!(&result, Err(Error::SeveralGenerations { names }) if names.len() == 3), "{result:?}");
+    assert!(
+        matches!(&result, Err(Error::SeveralGenerations { names, got: 1 }) if names.len() == 3),
+        "{result:?}"
+    );
+    let result = transaction.add_all(&document("new", "text"), &[&[0.0; 3], &[0.0; 3], &[0.0; 70]]);
+    assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, got: 3 })), "{result:?}");
+    transaction.add_all(&document("new", "text"), &[&[0.0; 3], &[0.0; 2], &[0.0; 70]]).unwrap();
+    assert!(transaction.upsert(&document("new", "text"), &[&[1.0; 3], &[0.5; 2], &[2.0; 70]]).unwrap());
+    transaction.delete("new").unwrap();
     check(&transaction.commit().unwrap(), "small", 2);
 
     // A compaction takes all of them along.

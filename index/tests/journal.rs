@@ -105,18 +105,23 @@ fn torn_tails_are_cut_off() {
     }
 }
 
+/// Hours of work with another encoder are not thrown away unasked; an empty journal is nobody's.
 #[test]
-fn another_key_or_dimension_starts_afresh() {
+fn another_key_or_dimension_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
-    for (key, dim) in [(KEY, 2), ([4; 32], 2), ([4; 32], 1)] {
-        let mut journal = EmbeddingJournal::open(&path, key, dim).unwrap();
-        assert!(journal.is_empty() && journal.dim() == dim);
-        journal.append([1; 32], &[0.0, 1.0]).unwrap();
+    for (key, dim) in [([4; 32], 2), ([4; 32], 1), (KEY, 2)] {
+        assert!(EmbeddingJournal::open(&path, key, dim).unwrap().is_empty());
     }
-    assert_eq!(EmbeddingJournal::open(&path, [4; 32], 1).unwrap().len(), 1);
     let mut journal = EmbeddingJournal::open(&path, KEY, 2).unwrap();
+    journal.append([1; 32], &[0.0, 1.0]).unwrap();
     assert!(matches!(journal.append([0; 32], &[1.0; 3]), Err(Error::RaggedVectors { dim: 2, got: 3 })));
+    drop(journal);
+    for (key, dim) in [([4; 32], 2), (KEY, 1)] {
+        let result = EmbeddingJournal::open(&path, key, dim);
+        assert!(matches!(&result, Err(Error::OtherWork { bytes: 56, .. })), "{result:?}");
+    }
+    assert_eq!(EmbeddingJournal::open(&path, KEY, 2).unwrap().len(), 1);
     assert!(matches!(EmbeddingJournal::open(&path, KEY, 0), Err(Error::InvalidParameter { .. })));
 }
 

@@ -1,4 +1,5 @@
-//! The store against a `BTreeMap`, over random additions, deletions, commits, aborts and reopenings.
+//! The store against a list, over random additions, replacements, deletions, commits, aborts, reopenings, compactions
+//! and generations.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,9 @@ use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
 use secateur_index::hnsw::HnswParams;
 use secateur_index::search::SearchOptions;
-use secateur_index::storage::{CompactOptions, NewDocument, Settings, Snapshot, Store, VectorIndex};
+use secateur_index::storage::{
+    CompactOptions, Generation, NewDocument, Settings, Snapshot, Store, VectorIndex,
+};
 use secateur_index::{ComponentType, Error, Metric, RowId};
 
 const DIM: usize = 3;
@@ -23,6 +26,7 @@ struct Content {
 #[derive(Debug, Clone)]
 enum Step {
     Add(String, Content),
+    Upsert(String, Content),
     Delete(String),
 }
 
@@ -31,6 +35,8 @@ enum End {
     Commit,
     CommitAndReopen,
     CommitAndCompact,
+    /// Adds a second generation, or drops it if it is there.
+    CommitAndGeneration,
     Abort,
 }
 
@@ -48,7 +54,11 @@ fn step() -> impl Strategy<Value = Step> {
             metadata,
             vector: vector.map(f32::from),
         });
-    prop_oneof![3 => (id.clone(), content).prop_map(|(id, content)| Step::Add(id, content)), 1 => id.prop_map(Step::Delete)]
+    prop_oneof![
+        3 => (id.clone(), content.clone()).prop_map(|(id, content)| Step::Add(id, content)),
+        2 => (id.clone(), content).prop_map(|(id, content)| Step::Upsert(id, content)),
+        1 => id.prop_map(Step::Delete),
+    ]
 }
 
 fn transactions() -> impl Strategy<Value = Vec<(Vec<Step>, End)>> {
@@ -56,13 +66,38 @@ fn transactions() -> impl Strategy<Value = Vec<(Vec<Step>, End)>> {
         Just(End::Commit),
         Just(End::CommitAndReopen),
         Just(End::CommitAndCompact),
+        Just(End::CommitAndGeneration),
         Just(End::Abort)
     ];
-    prop::collection::vec((prop::collection::vec(step(), 0..12), end), 1..8)
+    // Enough small commits that segments are merged unasked.
+    prop::collection::vec((prop::collection::vec(step(), 0..10), end), 1..14)
 }
 
 /// The documents in the order of their rows.
 type Model = Vec<(String, Content)>;
+
+/// The name of the second generation, and its vector of a document.
+const SECOND: &str = "second";
+
+fn second(content: &Content) -> [f32; 1] {
+    [content.vector[0] - content.vector[1]]
+}
+
+fn has_second(snapshot: &Snapshot) -> bool {
+    snapshot.generations().iter().any(|generation| generation.name == SECOND)
+}
+
+fn toggle_second(store: &mut Store, model: &Model) {
+    if has_second(store.snapshot()) {
+        store.drop_generation(SECOND).unwrap();
+        return;
+    }
+    let vectors = Settings::with_vectors(Metric::L2, 1).vectors.unwrap();
+    let generation = Generation { name: SECOND.into(), vectors, encoder: None, properties: BTreeMap::new() };
+    let mut writer = store.begin_generation(generation).unwrap();
+    model.iter().for_each(|(_, content)| writer.add(&second(content)).unwrap());
+    writer.finish().unwrap();
+}
 
 fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(snapshot.len(), model.len());
@@ -83,6 +118,13 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     for number in 0..12 {
         let id = format!("id{number}");
         prop_assert_eq!(snapshot.contains(&id).unwrap(), model.iter().any(|(known, _)| *known == id));
+    }
+
+    if has_second(snapshot) {
+        let other = snapshot.with_generation(SECOND).unwrap();
+        for (row, (_, content)) in rows.iter().zip(model) {
+            prop_assert_eq!(&*other.vector(*row).unwrap(), &second(content));
+        }
     }
 
     // Vectors are small integers, so every score is exact and the ranking is known.
@@ -129,7 +171,8 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
         .collect();
     found.sort();
     let has_term = |content: &Content| {
-        let terms = secateur_index::bm25::analyze(&format!("{} {}", content.title, content.text));
+        let terms =
+            secateur_index::bm25::Analyzer::English.analyze(&format!("{} {}", content.title, content.text));
         terms.iter().any(|term| term == "b")
     };
     let expected: Vec<RowId> =
@@ -143,6 +186,7 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
 fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<Model, TestCaseError> {
     let before = store.snapshot().commit_number();
     let mut next = model.clone();
+    let num_generations = store.snapshot().generations().len();
     let mut transaction = store.begin().unwrap();
     for step in steps {
         match step {
@@ -151,7 +195,8 @@ fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<M
                 prop_assert_eq!(transaction.contains(id).unwrap(), is_taken);
                 let Content { title, text, metadata, vector } = content;
                 let document = NewDocument { id, title, text, metadata: metadata.as_deref() };
-                match transaction.add(&document, Some(vector)) {
+                let vectors: [&[f32]; 2] = [vector, &second(content)];
+                match transaction.add_all(&document, &vectors[..num_generations]) {
                     Ok(()) => prop_assert!(!is_taken),
                     Err(Error::DuplicateDocument { id: named }) => prop_assert!(is_taken && named == *id),
                     Err(error) => panic!("{error}"),
@@ -159,6 +204,15 @@ fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<M
                 if !is_taken {
                     next.push((id.clone(), content.clone()));
                 }
+            }
+            Step::Upsert(id, content) => {
+                let Content { title, text, metadata, vector } = content;
+                let document = NewDocument { id, title, text, metadata: metadata.as_deref() };
+                let vectors: [&[f32]; 2] = [vector, &second(content)];
+                let was_there = transaction.upsert(&document, &vectors[..num_generations]).unwrap();
+                prop_assert_eq!(was_there, next.iter().any(|(known, _)| known == id));
+                next.retain(|(known, _)| known != id);
+                next.push((id.clone(), content.clone()));
             }
             Step::Delete(id) => {
                 let known = next.len();
@@ -219,6 +273,10 @@ proptest! {
                 prop_assert_eq!(report.num_segments[1], usize::from(!model.is_empty()));
                 prop_assert_eq!(store.snapshot().num_segments(), report.num_segments[1]);
             }
+            if let End::CommitAndGeneration = end {
+                toggle_second(&mut store, &model);
+            }
+            prop_assert!(store.snapshot().num_segments() <= model.len(), "no segment is without a document");
             compare(store.snapshot(), &model)?;
             compare(&Snapshot::open(&path).unwrap(), &model)?;
             // A snapshot stays as it was, also what of it was not read when its segments were compacted.

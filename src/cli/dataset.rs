@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use secateur::datasets::catalog;
+use secateur::datasets::layout::{Collection, Layout};
 use secateur::report::{Align, Table};
 
 use super::failure::{Code, Failure, Result};
@@ -22,6 +23,8 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Download a data set that BEIR publishes.
     Download(DownloadArguments),
+    /// Write a collection in another layout: from the hub's Parquet, MS MARCO's files or BEIR's.
+    Convert(ConvertArguments),
     /// Make training data of judgments: queries with their relevant documents.
     Triples(triples::Arguments),
     /// Make training data of plain texts: a sentence is the query, the sentences around it are the passage.
@@ -47,6 +50,9 @@ Example:
 pub struct VerifyArguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,
+    /// The most faults that are printed; all are counted.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max: u64,
 }
 
 #[derive(Args)]
@@ -69,9 +75,54 @@ impl Command {
             Command::Info(arguments) => arguments.run(),
             Command::Verify(arguments) => arguments.run(out),
             Command::Download(arguments) => arguments.run(),
+            Command::Convert(arguments) => arguments.run(),
             Command::Triples(arguments) => arguments.run(),
             Command::Cloze(arguments) => arguments.run(),
         }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Reads BEIR folders, the hub's folders (corpus/, queries/ and default/ with Parquet files), MS MARCO's files (collection.tsv,
+queries.SPLIT.tsv, qrels.SPLIT.tsv, top1000.SPLIT.tsv) and ir_datasets' exports (docs.tsv, queries.tsv, qrels).
+
+Examples:
+  secateur dataset convert msmarco --out msmarco-beir
+  secateur dataset convert datasets/mini --to tsv --out mini-tsv")]
+pub struct ConvertArguments {
+    /// The folder of the collection.
+    folder: PathBuf,
+    /// The folder to make.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// The layout to write: beir, or tsv as MS MARCO has it (titles go before texts, metadata are left out).
+    #[arg(long, value_name = "LAYOUT", default_value = "beir", value_parser = layout)]
+    to: Layout,
+}
+
+fn layout(name: &str) -> std::result::Result<Layout, String> {
+    match name {
+        "beir" => Ok(Layout::Beir),
+        "tsv" => Ok(Layout::Tsv),
+        _ => Err("expected beir or tsv".to_owned()),
+    }
+}
+
+impl ConvertArguments {
+    fn run(self) -> Result<String> {
+        if self.out.exists() {
+            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
+            return Err(Failure::new(Code::System, message));
+        }
+        let converted = Collection::find(&self.folder)?.convert(&self.out, self.to)?;
+        Ok(format!(
+            "{}: {} documents, {} queries, {} judgments\n",
+            self.out.display(),
+            converted.documents,
+            converted.queries,
+            converted.judgments
+        ))
     }
 }
 
@@ -114,13 +165,17 @@ impl VerifyArguments {
     fn run(self, out: &mut impl Write) -> Result<String> {
         let dataset = open_dataset(&self.dataset)?;
         // Faults are printed as they are found: there may be millions.
-        let mut printed = Ok(());
+        let (mut printed, mut count) = (Ok(()), 0);
         let verdict = dataset.verify(|finding| {
-            if printed.is_ok() {
+            count += 1;
+            if printed.is_ok() && count <= self.max {
                 printed = print(out, &format!("{finding}\n"));
             }
         })?;
         printed?;
+        if count > self.max {
+            print(out, &format!("... and {} more, which --max shows\n", count - self.max))?;
+        }
         let counts = format!(
             "{}: {} documents, {} queries, {} judgments; {} errors, {} warnings\n",
             dataset.name(),

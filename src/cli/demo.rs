@@ -7,7 +7,7 @@ use secateur::{Database, SearchMode, SearchParams, report};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Failure, Result};
-use super::search::answer;
+use super::hits::{Look, as_text, found};
 
 /// datasets/mini, in the program, so that the demonstration runs from any folder.
 const MINI: [(&str, &str); 3] = [
@@ -61,7 +61,11 @@ impl Arguments {
             database.mode(&shown)
         );
         for query in queries.iter().take(SHOWN_QUERIES) {
-            text.push_str(&format!("\n{}\n{}", query.text, answer(&database, &query.text, &shown)?));
+            text.push_str(&format!(
+                "\n{}\n{}",
+                query.text,
+                as_text(&found(&database, &query.text, &shown)?, &query.text, &Look::of_stdout(&database))
+            ));
         }
         let run = database.run(&queries, &all)?;
         let evaluation = evaluate(&qrels, &run, &Measure::DEFAULT, &RuleSet::TrecEval.rules(false))?;

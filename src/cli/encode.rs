@@ -9,6 +9,7 @@ use secateur::Error;
 use secateur::datasets::beir::BeirFolder;
 use secateur::encode::{NpyEncoder, TextKind};
 use secateur_files::{AtPath, Durable, with_suffix};
+use serde_json::json;
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
@@ -24,6 +25,7 @@ pub struct Arguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,
     /// The file to write: a (texts, dimension) matrix of f32. The ids go to FILE.ids, one a line.
+    /// Those with a line break, or a quote at the beginning, are JSON strings there.
     #[arg(long, value_name = "FILE.npy")]
     out: PathBuf,
     /// Encode the queries instead of the documents.
@@ -87,7 +89,11 @@ impl Arguments {
     fn write_ids(&self, dataset: &BeirFolder, path: &Path) -> Result<()> {
         let mut file = Durable::create_alone(path)?;
         for item in self.texts(dataset)? {
-            writeln!(file, "{}", item?.0).at("write", path)?;
+            let (id, _) = item?;
+            // In JSON, so that every id is one line and can be told from the others.
+            let needs_json = id.contains(['\n', '\r']) || id.starts_with('"');
+            let line = if needs_json { json!(id).to_string() } else { id };
+            writeln!(file, "{line}").at("write", path)?;
         }
         Ok(file.finish()?)
     }

@@ -86,6 +86,7 @@ impl EncoderArguments {
             quantize: self.quantize,
             ignore_settings: self.ignore_setting.clone(),
             strict: self.strict,
+            cache: None,
         }
     }
 
@@ -123,7 +124,9 @@ fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     };
     let base = options.base.as_ref().map(|base| base.to_string_lossy().into_owned());
     let base = base_directory(Path::new(&model), base.as_deref(), &options.ignore_settings)?;
-    let options = LoadOptions { name, base, ..options.clone() };
+    // Without a home directory nothing is kept, and loading takes longer.
+    let cache = cache().ok().map(|folder| folder.join("fingerprints"));
+    let options = LoadOptions { name, base, cache, ..options.clone() };
     let encoder = EncoderSource { model, options }.load()?;
     tell(encoder.notices());
     Ok(Arc::new(encoder))
@@ -186,6 +189,33 @@ pub fn open_database(
         },
     })?;
     Ok(database.with_encoder(encoder)?)
+}
+
+/// Opens a database with the encoders of all its generations, so that documents can be added. The encoder that is given
+/// is that of the generation in use.
+pub fn open_for_writing(path: &Path, arguments: &EncoderArguments) -> Result<Database> {
+    let database = open_database(path, None, arguments, true)?;
+    database.with_all_encoders(|name, record| {
+        let Some(source) = &record.source else {
+            let message = format!(
+                "{} does not say where the encoder {} of generation {name} is: drop the generation, or add documents with \
+                 the library",
+                path.display(),
+                record.name
+            );
+            return Err(Failure::new(Code::Database, message));
+        };
+        let (device, batch_tokens) = (arguments.device, arguments.batch_tokens.map(|tokens| tokens as usize));
+        let options = LoadOptions { device, batch_tokens, ..source.options.clone() };
+        load(&EncoderSource { model: source.model.clone(), options }).map_err(|failure| Failure {
+            message: format!(
+                "a document gets a vector in every generation, and the encoder of generation {name} does not load: {}; \
+                 put it back, or drop the generation",
+                failure.message
+            ),
+            ..failure
+        })
+    })
 }
 
 /// The model directory that a reference stands for, downloaded or unpacked if need be.

@@ -8,10 +8,10 @@ use clap::Args;
 use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::{Qrels, trec};
 use secateur::eval::{Evaluation, Measure, RuleSet, Rules, evaluate};
-use secateur::{Database, report};
+use secateur::{Database, SearchMode, report};
 
 use super::encoder::{EncoderArguments, open_database};
-use super::failure::{Code, Failure, Result};
+use super::failure::{Code, Failure, Result, warn};
 use super::inputs::open_dataset;
 use super::search::ModeArguments;
 
@@ -27,14 +27,18 @@ pub struct Arguments {
     database: PathBuf,
     /// A BEIR folder with queries and judgments, or the name of a downloaded data set.
     dataset: PathBuf,
-    /// Hits asked for each query.
-    #[arg(short, long, default_value = "1000")]
+    /// Hits asked for each query. A hybrid search fuses as many of each index, unless --candidates says how many.
+    #[arg(short, long, default_value = "1000", value_parser = super::positive)]
     k: NonZeroUsize,
     /// Write the hits as a TREC run file.
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
-    /// Accept judgments of documents that the database does not hold.
+    /// Refuse judgments of documents that the database does not hold. Otherwise they are counted, and refused if most
+    /// judgments are such.
     #[arg(long)]
+    strict: bool,
+    /// Accept judgments even if most of them are of documents that the database does not hold.
+    #[arg(long, conflicts_with = "strict")]
     allow_unknown: bool,
     #[command(flatten)]
     measuring: MeasuringArguments,
@@ -54,8 +58,8 @@ pub struct MeasuringArguments {
     /// How ties, missing queries and identical ids are treated.
     #[arg(long, default_value_t)]
     rules: RuleSet,
-    /// What to measure, separated by commas [default: nDCG@10,Recall@100,MAP,MRR@10,P@10].
-    #[arg(long, value_delimiter = ',', default_values_t = Measure::DEFAULT, hide_default_value = true)]
+    /// What to measure, separated by commas or blanks [default: nDCG@10,Recall@100,MAP,MRR@10,P@10].
+    #[arg(long, value_delimiter = ',', num_args = 1.., default_values_t = Measure::DEFAULT, hide_default_value = true)]
     measures: Vec<Measure>,
     /// Print the values of each query too.
     #[arg(long)]
@@ -100,20 +104,63 @@ impl MeasuringArguments {
 }
 
 impl Arguments {
+    /// A measure that looks at more hits than are asked for would be too low.
+    fn check_cutoffs(&self) -> Result<()> {
+        let deep = self.measuring.measures().iter().max_by_key(|measure| measure.cutoff());
+        match deep.and_then(|measure| Some((measure, measure.cutoff()?))) {
+            Some((measure, cutoff)) if cutoff > self.k => Err(Failure::new(
+                Code::Usage,
+                format!(
+                    "-k {} is less than the {cutoff} hits that {measure} looks at: raise it, or name other --measures",
+                    self.k
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Judgments of documents that are not there count against every ranking. Some data sets have a few, such as BEIR's
+    /// ArguAna; if most are such, the database holds another data set.
+    fn check_judgments(&self, database: &Database, qrels: &Qrels) -> Result<()> {
+        let (mut count, mut unknown, mut first) = (0usize, 0usize, None);
+        for (query_id, judgments) in qrels {
+            for doc_id in judgments.keys() {
+                count += 1;
+                if !database.contains(doc_id)? {
+                    unknown += 1;
+                    first.get_or_insert((query_id, doc_id));
+                }
+            }
+        }
+        let Some((query_id, doc_id)) = first else { return Ok(()) };
+        let what = format!(
+            "{unknown} of {count} judgments are of documents that the database does not hold, such as {doc_id:?} of query \
+             {query_id:?}"
+        );
+        if self.strict || 2 * unknown > count && !self.allow_unknown {
+            let message = format!("{what}: is it of this data set? --allow-unknown evaluates all the same");
+            return Err(Failure::new(Code::Input, message));
+        }
+        if !self.allow_unknown {
+            warn(&format!("{what}; they count as not found"));
+        }
+        Ok(())
+    }
+
     pub fn run(self) -> Result<String> {
         let database =
             open_database(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
         let dataset = open_dataset(&self.dataset)?;
         let split = self.measuring.split(&dataset)?;
         let qrels = dataset.qrels(&split)?;
-        if !self.allow_unknown {
-            check(&database, &qrels)?;
-        }
+        self.check_cutoffs()?;
+        self.check_judgments(&database, &qrels)?;
         let queries = dataset.judged_queries(&qrels)?;
         let rules = self.measuring.rules(dataset.name());
         // Where the rules take a document out of the ranking, one more is needed.
-        let params =
-            self.mode.params(&database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)));
+        let params = self
+            .mode
+            .params(&database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)))?;
         let mode = database.mode(&params);
         let start = Instant::now();
         let run = database.run(&queries, &params)?;
@@ -126,29 +173,14 @@ impl Arguments {
         if self.measuring.is_json() {
             return Ok(shown);
         }
-        let milliseconds = 1000.0 * seconds / queries.len().max(1) as f64;
+        let fused = match mode {
+            SearchMode::Hybrid => format!(" of {} hits of each index", params.depth()),
+            _ => String::new(),
+        };
         Ok(format!(
-            "{} {split}, {}: {} queries in {seconds:.2} s ({milliseconds:.2} ms each, all at once)\n{shown}",
+            "{} {split}, {mode}{fused}: {} queries in {seconds:.2} s, taken once, all at once\n{shown}",
             dataset.name(),
-            mode,
             queries.len(),
         ))
     }
-}
-
-/// A judged document is missing, so the database holds another data set. Its judgments would count against every
-/// ranking.
-fn check(database: &Database, qrels: &Qrels) -> Result<()> {
-    for (query_id, judgments) in qrels {
-        for doc_id in judgments.keys() {
-            if !database.contains(doc_id)? {
-                let message = format!(
-                    "the judgments of query {query_id:?} name document {doc_id:?}, which the database does not hold: \
-                     is it of this data set? --allow-unknown evaluates all the same"
-                );
-                return Err(Failure::new(Code::Input, message));
-            }
-        }
-    }
-    Ok(())
 }

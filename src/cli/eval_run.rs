@@ -8,7 +8,7 @@ use secateur::datasets::trec;
 use secateur::eval::{check_ids, evaluate};
 
 use super::eval::MeasuringArguments;
-use super::failure::Result;
+use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 
 #[derive(Args)]
@@ -27,6 +27,13 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        if self.run.is_dir() {
+            let message = format!(
+                "{} is a folder, and a run file is expected there: the run comes first, then the judgments",
+                self.run.display()
+            );
+            return Err(Failure::new(Code::Usage, message));
+        }
         let run = trec::read_run(&self.run)?;
         let (name, qrels) = if self.judgments.is_file() {
             (String::new(), trec::read_qrels(&self.judgments)?)

@@ -1,8 +1,10 @@
 //! Why a command failed: the message and the exit code.
 
 use std::error::Error as StdError;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
+
+use serde_json::json;
 
 use crate::download::DownloadError;
 
@@ -32,10 +34,35 @@ impl Failure {
         }
     }
 
+    /// The failure for programs that read JSON, in one line.
+    pub fn as_json(&self) -> String {
+        let kind = match self.code {
+            Code::System => "system",
+            Code::Usage => "usage",
+            Code::Input => "input",
+            Code::Database => "database",
+        };
+        let json = json!({ "error": { "kind": kind, "code": self.exit_code(), "message": self.message } });
+        json.to_string()
+    }
+
     /// Standard output, or a file of the command's, cannot be written.
     pub fn write(path: &Path, source: &io::Error) -> Failure {
         Failure::new(Code::System, format!("cannot write {}: {source}", path.display()))
     }
+}
+
+/// What clap says of a command line, without its usage and its advice.
+pub fn of_command_line(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    Failure::new(Code::Usage, first.trim_start_matches("error: ").trim())
+}
+
+/// Says on standard error what deserves a look, and goes on.
+pub fn warn(message: &str) {
+    // There is nobody left to tell if standard error is closed.
+    let _ = writeln!(io::stderr(), "warning: {message}");
 }
 
 /// An error's message and those of its sources that the message does not repeat.

@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
-use secateur::report::grouped;
-use secateur::{Database, Metric};
+use secateur::index::storage::VectorSettings;
+use secateur::report::{Align, Table, grouped};
+use secateur::{Database, GenerationInfo, Metric};
 use serde_json::json;
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
 use super::index::IndexArguments;
+use super::info::generation_json;
 use super::progress::{Progress, say_on_interrupt};
 
 const EXAMPLES: &str = "\
-A generation is the vectors of all documents under one encoder. Searches use the encoder of the generation that they read. While
-a database has several, documents can be deleted, but not added.
+A generation is the vectors of all documents under one encoder. Searches use the encoder of the generation that they read.
+`secateur add` gives each document a vector in every generation, and loads all encoders for that.
 
 Examples:
   secateur generation add scifact.db small --encoder minilm-effir
@@ -110,35 +112,35 @@ impl AddArguments {
 impl ListArguments {
     fn run(self) -> Result<String> {
         let database = Database::open(&self.database)?;
-        let generations = database.generations();
-        let is_used = |name: &str| database.generation_in_use() == Some(name);
+        let generations = database.generation_infos();
         if self.json {
-            let list: Vec<_> = generations
-                .iter()
-                .map(|generation| {
-                    let encoder = generation.encoder.as_ref();
-                    json!({
-                        "name": generation.name,
-                        "in_use": is_used(&generation.name),
-                        "encoder": encoder.map(|encoder| &encoder.name),
-                        "dim": generation.vectors.dim,
-                        "metric": generation.vectors.metric.to_string(),
-                        "vectors": generation.vectors.components.name(),
-                        "codes": generation.vectors.index.code_type().map(|codes| codes.name()),
-                    })
-                })
-                .collect();
+            let list: Vec<_> = generations.iter().map(generation_json).collect();
             return Ok(format!("{:#}\n", json!(list)));
         }
         if generations.is_empty() {
             return Ok(format!("{}: no generation, because it has no vectors\n", self.database.display()));
         }
-        let line = |generation: &secateur::index::storage::Generation| {
-            let mark = if is_used(&generation.name) { "*" } else { " " };
-            let encoder = generation.encoder.as_ref().map_or("", |encoder| &encoder.name);
-            let vectors = generation.vectors;
-            format!("{mark} {:<20} {:>6}  {} {encoder}\n", generation.name, vectors.dim, vectors.metric)
-        };
-        Ok(generations.iter().map(line).collect())
+        let mut table = Table::new(
+            ["", "generation", "dim", "metric", "index", "ef", "encoder", "fingerprint", "path"]
+                .map(|name| (name, if name == "dim" || name == "ef" { Align::Right } else { Align::Left })),
+        );
+        for GenerationInfo { generation, is_used, encoder } in generations {
+            let VectorSettings { dim, metric, index, .. } = generation.vectors;
+            let source = encoder.as_ref().and_then(|encoder| encoder.source.as_ref());
+            table.row([
+                if is_used { "*" } else { "" }.to_owned(),
+                generation.name,
+                dim.to_string(),
+                metric.to_string(),
+                index.name().to_owned(),
+                index.ef_search().map_or_else(String::new, |ef| ef.to_string()),
+                encoder.as_ref().map_or_else(String::new, |encoder| encoder.name.clone()),
+                encoder.as_ref().map_or_else(String::new, |encoder| {
+                    encoder.fingerprint.to_string().chars().take(12).collect()
+                }),
+                source.map_or_else(String::new, |source| source.model.clone()),
+            ]);
+        }
+        Ok(table.to_string())
     }
 }

@@ -1,45 +1,55 @@
-//! `secateur index`: a data set becomes a database.
+//! `secateur index`: files of documents become a database.
 
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::index::ComponentType;
+use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
+use secateur::report::grouped;
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
-use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
+use super::source::{Inputs, SourceArguments};
 
 const EXAMPLES: &str = "\
-Without --encoder the database has words only, for BM25.
+Without --encoder the database has words only, for BM25; `generation add` gives it vectors later.
+
+Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders: of texts, or with corpus.jsonl
+as BEIR has them. Fields that are not the id, the title or the text become metadata, which --filter looks at.
 
 Examples:
+  secateur index notes.jsonl --out my.db
   secateur index my-folder --out my.db
   secateur index my-folder --encoder default --index hnsw --out my.db";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A folder with corpus.jsonl (a JSON object a line: _id, title, text, metadata), or the name of a downloaded
-    /// data set.
-    dataset: PathBuf,
+    /// Files or folders of documents, or the name of a downloaded data set.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
     /// The database to make; it appears when it is complete.
     #[arg(long, value_name = "DB")]
     out: PathBuf,
-    /// How vectors are compared [default: as the model says].
-    #[arg(long, requires = "encoder")]
+    /// How vectors are compared [default: as the model says; cosine for vectors of your own].
+    #[arg(long)]
     metric: Option<Metric>,
     /// What stands between a document's title and its text when the encoder reads it.
     #[arg(long, value_name = "TEXT", default_value = " ")]
     separator: String,
-    /// Take documents that have neither title nor text.
-    #[arg(long)]
-    allow_empty: bool,
+    /// What makes words of texts and of queries, for searches by words.
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    analyzer: Analyzer,
+    #[command(flatten)]
+    source: SourceArguments,
     #[command(flatten)]
     encoder: EncoderArguments,
     #[command(flatten)]
@@ -55,7 +65,6 @@ pub struct IndexArguments {
     vectors: ComponentType,
     /// How vectors are searched.
     #[arg(long, value_enum, default_value_t)]
-    #[arg(requires_ifs(VectorIndex::all().skip(1).map(|index| (index.name(), "encoder"))))]
     index: VectorIndex,
     /// hnsw, hnsw-rs, faiss-hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256,
     /// of hnsw-rs 255.
@@ -91,6 +100,11 @@ impl IndexArguments {
         }
     }
 
+    /// Whether another index than the default one is asked for.
+    fn is_other_than_default(&self) -> bool {
+        self.index != VectorIndex::default()
+    }
+
     fn vector_index(&self) -> VectorIndex {
         self.index.with_params(HnswParams {
             m: self.hnsw_m as usize,
@@ -104,25 +118,73 @@ impl IndexArguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let start = Instant::now();
-        let dataset = open_dataset(&self.dataset)?;
+        let inputs = self.source.open(&self.files)?;
         if self.out.exists() {
-            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
+            let message = format!(
+                "{} exists: choose another --out, remove it, or put documents into it with `secateur add`",
+                self.out.display()
+            );
             return Err(Failure::new(Code::Database, message));
         }
-        let options = self.index.options(self.metric, &self.separator, &self.encoder);
-        let mut builder = Database::builder(&self.out).vector_options(options).allow_empty(self.allow_empty);
-        if let Some(encoder) = self.encoder.load()? {
-            builder = builder.encoder(encoder);
-            say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
+        if let Some(parent) =
+            self.out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+        {
+            let message =
+                format!("there is no folder {}: make it first, or choose another --out", parent.display());
+            return Err(Failure::new(Code::System, message));
         }
-        let corpus = dataset.corpus()?.checked(self.allow_empty);
-        let progress =
-            Progress::start("indexing", "documents", || dataset.info().map(|info| info.documents))?;
-        let database = builder.build_from(corpus, |done| progress.set(done)).map_err(with_advice)?;
+        let encoder = self.encoder.load()?;
+        self.check_vectors(&inputs, encoder.is_some())?;
+        let options = self.index.options(self.metric, &self.separator, &self.encoder);
+        let num_empty = Cell::new(0);
+        let documents = inputs.counted(false, |count| num_empty.set(count));
+        let progress = Progress::start("indexing", "documents", || inputs.count())?;
+        let mut builder =
+            Database::builder(&self.out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
+        if let Some(dim) = inputs.dim()? {
+            builder = builder.vectors(dim);
+        }
+        let mut cut = String::new();
+        let built = match encoder {
+            Some(encoder) => {
+                say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
+                let built = builder
+                    .encoder(Arc::clone(&encoder))
+                    .build_from(documents.map(|item| item.map(|(document, _)| document)), |done| {
+                        progress.set(done)
+                    });
+                if encoder.num_cut_texts() > 0 {
+                    let [count, length] = [encoder.num_cut_texts(), encoder.max_length()].map(grouped);
+                    cut = format!(
+                        " ({count} texts are longer than the {length} tokens that the encoder reads)"
+                    );
+                }
+                built
+            }
+            None => builder.build_with_vectors(documents, |done| progress.set(done)),
+        };
+        let database = built.map_err(with_advice)?;
         progress.finish();
+        inputs.warn_of_empty(num_empty.get());
         let seconds = start.elapsed().as_secs_f64();
         let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
-        Ok(format!("{}: {} documents {what}, in {seconds:.1} s\n", self.out.display(), database.len()))
+        Ok(format!("{}: {} documents {what}{cut}, in {seconds:.1} s\n", self.out.display(), database.len()))
+    }
+
+    fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
+        let message = match (has_encoder, inputs.has_vectors()) {
+            (true, true) => {
+                "vectors are made by --encoder or come from --npy or --vector-field: leave one out"
+            }
+            (false, false) if self.metric.is_some() => {
+                "--metric does nothing without vectors: name an --encoder, --npy or --vector-field"
+            }
+            (false, false) if self.index.is_other_than_default() => {
+                "--index needs vectors: name an --encoder, --npy or --vector-field"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::new(Code::Usage, message))
     }
 }
 
@@ -130,7 +192,7 @@ impl Arguments {
 fn with_advice(error: Error) -> Failure {
     let advice = match &error {
         Error::Dataset(DatasetError::Line { fault: Fault::NoText { .. }, .. }) => {
-            "; remove the line, or pass --allow-empty"
+            "; remove the line, or leave --strict out"
         }
         Error::Dataset(DatasetError::Line { fault: Fault::DuplicateId { .. }, .. }) => {
             "; remove one of the two"

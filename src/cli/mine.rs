@@ -73,7 +73,7 @@ impl Arguments {
         let database =
             open_database(&self.db, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
         let teacher = self.teacher.as_deref().map(|reference| self.load_teacher(reference)).transpose()?;
-        let search = self.mode.params(&database, *self.depth.end());
+        let search = self.mode.params(&database, *self.depth.end())?;
         let mode = database.mode(&search);
         let options = MineOptions {
             search,

@@ -1,8 +1,10 @@
 //! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
 
+mod add;
 mod cloze;
 mod compact;
 mod dataset;
+mod delete;
 mod demo;
 mod effir;
 mod encode;
@@ -11,7 +13,10 @@ mod eval;
 mod eval_run;
 mod failure;
 mod generation;
+mod get;
+mod hits;
 mod index;
+mod info;
 mod inputs;
 mod locate;
 mod mine;
@@ -19,8 +24,10 @@ mod model;
 mod model_options;
 mod progress;
 mod prune;
+mod queries;
 mod rerank;
 mod search;
+mod source;
 mod teach;
 mod train;
 mod triples;
@@ -29,6 +36,7 @@ mod tune_fusion;
 mod verify;
 
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,8 +61,10 @@ Exit codes:
   2    the command line is wrong
   3    a data set, run, judgment file or model is missing or wrong
   4    a database is missing, damaged, locked, of a newer version or of another encoder
-  130  interrupted; `index`, `encode`, `generation add`, `mine` and `teach` go on where they stopped when run again, `train` with
-       --resume";
+  130  interrupted; `index`, `add`, `upsert`, `encode`, `generation add`, `mine` and `teach` go on where they stopped when run
+       again, `train` with --resume
+
+With --json an error is JSON, too, on standard error: {\"error\": {\"kind\", \"code\", \"message\"}}.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -68,9 +78,26 @@ enum Command {
     Model(model::Command),
     /// Encode a corpus or its queries to a .npy file.
     Encode(encode::Arguments),
-    /// Make a database from a data set.
+    /// Make a database from files of documents.
+    #[command(visible_alias = "create")]
     Index(index::Arguments),
-    /// Answer a query.
+    /// Add documents to a database.
+    #[command(visible_alias = "insert")]
+    Add(add::AddArguments),
+    /// Add documents to a database, in place of those with their ids.
+    #[command(visible_alias = "update")]
+    Upsert(add::UpsertArguments),
+    /// Delete documents by their ids or by a filter.
+    #[command(visible_alias = "remove")]
+    Delete(delete::Arguments),
+    /// Print documents by their ids.
+    Get(get::GetArguments),
+    /// Write the documents of a database as lines of JSON.
+    Export(get::ExportArguments),
+    /// Say what a database holds: documents, fields, encoders, index, bytes.
+    #[command(visible_alias = "status")]
+    Info(info::Arguments),
+    /// Answer a query, or many.
     Search(search::Arguments),
     /// Answer the queries of a data set and measure the answers.
     Eval(eval::Arguments),
@@ -102,8 +129,25 @@ enum Command {
     Verify(verify::Arguments),
 }
 
+/// A number of 1 or more.
+fn positive(text: &str) -> std::result::Result<NonZeroUsize, String> {
+    text.parse::<usize>()
+        .ok()
+        .and_then(NonZeroUsize::new)
+        .ok_or_else(|| "expected a whole number, 1 or more".to_owned())
+}
+
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let is_json = std::env::args_os().any(|argument| argument == "--json");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if is_json && error.use_stderr() => {
+            let failure = failure::of_command_line(&error);
+            let _ = writeln!(io::stderr(), "{}", failure.as_json());
+            return ExitCode::from(failure.exit_code());
+        }
+        Err(error) => error.exit(),
+    };
     let mut out = BufWriter::new(io::stdout().lock());
     match run(cli, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
@@ -111,7 +155,10 @@ pub fn main() -> ExitCode {
             // What was printed before the failure comes before its message.
             let _ = out.flush();
             // There is nobody left to tell if standard error is closed.
-            let _ = writeln!(io::stderr(), "error: {}", failure.message);
+            let _ = match is_json {
+                true => writeln!(io::stderr(), "{}", failure.as_json()),
+                false => writeln!(io::stderr(), "error: {}", failure.message),
+            };
             ExitCode::from(failure.exit_code())
         }
     }
@@ -129,7 +176,13 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Model(command) => command.run(out)?,
         Command::Encode(arguments) => arguments.run()?,
         Command::Index(arguments) => arguments.run()?,
-        Command::Search(arguments) => arguments.run()?,
+        Command::Add(arguments) => arguments.run()?,
+        Command::Upsert(arguments) => arguments.run()?,
+        Command::Delete(arguments) => arguments.run()?,
+        Command::Get(arguments) => arguments.run(out)?,
+        Command::Export(arguments) => arguments.run(out)?,
+        Command::Info(arguments) => arguments.run()?,
+        Command::Search(arguments) => arguments.run(out)?,
         Command::Eval(arguments) => arguments.run()?,
         Command::EvalRun(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,
@@ -150,9 +203,15 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
 /// Writes to standard output. A reader that has seen enough, such as `head`, is no failure.
 fn print(out: &mut impl Write, text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Code::System, format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Err(error) => stopped(error).map(drop),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The end of a command that cannot write on: done, if its reader has seen enough.
+fn stopped(error: io::Error) -> Result<String> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(String::new()),
+        _ => Err(Failure::new(Code::System, format!("cannot write to standard output: {error}"))),
     }
 }

@@ -1,36 +1,59 @@
-//! `secateur search`: one query, its hits.
+//! `secateur search`: one query and its hits, or many.
 
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
-use secateur::Filter;
 use secateur::fusion::Fusion;
 use secateur::index::bm25::Bm25Params;
-use secateur::{Database, SearchMode, SearchParams};
-use serde_json::json;
+use secateur::search::{SearchTimes, Sides};
+use secateur::{Database, Filter, SearchMode, SearchParams};
+use serde_json::Value;
 
 use super::encoder::{EncoderArguments, open_database};
-use super::failure::Result;
+use super::failure::{Code, Failure, Result};
+use super::hits::{Look, as_json, as_text, found, with_documents};
+use super::queries;
 
 const EXAMPLES: &str = "\
+With --queries the encoder is loaded once, and each query is answered by a line of JSON. From standard input a query is answered
+as soon as its line is there, so another program can keep the command open. A line is a text, an id and a text with a tab
+between, or a JSON object with query (or text), and perhaps _id, k, filter, mode or vector.
+
 Examples:
   secateur search my.db \"when are roses pruned\"
-  secateur search my.db \"roses\" --mode hybrid -k 20 --filter 'year >= 2015' --json";
+  secateur search my.db \"roses\" --mode hybrid -k 20 --filter 'year >= 2015' --json
+  secateur search my.db --queries queries.jsonl --run my.run
+  echo '{\"query\": \"roses\", \"k\": 3}' | secateur search my.db --queries -";
 
 #[derive(Args)]
 #[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
     /// The database.
     database: PathBuf,
-    /// What to look for: one argument, in quotes if it has several words.
-    query: String,
-    /// The most hits to print.
-    #[arg(short, long, default_value = "10")]
+    /// What to look for.
+    #[arg(value_name = "QUERY", required_unless_present_any = ["queries", "vector"])]
+    query: Vec<String>,
+    /// The most hits of a query.
+    #[arg(short, long, default_value = "10", value_parser = super::positive)]
     k: NonZeroUsize,
     /// Print JSON, with the whole documents.
     #[arg(long)]
     json: bool,
+    /// Say of each hit where it stands in the ranking by vectors and by words, and where the time went.
+    #[arg(long)]
+    explain: bool,
+    /// A file of queries; - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "explain"], help_heading = "Many queries")]
+    queries: Option<PathBuf>,
+    /// Write the hits as a TREC run file, which `eval-run` measures, instead of printing them.
+    #[arg(long, value_name = "FILE", requires = "queries", help_heading = "Many queries")]
+    run: Option<PathBuf>,
+    /// A vector of your own instead of a query: a JSON list of numbers.
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["query", "queries", "explain"], allow_hyphen_values = true)]
+    vector: Option<String>,
     #[command(flatten)]
     mode: ModeArguments,
     #[command(flatten)]
@@ -41,39 +64,40 @@ pub struct Arguments {
 #[derive(Args, Clone)]
 #[command(next_help_heading = "How to search")]
 pub struct ModeArguments {
-    /// Which index answers [default: dense, or bm25 if the database has no vectors].
+    /// Which index answers [default: dense, or bm25 if no encoder makes vectors].
     #[arg(long)]
     mode: Option<SearchMode>,
-    /// BM25: how slowly repeated words saturate.
-    #[arg(long, default_value_t = Bm25Params::default().k1)]
-    k1: f32,
-    /// BM25: how strongly long documents are discounted.
-    #[arg(long, default_value_t = Bm25Params::default().b)]
-    b: f32,
+    /// bm25, hybrid: how slowly repeated words saturate [default: 0.9].
+    #[arg(long)]
+    k1: Option<f32>,
+    /// bm25, hybrid: how strongly long documents are discounted [default: 0.4].
+    #[arg(long)]
+    b: Option<f32>,
     /// dense, hybrid: ef of the HNSW search, or candidates of a faiss index [default: 100, or what `tune` set].
     ///
     /// A higher number finds more of the true hits and takes longer.
-    #[arg(long, value_name = "EF")]
+    #[arg(long, value_name = "EF", value_parser = super::positive)]
     ef: Option<NonZeroUsize>,
     /// Find only documents whose metadata match, such as 'year >= 2015 and not source in ["web", "mail"]'.
     ///
-    /// There are ==, !=, <, <=, >, >=, in, and, or, not, parentheses. A boolean field may stand without ==.
+    /// There are ==, !=, <, <=, >, >=, in, all, contains, starts with, is missing, and, or, not, parentheses. A boolean
+    /// field may stand without ==. `secateur info` lists the fields.
     #[arg(long, value_name = "FILTER")]
     filter: Option<Filter>,
     /// The generation whose vectors are read [default: the one in use].
     #[arg(long, value_name = "NAME")]
     generation: Option<String>,
-    /// hybrid: hits of each index that are fused.
-    #[arg(long, value_name = "N", default_value_t = SearchParams::default().num_candidates)]
-    candidates: usize,
-    /// hybrid: how both rankings are fused.
-    #[arg(long, default_value_t)]
-    fusion: Fusion,
-    /// hybrid: how much the ranking by vectors counts; that by words counts 1.
+    /// hybrid: hits of each index that are fused [default: 100, or -k if that is more].
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    candidates: Option<NonZeroUsize>,
+    /// hybrid: how both rankings are fused [default: rrf].
+    #[arg(long)]
+    fusion: Option<Fusion>,
+    /// hybrid: how much the ranking by vectors counts; that by words counts 1 [default: 1].
     ///
     /// Choose it with `tune-fusion`, on a split that no results are reported on.
-    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, value_parser = weight)]
-    dense_weight: f64,
+    #[arg(long, value_name = "WEIGHT", value_parser = weight)]
+    dense_weight: Option<f64>,
 }
 
 fn weight(text: &str) -> std::result::Result<f64, String> {
@@ -92,81 +116,155 @@ impl ModeArguments {
         self.mode != Some(SearchMode::Bm25)
     }
 
-    /// How to search for `k` hits.
-    pub fn params(&self, database: &Database, k: usize) -> SearchParams {
+    /// How to search for `k` hits. An option that could do nothing is refused, and so is a filter on a field that no
+    /// document has.
+    pub fn params(&self, database: &Database, k: usize) -> Result<SearchParams> {
         let default = if database.encoder_record().is_some() { SearchMode::Dense } else { SearchMode::Bm25 };
-        SearchParams {
+        let mode = self.mode.unwrap_or(default);
+        self.check(database, mode)?;
+        if let Some(filter) = &self.filter {
+            database.check_filter(filter)?;
+        }
+        let bm25 = Bm25Params::default();
+        Ok(SearchParams {
             k,
-            bm25: Bm25Params { k1: self.k1, b: self.b },
+            bm25: Bm25Params { k1: self.k1.unwrap_or(bm25.k1), b: self.b.unwrap_or(bm25.b) },
             ef_search: self.ef.map(NonZeroUsize::get),
             filter: self.filter.clone(),
-            num_candidates: self.candidates,
-            fusion: self.fusion,
-            dense_weight: self.dense_weight,
-            ..SearchParams::new(self.mode.unwrap_or(default))
+            num_candidates: self.candidates.map(NonZeroUsize::get),
+            fusion: self.fusion.unwrap_or_default(),
+            dense_weight: self.dense_weight.unwrap_or(1.0),
+            ..SearchParams::new(mode)
+        })
+    }
+
+    fn check(&self, database: &Database, mode: SearchMode) -> Result<()> {
+        let usage = |message: String| Err(Failure::new(Code::Usage, message));
+        let given = [
+            ("--k1", self.k1.is_some(), SearchMode::Dense),
+            ("--b", self.b.is_some(), SearchMode::Dense),
+            ("--ef", self.ef.is_some(), SearchMode::Bm25),
+        ];
+        for (option, is_given, without) in given {
+            if is_given && mode == without {
+                return usage(format!(
+                    "{option} does nothing in mode {mode}: leave it out, or choose another --mode"
+                ));
+            }
         }
+        let of_fusion = [
+            ("--candidates", self.candidates.is_some()),
+            ("--fusion", self.fusion.is_some()),
+            ("--dense-weight", self.dense_weight.is_some()),
+        ];
+        for (option, is_given) in of_fusion {
+            if is_given && mode != SearchMode::Hybrid {
+                return usage(format!(
+                    "{option} does nothing in mode {mode}: leave it out, or say --mode hybrid"
+                ));
+            }
+        }
+        let index = database.vector_index();
+        if self.ef.is_some()
+            && let Some(index) = index.filter(|index| index.ef_search().is_none())
+        {
+            return usage(format!(
+                "--ef does nothing here: the index is {}, which compares every vector",
+                index.name()
+            ));
+        }
+        Ok(())
     }
 }
 
 impl Arguments {
-    pub fn run(self) -> Result<String> {
-        let database =
-            open_database(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
-        let params = self.mode.params(&database, self.k.get());
-        if self.json {
-            json_answer(&database, &self.query, &params)
-        } else {
-            answer(&database, &self.query, &params)
+    pub fn run(self, out: &mut impl Write) -> Result<String> {
+        let start = Instant::now();
+        let is_stdin = self.query.len() == 1 && self.query[0] == "-";
+        let queries = self.queries.clone().or_else(|| is_stdin.then(|| PathBuf::from("-")));
+        let query = self.query.join(" ");
+        if queries.is_none() && self.vector.is_none() && query.trim().is_empty() {
+            return Err(Failure::new(Code::Usage, "the query is empty: say what to look for"));
         }
+        let needs_encoder = self.mode.needs_encoder() && self.vector.is_none();
+        let database = open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)?;
+        let loading = start.elapsed();
+        let k = self.k.get();
+        if let Some(vector) = &self.vector {
+            return self.answer_vector(&database, vector);
+        }
+        let params = self.mode.params(&database, k)?;
+        if let Some(path) = queries {
+            return queries::answer(&database, &path, &params, self.run.as_deref(), out);
+        }
+        if !self.explain {
+            let found = found(&database, &query, &params)?;
+            return Ok(match self.json {
+                true => format!("{:#}\n", as_json(&database, &query, &params, &found)),
+                false => as_text(&found, &query, &Look::of_stdout(&database)),
+            });
+        }
+        let explanation = database.explain(&query, &params)?;
+        let start = Instant::now();
+        let found = with_documents(&database, explanation.hits)?;
+        let times = Times { load: loading, search: explanation.times, documents: start.elapsed() };
+        if self.json {
+            let mut json = as_json(&database, &query, &params, &found);
+            json["times_ms"] = times.as_json();
+            return Ok(format!("{json:#}\n"));
+        }
+        let mode = database.mode(&params);
+        let mut text = as_text(&found, &query, &Look::of_stdout(&database).explaining(mode));
+        text.push_str(&format!("\n{}", times.as_text()));
+        Ok(text)
+    }
+
+    fn answer_vector(&self, database: &Database, vector: &str) -> Result<String> {
+        let vector: Vec<f32> = serde_json::from_str(vector).map_err(|error| {
+            Failure::new(Code::Usage, format!("--vector: {error}; expected a list such as [0.1, -2]"))
+        })?;
+        let mode =
+            ModeArguments { mode: Some(self.mode.mode.unwrap_or(SearchMode::Dense)), ..self.mode.clone() };
+        let params = mode.params(database, self.k.get())?;
+        let hits = database.search_vector(&vector, &params)?;
+        let found = with_documents(database, hits.into_iter().map(|hit| (hit, Sides::default())).collect())?;
+        Ok(match self.json {
+            true => format!("{:#}\n", as_json(database, "", &params, &found)),
+            false => as_text(&found, "", &Look::of_stdout(database)),
+        })
     }
 }
 
-/// The hits of a query as text: rank, score, id, and the title or the beginning of the text.
-pub fn answer(database: &Database, query: &str, params: &SearchParams) -> Result<String> {
-    let mut text = String::new();
-    for (rank, (hit, document)) in database.search_documents(query, params)?.into_iter().enumerate() {
-        let label = if document.title.trim().is_empty() { document.text } else { document.title };
-        let label = shorten(&label, 90);
-        text.push_str(&format!("{:>3}  {:<8.4}  {}  {label}\n", rank + 1, hit.score, hit.doc_id));
-    }
-    if text.is_empty() {
-        text.push_str("no document matches\n");
-    }
-    Ok(text)
+/// Where the time went.
+struct Times {
+    load: std::time::Duration,
+    search: SearchTimes,
+    documents: std::time::Duration,
 }
 
-fn json_answer(database: &Database, query: &str, params: &SearchParams) -> Result<String> {
-    let mut hits = Vec::new();
-    for (hit, document) in database.search_documents(query, params)? {
-        // Metadata was checked to be a JSON object when the corpus was read; as a string it would be quoted again.
-        let metadata = document.metadata.and_then(|raw| serde_json::from_str::<serde_json::Value>(&raw).ok());
-        hits.push(json!({
-            "doc_id": hit.doc_id,
-            "score": hit.score,
-            "title": document.title,
-            "text": document.text,
-            "metadata": metadata,
-        }));
+impl Times {
+    fn parts(&self) -> [(&'static str, f64); 7] {
+        let SearchTimes { filter, encode, dense, bm25, fuse } = self.search;
+        [
+            ("open and load", self.load),
+            ("filter", filter),
+            ("encode", encode),
+            ("vectors", dense),
+            ("words", bm25),
+            ("fuse", fuse),
+            ("documents", self.documents),
+        ]
+        .map(|(name, time)| (name, time.as_secs_f64() * 1000.0))
     }
-    Ok(format!("{:#}\n", json!({ "query": query, "mode": database.mode(params).to_string(), "hits": hits })))
-}
 
-/// The beginning of a text in one line.
-fn shorten(text: &str, max_chars: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(max_chars) {
-        None => line,
-        Some((end, _)) => format!("{}...", &line[..end]),
+    fn as_text(&self) -> String {
+        let parts = self.parts().into_iter().filter(|(_, milliseconds)| *milliseconds > 0.0);
+        let parts: Vec<String> =
+            parts.map(|(name, milliseconds)| format!("{name} {milliseconds:.2}")).collect();
+        format!("milliseconds, taken once: {}\n", parts.join(", "))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::shorten;
-
-    #[test]
-    fn labels_are_one_line_of_whole_characters() {
-        assert_eq!(shorten("a\n b", 5), "a b");
-        assert_eq!(shorten("éééé", 3), "ééé...");
+    fn as_json(&self) -> Value {
+        self.parts().into_iter().map(|(name, time)| (name.replace(' ', "_"), Value::from(time))).collect()
     }
 }

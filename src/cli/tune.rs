@@ -27,11 +27,14 @@ pub struct Arguments {
     #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = share)]
     target_recall: f64,
     /// Hits asked for each query.
-    #[arg(short, long, default_value = "10")]
+    #[arg(short, long, default_value = "10", value_parser = super::positive)]
     k: NonZeroUsize,
     /// The most queries asked: the first ones.
     #[arg(long, value_name = "N", default_value = "1000")]
     num_queries: NonZeroUsize,
+    /// The generation that is tuned [default: the one in use].
+    #[arg(long, value_name = "NAME")]
+    generation: Option<String>,
     /// Measure only.
     #[arg(long)]
     dry_run: bool,
@@ -51,7 +54,7 @@ fn share(text: &str) -> std::result::Result<f64, String> {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let mut database = open_database(&self.database, None, &self.encoder, true)?;
+        let mut database = open_database(&self.database, self.generation.as_deref(), &self.encoder, true)?;
         let dataset = open_dataset(&self.dataset)?;
         let mut texts = Vec::new();
         for query in dataset.queries()?.take(self.num_queries.get()) {

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secateur_datasets::Document;
-use secateur_encoders::Encoder;
+use secateur_encoders::{Encoder, Fingerprint};
+use secateur_index::bm25::Analyzer;
 use secateur_index::storage::{
-    EncoderIdentity, Generation, Settings, Store, Unfinished, VectorIndex, VectorSettings,
+    EncoderIdentity, Generation, Settings, Snapshot, Store, Unfinished, VectorIndex, VectorSettings,
 };
 use secateur_index::{ComponentType, Metric};
 
 use super::corpus::add_corpus;
-use super::{Database, EncoderSource, SEPARATOR};
+use super::{AddOptions, Database, EMPTY_JOURNAL, EncoderSource, SEPARATOR};
 use crate::error::{Error, Result};
 use crate::measure::metric_of;
 
@@ -97,6 +98,7 @@ pub struct DatabaseBuilder {
     path: PathBuf,
     vectors: Vectors,
     options: VectorOptions,
+    analyzer: Analyzer,
     allow_empty: bool,
 }
 
@@ -107,6 +109,7 @@ impl Database {
             path: path.as_ref().to_owned(),
             vectors: Vectors::None,
             options: VectorOptions::default(),
+            analyzer: Analyzer::default(),
             allow_empty: false,
         }
     }
@@ -139,6 +142,12 @@ impl DatabaseBuilder {
     /// All that can be said of the vectors, at once.
     pub fn vector_options(self, options: VectorOptions) -> DatabaseBuilder {
         DatabaseBuilder { options, ..self }
+    }
+
+    /// What makes words of texts and of queries, for searches by words: English unless given. It cannot be changed
+    /// later.
+    pub fn analyzer(self, analyzer: Analyzer) -> DatabaseBuilder {
+        DatabaseBuilder { analyzer, ..self }
     }
 
     /// Whether [`build_from`](DatabaseBuilder::build_from) takes documents that have neither title nor text;
@@ -178,6 +187,7 @@ impl DatabaseBuilder {
         Error: From<E>,
     {
         let (path, allow_empty) = (self.path.clone(), self.allow_empty);
+        self.check_unfinished()?;
         let unfinished = Unfinished::begin(&path)?;
         let mut database = self.create_in(unfinished.folder())?;
         let encoder = database.encoder.clone();
@@ -196,25 +206,77 @@ impl DatabaseBuilder {
         }
     }
 
+    /// Makes a database of documents with vectors that the caller has made, as [`DatabaseBuilder::build_from`]. For a
+    /// builder that [`DatabaseBuilder::vectors`] was called on.
+    ///
+    /// # Errors
+    ///
+    /// As [`DatabaseBuilder::build_from`]. A vector is missing or has another length.
+    pub fn build_with_vectors<E>(
+        self,
+        corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        progress: impl FnMut(usize),
+    ) -> Result<Database>
+    where
+        Error: From<E>,
+    {
+        let (path, allow_empty) = (self.path.clone(), self.allow_empty);
+        self.check_unfinished()?;
+        let unfinished = Unfinished::begin(&path)?;
+        let mut database = self.create_in(unfinished.folder())?;
+        let added = database.add_from(corpus, AddOptions { replace: false, allow_empty }, progress);
+        drop(database);
+        if let Err(error) = added {
+            unfinished.abandon();
+            return Err(error);
+        }
+        unfinished.finish()?;
+        Database::open(&path)
+    }
+
+    /// Refuses to throw away the vectors that an interrupted build with another encoder has kept.
+    fn check_unfinished(&self) -> Result<()> {
+        let [partial, journal] =
+            [".partial", ".journal"].map(|suffix| secateur_files::with_suffix(&self.path, suffix));
+        let is_empty = std::fs::metadata(&journal).map_or(true, |file| file.len() <= EMPTY_JOURNAL);
+        let Ok(snapshot) = Snapshot::open(&partial) else { return Ok(()) };
+        let Some(identity) = snapshot.settings().encoder.as_ref().filter(|_| !is_empty) else {
+            return Ok(());
+        };
+        let got = match &self.vectors {
+            Vectors::Encoded(encoder) => Some((encoder.name().to_owned(), Box::new(*encoder.fingerprint()))),
+            Vectors::None | Vectors::Given(_) => None,
+        };
+        if got.as_ref().is_some_and(|(_, got)| *got.as_bytes() == identity.fingerprint) {
+            return Ok(());
+        }
+        Err(Error::UnfinishedWork {
+            journal,
+            expected_name: identity.name.clone(),
+            expected: Box::new(Fingerprint::from_bytes(identity.fingerprint)),
+            got,
+        })
+    }
+
     fn create_in(self, folder: &Path) -> Result<Database> {
-        let options = &self.options;
+        let (options, analyzer) = (&self.options, Some(self.analyzer));
         let (settings, encoder) = match self.vectors {
             Vectors::None => {
                 let properties = options.properties(None);
-                (Settings { properties, ..Settings::bm25_only() }, None)
+                (Settings { properties, analyzer, ..Settings::bm25_only() }, None)
             }
             Vectors::Given(dim) => {
                 let vectors = Some(options.vectors(dim, || Metric::Cosine));
                 let properties = options.properties(None);
-                (Settings { vectors, encoder: None, properties }, None)
+                (Settings { vectors, encoder: None, analyzer, properties }, None)
             }
             Vectors::Encoded(encoder) => {
                 let Generation { vectors, encoder: identity, properties, .. } =
                     options.generation("", &encoder);
-                (Settings { vectors: Some(vectors), encoder: identity, properties }, Some(encoder))
+                (Settings { vectors: Some(vectors), encoder: identity, analyzer, properties }, Some(encoder))
             }
         };
         let snapshot = Store::create(folder, &settings)?.snapshot().clone();
-        Ok(Database { path: folder.to_owned(), encoder, snapshot, changes: None })
+        Ok(Database { path: folder.to_owned(), encoder, others: Default::default(), snapshot, changes: None })
     }
 }

@@ -67,7 +67,13 @@ impl Database {
     /// There is no generation of this name.
     pub fn generation(&self, name: &str) -> Result<Database> {
         let snapshot = self.snapshot.with_generation(name)?;
-        Ok(Database { path: self.path.clone(), encoder: None, snapshot, changes: None })
+        Ok(Database {
+            path: self.path.clone(),
+            encoder: None,
+            others: Default::default(),
+            snapshot,
+            changes: None,
+        })
     }
 
     /// The name of the generation that this value reads: the one in use when it was opened, or the one that was asked

@@ -34,14 +34,18 @@ impl Database {
         self.set_snapshot(snapshot)
     }
 
-    /// Stores the recall curve that [`Database::tune`] measured on the generation in use, and makes the curve's ef
-    /// the default, durably.
+    /// Stores the recall curve that [`Database::tune`] measured on the generation that is read, and makes the curve's
+    /// ef its default, durably.
     ///
     /// # Errors
     ///
     /// As [`Database::set_ef_search`].
     pub fn set_recall_curve(&mut self, curve: &RecallCurve) -> Result<()> {
-        let snapshot = self.store()?.set_recall_curve(curve)?;
+        let mut store = self.store()?;
+        let snapshot = match self.generation_name() {
+            Some(name) => store.set_recall_curve_of(name, curve)?,
+            None => store.set_recall_curve(curve)?,
+        };
         self.set_snapshot(snapshot)
     }
 

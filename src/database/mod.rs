@@ -4,25 +4,37 @@ mod builder;
 mod corpus;
 mod encoder_record;
 mod generation;
+mod info;
+mod ingest;
 mod maintenance;
 mod query;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secateur_datasets::Document;
-use secateur_encoders::{Encoder, Fingerprint, TextKind};
+use secateur_encoders::{Encoder, Fingerprint};
+use secateur_index::RowId;
+use secateur_index::bm25::Analyzer;
+use secateur_index::filter::Filter;
 use secateur_index::search::Recall;
-use secateur_index::storage::{NewDocument, Snapshot, Store, Transaction, VectorIndex, VerifyReport};
+use secateur_index::storage::{
+    EncoderIdentity, Generation, Snapshot, Store, StoredDocument, Transaction, VectorIndex, VerifyReport,
+};
 
-use crate::encode::journaled::borrowed;
 use crate::error::{Error, Result};
 
 pub use builder::{DatabaseBuilder, VectorOptions};
 pub use encoder_record::{EncoderRecord, EncoderSource};
+pub use info::{DatabaseInfo, GenerationInfo};
+pub use ingest::{AddOptions, AddReport};
 
 /// The key under which a database keeps what stands between title and text.
 const SEPARATOR: &str = "passage_separator";
+
+/// The length of a journal that keeps nothing: of its header.
+const EMPTY_JOURNAL: u64 = 64;
 
 /// Documents retrievable by id, searchable by meaning and by words, in one folder.
 ///
@@ -48,6 +60,8 @@ const SEPARATOR: &str = "passage_separator";
 pub struct Database {
     path: PathBuf,
     encoder: Option<Arc<Encoder>>,
+    /// The encoders of other generations, by their names: documents are added with a vector of each.
+    others: HashMap<String, Arc<Encoder>>,
     /// What searches see: the state of the last commit.
     snapshot: Snapshot,
     /// The changes since the last commit. While there are any, other writers cannot open the database.
@@ -63,7 +77,13 @@ impl Database {
     /// There is no database, it is damaged or of a newer version.
     pub fn open(path: impl AsRef<Path>) -> Result<Database> {
         let path = path.as_ref();
-        Ok(Database { path: path.to_owned(), encoder: None, snapshot: Snapshot::open(path)?, changes: None })
+        Ok(Database {
+            path: path.to_owned(),
+            encoder: None,
+            others: HashMap::new(),
+            snapshot: Snapshot::open(path)?,
+            changes: None,
+        })
     }
 
     /// Opens a database with the encoder of its vectors. `reload` loads it from what the database remembers;
@@ -113,6 +133,54 @@ impl Database {
         Ok(Database { encoder: Some(encoder), ..self })
     }
 
+    /// The same database with the encoders of all its generations, so that documents can be added while it has several.
+    /// `reload` is called for each generation whose encoder is not there yet, with its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of `reload`, and [`Error::EncoderMismatch`].
+    pub fn with_all_encoders<E: From<Error>>(
+        mut self,
+        mut reload: impl FnMut(&str, &EncoderRecord) -> Result<Arc<Encoder>, E>,
+    ) -> Result<Database, E> {
+        for generation in self.generations().to_vec() {
+            let Some(identity) = &generation.encoder else { continue };
+            if self.encoder_of(&generation).is_ok() {
+                continue;
+            }
+            let encoder = reload(&generation.name, &EncoderRecord::read(identity, &generation.properties))?;
+            if *encoder.fingerprint().as_bytes() != identity.fingerprint {
+                return Err(mismatch(&self.path, identity, &encoder).into());
+            }
+            if self.generation_name() == Some(&generation.name) {
+                self.encoder = Some(encoder);
+            } else {
+                self.others.insert(generation.name, encoder);
+            }
+        }
+        Ok(self)
+    }
+
+    /// The encoder of a generation, if it is there and is the one that made its vectors.
+    fn encoder_of(&self, generation: &Generation) -> Result<&Encoder> {
+        let path = || self.path.clone();
+        let Some(identity) = &generation.encoder else { return Err(Error::NoEncoder { path: path() }) };
+        let is_it = |encoder: &&Arc<Encoder>| *encoder.fingerprint().as_bytes() == identity.fingerprint;
+        // The encoder that is read may serve another generation too: with another index, say.
+        let known = self.others.get(&generation.name).into_iter().chain(&self.encoder);
+        match known.into_iter().find(is_it) {
+            Some(encoder) => Ok(encoder),
+            None => Err(match self.generations() {
+                [_] => Error::EncoderRequired { path: path(), name: identity.name.clone() },
+                _ => Error::GenerationEncoder {
+                    path: path(),
+                    generation: generation.name.clone(),
+                    name: identity.name.clone(),
+                },
+            }),
+        }
+    }
+
     /// Continues with a later state of the database, and with the generation that is read.
     pub(crate) fn set_snapshot(&mut self, snapshot: Snapshot) -> Result<()> {
         self.snapshot = match self.snapshot.generation() {
@@ -129,59 +197,6 @@ impl Database {
     /// One is, or there is no database.
     pub fn check_unlocked(path: impl AsRef<Path>) -> Result<()> {
         Store::open(path)?;
-        Ok(())
-    }
-
-    /// Adds documents, with their vectors if the database has an encoder. Searches see them after the next commit.
-    ///
-    /// # Errors
-    ///
-    /// The database has several generations, an id is empty or taken, or a document has neither title nor text. Or
-    /// another process is writing, or the disk is full. The documents of the call before the failing one stay added.
-    pub fn add(&mut self, documents: &[Document]) -> Result<()> {
-        check_not_empty(documents)?;
-        let rows = match self.required_encoder()? {
-            None => None,
-            Some(encoder) => Some(encoder.encode(&borrowed(&self.passages(documents)), TextKind::Passage)?),
-        };
-        self.add_with_rows(documents, rows.as_deref())
-    }
-
-    /// Adds documents with vectors that the caller has made: (B, D), row-major, one row a document. For a database
-    /// whose vectors no encoder makes: see [`DatabaseBuilder::vectors`].
-    ///
-    /// # Errors
-    ///
-    /// The vectors are not one of D components for each document; otherwise as [`Database::add`].
-    pub fn add_with_vectors(&mut self, documents: &[Document], vectors: &[f32]) -> Result<()> {
-        let settings = self.snapshot.settings();
-        let Some(dim) = settings.vectors.map(|vectors| vectors.dim) else {
-            return Err(Error::NoVectors { path: self.path.clone() });
-        };
-        if let Some(identity) = &settings.encoder {
-            return Err(Error::VectorsOfAnEncoder { path: self.path.clone(), name: identity.name.clone() });
-        }
-        if vectors.len() != documents.len() * dim {
-            return Err(Error::VectorCount { documents: documents.len(), dim, got: vectors.len() });
-        }
-        check_not_empty(documents)?;
-        self.add_with_rows(documents, Some(vectors))
-    }
-
-    /// Adds documents whose vectors (B, D) are there already.
-    fn add_with_rows(&mut self, documents: &[Document], rows: Option<&[f32]>) -> Result<()> {
-        let dim = self.dim();
-        let changes = self.changes()?;
-        for (i, document) in documents.iter().enumerate() {
-            let new = NewDocument {
-                id: &document.id,
-                title: &document.title,
-                text: &document.text,
-                metadata: document.metadata.as_deref(),
-            };
-            let row = rows.zip(dim).map(|(rows, dim)| &rows[i * dim..(i + 1) * dim]);
-            changes.add(&new, row)?;
-        }
         Ok(())
     }
 
@@ -213,13 +228,36 @@ impl Database {
     ///
     /// A damaged file.
     pub fn document(&self, doc_id: &str) -> Result<Option<Document>> {
-        let stored = self.snapshot.document(doc_id)?;
-        Ok(stored.map(|stored| Document {
-            id: stored.id.into_owned(),
-            title: stored.title.into_owned(),
-            text: stored.text.into_owned(),
-            metadata: stored.metadata.map(|metadata| metadata.into_owned()),
-        }))
+        Ok(self.snapshot.document(doc_id)?.map(owned))
+    }
+
+    /// All documents, in the order in which they were added, each read when it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// An item is an error if its record is damaged.
+    pub fn documents(&self) -> impl Iterator<Item = Result<Document>> + '_ {
+        self.snapshot.rows().map(|row| Ok(owned(self.snapshot.document_at(row)?)))
+    }
+
+    /// The documents whose metadata match, as [`Database::documents`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::documents`].
+    pub fn documents_matching(&self, filter: &Filter) -> Result<impl Iterator<Item = Result<Document>> + '_> {
+        let rows: Vec<u32> = self.snapshot.matching(filter)?.iter().collect();
+        Ok(rows.into_iter().map(|row| Ok(owned(self.snapshot.document_at(RowId(row))?))))
+    }
+
+    /// Checks that each field that a filter compares is a field of some document, of the kind that it is compared
+    /// with: see [`Snapshot::check_filter`].
+    ///
+    /// # Errors
+    ///
+    /// There is no such field, its values are of another kind, or a file is damaged.
+    pub fn check_filter(&self, filter: &Filter) -> Result<()> {
+        Ok(self.snapshot.check_filter(filter)?)
     }
 
     /// Whether there is a document with this id.
@@ -249,6 +287,12 @@ impl Database {
     /// How vectors are searched; `None` in a database without.
     pub fn vector_index(&self) -> Option<VectorIndex> {
         self.snapshot.settings().vectors.map(|vectors| vectors.index)
+    }
+
+    /// What makes words of texts and of queries. For a database of before there were several, the one that is nearest to
+    /// what it does.
+    pub fn analyzer(&self) -> Analyzer {
+        self.snapshot.settings().analyzer.unwrap_or_default()
     }
 
     /// The ef of searches that name none; `None` where an ef makes no difference.
@@ -291,7 +335,7 @@ impl Database {
     }
 
     /// What the encoder reads of each document: title, separator and text.
-    fn passages(&self, documents: &[Document]) -> Vec<String> {
+    pub(super) fn passages(&self, documents: &[Document]) -> Vec<String> {
         documents.iter().map(|document| document.passage(self.separator())).collect()
     }
 
@@ -354,16 +398,43 @@ fn check_encoder(path: &Path, snapshot: &Snapshot, encoder: &Encoder) -> Result<
             None => Error::NoVectors { path: path_of() },
         });
     };
-    if identity.fingerprint != *encoder.fingerprint().as_bytes() {
-        return Err(Error::EncoderMismatch {
-            path: path_of(),
-            expected_name: identity.name.clone(),
-            expected: Box::new(Fingerprint::from_bytes(identity.fingerprint)),
-            got_name: encoder.name().to_owned(),
-            got: Box::new(*encoder.fingerprint()),
-        });
+    if identity.fingerprint == *encoder.fingerprint().as_bytes() {
+        return Ok(());
     }
-    Ok(())
+    let same = |generation: &&Generation| {
+        generation
+            .encoder
+            .as_ref()
+            .is_some_and(|other| other.fingerprint == *encoder.fingerprint().as_bytes())
+    };
+    match snapshot.generations().iter().find(same) {
+        Some(generation) => Err(Error::EncoderOfGeneration {
+            path: path_of(),
+            got_name: encoder.name().to_owned(),
+            generation: generation.name.clone(),
+            read: snapshot.generation().unwrap_or_default().to_owned(),
+        }),
+        None => Err(mismatch(path, identity, encoder)),
+    }
+}
+
+fn mismatch(path: &Path, identity: &EncoderIdentity, encoder: &Encoder) -> Error {
+    Error::EncoderMismatch {
+        path: path.to_owned(),
+        expected_name: identity.name.clone(),
+        expected: Box::new(Fingerprint::from_bytes(identity.fingerprint)),
+        got_name: encoder.name().to_owned(),
+        got: Box::new(*encoder.fingerprint()),
+    }
+}
+
+fn owned(stored: StoredDocument<'_>) -> Document {
+    Document {
+        id: stored.id.into_owned(),
+        title: stored.title.into_owned(),
+        text: stored.text.into_owned(),
+        metadata: stored.metadata.map(|metadata| metadata.into_owned()),
+    }
 }
 
 /// Refuses documents without title and text, in which there is nothing to find.

@@ -1,5 +1,8 @@
 //! Searching a database: by meaning, by words, by both, or by a vector.
 
+use std::collections::HashMap;
+use std::time::Instant;
+
 use secateur_datasets::{Document, Query, Run, ScoredDocument};
 use secateur_encoders::TextKind;
 use secateur_index::search::SearchOptions;
@@ -8,7 +11,7 @@ use secateur_index::{Bitmap, Hit as RowHit};
 use super::Database;
 use crate::error::{Error, Result};
 use crate::fusion::RankedList;
-use crate::search::{Hit, SearchMode, SearchParams};
+use crate::search::{Explanation, Hit, Place, SearchMode, SearchParams, SearchTimes, Sides};
 
 impl Database {
     /// Searches for one query.
@@ -43,18 +46,76 @@ impl Database {
     /// [`Error::NoVectors`], [`Error::EncoderRequired`] or [`Error::NoEncoder`] for a dense or hybrid search without
     /// vectors or encoder. A parameter is out of range. A file is damaged.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
+        let (rankings, _) = self.rankings(queries, params)?;
+        rankings.iter().map(|ranking| ranking.hits(params)).collect()
+    }
+
+    /// Searches for many queries, and says of each hit where it stands in the ranking of either index.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`].
+    pub fn search_sides(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<(Hit, Sides)>>> {
+        let (rankings, _) = self.rankings(queries, params)?;
+        rankings.iter().map(|ranking| ranking.with_sides(params)).collect()
+    }
+
+    /// Searches for one query, and says where each score comes from and where the time went.
+    ///
+    /// ```
+    /// use secateur::{Database, Document, SearchParams};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut database = Database::builder(folder.path().join("db")).create()?;
+    /// database.add(&[Document::new("1", "Prune roses in late winter."), Document::new("2", "Bees dance.")])?;
+    /// database.commit()?;
+    /// let explained = database.explain("dancing bees", &SearchParams::default())?;
+    /// let (hit, sides) = &explained.hits[0];
+    /// assert_eq!((hit.doc_id.as_str(), sides.bm25.unwrap().rank), ("2", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`].
+    pub fn explain(&self, query: &str, params: &SearchParams) -> Result<Explanation> {
+        let (mut rankings, mut times) = self.rankings(&[query], params)?;
+        let start = Instant::now();
+        let hits = match rankings.pop() {
+            Some(ranking) => ranking.with_sides(params)?,
+            None => Vec::new(),
+        };
+        times.fuse = start.elapsed();
+        Ok(Explanation { hits, times })
+    }
+
+    /// The rankings of each query, not fused yet, and how long they took.
+    fn rankings(&self, queries: &[&str], params: &SearchParams) -> Result<(Vec<Ranking>, SearchTimes)> {
+        let mut times = SearchTimes::default();
+        let start = Instant::now();
         let among = self.matching(params)?;
-        let among = among.as_ref();
-        match self.mode(params) {
-            SearchMode::Dense => self.dense(queries, params, params.k, among),
-            SearchMode::Bm25 => self.bm25(queries, params, params.k, among),
-            SearchMode::Hybrid => {
-                let depth = params.num_candidates.max(params.k);
-                let dense = self.dense(queries, params, depth, among)?;
-                let bm25 = self.bm25(queries, params, depth, among)?;
-                dense.iter().zip(&bm25).map(|(dense, bm25)| fuse(dense, bm25, params)).collect()
+        times.filter = start.elapsed();
+        let (mode, among) = (self.mode(params), among.as_ref());
+        let k = if mode == SearchMode::Hybrid { params.depth() } else { params.k };
+        let mut rankings: Vec<Ranking> = queries.iter().map(|_| Ranking::default()).collect();
+        if mode != SearchMode::Bm25 {
+            let start = Instant::now();
+            let vectors = self.query_encoder()?.encode(queries, TextKind::Query)?;
+            times.encode = start.elapsed();
+            let start = Instant::now();
+            for (ranking, hits) in rankings.iter_mut().zip(self.nearest(&vectors, params, k, among)?) {
+                ranking.dense = Some(hits);
             }
+            times.dense = start.elapsed();
         }
+        if mode != SearchMode::Dense {
+            let start = Instant::now();
+            for (ranking, hits) in rankings.iter_mut().zip(self.bm25(queries, params, k, among)?) {
+                ranking.bm25 = Some(hits);
+            }
+            times.bm25 = start.elapsed();
+        }
+        Ok((rankings, times))
     }
 
     /// Searches for the documents whose vectors are nearest to this one. The caller has made it as the vectors of the
@@ -80,8 +141,9 @@ impl Database {
         if let Some(mode @ (SearchMode::Bm25 | SearchMode::Hybrid)) = params.mode {
             return Err(Error::NoWords { mode });
         }
-        if self.dim().is_none() {
-            return Err(Error::NoVectors { path: self.path.clone() });
+        let Some(expected) = self.dim() else { return Err(Error::NoVectors { path: self.path.clone() }) };
+        if vector.len() != expected {
+            return Err(secateur_index::Error::DimensionMismatch { expected, got: vector.len() }.into());
         }
         let among = self.matching(params)?;
         Ok(self.nearest(vector, params, params.k, among.as_ref())?.pop().unwrap_or_default())
@@ -113,17 +175,6 @@ impl Database {
 
     fn matching(&self, params: &SearchParams) -> Result<Option<Bitmap>> {
         Ok(params.filter.as_ref().map(|filter| self.snapshot.matching(filter)).transpose()?)
-    }
-
-    fn dense(
-        &self,
-        queries: &[&str],
-        params: &SearchParams,
-        k: usize,
-        among: Option<&Bitmap>,
-    ) -> Result<Vec<Vec<Hit>>> {
-        let vectors = self.query_encoder()?.encode(queries, TextKind::Query)?;
-        self.nearest(&vectors, params, k, among)
     }
 
     /// The hits of each of the vectors (Q, D).
@@ -162,6 +213,38 @@ impl Database {
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| b.doc_id.cmp(&a.doc_id)));
         Ok(hits)
     }
+}
+
+/// What each index answers to a query.
+#[derive(Default)]
+struct Ranking {
+    dense: Option<Vec<Hit>>,
+    bm25: Option<Vec<Hit>>,
+}
+
+impl Ranking {
+    fn hits(&self, params: &SearchParams) -> Result<Vec<Hit>> {
+        match (&self.dense, &self.bm25) {
+            (Some(dense), Some(bm25)) => fuse(dense, bm25, params),
+            (Some(hits), None) | (None, Some(hits)) => Ok(hits.clone()),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+
+    fn with_sides(&self, params: &SearchParams) -> Result<Vec<(Hit, Sides)>> {
+        let [dense, bm25] = [&self.dense, &self.bm25].map(|hits| places(hits.as_deref().unwrap_or_default()));
+        let sides = |hit: Hit| {
+            let id = hit.doc_id.as_str();
+            let sides = Sides { dense: dense.get(id).copied(), bm25: bm25.get(id).copied() };
+            (hit, sides)
+        };
+        Ok(self.hits(params)?.into_iter().map(sides).collect())
+    }
+}
+
+fn places(hits: &[Hit]) -> HashMap<&str, Place> {
+    let place = |(number, hit): (usize, &Hit)| Place { rank: number + 1, score: hit.score };
+    hits.iter().enumerate().map(|(number, hit)| (hit.doc_id.as_str(), place((number, hit)))).collect()
 }
 
 fn fuse(dense: &[Hit], bm25: &[Hit], params: &SearchParams) -> Result<Vec<Hit>> {

@@ -1,6 +1,6 @@
 //! Encoding that can stop at any moment and go on where it stopped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::EmbeddingJournal;
@@ -16,6 +16,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 
 /// An encoder with a journal: the vectors of each chunk are kept, so that the same chunks need not be encoded again.
 pub(crate) struct JournaledEncoding {
+    path: PathBuf,
     journal: EmbeddingJournal,
     kind: TextKind,
     /// The number of the next chunk.
@@ -27,7 +28,7 @@ impl JournaledEncoding {
         let mut key = blake3::Hasher::new();
         key.update(encoder.fingerprint().as_bytes()).update(format!("{kind:?}").as_bytes());
         let journal = EmbeddingJournal::open(path, key.finalize().into(), encoder.dim())?;
-        Ok(JournaledEncoding { journal, kind, next: 0 })
+        Ok(JournaledEncoding { path: path.to_owned(), journal, kind, next: 0 })
     }
 
     /// The vectors (B, D) of the next chunk of texts: from the journal if it holds just these texts at this place.
@@ -38,6 +39,11 @@ impl JournaledEncoding {
         if let Some((stored, rows)) = self.journal.get(number)? {
             if stored == hash {
                 return Ok(rows);
+            }
+            if number == 0 {
+                // Not one vector would be of use, and they may be the work of hours.
+                let bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+                return Err(secateur_index::Error::OtherWork { path: self.path.clone(), bytes }.into());
             }
             // The corpus has changed from here on.
             self.journal.truncate(number)?;

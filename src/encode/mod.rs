@@ -10,6 +10,7 @@ pub use secateur_encoders::{
     Similarity, TextKind,
 };
 
+pub use crate::npy::NpyRows;
 pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_version, write_default_encoder};
 pub use matrix::NpyEncoder;
 pub use rerank::{Reranker, ScorePairs};

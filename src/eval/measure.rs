@@ -49,6 +49,14 @@ impl Measure {
         Measure::Precision(TEN),
     ];
 
+    /// How many documents it looks at; `None` for the whole list.
+    pub fn cutoff(self) -> Option<NonZeroUsize> {
+        match self {
+            Measure::Ndcg(k) | Measure::Recall(k) | Measure::Precision(k) => Some(k),
+            Measure::Map(k) | Measure::Mrr(k) => k,
+        }
+    }
+
     pub(super) fn value(self, ranking: &JudgedRanking) -> f64 {
         match self {
             Measure::Ndcg(k) => ndcg::ndcg(ranking, k),

@@ -108,7 +108,10 @@ fn what_is_no_database_is_refused_and_left_alone() {
     fs::write(sandbox.path("file"), "mine").unwrap();
     let before = tree(&sandbox.path("."));
     for name in ["nowhere", "empty", "other"] {
-        let refused = [&format!("{name} is not a secateur database"), "MANIFEST"].map(str::to_owned);
+        let refused = match name {
+            "nowhere" => ["there is no database nowhere", "nothing of that name"].map(str::to_owned),
+            _ => [&format!("{name} is not a secateur database"), "MANIFEST"].map(str::to_owned),
+        };
         sandbox.run(["verify", name]).fails(4, &refused);
         sandbox.run(["search", name, "bees"]).fails(4, &refused);
         sandbox.run(["eval", name, mini().to_str().unwrap()]).fails(4, &refused);

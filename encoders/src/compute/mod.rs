@@ -24,6 +24,7 @@ use crate::architecture::{Activation, AttentionShape};
 use crate::error::Result;
 use crate::pooling::Pooling;
 pub use crate::spans::Spans;
+pub use crate::weights::mapped::MappedFloats;
 pub use crate::weights::matrix::{LinearWeights, Matrix, Nf4Rows, Weight};
 
 /// The projections that an MLP begins with, as they lie in a checkpoint.
@@ -94,6 +95,11 @@ pub trait Backend {
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<Self::Norm>;
     /// Loads an embedding table (V, D).
     fn load_table(&self, table: Matrix<'_>) -> Result<Self::Table>;
+    /// Loads an embedding table (V, `columns`) that lies in a mapped file, where it can stay.
+    fn load_mapped_table(&self, table: &MappedFloats, columns: usize) -> Result<Self::Table> {
+        let rows = table.len() / columns;
+        self.load_table(Matrix { values: (&**table).into(), rows, columns })
+    }
     /// Loads the cosines and sines of the positions of a batch.
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Self::Rotation>;
 

@@ -5,6 +5,7 @@ use crate::architecture::modules::{Module, Role};
 use crate::architecture::{self, Architecture, LayerAttention, LinearInput, NormKind, Rotary};
 use crate::compute::{Backend, GateUpWeights, NormWeights};
 use crate::error::Result;
+use crate::weights::mapped::MappedFloats;
 use crate::weights::matrix::{LinearWeights, Matrix};
 use crate::weights::tensors::Tensors;
 
@@ -41,14 +42,16 @@ impl<B: Backend> Transformer<B> {
         let embeddings = source(&outer[..]).embeddings(backend)?;
         let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<B>> {
             let source = source(&modules[..]);
-            Ok(Layer {
+            let layer = Layer {
                 attention: shape
                     .attention
                     .as_ref()
                     .map(|of| source.attention(backend, of, &rotaries))
                     .transpose()?,
                 mlp: shape.intermediate_size.map(|width| source.mlp(backend, width)).transpose()?,
-            })
+            };
+            modules.iter().for_each(|module| tensors.release(&format!("{prefix}{}.weight", module.name)));
+            Ok(layer)
         });
         let layers = layers.collect::<Result<_>>()?;
         let final_norm = source(&outer[..]).norm(backend, Role::FinalNorm)?;
@@ -74,12 +77,26 @@ impl<'a> Source<'a> {
         self.tensors.matrix(&format!("{}{name}.weight", self.prefix), shape[0], shape[1]).map(Some)
     }
 
+    /// The table where its file is mapped, and its columns.
+    fn mapped_table(&self, role: Role) -> Result<Option<(MappedFloats, usize)>> {
+        let Some(Module { name, shape, .. }) = self.module(role) else { return Ok(None) };
+        let table = self.tensors.mapped(&format!("{}{name}.weight", self.prefix), shape[0], shape[1])?;
+        Ok(table.map(|table| (table, shape[1])))
+    }
+
     fn embeddings<B: Backend>(&self, backend: &B) -> Result<Embeddings<B>> {
         let scale = self.architecture.embedding_scale;
-        let mut tokens = self.table(Role::TokenEmbeddings)?.expect("every model has token embeddings");
-        if scale != 1.0 {
-            tokens.values.to_mut().iter_mut().for_each(|x| *x *= scale);
-        }
+        let tokens = match self.mapped_table(Role::TokenEmbeddings)?.filter(|_| scale == 1.0) {
+            Some((table, columns)) => backend.load_mapped_table(&table, columns)?,
+            None => {
+                let mut tokens =
+                    self.table(Role::TokenEmbeddings)?.expect("every model has token embeddings");
+                if scale != 1.0 {
+                    tokens.values.to_mut().iter_mut().for_each(|x| *x *= scale);
+                }
+                backend.load_table(tokens)?
+            }
+        };
         let positions = match self.table(Role::PositionEmbeddings)? {
             Some(positions) => Some(backend.load_table(match self.table(Role::TypeEmbeddings)? {
                 Some(types) => sums(&types, &positions),
@@ -87,11 +104,7 @@ impl<'a> Source<'a> {
             })?),
             None => None,
         };
-        Ok(Embeddings {
-            tokens: backend.load_table(tokens)?,
-            positions,
-            norm: self.norm(backend, Role::EmbeddingNorm)?,
-        })
+        Ok(Embeddings { tokens, positions, norm: self.norm(backend, Role::EmbeddingNorm)? })
     }
 
     fn attention<B: Backend>(

@@ -31,6 +31,8 @@ impl ModelDirectory {
     pub fn open(directory: impl AsRef<Path>) -> Result<ModelDirectory> {
         let directory = directory.as_ref();
         let loaded = Loaded::open(directory, &LoadOptions::default(), Purpose::Encode)?;
+        // Not used here, but written along: what is written has to load.
+        loaded.tokenizer()?;
         Ok(ModelDirectory { directory: directory.to_owned(), loaded })
     }
 

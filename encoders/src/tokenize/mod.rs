@@ -5,10 +5,12 @@ mod class;
 mod config;
 mod keys;
 mod packed;
+mod read;
 mod sentencepiece;
 mod special_tokens;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tokenizers::normalizers::{Lowercase, Sequence};
@@ -37,6 +39,8 @@ pub(crate) struct Tokenizer {
     affixes: Affixes,
     config: Config,
     class: Class,
+    /// Texts that were cut so far.
+    num_cut: AtomicUsize,
 }
 
 /// How texts are read.
@@ -74,12 +78,12 @@ impl Tokenizer {
         let mut inner = match files.read("tokenizer.json")? {
             Some(bytes) => {
                 json::refuse_pointer(&path, &bytes)?;
-                HuggingFace::from_bytes(json::without_mark(&bytes)).map_err(failed)?
+                read::tokenizer(json::without_mark(&bytes)).map_err(failed)?
             }
             None => {
                 let built = build::build(files, class, &config)?;
                 let bytes = serde_json::to_vec(&built).expect("a JSON value can be written");
-                let mut inner = HuggingFace::from_bytes(&bytes).map_err(failed)?;
+                let mut inner = read::tokenizer(&bytes).map_err(failed)?;
                 for (_, token) in build::added_tokens(files)? {
                     inner.add_tokens([AddedToken::from(token, false)]).map_err(failed)?;
                 }
@@ -87,9 +91,6 @@ impl Tokenizer {
             }
         };
         class.overrule(&mut inner, &config).map_err(failed)?;
-        // Padding is none of the tokenizer's business here: texts lie one after the other.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(failed)?;
         add_tokens(&mut inner, &config).map_err(failed)??;
         add_special_tokens(&mut inner, &config, class, vocab_size).map_err(failed)?;
         inner.set_encode_special_tokens(config.split_special);
@@ -105,7 +106,8 @@ impl Tokenizer {
             if config.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(failed)?;
-        Ok(Tokenizer { path, inner, vocab_size, max_length, affixes, config, class })
+        let num_cut = AtomicUsize::new(0);
+        Ok(Tokenizer { path, inner, vocab_size, max_length, affixes, config, class, num_cut })
     }
 
     /// The special tokens before and after every text.
@@ -163,6 +165,8 @@ impl Tokenizer {
         let Affixes { before, after } = &self.affixes;
         let room = max_length.min(self.max_length) - before.len() - after.len();
         if let Some(excess) = body.len().checked_sub(room) {
+            let is_cut = excess > 0 || !encoding.get_overflowing().is_empty();
+            self.num_cut.fetch_add(usize::from(is_cut), Ordering::Relaxed);
             body = if self.config.truncate_left { &body[excess..] } else { &body[..room] };
         }
         self.checked([before, body, after].concat())
@@ -191,6 +195,11 @@ impl Tokenizer {
             return Ok(0);
         }
         Ok(self.encode(prompt)?.len() - self.affixes.after.len())
+    }
+
+    /// How many texts were cut so far.
+    pub(crate) fn num_cut(&self) -> usize {
+        self.num_cut.load(Ordering::Relaxed)
     }
 
     fn failed(&self, source: tokenizers::Error) -> Error {

@@ -3,11 +3,13 @@
 pub(crate) mod adapted;
 pub(crate) mod adapter;
 pub(crate) mod checkpoint;
+pub(crate) mod mapped;
 pub(crate) mod matrix;
 pub(crate) mod model_files;
 mod pickle;
 pub(crate) mod quantized;
 pub(crate) mod quantizing;
 pub(crate) mod shards;
+pub(crate) mod stamp;
 pub(crate) mod tensors;
 pub(crate) mod write;

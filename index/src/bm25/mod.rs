@@ -28,12 +28,11 @@ mod index;
 pub(crate) mod lengths;
 mod mapped;
 mod segment;
-mod stem;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use analysis::analyze;
+pub use analysis::Analyzer;
 pub use index::{Bm25Index, Bm25Params};
 pub(crate) use mapped::MappedFiles;
 pub(crate) use segment::Bm25Segment;

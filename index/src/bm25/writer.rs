@@ -7,7 +7,7 @@ use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextO
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Index, IndexSettings, SingleSegmentIndexWriter, TantivyDocument};
 
-use super::analysis::Analyzer;
+use super::analysis::{Analysis, Analyzer};
 use super::folder::IndexFolder;
 use crate::error::{Error, Result};
 
@@ -39,7 +39,7 @@ pub(crate) struct Bm25Writer {
     budget: usize,
     schema: Schema,
     field: Field,
-    analyzer: Analyzer,
+    analysis: Analysis,
     current: Option<SingleSegmentIndexWriter>,
     parts: Vec<Index>,
     lengths: Vec<u32>,
@@ -47,14 +47,14 @@ pub(crate) struct Bm25Writer {
 
 impl Bm25Writer {
     /// Starts a BM25 index in `folder`, which must not exist.
-    pub fn create(folder: PathBuf, budget: usize) -> Bm25Writer {
+    pub fn create(folder: PathBuf, analyzer: Option<Analyzer>, budget: usize) -> Bm25Writer {
         let (schema, field) = schema();
         Bm25Writer {
             folder,
             budget,
             schema,
             field,
-            analyzer: Analyzer::default(),
+            analysis: Analysis::new(analyzer),
             current: None,
             parts: Vec::new(),
             lengths: Vec::new(),
@@ -65,7 +65,7 @@ impl Bm25Writer {
     pub fn add(&mut self, title: &str, text: &str) -> Result<()> {
         let mut tokens = Vec::new();
         for field_text in [title, text] {
-            self.analyzer.for_each_term(field_text, |term| {
+            self.analysis.for_each_term(field_text, |term| {
                 tokens.push(Token { position: tokens.len(), text: term.to_owned(), ..Token::default() });
             });
         }

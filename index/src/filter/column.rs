@@ -1,8 +1,10 @@
 //! An inverted index of one metadata field: for each value the rows that have it.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::{Comparison, Field, Filter, Value};
+use super::{Comparison, Field, Filter, Value, ValueKind};
 use crate::bitmap::Bitmap;
 
 /// Rows by the values of a field. Memory: the distinct values, and 4 bytes for each value of each row.
@@ -46,7 +48,36 @@ impl Column {
             Comparison::Greater => after..end,
             Comparison::AtLeast => first..end,
         };
+        self.rows_of(values, num_rows)
+    }
+
+    fn rows_of(&self, values: Range<usize>, num_rows: u32) -> Bitmap {
         Bitmap::of_rows(&self.rows[self.starts[values.start]..self.starts[values.end]], num_rows)
+    }
+
+    /// The rows that have a string for which `is_so`, among the values of a range.
+    fn strings(&self, among: Range<usize>, is_so: impl Fn(&Value) -> bool, num_rows: u32) -> Bitmap {
+        let mut rows = Vec::new();
+        for place in among.filter(|place| is_so(&self.values[*place])) {
+            rows.extend_from_slice(&self.rows[self.starts[place]..self.starts[place + 1]]);
+        }
+        Bitmap::of_rows(&rows, num_rows)
+    }
+
+    /// The rows that have a string that begins so. Those strings lie together.
+    fn starting(&self, start: &str, num_rows: u32) -> Bitmap {
+        let with = Value::from(start);
+        let first = self.values.partition_point(|value| *value < with);
+        let len = self.values[first..].partition_point(|value| value.starts_with(start));
+        self.rows_of(first..first + len, num_rows)
+    }
+
+    /// The kinds of the values.
+    pub fn kinds(&self) -> impl Iterator<Item = ValueKind> + '_ {
+        ValueKind::ALL.into_iter().filter(|kind| {
+            let first = self.values.partition_point(|value| value.kind() < *kind);
+            self.values.get(first).is_some_and(|value| value.kind() == *kind)
+        })
     }
 }
 
@@ -75,6 +106,24 @@ impl Filter {
                     rows.unite(&column.as_ref().compare(Comparison::Equal, value, num_rows), 0)
                 });
                 rows
+            }
+            Filter::All(field, list) => {
+                let (column, mut rows) = (column(field), Bitmap::full(num_rows));
+                list.iter().for_each(|value| {
+                    rows.intersect(&column.as_ref().compare(Comparison::Equal, value, num_rows));
+                });
+                rows
+            }
+            Filter::Contains(field, part) => {
+                let column = column(field);
+                let column = column.as_ref();
+                column.strings(0..column.values.len(), |value| value.contains(part), num_rows)
+            }
+            Filter::StartsWith(field, start) => column(field).as_ref().starting(start, num_rows),
+            Filter::Missing(field) => {
+                let column = column(field);
+                let column = column.as_ref();
+                column.rows_of(0..column.values.len(), num_rows).complement(num_rows)
             }
         }
     }

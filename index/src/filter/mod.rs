@@ -11,6 +11,10 @@
 //! | `field in [value, value]` | a value of the field is equal to one of these |
 //! | `field not in [value, value]` | none is: `not field in [value, value]` |
 //! | `field` | a value of the field is `true` |
+//! | `field all [value, value]` | each of these is a value of the field |
+//! | `field contains "text"` | a value of the field is a string with this text in it |
+//! | `field starts with "text"` | a value of the field is a string that begins so |
+//! | `field is missing`, `field is not missing` | the field has no value; it has one |
 //! | `not a`, `a and b`, `a or b`, `( )` | as everywhere; `not` binds closest, then `and`, then `or` |
 //!
 //! A value is a string in double quotes with JSON's escapes, a number, `true` or `false`. Values of different kinds
@@ -31,7 +35,7 @@ mod value;
 use std::fmt;
 
 pub(crate) use column::Column;
-pub use value::{Number, Value};
+pub use value::{Number, Value, ValueKind};
 
 /// A condition on metadata; see the [module](self) for the language that [`str::parse`] reads and for what it means.
 ///
@@ -61,6 +65,14 @@ pub enum Filter {
     Compare(Field, Comparison, Value),
     /// A value of the field is one of these.
     In(Field, Vec<Value>),
+    /// Each of these is a value of the field.
+    All(Field, Vec<Value>),
+    /// A value of the field is a string that contains this one.
+    Contains(Field, String),
+    /// A value of the field is a string that begins with this one.
+    StartsWith(Field, String),
+    /// The field has no value.
+    Missing(Field),
 }
 
 /// Where in the metadata values are: a name, or the names of objects in objects.
@@ -152,6 +164,32 @@ impl Filter {
                 values.iter().any(|value| value.kind() == with.kind() && comparison.holds(value, with))
             }
             Filter::In(field, list) => field.values(metadata).iter().any(|value| list.contains(value)),
+            Filter::All(field, list) => {
+                let values = field.values(metadata);
+                list.iter().all(|value| values.contains(value))
+            }
+            Filter::Contains(field, part) => field.values(metadata).iter().any(|value| value.contains(part)),
+            Filter::StartsWith(field, start) => {
+                field.values(metadata).iter().any(|value| value.starts_with(start))
+            }
+            Filter::Missing(field) => field.values(metadata).is_empty(),
+        }
+    }
+
+    /// The fields whose values are compared, each with the kinds of value that it is compared with.
+    pub(crate) fn comparisons(&self) -> Vec<(&Field, Vec<ValueKind>)> {
+        match self {
+            Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(Filter::comparisons).collect(),
+            Filter::Not(part) => part.comparisons(),
+            Filter::Compare(field, _, value) => vec![(field, vec![ValueKind::of(value)])],
+            Filter::In(field, list) | Filter::All(field, list) => {
+                vec![(field, list.iter().map(ValueKind::of).collect())]
+            }
+            Filter::Contains(field, _) | Filter::StartsWith(field, _) => {
+                vec![(field, vec![ValueKind::String])]
+            }
+            // It can be meant that no document has the field.
+            Filter::Missing(_) => Vec::new(),
         }
     }
 
@@ -160,7 +198,12 @@ impl Filter {
         match self {
             Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(Filter::fields).collect(),
             Filter::Not(part) => part.fields(),
-            Filter::Compare(field, ..) | Filter::In(field, _) => vec![field],
+            Filter::Compare(field, ..)
+            | Filter::In(field, _)
+            | Filter::All(field, _)
+            | Filter::Contains(field, _)
+            | Filter::StartsWith(field, _)
+            | Filter::Missing(field) => vec![field],
         }
     }
 }
@@ -187,12 +230,19 @@ impl fmt::Display for Filter {
                     Comparison::ALL.iter().find(|(other, _)| other == comparison).map(|(_, name)| *name);
                 write!(f, "{field} {} {value}", name.unwrap_or_default())
             }
-            Filter::In(field, values) => {
-                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-                write!(f, "{field} in [{}]", values.join(", "))
+            Filter::In(field, values) => write!(f, "{field} in [{}]", joined(values)),
+            Filter::All(field, values) => write!(f, "{field} all [{}]", joined(values)),
+            Filter::Contains(field, part) => write!(f, "{field} contains {}", Value::from(part.as_str())),
+            Filter::StartsWith(field, start) => {
+                write!(f, "{field} starts with {}", Value::from(start.as_str()))
             }
+            Filter::Missing(field) => write!(f, "{field} is missing"),
         }
     }
+}
+
+fn joined(values: &[Value]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Field {

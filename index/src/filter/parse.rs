@@ -4,7 +4,9 @@
 //! any        = all ("or" all)*
 //! all        = one ("and" one)*
 //! one        = "not" one | "(" any ")" | field condition?
-//! condition  = comparison value | "not"? "in" "[" (value ("," value)*)? "]"
+//! condition  = comparison value | "not"? "in" list | "all" list | "contains" string | "starts" "with" string
+//!            | "is" "not"? "missing"
+//! list       = "[" (value ("," value)*)? "]"
 //! ```
 
 use std::str::FromStr;
@@ -145,11 +147,52 @@ impl Parser<'_> {
             Token::End | Token::Sign("and" | "or" | ")") => {
                 Ok(Filter::Compare(field, Comparison::Equal, Value::Bool(true)))
             }
-            _ => Err(self.expected("==, !=, <, <=, >, >=, `in`, `and`, `or` or the end")),
+            // These words are names elsewhere.
+            _ if self.is_name("all") => Ok(Filter::All(field, self.values()?)),
+            _ if self.is_name("contains") => {
+                self.advance()?;
+                Ok(Filter::Contains(field, self.string_value()?))
+            }
+            _ if self.is_name("starts") => {
+                self.advance()?;
+                if !self.is_name("with") {
+                    return Err(self.expected("`with`"));
+                }
+                self.advance()?;
+                Ok(Filter::StartsWith(field, self.string_value()?))
+            }
+            _ if self.is_name("is") => {
+                self.advance()?;
+                let is_there = self.take("not")?;
+                if !self.is_name("missing") {
+                    return Err(self.expected("`missing`"));
+                }
+                self.advance()?;
+                let missing = Filter::Missing(field);
+                Ok(if is_there { Filter::Not(Box::new(missing)) } else { missing })
+            }
+            _ => Err(self.expected(
+                "==, !=, <, <=, >, >=, `in`, `all`, `contains`, `starts with`, `is missing`, `and`, `or` or the end",
+            )),
         }
     }
 
-    /// `in` and what follows.
+    fn is_name(&self, name: &str) -> bool {
+        matches!(&self.token, Token::Name(found) if found == name)
+    }
+
+    fn string_value(&mut self) -> Result<String> {
+        match self.token {
+            Token::Value(Value::String(_)) => {}
+            _ => return Err(self.expected("a string in double quotes")),
+        }
+        match self.value()? {
+            Value::String(string) => Ok(string),
+            _ => Err(self.expected("a string in double quotes")),
+        }
+    }
+
+    /// `in` or `all`, and what follows.
     fn values(&mut self) -> Result<Vec<Value>> {
         self.advance()?;
         if !self.take("[")? {

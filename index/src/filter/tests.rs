@@ -32,6 +32,10 @@ fn filter() -> impl Strategy<Value = Filter> {
     let leaf = prop_oneof![
         4 => (field(), comparison, value()).prop_map(|(field, comparison, value)| Filter::Compare(field, comparison, value)),
         1 => (field(), prop::collection::vec(value(), 0..4)).prop_map(|(field, list)| Filter::In(field, list)),
+        1 => (field(), prop::collection::vec(value(), 0..3)).prop_map(|(field, list)| Filter::All(field, list)),
+        1 => (field(), "[ab]{0,2}|\\PC").prop_map(|(field, part)| Filter::Contains(field, part)),
+        1 => (field(), "[ab]{0,2}|\\PC").prop_map(|(field, start)| Filter::StartsWith(field, start)),
+        1 => field().prop_map(Filter::Missing),
     ];
     leaf.prop_recursive(3, 20, 3, |inner| {
         prop_oneof![
@@ -157,6 +161,21 @@ fn what_filters_mean() {
         ("none == 1", false),
         ("empty == 1", false),
         ("journal == \"X\"", false),
+        ("missing is missing", true),
+        ("none is missing and empty is missing and journal is missing", true),
+        ("year is missing", false),
+        ("year is not missing", true),
+        // Parts of strings, and whole lists.
+        ("source contains \"ubm\"", true),
+        ("source contains \"UBM\"", false),
+        ("tags contains \"b\"", true),
+        ("year contains \"20\"", false),
+        ("source starts with \"pub\"", true),
+        ("source starts with \"ub\"", false),
+        ("tags all [\"a\", 7]", true),
+        ("tags all [\"a\", \"z\"]", false),
+        ("year all []", true),
+        ("missing all [1]", false),
         // Objects, names, words.
         ("journal.year == 1999 and journal . name == \"X\"", true),
         ("journal.name.more == 1", false),
@@ -188,7 +207,15 @@ fn bad_filters_are_named() {
         ("year >=", 8, "a string in double quotes, a number, true or false", "the end"),
         ("year >= 2015 and", 17, "a field, `not` or `(`", "the end"),
         ("year = 2015", 6, "a field, a value, a comparison such as ==, or a parenthesis", "`= 2015`"),
-        ("year 2015", 6, "==, !=, <, <=, >, >=, `in`, `and`, `or` or the end", "`2015`"),
+        (
+            "year 2015",
+            6,
+            "==, !=, <, <=, >, >=, `in`, `all`, `contains`, `starts with`, `is missing`, `and`, `or` or the end",
+            "`2015`",
+        ),
+        ("a starts \"x\"", 10, "`with`", "`\"x\"`"),
+        ("a contains 3", 12, "a string in double quotes", "`3`"),
+        ("a is 3", 6, "`missing`", "`3`"),
         ("year == pubmed", 9, "a string in double quotes, a number, true or false", "`pubmed`"),
         ("year == 20l5", 9, "a number such as -1.5e3", "`20l5`"),
         ("year == 1e999", 9, "a number such as -1.5e3", "`1e999`"),

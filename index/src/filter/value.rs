@@ -23,6 +23,45 @@ pub enum Value {
     String(String),
 }
 
+/// What a value is.
+///
+/// ```
+/// use secateur_index::filter::ValueKind;
+/// assert_eq!(ValueKind::Number.to_string(), "numbers");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValueKind {
+    /// Booleans.
+    Bool,
+    /// Numbers.
+    Number,
+    /// Strings.
+    String,
+}
+
+impl ValueKind {
+    /// All of them, in the order of their values.
+    pub const ALL: [ValueKind; 3] = [ValueKind::Bool, ValueKind::Number, ValueKind::String];
+
+    pub(crate) fn of(value: &Value) -> ValueKind {
+        match value {
+            Value::Bool(_) => ValueKind::Bool,
+            Value::Number(_) => ValueKind::Number,
+            Value::String(_) => ValueKind::String,
+        }
+    }
+}
+
+impl fmt::Display for ValueKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ValueKind::Bool => "booleans",
+            ValueKind::Number => "numbers",
+            ValueKind::String => "strings",
+        })
+    }
+}
+
 /// A JSON number. Numbers are compared exactly, whether they are written as integers or not.
 ///
 /// ```
@@ -136,12 +175,16 @@ impl Value {
     }
 
     /// Values of one kind are comparable, and lie together in the order of all.
-    pub(super) fn kind(&self) -> u8 {
-        match self {
-            Value::Bool(_) => 0,
-            Value::Number(_) => 1,
-            Value::String(_) => 2,
-        }
+    pub(crate) fn kind(&self) -> ValueKind {
+        ValueKind::of(self)
+    }
+
+    pub(super) fn contains(&self, part: &str) -> bool {
+        matches!(self, Value::String(string) if string.contains(part))
+    }
+
+    pub(super) fn starts_with(&self, start: &str) -> bool {
+        matches!(self, Value::String(string) if string.starts_with(start))
     }
 }
 

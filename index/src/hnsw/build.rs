@@ -7,10 +7,13 @@
 //!
 //! Rows of higher levels come first: the upper levels, through which searches descend, are complete before level 0 is
 //! filled.
+//!
+//! Of rows with equal codes only the first is inserted.
 
 use rayon::prelude::*;
 use secateur_random::hash;
 
+use super::copies;
 use super::links::{LinksBuf, NONE, level};
 use super::params::HnswParams;
 use super::repair;
@@ -30,21 +33,23 @@ const MIN_BATCH: usize = 64;
 /// The graph of rows.
 pub(crate) fn build(codes: &Int8CodesBuf, params: &HnswParams) -> LinksBuf {
     let num_rows = codes.metas.len();
-    let levels: Vec<u8> = (0..num_rows as u32).map(|row| level(params.seed, row, params.m) as u8).collect();
-    let mut order: Vec<u32> = (0..num_rows as u32).collect();
+    let (next, is_copy) = copies::find(&codes.borrow());
+    let level = |row| if is_copy.contains(row) { 0 } else { level(params.seed, row, params.m) as u8 };
+    let levels: Vec<u8> = (0..num_rows as u32).map(level).collect();
+    let mut order: Vec<u32> = (0..num_rows as u32).filter(|row| !is_copy.contains(*row)).collect();
     // Hashed a second time, because the first hash gave the levels and would order the rows within a level.
     order.par_sort_unstable_by_key(|row| {
         (std::cmp::Reverse(levels[*row as usize]), hash(!params.seed, *row), *row)
     });
     let mut builder = Builder::new(codes, params, levels, order.first().copied());
     let mut done = 0;
-    while done < num_rows {
-        let len = done.clamp(MIN_BATCH, MAX_BATCH).min(num_rows - done);
+    while done < order.len() {
+        let len = done.clamp(MIN_BATCH, MAX_BATCH).min(order.len() - done);
         builder.insert(&order[done..done + len], done == 0);
         done += len;
     }
-    repair::connect(&mut builder.links, &codes.borrow(), builder.kernel);
-    builder.links
+    repair::connect(&mut builder.links, &codes.borrow(), builder.kernel, &is_copy);
+    LinksBuf { copies: next, ..builder.links }
 }
 
 struct Builder<'c> {
@@ -81,6 +86,7 @@ impl<'c> Builder<'c> {
             base: Pages::filled(base, NONE),
             first_blocks,
             upper: vec![NONE; upper],
+            copies: Vec::new(),
             entry_point: first.unwrap_or(NONE),
             max_level: first.map_or(0, |first| usize::from(levels[first as usize])),
         };

@@ -224,11 +224,16 @@ impl Int8Codes<'_> {
         query.meta = encode(self.metric, vector, self.mean, max_component(self.dim), &mut query.code);
     }
 
+    /// The components of a row, (S).
+    pub(crate) fn code(&self, row: u32) -> &[i8] {
+        let stride = stride(self.dim);
+        &self.codes[row as usize * stride..][..stride]
+    }
+
     /// A row as a query.
     pub(crate) fn row_as_query(&self, row: u32, query: &mut Query) {
-        let stride = stride(self.dim);
         query.code.clear();
-        query.code.extend(self.codes[row as usize * stride..][..stride].iter().map(|x| i16::from(*x)));
+        query.code.extend(self.code(row).iter().map(|x| i16::from(*x)));
         query.meta = self.metas[row as usize];
     }
 

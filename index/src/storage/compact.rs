@@ -1,7 +1,7 @@
 //! Compaction: segments become fewer, and deleted rows leave them.
 //!
-//! Segments are never merged unasked, so a commit costs only what it adds. The caller chooses the time of a
-//! compaction.
+//! Only small segments are merged unasked (`merge.rs`), so that a commit costs little more than what it adds. The
+//! caller chooses the time of a compaction.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -162,15 +162,9 @@ impl Store {
             Step::Keep(_) => 0,
             Step::Rewrite(range) => sizes[range.clone()].iter().map(|(rows, _)| *rows as usize).sum(),
         });
-        let mut rewriting = Rewriting {
-            store: self,
-            generations,
-            max_rows,
-            postings,
-            folders: NewFolders::default(),
-            done: 0,
-            total: total.sum(),
-        };
+        let mut rewriting =
+            Rewriting { total: total.sum(), ..Rewriting::new(self, generations, max_rows, 0) };
+        rewriting.postings = postings;
         let mut segments = Vec::new();
         for step in &steps {
             match step {
@@ -180,7 +174,7 @@ impl Store {
                 }
             }
         }
-        let folders = rewriting.folders;
+        let folders = rewriting.into_folders();
         let mut manifest = before.manifest().clone();
         if segments != manifest.segments {
             manifest.commit += 1;
@@ -198,19 +192,45 @@ impl Store {
 }
 
 /// Segments being written anew.
-struct Rewriting<'s> {
+pub(super) struct Rewriting<'s> {
     store: &'s Store,
     generations: Vec<GenerationFiles>,
     max_rows: u32,
     postings: usize,
     folders: NewFolders,
+    /// The number of the first segment that is written, among those that the next commit adds.
+    first: usize,
     done: usize,
     total: usize,
 }
 
-impl Rewriting<'_> {
+impl<'s> Rewriting<'s> {
+    /// Segments of at most `max_rows` rows, numbered from `first`.
+    pub fn new(
+        store: &'s Store,
+        generations: Vec<GenerationFiles>,
+        max_rows: u32,
+        first: usize,
+    ) -> Rewriting<'s> {
+        Rewriting {
+            store,
+            generations,
+            max_rows,
+            postings: BM25_BUDGET,
+            folders: NewFolders::default(),
+            first,
+            done: 0,
+            total: 0,
+        }
+    }
+
+    /// The folders that were written.
+    pub fn into_folders(self) -> NewFolders {
+        self.folders
+    }
+
     /// Writes the rows of segments that are not deleted to new ones.
-    fn rewrite(
+    pub fn rewrite(
         &mut self,
         views: &[SegmentView],
         progress: &mut impl FnMut(usize, usize),
@@ -241,9 +261,10 @@ impl Rewriting<'_> {
     }
 
     fn start(&mut self) -> Result<SegmentWriter> {
-        let folder = self.store.new_segment_folder(self.folders.len());
+        let folder = self.store.new_segment_folder(self.first + self.folders.len());
         self.folders.push(folder.clone());
-        SegmentWriter::create(folder, &self.generations, self.postings)
+        let analyzer = self.store.snapshot().settings().analyzer;
+        SegmentWriter::create(folder, &self.generations, analyzer, self.postings)
     }
 }
 

@@ -27,8 +27,7 @@ use crate::file_format::header::header_error;
 /// assert_eq!(journal.get(0)?, Some(([1; 32], vec![0.5, 0.25, 1.0, 2.0])));
 /// assert_eq!(journal.get(1)?, None);
 /// drop(journal);
-/// let other_key = EmbeddingJournal::open(&path, [8; 32], 2)?;
-/// assert_eq!(other_key.len(), 0);
+/// assert!(EmbeddingJournal::open(&path, [8; 32], 2).is_err(), "it keeps the vectors of another encoder");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -42,13 +41,13 @@ pub struct EmbeddingJournal {
 type Chunk = ([u8; 32], Vec<f32>);
 
 impl EmbeddingJournal {
-    /// Opens the journal at `path`, or creates it. A journal with another `key` or `dim`, and a file whose header was
-    /// not completely written, start afresh. Reads the file through and cuts it off at the first record that is not
-    /// whole.
+    /// Opens the journal at `path`, or creates it. A journal with another `key` or `dim` is refused if it keeps
+    /// anything. A file whose header was not completely written starts afresh. Reads the file through and cuts it off
+    /// at the first record that is not whole.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another journal of the same file is open, [`Error::Corrupt`] for a file that is
-    /// something else, [`Error::NewerFormat`], [`Error::Io`], [`Error::InvalidParameter`] for `dim` 0.
+    /// [`Error::OtherWork`]. [`Error::Locked`] while another journal of the same file is open. [`Error::Corrupt`] for a
+    /// file that is something else, [`Error::NewerFormat`], [`Error::Io`], [`Error::InvalidParameter`] for `dim` 0.
     pub fn open(path: impl AsRef<Path>, key: [u8; 32], dim: usize) -> Result<EmbeddingJournal> {
         let width = u32::try_from(dim).ok().filter(|width| *width > 0);
         let allowed = "1 to 2^32 - 1";
@@ -105,6 +104,7 @@ impl From<JournalError> for Error {
             JournalError::Io(error) => Error::Io(error),
             JournalError::Locked { path } => Error::Locked { path, holder: None },
             JournalError::Header { path, fault } => header_error(&path, fault),
+            JournalError::OtherWork { path, bytes } => Error::OtherWork { path, bytes },
             JournalError::Record { path, .. } => corrupt(&path, Damage::Undecodable { part: "a record" }),
             JournalError::Length { expected, got } => {
                 Error::RaggedVectors { dim: expected as usize / 4, got: got / 4 }

@@ -34,6 +34,7 @@ mod generation_writer;
 mod journal;
 mod lock;
 mod manifest;
+mod merge;
 mod segment;
 mod settings;
 mod snapshot;
@@ -43,6 +44,7 @@ mod vectors;
 
 pub use compact::{CompactOptions, CompactReport};
 pub use documents::{NewDocument, StoredDocument};
+pub use fields::FieldCount;
 pub use generation::Generation;
 pub use generation_writer::GenerationWriter;
 pub use journal::EmbeddingJournal;
@@ -55,6 +57,9 @@ pub use crate::vector_index::{IndexFormat, VectorIndex};
 
 /// The folder of the segments in the database folder.
 const SEGMENTS: &str = "segments";
+
+/// What the name of a database ends in while it is being made.
+const PARTIAL: &str = ".partial";
 
 /// What is in a database folder before its manifest stands: a creation that was interrupted leaves no more.
 const BEFORE_MANIFEST: [&str; 3] = [lock::FILE_NAME, "MANIFEST.tmp", SEGMENTS];

@@ -1,8 +1,9 @@
 //! A segment: the documents of one commit with their vectors and postings, never changed once committed.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use secateur_files::{AtPath, disk};
 
@@ -12,10 +13,10 @@ use super::fields::Fields;
 use super::manifest::{FileRecord, SegmentRecord};
 use crate::bitmap::Bitmap;
 use crate::bm25::lengths::{self, Lengths};
-use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
+use crate::bm25::{Analyzer, Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
 use crate::file_format::files::{check_crc, corrupt, map, sync_foreign};
-use crate::filter::Filter;
+use crate::filter::{Field, Filter, ValueKind};
 
 const DOCUMENTS: &str = "documents";
 const LENGTHS: &str = "lengths";
@@ -38,6 +39,7 @@ impl SegmentWriter {
     pub fn create(
         folder: PathBuf,
         generations: &[GenerationFiles],
+        analyzer: Option<Analyzer>,
         bm25_budget: usize,
     ) -> Result<SegmentWriter> {
         disk::create_folder(&folder)?;
@@ -45,7 +47,7 @@ impl SegmentWriter {
         Ok(SegmentWriter {
             documents: DocumentsWriter::create(folder.join(DOCUMENTS))?,
             embeddings: embeddings.collect::<Result<_>>()?,
-            bm25: Bm25Writer::create(folder.join(BM25), bm25_budget),
+            bm25: Bm25Writer::create(folder.join(BM25), analyzer, bm25_budget),
             folder,
             rows: 0,
         })
@@ -129,6 +131,8 @@ pub(super) struct Segment {
     bm25_files: MappedFiles,
     bm25: OnceLock<Arc<Bm25Segment>>,
     fields: Fields,
+    /// The generations whose files were compared with their checksums.
+    checked: Mutex<HashSet<u64>>,
 }
 
 impl Segment {
@@ -156,6 +160,7 @@ impl Segment {
             bm25_files,
             bm25: OnceLock::new(),
             fields: Fields::default(),
+            checked: Mutex::default(),
             folder,
         })
     }
@@ -181,6 +186,28 @@ impl Segment {
     /// The rows that match a filter, deleted ones among them.
     pub fn matching(&self, filter: &Filter) -> Result<Bitmap> {
         self.fields.matching(filter, &self.documents)
+    }
+
+    /// The kinds of the values of a field, those of deleted rows among them.
+    pub fn kinds(&self, field: &Field) -> Result<Vec<ValueKind>> {
+        self.fields.kinds(field, &self.documents)
+    }
+
+    /// The length of a generation's files.
+    pub fn vector_bytes(&self, generation: &GenerationFiles) -> u64 {
+        self.files.iter().filter(|file| generation.owns(&file.name)).map(|file| file.size).sum()
+    }
+
+    /// Compares the checksums of a generation's files, the first time it is called.
+    pub fn check_vectors(&self, generation: &GenerationFiles) -> Result<()> {
+        if self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&generation.id) {
+            return Ok(());
+        }
+        for file in self.files.iter().filter(|file| generation.owns(&file.name)) {
+            self.check_file(file)?;
+        }
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(generation.id);
+        Ok(())
     }
 
     /// The BM25 index, opened on first use. Its files are read through once to check them, because tantivy may panic
@@ -246,7 +273,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let segments = [BM25_BUDGET, 0].map(|budget| {
             let mut writer =
-                SegmentWriter::create(folder.path().join(budget.to_string()), &[], budget).unwrap();
+                SegmentWriter::create(folder.path().join(budget.to_string()), &[], None, budget).unwrap();
             for number in 0..30 {
                 let text = format!("word w{} {}", number % 3, "again ".repeat(number));
                 let id = number.to_string();
@@ -260,7 +287,7 @@ mod tests {
             segment
         });
         let answers = segments.map(|segment| {
-            let index = Bm25Index::new([(0, Arc::clone(segment.bm25().unwrap()), Arc::default())]);
+            let index = Bm25Index::new(None, [(0, Arc::clone(segment.bm25().unwrap()), Arc::default())]);
             index.search("w1 again", 30, Bm25Params::default()).unwrap()
         });
         assert_eq!(answers[0].len(), 29, "all but the first have a term of the query");

@@ -1,17 +1,19 @@
 //! Reading: one consistent state of the database.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::documents::StoredDocument;
 use super::embeddings::{Embeddings, GenerationFiles};
+use super::fields::{self, FieldCount};
 use super::generation::Generation;
 use super::manifest::Manifest;
 use super::segment::Segment;
 use super::settings::{RECALL, Settings, VectorSettings};
 use crate::bitmap::Bitmap;
-use crate::bm25::Bm25Index;
+use crate::bm25::{Analyzer, Bm25Index};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::flat::FlatIndex;
@@ -53,7 +55,13 @@ struct Inner {
     num_rows: u32,
     num_documents: u32,
     bm25: OnceLock<Arc<Bm25Index>>,
+    /// Set when the first vectors were compared with their checksums.
+    is_checked: OnceLock<()>,
 }
+
+/// The first search by vectors compares the checksums of so many bytes of their files: milliseconds of work. Beyond,
+/// it would be most of what a search of a new process takes, and [`Snapshot::verify`] is for that.
+const CHECKED_BYTES: u64 = 64 << 20;
 
 /// A segment as this snapshot sees it.
 #[derive(Clone)]
@@ -79,8 +87,8 @@ impl Snapshot {
     /// Opens the last commit of the database in the folder `path`.
     ///
     /// Checks the manifest, and of every segment the lengths of the files, their headers and the tables that lookups
-    /// index by. Payloads are checked when they are read: documents and BM25 by checksum, vectors by
-    /// [`Snapshot::verify`] only.
+    /// index by. Payloads are checked when they are read: documents and BM25 by checksum. The first 64 MiB of vectors,
+    /// codes and graphs are checked by the first search that reads them, all of them by [`Snapshot::verify`].
     ///
     /// # Errors
     /// [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NewerFormat`] or [`Error::Io`].
@@ -133,7 +141,7 @@ impl Snapshot {
         let generation = manifest.active as usize;
         Ok(Snapshot(Arc::new(Inner {
             path: path.to_owned(),
-            settings: settings(&manifest, &generations, generation),
+            settings: settings(&manifest, &generations, generation, manifest.analyzer(&file)?),
             manifest,
             generations,
             generation,
@@ -141,6 +149,7 @@ impl Snapshot {
             num_rows,
             num_documents,
             bm25: OnceLock::new(),
+            is_checked: OnceLock::new(),
         })))
     }
 
@@ -156,11 +165,12 @@ impl Snapshot {
             manifest: manifest.clone(),
             generations: generations.clone(),
             generation,
-            settings: settings(manifest, generations, generation),
+            settings: settings(manifest, generations, generation, self.0.settings.analyzer),
             views: views.clone(),
             num_rows: *num_rows,
             num_documents: *num_documents,
             bm25: bm25.clone(),
+            is_checked: OnceLock::new(),
         })))
     }
 
@@ -321,11 +331,55 @@ impl Snapshot {
         Ok(rows)
     }
 
+    /// Checks that each field that a filter compares is a field of some document, with a value of the kind that it is
+    /// compared with. A filter for which that is not so is nearly always a slip of the pen. Costs what
+    /// [`Snapshot::matching`] costs, and reads all metadata once more to list the fields in an error.
+    ///
+    /// # Errors
+    /// [`Error::UnknownField`], [`Error::FieldKind`]; [`Error::Corrupt`] as [`Snapshot::matching`].
+    pub fn check_filter(&self, filter: &Filter) -> Result<()> {
+        for (field, compared) in filter.comparisons() {
+            let mut found = Vec::new();
+            for view in &self.0.views {
+                found.extend(view.segment.kinds(field)?);
+            }
+            found.sort();
+            found.dedup();
+            if found.is_empty() && !self.is_empty() {
+                let known = self.fields()?.into_iter().map(|count| count.field.to_string()).collect();
+                return Err(Error::UnknownField { field: field.to_string(), known });
+            }
+            if !found.is_empty() && !compared.is_empty() && !compared.iter().any(|kind| found.contains(kind))
+            {
+                let [found, compared] = [&found, &compared].map(|kinds| {
+                    let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+                    names.join(" and ")
+                });
+                return Err(Error::FieldKind { field: field.to_string(), found, compared });
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields of the metadata of all documents. Reads all metadata, in parallel on the current rayon pool.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a document's record does not match its checksum.
+    pub fn fields(&self) -> Result<Vec<FieldCount>> {
+        let mut counts = BTreeMap::new();
+        for view in &self.0.views {
+            let is_alive = |row| !view.deleted.contains(row);
+            counts = fields::count(view.segment.documents(), is_alive, counts)?;
+        }
+        Ok(fields::as_list(counts))
+    }
+
     /// The exact vector index over this snapshot's documents.
     ///
     /// # Errors
-    /// [`Error::NoVectors`].
+    /// [`Error::NoVectors`], [`Error::Corrupt`] if one of the first files does not match its checksum.
     pub fn flat(&self) -> Result<FlatIndex<'_>> {
+        self.check_vectors()?;
         let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         let mut index = FlatIndex::empty(metric, dim);
         for view in &self.0.views {
@@ -347,6 +401,7 @@ impl Snapshot {
         if index == VectorIndex::Flat {
             return Ok(Box::new(self.flat()?));
         }
+        self.check_vectors()?;
         let mut index = ApproximateIndex::empty(metric, dim);
         for view in &self.0.views {
             let embeddings = self.embeddings(view)?;
@@ -386,7 +441,7 @@ impl Snapshot {
         for view in &self.0.views {
             segments.push((view.base, Arc::clone(view.segment.bm25()?), Arc::clone(&view.deleted)));
         }
-        Ok(self.0.bm25.get_or_init(|| Arc::new(Bm25Index::new(segments))))
+        Ok(self.0.bm25.get_or_init(|| Arc::new(Bm25Index::new(self.0.settings.analyzer, segments))))
     }
 
     /// Reads the whole database and compares every checksum and every invariant that FORMAT.md lists.
@@ -413,6 +468,23 @@ impl Snapshot {
             }
         }
         Ok(report)
+    }
+
+    /// Compares the checksums of the first of the files that searches by vectors read, once for each segment.
+    fn check_vectors(&self) -> Result<()> {
+        if self.0.is_checked.get().is_some() {
+            return Ok(());
+        }
+        let mut left = CHECKED_BYTES;
+        for view in &self.0.views {
+            let Some(embeddings) = view.segment.embeddings().get(self.0.generation) else { continue };
+            let generation = embeddings.generation();
+            let Some(rest) = left.checked_sub(view.segment.vector_bytes(&generation)) else { continue };
+            left = rest;
+            view.segment.check_vectors(&generation)?;
+        }
+        let _ = self.0.is_checked.set(());
+        Ok(())
     }
 
     /// The vectors of the generation that is read.
@@ -458,12 +530,17 @@ impl Snapshot {
 }
 
 /// The settings of a generation, or of a database without one.
-fn settings(manifest: &Manifest, generations: &[Generation], generation: usize) -> Settings {
-    match generations.get(generation) {
+fn settings(
+    manifest: &Manifest,
+    generations: &[Generation],
+    generation: usize,
+    analyzer: Option<Analyzer>,
+) -> Settings {
+    match generations.get(generation).cloned() {
         Some(Generation { vectors, encoder, properties, .. }) => {
-            Settings { vectors: Some(*vectors), encoder: encoder.clone(), properties: properties.clone() }
+            Settings { vectors: Some(vectors), encoder, analyzer, properties }
         }
-        None => Settings { properties: manifest.properties.clone(), ..Settings::bm25_only() },
+        None => Settings { vectors: None, encoder: None, analyzer, properties: manifest.outer_properties() },
     }
 }
 

@@ -132,9 +132,25 @@ impl Store {
         self.set_properties(properties)
     }
 
+    /// [`Store::set_recall_curve`] of the named generation.
+    ///
+    /// # Errors
+    /// As [`Store::set_ef_search`], and [`Error::UnknownGeneration`].
+    pub fn set_recall_curve_of(&mut self, generation: &str, curve: &RecallCurve) -> Result<Snapshot> {
+        let position = self.snapshot.manifest().position(generation)?;
+        let read = self.snapshot.with_generation(generation)?;
+        let mut properties = Store::properties_with_ef(&read, curve.ef_search)?;
+        properties.push((RECALL.to_owned(), curve.to_string()));
+        self.set_properties_of(position, properties)
+    }
+
     /// What a change of ef changes in the manifest.
     fn ef_search_properties(&self, ef_search: usize) -> Result<Vec<(String, String)>> {
-        let index = self.snapshot.settings().vectors.map(|vectors| vectors.index);
+        Store::properties_with_ef(&self.snapshot, ef_search)
+    }
+
+    fn properties_with_ef(snapshot: &Snapshot, ef_search: usize) -> Result<Vec<(String, String)>> {
+        let index = snapshot.settings().vectors.map(|vectors| vectors.index);
         let index = index.filter(|index| index.ef_search().is_some()).ok_or(Error::NotHnsw)?;
         check_ef_search(ef_search)?;
         Ok(index.with_ef_search(ef_search).to_properties())
@@ -142,9 +158,13 @@ impl Store {
 
     /// Adds to the properties of the generation in use, in a commit of its own.
     fn set_properties(&mut self, properties: Vec<(String, String)>) -> Result<Snapshot> {
+        self.set_properties_of(self.snapshot.manifest().active as usize, properties)
+    }
+
+    fn set_properties_of(&mut self, position: usize, properties: Vec<(String, String)>) -> Result<Snapshot> {
         let mut manifest = self.snapshot.manifest().clone();
         manifest.commit += 1;
-        if let Some(generation) = manifest.generations.get_mut(manifest.active as usize) {
+        if let Some(generation) = manifest.generations.get_mut(position) {
             generation.properties.extend(properties);
         }
         self.replace_manifest(manifest, NewFolders::default())
@@ -257,22 +277,68 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         Transaction { store, deleted, added: None, has_failed: false }
     }
 
-    /// Adds a document, with its vector if and only if the database has vectors.
+    /// Adds a document, with its vector if and only if the database has vectors: [`Transaction::add_all`] in a database
+    /// with one generation at most.
+    ///
+    /// # Errors
+    /// As [`Transaction::add_all`].
+    pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+        self.add_all(document, vector.as_slice())
+    }
+
+    /// Adds a document, with a vector for each generation in their order.
     ///
     /// # Errors
     /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id).
     /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`],
-    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::TooManyRows`]. After each
-    /// of these the document is not added and the transaction goes on. [`Error::Io`] or [`Error::Bm25`]: the
-    /// transaction can only be dropped.
-    pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
-        self.check(document, vector)?;
-        let result = self.write(document, vector);
+    /// [`Error::DimensionMismatch`], [`Error::NotFinite`],
+    /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
+    /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
+    pub fn add_all(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
+        self.check(document, vectors)?;
+        if self.locate(document.id)?.is_some() {
+            return Err(Error::DuplicateDocument { id: document.id.into() });
+        }
+        self.write_or_fail(document, vectors)
+    }
+
+    /// Adds a document, with a vector for each generation in their order, in place of the one that has its id. Returns
+    /// whether there was one.
+    ///
+    /// ```
+    /// use secateur_index::storage::{NewDocument, Settings, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
+    /// let mut transaction = store.begin()?;
+    /// for (text, was_there) in [("first", false), ("second", true)] {
+    ///     let document = NewDocument { id: "1", title: "", text, metadata: None };
+    ///     assert_eq!(transaction.upsert(&document, &[])?, was_there);
+    /// }
+    /// assert_eq!(transaction.commit()?.document("1")?.unwrap().text, "second");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Transaction::add_all`], but for the id that is taken. After an error the old document is there still,
+    /// unless the transaction can only be dropped.
+    pub fn upsert(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
+        self.check(document, vectors)?;
+        let was_there = self.locate(document.id)?.is_some();
+        if was_there {
+            self.delete(document.id)?;
+        }
+        self.write_or_fail(document, vectors)?;
+        Ok(was_there)
+    }
+
+    fn write_or_fail(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
+        let result = self.write(document, vectors);
         self.has_failed |= result.is_err();
         result
     }
 
-    fn check(&self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+    fn check(&self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         let id = document.id;
         let sizes = [
             ("the id", id.len(), 1, MAX_ID_LEN),
@@ -289,29 +355,30 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         if let Some(got) = document.metadata.and_then(other_than_object) {
             return Err(Error::InvalidMetadata { id: id.into(), got });
         }
-        if let generations @ [_, _, ..] = self.store.borrow().snapshot.generations() {
-            let names = generations.iter().map(|generation| generation.name.clone()).collect();
-            return Err(Error::SeveralGenerations { names });
-        }
-        match (self.store.borrow().snapshot.settings().vectors, vector) {
-            (Some(settings), Some(vector)) => settings.check_vector(vector)?,
-            (None, None) => {}
-            (settings, _) => {
-                return Err(Error::VectorPresence { id: id.into(), expected: settings.is_some() });
+        let snapshot = &self.store.borrow().snapshot;
+        let generations = snapshot.generations();
+        match (generations, vectors) {
+            _ if generations.len() == vectors.len() => {}
+            ([] | [_], [] | [_]) => {
+                let expected = !generations.is_empty();
+                return Err(Error::VectorPresence { id: id.into(), expected });
+            }
+            _ => {
+                let names = generations.iter().map(|generation| generation.name.clone()).collect();
+                return Err(Error::SeveralGenerations { names, got: vectors.len() });
             }
         }
-        if self.locate(id)?.is_some() {
-            return Err(Error::DuplicateDocument { id: id.into() });
+        for (generation, vector) in generations.iter().zip(vectors) {
+            generation.vectors.check_vector(vector)?;
         }
-        let num_rows = self.store.borrow().snapshot.num_rows()
-            + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
+        let num_rows = snapshot.num_rows() + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
         if num_rows >= u32::MAX as usize {
             return Err(Error::TooManyRows);
         }
         Ok(())
     }
 
-    fn write(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
+    fn write(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         let added = match &mut self.added {
             Some(added) => added,
             None => {
@@ -319,7 +386,12 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 let folder = store.new_segment_folder(0);
                 let folders = NewFolders::new(folder.clone());
                 self.added.insert(Added {
-                    writer: SegmentWriter::create(folder, &store.generation_files(), BM25_BUDGET)?,
+                    writer: SegmentWriter::create(
+                        folder,
+                        &store.generation_files(),
+                        store.snapshot.settings().analyzer,
+                        BM25_BUDGET,
+                    )?,
                     folders,
                     rows: HashMap::new(),
                     num_rows: 0,
@@ -327,7 +399,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 })
             }
         };
-        added.writer.add(document, vector.as_slice())?;
+        added.writer.add(document, vectors)?;
         added.rows.insert(document.id.to_owned(), added.num_rows);
         added.num_rows += 1;
         Ok(())
@@ -379,6 +451,9 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// the database is as it was. Without changes nothing is written. If the database has an HNSW index, the graph of
     /// the rows added is built, in parallel on the current rayon pool.
     ///
+    /// Small segments are merged on the way: when eight are of a size, they become one of at most 8,192 rows. So a row
+    /// is written again at most five times. Segments without a live row go.
+    ///
     /// # Errors
     /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing
     /// the folder, fail, the changes are visible but may not survive a power failure.
@@ -393,14 +468,20 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 record.deleted = deleted_words(deleted, record.rows);
             }
         }
-        if let Some(Added { writer, folders, deleted, .. }) = self.added.take() {
+        let mut folders = NewFolders::default();
+        if let Some(Added { writer, folders: written, deleted, .. }) = self.added.take() {
             manifest.segments.push(writer.finish(&deleted)?);
-            return self.store.borrow_mut().replace_manifest(manifest, folders);
+            folders = written;
         }
-        if manifest.segments == self.store.borrow().snapshot.manifest().segments {
-            return Ok(self.store.borrow().snapshot.clone());
+        let store = self.store.borrow_mut();
+        if manifest.segments == store.snapshot.manifest().segments {
+            return Ok(store.snapshot.clone());
         }
-        self.store.borrow_mut().replace_manifest(manifest, NewFolders::default())
+        let before = store.snapshot.clone();
+        let (manifest, folders) = store.tidied(manifest, folders);
+        let snapshot = store.replace_manifest(manifest, folders)?;
+        store.remove_segments_of(&before);
+        Ok(snapshot)
     }
 }
 

@@ -48,7 +48,7 @@ impl Unfinished {
         if path.exists() {
             return Err(Error::AlreadyExists { path });
         }
-        let [partial, journal] = [".partial", ".journal"].map(|suffix| with_suffix(&path, suffix));
+        let [partial, journal] = [super::PARTIAL, ".journal"].map(|suffix| with_suffix(&path, suffix));
         remove_partial(&partial)?;
         Ok(Unfinished { path, partial, journal })
     }

@@ -25,6 +25,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::isa::{Arithmetic, Kernel, PANEL, prefetch};
 
 /// Rows of A that are multiplied with all panels before the next rows are touched. 96 rows of 1,536 f32 are 576 KiB,
@@ -51,6 +53,27 @@ impl PackedMatrix {
     /// Its memory, for another use.
     pub(crate) fn into_memory(self) -> Vec<f32> {
         self.panels
+    }
+
+    /// Packs a row-major matrix (N, `depth`), in parallel on the current rayon pool.
+    pub(crate) fn of_rows(matrix: &[f32], depth: usize) -> PackedMatrix {
+        // A few lines of a panel at a time, which stay in the first-level cache while all rows are written to them.
+        const LINES: usize = 32;
+        let panel_len = (PANEL * depth).max(1);
+        let rows = matrix.len() / depth.max(1);
+        // Not written here: the system clears the pages as the tasks meet them.
+        let mut panels = vec![0.0; rows.div_ceil(PANEL) * PANEL * depth];
+        panels.par_chunks_exact_mut(panel_len).zip(matrix.par_chunks(panel_len)).for_each(|(panel, rows)| {
+            for (block, lines) in panel.chunks_mut(PANEL * LINES).enumerate() {
+                for (lane, row) in rows.chunks_exact(depth).enumerate() {
+                    let values = &row[block * LINES..];
+                    for (line, value) in lines.chunks_exact_mut(PANEL).zip(values) {
+                        line[lane] = *value;
+                    }
+                }
+            }
+        });
+        PackedMatrix { panels, first: 0, rows, depth }
     }
 
     /// Packs anew, reusing the memory; `value(row, k)` gives the elements.

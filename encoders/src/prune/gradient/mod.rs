@@ -138,7 +138,8 @@ impl Scaled {
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
-        let Loaded { settings, tokenizer, tensors, architecture, fingerprint, .. } = loaded;
+        let tokenizer = loaded.tokenizer()?;
+        let Loaded { settings, tensors, architecture, fingerprint, .. } = loaded;
         let pooling = settings.trained_pooling(directory, &architecture)?;
         let tape = Tape::forward_only(Cpu::serial());
         let mut model = Transformer::load(&tape, architecture, &*tensors)?;

@@ -9,8 +9,9 @@ use crate::support::{Fixture, MODELS, id_texts, id_tokenizer, sequences};
 
 /// dL/da of every factor by candle, for each layer those of attention and MLP.
 fn by_candle(directory: &Path, titles: &[Vec<u32>], texts: &[Vec<u32>]) -> Vec<[Option<f64>; 2]> {
-    let Loaded { settings, tokenizer, tensors, architecture, .. } =
-        Loaded::open(directory, &LoadOptions::default(), Purpose::Encode).unwrap();
+    let loaded = Loaded::open(directory, &LoadOptions::default(), Purpose::Encode).unwrap();
+    let tokenizer = loaded.tokenizer().unwrap();
+    let Loaded { settings, tensors, architecture, .. } = loaded;
     let backend = Candle::new(CandleDevice::Cpu);
     let mut model = Transformer::load(&backend, architecture, &*tensors).unwrap();
     let scales = model.scale_sub_layers().unwrap();

@@ -1,4 +1,4 @@
-//! Porter's stemmer as Lucene's `PorterStemFilter` runs it.
+//! The stemmer of former databases, which is Lucene's for English words.
 //!
 //! frostem carries the algorithm as published (M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980).
 //! Lucene runs Porter's own later program, which departs from the paper in three points
@@ -14,7 +14,7 @@
 
 use std::borrow::Cow;
 
-pub(crate) struct Stemmer(frostem::Stemmer);
+pub(super) struct Stemmer(frostem::Stemmer);
 
 impl Default for Stemmer {
     fn default() -> Stemmer {

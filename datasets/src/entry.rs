@@ -1,0 +1,349 @@
+//! One record becomes a document: which fields are its id, title and text, and what becomes of the others.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::document::Document;
+use crate::fault::Fault;
+use crate::record::{Id, Parsed, Text, half_surrogate, parse};
+
+/// The names of the fields that are a document's id, title and text. Every other field becomes metadata.
+///
+/// Where no name is given, the usual ones are looked for: `_id`, `id`, `doc_id`, `docid`, `docno`, `pid`; `title`;
+/// `text`, `contents`, `content`, `body`, `passage`. The first of them that a record has is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FieldNames {
+    /// The field of the id.
+    pub id: Option<String>,
+    /// The field of the title.
+    pub title: Option<String>,
+    /// The field of the text.
+    pub text: Option<String>,
+    /// The field with a vector, a list of numbers; none unless given.
+    pub vector: Option<String>,
+}
+
+const IDS: [&str; 6] = ["_id", "id", "doc_id", "docid", "docno", "pid"];
+const TITLES: [&str; 1] = ["title"];
+const TEXTS: [&str; 5] = ["text", "contents", "content", "body", "passage"];
+
+/// Where the fields of a table's rows are.
+pub(crate) struct Columns {
+    pub id: Option<usize>,
+    pub title: Option<usize>,
+    pub text: Option<usize>,
+}
+
+impl FieldNames {
+    /// The columns of a table with this header; a name that is given must be there.
+    pub(crate) fn columns(&self, header: &[String]) -> Result<Columns, Fault> {
+        Ok(Columns {
+            id: find(&self.id, &IDS, header)?,
+            title: find(&self.title, &TITLES, header)?,
+            text: find(&self.text, &TEXTS, header)?,
+        })
+    }
+}
+
+/// The place of a field among names.
+fn find(given: &Option<String>, usual: &[&str], names: &[String]) -> Result<Option<usize>, Fault> {
+    let place = |name: &str| names.iter().position(|known| known == name);
+    match given {
+        None => Ok(usual.iter().find_map(|name| place(name))),
+        Some(name) => match place(name) {
+            None => Err(Fault::MissingField { field: name.clone(), found: names.join(", ") }),
+            found => Ok(found),
+        },
+    }
+}
+
+/// A record of a file: a document that may lack an id.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Entry {
+    pub id: Option<String>,
+    pub title: String,
+    pub text: String,
+    pub metadata: Option<String>,
+    pub vector: Option<Vec<f32>>,
+    /// The names of the fields, for messages; filled in where the id is missing.
+    pub found: String,
+}
+
+impl Entry {
+    pub fn document(self, id: String) -> Document {
+        Document { id, title: self.title, text: self.text, metadata: self.metadata }
+    }
+}
+
+/// A JSON object with the fields of BEIR told apart, so that errors in them name their column.
+#[derive(Default)]
+struct Line {
+    id: Option<Id>,
+    title: Option<String>,
+    text: Option<String>,
+    metadata: Option<Box<RawValue>>,
+    others: Vec<(String, Box<RawValue>)>,
+}
+
+/// A string field, in a seed that knows its name.
+struct TextSeed(Text);
+
+impl<'de> serde::de::DeserializeSeed<'de> for TextSeed {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Line, D::Error> {
+        struct LineVisitor;
+        impl<'de> Visitor<'de> for LineVisitor {
+            type Value = Line;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
+                let mut line = Line::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    let text = |field, nullable| TextSeed(Text { field, nullable });
+                    match name.as_str() {
+                        "_id" => line.id = Some(map.next_value()?),
+                        "title" => line.title = Some(map.next_value_seed(text("title", true))?),
+                        "text" => line.text = Some(map.next_value_seed(text("text", false))?),
+                        "metadata" => line.metadata = map.next_value()?,
+                        _ => line.others.push((name, map.next_value()?)),
+                    }
+                }
+                Ok(line)
+            }
+        }
+        deserializer.deserialize_map(LineVisitor)
+    }
+}
+
+/// The fields of a JSON object, as they are written.
+struct Object(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+        struct ObjectVisitor;
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title is empty, other fields
+/// become metadata.
+pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
+    let Parsed { record, oddities } = parse_entry(line, &FieldNames::default())?;
+    match record.id.clone() {
+        Some(id) => Ok(Parsed { record: record.document(id), oddities }),
+        None => Err(Fault::MissingField { field: "_id".to_owned(), found: record.found }),
+    }
+}
+
+/// Reads a line of JSON.
+pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry>, Fault> {
+    let (mut line, mut oddities) = parse::<Line>(text)?;
+    // The parser took other fields as they are; who reads them later could not.
+    let is_raw = line.metadata.is_some() || !line.others.is_empty();
+    if let Some(fault) = (is_raw && text.contains("\\u")).then(|| half_surrogate(text)).flatten() {
+        return Err(fault);
+    }
+    let found = || {
+        let own =
+            [("_id", line.id.is_some()), ("title", line.title.is_some()), ("text", line.text.is_some())];
+        let own = own.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
+        own.chain(line.others.iter().map(|(name, _)| name.as_str())).collect::<Vec<_>>().join(", ")
+    };
+    let fields = found();
+    let missing = |field: String| Fault::MissingField { field, found: fields.clone() };
+
+    // A field of BEIR's that another one is named for is a field like any other.
+    let displaced = |given: &Option<String>, own: &str| given.as_deref().is_some_and(|name| name != own);
+    if displaced(&names.id, "_id")
+        && let Some(id) = line.id.take()
+    {
+        line.others.push(("_id".to_owned(), raw(&id.into_text(&mut oddities)?)));
+    }
+    if displaced(&names.title, "title")
+        && let Some(title) = line.title.take()
+    {
+        line.others.push(("title".to_owned(), raw(&title)));
+    }
+    if displaced(&names.text, "text")
+        && let Some(text) = line.text.take()
+    {
+        line.others.push(("text".to_owned(), raw(&text)));
+    }
+
+    let id = match line.id {
+        Some(id) => Some(id.into_text(&mut oddities)?),
+        None => match take(&mut line.others, &names.id, &IDS).map_err(missing)? {
+            Some((name, value)) => {
+                Some(decode::<Id>(&name, &value, "a string or an integer")?.into_text(&mut Vec::new())?)
+            }
+            None => None,
+        },
+    };
+    let mut string = |own: Option<String>, given: &Option<String>, usual: &[&str]| match own {
+        Some(own) => Ok(Some(own)),
+        None => match take(&mut line.others, given, usual).map_err(missing)? {
+            Some((name, value)) => {
+                Ok(Some(decode::<Option<String>>(&name, &value, "a string")?.unwrap_or_default()))
+            }
+            None => Ok(None),
+        },
+    };
+    let title = string(line.title, &names.title, &TITLES)?.unwrap_or_default();
+    let Some(text) = string(line.text, &names.text, &TEXTS)? else { return Err(missing("text".to_owned())) };
+    let vector = match take(&mut line.others, &names.vector, &[]).map_err(missing)? {
+        Some((name, value)) => Some(
+            serde_json::from_str::<Vec<f32>>(value.get())
+                .map_err(|error| Fault::BadVector { field: name, problem: without_place(&error) })?,
+        ),
+        None => None,
+    };
+    let metadata = metadata(line.metadata, line.others)?;
+    let found = if id.is_none() { fields } else { String::new() };
+    Ok(Parsed { record: Entry { id, title, text, metadata, vector, found }, oddities })
+}
+
+fn raw(text: &str) -> Box<RawValue> {
+    serde_json::value::to_raw_value(text).expect("a string is JSON")
+}
+
+/// Takes the field that is named, or else the first of the usual ones.
+fn take(
+    others: &mut Vec<(String, Box<RawValue>)>,
+    given: &Option<String>,
+    usual: &[&str],
+) -> Result<Option<(String, Box<RawValue>)>, String> {
+    let place = |name: &str| others.iter().position(|(known, _)| known == name);
+    let found = match given {
+        Some(name) => Some(place(name).ok_or_else(|| name.clone())?),
+        None => usual.iter().find_map(|name| place(name)),
+    };
+    Ok(found.map(|place| others.remove(place)))
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(name: &str, value: &RawValue, expected: &str) -> Result<T, Fault> {
+    serde_json::from_str(value.get()).map_err(|_| {
+        let got: String = value.get().chars().take(40).collect();
+        Fault::WrongField { field: name.to_owned(), expected: expected.to_owned(), got }
+    })
+}
+
+/// A parser's message without its line, which is always the first.
+fn without_place(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    message.strip_suffix(&place).unwrap_or(&message).to_owned()
+}
+
+/// The object `metadata` with the other fields beside what is in it; its own fields come first and count.
+fn metadata(
+    own: Option<Box<RawValue>>,
+    others: Vec<(String, Box<RawValue>)>,
+) -> Result<Option<String>, Fault> {
+    let own = own.filter(|raw| raw.get() != "null");
+    if own.as_ref().is_some_and(|raw| !raw.get().starts_with('{')) {
+        return Err(Fault::BadJson { column: 1, message: "`metadata` must be an object".to_owned() });
+    }
+    if others.is_empty() {
+        return Ok(own.map(|raw| String::from(Box::<str>::from(raw))));
+    }
+    let mut fields = match own {
+        Some(own) => decode::<Object>("metadata", &own, "an object")?.0,
+        None => Vec::new(),
+    };
+    for (name, value) in others {
+        if !fields.iter().any(|(known, _)| *known == name) {
+            fields.push((name, value));
+        }
+    }
+    Ok(Some(object(&fields)))
+}
+
+/// A JSON object of these fields.
+fn object(fields: &[(String, Box<RawValue>)]) -> String {
+    let mut text = String::from("{");
+    for (number, (name, value)) in fields.iter().enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        text.push_str(&format!("{comma}{}:{}", serde_json::Value::from(name.as_str()), value.get()));
+    }
+    text.push('}');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str, names: &FieldNames) -> Result<Entry, String> {
+        parse_entry(line, names).map(|parsed| parsed.record).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn fields_find_their_places() {
+        let usual = FieldNames::default();
+        let entry = parsed(r#"{"id": 7, "contents": "x", "year": 2020, "title": null}"#, &usual).unwrap();
+        assert_eq!((entry.id.as_deref(), &*entry.title, &*entry.text), (Some("7"), "", "x"));
+        assert_eq!(entry.metadata.as_deref(), Some(r#"{"year":2020}"#));
+
+        // BEIR's names go before others, which stay as metadata; the object's own fields count.
+        let entry = parsed(
+            r#"{"_id": "a", "id": "b", "text": "x", "body": "y", "year": 1, "metadata": {"year": 2}}"#,
+            &usual,
+        );
+        let entry = entry.unwrap();
+        assert_eq!((entry.id.as_deref(), &*entry.text), (Some("a"), "x"));
+        assert_eq!(entry.metadata.as_deref(), Some(r#"{"year":2,"id":"b","body":"y"}"#));
+
+        let names = FieldNames {
+            id: Some("key".to_owned()),
+            text: Some("abstract".to_owned()),
+            vector: Some("v".to_owned()),
+            ..usual.clone()
+        };
+        let entry = parsed(r#"{"_id": 3, "key": "k", "text": "t", "abstract": "x", "v": [1, -0.5]}"#, &names);
+        let entry = entry.unwrap();
+        assert_eq!((entry.id.as_deref(), &*entry.text), (Some("k"), "x"));
+        assert_eq!(entry.metadata.as_deref(), Some(r#"{"_id":"3","text":"t"}"#));
+        assert_eq!(entry.vector, Some(vec![1.0, -0.5]));
+    }
+
+    #[test]
+    fn faults_name_the_fields() {
+        let usual = FieldNames::default();
+        let entry = parsed(r#"{"text": "x", "name": "n"}"#, &usual).unwrap();
+        assert_eq!((entry.id, &*entry.found), (None, "text, name"));
+        let missing = parsed(r#"{"id": "a", "heading": "x"}"#, &usual).unwrap_err();
+        assert_eq!(missing, "no field `text`: the fields are id, heading");
+        let names = FieldNames { vector: Some("v".to_owned()), ..usual.clone() };
+        let bad = parsed(r#"{"id": "a", "text": "x", "v": [1, "2"]}"#, &names).unwrap_err();
+        assert!(bad.starts_with("`v` is no vector: invalid type: string \"2\""), "{bad}");
+        let number = parsed(r#"{"id": "a", "contents": 7}"#, &usual).unwrap_err();
+        assert_eq!(number, "`contents`: expected a string, got 7");
+    }
+}

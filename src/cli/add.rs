@@ -1,0 +1,148 @@
+//! `secateur add` and `secateur upsert`: documents go into a database that is there.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use secateur::report::grouped;
+use secateur::{AddOptions, Database};
+use serde_json::json;
+
+use super::encoder::{EncoderArguments, open_for_writing};
+use super::failure::{Code, Failure, Result};
+use super::progress::{Progress, say_on_interrupt};
+use super::source::{Inputs, SourceArguments};
+
+const ADD_EXAMPLES: &str = "\
+All documents are added at once, in one commit. Vectors are made by the encoder that the database remembers; with several
+generations, by the encoder of each. A document whose id is taken is refused: `secateur upsert` replaces it.
+
+Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders. Fields that are not the id,
+the title or the text become metadata, which --filter looks at.
+
+Examples:
+  secateur add my.db notes.jsonl
+  secateur add my.db articles.csv more/*.csv --id-field key --text-field abstract";
+
+const UPSERT_EXAMPLES: &str = "\
+As `secateur add`, but a document whose id is taken replaces the one that has it, in the same commit. If an id comes several
+times, the last document counts.
+
+Example:
+  secateur upsert my.db changed.jsonl";
+
+#[derive(Args)]
+#[command(after_help = ADD_EXAMPLES)]
+pub struct AddArguments {
+    #[command(flatten)]
+    common: Arguments,
+}
+
+#[derive(Args)]
+#[command(after_help = UPSERT_EXAMPLES)]
+pub struct UpsertArguments {
+    #[command(flatten)]
+    common: Arguments,
+}
+
+impl AddArguments {
+    pub fn run(self) -> Result<String> {
+        self.common.run(false)
+    }
+}
+
+impl UpsertArguments {
+    pub fn run(self) -> Result<String> {
+        self.common.run(true)
+    }
+}
+
+#[derive(Args)]
+#[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")))]
+struct Arguments {
+    /// The database.
+    database: PathBuf,
+    /// Files or folders of documents, or the name of a downloaded data set.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: SourceArguments,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+}
+
+impl Arguments {
+    fn run(self, replace: bool) -> Result<String> {
+        let start = Instant::now();
+        let inputs = self.source.open(&self.files)?;
+        let mut database = Database::open(&self.database)?;
+        check_vectors(&database, &inputs)?;
+        // Loading and encoding may take long: what will be refused is found before.
+        let total = match database.generations().iter().any(|generation| generation.encoder.is_some()) {
+            true => {
+                let total = inputs.check(replace, |document| {
+                    match replace || !database.contains(&document.id)? {
+                        true => Ok(()),
+                        false => {
+                            Err(secateur::index::Error::DuplicateDocument { id: document.id.clone() }.into())
+                        }
+                    }
+                })?;
+                database = open_for_writing(&self.database, &self.encoder)?;
+                Some(total)
+            }
+            false => None,
+        };
+        say_on_interrupt(
+            "nothing was added; the vectors so far are kept, and the same command goes on from them",
+        )?;
+        let (what, count) = if replace { ("upserting", true) } else { ("adding", false) };
+        let progress = Progress::start(what, "documents", || match total {
+            Some(total) => Ok(total),
+            None => inputs.check(count, |_| Ok(())),
+        })?;
+        let num_empty = Cell::new(0);
+        let documents = inputs.counted(replace, |count| num_empty.set(count));
+        let options = AddOptions { replace, allow_empty: true };
+        let report = database.add_from(documents, options, |done| progress.set(done))?;
+        progress.finish();
+        inputs.warn_of_empty(num_empty.get());
+        if self.json {
+            let json = json!({
+                "added": report.num_added,
+                "replaced": report.num_replaced,
+                "empty": num_empty.get(),
+                "documents": database.len(),
+                "seconds": start.elapsed().as_secs_f64(),
+            });
+            return Ok(format!("{json:#}\n"));
+        }
+        let [added, replaced, len] = [report.num_added, report.num_replaced, database.len()].map(grouped);
+        let replaced = if replace { format!(", {replaced} replaced") } else { String::new() };
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(format!(
+            "{}: {added} documents added{replaced}, {len} in all, in {seconds:.1} s\n",
+            self.database.display()
+        ))
+    }
+}
+
+/// Whether documents come with vectors if and only if no encoder makes them.
+fn check_vectors(database: &Database, inputs: &Inputs) -> Result<()> {
+    let expects = database.dim().is_some() && database.encoder_record().is_none();
+    let message = match (expects, inputs.has_vectors()) {
+        (true, false) => {
+            "the vectors of this database come with the documents: name them with --npy or --vector-field"
+        }
+        (false, true) if database.dim().is_some() => {
+            "the vectors of this database are made by its encoder: leave --npy and --vector-field out"
+        }
+        (false, true) => "this database has no vectors: leave --npy and --vector-field out",
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Code::Usage, message))
+}

@@ -1,0 +1,118 @@
+//! `secateur delete`: documents leave a database, by their ids or by a filter.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secateur::report::grouped;
+use secateur::{Database, Filter};
+use secateur_files::AtPath;
+use serde_json::json;
+
+use super::failure::{Code, Failure, Result};
+
+#[derive(Args)]
+#[command(after_help = "\
+All documents are deleted at once, in one commit. Their space comes back with `secateur compact`.
+
+Examples:
+  secateur delete my.db n1 n2
+  secateur delete my.db --ids gone.txt
+  secateur delete my.db --filter 'year < 2000' --dry-run")]
+pub struct Arguments {
+    /// The database.
+    database: PathBuf,
+    /// Ids of documents.
+    #[arg(value_name = "ID")]
+    doc_ids: Vec<String>,
+    /// A file of ids, one a line; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    ids: Option<PathBuf>,
+    /// Delete the documents whose metadata match, as `search --filter` finds them.
+    #[arg(long, value_name = "FILTER", conflicts_with_all = ["doc_ids", "ids"])]
+    filter: Option<Filter>,
+    /// Pass over ids that no document has; otherwise nothing is deleted then.
+    #[arg(long, conflicts_with = "filter")]
+    ignore_missing: bool,
+    /// Count only.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let mut database = Database::open(&self.database)?;
+        let (deleted, missing) = match &self.filter {
+            Some(filter) => {
+                database.check_filter(filter)?;
+                (database.delete_matching(filter)?, 0)
+            }
+            None => self.delete_ids(&mut database)?,
+        };
+        // Without a commit nothing has happened.
+        if !self.dry_run {
+            database.commit()?;
+        }
+        let left = database.len() - if self.dry_run { deleted } else { 0 };
+        if self.json {
+            let json =
+                json!({ "deleted": deleted, "missing": missing, "documents": left, "dry_run": self.dry_run });
+            return Ok(format!("{json:#}\n"));
+        }
+        let passed =
+            if missing > 0 { format!(", {} ids not found", grouped(missing)) } else { String::new() };
+        let [deleted, left] = [deleted, left].map(grouped);
+        let what = if self.dry_run { "would be deleted" } else { "deleted" };
+        let rest = if self.dry_run { "would be left" } else { "left" };
+        Ok(format!("{}: {deleted} documents {what}{passed}, {left} {rest}\n", self.database.display()))
+    }
+
+    /// Deletes by ids; returns how many were there and how many were not.
+    fn delete_ids(&self, database: &mut Database) -> Result<(usize, usize)> {
+        let mut ids = self.doc_ids.clone();
+        if let Some(path) = &self.ids {
+            ids.extend(read_lines(path)?);
+        } else if ids.is_empty() {
+            return Err(Failure::new(Code::Usage, "say what to delete: ids, --ids FILE or --filter"));
+        }
+        ids.sort();
+        ids.dedup();
+        let missing = ids
+            .iter()
+            .map(|id| Ok((id, database.contains(id)?)))
+            .filter(|found| !matches!(found, Ok((_, true))))
+            .collect::<Result<Vec<_>>>()?;
+        if let (Some((first, _)), false) = (missing.first(), self.ignore_missing) {
+            let others = match missing.len() {
+                1 => String::new(),
+                count => format!(" (and {} more)", count - 1),
+            };
+            let message = format!(
+                "no document has the id {first:?}{others}; nothing was deleted (--ignore-missing passes over such ids)"
+            );
+            return Err(Failure::new(Code::Database, message));
+        }
+        let mut deleted = 0;
+        for id in &ids {
+            if database.contains(id)? {
+                database.delete(id)?;
+                deleted += 1;
+            }
+        }
+        Ok((deleted, ids.len() - deleted))
+    }
+}
+
+/// The lines of a file or of standard input, without those that are blank.
+fn read_lines(path: &Path) -> Result<Vec<String>> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).at("read", path)?;
+    } else {
+        secateur::datasets::open(path)?.read_to_string(&mut text).at("read", path)?;
+    }
+    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+}

@@ -1,0 +1,94 @@
+//! `secateur get` and `secateur export`: documents come out of a database as they went in.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::datasets::beir::{corpus_line, write_documents};
+use secateur::report::grouped;
+use secateur::{Database, Document, Filter};
+
+use super::failure::{Code, Failure, Result};
+use super::print;
+
+#[derive(Args)]
+#[command(after_help = "\
+Prints the documents as lines of JSON, as `secateur index` reads them.
+
+Example:
+  secateur get my.db n1 n2")]
+pub struct GetArguments {
+    /// The database.
+    database: PathBuf,
+    /// Ids of documents.
+    #[arg(value_name = "ID", required = true)]
+    doc_ids: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  secateur export my.db > corpus.jsonl
+  secateur export my.db --filter 'year >= 2015' --out recent.jsonl.gz")]
+pub struct ExportArguments {
+    /// The database.
+    database: PathBuf,
+    /// The file to write, instead of standard output; compressed if its name ends in .gz or .zst.
+    #[arg(long, value_name = "FILE.jsonl")]
+    out: Option<PathBuf>,
+    /// Only the documents whose metadata match.
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<Filter>,
+}
+
+fn line(document: &Document) -> Result<String> {
+    corpus_line(document).map_err(|fault| Failure::new(Code::Database, format!("{:?}: {fault}", document.id)))
+}
+
+impl GetArguments {
+    pub fn run(self, out: &mut impl Write) -> Result<String> {
+        let database = Database::open(&self.database)?;
+        let mut missing = Vec::new();
+        for id in &self.doc_ids {
+            match database.document(id)? {
+                Some(document) => print(out, &format!("{}\n", line(&document)?))?,
+                None => missing.push(format!("{id:?}")),
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(String::new()),
+            false => {
+                Err(Failure::new(Code::Database, format!("no document has the id {}", missing.join(", "))))
+            }
+        }
+    }
+}
+
+impl ExportArguments {
+    pub fn run(self, out: &mut impl Write) -> Result<String> {
+        let database = Database::open(&self.database)?;
+        let documents: Box<dyn Iterator<Item = secateur::Result<Document>>> = match &self.filter {
+            Some(filter) => {
+                database.check_filter(filter)?;
+                Box::new(database.documents_matching(filter)?)
+            }
+            None => Box::new(database.documents()),
+        };
+        match &self.out {
+            Some(path) => {
+                let count = write_documents(path, documents)?;
+                Ok(format!("{}: {} documents\n", path.display(), grouped(count)))
+            }
+            None => {
+                for document in documents {
+                    let line = line(&document?)?;
+                    // The reader may have seen enough, as `head` has.
+                    if let Err(error) = writeln!(out, "{line}") {
+                        return super::stopped(error);
+                    }
+                }
+                Ok(String::new())
+            }
+        }
+    }
+}

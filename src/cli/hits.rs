@@ -1,0 +1,133 @@
+//! How hits are printed: as text, or as JSON.
+
+use std::io::IsTerminal;
+
+use secateur::index::bm25::Analyzer;
+use secateur::search::{Place, Sides, snippet};
+use secateur::{Database, Document, Hit, SearchMode, SearchParams};
+use serde_json::{Value, json};
+
+use super::failure::Result;
+
+/// A hit, where it stands on either side, and its document.
+pub type Found = (Hit, Sides, Document);
+
+/// The hits of a query with their documents.
+pub fn found(database: &Database, query: &str, params: &SearchParams) -> Result<Vec<Found>> {
+    with_documents(database, database.search_sides(&[query], params)?.pop().unwrap_or_default())
+}
+
+/// Reads the documents of hits.
+pub fn with_documents(database: &Database, hits: Vec<(Hit, Sides)>) -> Result<Vec<Found>> {
+    let with_document = |(hit, sides): (Hit, Sides)| {
+        // Hits and documents are read from one snapshot, so each hit has its document.
+        let document = database.document(&hit.doc_id)?.unwrap_or_default();
+        Ok((hit, sides, document))
+    };
+    hits.into_iter().map(with_document).collect()
+}
+
+/// How hits are printed.
+pub struct Look {
+    /// Columns of the screen.
+    width: usize,
+    /// Whether matching words are marked.
+    marks: bool,
+    /// Whether each hit's places are told, and in which mode.
+    explain: Option<SearchMode>,
+    /// What makes words of texts.
+    analyzer: Analyzer,
+}
+
+impl Look {
+    /// On a terminal lines are as wide as it is, and matching words are bold.
+    pub fn of_stdout(database: &Database) -> Look {
+        let is_terminal = std::io::stdout().is_terminal();
+        let width = terminal_size::terminal_size().filter(|_| is_terminal).map(|(width, _)| width.0.into());
+        Look { width: width.unwrap_or(100), marks: is_terminal, explain: None, analyzer: database.analyzer() }
+    }
+
+    /// The same, and each hit's places are told.
+    pub fn explaining(self, mode: SearchMode) -> Look {
+        Look { explain: Some(mode), ..self }
+    }
+}
+
+/// The hits of a query as text: rank, score, id and title, and the part of the text with the query's words.
+pub fn as_text(found: &[Found], query: &str, look: &Look) -> String {
+    let mut text = String::new();
+    for (rank, (hit, sides, document)) in found.iter().enumerate() {
+        let doc_id = hit.doc_id.replace(['\n', '\r'], " ");
+        let head = format!("{:>3}  {:<8.4}  {doc_id}", rank + 1, hit.score);
+        text.push_str(&head);
+        let room = |used: usize| look.width.saturating_sub(used + 6).max(20);
+        let used = head.chars().count() + 2;
+        if document.title.trim().is_empty() {
+            text.push_str(&format!("  {}\n", marked(&document.text, query, room(used), look)));
+        } else {
+            text.push_str(&format!("  {}\n", marked(&document.title, query, room(used), look)));
+            if !document.text.trim().is_empty() {
+                text.push_str(&format!("     {}\n", marked(&document.text, query, room(5), look)));
+            }
+        }
+        if let Some(mode) = look.explain {
+            text.push_str(&format!("     {}\n", explained(mode, sides)));
+        }
+    }
+    if text.is_empty() {
+        text.push_str("no document matches\n");
+    }
+    text
+}
+
+/// The part of a text with the query's words, those in bold.
+fn marked(text: &str, query: &str, max_chars: usize, look: &Look) -> String {
+    let snippet = snippet(text, query, look.analyzer, max_chars);
+    if !look.marks {
+        return snippet.text;
+    }
+    let mut shown = String::new();
+    let mut at = 0;
+    for mark in snippet.marks {
+        shown.push_str(&snippet.text[at..mark.start]);
+        shown.push_str(&format!("\x1b[1m{}\x1b[0m", &snippet.text[mark.clone()]));
+        at = mark.end;
+    }
+    shown + &snippet.text[at..]
+}
+
+fn explained(mode: SearchMode, sides: &Sides) -> String {
+    let side = |name: &str, place: Option<Place>| match place {
+        Some(Place { rank, score }) => format!("{name}: rank {rank}, score {score:.4}"),
+        None => format!("{name}: not among those fused"),
+    };
+    match mode {
+        SearchMode::Dense => side("vectors", sides.dense),
+        SearchMode::Bm25 => side("words", sides.bm25),
+        SearchMode::Hybrid => format!("{}; {}", side("vectors", sides.dense), side("words", sides.bm25)),
+    }
+}
+
+/// An answer as JSON, with the whole documents.
+pub fn as_json(database: &Database, query: &str, params: &SearchParams, found: &[Found]) -> Value {
+    let mode = database.mode(params);
+    let place =
+        |place: Option<Place>| place.map(|Place { rank, score }| json!({ "rank": rank, "score": score }));
+    let hit = |(hit, sides, document): &Found| {
+        // Metadata was checked to be a JSON object when the corpus was read; as a string it would be quoted again.
+        let metadata = document.metadata.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw).ok());
+        let mut json = json!({
+            "doc_id": hit.doc_id,
+            "score": hit.score,
+            "title": document.title,
+            "text": document.text,
+            "metadata": metadata,
+        });
+        if mode == SearchMode::Hybrid {
+            json["dense"] = place(sides.dense).into();
+            json["bm25"] = place(sides.bm25).into();
+        }
+        json
+    };
+    json!({ "query": query, "mode": mode.to_string(), "hits": found.iter().map(hit).collect::<Vec<_>>() })
+}

@@ -1,0 +1,199 @@
+//! Many queries, answered one after the other while the encoder stays loaded.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use secateur::datasets::{Run, ScoredDocument, trec};
+use secateur::report::grouped;
+use secateur::search::Sides;
+use secateur::{Database, Filter, SearchMode, SearchParams};
+use secateur_files::AtPath;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::failure::{Code, Failure, Result};
+use super::hits::{as_json, with_documents};
+
+/// Queries of a file that are encoded together.
+const BATCH: usize = 64;
+
+/// What a line asks for.
+struct Question {
+    id: String,
+    text: String,
+    vector: Option<Vec<f32>>,
+    params: SearchParams,
+}
+
+/// A line of JSON.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "_id", alias = "id", alias = "query_id", alias = "qid")]
+    id: Option<Value>,
+    #[serde(alias = "text")]
+    query: Option<String>,
+    vector: Option<Vec<f32>>,
+    k: Option<usize>,
+    filter: Option<String>,
+    mode: Option<String>,
+}
+
+/// Answers the queries of a file, or of standard input (`-`) as they come: a line of JSON each, or a run file.
+pub fn answer(
+    database: &Database,
+    path: &Path,
+    params: &SearchParams,
+    run: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<String> {
+    let start = Instant::now();
+    let is_stdin = path == Path::new("-");
+    let input: Box<dyn BufRead> = match is_stdin {
+        true => Box::new(BufReader::new(std::io::stdin())),
+        false => Box::new(secateur::datasets::open(path)?),
+    };
+    let answers = run.map(|_| Run::new());
+    let mut answering = Answering { database, out, answers, batch: Vec::new(), count: 0 };
+    // A program that keeps the command open gets each answer at once, and a bad line does not end it.
+    let size = if is_stdin { 1 } else { BATCH };
+    for (number, line) in (1..).zip(input.lines()) {
+        let line = line.at("read", path)?;
+        let line = line.trim_start_matches('\u{feff}').trim_end();
+        if line.trim().is_empty() {
+            continue;
+        }
+        let answered = question(database, line, number, params).and_then(|question| {
+            answering.batch.push(question);
+            if answering.batch.len() < size { Ok(true) } else { answering.answer() }
+        });
+        let goes_on = match answered {
+            Err(failure) if is_stdin && run.is_none() => {
+                answering.batch.clear();
+                answering.print(&json!({ "line": number, "error": failure.message }))?
+            }
+            Err(failure) => {
+                let message = format!("{}:{number}: {}", path.display(), failure.message);
+                return Err(Failure { message, ..failure });
+            }
+            Ok(goes_on) => goes_on,
+        };
+        if !goes_on {
+            return Ok(String::new());
+        }
+    }
+    answering.answer()?;
+    let Answering { answers, count, .. } = answering;
+    let (Some(run), Some(answers)) = (run, answers) else { return Ok(String::new()) };
+    let mode = database.mode(params);
+    trec::write_run(run, &answers, &format!("secateur-{mode}"))?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(format!("{}: {} queries, {mode}, in {seconds:.1} s\n", run.display(), grouped(count)))
+}
+
+/// Queries being answered.
+struct Answering<'a, W: Write> {
+    database: &'a Database,
+    out: &'a mut W,
+    /// The answers that a run file is to hold, if one is to be written.
+    answers: Option<Run>,
+    batch: Vec<Question>,
+    /// Queries answered so far.
+    count: usize,
+}
+
+impl<W: Write> Answering<'_, W> {
+    /// Answers the queries of the batch; false if nobody reads the answers any more.
+    fn answer(&mut self) -> Result<bool> {
+        let batch = std::mem::take(&mut self.batch);
+        self.count += batch.len();
+        for (question, hits) in batch.iter().zip(hits_of(self.database, &batch)?) {
+            if let Some(answers) = &mut self.answers {
+                let scored =
+                    hits.into_iter().map(|(hit, _)| ScoredDocument { doc_id: hit.doc_id, score: hit.score });
+                if answers.insert(question.id.clone(), scored.collect()).is_some() {
+                    let message = format!("the query id {:?} comes twice", question.id);
+                    return Err(Failure::new(Code::Input, message));
+                }
+                continue;
+            }
+            let found = with_documents(self.database, hits)?;
+            let mut json = as_json(self.database, &question.text, &question.params, &found);
+            json["query_id"] = question.id.as_str().into();
+            if !self.print(&json)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Prints a line at once; false if nobody reads it.
+    fn print(&mut self, json: &Value) -> Result<bool> {
+        match writeln!(self.out, "{json}").and_then(|()| self.out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) => super::stopped(error).map(|_| false),
+        }
+    }
+}
+
+/// Reads a line: JSON, an id and a text with a tab between, or a text, whose id is then its number.
+fn question(database: &Database, line: &str, number: usize, params: &SearchParams) -> Result<Question> {
+    let input = |message: String| Failure::new(Code::Input, message);
+    if !line.trim_start().starts_with('{') {
+        let (id, text) = match line.split_once('\t') {
+            Some((id, text)) => (id.to_owned(), text.to_owned()),
+            None => (number.to_string(), line.to_owned()),
+        };
+        return Ok(Question { id, text, vector: None, params: params.clone() });
+    }
+    let line: Line = serde_json::from_str(line).map_err(|error| input(format!("bad JSON: {error}")))?;
+    let id = match line.id {
+        None => number.to_string(),
+        Some(Value::String(id)) => id,
+        Some(Value::Number(id)) => id.to_string(),
+        Some(other) => return Err(input(format!("the id is {other}, expected a string or a number"))),
+    };
+    let mut params = params.clone();
+    if let Some(k) = line.k {
+        if k == 0 {
+            return Err(input("k is 0, expected at least 1".to_owned()));
+        }
+        params.k = k;
+    }
+    if let Some(filter) = line.filter {
+        let filter: Filter = filter.parse()?;
+        database.check_filter(&filter)?;
+        params.filter = Some(filter);
+    }
+    if let Some(mode) = line.mode {
+        params.mode = Some(mode.parse::<SearchMode>().map_err(|error| input(error.to_string()))?);
+    }
+    if line.vector.is_some() {
+        params.mode = Some(SearchMode::Dense);
+    }
+    match (line.query, &line.vector) {
+        (None, None) => Err(input("there is no query: expected the field query, text or vector".to_owned())),
+        (Some(text), None) if text.trim().is_empty() => Err(input("the query is empty".to_owned())),
+        (text, _) => Ok(Question { id, text: text.unwrap_or_default(), vector: line.vector, params }),
+    }
+}
+
+/// The hits of each query: those that ask in the same way are encoded together.
+fn hits_of(database: &Database, batch: &[Question]) -> Result<Vec<Vec<(secateur::Hit, Sides)>>> {
+    let mut answers = Vec::with_capacity(batch.len());
+    let mut rest = batch;
+    while let Some(first) = rest.first() {
+        if let Some(vector) = &first.vector {
+            let hits = database.search_vector(vector, &first.params)?;
+            answers.push(hits.into_iter().map(|hit| (hit, Sides::default())).collect());
+            rest = &rest[1..];
+            continue;
+        }
+        let len = rest.iter().take_while(|next| next.vector.is_none() && next.params == first.params).count();
+        let (same, others) = rest.split_at(len);
+        let texts: Vec<&str> = same.iter().map(|question| question.text.as_str()).collect();
+        answers.extend(database.search_sides(&texts, &first.params)?);
+        rest = others;
+    }
+    Ok(answers)
+}

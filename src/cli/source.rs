@@ -1,0 +1,161 @@
+//! The files of documents that a command takes.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secateur::Document;
+use secateur::datasets::source::{EmptyDocuments, FieldNames, Source, SourceDocuments};
+use secateur::encode::NpyRows;
+use secateur_files::with_suffix;
+
+use super::failure::{Code, Failure, Result, warn};
+use super::inputs::{dataset_cache, open_dataset};
+
+/// How files of documents are read.
+#[derive(Args)]
+#[command(next_help_heading = "How files are read")]
+pub struct SourceArguments {
+    /// The field or column of the id [default: _id, id, doc_id, docid, docno or pid; made if there is none].
+    #[arg(long, value_name = "NAME")]
+    id_field: Option<String>,
+    /// The field or column of the title [default: title].
+    #[arg(long, value_name = "NAME")]
+    title_field: Option<String>,
+    /// The field or column of the text [default: text, contents, content, body or passage].
+    #[arg(long, value_name = "NAME")]
+    text_field: Option<String>,
+    /// The field of vectors of your own, lists of numbers: for a database without an encoder.
+    #[arg(long, value_name = "NAME", conflicts_with = "npy")]
+    vector_field: Option<String>,
+    /// A .npy file of vectors of your own, a row a document. With FILE.npy.ids beside it, one id a line, rows are found
+    /// by id.
+    #[arg(long, value_name = "FILE.npy")]
+    npy: Option<PathBuf>,
+    /// Refuse the first document that has neither title nor text.
+    #[arg(long)]
+    strict: bool,
+    /// Take documents that have neither title nor text, even if most have none.
+    #[arg(long, conflicts_with = "strict")]
+    allow_empty: bool,
+}
+
+/// Documents with their vectors, if there are vectors of the caller's.
+pub type Documents<'a> = Box<dyn Iterator<Item = secateur::Result<(Document, Option<Vec<f32>>)>> + 'a>;
+
+/// Files that are opened.
+pub struct Inputs {
+    source: Source,
+    npy: Option<NpyRows>,
+    empty: EmptyDocuments,
+    /// Whether documents come with vectors.
+    has_vectors: bool,
+}
+
+impl SourceArguments {
+    /// Opens files, folders, and data sets that are named as BEIR names them.
+    pub fn open(&self, paths: &[PathBuf]) -> Result<Inputs> {
+        let paths = paths.iter().map(|path| located(path)).collect::<Result<Vec<_>>>()?;
+        let names = FieldNames {
+            id: self.id_field.clone(),
+            title: self.title_field.clone(),
+            text: self.text_field.clone(),
+            vector: self.vector_field.clone(),
+        };
+        let npy = match &self.npy {
+            Some(path) => {
+                let ids = with_suffix(path, ".ids");
+                Some(NpyRows::open(path, ids.exists().then_some(&*ids))?)
+            }
+            None => None,
+        };
+        let empty = match (self.strict, self.allow_empty) {
+            (true, _) => EmptyDocuments::Refused,
+            (_, true) => EmptyDocuments::Any,
+            _ => EmptyDocuments::Few,
+        };
+        let has_vectors = npy.is_some() || self.vector_field.is_some();
+        Ok(Inputs { source: Source::open(&paths, names)?, npy, empty, has_vectors })
+    }
+}
+
+impl Inputs {
+    /// Whether the documents come with vectors.
+    pub fn has_vectors(&self) -> bool {
+        self.has_vectors
+    }
+
+    /// The length of the vectors that documents come with.
+    pub fn dim(&self) -> Result<Option<usize>> {
+        if let Some(npy) = &self.npy {
+            return Ok(Some(npy.dim()));
+        }
+        match self.has_vectors.then(|| self.documents(false).next()).flatten() {
+            Some(first) => Ok(first?.1.map(|vector| vector.len())),
+            None => Ok(None),
+        }
+    }
+
+    /// Says how many documents have neither title nor text, unless it was said that there may be such.
+    pub fn warn_of_empty(&self, num_empty: u64) {
+        if num_empty > 0 && self.empty != EmptyDocuments::Any {
+            warn(&format!(
+                "{num_empty} document(s) have neither title nor text; no query will find them (--strict refuses them)"
+            ));
+        }
+    }
+
+    /// Reads the documents once, so that what is wrong is found before hours of encoding. Returns how many there are.
+    pub fn check(&self, repeated: bool, mut check: impl FnMut(&Document) -> Result<()>) -> Result<u64> {
+        let mut documents = self.read(repeated);
+        for document in documents.by_ref() {
+            check(&document?.0)?;
+        }
+        Ok(documents.num_documents())
+    }
+
+    /// How many documents there are.
+    pub fn count(&self) -> Result<u64> {
+        self.check(true, |_| Ok(()))
+    }
+
+    fn read(&self, repeated: bool) -> SourceDocuments {
+        let documents = self.source.documents(self.empty);
+        if repeated { documents.with_repeated_ids() } else { documents }
+    }
+
+    /// The documents. With `repeated`, an id may occur several times.
+    pub fn documents(&self, repeated: bool) -> Documents<'_> {
+        self.counted(repeated, |_| ())
+    }
+
+    /// The documents; `seen` is told how many of them have neither title nor text.
+    pub fn counted<'a>(&'a self, repeated: bool, mut seen: impl FnMut(u64) + 'a) -> Documents<'a> {
+        let mut documents = self.read(repeated);
+        let mut number = 0;
+        Box::new(std::iter::from_fn(move || {
+            let item = documents.next()?;
+            seen(documents.num_empty());
+            let place = number;
+            number += 1;
+            Some(item.map_err(Into::into).and_then(|(document, vector)| match &self.npy {
+                Some(npy) => {
+                    let vector = npy.row(place, &document.id)?;
+                    Ok((document, Some(vector)))
+                }
+                None => Ok((document, vector)),
+            }))
+        }))
+    }
+}
+
+/// A path, or the folder of a downloaded data set of that name.
+fn located(path: &Path) -> Result<PathBuf> {
+    let looks_like_path = path.components().count() > 1 || path.extension().is_some();
+    if path.exists() || looks_like_path && !dataset_cache().is_ok_and(|cache| cache.join(path).exists()) {
+        if !path.exists() {
+            return Err(Failure::new(Code::Input, format!("there is no file or folder {}", path.display())));
+        }
+        return Ok(path.to_owned());
+    }
+    Ok(open_dataset(path)?.path().to_owned())
+}

@@ -1,0 +1,347 @@
+//! Adding and replacing documents: some at once, or as many as there are in files.
+
+use std::path::PathBuf;
+
+use secateur_datasets::Document;
+use secateur_encoders::{Encoder, TextKind};
+use secateur_index::filter::Filter;
+use secateur_index::storage::{Generation, NewDocument};
+
+use super::{Database, EMPTY_JOURNAL, SEPARATOR, check_not_empty};
+use crate::encode::journaled::{JournaledEncoding, borrowed, chunks, remove};
+use crate::error::{Error, Result};
+
+/// What a bulk change does with what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AddOptions {
+    /// A document whose id is taken replaces the one that has it; otherwise it is an error.
+    pub replace: bool,
+    /// Documents without title and text are taken; otherwise the first one is an error.
+    pub allow_empty: bool,
+}
+
+/// What a bulk change did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AddReport {
+    /// Documents that are new.
+    pub num_added: usize,
+    /// Documents that replaced others.
+    pub num_replaced: usize,
+}
+
+/// The vectors of some documents in one generation, (B, D), row-major.
+struct Rows {
+    dim: usize,
+    rows: Vec<f32>,
+}
+
+impl Database {
+    /// Adds documents, with their vectors if the database has an encoder. Searches see them after the next commit.
+    ///
+    /// A database with several generations needs the encoder of each: see [`Database::with_all_encoders`].
+    ///
+    /// # Errors
+    ///
+    /// An id is empty or taken, or a document has neither title nor text. An encoder is missing, another process is
+    /// writing, or the disk is full. The documents of the call before the failing one stay added.
+    pub fn add(&mut self, documents: &[Document]) -> Result<()> {
+        check_not_empty(documents)?;
+        self.check_new(documents)?;
+        let rows = self.encoded(documents)?;
+        self.write_rows(documents, &rows, false).map(drop)
+    }
+
+    /// Adds documents, and replaces those that have their ids, in the next commit. Returns how many are replaced.
+    ///
+    /// ```
+    /// use secateur::{Database, Document};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut database = Database::builder(folder.path().join("db")).create()?;
+    /// database.add(&[Document::new("1", "Bread rises overnight.")])?;
+    /// database.commit()?;
+    /// let replaced = database.upsert(&[Document::new("1", "Bread rises for a day."), Document::new("2", "Bees dance.")])?;
+    /// assert_eq!(replaced, 1);
+    /// database.commit()?;
+    /// assert_eq!(database.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::add`], but for ids that are taken.
+    pub fn upsert(&mut self, documents: &[Document]) -> Result<usize> {
+        check_not_empty(documents)?;
+        let rows = self.encoded(documents)?;
+        self.write_rows(documents, &rows, true)
+    }
+
+    /// Adds documents with vectors that the caller has made: (B, D), row-major, one row a document. For a database
+    /// whose vectors no encoder makes: see [`DatabaseBuilder::vectors`](crate::DatabaseBuilder::vectors).
+    ///
+    /// # Errors
+    ///
+    /// The vectors are not one of D components for each document; otherwise as [`Database::add`].
+    pub fn add_with_vectors(&mut self, documents: &[Document], vectors: &[f32]) -> Result<()> {
+        check_not_empty(documents)?;
+        let rows = self.given(documents.len(), vectors.to_vec())?;
+        self.write_rows(documents, &rows, false).map(drop)
+    }
+
+    /// [`Database::upsert`] with vectors that the caller has made, as [`Database::add_with_vectors`].
+    ///
+    /// # Errors
+    ///
+    /// As both.
+    pub fn upsert_with_vectors(&mut self, documents: &[Document], vectors: &[f32]) -> Result<usize> {
+        check_not_empty(documents)?;
+        let rows = self.given(documents.len(), vectors.to_vec())?;
+        self.write_rows(documents, &rows, true)
+    }
+
+    /// Adds a whole corpus, which may be larger than memory, and commits it at once. Each document comes with a vector
+    /// in a database whose vectors no encoder makes, and without elsewhere. `progress` is called with the number of
+    /// documents done.
+    ///
+    /// Vectors that encoders make are kept in files beside the database (`DATABASE.add.GENERATION.journal`) meanwhile.
+    /// After an error or a kill, the same call continues from the last stored vectors.
+    ///
+    /// # Errors
+    ///
+    /// The errors of the corpus's items, and those of [`Database::add`]. Nothing is committed then.
+    pub fn add_from<E>(
+        &mut self,
+        corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        options: AddOptions,
+        mut progress: impl FnMut(usize),
+    ) -> Result<AddReport>
+    where
+        Error: From<E>,
+    {
+        if self.changes.is_some() {
+            return Err(Error::UncommittedChanges { path: self.path.clone() });
+        }
+        let added = self.add_chunks(corpus, options, &mut progress);
+        match added {
+            Ok((report, journals)) => {
+                self.commit()?;
+                journals.iter().try_for_each(|journal| remove(journal))?;
+                Ok(report)
+            }
+            Err(error) => {
+                // What was added so far must not get into somebody's next commit.
+                self.changes = None;
+                for generation in self.generations() {
+                    let journal = self.add_journal(generation);
+                    if std::fs::metadata(&journal).is_ok_and(|file| file.len() <= EMPTY_JOURNAL) {
+                        // Nothing is in it; what cannot be removed does no harm.
+                        let _ = remove(&journal);
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Where the vectors of a generation are kept while documents are added.
+    fn add_journal(&self, generation: &Generation) -> PathBuf {
+        secateur_files::with_suffix(&self.path, &format!(".add.{}.journal", generation.name))
+    }
+
+    fn add_chunks<E>(
+        &mut self,
+        corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        options: AddOptions,
+        progress: &mut impl FnMut(usize),
+    ) -> Result<(AddReport, Vec<PathBuf>)>
+    where
+        Error: From<E>,
+    {
+        // Locked before the first chunk is encoded: the journals must have one writer too.
+        self.changes()?;
+        let mut paths = Vec::new();
+        let mut journals = Vec::new();
+        if self.encodes() {
+            for (generation, encoder) in self.encoders()? {
+                let path = self.add_journal(&generation);
+                journals.push(JournaledEncoding::open(&path, encoder, TextKind::Passage)?);
+                paths.push(path);
+            }
+        }
+        let mut report = AddReport::default();
+        let bytes = |(document, _): &(Document, Option<Vec<f32>>)| document.title.len() + document.text.len();
+        for chunk in chunks(corpus.into_iter(), bytes) {
+            let (documents, vectors): (Vec<_>, Vec<_>) = chunk?.into_iter().unzip();
+            if !options.allow_empty {
+                check_not_empty(&documents)?;
+            }
+            if !options.replace {
+                self.check_new(&documents)?;
+            }
+            let rows = match vectors.iter().any(Option::is_some) {
+                true => self.given_one_each(&documents, vectors)?,
+                false => self.journaled(&documents, &mut journals)?,
+            };
+            let replaced = self.write_rows(&documents, &rows, options.replace)?;
+            report.num_replaced += replaced;
+            report.num_added += documents.len() - replaced;
+            progress(report.num_added + report.num_replaced);
+        }
+        Ok((report, paths))
+    }
+
+    /// Deletes all documents whose metadata match, and returns how many. Searches miss them after the next commit.
+    ///
+    /// ```
+    /// use secateur::{Database, Document};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut database = Database::builder(folder.path().join("db")).create()?;
+    /// database.add(&[Document::new("old", "a").metadata(r#"{"year": 1999}"#), Document::new("new", "b")])?;
+    /// database.commit()?;
+    /// assert_eq!(database.delete_matching(&"year < 2000".parse()?)?, 1);
+    /// database.commit()?;
+    /// assert!(!database.contains("old")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UncommittedChanges`]: the filter looks at what is committed. Another process is writing, or a file is
+    /// damaged.
+    pub fn delete_matching(&mut self, filter: &Filter) -> Result<usize> {
+        if self.changes.is_some() {
+            return Err(Error::UncommittedChanges { path: self.path.clone() });
+        }
+        self.changes()?;
+        let snapshot = self.snapshot.clone();
+        let rows = snapshot.matching(filter)?;
+        let changes = self.changes()?;
+        for row in rows.iter() {
+            changes.delete(snapshot.id_at(secateur_index::RowId(row))?)?;
+        }
+        Ok(rows.len() as usize)
+    }
+
+    /// Refuses ids that are taken, before anything is encoded.
+    fn check_new(&mut self, documents: &[Document]) -> Result<()> {
+        let changes = self.changes()?;
+        for document in documents {
+            if changes.contains(&document.id)? {
+                return Err(secateur_index::Error::DuplicateDocument { id: document.id.clone() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether encoders make the vectors of any generation.
+    fn encodes(&self) -> bool {
+        self.generations().iter().any(|generation| generation.encoder.is_some())
+    }
+
+    /// Each generation with its encoder.
+    fn encoders(&self) -> Result<Vec<(Generation, &Encoder)>> {
+        let encoder = |generation: &Generation| {
+            let encoder = self.encoder_of(generation)?;
+            Ok((generation.clone(), encoder))
+        };
+        self.generations().iter().map(encoder).collect()
+    }
+
+    /// The vectors of documents in every generation, made by the encoders.
+    fn encoded(&mut self, documents: &[Document]) -> Result<Vec<Rows>> {
+        // What another writer has committed may have changed the generations.
+        self.changes()?;
+        if self.generations().is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = |(generation, encoder): &(Generation, &Encoder)| {
+            let passages = passages(documents, generation);
+            let rows = encoder.encode(&borrowed(&passages), TextKind::Passage)?;
+            Ok(Rows { dim: generation.vectors.dim, rows })
+        };
+        self.encoders()?.iter().map(rows).collect()
+    }
+
+    /// [`Database::encoded`], of which journals know a part.
+    fn journaled(&self, documents: &[Document], journals: &mut [JournaledEncoding]) -> Result<Vec<Rows>> {
+        if self.generations().is_empty() {
+            return Ok(Vec::new());
+        }
+        let encoders = self.encoders()?;
+        let rows = |((generation, encoder), journal): (&(Generation, &Encoder), &mut JournaledEncoding)| {
+            let rows = journal.rows(encoder, &passages(documents, generation))?;
+            Ok(Rows { dim: generation.vectors.dim, rows })
+        };
+        encoders.iter().zip(journals).map(rows).collect()
+    }
+
+    /// Vectors of the caller's, for the one generation there is.
+    fn given(&mut self, num_documents: usize, rows: Vec<f32>) -> Result<Vec<Rows>> {
+        self.changes()?;
+        let Some(dim) = self.dim() else { return Err(Error::NoVectors { path: self.path.clone() }) };
+        if let Some(identity) = self.generations().iter().find_map(|generation| generation.encoder.as_ref()) {
+            return Err(Error::VectorsOfAnEncoder { path: self.path.clone(), name: identity.name.clone() });
+        }
+        if rows.len() != num_documents * dim {
+            return Err(Error::VectorCount { documents: num_documents, dim, got: rows.len() });
+        }
+        Ok(vec![Rows { dim, rows }])
+    }
+
+    fn given_one_each(
+        &mut self,
+        documents: &[Document],
+        vectors: Vec<Option<Vec<f32>>>,
+    ) -> Result<Vec<Rows>> {
+        let dim = self.dim().unwrap_or_default();
+        let mut rows = Vec::with_capacity(documents.len() * dim);
+        for (document, vector) in documents.iter().zip(vectors) {
+            let Some(vector) = vector else {
+                let id = document.id.clone();
+                return Err(secateur_index::Error::VectorPresence { id, expected: true }.into());
+            };
+            if self.dim().is_some() && vector.len() != dim {
+                let doc_id = document.id.clone();
+                return Err(Error::VectorLength { doc_id, expected: dim, got: vector.len() });
+            }
+            rows.extend(vector);
+        }
+        self.given(documents.len(), rows)
+    }
+
+    /// Writes documents with their vectors in each generation. Returns how many replaced others.
+    fn write_rows(&mut self, documents: &[Document], rows: &[Rows], replace: bool) -> Result<usize> {
+        let changes = self.changes()?;
+        let mut num_replaced = 0;
+        for (number, document) in documents.iter().enumerate() {
+            let new = NewDocument {
+                id: &document.id,
+                title: &document.title,
+                text: &document.text,
+                metadata: document.metadata.as_deref(),
+            };
+            let vectors: Vec<&[f32]> =
+                rows.iter().map(|Rows { dim, rows }| &rows[number * dim..(number + 1) * dim]).collect();
+            if replace {
+                num_replaced += usize::from(changes.upsert(&new, &vectors)?);
+            } else {
+                changes.add_all(&new, &vectors)?;
+            }
+        }
+        Ok(num_replaced)
+    }
+
+    /// Adds documents whose vectors (B, D) are there already to a database with one generation at most.
+    pub(super) fn add_with_rows(&mut self, documents: &[Document], rows: Option<&[f32]>) -> Result<()> {
+        let dim = self.dim().unwrap_or_default();
+        let rows: Vec<Rows> = rows.into_iter().map(|rows| Rows { dim, rows: rows.to_vec() }).collect();
+        self.write_rows(documents, &rows, false).map(drop)
+    }
+}
+
+/// What a generation's encoder reads of each document: title, separator and text.
+fn passages(documents: &[Document], generation: &Generation) -> Vec<String> {
+    let separator = generation.properties.get(SEPARATOR).map_or(" ", String::as_str);
+    documents.iter().map(|document| document.passage(separator)).collect()
+}

@@ -1,0 +1,404 @@
+//! What is done with the documents of a database from the command line: add, upsert, delete, get, export, info.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, mini, model};
+
+fn write(sandbox: &Sandbox, name: &str, content: &str) {
+    let path = sandbox.path(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+/// The ids and texts of all documents.
+fn exported(sandbox: &Sandbox, db: &str) -> Vec<(String, String)> {
+    let lines = sandbox.run(["export", db]).ok();
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    let pair = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (text(&line, "_id"), text(&line, "text"))
+    };
+    lines.lines().map(pair).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()
+}
+
+#[test]
+fn documents_are_added_replaced_deleted_and_read() {
+    for encoder in [None, Some("tiny")] {
+        let sandbox = Sandbox::new();
+        model::tiny(&sandbox.path("tiny"));
+        write(&sandbox, "a.jsonl", "{\"id\": 1, \"text\": \"red roses\", \"year\": 2020}\n");
+        write(&sandbox, "b.csv", "id,text,year\n2,white bread,1999\n3,honey bees,2021\n");
+        let mut index = vec!["index", "a.jsonl", "--out", "db"];
+        index.extend(encoder.iter().flat_map(|encoder| ["--encoder", encoder]));
+        sandbox.run(index).ok();
+        let said = sandbox.run(["add", "db", "b.csv"]).ok();
+        assert!(said.starts_with("db: 2 documents added, 3 in all"), "{said}");
+        let all = [("1", "red roses"), ("2", "white bread"), ("3", "honey bees")];
+        assert_eq!(exported(&sandbox, "db"), pairs(&all));
+
+        // An id that is taken is refused, and nothing of the file is added.
+        write(
+            &sandbox,
+            "c.jsonl",
+            "{\"id\": 4, \"text\": \"new\"}\n{\"id\": 2, \"text\": \"brown bread\"}\n",
+        );
+        sandbox.run(["add", "db", "c.jsonl"]).fails(3, ["\"2\" is stored already", "upsert"]);
+        assert_eq!(exported(&sandbox, "db"), pairs(&all));
+        let report = sandbox.run(["upsert", "db", "c.jsonl", "--json"]).json();
+        assert_eq!(
+            (&report["added"], &report["replaced"], &report["documents"]),
+            (&json!(1), &json!(1), &json!(4))
+        );
+        let changed = [("1", "red roses"), ("3", "honey bees"), ("4", "new"), ("2", "brown bread")];
+        assert_eq!(exported(&sandbox, "db"), pairs(&changed));
+        let found = sandbox.run(["search", "db", "brown", "--mode", "bm25", "--json"]).json();
+        assert_eq!(found["hits"][0]["doc_id"], "2");
+
+        let got = sandbox.run(["get", "db", "3", "1"]).ok();
+        assert_eq!(got.lines().count(), 2);
+        assert!(got.contains("\"metadata\":{\"year\":2021}"), "{got}");
+        let missing = sandbox.run(["get", "db", "1", "nothing"]);
+        assert!(missing.stdout.contains("red roses"), "{missing:?}");
+        missing.fails(4, ["no document has the id \"nothing\""]);
+
+        // Nothing is deleted if one of the ids is not there.
+        sandbox
+            .run(["delete", "db", "1", "9"])
+            .fails(4, ["\"9\"", "nothing was deleted", "--ignore-missing"]);
+        assert_eq!(exported(&sandbox, "db").len(), 4);
+        let said = sandbox.run(["delete", "db", "1", "9", "--ignore-missing"]).ok();
+        assert_eq!(said, "db: 1 documents deleted, 1 ids not found, 3 left\n");
+        let count = sandbox.run(["delete", "db", "--filter", "year >= 2000", "--dry-run", "--json"]).json();
+        assert_eq!((&count["deleted"], &count["documents"]), (&json!(1), &json!(2)));
+        assert_eq!(exported(&sandbox, "db").len(), 3);
+        sandbox.run(["delete", "db", "--filter", "year >= 2000"]).ok();
+        write(&sandbox, "ids", "4\n");
+        sandbox.run(["delete", "db", "--ids", "ids"]).ok();
+        assert_eq!(exported(&sandbox, "db"), pairs(&[("2", "brown bread")]));
+        sandbox.run(["delete", "db"]).fails(2, ["say what to delete"]);
+        sandbox.run(["verify", "db"]).ok();
+    }
+}
+
+/// What is exported and indexed again is the same.
+#[test]
+fn an_export_is_an_input() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["index", mini().to_str().unwrap(), "--out", "db"]).ok();
+    sandbox.run(["export", "db", "--out", "all.jsonl.gz"]).ok();
+    sandbox.run(["index", "all.jsonl.gz", "--out", "again"]).ok();
+    assert_eq!(sandbox.run(["export", "db"]).ok(), sandbox.run(["export", "again"]).ok());
+    let few = sandbox.run(["export", "db", "--filter", "year >= 2018"]).ok();
+    assert!((1..63).contains(&few.lines().count()));
+}
+
+/// Each encoder makes the vectors of what is new: every generation finds what was added while there were two.
+#[test]
+fn documents_are_added_to_every_generation() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    write(&sandbox, "a.jsonl", "{\"id\": \"a\", \"text\": \"red roses\"}\n");
+    write(&sandbox, "b.jsonl", "{\"id\": \"b\", \"text\": \"white bread\"}\n");
+    sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"]).ok();
+    sandbox.run(["generation", "add", "db", "box", "--encoder", "default"]).ok();
+    sandbox.run(["add", "db", "b.jsonl"]).ok();
+    sandbox.run(["upsert", "db", "a.jsonl"]).ok();
+    for generation in ["original", "box"] {
+        for (query, id) in [("white bread", "b"), ("red roses", "a")] {
+            let search = ["search", "db", query, "--mode", "dense", "--generation", generation, "--json"];
+            assert_eq!(sandbox.run(search).json()["hits"][0]["doc_id"], id, "{generation}");
+        }
+    }
+    // Without one of the encoders nothing is added, and it is named.
+    std::fs::rename(sandbox.path("tiny"), sandbox.path("moved")).unwrap();
+    sandbox.run(["generation", "use", "db", "box"]).ok();
+    write(&sandbox, "c.jsonl", "{\"id\": \"c\", \"text\": \"x\"}\n");
+    sandbox.run(["add", "db", "c.jsonl"]).fails(3, ["generation original", "drop the generation"]);
+    sandbox.run(["generation", "drop", "db", "original"]).ok();
+    sandbox.run(["add", "db", "c.jsonl"]).ok();
+    sandbox.run(["verify", "db"]).ok();
+}
+
+#[test]
+fn info_says_what_is_there() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    write(
+        &sandbox,
+        "a.jsonl",
+        "{\"id\": 1, \"text\": \"x\", \"year\": 2020, \"tags\": [\"a\", 3]}\n\
+         {\"id\": 2, \"text\": \"y\", \"year\": \"new\", \"in\": {\"a b\": true}}\n",
+    );
+    sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--index", "hnsw", "--out", "db"]).ok();
+    let info = sandbox.run(["info", "db", "--json"]).json();
+    assert_eq!((&info["documents"], &info["deleted"], &info["segments"]), (&json!(2), &json!(0), &json!(1)));
+    let generation = &info["generations"][0];
+    assert_eq!(
+        (&generation["name"], &generation["index"], &generation["ef"]),
+        (&json!("original"), &json!("hnsw"), &json!(100))
+    );
+    assert!(generation["path"].as_str().unwrap().ends_with("tiny"));
+    assert_eq!(generation["fingerprint"].as_str().unwrap().len(), 64);
+    let fields = &info["fields"];
+    assert_eq!(
+        fields[0],
+        json!({"field": "`in`.`a b`", "documents": 1, "booleans": 1, "numbers": 0, "strings": 0})
+    );
+    assert_eq!(
+        fields[1],
+        json!({"field": "tags", "documents": 1, "booleans": 0, "numbers": 1, "strings": 1})
+    );
+    assert_eq!(
+        fields[2],
+        json!({"field": "year", "documents": 2, "booleans": 0, "numbers": 1, "strings": 1})
+    );
+    let text = sandbox.run(["info", "db"]).ok();
+    for part in
+        ["db: 2 documents; 1 segments", "generation original, in use", "hnsw, ef 100", "year", "numbers (1)"]
+    {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+/// Vectors of the caller's, from a file with ids or from a field, and searches by a vector.
+#[test]
+fn vectors_may_come_from_elsewhere() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    write(
+        &sandbox,
+        "a.jsonl",
+        "{\"id\": \"n\", \"text\": \"up\", \"v\": [0, 1]}\n{\"id\": \"e\", \"text\": \"right\", \"v\": [1, 0]}\n",
+    );
+    sandbox.run(["index", "a.jsonl", "--vector-field", "v", "--metric", "inner-product", "--out", "db"]).ok();
+    let found = sandbox.run(["search", "db", "--vector", "[0.9, 0.1]", "--json"]).json();
+    assert_eq!((&found["hits"][0]["doc_id"], &found["hits"][0]["metadata"]), (&json!("e"), &Value::Null));
+    sandbox.run(["search", "db", "--vector", "[0.9]"]).fails(4, ["1 dimensions", "2"]);
+    write(&sandbox, "b.jsonl", "{\"id\": \"w\", \"text\": \"left\", \"v\": [-1, 0]}\n");
+    sandbox.run(["add", "db", "b.jsonl"]).fails(2, ["--vector-field"]);
+    sandbox.run(["upsert", "db", "b.jsonl", "--vector-field", "v"]).ok();
+    let lines = sandbox.run(["search", "db", "--vector", "[-1, 0]", "-k", "1", "--json"]).json();
+    assert_eq!(lines["hits"][0]["doc_id"], "w");
+
+    // What `encode` writes, `index` reads: the answers are those of a database with that encoder.
+    let mini = mini();
+    let mini = mini.to_str().unwrap();
+    sandbox.run(["encode", mini, "--encoder", "tiny", "--out", "m.npy"]).ok();
+    sandbox.run(["index", mini, "--npy", "m.npy", "--out", "given"]).ok();
+    sandbox.run(["index", mini, "--encoder", "tiny", "--out", "made"]).ok();
+    let vectors = |db: &str| std::fs::read(sandbox.path(db).join("segments/0000000001/vectors")).unwrap();
+    assert_eq!(vectors("given"), vectors("made"));
+}
+
+#[test]
+fn many_queries_are_answered_by_lines() {
+    let sandbox = Sandbox::new();
+    let mini = mini();
+    let mini = mini.to_str().unwrap();
+    sandbox.run(["index", mini, "--encoder", "default", "--out", "db"]).ok();
+    for mode in ["dense", "bm25", "hybrid"] {
+        // The run is that of `eval`, without judgments.
+        let queries = format!("{mini}/queries.jsonl");
+        sandbox
+            .run(["search", "db", "--queries", &queries, "--mode", mode, "-k", "100", "--run", "a.run"])
+            .ok();
+        sandbox.run(["eval", "db", mini, "--mode", mode, "-k", "100", "--run", "b.run"]).ok();
+        let run = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
+        assert_eq!(run("a.run"), run("b.run"));
+        let lines = sandbox.run(["search", "db", "--queries", &queries, "--mode", mode, "-k", "2"]).ok();
+        assert_eq!(lines.lines().count(), 12);
+        let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        let alone = sandbox.run([
+            "search",
+            "db",
+            first["query"].as_str().unwrap(),
+            "--mode",
+            mode,
+            "-k",
+            "2",
+            "--json",
+        ]);
+        assert_eq!(alone.json()["hits"], first["hits"]);
+    }
+}
+
+/// Another program can keep the command open: an answer comes before the next query is asked, and no mistake ends it.
+#[test]
+fn a_search_can_be_kept_open() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["index", mini().to_str().unwrap(), "--out", "db"]).ok();
+    let mut command = sandbox.command(["search", "db", "--queries", "-", "-k", "2"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut ask = |query: &str| -> Value {
+        writeln!(stdin, "{query}").unwrap();
+        stdin.flush().unwrap();
+        serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap()
+    };
+    let answer = ask("honey");
+    assert_eq!((&answer["query_id"], answer["hits"].as_array().unwrap().len()), (&json!("1"), 2));
+    let answer = ask("{\"_id\": 7, \"query\": \"honey\", \"k\": 1, \"filter\": \"year >= 2000\"}");
+    assert_eq!((&answer["query_id"], answer["hits"].as_array().unwrap().len()), (&json!("7"), 1));
+    assert!(
+        ask("{\"query\": \"honey\", \"filter\": \"yaer == 1\"}")["error"].as_str().unwrap().contains("yaer")
+    );
+    assert!(ask("{\"query\"")["error"].as_str().unwrap().contains("bad JSON"));
+    assert!(ask("{\"query\": \"x\", \"mode\": \"dense\"}")["error"].as_str().unwrap().contains("no vectors"));
+    assert_eq!(ask("q9\troses")["query_id"], "q9");
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn explanations_say_where_scores_come_from() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["index", mini().to_str().unwrap(), "--encoder", "default", "--out", "db"]).ok();
+    let search =
+        |mode: &str| sandbox.run(["search", "db", "honey bees", "--mode", mode, "-k", "5", "--json"]).json();
+    let hybrid = search("hybrid");
+    for hit in hybrid["hits"].as_array().unwrap() {
+        // Reciprocal rank fusion with k = 60.
+        let share = |side: &str| hit[side]["rank"].as_f64().map_or(0.0, |rank| 1.0 / (60.0 + rank));
+        let sum = share("dense") + share("bm25");
+        assert!((hit["score"].as_f64().unwrap() - sum).abs() < 1e-12, "{hit}");
+    }
+    let best = &search("bm25")["hits"][0];
+    let same = hybrid["hits"].as_array().unwrap().iter().find(|hit| hit["bm25"]["rank"] == 1).unwrap();
+    assert_eq!((&same["doc_id"], &same["bm25"]["score"]), (&best["doc_id"], &best["score"]));
+    let text = sandbox.run(["search", "db", "honey bees", "--mode", "hybrid", "--explain"]).ok();
+    for part in ["vectors: rank 1, score", "words: rank 1, score", "milliseconds, taken once", "encode"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+/// What would do nothing, or measure something else than it seems, is refused.
+#[test]
+fn nothing_is_passed_over_in_silence() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    let mini = mini();
+    let mini = mini.to_str().unwrap();
+    sandbox.run(["index", mini, "--encoder", "tiny", "--out", "db"]).ok();
+    for (arguments, parts) in [
+        (vec!["--ef", "50"], ["--ef does nothing", "flat"]),
+        (vec!["--fusion", "sum"], ["--fusion does nothing", "--mode hybrid"]),
+        (vec!["--candidates", "5"], ["--candidates does nothing", "--mode hybrid"]),
+        (vec!["--k1", "1", "--mode", "dense"], ["--k1 does nothing", "dense"]),
+        (vec!["--filter", "yaer >= 2020"], ["no document has a field yaer", "the fields are"]),
+        (vec!["--filter", "year >= \"2020\""], ["year has numbers only", "without quotes"]),
+        (vec!["-k", "0"], ["1 or more", "-k"]),
+    ] {
+        let search = ["search", "db", "honey"].into_iter().chain(arguments.iter().copied());
+        sandbox.run(search).fails(2, parts);
+    }
+    sandbox.run(["search", "db", " "]).fails(2, ["the query is empty"]);
+    sandbox.run(["eval", "db", mini, "-k", "5"]).fails(2, ["-k 5 is less than the 100 hits that Recall@100"]);
+    sandbox.run(["eval", "db", mini, "-k", "5", "--measures", "P@5"]).ok();
+    // `eval` fuses what it is told to, as `search` does.
+    let eval = |candidates: &str| {
+        let eval = ["eval", "db", mini, "--mode", "hybrid", "--candidates", candidates, "--run", "a.run"];
+        sandbox.run(eval).ok();
+        std::fs::read_to_string(sandbox.path("a.run")).unwrap().lines().count()
+    };
+    assert!(eval("3") <= 12 * 6 && eval("63") > 12 * 30);
+    let failure = sandbox.run(["search", "db", "honey", "--filter", "yaer == 1", "--json"]);
+    assert_eq!((failure.status.code(), failure.stdout.as_str()), (Some(2), ""));
+    let error: Value = serde_json::from_str(&failure.stderr).unwrap();
+    assert_eq!((&error["error"]["kind"], &error["error"]["code"]), (&json!("usage"), &json!(2)));
+    let failure = sandbox.run(["search", "--json", "--nonsense"]);
+    assert!(serde_json::from_str::<Value>(&failure.stderr).unwrap()["error"]["message"].is_string());
+}
+
+/// The data of the field: some documents have no text, some judgments name documents that are not there.
+#[test]
+fn what_data_sets_have_is_no_error() {
+    let sandbox = Sandbox::new();
+    let line = |id: usize, text: &str| format!("{{\"_id\": \"{id}\", \"text\": \"{text}\"}}\n");
+    write(&sandbox, "set/corpus.jsonl", &[line(1, "roses"), line(2, ""), line(3, "bees")].concat());
+    write(&sandbox, "set/queries.jsonl", "{\"_id\": \"q\", \"text\": \"roses\"}\n");
+    write(&sandbox, "set/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\t1\t1\nq\t3\t0\nq\tgone\t1\n");
+    let outcome = sandbox.run(["index", "set", "--out", "db"]);
+    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("warning: 1 document(s) have neither title nor text"), "{outcome:?}");
+    sandbox.run(["index", "set", "--out", "db2", "--strict"]).fails(3, ["corpus.jsonl:2: \"2\" has no text"]);
+    let outcome = sandbox.run(["eval", "db", "set", "--measures", "Recall@10"]);
+    assert!(outcome.stderr.starts_with("warning: 1 of 3 judgments are of documents"), "{outcome:?}");
+    assert!(outcome.stdout.contains("0.5000"), "{outcome:?}");
+    sandbox.run(["eval", "db", "set", "--strict"]).fails(3, ["\"gone\" of query \"q\""]);
+    sandbox.run(["delete", "db", "1"]).ok();
+    sandbox.run(["eval", "db", "set"]).fails(3, ["2 of 3 judgments", "--allow-unknown"]);
+    write(&sandbox, "empty.jsonl", &[line(1, "roses"), line(2, ""), line(3, "")].concat());
+    sandbox.run(["index", "empty.jsonl", "--out", "db3"]).fails(3, ["2 of the first 3 documents"]);
+    assert!(!sandbox.path("db3").exists());
+}
+
+/// Hours of encoding are not thrown away because an option was forgotten.
+#[test]
+fn unfinished_work_of_another_encoder_is_kept() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    let documents: String =
+        (0..300).map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n")).collect();
+    // The last line is bad, so that vectors are in the journal when the work ends.
+    write(&sandbox, "a.jsonl", &format!("{documents}bad\n"));
+    sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"]).fails(3, ["a.jsonl:301"]);
+    let journal = std::fs::read(sandbox.path("db.journal")).unwrap();
+    write(&sandbox, "a.jsonl", &documents);
+    for other in [vec!["--encoder", "default"], vec!["--encoder", "tiny", "--max-length", "9"]] {
+        let index = ["index", "a.jsonl", "--out", "db"].into_iter().chain(other);
+        sandbox.run(index).fails(4, ["db.journal", "finish that work with its own"]);
+        assert_eq!(std::fs::read(sandbox.path("db.journal")).unwrap(), journal);
+    }
+    sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"]).ok();
+    assert!(!sandbox.path("db.journal").exists());
+
+    // So it is when documents are added.
+    let more: String = (300..600).map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n")).collect();
+    write(&sandbox, "b.jsonl", &more);
+    write(&sandbox, "locked", "");
+    sandbox.run(["add", "db", "b.jsonl"]).ok();
+    assert_eq!(exported(&sandbox, "db").len(), 600);
+    assert_eq!(sandbox.names().iter().filter(|name| name.contains("journal")).count(), 0);
+}
+
+/// Texts that are longer than the encoder reads are counted.
+#[test]
+fn texts_that_are_cut_are_counted() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    write(
+        &sandbox,
+        "a.jsonl",
+        "{\"id\": 1, \"text\": \"rose rose rose rose rose rose rose rose rose rose\"}\n{\"id\": 2, \"text\": \"bee\"}\n",
+    );
+    let said =
+        sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
+    assert!(said.contains("(1 texts are longer than the 5 tokens that the encoder reads)"), "{said}");
+}
+
+/// A changed vector gives no wrong answer in silence.
+#[test]
+fn damaged_vectors_are_found_by_a_search() {
+    let sandbox = Sandbox::new();
+    for index in ["flat", "hnsw"] {
+        let mini = mini();
+        sandbox
+            .run(["index", mini.to_str().unwrap(), "--encoder", "default", "--index", index, "--out", index])
+            .ok();
+        let path = sandbox.path(index).join("segments/0000000001/vectors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        sandbox.run(["search", index, "honey"]).fails(4, ["vectors is damaged", "checksum"]);
+        sandbox.run(["search", index, "honey", "--mode", "bm25"]).ok();
+    }
+}
