@@ -185,6 +185,12 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
     },
+    /// A step has no gradient, and that is not to be passed over.
+    #[error("step {step} has no gradient: {NO_GRADIENT}")]
+    NoGradient {
+        /// The step, counted from 1.
+        step: usize,
+    },
     /// There is nothing to train on.
     #[error("there is no training data: name at least one file")]
     NoTrainingData,
@@ -310,6 +316,7 @@ impl Error {
             | Error::EmptyDocument { .. }
             | Error::OtherTrainingData { .. }
             | Error::NoTrainingData
+            | Error::NoGradient { .. }
             | Error::OtherPrompt { .. }
             | Error::Scored { .. } => ErrorKind::Input,
             Error::EncoderMismatch { .. }
@@ -344,3 +351,7 @@ pub(crate) fn short(fingerprint: &Fingerprint) -> String {
     digits.truncate(16);
     digits
 }
+
+/// Why a step has no gradient, and what to do.
+pub(crate) const NO_GRADIENT: &str = "nothing is learned where a query is compared with its own passage alone; give batches \
+                                      of more than one query, or examples with negatives or a teacher's scores";

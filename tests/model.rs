@@ -7,7 +7,7 @@ use secateur_testkit::{minilm, workspace_root};
 use serde_json::{Value, json};
 
 use crate::support::dataset::{small, write};
-use crate::support::model::{DIM, Tensors, safetensors, tiny, tiny_tensors};
+use crate::support::model::{DIM, Tensors, safetensors, tiny, tiny_tensors, untold};
 use crate::support::{Random, Sandbox};
 
 fn set(folder: &Path, field: &str, value: Value) {
@@ -277,4 +277,78 @@ fn databases_remember_base_and_dimension() {
     let arguments = ["encode", "set", "--out", "v.npy", "--encoder", "base", "--truncate-dim", "16"];
     let output = sandbox.run(arguments).ok();
     assert!(output.contains(" x 16 f32"), "{output}");
+}
+
+#[test]
+fn what_is_assumed_is_told_or_refused() {
+    let sandbox = Sandbox::new();
+    untold(&sandbox.path("model"));
+    small(&sandbox.path("data"));
+    let assumed = "warning: model/modules.json: is not there, so nothing says how token vectors become one: mean pooling";
+    let index = ["index", "data", "--out", "db", "--encoder", "model"];
+    let outcome = sandbox.run(index);
+    assert!(outcome.status.success() && outcome.stderr.contains("mean pooling"), "{outcome:?}");
+    assert_eq!(outcome.stderr.matches("warning: ").count(), 1, "{outcome:?}");
+    let outcome = sandbox.run(["model", "inspect", "model", "--json"]);
+    assert!(outcome.stderr.starts_with(assumed), "{outcome:?}");
+    let inspection: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(inspection["notices"][0]["text"].as_str().unwrap().contains("mean pooling"), "{inspection}");
+    sandbox.run(["model", "inspect", "model", "--strict"]).fails(3, ["modules.json", "--strict"]);
+    sandbox
+        .run([&index[..3], &["db2", "--encoder", "model", "--strict"]].concat())
+        .fails(3, ["modules.json"]);
+    // Who says it needs not be told.
+    sandbox
+        .run(["index", "data", "--out", "db3", "--encoder", "model", "--pooling", "mean", "--strict"])
+        .ok();
+}
+
+#[test]
+fn settings_that_are_not_heeded_are_passed_over_by_name_alone() {
+    let sandbox = Sandbox::new();
+    let folder = tiny(&sandbox.path("model"));
+    set(&folder, "attention_sinks", json!(4));
+    sandbox
+        .run(["model", "inspect", "model"])
+        .fails(3, ["config.json", "attention_sinks is 4", "--ignore-setting attention_sinks"]);
+    sandbox.run(["model", "inspect", "model", "--ignore-setting", "attention_sinks"]).ok();
+    // A database remembers what was passed over.
+    small(&sandbox.path("data"));
+    sandbox
+        .run(["index", "data", "--out", "db", "--encoder", "model", "--ignore-setting", "attention_sinks"])
+        .ok();
+    sandbox.run(["search", "db", "rye", "--mode", "dense"]).ok();
+}
+
+#[test]
+fn a_path_that_is_not_there_is_not_looked_up() {
+    let sandbox = Sandbox::new();
+    tiny(&sandbox.path("mine/model"));
+    for name in ["models/typo", "mine/typo", "./typo", "a/b/c"] {
+        sandbox.run(["model", "inspect", name]).fails(3, ["there is no model directory", name]);
+    }
+}
+
+#[test]
+fn the_base_of_an_adapter_is_found_by_its_name() {
+    let sandbox = Sandbox::new();
+    let snapshot = sandbox.path("hub/models--acme--base/snapshots/0123456789abcdef0123456789abcdef01234567");
+    tiny(&snapshot);
+    write(
+        &sandbox.path("hub/models--acme--base"),
+        "refs/main",
+        "0123456789abcdef0123456789abcdef01234567".to_owned(),
+    );
+    let config =
+        json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": "acme/base"});
+    write(&sandbox.path("adapter"), "adapter_config.json", config.to_string());
+    fs::write(sandbox.path("adapter/adapter_model.safetensors"), safetensors(&Tensors::new())).unwrap();
+    let inspect = |cache: &str| {
+        let mut command = sandbox.command(["model", "inspect", "adapter"]);
+        crate::support::Outcome::of(
+            command.env("HF_HUB_CACHE", sandbox.path(cache)).env("HF_HUB_OFFLINE", "1"),
+        )
+    };
+    assert!(inspect("hub").ok().contains("adapter: bert"));
+    inspect("empty").fails(3, ["the base of the adapter adapter is acme/base", "--base"]);
 }

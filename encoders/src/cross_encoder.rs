@@ -12,8 +12,8 @@ use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Classifier;
 use crate::on_device::{HasModel, OnDevice, PerBatch, batches};
+use crate::settings::Purpose;
 use crate::tokenize::Tokenizer;
-use crate::weights::model_files::ModelFiles;
 
 /// A model that reads a query and a passage together and scores how well they match, in f32.
 ///
@@ -46,7 +46,7 @@ impl CrossEncoder {
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<CrossEncoder> {
         let directory = directory.as_ref();
-        let loaded = Loaded::open(directory, options)?;
+        let loaded = Loaded::open(directory, options, Purpose::Score)?;
         let model = OnDevice::load(options.device, options.precision, &loaded)?;
         let tokenizer = loaded.tokenizer()?;
         let Loaded { settings, architecture, fingerprint, .. } = loaded;
@@ -76,7 +76,7 @@ impl CrossEncoder {
             #[serde(default)]
             architectures: Option<Vec<String>>,
         }
-        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+        let files = options.locate(directory)?;
         let classes: Classes = json::parse(&files.config_path(), &files.config_bytes()?)?;
         let classes = classes.architectures.unwrap_or_default();
         Ok(classes.iter().any(|class| class.ends_with("ForSequenceClassification")))
@@ -128,7 +128,7 @@ impl CrossEncoder {
         }
         // A model that tells no types apart was trained without them, whatever its tokenizer says.
         let types = if self.num_types > 1 { types } else { vec![Vec::new(); tokens.len()] };
-        let batches = batches(&tokens, self.batch_tokens);
+        let batches = batches(&tokens, self.batch_tokens, None);
         let logits = self.model.run(&batches, &Logits { tokens: &tokens, types: &types })?;
         let mut scores = vec![0.0; pairs.len()];
         for (pair, logit) in batches.iter().flatten().zip(logits.into_iter().flatten()) {

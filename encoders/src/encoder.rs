@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use crate::after_pooling::Finish;
 use crate::architecture::{Architecture, Remaining};
 use crate::compute::{Backend, Spans};
 use crate::error::{Error, Result};
@@ -12,20 +12,12 @@ use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
+use crate::notice::Notice;
 use crate::on_device::{HasModel, OnDevice, PerBatch, batches};
-use crate::settings::Settings;
+use crate::settings::{Purpose, Settings};
+use crate::text_kind::TextKind;
 use crate::tokenize::{SpecialTokens, Tokenizer};
 use crate::weights::model_files::{ModelFile, ModelFiles};
-
-/// Whether a text asks or answers: models may put different prompts before the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TextKind {
-    /// A query.
-    Query,
-    /// A document, or a part of one.
-    Passage,
-}
 
 /// A model that maps texts to vectors, in f32.
 ///
@@ -46,8 +38,10 @@ pub struct Encoder {
     model: OnDevice<Encoder>,
     batch_tokens: usize,
     fingerprint: Fingerprint,
-    /// How many tokens at the beginning of a query and of a passage the mean leaves out.
+    /// How many tokens at the beginning of a query and of a passage pooling leaves out.
     skipped: [usize; 2],
+    finish: Finish,
+    notices: Vec<Notice>,
 }
 
 impl Encoder {
@@ -60,7 +54,7 @@ impl Encoder {
     /// has a tensor for which the model has no place.
     pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Encoder> {
         let directory = directory.as_ref();
-        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+        let files = options.locate(directory)?;
         Encoder::of_files(directory, name_of(directory), files, options, None)
     }
 
@@ -72,7 +66,7 @@ impl Encoder {
     ///
     /// As [`Encoder::load`].
     pub fn from_parts(name: &str, parts: &'static [ModelFile], options: &LoadOptions) -> Result<Encoder> {
-        let files = ModelFiles::in_memory(name, parts);
+        let files = ModelFiles::in_memory(name, parts, &options.ignore_settings);
         Encoder::of_files(Path::new(name), name.to_owned(), files, options, None)
     }
 
@@ -93,7 +87,7 @@ impl Encoder {
         remaining: &Remaining,
     ) -> Result<Encoder> {
         let directory = directory.as_ref();
-        let files = ModelFiles::locate(directory, options.base.as_deref())?;
+        let files = options.locate(directory)?;
         Encoder::of_files(directory, name_of(directory), files, options, Some(remaining))
     }
 
@@ -106,7 +100,7 @@ impl Encoder {
     ) -> Result<Encoder> {
         // Only a whole model is known to be in order once it is loaded.
         let cache = options.cache.as_deref().filter(|_| remaining.is_none());
-        let mut loaded = Loaded::of_files(files, options, cache)?;
+        let mut loaded = Loaded::of_files(files, options, Purpose::Encode, cache)?;
         let in_f32 = loaded.fingerprint;
         loaded.fingerprint = in_f32.computed_in(options.precision);
         if let Some(remaining) = remaining {
@@ -118,7 +112,7 @@ impl Encoder {
         if let Some(place) = &loaded.to_remember {
             place.write(&in_f32);
         }
-        let Loaded { settings, architecture, fingerprint, .. } = loaded;
+        let Loaded { settings, architecture, fingerprint, finish, notices, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         Ok(Encoder {
             directory: directory.to_owned(),
@@ -131,12 +125,14 @@ impl Encoder {
             batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
             fingerprint,
             skipped,
+            finish,
+            notices,
         })
     }
 
     /// D, the length of a vector.
     pub fn dim(&self) -> usize {
-        self.settings.truncate_dim.unwrap_or(self.architecture().hidden_size)
+        self.settings.dim(self.architecture().hidden_size)
     }
 
     /// The name of the model directory.
@@ -162,6 +158,11 @@ impl Encoder {
     /// How texts are encoded.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What its files do not say, and what was assumed in its place.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 
     /// The special tokens around every text.
@@ -202,9 +203,10 @@ impl Encoder {
             TextKind::Query => &self.settings.query_prompt,
             TextKind::Passage => &self.settings.passage_prompt,
         };
+        let length = self.settings.length_of(kind);
         let one = |text: &&str| match prompt.as_str() {
-            "" => self.tokenizer.encode(text),
-            prompt => self.tokenizer.encode(&format!("{prompt}{text}")),
+            "" => self.tokenizer.encode_to(text, length),
+            prompt => self.tokenizer.encode_to(&format!("{prompt}{text}"), length),
         };
         if texts.len() == 1 { texts.iter().map(one).collect() } else { texts.par_iter().map(one).collect() }
     }
@@ -224,12 +226,15 @@ impl Encoder {
 
     /// Texts in batches that are computed together.
     pub(crate) fn batches(&self, tokens: &[Vec<u32>]) -> Vec<Vec<usize>> {
-        batches(tokens, self.batch_tokens)
+        // A text whose angles depend on its length is computed by itself.
+        let alone = self.architecture.angles_same_until();
+        batches(tokens, self.batch_tokens, alone)
     }
 
     fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
         let batches = self.batches(tokens);
-        let vectors = self.model.run(&batches, &Vectors { settings: &self.settings, tokens, skipped })?;
+        let task = Vectors { settings: &self.settings, finish: &self.finish, tokens, skipped };
+        let vectors = self.model.run(&batches, &task)?;
         let dim = self.dim();
         let mut out = vec![0.0; tokens.len() * dim];
         for (text, vector) in
@@ -255,6 +260,7 @@ impl HasModel for Encoder {
 /// The vectors of a batch, (B, D).
 struct Vectors<'a> {
     settings: &'a Settings,
+    finish: &'a Finish,
     tokens: &'a [Vec<u32>],
     /// Tokens at the beginning of each text that a mean leaves out.
     skipped: usize,
@@ -267,7 +273,21 @@ impl PerBatch<Encoder> for Vectors<'_> {
         let ids: Vec<u32> = batch.iter().flat_map(|text| &self.tokens[*text]).copied().collect();
         let spans = Spans::from_lengths(batch.iter().map(|text| self.tokens[*text].len()));
         let hidden = model.forward(backend, &ids, &spans)?;
-        let pooled = backend.pool(&hidden, &spans, self.settings.pooling, self.skipped)?;
-        Ok(self.settings.finish(backend.to_vec(&pooled)?, model.architecture().hidden_size))
+        let hidden_size = model.architecture().hidden_size;
+        let pool = |pooling| backend.to_vec(&backend.pool(&hidden, &spans, pooling, self.skipped)?);
+        let parts = self.settings.pooling.iter().map(pool).collect::<Result<Vec<_>>>()?;
+        let (pooled, width) = beside_each_other(parts, hidden_size);
+        let (vectors, whole) = self.finish.apply(pooled, width);
+        Ok(self.settings.cut_and_scaled(vectors, whole))
     }
+}
+
+/// Vectors (B, `dim`) of several kinds, those of one text one after the other; and how many numbers each then has.
+fn beside_each_other(mut parts: Vec<Vec<f32>>, dim: usize) -> (Vec<f32>, usize) {
+    if parts.len() == 1 {
+        return (parts.swap_remove(0), dim);
+    }
+    let texts = parts[0].len() / dim;
+    let of_text = |text: usize| parts.iter().flat_map(move |part| &part[text * dim..(text + 1) * dim]);
+    ((0..texts).flat_map(of_text).copied().collect(), parts.len() * dim)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::notice::Notice;
 use secateur_files::{ErrorKind, JournalError, PathError};
 
 /// The result of an operation of this crate.
@@ -31,6 +32,12 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// There is no model directory at a path.
+    #[error("there is no model directory {}", path.display())]
+    NoDirectory {
+        /// The path.
+        path: PathBuf,
+    },
     /// A JSON file of a model directory does not parse or lacks a field.
     #[error("{} is not what was expected: {source}", path.display())]
     Json {
@@ -40,7 +47,7 @@ pub enum Error {
         source: BoxedError,
     },
     /// The model's architecture is not one this crate knows.
-    #[error("{}: model_type is {found:?}; the families that load are {known}", path.display())]
+    #[error("{}: model_type is {found}; the families that load are {known}", path.display())]
     UnknownFamily {
         /// The config.json.
         path: PathBuf,
@@ -60,6 +67,42 @@ pub enum Error {
         found: String,
         /// What it must be.
         expected: String,
+    },
+    /// A setting of a file could change vectors, and is not heeded.
+    #[error("{}: {key} is {value}: {why}; if it changes no vector of this model, pass it over with --ignore-setting {key}", path.display())]
+    UnheededSetting {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its path in the document.
+        key: String,
+        /// Its value, perhaps shortened.
+        value: String,
+        /// What it means, and what can be read.
+        why: String,
+    },
+    /// The files of a model leave something open, and nothing is to be assumed.
+    #[error(
+        "{notice}; with --strict nothing is assumed: say it in that file, or on the command line where there is an option for it"
+    )]
+    Assumed {
+        /// What is not said.
+        notice: Notice,
+    },
+    /// A file is the text that stands for a large file in a git repository.
+    #[error("{} is a Git LFS pointer and not the file itself, which has {bytes} bytes: fetch it with `git lfs pull`, or download the file", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the file that it stands for, as it says.
+        bytes: String,
+    },
+    /// A pickled checkpoint asks for what is not read.
+    #[error("{} cannot be read without running what it says: {why}; convert it to safetensors", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        why: String,
     },
     /// A safetensors file is truncated or damaged.
     #[error("{} is not a whole safetensors file: {source}; fetch it again", path.display())]
@@ -157,7 +200,7 @@ pub enum Error {
         found: Vec<usize>,
     },
     /// A tensor has an element type that cannot be read.
-    #[error("{}: tensor {tensor} is {found}; F32, F16 and BF16 can be read", path.display())]
+    #[error("{}: tensor {tensor} is {found}; F32, F64, F16, BF16 and 8 bits of bitsandbytes can be read", path.display())]
     UnsupportedType {
         /// The file that holds it.
         path: PathBuf,
@@ -359,9 +402,14 @@ impl Error {
             | Error::ScoresRequired { .. }
             | Error::BudgetOutOfReach { .. } => ErrorKind::Usage,
             Error::MissingFile { .. }
+            | Error::NoDirectory { .. }
             | Error::Json { .. }
             | Error::UnknownFamily { .. }
             | Error::InvalidField { .. }
+            | Error::UnheededSetting { .. }
+            | Error::Assumed { .. }
+            | Error::LfsPointer { .. }
+            | Error::Pickle { .. }
             | Error::Safetensors { .. }
             | Error::InvalidSetting { .. }
             | Error::NoSuchTarget { .. }

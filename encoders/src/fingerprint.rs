@@ -6,11 +6,13 @@ use std::str::FromStr;
 use secateur_files::AtPath;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::after_pooling::Finish;
 use crate::compute::precision::Precision;
 use crate::error::Result;
 use crate::settings::Settings;
 use crate::weights::adapter::Adapter;
-use crate::weights::model_files::ModelFiles;
+use crate::weights::checkpoint::Checkpoint;
+use crate::weights::model_files::{ModelFiles, TOKENIZER_FILES};
 use crate::weights::quantized::Quantization;
 use crate::weights::shards::{Shards, StoredTensor};
 
@@ -63,7 +65,8 @@ impl Fingerprint {
     /// `None` if that does not tell, as for weights in memory or files that were written just now.
     pub(crate) fn key(parts: &Parts<'_>) -> Result<Option<Fingerprint>> {
         let shards = [Some(parts.stored), parts.adapter.map(Adapter::shards)];
-        if shards.into_iter().flatten().any(|shards| shards.stamps().is_none()) {
+        let finish = parts.finish.checkpoints().iter().map(Checkpoint::shards);
+        if shards.into_iter().flatten().chain(finish).any(|shards| shards.stamps().is_none()) {
             return Ok(None);
         }
         let mut fields = Fields(blake3::Hasher::new());
@@ -83,6 +86,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) stored: &'a Shards,
     pub(crate) adapter: Option<&'a Adapter>,
+    /// What comes after the pooling.
+    pub(crate) finish: &'a Finish,
     pub(crate) quantization: Option<Quantization>,
 }
 
@@ -92,7 +97,7 @@ struct Fields(blake3::Hasher);
 impl Fields {
     /// Adds everything that shapes a vector; `add_weights` adds those of the model and of the adapter.
     fn add_parts(&mut self, parts: &Parts<'_>, add_weights: impl Fn(&mut Fields, &Shards)) -> Result<()> {
-        let Parts { files, settings, stored, adapter, quantization } = *parts;
+        let Parts { files, settings, stored, adapter, finish, quantization } = *parts;
         let fields = self;
         // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files
         // are sharded does not.
@@ -101,11 +106,22 @@ impl Fields {
         for file in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
             fields.add(file, &tokenizer.read(file)?.unwrap_or_default());
         }
+        // What a tokenizer is made of where there is no tokenizer.json.
+        if !tokenizer.contains("tokenizer.json") {
+            for file in TOKENIZER_FILES.iter().chain(&["merges.txt", "added_tokens.json"]) {
+                if let Some(bytes) = tokenizer.read(file)? {
+                    fields.add(file, &bytes);
+                }
+            }
+        }
         let Settings {
             pooling,
             truncate_dim,
             normalize,
             max_length,
+            query_length,
+            passage_length,
+            modules,
             query_prompt,
             passage_prompt,
             pool_prompt,
@@ -120,11 +136,25 @@ impl Fields {
         fields.add("passage_prompt", passage_prompt.as_bytes());
         fields.add("pool_prompt", &[u8::from(*pool_prompt)]);
         fields.add("lower_case", &[u8::from(*lower_case)]);
-        // Absent where nothing is quantized, so that fingerprints of old remain.
+        // What most models do not have is absent where it is not there, so that fingerprints of old remain.
+        for (name, length) in [("query_length", query_length), ("passage_length", passage_length)] {
+            if let Some(length) = length {
+                fields.add(name, &(*length as u64).to_le_bytes());
+            }
+        }
+        for module in modules {
+            fields.add("module", &serde_json::to_vec(module).expect("a module is JSON"));
+        }
+        for key in files.ignored() {
+            fields.add("ignored", key.as_bytes());
+        }
         if let Some(quantization) = quantization {
             fields.add("quantization", quantization.to_string().as_bytes());
         }
         add_weights(fields, stored);
+        for checkpoint in finish.checkpoints() {
+            add_weights(fields, checkpoint.shards());
+        }
         if let Some(adapter) = adapter {
             let path = adapter.directory().join("adapter_config.json");
             let bytes = std::fs::read(&path).at("read", &path)?;

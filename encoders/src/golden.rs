@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use secateur_files::{AtPath, Durable};
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Encoder, TextKind};
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::text_kind::TextKind;
 
 /// A text and its vector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::after_pooling::Finish;
 pub use crate::architecture::LanguageModelHead;
 use crate::architecture::catalog::Backbone;
 use crate::architecture::{Architecture, Flop, Parameters, Remaining, Storage, SubLayer, class};
 use crate::error::{Error, Result};
 use crate::fingerprint::{Fingerprint, Parts};
+use crate::in_force;
+pub use crate::in_force::InForce;
 use crate::json;
+use crate::notice::Notice;
 use crate::prune::Variant;
-use crate::settings::Settings;
+use crate::settings::{Purpose, Read, Settings};
 pub use crate::tokenize::SpecialTokens;
 use crate::tokenize::Tokenizer;
 use crate::weights::adapter::Adapter;
@@ -58,6 +62,10 @@ pub struct Inspection {
     pub sizes: Vec<Size>,
     /// How texts become vectors; `None` where only the configuration is known.
     pub settings: Option<Settings>,
+    /// Every setting in force, with where it comes from; empty where only the configuration is known.
+    pub in_force: Vec<InForce>,
+    /// What the files do not say, and what is assumed in its place.
+    pub notices: Vec<Notice>,
     /// `None` without a tokenizer.
     pub special_tokens: Option<SpecialTokens>,
     /// `None` without weights.
@@ -118,6 +126,8 @@ pub struct InspectOptions {
     pub length: Option<usize>,
     /// A size beside that in 16 bits.
     pub storage: Option<Storage>,
+    /// Settings of the model's files that are read as if they were not there.
+    pub ignore_settings: Vec<String>,
 }
 
 impl InspectOptions {
@@ -149,36 +159,35 @@ impl Inspection {
         if path.is_file() {
             return Inspection::of_config(name, path, &json::read(path)?, options);
         }
-        let files = ModelFiles::locate(path, options.base.as_deref())?;
+        let files = ModelFiles::locate(path, options.base.as_deref(), &options.ignore_settings)?;
         let (config_path, config) = (files.config_path(), files.config()?);
         let mut architecture = Architecture::from_config(&config_path, &config)?;
         let mut head = LanguageModelHead::read(&config, &architecture);
-        let settings = Settings::read(&files, &architecture)?;
+        let is_scoring = class(&config).is_some_and(|class| class.ends_with("ForSequenceClassification"));
+        let purpose = if is_scoring { Purpose::Score } else { Purpose::Encode };
+        let Read { settings, sources, notices } = Read::of(&files, &architecture, purpose)?;
         let (mut checkpoint, mut adapter) = (None, None);
         if files.has_weights() {
             let opened = Checkpoint::new(files.shards()?);
-            let opened_adapter = files.adapter().map(|adapter| Adapter::open(adapter, &mut architecture));
+            let opened_adapter = files
+                .adapter()
+                .map(|adapter| Adapter::open_without(adapter, &mut architecture, files.ignored()));
             adapter = opened_adapter.transpose()?;
             if !opened.contains("lm_head.weight") && head != LanguageModelHead::Tied {
                 head = LanguageModelHead::None;
             }
             checkpoint = Some(opened);
         }
-        let tokenizer = match files.tokenizer().contains("tokenizer.json") {
-            true => Some(Tokenizer::load(
-                &files.tokenizer(),
-                settings.max_length,
-                architecture.vocab_size,
-                settings.lower_case,
-            )?),
+        let tokenizer = match files.tokenizer().has_tokenizer() {
+            true => Some(Tokenizer::load(&files, &config, settings.reading(architecture.vocab_size))?),
             false => None,
         };
         let fingerprint = match (&checkpoint, &tokenizer) {
             (Some(checkpoint), Some(_)) if !options.leaves_out() => {
-                let shards = checkpoint.shards();
-                let adapter = adapter.as_ref();
-                let parts =
-                    Parts { files: &files, settings: &settings, stored: shards, adapter, quantization: None };
+                let finish = &Finish::load(&files, &settings.modules)?;
+                let (stored, adapter) = (checkpoint.shards(), adapter.as_ref());
+                let (files, settings) = (&files, &settings);
+                let parts = Parts { files, settings, stored, adapter, finish, quantization: None };
                 Some(Fingerprint::of(&parts)?.to_string())
             }
             _ => None,
@@ -186,6 +195,8 @@ impl Inspection {
         let weights = checkpoint.map(|checkpoint| Weights::of(&checkpoint, &architecture));
         let mut inspection = Inspection::new(name, &config, &architecture, head, options)?;
         inspection.special_tokens = tokenizer.as_ref().map(SpecialTokens::of);
+        inspection.in_force = in_force::all(&files, &config, &settings, &sources, tokenizer.as_ref())?;
+        inspection.notices = notices;
         inspection.settings = Some(settings);
         inspection.weights = weights;
         inspection.fingerprint = fingerprint;
@@ -264,6 +275,8 @@ impl Inspection {
             flop_per_token: architecture.flop_per_token(length),
             sizes: sizes.collect(),
             settings: None,
+            in_force: Vec::new(),
+            notices: Vec::new(),
             special_tokens: None,
             weights: None,
             fingerprint: None,
@@ -277,7 +290,7 @@ const USUAL_LENGTH: usize = 512;
 fn layers(architecture: &Architecture) -> Vec<Layer> {
     let layers = architecture.layers.iter().map(|layer| Layer {
         attention: layer.attention.is_some(),
-        window: layer.attention.and_then(|attention| attention.window),
+        window: layer.attention.as_ref().and_then(|attention| attention.window),
         intermediate_size: layer.intermediate_size,
     });
     layers.collect()

@@ -5,6 +5,7 @@
 //! - [`Encoder`] is a model directory of Hugging Face or sentence-transformers, loaded: texts in, vectors out.
 //! - [`LoadOptions`] says what is to be otherwise than the directory says: prompts, precision, device.
 //! - [`Settings`] tells how the encoder treats a text: pooling, prompts, the longest text.
+//! - [`Notice`] tells what a model's files leave open, and what is assumed in its place.
 //! - [`Fingerprint`] is a hash over all that shapes a vector; two encoders with one fingerprint are the same.
 //! - [`CrossEncoder`] reads a query and a passage together and scores them.
 //! - [`Architecture`](architecture::Architecture) is what a model looks like, read from config.json without any
@@ -25,7 +26,7 @@
 //!
 //! | storey | what it answers | files |
 //! |---|---|---|
-//! | ground | what can go wrong, where texts lie, how token vectors become one | `error`, `json`, `random`, `spans`, `pooling` |
+//! | ground | what can go wrong, where texts lie, how token vectors become one | `error`, `json`, `keys`, `notice`, `random`, `spans`, `pooling` |
 //! | architecture | what is a model? | `architecture/` |
 //! | weights | where do tensors come from? | `weights/` |
 //! | compute | who computes? | `compute/` |
@@ -45,6 +46,7 @@ extern crate self as secateur_encoders;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+mod after_pooling;
 pub mod architecture;
 #[doc(hidden)]
 pub mod compute;
@@ -56,8 +58,12 @@ mod encoder;
 mod error;
 mod fingerprint;
 pub mod golden;
+mod in_force;
 pub mod inspect;
 mod json;
+mod keys;
+#[cfg(test)]
+mod known_settings;
 mod load_options;
 mod loaded;
 mod matryoshka;
@@ -65,32 +71,38 @@ mod merge;
 #[doc(hidden)]
 pub mod model;
 mod names;
+mod notice;
 mod on_device;
 mod pooling;
 pub mod prune;
 mod quantize;
 mod random;
 mod remembered;
+mod sentence_keys;
 mod settings;
 mod spans;
+mod text_kind;
 mod tokenize;
 pub mod train;
 mod weights;
 
+pub use after_pooling::{AfterPooling, DenseActivation};
 pub use architecture::catalog;
 pub use compute::precision::Precision;
 pub use create::{NewModelOptions, create_model};
 pub use cross_encoder::CrossEncoder;
 pub use device::Device;
-pub use encoder::{Encoder, TextKind};
+pub use encoder::Encoder;
 pub use error::{BoxedError, Error, Result};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use load_options::LoadOptions;
 pub use merge::write_merged;
 pub use names::UnknownName;
-pub use pooling::Pooling;
+pub use notice::Notice;
+pub use pooling::{Pooling, Poolings};
 pub use quantize::write_quantized;
 pub use settings::{Settings, Similarity};
+pub use text_kind::TextKind;
 pub use weights::adapted::Adapted;
 pub use weights::adapter::Adapter;
 pub use weights::checkpoint::Checkpoint;

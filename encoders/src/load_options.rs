@@ -9,8 +9,10 @@ use crate::compute::precision::Precision;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::matryoshka;
+use crate::notice::Notice;
 use crate::pooling::Pooling;
-use crate::settings::Settings;
+use crate::settings::{Read, Settings};
+use crate::weights::model_files::ModelFiles;
 use crate::weights::quantized::Quantization;
 
 /// What may differ from what a model directory says. `None` keeps the directory's word.
@@ -26,8 +28,8 @@ pub struct LoadOptions {
     pub query_prompt: Option<String>,
     /// Put before every passage.
     pub passage_prompt: Option<String>,
-    /// Cut vectors to this length before they are scaled. Refused unless the model's config.json declares that it was
-    /// trained for it (`is_matryoshka`, `matryoshka_dimensions`).
+    /// Cut vectors to this length before they are scaled. Refused if the model's config.json lists the lengths that it
+    /// was trained for (`matryoshka_dimensions`) and this is none of them.
     pub truncate_dim: Option<usize>,
     /// The directory of the base model of an adapter. Unless given, the adapter's configuration names it.
     pub base: Option<PathBuf>,
@@ -40,14 +42,55 @@ pub struct LoadOptions {
     /// The most tokens that are computed together; on a CPU, by each thread. This bounds the memory of the
     /// activations. A longer text is computed by itself. Unless given: 512 on a CPU and 16,384 on a GPU.
     pub batch_tokens: Option<usize>,
+    /// Settings of the model's files that are read as if they were not there: a key, or `outer.inner`. Settings that
+    /// could change a vector and that are not heeded are refused otherwise.
+    pub ignore_settings: Vec<String>,
+    /// Refuse a model whose files leave open what would be assumed. Otherwise a [`Notice`](crate::Notice) tells.
+    pub strict: bool,
     /// A folder that keeps the fingerprints of encoders, so that their weights are not read through each time they are
     /// loaded. It need not exist. Weights that were changed are noticed by the lengths and times of their files.
     pub cache: Option<PathBuf>,
 }
 
 impl LoadOptions {
+    /// The files of a model directory.
+    pub(crate) fn locate(&self, directory: &Path) -> Result<ModelFiles> {
+        ModelFiles::locate(directory, self.base.as_deref(), &self.ignore_settings)
+    }
+
+    /// Puts the caller's word in place of what was read, and tells the reasons for notices that this answers.
+    pub(crate) fn apply_to(
+        &self,
+        read: &mut Read,
+        architecture: &Architecture,
+        path: &Path,
+        config: &Value,
+    ) -> Result<()> {
+        self.apply(&mut read.settings, architecture, path, config)?;
+        let given = [
+            ("max_length", self.max_length.is_some()),
+            ("pooling", self.pooling.is_some()),
+            ("truncate_dim", self.truncate_dim.is_some()),
+            ("query_prompt", self.query_prompt.is_some()),
+            ("passage_prompt", self.passage_prompt.is_some()),
+        ];
+        for (setting, _) in given.iter().filter(|(_, is_given)| *is_given) {
+            read.sources.insert(setting, "an option".to_owned());
+        }
+        // Who names the pooling, or a prompt, needs not be told what would be assumed.
+        let answered = |notice: &Notice| {
+            self.pooling.is_some() && notice.text.contains("--pooling")
+                || self.passage_prompt.is_some() && notice.text.contains("--passage-prompt")
+        };
+        read.notices.retain(|notice| !answered(notice));
+        match read.notices.first() {
+            Some(notice) if self.strict => Err(Error::Assumed { notice: notice.clone() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts the caller's word in place of the directory's, whose config.json is at `path`.
-    pub(crate) fn apply(
+    fn apply(
         &self,
         settings: &mut Settings,
         architecture: &Architecture,
@@ -55,7 +98,7 @@ impl LoadOptions {
         config: &Value,
     ) -> Result<()> {
         if let Some(max_length) = self.max_length {
-            let limit = architecture.max_tokens().unwrap_or(usize::MAX);
+            let limit = architecture.max_tokens().unwrap_or(usize::MAX).max(settings.max_length);
             if max_length == 0 || max_length > limit {
                 return Err(Error::InvalidField {
                     path: path.to_owned(),
@@ -65,12 +108,15 @@ impl LoadOptions {
                 });
             }
             settings.max_length = max_length;
+            for length in [&mut settings.query_length, &mut settings.passage_length] {
+                *length = length.map(|length| length.min(max_length));
+            }
         }
         if let Some(pooling) = self.pooling {
-            settings.pooling = pooling;
+            settings.pooling = pooling.into();
         }
         if let Some(dim) = self.truncate_dim {
-            matryoshka::check(path, config, dim, architecture.hidden_size)?;
+            matryoshka::check(path, config, dim, settings.whole_dim(architecture.hidden_size))?;
             settings.truncate_dim = Some(dim);
         }
         if let Some(prompt) = &self.query_prompt {

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::after_pooling::Finish;
 use crate::architecture::{Architecture, Remaining};
 use crate::error::Result;
 use crate::fingerprint::{Fingerprint, Parts};
 use crate::load_options::LoadOptions;
+use crate::notice::Notice;
 use crate::remembered::Place;
-use crate::settings::Settings;
+use crate::settings::{Purpose, Read, Settings};
 use crate::tokenize::Tokenizer;
 use crate::weights::adapted::Adapted;
 use crate::weights::adapter::Adapter;
@@ -28,6 +30,10 @@ pub(crate) struct Loaded {
     pub(crate) architecture: Architecture,
     /// Of an encoder that is loaded from it in f32.
     pub(crate) fingerprint: Fingerprint,
+    /// What is done with pooled vectors.
+    pub(crate) finish: Finish,
+    /// What was assumed.
+    pub(crate) notices: Vec<Notice>,
     /// Where the fingerprint is to be kept once all that is read was found in order.
     pub(crate) to_remember: Option<Place>,
 }
@@ -53,14 +59,21 @@ impl Weights {
     /// `base` is the directory of an adapter's base, needed if the adapter's configuration does not name an existing
     /// one.
     pub(crate) fn open(directory: &Path, base: Option<&Path>) -> Result<Weights> {
-        Weights::of_files(ModelFiles::locate(directory, base)?)
+        Weights::of_files(ModelFiles::locate(directory, base, &[])?)
     }
 
     fn of_files(files: ModelFiles) -> Result<Weights> {
-        let (config_path, config) = (files.config_path(), files.config()?);
+        let (config_path, mut config) = (files.config_path(), files.config()?);
         let mut architecture = Architecture::from_config(&config_path, &config)?;
         let checkpoint = Checkpoint::new(files.shards()?);
-        let adapter = files.adapter().map(|adapter| Adapter::open(adapter, &mut architecture)).transpose()?;
+        if !checkpoint.is_quantized()
+            && let Some(object) = config.as_object_mut()
+        {
+            // Of 8 bits nothing is left when they have been read, nor in what is written.
+            object.shift_remove("quantization_config");
+        }
+        let open = |directory| Adapter::open_without(directory, &mut architecture, files.ignored());
+        let adapter = files.adapter().map(open).transpose()?;
         Ok(Weights { files, config_path, config, checkpoint, adapter, architecture })
     }
 }
@@ -82,22 +95,30 @@ pub(crate) fn merged(
 }
 
 impl Loaded {
-    pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
-        Loaded::of_files(ModelFiles::locate(directory, options.base.as_deref())?, options, None)
+    pub(crate) fn open(directory: &Path, options: &LoadOptions, purpose: Purpose) -> Result<Loaded> {
+        Loaded::of_files(options.locate(directory)?, options, purpose, None)
     }
 
     /// `cache` has the fingerprints of encoders that were loaded whole before: see [`LoadOptions::cache`].
-    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions, cache: Option<&Path>) -> Result<Loaded> {
+    pub(crate) fn of_files(
+        files: ModelFiles,
+        options: &LoadOptions,
+        purpose: Purpose,
+        cache: Option<&Path>,
+    ) -> Result<Loaded> {
         let Weights { files, config_path, config, checkpoint, adapter, architecture } =
             Weights::of_files(files)?;
-        let mut settings = Settings::read(&files, &architecture)?;
-        options.apply(&mut settings, &architecture, &config_path, &config)?;
+        let mut read = Read::of(&files, &architecture, purpose)?;
+        options.apply_to(&mut read, &architecture, &config_path, &config)?;
+        let Read { settings, notices, .. } = read;
+        let finish = Finish::load(&files, &settings.modules)?;
         let quantization = options.quantize.filter(|_| !checkpoint.is_quantized());
         let parts = Parts {
             files: &files,
             settings: &settings,
             stored: checkpoint.shards(),
             adapter: adapter.as_ref(),
+            finish: &finish,
             quantization,
         };
         let mut to_remember = match cache {
@@ -117,13 +138,23 @@ impl Loaded {
         if let Some(quantization) = quantization {
             tensors = Box::new(Quantized::new(tensors, quantization));
         }
-        Ok(Loaded { files, config_path, config, settings, tensors, architecture, fingerprint, to_remember })
+        Ok(Loaded {
+            files,
+            config_path,
+            config,
+            settings,
+            tensors,
+            architecture,
+            fingerprint,
+            to_remember,
+            finish,
+            notices,
+        })
     }
 
     /// The tokenizer that goes with it.
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        let Settings { max_length, lower_case, .. } = self.settings;
-        Tokenizer::load(&self.files.tokenizer(), max_length, self.architecture.vocab_size, lower_case)
+        Tokenizer::load(&self.files, &self.config, self.settings.reading(self.architecture.vocab_size))
     }
 
     /// Leaves only what remains, of which the fingerprint then is.

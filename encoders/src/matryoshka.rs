@@ -7,37 +7,27 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// The keys of config.json by which a model says so.
+/// The key of config.json by which a model says which lengths it was trained for.
 #[derive(Deserialize)]
 struct Declaration {
-    is_matryoshka: Option<bool>,
     matryoshka_dimensions: Option<Vec<usize>>,
 }
 
-/// Refuses to cut vectors of `hidden_size` numbers to `dim` where the model was not trained for it.
-pub(crate) fn check(path: &Path, config: &Value, dim: usize, hidden_size: usize) -> Result<()> {
+/// Refuses to cut vectors of `whole` numbers to `dim` where the model says that it was trained for other lengths.
+///
+/// A model that says nothing is cut as it is asked for.
+pub(crate) fn check(path: &Path, config: &Value, dim: usize, whole: usize) -> Result<()> {
     let declaration = Declaration::deserialize(config)
         .map_err(|source| Error::Json { path: path.to_owned(), source: source.into() })?;
-    let invalid = |found: String, expected: String| {
-        Err(Error::InvalidField {
-            path: path.to_owned(),
-            field: "the dimension that was asked for".to_owned(),
-            found,
-            expected,
-        })
+    let expected = match declaration.matryoshka_dimensions {
+        Some(dims) if !dims.contains(&dim) => format!("one of matryoshka_dimensions, {dims:?}"),
+        _ if !(1..=whole).contains(&dim) => format!("1 to {whole}"),
+        _ => return Ok(()),
     };
-    match (declaration.is_matryoshka, declaration.matryoshka_dimensions) {
-        (_, Some(dims)) if !dims.contains(&dim) => {
-            invalid(dim.to_string(), format!("one of matryoshka_dimensions, {dims:?}"))
-        }
-        (Some(true), _) | (_, Some(_)) if (1..=hidden_size).contains(&dim) => Ok(()),
-        (Some(true), _) | (_, Some(_)) => invalid(dim.to_string(), format!("1 to {hidden_size}")),
-        _ => invalid(
-            dim.to_string(),
-            format!(
-                "{hidden_size}: the model declares neither is_matryoshka nor matryoshka_dimensions, so a part of its \
-                 vectors means nothing"
-            ),
-        ),
-    }
+    Err(Error::InvalidField {
+        path: path.to_owned(),
+        field: "the dimension that was asked for".to_owned(),
+        found: dim.to_string(),
+        expected,
+    })
 }

@@ -88,8 +88,8 @@ impl<M: HasModel> OnDevice<M> {
 }
 
 /// Groups texts of similar length into batches of at most `max_tokens` tokens, longest first so that the last batch to
-/// finish is a short one. A longer text is a batch of its own.
-pub(crate) fn batches(tokens: &[Vec<u32>], max_tokens: usize) -> Vec<Vec<usize>> {
+/// finish is a short one. A longer text is a batch of its own, and so is one of more than `alone` tokens.
+pub(crate) fn batches(tokens: &[Vec<u32>], max_tokens: usize, alone: Option<usize>) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..tokens.len()).collect();
     order.sort_by_key(|text| std::cmp::Reverse(tokens[*text].len()));
     let mut batches: Vec<Vec<usize>> = Vec::new();
@@ -100,7 +100,8 @@ pub(crate) fn batches(tokens: &[Vec<u32>], max_tokens: usize) -> Vec<Vec<usize>>
             Some(batch) if length <= room => batch.push(text),
             _ => {
                 batches.push(vec![text]);
-                room = max_tokens.max(length);
+                room =
+                    if alone.is_some_and(|alone| length > alone) { length } else { max_tokens.max(length) };
             }
         }
         room -= length;

@@ -1,6 +1,9 @@
 //! From the hidden states of a text's tokens to one vector.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize, Serializer};
 use strum::{Display, EnumString, VariantArray, VariantNames};
 
 use crate::names::UnknownName;
@@ -22,6 +25,60 @@ pub enum Pooling {
     LastToken,
     /// The mean over all tokens, the first with weight 1, the second with weight 2 and so on (Muennighoff 2022, SGPT).
     WeightedMean,
+    /// The largest number of any token, in each column.
+    Max,
+    /// The sum over all tokens divided by the root of their number.
+    MeanSqrtLen,
+}
+
+/// One pooling, or several whose vectors stand one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poolings(Vec<Pooling>);
+
+impl Poolings {
+    /// Several, of which there must be one at least.
+    pub(crate) fn new(poolings: Vec<Pooling>) -> Option<Poolings> {
+        (!poolings.is_empty()).then_some(Poolings(poolings))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Pooling> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The only one, if it is.
+    pub fn single(&self) -> Option<Pooling> {
+        if let [pooling] = self.0[..] { Some(pooling) } else { None }
+    }
+}
+
+impl From<Pooling> for Poolings {
+    fn from(pooling: Pooling) -> Poolings {
+        Poolings(vec![pooling])
+    }
+}
+
+impl PartialEq<Pooling> for Poolings {
+    fn eq(&self, other: &Pooling) -> bool {
+        self.single() == Some(*other)
+    }
+}
+
+/// "mean", or "cls+mean".
+impl fmt::Display for Poolings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, pooling) in self.iter().enumerate() {
+            let plus = if number > 0 { "+" } else { "" };
+            write!(f, "{plus}{pooling}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Poolings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 fn unknown(found: &str) -> UnknownName {
@@ -29,8 +86,8 @@ fn unknown(found: &str) -> UnknownName {
 }
 
 impl Pooling {
-    /// Pools hidden states (T, `dim`) into vectors (B, `dim`). A mean leaves out the first `skipped` tokens of each
-    /// text: those of a prompt that the model does not count. A text that has no other tokens keeps them.
+    /// Pools hidden states (T, `dim`) into vectors (B, `dim`). The first `skipped` tokens of each text are left out:
+    /// those of a prompt that the model does not count. A text that has no other tokens keeps them.
     ///
     /// ```
     /// use secateur_encoders::{Pooling, compute::Spans};
@@ -43,22 +100,28 @@ impl Pooling {
         let mut vectors = Vec::with_capacity(spans.len() * dim);
         for span in spans.iter() {
             let row = |token: usize| &hidden[token * dim..(token + 1) * dim];
+            let first = self.first(span.start..span.end, skipped);
             match self {
-                Pooling::Cls => vectors.extend_from_slice(row(span.start)),
+                Pooling::Cls => vectors.extend_from_slice(row(first)),
                 Pooling::LastToken => vectors.extend_from_slice(row(span.end - 1)),
-                Pooling::Mean | Pooling::WeightedMean => {
-                    let first = (span.start + skipped).min(span.end - 1);
+                Pooling::Max => {
+                    let mut largest = row(first).to_vec();
+                    for token in first + 1..span.end {
+                        largest.iter_mut().zip(row(token)).for_each(|(max, x)| *max = max.max(*x));
+                    }
+                    vectors.extend(largest);
+                }
+                Pooling::Mean | Pooling::WeightedMean | Pooling::MeanSqrtLen => {
                     let mut mean = vec![0.0; dim];
                     let mut total = 0.0;
                     for token in first..span.end {
-                        let weight =
-                            if self == Pooling::Mean { 1.0 } else { (token - span.start + 1) as f32 };
+                        let weight = self.weight(token - span.start);
                         total += weight;
                         for (sum, x) in mean.iter_mut().zip(row(token)) {
                             *sum += weight * x;
                         }
                     }
-                    let scale = 1.0 / total;
+                    let scale = self.scale(total);
                     vectors.extend(mean.iter().map(|sum| sum * scale));
                 }
             }
@@ -66,20 +129,38 @@ impl Pooling {
         vectors
     }
 
+    /// The first token of a text that counts.
+    pub(crate) fn first(self, span: Range<usize>, skipped: usize) -> usize {
+        match self {
+            // Of a text that is all prompt the first token is its first.
+            Pooling::Cls if span.start + skipped >= span.end => span.start,
+            _ => (span.start + skipped).min(span.end - 1),
+        }
+    }
+
+    /// The weight of the token at a place of its text.
+    pub(crate) fn weight(self, place: usize) -> f32 {
+        if self == Pooling::WeightedMean { (place + 1) as f32 } else { 1.0 }
+    }
+
+    /// What multiplies a sum of tokens whose weights sum to `total`.
+    pub(crate) fn scale(self, total: f32) -> f32 {
+        if self == Pooling::MeanSqrtLen { 1.0 / total.sqrt() } else { 1.0 / total }
+    }
+
     /// The gradient of [`Pooling::pool`]: turns gradients of vectors (B, `dim`) into gradients of hidden states (T,
     /// `dim`).
     pub(crate) fn spread(self, gradients: &[f32], dim: usize, spans: &Spans, skipped: usize) -> Vec<f32> {
         let mut hidden = vec![0.0; spans.num_tokens() * dim];
         for (span, gradient) in spans.iter().zip(gradients.chunks_exact(dim)) {
+            let first = self.first(span.start..span.end, skipped);
             match self {
-                Pooling::Cls => hidden[span.start * dim..][..dim].copy_from_slice(gradient),
+                Pooling::Cls => hidden[first * dim..][..dim].copy_from_slice(gradient),
                 Pooling::LastToken => hidden[(span.end - 1) * dim..][..dim].copy_from_slice(gradient),
-                Pooling::Mean | Pooling::WeightedMean => {
-                    let first = (span.start + skipped).min(span.end - 1);
-                    let weight = |token: usize| {
-                        if self == Pooling::Mean { 1.0 } else { (token - span.start + 1) as f32 }
-                    };
-                    let scale = 1.0 / (first..span.end).map(weight).sum::<f32>();
+                Pooling::Max => panic!("a model that pools the maximum is not trained"),
+                Pooling::Mean | Pooling::WeightedMean | Pooling::MeanSqrtLen => {
+                    let weight = |token: usize| self.weight(token - span.start);
+                    let scale = self.scale((first..span.end).map(weight).sum::<f32>());
                     for token in first..span.end {
                         let row = &mut hidden[token * dim..][..dim];
                         for (slot, x) in row.iter_mut().zip(gradient) {
@@ -116,6 +197,9 @@ mod tests {
         assert_eq!(Pooling::Mean.pool(&hidden, 1, &spans, 9), [3.0, 7.0]);
         // Weights go by the place in the whole text: (2 * 1 + 3 * 3) / 5.
         assert_eq!(Pooling::WeightedMean.pool(&hidden, 1, &spans, 1), [2.2, 7.0]);
+        assert_eq!(Pooling::Cls.pool(&hidden, 1, &spans, 1), [1.0, 7.0]);
+        assert_eq!(Pooling::Max.pool(&hidden, 1, &spans, 1), [3.0, 7.0]);
+        assert_eq!(Pooling::MeanSqrtLen.pool(&hidden, 1, &spans, 1), [4.0 / 2.0f32.sqrt(), 7.0]);
     }
 
     /// Pooling is linear, so <pool(x), g> = <x, spread(g)> for all x and g: in whole numbers nearly exactly.
@@ -125,7 +209,9 @@ mod tests {
         let x: Vec<f32> = (0..16).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
         let g = [1.0, -2.0, 3.0, 0.5, -1.0, 4.0];
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-        for pooling in <Pooling as VariantArray>::VARIANTS.iter().copied() {
+        for pooling in
+            <Pooling as VariantArray>::VARIANTS.iter().copied().filter(|pooling| *pooling != Pooling::Max)
+        {
             for skipped in [0, 1, 9] {
                 let there = dot(&pooling.pool(&x, dim, &spans, skipped), &g);
                 let back = dot(&x, &pooling.spread(&g, dim, &spans, skipped));
@@ -139,6 +225,8 @@ mod tests {
         for pooling in <Pooling as VariantArray>::VARIANTS {
             assert_eq!(pooling.to_string().parse::<Pooling>().unwrap(), *pooling);
         }
-        assert!("max".parse::<Pooling>().unwrap_err().to_string().contains("\"max\""));
+        assert!("min".parse::<Pooling>().unwrap_err().to_string().contains("\"min\""));
+        let both = Poolings::new(vec![Pooling::Cls, Pooling::MeanSqrtLen]).unwrap();
+        assert_eq!(both.to_string(), "cls+mean-sqrt-len");
     }
 }

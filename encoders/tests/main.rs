@@ -21,6 +21,10 @@ mod minilm;
 mod process;
 /// Quantized models: at load, on disk and dequantized they are one model.
 mod quantize;
+/// Checkpoints as they are in the world, against their reference libraries (tests/fixtures/checkpoints/generate.py).
+mod references;
+/// Settings of all files are heeded or refused by name.
+mod settings;
 /// Models with two of every four weights zero.
 mod sparse;
 /// The forward against candle-transformers' own BERT, an implementation that shares no code with ours.

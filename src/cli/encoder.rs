@@ -1,5 +1,6 @@
 //! Which encoder a command uses: from the command line, or from what a database says of itself.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use clap::Args;
 use secateur::encode::{
     DEFAULT_ENCODER, Device, Pooling, Precision, Quantization, default_encoder_version, write_default_encoder,
 };
+use secateur::encoders::{Adapter, Notice};
 use secateur::{Database, Encoder, EncoderSource, LoadOptions};
 
 use super::failure::{Code, Failure, Result};
@@ -50,6 +52,12 @@ pub struct EncoderArguments {
     /// Keep linear layers in fewer bits.
     #[arg(long, requires = "encoder")]
     pub quantize: Option<Quantization>,
+    /// Read the model's files as if they did not have this setting: KEY, or OUTER.KEY.
+    #[arg(long, value_name = "KEY", requires = "encoder")]
+    pub ignore_setting: Vec<String>,
+    /// Refuse a model whose files leave open how texts are encoded, instead of assuming something.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 impl EncoderArguments {
@@ -76,6 +84,8 @@ impl EncoderArguments {
             device: self.device,
             batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
             quantize: self.quantize,
+            ignore_settings: self.ignore_setting.clone(),
+            strict: self.strict,
             cache: None,
         }
     }
@@ -85,8 +95,9 @@ impl EncoderArguments {
         let given = self.options();
         let Some(model) = self.encoder.clone() else {
             let EncoderSource { model, options } = remembered?;
-            let (device, batch_tokens) = (given.device, given.batch_tokens);
-            return Some(EncoderSource { model, options: LoadOptions { device, batch_tokens, ..options } });
+            let LoadOptions { device, batch_tokens, strict, .. } = given;
+            let options = LoadOptions { device, batch_tokens, strict, ..options };
+            return Some(EncoderSource { model, options });
         };
         let kept = remembered.map(|source| source.options).unwrap_or_default();
         // A base and a precision go with their encoder: those remembered do not with another one.
@@ -106,16 +117,46 @@ impl EncoderArguments {
 /// Loads an encoder from where it is, downloaded or unpacked if need be.
 fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     let EncoderSource { model, options } = source;
-    let base = options.base.as_ref().map(|base| model_directory(&base.to_string_lossy())).transpose()?;
     let is_name = model == DEFAULT_ENCODER || !Path::new(model).exists();
+    let (model, name) = match model == DEFAULT_ENCODER {
+        true => (model.clone(), is_name.then(|| model.clone())),
+        false => (model_directory(model)?.display().to_string(), is_name.then(|| model.clone())),
+    };
+    let base = options.base.as_ref().map(|base| base.to_string_lossy().into_owned());
+    let base = base_directory(Path::new(&model), base.as_deref(), &options.ignore_settings)?;
     // Without a home directory nothing is kept, and loading takes longer.
     let cache = cache().ok().map(|folder| folder.join("fingerprints"));
-    let options = LoadOptions { name: is_name.then(|| model.clone()), base, cache, ..options.clone() };
-    let model = match model == DEFAULT_ENCODER {
-        true => model.clone(),
-        false => model_directory(model)?.display().to_string(),
-    };
-    Ok(Arc::new(EncoderSource { model, options }.load()?))
+    let options = LoadOptions { name, base, cache, ..options.clone() };
+    let encoder = EncoderSource { model, options }.load()?;
+    tell(encoder.notices());
+    Ok(Arc::new(encoder))
+}
+
+/// Says on standard error what is assumed of a model.
+pub fn tell(notices: &[Notice]) {
+    for notice in notices {
+        // There is nobody left to tell if standard error is closed.
+        let _ = writeln!(std::io::stderr(), "warning: {notice}");
+    }
+}
+
+/// The directory of the base of the adapter in `directory`. It is the one that is given, or that of a model of the hub
+/// that the adapter names. `None` where the library finds it itself.
+pub fn base_directory(directory: &Path, given: Option<&str>, ignored: &[String]) -> Result<Option<PathBuf>> {
+    if let Some(base) = given {
+        return Ok(Some(model_directory(base)?));
+    }
+    match Adapter::base_name(directory, ignored)? {
+        None => Ok(None),
+        Some(name) => model_directory(&name).map(Some).map_err(|failure| Failure {
+            message: format!(
+                "the base of the adapter {} is {name}: {}; say where it is with --base",
+                directory.display(),
+                failure.message
+            ),
+            ..failure
+        }),
+    }
 }
 
 /// Opens a database with its encoder, if the command needs one. It is the encoder given, or the one that made the
@@ -189,8 +230,11 @@ pub fn model_directory(reference: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    // A path that is not there is more likely a slip than a model of the hub.
-    if reference.starts_with(['.', '/', '~']) || reference.matches('/').count() != 1 {
+    // A path that is not there is more likely a slip than a model of the hub. So is a name in a folder that is there.
+    // The last three owners do not exist: the hub's own pages have their names.
+    let owner = reference.split('/').next().unwrap_or_default();
+    let is_path = Path::new(owner).is_dir() || ["models", "datasets", "spaces"].contains(&owner);
+    if reference.starts_with(['.', '/', '~']) || reference.matches('/').count() != 1 || is_path {
         let message =
             format!("there is no model directory {reference}; give a directory, or OWNER/NAME of the hub");
         return Err(Failure::new(Code::Input, message));

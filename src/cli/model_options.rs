@@ -6,7 +6,7 @@ use clap::Args;
 use secateur::LoadOptions;
 use secateur::encode::{Device, Precision, Quantization};
 
-use super::encoder::model_directory;
+use super::encoder::{base_directory, model_directory};
 use super::failure::Result;
 
 /// What differs from what a model's directory says.
@@ -31,6 +31,12 @@ pub struct ModelOptions {
     /// Keep linear layers in fewer bits.
     #[arg(long)]
     quantize: Option<Quantization>,
+    /// Read the model's files as if they did not have this setting: KEY, or OUTER.KEY.
+    #[arg(long, value_name = "KEY")]
+    ignore_setting: Vec<String>,
+    /// Refuse a model whose files leave open how texts are encoded, instead of assuming something.
+    #[arg(long)]
+    strict: bool,
 }
 
 impl ModelOptions {
@@ -39,11 +45,13 @@ impl ModelOptions {
         Ok(LoadOptions {
             name: (!Path::new(reference).exists()).then(|| reference.to_owned()),
             max_length: self.max_length,
-            base: self.base.as_deref().map(model_directory).transpose()?,
+            base: base_directory(&model_directory(reference)?, self.base.as_deref(), &self.ignore_setting)?,
             precision: self.precision,
             device: self.device,
             batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
             quantize: self.quantize,
+            ignore_settings: self.ignore_setting.clone(),
+            strict: self.strict,
             ..LoadOptions::default()
         })
     }

@@ -1,12 +1,13 @@
 //! `secateur train`: fine-tune an encoder to retrieve.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use secateur::report::grouped;
 use secateur::train::TrainOptions;
 
-use super::encoder::model_directory;
+use super::encoder::{model_directory, tell};
 use super::failure::{Code, Failure, Result};
 use super::locate::Locate;
 use super::progress::{say_on_interrupt, shown};
@@ -53,6 +54,7 @@ impl Arguments {
             "the last checkpoint is kept; run the same command again to go on, `train` with --resume",
         )?;
         let report = self.options.located()?.run(&directory, &self.out, &mut shown())?;
+        tell(&report.notices);
         let mut said = format!(
             "{}: {} trained numbers, {} steps",
             report.model.display(),
@@ -64,6 +66,10 @@ impl Arguments {
         }
         if let Some((step, score)) = report.outcome.best {
             said += &format!("\n{}: nDCG@10 {score:.4} after step {step}", self.out.join("best").display());
+        }
+        if let Some(warning) = report.outcome.without_gradient() {
+            // There is nobody left to tell if standard error is closed.
+            let _ = writeln!(std::io::stderr(), "warning: {warning}");
         }
         Ok(said + "\n")
     }

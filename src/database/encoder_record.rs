@@ -59,6 +59,7 @@ mod key {
     pub const PRECISION: &str = "precision";
     pub const BASE: &str = "base";
     pub const QUANTIZE: &str = "quantize";
+    pub const IGNORED: &str = "ignore_settings";
 }
 
 impl EncoderSource {
@@ -103,6 +104,7 @@ impl EncoderSource {
             (key::PRECISION, Some(options.precision.to_string())),
             (key::BASE, base),
             (key::QUANTIZE, options.quantize.map(|quantization| quantization.to_string())),
+            (key::IGNORED, (!options.ignore_settings.is_empty()).then(|| options.ignore_settings.join(","))),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -120,6 +122,8 @@ impl EncoderSource {
             precision: text(key::PRECISION).and_then(|name| name.parse().ok()).unwrap_or_default(),
             base: text(key::BASE).map(PathBuf::from),
             quantize: text(key::QUANTIZE).and_then(|name| name.parse().ok()),
+            ignore_settings: text(key::IGNORED)
+                .map_or_else(Vec::new, |keys| keys.split(',').map(str::to_owned).collect()),
             ..LoadOptions::default()
         };
         Some(EncoderSource { model: text(key::MODEL)?, options })

@@ -134,6 +134,18 @@ pub enum DownloadError {
         looked_in: PathBuf,
     },
 
+    /// A name is none of a directory here, and the hub cannot be asked for it.
+    #[error("there is no directory {id} here, {} does not have a model of that name, and the hub cannot be reached to look it \
+             up: give the path of a model directory, or copy that folder from a machine that has it", looked_in.display())]
+    Unreachable {
+        /// The model, with its revision.
+        id: String,
+        /// The folder of the cache that would hold it.
+        looked_in: PathBuf,
+        /// Why the hub cannot be reached.
+        source: Box<DownloadError>,
+    },
+
     /// The hub's description of a model cannot be understood.
     #[error("{url}: cannot understand the list of the model's files: {reason}; is HF_ENDPOINT right?")]
     BadListing {
@@ -145,8 +157,7 @@ pub enum DownloadError {
 
     /// The model has no weights that can be read.
     #[error(
-        "{id} has no safetensors weights: convert it first (the hub's \"Convert to safetensors\"), or choose \
-             another revision"
+        "{id} has no weights that can be read, neither safetensors nor pytorch_model.bin: choose another revision"
     )]
     NoWeights {
         /// The model, with its revision.
@@ -162,9 +173,10 @@ impl DownloadError {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            DownloadError::Io { .. } | DownloadError::Network { .. } | DownloadError::Status { .. } => {
-                ErrorKind::System
-            }
+            DownloadError::Io { .. }
+            | DownloadError::Network { .. }
+            | DownloadError::Unreachable { .. }
+            | DownloadError::Status { .. } => ErrorKind::System,
             DownloadError::NotFound { .. }
             | DownloadError::Denied { .. }
             | DownloadError::Checksum { .. }

@@ -44,7 +44,10 @@ pub fn resolve_model(
         // Without a network, what suffices offline suffices here.
         Err(error @ DownloadError::Network { .. }) => match cached {
             Some((snapshot, _)) if is_usable(&snapshot) => Ok(snapshot),
-            _ => Err(error),
+            _ => {
+                let looked_in = model.folder.clone();
+                Err(DownloadError::Unreachable { id: id.to_owned(), looked_in, source: Box::new(error) })
+            }
         },
         result => result,
     }
@@ -140,9 +143,20 @@ impl Model {
         if !is_plain(commit) {
             return Err(misunderstood("its commit is not a hash"));
         }
-        let files: Vec<&ListedFile> =
+        let mut files: Vec<&ListedFile> =
             listing.siblings.iter().filter(|file| is_wanted(&file.rfilename)).collect();
-        if !files.iter().any(|file| file.rfilename.ends_with(".safetensors")) {
+        let has = |folder: &str, ending: &str| {
+            listing.siblings.iter().any(|file| {
+                file.rfilename.rsplit_once('/').map_or("", |(folder, _)| folder) == folder
+                    && file.rfilename.ends_with(ending)
+            })
+        };
+        // Pickles are fetched only where there is nothing better.
+        files.retain(|file| {
+            let folder = file.rfilename.rsplit_once('/').map_or("", |(folder, _)| folder);
+            !is_pickle(&file.rfilename) || !has(folder, ".safetensors")
+        });
+        if !files.iter().any(|file| is_weights(&file.rfilename)) {
             return Err(DownloadError::NoWeights { id: self.id.clone() });
         }
 
@@ -229,8 +243,23 @@ const SETTINGS: [&str; 4] = [
 /// Whether an encoder, or an adapter to one, could be loaded from the snapshot.
 fn is_usable(snapshot: &Path) -> bool {
     let has = |file: &str| snapshot.join(file).is_file();
-    let is_adapter = has("adapter_config.json") && has("adapter_model.safetensors");
-    is_adapter || has("config.json") && has("tokenizer.json") && weights_are_there(snapshot)
+    let is_adapter =
+        has("adapter_config.json") && (has("adapter_model.safetensors") || has("adapter_model.bin"));
+    // The first versions of sentence-transformers gave the transformer a folder of its own.
+    is_adapter || [snapshot.to_owned(), snapshot.join("0_Transformer")].iter().any(|folder| is_model(folder))
+}
+
+fn is_model(folder: &Path) -> bool {
+    const TOKENIZERS: [&str; 6] = [
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "tokenizer.model",
+        "sentencepiece.bpe.model",
+        "spiece.model",
+    ];
+    let has_tokenizer = TOKENIZERS.iter().any(|file| folder.join(file).is_file());
+    folder.join("config.json").is_file() && has_tokenizer && weights_are_there(folder)
 }
 
 fn weights_are_there(snapshot: &Path) -> bool {
@@ -238,11 +267,13 @@ fn weights_are_there(snapshot: &Path) -> bool {
     struct Index {
         weight_map: std::collections::BTreeMap<String, String>,
     }
-    if snapshot.join("model.safetensors").is_file() {
+    if ["model.safetensors", "pytorch_model.bin"].iter().any(|file| snapshot.join(file).is_file()) {
         return true;
     }
-    read_json::<Index>(&snapshot.join("model.safetensors.index.json"))
-        .is_some_and(|index| index.weight_map.values().all(|shard| snapshot.join(shard).is_file()))
+    ["model.safetensors.index.json", "pytorch_model.bin.index.json"].iter().any(|index| {
+        read_json::<Index>(&snapshot.join(index))
+            .is_some_and(|index| index.weight_map.values().all(|shard| snapshot.join(shard).is_file()))
+    })
 }
 
 /// Whether the folders that `modules.json` names are there; a normalization has none.
@@ -280,13 +311,27 @@ fn is_wanted(file: &str) -> bool {
     if !is_plain(name) || !(folder.is_empty() || is_module) {
         return false;
     }
-    if let Some(stem) = name.strip_suffix(".safetensors") {
-        return ["model", "adapter_model"].contains(&stem) || stem.starts_with("model-");
-    }
-    if let Some(stem) = name.strip_suffix(".json") {
-        return !stem.ends_with(".bin.index");
+    if is_weights(name) || name.ends_with(".json") {
+        return true;
     }
     ["vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"].contains(&name)
+}
+
+/// Whether a file holds weights of the model: not those of other formats or libraries.
+fn is_weights(file: &str) -> bool {
+    let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
+    match name.strip_suffix(".safetensors") {
+        Some(stem) => ["model", "adapter_model"].contains(&stem) || stem.starts_with("model-"),
+        None => is_pickle(file),
+    }
+}
+
+/// The same in torch's own format.
+fn is_pickle(file: &str) -> bool {
+    let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
+    name.strip_suffix(".bin").is_some_and(|stem| {
+        ["pytorch_model", "adapter_model"].contains(&stem) || stem.starts_with("pytorch_model-")
+    })
 }
 
 /// Whether a part of a path or address is a plain name: no separators, no way up, nothing to be encoded.

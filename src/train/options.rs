@@ -155,6 +155,9 @@ pub struct StepOptions {
     /// Lines of each file that are in memory, to be drawn from.
     #[arg(long, value_name = "LINES", default_value_t = DEFAULT.window, help_heading = MEMORY)]
     pub window: usize,
+    /// End the training at a step without a gradient, from which nothing is learned.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 const MEMORY: &str = "Memory";
@@ -179,6 +182,7 @@ const DEFAULT: StepOptions = StepOptions {
     recompute: false,
     bf16_weights: false,
     window: 10_000,
+    strict: false,
 };
 
 /// What is minimized: [`Loss`], and where a teacher's part in it comes from.

@@ -10,7 +10,7 @@ use secateur_files::{Durable, disk};
 use serde::{Deserialize, Serialize};
 
 use super::log::{Log, LogLine};
-use crate::error::{Error, Result};
+use crate::error::{Error, NO_GRADIENT, Result};
 use crate::measure;
 use crate::progress::Progress;
 
@@ -31,6 +31,8 @@ pub struct Run<'a> {
     pub dev: &'a [(BeirFolder, Option<String>)],
     /// Steps between two measurements.
     pub dev_every: usize,
+    /// Whether a step without a gradient is an error.
+    pub strict: bool,
 }
 
 /// What has become of a run.
@@ -38,6 +40,8 @@ pub struct Run<'a> {
 pub struct RunOutcome {
     /// The loss of the last step, if any was taken.
     pub loss: Option<f64>,
+    /// Steps of this call whose gradient was zero, so that nothing was learned.
+    pub without_gradient: usize,
     /// The step with the best mean nDCG@10 over the dev sets, and that.
     pub best: Option<(usize, f64)>,
 }
@@ -60,6 +64,14 @@ impl Folder<'_> {
 
     fn best(&self) -> PathBuf {
         self.0.join("best")
+    }
+}
+
+impl RunOutcome {
+    /// What to tell of steps without a gradient, if there were any.
+    pub fn without_gradient(&self) -> Option<String> {
+        let steps = self.without_gradient;
+        (steps > 0).then(|| format!("{steps} steps had no gradient: {NO_GRADIENT}"))
     }
 }
 
@@ -122,7 +134,7 @@ impl Run<'_> {
         let mut log = Log::open(&self.out.join("log.jsonl"), trainer.num_steps())?;
         let num_steps = trainer.settings().schedule.num_steps;
         batches.seek((trainer.num_steps() * self.accumulate) as u64);
-        let mut loss = None;
+        let (mut loss, mut without_gradient) = (None, 0);
         while trainer.num_steps() < num_steps {
             let start = Instant::now();
             let parts = (0..self.accumulate)
@@ -140,6 +152,10 @@ impl Run<'_> {
             let parts: Vec<&[Example]> = parts.iter().map(Vec::as_slice).collect();
             let report = trainer.step(&parts)?;
             loss = Some(report.loss);
+            without_gradient += usize::from(report.gradient_norm == 0.0);
+            if self.strict && report.gradient_norm == 0.0 {
+                return Err(Error::NoGradient { step: report.step });
+            }
             log.add(LogLine::of_step(&report, start.elapsed().as_secs_f64()))?;
             observe(&report);
             let due = |every: usize| report.step % every.max(1) == 0 || report.step == num_steps;
@@ -158,7 +174,7 @@ impl Run<'_> {
                 Durable::write(&self.out.join("loss.svg"), |out| out.write_all(drawing.as_bytes()))?;
             }
         }
-        Ok(RunOutcome { loss, best })
+        Ok(RunOutcome { loss, without_gradient, best })
     }
 }
 

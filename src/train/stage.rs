@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::triples::{BatchOptions, Batches};
 use secateur_encoders::train::{AdamW, Lora, Loss, Schedule, TrainSettings, Trained, Trainer};
-use secateur_encoders::{Encoder, LoadOptions};
+use secateur_encoders::{Encoder, LoadOptions, Notice};
 
 use super::options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};
 use super::run::{Run, RunOutcome};
@@ -23,6 +23,8 @@ pub struct TrainReport {
     pub num_steps: usize,
     /// The last loss, and the best model by the dev data sets.
     pub outcome: RunOutcome,
+    /// What the model's files do not say, and what was assumed.
+    pub notices: Vec<Notice>,
 }
 
 impl TrainOptions {
@@ -49,7 +51,8 @@ impl TrainOptions {
         }
         let mut batches = self.steps.batches(&self.data)?;
         let settings = self.steps.settings(self.what.trained(), self.loss.loss(), &batches);
-        let mut trainer = Trainer::load_with(model, settings, &self.what.load_options())?;
+        let options = LoadOptions { strict: self.steps.strict, ..self.what.load_options() };
+        let mut trainer = Trainer::load_with(model, settings, &options)?;
         if let Some(teacher) = self.loss.load_teacher()? {
             trainer = trainer.with_teacher(teacher)?;
         }
@@ -67,6 +70,7 @@ impl TrainOptions {
             num_trained: trainer.num_trained(),
             num_steps: trainer.settings().schedule.num_steps,
             outcome,
+            notices: trainer.notices().to_vec(),
         })
     }
 
@@ -133,6 +137,7 @@ impl StepOptions {
             save_every: 100,
             dev: &[],
             dev_every: 0,
+            strict: self.strict,
         }
     }
 

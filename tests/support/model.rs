@@ -18,6 +18,19 @@ pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Writes the whole model directory.
 pub fn tiny(folder: &Path) -> PathBuf {
+    let module = |path: &str, name: &str| json!({"idx": 0, "name": "0", "path": path, "type": format!("sentence_transformers.models.{name}")});
+    let modules = json!([
+        module("", "Transformer"),
+        module("1_Pooling", "Pooling"),
+        module("2_Normalize", "Normalize")
+    ]);
+    write(folder, "modules.json", modules.to_string());
+    write(folder, "1_Pooling/config.json", json!({"pooling_mode": "mean"}).to_string());
+    untold(folder)
+}
+
+/// The same without the files that say how token vectors become one.
+pub fn untold(folder: &Path) -> PathBuf {
     from_fixture(folder, "bert")
 }
 

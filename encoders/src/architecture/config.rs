@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::family::keys::{check_config, with_defaults};
 use super::{Architecture, Remaining, family};
 use crate::error::Result;
 use crate::json;
@@ -22,7 +23,8 @@ impl Architecture {
     /// Reads the JSON object of a config.json; `path` is what errors call it.
     pub(crate) fn from_config(path: &Path, config: &Value) -> Result<Architecture> {
         let family = family::by_config(path, config)?;
-        let whole = (family.read)(path, config)?;
+        check_config(path, family, config)?;
+        let whole = (family.read)(path, &with_defaults(family, config))?;
         Ok(whole.keep(&Remaining::read_from(path, config, &whole.layers)?))
     }
 }

@@ -67,13 +67,13 @@ impl Architecture {
         let linear: usize =
             tensors.iter().filter(|tensor| tensor.is_linear()).map(TensorShape::elements).sum();
         let columns = (self.attention.num_heads * self.attention.head_dim) as f64;
-        let attentions = self.layers.iter().filter_map(|layer| layer.attention);
+        let attentions = self.layers.iter().filter_map(|layer| layer.attention.as_ref());
         let seen: f64 = attentions.map(|attention| self.tokens_seen(attention, length)).sum();
         Flop { length, linear: 2.0 * linear as f64, attention: 4.0 * columns * seen }
     }
 
     /// How many tokens a token of a text sees, itself included, on average.
-    fn tokens_seen(&self, attention: LayerAttention, length: usize) -> f64 {
+    fn tokens_seen(&self, attention: &LayerAttention, length: usize) -> f64 {
         if length == 0 {
             return 0.0;
         }
@@ -103,7 +103,7 @@ mod tests {
             let visible = |i: usize, j: usize| window.is_none_or(|w| i.abs_diff(j) <= w) && !(causal && j > i);
             let pairs = (0..length).flat_map(|i| (0..length).map(move |j| (i, j)));
             let count = pairs.filter(|(i, j)| visible(*i, *j)).count();
-            let got = architecture.tokens_seen(LayerAttention { window, rotary: None }, length);
+            let got = architecture.tokens_seen(&LayerAttention { window, rotary: None }, length);
             // Both are below 2^53 before one division.
             prop_assert!((got - count as f64 / length as f64).abs() < 1e-12);
         }

@@ -15,6 +15,8 @@ mod size;
 mod tensors;
 
 pub use count::{Flop, Parameters};
+pub(crate) use family::keys::{RISING, config_settings};
+pub(crate) use family::rotary::unheeded_part;
 pub use language_model_head::LanguageModelHead;
 pub(crate) use language_model_head::class;
 pub(crate) use neuron_mask::MASK_FILE;

@@ -74,7 +74,7 @@ impl Architecture {
         assert_eq!(remaining.attention.len(), kept.layers.len(), "one entry for each layer");
         let entries = remaining.attention.iter().zip(&remaining.intermediate_sizes);
         for (layer, (attention, width)) in kept.layers.iter_mut().zip(entries) {
-            layer.attention = layer.attention.filter(|_| *attention);
+            layer.attention = layer.attention.take().filter(|_| *attention);
             layer.intermediate_size = layer.intermediate_size.and(*width);
         }
         kept

@@ -75,7 +75,7 @@ pub struct Biases {
 }
 
 /// What a layer keeps.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LayerShape {
     /// Its attention sub-layer, or none if that is dropped.
     pub attention: Option<LayerAttention>,
@@ -84,7 +84,7 @@ pub struct LayerShape {
 }
 
 /// What may differ between the attentions of a model.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LayerAttention {
     /// w, if token i sees token j only where |i - j| <= w.
     pub window: Option<usize>,
@@ -107,6 +107,14 @@ impl Architecture {
             Positions::Learned { table_rows, first, .. } => Some(table_rows - first),
             Positions::Rotary { max_tokens } => Some(max_tokens),
         }
+    }
+}
+
+impl Architecture {
+    /// The longest text whose angles are those of all shorter ones, where longer texts have others.
+    pub(crate) fn angles_same_until(&self) -> Option<usize> {
+        let rotaries = self.layers.iter().filter_map(|layer| layer.attention.as_ref()?.rotary.as_ref());
+        rotaries.filter_map(Rotary::same_until).min()
     }
 }
 

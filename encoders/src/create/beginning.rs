@@ -10,7 +10,7 @@ use crate::architecture::{Architecture, LinearInput, NormKind, TensorGroup, Tens
 use crate::error::{Error, Result};
 use crate::pooling::Pooling;
 use crate::random::named;
-use crate::settings::Settings;
+use crate::settings::{Purpose, Read};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::model_files::ModelFiles;
 use crate::weights::tensors::Tensors;
@@ -48,7 +48,7 @@ impl Smaller {
         let names = checkpoint.iter().map(|tensor| (bare(tensor.name), tensor.name.to_owned())).collect();
         let empty =
             architecture.layers.iter().all(|l| l.attention.is_none() && l.intermediate_size.is_none());
-        let pooling = Settings::read(files, &architecture)?.pooling;
+        let pooling = Read::of(files, &architecture, Purpose::Encode)?.settings.pooling;
         Ok(Smaller { checkpoint, names, is_mean_of_embeddings: empty && pooling == Pooling::Mean })
     }
 

@@ -78,20 +78,13 @@ pub fn create_model(
     let architecture = Architecture::from_config(config, &value)?;
     let beside = config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = options.grow.as_deref().unwrap_or(beside);
-    let files = ModelFiles::locate(folder, None)?;
+    let files = ModelFiles::locate(folder, None, &[])?;
     let most = architecture.max_tokens().unwrap_or(usize::MAX);
     let causal = architecture.attention.causal;
-    let settings = Settings {
-        pooling: options.pooling.unwrap_or(if causal { Pooling::LastToken } else { Pooling::Mean }),
-        truncate_dim: None,
-        normalize: true,
-        max_length: options.max_length.unwrap_or(DEFAULT_MAX_LENGTH.min(most)),
-        query_prompt: String::new(),
-        passage_prompt: String::new(),
-        pool_prompt: true,
-        lower_case: false,
-        similarity: Some(Similarity::Cosine),
-    };
+    let mut settings = Settings::plain(causal, options.max_length.unwrap_or(DEFAULT_MAX_LENGTH.min(most)));
+    settings.similarity = Some(Similarity::Cosine);
+    let pooling = options.pooling.unwrap_or(if causal { Pooling::LastToken } else { Pooling::Mean });
+    settings.pooling = pooling.into();
     if !(1..=most).contains(&settings.max_length) {
         return Err(Error::InvalidSetting {
             setting: "max_length",
@@ -105,7 +98,7 @@ pub fn create_model(
             others.push(("tokenizer.json", vocabulary::learn(texts, architecture.vocab_size, config)?));
             others.push(("tokenizer_config.json", vocabulary::config(settings.max_length)));
         }
-        None if files.contains("tokenizer.json") => {}
+        None if files.has_tokenizer() => {}
         None => {
             return Err(Error::MissingFile {
                 directory: folder.to_owned(),
@@ -118,8 +111,7 @@ pub fn create_model(
     let (dtype, torch_dtype) = if options.half { (Dtype::F16, "float16") } else { (Dtype::F32, "float32") };
     let deviation = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
     let smaller = options.grow.as_deref().map(|folder| Smaller::open(folder, &files)).transpose()?;
-    let beginnings =
-        &Beginnings::new(&architecture, config, settings.pooling, smaller, deviation, options.seed)?;
+    let beginnings = &Beginnings::new(&architecture, config, pooling, smaller, deviation, options.seed)?;
     let tensors = architecture.tensors().into_iter().map(|tensor| NewTensor {
         name: tensor.name.clone(),
         dtype,

@@ -18,9 +18,10 @@ impl<B: Backend> Transformer<B> {
     /// A tensor is missing or has another shape, an element type that is not a float, or a value that is not finite.
     pub fn load(backend: &B, architecture: Architecture, tensors: &dyn Tensors) -> Result<Transformer<B>> {
         let mut rotaries: Vec<Rotary> = Vec::new();
-        for rotary in architecture.layers.iter().filter_map(|layer| layer.attention?.rotary) {
-            if !rotaries.contains(&rotary) {
-                rotaries.push(rotary);
+        for rotary in architecture.layers.iter().filter_map(|layer| layer.attention.as_ref()?.rotary.as_ref())
+        {
+            if !rotaries.contains(rotary) {
+                rotaries.push(rotary.clone());
             }
         }
         let (mut outer, mut by_layer) = (Vec::new(), vec![Vec::new(); architecture.layers.len()]);
@@ -42,7 +43,11 @@ impl<B: Backend> Transformer<B> {
         let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<B>> {
             let source = source(&modules[..]);
             let layer = Layer {
-                attention: shape.attention.map(|of| source.attention(backend, of, &rotaries)).transpose()?,
+                attention: shape
+                    .attention
+                    .as_ref()
+                    .map(|of| source.attention(backend, of, &rotaries))
+                    .transpose()?,
                 mlp: shape.intermediate_size.map(|width| source.mlp(backend, width)).transpose()?,
             };
             modules.iter().for_each(|module| tensors.release(&format!("{prefix}{}.weight", module.name)));
@@ -105,7 +110,7 @@ impl<'a> Source<'a> {
     fn attention<B: Backend>(
         &self,
         backend: &B,
-        attention: LayerAttention,
+        attention: &LayerAttention,
         rotaries: &[Rotary],
     ) -> Result<SubLayer<B>> {
         let mut projections = self.linears(LinearInput::QueryKeyValue)?;
@@ -119,7 +124,7 @@ impl<'a> Source<'a> {
             key_norm: self.norm(backend, Role::KeyNorm)?,
             shape: self.architecture.attention,
             window: attention.window,
-            rotary: attention.rotary.and_then(|rotary| rotaries.iter().position(|r| *r == rotary)),
+            rotary: attention.rotary.as_ref().and_then(|rotary| rotaries.iter().position(|r| r == rotary)),
         };
         let output = self.linear(Role::AttentionOutput)?;
         self.sub_layer(backend, architecture::SubLayer::Attention, Core::Attention(core), output)

@@ -201,12 +201,13 @@ impl<B: Backend> Transformer<B> {
 /// 5e-4.
 fn rotation(rotary: &Rotary, length: usize, head_dim: usize) -> RotationWeights<'static> {
     let half = head_dim / 2;
-    let frequencies: Vec<f64> = (0..half).map(|k| rotary.frequency(k, head_dim)).collect();
+    let frequencies: Vec<f64> = (0..half).map(|k| rotary.frequency(k, head_dim, length)).collect();
+    let factor = rotary.attention_factor();
     let angles = || (0..length).flat_map(|position| frequencies.iter().map(move |f| position as f64 * f));
     let matrix = |values: Vec<f32>| Matrix { values: values.into(), rows: length, columns: half };
     RotationWeights {
-        cos: matrix(angles().map(|angle| angle.cos() as f32).collect()),
-        sin: matrix(angles().map(|angle| angle.sin() as f32).collect()),
+        cos: matrix(angles().map(|angle| (factor * angle.cos()) as f32).collect()),
+        sin: matrix(angles().map(|angle| (factor * angle.sin()) as f32).collect()),
     }
 }
 

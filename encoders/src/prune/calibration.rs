@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Encoder, TextKind};
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::text_kind::TextKind;
 use crate::tokenize::Packer;
 
 /// How calibration texts become sequences of tokens.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
+use crate::settings::Purpose;
 use crate::weights::tensors::{TensorInfo, Tensors};
 use crate::weights::write::{NewTensor, write_directory};
 
@@ -29,7 +30,7 @@ impl ModelDirectory {
     /// As loading it, except for tensors that are missing or wrong.
     pub fn open(directory: impl AsRef<Path>) -> Result<ModelDirectory> {
         let directory = directory.as_ref();
-        let loaded = Loaded::open(directory, &LoadOptions::default())?;
+        let loaded = Loaded::open(directory, &LoadOptions::default(), Purpose::Encode)?;
         // Not used here, but written along: what is written has to load.
         loaded.tokenizer()?;
         Ok(ModelDirectory { directory: directory.to_owned(), loaded })

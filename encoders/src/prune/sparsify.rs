@@ -149,7 +149,7 @@ impl ModelDirectory {
             .collect();
         let mut tensors = Replaced { source: &**tensors, replacements: BTreeMap::new() };
         let backend = Cpu::parallel();
-        let batches = batches(sequences, Device::Cpu.batch_tokens());
+        let batches = batches(sequences, Device::Cpu.batch_tokens(), None);
         let batch = |batch: &Vec<usize>| -> (Vec<u32>, Spans) {
             let ids = batch.iter().flat_map(|i| &sequences[*i]).copied().collect();
             (ids, Spans::from_lengths(batch.iter().map(|i| sequences[*i].len())))

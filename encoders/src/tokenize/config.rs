@@ -4,27 +4,45 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::keys::KEYS;
 use crate::error::{Error, Result};
+use crate::json::of_value;
+use crate::keys::check;
 use crate::weights::model_files::ModelFiles;
 
 /// What tokenizer_config.json says of the tokens of a text.
 pub(super) struct Config {
     path: PathBuf,
+    /// `tokenizer_class`, without a "Fast" at its end.
+    pub(super) class: Option<String>,
+    /// Whether the model has Python code of its own for its tokenizer.
+    pub(super) has_code: bool,
     /// Whether texts begin with `bos`; `None` leaves it to tokenizer.json.
     pub(super) add_bos: Option<bool>,
     /// Whether texts end with `eos`.
     pub(super) add_eos: Option<bool>,
-    pub(super) bos: Option<String>,
-    pub(super) eos: Option<String>,
+    /// The special tokens by their names, such as `bos_token`.
+    pub(super) named: BTreeMap<&'static str, AddedToken>,
+    /// Other special tokens.
+    pub(super) extra: Vec<AddedToken>,
     /// Whether the beginning of a long text is cut off instead of its end.
     pub(super) truncate_left: bool,
     /// Where Python puts padding: "left" or "right".
     pub(super) padding_side: Option<String>,
     /// Tokens that tokenizer.json may lack, by id.
     pub(super) added_tokens: BTreeMap<u32, AddedToken>,
+    pub(super) lower_case: Option<bool>,
+    pub(super) strip_accents: Option<bool>,
+    pub(super) split_chinese: Option<bool>,
+    pub(super) prefix_space: Option<bool>,
+    pub(super) legacy: Option<bool>,
+    /// Whether special tokens that a text spells out are taken for text.
+    pub(super) split_special: bool,
+    /// Whether Python gives the model the types of tokens.
+    pub(super) gives_types: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -34,39 +52,43 @@ struct Raw {
     auto_map: Option<Value>,
     add_bos_token: Option<bool>,
     add_eos_token: Option<bool>,
-    bos_token: Option<Token>,
-    eos_token: Option<Token>,
     truncation_side: Option<String>,
     padding_side: Option<String>,
-    #[serde(default)]
-    added_tokens_decoder: BTreeMap<String, Value>,
+    added_tokens_decoder: Option<BTreeMap<String, Value>>,
+    additional_special_tokens: Option<Value>,
+    extra_special_tokens: Option<Value>,
+    do_lower_case: Option<bool>,
+    strip_accents: Option<bool>,
+    tokenize_chinese_chars: Option<bool>,
+    add_prefix_space: Option<bool>,
+    legacy: Option<bool>,
+    split_special_tokens: Option<bool>,
+    model_input_names: Option<Vec<String>>,
 }
+
+/// The special tokens that have names.
+pub(super) const NAMES: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// Classes of transformers that take the special tokens around a text from tokenizer.json and ignore `add_bos_token`
 /// and `add_eos_token`. Models were trained so.
-const UNHEEDING_CLASSES: [&str; 3] = ["PreTrainedTokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast"];
+const UNHEEDING_CLASSES: [&str; 2] = ["PreTrainedTokenizer", "Qwen2Tokenizer"];
 
 /// A token is spelled by its text, or by an object that has it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Token {
     Plain(String),
-    Full { content: String },
+    Full(Added),
 }
 
-impl From<Token> for String {
-    fn from(token: Token) -> String {
+impl From<Token> for AddedToken {
+    fn from(token: Token) -> AddedToken {
         match token {
-            Token::Plain(content) | Token::Full { content } => content,
+            Token::Plain(content) => AddedToken::from(content, true),
+            Token::Full(added) => AddedToken { special: true, ..added.into() },
         }
     }
-}
-
-/// special_tokens_map.json
-#[derive(Default, Deserialize)]
-struct SpecialTokens {
-    bos_token: Option<Token>,
-    eos_token: Option<Token>,
 }
 
 /// An entry of `added_tokens_decoder`.
@@ -97,30 +119,85 @@ impl From<Added> for AddedToken {
     }
 }
 
+const FILE: &str = "tokenizer_config.json";
+const MAP_FILE: &str = "special_tokens_map.json";
+
 impl Config {
     pub(super) fn read(files: &ModelFiles) -> Result<Config> {
-        let path = files.path("tokenizer_config.json");
-        let raw: Raw = files.json("tokenizer_config.json")?.unwrap_or_default();
-        let special: SpecialTokens = files.json("special_tokens_map.json")?.unwrap_or_default();
-        let added = raw.added_tokens_decoder.into_iter().map(|(id, token)| {
+        let path = files.path(FILE);
+        let object: Map<String, Value> = files.json(FILE)?.unwrap_or_default();
+        // Tokens that have names of the model's own are special ones.
+        let is_own = |key: &str, value: &Value| {
+            key.ends_with("_token")
+                && KEYS.find(key).is_none()
+                && (value.is_string() || value["content"].is_string())
+        };
+        let known: Map<String, Value> = object
+            .iter()
+            .filter(|(key, value)| !is_own(key, value))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        check(&path, "", &known, &[&KEYS])?;
+        let map_path = files.path(MAP_FILE);
+        let map: Map<String, Value> = files.json(MAP_FILE)?.unwrap_or_default();
+        let mut named = BTreeMap::new();
+        for name in NAMES {
+            let given = [(&path, &object), (&map_path, &map)];
+            let found = given
+                .into_iter()
+                .find_map(|(path, object)| Some((path, object.get(name).filter(|value| !value.is_null())?)));
+            if let Some((path, value)) = found {
+                named.insert(name, token(path, name, value)?);
+            }
+        }
+        let own = object.iter().filter(|(key, value)| is_own(key, value));
+        let mut extra = own.map(|(key, value)| token(&path, key, value)).collect::<Result<Vec<_>>>()?;
+        let raw: Raw = of_value(&path, Value::Object(object.clone()))?;
+        for list in [&raw.additional_special_tokens, &raw.extra_special_tokens].into_iter().flatten() {
+            let values: Vec<&Value> = match list {
+                Value::Array(values) => values.iter().collect(),
+                Value::Object(by_name) => by_name.values().collect(),
+                _ => Vec::new(),
+            };
+            for value in values {
+                extra.push(token(&path, "additional_special_tokens", value)?);
+            }
+        }
+        let added = raw.added_tokens_decoder.unwrap_or_default().into_iter().map(|(id, token)| {
             let failed =
                 |source: Box<dyn std::error::Error + Send + Sync>| Error::Json { path: path.clone(), source };
             let id = id.parse().map_err(|source: std::num::ParseIntError| failed(source.into()))?;
-            let token = Added::deserialize(token).map_err(|source| failed(source.into()))?;
+            let token: Added = of_value(&path, token)?;
             Ok((id, token.into()))
         });
-        let class = raw.tokenizer_class.as_deref().unwrap_or_default();
-        let is_ignored = raw.auto_map.is_none() && UNHEEDING_CLASSES.contains(&class);
+        let class = raw.tokenizer_class.map(|class| class.trim_end_matches("Fast").to_owned());
+        let has_code = raw.auto_map.is_some();
+        let is_ignored =
+            !has_code && class.as_deref().is_some_and(|class| UNHEEDING_CLASSES.contains(&class));
         Ok(Config {
             add_bos: raw.add_bos_token.filter(|_| !is_ignored),
             add_eos: raw.add_eos_token.filter(|_| !is_ignored),
-            bos: raw.bos_token.or(special.bos_token).map(String::from),
-            eos: raw.eos_token.or(special.eos_token).map(String::from),
+            class,
+            has_code,
+            named,
+            extra,
             truncate_left: raw.truncation_side.as_deref() == Some("left"),
             padding_side: raw.padding_side,
             added_tokens: added.collect::<Result<_>>()?,
+            lower_case: raw.do_lower_case,
+            strip_accents: raw.strip_accents,
+            split_chinese: raw.tokenize_chinese_chars,
+            prefix_space: raw.add_prefix_space,
+            legacy: raw.legacy,
+            split_special: raw.split_special_tokens.unwrap_or(false),
+            gives_types: raw.model_input_names.map(|names| names.iter().any(|name| name == "token_type_ids")),
             path,
         })
+    }
+
+    /// The text of a special token that has a name.
+    pub(super) fn named(&self, name: &str) -> Option<&str> {
+        self.named.get(name).map(|token| token.content.as_str())
     }
 
     /// The error for a field with this value.
@@ -132,4 +209,14 @@ impl Config {
             expected: expected.to_owned(),
         }
     }
+}
+
+fn token(path: &std::path::Path, name: &str, value: &Value) -> Result<AddedToken> {
+    let token: Token = serde_json::from_value(value.clone()).map_err(|_| Error::InvalidField {
+        path: path.to_owned(),
+        field: name.to_owned(),
+        found: value.to_string(),
+        expected: "a token, or an object with its content".to_owned(),
+    })?;
+    Ok(token.into())
 }

@@ -1,19 +1,32 @@
 //! From text to token ids, as the model was trained.
 
+mod build;
+mod class;
 mod config;
+mod keys;
 mod packed;
 mod read;
+mod sentencepiece;
 mod special_tokens;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokenizers::{Encoding, PostProcessor, Tokenizer as HuggingFace, TruncationDirection, TruncationParams};
+use serde_json::Value;
+use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::{
+    AddedToken, Encoding, NormalizerWrapper, PostProcessor, Tokenizer as HuggingFace, TruncationDirection,
+    TruncationParams,
+};
 
 use crate::error::{Error, Result};
+use crate::json;
+use crate::keys::DEFAULT_OF_TRANSFORMERS as DEFAULT;
 use crate::weights::model_files::ModelFiles;
+use class::Class;
 use config::Config;
+#[cfg(test)]
+pub(crate) use keys::KEYS;
 pub(crate) use packed::Packer;
 pub use special_tokens::SpecialTokens;
 
@@ -22,12 +35,25 @@ pub(crate) struct Tokenizer {
     path: PathBuf,
     inner: HuggingFace,
     vocab_size: usize,
-    lower_case: bool,
     max_length: usize,
     affixes: Affixes,
     config: Config,
+    class: Class,
     /// Texts that were cut so far.
     num_cut: AtomicUsize,
+}
+
+/// How texts are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading {
+    /// The most tokens of any text, special tokens included; longer ones are cut.
+    pub(crate) max_length: usize,
+    /// The most of those texts that may have the fewest.
+    pub(crate) shortest: usize,
+    /// Whether texts are lower-cased first.
+    pub(crate) lower_case: bool,
+    /// Ids must be below this.
+    pub(crate) vocab_size: usize,
 }
 
 /// The special tokens around every text.
@@ -37,47 +63,51 @@ struct Affixes {
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json`, and `tokenizer_config.json` if there is one. Texts will be cut to `max_length` tokens,
-    /// special tokens included. Ids must be below `vocab_size`.
+    /// Loads `tokenizer.json`, or what came before it, and `tokenizer_config.json` if there is one. `model` is the
+    /// config.json.
     pub(crate) fn load(
         files: &ModelFiles,
-        max_length: usize,
-        vocab_size: usize,
-        lower_case: bool,
+        model: &Value,
+        Reading { max_length, shortest, lower_case, vocab_size }: Reading,
     ) -> Result<Tokenizer> {
-        let path = files.path("tokenizer.json");
-        let Some(bytes) = files.read("tokenizer.json")? else {
-            return Err(Error::MissingFile {
-                directory: files.directory(),
-                file: "tokenizer.json",
-                advice: "fetch it from the model's repository, or write it with transformers' save_pretrained",
-            });
-        };
+        let files = &files.tokenizer();
         let config = Config::read(files)?;
+        let class = Class::of(&config, model);
+        let path = files.path("tokenizer.json");
         let failed = |source| Error::Tokenizer { path: path.clone(), source };
-        // Without padding, which is none of the tokenizer's business here: texts lie one after the other.
-        let mut inner = read::tokenizer(&bytes).map_err(failed)?;
+        let mut inner = match files.read("tokenizer.json")? {
+            Some(bytes) => {
+                json::refuse_pointer(&path, &bytes)?;
+                read::tokenizer(json::without_mark(&bytes)).map_err(failed)?
+            }
+            None => {
+                let built = build::build(files, class, &config)?;
+                let bytes = serde_json::to_vec(&built).expect("a JSON value can be written");
+                let mut inner = read::tokenizer(&bytes).map_err(failed)?;
+                for (_, token) in build::added_tokens(files)? {
+                    inner.add_tokens([AddedToken::from(token, false)]).map_err(failed)?;
+                }
+                inner
+            }
+        };
+        class.overrule(&mut inner, &config).map_err(failed)?;
         add_tokens(&mut inner, &config).map_err(failed)??;
-        let affixes = Affixes::find(&inner, &config).map_err(failed)??;
+        add_special_tokens(&mut inner, &config, class, vocab_size).map_err(failed)?;
+        inner.set_encode_special_tokens(config.split_special);
+        if lower_case {
+            lower_case_first(&mut inner).map_err(failed)?;
+        }
+        let affixes = Affixes::find(&inner, &config, class).map_err(failed)??;
         let num_special = affixes.before.len() + affixes.after.len();
-        if max_length <= num_special {
-            return Err(too_short(&path, max_length, num_special));
+        if shortest <= num_special {
+            return Err(too_short(&path, shortest, num_special));
         }
         let direction =
             if config.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(failed)?;
-        let tokenizer = Tokenizer {
-            path,
-            inner,
-            vocab_size,
-            lower_case,
-            max_length,
-            affixes,
-            config,
-            num_cut: AtomicUsize::new(0),
-        };
-        Ok(tokenizer)
+        let num_cut = AtomicUsize::new(0);
+        Ok(Tokenizer { path, inner, vocab_size, max_length, affixes, config, class, num_cut })
     }
 
     /// The special tokens before and after every text.
@@ -88,6 +118,34 @@ impl Tokenizer {
         [spelled(&self.affixes.before), spelled(&self.affixes.after)]
     }
 
+    /// What decides about the tokens of a text, and where each comes from.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, Value, &'static str)> {
+        let (config, class) = (&self.config, self.class);
+        let file = "tokenizer_config.json";
+        let mut list = vec![(
+            "tokenizer",
+            format!("{class:?}").into(),
+            if config.class.is_some() { file } else { "config.json" },
+        )];
+        let mut add = |name, given: Option<bool>, usual: Option<bool>| {
+            if let Some(value) = given.or(usual) {
+                list.push((name, value.into(), if given.is_some() { file } else { DEFAULT }));
+            }
+        };
+        let is_bert = class == Class::Bert;
+        add("do_lower_case", config.lower_case.filter(|_| is_bert), is_bert.then_some(true));
+        add("strip_accents", config.strip_accents.filter(|_| is_bert), None);
+        add("tokenize_chinese_chars", config.split_chinese.filter(|_| is_bert), is_bert.then_some(true));
+        add("add_prefix_space", config.prefix_space.filter(|_| !is_bert && class != Class::Backend), None);
+        add("add_bos_token", config.add_bos, None);
+        add("add_eos_token", config.add_eos, None);
+        add("split_special_tokens", Some(config.split_special).filter(|split| *split), None);
+        if config.truncate_left {
+            list.push(("truncation_side", "left".into(), file));
+        }
+        list
+    }
+
     /// Where Python puts padding, by tokenizer_config.json. Here texts are not padded.
     pub(crate) fn padding_side(&self) -> Option<&str> {
         self.config.padding_side.as_deref()
@@ -96,11 +154,16 @@ impl Tokenizer {
     /// The ids of a text, special tokens included. A long text is cut; the special tokens stay. There is at least one
     /// id: an empty text is refused if the model has no special tokens.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(self.cased(text).as_ref(), false);
+        self.encode_to(text, self.max_length)
+    }
+
+    /// The same with at most `max_length` ids, where that is fewer.
+    pub(crate) fn encode_to(&self, text: &str, max_length: usize) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, false);
         let encoding = encoding.map_err(|source| self.failed(source))?;
         let mut body = encoding.get_ids();
         let Affixes { before, after } = &self.affixes;
-        let room = self.max_length - before.len() - after.len();
+        let room = max_length.min(self.max_length) - before.len() - after.len();
         if let Some(excess) = body.len().checked_sub(room) {
             let is_cut = excess > 0 || !encoding.get_overflowing().is_empty();
             self.num_cut.fetch_add(usize::from(is_cut), Ordering::Relaxed);
@@ -116,10 +179,14 @@ impl Tokenizer {
         if self.max_length <= num_special {
             return Err(too_short(&self.path, self.max_length, num_special));
         }
-        let (first, second) = (self.cased(first), self.cased(second));
-        let encoding = self.inner.encode_fast((first.as_ref(), second.as_ref()), true);
+        let encoding = self.inner.encode_fast((first, second), true);
         let encoding = encoding.map_err(|source| self.failed(source))?;
-        Ok((self.checked(encoding.get_ids().to_vec())?, encoding.get_type_ids().to_vec()))
+        let mut types = encoding.get_type_ids().to_vec();
+        // Python leaves the types out where the class does not give them, and the model takes 0.
+        if !self.config.gives_types.unwrap_or(self.class.gives_types()) {
+            types.fill(0);
+        }
+        Ok((self.checked(encoding.get_ids().to_vec())?, types))
     }
 
     /// How many tokens at the beginning of a text belong to `prompt`, the special tokens before it included.
@@ -133,10 +200,6 @@ impl Tokenizer {
     /// How many texts were cut so far.
     pub(crate) fn num_cut(&self) -> usize {
         self.num_cut.load(Ordering::Relaxed)
-    }
-
-    fn cased<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.lower_case { text.to_lowercase().into() } else { text.into() }
     }
 
     fn failed(&self, source: tokenizers::Error) -> Error {
@@ -185,25 +248,54 @@ fn add_tokens(inner: &mut HuggingFace, config: &Config) -> tokenizers::Result<Re
     Ok(Ok(()))
 }
 
+/// Adds the special tokens that tokenizer_config.json or the class names, so that a text that spells one out has it.
+/// Those that the vocabulary lacks have no place in the model.
+fn add_special_tokens(
+    inner: &mut HuggingFace,
+    config: &Config,
+    class: Class,
+    vocab_size: usize,
+) -> tokenizers::Result<()> {
+    let usual = class.special_tokens().iter().filter(|(name, _)| !config.named.contains_key(name));
+    let usual = usual.map(|(_, token)| AddedToken::from(*token, true));
+    let tokens = config.named.values().cloned().chain(usual).chain(config.extra.iter().cloned());
+    for token in tokens.collect::<Vec<_>>() {
+        let is_known = inner.get_added_tokens_decoder().values().any(|known| known.content == token.content);
+        let has_row = inner.token_to_id(&token.content).is_some_and(|id| (id as usize) < vocab_size);
+        if has_row && !is_known {
+            inner.add_special_tokens([token])?;
+        }
+    }
+    Ok(())
+}
+
+/// As `do_lower_case` of sentence-transformers: before all else that is done with a text.
+fn lower_case_first(inner: &mut HuggingFace) -> tokenizers::Result<()> {
+    let mut steps = vec![NormalizerWrapper::from(Lowercase)];
+    steps.extend(inner.get_normalizer().cloned());
+    inner.with_normalizer(Some(Sequence::new(steps)))?;
+    Ok(())
+}
+
 impl Affixes {
     /// The special tokens that tokenizer.json puts around a text, changed as tokenizer_config.json asks.
     /// `add_bos_token` and `add_eos_token` overrule tokenizer.json, as in Python, where the tokenizer is rebuilt from
     /// them. If they are absent, they change nothing. The outer error is the library's.
-    fn find(inner: &HuggingFace, config: &Config) -> tokenizers::Result<Result<Affixes>> {
+    fn find(inner: &HuggingFace, config: &Config, class: Class) -> tokenizers::Result<Result<Affixes>> {
         let probe: Encoding = inner.encode_fast("a", true)?;
         let (ids, special) = (probe.get_ids(), probe.get_special_tokens_mask());
         let first = special.iter().position(|special| *special == 0).unwrap_or(ids.len());
         let last = special.iter().rposition(|special| *special == 0).map_or(ids.len(), |last| last + 1);
         let mut affixes = Affixes { before: ids[..first].to_vec(), after: ids[last..].to_vec() };
 
-        let id_of = |field: &str, token: &Option<String>| {
-            let id = token.as_ref().and_then(|token| inner.token_to_id(token));
+        let id_of = |field: &str, token: Option<&str>| {
+            let id = token.and_then(|token| inner.token_to_id(token));
             id.ok_or_else(|| {
-                let found = token.as_ref().map_or_else(|| "absent".to_owned(), |token| format!("{token:?}"));
+                let found = token.map_or_else(|| "absent".to_owned(), |token| format!("{token:?}"));
                 config.invalid(field, found, "a token of tokenizer.json")
             })
         };
-        match (config.add_bos, &config.bos) {
+        match (config.add_bos, class.token(config, "bos_token")) {
             (Some(true), bos) => match id_of("bos_token", bos) {
                 Ok(id) if affixes.before.first() != Some(&id) => affixes.before.insert(0, id),
                 Ok(_) => {}
@@ -215,7 +307,7 @@ impl Affixes {
             }
             _ => {}
         }
-        match (config.add_eos, &config.eos) {
+        match (config.add_eos, class.token(config, "eos_token")) {
             (Some(true), eos) => match id_of("eos_token", eos) {
                 Ok(id) if affixes.after.last() != Some(&id) => affixes.after.push(id),
                 Ok(_) => {}

@@ -34,9 +34,10 @@ impl Tokenizer {
 
     fn end_of_text(&self) -> Result<u32> {
         let config = &self.config;
-        let named = config.eos.as_ref().and_then(|eos| self.inner.token_to_id(eos));
+        let eos = self.class.token(config, "eos_token");
+        let named = eos.and_then(|eos| self.inner.token_to_id(eos));
         named.or(self.affixes.after.last().copied()).ok_or_else(|| {
-            let found = config.eos.as_ref().map_or_else(|| "absent".to_owned(), |eos| format!("{eos:?}"));
+            let found = eos.map_or_else(|| "absent".to_owned(), |eos| format!("{eos:?}"));
             config.invalid(
                 "eos_token",
                 found,
@@ -49,7 +50,7 @@ impl Tokenizer {
 impl Packer<'_> {
     /// The ids of a text and what ends it.
     pub(crate) fn tokens(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.whole.encode_fast(self.tokenizer.cased(text).as_ref(), false);
+        let encoding = self.whole.encode_fast(text, false);
         let encoding = encoding.map_err(|source| self.tokenizer.failed(source))?;
         let ids = [encoding.get_ids(), &self.separator].concat();
         match self.tokenizer.checked(ids) {

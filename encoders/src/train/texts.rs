@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use crate::contrastive::engine::TokenLists;
 use crate::contrastive::loss::Target;
-use crate::encoder::{Encoder, TextKind};
+use crate::encoder::Encoder;
 use crate::error::Result;
+use crate::text_kind::TextKind;
 use crate::tokenize::Tokenizer;
 
 /// A query and the passages that it is compared with, apart from those of the other queries of its batch.

@@ -13,15 +13,17 @@ use crate::architecture::{Architecture, NeuronAxis, NeuronMask};
 use crate::compute::cpu::{Cpu, Products};
 use crate::compute::tape::{AdapterShape, Parameter, Tape, sizes};
 use crate::contrastive::engine::{Engine, MemoryUse};
-use crate::encoder::{Encoder, TextKind};
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
+use crate::notice::Notice;
 use crate::prune::NeuronScores;
-use crate::settings::Settings;
-use crate::tokenize::Tokenizer;
+use crate::settings::{Purpose, Read};
+use crate::text_kind::TextKind;
+use crate::tokenize::{Reading, Tokenizer};
 use crate::weights::tensors::Tensors;
 
 /// A model in training, on the CPU.
@@ -77,18 +79,25 @@ impl Trainer {
     ) -> Result<Trainer> {
         let directory = directory.as_ref();
         settings.check()?;
-        let loaded = Loaded::open(directory, options)?;
+        let loaded = Loaded::open(directory, options, Purpose::Encode)?;
         let Loaded { files, settings: encoding, tensors, architecture, fingerprint, .. } = &loaded;
         let fingerprint = *fingerprint;
         if files.adapter().is_some() {
             return Err(Error::AdapterToTrain { path: directory.to_owned() });
         }
-        let tokenizer = |limit: Option<usize>| {
-            let length = limit.unwrap_or(encoding.max_length).min(encoding.max_length);
-            Tokenizer::load(&files.tokenizer(), length, architecture.vocab_size, encoding.lower_case)
+        let pooling = encoding.trained_pooling(directory, architecture)?;
+        let tokenizer = |limit: Option<usize>, kind: TextKind| {
+            let most = encoding.length_of(kind);
+            let length = limit.unwrap_or(most).min(most);
+            let reading = encoding.reading(architecture.vocab_size);
+            let reading = Reading { max_length: length, shortest: length, ..reading };
+            Tokenizer::load(files, &loaded.config, reading)
         };
         let reader = Reader {
-            tokenizers: [tokenizer(settings.query_max_length)?, tokenizer(settings.passage_max_length)?],
+            tokenizers: [
+                tokenizer(settings.query_max_length, TextKind::Query)?,
+                tokenizer(settings.passage_max_length, TextKind::Passage)?,
+            ],
             prompts: [encoding.query_prompt.clone(), encoding.passage_prompt.clone()],
             teacher: None,
             aligns: settings.loss.alignment_weight > 0.0,
@@ -127,10 +136,10 @@ impl Trainer {
         let memory = MemoryUse { batch_tokens, gradient_cache, recompute };
         Ok(Trainer {
             directory: directory.to_owned(),
-            as_directory: *encoding == Settings::read(files, architecture)?,
+            as_directory: *encoding == Read::of(files, architecture, Purpose::Encode)?.settings,
             fingerprint,
             reader,
-            engine: Engine::on_cpu(model, encoding.pooling, skipped, memory, sizes(&parameters)),
+            engine: Engine::on_cpu(model, pooling, skipped, memory, sizes(&parameters)),
             state: TrainState::new(parameters),
             settings,
             loaded,
@@ -160,6 +169,11 @@ impl Trainer {
     /// What it was told.
     pub fn settings(&self) -> &TrainSettings {
         &self.settings
+    }
+
+    /// What the model's files do not say, and what was assumed.
+    pub fn notices(&self) -> &[Notice] {
+        &self.loaded.notices
     }
 
     /// What is put before every query.

@@ -64,7 +64,7 @@ impl Tensors for Adapted {
             None => self.source.values(tensor, shape)?,
         };
         if let [rows, columns] = *shape {
-            self.adapter.add_to(bare, values.to_mut(), rows, columns)?;
+            self.adapter.change(bare, values.to_mut(), rows, columns)?;
         }
         Ok(values)
     }

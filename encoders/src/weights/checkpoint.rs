@@ -100,6 +100,36 @@ impl Checkpoint {
         })
     }
 
+    /// Whether its values are other numbers than those of its file.
+    fn is_converted(&self, stored: &StoredTensor<'_>) -> bool {
+        stored.dtype == Dtype::F64 || stored.dtype == Dtype::I8 && self.has_scales(stored.name)
+    }
+
+    /// Whether a tensor is there for a matrix in 8 bits.
+    fn is_scale(&self, tensor: &str) -> bool {
+        let module = [".SCB", ".weight_format"].iter().find_map(|suffix| tensor.strip_suffix(suffix));
+        module.is_some_and(|module| self.has_scales(&format!("{module}.weight")))
+    }
+
+    /// Whether a matrix is stored as bitsandbytes stores 8 bits (Dettmers et al. 2022, LLM.int8()).
+    fn has_scales(&self, tensor: &str) -> bool {
+        tensor
+            .strip_suffix(".weight")
+            .is_some_and(|module| self.shards.entry(&format!("{module}.SCB")).is_some())
+    }
+
+    /// Each row is its codes times its largest number / 127.
+    fn int8(&self, tensor: &str, entry: &Entry, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
+        let module = tensor.strip_suffix(".weight").unwrap_or(tensor);
+        let scales = self.values(&format!("{module}.SCB"), &expected[..1])?;
+        let columns = expected.get(1).copied().unwrap_or(1);
+        let codes = self.shards.owned_bytes(entry);
+        let rows = codes.chunks_exact(columns).zip(&scales[..]);
+        Ok(rows
+            .flat_map(|(row, scale)| row.iter().map(move |code| f32::from(*code as i8) * scale / 127.0))
+            .collect())
+    }
+
     fn path_of(&self, tensor: &str) -> PathBuf {
         self.shards.path_of(tensor)
     }
@@ -107,9 +137,10 @@ impl Checkpoint {
 
 impl Tensors for Checkpoint {
     fn list(&self) -> Vec<TensorInfo<'_>> {
-        let infos = self.iter().map(|tensor| TensorInfo {
+        // What is written from a checkpoint of f64 or of 8 bits is in f32.
+        let infos = self.iter().filter(|tensor| !self.is_scale(tensor.name)).map(|tensor| TensorInfo {
             name: tensor.name,
-            dtype: tensor.dtype,
+            dtype: if self.is_converted(&tensor) { Dtype::F32 } else { tensor.dtype },
             shape: tensor.shape.to_vec(),
         });
         infos.collect()
@@ -120,7 +151,7 @@ impl Tensors for Checkpoint {
     }
 
     fn stored(&self, tensor: &str) -> Option<StoredTensor<'_>> {
-        self.shards.tensor(tensor)
+        self.shards.tensor(tensor).filter(|stored| !self.is_converted(stored))
     }
 
     fn values(&self, tensor: &str, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
@@ -140,6 +171,10 @@ impl Tensors for Checkpoint {
                 values
                     .extend(bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()));
             },
+            Dtype::F64 => |bytes, values| {
+                values.extend(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32));
+            },
+            Dtype::I8 if self.has_scales(tensor) => return self.int8(tensor, entry, expected),
             other => {
                 return Err(Error::UnsupportedType {
                     path: self.path_of(tensor),

@@ -6,6 +6,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod mapped;
 pub(crate) mod matrix;
 pub(crate) mod model_files;
+mod pickle;
 pub(crate) mod quantized;
 pub(crate) mod quantizing;
 pub(crate) mod shards;

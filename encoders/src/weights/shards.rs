@@ -1,4 +1,4 @@
-//! Tensors as they lie in safetensors files: mapped, or in memory.
+//! Tensors as they lie in their files: mapped, or in memory.
 
 #![allow(unsafe_code, reason = "weights are read where the file is mapped")]
 
@@ -15,6 +15,7 @@ use secateur_files::AtPath;
 use serde::Deserialize;
 
 use super::mapped::MappedFloats;
+use super::pickle::{self, PickledTensor};
 use super::stamp::FileStamp;
 use crate::error::{Error, Result};
 use crate::json;
@@ -41,6 +42,8 @@ struct Shard {
 enum Bytes {
     Mapped(Arc<Mmap>),
     InMemory(&'static [u8]),
+    /// Elements that do not lie one after the other in their file, in their order.
+    Copied(Vec<u8>),
 }
 
 impl std::ops::Deref for Bytes {
@@ -50,6 +53,7 @@ impl std::ops::Deref for Bytes {
         match self {
             Bytes::Mapped(map) => map,
             Bytes::InMemory(bytes) => bytes,
+            Bytes::Copied(bytes) => bytes,
         }
     }
 }
@@ -72,6 +76,41 @@ pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 
 /// The file that names the shards of weights that are.
 const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// The same as torch pickles them. Safetensors come first, as in transformers.
+const PICKLED_FILE: &str = "pytorch_model.bin";
+const PICKLED_INDEX_FILE: &str = "pytorch_model.bin.index.json";
+
+/// The file that has a directory's weights, and whether it is an index of such files.
+fn weights_in(directory: &Path) -> Option<(PathBuf, bool)> {
+    [(SINGLE_FILE, false), (INDEX_FILE, true), (PICKLED_FILE, false), (PICKLED_INDEX_FILE, true)]
+        .into_iter()
+        .map(|(file, is_index)| (directory.join(file), is_index))
+        .find(|(path, _)| path.exists())
+}
+
+/// A tensor's name as it is spelled today: checkpoints of TensorFlow's time call the parts of a norm gamma and beta.
+fn modern(name: &str) -> String {
+    let renamed = [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")]
+        .into_iter()
+        .find_map(|(old, new)| Some(format!("{}{new}", name.strip_suffix(old)?)));
+    renamed.unwrap_or_else(|| name.to_owned())
+}
+
+/// Elements of `size` bytes in the order of their indexes.
+fn in_order(bytes: &[u8], shape: &[usize], strides: &[usize], size: usize) -> Vec<u8> {
+    let count = shape.iter().product();
+    let mut ordered = Vec::with_capacity(count * size);
+    for mut index in 0..count {
+        let mut place = 0;
+        for (length, stride) in shape.iter().zip(strides).rev() {
+            place += index % length * stride;
+            index /= length;
+        }
+        ordered.extend_from_slice(&bytes[place * size..(place + 1) * size]);
+    }
+    ordered
+}
 
 /// A tensor as it lies in its file.
 pub struct StoredTensor<'a> {
@@ -98,23 +137,18 @@ impl Entry {
 }
 
 impl Shards {
-    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names, or what torch pickled.
     pub(crate) fn open(directory: &Path) -> Result<Shards> {
-        let single = directory.join(SINGLE_FILE);
-        let index_path = directory.join(INDEX_FILE);
-        let index = if single.exists() {
-            None
-        } else if index_path.exists() {
-            Some(json::read::<Index>(&index_path)?)
-        } else {
+        let Some((path, is_index)) = weights_in(directory) else {
             return Err(Error::MissingFile {
                 directory: directory.to_owned(),
-                file: "model.safetensors (nor model.safetensors.index.json)",
-                advice: "fetch the safetensors weights; pickled .bin weights are not read",
+                file: "model.safetensors (nor model.safetensors.index.json, nor pytorch_model.bin)",
+                advice: "fetch the model's weights",
             });
         };
+        let index = is_index.then(|| json::read::<Index>(&path)).transpose()?;
         let mut files: Vec<PathBuf> = match &index {
-            None => vec![single],
+            None => vec![path],
             Some(index) => index.weight_map.values().map(|file| directory.join(file)).collect(),
         };
         files.sort();
@@ -126,7 +160,7 @@ impl Shards {
         }
         if let Some(index) = index
             && let Some((tensor, file)) =
-                index.weight_map.into_iter().find(|(tensor, _)| !shards.tensors.contains_key(tensor))
+                index.weight_map.into_iter().find(|(tensor, _)| !shards.tensors.contains_key(&modern(tensor)))
         {
             return Err(Error::MissingTensor { path: directory.join(file), tensor });
         }
@@ -149,7 +183,7 @@ impl Shards {
 
     /// Whether `directory` has weights that [`Shards::open`] would look at.
     pub(crate) fn are_in(directory: &Path) -> bool {
-        [SINGLE_FILE, INDEX_FILE].iter().any(|file| directory.join(file).exists())
+        weights_in(directory).is_some()
     }
 
     fn empty(directory: &Path) -> Shards {
@@ -168,6 +202,10 @@ impl Shards {
     }
 
     fn add(&mut self, path: PathBuf, bytes: Bytes, stamp: Option<FileStamp>) -> Result<()> {
+        json::refuse_pointer(&path, &bytes)?;
+        if path.extension().is_some_and(|extension| extension == "bin") {
+            return self.add_pickled(path, bytes, stamp);
+        }
         let damaged = |source: safetensors::SafeTensorError| Error::Safetensors {
             path: path.clone(),
             source: source.into(),
@@ -186,9 +224,29 @@ impl Shards {
                 shape: info.shape.clone(),
                 bytes: data + start..data + end,
             };
-            self.tensors.insert(name, entry);
+            self.tensors.insert(modern(&name), entry);
         }
         self.shards.push(Shard { path, bytes, stamp });
+        Ok(())
+    }
+
+    fn add_pickled(&mut self, path: PathBuf, bytes: Bytes, stamp: Option<FileStamp>) -> Result<()> {
+        let shard = self.shards.len();
+        let mut copied = Vec::new();
+        for PickledTensor { name, dtype, shape, strides, bytes: range } in pickle::tensors(&path, &bytes)? {
+            let entry = match strides {
+                None => Entry { shard, dtype, shape, bytes: range },
+                Some(strides) => {
+                    let elements = in_order(&bytes[range], &shape, &strides, dtype.bitsize() / 8);
+                    let whole = 0..elements.len();
+                    copied.push(Shard { path: path.clone(), bytes: Bytes::Copied(elements), stamp });
+                    Entry { shard: shard + copied.len(), dtype, shape, bytes: whole }
+                }
+            };
+            self.tensors.insert(modern(&name), entry);
+        }
+        self.shards.push(Shard { path, bytes, stamp });
+        self.shards.extend(copied);
         Ok(())
     }
 
@@ -199,7 +257,8 @@ impl Shards {
 
     /// The files and their lengths in bytes.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, usize)> {
-        self.shards.iter().map(|shard| (shard.path.as_path(), shard.bytes.len()))
+        let files = self.shards.iter().filter(|shard| !matches!(shard.bytes, Bytes::Copied(_)));
+        files.map(|shard| (shard.path.as_path(), shard.bytes.len()))
     }
 
     /// All tensors in the order of their names.
@@ -230,7 +289,7 @@ impl Shards {
     pub(crate) fn path_of(&self, tensor: &str) -> PathBuf {
         match (self.tensors.get(tensor), &self.shards[..]) {
             (Some(entry), _) => self.shards[entry.shard].path.clone(),
-            (None, [shard]) => shard.path.clone(),
+            (None, [shard, ..]) if self.files().count() == 1 => shard.path.clone(),
             (None, _) => self.directory.clone(),
         }
     }

@@ -10,22 +10,37 @@ use safetensors::tensor::{Metadata, TensorInfo as Header};
 use secateur_files::{AtPath, DurableFolder};
 use serde_json::Value;
 
-use super::model_files::ModelFiles;
+use super::model_files::{ModelFiles, Module};
 use super::shards::SINGLE_FILE;
 use super::tensors::{TensorInfo, Tensors};
 use crate::error::{Error, Result};
 
 /// The files that are copied beside the weights, where they exist. The pooling's folder is found by modules.json.
-const COPIED: [&str; 8] = [
+const COPIED: [&str; 20] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "spiece.model",
     "modules.json",
     "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
     "config_sentence_transformers.json",
     "generation_config.json",
 ];
+
+/// The files of a module behind the transformer.
+const MODULE_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
 /// A tensor to write.
 pub(crate) struct NewTensor<'a> {
@@ -116,15 +131,31 @@ fn write_file(folder: &DurableFolder, name: &str, bytes: &[u8]) -> Result<()> {
 /// Copies the files that stand beside the weights, but for `others`, which are there already.
 fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], folder: &DurableFolder) -> Result<()> {
     let mut copied: Vec<String> = COPIED.iter().map(|file| (*file).to_owned()).collect();
-    let modules: Option<Vec<Value>> = files.json("modules.json")?;
-    let paths = modules.iter().flatten().filter_map(|module| module["path"].as_str());
-    copied.extend(paths.filter(|path| !path.is_empty()).map(|path| format!("{path}/config.json")));
+    let modules = files.modules()?.unwrap_or_default();
+    let others_of = |module: &Module| {
+        let folder = module.folder().to_owned();
+        MODULE_FILES.map(|file| format!("{folder}/{file}"))
+    };
+    copied.extend(modules.iter().filter(|module| !module.is_transformer()).flat_map(others_of));
     for file in copied {
         if others.iter().any(|(name, _)| *name == file) {
             continue;
         }
-        if let Some(bytes) = files.read(&file)? {
-            write_file(folder, &file, &bytes)?;
+        let Some(bytes) = files.read(&file)? else { continue };
+        match files.transformer_folder() {
+            // What is written has the transformer in the directory itself.
+            Some(below) if file == "modules.json" => {
+                let mut modules: Vec<Value> = files.json(&file)?.unwrap_or_default();
+                for module in modules.iter_mut().filter(|module| module["path"] == below) {
+                    module["path"] = "".into();
+                }
+                write_file(
+                    folder,
+                    &file,
+                    &serde_json::to_vec_pretty(&modules).expect("a JSON value can be written"),
+                )?;
+            }
+            _ => write_file(folder, &file, &bytes)?,
         }
     }
     Ok(())

@@ -123,6 +123,7 @@ impl Arguments {
                 "golden": self.golden,
                 "settings": encoder.settings(),
                 "special_tokens": encoder.special_tokens(),
+                "notices": encoder.notices(),
                 "comparison": comparison,
                 "min_cosine": self.min_cosine,
                 "max_difference": self.max_difference,

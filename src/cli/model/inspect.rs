@@ -7,13 +7,13 @@ use clap::Args;
 use secateur::encode::{DEFAULT_ENCODER, Quantization};
 use secateur::encoders::architecture::Storage;
 use secateur::encoders::inspect::{
-    InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens,
+    InForce, InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens,
 };
-use secateur::encoders::{Settings, catalog as backbones};
+use secateur::encoders::{self, Settings, catalog as backbones};
 use secateur::prune::Variant;
 use secateur::report::{Align, Table};
 
-use crate::cli::encoder::{cached_model, model_directory};
+use crate::cli::encoder::{base_directory, cached_model, model_directory, tell};
 use crate::cli::failure::{Code, Failure, Result};
 
 #[derive(Args)]
@@ -34,6 +34,12 @@ pub struct Arguments {
     /// The model that an adapter goes with [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
+    /// Read the model's files as if they did not have this setting: KEY, or OUTER.KEY.
+    #[arg(long, value_name = "KEY")]
+    ignore_setting: Vec<String>,
+    /// Refuse a model whose files leave open how texts are encoded, instead of assuming something.
+    #[arg(long)]
+    strict: bool,
     /// Tokens of the text that operations are counted for [default: 512, or the model's maximum].
     #[arg(long, value_name = "TOKENS")]
     length: Option<usize>,
@@ -80,8 +86,13 @@ impl Arguments {
             width: Some(cut.width),
             length: self.length,
             storage: self.quantize.map(|Quantization::Nf4| Storage::Nf4),
+            ignore_settings: self.ignore_setting.clone(),
         };
-        let inspection = inspect(model, &options)?;
+        let inspection = inspect(model, options)?;
+        if let (true, Some(notice)) = (self.strict, inspection.notices.first()) {
+            return Err(encoders::Error::Assumed { notice: notice.clone() }.into());
+        }
+        tell(&inspection.notices);
         if self.json {
             let json = serde_json::to_string_pretty(&inspection)
                 .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
@@ -92,10 +103,17 @@ impl Arguments {
 }
 
 /// Files that are here come before the catalog, the catalog before a download.
-fn inspect(model: &str, options: &InspectOptions) -> Result<Inspection> {
+fn inspect(model: &str, options: InspectOptions) -> Result<Inspection> {
+    let of_directory = |directory: &Path| -> Result<Inspection> {
+        let base = match &options.base {
+            Some(base) => Some(base.clone()),
+            None => base_directory(directory, None, &options.ignore_settings)?,
+        };
+        Ok(Inspection::of_path(directory, &InspectOptions { base, ..options.clone() })?)
+    };
     let path = Path::new(model);
     if path.exists() {
-        return Ok(Inspection::of_path(path, options)?);
+        return of_directory(path);
     }
     let Some(backbone) = backbones::find(model) else {
         if !model.contains('/') && model != DEFAULT_ENCODER {
@@ -105,11 +123,11 @@ fn inspect(model: &str, options: &InspectOptions) -> Result<Inspection> {
             );
             return Err(Failure::new(Code::Input, message));
         }
-        return Ok(Inspection::of_path(&model_directory(model)?, options)?);
+        return of_directory(&model_directory(model)?);
     };
     match cached_model(model) {
-        Some(directory) => Ok(Inspection::of_path(&directory, options)?),
-        None => Ok(Inspection::of_backbone(backbone, options)?),
+        Some(directory) => of_directory(&directory),
+        None => Ok(Inspection::of_backbone(backbone, &options)?),
     }
 }
 
@@ -206,9 +224,26 @@ fn write_files(out: &mut String, inspection: &Inspection) -> std::fmt::Result {
             writeln!(out, "{what:LABEL$}{} tensors, such as {first}", tensors.len())?;
         }
     }
-    match &inspection.fingerprint {
-        Some(fingerprint) => writeln!(out, "{:LABEL$}{fingerprint}", "fingerprint"),
-        None => Ok(()),
+    if let Some(fingerprint) = &inspection.fingerprint {
+        writeln!(out, "{:LABEL$}{fingerprint}", "fingerprint")?;
+    }
+    if inspection.in_force.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new([("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)]);
+    for InForce { setting, value, from } in &inspection.in_force {
+        table.row([setting.as_str(), &shortened(value), from]);
+    }
+    write!(out, "\n{table}")
+}
+
+/// A value that fits a line.
+fn shortened(value: &serde_json::Value) -> String {
+    const MOST: usize = 60;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text,
     }
 }
 
@@ -217,7 +252,7 @@ pub fn encoding(settings: &Settings, tokens: Option<&SpecialTokens>) -> String {
     let scaled = if settings.normalize { ", scaled to length 1" } else { "" };
     let mut lines = vec![
         ("pooling", format!("{}{scaled}", settings.pooling)),
-        ("max length", format!("{} tokens", settings.max_length)),
+        ("max length", lengths(settings)),
         ("query prompt", format!("{:?}", settings.query_prompt)),
         ("passage prompt", format!("{:?}", settings.passage_prompt)),
     ];
@@ -230,6 +265,17 @@ pub fn encoding(settings: &Settings, tokens: Option<&SpecialTokens>) -> String {
         lines.push(("padding side", format!("{side}; texts are not padded here")));
     }
     lines.iter().map(|(name, value)| format!("{name:LABEL$}{value}\n")).collect()
+}
+
+fn lengths(settings: &Settings) -> String {
+    let own =
+        |kind: &str, length: Option<usize>| length.map_or_else(String::new, |n| format!(", {n} of a {kind}"));
+    format!(
+        "{} tokens{}{}",
+        settings.max_length,
+        own("query", settings.query_length),
+        own("passage", settings.passage_length)
+    )
 }
 
 /// The width of the first column.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::encoders::write_merged;
 
-use crate::cli::encoder::model_directory;
+use crate::cli::encoder::{base_directory, model_directory};
 use crate::cli::failure::Result;
 
 #[derive(Args)]
@@ -25,8 +25,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let base = self.base.as_deref().map(model_directory).transpose()?;
-        write_merged(&model_directory(&self.adapter)?, base.as_deref(), &self.out)?;
+        let adapter = model_directory(&self.adapter)?;
+        let base = base_directory(&adapter, self.base.as_deref(), &[])?;
+        write_merged(&adapter, base.as_deref(), &self.out)?;
         Ok(format!("{}: {} merged into its base\n", self.out.display(), self.adapter))
     }
 }

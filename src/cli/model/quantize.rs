@@ -6,7 +6,7 @@ use clap::Args;
 use secateur::encode::Quantization;
 use secateur::encoders::write_quantized;
 
-use crate::cli::encoder::model_directory;
+use crate::cli::encoder::{base_directory, model_directory};
 use crate::cli::failure::Result;
 
 #[derive(Args)]
@@ -29,9 +29,10 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let base = self.base.as_deref().map(model_directory).transpose()?;
+        let model = model_directory(&self.model)?;
+        let base = base_directory(&model, self.base.as_deref(), &[])?;
         match self.format {
-            Quantization::Nf4 => write_quantized(&model_directory(&self.model)?, base.as_deref(), &self.out)?,
+            Quantization::Nf4 => write_quantized(&model, base.as_deref(), &self.out)?,
         }
         Ok(format!("{}: {} in {}\n", self.out.display(), self.model, self.format))
     }

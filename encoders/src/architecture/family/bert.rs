@@ -5,16 +5,30 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::keys::FamilyKeys;
 use super::sizes::Sizes;
 use super::{AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation, parse};
 use crate::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
 use crate::error::Result;
+use crate::keys::Keys;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "bert",
+    keys: FamilyKeys { keys: KEYS, defaults: DEFAULTS },
     read: |path, config| read(FAMILY.model_type, path, config, 0),
     names: Names { head: Some(|_, _| Ok(Head::of_first_token("bert.pooler.dense", "classifier"))), ..NAMES },
 };
+
+/// The keys that models like BERT have beside those of all.
+pub(super) const KEYS: Keys = Keys {
+    read: &["hidden_act", "layer_norm_eps", "position_embedding_type", "type_vocab_size", "is_decoder"],
+    harmless: &[],
+    only: &[],
+};
+
+pub(super) const DEFAULTS: &str = r#"{"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "intermediate_size": 3072, "hidden_act": "gelu", "max_position_embeddings": 512,
+    "type_vocab_size": 2, "layer_norm_eps": 1e-12, "is_decoder": false}"#;
 
 pub(super) const NAMES: Names = Names {
     prefixes: &["", "bert."],
@@ -52,19 +66,15 @@ struct Config {
     hidden_act: String,
     layer_norm_eps: f32,
     position_embedding_type: Option<String>,
-    #[serde(default = "two")]
     type_vocab_size: usize,
-}
-
-fn two() -> usize {
-    2
+    is_decoder: bool,
 }
 
 /// The architecture of a model like BERT whose first token has the position `first`.
 pub(super) fn read(family: &'static str, path: &Path, config: &Value, first: usize) -> Result<Architecture> {
     let config: Config = parse(path, config)?;
     let sizes = config.sizes;
-    let attention = sizes.multi_head(path, false)?;
+    let attention = sizes.multi_head(path, config.is_decoder)?;
     if sizes.max_position_embeddings <= first {
         let expected = format!("more than the position of the first token, {first}");
         return Err(super::invalid(path, "max_position_embeddings", sizes.max_position_embeddings, expected));

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::rotary::Around;
 use super::sizes::Sizes;
 use super::{AttentionNames, Gate, MlpNames, Names, Norms, Projections, activation};
 use super::{invalid, parse, rotary, windowed_layers};
@@ -54,7 +55,6 @@ struct Config {
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
     hidden_act: Option<String>,
-    #[serde(default = "default_eps")]
     rms_norm_eps: f32,
     #[serde(default)]
     attention_bias: bool,
@@ -63,10 +63,6 @@ struct Config {
     layer_types: Option<Vec<String>>,
     is_causal: Option<bool>,
     use_bidirectional_attention: Option<bool>,
-}
-
-fn default_eps() -> f32 {
-    1e-6
 }
 
 /// The window of a decoder whose config.json has no `layer_types`.
@@ -89,16 +85,12 @@ pub(super) fn read(
 ) -> Result<Architecture> {
     let raw = config;
     let config: Config = parse(path, raw)?;
-    // Variants that were retrained with bidirectional attention are other models; their publishers ship code for
-    // them.
-    for (field, found, causal) in [
-        ("is_causal", config.is_causal, true),
-        ("use_bidirectional_attention", config.use_bidirectional_attention, false),
-    ] {
-        if found == Some(!causal) {
-            return Err(invalid(path, field, !causal, format!("{causal}: a decoder looks back only")));
-        }
+    // transformers reads `is_causal`; the other key is its Gemma 2's, whose window then is another one.
+    if config.use_bidirectional_attention == Some(true) {
+        let expected = "false: a decoder looks back only, unless is_causal is false";
+        return Err(invalid(path, "use_bidirectional_attention", true, expected));
     }
+    let causal = config.is_causal.unwrap_or(true);
     let sizes = config.sizes;
     let num_heads = sizes.num_attention_heads;
     let num_key_value_heads = config.num_key_value_heads.unwrap_or(num_heads);
@@ -118,12 +110,13 @@ pub(super) fn read(
     }
     let windowed =
         windowed_layers(path, config.layer_types.as_deref(), sizes.num_hidden_layers, &window.in_layer)?;
+    let around = Around { path, config: raw, head_dim };
     let layer = |windowed: bool| -> Result<LayerShape> {
         let layer_type = if windowed { "sliding_attention" } else { "full_attention" };
         let attention = LayerAttention {
-            // A window of n tokens reaches back n - 1.
-            window: window.tokens.filter(|_| windowed).map(|tokens| tokens - 1),
-            rotary: Some(rotary::read(path, raw, layer_type, "rope_theta", 10_000.0)?),
+            // A window of n tokens reaches back n - 1, and to both sides n.
+            window: window.tokens.filter(|_| windowed).map(|tokens| if causal { tokens - 1 } else { tokens }),
+            rotary: Some(rotary::read(around, layer_type, "rope_theta", 10_000.0)?),
         };
         Ok(LayerShape { attention: Some(attention), intermediate_size: Some(sizes.intermediate_size) })
     };
@@ -139,7 +132,7 @@ pub(super) fn read(
             head_dim,
             scale: 1.0 / (head_dim as f32).sqrt(),
             softcap: None,
-            causal: true,
+            causal,
         },
         activation: activation(path, config.hidden_act.as_deref().unwrap_or("silu"))?,
         norm: NormKind::Rms { offset: 0.0 },

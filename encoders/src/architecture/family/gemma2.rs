@@ -6,13 +6,43 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::decoder::{self, Window};
+use super::keys::FamilyKeys;
 use super::{AttentionNames, Family, MlpNames, Names, Norms, activation, invalid, parse};
 use crate::architecture::AttentionShape;
 use crate::architecture::{Architecture, NormKind};
 use crate::error::Result;
+use crate::keys::Keys;
+
+const KEYS: FamilyKeys = FamilyKeys {
+    keys: Keys {
+        read: &[
+            "hidden_activation",
+            "query_pre_attn_scalar",
+            "attn_logit_softcapping",
+            "sliding_window",
+            "num_key_value_heads",
+            "head_dim",
+            "rms_norm_eps",
+            "attention_bias",
+            "mlp_bias",
+            "layer_types",
+            "is_causal",
+            "use_bidirectional_attention",
+            "rope_theta",
+            "rope_scaling",
+            "rope_parameters",
+            "partial_rotary_factor",
+            "original_max_position_embeddings",
+        ],
+        harmless: &[("transformers reads hidden_activation", &["hidden_act"])],
+        only: &[],
+    },
+    defaults: r#"{"vocab_size": 256000, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "attention_bias": false, "query_pre_attn_scalar": 256, "sliding_window": 4096, "attn_logit_softcapping": 50.0}"#,
+};
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "gemma2",
+    keys: KEYS,
     read,
     names: Names {
         attention: AttentionNames {
@@ -38,7 +68,7 @@ pub(crate) const FAMILY: Family = Family {
 #[derive(Deserialize)]
 struct Config {
     hidden_size: usize,
-    hidden_activation: Option<String>,
+    hidden_activation: String,
     query_pre_attn_scalar: f32,
     attn_logit_softcapping: Option<f32>,
     sliding_window: Option<usize>,
@@ -63,7 +93,7 @@ fn read(path: &Path, config: &Value) -> Result<Architecture> {
             softcap: own.attn_logit_softcapping,
             ..architecture.attention
         },
-        activation: activation(path, own.hidden_activation.as_deref().unwrap_or("gelu_pytorch_tanh"))?,
+        activation: activation(path, &own.hidden_activation)?,
         norm: NormKind::Rms { offset: 1.0 },
         ..architecture
     })

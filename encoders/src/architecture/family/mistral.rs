@@ -6,11 +6,41 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::decoder::{self, Window};
+use super::keys::FamilyKeys;
 use super::{Family, parse};
 use crate::architecture::Architecture;
 use crate::error::Result;
+use crate::keys::Keys;
 
-pub(crate) const FAMILY: Family = Family { model_type: "mistral", read, names: decoder::NAMES };
+const KEYS: FamilyKeys = FamilyKeys {
+    keys: Keys {
+        read: &[
+            "sliding_window",
+            "num_key_value_heads",
+            "head_dim",
+            "hidden_act",
+            "rms_norm_eps",
+            "attention_bias",
+            "mlp_bias",
+            "layer_types",
+            "is_causal",
+            "use_bidirectional_attention",
+            "rope_theta",
+            "rope_scaling",
+            "rope_parameters",
+            "partial_rotary_factor",
+            "original_max_position_embeddings",
+        ],
+        harmless: &[(
+            "a window is said by sliding_window alone",
+            &["use_sliding_window", "max_window_layers"],
+        )],
+        only: &[],
+    },
+    defaults: r#"{"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_act": "silu", "max_position_embeddings": 131072, "rms_norm_eps": 1e-6, "sliding_window": 4096}"#,
+};
+
+pub(crate) const FAMILY: Family = Family { model_type: "mistral", keys: KEYS, read, names: decoder::NAMES };
 
 #[derive(Deserialize)]
 struct Config {

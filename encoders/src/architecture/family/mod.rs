@@ -3,12 +3,13 @@
 mod bert;
 mod decoder;
 mod gemma2;
+pub(crate) mod keys;
 mod llama;
 mod mistral;
 mod modernbert;
 mod qwen2;
 mod qwen3;
-mod rotary;
+pub(crate) mod rotary;
 mod sizes;
 mod xlm_roberta;
 
@@ -21,11 +22,14 @@ use super::Architecture;
 use crate::architecture::Activation;
 use crate::error::{Error, Result};
 use crate::pooling::Pooling;
+use keys::FamilyKeys;
 
 /// A family: how to read its configuration, and the names of its tensors.
 pub(crate) struct Family {
     /// Its `model_type`.
     pub(crate) model_type: &'static str,
+    /// The keys of its config.json.
+    pub(crate) keys: FamilyKeys,
     /// Reads config.json.
     pub(crate) read: fn(&Path, &Value) -> Result<Architecture>,
     /// The names of its tensors.
@@ -149,12 +153,17 @@ const FAMILIES: &[&Family] = &[
     &gemma2::FAMILY,
 ];
 
+/// The family that a config.json names, if it is known.
+pub(crate) fn find(config: &Value) -> Option<&'static Family> {
+    let found = config.get("model_type").and_then(Value::as_str)?;
+    FAMILIES.iter().copied().find(|family| family.model_type == found)
+}
+
 /// The family that a config.json names.
 pub(crate) fn by_config(path: &Path, config: &Value) -> Result<&'static Family> {
-    let found = config.get("model_type").and_then(Value::as_str).unwrap_or("absent");
-    FAMILIES.iter().copied().find(|family| family.model_type == found).ok_or_else(|| Error::UnknownFamily {
+    find(config).ok_or_else(|| Error::UnknownFamily {
         path: path.to_owned(),
-        found: found.to_owned(),
+        found: config.get("model_type").map_or_else(|| "absent".to_owned(), Value::to_string),
         known: FAMILIES.iter().map(|family| family.model_type).collect::<Vec<_>>().join(", "),
     })
 }
@@ -183,7 +192,7 @@ pub(crate) fn head(path: &Path, config: &Value, architecture: &Architecture) -> 
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, config: &Value) -> Result<T> {
-    T::deserialize(config).map_err(|source| Error::Json { path: path.to_owned(), source: source.into() })
+    crate::json::of_value(path, config.clone())
 }
 
 fn invalid(path: &Path, field: &str, found: impl ToString, expected: impl ToString) -> Error {

@@ -6,15 +6,19 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::keys::FamilyKeys;
+use super::rotary::Around;
 use super::sizes::Sizes;
 use super::{AttentionNames, Family, Gate, Head, MlpNames, Names, Norms, Projections, activation};
 use super::{invalid, parse, rotary, windowed_layers};
 use crate::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
 use crate::error::Result;
+use crate::keys::Keys;
 use crate::pooling::Pooling;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "modernbert",
+    keys: FamilyKeys { keys: KEYS, defaults: DEFAULTS },
     read,
     names: Names {
         prefixes: &["", "model."],
@@ -42,21 +46,52 @@ pub(crate) const FAMILY: Family = Family {
     },
 };
 
+const KEYS: Keys = Keys {
+    read: &[
+        "hidden_activation",
+        "norm_eps",
+        "norm_bias",
+        "attention_bias",
+        "mlp_bias",
+        "local_attention",
+        "global_attn_every_n_layers",
+        "layer_types",
+        "global_rope_theta",
+        "local_rope_theta",
+        "classifier_pooling",
+        "classifier_activation",
+        "classifier_bias",
+        "rope_theta",
+        "rope_scaling",
+        "rope_parameters",
+        "partial_rotary_factor",
+        "original_max_position_embeddings",
+    ],
+    harmless: &[
+        // Public files have it, and transformers does not read it for this family.
+        ("transformers reads norm_eps", &["layer_norm_eps"]),
+        ("transformers derives it from local_attention", &["sliding_window"]),
+    ],
+    only: &[],
+};
+
+const DEFAULTS: &str = r#"{"vocab_size": 50368, "hidden_size": 768, "intermediate_size": 1152, "num_hidden_layers": 22,
+    "num_attention_heads": 12, "hidden_activation": "gelu", "max_position_embeddings": 8192, "norm_eps": 1e-5,
+    "norm_bias": false, "attention_bias": false, "mlp_bias": false, "local_attention": 128,
+    "global_attn_every_n_layers": 3, "local_rope_theta": 10000.0, "classifier_pooling": "cls",
+    "classifier_bias": false, "classifier_activation": "gelu"}"#;
+
 #[derive(Deserialize)]
 struct Config {
     #[serde(flatten)]
     sizes: Sizes,
     hidden_activation: String,
     norm_eps: f32,
-    #[serde(default)]
     norm_bias: bool,
-    #[serde(default)]
     attention_bias: bool,
-    #[serde(default)]
     mlp_bias: bool,
     /// The width of the window, half of it on each side.
     local_attention: usize,
-    #[serde(default = "every_third")]
     global_attn_every_n_layers: usize,
     layer_types: Option<Vec<String>>,
     global_rope_theta: Option<f64>,
@@ -90,10 +125,6 @@ fn head(path: &Path, config: &Value) -> Result<Head> {
     })
 }
 
-fn every_third() -> usize {
-    3
-}
-
 fn read(path: &Path, config: &Value) -> Result<Architecture> {
     let raw = config;
     let config: Config = parse(path, raw)?;
@@ -110,17 +141,18 @@ fn read(path: &Path, config: &Value) -> Result<Architecture> {
         !layer.is_multiple_of(every)
     })?;
     let global_theta = config.global_rope_theta.unwrap_or(160_000.0);
+    let around = Around { path, config: raw, head_dim: attention.head_dim };
     let layer = |local: bool| -> Result<LayerShape> {
         let attention = if local {
             LayerAttention {
                 window: Some(config.local_attention / 2),
-                // Without a base of their own the local layers use the global one.
-                rotary: Some(rotary::read(path, raw, "sliding_attention", "local_rope_theta", global_theta)?),
+                // With null for a base of their own the local layers use the global one.
+                rotary: Some(rotary::read(around, "sliding_attention", "local_rope_theta", global_theta)?),
             }
         } else {
             LayerAttention {
                 window: None,
-                rotary: Some(rotary::read(path, raw, "full_attention", "global_rope_theta", global_theta)?),
+                rotary: Some(rotary::read(around, "full_attention", "global_rope_theta", global_theta)?),
             }
         };
         Ok(LayerShape { attention: Some(attention), intermediate_size: Some(sizes.intermediate_size) })

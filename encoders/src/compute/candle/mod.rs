@@ -340,12 +340,14 @@ impl Backend for Candle {
 
     fn pool(&self, hidden: &Tensor, spans: &Spans, pooling: Pooling, skipped: usize) -> Result<Tensor> {
         let vectors = spans.iter().map(|span| {
-            let first = (span.start + skipped).min(span.end - 1);
+            let first = pooling.first(span.start..span.end, skipped);
             let counted = hidden.narrow(0, first, span.end - first);
             Ok(match pooling {
-                Pooling::Cls => hidden.narrow(0, span.start, 1)?,
+                Pooling::Cls => hidden.narrow(0, first, 1)?,
                 Pooling::LastToken => hidden.narrow(0, span.end - 1, 1)?,
+                Pooling::Max => counted?.max_keepdim(0)?,
                 Pooling::Mean => counted?.mean_keepdim(0)?,
+                Pooling::MeanSqrtLen => (counted?.sum_keepdim(0)? / ((span.end - first) as f64).sqrt())?,
                 Pooling::WeightedMean => {
                     let weights: Vec<f32> =
                         (first..span.end).map(|token| (token - span.start + 1) as f32).collect();

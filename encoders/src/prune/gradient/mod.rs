@@ -25,7 +25,7 @@ use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
-use crate::settings::Settings;
+use crate::settings::{Purpose, Settings};
 use crate::tokenize::Tokenizer;
 
 /// Pairs of a batch: each text competes with the 15 others.
@@ -134,19 +134,20 @@ struct Scaled {
 
 impl Scaled {
     fn load(directory: &Path, remaining: Option<&Remaining>) -> Result<Scaled> {
-        let mut loaded = Loaded::open(directory, &LoadOptions::default())?;
+        let mut loaded = Loaded::open(directory, &LoadOptions::default(), Purpose::Encode)?;
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
         let tokenizer = loaded.tokenizer()?;
         let Loaded { settings, tensors, architecture, fingerprint, .. } = loaded;
+        let pooling = settings.trained_pooling(directory, &architecture)?;
         let tape = Tape::forward_only(Cpu::serial());
         let mut model = Transformer::load(&tape, architecture, &*tensors)?;
         let sizes = [[model.scale_sub_layers(), 1]].into();
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         let batch_tokens = Device::Cpu.batch_tokens();
         let memory = MemoryUse { batch_tokens, gradient_cache: true, recompute: true };
-        let engine = Engine::on_cpu(model, settings.pooling, skipped, memory, sizes);
+        let engine = Engine::on_cpu(model, pooling, skipped, memory, sizes);
         Ok(Scaled { name: name_of(directory), fingerprint, settings, tokenizer, engine })
     }
 

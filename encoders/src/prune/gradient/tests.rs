@@ -9,7 +9,7 @@ use crate::support::{Fixture, MODELS, id_texts, id_tokenizer, sequences};
 
 /// dL/da of every factor by candle, for each layer those of attention and MLP.
 fn by_candle(directory: &Path, titles: &[Vec<u32>], texts: &[Vec<u32>]) -> Vec<[Option<f64>; 2]> {
-    let loaded = Loaded::open(directory, &LoadOptions::default()).unwrap();
+    let loaded = Loaded::open(directory, &LoadOptions::default(), Purpose::Encode).unwrap();
     let tokenizer = loaded.tokenizer().unwrap();
     let Loaded { settings, tensors, architecture, .. } = loaded;
     let backend = Candle::new(CandleDevice::Cpu);
@@ -19,7 +19,7 @@ fn by_candle(directory: &Path, titles: &[Vec<u32>], texts: &[Vec<u32>]) -> Vec<[
     let vectors = |sequences: &[Vec<u32>], skipped: usize| -> Tensor {
         let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
         let hidden = model.forward(&backend, &sequences.concat(), &spans).unwrap();
-        let pooled = backend.pool(&hidden, &spans, settings.pooling, skipped).unwrap();
+        let pooled = backend.pool(&hidden, &spans, settings.pooling.single().unwrap(), skipped).unwrap();
         let lengths = pooled.sqr().unwrap().sum_keepdim(1).unwrap().sqrt().unwrap();
         pooled.broadcast_div(&lengths).unwrap()
     };

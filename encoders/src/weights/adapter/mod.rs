@@ -1,6 +1,8 @@
 //! LoRA adapters as PEFT writes them: what an adapter adds to a model's weights.
 
 pub(crate) mod config;
+pub(crate) mod keys;
+mod residual;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::shards::{Shards, StoredTensor};
 use crate::weights::tensors::Tensors;
-use config::Config;
+use config::{Beginning, Config};
 
 /// An adapter, read but not yet applied.
 pub struct Adapter {
@@ -31,6 +33,8 @@ struct Change {
     replacement: Option<String>,
     /// Is added to it.
     product: Option<Product>,
+    /// Rows that stand in for some of it.
+    rows: Option<String>,
 }
 
 /// W + scaling B A, with A (r, in) and B (out, r). For an embedding table it is W + scaling (B A)^T, with A (r, V) and
@@ -41,6 +45,8 @@ struct Product {
     module: String,
     a: Option<String>,
     b: Option<String>,
+    /// The lengths of the sum's rows, or of an embedding table's columns.
+    magnitudes: Option<String>,
     embedding: bool,
 }
 
@@ -52,15 +58,37 @@ impl Adapter {
     ///
     /// A file of the adapter is missing or damaged, or says what cannot be merged.
     pub fn open(directory: &Path, architecture: &mut Architecture) -> Result<Adapter> {
-        let config = Config::read(&directory.join(config::FILE))?;
-        let path = directory.join("adapter_model.safetensors");
-        if !path.exists() {
+        Adapter::open_without(directory, architecture, &[])
+    }
+
+    /// The model that the adapter of a directory names, as `OWNER/NAME` or `OWNER/NAME@REVISION`, where that is no
+    /// directory here. `None` if it is, and where the directory has no adapter, or a model beside it.
+    ///
+    /// # Errors
+    ///
+    /// adapter_config.json cannot be read, or says what is not known.
+    pub fn base_name(directory: &Path, ignored: &[String]) -> Result<Option<String>> {
+        if !directory.join(config::FILE).exists() || directory.join("config.json").exists() {
+            return Ok(None);
+        }
+        Ok(Config::read(directory, ignored)?.base_name(directory))
+    }
+
+    /// The same without the settings to ignore.
+    pub(crate) fn open_without(
+        directory: &Path,
+        architecture: &mut Architecture,
+        ignored: &[String],
+    ) -> Result<Adapter> {
+        let config = Config::read(directory, ignored)?;
+        let names = ["adapter_model.safetensors", "adapter_model.bin"];
+        let Some(path) = names.iter().map(|name| directory.join(name)).find(|path| path.exists()) else {
             return Err(Error::MissingFile {
                 directory: directory.to_owned(),
-                file: "adapter_model.safetensors",
-                advice: "save the adapter as safetensors; pickled .bin weights are not read",
+                file: "adapter_model.safetensors (nor adapter_model.bin)",
+                advice: "fetch the adapter's weights, or save them with PEFT's save_pretrained",
             });
-        }
+        };
         let file = Checkpoint::new(Shards::open_file(&path)?);
         let mut changes: BTreeMap<String, Change> = BTreeMap::new();
         for tensor in file.iter() {
@@ -76,6 +104,7 @@ impl Adapter {
             let name = Some(tensor.name.to_owned());
             match part.role {
                 Role::Whole => change.replacement = name,
+                Role::Rows => change.rows = name,
                 Role::A { embedding } | Role::B { embedding } => {
                     let product = change.product.get_or_insert_default();
                     product.module = part.module;
@@ -83,6 +112,11 @@ impl Adapter {
                     let side =
                         if matches!(part.role, Role::A { .. }) { &mut product.a } else { &mut product.b };
                     *side = name;
+                }
+                Role::Magnitudes => {
+                    let product = change.product.get_or_insert_default();
+                    product.module = part.module;
+                    product.magnitudes = name;
                 }
             }
         }
@@ -103,11 +137,13 @@ impl Adapter {
         match self.changes.iter().find(|(home, _)| !homes.contains(*home)) {
             None => Ok(()),
             Some((_, change)) => {
+                let Change { replacement, product, rows } = change;
                 let product =
-                    change.product.as_ref().and_then(|product| product.a.as_ref().or(product.b.as_ref()));
+                    product.iter().flat_map(|product| [&product.a, &product.b, &product.magnitudes]);
+                let tensor = [replacement, rows].into_iter().chain(product).find_map(Option::as_ref);
                 Err(Error::AdapterTensorWithoutHome {
                     path: self.path.clone(),
-                    tensor: change.replacement.as_ref().or(product).cloned().unwrap_or_default(),
+                    tensor: tensor.cloned().unwrap_or_default(),
                 })
             }
         }
@@ -143,19 +179,45 @@ impl Adapter {
         replacement.map(|name| self.file.values(name, shape)).transpose()
     }
 
-    /// Adds what the adapter has for a matrix of the base: `values` is (rows, columns).
-    pub(crate) fn add_to(
+    /// Changes a matrix of the base as the adapter says: `values` is (rows, columns).
+    pub(crate) fn change(
         &self,
         bare_name: &str,
         values: &mut [f32],
         rows: usize,
         columns: usize,
     ) -> Result<()> {
-        let Some(product) = self.changes.get(bare_name).and_then(|change| change.product.as_ref()) else {
-            return Ok(());
-        };
+        let Some(change) = self.changes.get(bare_name) else { return Ok(()) };
+        if let Some(name) = &change.rows {
+            self.replace_rows(bare_name, name, values, columns)?;
+        }
+        let Some(product) = &change.product else { return Ok(()) };
         let rank = self.config.rank(&product.module);
-        let scaling = self.config.scaling(&product.module) as f32;
+        let scaling = self.config.scaling(&product.module);
+        match self.config.beginning {
+            // PEFT begins additions to embedding tables in the usual way.
+            _ if product.embedding => {}
+            Beginning::Apart => {}
+            Beginning::Pissa => residual::without_principal(values, columns, rank),
+            Beginning::Olora => residual::without_first_columns(values, columns, rank, scaling),
+        }
+        self.add(product, rank, scaling as f32, values, rows, columns)?;
+        if self.config.scales_rows {
+            self.scale(product, values, rows, columns)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a product.
+    fn add(
+        &self,
+        product: &Product,
+        rank: usize,
+        scaling: f32,
+        values: &mut [f32],
+        rows: usize,
+        columns: usize,
+    ) -> Result<()> {
         let part = |name: &Option<String>, letter: &str, rows, columns| match name {
             Some(name) => self.file.matrix(name, rows, columns),
             None => Err(Error::MissingTensor {
@@ -184,6 +246,58 @@ impl Adapter {
         });
         Ok(())
     }
+
+    /// Gives the rows of a sum the lengths that were trained, or the columns of an embedding table (Liu et al. 2024,
+    /// equation 5).
+    fn scale(&self, product: &Product, values: &mut [f32], rows: usize, columns: usize) -> Result<()> {
+        let Some(name) = &product.magnitudes else {
+            return Err(Error::MissingTensor {
+                path: self.path.clone(),
+                tensor: format!("{}.lora_magnitude_vector", product.module),
+            });
+        };
+        let magnitudes = self.file.vector(name, if product.embedding { columns } else { rows })?;
+        if product.embedding {
+            let mut squares = vec![0.0f64; columns];
+            for row in values.chunks_exact(columns) {
+                squares.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x) * f64::from(*x));
+            }
+            let factors: Vec<f32> = magnitudes
+                .iter()
+                .zip(&squares)
+                .map(|(m, square)| (f64::from(*m) / square.sqrt()) as f32)
+                .collect();
+            for row in values.chunks_exact_mut(columns) {
+                row.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
+            }
+            return Ok(());
+        }
+        values.par_chunks_exact_mut(columns).zip(&magnitudes[..]).for_each(|(row, magnitude)| {
+            let square: f64 = row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+            let factor = (f64::from(*magnitude) / square.sqrt()) as f32;
+            row.iter_mut().for_each(|x| *x *= factor);
+        });
+        Ok(())
+    }
+
+    /// Puts trained rows in the place of the base's.
+    fn replace_rows(&self, bare_name: &str, tensor: &str, values: &mut [f32], columns: usize) -> Result<()> {
+        let table = bare_name.strip_suffix(".weight").unwrap_or(bare_name);
+        let wanted = self.config.tokens_of(table).unwrap_or_default();
+        let trained = self.file.matrix(tensor, wanted.len(), columns)?;
+        for (row, trained) in wanted.iter().zip(trained.values.chunks_exact(columns)) {
+            let Some(place) = values.get_mut(row * columns..(row + 1) * columns) else {
+                return Err(Error::InvalidField {
+                    path: self.directory().join(config::FILE),
+                    field: "trainable_token_indices".to_owned(),
+                    found: row.to_string(),
+                    expected: format!("rows of the base's table, of {}", values.len() / columns),
+                });
+            };
+            place.copy_from_slice(trained);
+        }
+        Ok(())
+    }
 }
 
 /// A tensor's name in an adapter, taken apart.
@@ -202,6 +316,10 @@ enum Role {
     B {
         embedding: bool,
     },
+    /// The lengths of rows or columns.
+    Magnitudes,
+    /// Rows of an embedding table.
+    Rows,
     /// Saved whole: `modules_to_save`, resized embeddings, trained biases.
     Whole,
 }
@@ -219,6 +337,9 @@ impl AdapterTensor {
             (".lora_B.weight", Role::B { embedding: false }),
             (".lora_embedding_A", Role::A { embedding: true }),
             (".lora_embedding_B", Role::B { embedding: true }),
+            (".lora_magnitude_vector", Role::Magnitudes),
+            (".lora_magnitude_vector.weight", Role::Magnitudes),
+            (".token_adapter.trainable_tokens_delta", Role::Rows),
         ];
         for (suffix, role) in lora {
             if let Some(module) = path.strip_suffix(suffix) {
