@@ -12,7 +12,7 @@ use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
-use crate::on_device::{HasModel, OnDevice, PerBatch, batches};
+use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
 use crate::settings::Settings;
 use crate::tokenize::{SpecialTokens, Tokenizer};
 use crate::weights::model_files::{ModelFile, ModelFiles};
@@ -44,6 +44,7 @@ pub struct Encoder {
     tokenizer: Tokenizer,
     architecture: Architecture,
     model: OnDevice<Encoder>,
+    computes_on: String,
     batch_tokens: usize,
     fingerprint: Fingerprint,
     /// How many tokens at the beginning of a query and of a passage the mean leaves out.
@@ -98,23 +99,27 @@ impl Encoder {
         options: &LoadOptions,
         remaining: Option<&Remaining>,
     ) -> Result<Encoder> {
-        let mut loaded = Loaded::of_files(files, options)?;
-        loaded.fingerprint = loaded.fingerprint.computed_in(options.precision);
+        let found = Found::open(options.device, options.precision)?;
+        let options = LoadOptions { precision: Some(found.precision), ..options.clone() };
+        let mut loaded = Loaded::of_files(files, &options)?;
+        loaded.fingerprint = loaded.fingerprint.computed_in(found.precision);
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
-        let model = OnDevice::load(options.device, options.precision, &loaded)?;
+        let (computes_on, batch_tokens) = (found.what.clone(), found.device.batch_tokens());
+        let model = OnDevice::load(found, &loaded)?;
         let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         Ok(Encoder {
             directory: directory.to_owned(),
-            options: options.clone(),
             name: options.name.clone().unwrap_or(name),
+            batch_tokens: options.batch_tokens.unwrap_or(batch_tokens),
+            options,
+            computes_on,
             settings,
             tokenizer,
             architecture,
             model,
-            batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
             fingerprint,
             skipped,
         })
@@ -135,7 +140,12 @@ impl Encoder {
         &self.directory
     }
 
-    /// How it was loaded.
+    /// The device, by its name; and why it is the CPU, if [`Device::Auto`](crate::Device::Auto) found no GPU.
+    pub fn computes_on(&self) -> &str {
+        &self.computes_on
+    }
+
+    /// How it was loaded. The precision is always given here.
     pub fn options(&self) -> &LoadOptions {
         &self.options
     }
@@ -167,7 +177,8 @@ impl Encoder {
 
     /// Encodes texts: (B) -> (B, D), row-major, in the order given.
     ///
-    /// A text's vector does not depend on the other texts of the call, nor on the number of threads, bit for bit.
+    /// On a CPU a text's vector does not depend on the other texts of the call, nor on the number of threads, bit for
+    /// bit. On a GPU it depends on them by rounding alone: products of other sizes are summed in another order.
     /// Work is spread over the current rayon pool.
     ///
     /// # Errors
@@ -209,12 +220,12 @@ impl Encoder {
     }
 
     fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
-        let batches = self.batches(tokens);
-        let vectors = self.model.run(&batches, &Vectors { settings: &self.settings, tokens, skipped })?;
+        let task = Vectors { settings: &self.settings, tokens, skipped };
+        let vectors = self.model.run(self.batches(tokens), &task)?;
         let dim = self.dim();
         let mut out = vec![0.0; tokens.len() * dim];
         for (text, vector) in
-            batches.iter().zip(&vectors).flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim)))
+            vectors.iter().flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim)))
         {
             if !vector.iter().all(|x| x.is_finite()) {
                 return Err(Error::VectorNotFinite { text: *text });
@@ -244,11 +255,16 @@ struct Vectors<'a> {
 impl PerBatch<Encoder> for Vectors<'_> {
     type Output = Vec<f32>;
 
+    fn tokens(&self, text: usize) -> usize {
+        self.tokens[text].len()
+    }
+
     fn compute<B: Backend>(&self, model: &Transformer<B>, backend: &B, batch: &[usize]) -> Result<Vec<f32>> {
         let ids: Vec<u32> = batch.iter().flat_map(|text| &self.tokens[*text]).copied().collect();
         let spans = Spans::from_lengths(batch.iter().map(|text| self.tokens[*text].len()));
-        let hidden = model.forward(backend, &ids, &spans)?;
-        let pooled = backend.pool(&hidden, &spans, self.settings.pooling, self.skipped)?;
-        Ok(self.settings.finish(backend.to_vec(&pooled)?, model.architecture().hidden_size))
+        let Settings { pooling, truncate_dim, normalize, .. } = *self.settings;
+        let pooled = model.pooled(backend, &ids, &spans, pooling, self.skipped)?;
+        let kept = truncate_dim.unwrap_or(model.architecture().hidden_size);
+        backend.to_vectors(&pooled, kept, normalize)
     }
 }

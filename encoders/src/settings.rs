@@ -11,7 +11,7 @@ use strum::Display;
 
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::pooling::{Pooling, normalize};
+use crate::pooling::Pooling;
 use crate::tokenize::Tokenizer;
 use crate::weights::model_files::ModelFiles;
 
@@ -140,18 +140,6 @@ impl Settings {
         };
         settings.read_modules(files)?;
         Ok(settings)
-    }
-
-    /// From pooled hidden states (B, D) to vectors (B, `truncate_dim` or D).
-    pub(crate) fn finish(&self, mut pooled: Vec<f32>, hidden_size: usize) -> Vec<f32> {
-        let dim = self.truncate_dim.unwrap_or(hidden_size);
-        if dim < hidden_size {
-            pooled = pooled.chunks_exact(hidden_size).flat_map(|vector| &vector[..dim]).copied().collect();
-        }
-        if self.normalize {
-            normalize(&mut pooled, dim);
-        }
-        pooled
     }
 
     /// Tokens at the beginning of a query and of a passage that a mean leaves out; the tokenizers are those of the two.

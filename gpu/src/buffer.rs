@@ -53,6 +53,21 @@ impl<T: Element> Buffer<T> {
         self.gpu.backend().upload(self.address + (first * size_of::<T>()) as u64, bytes_of(values))
     }
 
+    /// Copies values, given as their little-endian bytes, to the place that begins at element `first`.
+    ///
+    /// # Errors
+    ///
+    /// The device fails.
+    pub fn write_bytes_at(&mut self, first: usize, bytes: &[u8]) -> Result<()> {
+        let count = bytes.len() / size_of::<T>();
+        assert!(first + count <= self.len, "{count} values at {first} of {}", self.len);
+        assert!(bytes.len().is_multiple_of(size_of::<T>()), "whole values are written");
+        if count == 0 {
+            return Ok(());
+        }
+        self.gpu.backend().upload(self.address + (first * size_of::<T>()) as u64, bytes)
+    }
+
     /// Copies all elements back, after what was asked for before is done.
     ///
     /// # Errors

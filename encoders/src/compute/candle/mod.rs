@@ -1,15 +1,14 @@
 //! The operations as candle's elementary ones, on any device.
 //!
 //! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of
-//! it (its own fused operations drop gradients silently). [`super::cpu`] is tested against this, and with the feature
-//! `cuda` it computes on GPUs.
+//! it (its own fused operations drop gradients silently). [`super::cpu`] is tested against this.
 
 use std::ops::Range;
 
 use candle_core::{D, DType, Device, Tensor};
 
 use super::{
-    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
+    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans, vectors_of,
 };
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;
@@ -87,16 +86,6 @@ impl Candle {
     /// Operations on `device`.
     pub fn new(device: Device) -> Candle {
         Candle { device, precision: Precision::F32 }
-    }
-
-    /// Operations on the GPU of this number.
-    ///
-    /// # Errors
-    ///
-    /// There is no driver or no such GPU.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn on_gpu(number: usize) -> Result<Candle> {
-        Ok(Candle::new(Device::new_cuda(number)?))
     }
 
     /// Sets how the linear layers that are loaded later are multiplied.
@@ -356,5 +345,13 @@ impl Backend for Candle {
             })
         });
         Ok(Tensor::cat(&vectors.collect::<Result<Vec<Tensor>>>()?, 0)?)
+    }
+
+    fn select(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        Ok(x.index_select(&Tensor::from_slice(rows, rows.len(), &self.device)?, 0)?)
+    }
+
+    fn to_vectors(&self, x: &Tensor, kept: usize, unit: bool) -> Result<Vec<f32>> {
+        Ok(vectors_of(self.to_vec(x)?, x.dim(1)?, kept, unit))
     }
 }
