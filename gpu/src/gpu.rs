@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::{Backend, Memory};
 use crate::buffer::{Buffer, Pool, allocate};
@@ -19,6 +20,7 @@ pub struct Gpu {
 struct Inner {
     backend: Box<dyn Backend>,
     pool: Pool,
+    launches: AtomicU64,
 }
 
 impl Drop for Inner {
@@ -53,11 +55,20 @@ impl Gpu {
     }
 
     fn over(backend: Box<dyn Backend>) -> Gpu {
-        Gpu { inner: Arc::new(Inner { backend, pool: Pool::default() }) }
+        Gpu { inner: Arc::new(Inner { backend, pool: Pool::default(), launches: AtomicU64::new(0) }) }
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
         &*self.inner.backend
+    }
+
+    pub(crate) fn count(&self) {
+        self.inner.launches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Kernels and products that were asked for so far.
+    pub fn launches(&self) -> u64 {
+        self.inner.launches.load(Ordering::Relaxed)
     }
 
     pub(crate) fn pool(&self) -> &Pool {

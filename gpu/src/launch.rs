@@ -90,7 +90,11 @@ impl Launch {
     ///
     /// There is no such kernel, or the device fails.
     pub fn run(self, gpu: &Gpu) -> Result<()> {
-        if self.grid.contains(&0) { Ok(()) } else { gpu.backend().launch(&self) }
+        if self.grid.contains(&0) {
+            return Ok(());
+        }
+        gpu.count();
+        gpu.backend().launch(&self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which encoder a command uses: from the command line, or from what a database says of itself.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,7 +115,8 @@ fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     };
     let encoder = EncoderSource { model, options }.load()?;
     if encoder.options().device == Device::Auto {
-        eprintln!("computing on {}", encoder.computes_on());
+        // Nothing can be done about a standard error that is closed.
+        let _ = writeln!(std::io::stderr(), "computing on {}", encoder.computes_on());
     }
     Ok(Arc::new(encoder))
 }
