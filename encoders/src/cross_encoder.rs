@@ -103,7 +103,8 @@ impl CrossEncoder {
 
     /// The logit of each (query, passage): (B) -> (B), higher is better, before any sigmoid.
     ///
-    /// On a CPU a pair's score does not depend on the other pairs, bit for bit; on a GPU by rounding alone. Work is spread over the current rayon pool.
+    /// On a CPU a pair's score does not depend on the other pairs, bit for bit; on a GPU by rounding alone. Work is
+    /// spread over the current rayon pool.
     ///
     /// # Errors
     ///

@@ -38,8 +38,11 @@ impl FromStr for Device {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Device, UnknownName> {
-        let unknown =
-            || UnknownName { what: "a device", found: name.to_owned(), expected: &["auto", "cpu", "cuda", "cuda:N"] };
+        let unknown = || UnknownName {
+            what: "a device",
+            found: name.to_owned(),
+            expected: &["auto", "cpu", "cuda", "cuda:N"],
+        };
         match name.split_once(':') {
             None if name == "cpu" => Ok(Device::Cpu),
             None if name == "auto" => Ok(Device::Auto),

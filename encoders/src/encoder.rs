@@ -224,9 +224,7 @@ impl Encoder {
         let vectors = self.model.run(self.batches(tokens), &task)?;
         let dim = self.dim();
         let mut out = vec![0.0; tokens.len() * dim];
-        for (text, vector) in
-            vectors.iter().flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim)))
-        {
+        for (text, vector) in vectors.iter().flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim))) {
             if !vector.iter().all(|x| x.is_finite()) {
                 return Err(Error::VectorNotFinite { text: *text });
             }

@@ -332,7 +332,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// A device cannot be used.
-    #[error("{device} cannot be used: {source}; the CPU is always there (--device cpu), and --device auto takes what there is")]
+    #[error(
+        "{device} cannot be used: {source}; the CPU is always there (--device cpu), and --device auto takes what there is"
+    )]
     Device {
         /// The device.
         device: String,

@@ -197,3 +197,63 @@ pub(crate) fn batches(tokens: &[Vec<u32>], max_tokens: usize) -> Vec<Vec<usize>>
     }
     batches
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model that is nothing.
+    struct Nothing;
+
+    impl HasModel for Nothing {
+        type Model<B: Backend> = ();
+
+        fn load<B: Backend>(_: &B, _: &Loaded) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Takes memory for each token, and gives back what it computed.
+    struct Hungry {
+        lengths: Vec<usize>,
+        bytes_of_token: usize,
+    }
+
+    impl PerBatch<Nothing> for Hungry {
+        type Output = Vec<usize>;
+
+        fn tokens(&self, text: usize) -> usize {
+            self.lengths[text]
+        }
+
+        fn compute<B: Backend>(&self, _: &(), backend: &B, batch: &[usize]) -> Result<Vec<usize>> {
+            let tokens: usize = batch.iter().map(|text| self.lengths[*text]).sum();
+            backend.upload(&vec![0.0; tokens * self.bytes_of_token / 4], 1)?;
+            Ok(batch.to_vec())
+        }
+    }
+
+    fn on_gpu(bytes: usize) -> OnGpu<Nothing> {
+        let backend = Cuda::new(Gpu::emulated_with(bytes));
+        OnGpu { model: (), backend, most_tokens: AtomicUsize::new(usize::MAX) }
+    }
+
+    #[test]
+    fn a_batch_without_memory_is_divided() {
+        let gpu = on_gpu(1 << 20);
+        let task = Hungry { lengths: vec![100; 16], bytes_of_token: 1024 };
+        let results = gpu.run(vec![(0..16).collect(), vec![3, 4]], &task).unwrap();
+        assert!(results.len() > 2 && results.iter().all(|(batch, output)| batch == output));
+        let order: Vec<usize> = results.into_iter().flat_map(|(batch, _)| batch).collect();
+        assert_eq!(order, (0..16).chain([3, 4]).collect::<Vec<usize>>());
+        // What fitted is remembered: the next batch is divided before it is tried.
+        assert!(gpu.most_tokens.load(Ordering::Relaxed) <= 1024);
+    }
+
+    #[test]
+    fn a_text_too_long_for_the_device_is_named() {
+        let task = Hungry { lengths: vec![10, 2000, 10], bytes_of_token: 1024 };
+        let message = on_gpu(1 << 20).run(vec![vec![1, 0, 2]], &task).unwrap_err().to_string();
+        assert!(message.contains("text 2 has 2000 tokens") && message.contains("--max-length"), "{message}");
+    }
+}

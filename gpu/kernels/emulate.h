@@ -83,6 +83,8 @@ struct Fiber {
     Context context;
     std::unique_ptr<char[]> stack;
     bool done;
+    const unsigned *gate;   // waits until this is no longer `seen`
+    unsigned seen;
     int phase;
     std::vector<std::vector<Copy>> copies;   // by group
 };
@@ -100,6 +102,15 @@ struct Machine {
 };
 static thread_local Machine *machine = nullptr;
 static u32 draw() { machine->random_state = machine->random_state * 1664525u + 1013904223u; return machine->random_state >> 8; }
+static void give_way();
+// Returns when others have changed `gate`.
+static void wait_at(const unsigned &gate, unsigned seen) {
+    Fiber &fiber = machine->fibers[machine->current];
+    fiber.gate = &gate;
+    fiber.seen = seen;
+    while (gate == seen) give_way();
+    fiber.gate = nullptr;
+}
 static void give_way() { unsigned me = machine->current; change(machine->fibers[me].context, machine->scheduler); }
 static void entry() {
     (*machine->body)();
@@ -111,7 +122,7 @@ static void entry() {
 DEVICE void barrier() {
     unsigned mine = machine->barrier_generation;
     if (++machine->at_barrier == machine->alive) { machine->at_barrier = 0; machine->barrier_generation++; return; }
-    while (machine->barrier_generation == mine) give_way();
+    wait_at(machine->barrier_generation, mine);
 }
 // All lanes of a warp have put something in their slot when this returns.
 DEVICE Slot *exchange(const Slot &mine) {
@@ -120,7 +131,7 @@ DEVICE Slot *exchange(const Slot &mine) {
     machine->slots[phase][machine->current] = mine;
     unsigned now = machine->generation[warp];
     if (++machine->arrived[warp] == 32) { machine->arrived[warp] = 0; machine->generation[warp]++; }
-    else while (machine->generation[warp] == now) give_way();
+    else wait_at(machine->generation[warp], now);
     return &machine->slots[phase][warp * 32];
 }
 static void run_blocks(Index grid, unsigned threads, size_t shared, const std::function<void()> &kernel) {
@@ -137,7 +148,7 @@ static void run_blocks(Index grid, unsigned threads, size_t shared, const std::f
         for (unsigned i = 0; i < threads; i++) {
             Fiber &fiber = machine->fibers[i];
             if (!fiber.stack) fiber.stack.reset(new char[STACK]);
-            fiber.done = false; fiber.phase = 0; fiber.copies.clear();
+            fiber.done = false; fiber.gate = nullptr; fiber.phase = 0; fiber.copies.clear();
             begin(fiber.context, fiber.stack.get(), STACK, entry);
         }
         // A random order, in which some warps run far ahead of others.
@@ -145,11 +156,16 @@ static void run_blocks(Index grid, unsigned threads, size_t shared, const std::f
         while (machine->alive) {
             if (passes-- == 0) { running = draw() | draw() << 16; passes = draw() % 200; }
             unsigned start = draw() % threads, step = threads & (threads - 1) ? 1 : 2 * (draw() % 64) + 1;
+            bool any = false;
             for (unsigned i = 0; i < threads; i++) {
                 machine->current = (start + i * step) % threads;
-                if (machine->fibers[machine->current].done || !(running >> machine->current / 32 % 32 & 1)) continue;
+                const Fiber &fiber = machine->fibers[machine->current];
+                if (fiber.done || (fiber.gate && *fiber.gate == fiber.seen) || !(running >> machine->current / 32 % 32 & 1)) continue;
+                any = true;
                 change(machine->scheduler, machine->fibers[machine->current].context);
             }
+            // Those that may run wait for others.
+            if (!any) { running = ~0u; passes = 0; }
         }
     }
 }

@@ -3,8 +3,8 @@
 use half::bf16;
 
 use crate::buffer::Buffer;
+use crate::device::Gpu;
 use crate::error::Result;
-use crate::gpu::Gpu;
 use crate::heads::{Heads, Preparation};
 use crate::launch::{Launch, int};
 use crate::rows::Half;

@@ -29,8 +29,8 @@
 //!
 //! # To add a kernel
 //!
-//! Write it to a `.cuh` file of `kernels/` in the words of `device.cuh`, include that file in `kernels.cu`, and name the
-//! kernel in `names.h`. Then write a function for it in a file of `src/`, and a test against a plain twin in
+//! Write it to a `.cuh` file of `kernels/` in the words of `device.cuh`. Include that file in `kernels.cu`, and name
+//! the kernel in `names.h`. Then write a function for it in a file of `src/`, and a test against a plain twin in
 //! `tests/`. `scripts/gpu/build.sh` compiles the PTX that is committed; a test fails until that is done.
 //!
 //! Both libraries of NVIDIA's, the driver and cuBLASLt, are looked for when a GPU is opened. So this builds without
@@ -38,16 +38,9 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-mod backend;
-mod buffer;
-mod cuda;
+mod device;
 mod element;
-#[cfg(feature = "emulate")]
-mod emulated;
 mod error;
-mod gpu;
-mod launch;
-mod product;
 
 pub mod attention;
 pub mod gate;
@@ -59,10 +52,12 @@ pub mod select;
 pub mod skinny;
 pub mod training;
 
-pub use backend::Memory;
+use device::{backend, buffer, launch, memory, product};
+
 pub use buffer::Buffer;
+pub use device::Gpu;
 pub use element::Element;
 pub use error::{Error, Result};
-pub use gpu::Gpu;
 pub use launch::{Argument, Launch};
+pub use memory::Memory;
 pub use product::{Factor, Kind, Operand, Product};

@@ -6,8 +6,8 @@
 use half::bf16;
 
 use crate::buffer::Buffer;
+use crate::device::Gpu;
 use crate::error::Result;
-use crate::gpu::Gpu;
 use crate::launch::{Launch, int};
 
 const THREADS: u32 = 256;

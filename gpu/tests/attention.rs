@@ -29,7 +29,8 @@ fn twin(qkv: &[f64], attention: &Attention, lengths: &[usize], gradient: &[f64])
     for length in lengths {
         for head in 0..num_heads {
             let at = |row: usize, head: usize| (start + row) * columns + head * head_dim;
-            let (key_head, value_head) = (num_heads + head / group, num_heads + num_key_value_heads + head / group);
+            let (key_head, value_head) =
+                (num_heads + head / group, num_heads + num_key_value_heads + head / group);
             for i in 0..*length {
                 let query = &qkv[at(i, head)..][..head_dim];
                 let mut weights = vec![0.0; *length];
@@ -114,9 +115,15 @@ fn check(attention: &Attention, lengths: &[usize], backward: bool) {
     let slopes = upload_half(&gpu, &slopes, width, stride(width));
     let mut gradients = Half::new(&gpu, tokens, columns, stride(columns)).unwrap();
     let key_tiles = texts.key_tiles(&gpu).unwrap();
-    let of = Forward { qkv: &there, out: &out, logarithms: &logarithms, tiles: &tiles, key_tiles: &key_tiles };
+    let of =
+        Forward { qkv: &there, out: &out, logarithms: &logarithms, tiles: &tiles, key_tiles: &key_tiles };
     attention::backward(attention, of, &slopes, &mut gradients).unwrap();
-    close(&format!("the gradient of {attention:?} of {lengths:?}"), &read_half(&gradients), &want.gradients, 8e-3);
+    close(
+        &format!("the gradient of {attention:?} of {lengths:?}"),
+        &read_half(&gradients),
+        &want.gradients,
+        8e-3,
+    );
 }
 
 #[test]
@@ -154,7 +161,8 @@ fn gpu_attention_of_few_tokens_prepares_its_heads() {
         let places: Vec<usize> = lengths.iter().flat_map(|length| 0..*length).collect();
         let mut numbers = Numbers::new(columns as u64);
         let qkv = numbers.half(tokens * columns, 2.0);
-        let (bias, query, key) = (numbers.full(columns), numbers.full(heads.head_dim), numbers.full(heads.head_dim));
+        let (bias, query, key) =
+            (numbers.full(columns), numbers.full(heads.head_dim), numbers.full(heads.head_dim));
         let angles = numbers.full(32 * heads.head_dim / 2);
         let cos: Vec<f32> = angles.iter().map(|angle| angle.cos()).collect();
         let sin: Vec<f32> = angles.iter().map(|angle| angle.sin()).collect();

@@ -15,8 +15,10 @@ fn gpu_kernels_that_are_committed_are_those_of_the_sources() {
         let path = entry.unwrap().path();
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         if ["cu", "cuh", "gz"].contains(&extension) {
-            let sum: String =
-                Sha256::digest(std::fs::read(&path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum: String = Sha256::digest(std::fs::read(&path).unwrap())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             found.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), sum);
         }
     }

@@ -4,6 +4,8 @@
 mod attention;
 /// The compiled kernels are those of the sources.
 mod compiled;
+/// Buffers and the pool behind them.
+mod memory;
 /// Numbers by a formula, and how far others are from them.
 mod numbers;
 /// Products, and those of few rows with what is around them.
@@ -12,7 +14,5 @@ mod products;
 mod rows;
 /// The largest of many scores.
 mod select;
-/// Buffers and the pool behind them.
-mod memory;
 /// The way back through norms, and the optimizer.
 mod training;

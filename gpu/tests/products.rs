@@ -37,7 +37,9 @@ fn gpu_products_are_sums_of_products() {
         let left = if x_turned { Operand::new(&x, rows).transposed() } else { Operand::new(&x, depth) };
         let right = if w_turned { Operand::new(&w, columns) } else { Operand::new(&w, depth).transposed() };
         let out_operand = Operand::new(&out, columns);
-        Product { left, right, out: out_operand, rows, columns, depth, alpha: 0.5, beta: 1.0 }.run(&gpu).unwrap();
+        Product { left, right, out: out_operand, rows, columns, depth, alpha: 0.5, beta: 1.0 }
+            .run(&gpu)
+            .unwrap();
         close("a product", &wide(&out.to_vec().unwrap()), &want, 1e-6);
     }
 }
@@ -61,8 +63,17 @@ fn gpu_products_beyond_their_buffers_are_refused() {
     let gpu = Gpu::emulated();
     let x = gpu.buffer::<f32>(7).unwrap();
     let operand = Operand::new(&x, 2);
-    let _ = Product { left: operand, right: operand, out: operand, rows: 4, columns: 2, depth: 2, alpha: 1.0, beta: 0.0 }
-        .run(&gpu);
+    let _ = Product {
+        left: operand,
+        right: operand,
+        out: operand,
+        rows: 4,
+        columns: 2,
+        depth: 2,
+        alpha: 1.0,
+        beta: 0.0,
+    }
+    .run(&gpu);
 }
 
 /// Products of few rows in each form, with and without norm and bias.

@@ -1,11 +1,11 @@
 use half::bf16;
+use secateur_gpu::Gpu;
 use secateur_gpu::attention::Texts;
 use secateur_gpu::gate::{self, Activation};
 use secateur_gpu::heads::{Heads, Preparation, Rotation, prepare, turn_back};
 use secateur_gpu::nf4::{Packed, unpack};
 use secateur_gpu::pool::{self, Pool};
 use secateur_gpu::rows::{self, Half, Norm};
-use secateur_gpu::Gpu;
 
 use crate::numbers::{Numbers, OF_BF16, close, read_half, upload_half, wide, wide_half};
 
@@ -27,7 +27,9 @@ fn norm_twin(x: &[f64], weight: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
 #[test]
 fn gpu_norms_are_those_of_the_formula() {
     let gpu = Gpu::emulated();
-    for (columns, stride, centered) in [(48, 48, false), (1100, 1152, false), (48, 56, true), (1028, 1152, true)] {
+    for (columns, stride, centered) in
+        [(48, 48, false), (1100, 1152, false), (48, 56, true), (1028, 1152, true)]
+    {
         let mut numbers = Numbers::new(columns as u64);
         let rows = 3;
         let (x, half) = (numbers.full(rows * columns), numbers.half(rows * columns, 2.0));
@@ -254,7 +256,8 @@ fn gpu_pooling_and_its_transpose_are_those_of_the_definition() {
     let gpu = Gpu::emulated();
     let (lengths, columns) = ([3usize, 1, 4], 300);
     let texts = Texts::new(&gpu, &lengths).unwrap();
-    let owner: Vec<u32> = lengths.iter().enumerate().flat_map(|(text, length)| vec![text as u32; *length]).collect();
+    let owner: Vec<u32> =
+        lengths.iter().enumerate().flat_map(|(text, length)| vec![text as u32; *length]).collect();
     let owner = gpu.upload(&owner).unwrap();
     let mut numbers = Numbers::new(20);
     let (x, gradient) = (numbers.full(8 * columns), numbers.full(3 * columns));
@@ -280,7 +283,8 @@ fn gpu_pooling_and_its_transpose_are_those_of_the_definition() {
                     let at = |token: usize| (start + token) * columns + column;
                     want.push((0..*length).map(|t| weights[t] / total * f64::from(x[at(t)])).sum());
                     for token in 0..*length {
-                        spread[at(token)] = weights[token] / total * f64::from(gradient[text * columns + column]);
+                        spread[at(token)] =
+                            weights[token] / total * f64::from(gradient[text * columns + column]);
                     }
                 }
                 start += length;

@@ -60,12 +60,19 @@ fn gpu_steps_of_adamw_are_those_of_the_paper() {
     for step in 1..=3 {
         let gradient = numbers.full(count);
         let with = AdamW { rate: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1, scale: 0.5, step };
-        with.step(&mut parameters, &gpu.upload(&gradient).unwrap(), [&mut mean, &mut square], Some(&mut half)).unwrap();
+        with.step(
+            &mut parameters,
+            &gpu.upload(&gradient).unwrap(),
+            [&mut mean, &mut square],
+            Some(&mut half),
+        )
+        .unwrap();
         for i in 0..count {
             let g = 0.5 * f64::from(gradient[i]);
             m[i] = 0.9 * m[i] + 0.1 * g;
             v[i] = 0.999 * v[i] + 0.001 * g * g;
-            let corrected = [m[i] / (1.0 - 0.9f64.powi(step as i32)), v[i] / (1.0 - 0.999f64.powi(step as i32))];
+            let corrected =
+                [m[i] / (1.0 - 0.9f64.powi(step as i32)), v[i] / (1.0 - 0.999f64.powi(step as i32))];
             p[i] -= 1e-2 * 0.1 * p[i];
             p[i] -= 1e-2 * corrected[0] / (corrected[1].sqrt() + 1e-8);
         }

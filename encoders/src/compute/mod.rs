@@ -5,8 +5,8 @@
 //! padding; [`Spans`] says where each begins.
 //!
 //! A [`Backend`] is who computes: [`cpu`] with kernels of ours, [`cuda`] with kernels of ours on a GPU, `candle` (a
-//! feature) with elementary operations that can be checked by eye. `tape` writes down what a backend does so that training can go back through it; it works
-//! with any backend that is `Backward`.
+//! feature) with elementary operations that can be checked by eye. `tape` writes down what a backend does so that
+//! training can go back through it; it works with any backend that is `Backward`.
 
 pub(crate) mod backward;
 #[cfg(any(test, feature = "candle"))]

@@ -83,7 +83,9 @@ impl<'a> Source<'a> {
         let every = "every model has token embeddings";
         if scale == 1.0 && self.half {
             let Module { name, shape, .. } = self.module(Role::TokenEmbeddings).expect(every);
-            if let Some(rows) = half(self.tensors, &format!("{}{name}.weight", self.prefix), [shape[0], shape[1]]) {
+            if let Some(rows) =
+                half(self.tensors, &format!("{}{name}.weight", self.prefix), [shape[0], shape[1]])
+            {
                 return backend.load_half_table(rows);
             }
         }
@@ -182,12 +184,13 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A matrix as it lies in a file, if it lies there in bf16, has this shape and is finite. What is wrong with another one
-/// is said when it is read in f32.
+/// A matrix as it lies in a file, if it lies there in bf16, has this shape and is finite. What is wrong with another is
+/// said when it is read in f32.
 fn half<'a>(tensors: &'a dyn Tensors, name: &str, shape: [usize; 2]) -> Option<HalfRows<'a>> {
     let stored = tensors.stored(name)?;
     // A bf16 whose exponent is all ones is infinite or no number.
-    let finite = |bytes: &[u8]| bytes.chunks_exact(2).all(|pair| pair[1] & 0x7f != 0x7f || pair[0] & 0x80 == 0);
+    let finite =
+        |bytes: &[u8]| bytes.chunks_exact(2).all(|pair| pair[1] & 0x7f != 0x7f || pair[0] & 0x80 == 0);
     let whole = stored.dtype == Dtype::BF16 && stored.shape == shape;
     let finite = whole && stored.bytes.par_chunks(1 << 20).all(finite);
     finite.then(|| HalfRows { bytes: stored.bytes.into(), rows: shape[0], columns: shape[1] })

@@ -8,7 +8,8 @@ use std::ops::Range;
 use candle_core::{D, DType, Device, Tensor};
 
 use super::{
-    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans, vectors_of,
+    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
+    vectors_of,
 };
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;

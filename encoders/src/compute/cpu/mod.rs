@@ -26,7 +26,8 @@ use rayon::prelude::*;
 
 use super::precision::Precision;
 use super::{
-    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans, vectors_of,
+    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
+    vectors_of,
 };
 use crate::error::Result;
 use crate::pooling::Pooling;

@@ -119,7 +119,10 @@ impl Cuda {
             }
             State::Normed { full, norm } => Arc::new(self.normed(full, x.columns, norm)?),
             State::Deferred(deferred) => deferred.lock().expect(HELD).settle(self, |half, pending| {
-                assert!(pending.norms.is_empty() && pending.rotation.is_none(), "attention alone reads heads");
+                assert!(
+                    pending.norms.is_empty() && pending.rotation.is_none(),
+                    "attention alone reads heads"
+                );
                 pending.bias.iter().try_for_each(|bias| Ok(rows::add_bias_half(half, bias)?))
             })?,
         })

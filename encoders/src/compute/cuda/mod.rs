@@ -17,14 +17,15 @@ use secateur_gpu::skinny::{self, Input, Output};
 use secateur_gpu::{Buffer, Gpu, Operand, Product, gate, pool};
 
 use super::{
-    AttentionShape, Backend, GateUpWeights, HalfRows, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
+    AttentionShape, Backend, GateUpWeights, HalfRows, LinearWeights, Matrix, NormWeights, RotationWeights,
+    Spans,
 };
 use crate::error::{Error, Result};
 use crate::pooling::Pooling;
 pub use activations::Activations;
 use activations::{HELD, Pending, State};
-pub use weights::{GateUp, Linear, Table};
 use weights::padded;
+pub use weights::{GateUp, Linear, Table};
 
 /// The operations on one GPU.
 pub struct Cuda {
@@ -277,7 +278,9 @@ impl Backend for Cuda {
         let out = self.product(&*self.as_half(x)?, linear)?;
         match &linear.bias {
             None => Ok(Activations::half(out)),
-            Some(bias) => self.put_off(Activations::half(out), |pending| pending.bias = Some(Arc::clone(bias))),
+            Some(bias) => {
+                self.put_off(Activations::half(out), |pending| pending.bias = Some(Arc::clone(bias)))
+            }
         }
     }
 
@@ -403,9 +406,8 @@ impl Batch {
 impl Pending {
     /// Which heads the norms are of: the first `num_heads` are queries, and keys follow up to `num_rotated`.
     fn preparation(&self, num_heads: usize, num_rotated: usize) -> Preparation<'_> {
-        let norm_of = |heads: Range<usize>| {
-            self.norms.iter().find(|(of, _)| *of == heads).map(|(_, norm)| &**norm)
-        };
+        let norm_of =
+            |heads: Range<usize>| self.norms.iter().find(|(of, _)| *of == heads).map(|(_, norm)| &**norm);
         let (query, key) = (norm_of(0..num_heads), norm_of(num_heads..num_rotated));
         let found = usize::from(query.is_some()) + usize::from(key.is_some());
         assert_eq!(found, self.norms.len(), "norms are of all queries or of all keys");

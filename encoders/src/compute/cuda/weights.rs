@@ -12,8 +12,8 @@ use crate::architecture::Activation;
 use crate::error::Result;
 use crate::weights::quantized::nf4::{BLOCK, VALUES};
 
-/// Columns that rows of bf16 have in memory. Products want rows of 16 bytes, and large ones want 128 columns, which is a
-/// tile of theirs: an MLP that lost a third of its neurons is otherwise slower than one that lost none.
+/// Columns that rows of bf16 have in memory. Products want rows of 16 bytes, and large ones want 128 columns, a tile of
+/// theirs. An MLP that lost a third of its neurons may be slower otherwise than one that lost none.
 pub(super) fn padded(columns: usize) -> usize {
     if columns < 1024 { columns.next_multiple_of(8) } else { columns.next_multiple_of(128) }
 }

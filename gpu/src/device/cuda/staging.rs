@@ -5,8 +5,8 @@ use cudarc::driver::result as driver;
 use cudarc::driver::sys;
 
 use super::{Event, failed};
-use crate::backend::Address;
 use crate::error::Result;
+use crate::memory::Address;
 
 /// Bytes of a piece. Reading a file, copying from it and sending go on at the same time with several of them.
 const PIECE: usize = 4 << 20;

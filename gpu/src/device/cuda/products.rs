@@ -12,8 +12,8 @@ use cudarc::driver::result as driver;
 use cudarc::driver::sys;
 
 use super::{Event, failed};
-use crate::backend::Address;
 use crate::error::{Error, Result};
+use crate::memory::Address;
 use crate::product::{Kind, Operand, Product};
 
 /// Bytes that cuBLASLt may use for parts of sums: what NVIDIA advises for Hopper.

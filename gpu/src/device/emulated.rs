@@ -9,9 +9,10 @@ use std::time::Instant;
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::backend::{Address, Backend, Memory};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::launch::Launch;
+use crate::memory::{Address, Memory};
 use crate::product::{Kind, Operand, Product};
 
 unsafe extern "C" {

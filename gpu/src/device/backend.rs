@@ -5,19 +5,8 @@
 
 use crate::error::Result;
 use crate::launch::Launch;
+use crate::memory::{Address, Memory};
 use crate::product::Product;
-
-/// A place in the device's memory.
-pub(crate) type Address = u64;
-
-/// How much memory a device has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// Bytes that are free.
-    pub free: usize,
-    /// All bytes.
-    pub total: usize,
-}
 
 /// A device. Addresses are its own; whoever calls sees to it that they are of memory that it allocated and that is
 /// large enough.

@@ -1,14 +1,23 @@
 //! A device, opened.
 
+pub(crate) mod backend;
+pub(crate) mod buffer;
+mod cuda;
+#[cfg(feature = "emulate")]
+mod emulated;
+pub(crate) mod launch;
+pub(crate) mod memory;
+pub(crate) mod product;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::backend::{Backend, Memory};
+use crate::backend::Backend;
 use crate::buffer::{Buffer, Pool, allocate};
-use crate::cuda;
 use crate::element::Element;
 use crate::error::Result;
+use crate::memory::Memory;
 
 /// A device that is open: its memory, kernels and products. Clones are the same device, and any thread may use it; what
 /// is asked for is done in the order of the calls.
@@ -45,13 +54,13 @@ impl Gpu {
     /// A CPU that runs the kernels' own source, slowly, for tests.
     #[cfg(feature = "emulate")]
     pub fn emulated() -> Gpu {
-        Gpu::over(Box::new(crate::emulated::Emulated::default()))
+        Gpu::over(Box::new(emulated::Emulated::default()))
     }
 
     /// The same with so many bytes of memory.
     #[cfg(feature = "emulate")]
     pub fn emulated_with(bytes: usize) -> Gpu {
-        Gpu::over(Box::new(crate::emulated::Emulated::with_memory(bytes)))
+        Gpu::over(Box::new(emulated::Emulated::with_memory(bytes)))
     }
 
     fn over(backend: Box<dyn Backend>) -> Gpu {

@@ -15,17 +15,18 @@ use cudarc::driver::DriverError;
 use cudarc::driver::result as driver;
 use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction_attribute, CUresult};
 
-use crate::backend::{Address, Backend, Memory};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::launch::Launch;
+use crate::memory::{Address, Memory};
 use crate::product::Product;
 use products::Products;
 use staging::Staging;
 
 /// The kernels for any GPU from compute capability 8.0 on, which the driver compiles, gzipped.
-const PTX: &[u8] = include_bytes!("../../kernels/kernels.ptx.gz");
+const PTX: &[u8] = include_bytes!("../../../kernels/kernels.ptx.gz");
 /// The kernels as machine code of compute capability 9.0 (H100, H200), gzipped.
-const SM_90: &[u8] = include_bytes!("../../kernels/kernels.sm_90.cubin.gz");
+const SM_90: &[u8] = include_bytes!("../../../kernels/kernels.sm_90.cubin.gz");
 
 /// Beyond this a kernel must be allowed its shared memory.
 const ALWAYS_ALLOWED_SHARED: usize = 48 << 10;

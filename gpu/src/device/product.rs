@@ -1,10 +1,10 @@
 //! Products of matrices.
 
-use crate::backend::Address;
 use crate::buffer::Buffer;
+use crate::device::Gpu;
 use crate::element::Element;
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::memory::Address;
 use half::bf16;
 
 /// The type of a matrix's elements.

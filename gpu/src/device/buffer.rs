@@ -5,10 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-use crate::backend::Address;
+use crate::device::Gpu;
 use crate::element::{Element, bytes_of, bytes_of_mut};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::memory::Address;
 
 /// `len` elements in the memory of a device. Goes back to the pool when it is dropped.
 pub struct Buffer<T: Element> {

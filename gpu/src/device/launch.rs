@@ -1,10 +1,10 @@
 //! A kernel and what it is given.
 
-use crate::backend::Address;
 use crate::buffer::Buffer;
+use crate::device::Gpu;
 use crate::element::Element;
 use crate::error::Result;
-use crate::gpu::Gpu;
+use crate::memory::Address;
 
 /// The most bytes that one argument may have.
 const MOST: usize = 64;
