@@ -33,11 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The importance of each layer's attention and MLP, on texts of the kind that will be encoded.
     let calibration = mini.path().to_owned();
     let score = ScoreOptions { calibration, blocks: 16.try_into()?, ..ScoreOptions::default() };
-    score.run(&model, &at("scores.json"), &mut |_| {})?;
+    score.run(&model, at("scores.json"), &mut |_| {})?;
 
     let options =
         DropOptions { mlp: Some(2.try_into()?), scores: Some(at("scores.json")), ..DropOptions::default() };
-    let dropped = options.run(&model, &at("pruned"), &mut |_| {})?;
+    let dropped = options.run(&model, at("pruned"), &mut |_| {})?;
     let [before, after] = dropped.parameters;
     println!("{after} parameters of {before} are left");
     assert!(after < before);

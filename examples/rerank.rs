@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let options = LoadOptions::default();
     let model: Box<dyn ScorePairs> = match std::env::args().nth(1) {
-        Some(directory) => Box::new(CrossEncoder::load(directory.as_ref(), &options)?),
+        Some(directory) => Box::new(CrossEncoder::load(directory, &options)?),
         None => Box::new(Teacher::from(default_encoder(&options)?)),
     };
     let mut passages = HashMap::new();

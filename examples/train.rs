@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     // Stopped at any moment, the same call goes on from its last checkpoint.
     let mut losses = Vec::new();
-    let report = options.run(&model, &folder.path().join("run"), &mut |progress| {
+    let report = options.run(&model, folder.path().join("run"), &mut |progress| {
         if let Progress::Step(step) = progress {
             losses.push(step.loss);
         }

@@ -182,8 +182,8 @@ pub fn reciprocal_rank_fusion<K: Ord + Clone>(
     })
 }
 
-/// Weighted sum of scores: the score of a key is Σ weight · (score - min) / (max - min) over the lists that hold it.
-/// min and max are the list's least and greatest score.
+/// Weighted sum of scores. The score of a key is Σ weight · (score - min) / (max - min) over the lists that hold it.
+/// Here min and max are the list's least and greatest score.
 ///
 /// Normalization puts the scores of each list in 0 ... 1, because cosines and BM25 scores are not comparable. So the
 /// last document of a list adds nothing, like a document that the list lacks. If all scores of a list are equal, each

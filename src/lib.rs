@@ -20,7 +20,7 @@
 //! - [`VectorOptions`] say how vectors are made, compared ([`Metric`]), stored and searched ([`VectorIndex`]).
 //! - An [`EncoderRecord`] is what a database remembers of its encoder; [`Database::open_with`] loads it again.
 //! - A generation is all documents under one more encoder: [`Database::add_generation`], [`Database::generation`].
-//! - An [`Error`] says what is wrong and what to do; its [`ErrorKind`] says who can do it: the system, the caller,
+//! - An [`Error`] says what is wrong and what to do. Its [`ErrorKind`] says who can do it: the system, the caller,
 //!   whoever made the input, or whoever keeps the database.
 //!
 //! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders,

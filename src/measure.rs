@@ -176,7 +176,8 @@ impl Measurements {
     /// # Errors
     ///
     /// The folder cannot be made.
-    pub fn open(folder: &Path) -> Result<Measurements> {
+    pub fn open(folder: impl AsRef<Path>) -> Result<Measurements> {
+        let folder = folder.as_ref();
         disk::create_folders(folder)?;
         Ok(Measurements { folder: folder.to_owned() })
     }
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn a_result_is_measured_once_while_it_is_current() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Measurements::open(&folder.path().join("results")).unwrap();
+        let kept = Measurements::open(folder.path().join("results")).unwrap();
         let get = |is_current: bool, new: f64| kept.get_or("a", |_: &f64| is_current, || Ok(new)).unwrap();
         assert_eq!([get(true, 1.0), get(true, 2.0), get(false, 3.0), get(true, 4.0)], [1.0, 1.0, 3.0, 3.0]);
         std::fs::write(folder.path().join("results/a.json"), "no number").unwrap();

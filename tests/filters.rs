@@ -36,7 +36,7 @@ fn documents(count: usize) -> Vec<Document> {
 }
 
 fn database(sandbox: &Sandbox, name: &str, index: VectorIndex, documents: &[Document]) -> Database {
-    let encoder = Encoder::load(&sandbox.path("tiny"), &LoadOptions::default()).unwrap();
+    let encoder = Encoder::load(sandbox.path("tiny"), &LoadOptions::default()).unwrap();
     let mut database = Database::builder(sandbox.path(name)).encoder(encoder).index(index).create().unwrap();
     // Two commits, of which the first is large enough for a graph, and deletions in both.
     for part in [&documents[..documents.len() * 3 / 4], &documents[documents.len() * 3 / 4..]] {
@@ -65,8 +65,8 @@ const FILTERS: [&str; 14] = [
     "nothing or year <= 2024.5",
 ];
 
-/// In every mode and in both kinds of database, the hits with a filter are the matching hits without it, in the same
-/// order and with the same scores.
+/// In every mode and in both kinds of database, the hits with a filter are the matching hits without it. They have the
+/// same order and the same scores.
 #[test]
 fn filtered_hits_are_the_hits_that_match() {
     let sandbox = Sandbox::new();

@@ -135,7 +135,7 @@ fn encoders_belong_to_generations() {
     let sandbox = models();
     let load = |name: &str, truncate_dim| {
         let options = LoadOptions { truncate_dim, ..LoadOptions::default() };
-        Arc::new(Encoder::load(&sandbox.path(name), &options).unwrap())
+        Arc::new(Encoder::load(sandbox.path(name), &options).unwrap())
     };
     let (full, small) = (load("tiny", None), load("nested", Some(16)));
     let path = sandbox.path("db");

@@ -26,9 +26,9 @@ fn documents_are_ranked_by_the_models_logits() {
     let sandbox = sandbox();
     let said = sandbox.run(rerank(&[])).ok();
     assert!(said.starts_with("second.run: 2 queries, 5 pairs scored by model in "), "{said}");
-    let run = trec::read_run(&sandbox.path("second.run")).unwrap();
+    let run = trec::read_run(sandbox.path("second.run")).unwrap();
 
-    let cross_encoder = CrossEncoder::load(&sandbox.path("model"), &LoadOptions::default()).unwrap();
+    let cross_encoder = CrossEncoder::load(sandbox.path("model"), &LoadOptions::default()).unwrap();
     let passages = [
         ("d1", "Roses Prune roses in late winter."),
         ("d2", "Bread rises overnight."),
@@ -53,7 +53,7 @@ fn documents_are_ranked_by_the_models_logits() {
 fn only_the_top_is_read_and_kept() {
     let sandbox = sandbox();
     sandbox.run(rerank(&["--top", "2"])).ok();
-    let run = trec::read_run(&sandbox.path("second.run")).unwrap();
+    let run = trec::read_run(sandbox.path("second.run")).unwrap();
     let mut ids: Vec<&str> = run["q1"].iter().map(|hit| hit.doc_id.as_str()).collect();
     ids.sort();
     assert_eq!(ids, ["d1", "d2"]);

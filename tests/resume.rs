@@ -60,8 +60,8 @@ impl Work {
     }
 }
 
-/// The files of a result: the matrix and its ids, or what a database holds besides its BM25 index (whose file names
-/// are random), and nothing else.
+/// The files of a result, and nothing else: the matrix and its ids, or what a database holds besides its BM25 index.
+/// (The names of the index's files are random.)
 fn result(sandbox: &Sandbox) -> BTreeMap<PathBuf, Vec<u8>> {
     assert_eq!(sandbox.temporary_names(), [""; 0]);
     let mut files = BTreeMap::new();

@@ -29,7 +29,7 @@ fn train(sandbox: &Sandbox, out: &str, rest: &[&str]) -> Outcome {
 
 /// The losses of a run.
 fn losses(sandbox: &Sandbox, run: &str) -> Vec<f64> {
-    let lines = read_log(&sandbox.path(run).join("log.jsonl")).unwrap();
+    let lines = read_log(sandbox.path(run).join("log.jsonl")).unwrap();
     let of_step = |line: &LogLine| match line {
         LogLine::Step { loss, .. } => Some(*loss),
         LogLine::Dev { .. } => None,
@@ -63,7 +63,7 @@ fn adapters_are_trained_and_merged() {
     for (run, rest) in [("prompted", &["--rank", "4"][..]), ("whole", &["--full"])] {
         let encoding = ["--query-prompt", "ask: ", "--pooling", "cls"];
         train(&sandbox, run, &[rest, &encoding].concat()).ok();
-        let encoder = Encoder::load(&sandbox.path(run).join("model"), &LoadOptions::default()).unwrap();
+        let encoder = Encoder::load(sandbox.path(run).join("model"), &LoadOptions::default()).unwrap();
         let settings = encoder.settings();
         assert_eq!((&settings.query_prompt[..], &settings.passage_prompt[..]), ("ask: ", ""));
         assert_eq!(settings.pooling, Pooling::Cls);
@@ -87,7 +87,7 @@ fn training_lowers_the_loss_and_keeps_the_best() {
     let losses = losses(&sandbox, "run");
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     assert!(mean(&losses[30..]) < 0.8 * mean(&losses[..5]), "{losses:?}");
-    let measured = read_log(&sandbox.path("run/log.jsonl")).unwrap();
+    let measured = read_log(sandbox.path("run/log.jsonl")).unwrap();
     let best = measured.iter().filter_map(|line| match line {
         LogLine::Dev { ndcg_at_10, .. } => Some(*ndcg_at_10),
         LogLine::Step { .. } => None,
@@ -161,9 +161,9 @@ fn what_cannot_be_trained_is_refused() {
     assert!(!sandbox.path("wild/model").exists(), "{message}");
     if sandbox.path("wild/checkpoint.safetensors").exists() {
         let settings = TrainSettings::new(Trained::Full, 12);
-        let mut trainer = Trainer::load(&sandbox.path("tiny"), settings).unwrap();
+        let mut trainer = Trainer::load(sandbox.path("tiny"), settings).unwrap();
         // It is whole: what is wrong with it is that these are other settings.
-        let error = trainer.resume(&sandbox.path("wild/checkpoint.safetensors")).unwrap_err();
+        let error = trainer.resume(sandbox.path("wild/checkpoint.safetensors")).unwrap_err();
         assert!(error.to_string().contains("settings is"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use crate::support::Sandbox;
 use crate::support::dataset::{small, write};
 
 fn examples(sandbox: &Sandbox, name: &str) -> Vec<TrainingExample> {
-    Examples::open(&sandbox.path(name), None).unwrap().collect::<Result<_, _>>().unwrap()
+    Examples::open(sandbox.path(name), None).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 fn with_train_split() -> Sandbox {

@@ -3,7 +3,7 @@
 //! ```text
 //! FOLDER/corpus.jsonl        {"_id": "d1", "title": "may be empty", "text": "...", "metadata": {...}}
 //! FOLDER/queries.jsonl       {"_id": "q1", "text": "..."}
-//! FOLDER/qrels/SPLIT.tsv     a header line, then query-id <tab> corpus-id <tab> integer score
+//! FOLDER/qrels/SPLIT.tsv     a header line, which may be absent, then query-id <tab> corpus-id <tab> integer score
 //! ```
 //!
 //! Each file may also end in `.gz` or `.zst`. If several forms lie side by side, the plain file is read, then `.gz`.
@@ -180,7 +180,8 @@ impl BeirFolder {
             })
     }
 
-    /// The judgments of a split. The first line is skipped, whatever it says.
+    /// The judgments of a split. The first line is skipped if it is a header, whose last word is no number; BEIR's
+    /// loader skips it whatever it says.
     ///
     /// A judgment that stands twice with the same relevance counts once. A pair with two relevances is an error;
     /// BEIR's loader would silently take the later relevance.
@@ -189,20 +190,21 @@ impl BeirFolder {
     /// [`Error::UnknownSplit`], or [`Error::Line`] at the first bad line.
     pub fn qrels(&self, split: &str) -> Result<Qrels> {
         let mut lines = Lines::open(&self.qrels_file(split)?)?;
-        if let Some(header) = lines.next() {
-            header?;
-        }
         let mut qrels = Qrels::new();
+        let mut is_first = true;
         loop {
-            let judged = match lines.next() {
-                None => return Ok(qrels),
-                Some(line) => record::parse_judgment(line?.1).and_then(|(query_id, doc_id, relevance)| {
-                    match insert_judgment(&mut qrels, &query_id, &doc_id, relevance) {
-                        Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
-                        _ => Ok(()),
-                    }
-                }),
-            };
+            let Some(line) = lines.next() else { return Ok(qrels) };
+            let (_, line) = line?;
+            if std::mem::take(&mut is_first) && record::is_header(line) {
+                continue;
+            }
+            let judged =
+                record::parse_judgment(line).and_then(|(query_id, doc_id, relevance)| match insert_judgment(
+                    &mut qrels, &query_id, &doc_id, relevance,
+                ) {
+                    Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
+                    _ => Ok(()),
+                });
             judged.map_err(|fault| lines.error(fault))?;
         }
     }
@@ -301,7 +303,11 @@ impl<T> Iterator for Records<T> {
 ///
 /// # Errors
 /// [`Error::Unwritable`] if an id is empty or metadata is not a JSON object, [`Error::Io`] if the disk refuses.
-pub fn write_corpus<'a>(path: &Path, documents: impl IntoIterator<Item = &'a Document>) -> Result<()> {
+pub fn write_corpus<'a>(
+    path: impl AsRef<Path>,
+    documents: impl IntoIterator<Item = &'a Document>,
+) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         for document in documents {
             writeln!(file, "{}", record::document_line(document)?)?;
@@ -314,7 +320,8 @@ pub fn write_corpus<'a>(path: &Path, documents: impl IntoIterator<Item = &'a Doc
 ///
 /// # Errors
 /// [`Error::Unwritable`] if an id is empty, [`Error::Io`] if the disk refuses.
-pub fn write_queries<'a>(path: &Path, queries: impl IntoIterator<Item = &'a Query>) -> Result<()> {
+pub fn write_queries<'a>(path: impl AsRef<Path>, queries: impl IntoIterator<Item = &'a Query>) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         for query in queries {
             writeln!(file, "{}", record::query_line(query)?)?;
@@ -327,7 +334,8 @@ pub fn write_queries<'a>(path: &Path, queries: impl IntoIterator<Item = &'a Quer
 ///
 /// # Errors
 /// [`Error::Unwritable`] if an id is empty or has a line break, [`Error::Io`] if the disk refuses.
-pub fn write_qrels(path: &Path, qrels: &Qrels) -> Result<()> {
+pub fn write_qrels(path: impl AsRef<Path>, qrels: &Qrels) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         writeln!(file, "query-id\tcorpus-id\tscore")?;
         for (query_id, judged) in qrels {

@@ -39,6 +39,9 @@ pub enum Fault {
         /// The first invalid byte of the line, counted from 1.
         column: usize,
     },
+    /// The file is in UTF-16, as its byte order mark says.
+    #[error("the file is in UTF-16, as its byte order mark says: convert it to UTF-8")]
+    Utf16,
     /// The line is longer than a reader accepts.
     #[error("the line is longer than {limit} bytes: is this a text file with one record a line?")]
     LineTooLong {
@@ -52,6 +55,17 @@ pub enum Fault {
         column: usize,
         /// What the parser found, naming the field where it knows it.
         message: String,
+    },
+    /// A string of a JSON line has one half of a character that JSON spells in two.
+    #[error(
+        "{escape} at column {column} is half of a surrogate pair, a character that was cut in two: \
+         write the other half beside it, or \\ufffd in its place"
+    )]
+    HalfSurrogate {
+        /// The column of the line, in bytes, counted from 1.
+        column: usize,
+        /// The half as the line spells it.
+        escape: String,
     },
     /// A `_id` is the empty string.
     #[error("`_id` is empty: give each record an id of its own")]
@@ -118,11 +132,12 @@ pub enum Fault {
         /// The score as written.
         got: String,
     },
-    /// The first line of judgments, which readers of BEIR files skip unseen, is a judgment.
+    /// Judgments begin without the header that other readers of BEIR files skip unseen.
     #[error(
-        "the first line looks like a judgment, but it is skipped as the header: put a header line above it"
+        "there is no header line: the first line is read as a judgment here, and skipped by BEIR's loader; \
+         put a header line above it"
     )]
-    HeaderIsJudgment,
+    NoHeader,
     /// The same judgment stands twice in a file.
     #[error("query {query_id:?} and document {doc_id:?} are judged again, with the same relevance")]
     RepeatedJudgment {
@@ -182,6 +197,12 @@ pub enum Fault {
         field: &'static str,
         /// The value.
         value: String,
+    },
+    /// An id cannot stand in a file that has one id a line.
+    #[error("id {id:?} has a line break, so it cannot be one line: change it")]
+    NotOneLine {
+        /// The id.
+        id: String,
     },
     /// A field of a training example has a forbidden value, or no value.
     #[error("`{field}`: expected {expected}, got {got}")]
@@ -261,7 +282,7 @@ impl Fault {
             Fault::NumericId { .. }
             | Fault::PythonNumber
             | Fault::TitleOnly { .. }
-            | Fault::HeaderIsJudgment
+            | Fault::NoHeader
             | Fault::RepeatedJudgment { .. }
             | Fault::Shadowed { .. }
             | Fault::NoSplits => Severity::Warning,

@@ -52,7 +52,8 @@ impl Compression {
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened.
-pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
+pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn BufRead + Send>> {
+    let path = path.as_ref();
     let file = File::open(path).at("open", path)?;
     Ok(match Compression::of(path) {
         Compression::None => Box::new(BufReader::with_capacity(BUFFER, file)),
@@ -131,6 +132,12 @@ impl Lines {
             if self.buffer.len() as u64 > MAX_LINE {
                 self.finished = true;
                 return Some(Err(self.error(Fault::LineTooLong { limit: MAX_LINE })));
+            }
+            if self.number == 1
+                && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| self.buffer.starts_with(*mark))
+            {
+                self.finished = true;
+                return Some(Err(self.error(Fault::Utf16)));
             }
             if !line_of(&self.buffer, self.number).trim_ascii().is_empty() {
                 break;
@@ -217,6 +224,19 @@ mod tests {
             "{message}"
         );
         assert_eq!(all[2], Ok((3, "three".to_owned())));
+    }
+
+    #[test]
+    fn utf_16_is_named_and_not_read_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("utf16.jsonl");
+        for bytes in [&b"\xff\xfe{\0}\0\n\0x\0"[..], b"\xfe\xff\0{\0}\0\n\0x"] {
+            std::fs::write(&path, bytes).unwrap();
+            let all = read_all(&path);
+            let message = all[0].as_ref().unwrap_err();
+            assert!(message.contains("utf16.jsonl:1: the file is in UTF-16"), "{message}");
+            assert_eq!(all.len(), 1);
+        }
     }
 
     #[test]

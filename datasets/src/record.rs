@@ -46,6 +46,12 @@ pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
         }
         raw => raw.map(|raw| String::from(Box::<str>::from(raw))),
     };
+    // The parser took it as it is; who reads it later could not.
+    if let Some(fault) =
+        metadata.as_deref().filter(|raw| raw.contains("\\u")).and_then(|_| half_surrogate(line))
+    {
+        return Err(fault);
+    }
     let id = parsed.id.into_text(&mut oddities)?;
     Ok(Parsed { record: Document { id, title: parsed.title, text: parsed.text, metadata }, oddities })
 }
@@ -90,11 +96,38 @@ pub(crate) fn parse_json<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Faul
     if let Some(Ok(record)) = null_for_python_numbers(line).map(|line| serde_json::from_str(&line)) {
         return Ok((record, vec![Fault::PythonNumber]));
     }
+    if let Some(fault) = half_surrogate(line) {
+        return Err(fault);
+    }
     // The parser's own line number is always 1 and is removed: the file's line number stands before the message.
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
     Err(Fault::BadJson { column: error.column(), message })
+}
+
+/// The first half of a surrogate pair in a line that stands without the other half. Python's json module writes such
+/// halves and reads them, but no text of UTF-8 can hold one.
+fn half_surrogate(json: &str) -> Option<Fault> {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+    };
+    let mut at = 0;
+    while let Some(escape) = json.as_bytes()[at.min(json.len())..].iter().position(|byte| *byte == b'\\') {
+        at += escape;
+        at += match (unit(at), unit(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                return Some(Fault::HalfSurrogate { column: at + 1, escape: json[at..at + 6].to_owned() });
+            }
+            (Some(_), _) => 6,
+            // The backslash and what it escapes.
+            (None, _) => 2,
+        };
+    }
+    None
 }
 
 /// Replaces `NaN`, `Infinity` and `-Infinity` outside of strings by `null`; `None` if the line has none. Python's
@@ -251,6 +284,12 @@ fn one_line_object(metadata: &str) -> Result<Box<RawValue>, Fault> {
     })
 }
 
+/// Whether the first line of a judgments file is a header: its last word is no number.
+pub(crate) fn is_header(line: &str) -> bool {
+    let last = line.split_ascii_whitespace().next_back().unwrap_or_default();
+    last.trim_matches('"').parse::<f64>().is_err()
+}
+
 /// A judgment: query id, document id, relevance.
 pub(crate) type Judgment<'a> = (Cow<'a, str>, Cow<'a, str>, i32);
 
@@ -396,10 +435,68 @@ mod tests {
                 "bad JSON at column 1: `metadata` must be an object",
             ),
             (r#"{"_id":"a","text":"x"} {"#, "bad JSON at column 24: trailing characters"),
+            (
+                r#"{"_id":"a","text":"x \ud83d y"}"#,
+                "\\ud83d at column 22 is half of a surrogate pair, a character that was cut in two: \
+                 write the other half beside it, or \\ufffd in its place",
+            ),
         ];
         for (line, expected) in cases {
             let fault = parse_document(line).map(|parsed| parsed.record).unwrap_err();
             assert_eq!(fault.to_string(), expected, "{line}");
+        }
+    }
+
+    /// Halves of either kind, in any string; pairs, escaped backslashes and halves spelled out are none.
+    #[test]
+    fn half_surrogates_are_named() {
+        let line = |text: &str| format!(r#"{{"_id":"a","text":"{text}"}}"#);
+        for (text, column) in [
+            (r"\ud83d", Some(20)),
+            (r"\ude80", Some(20)),
+            (r"\ude80\ud83d", Some(20)),
+            (r"é\uD83D\u0041", Some(22)),
+            (r"\ud83d\ud83d\ude80", Some(20)),
+            (r"\ud83d\ude80\ud83d", Some(32)),
+            (r"\\\ud83d", Some(22)),
+            (r"\ud83d\n", Some(20)),
+            (r"\ud83d\ude80", None),
+            (r"\\ud83d", None),
+            (r"\\", None),
+            (r"\ufffd", None),
+        ] {
+            let fault = parse_document(&line(text)).map(|parsed| parsed.record).err();
+            let found = fault.map(|fault| match fault {
+                Fault::HalfSurrogate { column, .. } => column,
+                other => panic!("{text}: {other}"),
+            });
+            assert_eq!(found, column, "{text}");
+        }
+        for line in [
+            r#"{"_id":"\ud83d","text":"x"}"#,
+            r#"{"_id":"a","title":"\ud83d","text":"x"}"#,
+            r#"{"_id":"a","text":"x","metadata":{"k":"\ud83d"}}"#,
+            r#"{"_id":"a","text":"x","metadata":{"\udc00":1}}"#,
+        ] {
+            let fault = parse_document(line).map(|parsed| parsed.record).unwrap_err();
+            assert!(matches!(fault, Fault::HalfSurrogate { .. }), "{line}: {fault}");
+        }
+        let fault = parse_query(r#"{"_id":"a","text":"\ud83d"}"#).map(|parsed| parsed.record).unwrap_err();
+        assert!(matches!(fault, Fault::HalfSurrogate { .. }), "{fault}");
+    }
+
+    #[test]
+    fn headers_end_in_a_word() {
+        for (line, is_one) in [
+            ("query-id\tcorpus-id\tscore", true),
+            ("\"query-id\"\t\"corpus-id\"\t\"score\"", true),
+            ("qid docid relevance", true),
+            ("q1\td1\t1", false),
+            ("q1\td1\t\"1\"", false),
+            ("q1\td1\t0.5", false),
+            ("q1 0 d1 1", false),
+        ] {
+            assert_eq!(is_header(line), is_one, "{line}");
         }
     }
 

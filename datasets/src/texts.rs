@@ -42,7 +42,8 @@ impl Texts {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if there is no such file. The errors of [`BeirFolder::open`] for a folder. An
     /// item is an error for a bad line.
-    pub fn open(path: &Path) -> Result<Texts> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Texts> {
+        let path = path.as_ref();
         if path.is_dir() {
             return Ok(Texts(Source::Beir(BeirFolder::open(path)?.corpus()?)));
         }
@@ -96,6 +97,6 @@ mod tests {
         let message = bad[1].as_ref().unwrap_err().to_string();
         assert!(message.contains("bad.jsonl:2") && message.contains("text"), "{message}");
         let mini = concat!(env!("CARGO_MANIFEST_DIR"), "/mini");
-        assert_eq!(Texts::open(mini.as_ref()).unwrap().count(), 63);
+        assert_eq!(Texts::open(mini).unwrap().count(), 63);
     }
 }

@@ -22,9 +22,10 @@ use crate::writer::write_records;
 /// Reads judgments.
 ///
 /// # Errors
-/// [`Error::Line`](crate::Error::Line) for a line that has not 4 fields, for a relevance that is not an integer, and
-/// for a pair of query and document that was judged before. trec_eval refuses such a pair too.
-pub fn read_qrels(path: &Path) -> Result<Qrels> {
+/// [`Error::Line`](crate::Error::Line) for a line without exactly 4 fields, for a relevance that is not an integer, and
+/// for a repeated pair of query and document. Such a pair is refused by trec_eval, too.
+pub fn read_qrels(path: impl AsRef<Path>) -> Result<Qrels> {
+    let path = path.as_ref();
     let mut qrels = Qrels::new();
     each_line(path, |line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().take(5).collect();
@@ -51,7 +52,8 @@ pub fn read_qrels(path: &Path) -> Result<Qrels> {
 /// # Errors
 /// [`Error::Unwritable`](crate::Error::Unwritable) if an id is not one word, [`Error::Io`](crate::Error::Io) if the
 /// disk refuses.
-pub fn write_qrels(path: &Path, qrels: &Qrels) -> Result<()> {
+pub fn write_qrels(path: impl AsRef<Path>, qrels: &Qrels) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         for (query_id, judged) in qrels {
             first_word("query id", query_id)?;
@@ -68,8 +70,9 @@ pub fn write_qrels(path: &Path, qrels: &Qrels) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Line`](crate::Error::Line) for a line of fewer than 6 fields, for a score that is not finite, and for a
-/// document that the query retrieved before. trec_eval refuses such a document too.
-pub fn read_run(path: &Path) -> Result<Run> {
+/// document that the query retrieved before. Such a document is refused by trec_eval, too.
+pub fn read_run(path: impl AsRef<Path>) -> Result<Run> {
+    let path = path.as_ref();
     let mut run = Run::new();
     let mut seen: HashSet<(String, String)> = HashSet::new();
     each_line(path, |line| {
@@ -106,7 +109,8 @@ pub fn read_run(path: &Path) -> Result<Run> {
 /// # Errors
 /// [`Error::Unwritable`](crate::Error::Unwritable) if the tag or an id is not one word, if a score is not finite, or
 /// if a query has a document twice. [`Error::Io`](crate::Error::Io) if the disk refuses.
-pub fn write_run(path: &Path, run: &Run, tag: &str) -> Result<()> {
+pub fn write_run(path: impl AsRef<Path>, run: &Run, tag: &str) -> Result<()> {
+    let path = path.as_ref();
     write_records(path, |file| {
         one_word("run tag", tag)?;
         for (query_id, documents) in run {

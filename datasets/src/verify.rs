@@ -145,7 +145,7 @@ impl<F: FnMut(&Finding)> Check<F> {
     fn add_error(&mut self, error: Error) -> Result<bool> {
         match error {
             Error::Line { path, line, fault } => {
-                let goes_on = !matches!(fault, Fault::LineTooLong { .. });
+                let goes_on = !matches!(fault, Fault::LineTooLong { .. } | Fault::Utf16);
                 self.add(&path, Some(line), fault);
                 Ok(goes_on)
             }
@@ -227,20 +227,19 @@ impl<F: FnMut(&Finding)> Check<F> {
         let mut lines = Lines::open(&path)?;
         let mut qrels = Qrels::new();
         let mut judgments = 0;
-        let mut is_header = true;
+        let mut is_first = true;
         while let Some(line) = lines.next() {
+            let is_first = std::mem::take(&mut is_first);
             let (number, parsed) = match line {
+                Ok((_, line)) if is_first && record::is_header(line) => continue,
                 Ok((number, line)) => (Some(number), record::parse_judgment(line)),
                 Err(error) => {
                     self.add_error(error)?;
                     continue;
                 }
             };
-            if std::mem::take(&mut is_header) {
-                if parsed.is_ok() {
-                    self.add(&path, number, Fault::HeaderIsJudgment);
-                }
-                continue;
+            if is_first && parsed.is_ok() {
+                self.add(&path, number, Fault::NoHeader);
             }
             let (query_id, doc_id, relevance) = match parsed {
                 Ok(judgment) => judgment,

@@ -60,7 +60,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let queries: Vec<Query> =
             texts.into_iter().enumerate().map(|(i, text)| Query { id: format!("q{i}"), text }).collect();
-        beir::write_queries(&folder.path().join("queries.jsonl"), &queries).unwrap();
+        beir::write_queries(folder.path().join("queries.jsonl"), &queries).unwrap();
         let read: Vec<Query> =
             folder_with_corpus(folder.path()).queries().unwrap().collect::<Result<_, _>>().unwrap();
         prop_assert_eq!(read, queries);
@@ -70,7 +70,7 @@ proptest! {
     fn judgments_survive_a_round_trip(qrels in qrels()) {
         let folder = tempfile::tempdir().unwrap();
         let beir_folder = folder_with_corpus(folder.path());
-        beir::write_qrels(&folder.path().join("qrels/dev.tsv"), &qrels).unwrap();
+        beir::write_qrels(folder.path().join("qrels/dev.tsv"), &qrels).unwrap();
         prop_assert_eq!(beir_folder.qrels("dev").unwrap(), qrels);
     }
 }
@@ -84,7 +84,7 @@ fn metadata_over_several_lines_is_written_on_one() {
         metadata: Some("{\r\n  \"a\": \"b\\nc\"\n}".to_owned()),
         ..Document::default()
     };
-    beir::write_corpus(&folder.path().join("corpus.jsonl"), [&document]).unwrap();
+    beir::write_corpus(folder.path().join("corpus.jsonl"), [&document]).unwrap();
     let read = BeirFolder::open(folder.path()).unwrap().corpus().unwrap().next().unwrap().unwrap();
     assert_eq!(read.metadata.as_deref(), Some("{    \"a\": \"b\\nc\" }"));
 }
@@ -125,7 +125,7 @@ fn a_text_of_a_megabyte_is_a_text() {
     let text = "pruned \"twice\" \u{1f333}\n".repeat(60_000);
     assert!(text.len() > 1 << 20);
     let document = Document { id: "long".to_owned(), text, ..Document::default() };
-    beir::write_corpus(&folder.path().join("corpus.jsonl.gz"), [&document]).unwrap();
+    beir::write_corpus(folder.path().join("corpus.jsonl.gz"), [&document]).unwrap();
     let folder = BeirFolder::open(folder.path()).unwrap();
     assert_eq!(folder.corpus().unwrap().next().unwrap().unwrap(), document);
     let info = folder.info();
@@ -198,7 +198,7 @@ fn judged_queries_follow_the_file_and_none_may_lack() {
     let folder = tempfile::tempdir().unwrap();
     let beir_folder = folder_with_corpus(folder.path());
     let queries = ["c", "a", "b"].map(|id| Query { id: id.to_owned(), text: format!("text of {id}") });
-    beir::write_queries(&folder.path().join("queries.jsonl"), &queries).unwrap();
+    beir::write_queries(folder.path().join("queries.jsonl"), &queries).unwrap();
     let judging = |ids: &[&str]| -> Qrels {
         ids.iter().map(|id| ((*id).to_owned(), [("d".to_owned(), 1)].into())).collect()
     };

@@ -105,7 +105,7 @@ fn trec_evals_own_test_files_are_read() {
     };
     // Queries and lines, counted with `awk '{print $1}' | sort -u | wc -l` and `wc -l`.
     for (name, queries, lines) in [("qrels.test", 3, 3_681), ("qrels.rel_level", 3, 3_681)] {
-        let qrels = trec::read_qrels(&folder.join(name)).unwrap();
+        let qrels = trec::read_qrels(folder.join(name)).unwrap();
         assert_eq!(
             (qrels.len(), qrels.values().map(BTreeMap::len).sum::<usize>()),
             (queries, lines),
@@ -113,7 +113,7 @@ fn trec_evals_own_test_files_are_read() {
         );
     }
     for (name, queries, lines) in [("results.test", 3, 1_500), ("results.trunc", 2, 584)] {
-        let run = trec::read_run(&folder.join(name)).unwrap();
+        let run = trec::read_run(folder.join(name)).unwrap();
         assert_eq!((run.len(), run.values().map(Vec::len).sum::<usize>()), (queries, lines), "{name}");
     }
 }
@@ -132,13 +132,13 @@ fn published_runs_and_judgments_are_read() {
     ];
     let output = tempfile::tempdir().unwrap();
     for (name, queries, lines) in runs {
-        let run = trec::read_run(&folder.join(format!("runs/{name}.run.gz"))).unwrap();
+        let run = trec::read_run(folder.join(format!("runs/{name}.run.gz"))).unwrap();
         assert_eq!((run.len(), run.values().map(Vec::len).sum::<usize>()), (queries, lines), "{name}");
         let copy = output.path().join("copy.run");
         trec::write_run(&copy, &run, "copy").unwrap();
         assert_eq!(trec::read_run(&copy).unwrap(), run, "{name}");
     }
-    assert_eq!(trec::read_qrels(&folder.join("runs/cacm.anserini.qrels.gz")).unwrap().len(), 52);
+    assert_eq!(trec::read_qrels(folder.join("runs/cacm.anserini.qrels.gz")).unwrap().len(), 52);
 
     // The judgments of BEIR sets whose corpora are not at hand, through a folder with a corpus of one document.
     for (name, queries, judgments) in [

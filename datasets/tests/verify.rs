@@ -29,7 +29,7 @@ fn findings(folder: &Path) -> (Vec<String>, Verdict) {
 
 #[test]
 fn each_fault_is_named_with_file_and_line() {
-    let cases: [(&str, &str, &str, &[&str]); 21] = [
+    let cases: [(&str, &str, &str, &[&str]); 24] = [
         (CORPUS, QUERIES, QRELS, &[]),
         (
             "{\"_id\":\"d1\",\"text\":\"x\"}\n\n{\"_id\":\"d1\",\"text\":\"y\"}\n",
@@ -134,8 +134,33 @@ fn each_fault_is_named_with_file_and_line() {
             QUERIES,
             "q1\td1\t1\nq2\td1\t1\n",
             &[
-                "qrels/test.tsv:1: warning: the first line looks like a judgment, but it is skipped as the header: \
-               put a header line above it",
+                "qrels/test.tsv:1: warning: there is no header line: the first line is read as a judgment here, and \
+                 skipped by BEIR's loader; put a header line above it",
+            ],
+        ),
+        (
+            CORPUS,
+            QUERIES,
+            "q1\td1\t1\n",
+            &[
+                "qrels/test.tsv:1: warning: there is no header line: the first line is read as a judgment here, and \
+                 skipped by BEIR's loader; put a header line above it",
+            ],
+        ),
+        (
+            CORPUS,
+            QUERIES,
+            "q1 0 d1 1\nq1\td1\t1\n",
+            &["qrels/test.tsv:1: error: expected 3 tab-separated fields (query-id, corpus-id, score), \
+               found 1 field(s)"],
+        ),
+        (
+            CORPUS,
+            "{\"_id\":\"q1\",\"text\":\"cut \\ud83d\"}\n{\"_id\":\"q1\",\"text\":\"a\"}\n",
+            QRELS,
+            &[
+                "queries.jsonl:1: error: \\ud83d at column 25 is half of a surrogate pair, a character that was cut \
+               in two: write the other half beside it, or \\ufffd in its place",
             ],
         ),
         (

@@ -44,12 +44,14 @@ impl CrossEncoder {
     /// # Errors
     ///
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
-    pub fn load(directory: &Path, options: &LoadOptions) -> Result<CrossEncoder> {
+    pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<CrossEncoder> {
+        let directory = directory.as_ref();
         let found = Found::open(options.device, options.precision)?;
         let loaded = Loaded::open(directory, options)?;
         let (precision, batch_tokens) = (found.precision, found.device.batch_tokens());
         let model = OnDevice::load(found, &loaded)?;
-        let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
+        let tokenizer = loaded.tokenizer()?;
+        let Loaded { settings, architecture, fingerprint, .. } = loaded;
         let fingerprint = fingerprint.computed_in(precision);
         Ok(CrossEncoder {
             directory: directory.to_owned(),
@@ -69,7 +71,8 @@ impl CrossEncoder {
     /// # Errors
     ///
     /// There is no config.json, or it is damaged.
-    pub fn is_in(directory: &Path, options: &LoadOptions) -> Result<bool> {
+    pub fn is_in(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<bool> {
+        let directory = directory.as_ref();
         #[derive(serde::Deserialize)]
         struct Classes {
             #[serde(default)]

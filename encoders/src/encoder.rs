@@ -59,12 +59,13 @@ impl Encoder {
     ///
     /// A file is missing, damaged or of an unknown architecture. A tensor is missing or has another shape. An adapter
     /// has a tensor for which the model has no place.
-    pub fn load(directory: &Path, options: &LoadOptions) -> Result<Encoder> {
+    pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Encoder> {
+        let directory = directory.as_ref();
         let files = ModelFiles::locate(directory, options.base.as_deref())?;
         Encoder::of_files(directory, name_of(directory), files, options, None)
     }
 
-    /// Loads a model whose files are in the program, by `include_bytes!`: config.json, model.safetensors,
+    /// Loads a model whose files are in the program, by `include_bytes!`. The files are config.json, model.safetensors,
     /// tokenizer.json and what stands beside them, each with its path in a model directory. Nothing is read from a
     /// disk.
     ///
@@ -87,7 +88,12 @@ impl Encoder {
     /// # Panics
     ///
     /// If `remaining` has another number of layers.
-    pub fn load_dropped(directory: &Path, options: &LoadOptions, remaining: &Remaining) -> Result<Encoder> {
+    pub fn load_dropped(
+        directory: impl AsRef<Path>,
+        options: &LoadOptions,
+        remaining: &Remaining,
+    ) -> Result<Encoder> {
+        let directory = directory.as_ref();
         let files = ModelFiles::locate(directory, options.base.as_deref())?;
         Encoder::of_files(directory, name_of(directory), files, options, Some(remaining))
     }
@@ -101,14 +107,22 @@ impl Encoder {
     ) -> Result<Encoder> {
         let found = Found::open(options.device, options.precision)?;
         let options = LoadOptions { precision: Some(found.precision), ..options.clone() };
-        let mut loaded = Loaded::of_files(files, &options)?;
-        loaded.fingerprint = loaded.fingerprint.computed_in(found.precision);
+        // Only a whole model is known to be in order once it is loaded.
+        let cache = options.cache.as_deref().filter(|_| remaining.is_none());
+        let mut loaded = Loaded::of_files(files, &options, cache)?;
+        let in_f32 = loaded.fingerprint;
+        loaded.fingerprint = in_f32.computed_in(found.precision);
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
         let (computes_on, batch_tokens) = (found.what.clone(), found.device.batch_tokens());
-        let model = OnDevice::load(found, &loaded)?;
-        let Loaded { settings, tokenizer, architecture, fingerprint, .. } = loaded;
+        let load = || OnDevice::load(found, &loaded);
+        let (tokenizer, model) = rayon::join(|| loaded.tokenizer(), load);
+        let (tokenizer, model) = (tokenizer?, model?);
+        if let Some(place) = &loaded.to_remember {
+            place.write(&in_f32);
+        }
+        let Loaded { settings, architecture, fingerprint, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         Ok(Encoder {
             directory: directory.to_owned(),

@@ -53,14 +53,47 @@ impl Fingerprint {
         Fingerprint(*fields.0.finalize().as_bytes())
     }
 
-    pub(crate) fn of(
-        files: &ModelFiles,
-        settings: &Settings,
-        stored: &Shards,
-        adapter: Option<&Adapter>,
-        quantization: Option<Quantization>,
-    ) -> Result<Fingerprint> {
+    pub(crate) fn of(parts: &Parts<'_>) -> Result<Fingerprint> {
         let mut fields = Fields(blake3::Hasher::new());
+        fields.add_parts(parts, Fields::add_tensors)?;
+        Ok(Fingerprint(*fields.0.finalize().as_bytes()))
+    }
+
+    /// A hash that is another if the fingerprint is, found without reading the weights: from what their files are like.
+    /// `None` if that does not tell, as for weights in memory or files that were written just now.
+    pub(crate) fn key(parts: &Parts<'_>) -> Result<Option<Fingerprint>> {
+        let shards = [Some(parts.stored), parts.adapter.map(Adapter::shards)];
+        if shards.into_iter().flatten().any(|shards| shards.stamps().is_none()) {
+            return Ok(None);
+        }
+        let mut fields = Fields(blake3::Hasher::new());
+        fields.add("key", b"1");
+        fields.add_parts(parts, |fields, shards| {
+            for stamp in shards.stamps().into_iter().flatten() {
+                fields.add("stamp", &stamp.to_bytes());
+            }
+        })?;
+        Ok(Some(Fingerprint(*fields.0.finalize().as_bytes())))
+    }
+}
+
+/// What makes an encoder what it is.
+pub(crate) struct Parts<'a> {
+    pub(crate) files: &'a ModelFiles,
+    pub(crate) settings: &'a Settings,
+    pub(crate) stored: &'a Shards,
+    pub(crate) adapter: Option<&'a Adapter>,
+    pub(crate) quantization: Option<Quantization>,
+}
+
+/// Named byte strings, each with its length, so that no two lists of them hash alike.
+struct Fields(blake3::Hasher);
+
+impl Fields {
+    /// Adds everything that shapes a vector; `add_weights` adds those of the model and of the adapter.
+    fn add_parts(&mut self, parts: &Parts<'_>, add_weights: impl Fn(&mut Fields, &Shards)) -> Result<()> {
+        let Parts { files, settings, stored, adapter, quantization } = *parts;
+        let fields = self;
         // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files
         // are sharded does not.
         fields.add("config.json", &files.config_bytes()?);
@@ -91,21 +124,16 @@ impl Fingerprint {
         if let Some(quantization) = quantization {
             fields.add("quantization", quantization.to_string().as_bytes());
         }
-        fields.add_tensors(stored);
+        add_weights(fields, stored);
         if let Some(adapter) = adapter {
             let path = adapter.directory().join("adapter_config.json");
             let bytes = std::fs::read(&path).at("read", &path)?;
             fields.add("adapter_config.json", &bytes);
-            fields.add_tensors(adapter.shards());
+            add_weights(fields, adapter.shards());
         }
-        Ok(Fingerprint(*fields.0.finalize().as_bytes()))
+        Ok(())
     }
-}
 
-/// Named byte strings, each with its length, so that no two lists of them hash alike.
-struct Fields(blake3::Hasher);
-
-impl Fields {
     fn add(&mut self, name: &str, bytes: &[u8]) {
         for part in [name.as_bytes(), bytes] {
             self.0.update(&(part.len() as u64).to_le_bytes());

@@ -63,7 +63,8 @@ impl Golden {
     /// # Errors
     ///
     /// It cannot be read, a line is not of the form above, or there is none.
-    pub fn read(path: &Path) -> Result<Golden> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Golden> {
+        let path = path.as_ref();
         let file = BufReader::new(File::open(path).at("read", path)?);
         let mut texts = Vec::new();
         let invalid = |line, source| Error::GoldenLine { path: path.to_owned(), line, source };
@@ -86,7 +87,8 @@ impl Golden {
     /// # Errors
     ///
     /// A text cannot be encoded, or the file cannot be written.
-    pub fn record(encoder: &Encoder, texts: &[(&str, TextKind)], path: &Path) -> Result<Golden> {
+    pub fn record(encoder: &Encoder, texts: &[(&str, TextKind)], path: impl AsRef<Path>) -> Result<Golden> {
+        let path = path.as_ref();
         let golden = texts.iter().map(|(text, kind)| {
             let vector = encoder.encode(&[text], *kind)?;
             Ok(GoldenText { text: (*text).to_owned(), kind: *kind, vector })

@@ -10,7 +10,7 @@ pub use crate::architecture::LanguageModelHead;
 use crate::architecture::catalog::Backbone;
 use crate::architecture::{Architecture, Flop, Parameters, Remaining, Storage, SubLayer, class};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Parts};
 use crate::json;
 use crate::prune::Variant;
 use crate::settings::Settings;
@@ -176,7 +176,10 @@ impl Inspection {
         let fingerprint = match (&checkpoint, &tokenizer) {
             (Some(checkpoint), Some(_)) if !options.leaves_out() => {
                 let shards = checkpoint.shards();
-                Some(Fingerprint::of(&files, &settings, shards, adapter.as_ref(), None)?.to_string())
+                let adapter = adapter.as_ref();
+                let parts =
+                    Parts { files: &files, settings: &settings, stored: shards, adapter, quantization: None };
+                Some(Fingerprint::of(&parts)?.to_string())
             }
             _ => None,
         };

@@ -41,6 +41,9 @@ pub struct LoadOptions {
     /// The most tokens that are computed together; on a CPU, by each thread. This bounds the memory of the
     /// activations. A longer text is computed by itself. Unless given: 512 on a CPU and 16,384 on a GPU.
     pub batch_tokens: Option<usize>,
+    /// A folder that keeps the fingerprints of encoders, so that their weights are not read through each time they are
+    /// loaded. It need not exist. Weights that were changed are noticed by the lengths and times of their files.
+    pub cache: Option<PathBuf>,
 }
 
 impl LoadOptions {

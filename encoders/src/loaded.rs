@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::architecture::{Architecture, Remaining};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Parts};
 use crate::load_options::LoadOptions;
+use crate::remembered::Place;
 use crate::settings::Settings;
 use crate::tokenize::Tokenizer;
 use crate::weights::adapted::Adapted;
@@ -23,11 +24,12 @@ pub(crate) struct Loaded {
     pub(crate) config_path: PathBuf,
     pub(crate) config: Value,
     pub(crate) settings: Settings,
-    pub(crate) tokenizer: Tokenizer,
     pub(crate) tensors: Box<dyn Tensors>,
     pub(crate) architecture: Architecture,
     /// Of an encoder that is loaded from it in f32.
     pub(crate) fingerprint: Fingerprint,
+    /// Where the fingerprint is to be kept once all that is read was found in order.
+    pub(crate) to_remember: Option<Place>,
 }
 
 /// What a model is called unless it is given a name: the name of its directory.
@@ -81,28 +83,47 @@ pub(crate) fn merged(
 
 impl Loaded {
     pub(crate) fn open(directory: &Path, options: &LoadOptions) -> Result<Loaded> {
-        Loaded::of_files(ModelFiles::locate(directory, options.base.as_deref())?, options)
+        Loaded::of_files(ModelFiles::locate(directory, options.base.as_deref())?, options, None)
     }
 
-    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions) -> Result<Loaded> {
+    /// `cache` has the fingerprints of encoders that were loaded whole before: see [`LoadOptions::cache`].
+    pub(crate) fn of_files(files: ModelFiles, options: &LoadOptions, cache: Option<&Path>) -> Result<Loaded> {
         let Weights { files, config_path, config, checkpoint, adapter, architecture } =
             Weights::of_files(files)?;
         let mut settings = Settings::read(&files, &architecture)?;
         options.apply(&mut settings, &architecture, &config_path, &config)?;
-        let tokenizer = Tokenizer::load(
-            &files.tokenizer(),
-            settings.max_length,
-            architecture.vocab_size,
-            settings.lower_case,
-        )?;
         let quantization = options.quantize.filter(|_| !checkpoint.is_quantized());
-        let fingerprint =
-            Fingerprint::of(&files, &settings, checkpoint.shards(), adapter.as_ref(), quantization)?;
+        let parts = Parts {
+            files: &files,
+            settings: &settings,
+            stored: checkpoint.shards(),
+            adapter: adapter.as_ref(),
+            quantization,
+        };
+        let mut to_remember = match cache {
+            Some(folder) => Fingerprint::key(&parts)?.map(|key| Place::new(folder, &key)),
+            None => None,
+        };
+        let remembered = to_remember.as_ref().and_then(Place::read);
+        let fingerprint = match remembered {
+            Some(fingerprint) => {
+                to_remember = None;
+                fingerprint
+            }
+            None => Fingerprint::of(&parts)?,
+        };
+        let checkpoint = checkpoint.checked(remembered.is_some());
         let mut tensors = merged(checkpoint, adapter, &architecture)?;
         if let Some(quantization) = quantization {
             tensors = Box::new(Quantized::new(tensors, quantization));
         }
-        Ok(Loaded { files, config_path, config, settings, tokenizer, tensors, architecture, fingerprint })
+        Ok(Loaded { files, config_path, config, settings, tensors, architecture, fingerprint, to_remember })
+    }
+
+    /// The tokenizer that goes with it.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        let Settings { max_length, lower_case, .. } = self.settings;
+        Tokenizer::load(&self.files.tokenizer(), max_length, self.architecture.vocab_size, lower_case)
     }
 
     /// Leaves only what remains, of which the fingerprint then is.

@@ -7,8 +7,9 @@ use crate::loaded::{Weights, merged};
 use crate::weights::tensors::Tensors;
 use crate::weights::write::{NewTensor, write_directory};
 
-/// Merges the LoRA adapter in `adapter` into its base and writes the whole model to the new directory `out`: one
-/// model.safetensors in the element types of the base, config.json, tokenizer and the files of sentence-transformers.
+/// Merges the LoRA adapter in `adapter` into its base and writes the whole model to the new directory `out`. That
+/// directory has one model.safetensors in the element types of the base, config.json, tokenizer and the files of
+/// sentence-transformers.
 ///
 /// `base` is the base's directory, needed if the adapter's configuration does not name an existing one. Merged
 /// weights are rounded once, to the base's type. Tensors are merged one at a time, so the memory is that of the
@@ -17,7 +18,9 @@ use crate::weights::write::{NewTensor, write_directory};
 /// # Errors
 ///
 /// As loading the adapter; `out` exists, or cannot be written.
-pub fn write_merged(adapter: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
+pub fn write_merged(adapter: impl AsRef<Path>, base: Option<&Path>, out: impl AsRef<Path>) -> Result<()> {
+    let adapter = adapter.as_ref();
+    let out = out.as_ref();
     let Weights { files, mut config, checkpoint, adapter, architecture, .. } = Weights::open(adapter, base)?;
     let tensors = merged(checkpoint, adapter, &architecture)?;
     config["vocab_size"] = architecture.vocab_size.into();

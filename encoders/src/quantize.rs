@@ -12,17 +12,21 @@ use crate::weights::quantized::bitsandbytes;
 use crate::weights::quantized::nf4::Nf4Matrix;
 use crate::weights::write::{Elements, NewTensor, write_directory};
 
-/// Quantizes the linear layers of a model to [`crate::nf4`] and writes it to the new directory `out`, as transformers
-/// writes a model that bitsandbytes quantized: transformers reads it, and so does [`crate::Encoder::load`], which
-/// then gives the same vectors, bit for bit, as with [`crate::LoadOptions::quantize`].
+/// Quantizes the linear layers of a model to [`crate::nf4`] and writes it to the new directory `out`. The files are
+/// those that transformers writes of a model that bitsandbytes quantized, so transformers reads them.
+/// [`crate::Encoder::load`] reads them, too. It then gives the same vectors, bit for bit, as with
+/// [`crate::LoadOptions::quantize`].
 ///
-/// `model` may be an adapter's directory: it is merged first; `base` is its base's directory, where the adapter's
-/// configuration does not name one that is there. Tensors are quantized one at a time, twice each.
+/// `model` may be an adapter's directory, which is merged first. `base` is then the directory of the adapter's base. It
+/// is needed where the adapter's configuration does not name one that is there. Tensors are quantized one at a time,
+/// twice each.
 ///
 /// # Errors
 ///
 /// As loading the model; it is quantized already; `out` exists, or cannot be written.
-pub fn write_quantized(model: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
+pub fn write_quantized(model: impl AsRef<Path>, base: Option<&Path>, out: impl AsRef<Path>) -> Result<()> {
+    let model = model.as_ref();
+    let out = out.as_ref();
     let Weights { files, config_path, mut config, checkpoint, adapter, architecture } =
         Weights::open(model, base)?;
     let source = merged(checkpoint, adapter, &architecture)?;

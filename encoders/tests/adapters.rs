@@ -37,7 +37,7 @@ fn write_adapter(config: &Value, tensors: &[Tensor]) -> TempDir {
 }
 
 fn hidden(base: &Path, adapter: Option<&Path>) -> secateur_encoders::Result<Vec<f32>> {
-    let mut architecture = Architecture::read(&base.join("config.json"))?;
+    let mut architecture = Architecture::read(base.join("config.json"))?;
     let mut tensors: Box<dyn Tensors> = Box::new(Checkpoint::open(base)?);
     if let Some(adapter) = adapter {
         let adapter = Adapter::open(adapter, &mut architecture)?;

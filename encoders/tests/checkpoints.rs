@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::{Fixture, MODELS, Tensor, sequences, write_json, write_tensors};
 
 fn load(directory: &Path) -> secateur_encoders::Result<Vec<f32>> {
-    let architecture = Architecture::read(&directory.join("config.json"))?;
+    let architecture = Architecture::read(directory.join("config.json"))?;
     let ops = Cpu::serial();
     let model = Transformer::load(&ops, architecture, &Checkpoint::open(directory)?)?;
     let sequence = &sequences()[3];
@@ -50,7 +50,7 @@ fn an_architecture_knows_its_tensors() {
     for name in MODELS.into_iter().chain(["xlm-roberta-cross-encoder"]) {
         let fixture = Fixture::read(name);
         let directory = directory(&fixture.pruned_config(&fixture.config));
-        let architecture = Architecture::read(&directory.path().join("config.json")).unwrap();
+        let architecture = Architecture::read(directory.path().join("config.json")).unwrap();
         let mut known: Vec<(String, Vec<usize>)> =
             architecture.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
         known.sort();
@@ -208,7 +208,7 @@ fn wrong_configurations_are_refused_by_field() {
         let mut config = Fixture::read(name).config;
         config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let directory = directory(&config);
-        let message = Architecture::read(&directory.path().join("config.json")).unwrap_err().to_string();
+        let message = Architecture::read(directory.path().join("config.json")).unwrap_err().to_string();
         assert!(message.contains(want), "{message}");
     }
 }

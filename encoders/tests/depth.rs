@@ -21,7 +21,7 @@ fn tiny(name: &str) -> TempDir {
 
 /// What is left of the model in `directory` without these.
 fn without(directory: &Path, attention: &[usize], mlp: &[usize]) -> Remaining {
-    let mut remaining = Architecture::read(&directory.join("config.json")).unwrap().remaining();
+    let mut remaining = Architecture::read(directory.join("config.json")).unwrap().remaining();
     for (sub_layer, layers) in [(SubLayer::Attention, attention), (SubLayer::Mlp, mlp)] {
         for layer in layers {
             // Some fixtures lack it already.
@@ -83,7 +83,7 @@ fn dropping_nothing_changes_no_bit() {
 fn dropping_everything_leaves_embeddings_and_the_final_norm() {
     for name in ["bert", "xlm-roberta", "modernbert", "mistral", "llama", "qwen2", "qwen3", "gemma2"] {
         let directory = tiny(name);
-        let read = |directory: &Path| Architecture::read(&directory.join("config.json")).unwrap();
+        let read = |directory: &Path| Architecture::read(directory.join("config.json")).unwrap();
         let whole = read(directory.path());
         let all: Vec<usize> = (0..whole.layers.len()).collect();
         let out = write(directory.path(), [&all, &all], Layout::Secateur, &directory);
@@ -137,7 +137,7 @@ fn the_directory_lacks_what_is_dropped_and_nothing_else() {
     for name in MODELS {
         let directory = tiny(name);
         let out = write(directory.path(), [&[1], &[0, 1]], Layout::Secateur, &directory);
-        let architecture = Architecture::read(&out.join("config.json")).unwrap();
+        let architecture = Architecture::read(out.join("config.json")).unwrap();
         let asked: BTreeSet<String> = architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
         let checkpoint = Checkpoint::open(&out).unwrap();
         // The fixtures have a pooler where transformers' BERT has one; it is not the transformer's.

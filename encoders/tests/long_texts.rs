@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use crate::process::{alone, status};
 use crate::support::{splitmix64, write_json, write_random_weights, write_tokenizer};
 
-/// 2,000 texts of 1 to 8,192 tokens, 8.2 million together, need the activations of one text a thread: the work is
+/// 2,000 texts of 1 to 8,192 tokens, 8.2 million together, need the activations of one text a thread. The work is
 /// divided by tokens, whatever the number of texts.
 #[test]
 #[ignore = "a minute of work"]
@@ -27,7 +27,7 @@ fn measure() {
     write_json(directory.path(), "config.json", &config);
     write_random_weights(
         directory.path(),
-        &Architecture::read(&directory.path().join("config.json")).unwrap(),
+        &Architecture::read(directory.path().join("config.json")).unwrap(),
     );
     write_tokenizer(directory.path(), &["the", "quick", "brown", "fox"], None);
     let encoder = Encoder::load(directory.path(), &LoadOptions::default()).unwrap();

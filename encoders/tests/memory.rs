@@ -16,7 +16,7 @@ fn write_model(directory: &Path) -> usize {
         "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
     });
     write_json(directory, "config.json", &config);
-    write_random_weights(directory, &Architecture::read(&directory.join("config.json")).unwrap())
+    write_random_weights(directory, &Architecture::read(directory.join("config.json")).unwrap())
 }
 
 /// KiB that loading and encoding add to the most that this process has needed.

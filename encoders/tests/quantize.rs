@@ -23,7 +23,7 @@ fn read_json(path: &Path) -> Value {
 
 /// The hidden states of every sequence.
 fn hidden(directory: &Path, quantize: Option<Quantization>) -> Vec<f32> {
-    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let architecture = Architecture::read(directory.join("config.json")).unwrap();
     let mut tensors: Box<dyn secateur_encoders::Tensors> = Box::new(Checkpoint::open(directory).unwrap());
     if let Some(quantization) = quantize {
         tensors = Box::new(Quantized::new(tensors, quantization));
@@ -39,7 +39,7 @@ fn hidden(directory: &Path, quantize: Option<Quantization>) -> Vec<f32> {
 fn write_dequantized(directory: &Path) -> TempDir {
     let out = TempDir::new().unwrap();
     std::fs::copy(directory.join("config.json"), out.path().join("config.json")).unwrap();
-    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let architecture = Architecture::read(directory.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(directory).unwrap();
     let tensors = architecture.tensors().into_iter().map(|tensor| {
         let stored = checkpoint.iter().find(|stored| architecture.bare_name(stored.name) == tensor.name);
@@ -98,7 +98,7 @@ fn adapters_are_merged_before_and_into_quantized_weights() {
     // On a base that is stored quantized (QLoRA), the matrix that the adapter changes is in f32.
     let base = out.path().join("base");
     write_quantized(whole.path(), None, &base).unwrap();
-    let mut architecture = Architecture::read(&base.join("config.json")).unwrap();
+    let mut architecture = Architecture::read(base.join("config.json")).unwrap();
     let plain = Checkpoint::open(&base).unwrap();
     let adapter = Adapter::open(adapter.path(), &mut architecture).unwrap();
     let stored = Box::new(Checkpoint::open(&base).unwrap());
@@ -142,7 +142,7 @@ fn files_say_what_transformers_reads() {
     assert_eq!(state["blocksize"], 64);
     assert_eq!(state["nested_blocksize"], 256);
     assert_eq!(state["dtype"], "float32");
-    let message = write_quantized(&written, None, &out.path().join("again")).unwrap_err().to_string();
+    let message = write_quantized(&written, None, out.path().join("again")).unwrap_err().to_string();
     assert!(message.contains("quantization_config is that of a quantized model"), "{message}");
     assert!(!out.path().join("again").exists());
 }
@@ -245,7 +245,7 @@ fn damaged_quantized_weights_are_refused_by_name() {
             (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), bytes).unwrap())
         });
         std::fs::write(&file, safetensors::serialize(views, None).unwrap()).unwrap();
-        let architecture = Architecture::read(&written.join("config.json")).unwrap();
+        let architecture = Architecture::read(written.join("config.json")).unwrap();
         let checkpoint = Checkpoint::open(&written).unwrap();
         let error: Error = match Transformer::load(&Cpu::serial(), architecture, &checkpoint) {
             Ok(_) => panic!("{want}: a damaged file loads"),

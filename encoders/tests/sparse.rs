@@ -34,7 +34,7 @@ fn sparsify(directory: &Path, method: SparseMethod, out: &Path) {
 
 /// Tensors of the transformer by their names in the file: shape, values, whether it is a linear layer's matrix.
 fn tensors(directory: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>, bool)> {
-    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let architecture = Architecture::read(directory.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(directory).unwrap();
     let listed: BTreeMap<String, bool> =
         architecture.tensors().into_iter().map(|tensor| (tensor.name.clone(), tensor.is_linear())).collect();
@@ -86,7 +86,7 @@ fn layers_are_calibrated_behind_sparse_ones() {
         let out = directory.path().join("out");
         sparsify(directory.path(), SparseMethod::Wanda, &out);
         let (dense, sparse) = (tensors(directory.path()), tensors(&out));
-        let architecture = Architecture::read(&directory.path().join("config.json")).unwrap();
+        let architecture = Architecture::read(directory.path().join("config.json")).unwrap();
         let encoder = load(directory.path());
         let texts = id_texts(&sequences());
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

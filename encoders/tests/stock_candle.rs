@@ -19,7 +19,7 @@ fn hidden_states_are_those_of_stock_candle() {
     let tokens = encoder.tokenize(&texts, TextKind::Passage).unwrap();
 
     let backend = Cpu::serial();
-    let architecture = Architecture::read(&model.join("config.json")).unwrap();
+    let architecture = Architecture::read(model.join("config.json")).unwrap();
     let dim = architecture.hidden_size;
     let checkpoint = Checkpoint::open(&model).unwrap();
     let ours = Transformer::load(&backend, architecture, &checkpoint).unwrap();

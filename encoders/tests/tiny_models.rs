@@ -10,12 +10,12 @@ use secateur_encoders::{Checkpoint, Precision};
 
 use crate::support::{Fixture, HIDDEN_SIZE, deviation, fnv1a64, outputs, sequences, splitmix64};
 
-/// transformers' own f32 is up to 4e-6 from the recorded f64 results; five times that leaves room for another order of
+/// transformers' own f32 is up to 4e-6 from the recorded f64 results. Five times that leaves room for another order of
 /// summation and for activations with an error of 4e-7. A wrong mask, norm or rotation is off by 1e-2 and more.
 const TOLERANCE: f64 = 2e-5;
 
 fn load<B: Backend>(backend: &B, directory: &Path) -> Transformer<B> {
-    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let architecture = Architecture::read(directory.join("config.json")).unwrap();
     Transformer::load(backend, architecture, &Checkpoint::open(directory).unwrap()).unwrap()
 }
 
@@ -162,7 +162,7 @@ fn check_cross_encoder(name: &str) {
         checkpoint: &Checkpoint,
         want: &[f32],
     ) -> [Vec<f32>; 2] {
-        let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+        let architecture = Architecture::read(directory.join("config.json")).unwrap();
         let has_types = architecture.token_types() > 1;
         let config = directory.join("config.json");
         let model = Classifier::load(backend, architecture, &config, checkpoint).unwrap();

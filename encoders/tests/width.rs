@@ -90,16 +90,11 @@ fn masking_nothing_changes_no_bit() {
         let directory = tiny(name);
         let model = ModelDirectory::open(directory.path()).unwrap();
         let mask = random_scores(&model).mask(0.0, 0.0).unwrap();
-        for (name, write) in [
-            (
-                "masked",
-                ModelDirectory::write_masked as fn(&ModelDirectory, &NeuronMask, &Path) -> Result<(), Error>,
-            ),
-            ("compacted", ModelDirectory::write_compacted),
-        ] {
-            let out = out(&directory, name);
-            write(&model, &mask, &out).unwrap();
-            assert!(vectors(&load(&out)) == vectors(&load(directory.path())));
+        let [masked, compacted] = ["masked", "compacted"].map(|name| out(&directory, name));
+        model.write_masked(&mask, &masked).unwrap();
+        model.write_compacted(&mask, &compacted).unwrap();
+        for written in [masked, compacted] {
+            assert!(vectors(&load(&written)) == vectors(&load(directory.path())));
         }
     }
 }
@@ -142,7 +137,7 @@ fn activation_magnitude_is_its_definition() {
 
         // Each text alone, by the composed operations.
         let backend = Candle::new(candle_core::Device::Cpu);
-        let architecture = Architecture::read(&directory.path().join("config.json")).unwrap();
+        let architecture = Architecture::read(directory.path().join("config.json")).unwrap();
         let checkpoint = Checkpoint::open(directory.path()).unwrap();
         let model = Transformer::load(&backend, architecture.clone(), &checkpoint).unwrap();
         let widths = architecture.layers.iter().map(|layer| layer.intermediate_size);

@@ -111,7 +111,7 @@ impl Bitmap {
         if shift == 0 { word(index) } else { word(index) >> shift | word(index + 1) << (64 - shift) }
     }
 
-    /// The number of rows of the set that lie in a range and are not in `other`, whose row 0 is the start of the
+    /// The number of rows of the set that lie in a range and are not in `other`. Row 0 of `other` is the start of the
     /// range.
     pub(crate) fn len_within_except(&self, range: Range<u32>, other: &Bitmap) -> u32 {
         let start = i64::from(range.start);

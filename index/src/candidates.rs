@@ -20,9 +20,8 @@ pub trait Candidates: Send + Sync {
     /// The number of rows.
     fn num_rows(&self) -> usize;
 
-    /// Rows that hold about the `k` best of `matches` for a query of D components, in any order; `None` if all
-    /// vectors of `matches` are to be compared, because that is no slower. At least min(k, number of matches) rows
-    /// are given.
+    /// Rows that hold about the `k` best of `matches` for a query of D components, in any order. `None` if all vectors
+    /// of `matches` are to be compared, because that is no slower. At least min(k, number of matches) rows are given.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) if the index names rows that do not exist;

@@ -78,7 +78,7 @@ pub(crate) trait Kinds: Sized + 'static {
 pub(crate) trait IndexFiles: Send + Sync {
     fn files(&self) -> &FileSet;
 
-    /// The index of these rows, (N, D) row-major, for searching; `None` if its files can no longer be read, because a
+    /// The index of these rows, (N, D) row-major, for searching. `None` if its files can no longer be read, because a
     /// compaction has removed their names.
     fn candidates(&self, rows: Rows<'_>) -> Result<Option<&dyn Candidates>>;
 

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use memmap2::MmapMut;
 
 /// An array of numbers, all zero at first, for which the operating system is asked for large pages. A graph search
-/// reads rows in disorder; with pages of 4 KiB the address of nearly each row has to be looked up in memory first. On
+/// reads rows in disorder. With pages of 4 KiB the address of nearly each row has to be looked up in memory first. On
 /// large pages searches of 30,000 x 384 with ef 256 were a sixth faster (3,976 queries a second, not 3,387; Zen 3,
 /// virtual machine).
 pub(crate) enum Pages<T> {

@@ -64,8 +64,9 @@ fn mean_ndcg(name: &str) -> Option<[f64; 2]> {
     Some([mean(Ties::IdDescending), mean(Ties::IdAscending)])
 }
 
-/// "BM25 flat" of Anserini's BEIR regressions, which are printed with four decimals: equal under Anserini's rule for
-/// ties, and within 0.002 under trec_eval's (NFCorpus has one-word queries with many equal scores).
+/// "BM25 flat" of Anserini's BEIR regressions, which are printed with four decimals. The values are equal under
+/// Anserini's rule for ties. Under trec_eval's they are within 0.002 (NFCorpus has one-word queries with many equal
+/// scores).
 #[test]
 fn ndcg_equals_anserini() {
     for (name, expected) in [("scifact", 0.6789), ("nfcorpus", 0.3218)] {
@@ -76,8 +77,8 @@ fn ndcg_equals_anserini() {
     }
 }
 
-/// The plain BM25 that the shared data's README reports, whose tokenizer and stemmer are not Lucene's: on SciFact and
-/// NFCorpus it is 0.0030 and 0.0019 from Anserini's figures, so anything above 0.004 would be a fault here or there.
+/// The plain BM25 that the shared data's README reports, whose tokenizer and stemmer are not Lucene's. On SciFact and
+/// NFCorpus it is 0.0030 and 0.0019 from Anserini's figures. So anything above 0.004 would be a fault here or there.
 #[test]
 fn ndcg_is_near_a_plain_bm25() {
     for (name, expected) in

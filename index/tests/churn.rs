@@ -61,8 +61,8 @@ fn recall(snapshot: &Snapshot) -> f64 {
     snapshot.index().unwrap().recall(&queries, 10, &[40]).unwrap()[0].mean
 }
 
-/// Every document is replaced ten times, in several commits. After a compaction the files are at most 1.3 times as
-/// long, and recall is at most 0.01 lower, than in a new database with the same documents.
+/// Every document is replaced ten times, in several commits. After a compaction the files are at most 1.3 times as long
+/// as those of a new database with the same documents. Recall is at most 0.01 lower than there.
 #[test]
 fn turnover_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();

@@ -20,6 +20,8 @@ mod generations;
 mod journal;
 /// Writers, readers and locks.
 mod locking;
+/// Analyzers against Lucene.
+mod lucene;
 /// The store against a map.
 mod model;
 

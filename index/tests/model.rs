@@ -129,7 +129,8 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
         .collect();
     found.sort();
     let has_term = |content: &Content| {
-        let terms = secateur_index::bm25::analyze(&format!("{} {}", content.title, content.text));
+        let terms =
+            secateur_index::bm25::Analyzer::English.analyze(&format!("{} {}", content.title, content.text));
         terms.iter().any(|term| term == "b")
     };
     let expected: Vec<RowId> =

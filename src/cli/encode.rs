@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use secateur::Error;
 use secateur::datasets::beir::BeirFolder;
+use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::encode::{NpyEncoder, TextKind};
 use secateur_files::{AtPath, Durable, with_suffix};
 
@@ -87,7 +88,12 @@ impl Arguments {
     fn write_ids(&self, dataset: &BeirFolder, path: &Path) -> Result<()> {
         let mut file = Durable::create_alone(path)?;
         for item in self.texts(dataset)? {
-            writeln!(file, "{}", item?.0).at("write", path)?;
+            let (id, _) = item?;
+            if id.contains(['\n', '\r']) {
+                let fault = Fault::NotOneLine { id };
+                return Err(Error::from(DatasetError::Unwritable { path: path.to_owned(), fault }).into());
+            }
+            writeln!(file, "{id}").at("write", path)?;
         }
         Ok(file.finish()?)
     }

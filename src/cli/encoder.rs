@@ -78,6 +78,7 @@ impl EncoderArguments {
             device: self.device,
             batch_tokens: self.batch_tokens.map(|tokens| tokens as usize),
             quantize: self.quantize,
+            cache: None,
         }
     }
 
@@ -109,7 +110,9 @@ fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     let EncoderSource { model, options } = source;
     let base = options.base.as_ref().map(|base| model_directory(&base.to_string_lossy())).transpose()?;
     let is_name = model == DEFAULT_ENCODER || !Path::new(model).exists();
-    let options = LoadOptions { name: is_name.then(|| model.clone()), base, ..options.clone() };
+    // Without a home directory nothing is kept, and loading takes longer.
+    let cache = cache().ok().map(|folder| folder.join("fingerprints"));
+    let options = LoadOptions { name: is_name.then(|| model.clone()), base, cache, ..options.clone() };
     let model = match model == DEFAULT_ENCODER {
         true => model.clone(),
         false => model_directory(model)?.display().to_string(),
@@ -122,8 +125,8 @@ fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     Ok(Arc::new(encoder))
 }
 
-/// Opens a database with its encoder, if the command needs one: the one given, or the one its vectors were made with,
-/// those of the generation that is named or in use.
+/// Opens a database with its encoder, if the command needs one. It is the encoder given, or the one that made the
+/// vectors of the generation that is named or in use.
 pub fn open_database(
     path: &Path,
     generation: Option<&str>,

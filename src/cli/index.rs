@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::index::ComponentType;
+use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
@@ -40,6 +41,9 @@ pub struct Arguments {
     /// Take documents that have neither title nor text.
     #[arg(long)]
     allow_empty: bool,
+    /// What makes words of texts and of queries, for searches by words.
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    analyzer: Analyzer,
     #[command(flatten)]
     encoder: EncoderArguments,
     #[command(flatten)]
@@ -110,7 +114,10 @@ impl Arguments {
             return Err(Failure::new(Code::Database, message));
         }
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
-        let mut builder = Database::builder(&self.out).vector_options(options).allow_empty(self.allow_empty);
+        let mut builder = Database::builder(&self.out)
+            .vector_options(options)
+            .analyzer(self.analyzer)
+            .allow_empty(self.allow_empty);
         if let Some(encoder) = self.encoder.load()? {
             builder = builder.encoder(encoder);
             say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;

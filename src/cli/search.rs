@@ -127,7 +127,8 @@ pub fn answer(database: &Database, query: &str, params: &SearchParams) -> Result
     for (rank, (hit, document)) in database.search_documents(query, params)?.into_iter().enumerate() {
         let label = if document.title.trim().is_empty() { document.text } else { document.title };
         let label = shorten(&label, 90);
-        text.push_str(&format!("{:>3}  {:<8.4}  {}  {label}\n", rank + 1, hit.score, hit.doc_id));
+        let doc_id = hit.doc_id.replace(['\n', '\r'], " ");
+        text.push_str(&format!("{:>3}  {:<8.4}  {doc_id}  {label}\n", rank + 1, hit.score));
     }
     if text.is_empty() {
         text.push_str("no document matches\n");

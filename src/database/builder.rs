@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::Encoder;
+use secateur_index::bm25::Analyzer;
 use secateur_index::storage::{
     EncoderIdentity, Generation, Settings, Store, Unfinished, VectorIndex, VectorSettings,
 };
@@ -97,6 +98,7 @@ pub struct DatabaseBuilder {
     path: PathBuf,
     vectors: Vectors,
     options: VectorOptions,
+    analyzer: Analyzer,
     allow_empty: bool,
 }
 
@@ -107,6 +109,7 @@ impl Database {
             path: path.as_ref().to_owned(),
             vectors: Vectors::None,
             options: VectorOptions::default(),
+            analyzer: Analyzer::default(),
             allow_empty: false,
         }
     }
@@ -139,6 +142,12 @@ impl DatabaseBuilder {
     /// All that can be said of the vectors, at once.
     pub fn vector_options(self, options: VectorOptions) -> DatabaseBuilder {
         DatabaseBuilder { options, ..self }
+    }
+
+    /// What makes words of texts and of queries, for searches by words: English unless given. It cannot be changed
+    /// later.
+    pub fn analyzer(self, analyzer: Analyzer) -> DatabaseBuilder {
+        DatabaseBuilder { analyzer, ..self }
     }
 
     /// Whether [`build_from`](DatabaseBuilder::build_from) takes documents that have neither title nor text;
@@ -197,21 +206,21 @@ impl DatabaseBuilder {
     }
 
     fn create_in(self, folder: &Path) -> Result<Database> {
-        let options = &self.options;
+        let (options, analyzer) = (&self.options, Some(self.analyzer));
         let (settings, encoder) = match self.vectors {
             Vectors::None => {
                 let properties = options.properties(None);
-                (Settings { properties, ..Settings::bm25_only() }, None)
+                (Settings { properties, analyzer, ..Settings::bm25_only() }, None)
             }
             Vectors::Given(dim) => {
                 let vectors = Some(options.vectors(dim, || Metric::Cosine));
                 let properties = options.properties(None);
-                (Settings { vectors, encoder: None, properties }, None)
+                (Settings { vectors, encoder: None, analyzer, properties }, None)
             }
             Vectors::Encoded(encoder) => {
                 let Generation { vectors, encoder: identity, properties, .. } =
                     options.generation("", &encoder);
-                (Settings { vectors: Some(vectors), encoder: identity, properties }, Some(encoder))
+                (Settings { vectors: Some(vectors), encoder: identity, analyzer, properties }, Some(encoder))
             }
         };
         let snapshot = Store::create(folder, &settings)?.snapshot().clone();

@@ -39,8 +39,8 @@ impl EncoderRecord {
 /// Where an encoder is, and what differs from what its directory says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderSource {
-    /// A model directory, `default` for the encoder in the box, or a name that the program turns into a directory,
-    /// such as OWNER/NAME of the Hugging Face hub.
+    /// A model directory, or `default` for the encoder in the box. Or it is a name that the program turns into a
+    /// directory, such as OWNER/NAME of the Hugging Face hub.
     pub model: String,
     /// How the encoder is loaded. `base` may be a name, as `model` may. A database does not keep options that change
     /// no vector: the name, the device and the size of batches.

@@ -136,8 +136,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// The database has several generations, an id is empty or taken, a document has neither title nor text, another
-    /// process is writing, or the disk is full. The documents of the call before the failing one stay added.
+    /// The database has several generations, an id is empty or taken, or a document has neither title nor text. Or
+    /// another process is writing, or the disk is full. The documents of the call before the failing one stay added.
     pub fn add(&mut self, documents: &[Document]) -> Result<()> {
         check_not_empty(documents)?;
         let rows = match self.required_encoder()? {

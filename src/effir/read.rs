@@ -24,7 +24,8 @@ impl Recipe {
     /// # Errors
     ///
     /// The file cannot be read; [`Error::InvalidRecipe`], with the file and the line or the key.
-    pub fn read(path: &Path) -> Result<Recipe> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Recipe> {
+        let path = path.as_ref();
         let text = fs::read_to_string(path).at("read", path)?;
         parse(&text)
             .map_err(|problem| Error::InvalidRecipe { problem: format!("{}: {problem}", path.display()) })
@@ -190,7 +191,7 @@ mod tests {
     fn the_recipes_in_the_repository_are_sound() {
         for name in ["minilm", "minilm-blocks", "mistral-7b"] {
             let path = format!("{}/encoders/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-            Recipe::read(path.as_ref()).unwrap().check().unwrap();
+            Recipe::read(path).unwrap().check().unwrap();
         }
     }
 

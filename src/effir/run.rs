@@ -72,7 +72,8 @@ impl Recipe {
     /// # Errors
     ///
     /// As [`Recipe::check`] and the stages; the folder is of another recipe.
-    pub fn run(&self, out: &Path, on: &mut dyn FnMut(Stage, Progress<'_>)) -> Result<Report> {
+    pub fn run(&self, out: impl AsRef<Path>, on: &mut dyn FnMut(Stage, Progress<'_>)) -> Result<Report> {
+        let out = out.as_ref();
         self.check()?;
         let start = self.directory.clone().unwrap_or_else(|| PathBuf::from(&self.model));
         // What can be wrong is found before the first hour of work.
@@ -174,7 +175,7 @@ impl Recipe {
         on: &mut dyn FnMut(Stage, Progress<'_>),
     ) -> Result<Report> {
         let baseline = self.evaluate.baseline.then_some(("baseline", start));
-        let kept = Measurements::open(&folder.at("results"))?;
+        let kept = Measurements::open(folder.at("results"))?;
         let mut measured = Vec::new();
         for (name, path) in baseline.into_iter().chain([("model", last)]) {
             let opened = ModelDirectory::open(path)?;

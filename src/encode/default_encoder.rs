@@ -51,7 +51,8 @@ pub fn default_encoder(options: &LoadOptions) -> Result<Encoder> {
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) if the disk refuses.
-pub fn write_default_encoder(out: &Path) -> Result<()> {
+pub fn write_default_encoder(out: impl AsRef<Path>) -> Result<()> {
+    let out = out.as_ref();
     if out.exists() {
         return Ok(());
     }

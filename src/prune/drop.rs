@@ -162,7 +162,14 @@ impl DropOptions {
     ///
     /// The errors of [`DropOptions::check`]. `out` exists. The scores are missing, or of another model. There is less
     /// to drop than is asked for, or the target is out of reach.
-    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Dropped> {
+    pub fn run(
+        &self,
+        model: impl AsRef<Path>,
+        out: impl AsRef<Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Dropped> {
+        let model = model.as_ref();
+        let out = out.as_ref();
         self.check()?;
         let opened = open_model(model, out)?;
         let architecture = opened.architecture();

@@ -23,7 +23,9 @@ pub struct Narrowed {
 /// # Errors
 ///
 /// The mask is missing or another model's; `out` exists or cannot be written.
-pub fn narrow(model: &Path, mask: Option<&Path>, out: &Path) -> Result<Narrowed> {
+pub fn narrow(model: impl AsRef<Path>, mask: Option<&Path>, out: impl AsRef<Path>) -> Result<Narrowed> {
+    let model = model.as_ref();
+    let out = out.as_ref();
     let model = ModelDirectory::open(model)?;
     let mask = match mask {
         Some(file) => {

@@ -83,7 +83,14 @@ impl ScoreOptions {
     /// # Errors
     ///
     /// The model does not load; the texts have a fault or are too few; a file cannot be written.
-    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Scores> {
+    pub fn run(
+        &self,
+        model: impl AsRef<Path>,
+        out: impl AsRef<Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Scores> {
+        let model = model.as_ref();
+        let out = out.as_ref();
         self.check()?;
         let journal = with_suffix(out, ".journal");
         let scores = self.measure(model, None, Some(&journal), on)?;

@@ -133,7 +133,14 @@ impl SlimOptions {
     ///
     /// The errors of [`SlimOptions::check`]. `out` exists. The share is no share, or more than the floor leaves. The
     /// errors of training, of the texts and of the scores.
-    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<Slimmed> {
+    pub fn run(
+        &self,
+        model: impl AsRef<Path>,
+        out: impl AsRef<Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Slimmed> {
+        let model = model.as_ref();
+        let out = out.as_ref();
         self.check()?;
         let opened = open_model(model, out)?;
         if opened.architecture().layers.iter().all(|layer| layer.intermediate_size.is_none()) {

@@ -40,7 +40,14 @@ impl SparsifyOptions {
     /// # Errors
     ///
     /// `out` exists; the texts have a fault or are too few; a layer's inputs are no multiple of four.
-    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<String> {
+    pub fn run(
+        &self,
+        model: impl AsRef<Path>,
+        out: impl AsRef<Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<String> {
+        let model = model.as_ref();
+        let out = out.as_ref();
         let opened = open_model(model, out)?;
         let calibration = Calibration {
             format: self.format,

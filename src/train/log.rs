@@ -88,7 +88,8 @@ impl LogLine {
 /// # Errors
 ///
 /// The file cannot be read.
-pub fn read_log(path: &Path) -> Result<Vec<LogLine>> {
+pub fn read_log(path: impl AsRef<Path>) -> Result<Vec<LogLine>> {
+    let path = path.as_ref();
     let mut lines = Vec::new();
     for line in BufReader::new(File::open(path).at("read", path)?).lines() {
         match serde_json::from_str(&line.at("read", path)?) {

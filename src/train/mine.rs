@@ -25,8 +25,8 @@ pub struct MineOptions {
     /// How many negatives each example gets, besides those it has.
     pub negatives: usize,
     /// With a teacher: a document is taken only if its score is at most the score of the example's lowest positive
-    /// minus this margin (`TopK-MarginPos` of NV-Retriever, Moreira et al. 2024). The unit is that of the teacher's
-    /// scores: logits or cosines.
+    /// minus this margin. NV-Retriever (Moreira et al. 2024) calls this rule `TopK-MarginPos`. The unit is that of the
+    /// teacher's scores: logits or cosines.
     pub margin: f32,
     /// Decides which of the documents in the range are drawn.
     pub seed: u64,
@@ -64,9 +64,9 @@ struct Mined {
 
 /// Writes the examples of a file with hard negatives from a database: documents in a range of ranks, drawn at random.
 ///
-/// Some documents are never taken: positives by their ids (`positive_ids`, `known_positive_ids`) or by their text,
-/// texts equal to the query or to another negative, and documents that the teacher finds too good (see
-/// [`MineOptions::margin`]). With a teacher, the examples get its score of every passage, too, as
+/// Some documents are never taken. These are positives by their ids (`positive_ids`, `known_positive_ids`) or by their
+/// text, and texts equal to the query or to another negative. A document that the teacher finds too good is not taken
+/// either (see [`MineOptions::margin`]). With a teacher, the examples get its score of every passage, too, as
 /// [`teach`](super::teach()) writes them. `progress` is called with the number of examples done.
 ///
 /// Results are kept in the file OUTPUT.journal, and the same call continues from there. The database must not change

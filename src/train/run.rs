@@ -110,7 +110,7 @@ impl Run<'_> {
         let mut best = None;
         if folder.checkpoint().exists() {
             let notes: Notes =
-                serde_json::from_str(&trainer.resume(&folder.checkpoint())?).map_err(|source| {
+                serde_json::from_str(&trainer.resume(folder.checkpoint())?).map_err(|source| {
                     let path = folder.checkpoint();
                     secateur_encoders::Error::Json { path, source: source.into() }
                 })?;
@@ -153,7 +153,7 @@ impl Run<'_> {
             if due(self.save_every) {
                 let notes = Notes { data: data.clone(), best };
                 let notes = serde_json::to_string(&notes).expect("notes can be written as JSON");
-                trainer.save(&folder.checkpoint(), &notes)?;
+                trainer.save(folder.checkpoint(), &notes)?;
                 let drawing = log.drawing(&self.out.display().to_string()).to_string();
                 Durable::write(&self.out.join("loss.svg"), |out| out.write_all(drawing.as_bytes()))?;
             }

@@ -34,7 +34,14 @@ impl TrainOptions {
     ///
     /// The errors of [`TrainOptions::check`] and [`Run::take_steps`]. The run has ended: `out` has its `model/`. The
     /// model does not load or cannot be trained in this way. A dev data set lacks the split.
-    pub fn run(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<TrainReport> {
+    pub fn run(
+        &self,
+        model: impl AsRef<Path>,
+        out: impl AsRef<Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<TrainReport> {
+        let model = model.as_ref();
+        let out = out.as_ref();
         self.check()?;
         let trained_model = out.join("model");
         if trained_model.exists() {

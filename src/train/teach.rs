@@ -25,7 +25,14 @@ use crate::error::Result;
 ///
 /// The input has a bad line, or is the output. The errors of the teacher and of the disk. The output appears whole or
 /// not at all.
-pub fn teach(input: &Path, output: &Path, teacher: &Teacher, progress: impl FnMut(u64)) -> Result<u64> {
+pub fn teach(
+    input: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    teacher: &Teacher,
+    progress: impl FnMut(u64),
+) -> Result<u64> {
+    let input = input.as_ref();
+    let output = output.as_ref();
     let key = format!("teach 1 {}", teacher.fingerprint());
     rewrite(
         input,

@@ -25,7 +25,8 @@ impl Teacher {
     /// # Errors
     ///
     /// As [`CrossEncoder::load`] and [`Encoder::load`].
-    pub fn load(directory: &Path, options: &LoadOptions) -> Result<Teacher> {
+    pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Teacher> {
+        let directory = directory.as_ref();
         Ok(Teacher(if CrossEncoder::is_in(directory, options)? {
             Model::CrossEncoder(CrossEncoder::load(directory, options)?)
         } else {

@@ -244,6 +244,39 @@ fn faulty_judgments_are_named_and_not_measured() {
     }
 }
 
+/// Judgments without a header line: the first one counts.
+#[test]
+fn judgments_may_lack_a_header() {
+    let sandbox = Sandbox::new();
+    let folder = small(&sandbox.path("set"));
+    sandbox.run(["index", "set", "--out", "db"]).ok();
+    let arguments = ["eval", "db", "set", "--json", "--per-query"];
+    let with_header = sandbox.run(arguments).json();
+    let judgments = fs::read_to_string(folder.join("qrels/test.tsv")).unwrap();
+    write(&folder, "qrels/test.tsv", judgments.split_once('\n').unwrap().1);
+    assert_eq!(sandbox.run(arguments).json(), with_header);
+    let verified = sandbox.run(["dataset", "verify", "set"]);
+    assert!(verified.stdout.contains("test.tsv:1: warning: there is no header line"), "{verified:?}");
+}
+
+/// `encode` writes the ids one a line.
+#[test]
+fn ids_of_several_lines_are_not_written_as_one() {
+    let sandbox = Sandbox::new();
+    let folder = small(&sandbox.path("set"));
+    for (id, spelled) in [("a\\nb", r#""a\nb""#), ("a\\rb", r#""a\rb""#)] {
+        write(&folder, "corpus.jsonl", format!("{{\"_id\": \"{id}\", \"text\": \"bees\"}}\n"));
+        sandbox
+            .run(["encode", "set", "--encoder", "default", "--out", "m.npy"])
+            .fails(3, ["cannot write m.npy.ids", spelled, "has a line break"]);
+        assert!(!sandbox.path("m.npy").exists() && !sandbox.path("m.npy.ids").exists());
+    }
+    // A database holds such an id. Each hit is one line all the same.
+    sandbox.run(["index", "set", "--out", "db"]).ok();
+    assert_eq!(sandbox.run(["search", "db", "bees"]).ok().lines().count(), 1);
+    assert_eq!(sandbox.run(["search", "db", "bees", "--json"]).json()["hits"][0]["doc_id"], "a\rb");
+}
+
 #[test]
 fn judgments_of_unknown_documents_count_on_request() {
     let sandbox = Sandbox::new();

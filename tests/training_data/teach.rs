@@ -42,7 +42,7 @@ fn a_cross_encoder_gives_logits_and_all_else_is_kept() {
     let sandbox = sandbox(&examples);
     let said = sandbox.run(teach("cross", &[])).ok();
     assert!(said.starts_with("out.jsonl: 70 examples with logits of cross, in "), "{said}");
-    let model = CrossEncoder::load(&sandbox.path("cross"), &LoadOptions::default()).unwrap();
+    let model = CrossEncoder::load(sandbox.path("cross"), &LoadOptions::default()).unwrap();
     let score = |query: &str, passage: &str| model.score(&[(query, passage)]).unwrap()[0];
     assert_eq!(read(&sandbox.path("out.jsonl")), expected(&examples, score));
 }
@@ -60,7 +60,7 @@ fn an_encoder_gives_cosines_with_its_prompts() {
         pooling: Some("cls".parse().unwrap()),
         ..LoadOptions::default()
     };
-    let encoder = Encoder::load(&sandbox.path("bi"), &options).unwrap();
+    let encoder = Encoder::load(sandbox.path("bi"), &options).unwrap();
     let cosine = |query: &str, passage: &str| {
         let [q, p] = [(query, TextKind::Query), (passage, TextKind::Passage)]
             .map(|(text, kind)| encoder.encode(&[text], kind).unwrap());
@@ -101,7 +101,7 @@ fn a_journal_serves_the_same_teacher_and_examples_only() {
     let interrupt = |model: &str| {
         let lines: String = text.split_inclusive('\n').take(100).collect();
         std::fs::write(sandbox.path("in.jsonl"), lines + "{}\n").unwrap();
-        let teacher = Teacher::load(&sandbox.path(model), &LoadOptions::default()).unwrap();
+        let teacher = Teacher::load(sandbox.path(model), &LoadOptions::default()).unwrap();
         let (input, output) = (sandbox.path("in.jsonl"), sandbox.path("out.jsonl"));
         let mut done = 0;
         let error = secateur::train::teach(&input, &output, &teacher, |now| done = now).unwrap_err();
@@ -110,7 +110,7 @@ fn a_journal_serves_the_same_teacher_and_examples_only() {
         assert!(sandbox.path("out.jsonl.journal").exists() && !output.exists());
     };
     let score = |model: &str| {
-        let teacher = Teacher::load(&sandbox.path(model), &LoadOptions::default()).unwrap();
+        let teacher = Teacher::load(sandbox.path(model), &LoadOptions::default()).unwrap();
         move |query: &str, passage: &str| teacher.score(&[(query, passage)]).unwrap()[0]
     };
     interrupt("cross");

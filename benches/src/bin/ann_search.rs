@@ -1,18 +1,18 @@
 //! Times approximate vector search for `benches/peers/ann.py`.
 //!
-//! `ann_search --rows FILE --queries FILE --dim D` reads raw little-endian f32 files, (N, D) and (Q, D) row-major,
-//! builds a graph and prints one JSON line, `{"build_s": ..}`; with `--database FOLDER` it commits the rows to a
-//! database there instead and searches the files where they are mapped; the line then has `open_ms`, the time to open
-//! it, too. `--backend` chooses the index: our own graph, none, or another library's; with `--codes 1bit` our own
-//! graphs are searched with 1-bit codes. Then it obeys the lines of its standard input, so that the caller can let
-//! peers take turns: `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`; `hits EF THREADS`
-//! prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
+//! `ann_search --rows FILE --queries FILE --dim D` reads raw little-endian f32 files, (N, D) and (Q, D) row-major. It
+//! builds a graph and prints one JSON line, `{"build_s": ..}`. With `--database FOLDER` it commits the rows to a
+//! database there instead, and searches the files where they are mapped. The line then has `open_ms`, too: the time to
+//! open the database. `--backend` chooses the index: our own graph, none, or another library's; with `--codes 1bit` our
+//! own graphs are searched with 1-bit codes. Then the program obeys the lines of its standard input, so that the caller
+//! can let peers take turns. `time EF THREADS` searches for all queries at once and prints `{"qps": ..}`. `hits EF
+//! THREADS` prints `{"hits": [[row, ..], ..]}`. Scores must be those of the exact index, or it fails.
 //!
-//! `filter EF THREADS SHARE` (with `--database`) searches with a filter that the given share of the rows matches, and
-//! compares the cost with that of a search without filter. It prints `{"matches": .., "qps": .., "unfiltered_qps":
-//! .., "recall": .., "complete": true}`; complete means that each answer has min(k, matches) hits. Evaluating the
-//! filter counts with every query. The first evaluation, which reads the metadata, is `first_ms`. Each number is the
-//! median of five.
+//! `filter EF THREADS SHARE` (with `--database`) searches with a filter that the given share of the rows matches. It
+//! compares the cost with that of a search without filter. It prints `{"matches": .., "qps": .., "unfiltered_qps": ..,
+//! "recall": .., "complete": true}`; complete means that each answer has min(k, matches) hits. Evaluating the filter
+//! counts with every query. The first evaluation, which reads the metadata, is `first_ms`. Each number is the median of
+//! five.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,9 +1,9 @@
 //! Times exact vector search for `benches/peers/flat.py`.
 //!
 //! `flat_search --rows FILE --queries FILE --dim D --threads N` reads raw little-endian f32 files, (N, D) and (Q, D)
-//! row-major, and then obeys the lines of its standard input, so that the caller can let peers take turns. `single`
-//! times each query by itself, `batch` all of them at once; both print one JSON line `{"ms": [..]}`. `hits` prints
-//! one JSON line a query, `[[row, score], ..]`, and ends. The program fails if singles and batches disagree.
+//! row-major. Then it obeys the lines of its standard input, so that the caller can let peers take turns. `single`
+//! times each query by itself, `batch` all of them at once; both print one JSON line `{"ms": [..]}`. `hits` prints one
+//! JSON line a query, `[[row, score], ..]`, and ends. The program fails if singles and batches disagree.
 
 use std::error::Error;
 use std::io::{BufRead, Write};

@@ -47,8 +47,8 @@ impl Examples {
     /// Opens a file; its name may end in `.gz` or `.zst`. The first line tells the format, unless it is given.
     ///
     /// An item is [`Error::Line`](crate::Error::Line) for a line that is no example; the next item is the next line.
-    /// Such a line has a field of another type, an empty query, no positive, a score that is not finite, or more or
-    /// fewer ids or scores than passages.
+    /// Such a line has a field of another type, an empty query, no positive, or a score that is not finite. Or it has
+    /// more or fewer ids or scores than passages.
     ///
     /// ```
     /// use secateur_datasets::triples::Examples;
@@ -66,7 +66,8 @@ impl Examples {
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the file cannot be opened.
-    pub fn open(path: &Path, format: Option<Format>) -> Result<Examples> {
+    pub fn open(path: impl AsRef<Path>, format: Option<Format>) -> Result<Examples> {
+        let path = path.as_ref();
         Ok(Examples { lines: Lines::open(path)?, format })
     }
 

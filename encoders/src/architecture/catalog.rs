@@ -70,8 +70,8 @@ mod tests {
     use crate::architecture::LanguageModelHead;
 
     /// Parameters of the published safetensors files, as the hub's pages count them, and how many of them belong to
-    /// heads and poolers. These are no part of the transformer here: the language-model head, or BERT's pooler (D^2 +
-    /// D with hidden size D) and the classifier on it (D + 1).
+    /// heads and poolers. Heads and poolers are no part of the transformer here. They are the language-model head, or
+    /// BERT's pooler (D^2 + D with hidden size D) and the classifier on it (D + 1).
     #[test]
     fn parameters_are_those_of_the_published_files() {
         let pooler = |d: usize| d * d + d;

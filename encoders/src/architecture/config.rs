@@ -14,7 +14,8 @@ impl Architecture {
     /// # Errors
     ///
     /// The file is missing or is not JSON, names a family that is not known, or a field is absent or out of range.
-    pub fn read(path: &Path) -> Result<Architecture> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Architecture> {
+        let path = path.as_ref();
         Architecture::from_config(path, &json::read(path)?)
     }
 

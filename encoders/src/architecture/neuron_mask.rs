@@ -64,7 +64,8 @@ impl NeuronMask {
     /// # Errors
     ///
     /// The file is missing, or is not one of a mask.
-    pub fn read(path: &Path) -> Result<NeuronMask> {
+    pub fn read(path: impl AsRef<Path>) -> Result<NeuronMask> {
+        let path = path.as_ref();
         let mask: NeuronMask = json::read(path)?;
         let wrong = |mlp: &&MaskedMlp| {
             !mlp.masked.is_sorted_by(|a, b| a < b) || mlp.masked.last().is_some_and(|last| *last >= mlp.width)

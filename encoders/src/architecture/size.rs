@@ -34,8 +34,8 @@ impl Architecture {
     /// Bytes of the weights with the linear layers stored in this way, and all else (embeddings, norms, biases) in f32.
     ///
     /// With the language-model head in f32, 4 bytes a parameter, this gives all six sizes of the EffiR paper's Table
-    /// 6 (arXiv 2512.20612). Mistral-7B whole, without 8 and without 16 MLPs has 14.0, 11.4 and 8.7 GB in 16 bits,
-    /// and 4.3, 3.7 and 3.0 GB in NF4; a GB is 2^30 bytes. The paper does not say how it counts. With embeddings and
+    /// 6 (arXiv 2512.20612). Mistral-7B whole, without 8 and without 16 MLPs has 14.0, 11.4 and 8.7 GB in 16 bits. In
+    /// NF4 it has 4.3, 3.7 and 3.0 GB. A GB is 2^30 bytes. The paper does not say how it counts. With embeddings and
     /// head in 16 bits, or a GB of 10^9 bytes, the figures do not fit.
     pub fn stored_bytes(&self, storage: Storage) -> usize {
         let bytes = |elements: usize| match storage {

@@ -10,7 +10,7 @@ use crate::pooling::Pooling;
 /// A backend with the gradients of its operations, for [`Tape`](super::tape::Tape).
 ///
 /// In the names and letters below g is dL/dy of an operation's output y. What is trained, and its gradients, are
-/// plain numbers on the host; refilling takes them over into weights that were loaded before, which know their
+/// plain numbers on the host. Refilling takes these numbers over into weights that were loaded before, which know their
 /// device.
 pub(crate) trait Backward:
     Backend<
@@ -50,8 +50,8 @@ pub(crate) trait Backward:
     fn copy(&self, x: &Self::Activations) -> Self::Activations;
     /// The sum of the products of all elements.
     fn dot(&self, x: &Self::Activations, y: &Self::Activations) -> Result<f64>;
-    /// Zeroes a share of the elements and scales the others up (Srivastava et al. 2014), in place: by [`keeps`], the
-    /// same elements for the same key.
+    /// Zeroes a share of the elements and scales the others up, in place (Srivastava et al. 2014). By [`keeps`] these
+    /// are the same elements for the same key.
     fn dropout(&self, x: &mut Self::Activations, key: u64, share: f32) -> Result<()>;
 
     /// `out[:, columns]` += `scale` x M^T: (T, K), (N, K) -> (T, N).
@@ -149,8 +149,8 @@ pub(crate) struct Combined<'a> {
     pub(crate) factors: Option<&'a [f32]>,
 }
 
-/// Whether dropout of this share keeps the element at this index: a function of where the element is, so that a batch
-/// that is computed again drops the same.
+/// Whether dropout of this share keeps the element at this index. The answer depends on the key and on where the
+/// element is, so a batch that is computed again drops the same elements.
 #[inline(always)]
 pub(crate) fn keeps(index: usize, key: u64, share: f32) -> bool {
     let threshold = (f64::from(share) * f64::from(u32::MAX)) as u32;

@@ -1,7 +1,7 @@
 //! The few operations that a transformer's forward is written in.
 //!
-//! Letters, here and below: T tokens of all texts together, B texts, D hidden size, H attention heads, G key-value
-//! heads, K size of a head, I intermediate size. Texts lie one after the other in the rows of an array, without
+//! Letters, here and below: T tokens of all texts together, B texts, D hidden size, I intermediate size. Of attention:
+//! H heads, G key-value heads, K size of a head. Texts lie one after the other in the rows of an array, without
 //! padding; [`Spans`] says where each begins.
 //!
 //! A [`Backend`] is who computes: [`cpu`] with kernels of ours, [`cuda`] with kernels of ours on a GPU, `candle` (a
@@ -25,6 +25,7 @@ use crate::architecture::{Activation, AttentionShape};
 use crate::error::Result;
 use crate::pooling::{Pooling, normalize};
 pub use crate::spans::Spans;
+pub use crate::weights::mapped::MappedFloats;
 pub use crate::weights::matrix::{HalfRows, LinearWeights, Matrix, Nf4Rows, Weight};
 
 /// The projections that an MLP begins with, as they lie in a checkpoint.
@@ -103,6 +104,11 @@ pub trait Backend {
     fn load_half_table(&self, table: HalfRows<'_>) -> Result<Self::Table> {
         self.load_table(Weight::Half(vec![table]).dequantize())
     }
+    /// Loads an embedding table (V, `columns`) that lies in a mapped file, where it can stay.
+    fn load_mapped_table(&self, table: &MappedFloats, columns: usize) -> Result<Self::Table> {
+        let rows = table.len() / columns;
+        self.load_table(Matrix { values: (&**table).into(), rows, columns })
+    }
     /// Loads the cosines and sines of the positions of a batch, or of more.
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Self::Rotation>;
 
@@ -128,8 +134,9 @@ pub trait Backend {
         norm: &Self::Norm,
         heads: Range<usize>,
     ) -> Result<Self::Activations>;
-    /// Queries and keys rotated by position (Su et al. 2021): in each head the pair (k, k + K / 2) is rotated by the
-    /// angle of `rotation` for the token's position in its text and k. Values stay. (T, (H + 2 G) K) -> the same.
+    /// Queries and keys rotated by position (Su et al. 2021). In each head the pair (k, k + K / 2) is rotated by an
+    /// angle. `rotation` has the angle for k and the token's position in its text. Values stay. (T, (H + 2 G) K) -> the
+    /// same.
     fn rotate(
         &self,
         qkv: Self::Activations,
@@ -148,7 +155,7 @@ pub trait Backend {
     ) -> Result<Self::Activations>;
     /// act(gate(x)) * up(x), or act(up(x)) where there is no gate: (T, D) -> (T, I).
     fn gate_up(&self, x: &Self::Activations, gate_up: &Self::GateUp) -> Result<Self::Activations>;
-    /// softmax(scale Q K^T) V within each text (Vaswani et al. 2017): queries, keys and values side by side
+    /// softmax(scale Q K^T) V within each text (Vaswani et al. 2017). Queries, keys and values lie side by side:
     /// (T, (H + 2 G) K) -> (T, H K). With a `window` w token i sees token j only if |i - j| <= w.
     fn attention(
         &self,

@@ -110,8 +110,8 @@ proptest! {
         agree(2e-4, |backend| attention(backend, &case), |backend| attention(backend, &case))?;
     }
 
-    /// Sums of up to 40 products of size one, once more multiplied with such a sum: an error of
-    /// 2 * 40 * 40 * 2^-24 = 2e-4 at worst.
+    /// Sums of up to 40 products of size one, once more multiplied with such a sum. The error is 2 * 40 * 40 * 2^-24 =
+    /// 2e-4 at worst.
     #[test]
     fn gate_and_up_projections_are_those_of_candle(
         (tokens, columns, width) in (1..20usize, 1..40usize, 1..60usize),
@@ -147,8 +147,9 @@ fn dequantized(layer: LinearWeights<'static>) -> LinearWeights<'static> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Codes that are unpacked while they are multiplied, and the same weights in f32 from the beginning: bit for
-    /// bit, on one thread and on several. Depths of whole blocks of 64 and others; matrices of several windows.
+    /// Codes that are unpacked while they are multiplied, against the same weights in f32 from the beginning. The
+    /// results are equal bit for bit, on one thread and on several. Depths of whole blocks of 64 and others; matrices
+    /// of several windows.
     #[test]
     fn quantized_layers_are_the_dequantized_ones(
         (tokens, columns, width) in (1..20usize, prop_oneof![1..90usize, Just(64), Just(128), Just(2048)], 1..90usize),
@@ -197,8 +198,8 @@ fn stacked_layers_split_again() {
 /// Products of bf16 by the processor's instructions, or what numkong has in their place, against the same numbers
 /// multiplied in f32 and against candle.
 ///
-/// The operands are the same, so the sums differ by rounding alone: each by at most (K + 1) 2^-24 of the sum of the
-/// absolute products, which are below 1 each; the activations have a slope of at most 1.13.
+/// The operands are the same, so the sums differ by rounding alone. Each is off by at most (K + 1) 2^-24 of the sum of
+/// the absolute products, which are below 1 each. The activations have a slope of at most 1.13.
 #[test]
 fn bf16_products_equal_rounded_ones() {
     for (texts, depth, width, seed) in [(1, 40, 24, 1), (3, 33, 300, 2), (70, 128, 257, 3), (9, 513, 16, 4)] {

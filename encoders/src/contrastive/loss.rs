@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 /// InfoNCE and distillation (EffiR, section 4.2; FlagEmbedding's trainer).
 ///
-/// InfoNCE is the mean over queries i of -log softmax_j(s_ij) at the positive of query i, with s_ij = cos(q_i, p_j) /
-/// `temperature` over all passages of a batch (van den Oord et al. 2018).
+/// InfoNCE (van den Oord et al. 2018) is the mean over queries i of -log softmax_j(s_ij) at the positive of query i.
+/// Here s_ij = cos(q_i, p_j) / `temperature`, and j runs over all passages of a batch.
 ///
 /// Distillation is the mean over the queries with teacher scores t of -sum_j softmax_j(t_j / `teacher_temperature`)
-/// log softmax_j(cos(q_i, p_j) / `student_temperature`). j runs over the passages that t scores: the query's own
-/// group, or the batch. It differs from the Kullback-Leibler divergence by the teacher's entropy, which has no
-/// gradient.
+/// log softmax_j(cos(q_i, p_j) / `student_temperature`). Here j runs over the passages that t scores: the query's own
+/// group, or the batch. Distillation differs from the Kullback-Leibler divergence by the teacher's entropy, which has
+/// no gradient.
 ///
-/// Alignment is the mean over all queries and passages of 1 - cos(x, t), t being the teacher's vector of the same
-/// text (Reimers & Gurevych 2020, "Making Monolingual Sentence Embeddings Multilingual using Knowledge
+/// Alignment is the mean over all queries and passages of 1 - cos(x, t), t being the teacher's vector of the same text.
+/// The idea is that of Reimers & Gurevych 2020 ("Making Monolingual Sentence Embeddings Multilingual using Knowledge
 /// Distillation"). A vector tells more of a text than a ranking does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
@@ -194,8 +194,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Gradients against central differences. With steps of 1e-3 in vectors of length about 1 and temperatures of
-        /// at least 0.2 the third derivatives leave less than 1e-3 of the largest slope.
+        /// Gradients against central differences. Steps are 1e-3, vectors have lengths of about 1, and temperatures are
+        /// at least 0.2. So the third derivatives leave less than 1e-3 of the largest slope.
         #[test]
         fn gradients_are_differences(
             values in prop::collection::vec(-1.0f32..1.0, 9 * 4),

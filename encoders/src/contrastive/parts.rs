@@ -1,13 +1,13 @@
 //! How the texts of a batch are divided among threads.
 //!
-//! Gradients are added up part by part in order, so the parts must not depend on the number of threads; but all
-//! threads should finish at the same time.
+//! Gradients are added up part by part in order, so the parts must not depend on the number of threads. But all threads
+//! should finish at the same time.
 
 /// What the number of parts is a multiple of, so that two threads or four have equally many.
 const MULTIPLE: usize = 4;
 
-/// How many parts the queries and the passages make, which have so many tokens together: parts of at most
-/// `batch_tokens` tokens and of about the same size. Texts are not divided, so a part may have more or fewer by one
+/// How many parts the queries and the passages make, which have so many tokens together. Parts have at most
+/// `batch_tokens` tokens and are of about the same size. Texts are not divided, so a part may have more or fewer by one
 /// text.
 pub(super) fn num_parts(batch_tokens: usize, num_tokens: [usize; 2]) -> [usize; 2] {
     let all: usize = num_tokens.iter().sum();
@@ -17,8 +17,8 @@ pub(super) fn num_parts(batch_tokens: usize, num_tokens: [usize; 2]) -> [usize; 
     [of_queries, parts - of_queries]
 }
 
-/// Texts in at most `num_parts` parts, each text to the part that has the fewest tokens, the longest first (Graham
-/// 1969, "Bounds on Multiprocessing Timing Anomalies"). None is empty.
+/// Texts in at most `num_parts` parts, none of them empty. The longest text comes first, and each goes to the part that
+/// has the fewest tokens. The rule is that of Graham 1969 ("Bounds on Multiprocessing Timing Anomalies").
 pub(super) fn even_parts(tokens: &[Vec<u32>], num_parts: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..tokens.len()).collect();
     order.sort_by_key(|text| std::cmp::Reverse(tokens[*text].len()));

@@ -28,7 +28,7 @@ pub struct NewModelOptions {
     /// Decides the weights.
     pub seed: u64,
     /// A smaller model of the same family to grow from. Its tensors are copied. Sub-layers that it does not have
-    /// begin with output matrices of zero, so they add nothing at first. There is a second use: a decoder that pools
+    /// begin with output matrices of zero, so they add nothing at first. There is a second use. A decoder that pools
     /// the last token can grow from a model without layers that pools the mean of its embeddings. Then the first
     /// attention begins as an average of the embeddings.
     pub grow: Option<PathBuf>,

@@ -10,6 +10,7 @@ use crate::architecture::modules::{Module, Role};
 use crate::architecture::{self, Architecture, LayerAttention, LinearInput, NormKind, Rotary};
 use crate::compute::{Backend, GateUpWeights, HalfRows, NormWeights, Weight};
 use crate::error::Result;
+use crate::weights::mapped::MappedFloats;
 use crate::weights::matrix::{LinearWeights, Matrix};
 use crate::weights::tensors::Tensors;
 
@@ -46,10 +47,12 @@ impl<B: Backend> Transformer<B> {
         let embeddings = source(&outer[..]).embeddings(backend)?;
         let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<B>> {
             let source = source(&modules[..]);
-            Ok(Layer {
+            let layer = Layer {
                 attention: shape.attention.map(|of| source.attention(backend, of, &rotaries)).transpose()?,
                 mlp: shape.intermediate_size.map(|width| source.mlp(backend, width)).transpose()?,
-            })
+            };
+            modules.iter().for_each(|module| tensors.release(&format!("{prefix}{}.weight", module.name)));
+            Ok(layer)
         });
         let layers = layers.collect::<Result<_>>()?;
         let final_norm = source(&outer[..]).norm(backend, Role::FinalNorm)?;
@@ -78,15 +81,25 @@ impl<'a> Source<'a> {
         self.tensors.matrix(&format!("{}{name}.weight", self.prefix), shape[0], shape[1]).map(Some)
     }
 
+    /// The table where its file is mapped, and its columns.
+    fn mapped_table(&self, role: Role) -> Result<Option<(MappedFloats, usize)>> {
+        let Some(Module { name, shape, .. }) = self.module(role) else { return Ok(None) };
+        let table = self.tensors.mapped(&format!("{}{name}.weight", self.prefix), shape[0], shape[1])?;
+        Ok(table.map(|table| (table, shape[1])))
+    }
+
     fn tokens<B: Backend>(&self, backend: &B) -> Result<B::Table> {
         let scale = self.architecture.embedding_scale;
         let every = "every model has token embeddings";
-        if scale == 1.0 && self.half {
+        if scale == 1.0 {
             let Module { name, shape, .. } = self.module(Role::TokenEmbeddings).expect(every);
-            if let Some(rows) =
-                half(self.tensors, &format!("{}{name}.weight", self.prefix), [shape[0], shape[1]])
-            {
+            let name = format!("{}{name}.weight", self.prefix);
+            let stored = self.half.then(|| half(self.tensors, &name, [shape[0], shape[1]])).flatten();
+            if let Some(rows) = stored {
                 return backend.load_half_table(rows);
+            }
+            if let Some((table, columns)) = self.mapped_table(Role::TokenEmbeddings)? {
+                return backend.load_mapped_table(&table, columns);
             }
         }
         let mut tokens = self.table(Role::TokenEmbeddings)?.expect(every);

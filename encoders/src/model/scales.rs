@@ -7,8 +7,8 @@ use crate::compute::backward::Backward;
 use crate::compute::tape::{ParameterRows, SubLayerScale, Tape};
 
 impl<B: Backward> Transformer<Tape<B>> {
-    /// Puts a factor, 1, on what each sub-layer adds to the residual stream: the rows of one parameter, in the order
-    /// of the layers, attention before MLP. Gives back how many there are.
+    /// Puts a factor, 1, on what each sub-layer adds to the residual stream. The factors are the rows of one parameter,
+    /// in the order of the layers, attention before MLP. Gives back how many there are.
     pub(crate) fn scale_sub_layers(&mut self) -> usize {
         let mut count = 0;
         let sub_layers = self.layers.iter_mut().flat_map(|layer| [&mut layer.attention, &mut layer.mlp]);

@@ -12,8 +12,8 @@ use crate::on_device::PerBatch;
 /// For each layer a number for every neuron of its MLP.
 type Sums = Vec<Option<Vec<f64>>>;
 
-/// The mean of |h| of every neuron over all tokens of the calibration sequences. h is the input of the MLP's output
-/// layer: the activation of the first layer, or the product of up and activated gate.
+/// The mean of |h| of every neuron over all tokens of the calibration sequences. Here h is the input of the MLP's
+/// output layer: the activation of the first layer, or the product of up and activated gate.
 ///
 /// This score needs no training and no labels. It is the baseline that learned gates have to beat. Sums are in f64,
 /// in an order that does not depend on the number of threads. `progress` is called with the number of sequences done.

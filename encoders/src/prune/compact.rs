@@ -45,7 +45,8 @@ impl ModelDirectory {
     /// # Errors
     ///
     /// The mask is not of this model, the model is quantized, `out` exists or cannot be written.
-    pub fn write_masked(&self, mask: &NeuronMask, out: &Path) -> Result<()> {
+    pub fn write_masked(&self, mask: &NeuronMask, out: impl AsRef<Path>) -> Result<()> {
+        let out = out.as_ref();
         self.write_narrowed(mask, Masked::Zero, out)
     }
 
@@ -55,7 +56,8 @@ impl ModelDirectory {
     /// # Errors
     ///
     /// As [`ModelDirectory::write_masked`].
-    pub fn write_compacted(&self, mask: &NeuronMask, out: &Path) -> Result<()> {
+    pub fn write_compacted(&self, mask: &NeuronMask, out: impl AsRef<Path>) -> Result<()> {
+        let out = out.as_ref();
         self.write_narrowed(mask, Masked::Remove, out)
     }
 

@@ -27,8 +27,11 @@ impl ModelDirectory {
     /// # Errors
     ///
     /// As loading it, except for tensors that are missing or wrong.
-    pub fn open(directory: &Path) -> Result<ModelDirectory> {
+    pub fn open(directory: impl AsRef<Path>) -> Result<ModelDirectory> {
+        let directory = directory.as_ref();
         let loaded = Loaded::open(directory, &LoadOptions::default())?;
+        // Not used here, but written along: what is written has to load.
+        loaded.tokenizer()?;
         Ok(ModelDirectory { directory: directory.to_owned(), loaded })
     }
 
@@ -63,7 +66,8 @@ impl ModelDirectory {
     /// # Panics
     ///
     /// If `remaining` has another number of layers.
-    pub fn write_dropped(&self, remaining: &Remaining, layout: Layout, out: &Path) -> Result<()> {
+    pub fn write_dropped(&self, remaining: &Remaining, layout: Layout, out: impl AsRef<Path>) -> Result<()> {
+        let out = out.as_ref();
         let left = self.architecture().keep(remaining);
         let mut config = self.loaded.config.clone();
         config["vocab_size"] = left.vocab_size.into();

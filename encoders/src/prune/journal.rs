@@ -1,5 +1,5 @@
-//! What was measured so far, so that an interrupted measurement goes on: a record for each sequence, with the hash of
-//! its tokens and its sums as f64.
+//! What was measured so far, so that an interrupted measurement goes on. The file has a record for each sequence, with
+//! the hash of its tokens and its sums as f64.
 
 use std::path::Path;
 

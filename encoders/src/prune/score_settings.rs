@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::calibration::Calibration;
 
 /// M of the paper's equation 3: how a hidden state x before a sub-layer and x' after it are compared, token by token.
-/// x' is the residual sum, and in a post-norm model the sum's norm. Higher is more important.
+/// In a post-norm model x' is the norm of the residual sum, in others the residual sum itself. Higher is more
+/// important.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]

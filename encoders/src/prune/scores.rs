@@ -76,7 +76,8 @@ impl Scores {
     /// # Errors
     ///
     /// The file is missing, or is not one of scores.
-    pub fn read(path: &Path) -> Result<Scores> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Scores> {
+        let path = path.as_ref();
         let scores: Scores = json::read(path)?;
         let layers = scores.importance.attention.len();
         for sub_layer in SubLayer::ALL {

@@ -8,8 +8,8 @@ use super::pattern::{GROUP, KEPT};
 /// Added to the diagonal of the Hessian, as a share of its mean: `percdamp` of the authors' program.
 const DAMPING: f64 = 0.01;
 
-/// Zeroes two of every four weights of a row that are side by side and updates those to their right (Algorithm 1 of the
-/// paper, masks chosen group by group).
+/// Zeroes two of every four weights of a row that are side by side and updates those to their right. This is Algorithm
+/// 1 of the paper, with masks chosen group by group.
 ///
 /// `weights` is (rows, columns), a multiple of four columns. `gram` (columns, columns) is the sum of x x^T over the
 /// tokens of `num_sequences` calibration sequences. The Hessian is `gram` * 2 / `num_sequences`, as in the authors'

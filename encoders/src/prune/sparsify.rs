@@ -78,8 +78,8 @@ impl Statistic {
 }
 
 impl ModelDirectory {
-    /// Writes the model with two of every four weights of each linear layer zero to the new directory `out`: an
-    /// ordinary checkpoint of the same size, which runs at the same speed where products are dense, as here.
+    /// Writes the model with two of every four weights of each linear layer zero to the new directory `out`. It is an
+    /// ordinary checkpoint of the same size. Where products are dense, as here, it runs at the same speed.
     ///
     /// Works layer by layer, as both methods' programs do. The calibration sequences pass through the layers that are
     /// already sparse; the inputs of the next layer's linear layers then decide about its weights. `encoder` is the
@@ -89,7 +89,7 @@ impl ModelDirectory {
     /// # Errors
     ///
     /// Those of the texts, [`Error::CalibrationTooShort`]; [`Error::InvalidShare`] for a linear layer whose inputs
-    /// are not a multiple of four; the model is quantized; `out` exists or cannot be written.
+    /// are not a multiple of four. Others: the model is quantized, or `out` exists or cannot be written.
     #[expect(clippy::too_many_arguments, reason = "what is read, how, where to, and who is told")]
     pub fn write_sparse<E: From<Error>>(
         &self,

@@ -62,8 +62,8 @@ impl Variant {
         last.into_iter().chain(blocks).chain(sub_layers)
     }
 
-    /// What is left of `remaining`, by the importance of all sub-layers (equations 4 and 5): first the last blocks
-    /// go, then the least important blocks, then the least important MLPs and attentions of what is left.
+    /// What is left of `remaining`, by the importance of all sub-layers (equations 4 and 5). First the last blocks go,
+    /// then the least important blocks. Of what is left then, the least important MLPs and attentions go.
     ///
     /// # Errors
     ///

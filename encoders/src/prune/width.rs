@@ -28,7 +28,8 @@ impl NeuronScores {
     /// # Errors
     ///
     /// The file is missing, or is not one of scores; a score is not finite.
-    pub fn read(path: &Path) -> Result<NeuronScores> {
+    pub fn read(path: impl AsRef<Path>) -> Result<NeuronScores> {
+        let path = path.as_ref();
         let scores: NeuronScores = json::read(path)?;
         match scores.layers.iter().flatten().flatten().find(|score| !score.is_finite()) {
             None => Ok(scores),
@@ -188,9 +189,9 @@ mod tests {
     }
 
     proptest! {
-        /// The mask against its definition: of any masked and any kept neuron the masked one has the lower score, or
-        /// lies in a layer further back, or further back in its layer, unless the masked one's layer was at its
-        /// floor.
+        /// The mask against its definition, for any masked and any kept neuron. The masked one has the lower score, or
+        /// lies in a layer further back, or further back in its layer. An exception is a kept neuron whose layer is at
+        /// its floor.
         #[test]
         fn the_lowest_over_all_layers_go(
             layers in prop::collection::vec(

@@ -2,6 +2,7 @@
 
 mod config;
 mod packed;
+mod read;
 mod special_tokens;
 
 use std::borrow::Cow;
@@ -51,10 +52,8 @@ impl Tokenizer {
         };
         let config = Config::read(files)?;
         let failed = |source| Error::Tokenizer { path: path.clone(), source };
-        let mut inner = HuggingFace::from_bytes(&bytes).map_err(failed)?;
-        // Padding is none of the tokenizer's business here: texts lie one after the other.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(failed)?;
+        // Without padding, which is none of the tokenizer's business here: texts lie one after the other.
+        let mut inner = read::tokenizer(&bytes).map_err(failed)?;
         add_tokens(&mut inner, &config).map_err(failed)??;
         let affixes = Affixes::find(&inner, &config).map_err(failed)??;
         let num_special = affixes.before.len() + affixes.after.len();

@@ -135,8 +135,8 @@ mod tests {
     use super::*;
     use crate::compute::tape::{ParameterRows, sizes};
 
-    /// torch.optim.AdamW (lr 0.1, weight_decay 0.01) on w = (1, -2) with the gradients (0.5, 0.25), (-1, 2), (0, 0):
-    /// after each step the values of PyTorch 2.15 in f64.
+    /// torch.optim.AdamW (lr 0.1, weight_decay 0.01) on w = (1, -2) with the gradients (0.5, 0.25), (-1, 2), (0, 0).
+    /// After each step the values are those of PyTorch 2.15 in f64.
     #[test]
     fn steps_are_those_of_pytorch() {
         let mut parameters =

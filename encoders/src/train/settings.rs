@@ -38,15 +38,15 @@ pub struct TrainSettings {
     pub passage_max_length: Option<usize>,
     /// The most tokens that one thread computes together. A longer text is computed by itself.
     pub batch_tokens: usize,
-    /// Compute vectors first, without a record, then each part of the batch again for its gradient (Gao et al. 2021,
-    /// "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). This takes the memory of one part,
-    /// and about a third more time.
+    /// Compute vectors first, without a record, then each part of the batch again for its gradient. The method is that
+    /// of Gao et al. 2021 ("Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). It takes the
+    /// memory of one part, and about a third more time.
     pub gradient_cache: bool,
     /// Keep the input of each layer only, and compute its operations again when it is their turn.
     pub recompute: bool,
     /// Hold the model's matrices in bf16, which takes half the memory. They are multiplied in f32. Trained matrices
-    /// are kept in f32 as well, so that steps smaller than the last bit of a bf16 are not lost (Micikevicius et al.
-    /// 2018, "Mixed Precision Training").
+    /// are kept in f32 as well, so that steps smaller than the last bit of a bf16 are not lost. The rule is that of
+    /// Micikevicius et al. 2018 ("Mixed Precision Training").
     #[serde(default)]
     pub bf16_weights: bool,
     /// Decides everything that is random.

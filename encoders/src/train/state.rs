@@ -1,8 +1,8 @@
 //! The state of a run between two steps, as one safetensors file.
 //!
-//! For every parameter NAME the tensors `value.NAME`, `first.NAME` and `second.NAME` (the moments of AdamW), in f32;
-//! in the metadata `state`, a JSON object with the steps taken, the settings, the model's fingerprint, and what the
-//! caller adds.
+//! For every parameter NAME there are the tensors `value.NAME`, `first.NAME` and `second.NAME` (the moments of AdamW),
+//! in f32. In the metadata `state` is a JSON object with the steps taken, the settings, the model's fingerprint, and
+//! what the caller adds.
 
 use std::collections::HashMap;
 use std::fs;

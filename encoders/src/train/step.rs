@@ -83,8 +83,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Records a loss. Returns whether the run has diverged: the mean over some 50 steps is above twice the lowest
-    /// such mean, and at least a nat above it.
+    /// Records a loss. Returns whether the run has diverged. A run has diverged if the mean over some 50 steps is above
+    /// twice the lowest such mean, and at least a nat above that.
     pub(super) fn diverges(&mut self, step: usize, loss: f64) -> bool {
         const FORGET: f64 = 0.02;
         // The mean over the steps there are, until there are enough.

@@ -129,8 +129,8 @@ fn distance(name: &str, gradient: &[f32], want: &Sketch) -> f64 {
 }
 
 /// The forward is within 2e-5 of f64 (tests/tiny_models.rs), in hidden states of length about 7; the loss divides by
-/// a temperature of 0.1. A tensor's gradient is off by at most 1e-4 of its length, or, where the true one vanishes
-/// (the bias of keys, which moves all scores of a query alike), of a thousandth of all.
+/// a temperature of 0.1. A tensor's gradient is off by at most 1e-4 of its length. Where the true gradient vanishes, it
+/// is off by at most 1e-4 of a thousandth of the length of all. (The bias of keys moves all scores of a query alike.)
 fn compare(what: &str, (value, gradients): &(LossValue, BTreeMap<String, Vec<f32>>), want: &Record) {
     for (got, want) in [
         (value.total, want.total),
@@ -225,8 +225,8 @@ fn uneven(directory: &TempDir, settings: TrainSettings) -> Trainer {
     trainer
 }
 
-/// Weights in bf16 are those weights, in all that is computed with them: loss and gradients are, bit for bit, those
-/// of the rounded weights in f32.
+/// Weights in bf16 are those weights, in all that is computed with them. Loss and gradients are, bit for bit, those of
+/// the rounded weights in f32.
 #[test]
 fn weights_in_bf16_are_rounded_and_nothing_else() {
     for name in ["llama", "mistral-pruned", "qwen3"] {

@@ -60,7 +60,8 @@ impl Trainer {
     ///
     /// The errors of loading an encoder. A setting is out of its range. The directory is an adapter's, which has to
     /// be merged first. All weights of a quantized model are to be trained. No layer has the name of a target.
-    pub fn load(directory: &Path, settings: TrainSettings) -> Result<Trainer> {
+    pub fn load(directory: impl AsRef<Path>, settings: TrainSettings) -> Result<Trainer> {
+        let directory = directory.as_ref();
         Trainer::load_with(directory, settings, &LoadOptions::default())
     }
 
@@ -69,7 +70,12 @@ impl Trainer {
     /// # Errors
     ///
     /// As [`Trainer::load`].
-    pub fn load_with(directory: &Path, settings: TrainSettings, options: &LoadOptions) -> Result<Trainer> {
+    pub fn load_with(
+        directory: impl AsRef<Path>,
+        settings: TrainSettings,
+        options: &LoadOptions,
+    ) -> Result<Trainer> {
+        let directory = directory.as_ref();
         settings.check()?;
         let loaded = Loaded::open(directory, options)?;
         let Loaded { files, settings: encoding, tensors, architecture, fingerprint, .. } = &loaded;
@@ -217,7 +223,8 @@ impl Trainer {
     /// # Errors
     ///
     /// The file cannot be written; the one that was there is then as it was.
-    pub fn save(&self, path: &Path, notes: &str) -> Result<()> {
+    pub fn save(&self, path: impl AsRef<Path>, notes: &str) -> Result<()> {
+        let path = path.as_ref();
         state::write(path, &self.state, &self.settings, self.fingerprint, notes)
     }
 
@@ -227,17 +234,18 @@ impl Trainer {
     /// # Errors
     ///
     /// The file is missing or damaged, or is the state of another model or of other settings.
-    pub fn resume(&mut self, path: &Path) -> Result<String> {
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<String> {
+        let path = path.as_ref();
         let model = (&*self.directory, self.fingerprint);
         let notes = state::read(path, &mut self.state, &self.settings, model)?;
         self.engine.model.refresh(&self.state.parameters);
         Ok(notes)
     }
 
-    /// Writes the new directory `out`, which appears whole or not at all: for low-rank adaptation that of a PEFT
-    /// adapter, which names the model it was trained on; for full training that of the model, in the element types of
-    /// the one it began with. While slimming the model itself does not change: [`Trainer::neuron_scores`] is what has
-    /// been learned.
+    /// Writes the new directory `out`, which appears whole or not at all. After low-rank adaptation it is that of a
+    /// PEFT adapter, which names the model it was trained on. After full training it is that of the model, in the
+    /// element types of the one that training began with. While slimming the model itself does not change:
+    /// [`Trainer::neuron_scores`] is what has been learned.
     ///
     /// # Errors
     ///
@@ -246,7 +254,8 @@ impl Trainer {
     /// # Panics
     ///
     /// If it is the width of MLPs that is trained.
-    pub fn write(&self, out: &Path) -> Result<()> {
+    pub fn write(&self, out: impl AsRef<Path>) -> Result<()> {
+        let out = out.as_ref();
         let Trainer { directory, loaded, .. } = self;
         // The files for pooling and prompts, if the directory that training began with says something else.
         let encoding = match self.as_directory {

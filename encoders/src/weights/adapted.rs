@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::adapter::Adapter;
+use super::mapped::MappedFloats;
 use super::matrix::Weight;
 use super::shards::StoredTensor;
 use super::tensors::{TensorInfo, Tensors};
@@ -78,5 +79,13 @@ impl Tensors for Adapted {
 
     fn is_quantized(&self) -> bool {
         self.source.is_quantized()
+    }
+
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+        if self.changes(tensor) { Ok(None) } else { self.source.mapped(tensor, rows, columns) }
+    }
+
+    fn release(&self, tensor: &str) {
+        self.source.release(tensor);
     }
 }

@@ -3,19 +3,26 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::matrix::Weight;
+use super::mapped::MappedFloats;
+use super::matrix::{Matrix, Weight};
 use super::quantized::bitsandbytes;
 use super::quantized::nf4::Nf4Matrix;
-use super::shards::{Shards, StoredTensor};
+use super::shards::{Entry, Shards, StoredTensor};
 use super::tensors::{TensorInfo, Tensors};
 use crate::error::{Error, Result};
 
 /// The tensors of a model directory, by name: one safetensors file, or several named by an index, memory-mapped.
 pub struct Checkpoint {
     shards: Shards,
+    /// Whether the numbers are known to be finite.
+    is_checked: bool,
 }
+
+/// Numbers that one task looks at.
+const CHECKED: usize = 1 << 18;
 
 impl Checkpoint {
     /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names.
@@ -23,12 +30,41 @@ impl Checkpoint {
     /// # Errors
     ///
     /// A missing file, a shard that is truncated or damaged, a tensor that the index names and its shard lacks.
-    pub fn open(directory: &Path) -> Result<Checkpoint> {
+    pub fn open(directory: impl AsRef<Path>) -> Result<Checkpoint> {
+        let directory = directory.as_ref();
         Ok(Checkpoint::new(Shards::open(directory)?))
     }
 
     pub(crate) fn new(shards: Shards) -> Checkpoint {
-        Checkpoint { shards }
+        Checkpoint { shards, is_checked: false }
+    }
+
+    /// Says whether all numbers that are read are known to be finite.
+    pub(crate) fn checked(self, is_checked: bool) -> Checkpoint {
+        Checkpoint { is_checked, ..self }
+    }
+
+    fn check(&self, tensor: &str, values: &[f32]) -> Result<()> {
+        if self.is_checked || values.par_chunks(CHECKED).all(|values| values.iter().all(|x| x.is_finite())) {
+            return Ok(());
+        }
+        Err(Error::NotFinite { path: self.path_of(tensor), tensor: tensor.to_owned() })
+    }
+
+    /// Where a tensor of this shape lies.
+    fn entry(&self, tensor: &str, expected: &[usize]) -> Result<&Entry> {
+        let Some(entry) = self.shards.entry(tensor) else {
+            return Err(Error::MissingTensor { path: self.path_of(tensor), tensor: tensor.to_owned() });
+        };
+        if entry.shape == expected {
+            return Ok(entry);
+        }
+        Err(Error::ShapeMismatch {
+            path: self.path_of(tensor),
+            tensor: tensor.to_owned(),
+            expected: expected.to_vec(),
+            found: entry.shape.clone(),
+        })
     }
 
     /// The directory it was opened from.
@@ -88,20 +124,10 @@ impl Tensors for Checkpoint {
     }
 
     fn values(&self, tensor: &str, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
-        let Some(entry) = self.shards.entry(tensor) else {
-            return Err(Error::MissingTensor { path: self.path_of(tensor), tensor: tensor.to_owned() });
-        };
         if let Some(matrix) = self.nf4(tensor, expected)? {
             return Ok(matrix.dequantize().into());
         }
-        if entry.shape != expected {
-            return Err(Error::ShapeMismatch {
-                path: self.path_of(tensor),
-                tensor: tensor.to_owned(),
-                expected: expected.to_vec(),
-                found: entry.shape.clone(),
-            });
-        }
+        let entry = self.entry(tensor, expected)?;
         let mut values: Vec<f32> = Vec::with_capacity(expected.iter().product());
         let convert: fn(&[u8], &mut Vec<f32>) = match entry.dtype {
             Dtype::F32 => |bytes, values| {
@@ -123,16 +149,38 @@ impl Tensors for Checkpoint {
             }
         };
         self.shards.read_chunks(entry, |chunk| convert(chunk, &mut values));
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(Error::NotFinite { path: self.path_of(tensor), tensor: tensor.to_owned() });
-        }
+        self.check(tensor, &values)?;
         Ok(values.into())
     }
 
     fn weight(&self, tensor: &str, rows: usize, columns: usize) -> Result<Weight<'_>> {
         match self.nf4(tensor, &[rows, columns])? {
             Some(matrix) => Ok(matrix.into()),
-            None => Ok(self.matrix(tensor, rows, columns)?.into()),
+            None => match self.shards.borrowed_floats(self.entry(tensor, &[rows, columns])?) {
+                Some(values) => {
+                    self.check(tensor, values)?;
+                    Ok(Matrix { values: values.into(), rows, columns }.into())
+                }
+                None => Ok(self.matrix(tensor, rows, columns)?.into()),
+            },
+        }
+    }
+
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+        let floats = match self.nf4(tensor, &[rows, columns])? {
+            Some(_) => None,
+            None => self.shards.floats(self.entry(tensor, &[rows, columns])?),
+        };
+        if let Some(floats) = &floats {
+            self.check(tensor, floats)?;
+            self.release(tensor);
+        }
+        Ok(floats)
+    }
+
+    fn release(&self, tensor: &str) {
+        if let Some(entry) = self.shards.entry(tensor) {
+            self.shards.release(entry);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::mapped::MappedFloats;
 use super::matrix::Weight;
 use super::quantized::Quantization;
 use super::quantized::nf4::Nf4Matrix;
@@ -50,5 +51,13 @@ impl Tensors for Quantized {
 
     fn is_quantized(&self) -> bool {
         true
+    }
+
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+        self.source.mapped(tensor, rows, columns)
+    }
+
+    fn release(&self, tensor: &str) {
+        self.source.release(tensor);
     }
 }

@@ -6,12 +6,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use secateur_files::AtPath;
 use serde::Deserialize;
 
+use super::mapped::MappedFloats;
+use super::stamp::FileStamp;
 use crate::error::{Error, Result};
 use crate::json;
 
@@ -30,10 +34,12 @@ const CHUNK: usize = 16 << 20;
 struct Shard {
     path: PathBuf,
     bytes: Bytes,
+    /// When the file was opened, if it had settled.
+    stamp: Option<FileStamp>,
 }
 
 enum Bytes {
-    Mapped(Mmap),
+    Mapped(Arc<Mmap>),
     InMemory(&'static [u8]),
 }
 
@@ -137,7 +143,7 @@ impl Shards {
     /// The safetensors file whose bytes are these; errors call it `path`.
     pub(crate) fn in_memory(path: PathBuf, bytes: &'static [u8]) -> Result<Shards> {
         let mut shards = Shards::empty(path.parent().unwrap_or(&path));
-        shards.add(path, Bytes::InMemory(bytes))?;
+        shards.add(path, Bytes::InMemory(bytes), None)?;
         Ok(shards)
     }
 
@@ -151,14 +157,17 @@ impl Shards {
     }
 
     fn map(&mut self, path: PathBuf) -> Result<()> {
+        let opened = SystemTime::now();
         let file = File::open(&path).at("open", &path)?;
+        let stamp = FileStamp::of(&file.metadata().at("open", &path)?, opened);
         // SAFETY: the map is read-only and private. If another process shortens the file, reading it ends this
-        // process with SIGBUS. Model directories are written once, by rename, which keeps the mapped file.
+        // process with SIGBUS. Model directories are written once, by rename, which keeps the mapped file. Tables of
+        // embeddings are read where they are mapped for as long as the encoder lives; the weights else at loading only.
         let map = unsafe { Mmap::map(&file) }.at("map", &path)?;
-        self.add(path, Bytes::Mapped(map))
+        self.add(path, Bytes::Mapped(Arc::new(map)), stamp)
     }
 
-    fn add(&mut self, path: PathBuf, bytes: Bytes) -> Result<()> {
+    fn add(&mut self, path: PathBuf, bytes: Bytes, stamp: Option<FileStamp>) -> Result<()> {
         let damaged = |source: safetensors::SafeTensorError| Error::Safetensors {
             path: path.clone(),
             source: source.into(),
@@ -179,7 +188,7 @@ impl Shards {
             };
             self.tensors.insert(name, entry);
         }
-        self.shards.push(Shard { path, bytes });
+        self.shards.push(Shard { path, bytes, stamp });
         Ok(())
     }
 
@@ -226,6 +235,31 @@ impl Shards {
         }
     }
 
+    /// What the files were like when they were opened; `None` if that does not tell them from the same files changed.
+    pub(crate) fn stamps(&self) -> Option<Vec<FileStamp>> {
+        self.shards.iter().map(|shard| shard.stamp).collect()
+    }
+
+    /// A tensor's elements where they are mapped, if they are f32 and lie as such.
+    pub(crate) fn floats(&self, entry: &Entry) -> Option<MappedFloats> {
+        match &self.shards[entry.shard].bytes {
+            Bytes::Mapped(map) if entry.dtype == Dtype::F32 => MappedFloats::new(map, entry.bytes.clone()),
+            _ => None,
+        }
+    }
+
+    /// The same for as long as this lives.
+    pub(crate) fn borrowed_floats(&self, entry: &Entry) -> Option<&[f32]> {
+        let Shard { bytes: Bytes::Mapped(map), .. } = &self.shards[entry.shard] else { return None };
+        let is_f32 = entry.dtype == Dtype::F32;
+        bytemuck::try_cast_slice(&map[entry.bytes.clone()]).ok().filter(|_| is_f32)
+    }
+
+    /// Gives back the pages of a tensor that was read.
+    pub(crate) fn release(&self, entry: &Entry) {
+        give_back(&self.shards[entry.shard].bytes, entry.bytes.clone());
+    }
+
     /// A tensor's elements.
     pub(crate) fn owned_bytes(&self, entry: &Entry) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(entry.bytes.len());
@@ -253,15 +287,22 @@ impl Shards {
         for start in entry.bytes.clone().step_by(CHUNK) {
             let end = (start + CHUNK).min(entry.bytes.end);
             read(&bytes[start..end]);
-            #[cfg(unix)]
-            if let Bytes::Mapped(map) = bytes {
-                // SAFETY: the map is a read-only view of the file, so giving back its pages changes none of its
-                // bytes; they are read from the file again on the next use. With this call the peak of loading an f32
-                // model of N bytes is 1.09 N, without it 2.06 N.
-                let _ = unsafe {
-                    map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start)
-                };
-            }
+            give_back(bytes, start..end);
         }
     }
+}
+
+/// Gives back mapped pages, which count as the process's memory until then.
+fn give_back(bytes: &Bytes, range: Range<usize>) {
+    #[cfg(unix)]
+    if let Bytes::Mapped(map) = bytes {
+        // SAFETY: the map is a read-only view of the file, so giving back its pages changes none of its bytes. The
+        // pages are read from the file again on the next use. With this call the peak of loading an f32 model of N
+        // bytes is 1.09 N, without it 2.06 N.
+        let _ = unsafe {
+            map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+        };
+    }
+    #[cfg(not(unix))]
+    let _ = (bytes, range);
 }

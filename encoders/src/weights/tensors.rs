@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use safetensors::Dtype;
 
+use super::mapped::MappedFloats;
 use super::matrix::{Matrix, Weight};
 use super::shards::StoredTensor;
 use crate::error::Result;
@@ -36,6 +37,21 @@ pub trait Tensors: Send + Sync {
 
     /// Whether linear layers are quantized.
     fn is_quantized(&self) -> bool;
+
+    /// A matrix that lies as f32 in a mapped file, where it can stay; `None` where it does not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tensors::values`].
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+        let (_, _, _) = (tensor, rows, columns);
+        Ok(None)
+    }
+
+    /// Says that the memory of a tensor that was read is not needed now: it can be read again.
+    fn release(&self, tensor: &str) {
+        let _ = tensor;
+    }
 
     /// A matrix, as f32.
     ///

@@ -62,9 +62,9 @@ impl<'a> NewTensor<'a> {
     }
 }
 
-/// Writes the model directory `out`, which must not exist: `config` as config.json, the tensors as one
-/// model.safetensors, the tokenizer and the files of sentence-transformers as `files` has them, and `others`, small
-/// files by name, in place of those. It appears whole or not at all.
+/// Writes the model directory `out`, which must not exist: `config` as config.json and the tensors as one
+/// model.safetensors. The tokenizer and the files of sentence-transformers are those of `files`. The `others` are small
+/// files by name, which take the place of those. The directory appears whole or not at all.
 ///
 /// # Errors
 ///
@@ -131,7 +131,7 @@ fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], folder: &DurableFol
 }
 
 /// Writes a safetensors file tensor by tensor. The crate's own `serialize` wants all of them at once, each without a
-/// chance to fail, and sorts those of one type by name; here they keep their order, so that files are what they have
+/// chance to fail, and sorts those of one type by name. Here tensors keep their order, so that files are what they have
 /// always been.
 fn write_weights(mut tensors: Vec<NewTensor<'_>>, folder: &DurableFolder, name: &str) -> Result<()> {
     // Wide elements first, so that all are aligned.

@@ -4,6 +4,14 @@ use super::*;
 
 const KEY: [u8; 32] = [3; 32];
 
+#[test]
+fn the_layout_is_that_of_format_md() {
+    let header = secateur_testkit::byte_ranges!(JournalHeader: width, key);
+    assert_eq!(secateur_testkit::format::documented("The embedding journal", 0)[..], header);
+    let head = secateur_testkit::byte_ranges!(RecordHead: hash, items, items_crc, crc, zeros);
+    assert_eq!(secateur_testkit::format::documented("The embedding journal", 1)[..], head);
+}
+
 /// The bytes of a journal of vectors, as every version has written them.
 #[test]
 fn the_bytes_are_those_of_format_md() {

@@ -1,5 +1,5 @@
 //! The embedding journal, the log that makes encoding resumable: any bytes, with the checksums of records made right
-//! as far as the records go; then it must take an append, and have it after it is opened again.
+//! as far as the records go. Then the journal must take an append, and have the record after it is opened again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

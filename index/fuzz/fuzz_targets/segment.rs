@@ -1,6 +1,6 @@
-//! The files of a segment but for the graph and tantivy's, which are read only if their checksum is right: the first
-//! byte chooses the database, the second the file, and the others are the file, cut or filled up to the length that
-//! it has.
+//! The files of a segment but for the graph and tantivy's, which are read only if their checksum is right. The first
+//! byte chooses the database, the second the file. The other bytes are the file, cut or filled up to the length that
+//! the file has.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -44,8 +44,8 @@ impl Database {
         self.folder.path().join("db")
     }
 
-    /// Puts `bytes` in the place of a file, with the checksum of its header made right, uses the database in every
-    /// way that a reader has, and puts the file back. An error is fine, a panic is not, nor is a wrong file that
+    /// Puts `bytes` in the place of a file, with the checksum of its header made right. Then it uses the database in
+    /// every way that a reader has, and puts the file back. An error is fine, a panic is not, nor is a wrong file that
     /// searches trip over and `verify` does not.
     pub fn probe(&self, file: &str, bytes: &[u8]) {
         let file = self.path().join(file);

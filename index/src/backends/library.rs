@@ -1,8 +1,8 @@
 //! What the indexes of other libraries have in common.
 //!
-//! A library finds rows in the space of [`Space`], and writes and reads its own files. Here are the search among rows
-//! of which some may be found, and the files: they are mapped with all others, for their checksums; the library, which
-//! takes names and not bytes, reads them when they are first searched.
+//! A library finds rows in the space of [`Space`], and writes and reads its own files. Here is the search among rows of
+//! which some may be found. Here are also the files, which are mapped with all others, for their checksums. The
+//! library, which takes names and not bytes, reads the files when they are first searched.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -68,8 +68,8 @@ impl<I: LibraryIndex> Candidates for I {
         LibraryIndex::num_rows(self)
     }
 
-    /// Where only some rows may be found, the library is asked for more of all rows. (hnsw_rs's own filter made a
-    /// search of 1% of 100,000 rows 30 times as long as a comparison of all.)
+    /// Where only some rows may be found, the library is asked for more of all rows. With hnsw_rs's own filter a search
+    /// of 1% of 100,000 rows took 30 times as long as a comparison of all.
     fn find(
         &self,
         query: &[f32],

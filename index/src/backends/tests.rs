@@ -25,8 +25,8 @@ pub(in crate::backends) fn in_two_parts<'a>(
     index
 }
 
-/// Whatever rows, metric, filter and k: no fewer hits than match, ranked, with the scores of the exact index, and all
-/// of them where ef is the number of rows.
+/// Whatever rows, metric, filter and k: no fewer hits than match, ranked, with the scores of the exact index. Where ef
+/// is the number of rows, the hits are those of the exact index.
 pub(in crate::backends) fn rules_hold(index: &dyn VectorSearch, query: &[f32], k: usize, filter: &Bitmap) {
     let num_rows = index.flat().num_rows();
     for filter in [None, Some(filter)] {

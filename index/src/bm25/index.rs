@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::BlockSegmentPostings;
 
-use super::analysis::Analyzer;
+use super::analysis::{Analysis, Analyzer};
 use super::segment::Bm25Segment;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
@@ -63,6 +63,8 @@ impl Bm25Params {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Bm25Index {
+    /// What made the terms.
+    analyzer: Option<Analyzer>,
     segments: Vec<SegmentView>,
     /// N and the sum of all dl, over the documents that are alive.
     num_docs: u64,
@@ -77,8 +79,11 @@ struct SegmentView {
 }
 
 impl Bm25Index {
-    pub(crate) fn new(segments: impl IntoIterator<Item = (u32, Arc<Bm25Segment>, Arc<Bitmap>)>) -> Bm25Index {
-        let mut index = Bm25Index { segments: Vec::new(), num_docs: 0, num_terms: 0 };
+    pub(crate) fn new(
+        analyzer: Option<Analyzer>,
+        segments: impl IntoIterator<Item = (u32, Arc<Bm25Segment>, Arc<Bitmap>)>,
+    ) -> Bm25Index {
+        let mut index = Bm25Index { analyzer, segments: Vec::new(), num_docs: 0, num_terms: 0 };
         for (base, segment, deleted) in segments {
             let lengths = segment.lengths();
             index.num_docs += u64::from(lengths.num_docs());
@@ -98,7 +103,7 @@ impl Bm25Index {
     /// # Errors
     /// [`Error::InvalidParameter`] for k1 below 0 or b outside 0 to 1.
     pub fn search(&self, query: &str, k: usize, params: Bm25Params) -> Result<Vec<Hit>> {
-        self.search_with(query, k, params, None, &mut Scratch::default())
+        self.search_with(query, k, params, None, &mut Scratch::new(self.analyzer))
     }
 
     /// [`Bm25Index::search`] among the documents of a set of rows. The statistics cover all documents, so the set
@@ -107,7 +112,7 @@ impl Bm25Index {
     /// # Errors
     /// As [`Bm25Index::search`].
     pub fn search_among(&self, query: &str, k: usize, params: Bm25Params, rows: &Bitmap) -> Result<Vec<Hit>> {
-        self.search_with(query, k, params, Some(rows), &mut Scratch::default())
+        self.search_with(query, k, params, Some(rows), &mut Scratch::new(self.analyzer))
     }
 
     /// [`Bm25Index::search`] for many queries, or [`Bm25Index::search_among`] if there is a set of rows, on the
@@ -124,9 +129,10 @@ impl Bm25Index {
     ) -> Result<Vec<Vec<Hit>>> {
         queries
             .par_iter()
-            .map_init(Scratch::default, |scratch, query| {
-                self.search_with(query.as_ref(), k, params, among, scratch)
-            })
+            .map_init(
+                || Scratch::new(self.analyzer),
+                |scratch, query| self.search_with(query.as_ref(), k, params, among, scratch),
+            )
             .collect()
     }
 
@@ -196,27 +202,25 @@ struct Window {
 
 /// What a search needs besides its answer, reused by the next one.
 struct Scratch {
-    analyzer: Analyzer,
+    analysis: Analysis,
     /// The distinct terms of the query with their multiplicity, sorted.
     terms: Vec<(String, u32)>,
     window: Window,
 }
 
-impl Default for Scratch {
-    fn default() -> Scratch {
+impl Scratch {
+    fn new(analyzer: Option<Analyzer>) -> Scratch {
         Scratch {
-            analyzer: Analyzer::default(),
+            analysis: Analysis::new(analyzer),
             terms: Vec::new(),
             window: Window { scores: Box::new([0.0; WINDOW]), touched: [0; WINDOW / 64] },
         }
     }
-}
 
-impl Scratch {
     fn read_query(&mut self, query: &str) {
-        let Scratch { analyzer, terms, .. } = self;
+        let Scratch { analysis, terms, .. } = self;
         terms.clear();
-        analyzer.for_each_term(query, |term| terms.push((term.to_owned(), 1)));
+        analysis.for_each_term(query, |term| terms.push((term.to_owned(), 1)));
         terms.sort_unstable();
         terms.dedup_by(|repeated, kept| {
             let is_same = repeated.0 == kept.0;

@@ -19,7 +19,7 @@
 //! | dl | number of terms of d, rounded as Lucene stores it in one byte |
 //! | avgdl | mean number of terms (not rounded) over the N documents |
 //!
-//! All statistics are those of the documents that are alive, summed over all segments: deleting a document gives the
+//! All statistics are those of the documents that are alive, summed over all segments. So deleting a document gives the
 //! scores of a database that never held it.
 
 mod analysis;
@@ -28,12 +28,11 @@ mod index;
 pub(crate) mod lengths;
 mod mapped;
 mod segment;
-mod stem;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use analysis::analyze;
+pub use analysis::Analyzer;
 pub use index::{Bm25Index, Bm25Params};
 pub(crate) use mapped::MappedFiles;
 pub(crate) use segment::Bm25Segment;

@@ -18,7 +18,7 @@ fn naive(documents: &[(String, String, bool)], query: &str, k: usize, params: Bm
         .filter(|(_, (_, _, is_deleted))| !is_deleted)
         .map(|(row, (title, text, _))| {
             let mut tf = HashMap::new();
-            for term in analyze(title).into_iter().chain(analyze(text)) {
+            for term in Analyzer::English.analyze(title).into_iter().chain(Analyzer::English.analyze(text)) {
                 *tf.entry(term).or_insert(0.0) += 1.0;
             }
             (row, tf)
@@ -35,7 +35,7 @@ fn naive(documents: &[(String, String, bool)], query: &str, k: usize, params: Bm
         let mut score = 0.0;
         let mut matches = false;
         // A term that the query has twice counts twice.
-        for term in analyze(query) {
+        for term in Analyzer::English.analyze(query) {
             let n = alive.values().filter(|tf| tf.contains_key(&term)).count() as f64;
             if let Some(tf) = tf.get(&term) {
                 matches = true;
@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Any number of segments, deletions, repeated query terms, k1 and b give the twin's documents and scores. The
-    /// bound of 1e-6 is relative: a score is a sum of positive f32 terms of about 5 roundings each, 5 · 2⁻²⁴ = 3e-7,
+    /// bound of 1e-6 is relative. A score is a sum of positive f32 terms of about 5 roundings each, 5 · 2⁻²⁴ = 3e-7,
     /// and avgdl is rounded to f32. Documents may change places only if their scores are within the bound.
     #[test]
     fn equals_the_twin(

@@ -7,15 +7,15 @@ use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextO
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Index, IndexSettings, SingleSegmentIndexWriter, TantivyDocument};
 
-use super::analysis::Analyzer;
+use super::analysis::{Analysis, Analyzer};
 use super::folder::IndexFolder;
 use crate::error::{Error, Result};
 
 /// The name of the one field, of title and text together.
 const FIELD: &str = "contents";
 
-/// Terms with their frequencies. Positions, stored text and tantivy's document lengths are not kept: nothing reads
-/// them, the text lies in the documents file, and the lengths file has exact lengths.
+/// Terms with their frequencies. Positions, stored text and tantivy's document lengths are not kept, because nothing
+/// reads them. The text lies in the documents file, and the lengths file has exact lengths.
 pub(crate) fn schema() -> (Schema, Field) {
     let mut builder = Schema::builder();
     let indexing = TextFieldIndexing::default()
@@ -39,7 +39,7 @@ pub(crate) struct Bm25Writer {
     budget: usize,
     schema: Schema,
     field: Field,
-    analyzer: Analyzer,
+    analysis: Analysis,
     current: Option<SingleSegmentIndexWriter>,
     parts: Vec<Index>,
     lengths: Vec<u32>,
@@ -47,14 +47,14 @@ pub(crate) struct Bm25Writer {
 
 impl Bm25Writer {
     /// Starts a BM25 index in `folder`, which must not exist.
-    pub fn create(folder: PathBuf, budget: usize) -> Bm25Writer {
+    pub fn create(folder: PathBuf, analyzer: Option<Analyzer>, budget: usize) -> Bm25Writer {
         let (schema, field) = schema();
         Bm25Writer {
             folder,
             budget,
             schema,
             field,
-            analyzer: Analyzer::default(),
+            analysis: Analysis::new(analyzer),
             current: None,
             parts: Vec::new(),
             lengths: Vec::new(),
@@ -65,7 +65,7 @@ impl Bm25Writer {
     pub fn add(&mut self, title: &str, text: &str) -> Result<()> {
         let mut tokens = Vec::new();
         for field_text in [title, text] {
-            self.analyzer.for_each_term(field_text, |term| {
+            self.analysis.for_each_term(field_text, |term| {
                 tokens.push(Token { position: tokens.len(), text: term.to_owned(), ..Token::default() });
             });
         }

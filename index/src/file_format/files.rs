@@ -24,8 +24,8 @@ pub(crate) fn wrong_field(field: &'static str, expected: impl ToString, got: imp
 /// Maps a file that must have `expected` bytes.
 pub(crate) fn map(path: &Path, expected: u64) -> Result<Mmap> {
     let file = open_sized(path, expected)?;
-    // SAFETY: the mapped bytes change only if someone alters the file, and files of a committed segment are never
-    // written again by this crate (FORMAT.md, "Rules"). Nothing read from the map is relied on for memory safety.
+    // SAFETY: the mapped bytes change only if someone alters the file. Files of a committed segment are never written
+    // again by this crate (FORMAT.md, "Rules"). Nothing read from the map is relied on for memory safety.
     Ok(unsafe { Mmap::map(&file) }.at("map", path)?)
 }
 

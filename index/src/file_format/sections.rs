@@ -1,4 +1,4 @@
-//! Arrays of numbers one after the other behind a header, each filled up with zeros to a multiple of 64 bytes: maps
+//! Arrays of numbers one after the other behind a header, each filled up with zeros to a multiple of 64 bytes. Maps
 //! begin at pages, so every array begins at a cache line.
 
 use std::ops::Range;

@@ -21,7 +21,7 @@
 //! are ignored. A field that is missing, null, an object or an empty list has no value, so only `!=`, `not in` and
 //! `not` are true of it.
 //!
-//! A field's name begins with a letter or `_` and goes on with letters, digits, `_` and `-`; any other name, and the
+//! A field's name begins with a letter or `_` and goes on with letters, digits, `_` and `-`. Any other name, and the
 //! words of the language, can be written in backquotes. `a.b` is field `b` of the object `a`.
 
 mod column;

@@ -234,7 +234,7 @@ impl<'a> FlatIndex<'a> {
         }
     }
 
-    /// [`FlatIndex::search`] for Q queries at once, (Q, D) row-major; the answers are in the order of the queries and
+    /// [`FlatIndex::search`] for Q queries at once, (Q, D) row-major. The answers are in the order of the queries and
     /// equal those of single searches, scores included.
     ///
     /// # Errors
@@ -276,8 +276,8 @@ impl<'a> FlatIndex<'a> {
         segment.rows.row((row.0 - segment.base) as usize, self.dim)
     }
 
-    /// Divides the rows into contiguous pieces of whole blocks of `block` rows, a few for each thread so that threads
-    /// that finish early find more to do.
+    /// Divides the rows into contiguous pieces of whole blocks of `block` rows. There are a few for each thread, so
+    /// that threads that finish early find more to do.
     fn tasks(&self, block: usize) -> Vec<Task<'_, 'a>> {
         let threads = rayon::current_num_threads();
         let num_tasks = if threads == 1 { 1 } else { 4 * threads };

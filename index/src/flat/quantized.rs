@@ -21,9 +21,9 @@
 //!
 //! The result is exact, bit for bit: a row that is ruled out is proven not to be among the k best. The deviations:
 //!
-//! - The slack is derived. A row v (under cosine v / ‖v‖, and the query q / ‖q‖) is s c + m + e: its code c with the
-//!   scale s, the mean m of the rows, and the rounding error e. So q·v = s q·c + q·m + q·e, and |q·e| <= ‖q‖ ‖e‖
-//!   (Cauchy & Schwarz). An upper bound of ‖e‖ is stored with each code.
+//! - The slack is derived. A row v is s c + m + e: its code c with the scale s, the mean m of the rows, the rounding
+//!   error e. Under cosine v / ‖v‖ and q / ‖q‖ take the places of v and of the query q. So q·v = s q·c + q·m + q·e, and
+//!   |q·e| <= ‖q‖ ‖e‖ (Cauchy & Schwarz). An upper bound of ‖e‖ is stored with each code.
 //! - The roundings of f32 add to the slack: those of the scan whose scores are predicted, and those of these lines.
 //! - Several streams of rows are read at once, which reaches the bandwidth of the memory ([`STREAMS`]).
 //! - A chunk of rows is first tested as a whole, without branches; few chunks have a row that passes.
@@ -73,7 +73,7 @@ impl<'a> QuantizedQuery<'a> {
             Metric::InnerProduct | Metric::L2 => rounding,
         };
         let (length, error) = (length * factor, f64::from(error));
-        // Neither the length of a code nor that of a rounding error exceeds twice this: rounding a component moves it
+        // Neither the length of a code nor that of a rounding error exceeds twice this. Rounding a component moves it
         // by no more than its own size.
         let moved = max_length + norm(codes.mean);
         let slack = scan * (1.0 + rounding).powi(2) * length * max_length

@@ -76,8 +76,8 @@ impl Shortlist {
         self
     }
 
-    /// Compares the candidates again, the most promising first, as long as one may be among the k best; `compare`
-    /// adds the hits of rows to a selection.
+    /// Compares the candidates again, the most promising first, as long as one may be among the k best. `compare` adds
+    /// the hits of rows to a selection.
     pub fn settle(&mut self, mut compare: impl FnMut(&[RowId], &mut TopK)) {
         let threshold = self.threshold();
         self.candidates.retain(|candidate| candidate.upper >= threshold);

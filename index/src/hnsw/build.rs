@@ -1,16 +1,19 @@
 //! Building the graph: algorithm 1 of the paper, for many rows at once.
 //!
-//! Rows come in batches. The rows of a batch look for their neighbors in parallel: in the graph of the batches
-//! before, which does not change meanwhile, and among the other rows of the batch, with all of which each is
-//! compared. Then all new edges are added, those of each row in one step. So the graph does not depend on the number
-//! of threads; and because codes are compared in integers, it does not depend on the machine either.
+//! Rows come in batches. The rows of a batch look for their neighbors in parallel. They search the graph of the batches
+//! before, which does not change meanwhile. Each row is also compared with all other rows of the batch. Then all new
+//! edges are added, those of each row in one step. So the graph does not depend on the number of threads. Codes are
+//! compared in integers, so the graph does not depend on the machine either.
 //!
 //! Rows of higher levels come first: the upper levels, through which searches descend, are complete before level 0 is
 //! filled.
+//!
+//! Of rows with equal codes only the first is inserted.
 
 use rayon::prelude::*;
 use secateur_random::hash;
 
+use super::copies;
 use super::links::{LinksBuf, NONE, level};
 use super::params::HnswParams;
 use super::repair;
@@ -30,21 +33,23 @@ const MIN_BATCH: usize = 64;
 /// The graph of rows.
 pub(crate) fn build(codes: &Int8CodesBuf, params: &HnswParams) -> LinksBuf {
     let num_rows = codes.metas.len();
-    let levels: Vec<u8> = (0..num_rows as u32).map(|row| level(params.seed, row, params.m) as u8).collect();
-    let mut order: Vec<u32> = (0..num_rows as u32).collect();
+    let (next, is_copy) = copies::find(&codes.borrow());
+    let level = |row| if is_copy.contains(row) { 0 } else { level(params.seed, row, params.m) as u8 };
+    let levels: Vec<u8> = (0..num_rows as u32).map(level).collect();
+    let mut order: Vec<u32> = (0..num_rows as u32).filter(|row| !is_copy.contains(*row)).collect();
     // Hashed a second time, because the first hash gave the levels and would order the rows within a level.
     order.par_sort_unstable_by_key(|row| {
         (std::cmp::Reverse(levels[*row as usize]), hash(!params.seed, *row), *row)
     });
     let mut builder = Builder::new(codes, params, levels, order.first().copied());
     let mut done = 0;
-    while done < num_rows {
-        let len = done.clamp(MIN_BATCH, MAX_BATCH).min(num_rows - done);
+    while done < order.len() {
+        let len = done.clamp(MIN_BATCH, MAX_BATCH).min(order.len() - done);
         builder.insert(&order[done..done + len], done == 0);
         done += len;
     }
-    repair::connect(&mut builder.links, &codes.borrow(), builder.kernel);
-    builder.links
+    repair::connect(&mut builder.links, &codes.borrow(), builder.kernel, &is_copy);
+    LinksBuf { copies: next, ..builder.links }
 }
 
 struct Builder<'c> {
@@ -81,6 +86,7 @@ impl<'c> Builder<'c> {
             base: Pages::filled(base, NONE),
             first_blocks,
             upper: vec![NONE; upper],
+            copies: Vec::new(),
             entry_point: first.unwrap_or(NONE),
             max_level: first.map_or(0, |first| usize::from(levels[first as usize])),
         };
@@ -182,8 +188,8 @@ impl<'c> Builder<'c> {
         lists
     }
 
-    /// The new neighbors of a row to which new rows have edges: the old and the new ones if there is room, else the
-    /// choice of algorithm 4.
+    /// The new neighbors of a row to which new rows have edges. They are the old and the new ones if there is room,
+    /// else the choice of algorithm 4.
     fn with_reverse_edges(&self, edges: &[Edge], selection: &mut Selection) -> Vec<Candidate> {
         let (level, row) = (usize::from(edges[0].level), edges[0].to);
         let mut list: Vec<Candidate> = self.list(level, row).collect();

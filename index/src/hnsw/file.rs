@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use bytemuck::{Pod, Zeroable};
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
+use super::copies;
 use super::graph::Graph;
 use super::links::{Links, MAX_LEVEL, NONE};
 use super::traversal::GraphView;
+use crate::bitmap::Bitmap;
 use crate::candidates::{Candidates, Matches};
 use crate::error::{Damage, Result};
 use crate::file_format::file_set::FileSet;
@@ -29,10 +31,13 @@ use crate::topk::RowId;
 
 pub(super) const NAME: &str = "graph";
 
-const KIND: Kind = Kind { mark: *b"SCTRHNSW", name: "a graph file", version: 3 };
+const KIND: Kind = Kind { mark: *b"SCTRHNSW", name: "a graph file", version: 4 };
 
-/// Files with 8-bit codes are still of this version, which more programs read.
+/// Files with 8-bit codes are still of this version, which more programs read, unless rows are equal.
 const INT8_VERSION: u32 = 2;
+
+/// The same of files with 1-bit codes.
+const ONE_BIT_VERSION: u32 = 3;
 
 /// The number of 1-bit codes in the header, where that of 8-bit codes is 0.
 const ONE_BIT: u32 = 1;
@@ -83,13 +88,15 @@ struct Counts {
     dim: u32,
     m: u32,
     blocks: u32,
+    has_copies: bool,
     kernel: Kernel,
 }
 
 impl Counts {
-    /// The lengths of the sections in bytes, in their order: mean, metas, codes, base, first blocks, upper. 1-bit
-    /// codes have no metas of their own. None overflows: rows and blocks are below 2³², a row's part is below 2¹⁷.
-    fn lengths(self) -> [u64; 6] {
+    /// The lengths of the sections in bytes: mean, metas, codes, base, first blocks, upper, copies, in this order.
+    /// 1-bit codes have no metas of their own. None overflows: rows and blocks are below 2³², a row's
+    /// part is below 2¹⁷.
+    fn lengths(self) -> [u64; 7] {
         let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
         let number = size_of::<u32>() as u64;
         let (meta, code) = match self.kernel {
@@ -103,6 +110,7 @@ impl Counts {
             2 * m * number * rows,
             number * rows,
             m * number * blocks,
+            if self.has_copies { number * rows } else { 0 },
         ]
     }
 }
@@ -110,8 +118,7 @@ impl Counts {
 pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
     let (GraphView { links, codes }, params) = (graph.view(), graph.params());
     let (metric, dim) = codes.space();
-    let start = Start::of(&KIND);
-    let (start, max_length, code_type, codes): (Start, f32, u32, [&[u8]; 3]) = match &graph.codes {
+    let (version, max_length, code_type, codes): (u32, f32, u32, [&[u8]; 3]) = match &graph.codes {
         CodesBuf::Int8(buffer, _) => {
             let codes = buffer.borrow();
             let sections = [
@@ -119,15 +126,16 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
                 bytemuck::cast_slice(codes.metas),
                 bytemuck::cast_slice(codes.codes),
             ];
-            (Start { version: INT8_VERSION, ..start }, buffer.max_length, 0, sections)
+            (INT8_VERSION, buffer.max_length, 0, sections)
         }
         CodesBuf::OneBit(buffer, _) => {
             let sections = [bytemuck::cast_slice(&buffer.mean), &[], bytemuck::cast_slice(&buffer.records)];
-            (start, 0.0, ONE_BIT, sections)
+            (ONE_BIT_VERSION, 0.0, ONE_BIT, sections)
         }
     };
+    let version = if links.copies.is_empty() { version } else { KIND.version };
     let header = GraphHeader {
-        start,
+        start: Start { version, ..Start::of(&KIND) },
         rows: CodedRows::new(graph.num_rows() as u32, dim, metric),
         m: params.m as u32,
         ef_construction: params.ef_construction as u32,
@@ -140,7 +148,7 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
         crc: 0,
     };
     let mut file = HeadedWriter::create(path, HEADER_LEN)?;
-    let links = [links.base, links.first_blocks, links.upper].map(bytemuck::cast_slice);
+    let links = [links.base, links.first_blocks, links.upper, links.copies].map(bytemuck::cast_slice);
     for section in codes.into_iter().chain(links) {
         file.write(section)?;
         sections::end(&mut file)?;
@@ -159,7 +167,7 @@ pub(super) struct GraphFile {
     /// `None` in version 1, whose codes have no bounds on their errors.
     max_length: Option<f32>,
     /// Where the sections lie.
-    sections: [Range<usize>; 6],
+    sections: [Range<usize>; 7],
 }
 
 impl GraphFile {
@@ -184,7 +192,8 @@ impl GraphFile {
             (_, ONE_BIT) => Kernel::OneBit(OneBitKernel::detect()),
             (_, other) => return Err(corrupt(&path, wrong_field("the kind of codes", "0 or 1", other))),
         };
-        let counts = Counts { rows, dim: dim as u32, m, blocks: header.num_blocks, kernel };
+        let has_copies = header.start.version > ONE_BIT_VERSION;
+        let counts = Counts { rows, dim: dim as u32, m, blocks: header.num_blocks, has_copies, kernel };
         let (size, expected) = (bytes.len() as u64, sections::file_len(counts.lengths()));
         if size != expected {
             return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
@@ -196,7 +205,7 @@ impl GraphFile {
 
     pub fn view(&self) -> GraphView<'_> {
         let bytes = self.files.bytes(NAME);
-        let [mean, metas, codes, base, first_blocks, upper] =
+        let [mean, metas, codes, base, first_blocks, upper, copies] =
             self.sections.clone().map(|section| &bytes[section]);
         let (metric, dim) = (self.metric, self.counts.dim as usize);
         // A map begins at a page and every section at a multiple of 64 bytes.
@@ -219,6 +228,7 @@ impl GraphFile {
                 base: bytemuck::cast_slice(base),
                 first_blocks: bytemuck::cast_slice(first_blocks),
                 upper: bytemuck::cast_slice(upper),
+                copies: bytemuck::cast_slice(copies),
                 entry_point: self.entry_point,
                 max_level: self.max_level,
             },
@@ -251,6 +261,27 @@ impl GraphFile {
                 for near in list.iter().take_while(|near| **near != NONE) {
                     check("the level of a neighbor", *near, level)?;
                 }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GraphFile {
+    /// Checks that a row leads to a later one of an equal code, and no two rows to the same.
+    fn verify_copies(&self, links: &Links<'_>, codes: Option<Int8Codes<'_>>) -> Result<()> {
+        let mut named = Bitmap::default();
+        for (row, &next) in (0u32..).zip(links.copies).filter(|(_, next)| **next != NONE) {
+            let is_sound = next > row
+                && (next as usize) < links.num_rows()
+                && named.insert(next)
+                && codes.is_none_or(|codes| copies::are_equal(&codes, row, next));
+            if !is_sound {
+                let expected = format!("a later row than {row}, of an equal code, or none");
+                return Err(corrupt(
+                    &self.path,
+                    wrong_field("the next row of an equal code", expected, next),
+                ));
             }
         }
         Ok(())
@@ -314,6 +345,7 @@ impl IndexFiles for GraphFile {
             }
         }
         self.verify_levels(&links)?;
+        self.verify_copies(&links, codes.int8())?;
         let verified = match codes {
             Codes::Int8(codes, _) => {
                 let mut numbers = codes.mean.iter().chain(codes.metas.as_flattened());
@@ -336,11 +368,30 @@ mod tests {
     use std::path::Path;
     use std::sync::OnceLock;
 
+    #[test]
+    fn the_header_is_that_of_format_md() {
+        let mut fields = CodedRows::byte_ranges(offset_of!(GraphHeader, rows)).to_vec();
+        fields.extend(secateur_testkit::byte_ranges!(
+            GraphHeader: m, ef_construction, seed, entry_point, max_level, num_blocks, max_length, code_type
+        ));
+        assert_eq!(secateur_testkit::format::documented("graph", 0), fields);
+    }
+
     const ROWS: usize = 400;
     const DIM: usize = 5;
 
     fn rows() -> Vec<f32> {
         (0..ROWS * DIM).map(|at| ((at * 2_654_435_761) % 1009) as f32 / 504.0 - 1.0).collect()
+    }
+
+    /// The same with some equal rows.
+    fn with_copies() -> Vec<f32> {
+        let mut rows = rows();
+        for copy in [3, 90, 91, 399] {
+            rows.copy_within(2 * DIM..3 * DIM, copy * DIM);
+        }
+        rows.copy_within(7 * DIM..8 * DIM, 200 * DIM);
+        rows
     }
 
     fn open_as(path: &Path, metric: Metric, dim: usize, rows: usize) -> Result<GraphFile> {
@@ -359,9 +410,9 @@ mod tests {
         index.search(&rows[..DIM], 10, &SearchOptions::new(30))
     }
 
-    fn written(folder: &Path, codes: CodeType) -> (PathBuf, Graph) {
+    fn written(folder: &Path, codes: CodeType, rows: &[f32]) -> (PathBuf, Graph) {
         let params = HnswParams { codes, ..HnswParams::default() };
-        let graph = Graph::build(Metric::Cosine, DIM, &rows(), &params).unwrap();
+        let graph = Graph::build(Metric::Cosine, DIM, rows, &params).unwrap();
         let path = folder.join("graph");
         write(path.clone(), &graph).unwrap();
         (path, graph)
@@ -371,18 +422,20 @@ mod tests {
     /// version is refused.
     #[test]
     fn what_is_written_is_searched() {
-        CodeType::ALL.iter().copied().for_each(check_written);
+        for &codes in CodeType::ALL {
+            check_written(codes, &rows(), if codes == CodeType::Int8 { 2 } else { 3 });
+            check_written(codes, &with_copies(), 4);
+        }
     }
 
-    fn check_written(codes: CodeType) {
+    fn check_written(codes: CodeType, rows: &[f32], version: u8) {
         let folder = tempfile::tempdir().unwrap();
-        let (path, graph) = written(folder.path(), codes);
+        let (path, graph) = written(folder.path(), codes, rows);
         let file = open(&path).unwrap();
-        file.verify(Rows::F32(&rows())).unwrap();
-        let rows = rows();
+        file.verify(Rows::F32(rows)).unwrap();
         let expected =
-            ApproximateIndex::new(&rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
-        assert_eq!(search(&file, &rows).unwrap(), expected.unwrap());
+            ApproximateIndex::new(rows, &graph).unwrap().search(&rows[..DIM], 10, &SearchOptions::new(30));
+        assert_eq!(search(&file, rows).unwrap(), expected.unwrap());
         let again = folder.path().join("again");
         write(again.clone(), &graph).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
@@ -394,18 +447,18 @@ mod tests {
             assert!(matches!(result, Err(Error::Corrupt { damage: Damage::Field { .. }, .. })));
         }
         let mut bytes = std::fs::read(&path).unwrap();
-        // Programs without 1-bit codes refuse a file with them by its version.
-        assert_eq!(bytes[8], if codes == CodeType::Int8 { 2 } else { 3 });
-        bytes[8] = 4;
+        // Programs without 1-bit codes, or without copies, refuse a file with them by its version.
+        assert_eq!(bytes[8], version);
+        bytes[8] = 5;
         std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(open(&path), Err(Error::NewerFormat { found: 4, supported: 3, .. })));
+        assert!(matches!(open(&path), Err(Error::NewerFormat { found: 5, supported: 4, .. })));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(150))]
 
-        /// Bytes changed or cut off anywhere, the header's checksum made right again: an error, or hits that are rows
-        /// with their true scores; never a panic.
+        /// Bytes changed or cut off anywhere, the header's checksum made right again. The result is an error, or hits
+        /// that are rows with their true scores; never a panic.
         #[test]
         fn bad_bytes_are_survived(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..40),
@@ -416,7 +469,8 @@ mod tests {
             static WHOLE: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("graph");
-            let whole = || std::fs::read(written(folder.path(), codes).0).unwrap();
+            let rows = with_copies();
+            let whole = || std::fs::read(written(folder.path(), codes, &rows).0).unwrap();
             let mut bytes = WHOLE[codes as usize].get_or_init(whole).clone();
             for (place, byte, in_header) in changes {
                 let end = if in_header { HEADER_LEN } else { bytes.len() };
@@ -430,7 +484,6 @@ mod tests {
                 bytes.truncate(cut.index(bytes.len()));
             }
             std::fs::write(&path, &bytes).unwrap();
-            let rows = rows();
             if let Ok(file) = open(&path) {
                 let (verified, hits) = (file.verify(Rows::F32(&rows)), search(&file, &rows));
                 prop_assert!(hits.is_ok() || verified.is_err(), "verify missed {:?}", hits);

@@ -22,9 +22,9 @@ use crate::vectors::check_vectors;
 
 /// A graph over the rows of one matrix, with codes of them of 8 bits or one a component.
 ///
-/// Memory for each row: D bytes (rounded up to 64) and 16 more, and 8M + 4 bytes of neighbors. With 1-bit codes the
-/// first part is D / 8 bytes (rounded up to 8) and 8 more (rounded up to 16). While a graph is built, the 8-bit codes
-/// are always in memory.
+/// Memory for each row: D bytes (rounded up to 64) and 16 more, and 8M + 4 bytes of neighbors; 4 more if rows are
+/// equal. With 1-bit codes the first part is D / 8 bytes (rounded up to 8) and 8 more (rounded up to 16). While a graph
+/// is built, the 8-bit codes are always in memory.
 ///
 /// ```
 /// use secateur_index::{Metric, hnsw::{Graph, HnswParams}};
@@ -81,7 +81,7 @@ impl Graph {
     /// Memory for each row while a graph is built, in bytes: its code, its neighbors and their similarities, its
     /// level and position.
     pub(crate) fn bytes_per_row(dim: usize, m: usize) -> usize {
-        stride(dim) + 2 * m * 8 + 40
+        stride(dim) + 2 * m * 8 + 44
     }
 
     /// The number of rows.

@@ -19,6 +19,9 @@ pub(crate) struct Links<'a> {
     pub first_blocks: &'a [u32],
     /// (B, M): the neighbors on level 1 and, in the blocks that follow, on the levels above.
     pub upper: &'a [u32],
+    /// (N), or nothing: for each row the next one of an equal code, or [`NONE`]. What a row leads to is no node of the
+    /// graph.
+    pub copies: &'a [u32],
     /// Where searches begin: a row on the highest level.
     pub entry_point: u32,
     /// The highest level.
@@ -68,6 +71,7 @@ pub(crate) struct LinksBuf {
     pub base: Pages<u32>,
     pub first_blocks: Vec<u32>,
     pub upper: Vec<u32>,
+    pub copies: Vec<u32>,
     pub entry_point: u32,
     pub max_level: usize,
 }
@@ -79,6 +83,7 @@ impl LinksBuf {
             base: &self.base,
             first_blocks: &self.first_blocks,
             upper: &self.upper,
+            copies: &self.copies,
             entry_point: self.entry_point,
             max_level: self.max_level,
         }

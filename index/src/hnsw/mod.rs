@@ -18,11 +18,14 @@
 //! A graph search compares [codes](crate::quantization) of the rows. The vectors of the nearest rows found are then
 //! compared, so a hit has the score that the exact index gives it.
 //!
+//! Rows of equal codes are one node of the graph: see `copies`.
+//!
 //! With a filter, `plan` chooses the fastest way for the number of matches. Few matches are all compared, by their
 //! vectors or their codes. If more match, the graph is searched through matching nodes only. If most match, the whole
 //! graph is searched with a larger ef.
 
 mod build;
+mod copies;
 mod file;
 mod format;
 mod graph;

@@ -26,12 +26,15 @@ enum Plan {
 }
 
 /// Costs, in comparisons of 8-bit codes that lie one after the other. A vector is 4 times as long as its code. A
-/// graph search meets many rows, in disorder, for each row that it keeps, and more if it also reads the lists of rows
-/// that do not match. Measured on 30,000 and 100,000 rows of 384 dimensions (`ann_search`, the command `filter`). A
-/// factor of 2 either way costs little, and 1-bit codes would hardly change the numbers.
+/// graph search meets many rows, in disorder, for each row that it keeps. It meets more if it also reads the lists of
+/// rows that do not match. Measured on 30,000 and 100,000 rows of 384 dimensions (`ann_search`, the command `filter`).
+/// A factor of 2 either way costs little, and 1-bit codes would hardly change the numbers.
 const VECTOR: u64 = 4;
 const KEPT: u64 = 32;
 const KEPT_AMONG: u64 = 96;
+
+/// Rows beside the first of their nodes whose vectors are compared, as a multiple of the nodes.
+const COPIES: usize = 4;
 
 impl Plan {
     /// The fastest plan to find the best of `num_matches` rows, given an ef that is enough for a search of all
@@ -69,7 +72,6 @@ impl GraphView<'_> {
         if wanted == 0 {
             return Ok(Some(Vec::new()));
         }
-        let is_match = |row: u32| matches.contains(row);
         let num_compared = self.codes.num_compared(k, ef_search);
         let mut ef = ef_search.max(k);
         loop {
@@ -79,11 +81,16 @@ impl GraphView<'_> {
                 match plan {
                     Plan::Vectors => return Ok(None),
                     Plan::Codes => self.compare_all(num_compared, matches.iter(), scratch),
-                    Plan::SearchAmong(ef) => self.search_among(ef, is_match, scratch)?,
+                    Plan::SearchAmong(ef) => self.search_among(ef, matches, scratch)?,
                     Plan::Search(ef) => self.search(ef, scratch)?,
                 }
-                let rows = scratch.pool.iter().map(|(row, _)| row).filter(|row| is_match(*row));
-                Ok(Some(rows.take(num_compared).map(|row| matches.row_id(row)).collect()))
+                match plan {
+                    Plan::Codes => {
+                        let rows = scratch.pool.iter().map(|(row, _)| matches.row_id(row));
+                        Ok(Some(rows.take(num_compared).collect()))
+                    }
+                    _ => self.rows_of_nodes(scratch, k, num_compared, matches).map(Some),
+                }
             })?;
             if rows.as_ref().is_none_or(|rows| rows.len() >= wanted) {
                 return Ok(rows);
@@ -91,6 +98,38 @@ impl GraphView<'_> {
             // The rows that match are not where the query is.
             ef = ef.saturating_mul(4);
         }
+    }
+
+    /// The rows that match of the best nodes in the pool, `max` nodes with any. All rows of a node are equally good, so
+    /// it gives at most its first `k`. Of all nodes together at most [`COPIES`] times as many are not the first.
+    fn rows_of_nodes(
+        &self,
+        scratch: &Scratch,
+        k: usize,
+        max: usize,
+        matches: &Matches<'_>,
+    ) -> Result<Vec<RowId>, Damage> {
+        let mut rows = Vec::with_capacity(max.min(matches.len() as usize));
+        let (mut nodes, mut room) = (0, max.saturating_mul(COPIES));
+        for (node, _) in scratch.pool.iter() {
+            if nodes == max {
+                break;
+            }
+            let before = rows.len();
+            for row in self.links.copies(node) {
+                let row = row?;
+                if matches.contains(row) {
+                    rows.push(matches.row_id(row));
+                    let found = rows.len() - before;
+                    if found == k || found > room {
+                        break;
+                    }
+                }
+            }
+            nodes += usize::from(rows.len() > before);
+            room -= room.min((rows.len() - before).saturating_sub(1));
+        }
+        Ok(rows)
     }
 }
 

@@ -5,9 +5,9 @@ use crate::bitmap::Bitmap;
 use crate::quantization::int8::{Int8Codes, Query};
 use crate::quantization::kernel::int8::Int8Kernel;
 
-/// Adds edges on level 0 until every row can be reached there from the entry point. A row may lose its last incoming
-/// edge when its neighbors choose others; few do.
-pub(crate) fn connect(links: &mut LinksBuf, codes: &Int8Codes<'_>, kernel: Int8Kernel) {
+/// Adds edges on level 0 until every row but copies of others can be reached there from the entry point. A row may lose
+/// its last incoming edge when its neighbors choose others; few do.
+pub(crate) fn connect(links: &mut LinksBuf, codes: &Int8Codes<'_>, kernel: Int8Kernel, is_copy: &Bitmap) {
     let num_rows = links.first_blocks.len() as u32;
     let mut reached = Bitmap::default();
     if num_rows > 0 {
@@ -16,7 +16,7 @@ pub(crate) fn connect(links: &mut LinksBuf, codes: &Int8Codes<'_>, kernel: Int8K
     let mut query = Query::default();
     let mut full = 0;
     for row in 0..num_rows {
-        if reached.contains(row) {
+        if reached.contains(row) || is_copy.contains(row) {
             continue;
         }
         codes.row_as_query(row, &mut query);

@@ -22,8 +22,8 @@ const BATCH: usize = 4;
 const AHEAD: usize = 4;
 
 impl Selection {
-    /// Algorithm 4, SELECT-NEIGHBORS-HEURISTIC, without its optional parts: of candidates, best first, takes each
-    /// that is nearer to the row than to those taken before, until there are `max`.
+    /// Algorithm 4, SELECT-NEIGHBORS-HEURISTIC, without its optional parts. Goes through candidates, best first, and
+    /// takes each that is nearer to the row than to those taken before, until there are `max`.
     pub fn choose(
         &mut self,
         codes: &Int8Codes<'_>,

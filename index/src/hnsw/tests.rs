@@ -13,8 +13,11 @@ use crate::quantization::codes::CodesBuf;
 use crate::search::{ApproximateIndex, SearchOptions, VectorSearch};
 use crate::testing::{clustered, in_pool, random};
 
+/// Codes and entry point, then the links.
+type Parts = (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>, Vec<u32>);
+
 /// All that a graph is made of.
-fn parts_of(graph: &Graph) -> (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>) {
+fn parts_of(graph: &Graph) -> Parts {
     let sections: [&[u8]; 3] = match &graph.codes {
         CodesBuf::Int8(codes, _) => [
             bytemuck::cast_slice(&codes.codes),
@@ -28,13 +31,15 @@ fn parts_of(graph: &Graph) -> (Vec<u8>, Vec<u32>, Vec<u32>, Vec<u32>) {
     let mut bytes = sections.concat();
     bytes.extend([graph.links.entry_point, graph.links.max_level as u32].map(u32::to_le_bytes).concat());
     let links = &graph.links;
-    (bytes, links.base.to_vec(), links.first_blocks.clone(), links.upper.clone())
+    (bytes, links.base.to_vec(), links.first_blocks.clone(), links.upper.clone(), links.copies.clone())
 }
 
 fn check_invariants(graph: &Graph) {
     let view = graph.view();
     let num_rows = graph.num_rows() as u32;
-    let level_of = |row| level(graph.params.seed, row, graph.params.m);
+    let is_copy: Bitmap = view.links.copies.iter().copied().filter(|next| *next != NONE).collect();
+    let level_of =
+        |row| if is_copy.contains(row) { 0 } else { level(graph.params.seed, row, graph.params.m) };
     assert_eq!(level_of(view.links.entry_point), view.links.max_level);
     let mut reached = Bitmap::default();
     let mut open = vec![view.links.entry_point];
@@ -43,7 +48,11 @@ fn check_invariants(graph: &Graph) {
         let list = view.links.list(0, row).unwrap();
         open.extend(list.iter().take_while(|near| **near != NONE).filter(|near| reached.insert(**near)));
     }
-    assert_eq!(reached.len(), num_rows, "all rows can be reached");
+    let rows: Vec<u32> =
+        reached.iter().flat_map(|node| view.links.copies(node)).collect::<Result<_, _>>().unwrap();
+    let distinct: Bitmap = rows.iter().copied().collect();
+    assert!(rows.len() == num_rows as usize && distinct.len() == num_rows, "each row is reached by one way");
+    assert!(is_copy.iter().all(|row| !reached.contains(row) && view.links.list(0, row).unwrap()[0] == NONE));
     for row in 0..num_rows {
         assert!(level_of(row) <= view.links.max_level);
         for level in 0..=level_of(row) {
@@ -135,6 +144,43 @@ proptest! {
     }
 }
 
+/// Among very many copies of one row the others are found, and as many of the copies as are asked for; filtered or not.
+#[test]
+fn copies_hide_nothing() {
+    let (num_copies, num_others, dim) = (5000, 300, 16);
+    let others = clustered(num_others, dim, 1, 3);
+    // The copies lie between all others, so that they are the nearest neighbors of most.
+    let mut copy = vec![0.0; dim];
+    for row in others.chunks_exact(dim) {
+        copy.iter_mut().zip(row).for_each(|(sum, x)| *sum += x / num_others as f32);
+    }
+    let mut rows = Vec::new();
+    for at in 0..num_others {
+        rows.extend(copy.repeat(num_copies / num_others + usize::from(at == 0) * (num_copies % num_others)));
+        rows.extend_from_slice(&others[at * dim..][..dim]);
+    }
+    let num_rows = (rows.len() / dim) as u32;
+    let is_copy = |row: u32| rows[row as usize * dim..][..dim] == copy[..];
+    for (&metric, &codes) in [Metric::L2, Metric::Cosine].iter().zip(CodeType::ALL) {
+        let params = HnswParams { codes, ..HnswParams::default() };
+        let graph = Graph::build(metric, dim, &rows, &params).unwrap();
+        check_invariants(&graph);
+        let index = ApproximateIndex::new(&rows, &graph).unwrap();
+        let recall = index.recall(&others, 1, &[100]).unwrap()[0].mean;
+        assert!(recall >= 0.99, "{metric}, {codes}: {recall}");
+        let options = SearchOptions::new(100);
+        for k in [1, 10, 200] {
+            let hits = index.search(&copy, k, &options).unwrap();
+            assert!(hits.len() == k && hits.iter().all(|hit| is_copy(hit.row.0)), "{metric}, {k}");
+        }
+        // One copy in a hundred matches, and not the first.
+        let filter: Bitmap = (0..num_rows).filter(|row| row % 100 == 99 || !is_copy(*row)).collect();
+        let options = SearchOptions { filter: Some(&filter), ..options };
+        let hits = index.search(&copy, 20, &options).unwrap();
+        assert_eq!(hits, index.flat().search_among(&copy, 20, &filter).unwrap());
+    }
+}
+
 /// About all of the true ten are found under every metric, with rows in the order of their clusters.
 #[test]
 fn recall_is_high() {
@@ -158,8 +204,8 @@ fn recall_is_high() {
     }
 }
 
-/// A search by 1-bit codes finds the true ten with a large ef; the graph has the edges of one with 8-bit codes, and
-/// its codes take an eighth of their memory.
+/// A search by 1-bit codes finds the true ten with a large ef. The graph has the edges of one with 8-bit codes. Its
+/// codes take an eighth of the memory of 8-bit codes.
 #[test]
 fn one_bit_finds_the_way() {
     let (num_rows, dim) = (4000, 256);

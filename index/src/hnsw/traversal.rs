@@ -18,7 +18,7 @@
 //!
 //! The deviations:
 //!
-//! - C and W are one array ([`Pool`]): a row that has left W is farther than all of W, so it is never taken from C.
+//! - C and W are one array ([`Pool`]). A row that has left W is farther than all of W, so it is never taken from C.
 //! - All new neighbors of a row are compared in one call, and their codes are prefetched when they are first met.
 //! - Compared are similarities of codes, higher is better, and not distances of vectors.
 //! - Row numbers come from a file, so each is checked before it is used.
@@ -27,6 +27,7 @@
 use super::links::{Links, NONE};
 use super::pool::Pool;
 use super::visited::Visited;
+use crate::candidates::Matches;
 use crate::error::Damage;
 use crate::kernel::prefetch;
 use crate::quantization::codes::{Codes, Query};
@@ -111,22 +112,31 @@ impl GraphView<'_> {
     }
 
     /// Leaves about the ef nearest matching rows in the pool, or fewer. This is SEARCH-LAYER in the graph of the
-    /// matching rows. A row's neighbors there are its matching neighbors, and the matching neighbors of the others
-    /// (ACORN-1 of Patel, Kraft, Guestrin and Zaharia, "ACORN: Performant and Predicate-Agnostic Search Over Vector
-    /// Embeddings and Structured Data", 2024).
+    /// matching rows. A node of several rows matches if one of them does. A row's neighbors there are its matching
+    /// neighbors, and the matching neighbors of the others.
+    /// That is ACORN-1 of Patel, Kraft, Guestrin and Zaharia ("ACORN: Performant and Predicate-Agnostic Search Over
+    /// Vector Embeddings and Structured Data", 2024).
     pub fn search_among(
         &self,
         ef: usize,
-        is_match: impl Fn(u32) -> bool,
+        matches: &Matches<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), Damage> {
         let start = self.descend(0, scratch)?;
+        let is_match = |node: u32| -> Result<bool, Damage> {
+            for row in self.links.copies(node) {
+                if matches.contains(row?) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
         let Scratch { query, pool, visited, fresh, between, sums } = scratch;
         visited.reset(self.links.num_rows());
         visited.insert(start.0);
         pool.reset(ef);
         let mut next = Some(start.0);
-        if is_match(start.0) {
+        if is_match(start.0)? {
             pool.push(start.0, start.1);
             next = pool.visit_next();
         }
@@ -137,7 +147,7 @@ impl GraphView<'_> {
                 if !visited.insert(self.links.check(near)?) {
                     continue;
                 }
-                if is_match(near) {
+                if is_match(near)? {
                     self.codes.prefetch(near);
                     fresh.push(near);
                 } else {
@@ -151,7 +161,7 @@ impl GraphView<'_> {
                     break;
                 }
                 for &far in self.links.list(0, near)?.iter().take_while(|row| **row != NONE) {
-                    if is_match(self.links.check(far)?) && visited.insert(far) {
+                    if is_match(self.links.check(far)?)? && visited.insert(far) {
                         self.codes.prefetch(far);
                         fresh.push(far);
                     }

@@ -35,7 +35,7 @@ fn generic<A: Arithmetic<4>>(operation: Operation) -> Kernel<4> {
     }
 }
 
-/// A module with the kernels of one x86-64 instruction set; `$step` adds the products of a register of pairs with
+/// A module with the kernels of one x86-64 instruction set. `$step` adds the products of a register of pairs with
 /// another one to a register of sums.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {
@@ -131,7 +131,7 @@ macro_rules! instruction_set {
             /// The processor must have the features of this instruction set.
             unsafe fn kernel_of<T: Term>() -> Kernel<L> {
                 // SAFETY (of all blocks here): the functions need nothing but the features of this instruction set,
-                // which the caller vouches for; a kernel cannot be made in another way.
+                // which the caller vouches for. A kernel cannot be made in another way.
                 Kernel {
                     // SAFETY: see above.
                     scan: |query, rows, values| unsafe { scan::<T>(query, rows, values) },

@@ -1,4 +1,4 @@
-//! The arithmetic, written once: fixed arrays of L lanes that the compiler turns into vector registers when these
+//! The arithmetic, written once: fixed arrays of L lanes. The compiler turns them into vector registers when these
 //! functions are inlined into ones that enable an instruction set (see `arch`).
 
 use super::{PAIRS, Pair, Panel, ROWS, STREAMS, Sums};

@@ -2,11 +2,10 @@
 //! have components of 16 bits, which are converted to f32, exactly, as they are loaded.
 //!
 //! The order of summation is defined, so that a score depends on nothing but the two vectors. With L lanes, lane l
-//! adds up the products of the components l, l + L, l + 2L, ... in this order; components beyond D count as 0. Then
-//! the lanes are added pairwise, l with l + L/2, and so on. [`Kernels::scan`] and [`Kernels::compare`] compute
-//! exactly this. So a score depends neither on where a row lies nor on how the work is divided. [`Product`], for
-//! batches, is faster and rough. Its values only tell which rows can be among the best; those rows are compared
-//! again.
+//! adds up the products of the components l, l + L, l + 2L, ... in this order. Components beyond D count as 0. Then the
+//! lanes are added pairwise, l with l + L/2, and so on. [`Kernels::scan`] and [`Kernels::compare`] compute exactly
+//! this. So a score depends neither on where a row lies nor on how the work is divided. [`Product`], for batches, is
+//! faster and rough. Its values only tell which rows can be among the best; those rows are compared again.
 //!
 //! L and whether products are fused into the sums (FMA) depend on the instruction set, which is chosen at run time:
 //!
@@ -46,8 +45,8 @@ pub(crate) enum Operation {
 /// sequential reads together reach the bandwidth of the memory; one stream alone does not.
 const STREAMS: usize = 8;
 
-/// Rows of a tile of the product. With two registers of queries that makes 12 sums; with one pair of a row and one
-/// product they fill the 16 vector registers of AVX2.
+/// Rows of a tile of the product. With two registers of queries that makes 12 sums. These 14 registers, one pair of a
+/// row and one product fill the 16 vector registers of AVX2.
 const ROWS: usize = 6;
 
 /// Two consecutive components of a scaled vector.

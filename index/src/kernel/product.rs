@@ -6,7 +6,7 @@
 //! result tells which rows can be among the best; those rows are compared again.
 //!
 //! The loops are those of Goto & van de Geijn ("Anatomy of high-performance matrix multiplication", 2008). A panel of
-//! 2L queries, packed pair by pair of components, stays in the L1 cache for a block of components, while tiles of
+//! 2L queries, packed pair by pair of components, stays in the L1 cache for a block of components. Meanwhile tiles of
 //! [`ROWS`] rows go by. A panel of [`ROW_PANEL`] rows stays in the L2 cache.
 
 use super::{Kernel, PAIRS, Pair, Panel, ROWS, STREAMS, Sums};
@@ -28,16 +28,18 @@ const SHORT: f32 = 1.0 / (1u64 << 60) as f32;
 /// u, the unit roundoff of f32.
 pub(crate) const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
 
-/// γₙ Σ|termᵢ| with γₙ = nu / (1 - nu) bounds the error of a sum whose terms go through n roundings each (Higham,
-/// "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1). Here n is that of [`super::Kernels::scan`]
-/// with L lanes: at most 3 when a term is formed, one for each addition in its lane, one for each halving of the lanes.
+/// γₙ Σ|termᵢ| with γₙ = nu / (1 - nu) bounds the error of a sum whose terms go through n roundings each. The bound is
+/// that of Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1. Here n is that of
+/// [`super::Kernels::scan`] with L lanes. A term takes at most 3 roundings when formed, one for each addition in its
+/// lane, one for each halving of the lanes.
 pub(crate) fn rounding_error(dim: usize, lanes: usize) -> f64 {
     let nu = (3 + dim.div_ceil(lanes) + lanes.ilog2() as usize) as f64 * UNIT;
     nu / (1.0 - nu)
 }
 
-/// G of the bound G ‖q‖ ‖v‖ on the difference between the product that [`super::Kernels::scan`] computes with L lanes
-/// and the value of [`Product`] times the [`scale`]s of q and v; to which underflow adds [`underflow`].
+/// G of the bound G ‖q‖ ‖v‖ on the difference of two values, to which underflow adds [`underflow`]. One is the product
+/// that [`super::Kernels::scan`] computes with L lanes. The other is the value of [`Product`] times the [`scale`]s of q
+/// and v.
 ///
 /// Rounding changes a scaled component by at most 1/2, and the scaling itself by T u < 0.002. So a scaled vector
 /// changes by at most d = 0.502 √D, and the product of two by d T + T d + d². Divided by the scales this is 2 d / T +
@@ -183,8 +185,8 @@ impl<const L: usize> Product<L> {
         &self.lengths[..self.num_rows]
     }
 
-    /// Calls `visit` with the number of a row, the number of the first query of a panel of 2L and the values of the row
-    /// with these queries, those beyond the last query included.
+    /// Calls `visit` with the number of a row, the number of the first query of a panel of 2L, and values. These are
+    /// the products of the row with the queries of the panel, those beyond the last query included.
     pub fn for_each(&self, queries: &PackedQueries<L>, mut visit: impl FnMut(usize, usize, &[[i32; L]; 2])) {
         let num_tiles = self.num_rows.div_ceil(ROWS);
         for (panel, sums) in self.sums.chunks_exact(num_tiles).take(queries.num_panels).enumerate() {

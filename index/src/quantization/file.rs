@@ -28,6 +28,13 @@ pub(crate) struct CodedRows {
 }
 
 impl CodedRows {
+    /// The bytes of the fields in a header in which this begins at `start`.
+    #[cfg(test)]
+    pub fn byte_ranges(start: usize) -> [Range<usize>; 3] {
+        secateur_testkit::byte_ranges!(CodedRows: rows, dim, metric)
+            .map(|field| start + field.start..start + field.end)
+    }
+
     pub fn new(rows: u32, dim: usize, metric: Metric) -> CodedRows {
         CodedRows { rows, dim: dim as u32, metric: metric.number() }
     }
@@ -146,5 +153,17 @@ impl CodesFile {
     /// Checks that the codes are those of the rows, (N, D) row-major.
     pub fn verify(&self, rows: Rows<'_>) -> Result<()> {
         self.codes().verify(rows).map_err(|part| corrupt(&self.path, Damage::Undecodable { part }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_that_of_format_md() {
+        let mut fields = CodedRows::byte_ranges(offset_of!(CodesHeader, rows)).to_vec();
+        fields.extend(secateur_testkit::byte_ranges!(CodesHeader: max_length));
+        assert_eq!(secateur_testkit::format::documented("codes", 0), fields);
     }
 }

@@ -15,7 +15,7 @@
 //! Compared are similarities, higher is better: -‖q - v‖² / 2 = q·v - ‖q‖² / 2 - ‖v‖² / 2, all of rounded vectors. So
 //! the error is the part of q - v, not of q, that lies along the rounding error.
 //!
-//! An upper bound of the length of each row's rounding error is kept, too: with it the exact index proves which rows
+//! An upper bound of the length of each row's rounding error is kept, too. With it the exact index proves which rows
 //! cannot be among the best (`flat::quantized`).
 
 use rayon::prelude::*;
@@ -28,8 +28,8 @@ use crate::pages::Pages;
 use crate::rows::Rows;
 use crate::vectors::check_vectors;
 
-/// What is kept of a row beside its code: its scale, half its squared length, its extra component, and an upper bound
-/// of the length of its rounding error, all in the space of the codes.
+/// What is kept of a row beside its code, in the space of the codes. It is the row's scale, half its squared length,
+/// its extra component, and an upper bound of the length of its rounding error.
 pub(crate) type Meta = [f32; 4];
 
 /// 8-bit codes of rows where they lie.
@@ -154,8 +154,8 @@ impl RowEncoder {
 }
 
 impl Int8CodesBuf {
-    /// Codes of `rows`, (N, D) row-major, for comparing them under a metric; in parallel on the current rayon pool,
-    /// the same for any number of threads.
+    /// Codes of `rows`, (N, D) row-major, for comparing them under a metric. They are computed in parallel on the
+    /// current rayon pool, and are the same for any number of threads.
     ///
     /// # Errors
     /// [`Error::RaggedVectors`](crate::Error::RaggedVectors), [`Error::NotFinite`](crate::Error::NotFinite),
@@ -224,11 +224,16 @@ impl Int8Codes<'_> {
         query.meta = encode(self.metric, vector, self.mean, max_component(self.dim), &mut query.code);
     }
 
+    /// The components of a row, (S).
+    pub(crate) fn code(&self, row: u32) -> &[i8] {
+        let stride = stride(self.dim);
+        &self.codes[row as usize * stride..][..stride]
+    }
+
     /// A row as a query.
     pub(crate) fn row_as_query(&self, row: u32, query: &mut Query) {
-        let stride = stride(self.dim);
         query.code.clear();
-        query.code.extend(self.codes[row as usize * stride..][..stride].iter().map(|x| i16::from(*x)));
+        query.code.extend(self.code(row).iter().map(|x| i16::from(*x)));
         query.meta = self.metas[row as usize];
     }
 

@@ -1,8 +1,9 @@
 //! One fixed rotation for all vectors of a length, which looks random.
 //!
-//! Flips of signs and Hadamard transforms alternate, which costs D log D instead of D² (Ailon & Chazelle, "The fast
-//! Johnson-Lindenstrauss transform and approximate nearest neighbors", 2009). The transform needs a power of two:
-//! where the length is none, it is applied to the first and to the last components by turns, as many as there can be.
+//! Flips of signs and Hadamard transforms alternate, which costs D log D instead of D². The method is that of Ailon &
+//! Chazelle ("The fast Johnson-Lindenstrauss transform and approximate nearest neighbors", 2009). The transform needs a
+//! power of two. Where the length is none, the transform is applied to the first and to the last components by turns,
+//! as many as there can be.
 
 use secateur_random::hash;
 

@@ -14,8 +14,8 @@ use crate::rows::Rows;
 use crate::topk::{Hit, TopK};
 use crate::vectors::{check_vector, check_vectors};
 
-/// An index over rows that lie in one or several slices (the segments of a database), each with an index that finds
-/// candidates or without one. Slices without one are searched exactly.
+/// An index over rows that lie in one or several slices (the segments of a database). A slice has an index that finds
+/// candidates, or none. Slices without one are searched exactly.
 ///
 /// Hits are approximate: some of the true ones may be missing. Scores equal those of [`FlatIndex`] bit for bit, and
 /// there are as many hits as [`FlatIndex`] finds.

@@ -19,8 +19,8 @@ pub struct Recall {
 
 /// What searches with a growing ef find, and the least ef that finds enough.
 ///
-/// Its text form, in which a database keeps it, has k, the number of queries, the ef that finds enough, and for each
-/// point the ef, the mean and the 5th percentile:
+/// A database keeps it in a text form: k, the number of queries, and the ef that finds enough. For each point follow
+/// the ef, the mean and the 5th percentile:
 ///
 /// ```
 /// use secateur_index::search::RecallCurve;

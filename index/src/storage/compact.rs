@@ -48,8 +48,8 @@ const MIN_ROWS: u32 = 1024;
 /// However small the budget: with less, postings would go to disk document by document.
 const MIN_POSTINGS: u64 = 16 << 20;
 
-/// An id of 32 bytes, three offsets and a number while documents are written, a length; and what the row takes while
-/// its index is built, or of its code what is not written at once.
+/// An id of 32 bytes, three offsets and a number while documents are written, a length. To these comes what the row
+/// takes while its index is built, or the part of its code that is not written at once.
 fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
     // One index is built after the other.
     let of_vectors = generations.iter().map(|generation| {
@@ -243,7 +243,8 @@ impl Rewriting<'_> {
     fn start(&mut self) -> Result<SegmentWriter> {
         let folder = self.store.new_segment_folder(self.folders.len());
         self.folders.push(folder.clone());
-        SegmentWriter::create(folder, &self.generations, self.postings)
+        let analyzer = self.store.snapshot().settings().analyzer;
+        SegmentWriter::create(folder, &self.generations, analyzer, self.postings)
     }
 }
 

@@ -75,7 +75,7 @@ impl EmbeddingsWriter {
         self.vectors.add(vector)
     }
 
-    /// Builds the index, if there is to be one, encodes the rows unless the index has codes, and syncs the files, but
+    /// Builds the index, if there is to be one, and encodes the rows unless the index has codes. Syncs the files, but
     /// not the folder of the segment.
     pub fn finish(self) -> Result<Vec<FileRecord>> {
         let EmbeddingsWriter { segment, generation, vectors, rows } = self;

@@ -1,6 +1,7 @@
-//! Disks that fail: after any failed operation, and after a power failure at any moment, the database is in the old
+//! Disks that fail. After any failed operation, and after a power failure at any moment, the database is in the old
 //! state or the new one, and sound.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,10 @@ use std::path::{Path, PathBuf};
 use secateur_files::faults::at_every_operation;
 
 use super::generation::Generation;
-use super::{CompactOptions, NewDocument, Settings, Snapshot, Store, VectorIndex, VectorSettings};
+use super::{
+    CompactOptions, EmbeddingJournal, NewDocument, Settings, Snapshot, Store, Unfinished, VectorIndex,
+    VectorSettings,
+};
 use crate::error::Result;
 use crate::hnsw::HnswParams;
 use crate::metric::Metric;
@@ -138,6 +142,62 @@ fn every_failure_leaves_a_state() {
             assert_eq!(names(db), names(&path("done")), "{what}: nothing is left over");
         });
     }
+}
+
+/// What the vectors of [`build`] depend on.
+const KEY: [u8; 32] = [3; 32];
+
+/// Builds the database `db` in a folder, with a journal, as the library builds one of a corpus. `kept` becomes true
+/// when the journal has the vectors.
+fn build(folder: &Path, kept: &Cell<bool>) -> Result<()> {
+    let unfinished = Unfinished::begin(folder.join("db"))?;
+    let mut journal = EmbeddingJournal::open(unfinished.journal(), KEY, 2)?;
+    if journal.is_empty() {
+        journal.append([1; 32], &[0.0, 1.0, 1.0, 1.0, 2.0, 1.0])?;
+    }
+    kept.set(true);
+    let settings = Settings { vectors: Some(generation("", 2).vectors), ..Settings::bm25_only() };
+    let mut store = Store::create(unfinished.folder(), &settings)?;
+    add_documents(&mut store, 0..3)?;
+    drop(store);
+    drop(journal);
+    unfinished.finish()
+}
+
+/// A build that fails leaves no database or a whole one, and until that is there the vectors that the journal took.
+#[test]
+fn an_unfinished_database_is_absent_or_whole() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    fs::create_dir(path("done")).unwrap();
+    build(&path("done"), &Cell::new(false)).unwrap();
+    let after = state(&path("done/db"));
+    let kept = Cell::new(false);
+    let prepare = |folder: &Path| {
+        kept.set(false);
+        fs::create_dir(folder).unwrap();
+    };
+    at_every_operation(
+        scratch.path(),
+        prepare,
+        |folder| build(folder, &kept),
+        |folder, result, case| {
+            assert!(result.is_ok() || case.has_failed, "{case}: {result:?}");
+            if folder.join("db").exists() {
+                assert_eq!(state(&folder.join("db")), after, "{case}");
+                return;
+            }
+            assert!(result.is_err(), "{case}: acknowledged, and not there");
+            if kept.get() {
+                let unfinished = Unfinished::begin(folder.join("db")).unwrap();
+                let journal = EmbeddingJournal::open(unfinished.journal(), KEY, 2).unwrap();
+                assert_eq!(journal.len(), 1, "{case}");
+            }
+            build(folder, &kept).unwrap();
+            assert_eq!(state(&folder.join("db")), after, "{case}");
+            assert_eq!(list(folder).len(), 1, "{case}: nothing is left over");
+        },
+    );
 }
 
 /// Another user can open a database: its files and folders are as open as the umask says, whoever writes them.

@@ -32,6 +32,7 @@ impl Generation {
             vectors: Some(self.vectors),
             encoder: self.encoder.clone(),
             properties: self.properties.clone(),
+            ..Settings::bm25_only()
         };
         settings.check()
     }

@@ -8,8 +8,8 @@ use crate::error::{Damage, Error, Result};
 use crate::file_format::files::corrupt;
 use crate::file_format::header::header_error;
 
-/// An append-only file of embeddings in the order in which a corpus is encoded: chunk number i holds the vectors of
-/// the i-th chunk of texts, and a hash of those texts.
+/// An append-only file of embeddings in the order in which a corpus is encoded. Chunk number i holds the vectors of the
+/// i-th chunk of texts, and a hash of those texts.
 ///
 /// Durability: when [`append`](EmbeddingJournal::append) returns, the record survives a killed process and a power
 /// failure. A record cut short by either is cut off at the next open. Memory: 8 bytes a chunk.

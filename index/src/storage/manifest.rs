@@ -16,18 +16,20 @@ use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 use secateur_files::{AtPath, Durable};
 
 use super::generation::{Generation, ORIGINAL};
-use super::settings::{COMPONENTS, EncoderIdentity, Settings, VectorSettings};
+use super::settings::{ANALYZER, COMPONENTS, EncoderIdentity, Settings, VectorSettings};
+use crate::bm25::Analyzer;
 use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{Written, check_crc, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 use crate::metric::Metric;
+use crate::names::UnknownName;
 use crate::rows::ComponentType;
 use crate::vector_index::VectorIndex;
 
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";
 
-const KIND: Kind = Kind { mark: *b"SCTRMANI", name: "a manifest", version: 4 };
+const KIND: Kind = Kind { mark: *b"SCTRMANI", name: "a manifest", version: 5 };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -55,15 +57,19 @@ impl ManifestHeader {
     }
 }
 
-/// Databases whose vectors are all of f32 are still of this version, which more programs read. The layout is the same.
+/// Databases that do not name their analyzer, and whose vectors are all of f32, are still of this version, which more
+/// programs read. The layout is the same.
 const F32_VERSION: u32 = 3;
+
+/// The same of databases with other vectors.
+const COMPONENTS_VERSION: u32 = 4;
 
 /// What a commit wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub(super) struct Manifest {
     /// 0 for the empty database, one more with each commit.
     pub commit: u64,
-    /// Settings of the layers above, as they were given at creation.
+    /// Settings of the layers above, as they were given at creation, and the analyzer.
     pub properties: BTreeMap<String, String>,
     /// None in a database without vectors.
     pub generations: Vec<GenerationRecord>,
@@ -186,7 +192,12 @@ impl Manifest {
         });
         Manifest {
             commit: 0,
-            properties: settings.properties.clone(),
+            properties: settings
+                .properties
+                .clone()
+                .into_iter()
+                .chain(settings.analyzer.map(|analyzer| (ANALYZER.to_owned(), analyzer.to_string())))
+                .collect(),
             generations: original.iter().map(|original| GenerationRecord::new(0, original)).collect(),
             active: 0,
             segments: Vec::new(),
@@ -201,12 +212,31 @@ impl Manifest {
         })
     }
 
+    /// What makes terms of texts.
+    pub fn analyzer(&self, file: &Path) -> Result<Option<Analyzer>> {
+        let name = self.properties.get(ANALYZER);
+        name.map(|name| name.parse()).transpose().map_err(|error: UnknownName| {
+            corrupt(file, wrong_field(ANALYZER, "an analyzer's name", error.name))
+        })
+    }
+
+    /// The settings of the layers above.
+    pub fn outer_properties(&self) -> BTreeMap<String, String> {
+        let mut properties = self.properties.clone();
+        properties.remove(ANALYZER);
+        properties
+    }
+
     /// The file of the manifest's bytes.
     fn encode(&self) -> Vec<u8> {
         let body = rkyv::to_bytes::<rancor::Error>(self)
             .expect("archiving into memory fails only when memory runs out, which aborts");
         let is_f32 = !self.generations.iter().any(|record| record.properties.contains_key(COMPONENTS));
-        let version = if is_f32 { F32_VERSION } else { KIND.version };
+        let version = match (self.properties.contains_key(ANALYZER), is_f32) {
+            (true, _) => KIND.version,
+            (false, false) => COMPONENTS_VERSION,
+            (false, true) => F32_VERSION,
+        };
         [&seal(&ManifestHeader::new(version, &body))[..], &body].concat()
     }
 
@@ -379,8 +409,8 @@ mod tests {
             prop_assert_eq!(decoded.unwrap(), manifest);
         }
 
-        /// A body that is wrong although its checksum is right, which damage cannot bring about but malice can: an
-        /// error or another manifest that passes the checks, never a panic.
+        /// A body that is wrong although its checksum is right, which damage cannot bring about but malice can. The
+        /// result is an error or another manifest that passes the checks, never a panic.
         #[test]
         fn forged_bodies_are_survived(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
             let mut bytes = example().encode();

@@ -12,7 +12,7 @@ use super::fields::Fields;
 use super::manifest::{FileRecord, SegmentRecord};
 use crate::bitmap::Bitmap;
 use crate::bm25::lengths::{self, Lengths};
-use crate::bm25::{Bm25Segment, Bm25Writer, MappedFiles};
+use crate::bm25::{Analyzer, Bm25Segment, Bm25Writer, MappedFiles};
 use crate::error::{Damage, Result};
 use crate::file_format::files::{check_crc, corrupt, map, sync_foreign};
 use crate::filter::Filter;
@@ -38,6 +38,7 @@ impl SegmentWriter {
     pub fn create(
         folder: PathBuf,
         generations: &[GenerationFiles],
+        analyzer: Option<Analyzer>,
         bm25_budget: usize,
     ) -> Result<SegmentWriter> {
         disk::create_folder(&folder)?;
@@ -45,7 +46,7 @@ impl SegmentWriter {
         Ok(SegmentWriter {
             documents: DocumentsWriter::create(folder.join(DOCUMENTS))?,
             embeddings: embeddings.collect::<Result<_>>()?,
-            bm25: Bm25Writer::create(folder.join(BM25), bm25_budget),
+            bm25: Bm25Writer::create(folder.join(BM25), analyzer, bm25_budget),
             folder,
             rows: 0,
         })
@@ -246,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let segments = [BM25_BUDGET, 0].map(|budget| {
             let mut writer =
-                SegmentWriter::create(folder.path().join(budget.to_string()), &[], budget).unwrap();
+                SegmentWriter::create(folder.path().join(budget.to_string()), &[], None, budget).unwrap();
             for number in 0..30 {
                 let text = format!("word w{} {}", number % 3, "again ".repeat(number));
                 let id = number.to_string();
@@ -260,7 +261,7 @@ mod tests {
             segment
         });
         let answers = segments.map(|segment| {
-            let index = Bm25Index::new([(0, Arc::clone(segment.bm25().unwrap()), Arc::default())]);
+            let index = Bm25Index::new(None, [(0, Arc::clone(segment.bm25().unwrap()), Arc::default())]);
             index.search("w1 again", 30, Bm25Params::default()).unwrap()
         });
         assert_eq!(answers[0].len(), 29, "all but the first have a term of the query");

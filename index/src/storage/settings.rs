@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bm25::Analyzer;
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::metric::Metric;
@@ -24,6 +25,9 @@ pub struct Settings {
     pub vectors: Option<VectorSettings>,
     /// The encoder that made the vectors. It is stored and given back; comparing it is the caller's part.
     pub encoder: Option<EncoderIdentity>,
+    /// What makes terms of texts. `None` in databases that were made before it was written down: their English terms
+    /// are not all those of [`Analyzer::English`].
+    pub analyzer: Option<Analyzer>,
     /// Settings of the layers above, stored as they are. Names that begin with `index.` are reserved.
     pub properties: BTreeMap<String, String>,
 }
@@ -79,7 +83,8 @@ pub struct EncoderIdentity {
 impl Settings {
     /// A database without vectors.
     pub fn bm25_only() -> Settings {
-        Settings { vectors: None, encoder: None, properties: BTreeMap::new() }
+        let analyzer = Some(Analyzer::default());
+        Settings { vectors: None, encoder: None, analyzer, properties: BTreeMap::new() }
     }
 
     /// A database with a vector of `dim` components for every document, besides BM25.
@@ -99,6 +104,9 @@ impl Settings {
         index.check()
     }
 }
+
+/// The name of the database's property that says what makes terms of texts.
+pub(super) const ANALYZER: &str = "index.analyzer";
 
 /// The name of the property that says what vectors are rounded to; absent for f32.
 pub(super) const COMPONENTS: &str = "index.components";

@@ -11,7 +11,7 @@ use super::manifest::Manifest;
 use super::segment::Segment;
 use super::settings::{RECALL, Settings, VectorSettings};
 use crate::bitmap::Bitmap;
-use crate::bm25::Bm25Index;
+use crate::bm25::{Analyzer, Bm25Index};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::flat::FlatIndex;
@@ -133,7 +133,7 @@ impl Snapshot {
         let generation = manifest.active as usize;
         Ok(Snapshot(Arc::new(Inner {
             path: path.to_owned(),
-            settings: settings(&manifest, &generations, generation),
+            settings: settings(&manifest, &generations, generation, manifest.analyzer(&file)?),
             manifest,
             generations,
             generation,
@@ -156,7 +156,7 @@ impl Snapshot {
             manifest: manifest.clone(),
             generations: generations.clone(),
             generation,
-            settings: settings(manifest, generations, generation),
+            settings: settings(manifest, generations, generation, self.0.settings.analyzer),
             views: views.clone(),
             num_rows: *num_rows,
             num_documents: *num_documents,
@@ -335,12 +335,13 @@ impl Snapshot {
         Ok(index)
     }
 
-    /// The vector index that the database was created with, over this snapshot's documents: [`Snapshot::flat`], or an
-    /// approximate one that searches the indexes of the segments that have one, and the others exactly.
+    /// The vector index that the database was created with, over this snapshot's documents. It is [`Snapshot::flat`] or
+    /// an approximate index. The approximate one searches the indexes of the segments that have one, and the other
+    /// segments exactly.
     ///
     /// # Errors
-    /// [`Error::NoVectors`]; of an index of another library, whose files are read by the first call,
-    /// [`Error::Corrupt`] if one does not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
+    /// [`Error::NoVectors`]. The first call reads the files of an index of another library: [`Error::Corrupt`] if one
+    /// does not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
     pub fn index(&self) -> Result<Box<dyn VectorSearch + '_>> {
         let VectorSettings { metric, dim, index, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
         if index == VectorIndex::Flat {
@@ -385,7 +386,7 @@ impl Snapshot {
         for view in &self.0.views {
             segments.push((view.base, Arc::clone(view.segment.bm25()?), Arc::clone(&view.deleted)));
         }
-        Ok(self.0.bm25.get_or_init(|| Arc::new(Bm25Index::new(segments))))
+        Ok(self.0.bm25.get_or_init(|| Arc::new(Bm25Index::new(self.0.settings.analyzer, segments))))
     }
 
     /// Reads the whole database and compares every checksum and every invariant that FORMAT.md lists.
@@ -457,12 +458,17 @@ impl Snapshot {
 }
 
 /// The settings of a generation, or of a database without one.
-fn settings(manifest: &Manifest, generations: &[Generation], generation: usize) -> Settings {
-    match generations.get(generation) {
+fn settings(
+    manifest: &Manifest,
+    generations: &[Generation],
+    generation: usize,
+    analyzer: Option<Analyzer>,
+) -> Settings {
+    match generations.get(generation).cloned() {
         Some(Generation { vectors, encoder, properties, .. }) => {
-            Settings { vectors: Some(*vectors), encoder: encoder.clone(), properties: properties.clone() }
+            Settings { vectors: Some(vectors), encoder, analyzer, properties }
         }
-        None => Settings { properties: manifest.properties.clone(), ..Settings::bm25_only() },
+        None => Settings { vectors: None, encoder: None, analyzer, properties: manifest.outer_properties() },
     }
 }
 

@@ -230,7 +230,7 @@ fn list(folder: &Path) -> Result<Vec<String>> {
 
 /// Additions and deletions that become visible together, or not at all.
 ///
-/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings; documents and
+/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings. Documents and
 /// vectors go to disk as they come. The store is borrowed or owned: see [`Store::begin`], [`Store::into_transaction`].
 pub struct Transaction<S: BorrowMut<Store>> {
     store: S,
@@ -260,11 +260,11 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// Adds a document, with its vector if and only if the database has vectors.
     ///
     /// # Errors
-    /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id),
+    /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id).
     /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`],
-    /// [`Error::DimensionMismatch`], [`Error::NotFinite`],
-    /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
-    /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
+    /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`], [`Error::TooManyRows`]. After each
+    /// of these the document is not added and the transaction goes on. [`Error::Io`] or [`Error::Bm25`]: the
+    /// transaction can only be dropped.
     pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
         self.check(document, vector)?;
         let result = self.write(document, vector);
@@ -319,7 +319,12 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 let folder = store.new_segment_folder(0);
                 let folders = NewFolders::new(folder.clone());
                 self.added.insert(Added {
-                    writer: SegmentWriter::create(folder, &store.generation_files(), BM25_BUDGET)?,
+                    writer: SegmentWriter::create(
+                        folder,
+                        &store.generation_files(),
+                        store.snapshot.settings().analyzer,
+                        BM25_BUDGET,
+                    )?,
                     folders,
                     rows: HashMap::new(),
                     num_rows: 0,
@@ -375,9 +380,9 @@ impl<S: BorrowMut<Store>> Transaction<S> {
             .map(|(number, row)| Place::Committed(number, row)))
     }
 
-    /// Makes the changes visible and durable: when this returns, they survive a crash and a power failure; if it
-    /// fails, the database is as it was. Without changes nothing is written. If the database has an HNSW index, the
-    /// graph of the rows added is built, in parallel on the current rayon pool.
+    /// Makes the changes visible and durable. When this returns, they survive a crash and a power failure. If it fails,
+    /// the database is as it was. Without changes nothing is written. If the database has an HNSW index, the graph of
+    /// the rows added is built, in parallel on the current rayon pool.
     ///
     /// # Errors
     /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing

@@ -143,3 +143,14 @@ impl VectorsFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_that_of_format_md() {
+        let fields = secateur_testkit::byte_ranges!(VectorsHeader: dim, rows, component);
+        assert_eq!(secateur_testkit::format::documented("vectors", 0)[..], fields);
+    }
+}

@@ -145,8 +145,8 @@ impl Arguments {
     }
 }
 
-/// What tends to go wrong: one token, white space, case, accents, scripts, digits, punctuation, special tokens
-/// spelled out, a long word, and more tokens than most models take.
+/// What tends to go wrong: one token, white space, case, accents, scripts, digits, punctuation, special tokens spelled
+/// out, and a long word. The last text has more tokens than most models take.
 const TEXTS: [&str; 12] = [
     "a",
     "When are roses pruned?",

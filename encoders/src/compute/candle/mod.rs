@@ -1,7 +1,8 @@
 //! The operations as candle's elementary ones, on any device.
 //!
-//! Nothing here is fast on a CPU; everything is plain enough to be checked by eye, and candle differentiates all of
-//! it (its own fused operations drop gradients silently). [`super::cpu`] is tested against this.
+//! Nothing here is fast on a CPU. Everything is plain enough to be checked by eye, and candle differentiates all of it.
+//! Candle's own fused operations are not used, because they drop gradients silently. [`super::cpu`] is tested against
+//! this module.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! Attention within texts that lie one after the other, without padding and without a (T, T) matrix.
 //!
-//! For each text and key-value head the keys and values are packed once; blocks of queries then multiply, normalize and
+//! For each text and key-value head the keys and values are packed once. Blocks of queries then multiply, normalize and
 //! multiply again while their scores are in the cache.
 
 use std::ops::Range;

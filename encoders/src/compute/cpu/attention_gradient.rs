@@ -8,8 +8,8 @@ use super::gemm::{Gemm, PackedMatrix, Scaled};
 use super::isa::{Arithmetic, Isa, Kernel};
 use crate::architecture::AttentionShape;
 
-/// One text. With P = softmax(scale Q K^T) and O = P V: dV = P^T dO, dS = P (dO V^T - rowsum(P dO V^T)) elementwise,
-/// dQ = scale dS K, dK = scale dS^T Q.
+/// One text. Let P = softmax(scale Q K^T) and O = P V. Then dV = P^T dO, dS = P (dO V^T - rowsum(P dO V^T))
+/// elementwise, dQ = scale dS K, dK = scale dS^T Q.
 pub(super) struct AttentionGradient<'a> {
     /// Queries, keys and values side by side: (L, (H + 2 G) K).
     pub(super) qkv: &'a [f32],

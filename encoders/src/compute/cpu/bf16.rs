@@ -1,8 +1,8 @@
 //! Products of numbers rounded to bf16, on processors that have instructions for them.
 //!
 //! numkong packs the weights and multiplies, with AMX tiles or AVX-512 BF16. Our code then adds biases and activates.
-//! numkong's order of summation may depend on the batch, so a text's vector may depend on its batch mates in the last
-//! bits of f32.
+//! The order in which numkong sums may depend on the batch. So a text's vector may depend on its batch mates in the
+//! last bits of f32.
 
 #![allow(unsafe_code, reason = "numkong's products take pointers")]
 
@@ -77,8 +77,8 @@ impl Bf16Panels {
         let Chunk { packed, rows } = &self.chunks[chunk];
         let height = a.len() / self.depth;
         sums.resize(height * rows, 0.0);
-        // SAFETY: `a` has height * depth elements, rows 2 depth bytes apart; `packed` was packed for `rows` and
-        // `depth`; `sums` has height * rows elements, rows 4 rows bytes apart.
+        // SAFETY: `a` has height * depth elements, rows 2 depth bytes apart. `packed` was packed for `rows` and
+        // `depth`. `sums` has height * rows elements, rows 4 rows bytes apart.
         unsafe {
             bf16::dots_packed(
                 a.as_ptr(),

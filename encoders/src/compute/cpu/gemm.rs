@@ -9,7 +9,7 @@
 //!             C[i, j] = fma(A[i, k], B[j, k], C[i, j])
 //! ```
 //!
-//! Every element of C is that one sum over k in ascending order, whatever computes it: a row of C depends on its row
+//! Every element of C is that one sum over k in ascending order, whatever computes it. So a row of C depends on its row
 //! of A alone, bit for bit. That is what makes a text's vector independent of its batch mates. What differs is the
 //! order of the loops (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication"):
 //!
@@ -25,9 +25,11 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::isa::{Arithmetic, Kernel, PANEL, prefetch};
 
-/// Rows of A that are multiplied with all panels before the next rows are touched: 96 rows of 1,536 f32 are 576 KiB,
+/// Rows of A that are multiplied with all panels before the next rows are touched. 96 rows of 1,536 f32 are 576 KiB,
 /// about a second-level cache.
 pub(crate) const BLOCK_ROWS: usize = 96;
 
@@ -51,6 +53,27 @@ impl PackedMatrix {
     /// Its memory, for another use.
     pub(crate) fn into_memory(self) -> Vec<f32> {
         self.panels
+    }
+
+    /// Packs a row-major matrix (N, `depth`), in parallel on the current rayon pool.
+    pub(crate) fn of_rows(matrix: &[f32], depth: usize) -> PackedMatrix {
+        // A few lines of a panel at a time, which stay in the first-level cache while all rows are written to them.
+        const LINES: usize = 32;
+        let panel_len = (PANEL * depth).max(1);
+        let rows = matrix.len() / depth.max(1);
+        // Not written here: the system clears the pages as the tasks meet them.
+        let mut panels = vec![0.0; rows.div_ceil(PANEL) * PANEL * depth];
+        panels.par_chunks_exact_mut(panel_len).zip(matrix.par_chunks(panel_len)).for_each(|(panel, rows)| {
+            for (block, lines) in panel.chunks_mut(PANEL * LINES).enumerate() {
+                for (lane, row) in rows.chunks_exact(depth).enumerate() {
+                    let values = &row[block * LINES..];
+                    for (line, value) in lines.chunks_exact_mut(PANEL).zip(values) {
+                        line[lane] = *value;
+                    }
+                }
+            }
+        });
+        PackedMatrix { panels, first: 0, rows, depth }
     }
 
     /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
@@ -312,7 +335,7 @@ impl Iterator for Tiles {
 impl<E: Epilogue> Gemm<'_, '_, E> {
     /// Where a tile of `height` rows at `row` begins to prefetch its share of the next panel, and the bytes between
     /// two prefetches. The tiles of the first block together fetch the next panel while they compute with the present
-    /// one, so that few rows do not wait for memory. Later blocks find the panel in the cache.
+    /// one. So a product of few rows does not wait for memory. Later blocks find the panel in the cache.
     #[inline(always)]
     fn next_panel_share(&self, row: usize, p: usize, height: usize) -> (*const u8, usize) {
         if row >= BLOCK_ROWS || p + 1 >= self.panels.end {

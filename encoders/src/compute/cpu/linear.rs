@@ -1,5 +1,7 @@
 //! Linear layers as packed matrices, and what happens to the sums of a product before they are written.
 
+use std::borrow::Cow;
+
 use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, PackedMatrix, write};
 use super::isa::{Arithmetic, PANEL};
@@ -124,12 +126,22 @@ impl PackedLinear {
             }
             weight => {
                 let Matrix { values, rows, columns } = weight.dequantize();
+                if products == Products::F32 {
+                    return PackedLinear::new(
+                        Packed::Dense(PackedMatrix::of_rows(&values, columns)),
+                        weights.bias,
+                    );
+                }
                 Packed::pack(rows, columns, products, |row, k| values[row * columns + k])
             }
         };
-        let mut bias = weights.bias.map_or_else(Vec::new, |bias| bias.into_owned());
-        bias.resize(packed.num_panels() * PANEL, 0.0);
-        PackedLinear { matrix: packed, bias }
+        PackedLinear::new(packed, weights.bias)
+    }
+
+    fn new(matrix: Packed, bias: Option<Cow<'_, [f32]>>) -> PackedLinear {
+        let mut bias = bias.map_or_else(Vec::new, Cow::into_owned);
+        bias.resize(matrix.num_panels() * PANEL, 0.0);
+        PackedLinear { matrix, bias }
     }
 
     /// N

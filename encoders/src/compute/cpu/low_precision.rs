@@ -100,8 +100,8 @@ impl Kernel for Widen<'_> {
     }
 }
 
-/// The f32 that a bf16 is the upper half of. half's own conversion looks for NaN first, which keeps loops from being
-/// vectorized; weights that are not finite are refused when they are read.
+/// The f32 that a bf16 is the upper half of. The conversion of the crate `half` looks for NaN first, which keeps loops
+/// from being vectorized. There is no NaN here: weights that are not finite are refused when they are read.
 #[inline(always)]
 pub(super) fn widened(half: bf16) -> f32 {
     f32::from_bits(u32::from(half.to_bits()) << 16)

@@ -26,8 +26,8 @@ use rayon::prelude::*;
 
 use super::precision::Precision;
 use super::{
-    AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
-    vectors_of,
+    AttentionShape, Backend, GateUpWeights, LinearWeights, MappedFloats, Matrix, NormWeights,
+    RotationWeights, Spans, vectors_of,
 };
 use crate::error::Result;
 use crate::pooling::Pooling;
@@ -236,6 +236,14 @@ impl Backend for Cpu {
 
     fn load_table(&self, table: Matrix<'_>) -> Result<Table> {
         Ok(Table::new(table, self.products == Products::Halves))
+    }
+
+    fn load_mapped_table(&self, table: &MappedFloats, columns: usize) -> Result<Table> {
+        if self.products == Products::Halves {
+            let rows = table.len() / columns;
+            return self.load_table(Matrix { values: (&**table).into(), rows, columns });
+        }
+        Ok(Table::mapped(table.clone(), columns))
     }
 
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Rotation> {

@@ -60,7 +60,7 @@ fn rms_norm(row: &mut [f32], weight: &[f32], eps: f32) {
     }
 }
 
-/// With x' = (x - m) s, s = 1 / sqrt(variance + eps), and h = g w: dL/dx = s (h - mean(h) - x' mean(h x')); an RMS
+/// Let x' = (x - m) s, s = 1 / sqrt(variance + eps), and h = g w. Then dL/dx = s (h - mean(h) - x' mean(h x')). An RMS
 /// norm has m = 0 and no mean(h).
 pub(super) struct NormGradient<'a> {
     pub(super) norm: &'a NormWeights<'static>,

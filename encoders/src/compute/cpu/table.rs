@@ -4,7 +4,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::low_precision::widened;
-use crate::compute::Matrix;
+use crate::compute::{MappedFloats, Matrix};
 
 /// A table in the order of its ids.
 pub struct Table {
@@ -14,6 +14,7 @@ pub struct Table {
 
 enum Values {
     F32(Vec<f32>),
+    Mapped(MappedFloats),
     Bf16(Vec<bf16>),
 }
 
@@ -27,12 +28,18 @@ impl Table {
         Table { values, columns: table.columns }
     }
 
+    /// A table in f32 that stays in its file.
+    pub(super) fn mapped(values: MappedFloats, columns: usize) -> Table {
+        Table { values: Values::Mapped(values), columns }
+    }
+
     /// The row of an id.
     pub(super) fn read(&self, id: u32, out: &mut [f32]) {
         let start = id as usize * self.columns;
         let range = start..start + self.columns;
         match &self.values {
             Values::F32(values) => out.copy_from_slice(&values[range]),
+            Values::Mapped(values) => out.copy_from_slice(&values[range]),
             Values::Bf16(halves) => {
                 out.iter_mut().zip(&halves[range]).for_each(|(slot, half)| *slot = widened(*half));
             }
@@ -41,10 +48,15 @@ impl Table {
 
     /// Takes other numbers.
     pub(super) fn refill(&mut self, value: impl Fn(usize) -> f32 + Sync) {
+        if let Values::Mapped(values) = &self.values {
+            self.values = Values::F32(vec![0.0; values.len()]);
+        }
         match &mut self.values {
             Values::F32(values) => {
                 values.par_iter_mut().enumerate().for_each(|(index, slot)| *slot = value(index));
             }
+            // Replaced above.
+            Values::Mapped(_) => {}
             Values::Bf16(halves) => {
                 let slots = halves.par_iter_mut().enumerate();
                 slots.for_each(|(index, slot)| *slot = bf16::from_f32(value(index)));

@@ -2,9 +2,9 @@
 //! through it.
 //!
 //! A decorator, as `Autodiff` of burn is: [`Tape`] is itself a [`Backend`], over any that is [`Backward`]. The
-//! vectors are those of the backend, bit for bit. What an operation needs for its gradient the tape keeps, and
-//! nothing where no gradient is asked for: a frozen layer has a gradient of its input alone. [`Tape::backward`] plays
-//! the tape back (reverse accumulation, Linnainmaa 1970). The gradients on the CPU are tested against PyTorch's
+//! vectors are those of the backend, bit for bit. The tape keeps what an operation needs for its gradient, and nothing
+//! where no gradient is asked for. A frozen layer has a gradient of its input alone. [`Tape::backward`] plays the tape
+//! back (reverse accumulation, Linnainmaa 1970). The gradients on the CPU are tested against PyTorch's
 //! (`train/tests.rs`).
 
 mod dropout;

@@ -1,9 +1,9 @@
 //! Importance by gradient: the sceptic's check of importance by cosine.
 //!
 //! A factor a = 1 scales the output of each sub-layer before the residual sum. To first order the loss changes by
-//! -dL/da when the sub-layer goes (Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource
-//! Efficient Inference", equation 7), so |dL/da| says how much it matters for what the encoder is used for. L is
-//! InfoNCE over titles and their texts, with the other texts of a batch as negatives.
+//! -dL/da when the sub-layer goes. That is equation 7 of Molchanov et al. 2017 ("Pruning Convolutional Neural Networks
+//! for Resource Efficient Inference"). So |dL/da| says how much the sub-layer matters for what the encoder is used for.
+//! L is InfoNCE over titles and their texts, with the other texts of a batch as negatives.
 
 #[cfg(test)]
 mod tests;
@@ -38,13 +38,13 @@ const TEMPERATURE: f64 = 0.02;
 type Pair = (String, String);
 
 /// Measures a model by |dL/da|, the mean over batches of 16 pairs of titles and texts; titles are read as queries,
-/// texts as passages. Of a block the factors of both sub-layers are one. At most `max_pairs` are read; pairs without
-/// a title or a text are passed over, and a last batch of one pair, which has no negatives, is left out.
+/// texts as passages. Of a block the factors of both sub-layers are one. At most `max_pairs` are read. Pairs without a
+/// title or a text are passed over. A last batch of one pair is left out, because it has no negatives.
 ///
 /// The model is what remains of that in `directory`, all of it unless given, as it is stored. It is differentiated on
 /// the CPU, on the current rayon pool. Each part of a batch is computed once for its vectors and again for its
-/// gradients, so beside the model the memory holds what each thread needs for some hundred tokens. `progress` is
-/// called with the number of pairs done.
+/// gradients. So beside the model the memory holds what each thread needs for some hundred tokens. `progress` is called
+/// with the number of pairs done.
 ///
 /// # Errors
 ///
@@ -138,7 +138,8 @@ impl Scaled {
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
-        let Loaded { settings, tokenizer, tensors, architecture, fingerprint, .. } = loaded;
+        let tokenizer = loaded.tokenizer()?;
+        let Loaded { settings, tensors, architecture, fingerprint, .. } = loaded;
         let tape = Tape::forward_only(Cpu::serial());
         let mut model = Transformer::load(&tape, architecture, &*tensors)?;
         let sizes = [[model.scale_sub_layers(), 1]].into();

@@ -9,8 +9,9 @@ use crate::support::{Fixture, MODELS, id_texts, id_tokenizer, sequences};
 
 /// dL/da of every factor by candle, for each layer those of attention and MLP.
 fn by_candle(directory: &Path, titles: &[Vec<u32>], texts: &[Vec<u32>]) -> Vec<[Option<f64>; 2]> {
-    let Loaded { settings, tokenizer, tensors, architecture, .. } =
-        Loaded::open(directory, &LoadOptions::default()).unwrap();
+    let loaded = Loaded::open(directory, &LoadOptions::default()).unwrap();
+    let tokenizer = loaded.tokenizer().unwrap();
+    let Loaded { settings, tensors, architecture, .. } = loaded;
     let backend = Candle::new(CandleDevice::Cpu);
     let mut model = Transformer::load(&backend, architecture, &*tensors).unwrap();
     let scales = model.scale_sub_layers().unwrap();
@@ -38,8 +39,8 @@ fn by_candle(directory: &Path, titles: &[Vec<u32>], texts: &[Vec<u32>]) -> Vec<[
     scales.iter().map(|layer| [0, 1].map(|part| of_scale(&layer[part]))).collect()
 }
 
-/// Both are f32, off by some 1e-6 in cosines that are divided by 0.02, in gradients that are sums over up to 300
-/// tokens: the bound is that of the comparison with PyTorch (tests/importance.rs), a thousandth of the largest.
+/// Both are f32, off by some 1e-6 in cosines that are divided by 0.02. The gradients are sums over up to 300 tokens. So
+/// the bound is that of the comparison with PyTorch (tests/importance.rs), a thousandth of the largest.
 #[test]
 fn gradients_are_those_of_candle() {
     let texts = id_texts(&sequences());

@@ -33,8 +33,8 @@ struct Change {
     product: Option<Product>,
 }
 
-/// W + scaling B A, with A (r, in) and B (out, r); of an embedding table W + scaling (B A)^T, with A (r, V) and B (D,
-/// r).
+/// W + scaling B A, with A (r, in) and B (out, r). For an embedding table it is W + scaling (B A)^T, with A (r, V) and
+/// B (D, r).
 #[derive(Default)]
 struct Product {
     /// The module as the adapter names it, which the patterns of its configuration are matched with.
@@ -95,7 +95,7 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// Refuses an adapter with a tensor for which the model has no place, such as one for a dropped sub-layer: the
+    /// Refuses an adapter with a tensor for which the model has no place, such as one for a dropped sub-layer. Such an
     /// adapter was trained on another model.
     pub(super) fn check(&self, architecture: &Architecture) -> Result<()> {
         let homes: std::collections::BTreeSet<String> =

@@ -1,8 +1,8 @@
 //! Quantized matrices in safetensors files, as bitsandbytes serializes them and transformers reads them.
 //!
-//! Beside `X.weight` (U8, two codes a byte) lie `X.weight.absmax` (U8 codes, or F32 scales), `X.weight.quant_map` (F32,
-//! 16), with codes `X.weight.nested_absmax` (F32) and `X.weight.nested_quant_map` (F32, 256), and
-//! `X.weight.quant_state.bitsandbytes__nf4`, a JSON object as bytes.
+//! Beside `X.weight` (U8, two codes a byte) lie `X.weight.absmax` (U8 codes, or F32 scales) and `X.weight.quant_map`
+//! (F32, 16). With codes there are `X.weight.nested_absmax` (F32) and `X.weight.nested_quant_map` (F32, 256), too.
+//! `X.weight.quant_state.bitsandbytes__nf4` is a JSON object as bytes.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Weights in fewer bits.
 //!
-//! [`nf4`] is the 4-bit NormalFloat of QLoRA (Dettmers et al. 2023, arXiv 2305.14314), with the same codes and values
-//! as the CPU implementation of bitsandbytes 0.50.2. Linear layers are quantized when a model is loaded
+//! [`nf4`] is the 4-bit NormalFloat of QLoRA (Dettmers et al. 2023, arXiv 2305.14314). Its codes and values are those
+//! of the CPU implementation of bitsandbytes 0.50.2. Linear layers are quantized when a model is loaded
 //! ([`crate::LoadOptions::quantize`]) or on disk ([`crate::write_quantized`]); embeddings, norms, biases and heads
 //! stay.
 

@@ -4,12 +4,12 @@
 //! Codes, scales and values are those of bitsandbytes 0.50.2 on a CPU, bit for bit
 //! (`quantize_4bit(blocksize=64, quant_type="nf4", compress_statistics=True)`), which rounds so:
 //!
-//! - scale = max |w| of a block; unit = w * (1 / scale), or w / scale in a last block of fewer than 64, each
-//!   operation in f32, the scale not below 1e-38;
-//! - the code of a unit is the number of boundaries below it: a unit on a boundary, the middle between two values,
-//!   takes the lower value;
-//! - scales lose their mean (f32, in PyTorch's order of summation on one thread with AVX2) and become codes of the
-//!   8-bit dynamic type in blocks of 256.
+//! - The scale is max |w| of a block, and not below 1e-38. The unit is w * (1 / scale), or w / scale in a last block of
+//!   fewer than 64. Each operation is in f32.
+//! - The code of a unit is the number of boundaries below the unit. A unit on a boundary, the middle between two
+//!   values, takes the lower value.
+//! - Scales lose their mean (f32, in PyTorch's order of summation on one thread with AVX2). Then they become codes of
+//!   the 8-bit dynamic type in blocks of 256.
 
 use std::sync::Arc;
 

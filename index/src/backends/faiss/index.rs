@@ -1,8 +1,8 @@
 //! [`FaissIndex`] in a program with faiss.
 //!
-//! The index holds the rows in the space of [`Space`] under faiss's L2 metric. Nothing reaches faiss unchecked:
-//! vectors are finite and of one length, parameters are in range, and a file is compared with its checksum before
-//! faiss reads it.
+//! The index holds the rows in the space of [`Space`] under faiss's L2 metric. Nothing reaches faiss unchecked. Vectors
+//! are finite and of one length, and parameters are in range. A file is compared with its checksum before faiss reads
+//! it.
 //!
 //! faiss keeps a search's ef in the index, so searches of one index take turns. While an index is built, faiss uses
 //! as many threads as OpenMP gives it.
@@ -59,8 +59,8 @@ impl FaissIndex {
     /// Builds the index of `rows`, (N, D) row-major.
     ///
     /// # Errors
-    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::InvalidParameter`] for
-    /// parameters out of range or fewer rows than [`FaissKind::min_rows`]; [`Error::Backend`] if faiss refuses;
+    /// [`Error::RaggedVectors`], [`Error::NotFinite`], [`Error::VectorTooLong`]. [`Error::InvalidParameter`] for
+    /// parameters out of range or fewer rows than [`FaissKind::min_rows`]. [`Error::Backend`] if faiss refuses.
     /// [`Error::NoFaiss`] in a program without the cargo feature `faiss`.
     pub fn build(metric: Metric, dim: usize, rows: &[f32], kind: FaissKind) -> Result<FaissIndex> {
         Format::check(&kind)?;

@@ -27,7 +27,7 @@ impl FaissKind {
     }
 }
 
-/// Components of a row of D in faiss: with the extra one, and zeros up to a multiple of 8, so that product
+/// Components of a row of D in faiss, with the extra one. Zeros fill them up to a multiple of 8, so that product
 /// quantization divides them.
 pub(super) fn width(dim: usize) -> usize {
     (dim + 1).next_multiple_of(8)

@@ -137,8 +137,8 @@ impl HnswRsGraph {
     /// The files that hnsw_rs writes.
     pub(crate) const FILES: [&str; 2] = ["hnsw-rs.hnsw.graph", "hnsw-rs.hnsw.data"];
 
-    /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool, with M neighbors of a row
-    /// (twice as many on level 0) chosen among `ef_construction`.
+    /// Builds the graph of `rows`, (N, D) row-major, in parallel on the current rayon pool. A row has M neighbors
+    /// (twice as many on level 0), chosen among `ef_construction`.
     ///
     /// On a pool of one thread the same rows give the same graph: hnsw_rs draws levels from a generator with a fixed
     /// seed. On more threads graphs differ from run to run, because the order of the rows differs.

@@ -21,7 +21,7 @@ pub(crate) fn max_component(dim: usize) -> f32 {
 pub(crate) const STREAMS: usize = 4;
 
 /// How far ahead a stream's cache lines are prefetched, in bytes. On a Zen 5, rows of 384 to 4,096 bytes (38 MB, of
-/// which 32 fit the cache) then come at 60 GB/s; with the hardware's prefetching alone they come at 40 to 50.
+/// which 32 fit the cache) then come at 60 GB/s. With the hardware's prefetching alone they come at 40 to 50.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 4096;
 
@@ -53,7 +53,7 @@ impl Int8Kernel {
     }
 
     /// Multiplies a query, (S) with S a multiple of [`BLOCK`], with all rows of several pieces of codes, (N, S)
-    /// row-major each; writes N sums for each piece.
+    /// row-major each. Writes N sums for each piece.
     #[inline]
     pub fn scan(&self, query: &[i16], codes: [&[i8]; STREAMS], sums: [&mut [i32]; STREAMS]) {
         debug_assert!(query.len().is_multiple_of(BLOCK));
@@ -94,7 +94,7 @@ fn scan_by_rows(
     }
 }
 
-/// A module with the functions of one x86-64 instruction set, whose registers hold `$lanes` products of 16 bits;
+/// A module with the functions of one x86-64 instruction set, whose registers hold `$lanes` products of 16 bits.
 /// `$step` adds the products of a register of components with one of the query to a register of sums.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_set {

@@ -2,12 +2,12 @@
 //! where memory is short.
 //!
 //! Rows are brought into the space of 8-bit codes, less their mean, and rotated (`rotation`), so that no component
-//! stands out. Of a row v the signs b are kept, and q·v is estimated as (q·b) ‖v‖² / (b·v). The mean of that over all
-//! rotations is right (Gao & Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for
-//! Approximate Nearest Neighbor Search", 2024); b·v is ‖v‖₁. The error is some ‖q‖ ‖v‖ √(0.57 / D), with D = 384 a
-//! 25th of the lengths. That is enough to search a graph, but not to rank what is near, so the vectors of many more
-//! rows than are wanted are compared. The error has no bound that could rule out rows, so exact searches do not use
-//! these codes.
+//! stands out. Of a row v the signs b are kept, and q·v is estimated as (q·b) ‖v‖² / (b·v), where b·v is ‖v‖₁. The mean
+//! of the estimate over all rotations is right. Gao & Long show it ("RaBitQ: Quantizing High-Dimensional Vectors with a
+//! Theoretical Error Bound for Approximate Nearest Neighbor Search", 2024). The error is some ‖q‖ ‖v‖ √(0.57 / D), with
+//! D = 384 a 25th of the lengths. That is enough to search a graph, but not to rank what is near. So the vectors of
+//! many more rows than are wanted are compared. The error has no bound that could rule out rows, so exact searches do
+//! not use these codes.
 //!
 //! Queries keep 4 bits a component. More would not help beside rows of one bit, and with one bit the true neighbors
 //! are twice as far back in the ranking. The levels are odd, -15, -13, .. 15, so that each is a sum of ±1, ±2, ±4 and
@@ -179,8 +179,8 @@ impl OneBitCodes<'_> {
         prefetch(self.records, row, stride(self.dim));
     }
 
-    /// Similarities of a query and rows, of which none is beyond the last: those of 8-bit codes, but for half the
-    /// squared length of the query, which is the same for all rows. `sums` is scratch.
+    /// Similarities of a query and rows, of which none is beyond the last. They are those of 8-bit codes, but for half
+    /// the squared length of the query, which is the same for all rows. `sums` is scratch.
     #[inline]
     pub fn compare(
         &self,

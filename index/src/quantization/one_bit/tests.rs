@@ -18,8 +18,8 @@ fn found(bits: &OneBitCodes<'_>, query: &[f32]) -> Vec<f32> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The similarity is the one of the signs and of the levels nearest to the query's components, computed in f64
-    /// from vectors that are moved and rotated by the same functions.
+    /// The similarity is the one of the signs and of the levels nearest to the query's components, computed in f64. The
+    /// vectors are moved and rotated by the same functions.
     #[test]
     fn similarities_are_those_of_signs(
         (dim, numbers) in (1usize..200).prop_flat_map(|dim| {
@@ -83,7 +83,7 @@ fn similarities_are_near_the_true_ones() {
     }
 }
 
-/// Zero rows lie at a right angle to all, rows alike have no length once the mean is gone, and numbers that are small
+/// Zero rows lie at a right angle to all, and rows alike have no length once the mean is gone. Numbers that are small
 /// or large give no infinities.
 #[test]
 fn rows_at_the_edge() {

@@ -1,4 +1,4 @@
-//! Porter's stemmer as Lucene's `PorterStemFilter` runs it.
+//! The stemmer of former databases, which is Lucene's for English words.
 //!
 //! frostem carries the algorithm as published (M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980).
 //! Lucene runs Porter's own later program, which departs from the paper in three points
@@ -8,13 +8,13 @@
 //! 2. step 2 maps (m>0) BLI to BLE instead of (m>0) ABLI to ABLE;
 //! 3. step 2 also maps (m>0) LOGI to LOG.
 //!
-//! Points 2 and 3 can be applied to the published algorithm's result: a word that reaches step 2 as X + "bli" (not
-//! "abli") or X + "logi" matches no published rule of steps 2 to 5, so it comes out unchanged. From there "logi" loses
-//! its i, and X + "ble" goes through the algorithm, whose steps 1 and 2 match no word with that ending.
+//! Points 2 and 3 can be applied to the published algorithm's result. A word that reaches step 2 as X + "bli" (not
+//! "abli") or X + "logi" matches no published rule of steps 2 to 5. So the word comes out unchanged. From there "logi"
+//! loses its i, and X + "ble" goes through the algorithm, whose steps 1 and 2 match no word with that ending.
 
 use std::borrow::Cow;
 
-pub(crate) struct Stemmer(frostem::Stemmer);
+pub(super) struct Stemmer(frostem::Stemmer);
 
 impl Default for Stemmer {
     fn default() -> Stemmer {

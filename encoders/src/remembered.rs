@@ -1,0 +1,37 @@
+//! Fingerprints that were computed before, so that the weights need not be read through for them again.
+//!
+//! A folder has a small file for each, which holds the fingerprint. Its name is a hash over all that goes into the
+//! fingerprint, with the stamps of the files of weights in place of their contents. So weights that changed are looked
+//! up under another name. What cannot be read or written is as if it were not there: only time is lost.
+
+use std::path::{Path, PathBuf};
+
+use secateur_files::{Durable, disk};
+
+use crate::fingerprint::Fingerprint;
+
+/// The place of a fingerprint.
+pub(crate) struct Place(PathBuf);
+
+impl Place {
+    pub(crate) fn new(folder: &Path, key: &Fingerprint) -> Place {
+        Place(folder.join(key.to_string()))
+    }
+
+    /// The fingerprint that was kept here.
+    pub(crate) fn read(&self) -> Option<Fingerprint> {
+        std::fs::read_to_string(&self.0).ok()?.trim_end().parse().ok()
+    }
+
+    /// Keeps a fingerprint.
+    pub(crate) fn write(&self, fingerprint: &Fingerprint) {
+        let write = || -> secateur_files::Result<()> {
+            if let Some(folder) = self.0.parent() {
+                disk::create_folders(folder)?;
+            }
+            Durable::write(&self.0, |out| writeln!(out, "{fingerprint}"))
+        };
+        // A folder that cannot be written, such as another user's, is no reason not to encode.
+        let _ = write();
+    }
+}

@@ -1,0 +1,196 @@
+//! Text to terms, as Lucene's analyzers do it.
+//!
+//! An analyzer is the words of a text and a chain of filters, each of which changes or leaves out terms. All of them
+//! give the terms of Lucene 8.7, which `index/tests/fixtures/lucene` has recorded.
+
+mod cjk;
+#[rustfmt::skip]
+mod classes;
+mod filters;
+mod former;
+mod porter;
+mod published;
+mod words;
+
+use cjk::Bigrams;
+use former::Former;
+use porter::Stemmer;
+
+use crate::names::UnknownName;
+
+/// How texts become terms. The names are those of Lucene's analyzers, `EnglishAnalyzer` and so on.
+///
+/// A database keeps its analyzer: queries are analyzed as the documents were.
+///
+/// ```
+/// use secateur_index::bm25::Analyzer;
+///
+/// assert_eq!(Analyzer::English.analyze("The cat's whiskers: 3.5 cm! 🚀"), ["cat", "whisker", "3.5", "cm", "🚀"]);
+/// assert_eq!(Analyzer::Cjk.analyze("東京都 cats"), ["東京", "京都", "cats"]);
+/// assert_eq!("cjk".parse(), Ok(Analyzer::Cjk));
+/// ```
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::Display,
+    strum::VariantArray,
+    strum::VariantNames,
+)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
+#[non_exhaustive]
+pub enum Analyzer {
+    /// English: possessives and 33 stop words go, words are stemmed by Porter's algorithm.
+    #[default]
+    English,
+    /// Words in lower case, of any language.
+    Standard,
+    /// Chinese, Japanese and Korean: pairs of neighboring characters; other words in lower case, without stop words.
+    Cjk,
+}
+
+fn unknown(name: &str) -> UnknownName {
+    UnknownName::new::<Analyzer>("analyzer", name)
+}
+
+impl Analyzer {
+    /// Each of them.
+    pub const ALL: &[Analyzer] = <Analyzer as strum::VariantArray>::VARIANTS;
+
+    /// The name used in files and on the command line.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The terms of a text, in order.
+    pub fn analyze(self, text: &str) -> Vec<String> {
+        let mut terms = Vec::new();
+        Analysis::new(Some(self)).for_each_term(text, |term| terms.push(term.to_owned()));
+        terms
+    }
+}
+
+/// An analyzer at work, with scratch space that is reused from word to word.
+pub(crate) struct Analysis {
+    chain: Chain,
+    term: String,
+}
+
+enum Chain {
+    Former(Former),
+    English(Stemmer),
+    Standard,
+    Cjk(Bigrams),
+}
+
+impl Analysis {
+    /// `None` is how texts became terms in databases that do not name their analyzer.
+    pub fn new(analyzer: Option<Analyzer>) -> Analysis {
+        let chain = match analyzer {
+            None => Chain::Former(Former::default()),
+            Some(Analyzer::English) => Chain::English(Stemmer::default()),
+            Some(Analyzer::Standard) => Chain::Standard,
+            Some(Analyzer::Cjk) => Chain::Cjk(Bigrams::default()),
+        };
+        Analysis { chain, term: String::new() }
+    }
+
+    /// Calls `visit` with each term of `text`, in order.
+    pub fn for_each_term(&mut self, text: &str, mut visit: impl FnMut(&str)) {
+        let Analysis { chain, term } = self;
+        if let Chain::Former(former) = chain {
+            return former.for_each_term(text, visit);
+        }
+        let words = words::words(text);
+        match chain {
+            Chain::Former(_) => {}
+            Chain::English(stemmer) => {
+                for word in words {
+                    filters::lower_case(filters::without_possessive(word.text), term);
+                    if !filters::ENGLISH_STOP_WORDS.contains(term) {
+                        visit(&stemmer.stem(term));
+                    }
+                }
+            }
+            Chain::Standard => {
+                for word in words {
+                    filters::lower_case(word.text, term);
+                    visit(term);
+                }
+            }
+            Chain::Cjk(bigrams) => {
+                let mut visit = |term: &str| {
+                    if !filters::CJK_STOP_WORDS.contains(term) {
+                        visit(term);
+                    }
+                };
+                for word in words {
+                    term.clear();
+                    term.push_str(word.text);
+                    cjk::fold_width(term);
+                    let folded = std::mem::take(term);
+                    filters::lower_case(&folded, term);
+                    bigrams.add(&word, term, &mut visit);
+                }
+                bigrams.finish(&mut visit);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each step does, one row a case. The expected terms follow from the definitions of the filters.
+    #[test]
+    fn terms_of_texts() {
+        let cases: &[(&str, &[&str])] = &[
+            ("", &[]),
+            ("  \n\t ,;!", &[]),
+            ("The THE the", &[]),
+            ("dog's DOG\u{2019}S dogs", &["dog", "dog", "dog"]),
+            // The possessive goes before the stop words do, so "it's" and "that's" vanish.
+            ("it's that's can't", &["can't"]),
+            ("e-mail U.S.A. 1,000.5 foo_bar", &["e", "mail", "u.s.a", "1,000.5", "foo_bar"]),
+            // Case folds letter by letter, as in Java: no final sigma, no dot left of İ.
+            ("naïve CAFÉ ΣΑΣ İSTANBUL", &["naïv", "café", "σασ", "istanbul"]),
+            ("running ponies caresses", &["run", "poni", "caress"]),
+            ("日本", &["日", "本"]),
+            ("made in 🇩🇪 by hand 👍🏽", &["made", "🇩🇪", "hand", "👍🏽"]),
+        ];
+        for (text, terms) in cases {
+            assert_eq!(&Analyzer::English.analyze(text), terms, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_words_are_cut_not_dropped() {
+        for (letter, expected) in [("é", vec![255, 255, 90]), ("𝒙", vec![127, 127, 127, 127, 92])] {
+            let terms = Analyzer::English.analyze(&letter.repeat(600));
+            let lengths: Vec<usize> = terms.iter().map(|term| term.chars().count()).collect();
+            assert_eq!(lengths, expected);
+        }
+    }
+
+    #[test]
+    fn bigrams_are_of_neighbors() {
+        let cases: &[(&str, &[&str])] = &[
+            ("東", &["東"]),
+            ("東京 都", &["東京", "都"]),
+            ("東京cats都", &["東京", "cats", "都"]),
+            ("한국어 the", &["한국", "국어"]),
+            ("ｶﾞｷﾞ Ｃａｔ", &["ガギ", "cat"]),
+        ];
+        for (text, terms) in cases {
+            assert_eq!(&Analyzer::Cjk.analyze(text), terms, "{text:?}");
+        }
+    }
+}
