@@ -39,7 +39,7 @@ pub struct Preparation<'a> {
     pub rotation: Option<&'a Rotation>,
 }
 
-/// Cosines and sines by place, (L, K / 2): in each head the pair (k, k + K / 2) is turned by the angle of the token's
+/// Cosines and sines by place, (L, K / 2). In each head the pair (k, k + K / 2) is turned by the angle of the token's
 /// place and k.
 #[derive(Debug)]
 pub struct Rotation {

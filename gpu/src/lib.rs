@@ -20,12 +20,12 @@
 //! - [`Gpu`] is a device that is open: [`Gpu::open`] says what is missing if there is none. It is cheap to clone, and
 //!   any thread may use it. All work is done in the order of the calls, on one stream.
 //! - [`Buffer`] is memory on it, typed. Dropped buffers are kept by size for the next who wants as much.
-//! - [`Product`] multiplies matrices in buffers, by cuBLASLt: bf16 to bf16 or f32, f32, and i8 to i32, each operand
-//!   transposed or not, added to what is there or not.
+//! - [`Product`] multiplies matrices in buffers, by cuBLASLt: bf16 to bf16 or f32, f32, and i8 to i32. Each operand may
+//!   be transposed, and the result added to what is there.
 //! - [`Launch`] runs a kernel by its name. [`rows`], [`heads`], [`attention`], [`gate`], [`skinny`], [`pool`],
 //!   [`select`], [`nf4`] and [`training`] have a function for each kernel, which checks sizes: call those.
-//! - `Gpu::emulated` (feature `emulate`, for tests) runs the kernels' own source on a CPU: each thread is a fiber, the
-//!   order is random, memory begins as NaNs and has fences, so that races and wild accesses show.
+//! - `Gpu::emulated` (feature `emulate`, for tests) runs the kernels' own source on a CPU. Each thread is a fiber, and
+//!   the order is random. Memory begins as NaNs and has fences. So races and wild accesses show.
 //!
 //! # To add a kernel
 //!

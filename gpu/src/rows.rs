@@ -1,7 +1,7 @@
 //! What is done to rows of activations: norms, sums, copies.
 //!
-//! f32 arrays are (T, columns). bf16 arrays are [`Half`]: their rows begin at multiples of a stride, and the columns
-//! beyond the first ones are zeros.
+//! f32 arrays are (T, columns). bf16 arrays are [`Half`]: their rows begin at multiples of a stride. The columns beyond
+//! the first ones are zeros.
 
 use half::bf16;
 

@@ -4,7 +4,7 @@ use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::launch::{Launch, int};
 
-/// The `k` largest of each slice of `width` scores of each row, ties to the lower place, in no order: scores
+/// The `k` largest of each slice of `width` scores of each row, ties to the lower place, in no order. Scores
 /// (Q, columns) -> scores and places (Q, slices, k). Places count from `first_row`. What is missing in a slice of fewer
 /// than k is minus infinity at place `u32::MAX`.
 ///

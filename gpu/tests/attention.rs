@@ -91,8 +91,8 @@ fn case(
     Attention { heads, scale: 1.0 / (head_dim as f32).sqrt(), softcap, causal, window }
 }
 
-/// Texts shorter and longer than a tile, heads of all kernels, whole and partly used, masks of all kinds; and the way
-/// back where `backward` is set.
+/// Texts shorter and longer than a tile, heads of all kernels, whole and partly used, masks of all kinds. `backward`
+/// checks the way back as well.
 fn check(attention: &Attention, lengths: &[usize], backward: bool) {
     let gpu = Gpu::emulated();
     let heads = attention.heads;

@@ -4,8 +4,8 @@
 //! H heads, G key-value heads, K size of a head. Texts lie one after the other in the rows of an array, without
 //! padding; [`Spans`] says where each begins.
 //!
-//! A [`Backend`] is who computes: [`cpu`] with kernels of ours, [`cuda`] with kernels of ours on a GPU, `candle` (a
-//! feature) with elementary operations that can be checked by eye. `tape` writes down what a backend does so that
+//! A [`Backend`] is who computes: [`cpu`] and [`cuda`] with kernels of ours, `candle` (a feature) with elementary
+//! operations that can be checked by eye. `tape` writes down what a backend does so that
 //! training can go back through it; it works with any backend that is `Backward`.
 
 pub(crate) mod backward;

@@ -128,7 +128,7 @@ impl<T: Element> Drop for Buffer<T> {
     }
 }
 
-/// Free memory by size. In steady work nothing is asked of the driver: sizes are rounded up by at most an eighth, so
+/// Free memory by size. In steady work nothing is asked of the driver. Sizes are rounded up by at most an eighth, so
 /// batches of about one size use the same pieces.
 #[derive(Default)]
 pub(crate) struct Pool {

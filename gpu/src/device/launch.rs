@@ -18,9 +18,9 @@ pub(crate) struct Value {
 
 /// A kernel by its name, how many blocks of how many threads run it, and its arguments.
 ///
-/// The arguments must be those of the kernel, in their order and of their types, and buffers must be as large as it
-/// takes them to be; the functions of `ops/` see to that. A kernel that goes beyond its buffers ends in an error of
-/// the device, which cannot reach the program's own memory.
+/// The arguments must be those of the kernel, in their order and of their types. Buffers must be as large as it takes
+/// them to be. The functions of this crate's modules see to that. A kernel that goes beyond its buffers ends in an
+/// error of the device, which cannot reach the program's own memory.
 ///
 /// ```text
 /// Launch::new("gate", [blocks, rows, 1], 256).buffer(&x).maybe(bias).buffer(&out).value(width).run(&gpu)

@@ -1,8 +1,8 @@
 //! The operations on an NVIDIA GPU, by the kernels of `secateur-gpu`.
 //!
 //! Weights are bf16 and so is what linear layers read; the residual stream, norms and sums are f32. A pre-norm layer is
-//! nine launches. With at most [`skinny::MOST`] tokens it is five, because an operation may put off what the next one
-//! can do on its way: [`Activations`] says what is put off.
+//! nine launches. With at most [`skinny::MOST`] tokens it is five: an operation may put off what the next one can do on
+//! its way. [`Activations`] says what is put off.
 
 mod activations;
 mod weights;

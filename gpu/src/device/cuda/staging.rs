@@ -1,5 +1,5 @@
-//! Copies between the program and the device, through memory that does not move: pageable memory is copied by the
-//! driver through such memory too, but it waits for the device first.
+//! Copies between the program and the device, through memory that does not move. The driver copies other memory through
+//! such memory too, but it waits for the device first.
 
 use cudarc::driver::result as driver;
 use cudarc::driver::sys;
