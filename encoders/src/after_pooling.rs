@@ -174,6 +174,11 @@ enum Residual {
 }
 
 impl Finish {
+    /// Whether there is nothing after pooling.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     pub(crate) fn load(files: &ModelFiles, modules: &[AfterPooling]) -> Result<Finish> {
         let mut finish = Finish::default();
         for module in modules {

@@ -11,7 +11,7 @@ use crate::json;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Classifier;
-use crate::on_device::{HasModel, OnDevice, PerBatch, batches};
+use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
 use crate::settings::Purpose;
 use crate::tokenize::Tokenizer;
 
@@ -46,11 +46,13 @@ impl CrossEncoder {
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<CrossEncoder> {
         let directory = directory.as_ref();
+        let found = Found::open(options.device, options.precision)?;
         let loaded = Loaded::open(directory, options, Purpose::Score)?;
-        let model = OnDevice::load(options.device, options.precision, &loaded)?;
+        let (precision, batch_tokens) = (found.precision, found.device.batch_tokens());
+        let model = OnDevice::load(found, &loaded)?;
         let tokenizer = loaded.tokenizer()?;
         let Loaded { settings, architecture, fingerprint, .. } = loaded;
-        let fingerprint = fingerprint.computed_in(options.precision);
+        let fingerprint = fingerprint.computed_in(precision);
         Ok(CrossEncoder {
             directory: directory.to_owned(),
             name: options.name.clone().unwrap_or_else(|| name_of(directory)),
@@ -58,7 +60,7 @@ impl CrossEncoder {
             tokenizer,
             model,
             num_types: architecture.token_types() as u32,
-            batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
+            batch_tokens: options.batch_tokens.unwrap_or(batch_tokens),
             max_length: settings.max_length,
         })
     }
@@ -104,7 +106,8 @@ impl CrossEncoder {
 
     /// The logit of each (query, passage): (B) -> (B), higher is better, before any sigmoid.
     ///
-    /// A pair's score does not depend on the other pairs, bit for bit. Work is spread over the current rayon pool.
+    /// On a CPU a pair's score does not depend on the other pairs, bit for bit; on a GPU by rounding alone. Work is
+    /// spread over the current rayon pool.
     ///
     /// # Errors
     ///
@@ -129,13 +132,13 @@ impl CrossEncoder {
         // A model that tells no types apart was trained without them, whatever its tokenizer says.
         let types = if self.num_types > 1 { types } else { vec![Vec::new(); tokens.len()] };
         let batches = batches(&tokens, self.batch_tokens, None);
-        let logits = self.model.run(&batches, &Logits { tokens: &tokens, types: &types })?;
+        let logits = self.model.run(batches, &Logits { tokens: &tokens, types: &types })?;
         let mut scores = vec![0.0; pairs.len()];
-        for (pair, logit) in batches.iter().flatten().zip(logits.into_iter().flatten()) {
+        for (pair, logit) in logits.into_iter().flat_map(|(batch, logits)| batch.into_iter().zip(logits)) {
             if !logit.is_finite() {
-                return Err(Error::VectorNotFinite { text: *pair });
+                return Err(Error::VectorNotFinite { text: pair });
             }
-            scores[*pair] = logit;
+            scores[pair] = logit;
         }
         Ok(scores)
     }
@@ -158,6 +161,10 @@ struct Logits<'a> {
 
 impl PerBatch<CrossEncoder> for Logits<'_> {
     type Output = Vec<f32>;
+
+    fn tokens(&self, pair: usize) -> usize {
+        self.tokens[pair].len()
+    }
 
     fn compute<B: Backend>(&self, model: &Classifier<B>, backend: &B, batch: &[usize]) -> Result<Vec<f32>> {
         let joined = |lists: &[Vec<u32>]| -> Vec<u32> {

@@ -13,7 +13,7 @@ use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
 use crate::notice::Notice;
-use crate::on_device::{HasModel, OnDevice, PerBatch, batches};
+use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
 use crate::settings::{Purpose, Settings};
 use crate::text_kind::TextKind;
 use crate::tokenize::{SpecialTokens, Tokenizer};
@@ -36,6 +36,7 @@ pub struct Encoder {
     tokenizer: Tokenizer,
     architecture: Architecture,
     model: OnDevice<Encoder>,
+    computes_on: String,
     batch_tokens: usize,
     fingerprint: Fingerprint,
     /// How many tokens at the beginning of a query and of a passage pooling leaves out.
@@ -98,15 +99,18 @@ impl Encoder {
         options: &LoadOptions,
         remaining: Option<&Remaining>,
     ) -> Result<Encoder> {
+        let found = Found::open(options.device, options.precision)?;
+        let options = LoadOptions { precision: Some(found.precision), ..options.clone() };
         // Only a whole model is known to be in order once it is loaded.
         let cache = options.cache.as_deref().filter(|_| remaining.is_none());
-        let mut loaded = Loaded::of_files(files, options, Purpose::Encode, cache)?;
+        let mut loaded = Loaded::of_files(files, &options, Purpose::Encode, cache)?;
         let in_f32 = loaded.fingerprint;
-        loaded.fingerprint = in_f32.computed_in(options.precision);
+        loaded.fingerprint = in_f32.computed_in(found.precision);
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }
-        let load = || OnDevice::load(options.device, options.precision, &loaded);
+        let (computes_on, batch_tokens) = (found.what.clone(), found.device.batch_tokens());
+        let load = || OnDevice::load(found, &loaded);
         let (tokenizer, model) = rayon::join(|| loaded.tokenizer(), load);
         let (tokenizer, model) = (tokenizer?, model?);
         if let Some(place) = &loaded.to_remember {
@@ -116,13 +120,14 @@ impl Encoder {
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         Ok(Encoder {
             directory: directory.to_owned(),
-            options: options.clone(),
             name: options.name.clone().unwrap_or(name),
+            batch_tokens: options.batch_tokens.unwrap_or(batch_tokens),
+            options,
+            computes_on,
             settings,
             tokenizer,
             architecture,
             model,
-            batch_tokens: options.batch_tokens.unwrap_or(options.device.batch_tokens()),
             fingerprint,
             skipped,
             finish,
@@ -145,7 +150,12 @@ impl Encoder {
         &self.directory
     }
 
-    /// How it was loaded.
+    /// The device, by its name; and why it is the CPU, if [`Device::Auto`](crate::Device::Auto) found no GPU.
+    pub fn computes_on(&self) -> &str {
+        &self.computes_on
+    }
+
+    /// How it was loaded. The precision is always given here.
     pub fn options(&self) -> &LoadOptions {
         &self.options
     }
@@ -182,7 +192,8 @@ impl Encoder {
 
     /// Encodes texts: (B) -> (B, D), row-major, in the order given.
     ///
-    /// A text's vector does not depend on the other texts of the call, nor on the number of threads, bit for bit.
+    /// On a CPU a text's vector does not depend on the other texts of the call, nor on the number of threads, bit for
+    /// bit. On a GPU it depends on them by rounding alone: products of other sizes are summed in another order.
     /// Work is spread over the current rayon pool.
     ///
     /// # Errors
@@ -232,14 +243,11 @@ impl Encoder {
     }
 
     fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
-        let batches = self.batches(tokens);
         let task = Vectors { settings: &self.settings, finish: &self.finish, tokens, skipped };
-        let vectors = self.model.run(&batches, &task)?;
+        let vectors = self.model.run(self.batches(tokens), &task)?;
         let dim = self.dim();
         let mut out = vec![0.0; tokens.len() * dim];
-        for (text, vector) in
-            batches.iter().zip(&vectors).flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim)))
-        {
+        for (text, vector) in vectors.iter().flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim))) {
             if !vector.iter().all(|x| x.is_finite()) {
                 return Err(Error::VectorNotFinite { text: *text });
             }
@@ -269,16 +277,27 @@ struct Vectors<'a> {
 impl PerBatch<Encoder> for Vectors<'_> {
     type Output = Vec<f32>;
 
+    fn tokens(&self, text: usize) -> usize {
+        self.tokens[text].len()
+    }
+
     fn compute<B: Backend>(&self, model: &Transformer<B>, backend: &B, batch: &[usize]) -> Result<Vec<f32>> {
         let ids: Vec<u32> = batch.iter().flat_map(|text| &self.tokens[*text]).copied().collect();
         let spans = Spans::from_lengths(batch.iter().map(|text| self.tokens[*text].len()));
-        let hidden = model.forward(backend, &ids, &spans)?;
+        let settings = self.settings;
         let hidden_size = model.architecture().hidden_size;
+        if let Some(pooling) = settings.pooling.single()
+            && self.finish.is_empty()
+        {
+            let pooled = model.pooled(backend, &ids, &spans, pooling, self.skipped)?;
+            return backend.to_vectors(&pooled, settings.dim(hidden_size), settings.normalize);
+        }
+        let hidden = model.forward(backend, &ids, &spans)?;
         let pool = |pooling| backend.to_vec(&backend.pool(&hidden, &spans, pooling, self.skipped)?);
-        let parts = self.settings.pooling.iter().map(pool).collect::<Result<Vec<_>>>()?;
+        let parts = settings.pooling.iter().map(pool).collect::<Result<Vec<_>>>()?;
         let (pooled, width) = beside_each_other(parts, hidden_size);
         let (vectors, whole) = self.finish.apply(pooled, width);
-        Ok(self.settings.cut_and_scaled(vectors, whole))
+        Ok(settings.cut_and_scaled(vectors, whole))
     }
 }
 

@@ -376,14 +376,30 @@ pub enum Error {
     },
     /// A device cannot be used.
     #[error(
-        "{device} cannot be used: {source}; a GPU needs a build with `--features cuda` and a driver, and the CPU is always \
-         there"
+        "{device} cannot be used: {source}; the CPU is always there (--device cpu), and --device auto takes what there is"
     )]
     Device {
         /// The device.
         device: String,
         /// Why not.
         source: BoxedError,
+    },
+    /// A GPU failed.
+    #[error("{0}")]
+    Gpu(#[source] secateur_gpu::Error),
+    /// A text needs more memory than a GPU has.
+    #[error(
+        "text {} has {tokens} tokens, for which the GPU has no memory even by itself: {source}; cut texts with \
+         --max-length, or compute on the CPU (--device cpu)",
+        text + 1
+    )]
+    TextTooLong {
+        /// The number of the text, from 0.
+        text: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// What ran out.
+        source: secateur_gpu::Error,
     },
     /// The tensor library failed.
     #[error("the tensor library failed: {0}")]
@@ -396,7 +412,7 @@ impl Error {
         match self {
             Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Journal(error) => error.kind(),
-            Error::Device { .. } => ErrorKind::System,
+            Error::Device { .. } | Error::Gpu(..) => ErrorKind::System,
             Error::TooManyDrops { .. }
             | Error::NoSuchSubLayer { .. }
             | Error::ScoresRequired { .. }
@@ -426,6 +442,7 @@ impl Error {
             | Error::TokenOutOfVocabulary { .. }
             | Error::NoTokens { .. }
             | Error::VectorNotFinite { .. }
+            | Error::TextTooLong { .. }
             | Error::GoldenLine { .. }
             | Error::GoldenDimension { .. }
             | Error::InvalidShare { .. }

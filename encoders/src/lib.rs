@@ -32,7 +32,7 @@
 //! | compute | who computes? | `compute/` |
 //! | model | how is a forward put together? | `model/` |
 //! | encoders | how does text become a vector? | `encoder`, `cross_encoder`, `loaded`, `settings`, `tokenize/`, `fingerprint`, `device`, `on_device`, ... |
-//! | tools | what can be done with a model? | `contrastive/`, `prune/`, `train/`, `create/`, `quantize`, `merge`, `inspect`, `golden` |
+//! | tools | what can be done with a model? | `contrastive/`, `prune/`, `train/`, `create/`, `quantize`, `merge`, `inspect`, `golden`, `gpu_bench/` |
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
@@ -58,6 +58,7 @@ mod encoder;
 mod error;
 mod fingerprint;
 pub mod golden;
+pub mod gpu_bench;
 mod in_force;
 pub mod inspect;
 mod json;

@@ -6,6 +6,8 @@ mod adapters;
 mod checkpoints;
 /// Models without some of their sub-layers: written, loaded, pruned again.
 mod depth;
+/// GPUs: every family on a CPU that runs the kernels of a GPU.
+mod gpu;
 /// Importance against PyTorch (tests/fixtures/importance/generate.py), and what must not change it.
 mod importance;
 /// The memory of encoding long texts. It is read in a process of its own.

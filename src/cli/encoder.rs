@@ -40,10 +40,11 @@ pub struct EncoderArguments {
     /// The model that an adapter is merged into [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL", requires = "encoder")]
     pub base: Option<String>,
-    /// How precisely linear layers are multiplied. Vectors of f32 and of bf16 do not mix in one database.
-    #[arg(long, default_value_t, hide_default_value = true, requires = "encoder")]
-    pub precision: Precision,
-    /// Where to compute: cpu, cuda or cuda:N. A GPU needs a build with `--features cuda`.
+    /// How precisely linear layers are multiplied; f32 and bf16 do not mix in one database
+    /// [default: f32 on a CPU, bf16 on a GPU].
+    #[arg(long, requires = "encoder")]
+    pub precision: Option<Precision>,
+    /// Where to compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
     #[arg(long, default_value_t, hide_default_value = true)]
     pub device: Device,
     /// Tokens computed together, by each thread on a CPU: more need more memory and change no vector.
@@ -128,6 +129,10 @@ fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     let cache = cache().ok().map(|folder| folder.join("fingerprints"));
     let options = LoadOptions { name, base, cache, ..options.clone() };
     let encoder = EncoderSource { model, options }.load()?;
+    if encoder.options().device == Device::Auto {
+        // Nothing can be done about a standard error that is closed.
+        let _ = writeln!(std::io::stderr(), "computing on {}", encoder.computes_on());
+    }
     tell(encoder.notices());
     Ok(Arc::new(encoder))
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
 
 mod add;
+mod bench_gpu;
 mod cloze;
 mod compact;
 mod dataset;
@@ -101,6 +102,8 @@ enum Command {
     Search(search::Arguments),
     /// Answer the queries of a data set and measure the answers.
     Eval(eval::Arguments),
+    /// Measure how fast and how exactly a GPU computes.
+    BenchGpu(bench_gpu::Arguments),
     /// Measure a run file.
     EvalRun(eval_run::Arguments),
     /// Rank the best documents of a run anew with a cross-encoder.
@@ -184,6 +187,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Info(arguments) => arguments.run()?,
         Command::Search(arguments) => arguments.run(out)?,
         Command::Eval(arguments) => arguments.run()?,
+        Command::BenchGpu(arguments) => arguments.run(out)?,
         Command::EvalRun(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,
         Command::Mine(arguments) => arguments.run()?,

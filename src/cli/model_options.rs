@@ -20,9 +20,10 @@ pub struct ModelOptions {
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
     /// How precisely linear layers are multiplied.
-    #[arg(long, default_value_t)]
-    precision: Precision,
-    /// Where to compute: cpu, cuda or cuda:N. A GPU needs a build with `--features cuda`.
+    /// [default: f32 on a CPU, and bf16 on a GPU, which can nothing else].
+    #[arg(long)]
+    precision: Option<Precision>,
+    /// Where to compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
     #[arg(long, default_value_t)]
     device: Device,
     /// Tokens computed together, by each thread on a CPU: more need more memory and change no score.

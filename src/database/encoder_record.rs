@@ -101,7 +101,7 @@ impl EncoderSource {
             (key::PASSAGE_PROMPT, options.passage_prompt.clone()),
             (key::TRUNCATE_DIM, options.truncate_dim.map(|dim| dim.to_string())),
             // Always there, as in the databases of old.
-            (key::PRECISION, Some(options.precision.to_string())),
+            (key::PRECISION, Some(options.precision.unwrap_or_default().to_string())),
             (key::BASE, base),
             (key::QUANTIZE, options.quantize.map(|quantization| quantization.to_string())),
             (key::IGNORED, (!options.ignore_settings.is_empty()).then(|| options.ignore_settings.join(","))),
@@ -119,7 +119,7 @@ impl EncoderSource {
             query_prompt: text(key::QUERY_PROMPT),
             passage_prompt: text(key::PASSAGE_PROMPT),
             truncate_dim: text(key::TRUNCATE_DIM).and_then(|dim| dim.parse().ok()),
-            precision: text(key::PRECISION).and_then(|name| name.parse().ok()).unwrap_or_default(),
+            precision: Some(text(key::PRECISION).and_then(|name| name.parse().ok()).unwrap_or_default()),
             base: text(key::BASE).map(PathBuf::from),
             quantize: text(key::QUANTIZE).and_then(|name| name.parse().ok()),
             ignore_settings: text(key::IGNORED)
@@ -157,7 +157,7 @@ mod tests {
             truncate_dim: Some(64),
             base: Some(PathBuf::from("owner/base")),
             quantize: Some(Quantization::Nf4),
-            precision: Precision::Bf16,
+            precision: Some(Precision::Bf16),
             ..LoadOptions::default()
         };
         let source = EncoderSource { model: "owner/model".to_owned(), options };

@@ -194,8 +194,7 @@ fn encoders_that_are_no_directory_are_refused() {
     assert_eq!(sandbox.names(), ["set", "weights.bin"]);
 }
 
-/// A build without the feature cannot compute on a GPU, and says so before it writes anything.
-#[cfg(not(feature = "cuda"))]
+/// Where there is no GPU, asking for one says what was looked for before anything is written.
 #[test]
 fn a_device_that_is_not_there_is_refused() {
     let sandbox = Sandbox::new();
@@ -203,9 +202,12 @@ fn a_device_that_is_not_there_is_refused() {
     tiny(&sandbox.path("model"));
     let command = ["index", "set", "--out", "db", "--encoder", "model"];
     sandbox
-        .run(command.iter().chain(&["--device", "cuda"]))
-        .fails(1, ["cuda:0 cannot be used", "--features cuda"]);
-    sandbox.run(command.iter().chain(&["--device", "tpu"])).fails(2, ["tpu", "cpu, cuda or cuda:N"]);
+        .run(command.iter().chain(&["--device", "cuda:99"]))
+        .fails(1, ["cuda:99 cannot be used", "--device auto"]);
+    sandbox
+        .run(command.iter().chain(&["--device", "cuda", "--precision", "f32"]))
+        .fails(1, ["cuda:0 cannot be used", "GPUs compute in bf16"]);
+    sandbox.run(command.iter().chain(&["--device", "tpu"])).fails(2, ["tpu", "auto, cpu, cuda or cuda:N"]);
     sandbox.run(command.iter().chain(&["--precision", "f8"])).fails(2, ["f8", "f32, bf16"]);
     sandbox.run(command.iter().chain(&["--batch-tokens", "0"])).fails(2, ["--batch-tokens"]);
     assert_eq!(sandbox.names(), ["model", "set"]);

@@ -51,7 +51,7 @@ fn main() -> Result<(), Error> {
     let texts: Vec<&str> = texts.iter().map(|line| line["text"].as_str().unwrap_or_default()).collect();
     let options = LoadOptions {
         max_length: Some(arguments.max_length),
-        precision: arguments.precision,
+        precision: Some(arguments.precision),
         ..LoadOptions::default()
     };
     let encoder = Encoder::load(&arguments.model, &options)?;

@@ -4,14 +4,15 @@
 //! H heads, G key-value heads, K size of a head. Texts lie one after the other in the rows of an array, without
 //! padding; [`Spans`] says where each begins.
 //!
-//! A [`Backend`] is who computes: [`cpu`] with kernels of ours, `candle` (a feature) with elementary operations that
-//! can be checked by eye. `tape` writes down what a backend does so that training can go back through it; it works
-//! with any backend that is `Backward`.
+//! A [`Backend`] is who computes: [`cpu`] and [`cuda`] with kernels of ours, `candle` (a feature) with elementary
+//! operations that can be checked by eye. `tape` writes down what a backend does so that
+//! training can go back through it; it works with any backend that is `Backward`.
 
 pub(crate) mod backward;
 #[cfg(any(test, feature = "candle"))]
 pub mod candle;
 pub mod cpu;
+pub mod cuda;
 pub mod precision;
 pub(crate) mod tape;
 #[cfg(test)]
@@ -22,10 +23,10 @@ use std::ops::Range;
 
 use crate::architecture::{Activation, AttentionShape};
 use crate::error::Result;
-use crate::pooling::Pooling;
+use crate::pooling::{Pooling, normalize};
 pub use crate::spans::Spans;
 pub use crate::weights::mapped::MappedFloats;
-pub use crate::weights::matrix::{LinearWeights, Matrix, Nf4Rows, Weight};
+pub use crate::weights::matrix::{HalfRows, LinearWeights, Matrix, Nf4Rows, Weight};
 
 /// The projections that an MLP begins with, as they lie in a checkpoint.
 #[derive(Clone, Debug)]
@@ -87,6 +88,10 @@ pub trait Backend {
     /// Cosines and sines by position.
     type Rotation;
 
+    /// Whether it computes with bf16 weights: those of a file are then given to it as they are.
+    fn takes_half(&self) -> bool {
+        false
+    }
     /// Loads a linear layer.
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<Self::Linear>;
     /// Loads the projections that an MLP begins with.
@@ -95,12 +100,16 @@ pub trait Backend {
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<Self::Norm>;
     /// Loads an embedding table (V, D).
     fn load_table(&self, table: Matrix<'_>) -> Result<Self::Table>;
+    /// Loads an embedding table (V, D) that is stored in bf16.
+    fn load_half_table(&self, table: HalfRows<'_>) -> Result<Self::Table> {
+        self.load_table(Weight::Half(vec![table]).dequantize())
+    }
     /// Loads an embedding table (V, `columns`) that lies in a mapped file, where it can stay.
     fn load_mapped_table(&self, table: &MappedFloats, columns: usize) -> Result<Self::Table> {
         let rows = table.len() / columns;
         self.load_table(Matrix { values: (&**table).into(), rows, columns })
     }
-    /// Loads the cosines and sines of the positions of a batch.
+    /// Loads the cosines and sines of the positions of a batch, or of more.
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Self::Rotation>;
 
     /// An array of plain numbers, row-major.
@@ -110,6 +119,8 @@ pub trait Backend {
 
     /// Rows of a table: ids (T) -> (T, D). Every id is below V.
     fn embed(&self, table: &Self::Table, ids: &[u32]) -> Result<Self::Activations>;
+    /// Rows of an array, by number: (T, D) -> (rows, D).
+    fn select(&self, x: &Self::Activations, rows: &[u32]) -> Result<Self::Activations>;
     /// x + y, elementwise.
     fn add(&self, x: Self::Activations, y: &Self::Activations) -> Result<Self::Activations>;
     /// The norm of each row, of an array that is needed afterwards as it is.
@@ -161,4 +172,18 @@ pub trait Backend {
         pooling: Pooling,
         skipped: usize,
     ) -> Result<Self::Activations>;
+    /// The first `kept` columns of each row, scaled to length 1 if `unit`: (B, D) -> numbers (B, `kept`). A row of
+    /// zeros stays.
+    fn to_vectors(&self, x: &Self::Activations, kept: usize, unit: bool) -> Result<Vec<f32>>;
+}
+
+/// [`Backend::to_vectors`] of numbers (B, `columns`).
+pub(crate) fn vectors_of(mut values: Vec<f32>, columns: usize, kept: usize, unit: bool) -> Vec<f32> {
+    if kept < columns {
+        values = values.chunks_exact(columns).flat_map(|row| &row[..kept]).copied().collect();
+    }
+    if unit {
+        normalize(&mut values, kept);
+    }
+    values
 }

@@ -36,7 +36,8 @@ impl<B: Backend> Classifier<B> {
     ) -> Result<Classifier<B>> {
         let head = family::head(config, &json::read(config)?, &architecture)?;
         let hidden_size = architecture.hidden_size;
-        let dense = linear(tensors, head.dense, [hidden_size, hidden_size], head.dense_bias)?;
+        let source = (tensors, backend.takes_half());
+        let dense = linear(source, head.dense, [hidden_size, hidden_size], head.dense_bias)?;
         let dense = GateUpWeights { gate: None, up: dense, activation: head.activation };
         Ok(Classifier {
             pooling: head.pooling,
@@ -45,7 +46,7 @@ impl<B: Backend> Classifier<B> {
                 .norm
                 .map(|name| norm(backend, tensors, &architecture, name, hidden_size))
                 .transpose()?,
-            output: backend.load_linear(linear(tensors, head.output, [1, hidden_size], true)?)?,
+            output: backend.load_linear(linear(source, head.output, [1, hidden_size], true)?)?,
             transformer: Transformer::load(backend, architecture, tensors)?,
         })
     }

@@ -1,9 +1,14 @@
 //! From tensors to a [`Transformer`].
 
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+use safetensors::Dtype;
+
 use super::{Attention, Core, Embeddings, Layer, SubLayer, Transformer};
 use crate::architecture::modules::{Module, Role};
 use crate::architecture::{self, Architecture, LayerAttention, LinearInput, NormKind, Rotary};
-use crate::compute::{Backend, GateUpWeights, NormWeights};
+use crate::compute::{Backend, GateUpWeights, HalfRows, NormWeights, Weight};
 use crate::error::Result;
 use crate::weights::mapped::MappedFloats;
 use crate::weights::matrix::{LinearWeights, Matrix};
@@ -38,7 +43,8 @@ impl<B: Backend> Transformer<B> {
         // Without any, the first prefix serves to name the tensor that is missing.
         let prefixes = architecture.prefixes();
         let prefix = prefixes.iter().copied().find(has_embeddings).unwrap_or(prefixes[0]);
-        let source = |modules| Source { tensors, architecture: &architecture, prefix, modules };
+        let half = backend.takes_half();
+        let source = |modules| Source { tensors, architecture: &architecture, prefix, modules, half };
         let embeddings = source(&outer[..]).embeddings(backend)?;
         let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<B>> {
             let source = source(&modules[..]);
@@ -55,7 +61,8 @@ impl<B: Backend> Transformer<B> {
         });
         let layers = layers.collect::<Result<_>>()?;
         let final_norm = source(&outer[..]).norm(backend, Role::FinalNorm)?;
-        Ok(Transformer { embeddings, layers, final_norm, rotaries, architecture })
+        let rotations = rotaries.iter().map(|_| Mutex::default()).collect();
+        Ok(Transformer { embeddings, layers, final_norm, rotaries, rotations, architecture })
     }
 }
 
@@ -65,6 +72,8 @@ struct Source<'a> {
     architecture: &'a Architecture,
     prefix: &'a str,
     modules: &'a [Module],
+    /// Whether weights that are stored in bf16 stay so.
+    half: bool,
 }
 
 impl<'a> Source<'a> {
@@ -84,19 +93,28 @@ impl<'a> Source<'a> {
         Ok(table.map(|table| (table, shape[1])))
     }
 
-    fn embeddings<B: Backend>(&self, backend: &B) -> Result<Embeddings<B>> {
+    fn tokens<B: Backend>(&self, backend: &B) -> Result<B::Table> {
         let scale = self.architecture.embedding_scale;
-        let tokens = match self.mapped_table(Role::TokenEmbeddings)?.filter(|_| scale == 1.0) {
-            Some((table, columns)) => backend.load_mapped_table(&table, columns)?,
-            None => {
-                let mut tokens =
-                    self.table(Role::TokenEmbeddings)?.expect("every model has token embeddings");
-                if scale != 1.0 {
-                    tokens.values.to_mut().iter_mut().for_each(|x| *x *= scale);
-                }
-                backend.load_table(tokens)?
+        let every = "every model has token embeddings";
+        if scale == 1.0 {
+            let Module { name, shape, .. } = self.module(Role::TokenEmbeddings).expect(every);
+            let name = format!("{}{name}.weight", self.prefix);
+            let stored = self.half.then(|| half(self.tensors, &name, [shape[0], shape[1]])).flatten();
+            if let Some(rows) = stored {
+                return backend.load_half_table(rows);
             }
-        };
+            if let Some((table, columns)) = self.mapped_table(Role::TokenEmbeddings)? {
+                return backend.load_mapped_table(&table, columns);
+            }
+        }
+        let mut tokens = self.table(Role::TokenEmbeddings)?.expect(every);
+        if scale != 1.0 {
+            tokens.values.to_mut().iter_mut().for_each(|x| *x *= scale);
+        }
+        backend.load_table(tokens)
+    }
+
+    fn embeddings<B: Backend>(&self, backend: &B) -> Result<Embeddings<B>> {
         let positions = match self.table(Role::PositionEmbeddings)? {
             Some(positions) => Some(backend.load_table(match self.table(Role::TypeEmbeddings)? {
                 Some(types) => sums(&types, &positions),
@@ -104,7 +122,11 @@ impl<'a> Source<'a> {
             })?),
             None => None,
         };
-        Ok(Embeddings { tokens, positions, norm: self.norm(backend, Role::EmbeddingNorm)? })
+        Ok(Embeddings {
+            tokens: self.tokens(backend)?,
+            positions,
+            norm: self.norm(backend, Role::EmbeddingNorm)?,
+        })
     }
 
     fn attention<B: Backend>(
@@ -171,7 +193,7 @@ impl<'a> Source<'a> {
     }
 
     fn linear_of(&self, Module { name, shape, has_bias, .. }: &Module) -> Result<LinearWeights<'a>> {
-        linear(self.tensors, &format!("{}{name}", self.prefix), [shape[0], shape[1]], *has_bias)
+        linear((self.tensors, self.half), &format!("{}{name}", self.prefix), [shape[0], shape[1]], *has_bias)
     }
 
     fn norm<B: Backend>(&self, backend: &B, role: Role) -> Result<Option<B::Norm>> {
@@ -180,16 +202,36 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The linear layer of this name.
+/// A matrix as it lies in a file, if it lies there in bf16, has this shape and is finite. What is wrong with another is
+/// said when it is read in f32.
+fn half<'a>(tensors: &'a dyn Tensors, name: &str, shape: [usize; 2]) -> Option<HalfRows<'a>> {
+    let stored = tensors.stored(name)?;
+    // A bf16 whose exponent is all ones is infinite or no number.
+    let finite =
+        |bytes: &[u8]| bytes.chunks_exact(2).all(|pair| pair[1] & 0x7f != 0x7f || pair[0] & 0x80 == 0);
+    let whole = stored.dtype == Dtype::BF16 && stored.shape == shape;
+    let finite = whole && stored.bytes.par_chunks(1 << 20).all(finite);
+    finite.then(|| HalfRows { bytes: stored.bytes.into(), rows: shape[0], columns: shape[1] })
+}
+
+/// The linear layer of this name; in bf16 if it is wanted so and stored so.
 pub(super) fn linear<'a>(
-    tensors: &'a dyn Tensors,
+    (tensors, in_half): (&'a dyn Tensors, bool),
     name: &str,
     [rows, columns]: [usize; 2],
     has_bias: bool,
 ) -> Result<LinearWeights<'a>> {
     let bias = || tensors.vector(&format!("{name}.bias"), rows);
+    let weight = format!("{name}.weight");
+    let stored = match in_half && !tensors.is_quantized() {
+        true => half(tensors, &weight, [rows, columns]),
+        false => None,
+    };
     Ok(LinearWeights {
-        weight: tensors.weight(&format!("{name}.weight"), rows, columns)?,
+        weight: match stored {
+            Some(stored) => Weight::Half(vec![stored]),
+            None => tensors.weight(&weight, rows, columns)?,
+        },
         bias: has_bias.then(bias).transpose()?,
     })
 }

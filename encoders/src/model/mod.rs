@@ -9,9 +9,12 @@ mod trainable;
 
 pub use classifier::Classifier;
 
+use std::sync::{Arc, Mutex};
+
 use crate::architecture::{Architecture, AttentionShape, LinearInput, Positions, Rotary};
 use crate::compute::{Backend, Matrix, RotationWeights, Spans};
 use crate::error::Result;
+use crate::pooling::Pooling;
 
 /// Where in the forward hidden states are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,8 +38,15 @@ pub struct Transformer<B: Backend> {
     embeddings: Embeddings<B>,
     /// Each kind of angles that some layer's attention uses.
     rotaries: Vec<Rotary>,
+    /// Their cosines and sines, for texts of so many tokens; the longest so far.
+    rotations: Vec<Mutex<Option<Angles<B>>>>,
     layers: Vec<Layer<B>>,
     final_norm: Option<B::Norm>,
+}
+
+struct Angles<B: Backend> {
+    length: usize,
+    rotation: Arc<B::Rotation>,
 }
 
 struct Embeddings<B: Backend> {
@@ -84,7 +94,7 @@ struct Attention<B: Backend> {
 pub(crate) struct Batch<'a, B: Backend> {
     spans: &'a Spans,
     /// For each of `Transformer::rotaries`.
-    rotations: Vec<B::Rotation>,
+    rotations: Vec<Arc<B::Rotation>>,
 }
 
 impl<B: Backend> Transformer<B> {
@@ -165,10 +175,67 @@ impl<B: Backend> Transformer<B> {
     /// What the layers need to know of a batch.
     pub(crate) fn batch<'a>(&self, backend: &B, spans: &'a Spans) -> Result<Batch<'a, B>> {
         let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
-        let head_dim = self.architecture.attention.head_dim;
-        let rotations =
-            self.rotaries.iter().map(|rotary| backend.load_rotation(rotation(rotary, longest, head_dim)));
+        let rotations = (0..self.rotaries.len()).map(|number| self.rotation(backend, number, longest));
         Ok(Batch { spans, rotations: rotations.collect::<Result<_>>()? })
+    }
+
+    /// The cosines and sines of one kind of attention, for texts of `longest` tokens and perhaps longer ones.
+    fn rotation(&self, backend: &B, number: usize, longest: usize) -> Result<Arc<B::Rotation>> {
+        let mut kept = self.rotations[number].lock().expect("no panic while angles are computed");
+        if let Some(Angles { length, rotation }) = &*kept
+            && *length >= longest
+        {
+            return Ok(Arc::clone(rotation));
+        }
+        let length = longest.next_power_of_two();
+        let weights = rotation(&self.rotaries[number], length, self.architecture.attention.head_dim);
+        let rotation = Arc::new(backend.load_rotation(weights)?);
+        *kept = Some(Angles { length, rotation: Arc::clone(&rotation) });
+        Ok(rotation)
+    }
+
+    /// One vector for each text: ids (T) -> (B, D), as [`Transformer::forward`] and [`Backend::pool`] give it.
+    ///
+    /// Where one row makes a text's vector, what follows the last attention is computed for these rows alone: rows do
+    /// not know each other there.
+    ///
+    /// # Errors
+    ///
+    /// What the operations fail with.
+    pub fn pooled(
+        &self,
+        backend: &B,
+        ids: &[u32],
+        spans: &Spans,
+        pooling: Pooling,
+        skipped: usize,
+    ) -> Result<B::Activations> {
+        let rows: Vec<u32> = match pooling {
+            Pooling::Cls => spans.iter().map(|span| pooling.first(span, skipped) as u32).collect(),
+            Pooling::LastToken => spans.iter().map(|span| span.end as u32 - 1).collect(),
+            Pooling::Max | Pooling::Mean | Pooling::MeanSqrtLen | Pooling::WeightedMean => {
+                let hidden = self.forward(backend, ids, spans)?;
+                return backend.pool(&hidden, spans, pooling, skipped);
+            }
+        };
+        let batch = self.batch(backend, spans)?;
+        let ignore = &mut |_, _: &B::Activations| Ok(());
+        let mut x = self.embed(backend, ids, spans)?;
+        let last = self.layers.iter().rposition(|layer| layer.attention.is_some());
+        for number in 0..last.unwrap_or(0) {
+            x = self.forward_layer(backend, number, x, &batch, ignore)?;
+        }
+        x = match last.and_then(|last| self.layers[last].attention.as_ref()) {
+            Some(attention) => attention.forward_selected(backend, x, &batch, &rows)?,
+            None => backend.select(&x, &rows)?,
+        };
+        for layer in &self.layers[last.unwrap_or(0)..] {
+            if let Some(mlp) = &layer.mlp {
+                let inputs = [Stage::Embeddings; 2]; // Nobody observes.
+                x = mlp.forward(backend, x, &batch, inputs, ignore)?;
+            }
+        }
+        self.finish(backend, x)
     }
 
     /// One layer: (T, D) -> (T, D).
@@ -260,11 +327,31 @@ impl<B: Backend> SubLayer<B> {
             None => core(&x)?,
         };
         observe(inputs[1], &inner)?;
+        self.add(backend, &inner, x)
+    }
+
+    /// Of some rows alone, of which the others are only seen by the attention: (T, D) -> (rows, D).
+    fn forward_selected(
+        &self,
+        backend: &B,
+        x: B::Activations,
+        batch: &Batch<'_, B>,
+        rows: &[u32],
+    ) -> Result<B::Activations> {
+        let inner = match &self.input_norm {
+            Some(norm) => self.core.forward(backend, &backend.norm(&x, norm)?, batch)?,
+            None => self.core.forward(backend, &x, batch)?,
+        };
+        self.add(backend, &backend.select(&inner, rows)?, backend.select(&x, rows)?)
+    }
+
+    /// What comes after the core: the output projection, the sum, the norms.
+    fn add(&self, backend: &B, inner: &B::Activations, x: B::Activations) -> Result<B::Activations> {
         let sum = match &self.output_norm {
             Some(norm) => {
-                backend.add(x, &backend.norm_in_place(backend.linear(&inner, &self.output)?, norm)?)?
+                backend.add(x, &backend.norm_in_place(backend.linear(inner, &self.output)?, norm)?)?
             }
-            None => backend.linear_add(&inner, &self.output, x)?,
+            None => backend.linear_add(inner, &self.output, x)?,
         };
         norm_if(backend, sum, self.sum_norm.as_ref())
     }
@@ -290,7 +377,7 @@ impl<B: Backend> Attention<B> {
             qkv = backend.norm_heads(qkv, norm, num_heads..self.shape.num_rotated_heads())?;
         }
         if let Some(rotary) = self.rotary {
-            qkv = backend.rotate(qkv, batch.spans, &batch.rotations[rotary], &self.shape)?;
+            qkv = backend.rotate(qkv, batch.spans, &*batch.rotations[rotary], &self.shape)?;
         }
         backend.attention(&qkv, batch.spans, &self.shape, self.window)
     }

@@ -39,7 +39,7 @@ pub fn activation_magnitude<E: From<Error>>(
         }
         let size: usize = chunk.iter().map(Vec::len).sum();
         let task = Magnitudes { sequences: &chunk, zeros: &total };
-        for sums in encoder.model().run(&encoder.batches(&chunk), &task)? {
+        for (_, sums) in encoder.model().run(encoder.batches(&chunk), &task)? {
             for (total, sums) in total.iter_mut().flatten().zip(sums.into_iter().flatten()) {
                 total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
             }
@@ -67,6 +67,10 @@ struct Magnitudes<'a> {
 
 impl PerBatch<Encoder> for Magnitudes<'_> {
     type Output = Sums;
+
+    fn tokens(&self, sequence: usize) -> usize {
+        self.sequences[sequence].len()
+    }
 
     fn compute<B: Backend>(&self, model: &Transformer<B>, backend: &B, batch: &[usize]) -> Result<Sums> {
         let ids: Vec<u32> = batch.iter().flat_map(|i| &self.sequences[*i]).copied().collect();

@@ -107,10 +107,9 @@ pub(super) fn hash_of(sequence: &[u32]) -> [u8; 32] {
 
 /// For each sequence the sums over its tokens: (L, PARTS), row-major; 0 for a sub-layer that is not there.
 fn measure(encoder: &Encoder, sequences: &[Vec<u32>], settings: &ScoreSettings) -> Result<Vec<Vec<f64>>> {
-    let batches = encoder.batches(sequences);
-    let sums = encoder.model().run(&batches, &Measure { sequences, settings })?;
+    let sums = encoder.model().run(encoder.batches(sequences), &Measure { sequences, settings })?;
     let mut ordered = vec![Vec::new(); sequences.len()];
-    for (sequence, sums) in batches.into_iter().flatten().zip(sums.into_iter().flatten()) {
+    for (sequence, sums) in sums.into_iter().flat_map(|(batch, sums)| batch.into_iter().zip(sums)) {
         ordered[sequence] = sums;
     }
     Ok(ordered)
@@ -124,6 +123,10 @@ struct Measure<'a> {
 
 impl PerBatch<Encoder> for Measure<'_> {
     type Output = Vec<Vec<f64>>;
+
+    fn tokens(&self, sequence: usize) -> usize {
+        self.sequences[sequence].len()
+    }
 
     fn compute<B: Backend>(
         &self,

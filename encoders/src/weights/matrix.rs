@@ -17,13 +17,33 @@ pub struct Matrix<'a> {
     pub columns: usize,
 }
 
-/// The matrix of a linear layer, in f32 or quantized.
+/// The matrix of a linear layer, in f32, bf16 or quantized.
 #[derive(Clone, Debug)]
 pub enum Weight<'a> {
     /// f32
     Dense(Matrix<'a>),
+    /// bf16, one part below the other. All have the same columns; there is at least one.
+    Half(Vec<HalfRows<'a>>),
     /// Rows of quantized matrices, one part below the other. All have the same columns; there is at least one.
     Nf4(Vec<Nf4Rows>),
+}
+
+/// Rows of bf16 as they lie in a file.
+#[derive(Clone, Debug)]
+pub struct HalfRows<'a> {
+    /// Little-endian, row-major.
+    pub bytes: Cow<'a, [u8]>,
+    /// Output features.
+    pub rows: usize,
+    /// Input features.
+    pub columns: usize,
+}
+
+impl HalfRows<'_> {
+    /// The numbers.
+    pub fn values(&self) -> impl Iterator<Item = half::bf16> + '_ {
+        self.bytes.chunks_exact(2).map(|pair| half::bf16::from_le_bytes([pair[0], pair[1]]))
+    }
 }
 
 /// Some rows of a quantized matrix.
@@ -62,6 +82,7 @@ impl<'a> Weight<'a> {
     pub fn rows(&self) -> usize {
         match self {
             Weight::Dense(matrix) => matrix.rows,
+            Weight::Half(parts) => parts.iter().map(|part| part.rows).sum(),
             Weight::Nf4(parts) => parts.iter().map(|part| part.rows.len()).sum(),
         }
     }
@@ -70,6 +91,7 @@ impl<'a> Weight<'a> {
     pub fn columns(&self) -> usize {
         match self {
             Weight::Dense(matrix) => matrix.columns,
+            Weight::Half(parts) => parts[0].columns,
             Weight::Nf4(parts) => parts[0].matrix.columns(),
         }
     }
@@ -79,6 +101,10 @@ impl<'a> Weight<'a> {
         let (rows, columns) = (self.rows(), self.columns());
         let parts = match self {
             Weight::Dense(matrix) => return matrix,
+            Weight::Half(parts) => {
+                let values: Vec<f32> = parts.iter().flat_map(|part| part.values().map(f32::from)).collect();
+                return Matrix { values: values.into(), rows, columns };
+            }
             Weight::Nf4(parts) => parts,
         };
         let mut values = Vec::with_capacity(rows * columns);
@@ -98,6 +124,29 @@ impl<'a> Weight<'a> {
                 [(first, rows), (second, all_rows - rows)]
                     .map(|(values, rows)| Matrix { values: values.into(), rows, columns }.into())
             }
+            Weight::Half(parts) => {
+                let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), rows);
+                for HalfRows { bytes, rows, columns } in parts {
+                    let here = left.min(rows);
+                    left -= here;
+                    let middle = 2 * here * columns;
+                    let (of_first, of_second) = match bytes {
+                        Cow::Borrowed(bytes) => (bytes[..middle].into(), bytes[middle..].into()),
+                        Cow::Owned(mut bytes) => {
+                            let rest = bytes.split_off(middle);
+                            (bytes.into(), rest.into())
+                        }
+                    };
+                    for (side, bytes, rows) in
+                        [(&mut first, of_first, here), (&mut second, of_second, rows - here)]
+                    {
+                        if rows > 0 {
+                            side.push(HalfRows { bytes, rows, columns });
+                        }
+                    }
+                }
+                [Weight::Half(first), Weight::Half(second)]
+            }
             Weight::Nf4(parts) => {
                 let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), rows);
                 for Nf4Rows { matrix, rows } in parts {
@@ -114,17 +163,24 @@ impl<'a> Weight<'a> {
         }
     }
 
-    /// One below the other: quantized if all are.
-    fn stack(parts: Vec<Weight<'_>>) -> Weight<'static> {
+    /// One below the other: quantized, or bf16, if all are.
+    fn stack(parts: Vec<Weight<'a>>) -> Weight<'a> {
         let columns = parts[0].columns();
         let rows = parts.iter().map(Weight::rows).sum();
         assert!(parts.iter().all(|part| part.columns() == columns), "stacked layers share their input");
         if parts.iter().all(|part| matches!(part, Weight::Nf4(_))) {
             let rows = parts.into_iter().flat_map(|part| match part {
                 Weight::Nf4(rows) => rows,
-                Weight::Dense(_) => Vec::new(),
+                Weight::Dense(_) | Weight::Half(_) => Vec::new(),
             });
             return Weight::Nf4(rows.collect());
+        }
+        if parts.iter().all(|part| matches!(part, Weight::Half(_))) {
+            let rows = parts.into_iter().flat_map(|part| match part {
+                Weight::Half(rows) => rows,
+                Weight::Dense(_) | Weight::Nf4(_) => Vec::new(),
+            });
+            return Weight::Half(rows.collect());
         }
         let mut values = Vec::with_capacity(rows * columns);
         for part in parts {
@@ -146,7 +202,7 @@ impl<'a> LinearWeights<'a> {
 
     /// Several layers with the same input as a single layer, the outputs side by side. An absent bias counts as zeros
     /// if another layer has one.
-    pub fn stack(parts: Vec<LinearWeights<'_>>) -> LinearWeights<'static> {
+    pub fn stack(parts: Vec<LinearWeights<'a>>) -> LinearWeights<'a> {
         let any_bias = parts.iter().any(|part| part.bias.is_some());
         let mut weights = Vec::with_capacity(parts.len());
         let mut bias = Vec::new();

@@ -42,10 +42,10 @@ impl Tensors for Quantized {
 
     fn weight(&self, tensor: &str, rows: usize, columns: usize) -> Result<Weight<'_>> {
         Ok(match (self.source.weight(tensor, rows, columns)?, self.quantization) {
-            (Weight::Dense(matrix), Quantization::Nf4) => {
-                Nf4Matrix::quantize(&matrix.values, rows, columns).into()
-            }
             (quantized @ Weight::Nf4(_), _) => quantized,
+            (weight, Quantization::Nf4) => {
+                Nf4Matrix::quantize(&weight.dequantize().values, rows, columns).into()
+            }
         })
     }
 

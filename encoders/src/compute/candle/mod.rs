@@ -2,7 +2,7 @@
 //!
 //! Nothing here is fast on a CPU. Everything is plain enough to be checked by eye, and candle differentiates all of it.
 //! Candle's own fused operations are not used, because they drop gradients silently. [`super::cpu`] is tested against
-//! this module. With the feature `cuda` this module computes on GPUs.
+//! this module.
 
 use std::ops::Range;
 
@@ -10,6 +10,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use super::{
     AttentionShape, Backend, GateUpWeights, LinearWeights, Matrix, NormWeights, RotationWeights, Spans,
+    vectors_of,
 };
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;
@@ -87,16 +88,6 @@ impl Candle {
     /// Operations on `device`.
     pub fn new(device: Device) -> Candle {
         Candle { device, precision: Precision::F32 }
-    }
-
-    /// Operations on the GPU of this number.
-    ///
-    /// # Errors
-    ///
-    /// There is no driver or no such GPU.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn on_gpu(number: usize) -> Result<Candle> {
-        Ok(Candle::new(Device::new_cuda(number)?))
     }
 
     /// Sets how the linear layers that are loaded later are multiplied.
@@ -358,5 +349,13 @@ impl Backend for Candle {
             })
         });
         Ok(Tensor::cat(&vectors.collect::<Result<Vec<Tensor>>>()?, 0)?)
+    }
+
+    fn select(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        Ok(x.index_select(&Tensor::from_slice(rows, rows.len(), &self.device)?, 0)?)
+    }
+
+    fn to_vectors(&self, x: &Tensor, kept: usize, unit: bool) -> Result<Vec<f32>> {
+        Ok(vectors_of(self.to_vec(x)?, x.dim(1)?, kept, unit))
     }
 }

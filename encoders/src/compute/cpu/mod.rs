@@ -27,7 +27,7 @@ use rayon::prelude::*;
 use super::precision::Precision;
 use super::{
     AttentionShape, Backend, GateUpWeights, LinearWeights, MappedFloats, Matrix, NormWeights,
-    RotationWeights, Spans,
+    RotationWeights, Spans, vectors_of,
 };
 use crate::error::Result;
 use crate::pooling::Pooling;
@@ -383,5 +383,17 @@ impl Backend for Cpu {
         skipped: usize,
     ) -> Result<Activations> {
         self.upload(&pooling.pool(&hidden.values, hidden.columns, spans, skipped), hidden.columns)
+    }
+
+    fn select(&self, x: &Activations, rows: &[u32]) -> Result<Activations> {
+        let mut out = self.array(rows.len(), x.columns);
+        for (to, row) in out.values.chunks_exact_mut(x.columns).zip(rows) {
+            to.copy_from_slice(&x.values[*row as usize * x.columns..][..x.columns]);
+        }
+        Ok(out)
+    }
+
+    fn to_vectors(&self, x: &Activations, kept: usize, unit: bool) -> Result<Vec<f32>> {
+        Ok(vectors_of(self.to_vec(x)?, x.columns, kept, unit))
     }
 }

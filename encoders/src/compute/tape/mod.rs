@@ -415,4 +415,14 @@ impl<B: Backward> Backend for Tape<B> {
             sink.add(backend, node, of_hidden)
         }))
     }
+
+    /// What is trained pools all of its rows: this has no gradient.
+    fn select(&self, x: &Tracked<B>, rows: &[u32]) -> Result<Tracked<B>> {
+        assert!(!self.differentiates(&[x], false), "no gradient goes through a selection of rows");
+        Ok(self.constant(self.backend.select(&x.array, rows)?))
+    }
+
+    fn to_vectors(&self, x: &Tracked<B>, kept: usize, unit: bool) -> Result<Vec<f32>> {
+        self.backend.to_vectors(&x.array, kept, unit)
+    }
 }

@@ -1,0 +1,12 @@
+// All kernels, one file of them after the other.
+#include "device.cuh"
+#include "rows.cuh"
+#include "heads.cuh"
+#include "gate.cuh"
+#include "pool.cuh"
+#include "attention.cuh"
+#include "attention_few.cuh"
+#include "attention_backward.cuh"
+#include "skinny.cuh"
+#include "topk.cuh"
+#include "training.cuh"

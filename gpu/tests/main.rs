@@ -1,0 +1,18 @@
+//! The kernels on the emulator, each against a plain twin in f64.
+
+/// Attention and its gradient.
+mod attention;
+/// The compiled kernels are those of the sources.
+mod compiled;
+/// Buffers and the pool behind them.
+mod memory;
+/// Numbers by a formula, and how far others are from them.
+mod numbers;
+/// Products, and those of few rows with what is around them.
+mod products;
+/// Norms, heads, gates, pooling, unpacking: what is done to rows.
+mod rows;
+/// The largest of many scores.
+mod select;
+/// The way back through norms, and the optimizer.
+mod training;

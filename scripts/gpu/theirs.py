@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+"""Hugging Face Transformers on the shapes of `secateur bench-gpu`: random weights, bf16, torch.compile, sdpa.
+
+One JSON line a measurement: CUDA events after warm-up, the median of what fits its seconds. A part that fails or runs out of its
+seconds is a line with "error", and the others go on. `--table FILE` prints the lines of both sides as a table instead, and needs
+no PyTorch. `--device cpu --tiny --modes eager` tries the script without a GPU.
+"""
+import argparse
+import json
+import signal
+import statistics
+import time
+
+SHAPES = [("query1", 1, 10), ("query32", 32, 10), ("doc130", 128, 130), ("doc512", 32, 512)]
+MLPS = {"full": (32, 1.0), "drop8": (24, 1.0), "drop16": (16, 1.0), "drop20": (12, 1.0), "effir": (16, 0.7)}
+
+
+def ragged():
+    """128 lengths around 130, as `bench-gpu` has them: the middles of equal parts of a normal distribution."""
+    normal = statistics.NormalDist(130, 45)
+    return sorted((min(256, max(20, round(normal.inv_cdf((part + 0.5) / 128)))) for part in range(128)), reverse=True)
+
+
+def name_of(row):
+    if row.get("what") != "ours":
+        return row.get("config")
+    if row["config"] != "mistral-7b":
+        return row["config"]
+    return {(0, 1.0): "full", (8, 1.0): "drop8", (16, 1.0): "drop16", (20, 1.0): "drop20", (16, 0.7): "effir"}.get((row["drop_mlp"], row["width"]))
+
+
+def table(path):
+    with open(path) as lines:
+        rows = [json.loads(line) for line in lines if line.startswith("{")]
+    for row in rows:
+        for key in ("failed", "skipped", "error"):
+            if key in row:
+                print(f"{key}: {row['what']} {row.get('config', '')} {row.get('shape', '')}: {row[key]}")
+    rate = next((row["tflops"] for row in rows if row.get("what") == "ceilings" and "tflops" in row), None)
+    ours = {(name_of(row), row["shape"]): row for row in rows if row.get("what") == "ours" and "device_ms" in row}
+    theirs = {}
+    for row in rows:
+        if row.get("what") == "theirs" and "ms" in row:
+            key = (row["config"], row["shape"])
+            if key not in theirs or row["ms"] < theirs[key]["ms"]:
+                theirs[key] = row
+    print(f"{'model':8} {'shape':8} {'ours ms':>9} {'host ms':>9} {'TFLOP/s':>8} {'of rate':>8} {'theirs ms':>10} {'ratio':>6} {'full/this':>9}")
+    for (config, shape), row in ours.items():
+        other, full = theirs.get((config, shape)), ours.get(("full", shape))
+        cells = [
+            f"{config or '?':8} {shape:8} {row['device_ms']:9.3f} {row['end_to_end_ms']:9.3f} {row['tflops']:8.1f}",
+            f"{100 * row['tflops'] / rate:7.1f}%" if rate else f"{'':>8}",
+            f"{other['ms']:10.3f} {other['ms'] / row['device_ms']:6.2f}" if other else f"{'':>10} {'':>6}",
+            f"{full['device_ms'] / row['device_ms']:9.2f}" if full and config in MLPS else "",
+        ]
+        print(" ".join(cells).rstrip())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="tiny models, to try the script on a CPU")
+    parser.add_argument("--seconds", type=float, default=200, help="of everything")
+    parser.add_argument("--configs", default="full,effir", help="of " + ", ".join([*MLPS, "minilm"]))
+    parser.add_argument("--modes", default="default", help="of torch.compile; eager is none")
+    parser.add_argument("--shapes", default="query1,query32,doc130,doc512,ragged")
+    parser.add_argument("--only", choices=["ceilings"])
+    parser.add_argument("--table", metavar="FILE")
+    arguments = parser.parse_args()
+    if arguments.table:
+        return table(arguments.table)
+    return Measurement(arguments).run()
+
+
+class OutOfTime(Exception):
+    pass
+
+
+class Measurement:
+    def __init__(self, arguments):
+        self.begin, self.arguments = time.time(), arguments
+        self.cuda = arguments.device == "cuda"
+
+        def alarm(*_):
+            raise OutOfTime("its seconds are over")
+
+        signal.signal(signal.SIGALRM, alarm)
+
+    def left(self):
+        return self.arguments.seconds - (time.time() - self.begin)
+
+    def say(self, **row):
+        print(json.dumps(row), flush=True)
+
+    def attempt(self, seconds, what, part):
+        """`part`, for at most so many seconds; a line with what it gives or with its error."""
+        if self.left() < 8:
+            return self.say(**what, error="no time is left")
+        signal.alarm(max(5, int(min(seconds, self.left()))))
+        try:
+            self.say(**what, **part())
+        except Exception as error:
+            self.say(**what, error=repr(error)[:300])
+        finally:
+            signal.alarm(0)
+
+    def synchronize(self):
+        if self.cuda:
+            self.torch.cuda.synchronize()
+
+    def median_ms(self, run, seconds=1.5):
+        run()
+        run()
+        self.synchronize()
+        times, stop = [], time.time() + seconds
+        while len(times) < 3 or (time.time() < stop and len(times) < 500):
+            if self.cuda:
+                start, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start.record()
+                run()
+                end.record()
+                self.torch.cuda.synchronize()
+                times.append(start.elapsed_time(end))
+            else:
+                start = time.time()
+                run()
+                times.append(1e3 * (time.time() - start))
+        return {"ms": statistics.median(times), "n": len(times)}
+
+    def ceilings(self):
+        torch, device = self.torch, self.arguments.device
+        size = 8192 if self.cuda else 256
+        x, y = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+        products = self.median_ms(lambda: x @ y)["ms"]
+        big = torch.empty((2 << 30) if self.cuda else 1 << 20, dtype=torch.uint8, device=device)
+        other = torch.empty_like(big)
+        copy = self.median_ms(lambda: other.copy_(big))["ms"]
+        read = self.median_ms(lambda: big.view(torch.int64).sum())["ms"]
+        return {
+            "device": torch.cuda.get_device_name() if self.cuda else "cpu",
+            "torch": torch.__version__,
+            "tflops": 2e-9 * size**3 / products,
+            "copy_gb_s": 2e-6 * big.numel() / copy,
+            "read_gb_s": 1e-6 * big.numel() / read,
+        }
+
+    def model(self, name):
+        import transformers
+
+        torch = self.torch
+        if name == "minilm":
+            sizes = dict(vocab_size=30522, hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=12)
+            config, kind = transformers.BertConfig(**sizes, attn_implementation="sdpa"), transformers.BertModel
+        else:
+            sizes = dict(vocab_size=32000, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8)
+            if self.arguments.tiny:
+                sizes.update(hidden_size=64, intermediate_size=128, num_hidden_layers=32, num_attention_heads=4, num_key_value_heads=2)
+            config = transformers.MistralConfig(**sizes, max_position_embeddings=32768, sliding_window=None, use_cache=False, attn_implementation="sdpa")
+            kind = transformers.MistralModel
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            with torch.device(self.arguments.device):
+                model = kind(config)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        return self.pruned(model, *MLPS[name]) if name in MLPS else model.eval().requires_grad_(False)
+
+    def pruned(self, model, keep, width):
+        """The MLPs of the last layers gone, the others narrower. A missing MLP adds nothing and costs nothing."""
+        import types
+
+        torch = self.torch
+
+        def without_mlp(layer, hidden_states, *args, **kwargs):
+            out = layer.self_attn(layer.input_layernorm(hidden_states), *args, **kwargs)
+            return hidden_states + (out[0] if isinstance(out, tuple) else out)
+
+        def narrow(neurons):
+            return -(-int(neurons * width) // 128) * 128  # rows that are not aligned would slow it down
+
+        for number, layer in enumerate(model.layers):
+            if number >= keep:
+                layer.mlp = layer.post_attention_layernorm = None
+                layer.forward = types.MethodType(without_mlp, layer)
+            elif width < 1:
+                like = dict(bias=False, device=layer.mlp.down_proj.weight.device, dtype=layer.mlp.down_proj.weight.dtype)
+                for part in ("gate_proj", "up_proj"):
+                    old = getattr(layer.mlp, part)
+                    setattr(layer.mlp, part, torch.nn.Linear(old.in_features, narrow(old.out_features), **like))
+                old = layer.mlp.down_proj
+                layer.mlp.down_proj = torch.nn.Linear(narrow(old.in_features), old.out_features, **like)
+        return model.eval().requires_grad_(False)
+
+    def shape(self, model, mean, batch, length):
+        torch = self.torch
+        if self.arguments.tiny:
+            batch = min(batch, 4)
+        ids = torch.randint(3, 30000, (batch, length), device=self.arguments.device)
+        more = {} if mean else {"use_cache": False}
+
+        def run():
+            hidden = model(input_ids=ids, **more).last_hidden_state
+            return hidden.mean(1) if mean else hidden[:, -1]
+
+        start = time.time()
+        run()
+        self.synchronize()
+        first = time.time() - start
+        row = self.median_ms(run)
+
+        def whole():
+            ids.copy_(ids.cpu())
+            return torch.nn.functional.normalize(run().float(), dim=-1).cpu()
+
+        times = []
+        for _ in range(5):
+            start = time.time()
+            whole()
+            times.append(1e3 * (time.time() - start))
+        return {"batch": batch, "length": length, **row, "end_to_end_ms": statistics.median(times), "first_s": first}
+
+    def padded(self, model, mean):
+        """As sentence-transformers does it: sorted by length, 32 at a time, padded to the longest, with a mask."""
+        torch, device = self.torch, self.arguments.device
+        lengths = ragged()
+        parts = [lengths[first : first + 32] for first in range(0, 128, 32)]
+        if self.arguments.tiny:
+            parts = [part[:2] for part in parts[:2]]
+        batches = []
+        for part in parts:
+            mask = torch.zeros(len(part), -(-part[0] // 8) * 8, dtype=torch.long, device=device)
+            for row, length in enumerate(part):
+                mask[row, :length] = 1
+            batches.append((torch.randint(3, 30000, mask.shape, device=device), mask))
+        more = {} if mean else {"use_cache": False}
+
+        def run():
+            for ids, mask in batches:
+                model(input_ids=ids, attention_mask=mask, **more).last_hidden_state
+
+        return {"texts": sum(map(len, parts)), "tokens": sum(map(sum, parts)), "padded": sum(m.numel() for _, m in batches), **self.median_ms(run)}
+
+    def run(self):
+        import torch
+
+        self.torch = torch
+        if self.cuda and not torch.cuda.is_available():
+            raise SystemExit("no card: PyTorch finds no GPU")
+        with torch.inference_mode():
+            if self.arguments.only == "ceilings":
+                return self.attempt(30, {"what": "ceilings"}, self.ceilings)
+            for name in self.arguments.configs.split(","):
+                what = {"what": "theirs", "config": name}
+                try:
+                    model = self.model(name)
+                except Exception as error:
+                    self.say(**what, error=repr(error)[:300])
+                    continue
+                for mode in self.arguments.modes.split(","):
+                    self.of_mode(model, name, mode)
+                del model
+                if self.cuda:
+                    torch.cuda.empty_cache()
+        self.say(what="theirs", config="all", seconds=time.time() - self.begin)
+
+    def of_mode(self, model, name, mode):
+        mean = name == "minilm"
+        what = {"what": "theirs", "config": name, "mode": mode}
+        self.torch._dynamo.reset()
+        # Layer by layer: all layers share the compiled code, so it takes seconds and not minutes.
+        if mode != "eager":
+            for layer in model.encoder.layer if mean else model.layers:
+                layer.compile(mode=None if mode == "default" else mode, dynamic=False)
+        shapes = self.arguments.shapes.split(",")
+        for shape, batch, length in SHAPES:
+            if shape in shapes:
+                self.attempt(60, {**what, "shape": shape}, lambda: self.shape(model, mean, batch, length))
+        if "ragged" in shapes:
+            self.attempt(60, {**what, "shape": "ragged"}, lambda: self.padded(model, mean))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+//! `secateur bench-gpu`: how fast and how exactly a GPU computes.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+use secateur::encoders::gpu_bench::{self, Gpu, SHAPES};
+use serde_json::{Value, json};
+
+use super::failure::{Code, Failure, Result};
+use super::print;
+
+/// Times a model of a given shape with random weights, or compares small models with the CPU.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  secateur bench-gpu --probe
+  secateur bench-gpu --config mistral-7b --random-weights
+  secateur bench-gpu --config mistral-7b --drop-mlp 16 --width 0.7 --random-weights --json")]
+pub struct Arguments {
+    /// The model's shape.
+    #[arg(long, value_parser = SHAPES, required_unless_present = "probe")]
+    config: Option<String>,
+    /// Leave out the MLPs of this many layers, the last ones.
+    #[arg(long, value_name = "LAYERS", default_value_t = 0)]
+    drop_mlp: usize,
+    /// Keep this share of the other MLPs' neurons.
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    width: f64,
+    /// Weights are random: the time does not depend on them.
+    #[arg(long, required_unless_present = "probe")]
+    random_weights: bool,
+    /// Compare every family, whole and pruned, with the CPU in f32. Fails if one differs by more than rounding.
+    #[arg(long, conflicts_with_all = ["config", "random_weights"])]
+    probe: bool,
+    /// The number of the GPU.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    gpu: usize,
+    /// For how long each batch is timed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+    seconds: f64,
+    /// Print a JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub fn run(self, out: &mut impl Write) -> Result<String> {
+        let gpu = Gpu::open(self.gpu).map_err(|error| Failure::new(Code::System, error.to_string()))?;
+        if self.probe { self.probe(&gpu, out) } else { self.time(&gpu, out) }
+    }
+
+    fn say(&self, out: &mut impl Write, line: &Value) -> Result<()> {
+        let text = match line.as_object() {
+            Some(fields) if !self.json => {
+                let field = |(name, value): (&String, &Value)| match value {
+                    Value::String(text) => format!("{name} {text}"),
+                    value => format!("{name} {value}"),
+                };
+                fields.iter().map(field).collect::<Vec<String>>().join("  ")
+            }
+            _ => line.to_string(),
+        };
+        print(out, &format!("{text}\n"))
+    }
+
+    fn time(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
+        let config = self.config.as_deref().unwrap_or_default();
+        let architecture = gpu_bench::shape(config, self.drop_mlp, self.width)?;
+        let each = Duration::from_secs_f64(self.seconds.clamp(0.01, 600.0));
+        let mut written = Ok(());
+        gpu_bench::measure(gpu, architecture, each, &mut |shape, result| {
+            let mut line = json!({"what": "ours", "gpu": gpu.name(), "config": config, "drop_mlp": self.drop_mlp,
+                "width": self.width, "shape": shape});
+            match result {
+                Ok(speed) => merge(&mut line, json!(speed)),
+                Err(error) => line["error"] = error.to_string().into(),
+            }
+            if written.is_ok() {
+                written = self.say(out, &line);
+            }
+        })?;
+        written.map(|()| String::new())
+    }
+
+    fn probe(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
+        let (mut written, mut failed) = (Ok(()), Vec::new());
+        gpu_bench::probe(gpu, &mut |model, result| {
+            let mut line = json!({"what": "probe", "gpu": gpu.name(), "model": model});
+            let passes = match result {
+                Ok(probe) => {
+                    merge(&mut line, json!(probe));
+                    probe.passes()
+                }
+                Err(error) => {
+                    line["error"] = error.to_string().into();
+                    false
+                }
+            };
+            line["passes"] = passes.into();
+            if !passes {
+                failed.push(model.to_owned());
+            }
+            if written.is_ok() {
+                written = self.say(out, &line);
+            }
+        })?;
+        written?;
+        match failed.is_empty() {
+            true => Ok(String::new()),
+            false => Err(Failure::new(
+                Code::System,
+                format!("the GPU differs from the CPU: {}", failed.join(", ")),
+            )),
+        }
+    }
+}
+
+fn merge(line: &mut Value, more: Value) {
+    if let (Value::Object(line), Value::Object(more)) = (line, more) {
+        line.extend(more);
+    }
+}
