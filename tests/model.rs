@@ -337,7 +337,7 @@ fn the_base_of_an_adapter_is_found_by_its_name() {
     write(
         &sandbox.path("hub/models--acme--base"),
         "refs/main",
-        "0123456789abcdef0123456789abcdef01234567".to_owned(),
+        "0123456789abcdef0123456789abcdef01234567",
     );
     let config =
         json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": "acme/base"});

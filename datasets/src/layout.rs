@@ -118,8 +118,12 @@ impl Collection {
         for path in list(folder)? {
             let name = name_of(&path);
             match (path.is_dir(), name.as_str()) {
-                (true, "corpus") => found.corpus.extend(list(&path)?.into_iter().filter(is_parquet)),
-                (true, "queries") => found.queries.extend(list(&path)?.into_iter().filter(is_parquet)),
+                (true, "corpus") => {
+                    found.corpus.extend(list(&path)?.into_iter().filter(|path| is_parquet(path)))
+                }
+                (true, "queries") => {
+                    found.queries.extend(list(&path)?.into_iter().filter(|path| is_parquet(path)))
+                }
                 (true, "qrels" | "default" | "data") => {
                     for path in list(&path)?.into_iter().filter(|path| !path.is_dir()) {
                         found.qrels.entry(split_of(&name_of(&path), "")).or_default().push(path);
@@ -207,7 +211,7 @@ impl Collection {
             Layout::Beir => {
                 converted.documents = beir::write_documents(&out.join("corpus.jsonl"), documents)? as u64;
                 if !queries.is_empty() {
-                    beir::write_queries(&out.join("queries.jsonl"), &queries)?;
+                    beir::write_queries(out.join("queries.jsonl"), &queries)?;
                 }
             }
             Layout::Tsv => {
@@ -226,16 +230,12 @@ impl Collection {
         for (split, qrels) in &splits {
             converted.judgments += qrels.values().map(|judged| judged.len() as u64).sum::<u64>();
             match layout {
-                Layout::Beir => beir::write_qrels(&out.join(format!("qrels/{split}.tsv")), qrels)?,
-                Layout::Tsv => trec::write_qrels(&out.join(format!("qrels.{split}.tsv")), qrels)?,
+                Layout::Beir => beir::write_qrels(out.join(format!("qrels/{split}.tsv")), qrels)?,
+                Layout::Tsv => trec::write_qrels(out.join(format!("qrels.{split}.tsv")), qrels)?,
             }
         }
         for (split, path) in &self.candidates {
-            trec::write_run(
-                &out.join(format!("top1000.{split}.run")),
-                &read_candidates(path)?,
-                "candidates",
-            )?;
+            trec::write_run(out.join(format!("top1000.{split}.run")), &read_candidates(path)?, "candidates")?;
         }
         if layout == Layout::Tsv || splits.is_empty() {
             // Nothing is in it.
@@ -245,7 +245,7 @@ impl Collection {
     }
 }
 
-fn is_parquet(path: &PathBuf) -> bool {
+fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "parquet")
 }
 

@@ -20,7 +20,7 @@ fn emulated() -> Cuda {
 }
 
 fn load<B: Backend>(backend: &B, directory: &Path, tensors: &dyn Tensors) -> Transformer<B> {
-    let architecture = Architecture::read(&directory.join("config.json")).unwrap();
+    let architecture = Architecture::read(directory.join("config.json")).unwrap();
     Transformer::load(backend, architecture, tensors).unwrap()
 }
 

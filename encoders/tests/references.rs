@@ -29,8 +29,8 @@ fn vectors_are_those_of_the_reference_libraries() {
     assert!(names.len() >= 20, "fixtures are missing: {names:?}");
     let mut wrong = Vec::new();
     for name in &names {
-        let golden = Golden::read(&folder().join(name).join("golden.jsonl")).unwrap();
-        let compared = Encoder::load(&folder().join(name).join("model"), &LoadOptions::default())
+        let golden = Golden::read(folder().join(name).join("golden.jsonl")).unwrap();
+        let compared = Encoder::load(folder().join(name).join("model"), &LoadOptions::default())
             .and_then(|encoder| golden.compare(&encoder));
         match compared {
             Ok(comparison) if comparison.least_cosine >= LEAST_COSINE => {}
@@ -44,8 +44,8 @@ fn vectors_are_those_of_the_reference_libraries() {
 /// A comparison that cannot fail would show nothing: one number of a vector changed is seen.
 #[test]
 fn another_model_is_told_apart() {
-    let golden = Golden::read(&folder().join("rope-yarn/golden.jsonl")).unwrap();
-    let other = Encoder::load(&folder().join("rope-linear/model"), &LoadOptions::default()).unwrap();
+    let golden = Golden::read(folder().join("rope-yarn/golden.jsonl")).unwrap();
+    let other = Encoder::load(folder().join("rope-linear/model"), &LoadOptions::default()).unwrap();
     assert!(golden.compare(&other).unwrap().least_cosine < 0.999);
 }
 
@@ -72,7 +72,7 @@ fn every_setting_has_a_source() {
     assert_eq!(from(&bare, "pooling"), is("\"mean\"", "assumed"));
     assert!(bare.notices[0].text.contains("mean pooling"), "{:?}", bare.notices);
     let strict = LoadOptions { strict: true, ..LoadOptions::default() };
-    let error = Encoder::load(&folder().join("config-of-defaults/model"), &strict).err().unwrap().to_string();
+    let error = Encoder::load(folder().join("config-of-defaults/model"), &strict).err().unwrap().to_string();
     assert!(error.contains("modules.json") && error.contains("--strict"), "{error}");
 
     let adapter = inspect("adapter-olora");

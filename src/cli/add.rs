@@ -78,7 +78,7 @@ struct Arguments {
 impl Arguments {
     fn run(self, replace: bool) -> Result<String> {
         let start = Instant::now();
-        let inputs = self.source.open(&self.files)?;
+        let inputs = self.source.open(&self.files, self.encoder.strict)?;
         let mut database = Database::open(&self.database)?;
         check_vectors(&database, &inputs)?;
         // Loading and encoding may take long: what will be refused is found before.

@@ -33,11 +33,8 @@ pub struct Arguments {
     /// Write the hits as a TREC run file.
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
-    /// Refuse judgments of documents that the database does not hold. Otherwise they are counted, and refused if most
-    /// judgments are such.
-    #[arg(long)]
-    strict: bool,
-    /// Accept judgments even if most of them are of documents that the database does not hold.
+    /// Accept judgments even if most of them are of documents that the database does not hold. A few are counted, and
+    /// refused with --strict.
     #[arg(long, conflicts_with = "strict")]
     allow_unknown: bool,
     #[command(flatten)]
@@ -137,7 +134,7 @@ impl Arguments {
             "{unknown} of {count} judgments are of documents that the database does not hold, such as {doc_id:?} of query \
              {query_id:?}"
         );
-        if self.strict || 2 * unknown > count && !self.allow_unknown {
+        if self.encoder.strict || 2 * unknown > count && !self.allow_unknown {
             let message = format!("{what}: is it of this data set? --allow-unknown evaluates all the same");
             return Err(Failure::new(Code::Input, message));
         }

@@ -118,7 +118,7 @@ impl IndexArguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let start = Instant::now();
-        let inputs = self.source.open(&self.files)?;
+        let inputs = self.source.open(&self.files, self.encoder.strict)?;
         if self.out.exists() {
             let message = format!(
                 "{} exists: choose another --out, remove it, or put documents into it with `secateur add`",

@@ -31,9 +31,6 @@ pub struct SourceArguments {
     /// by id.
     #[arg(long, value_name = "FILE.npy")]
     npy: Option<PathBuf>,
-    /// Refuse the first document that has neither title nor text.
-    #[arg(long)]
-    strict: bool,
     /// Take documents that have neither title nor text, even if most have none.
     #[arg(long, conflicts_with = "strict")]
     allow_empty: bool,
@@ -52,8 +49,8 @@ pub struct Inputs {
 }
 
 impl SourceArguments {
-    /// Opens files, folders, and data sets that are named as BEIR names them.
-    pub fn open(&self, paths: &[PathBuf]) -> Result<Inputs> {
+    /// Opens files, folders, and data sets that are named as BEIR names them. `strict` refuses a document without text.
+    pub fn open(&self, paths: &[PathBuf], strict: bool) -> Result<Inputs> {
         let paths = paths.iter().map(|path| located(path)).collect::<Result<Vec<_>>>()?;
         let names = FieldNames {
             id: self.id_field.clone(),
@@ -68,7 +65,7 @@ impl SourceArguments {
             }
             None => None,
         };
-        let empty = match (self.strict, self.allow_empty) {
+        let empty = match (strict, self.allow_empty) {
             (true, _) => EmptyDocuments::Refused,
             (_, true) => EmptyDocuments::Any,
             _ => EmptyDocuments::Few,

@@ -44,6 +44,8 @@ pub fn resolve_model(
         // Without a network, what suffices offline suffices here.
         Err(error @ DownloadError::Network { .. }) => match cached {
             Some((snapshot, _)) if is_usable(&snapshot) => Ok(snapshot),
+            // The name was found, and a download broke.
+            _ if model.folder.exists() => Err(error),
             _ => {
                 let looked_in = model.folder.clone();
                 Err(DownloadError::Unreachable { id: id.to_owned(), looked_in, source: Box::new(error) })

@@ -122,7 +122,7 @@ mod tests {
             ("one two three four", "nothing", 8, "one two...", 0),
             ("one two three fours", "four", 9, "...fours", 1),
             ("éééééé", "x", 3, "ééé...", 0),
-            ("rose x x x x x x rose, \"tree\"", "roses trees", 16, "...x rose, \"tree\"", 2),
+            ("rose x x x x x x rose, \"tree\"", "roses trees", 16, "...x x rose, \"tree\"", 2),
         ] {
             let found = snippet(text, query, Analyzer::English, max);
             assert_eq!((found.text.as_str(), found.marks.len()), (expected, marks), "{text:?} {query:?}");

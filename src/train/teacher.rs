@@ -14,8 +14,8 @@ use crate::error::Result;
 pub struct Teacher(Model);
 
 enum Model {
-    CrossEncoder(CrossEncoder),
-    Encoder { encoder: Encoder, vectors: Mutex<Vectors> },
+    CrossEncoder(Box<CrossEncoder>),
+    Encoder { encoder: Box<Encoder>, vectors: Mutex<Vectors> },
 }
 
 impl Teacher {
@@ -28,7 +28,7 @@ impl Teacher {
     pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Teacher> {
         let directory = directory.as_ref();
         Ok(Teacher(if CrossEncoder::is_in(directory, options)? {
-            Model::CrossEncoder(CrossEncoder::load(directory, options)?)
+            Model::CrossEncoder(Box::new(CrossEncoder::load(directory, options)?))
         } else {
             return Ok(Encoder::load(directory, options)?.into());
         }))
@@ -76,7 +76,7 @@ impl Teacher {
 
 impl From<Encoder> for Teacher {
     fn from(encoder: Encoder) -> Teacher {
-        Teacher(Model::Encoder { encoder, vectors: Mutex::new(Vectors::new(MAX_NUMBERS)) })
+        Teacher(Model::Encoder { encoder: Box::new(encoder), vectors: Mutex::new(Vectors::new(MAX_NUMBERS)) })
     }
 }
 

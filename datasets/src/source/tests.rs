@@ -132,7 +132,7 @@ fn repeated_ids_and_empty_documents() {
         3
     );
 
-    let one = Source::open(&[first.clone()], FieldNames::default()).unwrap();
+    let one = Source::open(std::slice::from_ref(&first), FieldNames::default()).unwrap();
     let mut documents = one.documents(EmptyDocuments::Few);
     assert!(documents.by_ref().all(|document| document.is_ok()));
     assert_eq!((documents.num_documents(), documents.num_empty()), (2, 1));

@@ -274,7 +274,7 @@ fn listings_that_cannot_be_right_are_refused() {
         ("<html>", "cannot understand the list"),
         (r#"{"sha":"../../x","siblings":[]}"#, "its commit is not a hash"),
         (
-            r#"{"sha":"abc","siblings":[{"rfilename":"config.json"},{"rfilename":"pytorch_model.bin"}]}"#,
+            r#"{"sha":"abc","siblings":[{"rfilename":"config.json"},{"rfilename":"model.onnx"}]}"#,
             "no safetensors",
         ),
         (

@@ -257,7 +257,12 @@ pub(crate) struct FamilyKeys {
 pub(crate) fn check_config(path: &Path, family: &Family, config: &Value) -> Result<()> {
     let empty = Map::new();
     let object = config.as_object().unwrap_or(&empty);
-    check(path, "", object, &[&family.keys.keys, &COMMON])?;
+    let mut named = object.clone();
+    if ["drop_mlp_list", "drop_attn_list"].iter().any(|list| object.contains_key(*list)) {
+        // LLM-Drop's own programs do what its lists say, and nothing else.
+        named.shift_remove("auto_map");
+    }
+    check(path, "", &named, &[&family.keys.keys, &COMMON])?;
     if let Some(quantization) = config.get("quantization_config").and_then(Value::as_object) {
         check(path, "quantization_config", quantization, &[&QUANTIZATION])?;
     }

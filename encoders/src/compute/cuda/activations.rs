@@ -140,7 +140,7 @@ impl Cuda {
     }
 
     /// The same, to be changed: it is copied if somebody else still has it.
-    pub(super) fn into_full(&self, x: Activations) -> Result<Buffer<f32>> {
+    pub(super) fn to_full(&self, x: Activations) -> Result<Buffer<f32>> {
         let full = self.as_full(&x)?;
         drop(x);
         Arc::try_unwrap(full).or_else(|shared| {
@@ -151,7 +151,7 @@ impl Cuda {
     }
 
     /// In bf16, to be changed.
-    pub(super) fn into_half(&self, x: Activations) -> Result<Half> {
+    pub(super) fn to_half(&self, x: Activations) -> Result<Half> {
         let half = self.as_half(&x)?;
         drop(x);
         self.unshared(half)
@@ -174,7 +174,7 @@ impl Cuda {
         let (rows, columns) = (x.rows, x.columns);
         let mut deferred = match x.state {
             State::Deferred(deferred) => deferred.into_inner().expect(HELD),
-            _ => Deferred { half: Arc::new(self.into_half(x)?), pending: Pending::default() },
+            _ => Deferred { half: Arc::new(self.to_half(x)?), pending: Pending::default() },
         };
         add(&mut deferred.pending);
         Ok(Activations { rows, columns, state: State::Deferred(Mutex::new(deferred)) })

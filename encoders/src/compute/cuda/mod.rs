@@ -211,7 +211,7 @@ impl Backend for Cuda {
     fn add(&self, x: Activations, y: &Activations) -> Result<Activations> {
         let (rows, columns) = (x.rows, x.columns);
         assert_eq!((rows, columns), (y.rows, y.columns), "arrays of one shape are added");
-        let mut sum = self.into_full(x)?;
+        let mut sum = self.to_full(x)?;
         match &y.state {
             State::Stored { full: Some(full), .. } => rows::add(&mut sum, full, columns)?,
             _ => rows::add_half(&mut sum, &*self.as_half(y)?)?,
@@ -232,11 +232,11 @@ impl Backend for Cuda {
     fn norm_in_place(&self, x: Activations, norm: &Arc<Norm>) -> Result<Activations> {
         let (rows, columns) = (x.rows, x.columns);
         if x.is_half() {
-            let mut half = self.into_half(x)?;
+            let mut half = self.to_half(x)?;
             rows::norm_half_in_place(&mut half, norm)?;
             return Ok(Activations::half(half));
         }
-        let mut full = self.into_full(x)?;
+        let mut full = self.to_full(x)?;
         let mut half = Half::new(&self.gpu, rows, columns, padded(columns))?;
         rows::norm_in_place(&mut full, norm, &mut half)?;
         Ok(Activations::both(full, half))
@@ -287,7 +287,7 @@ impl Backend for Cuda {
     fn linear_add(&self, x: &Activations, linear: &Linear, residual: Activations) -> Result<Activations> {
         let columns = linear.rows;
         assert_eq!((residual.rows, residual.columns), (x.rows, columns), "the sum has one shape");
-        let mut sum = self.into_full(residual)?;
+        let mut sum = self.to_full(residual)?;
         if self.is_few(x.rows) {
             self.with_few_rows(x, linear, |input| {
                 Ok(skinny::multiply(input, linear.few(columns), Output::Add(&mut sum))?)

@@ -201,7 +201,7 @@ impl Adapter {
             Beginning::Pissa => residual::without_principal(values, columns, rank),
             Beginning::Olora => residual::without_first_columns(values, columns, rank, scaling),
         }
-        self.add(product, rank, scaling as f32, values, rows, columns)?;
+        self.add(product, values, rows, columns)?;
         if self.config.scales_rows {
             self.scale(product, values, rows, columns)?;
         }
@@ -209,15 +209,9 @@ impl Adapter {
     }
 
     /// Adds a product.
-    fn add(
-        &self,
-        product: &Product,
-        rank: usize,
-        scaling: f32,
-        values: &mut [f32],
-        rows: usize,
-        columns: usize,
-    ) -> Result<()> {
+    fn add(&self, product: &Product, values: &mut [f32], rows: usize, columns: usize) -> Result<()> {
+        let rank = self.config.rank(&product.module);
+        let scaling = self.config.scaling(&product.module) as f32;
         let part = |name: &Option<String>, letter: &str, rows, columns| match name {
             Some(name) => self.file.matrix(name, rows, columns),
             None => Err(Error::MissingTensor {

@@ -72,7 +72,7 @@ fn right_singular_vectors(values: &[f32], columns: usize, rank: usize) -> Vec<Ve
         }
         let steps = base.len();
         let is_whole = steps == columns;
-        if is_whole || steps >= rank && (steps % (rank + 8) == 0) {
+        if is_whole || steps >= rank && steps.is_multiple_of(rank + 8) {
             let (eigenvalues, eigenvectors) = tridiagonal(diagonal.clone(), beside.clone());
             let mut order: Vec<usize> = (0..steps).collect();
             order.sort_by(|a, b| eigenvalues[*b].total_cmp(&eigenvalues[*a]));
