@@ -179,7 +179,7 @@ fn counts_and_faults_of_the_collections_are_the_recorded_ones() {
             "cranfield",
             1400,
             &[("test", 225, 1837, 1612)],
-            Some("corpus.jsonl.gz:995: error: \"995\" has no text"),
+            Some("corpus.jsonl.gz:995: warning: \"995\" has no text"),
         ),
         ("npl-vaswani", 11_429, &[("test", 93, 2083, 2083)], None),
         ("xquad-en", 240, &[("test", 1190, 1190, 1190)], None),
@@ -210,7 +210,7 @@ fn counts_and_faults_of_the_collections_are_the_recorded_ones() {
             None => assert!(verified.ok().ends_with("; 0 errors, 0 warnings\n"), "{name}"),
             Some(fault) => {
                 assert!(verified.stdout.contains(fault), "{name}: {verified:?}");
-                verified.fails(3, ["is not sound"]);
+                verified.ok();
             }
         }
     }

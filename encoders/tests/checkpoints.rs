@@ -171,16 +171,11 @@ fn wrong_configurations_are_refused_by_field() {
         ("llama", json!({"hidden_act": "tanh"}), "hidden_act is \"tanh\""),
         (
             "llama",
-            json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
-            "rope_scaling.rope_type is \"yarn\"; expected default, linear or llama3",
+            json!({"rope_scaling": {"rope_type": "spiral", "factor": 4.0}}),
+            "rope_scaling.rope_type is \"spiral\"; expected default, linear, dynamic, llama3, yarn or longrope",
         ),
         ("llama", json!({"rope_scaling": {"type": "linear"}}), "rope_scaling.factor is absent"),
         ("llama", json!({"rope_theta": 0.0}), "rope_theta is 0"),
-        (
-            "mistral",
-            json!({"is_causal": false}),
-            "is_causal is false; expected true: a decoder looks back only",
-        ),
         ("gemma2", json!({"use_bidirectional_attention": true}), "use_bidirectional_attention is true"),
         (
             "bert",

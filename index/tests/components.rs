@@ -128,7 +128,7 @@ fn types_have_their_limits() {
             Store::create(&path, &settings(Metric::L2, 2, components, VectorIndex::Flat)).unwrap();
         let snapshot = add(&mut store, &[vec![largest, -largest]]);
         snapshot.verify().unwrap();
-        assert_eq!(std::fs::read(path.join("MANIFEST")).unwrap()[8], 4);
+        assert_eq!(std::fs::read(path.join("MANIFEST")).unwrap()[8], 5);
         assert_eq!(
             file(&path, "vectors").unwrap()[8],
             2,

@@ -176,10 +176,10 @@ fn newer_files_are_refused() {
     let path = folder.path().join("db");
     database(&path);
     for (name, reads) in [
-        ("MANIFEST", 4),
+        ("MANIFEST", 5),
         ("segments/0000000001/documents", 1),
         ("segments/0000000002/vectors", 2),
-        ("segments/0000000001/graph", 3),
+        ("segments/0000000001/graph", 4),
         ("segments/0000000002/codes", 1),
     ] {
         let file = path.join(name);
@@ -207,7 +207,8 @@ fn other_folders_are_no_databases() {
     fs::create_dir(&empty).unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "text").unwrap();
-    for path in [&missing, &empty, &file] {
+    assert!(matches!(Snapshot::open(&missing), Err(Error::NoDatabase { path }) if path == missing));
+    for path in [&empty, &file] {
         assert!(matches!(Snapshot::open(path), Err(Error::NotADatabase { path: named }) if named == *path));
         assert!(matches!(Store::open(path), Err(Error::NotADatabase { .. })));
     }

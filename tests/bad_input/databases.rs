@@ -19,7 +19,7 @@ fn searches_answer_or_refuse(sandbox: &Sandbox, what: &str) {
         let outcome = sandbox.run(["search", "db", "how bees dance", "--mode", mode, "--json"]);
         match outcome.status.code() {
             Some(0) => {}
-            Some(4) => assert!(outcome.stderr.starts_with("error: "), "{what}: {outcome:?}"),
+            Some(4) => assert!(outcome.stderr.starts_with("{\"error\":"), "{what}: {outcome:?}"),
             _ => panic!("{what}: {outcome:?}"),
         }
     }

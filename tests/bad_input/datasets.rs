@@ -105,6 +105,8 @@ fn a_faulty_corpus_is_not_indexed() {
         assert!(!sandbox.path("db").exists() && !sandbox.path("db.partial").exists(), "{what}");
         let healed = small(&sandbox.path("set"));
         let _ = fs::remove_file(healed.join("corpus.jsonl.gz"));
+        // Vectors of other texts are not thrown away unasked.
+        let _ = fs::remove_file(sandbox.path("db.journal"));
         sandbox.run(["index", "set", "--out", "db", "--encoder", "model"]).ok();
         sandbox.run(["verify", "db"]).ok();
         let mut names = sandbox.names();

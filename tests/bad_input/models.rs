@@ -45,7 +45,11 @@ fn faulty_model_directories_are_refused() {
             Box::new(|f| fs::remove_dir_all(f).unwrap()),
             &["there is no model directory", "model"],
         ),
-        ("no tokenizer", Box::new(remove("tokenizer.json")), &["model has no tokenizer.json", "fetch it"]),
+        (
+            "no tokenizer",
+            Box::new(remove("tokenizer.json")),
+            &["model has no vocab.txt", "fetch vocab.txt or tokenizer.json"],
+        ),
         ("no config", Box::new(remove("config.json")), &["model has no config.json"]),
         ("no weights", Box::new(remove("model.safetensors")), &["model has no model.safetensors"]),
         (

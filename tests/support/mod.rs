@@ -115,7 +115,8 @@ impl Outcome {
     #[track_caller]
     pub fn fails<S: AsRef<str>>(self, code: i32, parts: impl IntoIterator<Item = S>) -> String {
         assert_eq!(self.status.code(), Some(code), "{self:?}");
-        assert!(self.stderr.starts_with("error: "), "{self:?}");
+        let is_error = ["error: ", "{\"error\":"].iter().any(|start| self.stderr.starts_with(start));
+        assert!(is_error, "{self:?}");
         for part in parts {
             assert!(self.stderr.contains(part.as_ref()), "no {:?} in {self:?}", part.as_ref());
         }

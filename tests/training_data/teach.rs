@@ -115,6 +115,8 @@ fn a_journal_serves_the_same_teacher_and_examples_only() {
     };
     interrupt("cross");
     write(&sandbox.path("in.jsonl"), &all);
+    sandbox.run(teach("bi", &[])).fails(4, ["out.jsonl.journal", "unfinished work"]);
+    std::fs::remove_file(sandbox.path("out.jsonl.journal")).unwrap();
     sandbox.run(teach("bi", &[])).ok();
     assert_eq!(read(&sandbox.path("out.jsonl")), expected(&all, score("bi")), "another teacher");
 
@@ -134,7 +136,7 @@ fn what_is_wrong_is_said_before_the_work() {
     let same = ["teach", "in.jsonl", "--model", "cross", "--out", "./in.jsonl"];
     sandbox.run(same).fails(2, ["in.jsonl is the input: choose another output"]);
     dataset::write(&sandbox.path("."), "in.jsonl", "{\"query\":\"q\",\"pos\":[\"p\"]}\n{\"query\":\"q\"}\n");
-    sandbox.run(teach("none", &[])).fails(3, ["in.jsonl:2: `pos`: expected a list of strings, got nothing"]);
+    sandbox.run(teach("cross", &[])).fails(3, ["in.jsonl:2: `pos`: expected a list of strings, got nothing"]);
     sandbox.run(["teach", "gone.jsonl", "--model", "cross", "--out", "o"]).fails(3, ["gone.jsonl"]);
     assert_eq!(sandbox.names(), ["bi", "cross", "in.jsonl"]);
 }

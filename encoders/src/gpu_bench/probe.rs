@@ -62,6 +62,7 @@ fn configs() -> Vec<(String, Value)> {
         (format!("{family} {head_dim}"), config)
     };
     let mut modernbert = sizes(4, 64);
+    modernbert.as_object_mut().expect("an object").shift_remove("hidden_act");
     for (key, value) in json!({"model_type": "modernbert", "hidden_activation": "gelu", "norm_eps": 1e-5,
         "norm_bias": false, "attention_bias": false, "mlp_bias": false, "global_attn_every_n_layers": 3,
         "local_attention": 16, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0})

@@ -164,7 +164,8 @@ mod tests {
     fn ragged_lengths_are_those_of_a_normal_distribution() {
         let lengths = ragged();
         assert!((normal_quantile(0.975) - 1.959_964).abs() < 1e-5);
-        assert_eq!(lengths.iter().sum::<usize>(), 16_640);
+        // Each length is rounded.
+        assert!(lengths.iter().sum::<usize>().abs_diff(128 * 130) <= 64);
         assert!(lengths.is_sorted_by(|a, b| a >= b) && lengths[0] <= 256);
     }
 

@@ -181,15 +181,20 @@ impl<B: Backend> Transformer<B> {
 
     /// The cosines and sines of one kind of attention, for texts of `longest` tokens and perhaps longer ones.
     fn rotation(&self, backend: &B, number: usize, longest: usize) -> Result<Arc<B::Rotation>> {
+        let (rotary, head_dim) = (&self.rotaries[number], self.architecture.attention.head_dim);
+        let same_until = rotary.same_until().unwrap_or(usize::MAX);
+        if longest > same_until {
+            // The angles of this length are no other's.
+            return Ok(Arc::new(backend.load_rotation(rotation(rotary, longest, head_dim))?));
+        }
         let mut kept = self.rotations[number].lock().expect("no panic while angles are computed");
         if let Some(Angles { length, rotation }) = &*kept
             && *length >= longest
         {
             return Ok(Arc::clone(rotation));
         }
-        let length = longest.next_power_of_two();
-        let weights = rotation(&self.rotaries[number], length, self.architecture.attention.head_dim);
-        let rotation = Arc::new(backend.load_rotation(weights)?);
+        let length = longest.next_power_of_two().min(same_until);
+        let rotation = Arc::new(backend.load_rotation(rotation(rotary, length, head_dim))?);
         *kept = Some(Angles { length, rotation: Arc::clone(&rotation) });
         Ok(rotation)
     }

@@ -21,6 +21,8 @@ use crate::filter::{Field, Filter, ValueKind};
 const DOCUMENTS: &str = "documents";
 const LENGTHS: &str = "lengths";
 const BM25: &str = "bm25";
+/// What this crate keeps of vectors, in its own formats.
+const OWN_FILES: [&str; 3] = ["vectors", "codes", "graph"];
 
 /// Postings held in memory while a segment is written, in bytes, before a part of them goes to disk.
 pub(super) const BM25_BUDGET: usize = 128 << 20;
@@ -195,17 +197,21 @@ impl Segment {
 
     /// The length of a generation's files.
     pub fn vector_bytes(&self, generation: &GenerationFiles) -> u64 {
-        self.files.iter().filter(|file| generation.owns(&file.name)).map(|file| file.size).sum()
+        self.vector_files(generation).map(|file| file.size).sum()
     }
 
-    /// Compares the checksums of a generation's files, the first time it is called.
+    /// A generation's files, but for those of other libraries, which are compared before a library opens them.
+    fn vector_files(&self, generation: &GenerationFiles) -> impl Iterator<Item = &FileRecord> {
+        let is_own = |name: &str| name.rsplit('/').next().is_some_and(|name| OWN_FILES.contains(&name));
+        self.files.iter().filter(move |file| generation.owns(&file.name) && is_own(&file.name))
+    }
+
+    /// Compares the checksums of a generation's own files, the first time it is called.
     pub fn check_vectors(&self, generation: &GenerationFiles) -> Result<()> {
         if self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&generation.id) {
             return Ok(());
         }
-        for file in self.files.iter().filter(|file| generation.owns(&file.name)) {
-            self.check_file(file)?;
-        }
+        self.vector_files(generation).try_for_each(|file| self.check_file(file))?;
         self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(generation.id);
         Ok(())
     }

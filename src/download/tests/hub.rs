@@ -275,13 +275,13 @@ fn listings_that_cannot_be_right_are_refused() {
         (r#"{"sha":"../../x","siblings":[]}"#, "its commit is not a hash"),
         (
             r#"{"sha":"abc","siblings":[{"rfilename":"config.json"},{"rfilename":"model.onnx"}]}"#,
-            "no safetensors",
+            "no weights that can be read",
         ),
         (
             r#"{"sha":"abc","siblings":[{"rfilename":"model.safetensors","blobId":"../../../evil"}]}"#,
             "the id of a file is not a hash",
         ),
-        (r#"{"sha":"abc","siblings":[{"rfilename":"../model.safetensors"}]}"#, "no safetensors"),
+        (r#"{"sha":"abc","siblings":[{"rfilename":"../model.safetensors"}]}"#, "no weights that can be read"),
     ];
     for (listing, expected) in cases {
         let server = TestServer::start();
