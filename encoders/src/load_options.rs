@@ -46,7 +46,7 @@ pub struct LoadOptions {
     /// Settings of the model's files that are read as if they were not there: a key, or `outer.inner`. Settings that
     /// could change a vector and that are not heeded are refused otherwise.
     pub ignore_settings: Vec<String>,
-    /// Refuse a model whose files leave open what would be assumed. Otherwise a [`Notice`](crate::Notice) tells.
+    /// Refuse a model whose files leave open what would be assumed. Otherwise a [`Notice`] tells.
     pub strict: bool,
     /// A folder that keeps the fingerprints of encoders, so that their weights are not read through each time they are
     /// loaded. It need not exist. Weights that were changed are noticed by the lengths and times of their files.

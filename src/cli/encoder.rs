@@ -56,8 +56,8 @@ pub struct EncoderArguments {
     /// Read the model's files as if they did not have this setting: KEY, or OUTER.KEY.
     #[arg(long, value_name = "KEY", requires = "encoder")]
     pub ignore_setting: Vec<String>,
-    /// Refuse what is otherwise told by a warning: files of a model that leave open how texts are encoded, documents
-    /// without text, judgments of documents that are not there.
+    /// Refuse what is otherwise told by a warning: a model whose files leave open how texts are encoded, documents
+    /// without text, judgments of unknown documents.
     #[arg(long)]
     pub strict: bool,
 }
