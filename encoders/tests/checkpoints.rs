@@ -197,7 +197,7 @@ fn wrong_configurations_are_refused_by_field() {
         ),
         ("xlm-roberta", json!({"max_position_embeddings": 2}), "max_position_embeddings is 2"),
         ("modernbert", json!({"global_attn_every_n_layers": 0}), "global_attn_every_n_layers is 0"),
-        ("modernbert", json!({"hidden_size": "many"}), "config.json is not what was expected"),
+        ("modernbert", json!({"hidden_size": "many"}), "hidden_size is \"many\""),
     ];
     for (name, changes, want) in cases {
         let mut config = Fixture::read(name).config;

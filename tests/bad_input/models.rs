@@ -59,9 +59,9 @@ fn faulty_model_directories_are_refused() {
         ),
         ("config is not JSON", Box::new(|f| write(f, "config.json", "{")), &["model/config.json"]),
         (
-            "config lacks a field",
+            "config lacks its fields, which then have transformers' defaults",
             Box::new(|f| write(f, "config.json", r#"{"model_type": "bert"}"#)),
-            &["model/config.json"],
+            &["model/model.safetensors", "the configuration asks for"],
         ),
         (
             "heads do not divide",
