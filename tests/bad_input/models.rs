@@ -105,6 +105,7 @@ fn faulty_model_directories_are_refused() {
         (
             "no pooling config",
             Box::new(|f| {
+                let _ = fs::remove_dir_all(f.join("1_Pooling"));
                 let modules = json!([{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]);
                 write(f, "modules.json", modules.to_string());
             }),

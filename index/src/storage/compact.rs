@@ -135,7 +135,7 @@ impl Store {
     /// transaction.delete("b")?;
     /// transaction.commit()?;
     /// let report = store.compact(&Default::default(), |_, _| {})?;
-    /// assert_eq!((report.num_segments, report.num_rows), ([3, 1], [3, 2]));
+    /// assert_eq!((report.num_segments, report.num_rows), ([2, 1], [2, 2]));
     /// assert_eq!(store.snapshot().len(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
