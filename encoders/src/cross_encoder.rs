@@ -19,7 +19,7 @@ use crate::tokenize::Tokenizer;
 ///
 /// ```no_run
 /// use secateur_encoders::{CrossEncoder, LoadOptions};
-/// let reranker = CrossEncoder::load("models/bge-reranker-base".as_ref(), &LoadOptions::default())?;
+/// let reranker = CrossEncoder::load("models/bge-reranker-base", &LoadOptions::default())?;
 /// let scores = reranker.score(&[("what is a secateur?", "A secateur is a pruning shear.")])?;
 /// assert_eq!(scores.len(), 1);
 /// # Ok::<(), secateur_encoders::Error>(())

@@ -23,7 +23,7 @@ use crate::weights::model_files::{ModelFile, ModelFiles};
 ///
 /// ```no_run
 /// use secateur_encoders::{Encoder, LoadOptions, TextKind};
-/// let encoder = Encoder::load("models/all-MiniLM-L6-v2".as_ref(), &LoadOptions::default())?;
+/// let encoder = Encoder::load("models/all-MiniLM-L6-v2", &LoadOptions::default())?;
 /// let vectors = encoder.encode(&["When are roses pruned?", "Bread"], TextKind::Query)?;
 /// assert_eq!(vectors.len(), 2 * encoder.dim());
 /// # Ok::<(), secateur_encoders::Error>(())

@@ -4,8 +4,8 @@
 ///
 /// ```
 /// use secateur_encoders::Pooling;
-/// let error = "max".parse::<Pooling>().unwrap_err();
-/// assert_eq!(error.to_string(), "\"max\" is not a pooling; expected cls, mean, last-token or weighted-mean");
+/// let error = "middle".parse::<Pooling>().unwrap_err();
+/// assert!(error.to_string().starts_with("\"middle\" is not a pooling; expected cls, "));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is not {what}; expected {}", alternatives(expected))]

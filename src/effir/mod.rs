@@ -6,8 +6,8 @@
 //! ```no_run
 //! use secateur::effir::Recipe;
 //!
-//! let recipe = Recipe::read("encoders/recipes/minilm.toml".as_ref())?;
-//! let report = recipe.run("small".as_ref(), &mut |stage, progress| eprintln!("{stage}: {progress:?}"))?;
+//! let recipe = Recipe::read("encoders/recipes/minilm.toml")?;
+//! let report = recipe.run("small", &mut |stage, progress| eprintln!("{stage}: {progress:?}"))?;
 //! println!("{report}");
 //! # Ok::<(), secateur::Error>(())
 //! ```

@@ -34,7 +34,7 @@ impl ScorePairs for CrossEncoder {
 /// use secateur::datasets::{Query, Run, ScoredDocument};
 /// use secateur::encode::{CrossEncoder, LoadOptions, Reranker};
 ///
-/// let model = CrossEncoder::load("models/bge-reranker-base".as_ref(), &LoadOptions::default())?;
+/// let model = CrossEncoder::load("models/bge-reranker-base", &LoadOptions::default())?;
 /// let queries = [Query { id: "q".to_owned(), text: "what is a secateur?".to_owned() }];
 /// let run = Run::from([("q".to_owned(), vec![ScoredDocument { doc_id: "d".to_owned(), score: 7.5 }])]);
 /// let passages = HashMap::from([("d".to_owned(), "A secateur is a pruning shear.".to_owned())]);

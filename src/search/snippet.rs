@@ -21,7 +21,7 @@ pub struct Snippet {
 /// use secateur::search::snippet;
 /// use secateur::index::bm25::Analyzer;
 /// let found = snippet("Bees dance. Prune roses in late winter.", "pruning a rose", Analyzer::English, 20);
-/// assert_eq!(found.text, "...dance. Prune roses...");
+/// assert_eq!(found.text, "...Prune roses in late...");
 /// let marked: Vec<&str> = found.marks.iter().map(|mark| &found.text[mark.clone()]).collect();
 /// assert_eq!(marked, ["Prune", "roses"]);
 /// ```

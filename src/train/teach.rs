@@ -16,8 +16,8 @@ use crate::error::Result;
 /// use secateur::LoadOptions;
 /// use secateur::train::{Teacher, teach};
 ///
-/// let teacher = Teacher::load("models/bge-reranker-base".as_ref(), &LoadOptions::default())?;
-/// teach("train.jsonl".as_ref(), "scored.jsonl".as_ref(), &teacher, |_| {})?;
+/// let teacher = Teacher::load("models/bge-reranker-base", &LoadOptions::default())?;
+/// teach("train.jsonl", "scored.jsonl", &teacher, |_| {})?;
 /// # Ok::<(), secateur::Error>(())
 /// ```
 ///

@@ -31,7 +31,7 @@ use crate::weights::tensors::Tensors;
 /// ```no_run
 /// use secateur_encoders::train::{Example, Lora, TrainSettings, Trained, Trainer};
 /// let settings = TrainSettings::new(Trained::Lora(Lora::default()), 100);
-/// let mut trainer = Trainer::load("models/all-MiniLM-L6-v2".as_ref(), settings)?;
+/// let mut trainer = Trainer::load("models/all-MiniLM-L6-v2", settings)?;
 /// let example = |query: &str, answer: &str| Example {
 ///     query: query.to_owned(),
 ///     passages: vec![answer.to_owned()],
@@ -40,7 +40,7 @@ use crate::weights::tensors::Tensors;
 /// let batch = [example("When are roses pruned?", "In late winter."), example("Is rye a grass?", "It is.")];
 /// let report = trainer.step(&[&batch])?;
 /// println!("{} {}", report.step, report.loss);
-/// trainer.write("roses".as_ref())?;
+/// trainer.write("roses")?;
 /// # Ok::<(), secateur_encoders::Error>(())
 /// ```
 pub struct Trainer {
