@@ -208,7 +208,7 @@ fn unique_sibling(path: &Path) -> PathBuf {
 /// A path beside another: its name with `suffix` after it.
 ///
 /// ```
-/// let journal = secateur_files::with_suffix("out/corpus.npy", ".journal");
+/// let journal = secateur_files::with_suffix("out/corpus.npy".as_ref(), ".journal");
 /// assert_eq!(journal, std::path::Path::new("out/corpus.npy.journal"));
 /// ```
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
