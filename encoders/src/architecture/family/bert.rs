@@ -14,7 +14,7 @@ use crate::keys::Keys;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "bert",
-    keys: FamilyKeys { keys: KEYS, defaults: DEFAULTS },
+    keys: FamilyKeys { tables: &[&KEYS], defaults: DEFAULTS },
     read: |path, config| read(FAMILY.model_type, path, config, 0),
     names: Names { head: Some(|_, _| Ok(Head::of_first_token("bert.pooler.dense", "classifier"))), ..NAMES },
 };

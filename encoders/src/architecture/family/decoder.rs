@@ -12,6 +12,28 @@ use super::{invalid, parse, rotary, windowed_layers};
 use crate::architecture::AttentionShape;
 use crate::architecture::{Architecture, Biases, LayerAttention, LayerShape, NormKind, Positions};
 use crate::error::Result;
+use crate::keys::Keys;
+
+/// The keys of config.json that all decoders read.
+pub(super) const KEYS: Keys = Keys {
+    read: &[
+        "num_key_value_heads",
+        "head_dim",
+        "rms_norm_eps",
+        "attention_bias",
+        "mlp_bias",
+        "layer_types",
+        "is_causal",
+        "use_bidirectional_attention",
+        "rope_theta",
+        "rope_scaling",
+        "rope_parameters",
+        "partial_rotary_factor",
+        "original_max_position_embeddings",
+    ],
+    harmless: &[],
+    only: &[],
+};
 
 /// The names of Llama's tensors, which most decoders took over.
 pub(super) const NAMES: Names = Names {

@@ -13,36 +13,17 @@ use crate::architecture::{Architecture, NormKind};
 use crate::error::Result;
 use crate::keys::Keys;
 
-const KEYS: FamilyKeys = FamilyKeys {
-    keys: Keys {
-        read: &[
-            "hidden_activation",
-            "query_pre_attn_scalar",
-            "attn_logit_softcapping",
-            "sliding_window",
-            "num_key_value_heads",
-            "head_dim",
-            "rms_norm_eps",
-            "attention_bias",
-            "mlp_bias",
-            "layer_types",
-            "is_causal",
-            "use_bidirectional_attention",
-            "rope_theta",
-            "rope_scaling",
-            "rope_parameters",
-            "partial_rotary_factor",
-            "original_max_position_embeddings",
-        ],
-        harmless: &[("transformers reads hidden_activation", &["hidden_act"])],
-        only: &[],
-    },
-    defaults: r#"{"vocab_size": 256000, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "attention_bias": false, "query_pre_attn_scalar": 256, "sliding_window": 4096, "attn_logit_softcapping": 50.0}"#,
+const KEYS: Keys = Keys {
+    read: &["hidden_activation", "query_pre_attn_scalar", "attn_logit_softcapping", "sliding_window"],
+    harmless: &[("transformers reads hidden_activation", &["hidden_act"])],
+    only: &[],
 };
+
+const DEFAULTS: &str = r#"{"vocab_size": 256000, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "attention_bias": false, "query_pre_attn_scalar": 256, "sliding_window": 4096, "attn_logit_softcapping": 50.0}"#;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "gemma2",
-    keys: KEYS,
+    keys: FamilyKeys { tables: &[&KEYS, &decoder::KEYS], defaults: DEFAULTS },
     read,
     names: Names {
         attention: AttentionNames {

@@ -248,21 +248,33 @@ pub(crate) const COMMON: Keys = Keys {
 
 /// Keys of a family beside those of all.
 pub(crate) struct FamilyKeys {
-    pub(crate) keys: Keys,
+    /// The first that knows a key counts.
+    pub(crate) tables: &'static [&'static Keys],
     /// What transformers takes where a key is absent: a JSON object.
     pub(crate) defaults: &'static str,
 }
+
+impl FamilyKeys {
+    /// The tables of the family, and that of all.
+    pub(crate) fn with_common(&self) -> impl Iterator<Item = &'static Keys> {
+        self.tables.iter().copied().chain([&COMMON])
+    }
+}
+
+/// Of a config.json with LLM-Drop's lists.
+const LLM_DROP: Keys = Keys {
+    read: &[],
+    harmless: &[("LLM-Drop's own programs do what its lists say, and nothing else", &["auto_map"])],
+    only: &[],
+};
 
 /// Refuses a config.json with a setting that would be passed over.
 pub(crate) fn check_config(path: &Path, family: &Family, config: &Value) -> Result<()> {
     let empty = Map::new();
     let object = config.as_object().unwrap_or(&empty);
-    let mut named = object.clone();
-    if ["drop_mlp_list", "drop_attn_list"].iter().any(|list| object.contains_key(*list)) {
-        // LLM-Drop's own programs do what its lists say, and nothing else.
-        named.shift_remove("auto_map");
-    }
-    check(path, "", &named, &[&family.keys.keys, &COMMON])?;
+    let is_llm_drop = ["drop_mlp_list", "drop_attn_list"].iter().any(|list| object.contains_key(*list));
+    let first = is_llm_drop.then_some(&LLM_DROP);
+    check(path, "", object, &first.into_iter().chain(family.keys.with_common()).collect::<Vec<_>>())?;
     if let Some(quantization) = config.get("quantization_config").and_then(Value::as_object) {
         check(path, "quantization_config", quantization, &[&QUANTIZATION])?;
     }
@@ -329,7 +341,7 @@ pub(crate) const RISING: &str = r#""torch.nn.modules.activation.Sigmoid", "torch
 pub(crate) fn config_settings(config: &Value) -> Vec<(String, Value, bool)> {
     let Some(family) = super::find(config) else { return Vec::new() };
     let whole = with_defaults(family, config);
-    let read = |key: &str| family.keys.keys.read.contains(&key) || COMMON.read.contains(&key);
+    let read = |key: &str| family.keys.with_common().any(|keys| keys.read.contains(&key));
     whole
         .as_object()
         .into_iter()

@@ -12,35 +12,20 @@ use crate::architecture::Architecture;
 use crate::error::Result;
 use crate::keys::Keys;
 
-const KEYS: FamilyKeys = FamilyKeys {
-    keys: Keys {
-        read: &[
-            "sliding_window",
-            "num_key_value_heads",
-            "head_dim",
-            "hidden_act",
-            "rms_norm_eps",
-            "attention_bias",
-            "mlp_bias",
-            "layer_types",
-            "is_causal",
-            "use_bidirectional_attention",
-            "rope_theta",
-            "rope_scaling",
-            "rope_parameters",
-            "partial_rotary_factor",
-            "original_max_position_embeddings",
-        ],
-        harmless: &[(
-            "a window is said by sliding_window alone",
-            &["use_sliding_window", "max_window_layers"],
-        )],
-        only: &[],
-    },
-    defaults: r#"{"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_act": "silu", "max_position_embeddings": 131072, "rms_norm_eps": 1e-6, "sliding_window": 4096}"#,
+const KEYS: Keys = Keys {
+    read: &["sliding_window", "hidden_act"],
+    harmless: &[("a window is said by sliding_window alone", &["use_sliding_window", "max_window_layers"])],
+    only: &[],
 };
 
-pub(crate) const FAMILY: Family = Family { model_type: "mistral", keys: KEYS, read, names: decoder::NAMES };
+const DEFAULTS: &str = r#"{"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_act": "silu", "max_position_embeddings": 131072, "rms_norm_eps": 1e-6, "sliding_window": 4096}"#;
+
+pub(crate) const FAMILY: Family = Family {
+    model_type: "mistral",
+    keys: FamilyKeys { tables: &[&KEYS, &decoder::KEYS], defaults: DEFAULTS },
+    read,
+    names: decoder::NAMES,
+};
 
 #[derive(Deserialize)]
 struct Config {

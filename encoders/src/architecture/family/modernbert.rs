@@ -18,7 +18,7 @@ use crate::pooling::Pooling;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "modernbert",
-    keys: FamilyKeys { keys: KEYS, defaults: DEFAULTS },
+    keys: FamilyKeys { tables: &[&KEYS], defaults: DEFAULTS },
     read,
     names: Names {
         prefixes: &["", "model."],

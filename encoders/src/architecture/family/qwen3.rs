@@ -5,42 +5,16 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::keys::FamilyKeys;
-use super::qwen2::WindowConfig;
+use super::qwen2::{self, WindowConfig};
 use super::{AttentionNames, Family, Names, decoder, parse};
 use crate::architecture::Architecture;
 use crate::error::Result;
-use crate::keys::Keys;
 
-const KEYS: FamilyKeys = FamilyKeys {
-    keys: Keys {
-        read: &[
-            "sliding_window",
-            "use_sliding_window",
-            "max_window_layers",
-            "num_key_value_heads",
-            "head_dim",
-            "hidden_act",
-            "rms_norm_eps",
-            "attention_bias",
-            "mlp_bias",
-            "layer_types",
-            "is_causal",
-            "use_bidirectional_attention",
-            "rope_theta",
-            "rope_scaling",
-            "rope_parameters",
-            "partial_rotary_factor",
-            "original_max_position_embeddings",
-        ],
-        harmless: &[],
-        only: &[],
-    },
-    defaults: r#"{"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128, "hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "attention_bias": false, "use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28}"#,
-};
+const DEFAULTS: &str = r#"{"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128, "hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "attention_bias": false, "use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28}"#;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "qwen3",
-    keys: KEYS,
+    keys: FamilyKeys { tables: &[&qwen2::KEYS, &decoder::KEYS], defaults: DEFAULTS },
     read,
     names: Names {
         attention: AttentionNames {

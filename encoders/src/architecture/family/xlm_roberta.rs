@@ -13,7 +13,7 @@ use crate::keys::Keys;
 
 pub(crate) const FAMILY: Family = Family {
     model_type: "xlm-roberta",
-    keys: FamilyKeys { keys: KEYS, defaults: bert::DEFAULTS },
+    keys: FamilyKeys { tables: &[&KEYS], defaults: bert::DEFAULTS },
     read,
     names: Names {
         prefixes: &["", "roberta."],
