@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::after_pooling::Finish;
 use crate::architecture::{Architecture, Remaining};
-use crate::compute::{Backend, Spans};
+use crate::compute::{Backend, Spans, vectors_of};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
@@ -286,18 +286,19 @@ impl PerBatch<Encoder> for Vectors<'_> {
         let spans = Spans::from_lengths(batch.iter().map(|text| self.tokens[*text].len()));
         let settings = self.settings;
         let hidden_size = model.architecture().hidden_size;
+        let dim = settings.dim(hidden_size);
         if let Some(pooling) = settings.pooling.single()
             && self.finish.is_empty()
         {
             let pooled = model.pooled(backend, &ids, &spans, pooling, self.skipped)?;
-            return backend.to_vectors(&pooled, settings.dim(hidden_size), settings.normalize);
+            return backend.to_vectors(&pooled, dim, settings.normalize);
         }
         let hidden = model.forward(backend, &ids, &spans)?;
         let pool = |pooling| backend.to_vec(&backend.pool(&hidden, &spans, pooling, self.skipped)?);
         let parts = settings.pooling.iter().map(pool).collect::<Result<Vec<_>>>()?;
         let (pooled, width) = beside_each_other(parts, hidden_size);
         let (vectors, whole) = self.finish.apply(pooled, width);
-        Ok(settings.cut_and_scaled(vectors, whole))
+        Ok(vectors_of(vectors, whole, dim, settings.normalize))
     }
 }
 

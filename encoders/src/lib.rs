@@ -108,7 +108,7 @@ pub use weights::adapted::Adapted;
 pub use weights::adapter::Adapter;
 pub use weights::checkpoint::Checkpoint;
 pub use weights::mapped::MappedFloats;
-pub use weights::model_files::ModelFile;
+pub use weights::model_files::{ModelFile, TOKENIZER_FILES};
 pub use weights::quantized::{Quantization, nf4};
 pub use weights::quantizing::Quantized;
 pub use weights::shards::StoredTensor;

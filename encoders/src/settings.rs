@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::json::of_value;
 use crate::keys::check;
 use crate::notice::Notice;
-use crate::pooling::{Pooling, Poolings, normalize};
+use crate::pooling::{Pooling, Poolings};
 use crate::sentence_keys::{MODEL, MODULE, NORMALIZE, POOLING, TRANSFORMER};
 use crate::text_kind::TextKind;
 use crate::tokenize::{Reading, Tokenizer};
@@ -197,18 +197,6 @@ impl Settings {
     pub(crate) fn dim(&self, hidden_size: usize) -> usize {
         let whole = self.whole_dim(hidden_size);
         self.truncate_dim.map_or(whole, |dim| dim.min(whole))
-    }
-
-    /// From vectors (B, `whole`) to vectors (B, `truncate_dim` or `whole`).
-    pub(crate) fn cut_and_scaled(&self, mut vectors: Vec<f32>, whole: usize) -> Vec<f32> {
-        let dim = self.truncate_dim.map_or(whole, |dim| dim.min(whole));
-        if dim < whole {
-            vectors = vectors.chunks_exact(whole).flat_map(|vector| &vector[..dim]).copied().collect();
-        }
-        if self.normalize {
-            normalize(&mut vectors, dim);
-        }
-        vectors
     }
 
     /// Tokens at the beginning of a query and of a passage that pooling leaves out, by the tokenizers of the two.

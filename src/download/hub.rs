@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
+use secateur::encoders::TOKENIZER_FILES;
 use secateur_files::{AtPath, Durable, PathError, disk};
 use serde::Deserialize;
 use sha2::Sha256;
@@ -252,15 +253,7 @@ fn is_usable(snapshot: &Path) -> bool {
 }
 
 fn is_model(folder: &Path) -> bool {
-    const TOKENIZERS: [&str; 6] = [
-        "tokenizer.json",
-        "vocab.txt",
-        "vocab.json",
-        "tokenizer.model",
-        "sentencepiece.bpe.model",
-        "spiece.model",
-    ];
-    let has_tokenizer = TOKENIZERS.iter().any(|file| folder.join(file).is_file());
+    let has_tokenizer = TOKENIZER_FILES.iter().any(|file| folder.join(file).is_file());
     folder.join("config.json").is_file() && has_tokenizer && weights_are_there(folder)
 }
 

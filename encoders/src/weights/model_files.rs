@@ -302,7 +302,7 @@ pub(crate) fn is_below(folder: &str) -> bool {
 const MODULES: &str = "modules.json";
 
 /// The files that a tokenizer can be made of: one of them is enough, or two that belong together.
-pub(crate) const TOKENIZER_FILES: [&str; 6] = [
+pub const TOKENIZER_FILES: [&str; 6] = [
     "tokenizer.json",
     "vocab.txt",
     "vocab.json",
