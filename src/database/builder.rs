@@ -186,24 +186,8 @@ impl DatabaseBuilder {
     where
         Error: From<E>,
     {
-        let (path, allow_empty) = (self.path.clone(), self.allow_empty);
-        self.check_unfinished()?;
-        let unfinished = Unfinished::begin(&path)?;
-        let mut database = self.create_in(unfinished.folder())?;
-        let encoder = database.encoder.clone();
-        let added = add_corpus(&mut database, corpus, unfinished.journal(), allow_empty, progress);
-        drop(database);
-        if let Err(error) = added {
-            // What is worth keeping is in the journal; the disk may be full.
-            unfinished.abandon();
-            return Err(error);
-        }
-        unfinished.finish()?;
-        let database = Database::open(&path)?;
-        match encoder {
-            Some(encoder) => database.with_encoder(encoder),
-            None => Ok(database),
-        }
+        let allow_empty = self.allow_empty;
+        self.build(|database, journal| add_corpus(database, corpus, journal, allow_empty, progress).map(drop))
     }
 
     /// Makes a database of documents with vectors that the caller has made, as [`DatabaseBuilder::build_from`]. For a
@@ -220,18 +204,30 @@ impl DatabaseBuilder {
     where
         Error: From<E>,
     {
-        let (path, allow_empty) = (self.path.clone(), self.allow_empty);
+        let options = AddOptions { replace: false, allow_empty: self.allow_empty };
+        self.build(|database, _| database.add_from(corpus, options, progress).map(drop))
+    }
+
+    /// Makes the database beside its place, has it filled, with a journal at hand, and gives it its place.
+    fn build(self, fill: impl FnOnce(&mut Database, &Path) -> Result<()>) -> Result<Database> {
+        let path = self.path.clone();
         self.check_unfinished()?;
         let unfinished = Unfinished::begin(&path)?;
         let mut database = self.create_in(unfinished.folder())?;
-        let added = database.add_from(corpus, AddOptions { replace: false, allow_empty }, progress);
+        let encoder = database.encoder.clone();
+        let filled = fill(&mut database, unfinished.journal());
         drop(database);
-        if let Err(error) = added {
+        if let Err(error) = filled {
+            // What is worth keeping is in the journal; the disk may be full.
             unfinished.abandon();
             return Err(error);
         }
         unfinished.finish()?;
-        Database::open(&path)
+        let database = Database::open(&path)?;
+        match encoder {
+            Some(encoder) => database.with_encoder(encoder),
+            None => Ok(database),
+        }
     }
 
     /// Refuses to throw away the vectors that an interrupted build with another encoder has kept.
