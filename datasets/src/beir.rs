@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::Lines;
 use crate::record::{self, Parsed};
-use crate::writer::write_records;
+use crate::writer::{write_each, write_records};
 
 /// The endings under which a file is looked for, in this order.
 pub(crate) const ENDINGS: [&str; 3] = ["", ".gz", ".zst"];
@@ -340,25 +340,7 @@ pub fn write_documents<E: From<Error>>(
     path: &Path,
     documents: impl IntoIterator<Item = std::result::Result<Document, E>>,
 ) -> std::result::Result<usize, E> {
-    let (mut count, mut failed) = (0, None);
-    let written = write_records(path, |file| {
-        for document in documents {
-            match document {
-                Ok(document) => writeln!(file, "{}", record::document_line(&document)?)?,
-                Err(error) => {
-                    failed = Some(error);
-                    // Ends the writing, which leaves nothing behind.
-                    return Err(Fault::Empty.into());
-                }
-            }
-            count += 1;
-        }
-        Ok(())
-    });
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(written.map(|()| count)?),
-    }
+    write_each(path, documents, |file, document| Ok(writeln!(file, "{}", record::document_line(&document)?)?))
 }
 
 /// Writes queries, one JSON object a line; otherwise as [`write_corpus`].

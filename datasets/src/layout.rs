@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::Lines;
 use crate::source::{EmptyDocuments, FieldNames, ParquetRows, Source};
-use crate::writer::write_records;
+use crate::writer::write_each;
 use crate::{record, trec};
 
 /// The files of a collection, by what is in them.
@@ -220,7 +220,7 @@ impl Collection {
                     documents.map(|document| {
                         document.map(|document: Document| (document.passage(" "), document.id))
                     }),
-                )?;
+                )? as u64;
                 write_tsv(
                     &out.join("queries.tsv"),
                     queries.into_iter().map(|query| Ok((query.text, query.id))),
@@ -338,31 +338,14 @@ fn read_candidates(path: &Path) -> Result<Run> {
 }
 
 /// Lines of an id and a text in which white space is one blank each.
-fn write_tsv(path: &Path, pairs: impl Iterator<Item = Result<(String, String)>>) -> Result<u64> {
-    let (mut count, mut failed) = (0, None);
-    let written = write_records(path, |file| {
-        for pair in pairs {
-            match pair {
-                Ok((text, id)) => {
-                    if id.is_empty() || id.contains(['\t', '\n', '\r']) {
-                        return Err(Fault::NotOneField { field: "id", value: id }.into());
-                    }
-                    let text: Vec<&str> = text.split_whitespace().collect();
-                    writeln!(file, "{id}\t{}", text.join(" "))?;
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    return Err(Fault::Empty.into());
-                }
-            }
-            count += 1;
+fn write_tsv(path: &Path, pairs: impl Iterator<Item = Result<(String, String)>>) -> Result<usize> {
+    write_each(path, pairs, |file, (text, id)| {
+        if id.is_empty() || id.contains(['\t', '\n', '\r']) {
+            return Err(Fault::NotOneField { field: "id", value: id }.into());
         }
-        Ok(())
-    });
-    match failed {
-        Some(error) => Err(error),
-        None => written.map(|()| count),
-    }
+        let text: Vec<&str> = text.split_whitespace().collect();
+        Ok(writeln!(file, "{id}\t{}", text.join(" "))?)
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,36 @@ pub(crate) fn write_records(path: &Path, write: impl FnOnce(&mut dyn Write) -> W
     write_through(path, Durable::create(path)?, write)
 }
 
+/// [`write_records`] of items that may fail to come, each written by `write`. Returns their number.
+///
+/// # Errors
+/// Those of [`write_records`], and the first error among the items.
+pub(crate) fn write_each<T, E: From<Error>>(
+    path: &Path,
+    items: impl IntoIterator<Item = std::result::Result<T, E>>,
+    mut write: impl FnMut(&mut dyn Write, T) -> Written<()>,
+) -> std::result::Result<usize, E> {
+    let (mut count, mut failed) = (0, None);
+    let written = write_records(path, |file| {
+        for item in items {
+            match item {
+                Ok(item) => write(file, item)?,
+                Err(error) => {
+                    failed = Some(error);
+                    // Ends the writing, which leaves nothing behind.
+                    return Err(Fault::Empty.into());
+                }
+            }
+            count += 1;
+        }
+        Ok(())
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(written.map(|()| count)?),
+    }
+}
+
 /// [`write_records`] for the only writer of `path`, see [`Durable::create_alone`].
 pub(crate) fn write_records_alone(
     path: &Path,
