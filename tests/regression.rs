@@ -126,7 +126,11 @@ fn reference_top20() -> Ranking {
 #[ignore = "encodes 5,183 abstracts: minutes"]
 fn minilm_on_scifact_is_pytorch_s() {
     let Some((sandbox, collection)) = dense("minilm_on_scifact_is_pytorch_s", "scifact") else { return };
-    ndcg(&sandbox, &collection, &["--mode", "dense", "-k", "10", "--run", "dense.run"]);
+    ndcg(
+        &sandbox,
+        &collection,
+        &["--mode", "dense", "-k", "10", "--measures", "nDCG@10", "--run", "dense.run"],
+    );
     let run = secateur::datasets::trec::read_run(sandbox.path("dense.run")).unwrap();
     let reference = reference_top20();
     assert_eq!(run.len(), 300);

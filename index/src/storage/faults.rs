@@ -160,7 +160,6 @@ fn every_failure_of_an_operation_leaves_a_state() {
 }
 
 #[test]
-#[ignore = "copies eight segments for each of some hundred failures: minutes"]
 fn every_failure_of_a_merge_leaves_a_state() {
     let make = |path: &Path| {
         let mut store = Store::create(path, &Settings::with_vectors(Metric::L2, 2)).unwrap();
