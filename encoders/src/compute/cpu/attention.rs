@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::elementwise::{softmax_row, tanh};
-use super::gemm::{Gemm, PackedMatrix, Scaled};
+use super::gemm::{Gemm, Scaled};
 use super::isa::{Arithmetic, Isa, Kernel, PANEL};
+use super::packed_matrix::PackedMatrix;
 use crate::architecture::AttentionShape;
 
 /// Queries whose scores are held together.

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::attention::{QueryBlock, Softmax};
 use super::elementwise::{sum, tanh};
-use super::gemm::{Gemm, PackedMatrix, Scaled};
+use super::gemm::{Gemm, Scaled};
 use super::isa::{Arithmetic, Isa, Kernel};
+use super::packed_matrix::PackedMatrix;
 use crate::architecture::AttentionShape;
 
 /// One text. Let P = softmax(scale Q K^T) and O = P V. Then dV = P^T dO, dS = P (dO V^T - rowsum(P dO V^T))

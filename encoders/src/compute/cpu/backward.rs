@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::attention_gradient::AttentionGradient;
 use super::gate_up::{Combine, CombineBackward};
-use super::gemm::PackedMatrix;
 use super::norm::{self, NormGradient};
+use super::packed_matrix::PackedMatrix;
 use super::{Activations, Cpu, PackedLinear, Table};
 use crate::architecture::AttentionShape;
 use crate::compute::backward::{Backward, Combined, keeps};

@@ -8,8 +8,9 @@
 
 use numkong::{Dots, available, bf16, cap, configure_thread};
 
-use super::gemm::{Epilogue, PackedMatrix};
+use super::gemm::Epilogue;
 use super::isa::{Arithmetic, Kernel, PANEL};
+use super::packed_matrix::PackedMatrix;
 
 /// Panels that are packed together: 256 rows.
 pub(super) const CHUNK: usize = 16;

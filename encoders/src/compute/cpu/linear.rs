@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::bf16::{self, Bf16Panels};
-use super::gemm::{Epilogue, PackedMatrix, write};
+use super::gemm::{Epilogue, write};
 use super::isa::{Arithmetic, PANEL};
 use super::low_precision::{HalfPanels, LowPrecision};
 use super::nf4::Nf4Panels;
+use super::packed_matrix::PackedMatrix;
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;
 use crate::compute::{GateUpWeights, LinearWeights, Matrix, Nf4Rows, Weight};

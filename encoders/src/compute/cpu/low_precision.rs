@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::gemm::PackedMatrix;
 use super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use super::nf4::Nf4Panels;
+use super::packed_matrix::PackedMatrix;
 
 /// How many numbers are unpacked at a time: 256 KiB, which fit the second-level cache beside a block of activations.
 const WINDOW: usize = 64 << 10;

@@ -12,7 +12,7 @@ use crate::weights::quantized::nf4::{BLOCK, Scales, VALUES};
 /// Codes of a line of a panel: two a byte.
 const LINE: usize = PANEL / 2;
 
-/// A matrix (N, K) of codes in the order of [`PackedMatrix`](super::gemm::PackedMatrix): panel by panel, each
+/// A matrix (N, K) of codes in the order of [`PackedMatrix`](super::packed_matrix::PackedMatrix): panel by panel, each
 /// k-major. A byte holds the codes of lane l, in its lower half, and l + 8.
 pub(crate) struct Nf4Panels {
     codes: Vec<u8>,

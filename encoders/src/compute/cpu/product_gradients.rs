@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{Epilogue, Gemm, PackTransposedTiles, PackedMatrix};
+use super::gemm::{Epilogue, Gemm, PackTransposedTiles};
 use super::isa::{Arithmetic, PANEL};
 use super::linear::{Packed, PackedLinear};
+use super::packed_matrix::PackedMatrix;
 use super::{Activations, Cpu, Memory};
 
 /// Panels of a transposed matrix that are made at a time.

@@ -1,0 +1,129 @@
+//! Matrices in the order in which products read them.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::isa::PANEL;
+
+/// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end. All of its panels,
+/// or a window of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackedMatrix {
+    pub(super) panels: Vec<f32>,
+    /// The first panel there is.
+    first: usize,
+    rows: usize,
+    depth: usize,
+}
+
+impl PackedMatrix {
+    /// An empty matrix that reuses this memory.
+    pub(crate) fn in_memory(panels: Vec<f32>) -> PackedMatrix {
+        PackedMatrix { panels, ..PackedMatrix::default() }
+    }
+
+    /// Its memory, for another use.
+    pub(crate) fn into_memory(self) -> Vec<f32> {
+        self.panels
+    }
+
+    /// Packs a row-major matrix (N, `depth`), in parallel on the current rayon pool.
+    pub(crate) fn of_rows(matrix: &[f32], depth: usize) -> PackedMatrix {
+        // A few lines of a panel at a time, which stay in the first-level cache while all rows are written to them.
+        const LINES: usize = 32;
+        let panel_len = (PANEL * depth).max(1);
+        let rows = matrix.len() / depth.max(1);
+        // Not written here: the system clears the pages as the tasks meet them.
+        let mut panels = vec![0.0; rows.div_ceil(PANEL) * PANEL * depth];
+        panels.par_chunks_exact_mut(panel_len).zip(matrix.par_chunks(panel_len)).for_each(|(panel, rows)| {
+            for (block, lines) in panel.chunks_mut(PANEL * LINES).enumerate() {
+                for (lane, row) in rows.chunks_exact(depth).enumerate() {
+                    let values = &row[block * LINES..];
+                    for (line, value) in lines.chunks_exact_mut(PANEL).zip(values) {
+                        line[lane] = *value;
+                    }
+                }
+            }
+        });
+        PackedMatrix { panels, first: 0, rows, depth }
+    }
+
+    /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
+    #[inline]
+    pub(crate) fn refill(&mut self, rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) {
+        let panels = self.refill_window(rows, depth, 0..rows.div_ceil(PANEL));
+        for (p, panel) in panels.chunks_exact_mut((PANEL * depth).max(1)).enumerate() {
+            for (k, line) in panel.chunks_exact_mut(PANEL).enumerate() {
+                for (lane, slot) in line.iter_mut().enumerate() {
+                    let row = p * PANEL + lane;
+                    *slot = if row < rows { value(row, k) } else { 0.0 };
+                }
+            }
+        }
+    }
+
+    /// Packs the transpose of a row-major matrix (`depth`, `rows`) anew, reusing the memory.
+    pub(crate) fn refill_columns(&mut self, matrix: &[f32], rows: usize) {
+        let depth = matrix.len() / rows;
+        let panels = self.refill_window(rows, depth, 0..rows.div_ceil(PANEL));
+        for (k, values) in matrix.chunks_exact(rows).enumerate() {
+            for (p, values) in values.chunks(PANEL).enumerate() {
+                let line = &mut panels[(p * depth + k) * PANEL..][..PANEL];
+                match <&[f32; PANEL]>::try_from(values) {
+                    Ok(values) => line.copy_from_slice(values),
+                    Err(_) => {
+                        line[..values.len()].copy_from_slice(values);
+                        line[values.len()..].fill(0.0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Becomes some panels of a matrix (`rows`, `depth`), reusing the memory. The caller writes the elements, PANEL *
+    /// `depth` a panel.
+    pub(crate) fn refill_window(&mut self, rows: usize, depth: usize, panels: Range<usize>) -> &mut [f32] {
+        (self.rows, self.depth, self.first) = (rows, depth, panels.start);
+        self.panels.resize(panels.len() * PANEL * depth, 0.0);
+        &mut self.panels
+    }
+
+    /// Becomes some panels of the transpose of `matrix`, of which all panels are there, reusing the memory.
+    pub(crate) fn refill_transposed(&mut self, matrix: &PackedMatrix, panels: Range<usize>) {
+        let (rows, depth) = (matrix.depth, matrix.rows);
+        let window = self.refill_window(rows, depth, panels.clone());
+        for (p, panel) in panels.zip(window.chunks_exact_mut((PANEL * depth).max(1))) {
+            let width = PANEL.min(rows - p * PANEL);
+            // Both are blocks of PANEL x PANEL that lie in one piece.
+            for (q, block) in panel.chunks_mut(PANEL * PANEL).enumerate() {
+                let source = &matrix.panel(q)[p * PANEL * PANEL..][..width * PANEL];
+                for (k, line) in block.chunks_exact_mut(PANEL).enumerate() {
+                    for (lane, slot) in line.iter_mut().enumerate() {
+                        *slot = if lane < width { source[lane * PANEL + k] } else { 0.0 };
+                    }
+                }
+            }
+        }
+    }
+
+    /// N, the columns of a product with this matrix.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// K.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// How many panels there are.
+    pub(crate) fn num_panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    pub(super) fn panel(&self, p: usize) -> &[f32] {
+        let p = p - self.first;
+        &self.panels[p * PANEL * self.depth..(p + 1) * PANEL * self.depth]
+    }
+}
