@@ -19,6 +19,7 @@ use crate::document::{Document, Qrels, Query};
 use crate::entry;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
+use crate::judgment;
 use crate::reader::Lines;
 use crate::record::{self, Parsed};
 use crate::writer::{write_each, write_records};
@@ -196,16 +197,18 @@ impl BeirFolder {
         loop {
             let Some(line) = lines.next() else { return Ok(qrels) };
             let (_, line) = line?;
-            if std::mem::take(&mut is_first) && record::is_header(line) {
+            if std::mem::take(&mut is_first) && judgment::is_header(line) {
                 continue;
             }
             let judged =
-                record::parse_judgment(line).and_then(|(query_id, doc_id, relevance)| match insert_judgment(
-                    &mut qrels, &query_id, &doc_id, relevance,
-                ) {
-                    Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
-                    _ => Ok(()),
-                });
+                judgment::parse_judgment(line).and_then(
+                    |(query_id, doc_id, relevance)| match insert_judgment(
+                        &mut qrels, &query_id, &doc_id, relevance,
+                    ) {
+                        Some(fault @ Fault::DuplicateJudgment { .. }) => Err(fault),
+                        _ => Ok(()),
+                    },
+                );
             judged.map_err(|fault| lines.error(fault))?;
         }
     }
@@ -367,7 +370,7 @@ pub fn write_qrels(path: impl AsRef<Path>, qrels: &Qrels) -> Result<()> {
         writeln!(file, "query-id\tcorpus-id\tscore")?;
         for (query_id, judged) in qrels {
             for (doc_id, relevance) in judged {
-                writeln!(file, "{}", record::judgment_line(query_id, doc_id, *relevance)?)?;
+                writeln!(file, "{}", judgment::judgment_line(query_id, doc_id, *relevance)?)?;
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ use crate::fault::Fault;
 use crate::reader::Lines;
 use crate::source::{EmptyDocuments, FieldNames, ParquetRows, Source};
 use crate::writer::write_each;
-use crate::{record, trec};
+use crate::{judgment, trec};
 
 /// The files of a collection, by what is in them.
 ///
@@ -268,7 +268,7 @@ fn read_lines(path: &Path, qrels: &mut Qrels) -> Result<()> {
                 Ok(relevance) => add(qrels, query_id, doc_id, relevance),
                 Err(_) => Err(Fault::BadRelevance { got: relevance.to_owned() }),
             },
-            _ => record::parse_judgment(line)
+            _ => judgment::parse_judgment(line)
                 .and_then(|(query_id, doc_id, relevance)| add(qrels, &query_id, &doc_id, relevance)),
         };
         // A first line that is no judgment is the header.

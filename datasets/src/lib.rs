@@ -33,6 +33,7 @@ mod entry;
 mod error;
 mod fault;
 mod info;
+mod judgment;
 pub mod layout;
 mod reader;
 mod record;

@@ -9,6 +9,7 @@ use crate::document::{Document, Qrels, Query};
 use crate::entry;
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Severity};
+use crate::judgment;
 use crate::reader::Lines;
 use crate::record::{self, Parsed};
 
@@ -238,8 +239,8 @@ impl<F: FnMut(&Finding)> Check<F> {
         while let Some(line) = lines.next() {
             let is_first = std::mem::take(&mut is_first);
             let (number, parsed) = match line {
-                Ok((_, line)) if is_first && record::is_header(line) => continue,
-                Ok((number, line)) => (Some(number), record::parse_judgment(line)),
+                Ok((_, line)) if is_first && judgment::is_header(line) => continue,
+                Ok((number, line)) => (Some(number), judgment::parse_judgment(line)),
                 Err(error) => {
                     self.add_error(error)?;
                     continue;
