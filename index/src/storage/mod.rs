@@ -29,6 +29,7 @@ mod embeddings;
 #[cfg(all(test, unix))]
 pub(crate) mod faults;
 mod fields;
+mod filtering;
 mod generation;
 mod generation_writer;
 mod journal;
@@ -39,6 +40,7 @@ mod segment;
 mod settings;
 mod snapshot;
 mod store;
+mod transaction;
 mod unfinished;
 mod vectors;
 
@@ -50,7 +52,8 @@ pub use generation_writer::GenerationWriter;
 pub use journal::EmbeddingJournal;
 pub use settings::{EncoderIdentity, Settings, VectorSettings};
 pub use snapshot::{Snapshot, VerifyReport};
-pub use store::{Store, Transaction};
+pub use store::Store;
+pub use transaction::Transaction;
 pub use unfinished::Unfinished;
 
 pub use crate::vector_index::{IndexFormat, VectorIndex};

@@ -1,21 +1,16 @@
-//! Writing: the holder of a database's write lock, and its transactions.
+//! Writing: the holder of a database's write lock.
 
-use std::borrow::BorrowMut;
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use secateur_files::{AtPath, disk};
 
-use super::documents::{MAX_ID_LEN, NewDocument};
 use super::embeddings::GenerationFiles;
 use super::lock::WriterLock;
 use super::manifest::Manifest;
-use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
 use super::settings::{RECALL, Settings};
 use super::snapshot::Snapshot;
-use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 use crate::search::{RecallCurve, check_ef_search};
 
@@ -40,7 +35,7 @@ use crate::search::{RecallCurve, check_ef_search};
 /// ```
 pub struct Store {
     path: PathBuf,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     _lock: WriterLock,
 }
 
@@ -93,23 +88,6 @@ impl Store {
     /// The state after the last commit.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
-    }
-
-    /// Begins a transaction. Nothing it does is visible before [`Transaction::commit`]; dropping it undoes it.
-    ///
-    /// # Errors
-    /// None at present; reserved for storage that has to be prepared.
-    pub fn begin(&mut self) -> Result<Transaction<&mut Store>> {
-        Ok(Transaction::new(self))
-    }
-
-    /// Begins a transaction that keeps the store, for callers that hold both in one value; the lock is released when
-    /// the transaction ends.
-    ///
-    /// # Errors
-    /// As [`Store::begin`].
-    pub fn into_transaction(self) -> Result<Transaction<Store>> {
-        Ok(Transaction::new(self))
     }
 
     /// Changes the ef of searches that name none, of the generation in use, in a commit of its own.
@@ -248,243 +226,6 @@ fn list(folder: &Path) -> Result<Vec<String>> {
     entries.map(name).collect()
 }
 
-/// Additions and deletions that become visible together, or not at all.
-///
-/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings. Documents and
-/// vectors go to disk as they come. The store is borrowed or owned: see [`Store::begin`], [`Store::into_transaction`].
-pub struct Transaction<S: BorrowMut<Store>> {
-    store: S,
-    /// For each committed segment the new set of deleted rows, if it changes.
-    deleted: Vec<Option<Bitmap>>,
-    added: Option<Added>,
-    has_failed: bool,
-}
-
-/// The segment that a transaction writes.
-struct Added {
-    writer: SegmentWriter,
-    /// Removed with its files unless it is committed. After the writer: dropping it closes them.
-    folders: NewFolders,
-    /// Rows of the ids that are not deleted again.
-    rows: HashMap<String, u32>,
-    num_rows: u32,
-    deleted: Bitmap,
-}
-
-impl<S: BorrowMut<Store>> Transaction<S> {
-    fn new(store: S) -> Transaction<S> {
-        let deleted = vec![None; store.borrow().snapshot.views().len()];
-        Transaction { store, deleted, added: None, has_failed: false }
-    }
-
-    /// Adds a document, with its vector if and only if the database has vectors: [`Transaction::add_all`] in a database
-    /// with one generation at most.
-    ///
-    /// # Errors
-    /// As [`Transaction::add_all`].
-    pub fn add(&mut self, document: &NewDocument<'_>, vector: Option<&[f32]>) -> Result<()> {
-        self.add_all(document, vector.as_slice())
-    }
-
-    /// Adds a document, with a vector for each generation in their order.
-    ///
-    /// # Errors
-    /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id).
-    /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`],
-    /// [`Error::DimensionMismatch`], [`Error::NotFinite`],
-    /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
-    /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
-    pub fn add_all(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
-        self.check(document, vectors)?;
-        if self.locate(document.id)?.is_some() {
-            return Err(Error::DuplicateDocument { id: document.id.into() });
-        }
-        self.write_or_fail(document, vectors)
-    }
-
-    /// Adds a document, with a vector for each generation in their order, in place of the one that has its id. Returns
-    /// whether there was one.
-    ///
-    /// ```
-    /// use secateur_index::storage::{NewDocument, Settings, Store};
-    ///
-    /// let folder = tempfile::tempdir()?;
-    /// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
-    /// let mut transaction = store.begin()?;
-    /// for (text, was_there) in [("first", false), ("second", true)] {
-    ///     let document = NewDocument { id: "1", title: "", text, metadata: None };
-    ///     assert_eq!(transaction.upsert(&document, &[])?, was_there);
-    /// }
-    /// assert_eq!(transaction.commit()?.document("1")?.unwrap().text, "second");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Transaction::add_all`], but for the id that is taken. After an error the old document is there still,
-    /// unless the transaction can only be dropped.
-    pub fn upsert(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
-        self.check(document, vectors)?;
-        let was_there = self.locate(document.id)?.is_some();
-        if was_there {
-            self.delete(document.id)?;
-        }
-        self.write_or_fail(document, vectors)?;
-        Ok(was_there)
-    }
-
-    fn write_or_fail(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
-        let result = self.write(document, vectors);
-        self.has_failed |= result.is_err();
-        result
-    }
-
-    fn check(&self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
-        let id = document.id;
-        let sizes = [
-            ("the id", id.len(), 1, MAX_ID_LEN),
-            ("the title", document.title.len(), 0, MAX_STRING_LEN),
-            ("the text", document.text.len(), 0, MAX_STRING_LEN),
-            ("the metadata", document.metadata.map_or(0, str::len), 0, MAX_STRING_LEN),
-        ];
-        for (field, got, min, max) in sizes {
-            if !(min..=max).contains(&got) {
-                let id = id.chars().take(64).collect();
-                return Err(Error::DocumentSize { id, field, got, min, max });
-            }
-        }
-        if let Some(got) = document.metadata.and_then(other_than_object) {
-            return Err(Error::InvalidMetadata { id: id.into(), got });
-        }
-        let snapshot = &self.store.borrow().snapshot;
-        let generations = snapshot.generations();
-        match (generations, vectors) {
-            _ if generations.len() == vectors.len() => {}
-            ([] | [_], [] | [_]) => {
-                let expected = !generations.is_empty();
-                return Err(Error::VectorPresence { id: id.into(), expected });
-            }
-            _ => {
-                let names = generations.iter().map(|generation| generation.name.clone()).collect();
-                return Err(Error::SeveralGenerations { names, got: vectors.len() });
-            }
-        }
-        for (generation, vector) in generations.iter().zip(vectors) {
-            generation.vectors.check_vector(vector)?;
-        }
-        let num_rows = snapshot.num_rows() + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
-        if num_rows >= u32::MAX as usize {
-            return Err(Error::TooManyRows);
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
-        let added = match &mut self.added {
-            Some(added) => added,
-            None => {
-                let store = self.store.borrow();
-                let folder = store.new_segment_folder(0);
-                let folders = NewFolders::new(folder.clone());
-                self.added.insert(Added {
-                    writer: SegmentWriter::create(
-                        folder,
-                        &store.generation_files(),
-                        store.snapshot.settings().analyzer,
-                        BM25_BUDGET,
-                    )?,
-                    folders,
-                    rows: HashMap::new(),
-                    num_rows: 0,
-                    deleted: Bitmap::default(),
-                })
-            }
-        };
-        added.writer.add(document, vectors)?;
-        added.rows.insert(document.id.to_owned(), added.num_rows);
-        added.num_rows += 1;
-        Ok(())
-    }
-
-    /// Deletes a document, be it committed or added by this transaction.
-    ///
-    /// # Errors
-    /// [`Error::UnknownDocument`] if no document has this id, or no longer.
-    pub fn delete(&mut self, id: &str) -> Result<()> {
-        match self.locate(id)? {
-            None => return Err(Error::UnknownDocument { id: id.into() }),
-            Some(Place::Committed(number, row)) => {
-                let view = &self.store.borrow().snapshot.views()[number];
-                self.deleted[number].get_or_insert_with(|| (*view.deleted).clone()).insert(row);
-            }
-            Some(Place::Added) => {
-                if let Some(added) = &mut self.added
-                    && let Some(row) = added.rows.remove(id)
-                {
-                    added.deleted.insert(row);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a document with this id would be there after a commit.
-    ///
-    /// # Errors
-    /// As [`Snapshot::row`].
-    pub fn contains(&self, id: &str) -> Result<bool> {
-        Ok(self.locate(id)?.is_some())
-    }
-
-    fn locate(&self, id: &str) -> Result<Option<Place>> {
-        if self.added.as_ref().is_some_and(|added| added.rows.contains_key(id)) {
-            return Ok(Some(Place::Added));
-        }
-        let committed = self.store.borrow().snapshot.find(id)?;
-        Ok(committed
-            .filter(|(number, row)| {
-                !self.deleted[*number].as_ref().is_some_and(|deleted| deleted.contains(*row))
-            })
-            .map(|(number, row)| Place::Committed(number, row)))
-    }
-
-    /// Makes the changes visible and durable. When this returns, they survive a crash and a power failure. If it fails,
-    /// the database is as it was. Without changes nothing is written. If the database has an HNSW index, the graph of
-    /// the rows added is built, in parallel on the current rayon pool.
-    ///
-    /// Small segments are merged on the way: when eight are of a size, they become one of at most 8,192 rows. So a row
-    /// is written again at most five times. Segments without a live row go.
-    ///
-    /// # Errors
-    /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing
-    /// the folder, fail, the changes are visible but may not survive a power failure.
-    pub fn commit(mut self) -> Result<Snapshot> {
-        if self.has_failed {
-            return Err(Error::TransactionFailed);
-        }
-        let mut manifest = self.store.borrow().snapshot.manifest().clone();
-        manifest.commit += 1;
-        for (record, deleted) in manifest.segments.iter_mut().zip(&self.deleted) {
-            if let Some(deleted) = deleted {
-                record.deleted = deleted_words(deleted, record.rows);
-            }
-        }
-        let mut folders = NewFolders::default();
-        if let Some(Added { writer, folders: written, deleted, .. }) = self.added.take() {
-            manifest.segments.push(writer.finish(&deleted)?);
-            folders = written;
-        }
-        let store = self.store.borrow_mut();
-        if manifest.segments == store.snapshot.manifest().segments {
-            return Ok(store.snapshot.clone());
-        }
-        let before = store.snapshot.clone();
-        let (manifest, folders) = store.tidied(manifest, folders);
-        let snapshot = store.replace_manifest(manifest, folders)?;
-        store.remove_segments_of(&before);
-        Ok(snapshot)
-    }
-}
-
 impl Store {
     /// Commits: the manifest becomes this one, which names the new folders.
     pub(super) fn replace_manifest(
@@ -538,24 +279,4 @@ impl Drop for NewFolders {
             let _ = disk::remove_folder(folder);
         }
     }
-}
-
-/// What metadata is, if not a JSON object.
-fn other_than_object(metadata: &str) -> Option<&'static str> {
-    match (serde_json::from_str::<serde::de::IgnoredAny>(metadata), metadata.trim_start().chars().next()) {
-        (Err(_), _) => Some("no JSON"),
-        (Ok(_), Some('{')) => None,
-        (Ok(_), Some('[')) => Some("a list"),
-        (Ok(_), Some('"')) => Some("a string"),
-        (Ok(_), _) => Some("null, a boolean or a number"),
-    }
-}
-
-/// The longest title, text or metadata: their lengths are stored in 32 bits, of which one value means "absent".
-const MAX_STRING_LEN: usize = u32::MAX as usize - 1;
-
-enum Place {
-    /// Segment (by position) and row in it.
-    Committed(usize, u32),
-    Added,
 }

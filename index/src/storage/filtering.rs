@@ -1,0 +1,90 @@
+//! Which documents a filter matches, and which fields there are.
+
+use std::collections::BTreeMap;
+
+use super::fields::{self, FieldCount};
+use super::snapshot::Snapshot;
+use crate::bitmap::Bitmap;
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+
+impl Snapshot {
+    /// The rows of the documents whose metadata match a filter. The `_among` searches and
+    /// [`SearchOptions`](crate::search::SearchOptions) take such a set.
+    ///
+    /// The first filter that names a field reads the metadata of all documents, in parallel on the current rayon
+    /// pool. An inverted index of the field stays in memory: the distinct values, and 4 bytes for each value of each
+    /// document. Later filters use it. Snapshots of later commits use it for the segments that they share.
+    ///
+    /// ```
+    /// use secateur_index::storage::{NewDocument, Settings, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
+    /// let mut transaction = store.begin()?;
+    /// for (id, metadata) in [("a", r#"{"year": 1999}"#), ("b", r#"{"year": 2020}"#)] {
+    ///     transaction.add(&NewDocument { id, title: "", text: "cats", metadata: Some(metadata) }, None)?;
+    /// }
+    /// let snapshot = transaction.commit()?;
+    /// let recent = snapshot.matching(&"year >= 2015".parse()?)?;
+    /// let hits = snapshot.bm25()?.search_among("cat", 10, Default::default(), &recent)?;
+    /// assert_eq!(hits.len(), 1);
+    /// assert_eq!(snapshot.id_at(hits[0].row)?, "b");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a document's record does not match its checksum.
+    pub fn matching(&self, filter: &Filter) -> Result<Bitmap> {
+        let mut rows = Bitmap::default();
+        for view in self.views() {
+            let mut found = view.segment.matching(filter)?;
+            found.subtract(&view.deleted);
+            rows.unite(&found, view.base);
+        }
+        Ok(rows)
+    }
+
+    /// Checks that each field that a filter compares is a field of some document, with a value of the kind that it is
+    /// compared with. A filter for which that is not so is nearly always a slip of the pen. Costs what
+    /// [`Snapshot::matching`] costs, and reads all metadata once more to list the fields in an error.
+    ///
+    /// # Errors
+    /// [`Error::UnknownField`], [`Error::FieldKind`]; [`Error::Corrupt`] as [`Snapshot::matching`].
+    pub fn check_filter(&self, filter: &Filter) -> Result<()> {
+        for (field, compared) in filter.comparisons() {
+            let mut found = Vec::new();
+            for view in self.views() {
+                found.extend(view.segment.kinds(field)?);
+            }
+            found.sort();
+            found.dedup();
+            if found.is_empty() && !self.is_empty() {
+                let known = self.fields()?.into_iter().map(|count| count.field.to_string()).collect();
+                return Err(Error::UnknownField { field: field.to_string(), known });
+            }
+            if !found.is_empty() && !compared.is_empty() && !compared.iter().any(|kind| found.contains(kind))
+            {
+                let [found, compared] = [&found, &compared].map(|kinds| {
+                    let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+                    names.join(" and ")
+                });
+                return Err(Error::FieldKind { field: field.to_string(), found, compared });
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields of the metadata of all documents. Reads all metadata, in parallel on the current rayon pool.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a document's record does not match its checksum.
+    pub fn fields(&self) -> Result<Vec<FieldCount>> {
+        let mut counts = BTreeMap::new();
+        for view in self.views() {
+            let is_alive = |row| !view.deleted.contains(row);
+            counts = fields::count(view.segment.documents(), is_alive, counts)?;
+        }
+        Ok(fields::as_list(counts))
+    }
+}
