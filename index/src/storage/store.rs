@@ -93,7 +93,8 @@ impl Store {
     /// Changes the ef of searches that name none, of the generation in use, in a commit of its own.
     ///
     /// # Errors
-    /// [`Error::NotHnsw`], [`Error::InvalidParameter`] for 0, and those of [`Transaction::commit`].
+    /// [`Error::NotHnsw`], [`Error::InvalidParameter`] for 0, and those of
+    /// [`Transaction::commit`](super::Transaction::commit).
     pub fn set_ef_search(&mut self, ef_search: usize) -> Result<Snapshot> {
         let properties = self.ef_search_properties(ef_search)?;
         self.set_properties(properties)
