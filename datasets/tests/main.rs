@@ -2,6 +2,8 @@
 
 mod beir;
 mod mini;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod shared;
 mod support;
 mod trec;
