@@ -97,6 +97,36 @@ pub enum Error {
         /// The encoder that was given, with its fingerprint; `None` for a database without vectors.
         got: Option<(String, Box<Fingerprint>)>,
     },
+    /// Passages are to be longer than the encoder reads.
+    #[error(
+        "passages of {length} tokens, {overlap} of them shared, do not suit {name}, which reads {room} tokens of a passage \
+         besides its prompt and special tokens: give a LENGTH of at most {room}, and an OVERLAP below it"
+    )]
+    PassageLength {
+        /// The encoder.
+        name: String,
+        /// The length asked for, in tokens.
+        length: usize,
+        /// The overlap asked for, in tokens.
+        overlap: usize,
+        /// The most tokens of a passage that the encoder reads.
+        room: usize,
+    },
+    /// Documents are to be split into passages, and no encoder says what a token is.
+    #[error("documents are split into passages for an encoder: name one, or leave the passages out")]
+    PassagesWithoutEncoder,
+    /// A journal keeps vectors of other texts.
+    #[error(
+        "{} keeps {bytes} bytes of vectors that the same encoder made of other texts: name the files and the options (such as \
+         --separator and --passages) of that work to finish it, or remove the file to begin anew",
+        path.display()
+    )]
+    OtherTexts {
+        /// The journal.
+        path: PathBuf,
+        /// The length of what it keeps.
+        bytes: u64,
+    },
     /// A database does not say where its encoder is.
     #[error(
         "the database does not say where the encoder {name} is: load it, and give it with `Database::with_encoder`"
@@ -318,11 +348,14 @@ impl Error {
             | Error::NoTrainingData
             | Error::NoGradient { .. }
             | Error::OtherPrompt { .. }
-            | Error::Scored { .. } => ErrorKind::Input,
+            | Error::Scored { .. }
+            | Error::PassageLength { .. }
+            | Error::PassagesWithoutEncoder => ErrorKind::Input,
             Error::EncoderMismatch { .. }
             | Error::EncoderOfGeneration { .. }
             | Error::GenerationEncoder { .. }
             | Error::UnfinishedWork { .. }
+            | Error::OtherTexts { .. }
             | Error::EncoderRequired { .. }
             | Error::NoEncoderSource { .. }
             | Error::NoEncoder { .. }

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams};
+use secateur::encode::Passages;
+use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, VectorOptions};
 
 use crate::support::{Random, Sandbox, model};
 
@@ -112,11 +113,12 @@ fn write_and_kill(folder: &Path, model: Option<&Path>, first: u64, delay: Durati
     last
 }
 
-fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
+fn survives_kills(model: Option<&Path>, passages: Option<Passages>, rounds: usize, seed: u64) {
     let sandbox = Sandbox::new();
     let folder = sandbox.path("db");
     let encoder = encoder(model);
-    let builder = Database::builder(&folder);
+    let options = VectorOptions { passages, ..VectorOptions::default() };
+    let builder = Database::builder(&folder).vector_options(options);
     let builder = match encoder.clone() {
         Some(encoder) => builder.encoder(encoder),
         None => builder,
@@ -168,13 +170,20 @@ fn survives_kills(model: Option<&Path>, rounds: usize, seed: u64) {
 
 #[test]
 fn killed_writers_of_words_leave_a_commit() {
-    survives_kills(None, 15, 1);
+    survives_kills(None, None, 15, 1);
 }
 
 #[test]
 fn killed_writers_of_vectors_leave_a_commit() {
     let sandbox = Sandbox::new();
-    survives_kills(Some(&model::tiny(&sandbox.path("tiny"))), 10, 2);
+    survives_kills(Some(&model::tiny(&sandbox.path("tiny"))), None, 10, 2);
+}
+
+#[test]
+fn killed_writers_of_passages_leave_a_commit() {
+    let sandbox = Sandbox::new();
+    let passages = Some(Passages { length: 8, overlap: 2 });
+    survives_kills(Some(&model::tiny(&sandbox.path("tiny"))), passages, 10, 3);
 }
 
 #[test]
@@ -184,7 +193,7 @@ fn readers_keep_their_state_and_second_writers_are_refused() {
     let mut writer = Database::builder(&folder).create().unwrap();
     writer.add(&changes(1).0).unwrap();
     writer.commit().unwrap();
-    let reader = Database::open(&folder).unwrap();
+    let mut reader = Database::open(&folder).unwrap();
 
     writer.add(&changes(2).0).unwrap();
     assert_eq!((writer.len(), reader.len()), (2, 2), "nothing is seen before the commit");
@@ -193,6 +202,8 @@ fn readers_keep_their_state_and_second_writers_are_refused() {
     assert!(refused.contains("is being written by"), "{refused}");
     writer.commit().unwrap();
     assert_eq!((writer.len(), reader.len()), (5, 2), "a reader stays at the commit it opened");
+    reader.refresh().unwrap();
+    assert_eq!(reader.len(), 5, "until it asks for the last one");
     second.add(&changes(3).0).unwrap();
     second.commit().unwrap();
     assert_eq!(second.len(), 6, "a writer sees what others have committed");

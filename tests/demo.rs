@@ -45,7 +45,9 @@ fn demo_with_a_real_encoder_beats_words() {
     let Some(model) = minilm("demo_with_a_real_encoder_beats_words") else { return };
     let sandbox = Sandbox::new();
     let words = measure(&sandbox.run(["demo"]).ok(), "nDCG@10");
-    let output = sandbox.run(["demo".as_ref(), "--encoder".as_ref(), model.as_os_str()]).ok();
+    let output = sandbox
+        .run(["demo".as_ref(), "--encoder".as_ref(), model.as_os_str(), "--mode".as_ref(), "dense".as_ref()])
+        .ok();
     assert!(output.contains("answers by dense\n"), "{output}");
     // 0.8363 against 0.6074; the collection was written so that half of its queries share no word with the answers.
     assert!(measure(&output, "nDCG@10") > words + 0.1, "{output}");
@@ -57,7 +59,8 @@ fn demo_with_a_real_encoder_beats_words() {
 fn demo_with_the_encoder_in_the_box() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(["demo", "--encoder", "default"]).ok();
-    assert!(output.contains("answers by dense\n"), "{output}");
+    assert!(output.contains("answers by hybrid\n"), "{output}");
+    let output = sandbox.run(["demo", "--encoder", "default", "--mode", "dense"]).ok();
     // 0.5629, where a hashed bag of words of the same dimension has 0.3392 (benches/peers/hashed.py).
     assert!(measure(&output, "nDCG@10") > 0.5, "{output}");
     assert_eq!(sandbox.temporary_names(), [""; 0], "its files are gone again");

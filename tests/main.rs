@@ -16,6 +16,7 @@ mod generation;
 mod hnsw;
 mod mini;
 mod model;
+mod passages;
 mod prune;
 mod quantize;
 mod regression;

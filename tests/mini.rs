@@ -18,7 +18,7 @@ fn databases() -> Sandbox {
     let said = sandbox.run(["index", &mini, "--out", "words"]).ok();
     assert!(said.starts_with("words: 63 documents with BM25 only, in "), "{said}");
     let said = sandbox.run(["index", &mini, "--out", "both", "--encoder", "tiny"]).ok();
-    assert!(said.starts_with("both: 63 documents with vectors and BM25 (3 texts are longer than the 320 tokens that the encoder reads), in "), "{said}");
+    assert!(said.starts_with("both: 63 documents with vectors and BM25 (3 texts are longer than the 320 tokens that the encoder reads; --passages splits documents), in "), "{said}");
     assert_eq!(sandbox.names(), ["both", "tiny", "words"], "only the databases are left");
     sandbox
 }
@@ -75,9 +75,9 @@ fn json_answers_hold_whole_documents() {
 }
 
 #[test]
-fn a_database_searches_densely_if_it_can_and_by_words_otherwise() {
+fn a_database_searches_by_both_if_it_can_and_by_words_otherwise() {
     let sandbox = databases();
-    for (database, mode) in [("words", "bm25"), ("both", "dense")] {
+    for (database, mode) in [("words", "bm25"), ("both", "hybrid")] {
         let answer = sandbox.run(["search", database, "bees", "--json"]).json();
         assert_eq!(answer["mode"], mode, "{database}");
     }

@@ -126,6 +126,35 @@ fn documents_are_added_to_every_generation() {
     sandbox.run(["verify", "db"]).ok();
 }
 
+/// An encoder that has moved is written down once, if it is the one that made the vectors.
+#[test]
+fn a_moved_encoder_is_written_down() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    write(&sandbox, "a.jsonl", "{\"id\": \"a\", \"text\": \"red roses\"}\n");
+    let passages = ["--passages", "4,1", "--max-length", "9"];
+    sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"].iter().chain(&passages)).ok();
+    std::fs::rename(sandbox.path("tiny"), sandbox.path("moved")).unwrap();
+    sandbox.run(["search", "db", "roses"]).fails(3, ["tiny", "generation relocate db --encoder MODEL"]);
+    sandbox
+        .run(["generation", "relocate", "db", "--encoder", "default"])
+        .fails(4, ["vectors of tiny", "the encoder given is default"]);
+    sandbox.run(["generation", "relocate", "db", "nothing", "--encoder", "moved"]).fails(4, ["nothing"]);
+    let said = sandbox.run(["generation", "relocate", "db", "--encoder", "moved"]).ok();
+    assert!(
+        said.starts_with("db: the encoder of generation original is ") && said.ends_with("moved\n"),
+        "{said}"
+    );
+    let found = sandbox.run(["search", "db", "roses", "--mode", "dense", "--json"]).json();
+    assert_eq!(found["hits"][0]["doc_id"], "a");
+    // What is added is cut and split as before.
+    write(&sandbox, "b.jsonl", "{\"id\": \"b\", \"text\": \"white bread with honey\"}\n");
+    sandbox.run(["add", "db", "b.jsonl"]).ok();
+    let info = sandbox.run(["info", "db", "--json"]).json();
+    assert!(info["generations"][0]["passages"]["count"].as_u64().unwrap() > 5, "{info}");
+    sandbox.run(["verify", "db"]).ok();
+}
+
 #[test]
 fn info_says_what_is_there() {
     let sandbox = Sandbox::new();
@@ -289,8 +318,8 @@ fn nothing_is_passed_over_in_silence() {
     sandbox.run(["index", mini, "--encoder", "tiny", "--out", "db"]).ok();
     for (arguments, parts) in [
         (vec!["--ef", "50"], ["--ef does nothing", "flat"]),
-        (vec!["--fusion", "sum"], ["--fusion does nothing", "--mode hybrid"]),
-        (vec!["--candidates", "5"], ["--candidates does nothing", "--mode hybrid"]),
+        (vec!["--fusion", "sum", "--mode", "dense"], ["--fusion does nothing", "--mode hybrid"]),
+        (vec!["--candidates", "5", "--mode", "bm25"], ["--candidates does nothing", "--mode hybrid"]),
         (vec!["--k1", "1", "--mode", "dense"], ["--k1 does nothing", "dense"]),
         (vec!["--filter", "yaer >= 2020"], ["no document has a field yaer", "the fields are"]),
         (vec!["--filter", "year >= \"2020\""], ["year has numbers only", "without quotes"]),
@@ -381,7 +410,13 @@ fn texts_that_are_cut_are_counted() {
     );
     let said =
         sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
-    assert!(said.contains("(1 texts are longer than the 5 tokens that the encoder reads)"), "{said}");
+    assert!(
+        said.contains("(1 texts are longer than the 5 tokens that the encoder reads; --passages"),
+        "{said}"
+    );
+    write(&sandbox, "b.jsonl", "{\"id\": 3, \"text\": \"tea tea tea\"}\n");
+    let said = sandbox.run(["add", "db", "b.jsonl"]).ok();
+    assert!(said.contains("(1 texts are longer than the encoder reads)"), "{said}");
 }
 
 /// A changed vector gives no wrong answer in silence.

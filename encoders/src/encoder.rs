@@ -1,5 +1,6 @@
 //! Text in, vectors out.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -220,6 +221,25 @@ impl Encoder {
             prompt => self.tokenizer.encode_to(&format!("{prompt}{text}"), length),
         };
         if texts.len() == 1 { texts.iter().map(one).collect() } else { texts.par_iter().map(one).collect() }
+    }
+
+    /// The bytes of each token of a text. The text is not cut; prompt and special tokens are left out.
+    ///
+    /// # Errors
+    ///
+    /// The tokenizer refuses the text.
+    pub fn token_ranges(&self, text: &str) -> Result<Vec<Range<usize>>> {
+        self.tokenizer.ranges(text)
+    }
+
+    /// How many tokens of a passage are read: those of its length without the special tokens and the prompt.
+    ///
+    /// # Errors
+    ///
+    /// The tokenizer refuses the prompt.
+    pub fn passage_room(&self) -> Result<usize> {
+        let room = self.tokenizer.room(self.settings.length_of(TextKind::Passage));
+        Ok(room.saturating_sub(self.tokenizer.ranges(&self.settings.passage_prompt)?.len()))
     }
 
     /// How many of the texts that were tokenized so far were longer than [`Encoder::max_length`] and were cut.

@@ -56,10 +56,14 @@ impl Bitmap {
         is_new
     }
 
-    /// The set of these rows, all below `num_rows`.
-    pub(crate) fn of_rows(rows: &[u32], num_rows: u32) -> Bitmap {
+    /// The set of those of these rows that are below `num_rows`, rounded up to a multiple of 64.
+    pub(crate) fn of_rows(rows: impl IntoIterator<Item = u32>, num_rows: u32) -> Bitmap {
         let mut words = vec![0; num_rows.div_ceil(64) as usize];
-        rows.iter().for_each(|row| words[*row as usize / 64] |= 1 << (row % 64));
+        for row in rows {
+            if let Some(word) = words.get_mut(row as usize / 64) {
+                *word |= 1 << (row % 64);
+            }
+        }
         Bitmap::from_words(words)
     }
 
@@ -217,7 +221,7 @@ mod tests {
             expect("unite", &moved, &a | &b.iter().map(|row| row + base).collect())?;
             expect("complement", &left.complement(num_rows), (0..num_rows).filter(|row| !a.contains(row)).collect())?;
             let rows: Vec<u32> = a.iter().copied().collect();
-            expect("of_rows", &Bitmap::of_rows(&rows, 300), a.clone())?;
+            expect("of_rows", &Bitmap::of_rows(rows, 300), a.clone())?;
             expect("full", &Bitmap::full(num_rows), (0..num_rows).collect())?;
             let range = start..start + base;
             let kept = a.range(range.clone()).filter(|row| !b.contains(&(*row - start))).count();

@@ -205,11 +205,17 @@ impl VectorIndex {
         }
     }
 
+    /// The fewest rows of which an index is built; `None` if none is ever built.
+    pub(crate) fn fewest_rows(&self) -> Option<u32> {
+        let VectorIndex::Approximate { format, min_rows, .. } = self else { return None };
+        Some((*min_rows).max(format.format().min_rows() as u32))
+    }
+
     /// The format of an index of so many rows; `None` if they are too few for one, or too many.
     pub(crate) fn format_for(&self, num_rows: u32) -> Option<&dyn Format> {
-        let VectorIndex::Approximate { format, min_rows, .. } = self else { return None };
-        let least = format.format().min_rows().max(*min_rows as usize);
-        (least..=MAX_ROWS).contains(&(num_rows as usize)).then(|| format.format())
+        let VectorIndex::Approximate { format, .. } = self else { return None };
+        let fewest = self.fewest_rows()? as usize;
+        (fewest..=MAX_ROWS).contains(&(num_rows as usize)).then(|| format.format())
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -11,7 +11,6 @@ const KEY: [u8; 32] = [3; 32];
 #[derive(Debug, Clone)]
 enum Step {
     Append(u8, Vec<f32>),
-    Truncate(usize),
     Reopen,
 }
 
@@ -19,7 +18,6 @@ fn step() -> impl Strategy<Value = Step> {
     let rows = prop::collection::vec(any::<f32>(), 0..5).prop_map(|row| row.repeat(2));
     prop_oneof![
         4 => (any::<u8>(), rows).prop_map(|(hash, rows)| Step::Append(hash, rows)),
-        1 => (0usize..12).prop_map(Step::Truncate),
         1 => Just(Step::Reopen),
     ]
 }
@@ -38,10 +36,6 @@ proptest! {
                 Step::Append(hash, rows) => {
                     journal.append([hash; 32], &rows).unwrap();
                     model.push(([hash; 32], rows));
-                }
-                Step::Truncate(number) => {
-                    journal.truncate(number).unwrap();
-                    model.truncate(number);
                 }
                 Step::Reopen => {
                     drop(journal);

@@ -20,7 +20,8 @@ struct Content {
     title: String,
     text: String,
     metadata: Option<String>,
-    vector: [f32; DIM],
+    /// Where documents have passages, the vectors of all of them; else the first alone.
+    vectors: Vec<[f32; DIM]>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,13 +47,11 @@ fn step() -> impl Strategy<Value = Step> {
         "[a-c ]{0,6}",
         "[a-d ]{0,20}|\\PC{0,8}",
         prop::option::of("\\{\"a\":[0-9]\\}"),
-        [-4i8..5, -4..5, -4..5],
+        prop::collection::vec([-4i8..5, -4..5, -4..5], 1..4),
     )
-        .prop_map(|(title, text, metadata, vector)| Content {
-            title,
-            text,
-            metadata,
-            vector: vector.map(f32::from),
+        .prop_map(|(title, text, metadata, vectors)| {
+            let vectors = vectors.into_iter().map(|vector| vector.map(f32::from)).collect();
+            Content { title, text, metadata, vectors }
         });
     prop_oneof![
         3 => (id.clone(), content.clone()).prop_map(|(id, content)| Step::Add(id, content)),
@@ -80,7 +79,13 @@ type Model = Vec<(String, Content)>;
 const SECOND: &str = "second";
 
 fn second(content: &Content) -> [f32; 1] {
-    [content.vector[0] - content.vector[1]]
+    [content.vectors[0][0] - content.vectors[0][1]]
+}
+
+/// The vectors that the store is given.
+fn first(content: &Content, has_passages: bool) -> &[f32] {
+    let num_vectors = if has_passages { content.vectors.len() } else { 1 };
+    content.vectors[..num_vectors].as_flattened()
 }
 
 fn has_second(snapshot: &Snapshot) -> bool {
@@ -100,6 +105,7 @@ fn toggle_second(store: &mut Store, model: &Model) {
 }
 
 fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
+    let has_passages = snapshot.settings().vectors.unwrap().passages;
     prop_assert_eq!(snapshot.len(), model.len());
     prop_assert_eq!(snapshot.is_empty(), model.is_empty());
     let rows: Vec<RowId> = snapshot.rows().collect();
@@ -108,7 +114,7 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     for (&row, (id, content)) in rows.iter().zip(model) {
         prop_assert_eq!(snapshot.id_at(row).unwrap(), id);
         prop_assert_eq!(snapshot.row(id).unwrap(), Some(row));
-        prop_assert_eq!(&*snapshot.vector(row).unwrap(), &content.vector);
+        prop_assert_eq!(&*snapshot.vector(row).unwrap(), first(content, has_passages));
         for stored in [snapshot.document(id).unwrap().unwrap(), snapshot.document_at(row).unwrap()] {
             prop_assert_eq!((&*stored.id, &*stored.title), (id.as_str(), content.title.as_str()));
             prop_assert_eq!(&*stored.text, content.text.as_str());
@@ -129,17 +135,19 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
 
     // Vectors are small integers, so every score is exact and the ranking is known.
     let query = [1.0, 2.0, -1.0];
-    let score = |content: &Content| query.iter().zip(content.vector).map(|(q, v)| q * v).sum::<f32>();
+    let product = |vector: &[f32]| query.iter().zip(vector).map(|(q, v)| q * v).sum::<f32>();
+    let score = |content: &Content| {
+        first(content, has_passages).chunks(DIM).map(product).fold(f32::NEG_INFINITY, f32::max)
+    };
     let mut expected: Vec<(f32, RowId)> =
         rows.iter().zip(model).map(|(row, (_, content))| (score(content), *row)).collect();
     expected.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let hits = snapshot.flat().unwrap().search(&query, 100).unwrap();
-    prop_assert_eq!(hits.iter().map(|hit| (hit.score, hit.row)).collect::<Vec<_>>(), expected);
     // With more hits wanted than there are rows, the approximate index finds all of them as well.
-    prop_assert_eq!(
-        snapshot.index().unwrap().search(&query, 100, &SearchOptions::default()).unwrap(),
-        hits.clone()
-    );
+    let hits = snapshot.index().unwrap().search(&query, 100, &SearchOptions::default()).unwrap();
+    prop_assert_eq!(hits.iter().map(|hit| (hit.score, hit.row)).collect::<Vec<_>>(), expected);
+    if !has_passages {
+        prop_assert_eq!(&snapshot.flat().unwrap().search(&query, 100).unwrap(), &hits);
+    }
 
     for filter in ["a >= 5", "not a in [3, 4]", "a != 1 and a < 8 or missing"] {
         let filter: Filter = filter.parse().unwrap();
@@ -153,7 +161,9 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
         let among = snapshot.matching(&filter).unwrap();
         prop_assert_eq!(among.iter().collect::<Vec<_>>(), expected);
         let kept: Vec<_> = hits.iter().copied().filter(|hit| among.contains(hit.row.0)).collect();
-        prop_assert_eq!(&snapshot.flat().unwrap().search_among(&query, 100, &among).unwrap(), &kept);
+        if !has_passages {
+            prop_assert_eq!(&snapshot.flat().unwrap().search_among(&query, 100, &among).unwrap(), &kept);
+        }
         let options = SearchOptions { filter: Some(&among), ..SearchOptions::default() };
         prop_assert_eq!(&snapshot.index().unwrap().search(&query, 100, &options).unwrap(), &kept);
         let few =
@@ -187,15 +197,16 @@ fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<M
     let before = store.snapshot().commit_number();
     let mut next = model.clone();
     let num_generations = store.snapshot().generations().len();
+    let has_passages = store.snapshot().settings().vectors.unwrap().passages;
     let mut transaction = store.begin().unwrap();
     for step in steps {
         match step {
             Step::Add(id, content) => {
                 let is_taken = next.iter().any(|(known, _)| known == id);
                 prop_assert_eq!(transaction.contains(id).unwrap(), is_taken);
-                let Content { title, text, metadata, vector } = content;
+                let Content { title, text, metadata, .. } = content;
                 let document = NewDocument { id, title, text, metadata: metadata.as_deref() };
-                let vectors: [&[f32]; 2] = [vector, &second(content)];
+                let vectors: [&[f32]; 2] = [first(content, has_passages), &second(content)];
                 match transaction.add_all(&document, &vectors[..num_generations]) {
                     Ok(()) => prop_assert!(!is_taken),
                     Err(Error::DuplicateDocument { id: named }) => prop_assert!(is_taken && named == *id),
@@ -206,9 +217,9 @@ fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<M
                 }
             }
             Step::Upsert(id, content) => {
-                let Content { title, text, metadata, vector } = content;
+                let Content { title, text, metadata, .. } = content;
                 let document = NewDocument { id, title, text, metadata: metadata.as_deref() };
-                let vectors: [&[f32]; 2] = [vector, &second(content)];
+                let vectors: [&[f32]; 2] = [first(content, has_passages), &second(content)];
                 let was_there = transaction.upsert(&document, &vectors[..num_generations]).unwrap();
                 prop_assert_eq!(was_there, next.iter().any(|(known, _)| known == id));
                 next.retain(|(known, _)| known != id);
@@ -245,6 +256,7 @@ proptest! {
     fn store_equals_a_map(
         transactions in transactions(),
         has_graphs: bool,
+        has_passages: bool,
         components in prop::sample::select(ComponentType::ALL),
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -253,6 +265,7 @@ proptest! {
         if let Some(vectors) = &mut settings.vectors {
             // The numbers are small integers, which all of them hold.
             vectors.components = components;
+            vectors.passages = has_passages;
         }
         if let (true, Some(vectors)) = (has_graphs, &mut settings.vectors) {
             vectors.index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(1).with_ef_search(100);
@@ -386,6 +399,8 @@ fn bad_documents_are_refused() {
     assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, got: 1 })));
     let result = transaction.add(&document("a"), Some(&[1.0, f32::NAN]));
     assert!(matches!(result, Err(Error::NotFinite { component: 1, .. })));
+    let result = transaction.add(&document("a"), Some(&[1.0, 0.0, 0.0, 1.0]));
+    assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, got: 4 })), "there are no passages");
     let result = transaction.add(&document("a"), Some(&[1e30, 0.0]));
     assert!(matches!(result, Err(Error::VectorTooLong { .. })));
     for (metadata, named) in [

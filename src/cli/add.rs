@@ -15,10 +15,10 @@ use super::progress::{Progress, say_on_interrupt};
 use super::source::{Inputs, SourceArguments};
 
 const ADD_EXAMPLES: &str = "\
-All documents are added at once, in one commit. Vectors are made by the encoder that the database remembers; with several
+All documents are added at once, in one commit. Vectors are made by the encoder that the database remembers; with several \
 generations, by the encoder of each. A document whose id is taken is refused: `secateur upsert` replaces it.
 
-Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders. Fields that are not the id,
+Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders. Fields that are not the id, \
 the title or the text become metadata, which --filter looks at.
 
 Examples:
@@ -26,7 +26,7 @@ Examples:
   secateur add my.db articles.csv more/*.csv --id-field key --text-field abstract";
 
 const UPSERT_EXAMPLES: &str = "\
-As `secateur add`, but a document whose id is taken replaces the one that has it, in the same commit. If an id comes several
+As `secateur add`, but a document whose id is taken replaces the one that has it, in the same commit. If an id comes several \
 times, the last document counts.
 
 Example:
@@ -111,11 +111,13 @@ impl Arguments {
         let report = database.add_from(documents, options, |done| progress.set(done))?;
         progress.finish();
         inputs.warn_of_empty(num_empty.get());
+        let num_cut = database.num_cut_texts();
         if self.json {
             let json = json!({
                 "added": report.num_added,
                 "replaced": report.num_replaced,
                 "empty": num_empty.get(),
+                "cut": num_cut,
                 "documents": database.len(),
                 "seconds": start.elapsed().as_secs_f64(),
             });
@@ -123,9 +125,13 @@ impl Arguments {
         }
         let [added, replaced, len] = [report.num_added, report.num_replaced, database.len()].map(grouped);
         let replaced = if replace { format!(", {replaced} replaced") } else { String::new() };
+        let cut = match num_cut {
+            0 => String::new(),
+            count => format!(" ({} texts are longer than the encoder reads)", grouped(count)),
+        };
         let seconds = start.elapsed().as_secs_f64();
         Ok(format!(
-            "{}: {added} documents added{replaced}, {len} in all, in {seconds:.1} s\n",
+            "{}: {added} documents added{replaced}{cut}, {len} in all, in {seconds:.1} s\n",
             self.database.display()
         ))
     }

@@ -84,7 +84,7 @@ impl Command {
 
 #[derive(Args)]
 #[command(after_help = "\
-Reads BEIR folders, the hub's folders (corpus/, queries/ and default/ with Parquet files), MS MARCO's files (collection.tsv,
+Reads BEIR folders, the hub's folders (corpus/, queries/ and default/ with Parquet files), MS MARCO's files (collection.tsv, \
 queries.SPLIT.tsv, qrels.SPLIT.tsv, top1000.SPLIT.tsv) and ir_datasets' exports (docs.tsv, queries.tsv, qrels).
 
 Examples:

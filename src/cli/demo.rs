@@ -23,9 +23,9 @@ const SHOWN_QUERIES: usize = 2;
 #[command(after_help = "\
 Examples:
   secateur demo
-  secateur demo --encoder default --mode hybrid")]
+  secateur demo --encoder default")]
 pub struct Arguments {
-    /// Which index answers [default: dense with an encoder, bm25 without].
+    /// Which index answers [default: hybrid with an encoder, bm25 without].
     #[arg(long)]
     mode: Option<SearchMode>,
     #[command(flatten)]
@@ -52,8 +52,7 @@ impl Arguments {
 
         let qrels = dataset.qrels("test")?;
         let queries = dataset.judged_queries(&qrels)?;
-        let default = if self.encoder.encoder.is_some() { SearchMode::Dense } else { SearchMode::Bm25 };
-        let params = |k| SearchParams { k, ..SearchParams::new(self.mode.unwrap_or(default)) };
+        let params = |k| SearchParams { k, mode: self.mode, ..SearchParams::default() };
         let (shown, all) = (params(3), params(1000));
         let mut text = format!(
             "indexed datasets/mini: {} documents; answers by {}\n",

@@ -180,21 +180,39 @@ pub fn open_database(
     if !needs_encoder || database.dim().is_none() && arguments.encoder.is_none() {
         return Ok(database);
     }
-    let remembered = database.encoder_record().and_then(|record| record.source);
-    let Some(source) = arguments.or(remembered) else { return Ok(database) };
+    let Some(source) = source_of(&database, arguments) else { return Ok(database) };
     let encoder = load(&source).map_err(|failure| match &arguments.encoder {
         Some(_) => failure,
         None => Failure {
             message: format!(
-                "the encoder that {} was made with does not load: {}; \
-                 say where it is with --encoder, or search by words with --mode bm25",
+                "the encoder that {} was made with does not load: {}; say where it is with --encoder, for good with \
+                 `secateur generation relocate {} --encoder MODEL`, or search by words with --mode bm25",
                 path.display(),
-                failure.message
+                failure.message,
+                path.display()
             ),
             ..failure
         },
     })?;
     Ok(database.with_encoder(encoder)?)
+}
+
+/// Where the encoder of a database is: where the arguments say, or where it was.
+fn source_of(database: &Database, arguments: &EncoderArguments) -> Option<EncoderSource> {
+    arguments.or(database.encoder_record().and_then(|record| record.source))
+}
+
+/// Opens a database with an encoder from another place than it remembers, and says how it was loaded.
+pub fn open_relocated(
+    path: &Path,
+    generation: Option<&str>,
+    arguments: &EncoderArguments,
+) -> Result<(Database, EncoderSource)> {
+    let database = open_database(path, generation, arguments, true)?;
+    match source_of(&database, arguments) {
+        Some(source) => Ok((database, source)),
+        None => Err(Failure::new(Code::Usage, "say where the encoder is with --encoder")),
+    }
 }
 
 /// Opens a database with the encoders of all its generations, so that documents can be added. The encoder that is given
@@ -216,7 +234,7 @@ pub fn open_for_writing(path: &Path, arguments: &EncoderArguments) -> Result<Dat
         load(&EncoderSource { model: source.model.clone(), options }).map_err(|failure| Failure {
             message: format!(
                 "a document gets a vector in every generation, and the encoder of generation {name} does not load: {}; \
-                 put it back, or drop the generation",
+                 put it back, say where it is with `secateur generation relocate`, or drop the generation",
                 failure.message
             ),
             ..failure

@@ -9,21 +9,22 @@ use secateur::report::{Align, Table, grouped};
 use secateur::{Database, GenerationInfo, Metric};
 use serde_json::json;
 
-use super::encoder::EncoderArguments;
+use super::encoder::{EncoderArguments, open_relocated};
 use super::failure::{Code, Failure, Result};
 use super::index::IndexArguments;
 use super::info::generation_json;
 use super::progress::{Progress, say_on_interrupt};
 
 const EXAMPLES: &str = "\
-A generation is the vectors of all documents under one encoder. Searches use the encoder of the generation that they read.
+A generation is the vectors of all documents under one encoder. Searches use the encoder of the generation that they read. \
 `secateur add` gives each document a vector in every generation, and loads all encoders for that.
 
 Examples:
   secateur generation add scifact.db small --encoder minilm-effir
   secateur eval scifact.db scifact --generation small
   secateur generation use scifact.db small
-  secateur generation drop scifact.db original";
+  secateur generation drop scifact.db original
+  secateur generation relocate scifact.db small --encoder models/minilm-effir";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -36,6 +37,8 @@ pub enum Command {
     Use(NameArguments),
     /// Remove a generation that is not in use.
     Drop(NameArguments),
+    /// Write down where the encoder of a generation is now. It must be the one that made the vectors.
+    Relocate(RelocateArguments),
 }
 
 #[derive(Args)]
@@ -54,6 +57,17 @@ pub struct AddArguments {
     encoder: EncoderArguments,
     #[command(flatten)]
     index: IndexArguments,
+}
+
+#[derive(Args)]
+pub struct RelocateArguments {
+    /// The database.
+    database: PathBuf,
+    /// The generation [default: the one in use].
+    name: Option<String>,
+    /// Where the encoder is: a model directory, OWNER/NAME of the Hugging Face hub, or `default`.
+    #[arg(long, value_name = "MODEL")]
+    encoder: String,
 }
 
 #[derive(Args)]
@@ -78,6 +92,7 @@ impl Command {
         match self {
             Command::Add(arguments) => arguments.run(),
             Command::List(arguments) => arguments.run(),
+            Command::Relocate(arguments) => arguments.run(),
             Command::Use(NameArguments { database, name }) => {
                 Database::open(&database)?.use_generation(&name)?;
                 Ok(format!("{}: generation {name} is in use\n", database.display()))
@@ -105,7 +120,23 @@ impl AddArguments {
         progress.finish();
         let (name, seconds) = (&self.name, start.elapsed().as_secs_f64());
         let len = grouped(database.len());
-        Ok(format!("{}: generation {name} of {len} documents, in {seconds:.1} s\n", self.database.display()))
+        let cut = self.index.cut(encoder.num_cut_texts(), encoder.max_length());
+        Ok(format!(
+            "{}: generation {name} of {len} documents{cut}, in {seconds:.1} s\n",
+            self.database.display()
+        ))
+    }
+}
+
+impl RelocateArguments {
+    fn run(self) -> Result<String> {
+        let encoder = EncoderArguments { encoder: Some(self.encoder), ..EncoderArguments::default() };
+        let (mut database, source) = open_relocated(&self.database, self.name.as_deref(), &encoder)?;
+        database.set_encoder_source(&source)?;
+        let record = database.encoder_record().and_then(|record| record.source);
+        let model = record.map_or_else(|| source.model.clone(), |source| source.model);
+        let name = database.generation_name().unwrap_or_default();
+        Ok(format!("{}: the encoder of generation {name} is {model}\n", self.database.display()))
     }
 }
 
@@ -124,7 +155,7 @@ impl ListArguments {
             ["", "generation", "dim", "metric", "index", "ef", "encoder", "fingerprint", "path"]
                 .map(|name| (name, if name == "dim" || name == "ef" { Align::Right } else { Align::Left })),
         );
-        for GenerationInfo { generation, is_used, encoder } in generations {
+        for GenerationInfo { generation, is_used, encoder, .. } in generations {
             let VectorSettings { dim, metric, index, .. } = generation.vectors;
             let source = encoder.as_ref().and_then(|encoder| encoder.source.as_ref());
             table.row([

@@ -9,22 +9,40 @@ use serde_json::{Value, json};
 
 use super::failure::Result;
 
-/// A hit, where it stands on either side, and its document.
-pub type Found = (Hit, Sides, Document);
+/// A hit with what is shown of it.
+pub struct Found {
+    hit: Hit,
+    /// Where it stands on either side.
+    sides: Sides,
+    document: Document,
+    /// The passage that is nearest to the query, where documents are split and vectors are compared.
+    passage: Option<String>,
+}
 
 /// The hits of a query with their documents.
 pub fn found(database: &Database, query: &str, params: &SearchParams) -> Result<Vec<Found>> {
-    with_documents(database, database.search_sides(&[query], params)?.pop().unwrap_or_default())
+    let hits = database.search_sides(&[query], params)?.pop().unwrap_or_default();
+    with_documents(database, query, params, hits)
 }
 
-/// Reads the documents of hits.
-pub fn with_documents(database: &Database, hits: Vec<(Hit, Sides)>) -> Result<Vec<Found>> {
-    let with_document = |(hit, sides): (Hit, Sides)| {
+/// Reads the documents of the hits of a query, which is empty if a vector was asked with.
+pub fn with_documents(
+    database: &Database,
+    query: &str,
+    params: &SearchParams,
+    hits: Vec<(Hit, Sides)>,
+) -> Result<Vec<Found>> {
+    let ids: Vec<&str> = hits.iter().map(|(hit, _)| hit.doc_id.as_str()).collect();
+    let passages = match query.is_empty() || database.mode(params) == SearchMode::Bm25 {
+        true => vec![None; ids.len()],
+        false => database.best_passages(query, &ids)?,
+    };
+    let with_document = |((hit, sides), passage): ((Hit, Sides), Option<String>)| {
         // Hits and documents are read from one snapshot, so each hit has its document.
         let document = database.document(&hit.doc_id)?.unwrap_or_default();
-        Ok((hit, sides, document))
+        Ok(Found { hit, sides, document, passage })
     };
-    hits.into_iter().map(with_document).collect()
+    hits.into_iter().zip(passages).map(with_document).collect()
 }
 
 /// How hits are printed.
@@ -56,18 +74,21 @@ impl Look {
 /// The hits of a query as text: rank, score, id and title, and the part of the text with the query's words.
 pub fn as_text(found: &[Found], query: &str, look: &Look) -> String {
     let mut text = String::new();
-    for (rank, (hit, sides, document)) in found.iter().enumerate() {
+    for (rank, Found { hit, sides, document, passage }) in found.iter().enumerate() {
         let doc_id = hit.doc_id.replace(['\n', '\r'], " ");
         let head = format!("{:>3}  {:<8.4}  {doc_id}", rank + 1, hit.score);
         text.push_str(&head);
         let room = |used: usize| look.width.saturating_sub(used + 6).max(20);
         let used = head.chars().count() + 2;
+        let passage =
+            passage.as_deref().map(|passage| passage.strip_prefix(&document.title).unwrap_or(passage));
+        let text_of_hit = passage.unwrap_or(&document.text);
         if document.title.trim().is_empty() {
-            text.push_str(&format!("  {}\n", marked(&document.text, query, room(used), look)));
+            text.push_str(&format!("  {}\n", marked(text_of_hit, query, room(used), look)));
         } else {
             text.push_str(&format!("  {}\n", marked(&document.title, query, room(used), look)));
             if !document.text.trim().is_empty() {
-                text.push_str(&format!("     {}\n", marked(&document.text, query, room(5), look)));
+                text.push_str(&format!("     {}\n", marked(text_of_hit, query, room(5), look)));
             }
         }
         if let Some(mode) = look.explain {
@@ -113,7 +134,7 @@ pub fn as_json(database: &Database, query: &str, params: &SearchParams, found: &
     let mode = database.mode(params);
     let place =
         |place: Option<Place>| place.map(|Place { rank, score }| json!({ "rank": rank, "score": score }));
-    let hit = |(hit, sides, document): &Found| {
+    let hit = |Found { hit, sides, document, passage }: &Found| {
         // Metadata was checked to be a JSON object when the corpus was read; as a string it would be quoted again.
         let metadata = document.metadata.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw).ok());
         let mut json = json!({
@@ -123,6 +144,9 @@ pub fn as_json(database: &Database, query: &str, params: &SearchParams, found: &
             "text": document.text,
             "metadata": metadata,
         });
+        if let Some(passage) = passage {
+            json["passage"] = passage.as_str().into();
+        }
         if mode == SearchMode::Hybrid {
             json["dense"] = place(sides.dense).into();
             json["bm25"] = place(sides.bm25).into();

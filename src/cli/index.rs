@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 use secateur::datasets::{Error as DatasetError, Fault};
+use secateur::encode::Passages;
 use secateur::index::ComponentType;
 use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
@@ -22,7 +23,7 @@ use super::source::{Inputs, SourceArguments};
 const EXAMPLES: &str = "\
 Without --encoder the database has words only, for BM25; `generation add` gives it vectors later.
 
-Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders: of texts, or with corpus.jsonl
+Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders: of texts, or with corpus.jsonl \
 as BEIR has them. Fields that are not the id, the title or the text become metadata, which --filter looks at.
 
 Examples:
@@ -66,6 +67,12 @@ pub struct IndexArguments {
     /// How vectors are searched.
     #[arg(long, value_enum, default_value_t)]
     index: VectorIndex,
+    /// Split documents into passages of at most LENGTH tokens of the encoder, OVERLAP of them shared with the last.
+    ///
+    /// Each passage gets a vector, and has the title before it. A document is found once, with the score of its best
+    /// passage. Without this a document has one vector, and the encoder reads only its beginning if it is long.
+    #[arg(long, value_name = "LENGTH,OVERLAP")]
+    passages: Option<Passages>,
     /// hnsw, hnsw-rs, faiss-hnsw: neighbors of a document in the graph; twice as many on its lowest level. 2 to 256,
     /// of hnsw-rs 255.
     #[arg(long, value_name = "M", default_value_t = HnswParams::default().m as u64)]
@@ -96,8 +103,19 @@ impl IndexArguments {
             components: self.vectors,
             index: self.vector_index(),
             passage_separator: separator.to_owned(),
+            passages: self.passages,
             source: encoder.source(),
         }
+    }
+
+    /// What is said of texts that were cut.
+    pub fn cut(&self, num_cut: usize, max_length: usize) -> String {
+        if num_cut == 0 {
+            return String::new();
+        }
+        let [count, length] = [num_cut, max_length].map(grouped);
+        let advice = if self.passages.is_none() { "; --passages splits documents" } else { "" };
+        format!(" ({count} texts are longer than the {length} tokens that the encoder reads{advice})")
     }
 
     /// Whether another index than the default one is asked for.
@@ -153,12 +171,7 @@ impl Arguments {
                     .build_from(documents.map(|item| item.map(|(document, _)| document)), |done| {
                         progress.set(done)
                     });
-                if encoder.num_cut_texts() > 0 {
-                    let [count, length] = [encoder.num_cut_texts(), encoder.max_length()].map(grouped);
-                    cut = format!(
-                        " ({count} texts are longer than the {length} tokens that the encoder reads)"
-                    );
-                }
+                cut = self.index.cut(encoder.num_cut_texts(), encoder.max_length());
                 built
             }
             None => builder.build_with_vectors(documents, |done| progress.set(done)),
@@ -168,7 +181,12 @@ impl Arguments {
         inputs.warn_of_empty(num_empty.get());
         let seconds = start.elapsed().as_secs_f64();
         let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
-        Ok(format!("{}: {} documents {what}{cut}, in {seconds:.1} s\n", self.out.display(), database.len()))
+        let passages = match self.index.passages {
+            Some(_) => format!(" in {} passages", grouped(database.num_vectors())),
+            None => String::new(),
+        };
+        let len = grouped(database.len());
+        Ok(format!("{}: {len} documents{passages} {what}{cut}, in {seconds:.1} s\n", self.out.display()))
     }
 
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
@@ -178,6 +196,9 @@ impl Arguments {
             }
             (false, false) if self.metric.is_some() => {
                 "--metric does nothing without vectors: name an --encoder, --npy or --vector-field"
+            }
+            (_, _) if self.index.passages.is_some() && !has_encoder => {
+                "--passages needs an encoder, whose tokens are counted: name it with --encoder"
             }
             (false, false) if self.index.is_other_than_default() => {
                 "--index needs vectors: name an --encoder, --npy or --vector-field"

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::encode::Passages;
 use secateur::index::ComponentType;
 use secateur::index::filter::ValueKind;
 use secateur::index::storage::FieldCount;
@@ -58,7 +59,7 @@ impl Arguments {
 
 /// A generation in a few lines.
 pub fn described(info: &GenerationInfo) -> String {
-    let GenerationInfo { generation, is_used, encoder } = info;
+    let GenerationInfo { generation, is_used, encoder, passages, num_vectors } = info;
     let vectors = generation.vectors;
     let ef = vectors.index.ef_search().map_or_else(String::new, |ef| format!(", ef {ef}"));
     let codes = vectors.index.code_type().map_or_else(String::new, |codes| format!(", {codes} codes"));
@@ -74,6 +75,10 @@ pub fn described(info: &GenerationInfo) -> String {
         vectors.metric,
         vectors.index.name()
     );
+    if let Some(Passages { length, overlap }) = passages {
+        let [length, overlap, count] = [*length, *overlap, *num_vectors].map(grouped);
+        text.push_str(&format!("  passages  {count}, of {length} tokens, {overlap} shared\n"));
+    }
     match encoder {
         Some(encoder) => {
             text.push_str(&format!("  encoder   {} (fingerprint {})\n", encoder.name, encoder.fingerprint));
@@ -125,7 +130,7 @@ fn as_json(info: &DatabaseInfo) -> serde_json::Value {
 
 /// A generation as JSON.
 pub fn generation_json(info: &GenerationInfo) -> serde_json::Value {
-    let GenerationInfo { generation, is_used, encoder } = info;
+    let GenerationInfo { generation, is_used, encoder, .. } = info;
     let vectors = generation.vectors;
     let source = encoder.as_ref().and_then(|encoder| encoder.source.as_ref());
     json!({
@@ -135,6 +140,11 @@ pub fn generation_json(info: &GenerationInfo) -> serde_json::Value {
         "fingerprint": encoder.as_ref().map(|encoder| encoder.fingerprint.to_string()),
         "path": source.map(|source| &source.model),
         "dim": vectors.dim,
+        "passages": info.passages.map(|passages| json!({
+            "length": passages.length,
+            "overlap": passages.overlap,
+            "count": info.num_vectors,
+        })),
         "metric": vectors.metric.to_string(),
         "vectors": vectors.components.name(),
         "index": vectors.index.name(),

@@ -1,18 +1,37 @@
-//! Progress of long work: a bar on a terminal, nothing in a pipe.
+//! Progress of long work: a bar on a terminal, a line a minute in a pipe or a file.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use secateur::progress::Progress as Told;
+use secateur::progress::Progress as Report;
+use secateur::report::grouped;
 
 use super::failure::{Code, Failure, Result};
 use crate::download;
 
 /// How far long work is: done / total, rate and time left.
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    bar: ProgressBar,
+    told: Told,
+}
+
+/// What work it is, and when something was said of it.
+struct Told {
+    what: &'static str,
+    unit: &'static str,
+    start: Instant,
+    last: Cell<Instant>,
+}
+
+/// So long nothing is said where there is no terminal.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// The work that is going on, for those who interrupt it.
+static UNDER_WAY: Mutex<Option<(usize, &'static str)>> = Mutex::new(None);
 
 impl Progress {
     /// A bar of `unit`s. `total` is only asked for where someone looks, since counting may take time.
@@ -21,55 +40,78 @@ impl Progress {
         unit: &'static str,
         total: impl FnOnce() -> std::result::Result<u64, E>,
     ) -> std::result::Result<Progress, E> {
+        under_way(0, unit);
+        let start = Instant::now();
+        let told = Told { what, unit, start, last: Cell::new(start) };
         if !std::io::stderr().is_terminal() {
-            return Ok(Progress(ProgressBar::hidden()));
+            return Ok(Progress { bar: ProgressBar::hidden(), told });
         }
-        let template = format!(
-            "{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}  {{per_sec:1}}  {{eta}} left  {{msg}}"
-        );
-        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(total()?).with_style(style);
+        // Until something is done there is no rate.
+        let template = format!("{what} {{bar:30}} 0/{{human_len}} {unit}  begun {{elapsed}} ago  {{msg}}");
+        let bar = ProgressBar::new(total()?).with_style(style(&template));
         bar.enable_steady_tick(Duration::from_millis(500));
-        Ok(Progress(bar))
+        Ok(Progress { bar, told })
     }
 
     /// `done` of the total.
     pub fn set(&self, done: usize) {
-        self.0.set_position(done as u64);
+        let Told { what, unit, start, last } = &self.told;
+        under_way(done, unit);
+        if !self.bar.is_hidden() {
+            if self.bar.position() == 0 && done > 0 {
+                let rate = "{per_sec:1}  {eta} left  {msg}";
+                let template = format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}  {rate}");
+                self.bar.set_style(style(&template));
+            }
+            self.bar.set_position(done as u64);
+        } else if last.get().elapsed() >= SILENCE {
+            last.set(Instant::now());
+            let rate = done as f64 / start.elapsed().as_secs_f64();
+            // Nothing can be done about a standard error that is closed.
+            let _ = writeln!(std::io::stderr(), "{what}: {} {unit}, {rate:.1}/s", grouped(done));
+        }
     }
 
     /// `done` of a total that is known when the work has begun.
     pub fn set_of(&self, done: usize, total: usize) {
-        self.0.set_length(total as u64);
-        self.0.set_position(done as u64);
+        self.bar.set_length(total as u64);
+        self.set(done);
     }
 
     /// Words behind the time that is left.
     pub fn say(&self, words: &str) {
-        self.0.set_message(words.to_owned());
+        self.bar.set_message(words.to_owned());
     }
 
     /// The work is over.
     pub fn finish(self) {}
 }
 
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn under_way(done: usize, unit: &'static str) {
+    *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, unit));
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
 /// Shows what the library says of long work: a bar at a time.
-pub fn shown() -> impl FnMut(Told<'_>) {
+pub fn shown() -> impl FnMut(Report<'_>) {
     let mut bar: Option<Progress> = None;
     move |told| match told {
-        Told::Begins { what, unit, total } => {
+        Report::Begins { what, unit, total } => {
             // The bar before makes room first.
             drop(bar.take());
             bar = Progress::start(what, unit, || Ok::<_, Infallible>(total().unwrap_or(0))).ok();
         }
-        Told::Done(done) => bar.iter().for_each(|bar| bar.set(done)),
-        Told::Step(report) => bar.iter().for_each(|bar| {
+        Report::Done(done) => bar.iter().for_each(|bar| bar.set(done)),
+        Report::Step(report) => bar.iter().for_each(|bar| {
             bar.say(&format!("loss {:.4}", report.loss));
             bar.set(report.step);
         }),
@@ -100,8 +142,11 @@ pub fn say_on_interrupt(message: &'static str) -> Result<()> {
     }
     ctrlc::set_handler(|| {
         let message = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
+        let under_way = *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        let place =
+            under_way.map_or_else(String::new, |(done, unit)| format!(" at {} {unit}", grouped(done)));
         // There is nobody left to tell if standard error is closed.
-        let _ = writeln!(std::io::stderr(), "\ninterrupted: {message}");
+        let _ = writeln!(std::io::stderr(), "\ninterrupted{place}: {message}");
         std::process::exit(130);
     })
     .map_err(|error| Failure::new(Code::System, format!("cannot handle interrupts: {error}")))

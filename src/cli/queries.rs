@@ -117,7 +117,7 @@ impl<W: Write> Answering<'_, W> {
                 }
                 continue;
             }
-            let found = with_documents(self.database, hits)?;
+            let found = with_documents(self.database, &question.text, &question.params, hits)?;
             let mut json = as_json(self.database, &question.text, &question.params, &found);
             json["query_id"] = question.id.as_str().into();
             if !self.print(&json)? {

@@ -18,8 +18,8 @@ use super::hits::{Look, as_json, as_text, found, with_documents};
 use super::queries;
 
 const EXAMPLES: &str = "\
-With --queries the encoder is loaded once, and each query is answered by a line of JSON. From standard input a query is answered
-as soon as its line is there, so another program can keep the command open. A line is a text, an id and a text with a tab
+With --queries the encoder is loaded once, and each query is answered by a line of JSON. From standard input a query is answered \
+as soon as its line is there, so another program can keep the command open. A line is a text, an id and a text with a tab \
 between, or a JSON object with query (or text), and perhaps _id, k, filter, mode or vector.
 
 Examples:
@@ -64,7 +64,7 @@ pub struct Arguments {
 #[derive(Args, Clone)]
 #[command(next_help_heading = "How to search")]
 pub struct ModeArguments {
-    /// Which index answers [default: dense, or bm25 if no encoder makes vectors].
+    /// Which index answers [default: hybrid, or bm25 if no encoder makes vectors].
     #[arg(long)]
     mode: Option<SearchMode>,
     /// bm25, hybrid: how slowly repeated words saturate [default: 0.9].
@@ -119,8 +119,7 @@ impl ModeArguments {
     /// How to search for `k` hits. An option that could do nothing is refused, and so is a filter on a field that no
     /// document has.
     pub fn params(&self, database: &Database, k: usize) -> Result<SearchParams> {
-        let default = if database.encoder_record().is_some() { SearchMode::Dense } else { SearchMode::Bm25 };
-        let mode = self.mode.unwrap_or(default);
+        let mode = self.mode.unwrap_or_else(|| database.mode(&SearchParams::default()));
         self.check(database, mode)?;
         if let Some(filter) = &self.filter {
             database.check_filter(filter)?;
@@ -206,7 +205,7 @@ impl Arguments {
         }
         let explanation = database.explain(&query, &params)?;
         let start = Instant::now();
-        let found = with_documents(&database, explanation.hits)?;
+        let found = with_documents(&database, &query, &params, explanation.hits)?;
         let times = Times { load: loading, search: explanation.times, documents: start.elapsed() };
         if self.json {
             let mut json = as_json(&database, &query, &params, &found);
@@ -227,7 +226,8 @@ impl Arguments {
             ModeArguments { mode: Some(self.mode.mode.unwrap_or(SearchMode::Dense)), ..self.mode.clone() };
         let params = mode.params(database, self.k.get())?;
         let hits = database.search_vector(&vector, &params)?;
-        let found = with_documents(database, hits.into_iter().map(|hit| (hit, Sides::default())).collect())?;
+        let hits = hits.into_iter().map(|hit| (hit, Sides::default())).collect();
+        let found = with_documents(database, "", &params, hits)?;
         Ok(match self.json {
             true => format!("{:#}\n", as_json(database, "", &params, &found)),
             false => as_text(&found, "", &Look::of_stdout(database)),

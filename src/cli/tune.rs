@@ -74,26 +74,34 @@ impl Arguments {
 
     fn as_text(&self, curve: &RecallCurve) -> String {
         let mut text = table(curve);
+        text.push_str("times of all queries at once, without encoding, taken once: other work on the machine adds to them\n");
         let what = if self.dry_run { "is enough for" } else { "is set, the least for" };
         text.push_str(&format!("\nef {} {what} a recall of {}\n", curve.ef_search, self.target_recall));
         text
     }
 }
 
+fn is_timed(curve: &RecallCurve) -> bool {
+    curve.points.iter().any(|point| point.seconds.is_some())
+}
+
 /// A line for each ef.
 pub(super) fn table(curve: &RecallCurve) -> String {
     let mut text = format!(
-        "{} queries, recall@{} against exact search\n\n    ef    mean  5th percentile\n",
-        curve.num_queries, curve.k
+        "{} queries, recall@{} against exact search\n\n    ef    mean  5th percentile{}\n",
+        curve.num_queries,
+        curve.k,
+        if is_timed(curve) { "  a query" } else { "" }
     );
-    for Recall { ef_search, mean, percentile_5 } in &curve.points {
-        text.push_str(&format!("{ef_search:>6}  {mean:.4}          {percentile_5:.4}\n"));
+    for Recall { ef_search, mean, percentile_5, seconds } in &curve.points {
+        let time = seconds.map_or_else(String::new, |seconds| format!("  {:.3} ms", seconds * 1000.0));
+        text.push_str(&format!("{ef_search:>6}  {mean:.4}          {percentile_5:.4}{time}\n"));
     }
     text
 }
 
 fn as_json(curve: &RecallCurve) -> String {
-    let point = |point: &Recall| json!({ "ef": point.ef_search, "mean": point.mean, "percentile_5": point.percentile_5 });
+    let point = |point: &Recall| json!({ "ef": point.ef_search, "mean": point.mean, "percentile_5": point.percentile_5, "seconds": point.seconds });
     let points: Vec<_> = curve.points.iter().map(point).collect();
     format!("{:#}\n", json!({ "ef": curve.ef_search, "points": points }))
 }

@@ -35,7 +35,7 @@ impl Arguments {
             report.num_files,
             report.num_bytes
         );
-        if let Some(Recall { ef_search, mean, percentile_5 }) = database.sample_recall(K, NUM_QUERIES)? {
+        if let Some(Recall { ef_search, mean, percentile_5, .. }) = database.sample_recall(K, NUM_QUERIES)? {
             let codes = database.vector_index().as_ref().and_then(VectorIndex::code_type);
             let with = match codes.filter(|codes| *codes != CodeType::default()) {
                 Some(codes) => format!(" with {codes} codes"),

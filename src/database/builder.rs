@@ -11,8 +11,8 @@ use secateur_index::storage::{
 };
 use secateur_index::{ComponentType, Metric};
 
-use super::corpus::add_corpus;
-use super::{AddOptions, Database, EMPTY_JOURNAL, EncoderSource, SEPARATOR};
+use super::{AddOptions, Database, EMPTY_JOURNAL, EncoderSource, PASSAGES, SEPARATOR};
+use crate::encode::Passages;
 use crate::error::{Error, Result};
 use crate::measure::metric_of;
 
@@ -27,6 +27,9 @@ pub struct VectorOptions {
     pub index: VectorIndex,
     /// What stands between a document's title and its text when the encoder reads it.
     pub passage_separator: String,
+    /// How documents are split; `None` for one vector a document, of its beginning if it is longer than the encoder
+    /// reads.
+    pub passages: Option<Passages>,
     /// Where the encoder can be loaded again; where it was loaded from, unless given.
     pub source: Option<EncoderSource>,
 }
@@ -38,6 +41,7 @@ impl Default for VectorOptions {
             components: ComponentType::F32,
             index: VectorIndex::Flat,
             passage_separator: " ".to_owned(),
+            passages: None,
             source: None,
         }
     }
@@ -60,12 +64,14 @@ impl VectorOptions {
 
     fn vectors(&self, dim: usize, metric: impl FnOnce() -> Metric) -> VectorSettings {
         let metric = self.metric.unwrap_or_else(metric);
-        VectorSettings { metric, dim, components: self.components, index: self.index }
+        let passages = self.passages.is_some();
+        VectorSettings { metric, dim, components: self.components, index: self.index, passages }
     }
 
     fn properties(&self, source: Option<&EncoderSource>) -> std::collections::BTreeMap<String, String> {
         let mut properties = EncoderSource::to_properties(source);
         properties.insert(SEPARATOR.to_owned(), self.passage_separator.clone());
+        properties.extend(self.passages.map(|passages| (PASSAGES.to_owned(), passages.to_string())));
         properties
     }
 }
@@ -163,6 +169,7 @@ impl DatabaseBuilder {
     /// There is something in the folder, or it cannot be written. A dimension or a parameter of the index is out of
     /// range.
     pub fn create(self) -> Result<Database> {
+        self.check_passages()?;
         let path = self.path.clone();
         self.create_in(&path)
     }
@@ -187,7 +194,9 @@ impl DatabaseBuilder {
         Error: From<E>,
     {
         let allow_empty = self.allow_empty;
-        self.build(|database, journal| add_corpus(database, corpus, journal, allow_empty, progress).map(drop))
+        let options = AddOptions { replace: false, allow_empty };
+        let corpus = corpus.into_iter().map(|item| item.map(|document| (document, None)));
+        self.build(|database, journal| database.fill(corpus, options, journal, progress))
     }
 
     /// Makes a database of documents with vectors that the caller has made, as [`DatabaseBuilder::build_from`]. For a
@@ -211,6 +220,7 @@ impl DatabaseBuilder {
     /// Makes the database beside its place, has it filled, with a journal at hand, and gives it its place.
     fn build(self, fill: impl FnOnce(&mut Database, &Path) -> Result<()>) -> Result<Database> {
         let path = self.path.clone();
+        self.check_passages()?;
         self.check_unfinished()?;
         let unfinished = Unfinished::begin(&path)?;
         let mut database = self.create_in(unfinished.folder())?;
@@ -227,6 +237,15 @@ impl DatabaseBuilder {
         match encoder {
             Some(encoder) => database.with_encoder(encoder),
             None => Ok(database),
+        }
+    }
+
+    /// Passages need an encoder that reads them whole.
+    fn check_passages(&self) -> Result<()> {
+        match (self.options.passages, &self.vectors) {
+            (None, _) => Ok(()),
+            (Some(passages), Vectors::Encoded(encoder)) => passages.check(encoder),
+            (Some(_), Vectors::None | Vectors::Given(_)) => Err(Error::PassagesWithoutEncoder),
         }
     }
 

@@ -60,6 +60,19 @@ mod key {
     pub const BASE: &str = "base";
     pub const QUANTIZE: &str = "quantize";
     pub const IGNORED: &str = "ignore_settings";
+
+    pub const ALL: [&str; 10] = [
+        MODEL,
+        MAX_LENGTH,
+        POOLING,
+        QUERY_PROMPT,
+        PASSAGE_PROMPT,
+        TRUNCATE_DIM,
+        PRECISION,
+        BASE,
+        QUANTIZE,
+        IGNORED,
+    ];
 }
 
 impl EncoderSource {
@@ -109,6 +122,12 @@ impl EncoderSource {
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
         .collect()
+    }
+
+    /// Puts this source in the place of the one that properties have.
+    pub(super) fn replace(properties: &mut BTreeMap<String, String>, source: &EncoderSource) {
+        key::ALL.iter().for_each(|key| drop(properties.remove(*key)));
+        properties.extend(EncoderSource::to_properties(Some(source)));
     }
 
     fn from_properties(properties: &BTreeMap<String, String>) -> Option<EncoderSource> {
@@ -182,6 +201,14 @@ mod tests {
         let passing = LoadOptions { name: Some("n".to_owned()), batch_tokens: Some(9), ..source.options };
         let named = EncoderSource { model: "owner/model".to_owned(), options: passing };
         assert_eq!(EncoderSource::to_properties(Some(&named)), properties);
+
+        // Another source leaves nothing of the one before, and what is none of a source stays.
+        let other = EncoderSource { model: "owner/other".to_owned(), options: LoadOptions::default() };
+        let mut replaced = properties.clone();
+        replaced.insert("passages".to_owned(), "9,1".to_owned());
+        EncoderSource::replace(&mut replaced, &other);
+        assert_eq!(replaced.remove("passages").as_deref(), Some("9,1"));
+        assert_eq!(replaced, EncoderSource::to_properties(Some(&other)));
 
         let none = EncoderSource::to_properties(None);
         assert_eq!(none, BTreeMap::from([("precision".to_owned(), "f32".to_owned())]));

@@ -4,7 +4,8 @@ use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::Generation;
 
-use super::{Database, VectorOptions};
+use super::reading::Reading;
+use super::{Database, EncoderSource, VectorOptions, check_encoder};
 use crate::encode::journaled::{JournaledEncoding, chunks, remove};
 use crate::error::Result;
 
@@ -29,23 +30,26 @@ impl Database {
     ) -> Result<()> {
         let mut store = self.store()?;
         let snapshot = store.snapshot().clone();
-        let mut writer = store.begin_generation(options.generation(name, encoder))?;
+        options.passages.map_or(Ok(()), |passages| passages.check(encoder))?;
+        let generation = options.generation(name, encoder);
+        let mut writer = store.begin_generation(generation.clone())?;
         // A name that could lead elsewhere was refused above.
         let journal = secateur_files::with_suffix(&self.path, &format!(".{name}.journal"));
         let mut vectors = JournaledEncoding::open(&journal, encoder, TextKind::Passage)?;
-        let passages = snapshot.rows().map(|row| -> Result<String> {
+        let documents = snapshot.rows().map(|row| -> Result<Document> {
             let stored = snapshot.document_at(row)?;
-            let document = Document::new(stored.id, stored.text).title(stored.title);
-            Ok(document.passage(&options.passage_separator))
+            Ok(Document::new(stored.id, stored.text).title(stored.title))
         });
         let mut done = 0;
-        for chunk in chunks(passages, String::len) {
-            let passages = chunk?;
-            let rows = vectors.rows(encoder, &passages)?;
-            rows.chunks_exact(encoder.dim()).try_for_each(|row| writer.add(row))?;
-            done += passages.len();
+        for chunk in chunks(documents, |document| document.title.len() + document.text.len()) {
+            let documents = chunk?;
+            let reading = Reading::of(&documents, &generation, encoder)?;
+            let rows = vectors.rows(encoder, &reading.texts)?;
+            reading.rows(encoder.dim(), rows).documents().try_for_each(|rows| writer.add(rows))?;
+            done += documents.len();
             progress(done);
         }
+        vectors.check_complete()?;
         let committed = writer.finish()?;
         drop(store);
         self.set_snapshot(committed)?;
@@ -100,6 +104,21 @@ impl Database {
     /// There is no such generation, another process is writing, or there are uncommitted changes.
     pub fn use_generation(&mut self, name: &str) -> Result<()> {
         let snapshot = self.store()?.use_generation(name)?;
+        self.set_snapshot(snapshot)
+    }
+
+    /// Writes down where the encoder of the generation that is read is to be loaded from, durably. This value must have
+    /// that encoder, so that it is the one that made the vectors: see [`Database::with_encoder`].
+    ///
+    /// # Errors
+    ///
+    /// There is no encoder, another process is writing, or there are uncommitted changes.
+    pub fn set_encoder_source(&mut self, source: &EncoderSource) -> Result<()> {
+        let (encoder, name) = (self.query_encoder()?, self.generation_name().unwrap_or_default().to_owned());
+        check_encoder(&self.path, &self.snapshot, encoder)?;
+        let mut properties = self.snapshot.settings().properties.clone();
+        EncoderSource::replace(&mut properties, source);
+        let snapshot = self.store()?.set_properties_of_layers_above(&name, properties)?;
         self.set_snapshot(snapshot)
     }
 

@@ -2,7 +2,8 @@
 
 use secateur_index::storage::{FieldCount, Generation};
 
-use super::{Database, EncoderRecord};
+use super::{Database, EncoderRecord, reading};
+use crate::encode::Passages;
 use crate::error::Result;
 
 /// What a database holds: from [`Database::info`].
@@ -33,6 +34,10 @@ pub struct GenerationInfo {
     pub is_used: bool,
     /// The encoder, and where it was; `None` if the vectors came with the documents.
     pub encoder: Option<EncoderRecord>,
+    /// How documents are split; `None` where each has one vector.
+    pub passages: Option<Passages>,
+    /// Vectors, those of deleted documents included that still take space.
+    pub num_vectors: usize,
 }
 
 impl Database {
@@ -56,7 +61,9 @@ impl Database {
 
     /// The generations, in the order in which they were added.
     pub fn generation_infos(&self) -> Vec<GenerationInfo> {
-        let info = |generation: &Generation| GenerationInfo {
+        let info = |(generation, num_vectors): (&Generation, usize)| GenerationInfo {
+            passages: reading::passages(generation),
+            num_vectors,
             is_used: self.generation_in_use() == Some(&generation.name),
             encoder: generation
                 .encoder
@@ -64,6 +71,6 @@ impl Database {
                 .map(|identity| EncoderRecord::read(identity, &generation.properties)),
             generation: generation.clone(),
         };
-        self.generations().iter().map(info).collect()
+        self.generations().iter().zip(self.snapshot.num_vectors_of_all()).map(info).collect()
     }
 }

@@ -1,13 +1,14 @@
 //! Adding and replacing documents: some at once, or as many as there are in files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
-use super::{Database, EMPTY_JOURNAL, SEPARATOR, check_not_empty};
+use super::reading::{Reading, Rows};
+use super::{Database, EMPTY_JOURNAL, check_not_empty};
 use crate::encode::journaled::{JournaledEncoding, borrowed, chunks, remove};
 use crate::error::{Error, Result};
 
@@ -27,12 +28,6 @@ pub struct AddReport {
     pub num_added: usize,
     /// Documents that replaced others.
     pub num_replaced: usize,
-}
-
-/// The vectors of some documents in one generation, (B, D), row-major.
-struct Rows {
-    dim: usize,
-    rows: Vec<f32>,
 }
 
 impl Database {
@@ -121,7 +116,7 @@ impl Database {
         if self.changes.is_some() {
             return Err(Error::UncommittedChanges { path: self.path.clone() });
         }
-        let added = self.add_chunks(corpus, options, &mut progress);
+        let added = self.add_all_chunks(corpus, options, &mut progress);
         match added {
             Ok((report, journals)) => {
                 self.commit()?;
@@ -148,7 +143,31 @@ impl Database {
         secateur_files::with_suffix(&self.path, &format!(".add.{}.journal", generation.name))
     }
 
-    fn add_chunks<E>(
+    /// Adds a corpus to a database that is being built, and commits it. If an encoder makes its vectors, they are kept
+    /// in this journal meanwhile.
+    pub(super) fn fill<E>(
+        &mut self,
+        corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        options: AddOptions,
+        journal: &Path,
+        mut progress: impl FnMut(usize),
+    ) -> Result<()>
+    where
+        Error: From<E>,
+    {
+        // Locked before the first chunk is encoded: the journal must have one writer too.
+        self.changes()?;
+        let journal = match self.required_encoder()? {
+            Some(encoder) => Some(JournaledEncoding::open(journal, encoder, TextKind::Passage)?),
+            None => None,
+        };
+        let mut journals = Vec::from_iter(journal);
+        self.add_chunks(corpus, options, &mut journals, &mut progress)?;
+        journals.iter().try_for_each(JournaledEncoding::check_complete)?;
+        self.commit()
+    }
+
+    fn add_all_chunks<E>(
         &mut self,
         corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
         options: AddOptions,
@@ -168,6 +187,22 @@ impl Database {
                 paths.push(path);
             }
         }
+        let report = self.add_chunks(corpus, options, &mut journals, progress)?;
+        journals.iter().try_for_each(JournaledEncoding::check_complete)?;
+        Ok((report, paths))
+    }
+
+    /// Adds a corpus, chunk by chunk. There is a journal for each generation, if encoders make vectors.
+    fn add_chunks<E>(
+        &mut self,
+        corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        options: AddOptions,
+        journals: &mut [JournaledEncoding],
+        progress: &mut impl FnMut(usize),
+    ) -> Result<AddReport>
+    where
+        Error: From<E>,
+    {
         let mut report = AddReport::default();
         let bytes = |(document, _): &(Document, Option<Vec<f32>>)| document.title.len() + document.text.len();
         for chunk in chunks(corpus.into_iter(), bytes) {
@@ -180,14 +215,14 @@ impl Database {
             }
             let rows = match vectors.iter().any(Option::is_some) {
                 true => self.given_one_each(&documents, vectors)?,
-                false => self.journaled(&documents, &mut journals)?,
+                false => self.journaled(&documents, journals)?,
             };
             let replaced = self.write_rows(&documents, &rows, options.replace)?;
             report.num_replaced += replaced;
             report.num_added += documents.len() - replaced;
             progress(report.num_added + report.num_replaced);
         }
-        Ok((report, paths))
+        Ok(report)
     }
 
     /// Deletes all documents whose metadata match, and returns how many. Searches miss them after the next commit.
@@ -256,9 +291,9 @@ impl Database {
             return Ok(Vec::new());
         }
         let rows = |(generation, encoder): &(Generation, &Encoder)| {
-            let passages = passages(documents, generation);
-            let rows = encoder.encode(&borrowed(&passages), TextKind::Passage)?;
-            Ok(Rows { dim: generation.vectors.dim, rows })
+            let reading = Reading::of(documents, generation, encoder)?;
+            let rows = encoder.encode(&borrowed(&reading.texts), TextKind::Passage)?;
+            Ok(reading.rows(generation.vectors.dim, rows))
         };
         self.encoders()?.iter().map(rows).collect()
     }
@@ -270,8 +305,9 @@ impl Database {
         }
         let encoders = self.encoders()?;
         let rows = |((generation, encoder), journal): (&(Generation, &Encoder), &mut JournaledEncoding)| {
-            let rows = journal.rows(encoder, &passages(documents, generation))?;
-            Ok(Rows { dim: generation.vectors.dim, rows })
+            let reading = Reading::of(documents, generation, encoder)?;
+            let rows = journal.rows(encoder, &reading.texts)?;
+            Ok(reading.rows(generation.vectors.dim, rows))
         };
         encoders.iter().zip(journals).map(rows).collect()
     }
@@ -286,7 +322,7 @@ impl Database {
         if rows.len() != num_documents * dim {
             return Err(Error::VectorCount { documents: num_documents, dim, got: rows.len() });
         }
-        Ok(vec![Rows { dim, rows }])
+        Ok(vec![Rows::one_each(dim, rows)])
     }
 
     fn given_one_each(
@@ -321,8 +357,7 @@ impl Database {
                 text: &document.text,
                 metadata: document.metadata.as_deref(),
             };
-            let vectors: Vec<&[f32]> =
-                rows.iter().map(|Rows { dim, rows }| &rows[number * dim..(number + 1) * dim]).collect();
+            let vectors: Vec<&[f32]> = rows.iter().map(|rows| rows.of_document(number)).collect();
             if replace {
                 num_replaced += usize::from(changes.upsert(&new, &vectors)?);
             } else {
@@ -331,17 +366,4 @@ impl Database {
         }
         Ok(num_replaced)
     }
-
-    /// Adds documents whose vectors (B, D) are there already to a database with one generation at most.
-    pub(super) fn add_with_rows(&mut self, documents: &[Document], rows: Option<&[f32]>) -> Result<()> {
-        let dim = self.dim().unwrap_or_default();
-        let rows: Vec<Rows> = rows.into_iter().map(|rows| Rows { dim, rows: rows.to_vec() }).collect();
-        self.write_rows(documents, &rows, false).map(drop)
-    }
-}
-
-/// What a generation's encoder reads of each document: title, separator and text.
-fn passages(documents: &[Document], generation: &Generation) -> Vec<String> {
-    let separator = generation.properties.get(SEPARATOR).map_or(" ", String::as_str);
-    documents.iter().map(|document| document.passage(separator)).collect()
 }

@@ -1,13 +1,13 @@
 //! The database: documents, their vectors under one encoder, and a BM25 index, in one folder.
 
 mod builder;
-mod corpus;
 mod encoder_record;
 mod generation;
 mod info;
 mod ingest;
 mod maintenance;
 mod query;
+mod reading;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,9 @@ pub use ingest::{AddOptions, AddReport};
 
 /// The key under which a database keeps what stands between title and text.
 const SEPARATOR: &str = "passage_separator";
+
+/// The key under which a generation keeps how documents are split.
+const PASSAGES: &str = "passages";
 
 /// The length of a journal that keeps nothing: of its header.
 const EMPTY_JOURNAL: u64 = 64;
@@ -190,6 +193,24 @@ impl Database {
         Ok(())
     }
 
+    /// Goes on with what other processes have committed since this value was opened, at the cost of what is new. The
+    /// generation that is read stays, unless it was the one in use and another one is now.
+    ///
+    /// # Errors
+    ///
+    /// There are uncommitted changes, or a file is damaged. The generation that is read, or its encoder, is gone.
+    pub fn refresh(&mut self) -> Result<()> {
+        if self.changes.is_some() {
+            return Err(Error::UncommittedChanges { path: self.path.clone() });
+        }
+        let latest = self.snapshot.latest()?;
+        if let Some(encoder) = &self.encoder {
+            check_encoder(&self.path, &latest, encoder)?;
+        }
+        self.snapshot = latest;
+        Ok(())
+    }
+
     /// Checks that no other process is changing the database in this folder.
     ///
     /// # Errors
@@ -279,6 +300,17 @@ impl Database {
         self.snapshot.is_empty()
     }
 
+    /// How many vectors the generation that is read has: as many as documents, or as passages of them. Those of deleted
+    /// documents that still take space are included.
+    pub fn num_vectors(&self) -> usize {
+        self.snapshot.num_vectors()
+    }
+
+    /// How many texts its encoders have cut since they were loaded.
+    pub fn num_cut_texts(&self) -> usize {
+        self.encoder.iter().chain(self.others.values()).map(|encoder| encoder.num_cut_texts()).sum()
+    }
+
     /// The length of the vectors; `None` in a database without.
     pub fn dim(&self) -> Option<usize> {
         self.snapshot.settings().vectors.map(|vectors| vectors.dim)
@@ -334,12 +366,7 @@ impl Database {
         Ok(self.snapshot.index()?.recall(&queries, k, &[ef_search])?.pop())
     }
 
-    /// What the encoder reads of each document: title, separator and text.
-    pub(super) fn passages(&self, documents: &[Document]) -> Vec<String> {
-        documents.iter().map(|document| document.passage(self.separator())).collect()
-    }
-
-    /// What the encoder reads of the document with this id, if there is one.
+    /// Title, separator and text of the document with this id, if there is one.
     pub(crate) fn passage(&self, doc_id: &str) -> Result<Option<String>> {
         Ok(self.document(doc_id)?.map(|document| document.passage(self.separator())))
     }

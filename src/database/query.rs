@@ -5,10 +5,13 @@ use std::time::Instant;
 
 use secateur_datasets::{Document, Query, Run, ScoredDocument};
 use secateur_encoders::TextKind;
+use secateur_index::flat::FlatIndex;
 use secateur_index::search::SearchOptions;
+use secateur_index::storage::VectorSettings;
 use secateur_index::{Bitmap, Hit as RowHit};
 
 use super::Database;
+use super::reading::Reading;
 use crate::error::{Error, Result};
 use crate::fusion::RankedList;
 use crate::search::{Explanation, Hit, Place, SearchMode, SearchParams, SearchTimes, Sides};
@@ -147,6 +150,33 @@ impl Database {
         }
         let among = self.matching(params)?;
         Ok(self.nearest(vector, params, params.k, among.as_ref())?.pop().unwrap_or_default())
+    }
+
+    /// The passage of each of these documents that is nearest to a query, as the encoder reads it: with the title.
+    /// `None` where documents are not split, or there is no such document.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`] by vectors, where documents are split.
+    pub fn best_passages(&self, query: &str, doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
+        let read =
+            self.generations().iter().find(|generation| self.generation_name() == Some(&generation.name));
+        let Some(generation) = read.filter(|generation| generation.vectors.passages) else {
+            return Ok(vec![None; doc_ids.len()]);
+        };
+        let encoder = self.query_encoder()?;
+        let vector = encoder.encode(&[query], TextKind::Query)?;
+        let VectorSettings { metric, dim, .. } = generation.vectors;
+        let best = |doc_id: &&str| {
+            let (Some(row), Some(document)) = (self.snapshot.row(doc_id)?, self.document(doc_id)?) else {
+                return Ok(None);
+            };
+            let vectors = self.snapshot.vector(row)?;
+            let nearest = FlatIndex::new(metric, dim, &vectors)?.search(&vector, 1)?;
+            let texts = Reading::of(&[document], generation, encoder)?.texts;
+            Ok(nearest.first().and_then(|hit| texts.into_iter().nth(hit.row.0 as usize)))
+        };
+        doc_ids.iter().map(best).collect()
     }
 
     /// The answers to the queries of a data set, as a run. A query without hits has an entry without documents.

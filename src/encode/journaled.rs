@@ -1,11 +1,12 @@
 //! Encoding that can stop at any moment and go on where it stopped.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::EmbeddingJournal;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How many texts are encoded between two entries of the journal: a few seconds of work, so that an interruption
 /// loses little.
@@ -14,13 +15,26 @@ const CHUNK_TEXTS: usize = 128;
 /// A chunk ends here too, so that long texts do not fill the memory.
 const CHUNK_BYTES: usize = 4 << 20;
 
+/// The hash of the texts of a chunk.
+type Hash = [u8; 32];
+
 /// An encoder with a journal: the vectors of each chunk are kept, so that the same chunks need not be encoded again.
+///
+/// A chunk that was changed, say because a line of the corpus was mended, is encoded anew, and the others are still
+/// found. If the first two chunks are not in the journal, it is of other texts, and may be the work of hours. That is
+/// an error, and nothing is written.
 pub(crate) struct JournaledEncoding {
     path: PathBuf,
     journal: EmbeddingJournal,
     kind: TextKind,
     /// The number of the next chunk.
     next: usize,
+    /// The entries by their texts, once a chunk is not in its place.
+    by_texts: Option<HashMap<Hash, usize>>,
+    /// Whether the journal is known to be of these texts.
+    is_ours: bool,
+    /// The vectors of a first chunk that the journal lacks, until another one shows that it is of these texts.
+    held: Option<(Hash, Vec<f32>)>,
 }
 
 impl JournaledEncoding {
@@ -28,40 +42,87 @@ impl JournaledEncoding {
         let mut key = blake3::Hasher::new();
         key.update(encoder.fingerprint().as_bytes()).update(format!("{kind:?}").as_bytes());
         let journal = EmbeddingJournal::open(path, key.finalize().into(), encoder.dim())?;
-        Ok(JournaledEncoding { path: path.to_owned(), journal, kind, next: 0 })
+        // A single chunk is the work of seconds. If it is not of these texts, they were most likely mended.
+        let (path, is_ours) = (path.to_owned(), journal.len() <= 1);
+        Ok(JournaledEncoding { path, journal, kind, next: 0, by_texts: None, is_ours, held: None })
     }
 
-    /// The vectors (B, D) of the next chunk of texts: from the journal if it holds just these texts at this place.
+    /// The vectors (B, D) of the next texts: from the journal where it holds them.
     pub(crate) fn rows(&mut self, encoder: &Encoder, texts: &[String]) -> Result<Vec<f32>> {
-        let hash = hash(texts);
-        let number = self.next;
+        let mut rows = Vec::with_capacity(texts.len() * encoder.dim());
+        for chunk in texts.chunks(CHUNK_TEXTS) {
+            rows.extend(self.chunk(encoder, chunk)?);
+        }
+        Ok(rows)
+    }
+
+    fn chunk(&mut self, encoder: &Encoder, texts: &[String]) -> Result<Vec<f32>> {
+        let (number, hash) = (self.next, hash(texts));
         self.next += 1;
-        if let Some((stored, rows)) = self.journal.get(number)? {
-            if stored == hash {
-                return Ok(rows);
+        if let Some(rows) = self.kept(number, hash)? {
+            self.is_ours = true;
+            if let Some((hash, rows)) = self.held.take() {
+                self.append(hash, &rows)?;
             }
-            if number == 0 {
-                // Not one vector would be of use, and they may be the work of hours.
-                let bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-                return Err(secateur_index::Error::OtherWork { path: self.path.clone(), bytes }.into());
-            }
-            // The corpus has changed from here on.
-            self.journal.truncate(number)?;
+            return Ok(rows);
+        }
+        if !self.is_ours && self.held.is_some() {
+            return Err(self.other_texts());
         }
         let rows = encoder.encode(&borrowed(texts), self.kind)?;
-        self.journal.append(hash, &rows)?;
+        if self.is_ours {
+            self.append(hash, &rows)?;
+        } else {
+            self.held = Some((hash, rows.clone()));
+        }
         Ok(rows)
+    }
+
+    /// Checks that the journal may be removed once all texts have their vectors.
+    pub(crate) fn check_complete(&self) -> Result<()> {
+        if self.is_ours { Ok(()) } else { Err(self.other_texts()) }
+    }
+
+    fn other_texts(&self) -> Error {
+        let bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        Error::OtherTexts { path: self.path.clone(), bytes }
+    }
+
+    fn append(&mut self, hash: Hash, rows: &[f32]) -> Result<()> {
+        Ok(self.journal.append(hash, rows)?)
+    }
+
+    /// The rows of a chunk: in its place as a rule, elsewhere if the corpus has changed.
+    fn kept(&mut self, number: usize, hash: Hash) -> Result<Option<Vec<f32>>> {
+        match self.journal.get(number)? {
+            None if self.by_texts.is_none() => return Ok(None),
+            Some((stored, rows)) if stored == hash => return Ok(Some(rows)),
+            _ => {}
+        }
+        let by_texts = match &self.by_texts {
+            Some(by_texts) => by_texts,
+            None => {
+                let mut by_texts = HashMap::new();
+                for number in 0..self.journal.len() {
+                    if let Some((stored, _)) = self.journal.get(number)? {
+                        by_texts.insert(stored, number);
+                    }
+                }
+                self.by_texts.insert(by_texts)
+            }
+        };
+        let Some(number) = by_texts.get(&hash) else { return Ok(None) };
+        Ok(self.journal.get(*number)?.map(|(_, rows)| rows))
     }
 }
 
-fn hash(texts: &[String]) -> [u8; 32] {
+fn hash(texts: &[String]) -> Hash {
     let mut hasher = blake3::Hasher::new();
     for text in texts {
         hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
     }
     hasher.finalize().into()
 }
-
 /// Groups items until a chunk is full. The first error ends the chunks.
 pub(crate) fn chunks<T, E>(
     mut items: impl Iterator<Item = std::result::Result<T, E>>,
@@ -90,4 +151,55 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 pub(crate) fn borrowed(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_encoders::LoadOptions;
+
+    use super::*;
+    use crate::encode::default_encoder;
+
+    fn chunk(number: usize) -> Vec<String> {
+        (0..CHUNK_TEXTS).map(|text| format!("text {text} of chunk {number}")).collect()
+    }
+
+    /// The chunks with these numbers through a journal; and how many chunks it then keeps.
+    fn encode(path: &Path, encoder: &Encoder, numbers: &[usize]) -> Result<(Vec<f32>, usize)> {
+        let mut journal = JournaledEncoding::open(path, encoder, TextKind::Passage)?;
+        let mut rows = Vec::new();
+        for number in numbers {
+            rows.extend(journal.rows(encoder, &chunk(*number))?);
+        }
+        journal.check_complete()?;
+        Ok((rows, journal.journal.len()))
+    }
+
+    /// Of a corpus that was changed in some places only these are encoded anew; another corpus is refused.
+    #[test]
+    fn mended_texts_go_on_and_other_texts_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let encoder = default_encoder(&LoadOptions::default()).unwrap();
+        assert_eq!(encode(&path, &encoder, &[0, 1, 2, 3]).unwrap().1, 4);
+        for (numbers, kept) in [
+            (&[0, 1, 2, 3][..], 4),
+            // The first chunk, one in the middle, and the last.
+            (&[10, 1, 11, 12], 7),
+            (&[10, 1, 11, 12], 7),
+            // One is gone, and two follow.
+            (&[1, 2, 3, 13, 14], 9),
+        ] {
+            let (rows, len) = encode(&path, &encoder, numbers).unwrap();
+            assert_eq!(len, kept, "{numbers:?}");
+            let texts: Vec<String> = numbers.iter().flat_map(|number| chunk(*number)).collect();
+            assert_eq!(rows, encoder.encode(&borrowed(&texts), TextKind::Passage).unwrap(), "{numbers:?}");
+        }
+        let before = std::fs::read(&path).unwrap();
+        for other in [&[20, 21, 0][..], &[20]] {
+            let error = encode(&path, &encoder, other).unwrap_err().to_string();
+            assert!(error.contains("other texts") && error.contains("remove the file"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), before, "nothing is written");
+        }
+    }
 }

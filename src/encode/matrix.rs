@@ -58,6 +58,7 @@ impl NpyEncoder<'_> {
             done += texts.len();
             progress(done);
         }
+        journal.check_complete()?;
         file.finish(done)?;
         remove(&journal_path)?;
         Ok(done)

@@ -3,6 +3,7 @@
 mod default_encoder;
 pub(crate) mod journaled;
 mod matrix;
+mod passages;
 mod rerank;
 
 pub use secateur_encoders::{
@@ -13,4 +14,5 @@ pub use secateur_encoders::{
 pub use crate::npy::NpyRows;
 pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_version, write_default_encoder};
 pub use matrix::NpyEncoder;
+pub use passages::{InvalidPassages, Passages};
 pub use rerank::{Reranker, ScorePairs};

@@ -39,6 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows = read_vectors(&rows)?;
     let row = |number: usize| &rows[number * dim..(number + 1) * dim];
     let mut store = Store::create(&db, &Settings::with_vectors(Metric::L2, dim))?;
+    // As a reader that stays open: it sees the last commit, and checks only what is new.
+    let mut reader = Snapshot::open(&db)?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let mut words = line.split_whitespace();
@@ -68,7 +70,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 transaction.commit()?;
             }
             ("search", &[first, end]) => {
-                answer["hits"] = search(&Snapshot::open(&db)?, (first..end).map(row))?
+                reader = reader.latest()?;
+                answer["hits"] = search(&reader, (first..end).map(row))?
             }
             ("compact", []) => drop(store.compact(&CompactOptions::default(), |_, _| {})?),
             ("size", []) => answer["bytes"] = store.snapshot().num_bytes().into(),

@@ -5,11 +5,13 @@ mod class;
 mod config;
 mod keys;
 mod packed;
+mod ranges;
 mod read;
 mod sentencepiece;
 mod special_tokens;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -41,6 +43,8 @@ pub(crate) struct Tokenizer {
     class: Class,
     /// Texts that were cut so far.
     num_cut: AtomicUsize,
+    /// The same without truncation, from when it is first needed.
+    whole: OnceLock<HuggingFace>,
 }
 
 /// How texts are read.
@@ -107,7 +111,17 @@ impl Tokenizer {
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(failed)?;
         let num_cut = AtomicUsize::new(0);
-        Ok(Tokenizer { path, inner, vocab_size, max_length, affixes, config, class, num_cut })
+        Ok(Tokenizer {
+            path,
+            inner,
+            vocab_size,
+            max_length,
+            affixes,
+            config,
+            class,
+            num_cut,
+            whole: OnceLock::new(),
+        })
     }
 
     /// The special tokens before and after every text.
@@ -163,7 +177,7 @@ impl Tokenizer {
         let encoding = encoding.map_err(|source| self.failed(source))?;
         let mut body = encoding.get_ids();
         let Affixes { before, after } = &self.affixes;
-        let room = max_length.min(self.max_length) - before.len() - after.len();
+        let room = self.room(max_length);
         if let Some(excess) = body.len().checked_sub(room) {
             let is_cut = excess > 0 || !encoding.get_overflowing().is_empty();
             self.num_cut.fetch_add(usize::from(is_cut), Ordering::Relaxed);

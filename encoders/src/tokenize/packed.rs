@@ -21,8 +21,7 @@ impl Tokenizer {
     /// their own. For other models each text is followed by the tokenizer's closing tokens, and a block gets special
     /// tokens as a text does.
     pub(crate) fn packer(&self, causal: bool) -> Result<Packer<'_>> {
-        let mut whole = self.inner.clone();
-        whole.with_truncation(None).map_err(|source| self.failed(source))?;
+        let whole = self.without_truncation()?;
         let (before, after, separator) = if causal {
             (Vec::new(), Vec::new(), vec![self.end_of_text()?])
         } else {

@@ -34,7 +34,7 @@ mod value;
 
 use std::fmt;
 
-pub(crate) use column::Column;
+pub(crate) use column::{Column, SharedBytes, encode};
 pub use value::{Number, Value, ValueKind};
 
 /// A condition on metadata; see the [module](self) for the language that [`str::parse`] reads and for what it means.
@@ -124,10 +124,22 @@ impl Comparison {
     }
 }
 
+/// Names in order are the field that they lead to, so that maps of fields can be asked for them.
+impl std::borrow::Borrow<[String]> for Field {
+    fn borrow(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl Field {
     /// The field at the end of a path of names: one name for a field of the metadata itself.
     pub fn new<S: Into<String>>(path: impl IntoIterator<Item = S>) -> Field {
         Field(path.into_iter().map(Into::into).collect())
+    }
+
+    /// The names that lead to it.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
     }
 
     /// The values of the field in metadata.
@@ -139,6 +151,26 @@ impl Field {
             None => Vec::new(),
         }
     }
+}
+
+/// All fields of metadata that have a value, with their values.
+pub(crate) fn each_field(metadata: &serde_json::Value, see: &mut impl FnMut(&[String], Vec<Value>)) {
+    fn go(json: &serde_json::Value, path: &mut Vec<String>, see: &mut impl FnMut(&[String], Vec<Value>)) {
+        for (name, value) in json.as_object().into_iter().flatten() {
+            path.push(name.clone());
+            if value.is_object() {
+                go(value, path, see);
+            } else {
+                // The path leads to this value from here.
+                let values = Field::new([name.as_str()]).values(json);
+                if !values.is_empty() {
+                    see(path, values);
+                }
+            }
+            path.pop();
+        }
+    }
+    go(metadata, &mut Vec::new(), see);
 }
 
 /// What metadata says; what is no JSON object says nothing.
@@ -181,9 +213,9 @@ impl Filter {
         match self {
             Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(Filter::comparisons).collect(),
             Filter::Not(part) => part.comparisons(),
-            Filter::Compare(field, _, value) => vec![(field, vec![ValueKind::of(value)])],
+            Filter::Compare(field, _, value) => vec![(field, vec![value.kind()])],
             Filter::In(field, list) | Filter::All(field, list) => {
-                vec![(field, list.iter().map(ValueKind::of).collect())]
+                vec![(field, list.iter().map(Value::kind).collect())]
             }
             Filter::Contains(field, _) | Filter::StartsWith(field, _) => {
                 vec![(field, vec![ValueKind::String])]

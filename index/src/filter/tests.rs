@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::column::Column;
+use super::column::{Column, encode};
 use super::*;
 use crate::bitmap::Bitmap;
 use crate::error::Error;
@@ -83,7 +83,11 @@ proptest! {
                 let pairs = rows.iter().zip(0..).flat_map(|(metadata, row)| {
                     field.values(&read_metadata(metadata)).into_iter().map(move |value| (value, row))
                 });
-                (field.clone(), std::sync::Arc::new(Column::new(pairs.collect())))
+                (field.clone(), {
+                    let bytes = encode(pairs.collect());
+                    let all = 0..bytes.len();
+                    std::sync::Arc::new(Column::open(std::sync::Arc::new(bytes), all).unwrap())
+                })
             })
             .collect();
         let found = filter.rows(rows.len() as u32, &|field| columns[field].clone());

@@ -42,14 +42,6 @@ pub enum ValueKind {
 impl ValueKind {
     /// All of them, in the order of their values.
     pub const ALL: [ValueKind; 3] = [ValueKind::Bool, ValueKind::Number, ValueKind::String];
-
-    pub(crate) fn of(value: &Value) -> ValueKind {
-        match value {
-            Value::Bool(_) => ValueKind::Bool,
-            Value::Number(_) => ValueKind::Number,
-            Value::String(_) => ValueKind::String,
-        }
-    }
 }
 
 impl fmt::Display for ValueKind {
@@ -163,7 +155,72 @@ impl fmt::Display for Number {
     }
 }
 
+/// A value whose string lies elsewhere; in the order of [`Value`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ValueRef<'a> {
+    Bool(bool),
+    Number(Number),
+    String(&'a str),
+}
+
+impl<'a> ValueRef<'a> {
+    /// Writes the value as columns keep it: a byte that tells its kind, and what it is.
+    pub fn write(self, bytes: &mut Vec<u8>) {
+        match self {
+            ValueRef::Bool(bool) => bytes.push(u8::from(bool)),
+            ValueRef::Number(Number(Repr::Integer(integer))) => {
+                bytes.push(2);
+                bytes.extend(integer.to_le_bytes());
+            }
+            ValueRef::Number(Number(Repr::Fraction(fraction))) => {
+                bytes.push(3);
+                bytes.extend(fraction.to_le_bytes());
+            }
+            ValueRef::String(string) => {
+                bytes.push(4);
+                bytes.extend(string.as_bytes());
+            }
+        }
+    }
+
+    /// The value of such bytes.
+    pub fn read(bytes: &'a [u8]) -> Option<ValueRef<'a>> {
+        let (kind, rest) = bytes.split_first()?;
+        Some(match kind {
+            0 | 1 if rest.is_empty() => ValueRef::Bool(*kind == 1),
+            2 => ValueRef::Number(Number(Repr::Integer(i128::from_le_bytes(rest.try_into().ok()?)))),
+            3 => ValueRef::Number(Number(Repr::Fraction(f64::from_le_bytes(rest.try_into().ok()?)))),
+            4 => ValueRef::String(std::str::from_utf8(rest).ok()?),
+            _ => return None,
+        })
+    }
+
+    pub fn kind(self) -> ValueKind {
+        match self {
+            ValueRef::Bool(_) => ValueKind::Bool,
+            ValueRef::Number(_) => ValueKind::Number,
+            ValueRef::String(_) => ValueKind::String,
+        }
+    }
+
+    pub fn contains(self, part: &str) -> bool {
+        matches!(self, ValueRef::String(string) if string.contains(part))
+    }
+
+    pub fn starts_with(self, start: &str) -> bool {
+        matches!(self, ValueRef::String(string) if string.starts_with(start))
+    }
+}
+
 impl Value {
+    pub(super) fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Value::Bool(bool) => ValueRef::Bool(*bool),
+            Value::Number(number) => ValueRef::Number(*number),
+            Value::String(string) => ValueRef::String(string),
+        }
+    }
+
     /// The value of JSON's strings, numbers and booleans; `None` for null, lists and objects.
     pub(super) fn from_json(json: &serde_json::Value) -> Option<Value> {
         match json {
@@ -176,15 +233,15 @@ impl Value {
 
     /// Values of one kind are comparable, and lie together in the order of all.
     pub(crate) fn kind(&self) -> ValueKind {
-        ValueKind::of(self)
+        self.as_ref().kind()
     }
 
     pub(super) fn contains(&self, part: &str) -> bool {
-        matches!(self, Value::String(string) if string.contains(part))
+        self.as_ref().contains(part)
     }
 
     pub(super) fn starts_with(&self, start: &str) -> bool {
-        matches!(self, Value::String(string) if string.starts_with(start))
+        self.as_ref().starts_with(start)
     }
 }
 

@@ -6,11 +6,13 @@
 //! error.
 
 mod approximate;
+mod by_document;
 mod options;
 mod recall;
 mod vector_search;
 
 pub use approximate::ApproximateIndex;
+pub(crate) use by_document::ByDocument;
 pub use options::SearchOptions;
 pub(crate) use options::check_ef_search;
 pub use recall::{InvalidCurve, Recall, RecallCurve};

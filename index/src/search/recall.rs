@@ -1,9 +1,10 @@
 //! Measuring the recall of searches, and the least ef for a recall.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::flat::FlatIndex;
 use crate::topk::Hit;
 
 /// The recall of searches with one ef. Recall is the share of the true k best that a search finds.
@@ -15,6 +16,9 @@ pub struct Recall {
     pub mean: f64,
     /// The 5th percentile over the queries: 19 in 20 have at least this recall (the nearest rank).
     pub percentile_5: f64,
+    /// What a query took, in seconds: the time of all of them at once, divided by their number, taken once. `None`
+    /// where it was read from a database, which does not keep it.
+    pub seconds: Option<f64>,
 }
 
 /// What searches with a growing ef find, and the least ef that finds enough.
@@ -45,7 +49,7 @@ pub struct RecallCurve {
 impl std::fmt::Display for RecallCurve {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} {}", self.k, self.num_queries, self.ef_search)?;
-        self.points.iter().try_for_each(|Recall { ef_search, mean, percentile_5 }| {
+        self.points.iter().try_for_each(|Recall { ef_search, mean, percentile_5, .. }| {
             write!(f, " {ef_search}:{mean}:{percentile_5}")
         })
     }
@@ -69,7 +73,8 @@ impl std::str::FromStr for RecallCurve {
         let point = |word: &str| {
             let mut parts = word.splitn(3, ':');
             let ef_search = number(parts.next())?;
-            Ok(Recall { ef_search, mean: number(parts.next())?, percentile_5: number(parts.next())? })
+            let (mean, percentile_5) = (number(parts.next())?, number(parts.next())?);
+            Ok(Recall { ef_search, mean, percentile_5, seconds: None })
         };
         Ok(RecallCurve { k, num_queries, points: words.map(point).collect::<Result<_, _>>()?, ef_search })
     }
@@ -82,14 +87,14 @@ pub(super) fn check_target(target: f64) -> Result<()> {
     Ok(())
 }
 
-/// The true hits of queries.
-pub(super) fn truth(flat: &FlatIndex<'_>, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+/// Checks that there is something to measure.
+pub(super) fn check(queries: &[f32], k: usize) -> Result<()> {
     for (name, got) in [("k", k), ("queries", queries.len())] {
         if got == 0 {
             return Err(Error::InvalidParameter { name, got: 0.0, allowed: "at least 1" });
         }
     }
-    flat.search_batch(queries, k)
+    Ok(())
 }
 
 /// [`VectorSearch::tune`](super::VectorSearch::tune) with what searches with an ef find.
@@ -102,7 +107,7 @@ pub(super) fn tune(
 ) -> Result<RecallCurve> {
     let mut points = Vec::new();
     let mut is_enough = |ef| -> Result<bool> {
-        let point = measure(ef, &search(ef)?, truth);
+        let point = measure(ef, || search(ef), truth)?;
         points.push(point);
         Ok(point.mean >= target)
     };
@@ -124,7 +129,14 @@ pub(super) fn tune(
 }
 
 /// The recall of what searches with an ef found.
-pub(super) fn measure(ef_search: usize, found: &[Vec<Hit>], truth: &[Vec<Hit>]) -> Recall {
+pub(super) fn measure(
+    ef_search: usize,
+    search: impl FnOnce() -> Result<Vec<Vec<Hit>>>,
+    truth: &[Vec<Hit>],
+) -> Result<Recall> {
+    let start = Instant::now();
+    let found = search()?;
+    let seconds = Some(start.elapsed().as_secs_f64() / truth.len() as f64);
     let mut shares: Vec<f64> = found
         .par_iter()
         .zip(truth)
@@ -139,5 +151,5 @@ pub(super) fn measure(ef_search: usize, found: &[Vec<Hit>], truth: &[Vec<Hit>]) 
     shares.sort_by(f64::total_cmp);
     let rank = shares.len().div_ceil(20) - 1;
     let mean = shares.iter().sum::<f64>() / shares.len() as f64;
-    Recall { ef_search, mean, percentile_5: shares[rank] }
+    Ok(Recall { ef_search, mean, percentile_5: shares[rank], seconds })
 }

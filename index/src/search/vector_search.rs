@@ -27,8 +27,16 @@ use crate::topk::Hit;
 /// # Ok::<(), secateur_index::Error>(())
 /// ```
 pub trait VectorSearch: Send + Sync {
-    /// The exact index over the same rows.
+    /// The exact index over the same vectors.
     fn flat(&self) -> &FlatIndex<'_>;
+
+    /// The true hits of queries, (Q, D) row-major: those that comparing every vector finds.
+    ///
+    /// # Errors
+    /// As [`VectorSearch::search_batch`].
+    fn search_exactly(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+        self.flat().search_batch(queries, k)
+    }
 
     /// The best `k` rows that are found for a query of D components, best first.
     ///
@@ -49,9 +57,10 @@ pub trait VectorSearch: Send + Sync {
     /// # Errors
     /// As [`VectorSearch::search_batch`]; [`Error::InvalidParameter`] without queries or with k 0.
     fn recall(&self, queries: &[f32], k: usize, efs: &[usize]) -> Result<Vec<Recall>> {
-        let truth = recall::truth(self.flat(), queries, k)?;
+        recall::check(queries, k)?;
+        let truth = self.search_exactly(queries, k)?;
         let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef));
-        efs.iter().map(|ef| Ok(recall::measure(*ef, &found(*ef)?, &truth))).collect()
+        efs.iter().map(|ef| recall::measure(*ef, || found(*ef), &truth)).collect()
     }
 
     /// Doubles ef from `k` on until the mean recall at `k` reaches `target` or every row is compared. Then it bisects
@@ -61,7 +70,8 @@ pub trait VectorSearch: Send + Sync {
     /// As [`VectorSearch::recall`]; [`Error::InvalidParameter`] for a target outside 0 to 1.
     fn tune(&self, queries: &[f32], k: usize, target: f64) -> Result<RecallCurve> {
         recall::check_target(target)?;
-        let truth = recall::truth(self.flat(), queries, k)?;
+        recall::check(queries, k)?;
+        let truth = self.search_exactly(queries, k)?;
         let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef));
         recall::tune(found, &truth, k, target, self.flat().num_rows())
     }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::embeddings::GenerationFiles;
+use super::embeddings::{GenerationFiles, live_size_of};
 use super::manifest::SegmentRecord;
 use super::segment::{BM25_BUDGET, Segment, SegmentWriter};
 use super::settings::VectorSettings;
@@ -85,7 +85,7 @@ enum Step {
 }
 
 /// Divides segments into those that stay and those that are rewritten, in the order of their rows. A segment is given
-/// by its number of live rows and by whether it has deleted ones. As many segments are rewritten together as
+/// by its live size ([`live_size_of`]) and by whether it has deleted rows. As many segments are rewritten together as
 /// `max_rows` allows.
 fn plan(segments: &[(u32, bool)], max_rows: u32) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -153,14 +153,17 @@ impl Store {
         let views = before.views();
         let generations = self.generation_files();
         let (max_rows, postings) = options.limits(&generations);
-        let sizes: Vec<(u32, bool)> = views
+        let sizes: Vec<(u32, bool)> = before
+            .manifest()
+            .segments
             .iter()
-            .map(|view| (view.segment.rows() - view.deleted.len(), !view.deleted.is_empty()))
+            .map(|record| (live_size_of(record, &generations), record.num_deleted() > 0))
             .collect();
         let steps = plan(&sizes, max_rows);
+        let live = |view: &SegmentView| (view.segment.rows() - view.deleted.len()) as usize;
         let total = steps.iter().map(|step| match step {
             Step::Keep(_) => 0,
-            Step::Rewrite(range) => sizes[range.clone()].iter().map(|(rows, _)| *rows as usize).sum(),
+            Step::Rewrite(range) => views[range.clone()].iter().map(live).sum(),
         });
         let mut rewriting =
             Rewriting { total: total.sum(), ..Rewriting::new(self, generations, max_rows, 0) };
@@ -205,7 +208,7 @@ pub(super) struct Rewriting<'s> {
 }
 
 impl<'s> Rewriting<'s> {
-    /// Segments of at most `max_rows` rows, numbered from `first`.
+    /// Segments that are full with `max_rows` rows or vectors, numbered from `first`.
     pub fn new(
         store: &'s Store,
         generations: Vec<GenerationFiles>,
@@ -247,7 +250,7 @@ impl<'s> Rewriting<'s> {
                 copy_row(&view.segment, row, &mut writer)?;
                 self.done += 1;
                 progress(self.done, self.total);
-                if writer.num_rows() < self.max_rows {
+                if writer.size() < self.max_rows {
                     current = Some(writer);
                 } else {
                     records.push(writer.finish(&Bitmap::default())?);
@@ -271,7 +274,7 @@ impl<'s> Rewriting<'s> {
 fn copy_row(segment: &Segment, row: u32, writer: &mut SegmentWriter) -> Result<()> {
     let document = segment.documents().document(row)?;
     let vectors: Vec<Cow<'_, [f32]>> =
-        segment.embeddings().iter().map(|embeddings| embeddings.vectors().row(row).to_f32()).collect();
+        segment.embeddings().iter().map(|embeddings| embeddings.of_row(row).to_f32()).collect();
     let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &**vector).collect();
     writer.add(&document.as_new(), &vectors)
 }

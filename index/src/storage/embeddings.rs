@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use secateur_files::disk;
+use secateur_files::header::HEADER_LEN;
 
 use super::manifest::{FileRecord, SegmentRecord};
+use super::passages::{self, PassagesFile};
 use super::settings::VectorSettings;
 use super::vectors::{VectorsFile, VectorsWriter};
 use crate::candidates::Candidates;
@@ -15,9 +17,11 @@ use crate::format::{Format, FormatFiles, IndexFiles};
 use crate::metric::Metric;
 use crate::quantization::Int8Codes;
 use crate::quantization::file::{self, CodesFile};
+use crate::rows::Rows;
 
 const VECTORS: &str = "vectors";
 const CODES: &str = "codes";
+const PASSAGES: &str = "passages";
 
 /// A generation as segments know it: its number, which stands in the names of its files, and its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +48,30 @@ impl GenerationFiles {
         self.folder().map_or_else(|| segment.to_owned(), |folder| segment.join(folder))
     }
 
+    /// How many vectors a segment has, by the length of its file.
+    pub fn num_vectors(&self, record: &SegmentRecord) -> u32 {
+        let bytes = record.file(&self.name(VECTORS)).map_or(0, |file| file.size);
+        let row = self.settings.components.size() * self.settings.dim;
+        (bytes.saturating_sub(HEADER_LEN as u64) / row as u64) as u32
+    }
+
     /// Whether a file of a segment is one of its own.
     pub fn owns(&self, name: &str) -> bool {
         let of_index = self.settings.index.format().map_or(&[][..], FormatFiles::files);
-        [VECTORS, CODES].iter().chain(of_index).any(|file| self.name(file) == name)
+        [VECTORS, CODES, PASSAGES].iter().chain(of_index).any(|file| self.name(file) == name)
     }
+}
+
+/// The rows of a segment, or its vectors in the generation that has the most of them.
+pub(super) fn size_of(record: &SegmentRecord, generations: &[GenerationFiles]) -> u32 {
+    generations.iter().map(|generation| generation.num_vectors(record)).fold(record.rows, u32::max)
+}
+
+/// Its rows that are not deleted, or about so many vectors as they have in that generation.
+pub(super) fn live_size_of(record: &SegmentRecord, generations: &[GenerationFiles]) -> u32 {
+    let live = u64::from(record.rows - record.num_deleted());
+    let size = u64::from(size_of(record, generations));
+    (size * live).div_ceil(u64::from(record.rows).max(1)) as u32
 }
 
 /// Writes the vectors of a segment, one row at a time.
@@ -56,7 +79,8 @@ pub(super) struct EmbeddingsWriter {
     segment: PathBuf,
     generation: GenerationFiles,
     vectors: VectorsWriter,
-    rows: u32,
+    /// The number of the first vector of each row, and of the next one.
+    starts: Vec<u32>,
 }
 
 impl EmbeddingsWriter {
@@ -67,25 +91,38 @@ impl EmbeddingsWriter {
         }
         let path = segment.join(generation.name(VECTORS));
         let vectors = VectorsWriter::create(path, generation.settings)?;
-        Ok(EmbeddingsWriter { segment: segment.to_owned(), generation, vectors, rows: 0 })
+        Ok(EmbeddingsWriter { segment: segment.to_owned(), generation, vectors, starts: vec![0] })
     }
 
-    pub fn add(&mut self, vector: &[f32]) -> Result<()> {
-        self.rows += 1;
-        self.vectors.add(vector)
+    /// Adds the vectors of the next row, (n, D) row-major; n is 1 without passages.
+    pub fn add(&mut self, vectors: &[f32]) -> Result<()> {
+        let dim = self.generation.settings.dim;
+        vectors.chunks_exact(dim).try_for_each(|vector| self.vectors.add(vector))?;
+        self.starts.push(self.num_vectors() + (vectors.len() / dim) as u32);
+        Ok(())
+    }
+
+    /// The vectors added so far.
+    pub fn num_vectors(&self) -> u32 {
+        self.starts.last().copied().unwrap_or_default()
     }
 
     /// Builds the index, if there is to be one, and encodes the rows unless the index has codes. Syncs the files, but
     /// not the folder of the segment.
     pub fn finish(self) -> Result<Vec<FileRecord>> {
-        let EmbeddingsWriter { segment, generation, vectors, rows } = self;
-        let VectorSettings { metric, dim, index, .. } = generation.settings;
+        let num_vectors = self.num_vectors();
+        let EmbeddingsWriter { segment, generation, vectors, starts } = self;
+        let VectorSettings { metric, dim, index, passages, .. } = generation.settings;
         let path = segment.join(generation.name(VECTORS));
         let written = vectors.finish()?;
         let mut files = vec![FileRecord::new(generation.name(VECTORS), written)];
+        if passages {
+            let name = generation.name(PASSAGES);
+            files.push(FileRecord::new(name.clone(), passages::write(segment.join(name), &starts)?));
+        }
         // Read back where they lie: they need not fit into memory.
-        let vectors = VectorsFile::open(path, written.size, rows, generation.settings)?;
-        let format = index.format_for(rows);
+        let vectors = VectorsFile::open(path, written.size, num_vectors, generation.settings)?;
+        let format = index.format_for(num_vectors);
         if metric != Metric::L2 && format.and_then(Format::code_type).is_none() {
             let name = generation.name(CODES);
             let written = file::write(segment.join(&name), metric, dim, vectors.rows())?;
@@ -107,6 +144,7 @@ impl EmbeddingsWriter {
 pub(super) struct Embeddings {
     generation: GenerationFiles,
     vectors: VectorsFile,
+    passages: Option<PassagesFile>,
     codes: Option<CodesFile>,
     index: Option<Box<dyn IndexFiles>>,
 }
@@ -114,22 +152,30 @@ pub(super) struct Embeddings {
 impl Embeddings {
     pub fn open(segment: &Path, record: &SegmentRecord, generation: GenerationFiles) -> Result<Embeddings> {
         let VectorSettings { metric, dim, index, .. } = generation.settings;
+        let path = |name| segment.join(generation.name(name));
+        let passages = match generation.settings.passages {
+            true => {
+                let size = record.size_of(segment, &generation.name(PASSAGES))?;
+                Some(PassagesFile::open(path(PASSAGES), size, record.rows)?)
+            }
+            false => None,
+        };
+        let num_vectors = passages.as_ref().map_or(record.rows, PassagesFile::num_vectors);
         let written = |name: &str| {
             record.file(&generation.name(name)).map(|file| Written { size: file.size, crc: file.crc })
         };
         let index = match index.format() {
             Some(format) => FileSet::open(generation.path(segment), format.files(), written)?
-                .map(|files| format.open(files, metric, dim, record.rows))
+                .map(|files| format.open(files, metric, dim, num_vectors))
                 .transpose()?,
             None => None,
         };
-        let path = |name| segment.join(generation.name(name));
         let codes = written(CODES)
-            .map(|file| CodesFile::open(path(CODES), file.size, metric, dim, record.rows))
+            .map(|file| CodesFile::open(path(CODES), file.size, metric, dim, num_vectors))
             .transpose()?;
         let size = record.size_of(segment, &generation.name(VECTORS))?;
-        let vectors = VectorsFile::open(path(VECTORS), size, record.rows, generation.settings)?;
-        Ok(Embeddings { generation, vectors, codes, index })
+        let vectors = VectorsFile::open(path(VECTORS), size, num_vectors, generation.settings)?;
+        Ok(Embeddings { generation, vectors, passages, codes, index })
     }
 
     pub fn generation(&self) -> GenerationFiles {
@@ -138,6 +184,17 @@ impl Embeddings {
 
     pub fn vectors(&self) -> &VectorsFile {
         &self.vectors
+    }
+
+    /// Which vectors are those of each row, where a row may have several.
+    pub fn passages(&self) -> Option<&PassagesFile> {
+        self.passages.as_ref()
+    }
+
+    /// The vectors of a row, (n, D) row-major; n is 1 without passages.
+    pub fn of_row(&self, row: u32) -> Rows<'_> {
+        let of_row = self.passages.as_ref().map_or(row..row + 1, |passages| passages.vectors_of(row));
+        self.vectors.between(of_row)
     }
 
     /// What finds candidates among the vectors, if anything was built for that.
@@ -158,8 +215,9 @@ impl Embeddings {
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         let vectors = std::iter::once((VECTORS, self.vectors.bytes()));
         let codes = self.codes.iter().map(|codes| (CODES, codes.bytes()));
+        let passages = self.passages.iter().map(|passages| (PASSAGES, passages.bytes()));
         let index = self.index.iter().flat_map(|index| index.files().iter());
-        let mut files = vectors.chain(codes).chain(index);
+        let mut files = vectors.chain(codes).chain(passages).chain(index);
         files.find(|(file, _)| self.generation.name(file) == name).map(|(_, bytes)| bytes)
     }
 

@@ -31,17 +31,19 @@ fn copy(from: &Path, to: &Path) {
 
 fn generation(name: &str, dim: usize) -> Generation {
     let index = VectorIndex::hnsw(HnswParams::default()).with_min_rows(4).with_ef_search(10);
-    let vectors = VectorSettings { index, ..VectorSettings::new(Metric::L2, dim) };
+    let vectors = VectorSettings { index, passages: true, ..VectorSettings::new(Metric::L2, dim) };
     Generation { name: name.into(), vectors, encoder: None, properties: BTreeMap::new() }
 }
 
 fn add_documents(store: &mut Store, ids: std::ops::Range<usize>) -> Result<()> {
+    let has_passages = store.snapshot().settings().vectors.is_some_and(|vectors| vectors.passages);
     let mut transaction = store.begin()?;
     for number in ids {
         let id = number.to_string();
         let text = format!("text of {number}");
         let document = NewDocument { id: &id, title: "", text: &text, metadata: Some("{\"a\": 1}") };
-        transaction.add(&document, Some(&[number as f32, 1.0]))?;
+        let num_passages = if has_passages { 1 + number % 3 } else { 1 };
+        transaction.add(&document, Some(&[number as f32, 1.0].repeat(num_passages)))?;
     }
     transaction.commit().map(drop)
 }
@@ -49,7 +51,7 @@ fn add_documents(store: &mut Store, ids: std::ops::Range<usize>) -> Result<()> {
 fn add_generation(store: &mut Store, name: &str) -> Result<()> {
     let len = store.snapshot().len();
     let mut writer = store.begin_generation(generation(name, 3))?;
-    (0..len).try_for_each(|number| writer.add(&[number as f32, 0.5, 1.0]))?;
+    (0..len).try_for_each(|number| writer.add(&[number as f32, 0.5, 1.0].repeat(1 + number % 2)))?;
     writer.finish().map(drop)
 }
 

@@ -1,24 +1,38 @@
-//! What filters need of a segment's metadata. It is read from the documents on first use.
+//! What filters need of a segment's metadata: from its columns file, or from its documents where it has none.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::columns::ColumnsFile;
 use super::documents::Documents;
 use crate::bitmap::Bitmap;
 use crate::error::Result;
-use crate::filter::{Column, Field, Filter, Value, ValueKind, read_metadata};
+use crate::filter::{
+    Column, Field, Filter, SharedBytes, Value, ValueKind, each_field, encode, read_metadata,
+};
 
-/// The columns of the fields that filters have named so far. Memory: see [`Column`].
-#[derive(Default)]
+/// The columns of a segment's fields.
 pub(super) struct Fields {
+    file: Option<ColumnsFile>,
+    /// Those that filters have named so far: checked, or read from the documents. Memory of the latter: the distinct
+    /// values, and 4 bytes for each value of each row.
     columns: Mutex<HashMap<Field, Arc<Column>>>,
 }
 
 impl Fields {
-    /// The rows of a segment that match a filter. The first filter that names a field reads all documents of the
-    /// segment, in parallel on the current rayon pool. That happens once, because a segment never changes.
+    pub fn new(file: Option<ColumnsFile>) -> Fields {
+        Fields { file, columns: Mutex::default() }
+    }
+
+    pub fn file(&self) -> Option<&ColumnsFile> {
+        self.file.as_ref()
+    }
+
+    /// The rows of a segment that match a filter. In a segment without a columns file the first filter that names a
+    /// field reads all documents, in parallel on the current rayon pool. That happens once, because a segment never
+    /// changes.
     pub fn matching(&self, filter: &Filter, documents: &Documents) -> Result<Bitmap> {
         let columns = self.columns(filter.fields(), documents)?;
         Ok(filter.rows(documents.rows(), &|field| Arc::clone(&columns[field])))
@@ -35,18 +49,42 @@ impl Fields {
         // Not locked while documents are read: the pool's threads may take up another search while they wait.
         let known = self.columns.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut missing: Vec<&Field> =
-            fields.into_iter().filter(|field| !known.contains_key(field)).collect();
+            fields.into_iter().filter(|field| !known.contains_key(*field)).collect();
         missing.sort();
         missing.dedup();
         let mut columns = known;
         if !missing.is_empty() {
-            let read = read(&missing, documents)?;
+            let read = match &self.file {
+                Some(file) => missing.iter().map(|field| file.column(field)).collect::<Result<Vec<_>>>()?,
+                None => read(&missing, documents)?,
+            };
             let read = missing.into_iter().cloned().zip(read.into_iter().map(Arc::new));
             let mut shared = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
             shared.extend(read);
             columns = shared.clone();
         }
         Ok(columns)
+    }
+
+    /// Counts the values of all fields in the rows that are not deleted.
+    pub fn count(&self, documents: &Documents, deleted: &Bitmap, mut counts: Counts) -> Result<Counts> {
+        let Some(file) = &self.file else { return count(documents, deleted, counts) };
+        for field in file.fields() {
+            let column = file.column(field)?;
+            let (mut all, mut of_kinds) = (Bitmap::default(), [0; 3]);
+            for (count, kind) in of_kinds.iter_mut().zip(ValueKind::ALL) {
+                let mut rows = column.rows_with(kind, documents.rows());
+                rows.subtract(deleted);
+                *count = rows.len() as usize;
+                all.unite(&rows, 0);
+            }
+            if !all.is_empty() {
+                let [booleans, numbers, strings] = of_kinds;
+                let one = Counts::from([(field.clone(), [all.len() as usize, booleans, numbers, strings])]);
+                counts = added(counts, one);
+            }
+        }
+        Ok(counts)
     }
 }
 
@@ -62,20 +100,22 @@ pub struct FieldCount {
 }
 
 /// The documents that have a value of a field, and of each kind.
-type Counts = BTreeMap<Field, [usize; 4]>;
+pub(super) type Counts = BTreeMap<Field, [usize; 4]>;
 
-/// Counts the values of all fields in the rows that are alive.
-pub(super) fn count(
-    documents: &Documents,
-    is_alive: impl Fn(u32) -> bool + Sync,
-    counts: Counts,
-) -> Result<Counts> {
+/// Counts the values of all fields in the documents that are not deleted.
+fn count(documents: &Documents, deleted: &Bitmap, counts: Counts) -> Result<Counts> {
     let found = (0..documents.rows())
         .into_par_iter()
-        .filter(|row| is_alive(*row))
+        .filter(|row| !deleted.contains(*row))
         .try_fold(Counts::new, |mut counts, row| {
             if let Some(metadata) = documents.document(row)?.metadata {
-                add_fields(&read_metadata(&metadata), &mut Vec::new(), &mut counts);
+                each_field(&read_metadata(&metadata), &mut |path, values| {
+                    let counts = counts.entry(Field::new(path.iter().cloned())).or_default();
+                    counts[0] += 1;
+                    for (count, kind) in counts[1..].iter_mut().zip(ValueKind::ALL) {
+                        *count += usize::from(values.iter().any(|value| value.kind() == kind));
+                    }
+                });
             }
             Ok::<_, crate::Error>(counts)
         })
@@ -101,27 +141,6 @@ fn added(mut counts: Counts, others: Counts) -> Counts {
     counts
 }
 
-fn add_fields(json: &serde_json::Value, path: &mut Vec<String>, counts: &mut Counts) {
-    let Some(object) = json.as_object() else { return };
-    for (name, value) in object {
-        path.push(name.clone());
-        if value.is_object() {
-            add_fields(value, path, counts);
-        } else {
-            // The path leads to this value from here.
-            let values = Field::new([name.as_str()]).values(json);
-            if !values.is_empty() {
-                let counts = counts.entry(Field::new(path.iter().cloned())).or_default();
-                counts[0] += 1;
-                for (count, kind) in counts[1..].iter_mut().zip(ValueKind::ALL) {
-                    *count += usize::from(values.iter().any(|value| value.kind() == kind));
-                }
-            }
-        }
-        path.pop();
-    }
-}
-
 /// Columns of these fields.
 fn read(fields: &[&Field], documents: &Documents) -> Result<Vec<Column>> {
     let nothing = || vec![Vec::<(Value, u32)>::new(); fields.len()];
@@ -140,5 +159,12 @@ fn read(fields: &[&Field], documents: &Documents) -> Result<Vec<Column>> {
             pairs.iter_mut().zip(others).for_each(|(pairs, others)| pairs.extend(others));
             Ok(pairs)
         })?;
-    Ok(pairs.into_iter().map(Column::new).collect())
+    Ok(pairs.into_iter().map(column).collect())
+}
+
+fn column(pairs: Vec<(Value, u32)>) -> Column {
+    let bytes = encode(pairs);
+    let all = 0..bytes.len();
+    let bytes: SharedBytes = Arc::new(bytes);
+    Column::open(bytes, all).unwrap_or_else(Column::empty)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{self, FieldCount};
+use super::fields::{FieldCount, as_list};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
@@ -12,9 +12,9 @@ impl Snapshot {
     /// The rows of the documents whose metadata match a filter. The `_among` searches and
     /// [`SearchOptions`](crate::search::SearchOptions) take such a set.
     ///
-    /// The first filter that names a field reads the metadata of all documents, in parallel on the current rayon
-    /// pool. An inverted index of the field stays in memory: the distinct values, and 4 bytes for each value of each
-    /// document. Later filters use it. Snapshots of later commits use it for the segments that they share.
+    /// Segments of 1,024 rows or more have columns on disk. Of others, the first filter that names a field reads the
+    /// documents, in parallel on the current rayon pool. An inverted index of the field then stays in memory, for later
+    /// filters and snapshots of later commits.
     ///
     /// ```
     /// use secateur_index::storage::{NewDocument, Settings, Store};
@@ -47,7 +47,7 @@ impl Snapshot {
 
     /// Checks that each field that a filter compares is a field of some document, with a value of the kind that it is
     /// compared with. A filter for which that is not so is nearly always a slip of the pen. Costs what
-    /// [`Snapshot::matching`] costs, and reads all metadata once more to list the fields in an error.
+    /// [`Snapshot::matching`] costs, and in an error what [`Snapshot::fields`] does.
     ///
     /// # Errors
     /// [`Error::UnknownField`], [`Error::FieldKind`]; [`Error::Corrupt`] as [`Snapshot::matching`].
@@ -75,16 +75,16 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The fields of the metadata of all documents. Reads all metadata, in parallel on the current rayon pool.
+    /// The fields of the metadata of all documents. Reads all columns, and the documents of segments without, in
+    /// parallel on the current rayon pool.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if a document's record does not match its checksum.
     pub fn fields(&self) -> Result<Vec<FieldCount>> {
         let mut counts = BTreeMap::new();
         for view in self.views() {
-            let is_alive = |row| !view.deleted.contains(row);
-            counts = fields::count(view.segment.documents(), is_alive, counts)?;
+            counts = view.segment.count_fields(&view.deleted, counts)?;
         }
-        Ok(fields::as_list(counts))
+        Ok(as_list(counts))
     }
 }

@@ -122,19 +122,19 @@ impl Store {
 }
 
 impl GenerationWriter<'_> {
-    /// Adds the vector of the next document.
+    /// Adds the vector of the next document; where the generation has passages, at least one vector, (n, D).
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`], [`Error::NotFinite`], [`Error::VectorTooLong`]; [`Error::GenerationRows`] if
     /// there is no further document; [`Error::Io`].
-    pub fn add(&mut self, vector: &[f32]) -> Result<()> {
-        self.files.settings.check_vector(vector)?;
+    pub fn add(&mut self, vectors: &[f32]) -> Result<()> {
+        self.files.settings.check_vectors(vectors)?;
         self.go_to_document()?;
         let Some(current) = &mut self.current else {
             let expected = self.store.snapshot().len();
             return Err(Error::GenerationRows { expected, got: expected + 1 });
         };
-        current.add(vector)?;
+        current.add(vectors)?;
         self.row += 1;
         self.num_added += 1;
         Ok(())

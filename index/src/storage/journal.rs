@@ -88,14 +88,6 @@ impl EmbeddingJournal {
     pub fn append(&mut self, hash: [u8; 32], rows: &[f32]) -> Result<()> {
         Ok(self.journal.append(hash, bytemuck::cast_slice(rows))?)
     }
-
-    /// Cuts off chunk `number` and all after it; beyond the last chunk it does nothing.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn truncate(&mut self, number: usize) -> Result<()> {
-        Ok(self.journal.truncate(number)?)
-    }
 }
 
 impl From<JournalError> for Error {

@@ -23,6 +23,7 @@
 //!
 //! `index/FORMAT.md` gives every file byte by byte.
 
+mod columns;
 mod compact;
 mod documents;
 mod embeddings;
@@ -32,10 +33,12 @@ mod fields;
 mod filtering;
 mod generation;
 mod generation_writer;
+mod indexes;
 mod journal;
 mod lock;
 mod manifest;
 mod merge;
+mod passages;
 mod segment;
 mod settings;
 mod snapshot;

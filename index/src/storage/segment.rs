@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use secateur_files::{AtPath, disk};
 
+use super::columns::{self, ColumnsFile};
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::embeddings::{Embeddings, EmbeddingsWriter, GenerationFiles};
-use super::fields::Fields;
+use super::fields::{Counts, Fields};
 use super::manifest::{FileRecord, SegmentRecord};
 use crate::bitmap::Bitmap;
 use crate::bm25::lengths::{self, Lengths};
@@ -22,7 +23,7 @@ const DOCUMENTS: &str = "documents";
 const LENGTHS: &str = "lengths";
 const BM25: &str = "bm25";
 /// What this crate keeps of vectors, in its own formats.
-const OWN_FILES: [&str; 3] = ["vectors", "codes", "graph"];
+const OWN_FILES: [&str; 4] = ["vectors", "passages", "codes", "graph"];
 
 /// Postings held in memory while a segment is written, in bytes, before a part of them goes to disk.
 pub(super) const BM25_BUDGET: usize = 128 << 20;
@@ -34,6 +35,7 @@ pub(super) struct SegmentWriter {
     embeddings: Vec<EmbeddingsWriter>,
     bm25: Bm25Writer,
     rows: u32,
+    has_metadata: bool,
 }
 
 impl SegmentWriter {
@@ -52,29 +54,37 @@ impl SegmentWriter {
             bm25: Bm25Writer::create(folder.join(BM25), analyzer, bm25_budget),
             folder,
             rows: 0,
+            has_metadata: false,
         })
     }
 
-    /// Adds the next row, with a vector for each generation that was given at creation.
+    /// Adds the next row, with its vectors in each generation that was given at creation.
     pub fn add(&mut self, document: &NewDocument, vectors: &[&[f32]]) -> Result<()> {
         self.documents.add(document)?;
         for (embeddings, vector) in self.embeddings.iter_mut().zip(vectors) {
             embeddings.add(vector)?;
         }
         self.bm25.add(document.title, document.text)?;
+        self.has_metadata |= document.metadata.is_some();
         self.rows += 1;
         Ok(())
     }
 
-    /// The rows added so far.
-    pub fn num_rows(&self) -> u32 {
-        self.rows
+    /// The rows added so far, or their vectors in the generation that has the most.
+    pub fn size(&self) -> u32 {
+        self.embeddings.iter().map(EmbeddingsWriter::num_vectors).fold(self.rows, u32::max)
     }
 
     /// Completes and syncs every file and folder of the segment.
     pub fn finish(self, deleted: &Bitmap) -> Result<SegmentRecord> {
-        let SegmentWriter { folder, documents, embeddings, bm25, rows } = self;
-        let mut files = vec![FileRecord::new(DOCUMENTS, documents.finish()?)];
+        let SegmentWriter { folder, documents, embeddings, bm25, rows, has_metadata } = self;
+        let written = documents.finish()?;
+        let mut files = vec![FileRecord::new(DOCUMENTS, written)];
+        if has_metadata && rows >= columns::MIN_ROWS {
+            let documents = Documents::open(folder.join(DOCUMENTS), written.size, rows)?;
+            let columns = columns::write(&folder.join(columns::FILE_NAME), &documents)?;
+            files.extend(columns.map(|written| FileRecord::new(columns::FILE_NAME, written)));
+        }
         for embeddings in embeddings {
             files.extend(embeddings.finish()?);
         }
@@ -152,6 +162,10 @@ impl Segment {
                 bm25_files.insert(name, map(&folder.join(&file.name), file.size)?);
             }
         }
+        let columns = record.file(columns::FILE_NAME);
+        let columns = columns
+            .map(|file| ColumnsFile::open(folder.join(columns::FILE_NAME), file.size, record.rows))
+            .transpose()?;
         Ok(Segment {
             name: record.folder.clone(),
             files: record.files.clone(),
@@ -161,7 +175,7 @@ impl Segment {
             lengths: Arc::new(lengths),
             bm25_files,
             bm25: OnceLock::new(),
-            fields: Fields::default(),
+            fields: Fields::new(columns),
             checked: Mutex::default(),
             folder,
         })
@@ -193,6 +207,11 @@ impl Segment {
     /// The kinds of the values of a field, those of deleted rows among them.
     pub fn kinds(&self, field: &Field) -> Result<Vec<ValueKind>> {
         self.fields.kinds(field, &self.documents)
+    }
+
+    /// Counts the values of all fields in the rows that are not deleted.
+    pub fn count_fields(&self, deleted: &Bitmap, counts: Counts) -> Result<Counts> {
+        self.fields.count(&self.documents, deleted, counts)
     }
 
     /// The length of a generation's files.
@@ -239,6 +258,7 @@ impl Segment {
             self.check_file(file)?;
         }
         self.documents.verify(|row| !deleted.contains(row))?;
+        self.fields.file().map_or(Ok(()), ColumnsFile::verify)?;
         self.embeddings.iter().try_for_each(Embeddings::verify)?;
         self.bm25()?.verify()?;
         Ok(self.num_bytes())
@@ -257,6 +277,7 @@ impl Segment {
         let path = self.folder.join(&record.name);
         let bytes = match record.name.as_str() {
             DOCUMENTS => Some(self.documents.bytes()),
+            columns::FILE_NAME => self.fields.file().map(ColumnsFile::bytes),
             LENGTHS => Some(self.lengths.bytes()),
             name => match in_bm25(name) {
                 Some(name) => self.bm25_files.get(name),

@@ -44,6 +44,9 @@ pub struct VectorSettings {
     pub components: ComponentType,
     /// What searches use.
     pub index: VectorIndex,
+    /// Whether a document may have several vectors, one for each of its passages. A search then finds documents, each
+    /// once, with the score of its best vector.
+    pub passages: bool,
 }
 
 impl VectorSettings {
@@ -52,11 +55,24 @@ impl VectorSettings {
 
     /// Vectors of f32, searched exactly.
     pub fn new(metric: Metric, dim: usize) -> VectorSettings {
-        VectorSettings { metric, dim, components: ComponentType::F32, index: VectorIndex::Flat }
+        VectorSettings {
+            metric,
+            dim,
+            components: ComponentType::F32,
+            index: VectorIndex::Flat,
+            passages: false,
+        }
     }
 
-    /// Checks that a vector can be stored and searched.
-    pub(super) fn check_vector(&self, vector: &[f32]) -> Result<()> {
+    /// Checks that the vectors of a document can be stored and searched: one, or with passages at least one.
+    pub(super) fn check_vectors(&self, vectors: &[f32]) -> Result<()> {
+        if self.passages && !vectors.is_empty() && vectors.len().is_multiple_of(self.dim) {
+            return vectors.chunks_exact(self.dim).try_for_each(|vector| self.check_vector(vector));
+        }
+        self.check_vector(vectors)
+    }
+
+    fn check_vector(&self, vector: &[f32]) -> Result<()> {
         check_vector(vector, self.dim)?;
         if self.components == ComponentType::F32 {
             return Ok(());
@@ -110,6 +126,12 @@ pub(super) const ANALYZER: &str = "index.analyzer";
 
 /// The name of the property that says what vectors are rounded to; absent for f32.
 pub(super) const COMPONENTS: &str = "index.components";
+
+/// The name of the property that is `several` where a document may have several vectors; absent elsewhere.
+pub(super) const PASSAGES: &str = "index.passages";
+
+/// Its value.
+pub(super) const SEVERAL: &str = "several";
 
 /// The name of the property that keeps what was measured last.
 pub(super) const RECALL: &str = "index.recall";

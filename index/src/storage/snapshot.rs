@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::documents::StoredDocument;
-use super::embeddings::{Embeddings, GenerationFiles};
+use super::embeddings::{Embeddings, GenerationFiles, size_of};
 use super::generation::Generation;
 use super::manifest::Manifest;
 use super::segment::Segment;
-use super::settings::{RECALL, Settings, VectorSettings};
+use super::settings::Settings;
 use crate::bitmap::Bitmap;
 use crate::bm25::{Analyzer, Bm25Index};
 use crate::error::{Error, Result};
-use crate::flat::FlatIndex;
-use crate::search::{ApproximateIndex, RecallCurve, VectorSearch};
+use crate::file_format::files::{corrupt, wrong_field};
 use crate::topk::RowId;
-use crate::vector_index::VectorIndex;
 
 /// The database as one commit left it. It stays as it is while later commits happen, needs no lock, and is cheap to
 /// clone; to see later commits, open another one.
@@ -39,26 +37,25 @@ use crate::vector_index::VectorIndex;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Snapshot(Arc<Inner>);
+pub struct Snapshot(pub(super) Arc<Inner>);
 
-struct Inner {
-    path: PathBuf,
-    manifest: Manifest,
+/// What a snapshot is.
+pub(super) struct Inner {
+    pub path: PathBuf,
+    pub manifest: Manifest,
     generations: Vec<Generation>,
     /// The position of the one that is read.
-    generation: usize,
-    settings: Settings,
-    views: Vec<SegmentView>,
+    pub generation: usize,
+    pub settings: Settings,
+    pub views: Vec<SegmentView>,
     num_rows: u32,
     num_documents: u32,
-    bm25: OnceLock<Arc<Bm25Index>>,
+    pub bm25: OnceLock<Arc<Bm25Index>>,
+    /// The deleted vectors of each segment, where documents have several.
+    pub deleted_vectors: OnceLock<Vec<Bitmap>>,
     /// Set when the first vectors were compared with their checksums.
-    is_checked: OnceLock<()>,
+    pub is_checked: OnceLock<()>,
 }
-
-/// The first search by vectors compares the checksums of so many bytes of their files: milliseconds of work. Beyond,
-/// it would be most of what a search of a new process takes, and [`Snapshot::verify`] is for that.
-const CHECKED_BYTES: u64 = 64 << 20;
 
 /// A segment as this snapshot sees it.
 #[derive(Clone)]
@@ -90,11 +87,41 @@ impl Snapshot {
     /// # Errors
     /// [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NewerFormat`] or [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Snapshot> {
-        let path = path.as_ref();
+        Snapshot::open_with(path.as_ref(), &[])
+    }
+
+    /// The last commit of the database, with the segments that this snapshot has open already. For readers that stay
+    /// open while others write: it costs what is new, and what filters and checks have read is kept.
+    ///
+    /// ```
+    /// use secateur_index::storage::{NewDocument, Settings, Snapshot, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("db");
+    /// let mut store = Store::create(&path, &Settings::bm25_only())?;
+    /// let reader = Snapshot::open(&path)?;
+    /// let mut transaction = store.begin()?;
+    /// transaction.add(&NewDocument { id: "1", title: "", text: "cats", metadata: None }, None)?;
+    /// transaction.commit()?;
+    /// assert_eq!((reader.len(), reader.latest()?.len()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`]. The generation that is read is gone: [`Error::UnknownGeneration`].
+    pub fn latest(&self) -> Result<Snapshot> {
+        let latest = Snapshot::open_with(&self.0.path, &self.0.views)?;
+        match self.generation().filter(|_| self.generation() != self.generation_in_use()) {
+            Some(asked_for) => latest.with_generation(asked_for),
+            None => Ok(latest),
+        }
+    }
+
+    fn open_with(path: &Path, known: &[SegmentView]) -> Result<Snapshot> {
         let mut manifest = Manifest::read(path)?;
         loop {
             let commit = manifest.commit;
-            let error = match Snapshot::load(path, manifest, &[]) {
+            let error = match Snapshot::load(path, manifest, known) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(error) => error,
             };
@@ -119,6 +146,10 @@ impl Snapshot {
         let segments = path.join(super::SEGMENTS);
         let mut views = Vec::with_capacity(manifest.segments.len());
         let (mut num_rows, mut num_documents) = (0, 0);
+        let size: u64 = manifest.segments.iter().map(|record| u64::from(size_of(record, &files))).sum();
+        if size > u64::from(u32::MAX) {
+            return Err(corrupt(&file, wrong_field("the number of vectors", "below 2^32", size)));
+        }
         for record in &manifest.segments {
             let same = |view: &&SegmentView| {
                 let known = view.segment.embeddings().iter().map(|embeddings| embeddings.generation().id);
@@ -146,6 +177,7 @@ impl Snapshot {
             num_rows,
             num_documents,
             bm25: OnceLock::new(),
+            deleted_vectors: OnceLock::new(),
             is_checked: OnceLock::new(),
         })))
     }
@@ -167,6 +199,7 @@ impl Snapshot {
             num_rows: *num_rows,
             num_documents: *num_documents,
             bm25: bm25.clone(),
+            deleted_vectors: OnceLock::new(),
             is_checked: OnceLock::new(),
         })))
     }
@@ -215,6 +248,34 @@ impl Snapshot {
     /// The number of rows, deleted ones included: every [`RowId`] is below it.
     pub fn num_rows(&self) -> usize {
         self.0.num_rows as usize
+    }
+
+    /// Rows, or vectors of the generation that has the most of them.
+    pub(super) fn size(&self) -> usize {
+        let generations: Vec<GenerationFiles> = self.generation_files().collect();
+        self.0.manifest.segments.iter().map(|record| size_of(record, &generations) as usize).sum()
+    }
+
+    /// The vectors of the generation that is read, those of deleted rows included: as many as rows unless documents
+    /// have several.
+    pub fn num_vectors(&self) -> usize {
+        self.num_vectors_of_all().get(self.0.generation).copied().unwrap_or_default()
+    }
+
+    /// [`Snapshot::num_vectors`] of each generation.
+    pub fn num_vectors_of_all(&self) -> Vec<usize> {
+        let segments = &self.0.manifest.segments;
+        let vectors = |generation: GenerationFiles| {
+            segments.iter().map(|record| generation.num_vectors(record) as usize).sum()
+        };
+        self.generation_files().map(vectors).collect()
+    }
+
+    /// The generations as segments know them.
+    pub(super) fn generation_files(&self) -> impl Iterator<Item = GenerationFiles> + '_ {
+        let generations = self.0.generations.iter().zip(&self.0.manifest.generations);
+        generations
+            .map(|(generation, record)| GenerationFiles { id: record.id, settings: generation.vectors })
     }
 
     /// The number of segments: a search goes through one after the other.
@@ -280,7 +341,8 @@ impl Snapshot {
         view.segment.documents().id(row)
     }
 
-    /// The vector in a row, as it was stored: D components, converted to f32 if they are of another type.
+    /// The vector in a row, as it was stored: D components, converted to f32 if they are of another type. Where
+    /// documents have several, (n, D) row-major.
     ///
     /// # Errors
     /// [`Error::NoVectors`], or [`Error::UnknownRow`] for a row that does not exist or is deleted.
@@ -289,77 +351,7 @@ impl Snapshot {
             return Err(Error::NoVectors);
         }
         let (view, row) = self.locate(row)?;
-        Ok(self.embeddings(view)?.vectors().row(row).to_f32())
-    }
-
-    /// The exact vector index over this snapshot's documents.
-    ///
-    /// # Errors
-    /// [`Error::NoVectors`], [`Error::Corrupt`] if one of the first files does not match its checksum.
-    pub fn flat(&self) -> Result<FlatIndex<'_>> {
-        self.check_vectors()?;
-        let VectorSettings { metric, dim, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
-        let mut index = FlatIndex::empty(metric, dim);
-        for view in &self.0.views {
-            let embeddings = self.embeddings(view)?;
-            index.push(embeddings.vectors().rows(), Some(&view.deleted), embeddings.codes());
-        }
-        Ok(index)
-    }
-
-    /// The vector index that the database was created with, over this snapshot's documents. It is [`Snapshot::flat`] or
-    /// an approximate index. The approximate one searches the indexes of the segments that have one, and the other
-    /// segments exactly.
-    ///
-    /// # Errors
-    /// [`Error::NoVectors`]. The first call reads the files of an index of another library: [`Error::Corrupt`] if one
-    /// does not match its checksum, [`Error::Backend`], and [`Error::NoFaiss`].
-    pub fn index(&self) -> Result<Box<dyn VectorSearch + '_>> {
-        let VectorSettings { metric, dim, index, .. } = self.0.settings.vectors.ok_or(Error::NoVectors)?;
-        if index == VectorIndex::Flat {
-            return Ok(Box::new(self.flat()?));
-        }
-        self.check_vectors()?;
-        let mut index = ApproximateIndex::empty(metric, dim);
-        for view in &self.0.views {
-            let embeddings = self.embeddings(view)?;
-            let rows = embeddings.vectors().rows();
-            index.push(rows, Some(&view.deleted), embeddings.codes(), embeddings.candidates()?);
-        }
-        Ok(Box::new(index))
-    }
-
-    /// What [`Store::set_recall_curve`](super::Store::set_recall_curve) kept of the generation that is read: of its
-    /// documents at that time.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if it cannot be read.
-    pub fn recall_curve(&self) -> Result<Option<RecallCurve>> {
-        let record = self.0.manifest.generations.get(self.0.generation);
-        let Some(text) = record.and_then(|record| record.properties.get(RECALL)) else { return Ok(None) };
-        let damage = |_| {
-            let file = self.0.path.join(super::manifest::FILE_NAME);
-            crate::file_format::files::corrupt(
-                &file,
-                crate::file_format::files::wrong_field(RECALL, "a recall curve", text),
-            )
-        };
-        text.parse().map(Some).map_err(damage)
-    }
-
-    /// The BM25 index over this snapshot's documents. The first call reads the index files through to check them.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if a file does not match its checksum, [`Error::Io`], [`Error::Bm25`].
-    pub fn bm25(&self) -> Result<&Bm25Index> {
-        if let Some(index) = self.0.bm25.get() {
-            return Ok(index);
-        }
-        let mut segments = Vec::with_capacity(self.0.views.len());
-        for view in &self.0.views {
-            segments.push((view.base, Arc::clone(view.segment.bm25()?), Arc::clone(&view.deleted)));
-        }
-        Ok(self.0.bm25.get_or_init(|| Arc::new(Bm25Index::new(self.0.settings.analyzer, segments))))
+        Ok(self.embeddings(view)?.of_row(row).to_f32())
     }
 
     /// Reads the whole database and compares every checksum and every invariant that FORMAT.md lists.
@@ -377,36 +369,15 @@ impl Snapshot {
             let id = self.id_at(row)?;
             if self.row(id)? != Some(row) {
                 let (view, _) = self.locate(row)?;
-                let damage = crate::file_format::files::wrong_field(
-                    "rows of an id that are not deleted",
-                    1,
-                    format!("2 for {id:?}"),
-                );
-                return Err(crate::file_format::files::corrupt(view.segment.documents().path(), damage));
+                let damage = wrong_field("rows of an id that are not deleted", 1, format!("2 for {id:?}"));
+                return Err(corrupt(view.segment.documents().path(), damage));
             }
         }
         Ok(report)
     }
 
-    /// Compares the checksums of the first of the files that searches by vectors read, once for each segment.
-    fn check_vectors(&self) -> Result<()> {
-        if self.0.is_checked.get().is_some() {
-            return Ok(());
-        }
-        let mut left = CHECKED_BYTES;
-        for view in &self.0.views {
-            let Some(embeddings) = view.segment.embeddings().get(self.0.generation) else { continue };
-            let generation = embeddings.generation();
-            let Some(rest) = left.checked_sub(view.segment.vector_bytes(&generation)) else { continue };
-            left = rest;
-            view.segment.check_vectors(&generation)?;
-        }
-        let _ = self.0.is_checked.set(());
-        Ok(())
-    }
-
     /// The vectors of the generation that is read.
-    fn embeddings<'s>(&self, view: &'s SegmentView) -> Result<&'s Embeddings> {
+    pub(super) fn embeddings<'s>(&self, view: &'s SegmentView) -> Result<&'s Embeddings> {
         view.segment.embeddings().get(self.0.generation).ok_or(Error::NoVectors)
     }
 

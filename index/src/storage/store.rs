@@ -1,5 +1,6 @@
 //! Writing: the holder of a database's write lock.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use super::settings::{RECALL, Settings};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::search::{RecallCurve, check_ef_search};
+use crate::vector_index::RESERVED;
 
 /// A database opened for writing. One at a time exists for a database, over all processes.
 ///
@@ -123,6 +125,27 @@ impl Store {
         self.set_properties_of(position, properties)
     }
 
+    /// Replaces the settings of the layers above of the named generation, in a commit of its own.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGeneration`], [`Error::ReservedProperty`], and those of a commit.
+    pub fn set_properties_of_layers_above(
+        &mut self,
+        generation: &str,
+        properties: BTreeMap<String, String>,
+    ) -> Result<Snapshot> {
+        if let Some(name) = properties.keys().find(|name| name.starts_with(RESERVED)) {
+            return Err(Error::ReservedProperty { name: name.clone() });
+        }
+        let mut manifest = self.snapshot.manifest().clone();
+        let position = manifest.position(generation)?;
+        manifest.commit += 1;
+        let kept = &mut manifest.generations[position].properties;
+        kept.retain(|name, _| name.starts_with(RESERVED));
+        kept.extend(properties);
+        self.replace_manifest(manifest, NewFolders::default())
+    }
+
     /// What a change of ef changes in the manifest.
     fn ef_search_properties(&self, ef_search: usize) -> Result<Vec<(String, String)>> {
         Store::properties_with_ef(&self.snapshot, ef_search)
@@ -164,10 +187,7 @@ impl Store {
 
     /// The generations as segments know them.
     pub(super) fn generation_files(&self) -> Vec<GenerationFiles> {
-        let generations = self.snapshot.generations().iter().zip(&self.snapshot.manifest().generations);
-        generations
-            .map(|(generation, record)| GenerationFiles { id: record.id, settings: generation.vectors })
-            .collect()
+        self.snapshot.generation_files().collect()
     }
 
     /// Removes the names of segments of an older snapshot that the present one lacks.

@@ -48,7 +48,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         self.add_all(document, vector.as_slice())
     }
 
-    /// Adds a document, with a vector for each generation in their order.
+    /// Adds a document, with a vector for each generation in their order; where a generation has passages, with one or
+    /// more, (n, D) row-major.
     ///
     /// # Errors
     /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id).
@@ -64,8 +65,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         self.write_or_fail(document, vectors)
     }
 
-    /// Adds a document, with a vector for each generation in their order, in place of the one that has its id. Returns
-    /// whether there was one.
+    /// As [`Transaction::add_all`], in place of the document that has its id. Returns whether there was one.
     ///
     /// ```
     /// use secateur_index::storage::{NewDocument, Settings, Store};
@@ -130,11 +130,14 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 return Err(Error::SeveralGenerations { names, got: vectors.len() });
             }
         }
-        for (generation, vector) in generations.iter().zip(vectors) {
-            generation.vectors.check_vector(vector)?;
+        let mut most = 1;
+        for (generation, vectors) in generations.iter().zip(vectors) {
+            generation.vectors.check_vectors(vectors)?;
+            most = most.max(vectors.len() / generation.vectors.dim);
         }
-        let num_rows = snapshot.num_rows() + self.added.as_ref().map_or(0, |added| added.num_rows as usize);
-        if num_rows >= u32::MAX as usize {
+        // Vectors are numbered as rows are.
+        let added = self.added.as_ref().map_or(0, |added| added.writer.size() as usize);
+        if snapshot.size() + added + most > u32::MAX as usize {
             return Err(Error::TooManyRows);
         }
         Ok(())

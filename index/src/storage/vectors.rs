@@ -1,6 +1,7 @@
 //! The vectors file: a header and N rows of D little-endian f32, f16 or bf16, searched where they lie.
 
 use std::mem::offset_of;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use bytemuck::{Pod, Zeroable};
@@ -124,9 +125,10 @@ impl VectorsFile {
         Rows::from_bytes(self.vectors.components, &self.map[HEADER_LEN..])
     }
 
-    /// A row, (D).
-    pub fn row(&self, row: u32) -> Rows<'_> {
-        self.rows().row(row as usize, self.vectors.dim)
+    /// Some of the rows, (n, D).
+    pub fn between(&self, rows: Range<u32>) -> Rows<'_> {
+        let dim = self.vectors.dim;
+        self.rows().slice(rows.start as usize * dim, rows.len() * dim)
     }
 
     /// Checks that every component is a finite number and no vector too long.

@@ -188,7 +188,8 @@ fn write_text(out: &mut String, inspection: &Inspection) -> std::fmt::Result {
 
     // As the sizes of models differ by three orders of magnitude.
     let decimals = if flop.linear < 1e9 { 4 } else { 2 };
-    let giga = |flop: f64| format!("{:.decimals$}", flop / 1e9);
+    // A model without layers has none, which floating point may call -0.
+    let giga = |flop: f64| format!("{:.decimals$}", if flop > 0.0 { flop / 1e9 } else { 0.0 });
     writeln!(
         out,
         "GFLOP a token: {} in linear layers + {} in attention at length {} = {}",

@@ -3,6 +3,8 @@
 //! Behind the header lies a [`Manifest`] archived with rkyv 0.8 (little-endian, 32-bit offsets, aligned). bytecheck
 //! checks it.
 
+mod first;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -16,8 +18,9 @@ use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 use secateur_files::{AtPath, Durable};
 
 use super::PARTIAL;
+use super::columns;
 use super::generation::{Generation, ORIGINAL};
-use super::settings::{ANALYZER, COMPONENTS, EncoderIdentity, Settings, VectorSettings};
+use super::settings::{ANALYZER, COMPONENTS, EncoderIdentity, PASSAGES, SEVERAL, Settings, VectorSettings};
 use crate::bm25::Analyzer;
 use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{Written, check_crc, corrupt, wrong_field};
@@ -30,7 +33,7 @@ use crate::vector_index::VectorIndex;
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";
 
-const KIND: Kind = Kind { mark: *b"SCTRMANI", name: "a manifest", version: 5 };
+const KIND: Kind = Kind { mark: *b"SCTRMANI", name: "a manifest", version: 6 };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -64,6 +67,9 @@ const F32_VERSION: u32 = 3;
 
 /// The same of databases with other vectors.
 const COMPONENTS_VERSION: u32 = 4;
+
+/// The same of databases that name their analyzer, where each document has one vector and no segment has columns.
+const ANALYZER_VERSION: u32 = 5;
 
 /// What a commit wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -128,6 +134,11 @@ impl SegmentRecord {
         self.files.iter().find(|file| file.name == name)
     }
 
+    /// How many rows are deleted.
+    pub fn num_deleted(&self) -> u32 {
+        self.deleted.iter().map(|word| word.count_ones()).sum()
+    }
+
     /// The length that a file in the segment's folder must have.
     pub fn size_of(&self, folder: &Path, name: &str) -> Result<u64> {
         let file = self.file(name);
@@ -153,6 +164,7 @@ impl GenerationRecord {
                 .into_iter()
                 .chain(vectors.index.to_properties())
                 .chain(components.map(|components| (COMPONENTS.to_owned(), components.to_string())))
+                .chain(vectors.passages.then(|| (PASSAGES.to_owned(), SEVERAL.to_owned())))
                 .collect(),
         }
     }
@@ -164,6 +176,11 @@ impl GenerationRecord {
         let components = name
             .parse::<ComponentType>()
             .map_err(|_| corrupt(file, wrong_field(COMPONENTS, "f32, f16 or bf16", name)))?;
+        let passages = match self.properties.get(PASSAGES).map(String::as_str) {
+            None => false,
+            Some(SEVERAL) => true,
+            Some(other) => return Err(corrupt(file, wrong_field(PASSAGES, SEVERAL, other))),
+        };
         let index = VectorIndex::from_properties(&mut properties)
             .map_err(|(field, expected, got)| corrupt(file, wrong_field(field, expected, got)))?;
         let metric: Metric = self
@@ -174,7 +191,8 @@ impl GenerationRecord {
             .encoder
             .as_ref()
             .map(|record| EncoderIdentity { name: record.name.clone(), fingerprint: record.fingerprint });
-        let vectors = VectorSettings { index, components, ..VectorSettings::new(metric, self.dim as usize) };
+        let vectors =
+            VectorSettings { index, components, passages, ..VectorSettings::new(metric, self.dim as usize) };
         Ok(Generation { name: self.name.clone(), vectors, encoder, properties })
     }
 
@@ -232,13 +250,22 @@ impl Manifest {
     fn encode(&self) -> Vec<u8> {
         let body = rkyv::to_bytes::<rancor::Error>(self)
             .expect("archiving into memory fails only when memory runs out, which aborts");
-        let is_f32 = !self.generations.iter().any(|record| record.properties.contains_key(COMPONENTS));
-        let version = match (self.properties.contains_key(ANALYZER), is_f32) {
-            (true, _) => KIND.version,
-            (false, false) => COMPONENTS_VERSION,
-            (false, true) => F32_VERSION,
-        };
-        [&seal(&ManifestHeader::new(version, &body))[..], &body].concat()
+        [&seal(&ManifestHeader::new(self.version(), &body))[..], &body].concat()
+    }
+
+    /// The oldest version whose programs can read the database.
+    fn version(&self) -> u32 {
+        let has = |property| self.generations.iter().any(|record| record.properties.contains_key(property));
+        let has_columns = self.segments.iter().any(|segment| segment.file(columns::FILE_NAME).is_some());
+        if has(PASSAGES) || has_columns {
+            KIND.version
+        } else if self.properties.contains_key(ANALYZER) {
+            ANALYZER_VERSION
+        } else if has(COMPONENTS) {
+            COMPONENTS_VERSION
+        } else {
+            F32_VERSION
+        }
     }
 
     /// Replaces the manifest of the database in `folder`.
@@ -332,48 +359,6 @@ impl Manifest {
             }
         }
         Ok(())
-    }
-}
-
-/// Format version 1, which had one generation at most.
-mod first {
-    use super::{BTreeMap, EncoderRecord, ORIGINAL, SegmentRecord};
-
-    #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-    pub(super) struct Manifest {
-        pub commit: u64,
-        pub vectors: Option<VectorsRecord>,
-        pub encoder: Option<EncoderRecord>,
-        pub properties: BTreeMap<String, String>,
-        pub segments: Vec<SegmentRecord>,
-    }
-
-    #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-    pub(super) struct VectorsRecord {
-        pub metric: String,
-        pub dim: u32,
-    }
-
-    impl From<Manifest> for super::Manifest {
-        fn from(old: Manifest) -> super::Manifest {
-            let Manifest { commit, vectors, encoder, properties, segments } = old;
-            let original = vectors.map(|VectorsRecord { metric, dim }| super::GenerationRecord {
-                id: 0,
-                name: ORIGINAL.into(),
-                metric,
-                dim,
-                encoder,
-                properties: properties.clone(),
-            });
-            let properties = properties.into_iter().filter(|(name, _)| !name.starts_with("index."));
-            super::Manifest {
-                commit,
-                properties: properties.collect(),
-                generations: original.into_iter().collect(),
-                active: 0,
-                segments,
-            }
-        }
     }
 }
 
