@@ -308,6 +308,9 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
     },
+    /// The caller's own source of documents failed.
+    #[error("{0}")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A file could not be written.
     #[error(transparent)]
     Io(#[from] PathError),
@@ -339,7 +342,8 @@ impl Error {
             | Error::UncommittedChanges { .. }
             | Error::VectorCount { .. }
             | Error::NoWords { .. } => ErrorKind::Usage,
-            Error::Eval(_)
+            Error::Source(_)
+            | Error::Eval(_)
             | Error::VectorLength { .. }
             | Error::BadMatrix { .. }
             | Error::Fusion(_)
@@ -388,3 +392,24 @@ pub(crate) fn short(fingerprint: &Fingerprint) -> String {
 /// Why a step has no gradient, and what to do.
 pub(crate) const NO_GRADIENT: &str = "nothing is learned where a query is compared with its own passage alone; give batches \
                                       of more than one query, or examples with negatives or a teacher's scores";
+
+/// An error's message and those of its causes that the message does not repeat.
+///
+/// ```
+/// use secateur::message_with_causes;
+/// let error = secateur::Database::open("no/such/database").err().unwrap();
+/// assert!(message_with_causes(&error).contains("no/such/database"));
+/// ```
+pub fn message_with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

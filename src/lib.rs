@@ -76,7 +76,7 @@ pub use database::{
     AddOptions, AddReport, Database, DatabaseBuilder, DatabaseInfo, EncoderRecord, EncoderSource,
     GenerationInfo, VectorOptions,
 };
-pub use error::{Error, Result};
+pub use error::{Error, Result, message_with_causes};
 pub use search::{Hit, SearchMode, SearchParams};
 pub use secateur_datasets::Document;
 pub use secateur_encoders::{Encoder, LoadOptions};

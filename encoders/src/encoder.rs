@@ -205,6 +205,17 @@ impl Encoder {
         self.encode_tokens(&tokens, self.skipped[kind as usize])
     }
 
+    /// Encodes texts as [`Encoder::encode`] does, with this prompt before each in place of the settings'.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::encode`].
+    pub fn encode_with_prompt(&self, texts: &[&str], prompt: &str) -> Result<Vec<f32>> {
+        let skipped = if self.settings.pool_prompt { 0 } else { self.tokenizer.prompt_tokens(prompt)? };
+        let tokens = self.tokenize_after(texts, prompt, self.settings.max_length)?;
+        self.encode_tokens(&tokens, skipped)
+    }
+
     /// The token ids of each text, prompt and special tokens included.
     ///
     /// # Errors
@@ -215,8 +226,11 @@ impl Encoder {
             TextKind::Query => &self.settings.query_prompt,
             TextKind::Passage => &self.settings.passage_prompt,
         };
-        let length = self.settings.length_of(kind);
-        let one = |text: &&str| match prompt.as_str() {
+        self.tokenize_after(texts, prompt, self.settings.length_of(kind))
+    }
+
+    fn tokenize_after(&self, texts: &[&str], prompt: &str, length: usize) -> Result<Vec<Vec<u32>>> {
+        let one = |text: &&str| match prompt {
             "" => self.tokenizer.encode_to(text, length),
             prompt => self.tokenizer.encode_to(&format!("{prompt}{text}"), length),
         };

@@ -1,9 +1,9 @@
 //! Why a command failed: the message and the exit code.
 
-use std::error::Error as StdError;
 use std::io::{self, Write};
 use std::path::Path;
 
+use secateur::message_with_causes;
 use serde_json::json;
 
 use crate::download::DownloadError;
@@ -65,21 +65,6 @@ pub fn warn(message: &str) {
     let _ = writeln!(io::stderr(), "warning: {message}");
 }
 
-/// An error's message and those of its sources that the message does not repeat.
-fn message(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 impl<E: Into<secateur::Error>> From<E> for Failure {
     fn from(error: E) -> Failure {
         let error = error.into();
@@ -88,7 +73,7 @@ impl<E: Into<secateur::Error>> From<E> for Failure {
             secateur::Error::InvalidOption { stage: None, option, problem } => {
                 format!("--{option}: {problem}")
             }
-            _ => message(&error),
+            _ => message_with_causes(&error),
         };
         Failure::new(error.kind(), text)
     }
@@ -96,6 +81,6 @@ impl<E: Into<secateur::Error>> From<E> for Failure {
 
 impl From<DownloadError> for Failure {
     fn from(error: DownloadError) -> Failure {
-        Failure::new(error.kind(), message(&error))
+        Failure::new(error.kind(), message_with_causes(&error))
     }
 }

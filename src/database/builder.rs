@@ -11,7 +11,7 @@ use secateur_index::storage::{
 };
 use secateur_index::{ComponentType, Metric};
 
-use super::{AddOptions, Database, EMPTY_JOURNAL, EncoderSource, PASSAGES, SEPARATOR};
+use super::{AddOptions, Changes, Database, EMPTY_JOURNAL, EncoderSource, PASSAGES, SEPARATOR};
 use crate::encode::Passages;
 use crate::error::{Error, Result};
 use crate::measure::metric_of;
@@ -292,6 +292,12 @@ impl DatabaseBuilder {
             }
         };
         let snapshot = Store::create(folder, &settings)?.snapshot().clone();
-        Ok(Database { path: folder.to_owned(), encoder, others: Default::default(), snapshot, changes: None })
+        Ok(Database {
+            path: folder.to_owned(),
+            encoder,
+            others: Default::default(),
+            snapshot,
+            changes: Changes::default(),
+        })
     }
 }

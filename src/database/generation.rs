@@ -5,7 +5,7 @@ use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::Generation;
 
 use super::reading::Reading;
-use super::{Database, EncoderSource, VectorOptions, check_encoder};
+use super::{Changes, Database, EncoderSource, VectorOptions, check_encoder};
 use crate::encode::journaled::{JournaledEncoding, chunks, remove};
 use crate::error::Result;
 
@@ -76,7 +76,7 @@ impl Database {
             encoder: None,
             others: Default::default(),
             snapshot,
-            changes: None,
+            changes: Changes::default(),
         })
     }
 

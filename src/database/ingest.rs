@@ -8,7 +8,7 @@ use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
 use super::reading::{Reading, Rows};
-use super::{Database, EMPTY_JOURNAL, check_not_empty};
+use super::{Changes, Database, EMPTY_JOURNAL, check_not_empty};
 use crate::encode::journaled::{JournaledEncoding, borrowed, chunks, remove};
 use crate::error::{Error, Result};
 
@@ -125,7 +125,7 @@ impl Database {
             }
             Err(error) => {
                 // What was added so far must not get into somebody's next commit.
-                self.changes = None;
+                self.changes = Changes::default();
                 for generation in self.generations() {
                     let journal = self.add_journal(generation);
                     if std::fs::metadata(&journal).is_ok_and(|file| file.len() <= EMPTY_JOURNAL) {

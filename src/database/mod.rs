@@ -1,6 +1,8 @@
 //! The database: documents, their vectors under one encoder, and a BM25 index, in one folder.
 
 mod builder;
+mod changes;
+mod documents;
 mod encoder_record;
 mod generation;
 mod info;
@@ -15,15 +17,14 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, Fingerprint};
-use secateur_index::RowId;
 use secateur_index::bm25::Analyzer;
-use secateur_index::filter::Filter;
 use secateur_index::search::Recall;
 use secateur_index::storage::{
-    EncoderIdentity, Generation, Snapshot, Store, StoredDocument, Transaction, VectorIndex, VerifyReport,
+    EncoderIdentity, Generation, Snapshot, Store, Transaction, VectorIndex, VerifyReport,
 };
 
 use crate::error::{Error, Result};
+use changes::Changes;
 
 pub use builder::{DatabaseBuilder, VectorOptions};
 pub use encoder_record::{EncoderRecord, EncoderSource};
@@ -42,7 +43,7 @@ const EMPTY_JOURNAL: u64 = 64;
 /// Documents retrievable by id, searchable by meaning and by words, in one folder.
 ///
 /// Any number of processes may have a database open; one at a time may write. If a process is killed, the database is
-/// in the state of the last [`commit`](Database::commit).
+/// in the state of the last [`commit`](Database::commit). Threads may share a database to search it.
 ///
 /// ```
 /// use secateur::{Database, Document, SearchParams};
@@ -68,7 +69,7 @@ pub struct Database {
     /// What searches see: the state of the last commit.
     snapshot: Snapshot,
     /// The changes since the last commit. While there are any, other writers cannot open the database.
-    changes: Option<Transaction<Store>>,
+    changes: Changes,
 }
 
 impl Database {
@@ -85,7 +86,7 @@ impl Database {
             encoder: None,
             others: HashMap::new(),
             snapshot: Snapshot::open(path)?,
-            changes: None,
+            changes: Changes::default(),
         })
     }
 
@@ -221,6 +222,44 @@ impl Database {
         Ok(())
     }
 
+    /// What is committed, to be searched while this value is changed: without changes, with the same encoders.
+    ///
+    /// ```
+    /// use secateur::{Database, Document};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut database = Database::builder(folder.path().join("db")).create()?;
+    /// let reader = database.reader();
+    /// database.add(&[Document::new("1", "Bees dance.")])?;
+    /// database.commit()?;
+    /// assert_eq!((reader.len(), database.reader().len()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reader(&self) -> Database {
+        Database {
+            path: self.path.clone(),
+            encoder: self.encoder.clone(),
+            others: self.others.clone(),
+            snapshot: self.snapshot.clone(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// Whether there are changes since the last commit.
+    pub fn has_changes(&self) -> bool {
+        self.changes.is_some()
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The encoder of the vectors, if it is loaded.
+    pub fn encoder(&self) -> Option<&Arc<Encoder>> {
+        self.encoder.as_ref()
+    }
+
     /// Deletes a document. Searches miss it after the next commit.
     ///
     /// # Errors
@@ -243,51 +282,21 @@ impl Database {
         Ok(())
     }
 
-    /// The document with this id, if there is one.
+    /// Forgets all changes since the last commit. Other processes can write again.
     ///
-    /// # Errors
+    /// ```
+    /// use secateur::{Database, Document};
     ///
-    /// A damaged file.
-    pub fn document(&self, doc_id: &str) -> Result<Option<Document>> {
-        Ok(self.snapshot.document(doc_id)?.map(owned))
-    }
-
-    /// All documents, in the order in which they were added, each read when it is asked for.
-    ///
-    /// # Errors
-    ///
-    /// An item is an error if its record is damaged.
-    pub fn documents(&self) -> impl Iterator<Item = Result<Document>> + '_ {
-        self.snapshot.rows().map(|row| Ok(owned(self.snapshot.document_at(row)?)))
-    }
-
-    /// The documents whose metadata match, as [`Database::documents`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Database::documents`].
-    pub fn documents_matching(&self, filter: &Filter) -> Result<impl Iterator<Item = Result<Document>> + '_> {
-        let rows: Vec<u32> = self.snapshot.matching(filter)?.iter().collect();
-        Ok(rows.into_iter().map(|row| Ok(owned(self.snapshot.document_at(RowId(row))?))))
-    }
-
-    /// Checks that each field that a filter compares is a field of some document, of the kind that it is compared
-    /// with: see [`Snapshot::check_filter`].
-    ///
-    /// # Errors
-    ///
-    /// There is no such field, its values are of another kind, or a file is damaged.
-    pub fn check_filter(&self, filter: &Filter) -> Result<()> {
-        Ok(self.snapshot.check_filter(filter)?)
-    }
-
-    /// Whether there is a document with this id.
-    ///
-    /// # Errors
-    ///
-    /// A damaged file.
-    pub fn contains(&self, doc_id: &str) -> Result<bool> {
-        Ok(self.snapshot.contains(doc_id)?)
+    /// let folder = tempfile::tempdir()?;
+    /// let mut database = Database::builder(folder.path().join("db")).create()?;
+    /// database.add(&[Document::new("1", "Bees dance.")])?;
+    /// database.rollback();
+    /// database.commit()?;
+    /// assert!(database.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rollback(&mut self) {
+        self.changes = Changes::default();
     }
 
     /// How many documents there are.
@@ -452,15 +461,6 @@ fn mismatch(path: &Path, identity: &EncoderIdentity, encoder: &Encoder) -> Error
         expected: Box::new(Fingerprint::from_bytes(identity.fingerprint)),
         got_name: encoder.name().to_owned(),
         got: Box::new(*encoder.fingerprint()),
-    }
-}
-
-fn owned(stored: StoredDocument<'_>) -> Document {
-    Document {
-        id: stored.id.into_owned(),
-        title: stored.title.into_owned(),
-        text: stored.text.into_owned(),
-        metadata: stored.metadata.map(|metadata| metadata.into_owned()),
     }
 }
 

@@ -28,7 +28,7 @@ use secateur_files::AtPath;
 
 use crate::beir::BeirFolder;
 use crate::document::Document;
-use crate::entry::Entry;
+use crate::entry::{Entry, parse_entry};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::reader::open;
@@ -121,6 +121,31 @@ impl Source {
             num_documents: 0,
             num_empty: 0,
         }
+    }
+}
+
+/// Reads one JSON object as a line of a file is read: a document, and its vector if [`FieldNames::vector`] names a
+/// field.
+///
+/// ```
+/// use secateur_datasets::source::parse_record;
+///
+/// let (document, _) = parse_record(r#"{"id": 7, "text": "Prune roses.", "year": 2021}"#, &Default::default())?;
+/// assert_eq!((document.id.as_str(), document.metadata.as_deref()), ("7", Some(r#"{"year":2021}"#)));
+/// # Ok::<(), secateur_datasets::Fault>(())
+/// ```
+///
+/// # Errors
+/// The text is no object, a field is missing or of another type, or the vector is not a list of numbers.
+pub fn parse_record(
+    text: &str,
+    names: &FieldNames,
+) -> std::result::Result<(Document, Option<Vec<f32>>), Fault> {
+    let mut entry = parse_entry(text, names)?.record;
+    let vector = entry.vector.take();
+    match entry.id.take() {
+        Some(id) => Ok((entry.document(id), vector)),
+        None => Err(Fault::MissingField { field: "id".to_owned(), found: entry.found }),
     }
 }
 

@@ -1,0 +1,59 @@
+"""An embedded retrieval database whose text encoder can be pruned.
+
+>>> db = Database.create(tmp / "start.db", encoder="default")
+>>> with db:
+...     db.add([{"id": "roses", "text": "Roses are pruned in late winter."}, {"id": "bread", "text": "Bread rises."}])
+AddReport(num_added=2, num_replaced=0)
+>>> db.search("when to cut rose bushes", k=1)[0].id
+'roses'
+
+`Database` keeps and finds documents. `Encoder` makes vectors, `CrossEncoder` scores pairs. `evaluate` measures answers, and
+`effir` and `train` make encoders smaller and better. `secateur.datasets` reads the files of the field.
+
+The modules `secateur.mteb`, `secateur.langchain`, `secateur.llama_index` and `secateur.haystack` need the packages of these
+names: ``pip install secateur[langchain]``, say.
+"""
+
+from ._native import __version__, num_threads, set_num_threads
+from .cross_encoder import CrossEncoder
+from .database import Database
+from .datasets import BeirFolder
+from .documents import Document
+from .encoder import Encoder
+from .errors import DatabaseError, InputError, SecateurError, SystemFailure, UsageError
+from .evaluation import Evaluation, evaluate
+from .pipeline import EffirReport, TrainReport, effir, inspect, train
+from .progress import Progress
+from .results import AddReport, CompactReport, Explanation, Hit, Place, Recall, RecallCurve, VerifyReport
+
+__all__ = [
+    "AddReport",
+    "BeirFolder",
+    "CompactReport",
+    "CrossEncoder",
+    "Database",
+    "DatabaseError",
+    "Document",
+    "EffirReport",
+    "Encoder",
+    "Evaluation",
+    "Explanation",
+    "Hit",
+    "InputError",
+    "Place",
+    "Progress",
+    "Recall",
+    "RecallCurve",
+    "SecateurError",
+    "SystemFailure",
+    "TrainReport",
+    "UsageError",
+    "VerifyReport",
+    "__version__",
+    "effir",
+    "evaluate",
+    "inspect",
+    "num_threads",
+    "set_num_threads",
+    "train",
+]

@@ -1,0 +1,468 @@
+"""Databases: documents, their vectors and the words in them, in one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _native
+from .documents import Document, Documents, Fields, of_fields, source
+from .encoder import Encoder
+from .errors import DatabaseError, UsageError
+from .progress import ProgressCallback, native
+from .maintenance import Maintained
+from .opened import Loading, encoder_of
+from .options import SearchOptions, VectorOptions, search_arguments, vector_arguments
+from .results import AddReport, Explanation, Hit, Place
+from .vectors import matrix
+
+__all__ = ["Database"]
+
+
+class Database(Maintained):
+    """Documents that are found by meaning, by words, or by both.
+
+    >>> db = Database.create(tmp / "garden.db", encoder="default")
+    >>> with db:
+    ...     db.add([
+    ...         {"id": "roses", "text": "Roses are pruned in late winter.", "year": 2021},
+    ...         {"id": "bread", "text": "Bread rises overnight.", "year": 2019},
+    ...     ])
+    AddReport(num_added=2, num_replaced=0)
+    >>> [hit.id for hit in db.search("when to cut rose bushes", k=1)]
+    ['roses']
+    >>> [hit.id for hit in db.search("bread", mode="bm25", filter="year < 2020")]
+    ['bread']
+
+    Changes are seen after `commit`. A ``with`` block commits at its end, or forgets the changes if it raises.
+
+    Several threads may use one database, and several processes may have it open; one at a time may change it.
+    """
+
+    def __init__(self) -> None:
+        raise TypeError("call Database.create, Database.build or Database.open")
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: Encoder | str | os.PathLike[str] | None = None,
+        dim: int | None = None,
+        analyzer: str | None = None,
+        **vectors: Unpack[VectorOptions],
+    ) -> Self:
+        """Makes an empty database in a folder that is absent or empty.
+
+        :param encoder: makes a vector of each document. Without it, and without `dim`, searches go by words.
+        :param dim: every document comes with a vector of this many numbers.
+        :param analyzer: what makes words: ``english``, ``standard`` or ``cjk``. It cannot be changed later.
+        """
+        return cls._build(path, None, encoder, dim, analyzer, False, None, vectors)
+
+    @classmethod
+    def build(
+        cls,
+        path: str | os.PathLike[str],
+        documents: Documents,
+        *,
+        encoder: Encoder | str | os.PathLike[str] | None = None,
+        dim: int | None = None,
+        analyzer: str | None = None,
+        fields: Fields | None = None,
+        allow_empty: bool = False,
+        progress: ProgressCallback | None = None,
+        **vectors: Unpack[VectorOptions],
+    ) -> Self:
+        """Makes a database of all documents, which may be more than fit in memory. It appears when it is complete.
+
+        After an error or a kill, the same call continues from the last stored vectors and ends with the same bytes.
+
+        :param fields: the names of fields where they are not the usual ones. ``vector`` names that of a vector, for
+            a database with a `dim`.
+        :param allow_empty: take documents without title and text.
+
+        >>> db = Database.build(tmp / "poems.db", (("poem-%d" % n, "line %d" % n) for n in range(3)))
+        >>> len(db), db.search("line", k=1)[0].id
+        (3, 'poem-0')
+        """
+        given = source(documents, fields)
+        return cls._build(path, given, encoder, dim, analyzer, allow_empty, progress, vectors)
+
+    @classmethod
+    def _build(
+        cls,
+        path: str | os.PathLike[str],
+        documents: Any,
+        encoder: Encoder | str | os.PathLike[str] | None,
+        dim: int | None,
+        analyzer: str | None,
+        allow_empty: bool,
+        progress: ProgressCallback | None,
+        vectors: VectorOptions,
+    ) -> Self:
+        if encoder is None and dim is None and vectors:
+            what = ", ".join(sorted(vectors))
+            raise UsageError(f"{what} does nothing without vectors: name an encoder or a dim")
+        arguments = {
+            "encoder": None if encoder is None else encoder_of(encoder)._native,
+            "dim": dim,
+            "analyzer": analyzer,
+            "allow_empty": allow_empty,
+            "vectors": vector_arguments(vectors),
+        }
+        built = _native.build(os.fspath(path), arguments, documents, native(progress))
+        return cls._of(built, Loading(None, None, None))
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: Encoder | str | os.PathLike[str] | None = None,
+        generation: str | None = None,
+        device: str | None = None,
+        batch_tokens: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Opens a database.
+
+        The encoder that it remembers is loaded when it is needed: by the first search that is not by words, or by the
+        first document. If it is not where it was, give it.
+
+        :param generation: read these vectors in place of those in use.
+        :param device: where encoders that it loads compute.
+        :param cache: a folder in which fingerprints of models are remembered, so that they load faster.
+
+        >>> Database.create(tmp / "empty.db")
+        <secateur.Database ...: 0 documents>
+        >>> Database.open(tmp / "absent.db")
+        Traceback (most recent call last):
+        ...
+        secateur.errors.DatabaseError: ...absent.db...
+        """
+        opened = _native.Database.open(os.fspath(path), generation)
+        loading = Loading(device, batch_tokens, None if cache is None else os.fspath(cache))
+        self = cls._of(opened, loading)
+        if encoder is not None:
+            opened.set_encoder(encoder_of(encoder)._native)
+        return self
+
+    # Changes
+
+    def add(
+        self,
+        documents: Documents,
+        *,
+        vectors: Any = None,
+        fields: Fields | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> AddReport:
+        """Adds documents. An id that is taken is an error.
+
+        :param documents: documents of any shape: see `secateur.documents.Documents`.
+        :param vectors: (B, D), a row for each document, in a database that was made with a `dim`. An array of f32
+            whose rows are contiguous is not copied.
+        :param fields: the names of fields where they are not the usual ones.
+
+        >>> db = Database.create(tmp / "own.db", dim=2)
+        >>> with db:
+        ...     db.add([("north", "up"), ("east", "right")], vectors=[[0, 1], [1, 0]])
+        AddReport(num_added=2, num_replaced=0)
+        >>> db.search([0.9, 0.1], k=1)[0].id
+        'east'
+        """
+        return self._add(documents, vectors, fields, False, progress)
+
+    def upsert(
+        self,
+        documents: Documents,
+        *,
+        vectors: Any = None,
+        fields: Fields | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> AddReport:
+        """Adds documents, and replaces those that have their ids. Otherwise as `add`.
+
+        >>> with Database.create(tmp / "upserted.db") as db:
+        ...     db.upsert([("1", "Bread rises overnight.")])
+        ...     db.upsert([("1", "Bread rises for a day."), ("2", "Bees dance.")])
+        AddReport(num_added=1, num_replaced=0)
+        AddReport(num_added=1, num_replaced=1)
+        """
+        return self._add(documents, vectors, fields, True, progress)
+
+    def _add(
+        self,
+        documents: Documents,
+        vectors: Any,
+        fields: Fields | None,
+        replace: bool,
+        progress: ProgressCallback | None,
+    ) -> AddReport:
+        self._load(all=True)
+        given = source(documents, fields)
+        if vectors is not None:
+            return AddReport(*self._native.add_with_vectors(given, matrix(vectors), replace))
+        return AddReport(*self._native.add(given, replace, native(progress)))
+
+    def add_from(
+        self,
+        documents: Documents,
+        *,
+        replace: bool = False,
+        fields: Fields | None = None,
+        allow_empty: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> AddReport:
+        """Adds many documents and commits them at once: all of them, or none.
+
+        After an error or a kill, the same call continues from the last stored vectors. There must be no changes that
+        are not committed.
+
+        :param replace: replace documents that have the same ids; otherwise such an id is an error.
+        :param allow_empty: take documents without title and text.
+        """
+        self._load(all=True)
+        report = self._native.add_from(source(documents, fields), replace, allow_empty, native(progress))
+        return AddReport(*report)
+
+    def delete(
+        self, ids: str | Iterable[str] | None = None, *, filter: str | None = None, missing_ok: bool = False
+    ) -> int:
+        """Deletes documents by their ids, or those that match a filter. Returns how many.
+
+        A filter looks at what is committed, so there must be no other changes then.
+
+        :param missing_ok: pass over ids that are not there; otherwise one is an error, and what is before it is deleted.
+
+        >>> db = Database.build(tmp / "deleted.db", [("1", "Bees dance."), ("2", "Bread rises.")])
+        >>> with db:
+        ...     db.delete("2")
+        1
+        >>> "2" in db
+        False
+        """
+        if (ids is None) == (filter is None):
+            raise UsageError("say what to delete: either ids or a filter")
+        if filter is not None:
+            return self._native.delete_matching(filter)
+        return self._native.delete([ids] if isinstance(ids, str) else list(ids or ()), missing_ok)
+
+    def commit(self) -> None:
+        """Makes all changes visible and durable at once. A crash leaves all of them or none."""
+        self._native.commit()
+
+    def rollback(self) -> None:
+        """Forgets all changes since the last commit."""
+        self._native.rollback()
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there are changes that are not committed."""
+        return self._native.has_changes()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.rollback()
+
+    # Searches
+
+    def search(
+        self,
+        query: str | Sequence[float] | NDArray[Any],
+        k: int = 10,
+        *,
+        documents: bool = False,
+        **options: Unpack[SearchOptions],
+    ) -> list[Hit]:
+        """Searches for a text, or for a vector of your own. Returns at most `k` hits, best first.
+
+        :param documents: read the document of each hit, too.
+
+        >>> db = Database.build(tmp / "searched.db", [("1", "Bees dance."), ("2", "Bread rises.")])
+        >>> db.search("dancing", documents=True)[0].document.text
+        'Bees dance.'
+        """
+        queries: Any = [query] if isinstance(query, str) else matrix(query)
+        return self.search_batch(queries, k, documents=documents, **options)[0]
+
+    def search_batch(
+        self,
+        queries: Iterable[str] | NDArray[Any],
+        k: int = 10,
+        *,
+        documents: bool = False,
+        **options: Unpack[SearchOptions],
+    ) -> list[list[Hit]]:
+        """Searches for many texts at once, or for many vectors (Q, D). Returns the hits of each.
+
+        Vectors in f32 whose rows are contiguous are read where they lie.
+        """
+        found: Any
+        if isinstance(queries, str):
+            raise UsageError("queries is one text: give a list, or call search")
+        if hasattr(queries, "dtype") or (isinstance(queries, list) and queries and not isinstance(queries[0], str)):
+            found = self._native.search_vectors(matrix(queries), search_arguments(k, options))
+        else:
+            if self._needs_encoder(options.get("mode")):
+                self._load()
+            found = self._native.search(list(queries), search_arguments(k, options))
+        hits = [[Hit(id, score) for id, score in zip(ids, scores.tolist(), strict=True)] for ids, scores in found]
+        return [self._with_documents(of_query) for of_query in hits] if documents else hits
+
+    def _with_documents(self, hits: list[Hit]) -> list[Hit]:
+        found = self.get([hit.id for hit in hits])
+        return [hit._replace(document=document) for hit, document in zip(hits, found, strict=True)]
+
+    def search_arrays(
+        self, vectors: Any, k: int = 10, **options: Unpack[SearchOptions]
+    ) -> tuple[list[list[str]], list[NDArray[np.float64]]]:
+        """Searches for vectors (Q, D). Returns the ids and the scores of each query's hits, without objects between."""
+        found = self._native.search_vectors(matrix(vectors), search_arguments(k, options))
+        return [ids for ids, _ in found], [scores for _, scores in found]
+
+    def explain(self, query: str, k: int = 10, **options: Unpack[SearchOptions]) -> Explanation:
+        """Searches, and says of each hit where it stands in the ranking by vectors and by words.
+
+        >>> db = Database.build(tmp / "explained.db", [("1", "Bees dance."), ("2", "Bread rises.")])
+        >>> db.explain("dancing").hits[0].bm25.rank
+        1
+        """
+        if self._needs_encoder(options.get("mode")):
+            self._load()
+        hits, times = self._native.explain(query, search_arguments(k, options))
+        places = [
+            Hit(id, score, None, dense and Place(*dense), bm25 and Place(*bm25)) for id, score, dense, bm25 in hits
+        ]
+        return Explanation(places, times)
+
+    def run(
+        self, queries: Mapping[str, str], k: int = 1000, **options: Unpack[SearchOptions]
+    ) -> dict[str, dict[str, float]]:
+        """Answers the queries of a data set: query id -> document id -> score, as `secateur.evaluate` takes it."""
+        hits = self.search_batch(list(queries.values()), k, **options)
+        return {id: {hit.id: hit.score for hit in found} for id, found in zip(queries, hits, strict=True)}
+
+    def mode(self, **options: Unpack[SearchOptions]) -> str:
+        """Which index answers a search with these options."""
+        return self._native.mode(search_arguments(1, options))
+
+    def snippet(self, text: str, query: str, max_chars: int = 160) -> tuple[str, list[tuple[int, int]]]:
+        """The part of a text with the most of a query's words, and where they are in it: from which character to which.
+
+        >>> db = Database.create(tmp / "snippets.db")
+        >>> db.snippet("Bees dance. Prune roses in late winter.", "pruning a rose", 20)
+        ('...Prune roses in late...', [(3, 8), (9, 14)])
+        """
+        return self._native.snippet(text, query, max_chars)
+
+    def _needs_encoder(self, mode: str | None) -> bool:
+        return mode != "bm25" and self._native.has_encoder_record
+
+    # Documents
+
+    @overload
+    def get(self, ids: str) -> Document | None: ...
+    @overload
+    def get(self, ids: list[str] | tuple[str, ...]) -> list[Document | None]: ...
+
+    def get(self, ids: str | list[str] | tuple[str, ...]) -> Document | None | list[Document | None]:
+        """The document with an id, or those with some ids, in their order; `None` for an id that is not there.
+
+        >>> db = Database.build(tmp / "got.db", [("1", "Bees dance.")])
+        >>> db.get("1").text, db.get(["2", "1"])[0]
+        ('Bees dance.', None)
+        """
+        if isinstance(ids, str):
+            return self.get([ids])[0]
+        found = self._native.documents(list(ids))
+        return [None if fields is None else of_fields(fields) for fields in found]
+
+    def __getitem__(self, id: str) -> Document:
+        document = self.get(id)
+        if document is None:
+            raise KeyError(id)
+        return document
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self._native.contains([id])[0]
+
+    def __len__(self) -> int:
+        return len(self._native)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Document]:
+        return self.documents()
+
+    def documents(self, filter: str | None = None) -> Iterator[Document]:
+        """All documents, or those that match, in the order in which they were added, each read when it is asked for.
+
+        It reads the state of now, and goes on reading it while the database is changed.
+        """
+        pages = self._native.all(filter)
+        while page := pages.take():
+            yield from map(of_fields, page)
+
+    def vectors(self, ids: Iterable[str]) -> NDArray[np.float32]:
+        """The vectors of documents as they are stored: (B, D). An id that is not there is an error."""
+        return self._native.vectors(list(ids))
+
+    def info(self) -> dict[str, Any]:
+        """What the database holds: counts, bytes, the fields of metadata, the generations.
+
+        >>> info = Database.build(tmp / "counted.db", [{"id": 1, "text": "Bees dance.", "year": 2020}]).info()
+        >>> info["num_documents"], [field["name"] for field in info["fields"]]
+        (1, ['year'])
+        """
+        found: dict[str, Any] = self._native.info()
+        return found
+
+    def reload(self) -> None:
+        """Reads the last commit of whichever process made it. There must be no changes that are not committed."""
+        self._native.reload()
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder of the vectors that are read; `None` if no encoder makes them."""
+        self._load()
+        found = self._native.encoder
+        return None if found is None else Encoder._of(found)
+
+    @property
+    def dim(self) -> int | None:
+        """How many numbers a vector has; `None` without vectors."""
+        return self._native.dim
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(self._native.path)
+
+    def __repr__(self) -> str:
+        return f"<secateur.Database {str(self.path)!r}: {len(self)} documents>"
+
+    def __reduce__(self) -> Any:
+        if self.has_changes:
+            raise DatabaseError(f"{self.path} has changes that are not committed: commit them before it is pickled")
+        return _reopen, (type(self), self.path, self.generation_name, self._loading)
+
+
+def _reopen(cls: type[Database], path: Path, generation: str | None, loading: Loading) -> Database:
+    """What a pickled database becomes, in another process say."""
+    return cls.open(path, generation=generation, **loading._asdict())

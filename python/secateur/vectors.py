@@ -1,0 +1,91 @@
+"""What is done with vectors once they are there: comparing, scaling, rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+
+Floats = NDArray[np.float32]
+
+
+def matrix(vectors: Any) -> Floats:
+    """Vectors as f32 (B, D), rows contiguous. What is so already is not copied.
+
+    >>> matrix([1.0, 2.0]).shape
+    (1, 2)
+    """
+    array = np.asarray(vectors)
+    if array.dtype.kind not in "fiu":
+        raise UsageError(f"vectors of {array.dtype}: expected numbers")
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    if array.ndim == 1:
+        array = array[None, :]
+    if array.ndim != 2:
+        raise UsageError(f"vectors of shape {array.shape}: expected (B, D), or (D) for one")
+    return array
+
+
+def unit(vectors: Floats) -> Floats:
+    """Vectors scaled to length 1; one of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return scaled
+
+
+def similarity(name: str, a: Floats, b: Floats) -> Floats:
+    """(A, D), (B, D) -> (A, B), higher is more alike.
+
+    >>> similarity("euclidean", matrix([0, 0]), matrix([[3, 4], [0, 1]])).tolist()
+    [[-5.0, -1.0]]
+    >>> similarity("manhattan", matrix([0, 0]), matrix([[3, 4]])).tolist()
+    [[-7.0]]
+    """
+    if name == "cosine":
+        a, b = unit(a), unit(b)
+    if name in ("cosine", "dot"):
+        products: Floats = a @ b.T
+        return products
+    order = {"euclidean": 2, "manhattan": 1}[name]
+    rows = [-np.linalg.norm(b - row, ord=order, axis=-1) for row in a]
+    return np.array(rows, dtype=np.float32).reshape(len(a), len(b))
+
+
+def similarity_pairwise(name: str, a: Floats, b: Floats) -> Floats:
+    """(B, D), (B, D) -> (B), higher is more alike."""
+    if a.shape != b.shape:
+        raise UsageError(f"vectors of shapes {a.shape} and {b.shape} are no pairs")
+    if name == "cosine":
+        a, b = unit(a), unit(b)
+    if name in ("cosine", "dot"):
+        products: Floats = np.einsum("bd,bd->b", a, b)
+        return products
+    order = {"euclidean": 2, "manhattan": 1}[name]
+    distances: Floats = -np.linalg.norm(a - b, ord=order, axis=-1)
+    return distances.astype(np.float32)
+
+
+def quantized(vectors: Any, precision: str) -> Any:
+    """Vectors rounded as sentence-transformers' quantize_embeddings rounds them, with ranges of their own.
+
+    >>> quantized(matrix([[0.5, -1, 2, 3, -1, -1, -1, 1]]), "ubinary").tolist()
+    [[177]]
+    >>> quantized(matrix([[0.0], [1.0], [255.0]]), "uint8").ravel().tolist()
+    [0, 1, 255]
+    """
+    match precision:
+        case "float32":
+            return vectors
+        case "binary":
+            return (np.packbits(vectors > 0, axis=-1).astype(np.int16) - 128).astype(np.int8)
+        case "ubinary":
+            return np.packbits(vectors > 0, axis=-1)
+        case "int8" | "uint8":
+            start = vectors.min(axis=0)
+            step = np.maximum((vectors.max(axis=0) - start) / 255, np.finfo(np.float32).tiny)
+            levels = (vectors - start) / step
+            return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
+    raise UsageError(f"precision: {precision!r} is none of float32, int8, uint8, binary, ubinary")

@@ -1,0 +1,188 @@
+//! Databases: what is committed is searched while one thread changes what is not.
+
+pub mod build;
+mod change;
+mod maintain;
+pub mod read;
+mod search;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use pyo3::prelude::*;
+use secateur::{EncoderRecord, EncoderSource, Error, LoadOptions};
+
+use crate::arguments::LoadArguments;
+use crate::encoder::Encoder;
+use crate::errors::exception;
+use crate::work::{Watch, compute, watched};
+
+/// A database. Its methods may be called by several threads: searches never wait for changes.
+#[pyclass(frozen, module = "secateur._native")]
+pub struct Database {
+    path: PathBuf,
+    /// What searches read: the state of the last commit.
+    reader: RwLock<Arc<secateur::Database>>,
+    /// What is changed. Nobody waits for it with the GIL, or on a thread of the pool.
+    writer: Mutex<secateur::Database>,
+}
+
+impl Database {
+    fn of(database: secateur::Database) -> Database {
+        Database {
+            path: database.path().to_owned(),
+            reader: RwLock::new(Arc::new(database.reader())),
+            writer: Mutex::new(database),
+        }
+    }
+
+    fn reader(&self) -> Arc<secateur::Database> {
+        Arc::clone(&self.reader.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, secateur::Database> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the database, and lets searches see what is committed then.
+    fn change<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut secateur::Database, &Watch) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        watched(py, |watch| {
+            let mut writer = self.locked();
+            let outcome = work(&mut writer, watch);
+            *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(writer.reader());
+            outcome
+        })
+    }
+}
+
+#[pymethods]
+impl Database {
+    /// Opens a database, without its encoders.
+    #[staticmethod]
+    fn open(py: Python<'_>, path: PathBuf, generation: Option<&str>) -> PyResult<Database> {
+        let database = compute(py, || {
+            let database = secateur::Database::open(&path)?;
+            match generation {
+                Some(name) => database.generation(name),
+                None => Ok(database),
+            }
+        })?;
+        Ok(Database::of(database))
+    }
+
+    /// Gives it the encoder of its vectors.
+    fn set_encoder(&self, py: Python<'_>, encoder: &Encoder) -> PyResult<()> {
+        let encoder = Arc::clone(&encoder.0);
+        self.change(py, |database, _| {
+            let same = database.reader();
+            *database = std::mem::replace(database, same).with_encoder(encoder)?;
+            Ok(())
+        })
+    }
+
+    /// Loads the encoders it remembers: that of the generation that is read, or those of all. `locate` turns what a
+    /// model is called into a directory.
+    fn load_encoders(
+        &self,
+        py: Python<'_>,
+        all: bool,
+        locate: &Bound<'_, PyAny>,
+        options: LoadArguments,
+    ) -> PyResult<()> {
+        let here = options.options()?;
+        let reader = self.reader();
+        let mut found = Vec::new();
+        for info in reader.generation_infos() {
+            let name = info.generation.name;
+            let is_read = reader.generation_name() == Some(name.as_str());
+            let Some(record) = info.encoder.filter(|_| all || is_read) else { continue };
+            if is_read && reader.encoder().is_some() {
+                continue;
+            }
+            let source = match &record.source {
+                Some(source) => {
+                    let model: PathBuf = locate.call1((&source.model,))?.extract()?;
+                    Some(on_this_machine(source, &model, &here))
+                }
+                None => None,
+            };
+            found.push((name, EncoderRecord { source, ..record }));
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let loaded =
+            compute(py, || found.into_iter().map(|(name, record)| Ok((name, record.load()?))).collect())?;
+        let loaded: Vec<(String, Arc<secateur::Encoder>)> = loaded;
+        self.change(py, |database, _| {
+            let same = database.reader();
+            let owned = std::mem::replace(database, same);
+            let given = |generation: &str, record: &EncoderRecord| match loaded
+                .iter()
+                .find(|(name, _)| name == generation)
+            {
+                Some((_, encoder)) => Ok(Arc::clone(encoder)),
+                None => record.load(),
+            };
+            *database = match (all, loaded.first()) {
+                (false, Some((_, encoder))) => owned.with_encoder(Arc::clone(encoder))?,
+                _ => owned.with_all_encoders::<Error>(given)?,
+            };
+            Ok(())
+        })
+    }
+
+    /// The encoder, if it is loaded.
+    #[getter]
+    fn encoder(&self) -> Option<Encoder> {
+        self.reader().encoder().map(|encoder| Encoder(Arc::clone(encoder)))
+    }
+
+    #[getter]
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the last commit of whichever process made it.
+    fn reload(&self, py: Python<'_>) -> PyResult<()> {
+        let old = self.reader();
+        let opened = compute(py, || {
+            let opened = secateur::Database::open(&self.path)?;
+            let opened = match old.generation_name().filter(|name| opened.generation_in_use() != Some(*name))
+            {
+                Some(name) => opened.generation(name)?,
+                None => opened,
+            };
+            match old.encoder() {
+                Some(encoder) => opened.with_encoder(Arc::clone(encoder)),
+                None => Ok(opened),
+            }
+        })?;
+        let outcome = py.detach(|| {
+            let mut writer = self.locked();
+            // What is not committed here has a lock, so nobody else has committed.
+            if writer.has_changes() {
+                return Err(Error::UncommittedChanges { path: self.path.clone() });
+            }
+            *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened.reader());
+            *writer = opened;
+            Ok(())
+        });
+        outcome.map_err(|error| exception(&error))
+    }
+}
+
+/// The same source where the model is now, computed as is asked for here.
+fn on_this_machine(source: &EncoderSource, model: &Path, here: &LoadOptions) -> EncoderSource {
+    let options = LoadOptions {
+        device: here.device,
+        batch_tokens: here.batch_tokens,
+        cache: here.cache.clone(),
+        ..source.options.clone()
+    };
+    EncoderSource { model: model.to_string_lossy().into_owned(), options }
+}

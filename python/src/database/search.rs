@@ -1,0 +1,129 @@
+//! Databases are searched.
+
+use numpy::{PyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyDict;
+use secateur::search::{Place, snippet};
+use secateur::{Error, Hit};
+
+use super::Database;
+use crate::arguments::SearchArguments;
+use crate::errors::usage;
+use crate::work::{compute, watched};
+
+/// How many queries are answered between two looks at whether to go on.
+const CHUNK: usize = 256;
+
+/// The ids of hits and their scores, f64 (K).
+type Found<'py> = (Vec<String>, Bound<'py, PyArray1<f64>>);
+
+#[pymethods]
+impl Database {
+    /// The hits of each query.
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: Vec<PyBackedStr>,
+        arguments: SearchArguments,
+    ) -> PyResult<Vec<Found<'py>>> {
+        let reader = self.reader();
+        let params = arguments.params(&reader)?;
+        let queries: Vec<&str> = queries.iter().map(|query| &**query).collect();
+        let answer = |queries: &[&str]| reader.search_batch(queries, &params);
+        let hits = in_chunks(py, &queries, answer)?;
+        Ok(hits.into_iter().map(|hits| found(py, hits)).collect())
+    }
+
+    /// The hits of each vector of f32 (Q, D), which are read where they lie.
+    fn search_vectors<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: PyReadonlyArray2<'_, f32>,
+        arguments: SearchArguments,
+    ) -> PyResult<Vec<Found<'py>>> {
+        let reader = self.reader();
+        let params = arguments.params(&reader)?;
+        let dim = vectors.shape()[1];
+        let Ok(numbers) = vectors.as_slice() else {
+            return Err(usage(
+                "the rows of the vectors are not contiguous: give numpy.ascontiguousarray of them",
+            ));
+        };
+        let rows: Vec<&[f32]> = match dim {
+            0 => vec![&[]; vectors.shape()[0]],
+            dim => numbers.chunks_exact(dim).collect(),
+        };
+        let answer = |rows: &[&[f32]]| rows.iter().map(|row| reader.search_vector(row, &params)).collect();
+        let hits = in_chunks(py, &rows, answer)?;
+        Ok(hits.into_iter().map(|hits| found(py, hits)).collect())
+    }
+
+    /// The hits of one query, each with its place in the ranking of either index, and the seconds of each part.
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        query: &str,
+        arguments: SearchArguments,
+    ) -> PyResult<(Vec<Explained>, Bound<'py, PyDict>)> {
+        let reader = self.reader();
+        let params = arguments.params(&reader)?;
+        let explanation = compute(py, || reader.explain(query, &params))?;
+        let place = |place: Option<Place>| place.map(|place| (place.rank, place.score));
+        let hits = explanation.hits.into_iter();
+        let hits = hits.map(|(hit, sides)| (hit.doc_id, hit.score, place(sides.dense), place(sides.bm25)));
+        let times = PyDict::new(py);
+        let spent = explanation.times;
+        for (part, time) in [
+            ("filter", spent.filter),
+            ("encode", spent.encode),
+            ("dense", spent.dense),
+            ("bm25", spent.bm25),
+            ("fuse", spent.fuse),
+        ] {
+            times.set_item(part, time.as_secs_f64())?;
+        }
+        Ok((hits.collect(), times))
+    }
+
+    /// The name of the index that answers.
+    fn mode(&self, arguments: SearchArguments) -> PyResult<String> {
+        let reader = self.reader();
+        Ok(reader.mode(&arguments.params(&reader)?).to_string())
+    }
+
+    /// The part of a text with the most of a query's words, and where they are in it: characters from, and to.
+    fn snippet(&self, text: &str, query: &str, max_chars: usize) -> (String, Vec<(usize, usize)>) {
+        let found = snippet(text, query, self.reader().analyzer(), max_chars);
+        let chars = |bytes: usize| found.text[..bytes].chars().count();
+        let marks = found.marks.iter().map(|mark| (chars(mark.start), chars(mark.end))).collect();
+        (found.text, marks)
+    }
+}
+
+/// A hit: id, score, rank and score by vectors, rank and score by words.
+type Explained = (String, f64, Option<(usize, f64)>, Option<(usize, f64)>);
+
+/// Answers some at a time, so that Ctrl-C is heard between.
+fn in_chunks<Q: Sync>(
+    py: Python<'_>,
+    queries: &[Q],
+    answer: impl Fn(&[Q]) -> Result<Vec<Vec<Hit>>, Error> + Sync,
+) -> PyResult<Vec<Vec<Hit>>> {
+    if queries.len() <= CHUNK {
+        return compute(py, || answer(queries));
+    }
+    watched(py, |watch| {
+        let mut hits = Vec::with_capacity(queries.len());
+        for chunk in queries.chunks(CHUNK) {
+            watch.check();
+            hits.extend(watch.install(|| answer(chunk))?);
+        }
+        Ok(hits)
+    })
+}
+
+fn found(py: Python<'_>, hits: Vec<Hit>) -> Found<'_> {
+    let (ids, scores): (Vec<String>, Vec<f64>) = hits.into_iter().map(|hit| (hit.doc_id, hit.score)).unzip();
+    (ids, PyArray1::from_vec(py, scores))
+}

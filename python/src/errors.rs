@@ -1,0 +1,39 @@
+//! Errors as exceptions: a class of `secateur.errors` for each kind.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use secateur::ErrorKind;
+
+/// The exception for an error of the library.
+pub fn exception(error: &secateur::Error) -> PyErr {
+    of_kind(error.kind(), secateur::message_with_causes(error))
+}
+
+/// The exception for what anything below the library refuses.
+pub fn refused(error: impl Into<secateur::Error>) -> PyErr {
+    exception(&error.into())
+}
+
+/// An argument is wrong.
+pub fn usage(message: impl Into<String>) -> PyErr {
+    of_kind(ErrorKind::Usage, message.into())
+}
+
+/// An exception of this kind.
+pub fn of_kind(kind: ErrorKind, message: String) -> PyErr {
+    static SYSTEM: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static USAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static INPUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static DATABASE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let (class, name) = match kind {
+        ErrorKind::System => (&SYSTEM, "SystemFailure"),
+        ErrorKind::Usage => (&USAGE, "UsageError"),
+        ErrorKind::Input => (&INPUT, "InputError"),
+        ErrorKind::Database => (&DATABASE, "DatabaseError"),
+    };
+    Python::attach(|py| match class.import(py, "secateur.errors", name) {
+        Ok(class) => PyErr::from_type(class.clone(), message),
+        Err(error) => error,
+    })
+}

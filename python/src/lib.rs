@@ -1,0 +1,49 @@
+//! The module `secateur._native`: what the Python package `secateur` calls.
+//!
+//! The package's sources, in the folder `secateur`, have what Python programs see: defaults, documents of any shape,
+//! help. This crate has what they cannot do. It turns arguments into those of the library, computes without the GIL and
+//! turns results back.
+
+mod arguments;
+mod cross_encoder;
+mod database;
+mod datasets;
+mod documents;
+mod encoder;
+mod errors;
+mod evaluation;
+mod stages;
+mod values;
+mod work;
+
+use pyo3::prelude::*;
+
+/// What the Python package is made of. Its names are those of the library; `_native.pyi` has the types.
+#[pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use crate::cross_encoder::CrossEncoder;
+    #[pymodule_export]
+    use crate::database::Database;
+    #[pymodule_export]
+    use crate::database::build::build;
+    #[pymodule_export]
+    use crate::database::read::DocumentPages;
+    #[pymodule_export]
+    use crate::datasets::{BeirFolder, SourceDocuments, TrainingExamples, read_qrels, read_run, write_run};
+    #[pymodule_export]
+    use crate::encoder::{Encoder, inspect};
+    #[pymodule_export]
+    use crate::evaluation::evaluate;
+    #[pymodule_export]
+    use crate::stages::{effir, train};
+    #[pymodule_export]
+    use crate::work::{num_threads, set_num_threads};
+
+    use super::{Bound, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,212 @@
+"""Threads, processes and Ctrl-C."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import secateur
+from secateur import Database, Encoder
+
+
+def searched(path: Path, rows: int, **options: str) -> tuple[Database, np.ndarray]:
+    vectors = np.random.default_rng(0).normal(size=(rows, 64)).astype(np.float32)
+    db = Database.create(path, dim=64, **options)
+    with db:
+        db.add(((str(n), "x") for n in range(rows)), vectors=vectors)
+    return db, vectors
+
+
+def test_the_gil_is_released_while_it_searches(tmp_path: Path, gil_switches: object) -> None:
+    """Python counts on, in one thread, while another searches: with the GIL held it would stand still."""
+    db, vectors = searched(tmp_path / "db", 60_000)
+    queries = vectors[:256]
+
+    def count(while_alive: threading.Thread) -> int:
+        n = 0
+        while while_alive.is_alive():
+            n += 1
+            time.sleep(0.0005)
+        return n
+
+    thread = threading.Thread(target=lambda: db.search_batch(queries, k=10))
+    start = time.perf_counter()
+    thread.start()
+    counted = count(thread)
+    seconds = time.perf_counter() - start
+    # One count takes 0.5 ms and what the machine adds; a call that held the GIL would leave one or two.
+    assert counted > max(3, seconds / 0.05), (counted, seconds)
+
+
+def test_eight_threads_search_faster_than_one(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    if cores < 2:
+        pytest.skip("there is one core")
+    # A walk through a graph takes one thread, so that threads of Python are what makes many faster.
+    db, vectors = searched(tmp_path / "db", 20_000, index="hnsw")
+    queries = [vectors[n] for n in range(240)]
+    want = [db.search(query, k=5, ef_search=4000) for query in queries]
+
+    def seconds(threads: int) -> float:
+        with ThreadPoolExecutor(threads) as pool:
+            start = time.perf_counter()
+            assert list(pool.map(lambda query: db.search(query, k=5, ef_search=4000), queries)) == want
+            return time.perf_counter() - start
+
+    one, eight = min(seconds(1) for _ in range(3)), min(seconds(8) for _ in range(3))
+    load = os.getloadavg()[0]
+    print(f"1 thread {one:.3f} s, 8 threads {eight:.3f} s: {one / eight:.2f} times as fast on {cores} cores, load {load:.1f}")
+    if load > cores:
+        pytest.skip("the cores are busy with other work")
+    assert one / eight > 1.2, (one, eight)
+
+
+def test_searches_do_not_wait_for_changes(tmp_path: Path, encoder: Encoder) -> None:
+    db = Database.build(tmp_path / "db", [("a", "Bees dance.")], encoder=encoder)
+    begun, finish = threading.Event(), threading.Event()
+
+    def slow() -> object:
+        yield ("b", "Bread rises.")
+        begun.set()
+        finish.wait(30)
+        yield ("c", "Roses are pruned.")
+
+    thread = threading.Thread(target=lambda: db.add(slow()))
+    thread.start()
+    assert begun.wait(30)
+    assert [hit.id for hit in db.search("bees")] == ["a"] and len(db) == 1
+    finish.set()
+    thread.join()
+    db.commit()
+    assert len(db) == 3
+
+
+def test_threads_change_and_search_at_once(tmp_path: Path) -> None:
+    db = Database.create(tmp_path / "db")
+    errors = []
+
+    def change(part: int) -> None:
+        for n in range(20):
+            db.upsert([(f"{part}-{n}", f"text of part {part}")])
+
+    def search() -> None:
+        try:
+            for _ in range(50):
+                hits = db.search("text", k=100, documents=True)
+                assert all(hit.document is not None for hit in hits)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=change, args=(part,)) for part in range(4)]
+    threads += [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    db.commit()
+    assert not errors and len(db) == 80
+
+
+def test_callbacks_and_iterators_run_on_the_calling_thread(tmp_path: Path) -> None:
+    names = set()
+
+    def documents() -> object:
+        for n in range(600):
+            names.add(threading.current_thread().name)
+            yield (str(n), "text")
+
+    Database.build(tmp_path / "db", documents(), progress=lambda _: names.add(threading.current_thread().name))
+    assert names == {threading.current_thread().name}
+
+
+def test_a_callback_that_raises_stops_the_work(tmp_path: Path, encoder: Encoder) -> None:
+    texts = ["text"] * 5000
+
+    def stop(progress: secateur.Progress) -> None:
+        if progress.done >= 512:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        encoder.encode(texts, progress=stop)
+    db = Database.create(tmp_path / "db")
+    with pytest.raises(RuntimeError, match="enough"), db:
+        db.add(((str(n), "x") for n in range(5000)), progress=stop)
+    assert len(db) == 0 and not db.has_changes
+    with pytest.raises(RuntimeError, match="enough"):
+        db.add_from(((str(n), "x") for n in range(5000)), progress=stop)
+    assert len(db) == 0 and not db.has_changes
+    with db:
+        db.add([("a", "x")])
+    assert len(db) == 1
+
+
+def test_ctrl_c_is_heard_while_it_encodes() -> None:
+    program = textwrap.dedent(
+        """
+        import sys, time, secateur
+        encoder = secateur.Encoder("default")
+        print("ready", flush=True)
+        try:
+            for _ in range(100):
+                encoder.encode(["a text of some length, again and again"] * 20000)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            assert encoder.encode("goes on").shape == (384,)
+            sys.exit(7)
+        """
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    start = time.perf_counter()
+    out, _ = child.communicate(timeout=60)
+    assert (out, child.returncode) == ("interrupted\n", 7)
+    assert time.perf_counter() - start < 30
+
+
+def searches_in_a_child(path: str) -> list[str]:
+    return [hit.id for hit in Database.open(path).search("bees")]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_child_processes_compute(method: str, tmp_path: Path, encoder: Encoder) -> None:
+    """A fork takes no threads along; the parent's pool has some by now."""
+    path = tmp_path / "db"
+    Database.build(path, [("a", "Bees dance."), ("b", "Bread rises.")], encoder=encoder)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply_async(searches_in_a_child, (str(path),)).get(60)[0] == "a"
+
+
+def test_the_number_of_threads_changes_no_vector(encoder: Encoder) -> None:
+    texts = [f"text number {n}" for n in range(40)]
+    before, want = secateur.num_threads(), encoder.encode(texts)
+    try:
+        for threads in (1, 3):
+            secateur.set_num_threads(threads)
+            assert secateur.num_threads() == threads
+            np.testing.assert_array_equal(encoder.encode(texts), want)
+        with pytest.raises(secateur.UsageError, match="0 threads"):
+            secateur.set_num_threads(0)
+    finally:
+        secateur.set_num_threads(before)
+
+
+def test_arrays_are_neither_copied_in_nor_out(tmp_path: Path, encoder: Encoder) -> None:
+    vectors = np.zeros((4, 8), dtype=np.float32)
+    assert secateur.vectors.matrix(vectors) is vectors
+    assert secateur.vectors.matrix(vectors[1:3]).base is vectors
+    out = encoder.encode(["a", "b"])
+    # The numbers are in the Vec that the library made, which numpy keeps alive.
+    assert not out.flags.owndata and out.flags.c_contiguous and out.flags.writeable
