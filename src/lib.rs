@@ -66,6 +66,7 @@ pub mod progress;
 pub mod prune;
 pub mod report;
 pub mod search;
+pub mod statistics;
 pub mod train;
 
 pub use secateur_datasets as datasets;

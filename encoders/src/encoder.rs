@@ -201,8 +201,7 @@ impl Encoder {
     ///
     /// The tokenizer refuses a text, or a vector is not finite.
     pub fn encode(&self, texts: &[&str], kind: TextKind) -> Result<Vec<f32>> {
-        let tokens = self.tokenize(texts, kind)?;
-        self.encode_tokens(&tokens, self.skipped[kind as usize])
+        self.encode_tokens(&self.tokenize(texts, kind)?, kind)
     }
 
     /// Encodes texts as [`Encoder::encode`] does, with this prompt before each in place of the settings'.
@@ -276,7 +275,14 @@ impl Encoder {
         batches(tokens, self.batch_tokens, alone)
     }
 
-    fn encode_tokens(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
+    /// The second half of [`Encoder::encode`]: what [`Encoder::tokenize`] gave for texts of this kind becomes vectors,
+    /// (B, D).
+    ///
+    /// # Errors
+    ///
+    /// A vector is not finite.
+    pub fn encode_tokens(&self, tokens: &[Vec<u32>], kind: TextKind) -> Result<Vec<f32>> {
+        let skipped = self.skipped[kind as usize];
         let task = Vectors { settings: &self.settings, finish: &self.finish, tokens, skipped };
         let vectors = self.model.run(self.batches(tokens), &task)?;
         let dim = self.dim();

@@ -243,11 +243,12 @@ struct Times {
 }
 
 impl Times {
-    fn parts(&self) -> [(&'static str, f64); 7] {
-        let SearchTimes { filter, encode, dense, bm25, fuse } = self.search;
+    fn parts(&self) -> [(&'static str, f64); 8] {
+        let SearchTimes { filter, tokenize, encode, dense, bm25, fuse } = self.search;
         [
             ("open and load", self.load),
             ("filter", filter),
+            ("tokenize", tokenize),
             ("encode", encode),
             ("vectors", dense),
             ("words", bm25),

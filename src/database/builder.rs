@@ -199,6 +199,22 @@ impl DatabaseBuilder {
         self.build(|database, journal| database.fill(corpus, options, journal, progress))
     }
 
+    /// Makes a database of a corpus, as [`DatabaseBuilder::build_from`], with a journal of the caller's that stays when
+    /// the database is there: several databases of the same vectors encode them once.
+    pub(crate) fn build_with_journal<E>(
+        self,
+        corpus: impl IntoIterator<Item = std::result::Result<Document, E>>,
+        journal: &Path,
+        progress: impl FnMut(usize),
+    ) -> Result<Database>
+    where
+        Error: From<E>,
+    {
+        let options = AddOptions { replace: false, allow_empty: self.allow_empty };
+        let corpus = corpus.into_iter().map(|item| item.map(|document| (document, None)));
+        self.build(|database, _| database.fill(corpus, options, journal, progress))
+    }
+
     /// Makes a database of documents with vectors that the caller has made, as [`DatabaseBuilder::build_from`]. For a
     /// builder that [`DatabaseBuilder::vectors`] was called on.
     ///

@@ -377,7 +377,12 @@ impl Database {
 
     /// Title, separator and text of the document with this id, if there is one.
     pub(crate) fn passage(&self, doc_id: &str) -> Result<Option<String>> {
-        Ok(self.document(doc_id)?.map(|document| document.passage(self.separator())))
+        Ok(self.document(doc_id)?.map(|document| self.passage_of(&document)))
+    }
+
+    /// What a model reads of a document: title, separator and text.
+    pub(crate) fn passage_of(&self, document: &Document) -> String {
+        document.passage(self.separator())
     }
 
     fn separator(&self) -> &str {

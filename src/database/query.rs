@@ -53,6 +53,19 @@ impl Database {
         rankings.iter().map(|ranking| ranking.hits(params)).collect()
     }
 
+    /// Searches for one query, as [`Database::search`], and says where the time went.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::search_batch`].
+    pub fn search_timed(&self, query: &str, params: &SearchParams) -> Result<(Vec<Hit>, SearchTimes)> {
+        let (mut rankings, mut times) = self.rankings(&[query], params)?;
+        let start = Instant::now();
+        let hits = rankings.pop().unwrap_or_default().hits(params)?;
+        times.fuse = start.elapsed();
+        Ok((hits, times))
+    }
+
     /// Searches for many queries, and says of each hit where it stands in the ranking of either index.
     ///
     /// # Errors
@@ -102,8 +115,12 @@ impl Database {
         let k = if mode == SearchMode::Hybrid { params.depth() } else { params.k };
         let mut rankings: Vec<Ranking> = queries.iter().map(|_| Ranking::default()).collect();
         if mode != SearchMode::Bm25 {
+            let encoder = self.query_encoder()?;
             let start = Instant::now();
-            let vectors = self.query_encoder()?.encode(queries, TextKind::Query)?;
+            let tokens = encoder.tokenize(queries, TextKind::Query)?;
+            times.tokenize = start.elapsed();
+            let start = Instant::now();
+            let vectors = encoder.encode_tokens(&tokens, TextKind::Query)?;
             times.encode = start.elapsed();
             let start = Instant::now();
             for (ranking, hits) in rankings.iter_mut().zip(self.nearest(&vectors, params, k, among)?) {

@@ -49,14 +49,28 @@ impl JournaledEncoding {
 
     /// The vectors (B, D) of the next texts: from the journal where it holds them.
     pub(crate) fn rows(&mut self, encoder: &Encoder, texts: &[String]) -> Result<Vec<f32>> {
-        let mut rows = Vec::with_capacity(texts.len() * encoder.dim());
+        let kind = self.kind;
+        self.rows_by(texts, |texts| Ok(encoder.encode(texts, kind)?))
+    }
+
+    /// The same, where `encode` makes the vectors that the journal lacks.
+    pub(crate) fn rows_by(
+        &mut self,
+        texts: &[String],
+        mut encode: impl FnMut(&[&str]) -> Result<Vec<f32>>,
+    ) -> Result<Vec<f32>> {
+        let mut rows = Vec::new();
         for chunk in texts.chunks(CHUNK_TEXTS) {
-            rows.extend(self.chunk(encoder, chunk)?);
+            rows.extend(self.chunk(chunk, &mut encode)?);
         }
         Ok(rows)
     }
 
-    fn chunk(&mut self, encoder: &Encoder, texts: &[String]) -> Result<Vec<f32>> {
+    fn chunk(
+        &mut self,
+        texts: &[String],
+        encode: impl FnOnce(&[&str]) -> Result<Vec<f32>>,
+    ) -> Result<Vec<f32>> {
         let (number, hash) = (self.next, hash(texts));
         self.next += 1;
         if let Some(rows) = self.kept(number, hash)? {
@@ -69,7 +83,7 @@ impl JournaledEncoding {
         if !self.is_ours && self.held.is_some() {
             return Err(self.other_texts());
         }
-        let rows = encoder.encode(&borrowed(texts), self.kind)?;
+        let rows = encode(&borrowed(texts))?;
         if self.is_ours {
             self.append(hash, &rows)?;
         } else {

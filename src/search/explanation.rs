@@ -27,7 +27,9 @@ pub struct Sides {
 pub struct SearchTimes {
     /// Finding the documents that match the filter.
     pub filter: Duration,
-    /// Making the query's vector.
+    /// Making tokens of the query.
+    pub tokenize: Duration,
+    /// Making the query's vector of its tokens.
     pub encode: Duration,
     /// Searching the vectors.
     pub dense: Duration,
