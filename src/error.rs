@@ -285,6 +285,22 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A bench cannot use a data set.
+    #[error("{name}: {problem}")]
+    BenchDataset {
+        /// The data set.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// Results of a bench cannot be read.
+    #[error("{}: {problem}", path.display())]
+    BenchResults {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A recipe cannot be read.
     #[error("{problem}")]
     InvalidRecipe {
@@ -344,6 +360,8 @@ impl Error {
             | Error::NoWords { .. } => ErrorKind::Usage,
             Error::Source(_)
             | Error::Eval(_)
+            | Error::BenchDataset { .. }
+            | Error::BenchResults { .. }
             | Error::VectorLength { .. }
             | Error::BadMatrix { .. }
             | Error::Fusion(_)

@@ -53,6 +53,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod bench;
 mod database;
 pub mod effir;
 pub mod encode;

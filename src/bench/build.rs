@@ -65,7 +65,7 @@ pub(super) fn build(
 }
 
 /// Removes a database, and what an interrupted build left of one.
-pub(super) fn remove(path: &Path) -> Result<()> {
+fn remove(path: &Path) -> Result<()> {
     for folder in [path.to_owned(), with_suffix(path, ".partial")] {
         if folder.exists() {
             disk::remove_folder(&folder)?;

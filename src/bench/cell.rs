@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use secateur_datasets::{Run, ScoredDocument};
-use secateur_encoders::TextKind;
 use serde::{Deserialize, Serialize};
 
 use super::MEASURES;
@@ -40,7 +39,7 @@ pub(super) struct Task<'a> {
     pub database: &'a Path,
     /// By query, the documents of an exact search; `None` where words alone answer.
     pub exact: Option<&'a BTreeMap<String, Vec<String>>>,
-    pub reranker: Option<&'a dyn ScorePairs>,
+    pub reranker: Option<&'a (dyn ScorePairs + Sync)>,
     /// Its place in the shuffled order.
     pub position: usize,
 }
@@ -137,7 +136,7 @@ impl Task<'_> {
         let queries = &self.dataset.queries[..self.dataset.queries.len().min(options.timed_queries)];
         let texts: Vec<&str> = queries.iter().map(|(_, text)| text.as_str()).collect();
         let Some(dim) = database.dim() else { return Ok(Vec::new()) };
-        let vectors = database.encode_queries(&texts, TextKind::Query)?;
+        let vectors = database.encode_queries(&texts)?;
         let efs: Vec<Option<usize>> = match database.vector_index().and_then(|index| index.ef_search()) {
             Some(_) => EFS.iter().map(|ef| Some(*ef)).collect(),
             None => vec![None],

@@ -43,12 +43,12 @@ impl Dataset {
             queries.truncate(most);
         }
         let kept: BTreeSet<&str> = queries.iter().map(|query| query.id.as_str()).collect();
-        let wrong = |problem: String| Err(Error::option("dataset", format!("{}: {problem}", folder.path().display())));
+        let wrong = |problem: &str| Err(unusable(&folder, problem));
         if queries.is_empty() {
-            return wrong("it has no queries: there is nothing to measure".to_owned());
+            return wrong("it has no queries, so there is nothing to measure");
         }
         if kept.len() < queries.len() {
-            return wrong("two queries have one id; `secateur dataset verify` names them".to_owned());
+            return wrong("two queries have one id; `secateur dataset verify` names them");
         }
         if let Some(qrels) = &mut qrels {
             qrels.retain(|id, _| kept.contains(id.as_str()));
@@ -98,9 +98,13 @@ fn read_corpus(folder: &BeirFolder) -> Result<(usize, f64, blake3::Hash)> {
         }
     }
     if count == 0 {
-        return Err(Error::option("dataset", format!("{}: its corpus is empty", folder.path().display())));
+        return Err(unusable(folder, "its corpus is empty"));
     }
     Ok((count, chars as f64 / count as f64, hasher.finalize()))
+}
+
+fn unusable(folder: &BeirFolder, problem: &str) -> Error {
+    Error::BenchDataset { name: folder.path().display().to_string(), problem: problem.to_owned() }
 }
 
 fn hash_part(hasher: &mut blake3::Hasher, text: &str) {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use secateur_index::hnsw::HnswParams;
 use secateur_index::quantization::CodeType;
+use secateur_index::ComponentType;
 use secateur_index::storage::VectorIndex;
-use secateur_index::{ComponentType, storage};
 
 /// An index of vectors, by its name: the kind, then what differs from its defaults, joined by hyphens.
 ///
@@ -25,7 +25,7 @@ use secateur_index::{ComponentType, storage};
 pub struct IndexSpec {
     name: String,
     /// How vectors are searched.
-    pub index: storage::VectorIndex,
+    pub index: VectorIndex,
     /// What they are rounded to.
     pub components: ComponentType,
 }

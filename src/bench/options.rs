@@ -123,6 +123,11 @@ impl BenchOptions {
         self.concurrency.unwrap_or_else(|| rayon::current_num_threads().max(2))
     }
 
+    /// Documents that the reranker reads.
+    pub(super) fn reranker_top(&self) -> usize {
+        self.reranker.as_ref().map_or(0, |reranker| reranker.top)
+    }
+
     /// Whether vectors are searched at all.
     pub(super) fn has_vectors(&self) -> bool {
         self.modes.iter().any(|mode| *mode != SearchMode::Bm25)
@@ -136,7 +141,8 @@ impl BenchOptions {
     pub fn check(&self) -> Result<()> {
         let wrong = |option: &'static str, problem: &str| Err(Error::option(option, problem));
         if self.datasets.is_empty() {
-            return wrong("dataset", "name at least one data set");
+            let problem = "there is none: name at least one".to_owned();
+            return Err(Error::BenchDataset { name: "data sets".to_owned(), problem });
         }
         if self.modes.is_empty() {
             return wrong("modes", "name at least one of dense, bm25 and hybrid");
@@ -208,7 +214,7 @@ mod tests {
             options.check().unwrap_err().to_string()
         };
         for (change, parts) in [
-            (&(|o: &mut BenchOptions| o.datasets.clear()) as &dyn Fn(&mut BenchOptions), "dataset: "),
+            (&(|o: &mut BenchOptions| o.datasets.clear()) as &dyn Fn(&mut BenchOptions), "data sets: "),
             (&|o| o.encoders.clear(), "encoders: dense and hybrid searches need one"),
             (&|o| o.indexes.clear(), "indexes: "),
             (&|o| o.modes = vec![SearchMode::Bm25], "bm25 has no use"),

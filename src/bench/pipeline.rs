@@ -21,7 +21,7 @@ pub struct Pipeline<'a> {
     /// How. With a reranker `k` is what it reads.
     pub params: &'a SearchParams,
     /// What reads a query and a document together.
-    pub reranker: Option<&'a dyn ScorePairs>,
+    pub reranker: Option<&'a (dyn ScorePairs + Sync)>,
     /// Documents that are wanted in the end.
     pub k: usize,
 }

@@ -34,6 +34,8 @@ pub struct BenchReport {
     pub builds: Vec<BuildFacts>,
     /// The measurements.
     pub cells: Vec<Cell>,
+    /// What deserves a look.
+    pub notes: Vec<String>,
     /// What follows from the rest.
     pub summary: Summary,
 }

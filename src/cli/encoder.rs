@@ -116,8 +116,8 @@ impl EncoderArguments {
     }
 }
 
-/// Loads an encoder from where it is, downloaded or unpacked if need be.
-fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
+/// The place of an encoder that is named, downloaded if need be.
+pub fn located(source: &EncoderSource) -> Result<EncoderSource> {
     let EncoderSource { model, options } = source;
     let is_name = model == DEFAULT_ENCODER || !Path::new(model).exists();
     let (model, name) = match model == DEFAULT_ENCODER {
@@ -129,7 +129,12 @@ fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
     // Without a home directory nothing is kept, and loading takes longer.
     let cache = cache().ok().map(|folder| folder.join("fingerprints"));
     let options = LoadOptions { name, base, cache, ..options.clone() };
-    let encoder = EncoderSource { model, options }.load()?;
+    Ok(EncoderSource { model, options })
+}
+
+/// Loads an encoder from where it is, downloaded or unpacked if need be.
+fn load(source: &EncoderSource) -> Result<Arc<Encoder>> {
+    let encoder = located(source)?.load()?;
     if encoder.options().device == Device::Auto {
         // Nothing can be done about a standard error that is closed.
         let _ = writeln!(std::io::stderr(), "computing on {}", encoder.computes_on());

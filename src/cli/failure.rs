@@ -61,8 +61,13 @@ pub fn of_command_line(error: &clap::Error) -> Failure {
 
 /// Says on standard error what deserves a look, and goes on.
 pub fn warn(message: &str) {
+    say(&format!("warning: {message}"));
+}
+
+/// Says something on standard error.
+pub fn say(message: &str) {
     // There is nobody left to tell if standard error is closed.
-    let _ = writeln!(io::stderr(), "warning: {message}");
+    let _ = writeln!(io::stderr(), "{message}");
 }
 
 impl<E: Into<secateur::Error>> From<E> for Failure {

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each parses its arguments, calls the library and prints.
 
 mod add;
+mod bench;
 mod bench_gpu;
 mod cloze;
 mod compact;
@@ -101,6 +102,8 @@ enum Command {
     Search(search::Arguments),
     /// Answer the queries of a data set and measure the answers.
     Eval(eval::Arguments),
+    /// Measure encoders, indexes and modes side by side: quality, latency, size and cost.
+    Bench(Box<bench::Arguments>),
     /// Measure how fast and how exactly a GPU computes.
     BenchGpu(bench_gpu::Arguments),
     /// Measure a run file.
@@ -186,6 +189,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Info(arguments) => arguments.run()?,
         Command::Search(arguments) => arguments.run(out)?,
         Command::Eval(arguments) => arguments.run()?,
+        Command::Bench(arguments) => arguments.run()?,
         Command::BenchGpu(arguments) => arguments.run(out)?,
         Command::EvalRun(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,

@@ -138,6 +138,11 @@ impl Database {
         Ok((rankings, times))
     }
 
+    /// The vectors of queries (Q, D), as searches make them.
+    pub(crate) fn encode_queries(&self, queries: &[&str]) -> Result<Vec<f32>> {
+        Ok(self.query_encoder()?.encode(queries, TextKind::Query)?)
+    }
+
     /// Searches for the documents whose vectors are nearest to this one. The caller has made it as the vectors of the
     /// documents were made. Only the parameters `k`, `ef_search` and `filter` are read.
     ///

@@ -1,5 +1,6 @@
 //! Reports: an [`Evaluation`] as text for people and as JSON for programs.
 
+mod bench;
 mod curve;
 mod heat_map;
 mod number;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::eval::{Evaluation, Measure, MissingQueries};
 
+pub use bench::bench_text;
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
 pub use number::grouped;

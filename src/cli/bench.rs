@@ -1,0 +1,247 @@
+//! `secateur bench`: encoders, indexes and modes side by side.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secateur::bench::{
+    BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, IndexSpec, Program, run,
+};
+use secateur::encode::{CrossEncoder, Device};
+use secateur::eval::RuleSet;
+use secateur::report::bench_text;
+use secateur::{EncoderSource, LoadOptions, SearchMode};
+
+use super::encoder::{located, model_directory};
+use super::failure::{Code, Failure, Result, say};
+use super::inputs::open_dataset;
+use super::progress::{say_on_interrupt, shown};
+
+const EXAMPLES: &str = "\
+A data set is a BEIR folder or the name of a downloaded one. A folder without judgments holds an application's own queries: all
+but quality is measured, and the answers are compared with those of the first encoder.
+
+An index is a kind, perhaps with what differs from its defaults: flat, hnsw, flat-f16, hnsw-1bit, hnsw-ef50. An encoder is named
+as elsewhere, or as NAME=MODEL to be called NAME.
+
+What is measured is kept in --out; the same command goes on after an interruption.
+
+Examples:
+  secateur bench scifact --encoders default --indexes flat,hnsw
+  secateur bench scifact nfcorpus --encoders full=sentence-transformers/all-MiniLM-L6-v2,small=./pruned --modes dense,hybrid
+  secateur bench my-folder --encoders A,B --rate 20 --concurrency 8 --out my-bench";
+
+/// Measure encoders, indexes and modes side by side: quality, latency, size and cost.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// BEIR folders, or names of downloaded data sets.
+    #[arg(value_name = "DATASET", required = true)]
+    datasets: Vec<PathBuf>,
+    /// Encoders, the one first that the others are compared with.
+    #[arg(long, value_name = "MODELS", value_delimiter = ',')]
+    encoders: Vec<String>,
+    /// How vectors are indexed [default: flat,hnsw].
+    #[arg(long, value_name = "INDEXES", value_delimiter = ',')]
+    indexes: Vec<IndexSpec>,
+    /// Which index answers [default: dense,bm25,hybrid, or bm25 without encoders].
+    #[arg(long, value_name = "MODES", value_delimiter = ',')]
+    modes: Vec<SearchMode>,
+    /// A cross-encoder that ranks the best documents anew.
+    #[arg(long, value_name = "MODEL")]
+    rerank: Option<String>,
+    /// How many documents of each query it reads.
+    #[arg(long, value_name = "K", default_value_t = 100, requires = "rerank")]
+    rerank_top: usize,
+    /// The folder of what is measured and built.
+    #[arg(long, value_name = "DIR", default_value = "bench")]
+    out: PathBuf,
+    /// Print JSON: results.json.
+    #[arg(long)]
+    json: bool,
+    /// Remove the databases of a data set when it is done.
+    #[arg(long)]
+    discard: bool,
+    #[command(flatten)]
+    measuring: Measuring,
+}
+
+/// What is measured, and how.
+#[derive(Args)]
+#[command(next_help_heading = "What is measured")]
+struct Measuring {
+    /// Split of the judgments [default: the one that results are reported on].
+    #[arg(long)]
+    split: Option<String>,
+    /// How ties, missing queries and identical ids are treated.
+    #[arg(long, default_value = "mteb")]
+    rules: RuleSet,
+    /// Answer at most this many queries of each data set [default: all].
+    #[arg(long, value_name = "N")]
+    max_queries: Option<usize>,
+    /// Documents that a timed search asks for. Measures look at 100.
+    #[arg(short, long, default_value_t = BenchOptions::default().k)]
+    k: usize,
+    /// Time at most this many queries of each data set.
+    #[arg(long, value_name = "N", default_value_t = BenchOptions::default().timed_queries)]
+    timed_queries: usize,
+    /// Queries that are answered before any is timed.
+    #[arg(long, value_name = "N", default_value_t = BenchOptions::default().warm_up)]
+    warm_up: usize,
+    /// How often each of them is timed.
+    #[arg(long, value_name = "N", default_value_t = BenchOptions::default().repetitions)]
+    repetitions: usize,
+    /// Clients that ask at the same time [default: as many as there are threads, at least 2].
+    #[arg(long, value_name = "N")]
+    concurrency: Option<usize>,
+    /// Queries a second that arrive, whether earlier ones are answered or not [default: half of what the clients get].
+    #[arg(long, value_name = "QUERIES")]
+    rate: Option<f64>,
+    /// Decides which queries are timed, and in which order.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Recommend what answers 19 of 20 queries within this time.
+    #[arg(long, value_name = "MS", default_value_t = BenchOptions::default().within)]
+    within: f64,
+    /// Where encoders compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
+    #[arg(long, default_value_t, hide_default_value = true)]
+    device: Device,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let options = self.options()?;
+        options.check()?;
+        say_on_interrupt("what was measured is kept; run the same command again to go on")?;
+        let report = measured(&options, &self.out)?;
+        if self.json {
+            return as_json(&report);
+        }
+        Ok(format!("{}\n{}\n", bench_text(&report), written(&self.out)))
+    }
+
+    fn options(&self) -> Result<BenchOptions> {
+        let Measuring { device, .. } = self.measuring;
+        let of_encoders = self.encoders.iter().map(|encoder| self::encoder(encoder, device));
+        let encoders = of_encoders.collect::<Result<Vec<BenchEncoder>>>()?;
+        let modes = match (self.modes.is_empty(), encoders.is_empty()) {
+            (false, _) => self.modes.clone(),
+            (true, true) => vec![SearchMode::Bm25],
+            (true, false) => SearchMode::ALL.to_vec(),
+        };
+        if self.indexes.is_empty() || modes.iter().any(|mode| *mode != SearchMode::Bm25) {
+            // As asked for, or not needed.
+        } else {
+            let message = "--indexes does nothing in mode bm25: leave it out, or name --encoders";
+            return Err(Failure::new(Code::Usage, message));
+        }
+        let indexes = match self.indexes.is_empty() {
+            true => ["flat", "hnsw"].iter().filter_map(|name| name.parse().ok()).collect(),
+            false => self.indexes.clone(),
+        };
+        let datasets = self.datasets.iter().map(|given| Ok(BenchDataset::from(open_dataset(given)?.path().to_owned())));
+        let measuring = &self.measuring;
+        Ok(BenchOptions {
+            datasets: datasets.collect::<Result<_>>()?,
+            split: measuring.split.clone(),
+            encoders,
+            indexes,
+            modes,
+            reranker: self.reranker()?,
+            rules: measuring.rules,
+            max_queries: measuring.max_queries,
+            k: measuring.k,
+            timed_queries: measuring.timed_queries,
+            warm_up: measuring.warm_up,
+            repetitions: measuring.repetitions,
+            concurrency: measuring.concurrency,
+            rate: measuring.rate,
+            seed: measuring.seed,
+            within: measuring.within,
+            discard: self.discard,
+            command: std::env::args().skip(1).fold("secateur".to_owned(), |all, part| format!("{all} {part}")),
+            program: program(),
+        })
+    }
+
+    fn reranker(&self) -> Result<Option<BenchReranker>> {
+        let Some(reference) = &self.rerank else { return Ok(None) };
+        let model = model_directory(reference)?;
+        let name = (!Path::new(reference).exists()).then(|| reference.clone());
+        let options = LoadOptions { name, device: self.measuring.device, ..LoadOptions::default() };
+        if !CrossEncoder::is_in(&model, &options)? {
+            let message = format!("--rerank: {} is no cross-encoder; give it to --encoders", model.display());
+            return Err(Failure::new(Code::Input, message));
+        }
+        Ok(Some(BenchReranker { model, options, top: self.rerank_top }))
+    }
+}
+
+/// An encoder as `MODEL` or `NAME=MODEL`.
+fn encoder(given: &str, device: Device) -> Result<BenchEncoder> {
+    let (name, model) = match given.split_once('=') {
+        Some((name, model)) if !Path::new(given).exists() => (name.to_owned(), model),
+        _ => {
+            let last = Path::new(given).file_name().map(|name| name.to_string_lossy().into_owned());
+            (last.unwrap_or_else(|| given.to_owned()), given)
+        }
+    };
+    if name.is_empty() || model.is_empty() {
+        let message = format!("--encoders: {given:?} is neither MODEL nor NAME=MODEL");
+        return Err(Failure::new(Code::Usage, message));
+    }
+    let options = LoadOptions { device, ..LoadOptions::default() };
+    let EncoderSource { model, options } = located(&EncoderSource { model: model.to_owned(), options })?;
+    let options = LoadOptions { name: Some(name.clone()), ..options };
+    Ok(BenchEncoder { name, source: EncoderSource { model, options } })
+}
+
+/// The program that measures.
+pub fn program() -> Program {
+    let bytes = std::env::current_exe().and_then(std::fs::read).ok();
+    Program {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("SECATEUR_COMMIT").map(str::to_owned),
+        fingerprint: bytes.map(|bytes| blake3::hash(&bytes).to_hex()[..16].to_owned()),
+        is_optimised: !cfg!(debug_assertions),
+    }
+}
+
+/// Measures, and says on standard error what is done.
+fn measured(options: &BenchOptions, out: &Path) -> Result<BenchReport> {
+    let mut show = shown();
+    let report = run(options, out, &mut |told| match told {
+        BenchProgress::Work(progress) => show(progress),
+        BenchProgress::Cell { cell, was_kept, done, total, left } => {
+            let key = &cell.key;
+            let score = cell.quality.as_ref().and_then(|quality| quality.means.get("nDCG@10"));
+            let score = score.map_or_else(String::new, |score| format!("nDCG@10 {:.4}, ", score.mean));
+            let p50 = cell.closed.first().map_or(0.0, |load| load.latency.p50);
+            let kept = if was_kept { ", kept from before" } else { "" };
+            let left = left.filter(|_| done < total).map_or_else(String::new, |left| {
+                format!("; {} left", duration(left.as_secs()))
+            });
+            say(&format!("{done}/{total}  {}, {}: {score}{p50:.2} ms{kept}{left}", key.dataset, key.system()));
+        }
+        _ => {}
+    })?;
+    Ok(report)
+}
+
+/// A time that people can use.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=90 => format!("{seconds} s"),
+        91..=5400 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+fn as_json(report: &BenchReport) -> Result<String> {
+    let json = serde_json::to_string_pretty(report)
+        .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
+    Ok(json + "\n")
+}
+
+fn written(out: &Path) -> String {
+    format!("results: {}", out.join("results.json").display())
+}
