@@ -41,7 +41,8 @@ pub(super) fn compare(dataset: &Dataset, first: Option<&String>, cells: &mut [Me
     let mut wanted = BTreeSet::new();
     for (_, agreement) in &agreements {
         for loss in &agreement.losses {
-            wanted.extend(loss.first_before.iter().chain(&loss.first_after).map(|shown| shown.doc_id.clone()));
+            wanted
+                .extend(loss.first_before.iter().chain(&loss.first_after).map(|shown| shown.doc_id.clone()));
         }
     }
     let titles = titles(dataset, wanted)?;

@@ -45,8 +45,11 @@ pub(super) fn build(
     match vectors {
         None => builder.build_from(corpus, done)?,
         Some(Vectors { encoder, index, journal, .. }) => {
-            let options =
-                VectorOptions { index: index.index, components: index.components, ..VectorOptions::default() };
+            let options = VectorOptions {
+                index: index.index,
+                components: index.components,
+                ..VectorOptions::default()
+            };
             let builder = builder.encoder(Arc::clone(encoder)).vector_options(options);
             builder.build_with_journal(corpus, journal, done)?
         }

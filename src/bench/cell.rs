@@ -86,7 +86,9 @@ impl Task<'_> {
         let run = judging.run(&self.dataset.queries, |done| on(Progress::Done(done)))?;
         let quality = match &self.dataset.qrels {
             None => None,
-            Some(qrels) => Some(quality(&evaluate(qrels, &run, &MEASURES, &self.dataset.rules)?, options.seed)),
+            Some(qrels) => {
+                Some(quality(&evaluate(qrels, &run, &MEASURES, &self.dataset.rules)?, options.seed))
+            }
         };
         let is_plain = self.mode == SearchMode::Dense && self.reranker.is_none();
         let exact = self.exact.filter(|_| is_plain);

@@ -52,7 +52,8 @@ pub(super) fn facts(given: &BenchEncoder, encoder: &Encoder) -> EncoderFacts {
 
 /// The scores that lie in a model's directory, or in that above it, as `effir` leaves them.
 fn drop_order(directory: &Path) -> Option<DropOrder> {
-    let places = [Some(directory), directory.parent()].into_iter().flatten().map(|folder| folder.join(SCORES));
+    let places =
+        [Some(directory), directory.parent()].into_iter().flatten().map(|folder| folder.join(SCORES));
     // A file of that name that is something else says nothing of this model.
     let scores = places.filter(|place| place.is_file()).find_map(|place| Scores::read(place).ok())?;
     let order = |kind| scores.importance.drop_order(kind);

@@ -102,6 +102,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = Folder::open(&folder.path().join("out")).unwrap();
         let get = |from: &str, value: u32| folder.part("p", from, || Ok(value)).unwrap();
-        assert_eq!([get("a", 1), get("a", 2), get("b", 3), get("b", 4)], [(1, true), (1, false), (3, true), (3, false)]);
+        assert_eq!(
+            [get("a", 1), get("a", 2), get("b", 3), get("b", 4)],
+            [(1, true), (1, false), (3, true), (3, false)]
+        );
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use secateur_index::ComponentType;
 use secateur_index::hnsw::HnswParams;
 use secateur_index::quantization::CodeType;
-use secateur_index::ComponentType;
 use secateur_index::storage::VectorIndex;
 
 /// An index of vectors, by its name: the kind, then what differs from its defaults, joined by hyphens.

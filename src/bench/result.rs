@@ -215,7 +215,8 @@ pub struct CellKey {
 impl CellKey {
     /// The same without the data set, such as `minilm, hnsw, dense`.
     pub fn system(&self) -> String {
-        let parts = [self.encoder.as_deref(), self.index.as_deref(), Some(&self.mode), self.reranker.as_deref()];
+        let parts =
+            [self.encoder.as_deref(), self.index.as_deref(), Some(&self.mode), self.reranker.as_deref()];
         parts.into_iter().flatten().collect::<Vec<&str>>().join(", ")
     }
 

@@ -21,9 +21,7 @@ use super::environment::Environment;
 use super::folder::{Folder, file_name};
 use super::index_spec::IndexSpec;
 use super::options::{BenchEncoder, BenchOptions};
-use super::result::{
-    BenchReport, BuildFacts, Cell, CellKey, EncoderFacts, FORMAT, RerankerFacts, Timing,
-};
+use super::result::{BenchReport, BuildFacts, Cell, CellKey, EncoderFacts, FORMAT, RerankerFacts, Timing};
 use super::summary::Summary;
 use crate::encode::ScorePairs;
 use crate::error::{Error, Result};
@@ -62,11 +60,7 @@ pub enum BenchProgress<'a> {
 /// # Errors
 ///
 /// An option contradicts another. A data set has a fault. An encoder does not load. The disk refuses.
-pub fn run(
-    options: &BenchOptions,
-    out: &Path,
-    on: &mut dyn FnMut(BenchProgress<'_>),
-) -> Result<BenchReport> {
+pub fn run(options: &BenchOptions, out: &Path, on: &mut dyn FnMut(BenchProgress<'_>)) -> Result<BenchReport> {
     options.check()?;
     let folder = Folder::open(out)?;
     let environment = Environment::here(options.program.clone());
@@ -76,10 +70,7 @@ pub fn run(
     };
     let mut bench = Bench {
         options,
-        machine: format!(
-            "{:?} {} {}",
-            environment.program, environment.processor, environment.threads
-        ),
+        machine: format!("{:?} {} {}", environment.program, environment.processor, environment.threads),
         folder,
         reranker,
         report: BenchReport {
@@ -201,15 +192,9 @@ impl Bench<'_> {
                 self.measured = (self.measured.0 + 1, self.measured.1 + start.elapsed());
             }
             self.done += 1;
-            let left = (self.measured.0 > 0)
-                .then(|| self.measured.1 / self.measured.0 * (total - self.done) as u32);
-            on(BenchProgress::Cell {
-                cell: &measured.cell,
-                was_kept: !is_new,
-                done: self.done,
-                total,
-                left,
-            });
+            let left =
+                (self.measured.0 > 0).then(|| self.measured.1 / self.measured.0 * (total - self.done) as u32);
+            on(BenchProgress::Cell { cell: &measured.cell, was_kept: !is_new, done: self.done, total, left });
             cells.push(measured);
         }
         let first = self.options.encoders.first().map(|encoder| &encoder.name);
@@ -242,7 +227,8 @@ impl Bench<'_> {
                 continue;
             }
             for encoder in &self.options.encoders {
-                let of_encoder = self.options.indexes.iter().map(|index| key(*mode, Some(encoder), Some(index)));
+                let of_encoder =
+                    self.options.indexes.iter().map(|index| key(*mode, Some(encoder), Some(index)));
                 keys.extend(of_encoder);
             }
         }
@@ -271,10 +257,11 @@ impl Bench<'_> {
             let own = file_name(&format!("{}-{}", given.name, &fingerprint[..8]));
             let journal = work.join(format!("{own}.vectors"));
             let made_from = format!("{} {} {fingerprint}", self.machine, dataset.facts.fingerprint);
-            let (encoded, _): (Encoded, bool) =
-                self.folder.part(&format!("encoding.{}.{}", dataset.facts.name, given.name), &made_from, || {
-                    encode(dataset, &given.name, &encoder, &journal, &mut work_on)
-                })?;
+            let (encoded, _): (Encoded, bool) = self.folder.part(
+                &format!("encoding.{}.{}", dataset.facts.name, given.name),
+                &made_from,
+                || encode(dataset, &given.name, &encoder, &journal, &mut work_on),
+            )?;
             self.report.encodings.push(encoded.facts);
             places.exact.insert(given.name.clone(), encoded.exact);
             for index in &self.options.indexes {

@@ -123,10 +123,12 @@ fn system(report: &BenchReport, name: String, cells: &[&Cell]) -> System {
         let name = name.to_owned();
         move |cell: &Cell| Some(cell.quality.as_ref()?.means.get(&name)?.mean)
     };
-    let names: Vec<&String> =
-        cells.iter().filter_map(|cell| cell.quality.as_ref()).flat_map(|quality| quality.means.keys()).collect();
-    let means =
-        names.into_iter().filter_map(|name| Some((name.clone(), mean_of(&measure(name))?))).collect();
+    let names: Vec<&String> = cells
+        .iter()
+        .filter_map(|cell| cell.quality.as_ref())
+        .flat_map(|quality| quality.means.keys())
+        .collect();
+    let means = names.into_iter().filter_map(|name| Some((name.clone(), mean_of(&measure(name))?))).collect();
     let one = |cell: &Cell| cell.closed.first().cloned();
     let p95 = cells.iter().filter_map(|cell| Some(one(cell)?.latency.p95)).fold(0.0, f64::max);
     let encoder = report.encoders.iter().find(|encoder| Some(&encoder.name) == first.encoder.as_ref());
@@ -208,7 +210,9 @@ fn sentence(systems: &[System], recommended: Option<usize>, within: f64) -> Stri
         };
     };
     let how = match (&best.encoder, &best.index) {
-        (Some(encoder), Some(index)) => format!("the encoder {encoder}, the index {index} and mode {}", best.mode),
+        (Some(encoder), Some(index)) => {
+            format!("the encoder {encoder}, the index {index} and mode {}", best.mode)
+        }
         _ => format!("mode {} without an encoder", best.mode),
     };
     let over = match best.num_datasets {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::bench::{
-    BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, IndexSpec, Program, run,
+    BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, IndexSpec, Program,
+    run,
 };
 use secateur::encode::{CrossEncoder, Device};
 use secateur::eval::RuleSet;
@@ -138,7 +139,8 @@ impl Arguments {
             true => ["flat", "hnsw"].iter().filter_map(|name| name.parse().ok()).collect(),
             false => self.indexes.clone(),
         };
-        let datasets = self.datasets.iter().map(|given| Ok(BenchDataset::from(open_dataset(given)?.path().to_owned())));
+        let datasets =
+            self.datasets.iter().map(|given| Ok(BenchDataset::from(open_dataset(given)?.path().to_owned())));
         let measuring = &self.measuring;
         Ok(BenchOptions {
             datasets: datasets.collect::<Result<_>>()?,
@@ -158,7 +160,9 @@ impl Arguments {
             seed: measuring.seed,
             within: measuring.within,
             discard: self.discard,
-            command: std::env::args().skip(1).fold("secateur".to_owned(), |all, part| format!("{all} {part}")),
+            command: std::env::args()
+                .skip(1)
+                .fold("secateur".to_owned(), |all, part| format!("{all} {part}")),
             program: program(),
         })
     }
@@ -217,10 +221,14 @@ fn measured(options: &BenchOptions, out: &Path) -> Result<BenchReport> {
             let score = score.map_or_else(String::new, |score| format!("nDCG@10 {:.4}, ", score.mean));
             let p50 = cell.closed.first().map_or(0.0, |load| load.latency.p50);
             let kept = if was_kept { ", kept from before" } else { "" };
-            let left = left.filter(|_| done < total).map_or_else(String::new, |left| {
-                format!("; {} left", duration(left.as_secs()))
-            });
-            say(&format!("{done}/{total}  {}, {}: {score}{p50:.2} ms{kept}{left}", key.dataset, key.system()));
+            let left = left
+                .filter(|_| done < total)
+                .map_or_else(String::new, |left| format!("; {} left", duration(left.as_secs())));
+            say(&format!(
+                "{done}/{total}  {}, {}: {score}{p50:.2} ms{kept}{left}",
+                key.dataset,
+                key.system()
+            ));
         }
         _ => {}
     })?;

@@ -23,7 +23,12 @@ pub fn bench_text(report: &BenchReport) -> String {
         let CellKey { dataset, encoder, index, mode, .. } = &cell.key;
         let or_none = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
         let mut row = vec![dataset.clone(), or_none(encoder), or_none(index), mode.clone()];
-        row.extend([measure(cell, "nDCG@10"), interval(cell), measure(cell, "Recall@100"), measure(cell, "MRR@10")]);
+        row.extend([
+            measure(cell, "nDCG@10"),
+            interval(cell),
+            measure(cell, "Recall@100"),
+            measure(cell, "MRR@10"),
+        ]);
         let latency = cell.closed.first().map(|load| load.latency).unwrap_or_default();
         row.extend([latency.p50, latency.p95, latency.p99].map(|time| format!("{time:.2}")));
         row.push(cell.closed.last().map_or_else(dash, |load| format!("{:.0}", load.queries_per_second)));

@@ -1,0 +1,205 @@
+//! `secateur bench`: every combination is measured once, and the numbers are those of other commands and programs.
+
+use std::path::Path;
+
+use secateur::bench::BenchReport;
+use secateur::datasets::trec;
+use serde_json::Value;
+
+use crate::support::dataset::{generated, small, write};
+use crate::support::{Outcome, Sandbox, mini, model};
+
+const QUICK: [&str; 6] = ["--repetitions", "2", "--warm-up", "2", "--timed-queries", "6"];
+
+fn bench(sandbox: &Sandbox, rest: &[&str]) -> Outcome {
+    sandbox.run(["bench"].iter().chain(rest).chain(&QUICK).copied())
+}
+
+/// Asserts success; standard error has a line for each combination.
+#[track_caller]
+fn ok(outcome: Outcome) -> (String, Vec<String>) {
+    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+    (outcome.stdout, outcome.stderr.lines().map(str::to_owned).collect())
+}
+
+fn results(folder: &Path) -> BenchReport {
+    serde_json::from_slice(&std::fs::read(folder.join("results.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn every_combination_is_measured_and_kept() {
+    let sandbox = Sandbox::new();
+    let mini = mini();
+    let mini = mini.to_str().unwrap();
+    model::tiny(&sandbox.path("tiny"));
+    let arguments = [mini, "--encoders", "default,small=tiny", "--indexes", "flat,flat-f16"];
+    let (text, lines) = ok(bench(&sandbox, &arguments));
+    // Two encoders with two indexes in two modes, and words alone.
+    assert_eq!(lines.len(), 9, "{lines:?}");
+    assert!(lines[0].starts_with("1/9  mini, ") && lines[0].contains(" left"), "{lines:?}");
+    assert!(text.contains("Within 100 ms we recommend "), "{text}");
+    let report = results(&sandbox.path("bench"));
+    assert_eq!((report.cells.len(), report.encodings.len(), report.builds.len()), (9, 2, 5));
+    assert_eq!(report.timing.repetitions, 2);
+    for cell in &report.cells {
+        let key = &cell.key;
+        let quality = cell.quality.as_ref().unwrap();
+        assert_eq!((quality.num_queries, quality.per_query.len()), (12, 12));
+        for (name, estimate) in &quality.means {
+            let interval = estimate.interval.unwrap();
+            assert!(interval.low <= estimate.mean && estimate.mean <= interval.high, "{key:?} {name}");
+        }
+        assert_eq!((cell.closed[0].concurrency, cell.closed[0].num_queries), (1, 12), "{key:?}");
+        assert!(cell.closed[1].concurrency >= 2 && cell.closed[1].num_queries == 12, "{key:?}");
+        assert_eq!((cell.open.num_queries, cell.open.rate.is_some()), (12, true), "{key:?}");
+        for load in cell.closed.iter().chain([&cell.open]) {
+            let latency = load.latency;
+            assert!(latency.p50 > 0.0 && latency.p50 <= latency.p95 && latency.p95 <= latency.max, "{key:?}");
+            // The stages are within the whole.
+            let stages: f64 = load.stages.values().map(|stage| stage.mean).sum();
+            assert!(stages > 0.0 && stages <= latency.mean * 1.001, "{key:?}: {stages} of {latency:?}");
+        }
+        let encode = cell.closed[0].stages["encode"].mean;
+        assert_eq!(encode > 0.0, key.encoder.is_some(), "{key:?}");
+        assert!(cell.closed[0].stages["fetch"].mean > 0.0 && cell.closed[0].stages["rerank"].mean == 0.0);
+        assert_eq!(cell.recall.is_some(), key.mode == "dense", "{key:?}");
+        if key.index.as_deref() == Some("flat") && key.mode == "dense" {
+            assert_eq!((cell.recall, cell.curve.len()), (Some(1.0), 1), "an exact search is exact");
+        }
+        let has_agreement = key.encoder.as_deref() == Some("small");
+        assert_eq!(cell.agreement.is_some(), has_agreement, "{key:?}");
+        let run =
+            trec::read_run(sandbox.path("bench/runs").join(format!("{}.run", key.file_name()))).unwrap();
+        assert!(run.len() <= 12 && !run.is_empty());
+        if cfg!(target_os = "linux") {
+            assert!(cell.resident_bytes.unwrap() > 1_000_000);
+        }
+    }
+    let mut positions: Vec<usize> = report.cells.iter().map(|cell| cell.position).collect();
+    assert!(!positions.is_sorted(), "the order is shuffled");
+    positions.sort();
+    assert_eq!(positions, (0..9).collect::<Vec<usize>>());
+    let flat = report.builds.iter().find(|build| build.index.as_deref() == Some("flat")).unwrap();
+    let half = report.builds.iter().find(|build| build.index.as_deref() == Some("flat-f16")).unwrap();
+    let vectors = flat.bytes_by_kind["vectors"] as f64 / half.bytes_by_kind["vectors"] as f64;
+    assert!((1.8..2.1).contains(&vectors), "half the bits take half the bytes: {vectors}");
+    let default = &report.encoders[0];
+    assert_eq!((default.name.as_str(), default.embedding_parameters), ("default", 3_145_728));
+    assert!(
+        report
+            .encodings
+            .iter()
+            .all(|encoding| encoding.padding_ratio >= 1.0 && encoding.timed_documents == 63)
+    );
+
+    // The quality is that of `eval` on the same answers, by the same rules.
+    let cell = report.cells.iter().find(|cell| cell.key.system() == "default, flat, dense").unwrap();
+    let run = format!("bench/runs/{}.run", cell.key.file_name());
+    let json = sandbox.run(["eval-run", &run, mini, "--rules", "mteb", "--json"]).json();
+    let mean = cell.quality.as_ref().unwrap().means["nDCG@10"].mean;
+    assert!((json["means"]["nDCG@10"].as_f64().unwrap() - mean).abs() < 1e-12, "{json}");
+
+    // The second time nothing is measured, and the report is the same but for the date.
+    let (_, lines) = ok(bench(&sandbox, &arguments));
+    assert!(lines.iter().all(|line| line.ends_with("kept from before")), "{lines:?}");
+    assert_eq!(same(&results(&sandbox.path("bench"))), same(&report));
+
+    // After the loss of one part, that one alone is measured again; a lost database is built again for it.
+    let lost = report.cells.iter().find(|cell| cell.key.system() == "small, flat, dense").unwrap();
+    std::fs::remove_file(sandbox.path(format!("bench/parts/cell.{}.json", lost.key.file_name()))).unwrap();
+    std::fs::remove_dir_all(sandbox.path("bench/work")).unwrap();
+    let (_, lines) = ok(bench(&sandbox, &arguments));
+    let measured: Vec<&String> = lines.iter().filter(|line| !line.contains("kept from before")).collect();
+    assert_eq!(measured.len(), 1, "{lines:?}");
+    assert!(measured[0].contains("small, flat, dense"), "{measured:?}");
+    let scores = |report: &BenchReport| same(report).into_iter().map(|(name, score, _)| (name, score));
+    assert!(scores(&results(&sandbox.path("bench"))).eq(scores(&report)));
+}
+
+/// The names of the cells with their score and their median, to more digits than any two of them share.
+fn same(report: &BenchReport) -> Vec<(String, String, String)> {
+    let cell = |cell: &secateur::bench::Cell| {
+        let score = cell.quality.as_ref().unwrap().means["nDCG@10"].mean;
+        (cell.key.file_name(), format!("{score:.12}"), format!("{:.12}", cell.closed[0].latency.p50))
+    };
+    report.cells.iter().map(cell).collect()
+}
+
+#[test]
+fn approximate_indexes_have_curves_and_cross_encoders_a_stage() {
+    let sandbox = Sandbox::new();
+    generated(&sandbox.path("data"), 1200);
+    let queries: String =
+        (0..8).map(|n| format!("{{\"_id\": \"q{n}\", \"text\": \"rose pear {n}\"}}\n")).collect();
+    write(&sandbox.path("data"), "queries.jsonl", queries);
+    model::tiny(&sandbox.path("tiny"));
+    model::tiny_cross_encoder(&sandbox.path("judge"));
+    let arguments = ["data", "--encoders", "tiny,other=tiny", "--indexes", "hnsw", "--modes", "dense"];
+    let (_, lines) =
+        ok(bench(&sandbox, &[&arguments[..], &["--rate", "200", "--concurrency", "3"]].concat()));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let report = results(&sandbox.path("bench"));
+    assert!(report.summary.sentence.starts_with("Without judgments"), "{}", report.summary.sentence);
+    let cell = &report.cells[0];
+    assert_eq!((cell.closed[1].concurrency, cell.open.rate), (3, Some(200.0)));
+    assert!(cell.quality.is_none() && cell.curve.len() == 6);
+    let [least, most] = [0, 5].map(|place| cell.curve[place]);
+    assert!(least.ef_search < most.ef_search && least.recall <= most.recall, "{:?}", cell.curve);
+    assert!(most.recall > 0.9, "{:?}", cell.curve);
+    // The same model under another name agrees with itself.
+    let other = report.cells.iter().find(|cell| cell.key.encoder.as_deref() == Some("other")).unwrap();
+    let agreement = other.agreement.as_ref().unwrap();
+    assert_eq!((agreement.overlap_at_10, agreement.rank_correlation, agreement.losses.len()), (1.0, 1.0, 0));
+
+    let reranked = ["data", "--modes", "bm25", "--rerank", "judge", "--rerank-top", "4", "--out", "reranked"];
+    ok(bench(&sandbox, &reranked));
+    let report = results(&sandbox.path("reranked"));
+    assert_eq!(report.cells[0].key.reranker.as_deref(), Some("judge"));
+    let stages = &report.cells[0].closed[0].stages;
+    assert!(stages["rerank"].mean > 0.0 && stages["encode"].mean == 0.0, "{stages:?}");
+}
+
+#[test]
+fn wrong_questions_are_refused_before_anything_is_measured() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("data"));
+    model::tiny(&sandbox.path("tiny"));
+    model::tiny_cross_encoder(&sandbox.path("judge"));
+    let fails = |arguments: &[&str], code: i32, parts: &[&str]| {
+        bench(&sandbox, arguments).fails(code, parts);
+    };
+    fails(&["gone"], 3, &["there is no folder gone"]);
+    fails(&["data", "--encoders", "gone/model/x"], 3, &["there is no model directory gone/model/x"]);
+    fails(&["data", "--indexes", "flat"], 2, &["--indexes does nothing in mode bm25"]);
+    fails(&["data", "--modes", "dense"], 2, &["--encoders: dense and hybrid searches need one"]);
+    fails(&["data", "--encoders", "tiny,tiny"], 2, &["--encoders: two are called \"tiny\"", "NAME=MODEL"]);
+    fails(&["data", "--encoders", "=tiny"], 2, &["\"=tiny\" is neither MODEL nor NAME=MODEL"]);
+    fails(&["data", "--encoders", "tiny", "--indexes", "tree"], 2, &["\"tree\" is no index"]);
+    fails(&["data", "--rerank", "tiny"], 3, &["tiny is no cross-encoder"]);
+    fails(&["data", "--rate", "0"], 2, &["--rate: expected a number above 0"]);
+    fails(&["data", "data"], 3, &["data: another data set is called so"]);
+    write(&sandbox.path("data"), "queries.jsonl", "");
+    fails(&["data"], 3, &["query \"q1\""]);
+    std::fs::remove_dir_all(sandbox.path("data/qrels")).unwrap();
+    fails(&["data"], 3, &["data: it has no queries"]);
+    write(
+        &sandbox.path("data"),
+        "queries.jsonl",
+        "{\"_id\":\"a\",\"text\":\"x\"}\n{\"_id\":\"a\",\"text\":\"y\"}\n",
+    );
+    fails(&["data"], 3, &["two queries have one id"]);
+    assert!(!sandbox.path("bench/results.json").exists());
+}
+
+/// results.json is what `--json` prints.
+#[test]
+fn json_is_the_file() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("data"));
+    let (text, _) = ok(bench(&sandbox, &["data", "--json"]));
+    let printed: Value = serde_json::from_str(&text).unwrap();
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(sandbox.path("bench/results.json")).unwrap()).unwrap();
+    assert_eq!(printed, file);
+    assert_eq!(printed["format"], 1);
+}
