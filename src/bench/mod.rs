@@ -53,7 +53,6 @@ pub use options::{BenchDataset, BenchEncoder, BenchOptions, BenchReranker};
 pub use pipeline::{Answer, Pipeline, STAGES};
 pub use result::*;
 pub use run::{BenchProgress, run};
-pub use summary::{Summary, System};
 
 const TEN: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 const HUNDRED: NonZeroUsize = NonZeroUsize::new(100).unwrap();

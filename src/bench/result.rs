@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
-use super::summary::Summary;
 use crate::statistics::Interval;
 
 /// The version of results.json. A later one may have other fields.
@@ -176,7 +175,8 @@ pub struct EncodingFacts {
     pub mean_tokens: f64,
     /// Documents that are longer than the encoder reads.
     pub cut_documents: usize,
-    /// The mean cosine of pairs of queries (isotropy, EffiR A.6): 0 where vectors point everywhere. `None` for one query.
+    /// The mean cosine of pairs of queries (isotropy, EffiR A.6): 0 where vectors point everywhere. `None` for one
+    /// query.
     pub isotropy: Option<f64>,
 }
 
@@ -364,4 +364,55 @@ pub struct CurvePoint {
     pub queries_per_second: f64,
     /// The median of a search in milliseconds.
     pub p50: f64,
+}
+
+/// What follows from the measurements.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The latency that the recommendation keeps, in milliseconds.
+    pub within: f64,
+    /// Every combination of encoder, index, mode and machine, in the order of the cells' keys.
+    pub systems: Vec<System>,
+    /// The place of the recommended one in `systems`; `None` where none keeps the latency, or nothing was judged.
+    pub recommended: Option<usize>,
+    /// The recommendation in a sentence.
+    pub sentence: String,
+}
+
+/// A combination of encoder, index and mode over all data sets. Means are over data sets; those that are parts of one
+/// count as one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct System {
+    /// Its name, such as `minilm, hnsw, dense`.
+    pub name: String,
+    /// The encoder; `None` where words alone answer.
+    pub encoder: Option<String>,
+    /// The index of the vectors.
+    pub index: Option<String>,
+    /// How it searches.
+    pub mode: String,
+    /// The machine's place in [`BenchReport::environments`].
+    pub environment: usize,
+    /// nDCG@10 by data set, parts of one averaged.
+    pub scores: BTreeMap<String, f64>,
+    /// Data sets that it was measured on, judged or not, parts of one counted as one.
+    pub num_datasets: usize,
+    /// Means of the measures, by name.
+    pub means: BTreeMap<String, f64>,
+    /// The mean of the medians at concurrency 1.
+    pub p50: f64,
+    /// The greatest 95th percentile of a data set at concurrency 1.
+    pub p95: f64,
+    /// The mean of the queries a second of the second closed loop.
+    pub queries_per_second: f64,
+    /// Parameters of the encoder.
+    pub parameters: Option<usize>,
+    /// How many times as fast as with the first encoder a query is tokenized and encoded, by medians.
+    pub query_speedup: Option<f64>,
+    /// How many times as many documents a second as the first encoder's are encoded.
+    pub document_speedup: Option<f64>,
+    /// Whether no other combination of this machine is as good and faster, or as fast and better.
+    pub is_on_latency_front: bool,
+    /// Whether no other encoder with this index and mode is as good and smaller, or as small and better.
+    pub is_on_size_front: bool,
 }

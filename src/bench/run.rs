@@ -21,8 +21,9 @@ use super::environment::Environment;
 use super::folder::{Folder, file_name};
 use super::index_spec::IndexSpec;
 use super::options::{BenchEncoder, BenchOptions};
-use super::result::{BenchReport, BuildFacts, Cell, CellKey, EncoderFacts, FORMAT, RerankerFacts, Timing};
-use super::summary::Summary;
+use super::result::{
+    BenchReport, BuildFacts, Cell, CellKey, EncoderFacts, FORMAT, RerankerFacts, Summary, Timing,
+};
 use crate::encode::ScorePairs;
 use crate::error::{Error, Result};
 use crate::progress::Progress;

@@ -199,8 +199,8 @@ impl DatabaseBuilder {
         self.build(|database, journal| database.fill(corpus, options, journal, progress))
     }
 
-    /// Makes a database of a corpus, as [`DatabaseBuilder::build_from`], with a journal of the caller's that stays when
-    /// the database is there: several databases of the same vectors encode them once.
+    /// Makes a database of a corpus, as [`DatabaseBuilder::build_from`]. The journal is the caller's and stays, so that
+    /// several databases of the same vectors encode them once.
     pub(crate) fn build_with_journal<E>(
         self,
         corpus: impl IntoIterator<Item = std::result::Result<Document, E>>,
