@@ -186,9 +186,9 @@ impl Bench<'_> {
         shuffle(&mut keys, &mut SplitMix64::keyed(&[self.options.seed, 3]));
         let total = keys.len() * self.options.datasets.len();
         let mut cells = Vec::with_capacity(keys.len());
-        for (position, (mode, key)) in keys.into_iter().enumerate() {
+        for (position, key) in keys.into_iter().enumerate() {
             let start = Instant::now();
-            let (measured, is_new) = self.cell(dataset, &places, mode, key, position, on)?;
+            let (measured, is_new) = self.cell(dataset, &places, key, position, on)?;
             if is_new {
                 self.measured = (self.measured.0 + 1, self.measured.1 + start.elapsed());
             }
@@ -305,8 +305,7 @@ impl Bench<'_> {
         &mut self,
         dataset: &Dataset,
         places: &Places,
-        mode: SearchMode,
-        key: CellKey,
+        (mode, key): (SearchMode, CellKey),
         position: usize,
         on: &mut dyn FnMut(BenchProgress<'_>),
     ) -> Result<(Measured, bool)> {

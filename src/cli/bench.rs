@@ -129,9 +129,7 @@ impl Arguments {
             (true, true) => vec![SearchMode::Bm25],
             (true, false) => SearchMode::ALL.to_vec(),
         };
-        if self.indexes.is_empty() || modes.iter().any(|mode| *mode != SearchMode::Bm25) {
-            // As asked for, or not needed.
-        } else {
+        if !self.indexes.is_empty() && modes.iter().all(|mode| *mode == SearchMode::Bm25) {
             let message = "--indexes does nothing in mode bm25: leave it out, or name --encoders";
             return Err(Failure::new(Code::Usage, message));
         }
