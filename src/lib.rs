@@ -24,7 +24,8 @@
 //!   whoever made the input, or whoever keeps the database.
 //!
 //! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders,
-//! [`eval`]uate rankings as trec_eval does and [`report`] them. [`datasets`], [`encoders`] and [`index`] are the
+//! [`eval`]uate rankings as trec_eval does,
+//! [`compare`] and [`report`] them. [`datasets`], [`encoders`] and [`index`] are the
 //! three crates below, for programs that need one of them alone.
 //!
 //! ```
@@ -53,6 +54,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod compare;
 mod database;
 pub mod effir;
 pub mod encode;
@@ -66,6 +68,7 @@ pub mod progress;
 pub mod prune;
 pub mod report;
 pub mod search;
+pub mod statistics;
 pub mod train;
 
 pub use secateur_datasets as datasets;

@@ -4,6 +4,7 @@ mod backends;
 mod bad_input;
 mod commit;
 mod compact;
+mod compare;
 mod components;
 mod create;
 mod demo;

@@ -4,6 +4,7 @@ mod add;
 mod bench_gpu;
 mod cloze;
 mod compact;
+mod compare;
 mod dataset;
 mod delete;
 mod demo;
@@ -105,6 +106,8 @@ enum Command {
     BenchGpu(bench_gpu::Arguments),
     /// Measure a run file.
     EvalRun(eval_run::Arguments),
+    /// Compare runs: means, significance tests, the queries that moved most.
+    Compare(compare::Arguments),
     /// Rank the best documents of a run anew with a cross-encoder.
     Rerank(rerank::Arguments),
     /// Add hard negatives to training data, from any retriever of a database.
@@ -188,6 +191,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Eval(arguments) => arguments.run()?,
         Command::BenchGpu(arguments) => arguments.run(out)?,
         Command::EvalRun(arguments) => arguments.run()?,
+        Command::Compare(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,
         Command::Mine(arguments) => arguments.run()?,
         Command::Teach(arguments) => arguments.run()?,

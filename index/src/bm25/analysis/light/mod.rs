@@ -4,8 +4,7 @@
 //! Approaches for the French, Portuguese, German and Hungarian Languages", 2006, and "Report on CLEF-2001
 //! Experiments". That of Arabic follows light10: L. S. Larkey, L. Ballesteros and M. E. Connell, "Light Stemming for
 //! Arabic Information Retrieval", 2007. That of Czech is L. Dolamic's and J. Savoy's: "Indexing and stemming approaches
-//! for the Czech language", 2009. The lengths of words and the order of rules are those of Lucene's filters, as its terms
-//! show.
+//! for the Czech language", 2009. The lengths of words and the order of rules are those of Lucene's filters.
 
 mod arabic;
 mod czech;
