@@ -2,6 +2,7 @@
 
 mod curve;
 mod heat_map;
+mod mteb;
 mod number;
 pub mod svg;
 mod table;
@@ -13,6 +14,7 @@ use crate::eval::{Evaluation, Measure, MissingQueries};
 
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
+pub use mteb::mteb_model_meta;
 pub use number::grouped;
 pub use table::{Align, Table};
 pub use widths::widths;
