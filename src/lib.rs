@@ -24,7 +24,8 @@
 //!   whoever made the input, or whoever keeps the database.
 //!
 //! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders,
-//! [`eval`]uate rankings as trec_eval does and [`report`] them. [`datasets`], [`encoders`] and [`index`] are the
+//! [`eval`]uate rankings as trec_eval does,
+//! [`compare`] and [`report`] them. [`datasets`], [`encoders`] and [`index`] are the
 //! three crates below, for programs that need one of them alone.
 //!
 //! ```
@@ -54,6 +55,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod bench;
+pub mod compare;
 mod database;
 pub mod effir;
 pub mod encode;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secateur::encode::Passages;
+use secateur::index::storage::CompactOptions;
 use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, VectorOptions};
 
 use crate::support::{Random, Sandbox, model};
@@ -17,6 +18,9 @@ use crate::support::{Random, Sandbox, model};
 const FOLDER: &str = "SECATEUR_TEST_COMMIT_FOLDER";
 const FIRST: &str = "SECATEUR_TEST_COMMIT_FIRST";
 const MODEL: &str = "SECATEUR_TEST_COMMIT_MODEL";
+
+/// The generation that comes and goes.
+const SECOND: &str = "second";
 
 /// The document that every commit replaces; its text names the commit.
 const COUNTER: &str = "counter";
@@ -65,12 +69,27 @@ fn open(folder: &Path, encoder: Option<Arc<Encoder>>) -> Database {
     }
 }
 
+/// What is done now and then after a commit, and changes no document: compacting, and a second generation that comes and
+/// goes.
+fn look_after(database: &mut Database, folder: &Path, encoder: Option<&Encoder>, n: u64) {
+    if n % 4 == 3 {
+        database.compact(&CompactOptions::default(), |_, _| {}).unwrap();
+    }
+    let Some(encoder) = encoder.filter(|_| n % 5 == 4) else { return };
+    if database.generations().len() > 1 {
+        return database.drop_generation(SECOND).unwrap();
+    }
+    let _ = std::fs::remove_file(secateur_files::with_suffix(folder, ".second.journal"));
+    database.add_generation(SECOND, encoder, &VectorOptions::default(), |_| {}).unwrap();
+}
+
 /// Commits and says so, until it is killed. Without the variables, a test that has nothing to do.
 #[test]
 fn writer() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let model = std::env::var_os(MODEL).map(PathBuf::from);
-    let mut database = open(folder.as_ref(), encoder(model.as_deref()));
+    let encoder = encoder(model.as_deref());
+    let mut database = open(folder.as_ref(), encoder.clone());
     for n in std::env::var(FIRST).unwrap().parse::<u64>().unwrap().. {
         let (documents, deleted) = changes(n);
         database.add(&documents).unwrap();
@@ -83,6 +102,8 @@ fn writer() {
         // The test harness may have left a line open.
         writeln!(out, "\ncommitted {n}").unwrap();
         out.flush().unwrap();
+        drop(out);
+        look_after(&mut database, folder.as_ref(), encoder.as_deref(), n);
     }
 }
 
@@ -151,14 +172,23 @@ fn survives_kills(model: Option<&Path>, passages: Option<Passages>, rounds: usiz
         let newest = documents.last().unwrap();
         assert_eq!(database.document(&newest.id).unwrap().as_ref(), Some(newest));
         let modes = if model.is_some() { &SearchMode::ALL[..] } else { &[SearchMode::Bm25] };
-        for mode in modes {
+        let names: Vec<String> =
+            database.generations().iter().map(|generation| generation.name.clone()).collect();
+        let read: Vec<Database> = match &encoder {
+            Some(encoder) => names
+                .iter()
+                .map(|name| database.generation(name).unwrap().with_encoder(Arc::clone(encoder)).unwrap())
+                .collect(),
+            None => vec![database],
+        };
+        for (database, mode) in
+            read.iter().flat_map(|database| modes.iter().map(move |mode| (database, mode)))
+        {
             let params = SearchParams { k: 10_000, num_candidates: Some(10_000), ..SearchParams::new(*mode) };
             let hits = database.search(&format!("marker{state}"), &params).unwrap();
-            assert!(
-                hits.iter().any(|hit| hit.doc_id == newest.id),
-                "round {round} {mode}: {state} is not found"
-            );
-            assert!(!hits.iter().any(|hit| Some(&hit.doc_id) == deleted.as_ref()), "round {round} {mode}");
+            let what = format!("round {round} {mode} {:?}", database.generation_name());
+            assert!(hits.iter().any(|hit| hit.doc_id == newest.id), "{what}: {state} is not found");
+            assert!(!hits.iter().any(|hit| Some(&hit.doc_id) == deleted.as_ref()), "{what}");
         }
     }
     // The next writer removes what the kills left: every segment on disk is one of the database.

@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod commit;
 mod compact;
+mod compare;
 mod components;
 mod create;
 mod demo;

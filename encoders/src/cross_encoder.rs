@@ -11,6 +11,7 @@ use crate::json;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Classifier;
+use crate::notice::Notice;
 use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
 use crate::settings::Purpose;
 use crate::tokenize::Tokenizer;
@@ -34,6 +35,7 @@ pub struct CrossEncoder {
     num_types: u32,
     batch_tokens: usize,
     max_length: usize,
+    notices: Vec<Notice>,
 }
 
 impl CrossEncoder {
@@ -51,7 +53,7 @@ impl CrossEncoder {
         let (precision, batch_tokens) = (found.precision, found.device.batch_tokens());
         let model = OnDevice::load(found, &loaded)?;
         let tokenizer = loaded.tokenizer()?;
-        let Loaded { settings, architecture, fingerprint, .. } = loaded;
+        let Loaded { settings, architecture, fingerprint, notices, .. } = loaded;
         let fingerprint = fingerprint.computed_in(precision);
         Ok(CrossEncoder {
             directory: directory.to_owned(),
@@ -62,6 +64,7 @@ impl CrossEncoder {
             num_types: architecture.token_types() as u32,
             batch_tokens: options.batch_tokens.unwrap_or(batch_tokens),
             max_length: settings.max_length,
+            notices,
         })
     }
 
@@ -97,6 +100,11 @@ impl CrossEncoder {
     /// The directory it was loaded from.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// What the directory's files do not say, and what is assumed in its place.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 
     /// The most tokens of a pair that count, special tokens included.

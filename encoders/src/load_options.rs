@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::matryoshka;
 use crate::notice::Notice;
 use crate::pooling::Pooling;
-use crate::settings::{Read, Settings};
+use crate::settings::{Purpose, Read, Settings};
 use crate::weights::model_files::ModelFiles;
 use crate::weights::quantized::Quantization;
 
@@ -54,6 +54,21 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// What the files of an encoder's directory leave open, and what is assumed in its place. No weights are read. An
+    /// encoder that is loaded with these options has the same [`notices`](crate::Encoder::notices).
+    ///
+    /// # Errors
+    ///
+    /// A file says what is not known, or leaves something open and these options are strict.
+    pub fn notices(&self, directory: impl AsRef<Path>) -> Result<Vec<Notice>> {
+        let files = self.locate(directory.as_ref())?;
+        let (path, config) = (files.config_path(), files.config()?);
+        let architecture = Architecture::from_config(&path, &config)?;
+        let mut read = Read::of(&files, &architecture, Purpose::Encode)?;
+        self.apply_to(&mut read, &architecture, &path, &config)?;
+        Ok(read.notices)
+    }
+
     /// The files of a model directory.
     pub(crate) fn locate(&self, directory: &Path) -> Result<ModelFiles> {
         ModelFiles::locate(directory, self.base.as_deref(), &self.ignore_settings)

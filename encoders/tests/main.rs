@@ -25,6 +25,8 @@ mod process;
 mod quantize;
 /// Checkpoints as they are in the world, against their reference libraries (tests/fixtures/checkpoints/generate.py).
 mod references;
+/// Fingerprints that are kept: they are found again, and changed files are noticed.
+mod remembered;
 /// Settings of all files are heeded or refused by name.
 mod settings;
 /// Models with two of every four weights zero.

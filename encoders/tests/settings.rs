@@ -78,6 +78,12 @@ fn other_values_than_the_usual_are_refused() {
     for (file, key, harmless, other) in [
         ("config.json", "pruned_heads", json!({}), json!({"0": [1]})),
         ("config.json", "auto_map", json!({}), json!({"AutoModel": "modeling.Own"})),
+        (
+            "config.json",
+            "auto_map",
+            json!({"AutoModelForCausalLM": "modeling.Own"}),
+            json!({"AutoConfig": "configuration.Own"}),
+        ),
         ("config.json", "is_encoder_decoder", json!(false), json!(true)),
         ("config.json", "position_embedding_type", json!("absolute"), json!("relative_key")),
         (

@@ -34,28 +34,32 @@ fn plain(escaped: &str) -> String {
 /// Every recorded text has Lucene's terms.
 #[test]
 fn terms_are_those_of_lucene() {
+    let mut wrong = Vec::new();
     for &analyzer in Analyzer::ALL {
-        let mut wrong = Vec::new();
         let lines = recorded(&format!("{analyzer}.tsv.gz"));
-        assert!(lines.len() > 5000);
-        for line in &lines {
+        assert!(lines.len() > 600);
+        let differs = |line: &String| {
             let (text, expected) = line.split_once('\t').unwrap();
             let terms = analyzer.analyze(&plain(text)).join("|");
-            if terms != expected {
-                wrong.push(format!("{text:?}: {terms:?}, Lucene has {expected:?}"));
-            }
-        }
-        assert!(wrong.is_empty(), "{analyzer}: {} texts, {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+            (terms != expected).then(|| format!("{text:?}: {terms:?}, Lucene has {expected:?}"))
+        };
+        let texts: Vec<String> = lines.iter().filter_map(differs).collect();
+        wrong.extend(
+            (!texts.is_empty()).then(|| (analyzer, texts.len(), texts[..texts.len().min(5)].to_vec())),
+        );
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Every code point has Lucene's terms, alone and beside letters, digits, itself and a mark.
+/// Every code point has Lucene's terms, alone and beside letters, digits, itself and a mark. The filters of languages
+/// change none beyond those of the first blocks.
 #[test]
 fn every_code_point_is_that_of_lucene() {
+    let mut wrong = Vec::new();
     for &analyzer in Analyzer::ALL {
         let expected = recorded(&format!("{analyzer}.blocks.gz"));
-        assert_eq!(expected.len(), 0x1100);
-        let mut wrong = Vec::new();
+        let has_all = [Analyzer::English, Analyzer::Standard, Analyzer::Cjk].contains(&analyzer);
+        assert_eq!(expected.len(), if has_all { 0x1100 } else { 0x34 });
         for (block, expected) in (0u32..).zip(&expected) {
             let mut checksum = crc32fast::Hasher::new();
             for c in (block << 8..(block + 1) << 8).filter_map(char::from_u32) {
@@ -64,11 +68,11 @@ fn every_code_point_is_that_of_lucene() {
                 checksum.update(b"\n");
             }
             if format!("{:08x}", checksum.finalize()) != *expected {
-                wrong.push(format!("{:04x}", block << 8));
+                wrong.push(format!("{analyzer} {:04x}", block << 8));
             }
         }
-        assert!(wrong.is_empty(), "{analyzer}: blocks {wrong:?}");
     }
+    assert!(wrong.is_empty(), "blocks {wrong:?}");
 }
 
 /// Rows that a query finds, ascending.

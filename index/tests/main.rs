@@ -6,6 +6,7 @@ mod backends;
 mod bm25_ndcg;
 /// Compaction.
 mod churn;
+mod columns;
 /// Vectors of 16 bits.
 mod components;
 /// A writer killed at random moments.

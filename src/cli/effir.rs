@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::effir::{Recipe, Stage};
 
+use super::encoder::Strict;
 use super::failure::Result;
 use super::locate::Locate;
 use super::progress::{say_on_interrupt, shown};
@@ -43,6 +44,8 @@ pub struct Arguments {
     /// The folder of what comes of it.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    strict: Strict,
 }
 
 impl Arguments {
@@ -51,6 +54,7 @@ impl Arguments {
         // What contradicts itself is found before a name is looked up.
         recipe.check()?;
         let recipe = recipe.located()?;
+        self.strict.announce(recipe.model_directory())?;
         let mut show = shown();
         let mut current = None;
         let mut interrupts = Ok(());

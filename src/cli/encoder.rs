@@ -151,6 +151,28 @@ pub fn tell(notices: &[Notice]) {
     }
 }
 
+/// Whether what a model's files leave open is refused.
+#[derive(Args, Clone, Copy)]
+pub struct Strict {
+    /// Refuse a model whose files leave open how texts are encoded, instead of assuming something.
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Strict {
+    /// Says on standard error what is assumed of a model that is loaded without options of its own, or refuses it.
+    pub fn announce(self, directory: &Path) -> Result<()> {
+        announce(directory, self.strict)
+    }
+}
+
+/// As [`Strict::announce`].
+pub fn announce(directory: &Path, strict: bool) -> Result<()> {
+    let options = LoadOptions { strict, ..LoadOptions::default() };
+    tell(&options.notices(directory)?);
+    Ok(())
+}
+
 /// The directory of the base of the adapter in `directory`. It is the one that is given, or that of a model of the hub
 /// that the adapter names. `None` where the library finds it itself.
 pub fn base_directory(directory: &Path, given: Option<&str>, ignored: &[String]) -> Result<Option<PathBuf>> {

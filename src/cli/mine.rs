@@ -9,7 +9,7 @@ use clap::Args;
 use secateur::train::{MineOptions, Teacher, mine};
 use secateur::{LoadOptions, SearchMode};
 
-use super::encoder::{EncoderArguments, model_directory, open_database};
+use super::encoder::{EncoderArguments, model_directory, open_database, tell};
 use super::failure::{Failure, Result};
 use super::progress::{Progress, say_on_interrupt};
 use super::search::ModeArguments;
@@ -110,9 +110,12 @@ impl Arguments {
             max_length: self.teacher_max_length,
             device: self.encoder.device,
             batch_tokens: self.encoder.batch_tokens.map(|tokens| tokens as usize),
+            strict: self.encoder.strict,
             ..LoadOptions::default()
         };
-        Ok(Teacher::load(&model_directory(reference)?, &options)?)
+        let teacher = Teacher::load(&model_directory(reference)?, &options)?;
+        tell(teacher.notices());
+        Ok(teacher)
     }
 }
 

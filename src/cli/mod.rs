@@ -5,6 +5,7 @@ mod bench;
 mod bench_gpu;
 mod cloze;
 mod compact;
+mod compare;
 mod dataset;
 mod delete;
 mod demo;
@@ -108,6 +109,8 @@ enum Command {
     BenchGpu(bench_gpu::Arguments),
     /// Measure a run file.
     EvalRun(eval_run::Arguments),
+    /// Compare runs: means, significance tests, the queries that moved most.
+    Compare(compare::Arguments),
     /// Rank the best documents of a run anew with a cross-encoder.
     Rerank(rerank::Arguments),
     /// Add hard negatives to training data, from any retriever of a database.
@@ -192,6 +195,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Bench(arguments) => arguments.run()?,
         Command::BenchGpu(arguments) => arguments.run(out)?,
         Command::EvalRun(arguments) => arguments.run()?,
+        Command::Compare(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,
         Command::Mine(arguments) => arguments.run()?,
         Command::Teach(arguments) => arguments.run()?,

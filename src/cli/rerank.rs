@@ -10,7 +10,7 @@ use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::{Query, Run, trec};
 use secateur::encode::{CrossEncoder, Reranker};
 
-use super::encoder::model_directory;
+use super::encoder::{model_directory, tell};
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 use super::model_options::ModelOptions;
@@ -84,7 +84,9 @@ impl Arguments {
             );
             return Err(Failure::new(Code::Input, message));
         }
-        Ok(CrossEncoder::load(&directory, &options)?)
+        let model = CrossEncoder::load(&directory, &options)?;
+        tell(model.notices());
+        Ok(model)
     }
 
     /// The texts of the documents that the model reads.

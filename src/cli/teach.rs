@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use secateur::train::{EncodingOptions, Examples, Teacher, teach};
 
-use super::encoder::model_directory;
+use super::encoder::{model_directory, tell};
 use super::failure::{Failure, Result};
 use super::model_options::ModelOptions;
 use super::progress::{Progress, say_on_interrupt};
@@ -43,6 +43,7 @@ impl Arguments {
         // A bad line is found before the work begins.
         let total = count(&self.file)?;
         let teacher = Teacher::load(&model_directory(&self.model)?, &options)?;
+        tell(teacher.notices());
         say_on_interrupt("the scores so far are kept; run the same command again to go on")?;
         let start = Instant::now();
         let progress = Progress::start("scoring", "examples", || Ok::<_, Failure>(total))?;

@@ -7,7 +7,7 @@ use clap::Args;
 use secateur::report::grouped;
 use secateur::train::TrainOptions;
 
-use super::encoder::{model_directory, tell};
+use super::encoder::{announce, model_directory, tell};
 use super::failure::{Code, Failure, Result};
 use super::locate::Locate;
 use super::progress::{say_on_interrupt, shown};
@@ -53,7 +53,11 @@ impl Arguments {
         say_on_interrupt(
             "the last checkpoint is kept; run the same command again to go on, `train` with --resume",
         )?;
-        let report = self.options.located()?.run(&directory, &self.out, &mut shown())?;
+        let options = self.options.located()?;
+        if let Some(teacher) = &options.loss.teacher {
+            announce(teacher, options.steps.strict)?;
+        }
+        let report = options.run(&directory, &self.out, &mut shown())?;
         tell(&report.notices);
         let mut said = format!(
             "{}: {} trained numbers, {} steps",

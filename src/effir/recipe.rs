@@ -1,6 +1,6 @@
 //! What a recipe says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,11 @@ impl Recipe {
             in_stage("train", options.check())?;
         }
         Ok(())
+    }
+
+    /// The directory of the model that the recipe starts from.
+    pub fn model_directory(&self) -> &Path {
+        self.directory.as_deref().unwrap_or(Path::new(&self.model))
     }
 
     /// The options of dropping, with the file of the scores that the recipe measures, if it does.

@@ -75,7 +75,7 @@ impl Recipe {
     pub fn run(&self, out: impl AsRef<Path>, on: &mut dyn FnMut(Stage, Progress<'_>)) -> Result<Report> {
         let out = out.as_ref();
         self.check()?;
-        let start = self.directory.clone().unwrap_or_else(|| PathBuf::from(&self.model));
+        let start = self.model_directory().to_owned();
         // What can be wrong is found before the first hour of work.
         ModelDirectory::open(&start)?;
         let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));

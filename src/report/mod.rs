@@ -3,6 +3,7 @@
 mod bench;
 mod curve;
 mod heat_map;
+mod mteb;
 mod number;
 pub mod svg;
 mod table;
@@ -15,6 +16,7 @@ use crate::eval::{Evaluation, Measure, MissingQueries};
 pub use bench::bench_text;
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
+pub use mteb::mteb_model_meta;
 pub use number::grouped;
 pub use table::{Align, Table};
 pub use widths::widths;

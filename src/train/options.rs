@@ -155,7 +155,8 @@ pub struct StepOptions {
     /// Lines of each file that are in memory, to be drawn from.
     #[arg(long, value_name = "LINES", default_value_t = DEFAULT.window, help_heading = MEMORY)]
     pub window: usize,
-    /// End the training at a step without a gradient, from which nothing is learned.
+    /// End the training at a step without a gradient, from which nothing is learned. Refuse a model whose files leave
+    /// open how texts are encoded.
     #[arg(long)]
     pub strict: bool,
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use secateur_encoders::{CrossEncoder, Encoder, Fingerprint, LoadOptions, TextKind};
+use secateur_encoders::{CrossEncoder, Encoder, Fingerprint, LoadOptions, Notice, TextKind};
 
 use crate::encode::ScorePairs;
 use crate::error::Result;
@@ -52,6 +52,14 @@ impl Teacher {
         match &self.0 {
             Model::CrossEncoder(model) => model.fingerprint(),
             Model::Encoder { encoder, .. } => encoder.fingerprint(),
+        }
+    }
+
+    /// What the model's files do not say, and what is assumed in its place.
+    pub fn notices(&self) -> &[Notice] {
+        match &self.0 {
+            Model::CrossEncoder(model) => model.notices(),
+            Model::Encoder { encoder, .. } => encoder.notices(),
         }
     }
 

@@ -140,3 +140,22 @@ fn what_is_wrong_is_said_before_the_work() {
     sandbox.run(["teach", "gone.jsonl", "--model", "cross", "--out", "o"]).fails(3, ["gone.jsonl"]);
     assert_eq!(sandbox.names(), ["bi", "cross", "in.jsonl"]);
 }
+
+/// What is assumed of a teacher is said once, and refused if that is asked for.
+#[test]
+fn what_is_assumed_is_said() {
+    let sandbox = sandbox(&examples(3));
+    model::untold(&sandbox.path("untold"));
+    std::fs::write(sandbox.path("texts.txt"), "roses are red\nbees make honey\n").unwrap();
+    let commands = [
+        teach("untold", &[]),
+        vec!["prune", "score", "untold", "--calibration", "texts.txt", "--out", "scores.json"],
+    ];
+    for command in commands {
+        let told = sandbox.run(command.clone());
+        assert_eq!(told.stderr.matches("modules.json").count(), 1, "{told:?}");
+        assert!(told.status.success() && told.stderr.starts_with("warning: "), "{told:?}");
+        std::fs::remove_file(sandbox.path(command.last().unwrap())).ok();
+        sandbox.run([command, vec!["--strict"]].concat()).fails(3, ["modules.json"]);
+    }
+}

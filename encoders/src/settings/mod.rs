@@ -138,8 +138,8 @@ impl Settings {
         self.modules.iter().fold(pooled, |dim, module| module.outputs(dim))
     }
 
-    /// Numbers of a vector.
-    pub(crate) fn dim(&self, hidden_size: usize) -> usize {
+    /// Numbers of a vector of a model with this hidden size.
+    pub fn dim(&self, hidden_size: usize) -> usize {
         let whole = self.whole_dim(hidden_size);
         self.truncate_dim.map_or(whole, |dim| dim.min(whole))
     }

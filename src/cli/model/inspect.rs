@@ -11,7 +11,7 @@ use secateur::encoders::inspect::{
 };
 use secateur::encoders::{self, Settings, catalog as backbones};
 use secateur::prune::Variant;
-use secateur::report::{Align, Table};
+use secateur::report::{Align, Table, mteb_model_meta};
 
 use crate::cli::encoder::{base_directory, cached_model, model_directory, tell};
 use crate::cli::failure::{Code, Failure, Result};
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Print the fields of MTEB's ModelMeta that the model's files decide, as JSON.
+    #[arg(long, conflicts_with = "json")]
+    mteb: bool,
     /// The model that an adapter goes with [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
@@ -93,6 +96,9 @@ impl Arguments {
             return Err(encoders::Error::Assumed { notice: notice.clone() }.into());
         }
         tell(&inspection.notices);
+        if self.mteb {
+            return Ok(format!("{:#}\n", mteb_model_meta(&inspection)));
+        }
         if self.json {
             let json = serde_json::to_string_pretty(&inspection)
                 .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;

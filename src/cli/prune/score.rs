@@ -7,7 +7,7 @@ use secateur::prune::{ScoreOptions, Scores, SubLayer};
 use secateur::report::{Align, Table, drop_order};
 use secateur_files::Durable;
 
-use crate::cli::encoder::model_directory;
+use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
@@ -25,6 +25,8 @@ pub struct Arguments {
     /// The file of scores to write.
     #[arg(long, value_name = "FILE.json")]
     out: PathBuf,
+    #[command(flatten)]
+    strict: Strict,
     /// Draw the drop order as a heat map.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
@@ -35,6 +37,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
+        self.strict.announce(&model)?;
         if self.options.is_resumable() {
             say_on_interrupt("what was measured is kept; run the same command again to go on")?;
         }

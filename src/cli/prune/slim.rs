@@ -7,7 +7,7 @@ use secateur::prune::{NeuronMask, NeuronScores, SlimOptions};
 use secateur::report::{Align, Table, widths};
 use secateur_files::Durable;
 
-use crate::cli::encoder::model_directory;
+use crate::cli::encoder::{announce, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
@@ -43,6 +43,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
+        announce(&model, self.options.steps.strict)?;
         let options = self.options.located()?;
         if !options.train.is_empty() {
             say_on_interrupt("the mask's last checkpoint is kept; run the same command again to go on")?;

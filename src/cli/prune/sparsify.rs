@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::prune::SparsifyOptions;
 
-use crate::cli::encoder::model_directory;
+use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
 use crate::cli::progress::shown;
@@ -23,12 +23,15 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
+    strict: Strict,
+    #[command(flatten)]
     options: SparsifyOptions,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
+        self.strict.announce(&model)?;
         let name = self.options.located()?.run(&model, &self.out, &mut shown())?;
         Ok(format!(
             "{}: {name} with 2 of every 4 weights of its linear layers zero\n\

@@ -7,7 +7,7 @@ use secateur::measure::Measurement;
 use secateur::prune::{SweepOptions, SweptVariant};
 use secateur::report::{Align, Table};
 
-use crate::cli::encoder::model_directory;
+use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
@@ -28,11 +28,14 @@ pub struct Arguments {
     /// The folder of results, one file a variant and data set. Those that are there are not measured again.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    strict: Strict,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
+        self.strict.announce(&model)?;
         let options = self.options.located()?;
         say_on_interrupt("finished results are kept; run the same command again to go on")?;
         Ok(table(&options.run(&model, &self.out, &mut shown())?).to_string())

@@ -225,7 +225,12 @@ pub(crate) const COMMON: Keys = Keys {
         ),
     ],
     only: &[
-        ("auto_map", "{}", "it names Python code of the model's own, which is not run"),
+        (
+            "auto_map",
+            "{}",
+            "it names Python code of the model's own, which is not run; transformers runs it only with trust_remote_code, \
+             and without computes what --ignore-setting auto_map does",
+        ),
         ("custom_pipelines", "{}", "it names Python code of the model's own, which is not run"),
         ("pruned_heads", "{}", "heads were taken out of layers"),
         ("is_encoder_decoder", "false", "the model has a decoder of its own"),
@@ -268,12 +273,31 @@ const LLM_DROP: Keys = Keys {
     only: &[],
 };
 
+/// Of a config.json that names Python code, but not for what is loaded here.
+const CODE_FOR_OTHERS: Keys = Keys {
+    read: &[],
+    harmless: &[("it names Python code of classes that are not loaded", &["auto_map"])],
+    only: &[],
+};
+
+/// Whether `auto_map` has no class that makes vectors or scores.
+fn is_for_others(auto_map: &Value) -> bool {
+    const LOADED: [&str; 3] = ["AutoConfig", "AutoModel", "AutoModelForSequenceClassification"];
+    auto_map
+        .as_object()
+        .is_some_and(|map| LOADED.iter().all(|class| map.get(*class).is_none_or(Value::is_null)))
+}
+
 /// Refuses a config.json with a setting that would be passed over.
 pub(crate) fn check_config(path: &Path, family: &Family, config: &Value) -> Result<()> {
     let empty = Map::new();
     let object = config.as_object().unwrap_or(&empty);
     let is_llm_drop = ["drop_mlp_list", "drop_attn_list"].iter().any(|list| object.contains_key(*list));
-    let first = is_llm_drop.then_some(&LLM_DROP);
+    let first = match object.get("auto_map") {
+        Some(_) if is_llm_drop => Some(&LLM_DROP),
+        Some(auto_map) if is_for_others(auto_map) => Some(&CODE_FOR_OTHERS),
+        _ => None,
+    };
     check(path, "", object, &first.into_iter().chain(family.keys.with_common()).collect::<Vec<_>>())?;
     if let Some(quantization) = config.get("quantization_config").and_then(Value::as_object) {
         check(path, "quantization_config", quantization, &[&QUANTIZATION])?;

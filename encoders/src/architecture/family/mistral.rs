@@ -34,5 +34,10 @@ struct Config {
 
 fn read(path: &Path, config: &Value) -> Result<Architecture> {
     let Config { sliding_window } = parse(path, config)?;
-    decoder::read(FAMILY.model_type, path, config, &Window { tokens: sliding_window, in_layer: |_| true })
+    // transformers has one mask for all layers of this family, whatever their types are.
+    let mut config = config.clone();
+    if let Some(object) = config.as_object_mut() {
+        object.shift_remove("layer_types");
+    }
+    decoder::read(FAMILY.model_type, path, &config, &Window { tokens: sliding_window, in_layer: |_| true })
 }

@@ -44,11 +44,23 @@ pub(super) enum Beginning {
     Olora,
 }
 
+/// PEFT's rank, where the file does not say it.
+fn eight() -> usize {
+    8
+}
+
+/// PEFT's scale, likewise.
+fn eight_of_alpha() -> f64 {
+    8.0
+}
+
 #[derive(Deserialize)]
 struct Raw {
     base_model_name_or_path: Option<String>,
     revision: Option<String>,
+    #[serde(default = "eight")]
     r: usize,
+    #[serde(default = "eight_of_alpha")]
     lora_alpha: f64,
     #[serde(default)]
     use_rslora: bool,

@@ -8,19 +8,26 @@ mod cjk;
 mod classes;
 mod filters;
 mod former;
+mod language;
+mod letters;
+mod light;
 mod porter;
 mod published;
+#[rustfmt::skip]
+mod stop_words;
 mod words;
 
 use cjk::Bigrams;
 use former::Former;
+use language::{Language, LanguageChain};
 use porter::Stemmer;
 
 use crate::names::UnknownName;
 
 /// How texts become terms. The names are those of Lucene's analyzers, `EnglishAnalyzer` and so on.
 ///
-/// A database keeps its analyzer: queries are analyzed as the documents were.
+/// A database keeps its analyzer: queries are analyzed as the documents were. The analyzers of languages leave out stop
+/// words, and make stems of the others.
 ///
 /// ```
 /// use secateur_index::bm25::Analyzer;
@@ -54,6 +61,44 @@ pub enum Analyzer {
     Standard,
     /// Chinese, Japanese and Korean: pairs of neighboring characters; other words in lower case, without stop words.
     Cjk,
+    /// Arabic: light stems; digits of any script are those of ASCII.
+    Arabic,
+    /// Armenian: stems of Snowball.
+    Armenian,
+    /// Basque: stems of Snowball.
+    Basque,
+    /// Catalan: articles with an apostrophe go, stems of Snowball.
+    Catalan,
+    /// Czech: light stems.
+    Czech,
+    /// Danish: stems of Snowball.
+    Danish,
+    /// Dutch: stems of Snowball.
+    Dutch,
+    /// Finnish: stems of Snowball.
+    Finnish,
+    /// French: articles with an apostrophe go, light stems.
+    French,
+    /// German: ae, oe, ue and ß are as ä, ö, ü and ss, light stems.
+    German,
+    /// Hungarian: stems of Snowball.
+    Hungarian,
+    /// Italian: articles with an apostrophe go, light stems.
+    Italian,
+    /// Norwegian: stems of Snowball.
+    Norwegian,
+    /// Portuguese: light stems.
+    Portuguese,
+    /// Romanian: stems of Snowball.
+    Romanian,
+    /// Russian: stems of Snowball.
+    Russian,
+    /// Spanish: light stems.
+    Spanish,
+    /// Swedish: stems of Snowball.
+    Swedish,
+    /// Turkish: what follows an apostrophe goes, I without a dot is another letter, stems of Snowball.
+    Turkish,
 }
 
 fn unknown(name: &str) -> UnknownName {
@@ -75,6 +120,32 @@ impl Analyzer {
         Analysis::new(Some(self)).for_each_term(text, |term| terms.push(term.to_owned()));
         terms
     }
+
+    /// What makes it an analyzer of a language, unless it is one of those with filters of their own.
+    fn language(self) -> Option<Language> {
+        Some(match self {
+            Analyzer::English | Analyzer::Standard | Analyzer::Cjk => return None,
+            Analyzer::Arabic => language::ARABIC,
+            Analyzer::Armenian => language::ARMENIAN,
+            Analyzer::Basque => language::BASQUE,
+            Analyzer::Catalan => language::CATALAN,
+            Analyzer::Czech => language::CZECH,
+            Analyzer::Danish => language::DANISH,
+            Analyzer::Dutch => language::DUTCH,
+            Analyzer::Finnish => language::FINNISH,
+            Analyzer::French => language::FRENCH,
+            Analyzer::German => language::GERMAN,
+            Analyzer::Hungarian => language::HUNGARIAN,
+            Analyzer::Italian => language::ITALIAN,
+            Analyzer::Norwegian => language::NORWEGIAN,
+            Analyzer::Portuguese => language::PORTUGUESE,
+            Analyzer::Romanian => language::ROMANIAN,
+            Analyzer::Russian => language::RUSSIAN,
+            Analyzer::Spanish => language::SPANISH,
+            Analyzer::Swedish => language::SWEDISH,
+            Analyzer::Turkish => language::TURKISH,
+        })
+    }
 }
 
 /// An analyzer at work, with scratch space that is reused from word to word.
@@ -88,16 +159,18 @@ enum Chain {
     English(Stemmer),
     Standard,
     Cjk(Bigrams),
+    Language(Box<LanguageChain>),
 }
 
 impl Analysis {
     /// `None` is how texts became terms in databases that do not name their analyzer.
     pub fn new(analyzer: Option<Analyzer>) -> Analysis {
-        let chain = match analyzer {
-            None => Chain::Former(Former::default()),
-            Some(Analyzer::English) => Chain::English(Stemmer::default()),
-            Some(Analyzer::Standard) => Chain::Standard,
-            Some(Analyzer::Cjk) => Chain::Cjk(Bigrams::default()),
+        let chain = match (analyzer, analyzer.and_then(Analyzer::language)) {
+            (None, _) => Chain::Former(Former::default()),
+            (_, Some(language)) => Chain::Language(Box::new(LanguageChain::new(language))),
+            (Some(Analyzer::Standard), _) => Chain::Standard,
+            (Some(Analyzer::Cjk), _) => Chain::Cjk(Bigrams::default()),
+            (Some(_), None) => Chain::English(Stemmer::default()),
         };
         Analysis { chain, term: String::new() }
     }
@@ -123,6 +196,13 @@ impl Analysis {
                 for word in words {
                     filters::lower_case(word.text, term);
                     visit(term);
+                }
+            }
+            Chain::Language(language) => {
+                for word in words {
+                    if let Some(term) = language.term(word.text) {
+                        visit(term);
+                    }
                 }
             }
             Chain::Cjk(bigrams) => {
@@ -191,6 +271,24 @@ mod tests {
         ];
         for (text, terms) in cases {
             assert_eq!(&Analyzer::Cjk.analyze(text), terms, "{text:?}");
+        }
+    }
+
+    /// A few words a language, so that none is another's.
+    #[test]
+    fn languages() {
+        let cases: &[(Analyzer, &str, &[&str])] = &[
+            (Analyzer::French, "L'avion et les chevaux nationaux", &["avion", "cheval", "national"]),
+            (Analyzer::German, "Die Häuser und Mueller, Straßen", &["haus", "mull", "strass"]),
+            (Analyzer::Spanish, "los niños y las voces", &["nin", "voz"]),
+            (Analyzer::Turkish, "Istanbul'da IŞIK", &["ıstanbul", "ışık"]),
+            (Analyzer::Dutch, "de fiets en het kind", &["fiets", "kinder"]),
+            (Analyzer::Arabic, "والكتاب ٣", &["كتاب", "3"]),
+            (Analyzer::Swedish, "och husen", &["hus"]),
+            (Analyzer::Russian, "и книги", &["книг"]),
+        ];
+        for (analyzer, text, terms) in cases {
+            assert_eq!(&analyzer.analyze(text), terms, "{analyzer} {text:?}");
         }
     }
 }

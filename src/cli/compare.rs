@@ -1,0 +1,119 @@
+//! `secateur compare`: several runs against the first of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use clap::Args;
+use secateur::compare::{CompareOptions, Comparison};
+use secateur::datasets::beir::BeirFolder;
+use secateur::datasets::{Run, trec};
+use secateur::statistics::Randomization;
+
+use super::eval::MeasuringArguments;
+use super::failure::{Code, Failure, Result};
+use super::inputs::open_dataset;
+
+const EXAMPLES: &str = "\
+The first run is what the others are compared with. Probabilities are two-sided; with three runs or more they are also adjusted by \
+Holm's method.
+
+Examples:
+  secateur compare whole.run pruned.run --qrels scifact
+  secateur compare bm25.run dense.run hybrid.run --qrels qrels.txt --measures nDCG@10,Recall@100 --json";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Two TREC run files or more, plain, .gz or .zst.
+    #[arg(value_name = "RUN", required = true, num_args = 2..)]
+    runs: Vec<PathBuf>,
+    /// TREC judgments, or a BEIR folder, whose texts are then shown.
+    #[arg(long, value_name = "JUDGMENTS")]
+    qrels: PathBuf,
+    /// Ways to swap the runs' values that the randomization test tries.
+    #[arg(long, value_name = "N", default_value_t = Randomization::default().permutations,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    permutations: usize,
+    /// Decides which ways are drawn.
+    #[arg(long, value_name = "N", default_value_t = Randomization::default().seed)]
+    seed: u64,
+    /// Queries to show: those that moved most by the first measure.
+    #[arg(long, value_name = "N", default_value_t = CompareOptions::default().moved)]
+    moved: usize,
+    /// Documents of either answer to show for each.
+    #[arg(long, value_name = "N", default_value_t = CompareOptions::default().answers)]
+    answers: usize,
+    #[command(flatten)]
+    measuring: MeasuringArguments,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let names = self.names()?;
+        let runs = self.runs.iter().map(|path| Ok(trec::read_run(path)?)).collect::<Result<Vec<Run>>>()?;
+        let (dataset, qrels) = match self.qrels.is_file() {
+            true => (None, trec::read_qrels(&self.qrels)?),
+            false => {
+                let dataset = open_dataset(&self.qrels)?;
+                let split = self.measuring.split(&dataset)?;
+                let qrels = dataset.qrels(&split)?;
+                (Some(dataset), qrels)
+            }
+        };
+        let rules = self.measuring.rules(dataset.as_ref().map_or("", |dataset| dataset.name()));
+        let options = CompareOptions {
+            randomization: Randomization { permutations: self.permutations, seed: self.seed },
+            moved: self.moved,
+            answers: self.answers,
+        };
+        let named: Vec<(&str, &Run)> = names.iter().map(String::as_str).zip(&runs).collect();
+        let mut comparison = options.compare(&named, &qrels, self.measuring.measures(), &rules)?;
+        if let Some(dataset) = &dataset {
+            describe(&mut comparison, dataset)?;
+        }
+        if self.measuring.is_json() {
+            let json = serde_json::to_string_pretty(&comparison)
+                .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
+            return Ok(json + "\n");
+        }
+        Ok(format!("rules: {rules}\n{comparison}"))
+    }
+
+    /// What the runs are called: their file names, or their paths where two files have one name.
+    fn names(&self) -> Result<Vec<String>> {
+        if let Some(folder) = self.runs.iter().find(|path| path.is_dir()) {
+            let message = format!("{} is a folder, and a run file is expected there", folder.display());
+            return Err(Failure::new(Code::Usage, message));
+        }
+        let file_name =
+            |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let names: Vec<String> = self.runs.iter().map(file_name).collect();
+        let is_one_a_run = names.iter().collect::<BTreeSet<_>>().len() == names.len();
+        let paths = || self.runs.iter().map(|path| path.display().to_string()).collect();
+        Ok(if is_one_a_run { names } else { paths() })
+    }
+}
+
+/// Adds the texts of a data set. Documents are called by their titles, or their first words.
+fn describe(comparison: &mut Comparison, dataset: &BeirFolder) -> Result<()> {
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    let answers = comparison.moved().flat_map(|moved| moved.answers.iter().flatten());
+    wanted.extend(answers.map(|answer| answer.doc_id.clone()));
+    let mut titles: HashMap<String, String> = HashMap::new();
+    if !wanted.is_empty() {
+        for document in dataset.corpus()? {
+            let document = document?;
+            if wanted.contains(&document.id) {
+                let title = if document.title.is_empty() { document.text } else { document.title };
+                titles.insert(document.id, title);
+            }
+        }
+    }
+    let mut queries: HashMap<String, String> = HashMap::new();
+    for query in dataset.queries()? {
+        let query = query?;
+        queries.insert(query.id, query.text);
+    }
+    comparison.describe(|id| queries.get(id).cloned(), |id| titles.get(id).cloned());
+    Ok(())
+}
