@@ -69,8 +69,8 @@ fn open(folder: &Path, encoder: Option<Arc<Encoder>>) -> Database {
     }
 }
 
-/// What is done now and then after a commit, and changes no document: compacting, and a second generation that comes and
-/// goes.
+/// What is done now and then after a commit, and changes no document: compacting, and a second generation that comes
+/// and goes.
 fn look_after(database: &mut Database, folder: &Path, encoder: Option<&Encoder>, n: u64) {
     if n % 4 == 3 {
         database.compact(&CompactOptions::default(), |_, _| {}).unwrap();

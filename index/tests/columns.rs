@@ -63,7 +63,8 @@ fn counts(snapshot: &Snapshot) -> Vec<(String, usize, [usize; 3])> {
     fields.map(|count| (count.field.to_string(), count.num_documents, count.num_of_kind)).collect()
 }
 
-/// Large segments have columns, small ones none; merging small ones writes them. Filters and counts do not depend on it.
+/// Large segments have columns, small ones none; merging small ones writes them. Filters and counts do not depend on
+/// it.
 #[test]
 fn filters_find_what_the_documents_say() {
     let folder = tempfile::tempdir().unwrap();
