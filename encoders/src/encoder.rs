@@ -212,7 +212,7 @@ impl Encoder {
     pub fn encode_with_prompt(&self, texts: &[&str], prompt: &str) -> Result<Vec<f32>> {
         let skipped = if self.settings.pool_prompt { 0 } else { self.tokenizer.prompt_tokens(prompt)? };
         let tokens = self.tokenize_after(texts, prompt, self.settings.max_length)?;
-        self.encode_tokens(&tokens, skipped)
+        self.encode_skipping(&tokens, skipped)
     }
 
     /// The token ids of each text, prompt and special tokens included.
@@ -282,7 +282,11 @@ impl Encoder {
     ///
     /// A vector is not finite.
     pub fn encode_tokens(&self, tokens: &[Vec<u32>], kind: TextKind) -> Result<Vec<f32>> {
-        let skipped = self.skipped[kind as usize];
+        self.encode_skipping(tokens, self.skipped[kind as usize])
+    }
+
+    /// The same, with this number of tokens at the beginning of each text left out of a mean.
+    fn encode_skipping(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
         let task = Vectors { settings: &self.settings, finish: &self.finish, tokens, skipped };
         let vectors = self.model.run(self.batches(tokens), &task)?;
         let dim = self.dim();
