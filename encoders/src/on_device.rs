@@ -64,16 +64,16 @@ impl Found {
         let unusable = |source: BoxedError| Error::Device { device: device.to_string(), source };
         match (device, precision) {
             (Device::Cpu, _) => Ok(cpu("cpu".to_owned())),
-            (Device::Auto, Some(Precision::F32)) => {
-                Ok(cpu("cpu, because GPUs compute in bf16 and f32 was asked for".to_owned()))
+            (Device::Auto, Some(other @ (Precision::F32 | Precision::Int8))) => {
+                Ok(cpu(format!("cpu, because GPUs compute in bf16 and {other} was asked for")))
             }
             (Device::Auto, _) => Ok(match Gpu::open(0) {
                 Ok(gpu) => of_gpu(gpu, 0),
                 Err(error) => cpu(format!("cpu: {error}")),
             }),
-            (Device::Cuda(_), Some(Precision::F32)) => {
-                Err(unusable("GPUs compute in bf16, and f32 was asked for: give --precision bf16".into()))
-            }
+            (Device::Cuda(_), Some(other @ (Precision::F32 | Precision::Int8))) => Err(unusable(
+                format!("GPUs compute in bf16, and {other} was asked for: give --precision bf16").into(),
+            )),
             (Device::Cuda(number), _) => {
                 Gpu::open(number).map(|gpu| of_gpu(gpu, number)).map_err(|error| unusable(error.into()))
             }

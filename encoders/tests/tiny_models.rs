@@ -68,6 +68,25 @@ fn check<B: Backend>(what: &str, backend: &B, directory: &Path, name: &str) -> V
     all
 }
 
+/// Linear layers in 8 bits, whose vectors also are the same bits in every batch.
+///
+/// A code has 254 steps over the range of its group, which is about six standard deviations. So rounding changes an
+/// operand by about 6 / 254 / sqrt(12) = 0.7 % of its size. A vector changes by sqrt(2) of this in each of at most
+/// four sub-layers, which is a cosine of 1 - 4 * 0.01^2 / 2. 0.998 leaves a factor of ten, because the residual stream
+/// weighs sub-layers unequally.
+fn check_int8(directory: &Path, name: &str) {
+    let backend = Cpu::serial().with_precision(Precision::Int8);
+    let model = load(&backend, directory);
+    let sequences = sequences();
+    let together = hidden(&backend, &model, &sequences);
+    check_vectors("int8", &together, name, 0.998);
+    let alone = |sequence| hidden(&backend, &model, std::slice::from_ref(sequence));
+    let alone: Vec<f32> = sequences.iter().flat_map(alone).collect();
+    assert!(alone == together, "{name}, int8: hidden states depend on the batch");
+    let parallel = hidden(&Cpu::parallel(), &model, &sequences);
+    assert!(parallel == together, "{name}, int8: hidden states depend on the number of threads");
+}
+
 /// Linear layers in bf16: the vectors of last-token and mean pooling against the recorded f64 ones.
 ///
 /// Rounding changes an operand by at most 2^-9 of itself. Over a layer's terms these errors are as good as random, so
@@ -76,8 +95,12 @@ fn check<B: Backend>(what: &str, backend: &B, directory: &Path, name: &str) -> V
 fn check_bf16(directory: &Path, name: &str) {
     let backend = Cpu::serial().with_precision(Precision::Bf16);
     let model = load(&backend, directory);
+    check_vectors("bf16", &hidden(&backend, &model, &sequences()), name, 0.9999);
+}
+
+/// Hidden states whose vectors, by last-token and by mean pooling, have at least this cosine to the recorded ones.
+fn check_vectors(what: &str, all: &[f32], name: &str, least: f64) {
     let sequences = sequences();
-    let all = hidden(&backend, &model, &sequences);
     let want = outputs(name);
     let spans = Spans::from_lengths(sequences.iter().map(Vec::len));
     for (text, span) in spans.iter().enumerate() {
@@ -92,7 +115,7 @@ fn check_bf16(directory: &Path, name: &str) {
                 a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
             };
             let cosine = dot(got, want) / (dot(got, got) * dot(want, want)).sqrt();
-            assert!(cosine >= 0.9999, "{name}, bf16: {pooling} of text {text} has cosine {cosine}");
+            assert!(cosine >= least, "{name}, {what}: {pooling} of text {text} has cosine {cosine}");
         }
     }
 }
@@ -105,6 +128,7 @@ fn check_model(name: &str) {
     check("composed", &Candle::new(Device::Cpu), directory, name);
 
     check_bf16(directory, name);
+    check_int8(directory, name);
 
     // The same bits in every batch and on any number of threads.
     let sequences = sequences();

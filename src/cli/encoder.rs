@@ -40,7 +40,7 @@ pub struct EncoderArguments {
     /// The model that an adapter is merged into [default: the one its adapter_config.json names].
     #[arg(long, value_name = "MODEL", requires = "encoder")]
     pub base: Option<String>,
-    /// How precisely linear layers are multiplied; f32 and bf16 do not mix in one database
+    /// How precisely linear layers are multiplied; vectors of different precisions do not mix in one database
     /// [default: f32 on a CPU, bf16 on a GPU].
     #[arg(long, requires = "encoder")]
     pub precision: Option<Precision>,

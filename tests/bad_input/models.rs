@@ -212,21 +212,29 @@ fn a_device_that_is_not_there_is_refused() {
     sandbox
         .run(command.iter().chain(&["--device", "cuda", "--precision", "f32"]))
         .fails(1, ["cuda:0 cannot be used", "GPUs compute in bf16"]);
+    sandbox
+        .run(command.iter().chain(&["--device", "cuda", "--precision", "int8"]))
+        .fails(1, ["cuda:0 cannot be used", "GPUs compute in bf16, and int8 was asked for"]);
     sandbox.run(command.iter().chain(&["--device", "tpu"])).fails(2, ["tpu", "auto, cpu, cuda or cuda:N"]);
-    sandbox.run(command.iter().chain(&["--precision", "f8"])).fails(2, ["f8", "f32, bf16"]);
+    sandbox.run(command.iter().chain(&["--precision", "f8"])).fails(2, ["f8", "f32, bf16, int8"]);
     sandbox.run(command.iter().chain(&["--batch-tokens", "0"])).fails(2, ["--batch-tokens"]);
     assert_eq!(sandbox.names(), ["model", "set"]);
 }
 
-/// Vectors of two precisions do not mix: a database in bf16 is searched in bf16.
+/// Vectors of two precisions do not mix: a database in bf16 is searched in bf16, one in 8 bits in 8 bits.
 #[test]
 fn a_database_remembers_the_precision() {
     let sandbox = Sandbox::new();
     small(&sandbox.path("set"));
     tiny(&sandbox.path("model"));
-    let index =
-        ["index", "set", "--out", "db", "--encoder", "model", "--precision", "bf16", "--batch-tokens", "9"];
-    sandbox.run(index).ok();
-    sandbox.run(["search", "db", "word", "--mode", "dense"]).ok();
-    sandbox.run(["search", "db", "word", "--mode", "dense", "--encoder", "model"]).fails(4, ["fingerprint"]);
+    for (precision, other) in [("bf16", "int8"), ("int8", "bf16")] {
+        let index = ["index", "set", "--out", precision, "--encoder", "model", "--precision", precision];
+        sandbox.run(index.iter().chain(&["--batch-tokens", "9"])).ok();
+        let search = ["search", precision, "word", "--mode", "dense"];
+        sandbox.run(search).ok();
+        let named = search.iter().chain(&["--encoder", "model"]);
+        sandbox.run(named.clone()).fails(4, ["fingerprint"]);
+        sandbox.run(named.clone().chain(&["--precision", other])).fails(4, ["fingerprint"]);
+        sandbox.run(named.chain(&["--precision", precision])).ok();
+    }
 }

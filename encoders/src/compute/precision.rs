@@ -26,6 +26,10 @@ pub enum Precision {
     /// processors with bf16 products (AMX, AVX-512 BF16). Other processors multiply the rounded numbers in f32, which
     /// gains nothing.
     Bf16,
+    /// Weights and activations are quantized to 8 bits in groups of 128, and their products are summed exactly. This
+    /// is fastest on processors with products of 8 bits (AVX-512 VNNI), and weights take a quarter of the memory of
+    /// f32. For CPUs only.
+    Int8,
 }
 
 fn unknown(found: &str) -> UnknownName {

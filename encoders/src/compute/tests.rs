@@ -4,7 +4,7 @@ use candle_core::Device;
 use proptest::prelude::*;
 
 use super::candle::Candle;
-use super::cpu::{Cpu, Products};
+use super::cpu::{Cpu, Products, Units};
 use super::*;
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;
@@ -224,6 +224,39 @@ fn bf16_products_equal_rounded_ones() {
         // Rounding does something.
         let exact = cpu(Products::F32, false);
         assert!(exact[0].iter().zip(&want[0]).any(|(exact, rounded)| (exact - rounded).abs() > 1e-4));
+    }
+}
+
+/// Linear layers in 8 bits, by every kind of instructions, against f32, on one thread and on the pool.
+///
+/// Numbers are uniform in [-1, 1), so a code is off by at most 1 / 254. The error of a product of two numbers has a
+/// standard deviation of sqrt(2 / 3) / 254 / sqrt(3). That of a sum is sqrt(K) times as much. Six of these are
+/// allowed. An activation multiplies them by its slope of at most 1.13. A gate multiplies them by a sum, at most 4
+/// sqrt(K / 9).
+#[test]
+fn int8_products_are_nearly_those_of_f32() {
+    for (texts, depth, width, seed) in [(1, 40, 24, 1), (3, 33, 300, 2), (70, 128, 257, 3), (9, 513, 16, 4)] {
+        let cpu = |products, parallel: bool| {
+            let backend = if parallel { Cpu::parallel() } else { Cpu::serial() };
+            layers(&backend.with_products(products), texts, depth, width, seed)
+        };
+        let exact = cpu(Products::F32, false);
+        let deviation = (2.0 / 3.0 * depth as f32).sqrt() / 254.0 / 3f32.sqrt();
+        let largest_sum = 4.0 * (depth as f32 / 9.0).sqrt() + 1.0;
+        let mut first: Option<Vec<Vec<f32>>> = None;
+        for units in Units::available() {
+            let got = cpu(Products::Int8(units), false);
+            assert_eq!(got, cpu(Products::Int8(units), true), "{units:?} depends on the number of threads");
+            let first = first.get_or_insert_with(|| got.clone());
+            assert_eq!(first, &got, "{units:?} gives other bits");
+            for (layer, (got, want)) in got.iter().zip(&exact).enumerate() {
+                assert_eq!(got.len(), want.len());
+                let worst = got.iter().zip(want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+                let tolerance = 6.0 * deviation * if layer == 3 { 2.0 * 1.13 * largest_sum } else { 1.13 };
+                assert!(worst <= tolerance, "layer {layer}, depth {depth}: {worst} above {tolerance}");
+                assert!(worst > 0.01 * deviation, "layer {layer}, depth {depth}: nothing was quantized");
+            }
+        }
     }
 }
 

@@ -164,6 +164,9 @@ impl Backend for Candle {
             weight: match self.precision {
                 Precision::F32 => self.tensor(&weights.weight.dequantize())?,
                 Precision::Bf16 => self.tensor(&weights.weight.dequantize())?.to_dtype(DType::BF16)?,
+                Precision::Int8 => {
+                    return Err(Error::Candle("candle's operations have no products of 8 bits".into()));
+                }
             },
             bias: weights.bias.map(|bias| self.vector(&bias)).transpose()?,
         })

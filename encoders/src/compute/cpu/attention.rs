@@ -1,26 +1,27 @@
 //! Attention within texts that lie one after the other, without padding and without a (T, T) matrix.
 //!
-//! For each text and key-value head the keys and values are packed once. Blocks of queries then multiply, normalize and
-//! multiply again while their scores are in the cache.
+//! For each text and key-value head the keys and values are packed once. Then come blocks of [`PANEL`] queries, each in
+//! its own lane of the vectors. Scores are kept key by key. So a softmax is a few passes of whole vectors, and the
+//! product with the values reads the weights as they lie.
 
 use std::ops::Range;
 
-use super::elementwise::{softmax_row, tanh};
-use super::gemm::{Gemm, Scaled};
-use super::isa::{Arithmetic, Isa, Kernel, PANEL};
-use super::packed_matrix::PackedMatrix;
+use super::elementwise::{exp, tanh};
+use super::gemm::{Tiles, pack_block, write};
+use super::isa::{Arithmetic, Kernel, PANEL};
 use crate::architecture::AttentionShape;
-
-/// Queries whose scores are held together.
-const BLOCK_QUERIES: usize = 48;
 
 /// Memory that one thread's attention reuses.
 #[derive(Default)]
 pub(super) struct Scratch {
-    keys: PackedMatrix,
-    values: PackedMatrix,
-    scores: Vec<f32>,
-    tiles: Vec<f32>,
+    /// Tiles of keys, each k-major.
+    keys: Vec<f32>,
+    /// Panels of columns of the values, each by token.
+    values: Vec<[f32; PANEL]>,
+    /// A block of queries, transposed.
+    queries: Vec<[f32; PANEL]>,
+    /// By key, the scores of the block's queries.
+    scores: Vec<[f32; PANEL]>,
 }
 
 /// Attention of the query heads of one key-value head, in one text.
@@ -35,129 +36,210 @@ pub(super) struct HeadGroup<'a, 'out> {
     pub(super) key_value_head: usize,
     /// For each row of the text, the output columns of the group's query heads: L slices of H / G * K.
     pub(super) out: &'a mut [&'out mut [f32]],
-}
-
-/// Queries of a text whose scores are held together, and the keys that some of them see.
-pub(super) struct QueryBlock {
-    /// The queries.
-    pub(super) queries: Range<usize>,
-    /// From the first panel of keys with one that is seen to the last key that is.
-    pub(super) keys: Range<usize>,
-    /// The panels of those keys.
-    pub(super) panels: Range<usize>,
-    /// For each query the keys that it sees, counted from the first of `keys`.
-    pub(super) seen: Vec<Range<usize>>,
-}
-
-impl QueryBlock {
-    /// All queries of a text of `length` tokens, block by block.
-    pub(super) fn all(
-        shape: &AttentionShape,
-        window: Option<usize>,
-        length: usize,
-    ) -> impl Iterator<Item = QueryBlock> {
-        (0..length).step_by(BLOCK_QUERIES).map(move |start| {
-            let end = (start + BLOCK_QUERIES).min(length);
-            let seen = |query| seen(shape, window, query, length);
-            let keys = seen(start).start / PANEL * PANEL..seen(end - 1).end;
-            let panels = keys.start / PANEL..keys.end.div_ceil(PANEL);
-            let seen = (start..end).map(seen).map(|seen| seen.start - keys.start..seen.end - keys.start);
-            QueryBlock { queries: start..end, seen: seen.collect(), panels, keys }
-        })
-    }
-
-    /// The distance between two rows of scores.
-    pub(super) fn width(&self) -> usize {
-        self.panels.len() * PANEL
-    }
-
-    /// The rows of scores, without what follows the last key.
-    pub(super) fn rows<'a>(&self, scores: &'a mut [f32]) -> Vec<&'a mut [f32]> {
-        scores.chunks_exact_mut(self.width()).map(|row| &mut row[..self.keys.len()]).collect()
-    }
+    pub(super) scratch: &'a mut Scratch,
 }
 
 /// The keys that a query sees in a text of `length` tokens.
-fn seen(shape: &AttentionShape, window: Option<usize>, query: usize, length: usize) -> Range<usize> {
+pub(super) fn seen(
+    shape: &AttentionShape,
+    window: Option<usize>,
+    query: usize,
+    length: usize,
+) -> Range<usize> {
     let window = window.unwrap_or(length);
     let end = if shape.causal { query + 1 } else { (query + window + 1).min(length) };
     query.saturating_sub(window)..end
 }
 
-impl HeadGroup<'_, '_> {
-    /// Computes `out`.
-    pub(super) fn run(self, isa: Isa, scratch: &mut Scratch) {
-        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, .. } = *self.shape;
-        let stride = self.shape.joined_columns();
-        let length = self.out.len();
-        let group = num_heads / num_key_value_heads;
-        let key_column = (num_heads + self.key_value_head) * head_dim;
-        let value_column = key_column + num_key_value_heads * head_dim;
-        scratch.keys.refill(length, head_dim, |token, k| self.qkv[token * stride + key_column + k]);
-        // Transposed: the second product sums over tokens.
-        scratch.values.refill(head_dim, length, |k, token| self.qkv[token * stride + value_column + k]);
+impl Kernel for HeadGroup<'_, '_> {
+    type Output = ();
 
-        // Only the panels with keys that some query of a block sees are touched.
-        for block in QueryBlock::all(self.shape, self.window, length) {
-            let (queries, width) = (block.queries.clone(), block.width());
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let HeadGroup { qkv, shape, window, key_value_head, out, scratch } = self;
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, .. } = *shape;
+        let stride = shape.joined_columns();
+        let length = out.len();
+        let group = num_heads / num_key_value_heads;
+        let key_column = (num_heads + key_value_head) * head_dim;
+        let value_column = key_column + num_key_value_heads * head_dim;
+        let Scratch { keys, values, queries, scores } = scratch;
+        keys.resize(length * head_dim, 0.0);
+        pack_block::<A>(&qkv[key_column..], stride, head_dim, 0..length, keys);
+        values.resize(length * head_dim.div_ceil(PANEL), [0.0; PANEL]);
+        for (panel, values) in values.chunks_exact_mut(length).enumerate() {
+            let columns = panel * PANEL..((panel + 1) * PANEL).min(head_dim);
+            for (slot, row) in values.iter_mut().zip(qkv.chunks_exact(stride)) {
+                *slot = line(&row[value_column..][columns.clone()]);
+            }
+        }
+        queries.resize(head_dim, [0.0; PANEL]);
+        for start in (0..length).step_by(PANEL) {
+            let count = (length - start).min(PANEL);
+            let mut of_lanes = [(0, 0); PANEL];
+            for (lane, of_lane) in of_lanes.iter_mut().enumerate() {
+                let Range { start, end } = seen(shape, window, start + lane.min(count - 1), length);
+                *of_lane = (start, end);
+            }
+            let (first, last) = (of_lanes[0], of_lanes[PANEL - 1]);
+            let lanes = (first != last).then_some(&of_lanes);
+            let keys_seen = first.0..last.1;
+            scores.resize(keys_seen.len(), [0.0; PANEL]);
             for head in 0..group {
-                let query_column = (self.key_value_head * group + head) * head_dim;
-                scratch.scores.resize(queries.len() * width, 0.0);
-                let mut rows = block.rows(&mut scratch.scores);
-                isa.dispatch(Gemm {
-                    a: &self.qkv[queries.start * stride + query_column..],
-                    stride,
-                    b: &scratch.keys,
-                    panels: block.panels.clone(),
-                    depth: 0..head_dim,
-                    epilogue: Scaled(scale),
-                    out: &mut rows,
-                    tiles: None,
-                    scratch: &mut scratch.tiles,
-                });
-                isa.dispatch(Softmax { rows: &mut rows, seen: &block.seen, softcap: self.shape.softcap });
-                let mut out: Vec<&mut [f32]> = self.out[queries.clone()]
-                    .iter_mut()
-                    .map(|row| &mut row[head * head_dim..(head + 1) * head_dim])
-                    .collect();
-                isa.dispatch(Gemm {
-                    a: &scratch.scores,
-                    stride: width,
-                    b: &scratch.values,
-                    panels: 0..scratch.values.num_panels(),
-                    depth: block.keys.clone(),
-                    epilogue: Scaled(1.0),
-                    out: &mut out,
-                    tiles: None,
-                    scratch: &mut scratch.tiles,
-                });
+                let column = (key_value_head * group + head) * head_dim;
+                for lane in 0..count {
+                    let row = &qkv[(start + lane) * stride + column..][..head_dim];
+                    for (slot, x) in queries.iter_mut().zip(row) {
+                        slot[lane] = *x * scale;
+                    }
+                }
+                multiply_keys::<A>(keys, head_dim, length, queries, &keys_seen, scores);
+                let sums = softmax::<A>(scores, keys_seen.start, lanes, softcap);
+                for (panel, values) in values.chunks_exact(length).enumerate() {
+                    let columns = head * head_dim + panel * PANEL
+                        ..(head * head_dim + (panel + 1) * PANEL).min((head + 1) * head_dim);
+                    let values = &values[keys_seen.clone()];
+                    let out = &mut out[start..start + count];
+                    if A::TILE_ROWS >= 14 {
+                        multiply_values::<A, PANEL>(scores, values, 0, &sums, out, columns);
+                    } else {
+                        for lane in (0..count).step_by(4) {
+                            multiply_values::<A, 4>(scores, values, lane, &sums, out, columns.clone());
+                        }
+                    }
+                }
             }
         }
     }
 }
 
-/// Softmax of each query's scores over the keys it sees; the others get weight 0.
-pub(super) struct Softmax<'a, 'out> {
-    pub(super) rows: &'a mut [&'out mut [f32]],
-    /// The columns of each row that are seen.
-    pub(super) seen: &'a [Range<usize>],
-    pub(super) softcap: Option<f32>,
+/// Up to [`PANEL`] numbers, then zeros.
+#[inline(always)]
+fn line(values: &[f32]) -> [f32; PANEL] {
+    match <&[f32; PANEL]>::try_from(values) {
+        Ok(values) => *values,
+        Err(_) => {
+            let mut line = [0.0; PANEL];
+            line[..values.len()].copy_from_slice(values);
+            line
+        }
+    }
 }
 
-impl Kernel for Softmax<'_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        for (row, seen) in self.rows.iter_mut().zip(self.seen) {
-            row[..seen.start].fill(0.0);
-            row[seen.end..].fill(0.0);
-            let scores = &mut row[seen.clone()];
-            if let Some(cap) = self.softcap {
-                for score in scores.iter_mut() {
-                    *score = cap * tanh::<A>(*score / cap);
+/// The scores of the keys in `seen`, from packed keys (L, K) and queries (K, lanes).
+#[inline(always)]
+fn multiply_keys<A: Arithmetic>(
+    keys: &[f32],
+    head_dim: usize,
+    length: usize,
+    queries: &[[f32; PANEL]],
+    seen: &Range<usize>,
+    scores: &mut [[f32; PANEL]],
+) {
+    for (first, height) in Tiles::new::<A>(0, length) {
+        if first + height <= seen.start || first >= seen.end {
+            continue;
+        }
+        let tile = &keys[first * head_dim..][..height * head_dim];
+        match height {
+            14 => score_tile::<A, 14>(tile, queries, first, seen, scores),
+            6 => score_tile::<A, 6>(tile, queries, first, seen, scores),
+            4 => score_tile::<A, 4>(tile, queries, first, seen, scores),
+            2 => score_tile::<A, 2>(tile, queries, first, seen, scores),
+            _ => score_tile::<A, 1>(tile, queries, first, seen, scores),
+        }
+    }
+}
+
+/// The scores of R keys from `first` on.
+#[inline(always)]
+fn score_tile<A: Arithmetic, const R: usize>(
+    tile: &[f32],
+    queries: &[[f32; PANEL]],
+    first: usize,
+    seen: &Range<usize>,
+    scores: &mut [[f32; PANEL]],
+) {
+    let mut sums = [[0.0f32; PANEL]; R];
+    for (keys, queries) in tile.as_chunks::<R>().0.iter().zip(queries) {
+        for (key, sums) in keys.iter().zip(&mut sums) {
+            A::add_products(*key, queries, sums);
+        }
+    }
+    let sums = std::hint::black_box(sums);
+    for (key, sums) in (first..).zip(&sums) {
+        if seen.contains(&key) {
+            scores[key - seen.start] = *sums;
+        }
+    }
+}
+
+/// e^(score - max) in place of the scores, and one by their sum, for each lane. `lanes` are the keys that each lane
+/// sees, counted from the same as `first`, where they differ; other keys get weight 0.
+#[inline(always)]
+fn softmax<A: Arithmetic>(
+    scores: &mut [[f32; PANEL]],
+    first: usize,
+    lanes: Option<&[(usize, usize); PANEL]>,
+    softcap: Option<f32>,
+) -> [f32; PANEL] {
+    if let Some(cap) = softcap {
+        for score in scores.as_flattened_mut() {
+            *score = cap * tanh::<A>(*score / cap);
+        }
+    }
+    if let Some(lanes) = lanes {
+        for (key, scores) in (first..).zip(scores.iter_mut()) {
+            for (score, (start, end)) in scores.iter_mut().zip(lanes) {
+                if key < *start || key >= *end {
+                    *score = f32::NEG_INFINITY;
                 }
             }
-            softmax_row::<A>(scores);
         }
+    }
+    let mut largest = [f32::NEG_INFINITY; PANEL];
+    for scores in scores.iter() {
+        for lane in 0..PANEL {
+            largest[lane] = if scores[lane] > largest[lane] { scores[lane] } else { largest[lane] };
+        }
+    }
+    let mut sums = [0.0f32; PANEL];
+    for scores in scores.iter_mut() {
+        for lane in 0..PANEL {
+            let weight = exp::<A>(scores[lane] - largest[lane]);
+            scores[lane] = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
+            sums[lane] += scores[lane];
+        }
+    }
+    for sum in &mut sums {
+        *sum = 1.0 / *sum;
+    }
+    sums
+}
+
+/// The sum of the values by the weights of R queries from `lane` on, in some columns.
+#[inline(always)]
+fn multiply_values<A: Arithmetic, const R: usize>(
+    weights: &[[f32; PANEL]],
+    values: &[[f32; PANEL]],
+    lane: usize,
+    factors: &[f32; PANEL],
+    out: &mut [&mut [f32]],
+    columns: Range<usize>,
+) {
+    let mut sums = [[0.0f32; PANEL]; R];
+    for (weights, values) in weights.iter().zip(values) {
+        let weights: &[f32; R] = weights[lane..].first_chunk().expect("lanes are a multiple of R");
+        for (weight, sums) in weights.iter().zip(&mut sums) {
+            A::add_products(*weight, values, sums);
+        }
+    }
+    let sums = std::hint::black_box(sums);
+    for ((out, sums), factor) in out.iter_mut().skip(lane).zip(&sums).zip(&factors[lane..]) {
+        let mut scaled = [0.0; PANEL];
+        for lane in 0..PANEL {
+            scaled[lane] = sums[lane] * factor;
+        }
+        write(&scaled, &mut out[columns.clone()]);
     }
 }

@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
-use super::attention::{QueryBlock, Softmax};
-use super::elementwise::{sum, tanh};
+use super::attention::seen;
+use super::elementwise::{softmax_row, sum, tanh};
 use super::gemm::{Gemm, Scaled};
-use super::isa::{Arithmetic, Isa, Kernel};
+use super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use super::packed_matrix::PackedMatrix;
 use crate::architecture::AttentionShape;
+
+/// Queries whose scores are held together.
+const BLOCK_QUERIES: usize = 48;
 
 /// One text. Let P = softmax(scale Q K^T) and O = P V. Then dV = P^T dO, dS = P (dO V^T - rowsum(P dO V^T))
 /// elementwise, dQ = scale dS K, dK = scale dS^T Q.
@@ -109,6 +112,68 @@ impl AttentionGradient<'_> {
                     });
                 }
             }
+        }
+    }
+}
+
+/// Queries of a text whose scores are held together, and the keys that some of them see.
+struct QueryBlock {
+    /// The queries.
+    queries: Range<usize>,
+    /// From the first panel of keys with one that is seen to the last key that is.
+    keys: Range<usize>,
+    /// The panels of those keys.
+    panels: Range<usize>,
+    /// For each query the keys that it sees, counted from the first of `keys`.
+    seen: Vec<Range<usize>>,
+}
+
+impl QueryBlock {
+    /// All queries of a text of `length` tokens, block by block.
+    fn all(shape: &AttentionShape, window: Option<usize>, length: usize) -> impl Iterator<Item = QueryBlock> {
+        (0..length).step_by(BLOCK_QUERIES).map(move |start| {
+            let end = (start + BLOCK_QUERIES).min(length);
+            let seen = |query| seen(shape, window, query, length);
+            let keys = seen(start).start / PANEL * PANEL..seen(end - 1).end;
+            let panels = keys.start / PANEL..keys.end.div_ceil(PANEL);
+            let seen = (start..end).map(seen).map(|seen| seen.start - keys.start..seen.end - keys.start);
+            QueryBlock { queries: start..end, seen: seen.collect(), panels, keys }
+        })
+    }
+
+    /// The distance between two rows of scores.
+    fn width(&self) -> usize {
+        self.panels.len() * PANEL
+    }
+
+    /// The rows of scores, without what follows the last key.
+    fn rows<'a>(&self, scores: &'a mut [f32]) -> Vec<&'a mut [f32]> {
+        scores.chunks_exact_mut(self.width()).map(|row| &mut row[..self.keys.len()]).collect()
+    }
+}
+
+/// Softmax of each query's scores over the keys it sees; the others get weight 0.
+struct Softmax<'a, 'out> {
+    rows: &'a mut [&'out mut [f32]],
+    /// The columns of each row that are seen.
+    seen: &'a [Range<usize>],
+    softcap: Option<f32>,
+}
+
+impl Kernel for Softmax<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for (row, seen) in self.rows.iter_mut().zip(self.seen) {
+            row[..seen.start].fill(0.0);
+            row[seen.end..].fill(0.0);
+            let scores = &mut row[seen.clone()];
+            if let Some(cap) = self.softcap {
+                for score in scores.iter_mut() {
+                    *score = cap * tanh::<A>(*score / cap);
+                }
+            }
+            softmax_row::<A>(scores);
         }
     }
 }

@@ -125,7 +125,13 @@ impl Kernel for PackTransposedTiles<'_> {
 
 /// The `rows` of A, tile by tile, k-major.
 #[inline(always)]
-fn pack_block<A: Arithmetic>(a: &[f32], stride: usize, depth: usize, rows: Range<usize>, out: &mut [f32]) {
+pub(super) fn pack_block<A: Arithmetic>(
+    a: &[f32],
+    stride: usize,
+    depth: usize,
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
     for (row, height) in Tiles::new::<A>(rows.start, rows.end) {
         let tile = &mut out[(row - rows.start) * depth..][..height * depth];
         for r in 0..height {
@@ -177,7 +183,7 @@ impl<E: Epilogue> Kernel for Gemm<'_, '_, E> {
 ///
 /// An iterator, where a callback would do: a closure is compiled without the vector instructions unless it happens to
 /// be inlined.
-struct Tiles {
+pub(super) struct Tiles {
     row: usize,
     end: usize,
     tallest: usize,
@@ -185,7 +191,7 @@ struct Tiles {
 
 impl Tiles {
     #[inline(always)]
-    fn new<A: Arithmetic>(start: usize, end: usize) -> Tiles {
+    pub(super) fn new<A: Arithmetic>(start: usize, end: usize) -> Tiles {
         Tiles { row: start, end, tallest: A::TILE_ROWS }
     }
 }
@@ -216,7 +222,8 @@ impl<E: Epilogue> Gemm<'_, '_, E> {
     #[inline(always)]
     fn next_panel_share(&self, row: usize, p: usize, height: usize) -> (*const u8, usize) {
         if row >= BLOCK_ROWS || p + 1 >= self.panels.end {
-            return (std::ptr::null(), 0);
+            // An address at hand: a prefetch from where nothing is mapped walks the page tables.
+            return (self.a.as_ptr().cast(), 0);
         }
         let block = self.out.len().min(BLOCK_ROWS);
         let next = &self.b.panel(p + 1)[self.depth.start * PANEL..self.depth.end * PANEL];

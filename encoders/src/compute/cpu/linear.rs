@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, write};
+use super::int8::{self, Int8Panels, Units};
 use super::isa::{Arithmetic, PANEL};
 use super::low_precision::{HalfPanels, LowPrecision};
 use super::nf4::Nf4Panels;
@@ -31,6 +32,8 @@ pub(crate) enum Products {
     Rounded,
     /// In f32, with weights that are held in bf16.
     Halves,
+    /// In 8 bits, with these instructions.
+    Int8(Units),
 }
 
 impl Products {
@@ -40,6 +43,7 @@ impl Products {
             Precision::F32 => Products::F32,
             Precision::Bf16 if bf16::has_units() => Products::Bf16,
             Precision::Bf16 => Products::Rounded,
+            Precision::Int8 => Products::Int8(Units::detect()),
         }
     }
 
@@ -56,11 +60,19 @@ pub(super) enum Packed {
     Bf16(Bf16Panels),
     /// Rounded to bf16, for processors that cannot multiply it: the activations are rounded as well.
     Rounded(PackedMatrix),
+    Int8(Int8Panels),
 }
 
 impl Packed {
-    /// Packs a matrix (`rows`, `depth`) of numbers that are not quantized.
-    fn pack(rows: usize, depth: usize, products: Products, value: impl Fn(usize, usize) -> f32) -> Packed {
+    /// Packs a matrix (`rows`, `depth`) of numbers that are not quantized. `row` gives its rows; those that it gives
+    /// none for are zeros.
+    fn pack<'a>(
+        rows: usize,
+        depth: usize,
+        products: Products,
+        row: impl Fn(usize) -> Option<&'a [f32]> + Sync,
+    ) -> Packed {
+        let value = |number: usize, k: usize| row(number).map_or(0.0, |row| row[k]);
         match products {
             Products::F32 => {
                 let mut matrix = PackedMatrix::default();
@@ -72,6 +84,7 @@ impl Packed {
             Products::Halves => {
                 Packed::LowPrecision(LowPrecision::Bf16(HalfPanels::pack(rows, depth, value)))
             }
+            Products::Int8(units) => Packed::Int8(Int8Panels::pack(rows, depth, units, row)),
         }
     }
 
@@ -80,6 +93,7 @@ impl Packed {
         match self {
             Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.rows(),
             Packed::Bf16(matrix) => matrix.rows(),
+            Packed::Int8(matrix) => matrix.rows(),
             Packed::LowPrecision(matrix) => matrix.rows(),
         }
     }
@@ -89,6 +103,7 @@ impl Packed {
         match self {
             Packed::Dense(matrix) | Packed::Rounded(matrix) => matrix.depth(),
             Packed::Bf16(matrix) => matrix.depth(),
+            Packed::Int8(matrix) => matrix.depth(),
             Packed::LowPrecision(matrix) => matrix.depth(),
         }
     }
@@ -97,6 +112,7 @@ impl Packed {
     pub(super) fn panels_together(&self) -> usize {
         match self {
             Packed::Bf16(_) => bf16::CHUNK,
+            Packed::Int8(_) => int8::WIDE,
             _ => 1,
         }
     }
@@ -133,7 +149,7 @@ impl PackedLinear {
                         weights.bias,
                     );
                 }
-                Packed::pack(rows, columns, products, |row, k| values[row * columns + k])
+                Packed::pack(rows, columns, products, |row| Some(&values[row * columns..(row + 1) * columns]))
             }
         };
         PackedLinear::new(packed, weights.bias)
@@ -161,7 +177,11 @@ impl PackedLinear {
         match &mut self.matrix {
             Packed::Dense(matrix) => matrix.refill(rows, depth, value),
             Packed::LowPrecision(LowPrecision::Bf16(matrix)) => matrix.refill(value),
-            other => *other = Packed::pack(rows, depth, Products::F32, value),
+            other => {
+                let mut matrix = PackedMatrix::default();
+                matrix.refill(rows, depth, value);
+                *other = Packed::Dense(matrix);
+            }
         }
         self.bias[..rows].iter_mut().enumerate().for_each(|(row, slot)| *slot = bias(row));
     }
@@ -204,10 +224,10 @@ fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products
         }
         (gate, up) => {
             let (gate, up) = (gate.dequantize(), up.dequantize());
-            Packed::pack(packed_rows, depth, products, |packed, k| {
+            Packed::pack(packed_rows, depth, products, |packed| {
                 let (of_gate, row) = origin(packed);
                 let part = if of_gate { &gate } else { &up };
-                if row < rows { part.values[row * depth + k] } else { 0.0 }
+                (row < rows).then(|| &part.values[row * depth..(row + 1) * depth])
             })
         }
     };

@@ -9,6 +9,7 @@ mod bf16;
 mod elementwise;
 mod gate_up;
 mod gemm;
+mod int8;
 mod isa;
 mod linear;
 mod low_precision;
@@ -36,6 +37,9 @@ pub use activations::Activations;
 pub(crate) use activations::Pool;
 use attention::{HeadGroup, Scratch};
 use gemm::{Epilogue, Gemm, PackTiles};
+#[cfg(test)]
+pub(crate) use int8::Units;
+use int8::{Int8Gemm, Quantize, QuantizedRows};
 use isa::Isa;
 pub(crate) use linear::Products;
 use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
@@ -59,6 +63,8 @@ pub struct Cpu {
     packed: RefCell<Vec<f32>>,
     /// The activations in bf16.
     halves: RefCell<Vec<numkong::bf16>>,
+    /// The activations in 8 bits.
+    codes: RefCell<QuantizedRows>,
     memory: RefCell<Memory>,
 }
 
@@ -107,6 +113,7 @@ impl Cpu {
             scratch: RefCell::default(),
             packed: RefCell::default(),
             halves: RefCell::default(),
+            codes: RefCell::default(),
             memory: RefCell::default(),
         }
     }
@@ -134,6 +141,7 @@ impl Cpu {
         let a = if rounded.is_empty() { &x.values[..] } else { &rounded[..] };
         let mut packed = self.packed.borrow_mut();
         let mut halves = self.halves.borrow_mut();
+        let mut codes = self.codes.borrow_mut();
         let tiles = match matrix {
             Packed::Dense(_) | Packed::Rounded(_) => None,
             Packed::LowPrecision(_) => {
@@ -144,8 +152,12 @@ impl Cpu {
                 bf16::round_into(a, &mut halves);
                 None
             }
+            Packed::Int8(matrix) => {
+                isa.dispatch(Quantize { a, depth: stride, units: matrix.units(), out: &mut codes });
+                None
+            }
         };
-        let halves = &halves[..];
+        let (halves, codes) = (&halves[..], &*codes);
         let gemm =
             |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
                 let depth = 0..matrix.depth();
@@ -163,6 +175,9 @@ impl Cpu {
                     let sums = &scratch.sums[..];
                     isa.dispatch(bf16::Finish { sums, columns, first_panel, epilogue, out: &mut out });
                 }
+            }
+            Packed::Int8(matrix) => {
+                isa.dispatch(Int8Gemm { a: codes, b: matrix, panels, epilogue, out: rows });
             }
             Packed::LowPrecision(matrix) => {
                 for first in panels.clone().step_by(matrix.window()) {
@@ -366,7 +381,7 @@ impl Backend for Cpu {
         let (isa, qkv, columns) = (self.isa, &qkv.values[..], qkv.columns);
         let run = |(span, head, mut out): (Range<usize>, usize, Vec<&mut [f32]>), scratch: &mut Scratch| {
             let qkv = &qkv[span.start * columns..span.end * columns];
-            HeadGroup { qkv, shape, window, key_value_head: head, out: &mut out }.run(isa, scratch);
+            isa.dispatch(HeadGroup { qkv, shape, window, key_value_head: head, out: &mut out, scratch });
         };
         if self.parallel {
             groups.into_par_iter().for_each_init(Scratch::default, |scratch, group| run(group, scratch));

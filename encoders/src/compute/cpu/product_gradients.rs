@@ -48,7 +48,9 @@ impl PackedLinear {
                 matrix.unpack(ops.isa, 0..self.matrix.num_panels(), memory);
                 memory
             }
-            Packed::Bf16(_) => unreachable!("layers that are differentiated are not loaded in bf16"),
+            Packed::Bf16(_) | Packed::Int8(_) => {
+                unreachable!("layers that are differentiated are loaded in f32 or held in bf16")
+            }
         }
     }
 }

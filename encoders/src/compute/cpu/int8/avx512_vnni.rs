@@ -1,0 +1,145 @@
+//! A tile with AVX-512 VNNI: `vpdpbusd` multiplies 64 unsigned codes with 64 signed ones and adds four products each to
+//! 16 sums.
+
+#![allow(unsafe_code, reason = "vector instructions of the processor at hand")]
+
+use std::arch::x86_64::{
+    __m128i, __m512i, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_max_epu32,
+    _mm512_mul_ps, _mm512_reduce_max_epu32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_storeu_ps,
+};
+use std::mem::transmute;
+
+use super::super::isa::PANEL;
+use super::super::isa::prefetch;
+use super::gemm::Tile;
+use super::panels::Line;
+use super::quantize::{ROUND, of_largest};
+use super::{GROUP, QUAD, Quad, Sums, Units};
+
+/// Writes the codes of a group to every `stride`th of `slots` and returns the scale.
+pub(super) fn quantize(group: &[f32], slots: &mut [Quad], stride: usize) -> f32 {
+    let quads = group.len().div_ceil(QUAD);
+    assert!((1..=GROUP / QUAD).contains(&quads) && (quads - 1) * stride < slots.len());
+    match <&[f32; GROUP]>::try_from(group) {
+        // SAFETY: units of this kind are made after the processor said that it has the instructions.
+        Ok(group) => unsafe { quantize_group::<true>(group, GROUP / QUAD, slots, stride) },
+        Err(_) => {
+            let mut whole = [0.0; GROUP];
+            whole[..group.len()].copy_from_slice(group);
+            // SAFETY: as above.
+            unsafe { quantize_group::<false>(&whole, quads, slots, stride) }
+        }
+    }
+}
+
+/// The same of a group with zeros at its end, of which only the first `quads` are written; all of them if `WHOLE`. That
+/// many times `stride` are inside of `slots`.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn quantize_group<const WHOLE: bool>(
+    group: &[f32; GROUP],
+    quads: usize,
+    slots: &mut [Quad],
+    stride: usize,
+) -> f32 {
+    let mut largest = _mm512_setzero_si512();
+    let (chunks, _) = group.as_chunks::<PANEL>();
+    for chunk in chunks {
+        // SAFETY: there are 16 numbers.
+        let bits = unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) };
+        // Bits of absolute values are in the order of the values, and NaN is above all.
+        largest = _mm512_max_epu32(largest, _mm512_and_si512(bits, _mm512_set1_epi32(i32::MAX)));
+    }
+    let (inverse, scale) = of_largest(f32::from_bits(_mm512_reduce_max_epu32(largest)));
+    let (inverse, round) =
+        (_mm512_set1_ps(inverse), _mm512_set1_ps(ROUND + f32::from(Units::Avx512Vnni.offset())));
+    for (number, chunk) in chunks.iter().enumerate() {
+        // SAFETY: as above.
+        let values = unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
+        let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(_mm512_fmadd_ps(values, inverse, round)));
+        // SAFETY: both have 16 bytes.
+        let codes = unsafe { transmute::<__m128i, [Quad; PANEL / QUAD]>(bytes) };
+        for (place, code) in codes.iter().enumerate() {
+            let quad = number * (PANEL / QUAD) + place;
+            if WHOLE || quad < quads {
+                // SAFETY: `quantize` has compared the last place with the length.
+                *unsafe { slots.get_unchecked_mut(quad * stride) } = *code;
+            }
+        }
+    }
+    scale
+}
+
+/// Writes the sums of a tile.
+pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
+    macro_rules! by_shape {
+        ($($rows:literal)*) => {
+            match (tile.rows, tile.panels) {
+                $(
+                    // SAFETY: units of this kind are made after the processor said that it has the instructions.
+                    ($rows, 1) => unsafe { run::<$rows, 1>(tile, sums) },
+                    // SAFETY: as above.
+                    ($rows, _) => unsafe { run::<$rows, 2>(tile, sums) },
+                )*
+                (rows, _) => unreachable!("a tile of {rows} rows"),
+            }
+        };
+    }
+    by_shape!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(line: &Line) -> __m512i {
+    // SAFETY: a line has 64 bytes.
+    unsafe { _mm512_loadu_si512(line.0.as_ptr().cast()) }
+}
+
+/// R rows by P panels. R P sums of integers stay in registers, at most 28 of 32. Those in f32 are touched once a group.
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn run<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &mut Sums) {
+    let (mut codes, mut lines) = (tile.codes, tile.lines);
+    let (mut ahead, step) = (tile.ahead, tile.step);
+    for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
+        let (group, rest) = codes.split_at(codes.len().min(GROUP / QUAD * R));
+        codes = rest;
+        let (head, body) = lines.split_at(2 * P);
+        let (body, rest) = body.split_at(group.len() / R * P);
+        lines = rest;
+        let mut integers = [[_mm512_setzero_si512(); P]; R];
+        for row in &mut integers {
+            for (sum, correction) in row.iter_mut().zip(&head[P..]) {
+                *sum = load(correction);
+            }
+        }
+        for (quads, weights) in group.chunks_exact(R).zip(body.chunks_exact(P)) {
+            let mut of_weights = [_mm512_setzero_si512(); P];
+            for (slot, line) in of_weights.iter_mut().zip(weights) {
+                *slot = load(line);
+                prefetch(ahead);
+                ahead = ahead.wrapping_add(step);
+            }
+            for (row, quad) in integers.iter_mut().zip(quads) {
+                let quad = _mm512_set1_epi32(quad.cast_signed());
+                for (sum, weights) in row.iter_mut().zip(&of_weights) {
+                    *sum = _mm512_dpbusd_epi32(*sum, quad, *weights);
+                }
+            }
+        }
+        for ((row, sums), scale) in integers.iter().zip(sums.0.iter_mut()).zip(scales) {
+            for ((integers, sums), of_weights) in row.iter().zip(sums).zip(head) {
+                // SAFETY: both are 16 floats.
+                let (of_weights, old) = unsafe {
+                    (_mm512_loadu_ps(of_weights.floats().as_ptr()), _mm512_loadu_ps(sums.as_ptr()))
+                };
+                let old = if g == 0 { _mm512_setzero_ps() } else { old };
+                let scale = _mm512_mul_ps(_mm512_set1_ps(*scale), of_weights);
+                let new = _mm512_fmadd_ps(_mm512_cvtepi32_ps(*integers), scale, old);
+                // SAFETY: as above.
+                unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), new) };
+            }
+        }
+    }
+}
