@@ -13,9 +13,9 @@ use std::mem::transmute;
 
 use super::super::isa::PANEL;
 use super::super::isa::prefetch;
-use super::gemm::Tile;
+use super::codes::{ROUND, of_largest};
 use super::panels::Line;
-use super::quantize::{ROUND, of_largest};
+use super::tile::Tile;
 use super::{GROUP, QUAD, Quad, Sums, Units};
 
 /// Writes the codes of a group to every `stride`th of `slots` and returns the scale.

@@ -14,8 +14,8 @@ use std::arch::x86_64::{
 };
 
 use super::super::isa::prefetch;
-use super::gemm::Tile;
 use super::panels::Line;
+use super::tile::Tile;
 use super::{GROUP, QUAD, Sums};
 
 /// Twelve vectors of sums beside two of weights and one of activations.

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use super::super::gemm::Epilogue;
 use super::super::isa::{Arithmetic, Kernel, PANEL, prefetch};
-use super::panels::{Int8Panels, Line};
+use super::panels::Int8Panels;
 use super::quantize::{QuantizedRows, Tiles};
-use super::{MAX_ROWS, Quad, Sums, Units, WIDE, portable};
+use super::tile::Tile;
+use super::{MAX_ROWS, Sums, Units, WIDE, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx_vnni, avx2, avx512_vnni};
 
@@ -28,38 +29,19 @@ pub(crate) struct Int8Gemm<'a, 'out, E> {
     pub(crate) out: &'a mut [&'out mut [f32]],
 }
 
-/// A tile of A and the panels that it is multiplied with.
-pub(super) struct Tile<'a> {
-    /// For each four k, the codes of each row.
-    pub(super) codes: &'a [Quad],
-    /// For each group, the scale of each row.
-    pub(super) scales: &'a [f32],
-    /// R
-    pub(super) rows: usize,
-    /// See [`Int8Panels`].
-    pub(super) lines: &'a [Line],
-    /// P
-    pub(super) panels: usize,
-    /// Where to begin to fetch what comes next.
-    pub(super) ahead: *const u8,
-    /// Bytes between two prefetches, of which there is one for each four k and panel.
-    pub(super) step: usize,
-}
-
-impl Tile<'_> {
-    #[inline(always)]
-    fn multiply<A: Arithmetic>(&self, units: Units, sums: &mut Sums) {
-        match units {
-            Units::Portable => portable::multiply::<A>(self, sums),
-            #[cfg(target_arch = "x86_64")]
-            Units::Avx2 => avx2::multiply(self, sums),
-            #[cfg(target_arch = "x86_64")]
-            Units::AvxVnni => avx_vnni::multiply(self, sums),
-            #[cfg(all(test, target_arch = "x86_64"))]
-            Units::AvxVnniByAvx512 => avx_vnni::multiply_by_avx512(self, sums),
-            #[cfg(target_arch = "x86_64")]
-            Units::Avx512Vnni => avx512_vnni::multiply(self, sums),
-        }
+/// Writes the sums of a tile.
+#[inline(always)]
+fn multiply<A: Arithmetic>(tile: &Tile<'_>, units: Units, sums: &mut Sums) {
+    match units {
+        Units::Portable => portable::multiply::<A>(tile, sums),
+        #[cfg(target_arch = "x86_64")]
+        Units::Avx2 => avx2::multiply(tile, sums),
+        #[cfg(target_arch = "x86_64")]
+        Units::AvxVnni => avx_vnni::multiply(tile, sums),
+        #[cfg(all(test, target_arch = "x86_64"))]
+        Units::AvxVnniByAvx512 => avx_vnni::multiply_by_avx512(tile, sums),
+        #[cfg(target_arch = "x86_64")]
+        Units::Avx512Vnni => avx512_vnni::multiply(tile, sums),
     }
 }
 
@@ -92,7 +74,7 @@ impl<E: Epilogue> Kernel for Int8Gemm<'_, '_, E> {
                         }
                     }
                     let bytes = size_of_val(next) / (end - block);
-                    Tile {
+                    let tile = Tile {
                         codes,
                         scales,
                         rows,
@@ -100,8 +82,8 @@ impl<E: Epilogue> Kernel for Int8Gemm<'_, '_, E> {
                         panels: wide,
                         ahead: next.as_ptr().cast::<u8>().wrapping_add(bytes * (tile - block)),
                         step: (bytes * rows).div_ceil((codes.len() * wide).max(1)),
-                    }
-                    .multiply::<A>(units, &mut sums);
+                    };
+                    multiply::<A>(&tile, units, &mut sums);
                     for (out, sums) in out[row..row + rows].iter_mut().zip(&sums.0) {
                         for (panel, sums) in (first..first + wide).zip(sums) {
                             let column = columns(panel);

@@ -30,12 +30,14 @@ mod avx2;
 mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+mod codes;
 mod gemm;
 mod panels;
 mod portable;
 mod quantize;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 pub(super) use gemm::Int8Gemm;
 pub(super) use panels::Int8Panels;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::isa::{Arithmetic, Isa, Kernel, PANEL};
-use super::quantize::{encode, factors};
+use super::codes::{encode, factors};
 use super::{GROUP, QUAD, Units, WIDE};
 
 /// A cache line: a vector of codes, scales or corrections.

@@ -1,7 +1,7 @@
 //! A tile without named instructions.
 
 use super::super::isa::{Arithmetic, PANEL, prefetch};
-use super::gemm::Tile;
+use super::tile::Tile;
 use super::{GROUP, QUAD, Sums};
 
 /// Writes the sums of a tile.
