@@ -36,12 +36,12 @@ impl Letters {
     }
 
     /// The letter `before` places before the last.
-    pub fn from_end(&self, before: usize) -> Option<char> {
+    pub fn at_end(&self, before: usize) -> Option<char> {
         self.0.iter().rev().nth(before).copied()
     }
 
     pub fn ends(&self, end: &str) -> bool {
-        end.chars().rev().zip(0..).all(|(letter, before)| self.from_end(before) == Some(letter))
+        end.chars().rev().zip(0..).all(|(letter, before)| self.at_end(before) == Some(letter))
     }
 
     /// Takes letters off the end.

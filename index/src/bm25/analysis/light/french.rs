@@ -50,7 +50,7 @@ pub(in crate::bm25::analysis) fn french(word: &mut Letters) {
 
 fn plural(word: &mut Letters) {
     if word.len() > 5 && word.ends("x") {
-        match word.ends("aux") && word.from_end(3) != Some('e') {
+        match word.ends("aux") && word.at_end(3) != Some('e') {
             true => word.replace("ux", "l"),
             false => word.cut(1),
         }
@@ -88,8 +88,8 @@ fn normalize(word: &mut Letters) {
         for end in ["r", "e", "e"] {
             word.apply(&[rule(0, end, "")]);
         }
-        if let Some(last) = word.from_end(0)
-            && word.from_end(1) == Some(last)
+        if let Some(last) = word.at_end(0)
+            && word.at_end(1) == Some(last)
             && is_letter(last)
         {
             word.cut(1);

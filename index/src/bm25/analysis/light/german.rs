@@ -30,7 +30,7 @@ pub(in crate::bm25::analysis) fn german(word: &mut Letters) {
 }
 
 fn after_consonant(word: &mut Letters, end: &str) {
-    if word.ends(end) && word.from_end(end.len()).is_some_and(|before| BEFORE_S.contains(before)) {
+    if word.ends(end) && word.at_end(end.len()).is_some_and(|before| BEFORE_S.contains(before)) {
         word.cut(end.len());
     }
 }
