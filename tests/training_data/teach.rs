@@ -149,7 +149,17 @@ fn what_is_assumed_is_said() {
     std::fs::write(sandbox.path("texts.txt"), "roses are red\nbees make honey\n").unwrap();
     let commands = [
         teach("untold", &[]),
-        vec!["prune", "score", "untold", "--calibration", "texts.txt", "--out", "scores.json"],
+        vec![
+            "prune",
+            "score",
+            "untold",
+            "--calibration",
+            "texts.txt",
+            "--format",
+            "texts",
+            "--out",
+            "scores.json",
+        ],
     ];
     for command in commands {
         let told = sandbox.run(command.clone());
