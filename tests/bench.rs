@@ -191,6 +191,48 @@ fn wrong_questions_are_refused_before_anything_is_measured() {
     assert!(!sandbox.path("bench/results.json").exists());
 }
 
+/// The gate holds against itself, and not against a better past; the formats hold what the report does.
+#[test]
+fn a_baseline_is_a_gate_and_formats_hold_the_numbers() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("data"));
+    let arguments = ["data", "--baseline", "past.json", "--max-ndcg-drop", "0.01"];
+    bench(&sandbox, &arguments).fails(3, ["past.json"]);
+    write(&sandbox.path("."), "past.json", "{}");
+    bench(&sandbox, &arguments).fails(3, ["past.json: it is not what `secateur bench` writes"]);
+    ok(bench(&sandbox, &["data"]));
+    std::fs::copy(sandbox.path("bench/results.json"), sandbox.path("past.json")).unwrap();
+    ok(bench(&sandbox, &[&arguments[..], &["--max-latency-ratio", "1"]].concat()));
+    let mut past = results(&sandbox.path("bench"));
+    let score = past.cells[0].quality.as_mut().unwrap().means.get_mut("nDCG@10").unwrap();
+    score.mean += 0.5;
+    past.cells[0].closed[0].latency.p50 /= 4.0;
+    past.write(&sandbox.path("past.json")).unwrap();
+    let gate = bench(&sandbox, &[&arguments[..], &["--max-latency-ratio", "2"]].concat());
+    assert_eq!(gate.status.code(), Some(5), "{gate:?}");
+    assert!(
+        gate.stderr.contains("nDCG@10 fell from") && gate.stderr.contains("more than 2 times"),
+        "{gate:?}"
+    );
+
+    let report = results(&sandbox.path("bench"));
+    let read = |name: &str| std::fs::read_to_string(sandbox.path("bench").join(name)).unwrap();
+    let mean = report.cells[0].quality.as_ref().unwrap().means["nDCG@10"].mean;
+    let page = read("report.html");
+    assert!(
+        page.contains("<h2>Where the time goes</h2>") && page.contains("prefers-color-scheme:dark"),
+        "{page}"
+    );
+    assert!(page.contains(&format!("data-value=\"{mean}\"")), "{page}");
+    assert!(read("report.md").contains(&format!("| data | bm25 | {mean:.4} |")));
+    // Two queries with three measures, below a line of names.
+    assert_eq!(read("queries.tsv").lines().count(), 1 + 2 * 3);
+    assert_eq!(read("ann.csv").lines().count(), 1, "words have no index of vectors");
+    let mteb: Value = serde_json::from_str(&read("mteb/data.bm25.json")).unwrap();
+    let score = mteb["scores"]["test"][0]["main_score"].as_f64().unwrap();
+    assert!((score - mean).abs() < 1e-12, "{mteb}");
+}
+
 /// results.json is what `--json` prints.
 #[test]
 fn json_is_the_file() {

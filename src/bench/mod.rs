@@ -36,6 +36,7 @@ mod encoder_facts;
 mod encoding;
 mod environment;
 mod folder;
+mod gate;
 mod index_spec;
 mod options;
 mod pipeline;
@@ -48,6 +49,7 @@ use std::num::NonZeroUsize;
 use crate::eval::Measure;
 
 pub use environment::{Environment, Program};
+pub use gate::{Gate, Verdict};
 pub use index_spec::{IndexSpec, InvalidIndex};
 pub use options::{BenchDataset, BenchEncoder, BenchOptions, BenchReranker};
 pub use pipeline::{Answer, Pipeline, STAGES};

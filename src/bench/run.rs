@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use secateur_datasets::{Error as DatasetError, trec};
 use secateur_encoders::CrossEncoder;
-use secateur_files::Durable;
+use secateur_files::{AtPath, Durable};
 use secateur_random::SplitMix64;
 
 use super::agreement::compare;
@@ -116,6 +116,24 @@ pub fn run(options: &BenchOptions, out: &Path, on: &mut dyn FnMut(BenchProgress<
 }
 
 impl BenchReport {
+    /// Reads results.json.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or holds something else.
+    pub fn read(path: &Path) -> Result<BenchReport> {
+        let bytes = std::fs::read(path).at("read", path)?;
+        let report: BenchReport = serde_json::from_slice(&bytes).map_err(|error| Error::BenchResults {
+            path: path.to_owned(),
+            problem: format!("it is not what `secateur bench` writes as results.json: {error}"),
+        })?;
+        if report.format == FORMAT {
+            return Ok(report);
+        }
+        let problem = format!("its format is {}, and this program reads {FORMAT}", report.format);
+        Err(Error::BenchResults { path: path.to_owned(), problem })
+    }
+
     /// Writes results.json.
     ///
     /// # Errors

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::bench::{
-    BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, IndexSpec, Program,
-    run,
+    BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, Gate, IndexSpec,
+    Program, run,
 };
 use secateur::encode::{CrossEncoder, Device};
 use secateur::eval::RuleSet;
-use secateur::report::bench_text;
+use secateur::report::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv};
 use secateur::{EncoderSource, LoadOptions, SearchMode};
+use secateur_files::Durable;
 
 use super::encoder::{located, model_directory};
 use super::failure::{Code, Failure, Result, say};
@@ -56,6 +57,16 @@ pub struct Arguments {
     /// The folder of what is measured and built.
     #[arg(long, value_name = "DIR", default_value = "bench")]
     out: PathBuf,
+    /// results.json of an earlier bench: end with exit code 5 if this one is worse than --max-ndcg-drop or
+    /// --max-latency-ratio allow, or lacks a combination.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// The most that nDCG@10 may fall in any combination.
+    #[arg(long, value_name = "DROP", requires = "baseline")]
+    max_ndcg_drop: Option<f64>,
+    /// The most that the median latency may be, as a multiple of the earlier one.
+    #[arg(long, value_name = "RATIO", requires = "baseline")]
+    max_latency_ratio: Option<f64>,
     /// Print JSON: results.json.
     #[arg(long)]
     json: bool,
@@ -113,11 +124,22 @@ impl Arguments {
         let options = self.options()?;
         options.check()?;
         say_on_interrupt("what was measured is kept; run the same command again to go on")?;
+        // A baseline that cannot be read is found before hours of work.
+        let baseline = self.baseline.as_deref().map(BenchReport::read).transpose()?;
         let report = measured(&options, &self.out)?;
+        write_formats(&report, &self.out)?;
+        if let Some(baseline) = &baseline {
+            let gate = Gate { max_ndcg_drop: self.max_ndcg_drop, max_latency_ratio: self.max_latency_ratio };
+            let verdict = gate.check(baseline, &report);
+            if !verdict.breaches.is_empty() {
+                let message = format!("worse than the baseline: {}", verdict.breaches.join("; "));
+                return Err(Failure::gate(message));
+            }
+        }
         if self.json {
             return as_json(&report);
         }
-        Ok(format!("{}\n{}\n", bench_text(&report), written(&self.out)))
+        Ok(format!("{}\nreport: {}\n", bench_text(&report), self.out.join("report.html").display()))
     }
 
     fn options(&self) -> Result<BenchOptions> {
@@ -248,6 +270,19 @@ fn as_json(report: &BenchReport) -> Result<String> {
     Ok(json + "\n")
 }
 
-fn written(out: &Path) -> String {
-    format!("results: {}", out.join("results.json").display())
+/// Writes what others read beside results.json.
+fn write_formats(report: &BenchReport, out: &Path) -> Result<()> {
+    let write = |path: &Path, text: &str| Durable::write(path, |file| file.write_all(text.as_bytes()));
+    write(&out.join("report.html"), &bench_page(report))?;
+    write(&out.join("report.md"), &bench_markdown(report))?;
+    write(&out.join("queries.tsv"), &per_query_tsv(report))?;
+    write(&out.join("ann.csv"), &ann_csv(report))?;
+    let folder = out.join("mteb");
+    secateur_files::disk::create_folders(&folder)?;
+    for cell in &report.cells {
+        if let Some(result) = mteb_json(report, cell) {
+            write(&folder.join(format!("{}.json", cell.key.file_name())), &format!("{result:#}\n"))?;
+        }
+    }
+    Ok(())
 }

@@ -15,18 +15,26 @@ pub use secateur::ErrorKind as Code;
 pub struct Failure {
     pub code: Code,
     pub message: String,
+    /// Whether nothing failed but a measurement is worse than was asked for.
+    is_gate: bool,
 }
 
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into() }
+        Failure { code, message: message.into(), is_gate: false }
+    }
+
+    /// A measurement is worse than was asked for: an exit code of its own, for programs that decide by it.
+    pub fn gate(message: impl Into<String>) -> Failure {
+        Failure { is_gate: true, ..Failure::new(Code::Input, message) }
     }
 
     /// The exit code, as `secateur --help` documents it. clap exits with 2, too.
     pub fn exit_code(&self) -> u8 {
         match self.code {
+            _ if self.is_gate => 5,
             Code::System => 1,
             Code::Usage => 2,
             Code::Input => 3,
@@ -37,6 +45,7 @@ impl Failure {
     /// The failure for programs that read JSON, in one line.
     pub fn as_json(&self) -> String {
         let kind = match self.code {
+            _ if self.is_gate => "gate",
             Code::System => "system",
             Code::Usage => "usage",
             Code::Input => "input",

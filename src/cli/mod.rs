@@ -64,6 +64,7 @@ Exit codes:
   2    the command line is wrong
   3    a data set, run, judgment file or model is missing or wrong
   4    a database is missing, damaged, locked, of a newer version or of another encoder
+  5    a measurement is worse than was asked for
   130  interrupted; long work goes on where it stopped when run again, `train` with --resume
 
 With --json an error is JSON, too, on standard error: {\"error\": {\"kind\", \"code\", \"message\"}}.";

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::eval::{Evaluation, Measure, MissingQueries};
 
-pub use bench::bench_text;
+pub use bench::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv};
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
 pub use mteb::mteb_model_meta;

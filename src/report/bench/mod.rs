@@ -1,5 +1,11 @@
 //! What a bench found, for people: as text, as a page, as Markdown.
 
+mod formats;
+mod markdown;
+mod page;
 mod text;
 
+pub use formats::{ann_csv, mteb_json, per_query_tsv};
+pub use markdown::bench_markdown;
+pub use page::bench_page;
 pub use text::bench_text;
