@@ -24,7 +24,7 @@ pub fn mteb_model_meta(inspection: &Inspection) -> Value {
     let similarity = settings.map(|settings| settings.similarity.unwrap_or(Similarity::Cosine));
     let similarity = similarity.filter(|similarity| *similarity != Similarity::Manhattan);
     json!({
-        "name": format!("secateur/{}", inspection.name.replace('/', "-")),
+        "name": format!("secateur/{}", inspection.name.rsplit('/').next().unwrap_or_default()),
         "revision": inspection.fingerprint.as_ref().and_then(|fingerprint| fingerprint.get(..16)),
         "release_date": null,
         "languages": null,
