@@ -13,7 +13,7 @@ fn version(path: &Path) -> u8 {
 
 fn metadata(number: usize) -> String {
     let source = ["web", "mail", "news"][number % 3];
-    let year = if number % 10 == 0 { "null".to_owned() } else { (1950 + number % 70).to_string() };
+    let year = if number.is_multiple_of(10) { "null".to_owned() } else { (1950 + number % 70).to_string() };
     format!(
         r#"{{"year": {year}, "about": {{"source": "{source}"}}, "tags": ["t{}", {}], "n{}": true}}"#,
         number % 5,
