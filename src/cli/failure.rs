@@ -16,7 +16,7 @@ pub struct Failure {
     pub code: Code,
     pub message: String,
     /// Whether nothing failed but a measurement is worse than was asked for.
-    is_gate: bool,
+    pub is_gate: bool,
 }
 
 pub type Result<T> = std::result::Result<T, Failure>;
