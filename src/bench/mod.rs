@@ -1,6 +1,6 @@
 //! Encoders, indexes and modes side by side: quality, latency, size and cost.
 //!
-//! [`run`] measures every data set with every encoder, index and mode, and gives a [`BenchReport`]. Quality has
+//! [`run()`] measures every data set with every encoder, index and mode, and gives a [`BenchReport`]. Quality has
 //! bootstrap intervals. Latency is that of a whole query, from its text to the documents, split into its stages. It is
 //! measured with one client, with several, and with queries that arrive at a fixed rate. What is measured is kept, so
 //! that the same call goes on after an interruption.

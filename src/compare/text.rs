@@ -85,7 +85,7 @@ impl fmt::Display for Answers<'_> {
     }
 }
 
-/// "[2] d7 Honey keeps": the judgment, or a dash, before the document.
+/// `[2] d7 Honey keeps`: the judgment, or a dash, before the document.
 fn shown(answer: &Answer) -> String {
     let judgment = answer.relevance.map_or_else(|| "-".to_owned(), |relevance| relevance.to_string());
     let title = answer.title.as_deref().map(|title| format!(" {}", cut(title, 36))).unwrap_or_default();
