@@ -11,6 +11,7 @@ use crate::names::UnknownName;
 /// use secateur_encoders::Device;
 /// assert_eq!("cuda:1".parse(), Ok(Device::Cuda(1)));
 /// assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
+/// assert_eq!("cuda:all".parse(), Ok(Device::AllCuda));
 /// assert_eq!(Device::default().to_string(), "cpu");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Device {
     Cpu,
     /// The NVIDIA GPU of this number, in bf16.
     Cuda(usize),
+    /// All NVIDIA GPUs. Each has the whole model, and takes the next batch whenever it is free.
+    AllCuda,
     /// The first NVIDIA GPU if there is one that can be used, else the processor.
     Auto,
 }
@@ -29,6 +32,7 @@ impl fmt::Display for Device {
         match self {
             Device::Cpu => f.write_str("cpu"),
             Device::Auto => f.write_str("auto"),
+            Device::AllCuda => f.write_str("cuda:all"),
             Device::Cuda(number) => write!(f, "cuda:{number}"),
         }
     }
@@ -41,12 +45,13 @@ impl FromStr for Device {
         let unknown = || UnknownName {
             what: "a device",
             found: name.to_owned(),
-            expected: &["auto", "cpu", "cuda", "cuda:N"],
+            expected: &["auto", "cpu", "cuda", "cuda:N", "cuda:all"],
         };
         match name.split_once(':') {
             None if name == "cpu" => Ok(Device::Cpu),
             None if name == "auto" => Ok(Device::Auto),
             None if name == "cuda" => Ok(Device::Cuda(0)),
+            Some(("cuda", "all")) => Ok(Device::AllCuda),
             Some(("cuda", number)) => number.parse().map(Device::Cuda).map_err(|_| unknown()),
             _ => Err(unknown()),
         }
@@ -60,7 +65,7 @@ impl Device {
     pub(crate) fn batch_tokens(self) -> usize {
         match self {
             Device::Cpu => 512,
-            Device::Cuda(_) | Device::Auto => 16_384,
+            Device::Cuda(_) | Device::AllCuda | Device::Auto => 16_384,
         }
     }
 }

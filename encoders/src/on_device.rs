@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use secateur_gpu::Gpu;
@@ -40,7 +41,8 @@ pub(crate) struct Found {
     pub(crate) device: Device,
     /// How precisely, if the caller left it open.
     pub(crate) precision: Precision,
-    gpu: Option<Gpu>,
+    /// None for the CPU.
+    gpus: Vec<Gpu>,
     /// What it is, and what else was looked for and not found.
     pub(crate) what: String,
 }
@@ -52,15 +54,15 @@ impl Found {
         let cpu = |what: String| Found {
             device: Device::Cpu,
             precision: precision.unwrap_or_default(),
-            gpu: None,
+            gpus: Vec::new(),
             what,
         };
-        let of_gpu = |gpu: Gpu, number: usize| Found {
-            device: Device::Cuda(number),
-            precision: Precision::Bf16,
-            what: format!("cuda:{number}, {}", gpu.name()),
-            gpu: Some(gpu),
+        let of_gpus = |device: Device, gpus: Vec<Gpu>| {
+            let names: Vec<String> = gpus.iter().map(Gpu::name).collect();
+            let what = format!("{device}, {}", names.join(", "));
+            Found { device, precision: Precision::Bf16, gpus, what }
         };
+        let of_gpu = |gpu: Gpu, number: usize| of_gpus(Device::Cuda(number), vec![gpu]);
         let unusable = |source: BoxedError| Error::Device { device: device.to_string(), source };
         match (device, precision) {
             (Device::Cpu, _) => Ok(cpu("cpu".to_owned())),
@@ -71,8 +73,11 @@ impl Found {
                 Ok(gpu) => of_gpu(gpu, 0),
                 Err(error) => cpu(format!("cpu: {error}")),
             }),
-            (Device::Cuda(_), Some(Precision::F32)) => {
+            (Device::Cuda(_) | Device::AllCuda, Some(Precision::F32)) => {
                 Err(unusable("GPUs compute in bf16, and f32 was asked for: give --precision bf16".into()))
+            }
+            (Device::AllCuda, _) => {
+                Gpu::open_all().map(|gpus| of_gpus(device, gpus)).map_err(|error| unusable(error.into()))
             }
             (Device::Cuda(number), _) => {
                 Gpu::open(number).map(|gpu| of_gpu(gpu, number)).map_err(|error| unusable(error.into()))
@@ -84,7 +89,8 @@ impl Found {
 /// A model loaded for the device it computes on.
 pub(crate) enum OnDevice<M: HasModel> {
     Cpu(M::Model<Cpu>),
-    Cuda(Box<OnGpu<M>>),
+    /// At least one, and a model on each.
+    Cuda(Vec<OnGpu<M>>),
 }
 
 /// A model on a GPU.
@@ -98,22 +104,15 @@ pub(crate) struct OnGpu<M: HasModel> {
 impl<M: HasModel> OnDevice<M> {
     /// Loads a model with the backend of the device.
     pub(crate) fn load(found: Found, loaded: &Loaded) -> Result<OnDevice<M>> {
-        match found.gpu {
-            None => {
-                let backend = Cpu::serial().with_precision(found.precision);
-                M::load(&backend, loaded).map(OnDevice::Cpu)
-            }
-            Some(gpu) => OnDevice::on_gpu(gpu, loaded),
+        if found.gpus.is_empty() {
+            let backend = Cpu::serial().with_precision(found.precision);
+            return M::load(&backend, loaded).map(OnDevice::Cpu);
         }
-    }
-
-    pub(crate) fn on_gpu(gpu: Gpu, loaded: &Loaded) -> Result<OnDevice<M>> {
-        let backend = Cuda::new(gpu);
-        let model = M::load(&backend, loaded)?;
-        Ok(OnDevice::Cuda(Box::new(OnGpu { model, backend, most_tokens: AtomicUsize::new(usize::MAX) })))
+        found.gpus.into_iter().map(|gpu| OnGpu::load(gpu, loaded)).collect::<Result<_>>().map(OnDevice::Cuda)
     }
 
     /// The results of all batches, each with the texts that it is of. A batch for which a GPU has no memory is divided.
+    /// Several GPUs take the next batch each, whenever they are free.
     pub(crate) fn run<T: PerBatch<M> + Sync>(
         &self,
         batches: Vec<Vec<usize>>,
@@ -121,9 +120,10 @@ impl<M: HasModel> OnDevice<M> {
     ) -> Result<Vec<(Vec<usize>, T::Output)>>
     where
         M::Model<Cpu>: Sync,
+        M::Model<Cuda>: Sync,
     {
         match self {
-            OnDevice::Cuda(on_gpu) => on_gpu.run(batches, task),
+            OnDevice::Cuda(gpus) => on_gpus(gpus, batches, task),
             // Batches on different threads share nothing. If there are fewer batches than threads, the operations are
             // split instead.
             OnDevice::Cpu(model) if batches.len() < rayon::current_num_threads() => {
@@ -145,20 +145,54 @@ impl<M: HasModel> OnDevice<M> {
     }
 }
 
+/// Batches that no GPU has taken yet.
+struct Waiting(Mutex<VecDeque<Vec<usize>>>);
+
+impl Waiting {
+    /// Nobody panics while it is held.
+    fn change<T>(&self, change: impl FnOnce(&mut VecDeque<Vec<usize>>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn on_gpus<M: HasModel, T: PerBatch<M> + Sync>(
+    gpus: &[OnGpu<M>],
+    batches: Vec<Vec<usize>>,
+    task: &T,
+) -> Result<Vec<(Vec<usize>, T::Output)>>
+where
+    M::Model<Cuda>: Sync,
+{
+    let waiting = Waiting(Mutex::new(batches.into()));
+    let results: Result<Vec<_>> = gpus
+        .par_iter()
+        .with_max_len(1)
+        .map(|gpu| {
+            // What is left is nobody's business once one GPU has failed.
+            gpu.run(&waiting, task).inspect_err(|_| waiting.change(VecDeque::clear))
+        })
+        .collect();
+    Ok(results?.into_iter().flatten().collect())
+}
+
 impl<M: HasModel> OnGpu<M> {
-    fn run<T: PerBatch<M>>(
-        &self,
-        batches: Vec<Vec<usize>>,
-        task: &T,
-    ) -> Result<Vec<(Vec<usize>, T::Output)>> {
-        let mut results = Vec::with_capacity(batches.len());
-        let mut waiting = VecDeque::from(batches);
-        while let Some(mut batch) = waiting.pop_front() {
+    fn load(gpu: Gpu, loaded: &Loaded) -> Result<OnGpu<M>> {
+        let backend = Cuda::new(gpu);
+        let model = M::load(&backend, loaded)?;
+        Ok(OnGpu { model, backend, most_tokens: AtomicUsize::new(usize::MAX) })
+    }
+
+    /// Computes what waits until nothing does.
+    fn run<T: PerBatch<M>>(&self, waiting: &Waiting, task: &T) -> Result<Vec<(Vec<usize>, T::Output)>> {
+        let mut results = Vec::new();
+        while let Some(mut batch) = waiting.change(VecDeque::pop_front) {
             let tokens: usize = batch.iter().map(|text| task.tokens(*text)).sum();
             if tokens > self.most_tokens.load(Ordering::Relaxed) && batch.len() > 1 {
                 let second = batch.split_off(batch.len().div_ceil(2));
-                waiting.push_front(second);
-                waiting.push_front(batch);
+                waiting.change(|waiting| {
+                    waiting.push_front(second);
+                    waiting.push_front(batch);
+                });
                 continue;
             }
             match task.compute(&self.model, &self.backend, &batch) {
@@ -167,7 +201,7 @@ impl<M: HasModel> OnGpu<M> {
                     [text] => return Err(Error::TextTooLong { text, tokens, source }),
                     _ => {
                         self.most_tokens.fetch_min(tokens / 2, Ordering::Relaxed);
-                        waiting.push_front(batch);
+                        waiting.change(|waiting| waiting.push_front(batch));
                     }
                 },
                 Err(error) => return Err(error),
@@ -201,6 +235,10 @@ pub(crate) fn batches(tokens: &[Vec<u32>], max_tokens: usize, alone: Option<usiz
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+    use std::thread::ThreadId;
+
     use super::*;
 
     /// A model that is nothing.
@@ -243,7 +281,8 @@ mod tests {
     fn a_batch_without_memory_is_divided() {
         let gpu = on_gpu(1 << 20);
         let task = Hungry { lengths: vec![100; 16], bytes_of_token: 1024 };
-        let results = gpu.run(vec![(0..16).collect(), vec![3, 4]], &task).unwrap();
+        let results =
+            on_gpus(std::slice::from_ref(&gpu), vec![(0..16).collect(), vec![3, 4]], &task).unwrap();
         assert!(results.len() > 2 && results.iter().all(|(batch, output)| batch == output));
         let order: Vec<usize> = results.into_iter().flat_map(|(batch, _)| batch).collect();
         assert_eq!(order, (0..16).chain([3, 4]).collect::<Vec<usize>>());
@@ -254,7 +293,47 @@ mod tests {
     #[test]
     fn a_text_too_long_for_the_device_is_named() {
         let task = Hungry { lengths: vec![10, 2000, 10], bytes_of_token: 1024 };
-        let message = on_gpu(1 << 20).run(vec![vec![1, 0, 2]], &task).unwrap_err().to_string();
-        assert!(message.contains("text 2 has 2000 tokens") && message.contains("--max-length"), "{message}");
+        for gpus in [1, 3] {
+            let gpus: Vec<_> = (0..gpus).map(|_| on_gpu(1 << 20)).collect();
+            let message = on_gpus(&gpus, vec![vec![1, 0, 2]], &task).map(drop).unwrap_err().to_string();
+            let says = message.contains("text 2 has 2000 tokens") && message.contains("--max-length");
+            assert!(says, "{message}");
+        }
+    }
+
+    /// Waits for the other GPU before it computes its first batch.
+    struct Together {
+        barrier: Barrier,
+        waited: Mutex<HashSet<ThreadId>>,
+    }
+
+    impl PerBatch<Nothing> for Together {
+        type Output = ThreadId;
+
+        fn tokens(&self, _: usize) -> usize {
+            1
+        }
+
+        fn compute<B: Backend>(&self, _: &(), _: &B, _: &[usize]) -> Result<ThreadId> {
+            let thread = std::thread::current().id();
+            if self.waited.lock().unwrap().insert(thread) {
+                self.barrier.wait();
+            }
+            Ok(thread)
+        }
+    }
+
+    #[test]
+    fn several_gpus_share_the_batches() {
+        let gpus = [on_gpu(1 << 20), on_gpu(1 << 20)];
+        let task = Together { barrier: Barrier::new(2), waited: Mutex::default() };
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let batches = (0..40).map(|text| vec![text]).collect();
+        let results = threads.install(|| on_gpus(&gpus, batches, &task)).unwrap();
+        let mut texts: Vec<usize> = results.iter().flat_map(|(batch, _)| batch).copied().collect();
+        texts.sort_unstable();
+        assert_eq!(texts, (0..40).collect::<Vec<usize>>());
+        let workers: HashSet<ThreadId> = results.iter().map(|(_, thread)| *thread).collect();
+        assert_eq!(workers.len(), 2, "each GPU computed something");
     }
 }

@@ -44,7 +44,8 @@ pub struct EncoderArguments {
     /// [default: f32 on a CPU, bf16 on a GPU].
     #[arg(long, requires = "encoder")]
     pub precision: Option<Precision>,
-    /// Where to compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
+    /// Where to compute: cpu, cuda:N for the GPU of that number, cuda:all for all GPUs, or auto for a GPU if there is
+    /// one.
     #[arg(long, default_value_t, hide_default_value = true)]
     pub device: Device,
     /// Tokens computed together, by each thread on a CPU: more need more memory and change no vector.

@@ -23,7 +23,8 @@ pub struct ModelOptions {
     /// [default: f32 on a CPU, and bf16 on a GPU, which can nothing else].
     #[arg(long)]
     precision: Option<Precision>,
-    /// Where to compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
+    /// Where to compute: cpu, cuda:N for the GPU of that number, cuda:all for all GPUs, or auto for a GPU if there is
+    /// one.
     #[arg(long, default_value_t)]
     device: Device,
     /// Tokens computed together, by each thread on a CPU: more need more memory and change no score.

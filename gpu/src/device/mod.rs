@@ -51,6 +51,15 @@ impl Gpu {
         Ok(Gpu::over(Box::new(cuda::Cuda::open(number)?)))
     }
 
+    /// Opens all NVIDIA GPUs: at least one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::open`]; one that cannot be used is enough.
+    pub fn open_all() -> Result<Vec<Gpu>> {
+        (0..cuda::count()?).map(Gpu::open).collect()
+    }
+
     /// A CPU that runs the kernels' own source, slowly, for tests.
     #[cfg(feature = "emulate")]
     pub fn emulated() -> Gpu {

@@ -71,27 +71,33 @@ fn not_usable(found: impl Display) -> Error {
     Error::NotUsable(found.to_string())
 }
 
+/// How many GPUs the driver knows: at least one.
+pub(crate) fn count() -> Result<usize> {
+    // SAFETY: looking for a library by name runs its initialisers, which are the driver's.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(not_usable(
+            "no NVIDIA driver was found (libcuda.so.1 is not among the system's libraries)",
+        ));
+    }
+    driver::init().map_err(|error| {
+        not_usable(format!("an NVIDIA driver was found, but it does not start: {}", described(error)))
+    })?;
+    match driver::device::get_count().map_err(failed("counting GPUs"))? {
+        ..=0 => Err(not_usable("an NVIDIA driver was found, but no GPU")),
+        count => Ok(count as usize),
+    }
+}
+
 impl Cuda {
     pub(crate) fn open(number: usize) -> Result<Cuda> {
-        // SAFETY: looking for a library by name runs its initialisers, which are the driver's.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(not_usable(
-                "no NVIDIA driver was found (libcuda.so.1 is not among the system's libraries)",
-            ));
-        }
-        driver::init().map_err(|error| {
-            not_usable(format!("an NVIDIA driver was found, but it does not start: {}", described(error)))
+        let count = count()?;
+        let ordinal = i32::try_from(number).ok().filter(|_| number < count).ok_or_else(|| match count {
+            1 => not_usable(format!("there is one GPU, cuda:0, and none of number {number}")),
+            _ => not_usable(format!(
+                "there are GPUs cuda:0 to cuda:{}, and none of number {number}",
+                count - 1
+            )),
         })?;
-        let count = driver::device::get_count().map_err(failed("counting GPUs"))?;
-        let ordinal =
-            i32::try_from(number).ok().filter(|number| *number < count).ok_or_else(|| match count {
-                0 => not_usable("an NVIDIA driver was found, but no GPU"),
-                1 => not_usable(format!("there is one GPU, cuda:0, and none of number {number}")),
-                _ => not_usable(format!(
-                    "there are GPUs cuda:0 to cuda:{}, and none of number {number}",
-                    count - 1
-                )),
-            })?;
         let device = driver::device::get(ordinal).map_err(failed("opening a GPU"))?;
         let name = driver::device::get_name(device).map_err(failed("asking a GPU for its name"))?;
         // SAFETY: the driver just gave this device.
