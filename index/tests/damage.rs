@@ -176,7 +176,7 @@ fn newer_files_are_refused() {
     let path = folder.path().join("db");
     database(&path);
     for (name, reads) in [
-        ("MANIFEST", 5),
+        ("MANIFEST", 6),
         ("segments/0000000001/documents", 1),
         ("segments/0000000002/vectors", 2),
         ("segments/0000000001/graph", 4),
