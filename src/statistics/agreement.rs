@@ -56,7 +56,9 @@ pub fn kendall_tau_b(x: &[f64], y: &[f64]) -> Option<f64> {
             in_y += of_y.abs();
         }
     }
-    (in_x > 0 && in_y > 0).then(|| difference as f64 / (in_x as f64).sqrt() / (in_y as f64).sqrt())
+    let tau = || difference as f64 / (in_x as f64).sqrt() / (in_y as f64).sqrt();
+    // As scipy does: rounding leads beyond 1.
+    (in_x > 0 && in_y > 0).then(|| tau().clamp(-1.0, 1.0))
 }
 
 #[cfg(test)]
