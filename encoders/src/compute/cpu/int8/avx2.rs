@@ -9,9 +9,9 @@ use std::arch::x86_64::{
 };
 
 use super::super::isa::prefetch;
+use super::Sums;
 use super::panels::Line;
-use super::tile::Tile;
-use super::{GROUP, QUAD, Sums};
+use super::tile::{Group, Tile};
 
 /// Twelve vectors of sums beside one of weights and the activations of three rows.
 pub(super) const TILE_ROWS: usize = 3;
@@ -41,20 +41,35 @@ fn widened(line: &Line, quarter: usize) -> __m256i {
     _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(codes.as_ptr().cast()) })
 }
 
+/// Adds the sums of a group, times the scales of a row and of eight columns. Before the first group the sums are zero,
+/// whatever they hold.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+pub(super) fn add_scaled(
+    sums: &mut [f32; 8],
+    integers: __m256i,
+    scale: f32,
+    of_weights: &[f32; 8],
+    is_first: bool,
+) {
+    // SAFETY: both are eight floats.
+    let (of_weights, old) = unsafe { (_mm256_loadu_ps(of_weights.as_ptr()), _mm256_loadu_ps(sums.as_ptr())) };
+    let old = if is_first { _mm256_setzero_ps() } else { old };
+    let scale = _mm256_mul_ps(_mm256_set1_ps(scale), of_weights);
+    let new = _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers), scale, old);
+    // SAFETY: as above.
+    unsafe { _mm256_storeu_ps(sums.as_mut_ptr(), new) };
+}
+
 /// R rows, one panel after the other.
 #[target_feature(enable = "avx2,fma")]
 fn run<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
     let panels = tile.panels;
-    let (mut codes, mut lines, mut ahead) = (tile.codes, tile.lines, tile.ahead);
-    for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
-        let (group, rest) = codes.split_at(codes.len().min(GROUP / QUAD * R));
-        codes = rest;
-        let (head, body) = lines.split_at(2 * panels);
-        let (body, rest) = body.split_at(group.len() / R * panels);
-        lines = rest;
+    let mut ahead = tile.ahead;
+    for (g, Group { codes, scales, head, body }) in tile.groups(R, panels).enumerate() {
         for panel in 0..panels {
             let mut integers = [[_mm256_setzero_si256(); QUARTERS]; R];
-            for (quads, lines) in group.chunks_exact(R).zip(body.chunks_exact(panels)) {
+            for (quads, lines) in codes.chunks_exact(R).zip(body.chunks_exact(panels)) {
                 prefetch(ahead);
                 ahead = ahead.wrapping_add(tile.step);
                 let mut of_rows = [_mm256_setzero_si256(); R];
@@ -76,14 +91,7 @@ fn run<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
                     // Rows 0, 1, 4, 5, 2, 3, 6, 7 of eight.
                     let integers = _mm256_hadd_epi32(pair[0], pair[1]);
                     let integers = _mm256_permute4x64_epi64::<0b11_01_10_00>(integers);
-                    // SAFETY: both are eight floats.
-                    let (of_weights, old) =
-                        unsafe { (_mm256_loadu_ps(of_weights.as_ptr()), _mm256_loadu_ps(sums.as_ptr())) };
-                    let old = if g == 0 { _mm256_setzero_ps() } else { old };
-                    let scale = _mm256_mul_ps(_mm256_set1_ps(*scale), of_weights);
-                    let new = _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers), scale, old);
-                    // SAFETY: as above.
-                    unsafe { _mm256_storeu_ps(sums.as_mut_ptr(), new) };
+                    add_scaled(sums, integers, *scale, of_weights, g == 0);
                 }
             }
         }

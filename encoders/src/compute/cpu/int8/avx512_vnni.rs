@@ -15,7 +15,7 @@ use super::super::isa::PANEL;
 use super::super::isa::prefetch;
 use super::codes::{ROUND, of_largest};
 use super::panels::Line;
-use super::tile::Tile;
+use super::tile::{Group, Tile};
 use super::{GROUP, QUAD, Quad, Sums, Units};
 
 /// Writes the codes of a group to every `stride`th of `slots` and returns the scale.
@@ -100,21 +100,15 @@ fn load(line: &Line) -> __m512i {
 /// R rows by P panels. R P sums of integers stay in registers, at most 28 of 32. Those in f32 are touched once a group.
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn run<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &mut Sums) {
-    let (mut codes, mut lines) = (tile.codes, tile.lines);
     let (mut ahead, step) = (tile.ahead, tile.step);
-    for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
-        let (group, rest) = codes.split_at(codes.len().min(GROUP / QUAD * R));
-        codes = rest;
-        let (head, body) = lines.split_at(2 * P);
-        let (body, rest) = body.split_at(group.len() / R * P);
-        lines = rest;
+    for (g, Group { codes, scales, head, body }) in tile.groups(R, P).enumerate() {
         let mut integers = [[_mm512_setzero_si512(); P]; R];
         for row in &mut integers {
             for (sum, correction) in row.iter_mut().zip(&head[P..]) {
                 *sum = load(correction);
             }
         }
-        for (quads, weights) in group.chunks_exact(R).zip(body.chunks_exact(P)) {
+        for (quads, weights) in codes.chunks_exact(R).zip(body.chunks_exact(P)) {
             let mut of_weights = [_mm512_setzero_si512(); P];
             for (slot, line) in of_weights.iter_mut().zip(weights) {
                 *slot = load(line);

@@ -8,15 +8,14 @@
 #[cfg(test)]
 use std::arch::x86_64::_mm256_dpbusd_epi32;
 use std::arch::x86_64::{
-    __m256i, _mm256_cvtepi32_ps, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_storeu_ps,
+    __m256i, _mm256_dpbusd_avx_epi32, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_setzero_si256,
 };
 
 use super::super::isa::prefetch;
+use super::Sums;
+use super::avx2::add_scaled;
 use super::panels::Line;
-use super::tile::Tile;
-use super::{GROUP, QUAD, Sums};
+use super::tile::{Group, Tile};
 
 /// Twelve vectors of sums beside two of weights and one of activations.
 pub(super) const TILE_ROWS: usize = 6;
@@ -56,13 +55,8 @@ macro_rules! tile {
         #[target_feature(enable = $features)]
         fn $run<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
             let panels = tile.panels;
-            let (mut codes, mut lines, mut ahead) = (tile.codes, tile.lines, tile.ahead);
-            for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
-                let (group, rest) = codes.split_at(codes.len().min(GROUP / QUAD * R));
-                codes = rest;
-                let (head, body) = lines.split_at(2 * panels);
-                let (body, rest) = body.split_at(group.len() / R * panels);
-                lines = rest;
+            let mut ahead = tile.ahead;
+            for (g, Group { codes, scales, head, body }) in tile.groups(R, panels).enumerate() {
                 for panel in 0..panels {
                     let mut integers = [[_mm256_setzero_si256(); HALVES]; R];
                     for row in &mut integers {
@@ -70,7 +64,7 @@ macro_rules! tile {
                             *sum = load(&head[panels + panel], half);
                         }
                     }
-                    for (quads, lines) in group.chunks_exact(R).zip(body.chunks_exact(panels)) {
+                    for (quads, lines) in codes.chunks_exact(R).zip(body.chunks_exact(panels)) {
                         prefetch(ahead);
                         ahead = ahead.wrapping_add(tile.step);
                         let weights = [load(&lines[panel], 0), load(&lines[panel], 1)];
@@ -85,15 +79,7 @@ macro_rules! tile {
                     for ((integers, sums), scale) in integers.iter().zip(sums.0.iter_mut()).zip(scales) {
                         let (sums, _) = sums[panel].as_chunks_mut::<8>();
                         for ((integers, sums), of_weights) in integers.iter().zip(sums).zip(of_weights) {
-                            // SAFETY: both are eight floats.
-                            let (of_weights, old) = unsafe {
-                                (_mm256_loadu_ps(of_weights.as_ptr()), _mm256_loadu_ps(sums.as_ptr()))
-                            };
-                            let old = if g == 0 { _mm256_setzero_ps() } else { old };
-                            let scale = _mm256_mul_ps(_mm256_set1_ps(*scale), of_weights);
-                            let new = _mm256_fmadd_ps(_mm256_cvtepi32_ps(*integers), scale, old);
-                            // SAFETY: as above.
-                            unsafe { _mm256_storeu_ps(sums.as_mut_ptr(), new) };
+                            add_scaled(sums, *integers, *scale, of_weights, g == 0);
                         }
                     }
                 }

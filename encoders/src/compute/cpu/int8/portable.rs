@@ -1,22 +1,16 @@
 //! A tile without named instructions.
 
 use super::super::isa::{Arithmetic, PANEL, prefetch};
-use super::tile::Tile;
-use super::{GROUP, QUAD, Sums};
+use super::tile::{Group, Tile};
+use super::{QUAD, Sums};
 
 /// Writes the sums of a tile.
 #[inline(always)]
 pub(super) fn multiply<A: Arithmetic>(tile: &Tile<'_>, sums: &mut Sums) {
-    let Tile { codes, scales, rows, lines, panels, mut ahead, step } = *tile;
+    let Tile { rows, panels, mut ahead, step, .. } = *tile;
     let Sums(sums) = sums;
     *sums = [[[0.0; PANEL]; _]; _];
-    let (mut codes, mut lines) = (codes, lines);
-    for scales in scales.chunks_exact(rows) {
-        let (group, rest) = codes.split_at(codes.len().min(GROUP / QUAD * rows));
-        codes = rest;
-        let (head, body) = lines.split_at(2 * panels);
-        let (body, rest) = body.split_at(group.len() / rows * panels);
-        lines = rest;
+    for Group { codes, scales, head, body } in tile.groups(rows, panels) {
         for _ in body {
             prefetch(ahead);
             ahead = ahead.wrapping_add(step);
@@ -25,7 +19,7 @@ pub(super) fn multiply<A: Arithmetic>(tile: &Tile<'_>, sums: &mut Sums) {
             for panel in 0..panels {
                 let mut integers = [0i32; PANEL];
                 for (quad, line) in
-                    group.iter().skip(row).step_by(rows).zip(body.iter().skip(panel).step_by(panels))
+                    codes.iter().skip(row).step_by(rows).zip(body.iter().skip(panel).step_by(panels))
                 {
                     for (sum, weights) in integers.iter_mut().zip(line.0.as_chunks::<QUAD>().0) {
                         for (code, weight) in quad.to_ne_bytes().iter().zip(weights) {
