@@ -14,6 +14,8 @@ pub(super) struct Language {
     apostrophe: Apostrophe,
     case: fn(&str, &mut String),
     stop_words: StopWords,
+    /// Words that are not left to the stemmer, and their stems.
+    exceptions: &'static [(&'static str, &'static str)],
     stems: Stems,
 }
 
@@ -37,15 +39,12 @@ enum Stems {
     Light(fn(&mut Letters)),
 }
 
-/// Words that the Dutch analyzer does not leave to the stemmer, and their stems.
-const DUTCH_STEMS: &[(&str, &str)] =
-    &[("fiets", "fiets"), ("bromfiets", "bromfiets"), ("ei", "eier"), ("kind", "kinder")];
-
 const fn language(stop_words: &'static [&'static str], stems: Stems) -> Language {
     Language {
         apostrophe: Apostrophe::Stays,
         case: filters::lower_case,
         stop_words: StopWords(stop_words),
+        exceptions: &[],
         stems,
     }
 }
@@ -66,7 +65,10 @@ pub(super) const CATALAN: Language =
     eliding(&["d", "l", "m", "n", "s", "t"], language(stop_words::CATALAN, NewSnowball(New::Catalan)));
 pub(super) const CZECH: Language = language(stop_words::CZECH, Light(light::czech));
 pub(super) const DANISH: Language = language(stop_words::DANISH, Snowball(Old::Danish));
-pub(super) const DUTCH: Language = language(stop_words::DUTCH, Snowball(Old::Dutch));
+pub(super) const DUTCH: Language = Language {
+    exceptions: &[("fiets", "fiets"), ("bromfiets", "bromfiets"), ("ei", "eier"), ("kind", "kinder")],
+    ..language(stop_words::DUTCH, Snowball(Old::Dutch))
+};
 pub(super) const FINNISH: Language = language(stop_words::FINNISH, Snowball(Old::Finnish));
 pub(super) const FRENCH: Language = eliding(
     &["l", "m", "t", "qu", "n", "s", "j", "d", "c", "jusqu", "quoiqu", "lorsqu", "puisqu"],
@@ -153,9 +155,7 @@ impl LanguageChain {
     /// Makes `stem` of `lower`.
     fn stem(&mut self) {
         let LanguageChain { language, stemmer, letters, lower, stem } = self;
-        if matches!(language.stems, Snowball(Old::Dutch))
-            && let Some((_, to)) = DUTCH_STEMS.iter().find(|(word, _)| word == lower)
-        {
+        if let Some((_, to)) = language.exceptions.iter().find(|(word, _)| word == lower) {
             stem.clear();
             stem.push_str(to);
             return;
