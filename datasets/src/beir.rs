@@ -8,7 +8,7 @@
 //!
 //! Each file may also end in `.gz` or `.zst`. If several forms lie side by side, the plain file is read, then `.gz`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +104,42 @@ impl BeirFolder {
     /// [`Error::Io`] if the file cannot be opened.
     pub fn corpus(&self) -> Result<Documents> {
         Ok(Records { lines: Lines::open(&self.file("corpus.jsonl")?)?, parse: entry::parse_document })
+    }
+
+    /// Those of the documents with these ids that there are, by id. The whole corpus is read, unless there
+    /// are no ids.
+    ///
+    /// ```
+    /// use secateur_datasets::beir::BeirFolder;
+    ///
+    /// # fn main() -> secateur_datasets::Result<()> {
+    /// # let mini = concat!(env!("CARGO_MANIFEST_DIR"), "/mini");
+    /// let folder = BeirFolder::open(mini)?;
+    /// let first = folder.corpus()?.next().unwrap()?;
+    /// let found = folder.documents_by_id([first.id.as_str(), "no such id"])?;
+    /// assert_eq!((found.len(), &found[&first.id]), (1, &first));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As the items of [`BeirFolder::corpus`].
+    pub fn documents_by_id<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i str>,
+    ) -> Result<HashMap<String, Document>> {
+        let mut wanted: BTreeSet<&str> = ids.into_iter().collect();
+        let mut found = HashMap::with_capacity(wanted.len());
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        for document in self.corpus()? {
+            let document = document?;
+            if wanted.remove(document.id.as_str()) {
+                found.insert(document.id.clone(), document);
+            }
+        }
+        Ok(found)
     }
 
     /// The queries of all splits in the order of the file, read as they are asked for; items as in

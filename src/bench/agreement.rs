@@ -1,6 +1,6 @@
 //! How much the answers of an encoder agree with the first encoder's, and what they lost.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use secateur_datasets::Document;
 
 use super::cell::Measured;
 use super::dataset::Dataset;
@@ -38,18 +38,13 @@ pub(super) fn compare(dataset: &Dataset, first: Option<&String>, cells: &mut [Me
             agreements.push((place, agreement(dataset, first, before, cell)));
         }
     }
-    let mut wanted = BTreeSet::new();
-    for (_, agreement) in &agreements {
-        for loss in &agreement.losses {
-            wanted
-                .extend(loss.first_before.iter().chain(&loss.first_after).map(|shown| shown.doc_id.clone()));
-        }
-    }
-    let titles = titles(dataset, wanted)?;
+    let losses = agreements.iter().flat_map(|(_, agreement)| &agreement.losses);
+    let shown = losses.flat_map(|loss| loss.first_before.iter().chain(&loss.first_after));
+    let documents = dataset.folder.documents_by_id(shown.map(|shown| shown.doc_id.as_str()))?;
     for (place, mut agreement) in agreements {
         for loss in &mut agreement.losses {
             for shown in loss.first_before.iter_mut().chain(&mut loss.first_after) {
-                shown.title = titles.get(&shown.doc_id).cloned().unwrap_or_default();
+                shown.title = documents.get(&shown.doc_id).map(title).unwrap_or_default();
             }
         }
         cells[place].cell.agreement = Some(agreement);
@@ -102,22 +97,12 @@ fn agreement(dataset: &Dataset, with: &str, before: &Measured, after: &Measured)
     }
 }
 
-/// The titles of documents; the beginning of the text where there is none.
-fn titles(dataset: &Dataset, mut wanted: BTreeSet<String>) -> Result<HashMap<String, String>> {
-    let mut titles: BTreeMap<String, String> = BTreeMap::new();
-    if wanted.is_empty() {
-        return Ok(HashMap::new());
+/// The title of a document; the beginning of its text where there is none.
+fn title(document: &Document) -> String {
+    let text = if document.title.trim().is_empty() { &document.text } else { &document.title };
+    let mut title: String = text.chars().take(TITLE).collect();
+    if title.len() < text.len() {
+        title.push('…');
     }
-    for document in dataset.folder.corpus()? {
-        let document = document?;
-        if wanted.remove(&document.id) {
-            let text = if document.title.trim().is_empty() { &document.text } else { &document.title };
-            let mut title: String = text.chars().take(TITLE).collect();
-            if title.len() < text.len() {
-                title.push('…');
-            }
-            titles.insert(document.id, title);
-        }
-    }
-    Ok(titles.into_iter().collect())
+    title
 }

@@ -1,6 +1,6 @@
 //! `secateur rerank`: a cross-encoder ranks the best documents of a run anew.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -92,16 +92,8 @@ impl Arguments {
     /// The texts of the documents that the model reads.
     fn passages_of(&self, run: &Run, dataset: &BeirFolder) -> Result<HashMap<String, String>> {
         let top = run.values().flat_map(|hits| hits.iter().take(self.top.get()));
-        let mut wanted: BTreeSet<&str> = top.map(|hit| hit.doc_id.as_str()).collect();
-        let mut passages = HashMap::with_capacity(wanted.len());
-        for document in dataset.corpus()? {
-            let document = document?;
-            if wanted.remove(document.id.as_str()) {
-                let passage = document.passage(&self.separator);
-                passages.insert(document.id, passage);
-            }
-        }
-        Ok(passages)
+        let documents = dataset.documents_by_id(top.map(|hit| hit.doc_id.as_str()))?;
+        Ok(documents.into_iter().map(|(id, document)| (id, document.passage(&self.separator))).collect())
     }
 }
 
