@@ -13,6 +13,7 @@ use secateur::report::{ann_csv, bench_markdown, bench_page, bench_text, mteb_jso
 use secateur::{EncoderSource, LoadOptions, SearchMode};
 use secateur_files::Durable;
 
+use super::as_json;
 use super::encoder::{located, model_directory};
 use super::failure::{Code, Failure, Result, say};
 use super::inputs::open_dataset;
@@ -262,12 +263,6 @@ fn duration(seconds: u64) -> String {
         91..=5400 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-fn as_json(report: &BenchReport) -> Result<String> {
-    let json = serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
-    Ok(json + "\n")
 }
 
 /// Writes what others read beside results.json.

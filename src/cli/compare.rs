@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::compare::{CompareOptions, Comparison};
 use secateur::datasets::beir::BeirFolder;
-use secateur::datasets::{Run, trec};
+use secateur::datasets::{Document, Run, trec};
 use secateur::statistics::Randomization;
 
+use super::as_json;
 use super::eval::MeasuringArguments;
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
@@ -72,9 +73,7 @@ impl Arguments {
             describe(&mut comparison, dataset)?;
         }
         if self.measuring.is_json() {
-            let json = serde_json::to_string_pretty(&comparison)
-                .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
-            return Ok(json + "\n");
+            return as_json(&comparison);
         }
         Ok(format!("rules: {rules}\n{comparison}"))
     }
@@ -96,24 +95,17 @@ impl Arguments {
 
 /// Adds the texts of a data set. Documents are called by their titles, or their first words.
 fn describe(comparison: &mut Comparison, dataset: &BeirFolder) -> Result<()> {
-    let mut wanted: BTreeSet<String> = BTreeSet::new();
     let answers = comparison.moved().flat_map(|moved| moved.answers.iter().flatten());
-    wanted.extend(answers.map(|answer| answer.doc_id.clone()));
-    let mut titles: HashMap<String, String> = HashMap::new();
-    if !wanted.is_empty() {
-        for document in dataset.corpus()? {
-            let document = document?;
-            if wanted.contains(&document.id) {
-                let title = if document.title.is_empty() { document.text } else { document.title };
-                titles.insert(document.id, title);
-            }
-        }
-    }
+    let documents = dataset.documents_by_id(answers.map(|answer| answer.doc_id.as_str()))?;
+    let title = |document: &Document| match document.title.is_empty() {
+        true => document.text.clone(),
+        false => document.title.clone(),
+    };
     let mut queries: HashMap<String, String> = HashMap::new();
     for query in dataset.queries()? {
         let query = query?;
         queries.insert(query.id, query.text);
     }
-    comparison.describe(|id| queries.get(id).cloned(), |id| titles.get(id).cloned());
+    comparison.describe(|id| queries.get(id).cloned(), |id| documents.get(id).map(title));
     Ok(())
 }

@@ -12,7 +12,7 @@ use secateur::report::{Align, Table};
 use super::failure::{Code, Failure, Result};
 use super::inputs::{dataset_cache, open_dataset};
 use super::progress::show_download;
-use super::{cloze, print, triples};
+use super::{as_json, cloze, print, triples};
 use crate::download::{Fetcher, download_dataset};
 
 #[derive(Subcommand)]
@@ -130,9 +130,7 @@ impl InfoArguments {
     fn run(self) -> Result<String> {
         let info = open_dataset(&self.dataset)?.info()?;
         if self.json {
-            let json = serde_json::to_string_pretty(&info)
-                .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
-            return Ok(json + "\n");
+            return as_json(&info);
         }
         let mut splits = Table::new([
             ("split", Align::Left),

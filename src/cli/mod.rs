@@ -45,6 +45,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::{Code, Failure, Result};
+use serde::Serialize;
 
 /// An embedded retrieval database whose text encoder can be pruned.
 #[derive(Parser)]
@@ -210,6 +211,13 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Verify(arguments) => arguments.run()?,
     };
     print(out, &text)
+}
+
+/// A value as JSON for people and programs, with a line end.
+fn as_json(value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
+    Ok(json + "\n")
 }
 
 /// Writes to standard output. A reader that has seen enough, such as `head`, is no failure.

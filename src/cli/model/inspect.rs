@@ -13,6 +13,7 @@ use secateur::encoders::{self, Settings, catalog as backbones};
 use secateur::prune::Variant;
 use secateur::report::{Align, Table, mteb_model_meta};
 
+use crate::cli::as_json;
 use crate::cli::encoder::{base_directory, cached_model, model_directory, tell};
 use crate::cli::failure::{Code, Failure, Result};
 
@@ -100,9 +101,7 @@ impl Arguments {
             return Ok(format!("{:#}\n", mteb_model_meta(&inspection)));
         }
         if self.json {
-            let json = serde_json::to_string_pretty(&inspection)
-                .map_err(|error| Failure::new(Code::System, format!("cannot write JSON: {error}")))?;
-            return Ok(json + "\n");
+            return as_json(&inspection);
         }
         Ok(text(&inspection))
     }
