@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::eval::{Measure, RuleSet, evaluate};
 use crate::progress::Progress;
+use crate::statistics::quantile_of;
 
 /// What one encoder reached on one data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,7 +161,7 @@ pub fn measure(
         num_documents: ids.len(),
         num_queries: queries.len(),
         documents_per_second: ids.len() as f64 / seconds,
-        milliseconds_per_query: median(&mut times),
+        milliseconds_per_query: quantile_of(&times, 0.5),
     })
 }
 
@@ -194,26 +195,24 @@ impl Measurements {
         is_current: impl FnOnce(&R) -> bool,
         measure: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
-        let file = self.folder.join(format!("{name}.json"));
-        let kept = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(result) = kept.filter(is_current) {
+        if let Some(result) = self.kept(name).filter(is_current) {
             return Ok(result);
         }
         let result = measure()?;
-        Durable::write(&file, |out| {
+        Durable::write(&self.file(name), |out| {
             serde_json::to_writer_pretty(&mut *out, &result)?;
             writeln!(out)
         })?;
         Ok(result)
     }
-}
 
-/// The middle one, or the mean of the two in the middle; 0 of none.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        n => (values[(n - 1) / 2] + values[n / 2]) / 2.0,
+    /// The result in the file NAME.json; `None` if there is none, or the file holds something else.
+    pub fn kept<R: DeserializeOwned>(&self, name: &str) -> Option<R> {
+        serde_json::from_slice(&std::fs::read(self.file(name)).ok()?).ok()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.json"))
     }
 }
 
@@ -234,7 +233,7 @@ mod tests {
     #[test]
     fn medians_by_hand() {
         for (values, want) in [(&[][..], 0.0), (&[3.0], 3.0), (&[4.0, 1.0], 2.5), (&[9.0, 1.0, 2.0], 2.0)] {
-            assert_eq!(median(&mut values.to_vec()), want);
+            assert_eq!(quantile_of(values, 0.5), want);
         }
     }
 }

@@ -55,10 +55,7 @@ impl Folder {
 
     /// Whether the result of this name is stored and was made from the same.
     pub fn has<R: DeserializeOwned>(&self, name: &str, made_from: &str) -> bool {
-        let file = self.path.join("parts").join(format!("{}.json", file_name(name)));
-        let part: Option<Part<R>> =
-            std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        part.is_some_and(|part| part.made_from == made_from)
+        self.parts.kept(&file_name(name)).is_some_and(|part: Part<R>| part.made_from == made_from)
     }
 
     /// Where the answers of a combination are.

@@ -98,16 +98,18 @@ pub fn run(options: &BenchOptions, out: &Path, on: &mut dyn FnMut(BenchProgress<
     };
     bench.identify()?;
     // What is wrong with one of many data sets is found before the first is encoded.
+    let mut datasets = Vec::with_capacity(options.datasets.len());
     for dataset in &options.datasets {
         let opened = Dataset::open(dataset, options)?;
         if bench.report.datasets.iter().any(|other| other.name == opened.facts.name) {
             let problem = "another data set is called so, too: give the folders other names".to_owned();
             return Err(Error::BenchDataset { name: opened.facts.name, problem });
         }
-        bench.report.datasets.push(opened.facts);
+        bench.report.datasets.push(opened.facts.clone());
+        datasets.push(opened);
     }
-    for dataset in &options.datasets {
-        bench.dataset(&Dataset::open(dataset, options)?, on)?;
+    for dataset in &datasets {
+        bench.dataset(dataset, on)?;
     }
     let mut report = bench.report;
     report.summary = Summary::of(&report, options.within);
