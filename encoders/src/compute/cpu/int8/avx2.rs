@@ -65,11 +65,12 @@ pub(super) fn add_scaled(
 #[target_feature(enable = "avx2,fma")]
 fn run<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
     let panels = tile.panels;
-    let mut ahead = tile.ahead;
-    for (g, Group { codes, scales, head, body }) in tile.groups(R, panels).enumerate() {
+    let (mut codes, mut lines, mut ahead) = (tile.codes, tile.lines, tile.ahead);
+    for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
+        let Group { codes: group, head, body } = Group::take(&mut codes, &mut lines, R, panels);
         for panel in 0..panels {
             let mut integers = [[_mm256_setzero_si256(); QUARTERS]; R];
-            for (quads, lines) in codes.chunks_exact(R).zip(body.chunks_exact(panels)) {
+            for (quads, lines) in group.chunks_exact(R).zip(body.chunks_exact(panels)) {
                 prefetch(ahead);
                 ahead = ahead.wrapping_add(tile.step);
                 let mut of_rows = [_mm256_setzero_si256(); R];

@@ -100,15 +100,17 @@ fn load(line: &Line) -> __m512i {
 /// R rows by P panels. R P sums of integers stay in registers, at most 28 of 32. Those in f32 are touched once a group.
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn run<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &mut Sums) {
+    let (mut codes, mut lines) = (tile.codes, tile.lines);
     let (mut ahead, step) = (tile.ahead, tile.step);
-    for (g, Group { codes, scales, head, body }) in tile.groups(R, P).enumerate() {
+    for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
+        let Group { codes: group, head, body } = Group::take(&mut codes, &mut lines, R, P);
         let mut integers = [[_mm512_setzero_si512(); P]; R];
         for row in &mut integers {
             for (sum, correction) in row.iter_mut().zip(&head[P..]) {
                 *sum = load(correction);
             }
         }
-        for (quads, weights) in codes.chunks_exact(R).zip(body.chunks_exact(P)) {
+        for (quads, weights) in group.chunks_exact(R).zip(body.chunks_exact(P)) {
             let mut of_weights = [_mm512_setzero_si512(); P];
             for (slot, line) in of_weights.iter_mut().zip(weights) {
                 *slot = load(line);

@@ -55,8 +55,9 @@ macro_rules! tile {
         #[target_feature(enable = $features)]
         fn $run<const R: usize>(tile: &Tile<'_>, sums: &mut Sums) {
             let panels = tile.panels;
-            let mut ahead = tile.ahead;
-            for (g, Group { codes, scales, head, body }) in tile.groups(R, panels).enumerate() {
+            let (mut codes, mut lines, mut ahead) = (tile.codes, tile.lines, tile.ahead);
+            for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
+                let Group { codes: group, head, body } = Group::take(&mut codes, &mut lines, R, panels);
                 for panel in 0..panels {
                     let mut integers = [[_mm256_setzero_si256(); HALVES]; R];
                     for row in &mut integers {
@@ -64,7 +65,7 @@ macro_rules! tile {
                             *sum = load(&head[panels + panel], half);
                         }
                     }
-                    for (quads, lines) in codes.chunks_exact(R).zip(body.chunks_exact(panels)) {
+                    for (quads, lines) in group.chunks_exact(R).zip(body.chunks_exact(panels)) {
                         prefetch(ahead);
                         ahead = ahead.wrapping_add(tile.step);
                         let weights = [load(&lines[panel], 0), load(&lines[panel], 1)];

@@ -7,10 +7,11 @@ use super::{QUAD, Sums};
 /// Writes the sums of a tile.
 #[inline(always)]
 pub(super) fn multiply<A: Arithmetic>(tile: &Tile<'_>, sums: &mut Sums) {
-    let Tile { rows, panels, mut ahead, step, .. } = *tile;
+    let Tile { mut codes, scales, rows, mut lines, panels, mut ahead, step } = *tile;
     let Sums(sums) = sums;
     *sums = [[[0.0; PANEL]; _]; _];
-    for Group { codes, scales, head, body } in tile.groups(rows, panels) {
+    for scales in scales.chunks_exact(rows) {
+        let Group { codes: group, head, body } = Group::take(&mut codes, &mut lines, rows, panels);
         for _ in body {
             prefetch(ahead);
             ahead = ahead.wrapping_add(step);
@@ -19,7 +20,7 @@ pub(super) fn multiply<A: Arithmetic>(tile: &Tile<'_>, sums: &mut Sums) {
             for panel in 0..panels {
                 let mut integers = [0i32; PANEL];
                 for (quad, line) in
-                    codes.iter().skip(row).step_by(rows).zip(body.iter().skip(panel).step_by(panels))
+                    group.iter().skip(row).step_by(rows).zip(body.iter().skip(panel).step_by(panels))
                 {
                     for (sum, weights) in integers.iter_mut().zip(line.0.as_chunks::<QUAD>().0) {
                         for (code, weight) in quad.to_ne_bytes().iter().zip(weights) {

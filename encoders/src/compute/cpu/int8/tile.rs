@@ -21,45 +21,31 @@ pub(super) struct Tile<'a> {
     pub(super) step: usize,
 }
 
-impl<'a> Tile<'a> {
-    /// The groups along K of a tile of `rows` rows and `panels` panels, which kernels know when they are compiled.
-    #[inline(always)]
-    pub(super) fn groups(&self, rows: usize, panels: usize) -> Groups<'a> {
-        Groups { codes: self.codes, scales: self.scales, lines: self.lines, rows, panels }
-    }
-}
-
-/// What is multiplied and added in integers: numbers that share a scale.
+/// What is multiplied and added in integers: numbers along K that share a scale.
 pub(super) struct Group<'a> {
     /// For each four k, the codes of each row.
     pub(super) codes: &'a [Quad],
-    /// The scale of each row.
-    pub(super) scales: &'a [f32],
     /// Two lines for each panel: first the scales of all, then the corrections of all.
     pub(super) head: &'a [Line],
     /// For each four k, the codes of each panel.
     pub(super) body: &'a [Line],
 }
 
-/// The groups of a tile.
-pub(super) struct Groups<'a> {
-    codes: &'a [Quad],
-    scales: &'a [f32],
-    lines: &'a [Line],
-    rows: usize,
-    panels: usize,
-}
-
-impl<'a> Iterator for Groups<'a> {
-    type Item = Group<'a>;
-
+impl<'a> Group<'a> {
+    /// Takes the next group off the codes and lines of a tile of `rows` rows and `panels` panels, which kernels know
+    /// when they are compiled.
     #[inline(always)]
-    fn next(&mut self) -> Option<Group<'a>> {
-        let (scales, other_scales) = self.scales.split_at_checked(self.rows)?;
-        let (codes, other_codes) = self.codes.split_at(self.codes.len().min(GROUP / QUAD * self.rows));
-        let (head, lines) = self.lines.split_at(2 * self.panels);
-        let (body, lines) = lines.split_at(codes.len() / self.rows * self.panels);
-        (self.scales, self.codes, self.lines) = (other_scales, other_codes, lines);
-        Some(Group { codes, scales, head, body })
+    pub(super) fn take(
+        codes: &mut &'a [Quad],
+        lines: &mut &'a [Line],
+        rows: usize,
+        panels: usize,
+    ) -> Group<'a> {
+        let (group, rest) = codes.split_at(codes.len().min(GROUP / QUAD * rows));
+        *codes = rest;
+        let (head, body) = lines.split_at(2 * panels);
+        let (body, rest) = body.split_at(group.len() / rows * panels);
+        *lines = rest;
+        Group { codes: group, head, body }
     }
 }
