@@ -114,7 +114,7 @@ impl Encoder {
         let load = || OnDevice::load(found, &loaded);
         let (tokenizer, model) = rayon::join(|| loaded.tokenizer(), load);
         let (tokenizer, model) = (tokenizer?, model?);
-        if let Some(place) = &loaded.to_remember {
+        if let Some(place) = &loaded.place {
             place.write(&in_f32);
         }
         let Loaded { settings, architecture, fingerprint, finish, notices, .. } = loaded;

@@ -34,8 +34,8 @@ pub(crate) struct Loaded {
     pub(crate) finish: Finish,
     /// What was assumed.
     pub(crate) notices: Vec<Notice>,
-    /// Where the fingerprint is to be kept once all that is read was found in order.
-    pub(crate) to_remember: Option<Place>,
+    /// Where the fingerprint and what was packed are kept once all that is read was found in order.
+    pub(crate) place: Option<Place>,
 }
 
 /// What a model is called unless it is given a name: the name of its directory.
@@ -121,19 +121,14 @@ impl Loaded {
             finish: &finish,
             quantization,
         };
-        let mut to_remember = match cache {
+        let place = match cache {
             Some(folder) => Fingerprint::key(&parts)?.map(|key| Place::new(folder, &key)),
             None => None,
         };
-        let remembered = to_remember.as_ref().and_then(Place::read);
-        let fingerprint = match remembered {
-            Some(fingerprint) => {
-                to_remember = None;
-                fingerprint
-            }
-            None => Fingerprint::of(&parts)?,
-        };
-        let checkpoint = checkpoint.checked(remembered.is_some());
+        let remembered = place.as_ref().and_then(Place::read);
+        let is_remembered = remembered.is_some();
+        let fingerprint = remembered.map_or_else(|| Fingerprint::of(&parts), Ok)?;
+        let checkpoint = checkpoint.checked(is_remembered);
         let mut tensors = merged(checkpoint, adapter, &architecture)?;
         if let Some(quantization) = quantization {
             tensors = Box::new(Quantized::new(tensors, quantization));
@@ -146,7 +141,7 @@ impl Loaded {
             tensors,
             architecture,
             fingerprint,
-            to_remember,
+            place,
             finish,
             notices,
         })

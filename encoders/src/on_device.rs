@@ -9,6 +9,7 @@ use secateur_gpu::Gpu;
 
 use crate::compute::Backend;
 use crate::compute::cpu::Cpu;
+use crate::compute::cpu::kept_panels::KeptPanels;
 use crate::compute::cuda::Cuda;
 use crate::compute::precision::Precision;
 use crate::device::Device;
@@ -107,8 +108,12 @@ impl<M: HasModel> OnDevice<M> {
     /// Loads a model with the backend of the device.
     pub(crate) fn load(found: Found, loaded: &Loaded) -> Result<OnDevice<M>> {
         if found.gpus.is_empty() {
-            let backend = Cpu::serial().with_precision(found.precision);
-            return M::load(&backend, loaded).map(OnDevice::Cpu);
+            let place = loaded.place.as_ref().filter(|_| found.precision == Precision::F32);
+            let kept = place.map_or_else(KeptPanels::off, |place| KeptPanels::open(&place.panels()));
+            let backend = Cpu::serial().with_precision(found.precision).with_kept(kept);
+            let model = M::load(&backend, loaded)?;
+            backend.finish_kept();
+            return Ok(OnDevice::Cpu(model));
         }
         found.gpus.into_iter().map(|gpu| OnGpu::load(gpu, loaded)).collect::<Result<_>>().map(OnDevice::Cuda)
     }

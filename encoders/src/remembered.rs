@@ -1,4 +1,5 @@
-//! Fingerprints that were computed before, so that the weights need not be read through for them again.
+//! Fingerprints that were computed before, so that the weights need not be read through for them again, and the place
+//! of what was packed.
 //!
 //! A folder has a small file for each, which holds the fingerprint. Its name is a hash over all that goes into the
 //! fingerprint, with the stamps of the files of weights in place of their contents. So weights that changed are looked
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use secateur_files::{Durable, disk};
 
+use crate::compute::cpu::kept_panels::EXTENSION;
 use crate::fingerprint::Fingerprint;
 
 /// The place of a fingerprint.
@@ -23,8 +25,16 @@ impl Place {
         std::fs::read_to_string(&self.0).ok()?.trim_end().parse().ok()
     }
 
-    /// Keeps a fingerprint.
+    /// Where the packed weights of the same encoder are kept.
+    pub(crate) fn panels(&self) -> PathBuf {
+        self.0.with_extension(EXTENSION)
+    }
+
+    /// Keeps a fingerprint, unless it is kept already.
     pub(crate) fn write(&self, fingerprint: &Fingerprint) {
+        if self.read().as_ref() == Some(fingerprint) {
+            return;
+        }
         let write = || -> secateur_files::Result<()> {
             if let Some(folder) = self.0.parent() {
                 disk::create_folders(folder)?;

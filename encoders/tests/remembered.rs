@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secateur_encoders::{Encoder, Fingerprint, LoadOptions};
+use secateur_encoders::{Encoder, Fingerprint, LoadOptions, TextKind};
 use secateur_testkit::workspace_root;
 use tempfile::TempDir;
 
@@ -38,9 +38,26 @@ impl Place {
         *Encoder::load(self.file(""), &LoadOptions::default()).unwrap().fingerprint()
     }
 
+    /// The files with fingerprints.
     fn kept(&self) -> Vec<PathBuf> {
+        self.cached().into_iter().filter(|path| path.extension().is_none()).collect()
+    }
+
+    /// The files with packed weights.
+    fn panels(&self) -> Vec<PathBuf> {
+        self.cached().into_iter().filter(|path| path.extension().is_some_and(|end| end == "panels")).collect()
+    }
+
+    fn cached(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.cache()) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// The bits of two vectors.
+    fn vectors(&self, cache: Option<PathBuf>) -> Vec<u32> {
+        let encoder = Encoder::load(self.file(""), &LoadOptions { cache, ..LoadOptions::default() }).unwrap();
+        let vectors = encoder.encode(&["roses are pruned in march", "bread"], TextKind::Passage).unwrap();
+        vectors.into_iter().map(f32::to_bits).collect()
     }
 }
 
@@ -184,4 +201,53 @@ fn damaged_weights_are_not_kept() {
         assert!(Encoder::load(place.file(""), &options).is_err());
         assert!(place.kept().is_empty());
     }
+}
+
+/// An adapter that is merged, projections stacked, a gate beside its projection, and other weights in their file.
+#[test]
+fn packed_weights_are_kept_and_give_the_same_vectors() {
+    for name in ["dense-and-norms", "rope-linear", "adapter-pissa"] {
+        let place = Place::of(name);
+        let without = place.vectors(None);
+        assert_eq!(place.vectors(Some(place.cache())), without, "{name}");
+        let panels = place.panels();
+        assert_eq!(panels.len(), 1, "{name}");
+        assert_eq!(place.vectors(Some(place.cache())), without, "{name}");
+        // That they are read, and not packed again, shows by another number in their place.
+        let whole = fs::read(&panels[0]).unwrap();
+        let mut other = whole.clone();
+        let middle = 64 + 4 * 17;
+        other[middle..middle + 4].copy_from_slice(&3.0f32.to_le_bytes());
+        fs::write(&panels[0], &other).unwrap();
+        assert_ne!(place.vectors(Some(place.cache())), without, "{name}");
+        // What is no such file of these weights is packed again, and kept by the load after it.
+        let mut others_weights = whole.clone();
+        others_weights[64..68].copy_from_slice(&3.0f32.to_le_bytes());
+        for damaged in [&b""[..], b"panels", &whole[..whole.len() - 64], &whole[64..], &others_weights] {
+            fs::write(&panels[0], damaged).unwrap();
+            for _ in 0..2 {
+                assert_eq!(place.vectors(Some(place.cache())), without, "{name}, {} bytes", damaged.len());
+            }
+            assert_eq!(fs::read(&panels[0]).unwrap(), whole, "{name}, {} bytes", damaged.len());
+        }
+    }
+}
+
+#[test]
+fn changed_weights_are_packed_again() {
+    let place = Place::of("rope-linear");
+    let before = place.vectors(Some(place.cache()));
+    let path = place.file("model.safetensors");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    // Numbers from which all vectors depend.
+    let half = bytes.len() / 8 * 4;
+    bytes[half..].as_chunks_mut::<4>().0.iter_mut().for_each(|number| number[2] ^= 0x40);
+    fs::write(&path, bytes).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    settle();
+    let after = place.vectors(Some(place.cache()));
+    assert_ne!(after, before);
+    assert_eq!(after, place.vectors(None));
+    assert_eq!(place.panels().len(), 2);
 }

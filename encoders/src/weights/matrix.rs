@@ -20,8 +20,8 @@ pub struct Matrix<'a> {
 /// The matrix of a linear layer, in f32, bf16 or quantized.
 #[derive(Clone, Debug)]
 pub enum Weight<'a> {
-    /// f32
-    Dense(Matrix<'a>),
+    /// f32, one part below the other. All have the same columns; there is at least one.
+    Dense(Vec<Matrix<'a>>),
     /// bf16, one part below the other. All have the same columns; there is at least one.
     Half(Vec<HalfRows<'a>>),
     /// Rows of quantized matrices, one part below the other. All have the same columns; there is at least one.
@@ -66,7 +66,20 @@ pub struct LinearWeights<'a> {
 
 impl<'a> From<Matrix<'a>> for Weight<'a> {
     fn from(matrix: Matrix<'a>) -> Weight<'a> {
-        Weight::Dense(matrix)
+        Weight::Dense(vec![matrix])
+    }
+}
+
+impl<'a> Matrix<'a> {
+    /// One below the other; all have the same columns. Nothing is copied of a single one.
+    pub fn join(mut parts: Vec<Matrix<'a>>) -> Matrix<'a> {
+        if parts.len() == 1 {
+            return parts.swap_remove(0);
+        }
+        let (rows, columns) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
+        let mut values = Vec::with_capacity(rows * columns);
+        parts.iter().for_each(|part| values.extend_from_slice(&part.values));
+        Matrix { values: values.into(), rows, columns }
     }
 }
 
@@ -81,7 +94,7 @@ impl<'a> Weight<'a> {
     /// Output features.
     pub fn rows(&self) -> usize {
         match self {
-            Weight::Dense(matrix) => matrix.rows,
+            Weight::Dense(parts) => parts.iter().map(|part| part.rows).sum(),
             Weight::Half(parts) => parts.iter().map(|part| part.rows).sum(),
             Weight::Nf4(parts) => parts.iter().map(|part| part.rows.len()).sum(),
         }
@@ -90,7 +103,7 @@ impl<'a> Weight<'a> {
     /// Input features.
     pub fn columns(&self) -> usize {
         match self {
-            Weight::Dense(matrix) => matrix.columns,
+            Weight::Dense(parts) => parts[0].columns,
             Weight::Half(parts) => parts[0].columns,
             Weight::Nf4(parts) => parts[0].matrix.columns(),
         }
@@ -100,7 +113,7 @@ impl<'a> Weight<'a> {
     pub fn dequantize(self) -> Matrix<'a> {
         let (rows, columns) = (self.rows(), self.columns());
         let parts = match self {
-            Weight::Dense(matrix) => return matrix,
+            Weight::Dense(parts) => return Matrix::join(parts),
             Weight::Half(parts) => {
                 let values: Vec<f32> = parts.iter().flat_map(|part| part.values().map(f32::from)).collect();
                 return Matrix { values: values.into(), rows, columns };
@@ -118,7 +131,8 @@ impl<'a> Weight<'a> {
     /// The first `rows` rows and the others.
     fn split(self, rows: usize) -> [Weight<'a>; 2] {
         match self {
-            Weight::Dense(Matrix { values, rows: all_rows, columns }) => {
+            Weight::Dense(parts) => {
+                let Matrix { values, rows: all_rows, columns } = Matrix::join(parts);
                 let mut first = values.into_owned();
                 let second = first.split_off(rows * columns);
                 [(first, rows), (second, all_rows - rows)]
@@ -163,10 +177,17 @@ impl<'a> Weight<'a> {
         }
     }
 
+    /// The matrix in f32, in the parts that it has in f32.
+    pub fn into_dense(self) -> Vec<Matrix<'a>> {
+        match self {
+            Weight::Dense(parts) => parts,
+            other => vec![other.dequantize()],
+        }
+    }
+
     /// One below the other: quantized, or bf16, if all are.
     fn stack(parts: Vec<Weight<'a>>) -> Weight<'a> {
         let columns = parts[0].columns();
-        let rows = parts.iter().map(Weight::rows).sum();
         assert!(parts.iter().all(|part| part.columns() == columns), "stacked layers share their input");
         if parts.iter().all(|part| matches!(part, Weight::Nf4(_))) {
             let rows = parts.into_iter().flat_map(|part| match part {
@@ -182,11 +203,7 @@ impl<'a> Weight<'a> {
             });
             return Weight::Half(rows.collect());
         }
-        let mut values = Vec::with_capacity(rows * columns);
-        for part in parts {
-            values.extend_from_slice(&part.dequantize().values);
-        }
-        Matrix { values: values.into(), rows, columns }.into()
+        Weight::Dense(parts.into_iter().flat_map(Weight::into_dense).collect())
     }
 }
 

@@ -6,6 +6,7 @@ use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, write};
 use super::int8::{self, Int8Panels, Units};
 use super::isa::{Arithmetic, PANEL};
+use super::kept_panels::KeptPanels;
 use super::low_precision::{HalfPanels, LowPrecision};
 use super::nf4::Nf4Panels;
 use super::packed_matrix::PackedMatrix;
@@ -69,16 +70,16 @@ impl Packed {
     fn pack<'a>(
         rows: usize,
         depth: usize,
-        products: Products,
+        (products, kept): (Products, &mut KeptPanels),
         row: impl Fn(usize) -> Option<&'a [f32]> + Sync,
     ) -> Packed {
         let value = |number: usize, k: usize| row(number).map_or(0.0, |row| row[k]);
         match products {
-            Products::F32 => {
+            Products::F32 => Packed::Dense(kept.matrix((rows, depth), row(0).unwrap_or_default(), || {
                 let mut matrix = PackedMatrix::default();
                 matrix.refill(rows, depth, value);
-                Packed::Dense(matrix)
-            }
+                matrix
+            })),
             Products::Bf16 => Packed::Bf16(Bf16Panels::pack(rows, depth, value)),
             Products::Rounded => Packed::Rounded(bf16::pack_rounded(rows, depth, value)),
             Products::Halves => {
@@ -134,22 +135,30 @@ pub struct PackedGateUp {
 }
 
 impl PackedLinear {
-    pub(super) fn pack(weights: LinearWeights<'_>, products: Products) -> PackedLinear {
+    /// `kept` has the packed matrices of the model, where it was loaded before.
+    pub(super) fn pack(
+        weights: LinearWeights<'_>,
+        (products, kept): (Products, &mut KeptPanels),
+    ) -> PackedLinear {
         let packed = match weights.weight {
             Weight::Nf4(parts) if products.in_f32() => {
                 let parts: Vec<&Nf4Rows> = parts.iter().collect();
                 let rows = parts.iter().map(|part| part.rows.len()).sum();
                 Packed::LowPrecision(LowPrecision::Nf4(Nf4Panels::pack(&parts, rows, Some)))
             }
+            weight if products == Products::F32 => {
+                let parts = weight.into_dense();
+                let (rows, depth) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
+                // Until it is known that they have to be packed, only one row of the weights is read.
+                let first = parts[0].values[..depth].to_vec();
+                let pack = || PackedMatrix::of_rows(&Matrix::join(parts).values, depth);
+                Packed::Dense(kept.matrix((rows, depth), &first, pack))
+            }
             weight => {
                 let Matrix { values, rows, columns } = weight.dequantize();
-                if products == Products::F32 {
-                    return PackedLinear::new(
-                        Packed::Dense(PackedMatrix::of_rows(&values, columns)),
-                        weights.bias,
-                    );
-                }
-                Packed::pack(rows, columns, products, |row| Some(&values[row * columns..(row + 1) * columns]))
+                Packed::pack(rows, columns, (products, kept), |row| {
+                    Some(&values[row * columns..(row + 1) * columns])
+                })
             }
         };
         PackedLinear::new(packed, weights.bias)
@@ -192,19 +201,26 @@ impl PackedLinear {
 }
 
 impl PackedGateUp {
-    pub(super) fn pack(weights: GateUpWeights<'_>, products: Products) -> PackedGateUp {
+    pub(super) fn pack(
+        weights: GateUpWeights<'_>,
+        (products, kept): (Products, &mut KeptPanels),
+    ) -> PackedGateUp {
         let GateUpWeights { gate, up, activation } = weights;
         let (columns, gated) = (up.weight.rows(), gate.is_some());
         let linear = match gate {
-            Some(gate) => interleave(gate, up, products),
-            None => PackedLinear::pack(up, products),
+            Some(gate) => interleave(gate, up, (products, kept)),
+            None => PackedLinear::pack(up, (products, kept)),
         };
         PackedGateUp { linear, activation, gated, columns }
     }
 }
 
 /// Panels of 8 rows of `gate` and the same 8 of `up`, so that both sums of an output meet in one epilogue.
-fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products) -> PackedLinear {
+fn interleave(
+    gate: LinearWeights<'_>,
+    up: LinearWeights<'_>,
+    (products, kept): (Products, &mut KeptPanels),
+) -> PackedLinear {
     let (rows, depth) = (up.weight.rows(), up.weight.columns());
     assert_eq!(
         (gate.weight.rows(), gate.weight.columns()),
@@ -224,7 +240,7 @@ fn interleave(gate: LinearWeights<'_>, up: LinearWeights<'_>, products: Products
         }
         (gate, up) => {
             let (gate, up) = (gate.dequantize(), up.dequantize());
-            Packed::pack(packed_rows, depth, products, |packed| {
+            Packed::pack(packed_rows, depth, (products, kept), |packed| {
                 let (of_gate, row) = origin(packed);
                 let part = if of_gate { &gate } else { &up };
                 (row < rows).then(|| &part.values[row * depth..(row + 1) * depth])

@@ -11,6 +11,7 @@ mod gate_up;
 mod gemm;
 mod int8;
 mod isa;
+pub(crate) mod kept_panels;
 mod linear;
 mod low_precision;
 mod nf4;
@@ -41,6 +42,7 @@ use gemm::{Epilogue, Gemm, PackTiles};
 pub(crate) use int8::Units;
 use int8::{Int8Gemm, Quantize, QuantizedRows};
 use isa::Isa;
+use kept_panels::KeptPanels;
 pub(crate) use linear::Products;
 use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
 pub use linear::{PackedGateUp, PackedLinear};
@@ -57,6 +59,8 @@ pub struct Cpu {
     parallel: bool,
     /// How the loaded linear layers are multiplied.
     products: Products,
+    /// What was packed when the model was loaded before.
+    kept: RefCell<KeptPanels>,
     pool: Arc<Pool>,
     scratch: RefCell<Scratch>,
     /// The activations that are multiplied with a matrix that is unpacked.
@@ -99,6 +103,16 @@ impl Cpu {
         Cpu { products, ..self }
     }
 
+    /// Reads the packed matrices of the linear layers that are loaded later, or writes them.
+    pub(crate) fn with_kept(self, kept: KeptPanels) -> Cpu {
+        Cpu { kept: RefCell::new(kept), ..self }
+    }
+
+    /// Ends what is kept of the model that was loaded.
+    pub(crate) fn finish_kept(self) {
+        self.kept.into_inner().finish();
+    }
+
     /// Takes arrays from a pool that others use, too.
     pub(crate) fn with_pool(self, pool: Arc<Pool>) -> Cpu {
         Cpu { pool, ..self }
@@ -109,6 +123,7 @@ impl Cpu {
             isa,
             parallel,
             products: Products::F32,
+            kept: RefCell::new(KeptPanels::off()),
             pool: Arc::default(),
             scratch: RefCell::default(),
             packed: RefCell::default(),
@@ -235,11 +250,11 @@ impl Backend for Cpu {
     type Rotation = Rotation;
 
     fn load_linear(&self, weights: LinearWeights<'_>) -> Result<PackedLinear> {
-        Ok(PackedLinear::pack(weights, self.products))
+        Ok(PackedLinear::pack(weights, (self.products, &mut self.kept.borrow_mut())))
     }
 
     fn load_gate_up(&self, weights: GateUpWeights<'_>) -> Result<PackedGateUp> {
-        Ok(PackedGateUp::pack(weights, self.products))
+        Ok(PackedGateUp::pack(weights, (self.products, &mut self.kept.borrow_mut())))
     }
 
     fn load_norm(&self, weights: NormWeights<'_>) -> Result<NormWeights<'static>> {

@@ -5,12 +5,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::isa::PANEL;
+use crate::weights::mapped::MappedFloats;
 
 /// A matrix (N, K) as panels: panel p holds rows 16 p .. 16 p + 16, k-major, zero rows at the end. All of its panels,
 /// or a window of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PackedMatrix {
-    pub(super) panels: Vec<f32>,
+    panels: Vec<f32>,
+    /// The panels in place of these, in a file that was written before.
+    mapped: Option<MappedFloats>,
     /// The first panel there is.
     first: usize,
     rows: usize,
@@ -28,6 +31,21 @@ impl PackedMatrix {
         self.panels
     }
 
+    /// A matrix (`rows`, `depth`) whose panels, [`len_of`](PackedMatrix::len_of) numbers, were written before.
+    pub(super) fn mapped(panels: MappedFloats, rows: usize, depth: usize) -> PackedMatrix {
+        PackedMatrix { mapped: Some(panels), rows, depth, ..PackedMatrix::default() }
+    }
+
+    /// How many numbers the panels of a matrix (`rows`, `depth`) have.
+    pub(super) fn len_of(rows: usize, depth: usize) -> usize {
+        rows.div_ceil(PANEL) * PANEL * depth
+    }
+
+    /// The panels that are there, one after the other.
+    pub(super) fn all_panels(&self) -> &[f32] {
+        self.mapped.as_deref().unwrap_or(&self.panels)
+    }
+
     /// Packs a row-major matrix (N, `depth`), in parallel on the current rayon pool.
     pub(crate) fn of_rows(matrix: &[f32], depth: usize) -> PackedMatrix {
         // A few lines of a panel at a time, which stay in the first-level cache while all rows are written to them.
@@ -35,7 +53,7 @@ impl PackedMatrix {
         let panel_len = (PANEL * depth).max(1);
         let rows = matrix.len() / depth.max(1);
         // Not written here: the system clears the pages as the tasks meet them.
-        let mut panels = vec![0.0; rows.div_ceil(PANEL) * PANEL * depth];
+        let mut panels = vec![0.0; PackedMatrix::len_of(rows, depth)];
         panels.par_chunks_exact_mut(panel_len).zip(matrix.par_chunks(panel_len)).for_each(|(panel, rows)| {
             for (block, lines) in panel.chunks_mut(PANEL * LINES).enumerate() {
                 for (lane, row) in rows.chunks_exact(depth).enumerate() {
@@ -46,7 +64,7 @@ impl PackedMatrix {
                 }
             }
         });
-        PackedMatrix { panels, first: 0, rows, depth }
+        PackedMatrix { rows, depth, ..PackedMatrix::in_memory(panels) }
     }
 
     /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
@@ -85,6 +103,7 @@ impl PackedMatrix {
     /// `depth` a panel.
     pub(crate) fn refill_window(&mut self, rows: usize, depth: usize, panels: Range<usize>) -> &mut [f32] {
         (self.rows, self.depth, self.first) = (rows, depth, panels.start);
+        self.mapped = None;
         self.panels.resize(panels.len() * PANEL * depth, 0.0);
         &mut self.panels
     }
@@ -124,6 +143,6 @@ impl PackedMatrix {
 
     pub(super) fn panel(&self, p: usize) -> &[f32] {
         let p = p - self.first;
-        &self.panels[p * PANEL * self.depth..(p + 1) * PANEL * self.depth]
+        &self.all_panels()[p * PANEL * self.depth..(p + 1) * PANEL * self.depth]
     }
 }

@@ -115,7 +115,12 @@ impl Table {
 fn write(gpu: &Gpu, to: &mut Buffer<bf16>, first: usize, stride: usize, weight: Weight<'_>) -> Result<()> {
     let mut row = first;
     match weight {
-        Weight::Dense(matrix) => write_rounded(to, first * stride, stride, &matrix)?,
+        Weight::Dense(parts) => {
+            for part in parts {
+                write_rounded(to, row * stride, stride, &part)?;
+                row += part.rows;
+            }
+        }
         Weight::Half(parts) => {
             for HalfRows { bytes, rows, columns } in parts {
                 if columns == stride {
