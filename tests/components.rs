@@ -14,8 +14,8 @@ fn vectors_of_16_bits_are_searched() {
         sandbox.run(index.into_iter().chain([vectors, "--out", vectors])).ok();
     }
     let size = |database: &str| {
-        let file = sandbox.path(database).join("segments/0000000001/vectors");
-        std::fs::metadata(file).unwrap().len() - 64
+        let file = crate::support::segment::read(&sandbox.path(database), "0000000001", "vectors");
+        file.unwrap().len() - 64
     };
     let scores = |database: &str, more: &[&str]| -> Vec<f64> {
         let arguments = ["search", database, "honey bread oven", "--mode", "dense", "--json"];

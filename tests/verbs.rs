@@ -222,7 +222,8 @@ fn vectors_may_come_from_elsewhere() {
     sandbox.run(["encode", mini, "--encoder", "tiny", "--out", "m.npy"]).ok();
     sandbox.run(["index", mini, "--npy", "m.npy", "--out", "given"]).ok();
     sandbox.run(["index", mini, "--encoder", "tiny", "--out", "made"]).ok();
-    let vectors = |db: &str| std::fs::read(sandbox.path(db).join("segments/0000000001/vectors")).unwrap();
+    let vectors =
+        |db: &str| crate::support::segment::read(&sandbox.path(db), "0000000001", "vectors").unwrap();
     assert_eq!(vectors("given"), vectors("made"));
 }
 
@@ -428,12 +429,9 @@ fn damaged_vectors_are_found_by_a_search() {
         sandbox
             .run(["index", mini.to_str().unwrap(), "--encoder", "default", "--index", index, "--out", index])
             .ok();
-        let path = sandbox.path(index).join("segments/0000000001/vectors");
-        let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        sandbox.run(["search", index, "honey"]).fails(4, ["vectors is damaged", "checksum"]);
+        let change = |bytes: &mut [u8]| bytes[bytes.len() / 2] ^= 1;
+        crate::support::segment::change(&sandbox.path(index), "0000000001", "vectors", change);
+        sandbox.run(["search", index, "honey"]).fails(4, ["0000000001.pack is damaged", "checksum"]);
         sandbox.run(["search", index, "honey", "--mode", "bm25"]).ok();
     }
 }

@@ -72,7 +72,7 @@ fn filters_find_what_the_documents_say() {
     let columns = |commit: u32| path.join(format!("segments/{commit:010}/columns")).exists();
     let mut store = Store::create(&path, &Settings::bm25_only()).unwrap();
     add(&mut store, 0..1023, true);
-    assert_eq!((columns(1), version(&path)), (false, 5));
+    assert_eq!((columns(1), version(&path)), (false, 7));
     check(store.snapshot());
     let of_documents = counts(store.snapshot());
     assert_eq!(
@@ -82,7 +82,7 @@ fn filters_find_what_the_documents_say() {
     store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
 
     add(&mut store, 1023..2100, true);
-    assert_eq!((columns(2), version(&path)), (true, 6));
+    assert_eq!((columns(2), version(&path)), (true, 7));
     let mut transaction = store.begin().unwrap();
     (0..2100).step_by(7).for_each(|number| transaction.delete(&number.to_string()).unwrap());
     transaction.commit().unwrap();
@@ -101,9 +101,11 @@ fn filters_find_what_the_documents_say() {
 #[test]
 fn versions_say_what_a_program_must_know() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, has_metadata, expected) in [("words", false, 5), ("metadata", true, 6)] {
+    for (name, num_rows, has_metadata, expected) in
+        [("words", 1024, false, 5), ("metadata", 1024, true, 6), ("a pack", 1, false, 7)]
+    {
         let path = folder.path().join(name);
-        add(&mut Store::create(&path, &Settings::bm25_only()).unwrap(), 0..1024, has_metadata);
+        add(&mut Store::create(&path, &Settings::bm25_only()).unwrap(), 0..num_rows, has_metadata);
         assert_eq!(version(&path), expected, "{name}");
     }
     for (has_passages, expected) in [(false, 5), (true, 6)] {

@@ -153,6 +153,7 @@ fn forged_files_are_survived() {
             let (from, at) = match file.file_name().and_then(|name| name.to_str()) {
                 Some("MANIFEST") => (Some(64), 24),
                 Some("documents") => (place, 32),
+                Some(name) if name.ends_with(".pack") => (place, 24),
                 _ => (None, 0),
             };
             if let Some(part) = from.and_then(|from| bytes.get(from..)) {
@@ -175,25 +176,34 @@ fn newer_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     database(&path);
+    // Too long for a pack, and without a graph.
+    let text = "long ".repeat(300_000);
+    let document = NewDocument { id: "long", title: "", text: &text, metadata: None };
+    let mut store = Store::open(&path).unwrap();
+    let mut transaction = store.begin().unwrap();
+    transaction.add(&document, Some(&[1.0; 5])).unwrap();
+    transaction.commit().unwrap();
+    drop(store);
     for (name, reads) in [
-        ("MANIFEST", 6),
+        ("MANIFEST", 7),
         ("segments/0000000001/documents", 1),
-        ("segments/0000000002/vectors", 2),
+        ("segments/0000000002.pack", 1),
+        ("segments/0000000003/vectors", 2),
         ("segments/0000000001/graph", 4),
-        ("segments/0000000002/codes", 1),
+        ("segments/0000000003/codes", 1),
     ] {
         let file = path.join(name);
         let whole = fs::read(&file).unwrap();
         let mut newer = whole.clone();
-        newer[8..12].copy_from_slice(&7u32.to_le_bytes());
+        newer[8..12].copy_from_slice(&8u32.to_le_bytes());
         fs::write(&file, &newer).unwrap();
         let error = Snapshot::open(&path).unwrap_err();
         assert!(
-            matches!(&error, Error::NewerFormat { file: named, found: 7, supported } if *named == file && *supported == reads),
+            matches!(&error, Error::NewerFormat { file: named, found: 8, supported } if *named == file && *supported == reads),
             "{error}"
         );
         let message = error.to_string();
-        assert!(message.contains("version 7") && message.contains(&format!("version {reads}")), "{message}");
+        assert!(message.contains("version 8") && message.contains(&format!("version {reads}")), "{message}");
         fs::write(&file, &whole).unwrap();
     }
 }

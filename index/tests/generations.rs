@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur_index::bm25::Bm25Params;
+use secateur_index::bm25::{Analyzer, Bm25Params};
 use secateur_index::hnsw::HnswParams;
 use secateur_index::quantization::CodeType;
 use secateur_index::search::SearchOptions;
@@ -127,19 +127,11 @@ fn generations_are_added_used_and_dropped() {
 
     let old = Snapshot::open(&path).unwrap().with_generation("original").unwrap();
     for name in ["original", "large"] {
-        let bytes = store.snapshot().num_bytes();
         store.drop_generation(name).unwrap();
-        assert!(store.snapshot().num_bytes() < bytes);
     }
     check(&old, "original", 3);
     assert_eq!(names(store.snapshot()), ["small"]);
     check(store.snapshot(), "small", 2);
-    let segment = std::fs::read_dir(path.join("segments")).unwrap().next().unwrap().unwrap().path();
-    let left =
-        std::fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut left: Vec<String> = left.collect();
-    left.sort();
-    assert_eq!(left, ["bm25", "documents", "g4", "lengths"]);
     // The only one left takes documents again.
     let mut transaction = store.begin().unwrap();
     transaction.add(&document("100", "text"), Some(&vector(100, 2))).unwrap();
@@ -154,21 +146,64 @@ fn generations_are_added_used_and_dropped() {
     check(Store::open(&path).unwrap().snapshot(), "small", 2);
 }
 
+/// The names in a folder, sorted.
+fn names_in(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The files in a folder and in those in it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = names_in(folder).into_iter().map(|name| folder.join(name));
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// What is dropped takes its files along. Of a pack it leaves nothing that is read, and a compaction that writes the
+/// segment anew leaves nothing at all.
+#[test]
+fn dropped_generations_leave_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = database(&path);
+    // Too long for a pack.
+    let long = "long ".repeat(300_000) + "text";
+    let mut transaction = store.begin().unwrap();
+    transaction.add(&document("1000", &long), Some(&vector(1000, 3))).unwrap();
+    transaction.commit().unwrap();
+    add(&mut store, generation("small", 2)).unwrap();
+    let segments = path.join("segments");
+    let packs = ["0000000001", "0000000001.pack", "0000000002", "0000000002.pack", "0000000004"];
+    assert_eq!(names_in(&segments), packs);
+    let base = ["bm25", "codes", "documents", "g5", "lengths", "vectors"];
+    assert_eq!(names_in(&segments.join("0000000004")), base);
+    assert_eq!(names_in(&segments.join("0000000001/g5")), ["graph", "vectors"]);
+    store.use_generation("small").unwrap();
+    let bytes = store.snapshot().num_bytes();
+    store.drop_generation("original").unwrap();
+    assert!(store.snapshot().num_bytes() < bytes);
+    assert_eq!(names_in(&segments.join("0000000004")), ["bm25", "documents", "g5", "lengths"]);
+    check(store.snapshot(), "small", 2);
+    // Another one, and the first again, in the folders beside the packs.
+    add(&mut store, generation("large", 70)).unwrap();
+    store.drop_generation("large").unwrap();
+    assert_eq!(names_in(&segments.join("0000000001")), ["g5"]);
+    drop(store);
+    let mut store = Store::open(&path).unwrap();
+    check(store.snapshot(), "small", 2);
+    store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
+    check(&Snapshot::open(&path).unwrap(), "small", 2);
+    assert_eq!(names_in(&segments).len(), 1);
+}
+
 /// A generation that is not finished leaves nothing; neither does one that a killed process began.
 #[test]
 fn unfinished_generations_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     let mut store = database(&path);
-    let files = |path: &Path| -> Vec<PathBuf> {
-        let segments = std::fs::read_dir(path.join("segments")).unwrap().map(|entry| entry.unwrap().path());
-        let mut files: Vec<PathBuf> = segments
-            .flat_map(|segment| std::fs::read_dir(segment).unwrap().map(|entry| entry.unwrap().path()))
-            .collect();
-        files.sort();
-        files
-    };
-    let before = files(&path);
+    let before = files(&path.join("segments"));
     let commit = store.snapshot().commit_number();
     let mut writer = store.begin_generation(generation("small", 2)).unwrap();
     let result = writer.add(&[1.0]);
@@ -176,21 +211,21 @@ fn unfinished_generations_leave_nothing() {
     (0..40).for_each(|number| writer.add(&vector(number, 2)).unwrap());
     let result = writer.finish();
     assert!(matches!(result, Err(Error::GenerationRows { expected: 48, got: 40 })), "{result:?}");
-    assert_eq!(files(&path), before);
+    assert_eq!(files(&path.join("segments")), before);
     let mut writer = store.begin_generation(generation("small", 2)).unwrap();
     (0..48).for_each(|number| writer.add(&vector(number, 2)).unwrap());
     assert!(matches!(writer.add(&vector(0, 2)), Err(Error::GenerationRows { expected: 48, got: 49 })));
     drop(writer);
-    assert_eq!((files(&path), store.snapshot().commit_number()), (before.clone(), commit));
+    assert_eq!((files(&path.join("segments")), store.snapshot().commit_number()), (before.clone(), commit));
     // As a killed process leaves it.
     for segment in ["0000000001", "0000000002"] {
         let left = path.join("segments").join(segment).join("g4");
-        std::fs::create_dir(&left).unwrap();
+        std::fs::create_dir_all(&left).unwrap();
         std::fs::write(left.join("vectors"), "half").unwrap();
     }
     drop(store);
     let mut store = Store::open(&path).unwrap();
-    assert_eq!(files(&path), before);
+    assert_eq!(files(&path.join("segments")), before);
     check(&add(&mut store, generation("small", 2)).unwrap().with_generation("small").unwrap(), "small", 2);
 }
 
@@ -230,10 +265,10 @@ fn databases_of_words_get_vectors() {
     check(&Snapshot::open(&path).unwrap(), "small", 2);
 }
 
-/// A database of format version 1 is read, and written as the present version.
+/// Databases of older format versions are read, and written on.
 #[test]
 fn every_format_is_read() {
-    for version in [1, 3, 4] {
+    for version in [1, 3, 4, 5, 6] {
         format_is_read(version);
     }
 }
@@ -250,6 +285,8 @@ fn format_is_read(format: u8) {
         let settings = snapshot.settings();
         let vectors = settings.vectors.unwrap();
         assert_eq!((vectors.metric, vectors.dim), (Metric::Cosine, 4));
+        assert_eq!(vectors.passages, format == 6);
+        assert_eq!(settings.analyzer, (format > 4).then_some(Analyzer::English));
         let components = if format == 4 { ComponentType::F16 } else { ComponentType::F32 };
         assert_eq!(vectors.components, components);
         let codes = if format == 4 { CodeType::OneBit } else { CodeType::Int8 };

@@ -25,6 +25,9 @@ mod locking;
 mod lucene;
 /// The store against a map.
 mod model;
+/// Where files of segments lie.
+#[path = "../../tests/support/segment.rs"]
+mod segment;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

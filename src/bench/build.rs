@@ -95,6 +95,8 @@ fn add_bytes(top: &Path, folder: &Path, bytes: &mut BTreeMap<String, u64>) -> Re
             "documents" => "documents",
             "vectors" => "vectors",
             "codes" => "codes",
+            // A small segment, with all that it has.
+            name if name.ends_with(".pack") => "packs",
             // What an approximate index keeps beside the vectors lies in the segment, too.
             _ if has("segments") => "graph",
             _ => "other",

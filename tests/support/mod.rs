@@ -2,6 +2,7 @@
 
 pub mod dataset;
 pub mod model;
+pub mod segment;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -4,12 +4,11 @@ use std::mem::offset_of;
 use std::path::PathBuf;
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 use tantivy::fieldnorm::FieldNormReader;
 
 use crate::error::Result;
-use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::files::{FileBytes, Finished, Output, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 
 const KIND: Kind = Kind { mark: *b"SCTRLENS", name: "a lengths file", version: 1 };
@@ -31,8 +30,8 @@ const _: () = assert!(offset_of!(LengthsHeader, rows) == 12);
 const _: () = assert!(offset_of!(LengthsHeader, num_terms) == 16);
 const _: () = assert!(offset_of!(LengthsHeader, num_docs) == 24);
 
-pub(crate) fn write(path: PathBuf, lengths: &[u32]) -> Result<Written> {
-    let mut file = HeadedWriter::create(path, HEADER_LEN)?;
+pub(crate) fn write(output: &Output, name: &str, lengths: &[u32]) -> Result<Finished> {
+    let mut file = output.file(name, HEADER_LEN)?;
     let codes: Vec<u8> = lengths.iter().map(|length| FieldNormReader::fieldnorm_to_id(*length)).collect();
     file.write(bytemuck::cast_slice(lengths))?;
     file.write(&codes)?;
@@ -50,23 +49,22 @@ pub(crate) fn write(path: PathBuf, lengths: &[u32]) -> Result<Written> {
 /// A lengths file, mapped.
 pub(crate) struct Lengths {
     path: PathBuf,
-    map: Mmap,
+    map: FileBytes,
     rows: usize,
     num_terms: u64,
     num_docs: u32,
 }
 
 impl Lengths {
-    /// Opens a file of `size` bytes and `rows` rows, and checks its header.
-    pub(crate) fn open(path: PathBuf, size: u64, rows: u32) -> Result<Lengths> {
-        let map = map(&path, size)?;
+    /// Opens a file of `rows` rows, and checks its header.
+    pub(crate) fn open(path: PathBuf, map: FileBytes, rows: u32) -> Result<Lengths> {
         let LengthsHeader { rows: found, num_terms, num_docs, .. } = read_header(&path, &map, &KIND)?;
         if found != rows {
             return Err(corrupt(&path, wrong_field("rows", rows, found)));
         }
         let expected = HEADER_LEN as u64 + 5 * u64::from(rows);
-        if size != expected {
-            return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
+        if map.len() as u64 != expected {
+            return Err(corrupt(&path, wrong_field("the length of the file", expected, map.len())));
         }
         Ok(Lengths { rows: rows as usize, num_terms, num_docs, path, map })
     }
@@ -137,8 +135,9 @@ mod tests {
     fn wrong_sums_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lengths");
-        let size = write(path.clone(), &[3, 0, 5]).unwrap().size;
-        let open = || Lengths::open(path.clone(), size, 3).unwrap();
+        let output = Output::Folder(folder.path().to_owned());
+        let size = write(&output, "lengths", &[3, 0, 5]).unwrap().written.size;
+        let open = || Lengths::open(path.clone(), FileBytes::map(&path, size).unwrap(), 3).unwrap();
         open().check().unwrap();
         let whole = std::fs::read(&path).unwrap();
         for (at, what) in [(16, "the sum"), (24, "the number of documents")] {

@@ -6,10 +6,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use tantivy::directory::error::{DeleteError, OpenReadError, OpenWriteError};
 use tantivy::directory::{FileHandle, OwnedBytes, WatchCallback, WatchHandle, WritePtr};
 use tantivy::{Directory, HasLen};
+
+use crate::file_format::files::FileBytes;
 
 /// Files by their names in the folder of the index; clones share the maps. For tantivy a directory that cannot be
 /// written.
@@ -19,7 +20,7 @@ pub(crate) struct MappedFiles(HashMap<PathBuf, MappedFile>);
 /// A file. tantivy gets copies of what it reads. That costs little: a term's postings are decoded at once anyway, and
 /// the list of terms is small.
 #[derive(Clone)]
-struct MappedFile(Arc<Mmap>);
+struct MappedFile(FileBytes);
 
 impl std::fmt::Debug for MappedFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,8 +42,8 @@ impl FileHandle for MappedFile {
 }
 
 impl MappedFiles {
-    pub fn insert(&mut self, name: &str, map: Mmap) {
-        self.0.insert(PathBuf::from(name), MappedFile(Arc::new(map)));
+    pub fn insert(&mut self, name: &str, bytes: FileBytes) {
+        self.0.insert(PathBuf::from(name), MappedFile(bytes));
     }
 
     /// The bytes of a file.

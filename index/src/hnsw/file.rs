@@ -153,7 +153,7 @@ pub(super) fn write(path: PathBuf, graph: &Graph) -> Result<Written> {
         file.write(section)?;
         sections::end(&mut file)?;
     }
-    file.finish(&seal(&header))
+    Ok(file.finish(&seal(&header))?.written)
 }
 
 /// A graph file, mapped.

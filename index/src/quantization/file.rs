@@ -5,12 +5,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use super::int8::{Int8Codes, Meta, RowEncoder, stride};
 use crate::error::{Damage, Result};
-use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::files::{FileBytes, Finished, Output, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 use crate::file_format::sections;
 use crate::metric::Metric;
@@ -81,10 +80,16 @@ fn lengths(rows: u32, dim: usize) -> [u64; 3] {
 }
 
 /// Encodes rows, (N, D) row-major, which are read through twice.
-pub(crate) fn write(path: PathBuf, metric: Metric, dim: usize, rows: Rows<'_>) -> Result<Written> {
+pub(crate) fn write(
+    output: &Output,
+    name: &str,
+    metric: Metric,
+    dim: usize,
+    rows: Rows<'_>,
+) -> Result<Finished> {
     let encoder = RowEncoder::fit(metric, dim, rows);
     let num_rows = rows.len() / dim;
-    let mut file = HeadedWriter::create(path, HEADER_LEN)?;
+    let mut file = output.file(name, HEADER_LEN)?;
     file.write(bytemuck::cast_slice(encoder.mean()))?;
     sections::end(&mut file)?;
     let mut codes = vec![0; BLOCK.min(num_rows) * stride(dim)];
@@ -109,7 +114,7 @@ pub(crate) fn write(path: PathBuf, metric: Metric, dim: usize, rows: Rows<'_>) -
 /// A codes file, mapped.
 pub(crate) struct CodesFile {
     path: PathBuf,
-    map: Mmap,
+    map: FileBytes,
     metric: Metric,
     dim: usize,
     max_length: f32,
@@ -118,15 +123,14 @@ pub(crate) struct CodesFile {
 }
 
 impl CodesFile {
-    /// Opens a file of `size` bytes and `rows` rows, and checks its header.
-    pub fn open(path: PathBuf, size: u64, metric: Metric, dim: usize, rows: u32) -> Result<CodesFile> {
-        let map = map(&path, size)?;
+    /// Opens a file of `rows` rows, and checks its header.
+    pub fn open(path: PathBuf, map: FileBytes, metric: Metric, dim: usize, rows: u32) -> Result<CodesFile> {
         let header: CodesHeader = read_header(&path, &map, &KIND)?;
         header.rows.check(&path, CodedRows::new(rows, dim, metric))?;
         let lengths = lengths(rows, dim);
         let expected = sections::file_len(lengths);
-        if size != expected {
-            return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
+        if map.len() as u64 != expected {
+            return Err(corrupt(&path, wrong_field("the length of the file", expected, map.len())));
         }
         let (max_length, sections) = (header.max_length, sections::ranges(lengths));
         Ok(CodesFile { path, map, metric, dim, max_length, sections })
@@ -134,7 +138,7 @@ impl CodesFile {
 
     pub fn codes(&self) -> Int8Codes<'_> {
         let [mean, codes, metas] = self.sections.clone().map(|section| &self.map[section]);
-        // A map begins at a page and every section at a multiple of 64 bytes.
+        // Files and their sections begin at multiples of 64 bytes.
         Int8Codes {
             metric: self.metric,
             dim: self.dim,

@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use super::options::SearchOptions;
+use super::passages::Passages;
 use super::vector_search::VectorSearch;
 use crate::bitmap::Bitmap;
 use crate::error::Result;
@@ -28,8 +29,7 @@ struct Segment<'a> {
     /// The numbers of its first row and of its first vector, over all segments.
     first_row: u32,
     first_vector: u32,
-    /// The first vector of each row, counted within the segment, and at the end the number of all.
-    starts: &'a [u32],
+    passages: Passages<'a>,
 }
 
 impl<'a, I: VectorSearch> ByDocument<'a, I> {
@@ -38,31 +38,27 @@ impl<'a, I: VectorSearch> ByDocument<'a, I> {
         ByDocument { vectors, segments: Vec::new(), num_rows: 0, num_vectors: 0 }
     }
 
-    /// Adds the rows of the next segment of the index: the first vector of each, and at the end the number of all.
-    pub fn push(&mut self, starts: &'a [u32]) {
-        let Some(num_vectors) = starts.last() else { return };
-        self.segments.push(Segment { first_row: self.num_rows, first_vector: self.num_vectors, starts });
-        self.num_rows += starts.len() as u32 - 1;
-        self.num_vectors += num_vectors;
+    /// Adds the rows of the next segment of the index.
+    pub fn push(&mut self, passages: Passages<'a>) {
+        self.segments.push(Segment { first_row: self.num_rows, first_vector: self.num_vectors, passages });
+        self.num_rows += passages.num_rows();
+        self.num_vectors += passages.num_vectors();
     }
 
     /// The row that a vector belongs to.
     fn row_of(&self, vector: u32) -> RowId {
         let segment = self.segments.partition_point(|segment| segment.first_vector <= vector) - 1;
-        let Segment { first_row, first_vector, starts } = &self.segments[segment];
-        let row = starts.partition_point(|start| *start <= vector - first_vector) - 1;
-        RowId(first_row + row as u32)
+        let Segment { first_row, first_vector, passages } = &self.segments[segment];
+        RowId(first_row + passages.row_of(vector - first_vector))
     }
 
     /// The vectors of a set of rows.
     fn vectors_of(&self, rows: &Bitmap) -> Bitmap {
         let mut vectors = Bitmap::default();
-        for Segment { first_row, first_vector, starts } in &self.segments {
-            for row in rows.iter_within(*first_row..first_row + starts.len() as u32 - 1) {
-                let row = (row - first_row) as usize;
-                (starts[row]..starts[row + 1]).for_each(|vector| {
-                    vectors.insert(first_vector + vector);
-                });
+        for Segment { first_row, first_vector, passages } in &self.segments {
+            let rows = rows.iter_within(*first_row..first_row + passages.num_rows());
+            for vector in passages.of_rows(rows.map(|row| row - first_row)) {
+                vectors.insert(first_vector + vector);
             }
         }
         vectors
@@ -186,8 +182,8 @@ mod tests {
             let indexes: [Box<dyn VectorSearch>; 2] = {
                 let mut flat = ByDocument::new(flat);
                 let mut approximate = ByDocument::new(ApproximateIndex::new(&rows, &graph).unwrap());
-                starts.iter().for_each(|starts| flat.push(starts));
-                starts.iter().for_each(|starts| approximate.push(starts));
+                starts.iter().for_each(|starts| flat.push(Passages::new(starts)));
+                starts.iter().for_each(|starts| approximate.push(Passages::new(starts)));
                 [Box::new(flat), Box::new(approximate)]
             };
             let twice = [query, query].concat();

@@ -8,6 +8,7 @@
 mod approximate;
 mod by_document;
 mod options;
+mod passages;
 mod recall;
 mod vector_search;
 
@@ -15,5 +16,6 @@ pub use approximate::ApproximateIndex;
 pub(crate) use by_document::ByDocument;
 pub use options::SearchOptions;
 pub(crate) use options::check_ef_search;
+pub(crate) use passages::Passages;
 pub use recall::{InvalidCurve, Recall, RecallCurve};
 pub use vector_search::VectorSearch;

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use rayon::prelude::*;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use super::documents::Documents;
 use crate::error::{Damage, Result};
-use crate::file_format::files::{HeadedWriter, Written, check_crc, corrupt, map, wrong_field};
+use crate::file_format::files::{FileBytes, HeadedWriter, Written, check_crc, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 use crate::filter::{Column, Field, SharedBytes, Value, each_field, encode, read_metadata};
 
@@ -152,7 +151,7 @@ fn write_within(path: &Path, documents: &Documents, budget: usize) -> Result<Opt
     }
     let directory_at = file.position();
     file.write(&directory)?;
-    let written = file.finish(&seal(&ColumnsHeader {
+    let finished = file.finish(&seal(&ColumnsHeader {
         start: Start::of(&KIND),
         rows: documents.rows(),
         directory_at,
@@ -160,22 +159,21 @@ fn write_within(path: &Path, documents: &Documents, budget: usize) -> Result<Opt
         directory_crc: crc32fast::hash(&directory),
         ..ColumnsHeader::zeroed()
     }))?;
-    Ok(Some(written))
+    Ok(Some(finished.written))
 }
 
 /// A columns file, mapped.
 pub(super) struct ColumnsFile {
     path: PathBuf,
-    map: Arc<Mmap>,
+    map: FileBytes,
     rows: u32,
     /// Where the column of each field lies, and its CRC-32.
     columns: HashMap<Field, (Range<usize>, u32)>,
 }
 
 impl ColumnsFile {
-    /// Opens a file of `size` bytes and `rows` rows, and checks its header and its directory.
-    pub fn open(path: PathBuf, size: u64, rows: u32) -> Result<ColumnsFile> {
-        let map = map(&path, size)?;
+    /// Opens a file of `rows` rows, and checks its header and its directory.
+    pub fn open(path: PathBuf, map: FileBytes, rows: u32) -> Result<ColumnsFile> {
         let header: ColumnsHeader = read_header(&path, &map, &KIND)?;
         if header.rows != rows {
             return Err(corrupt(&path, wrong_field("rows", rows, header.rows)));
@@ -189,7 +187,7 @@ impl ColumnsFile {
         let Some(columns) = directory(&map[at..], header.fields, at) else {
             return Err(corrupt(&path, Damage::Undecodable { part: "the directory" }));
         };
-        Ok(ColumnsFile { path, map: Arc::new(map), rows, columns })
+        Ok(ColumnsFile { path, map, rows, columns })
     }
 
     /// The whole file.
@@ -206,7 +204,7 @@ impl ColumnsFile {
     pub fn column(&self, field: &Field) -> Result<Column> {
         let Some((range, crc)) = self.columns.get(field) else { return Ok(Column::empty()) };
         check_crc(&self.path, "a column", *crc, crc32fast::hash(&self.map[range.clone()]))?;
-        let bytes: SharedBytes = Arc::clone(&self.map) as SharedBytes;
+        let bytes: SharedBytes = Arc::new(self.map.clone());
         Column::open(bytes, range.clone()).ok_or_else(|| self.undecodable())
     }
 
@@ -253,6 +251,7 @@ fn directory(bytes: &[u8], fields: u32, end: usize) -> Option<HashMap<Field, (Ra
 mod tests {
     use super::super::documents::{DocumentsWriter, NewDocument};
     use super::*;
+    use crate::file_format::files::Output;
     use proptest::prelude::*;
 
     #[test]
@@ -263,13 +262,14 @@ mod tests {
 
     fn documents(folder: &Path, metadata: &[Option<String>]) -> Documents {
         let path = folder.join("documents");
-        let mut writer = DocumentsWriter::create(path.clone()).unwrap();
+        let output = Output::Folder(folder.to_owned());
+        let mut writer = DocumentsWriter::create(&output, "documents").unwrap();
         for (number, metadata) in metadata.iter().enumerate() {
             let (id, metadata) = (number.to_string(), metadata.as_deref());
             writer.add(&NewDocument { id: &id, title: "", text: "x", metadata }).unwrap();
         }
-        let written = writer.finish().unwrap();
-        Documents::open(path, written.size, metadata.len() as u32).unwrap()
+        let size = writer.finish().unwrap().written.size;
+        Documents::open(path.clone(), FileBytes::map(&path, size).unwrap(), metadata.len() as u32).unwrap()
     }
 
     proptest! {
@@ -311,7 +311,8 @@ mod tests {
             }
             prop_assert_eq!(written.is_some(), !expected.is_empty());
             let Some(written) = written else { return Ok(()) };
-            let file = ColumnsFile::open(path, written.size, metadata.len() as u32).unwrap();
+            let bytes = FileBytes::map(&path, written.size).unwrap();
+            let file = ColumnsFile::open(path, bytes, metadata.len() as u32).unwrap();
             file.verify().unwrap();
             let mut fields: Vec<&Field> = file.fields().collect();
             fields.sort();
@@ -339,7 +340,8 @@ mod tests {
             bytes[at] ^= 0x11;
             let path = folder.path().join(format!("changed{at}"));
             std::fs::write(&path, bytes).unwrap();
-            let found = ColumnsFile::open(path, written.size, 20).and_then(|file| file.verify());
+            let bytes = FileBytes::map(&path, written.size).unwrap();
+            let found = ColumnsFile::open(path, bytes, 20).and_then(|file| file.verify());
             assert!(found.is_err(), "byte {at}");
         }
     }

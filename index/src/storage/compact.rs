@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::embeddings::{GenerationFiles, live_size_of};
 use super::manifest::SegmentRecord;
-use super::segment::{BM25_BUDGET, Segment, SegmentWriter};
+use super::segment::Segment;
+use super::segment_writer::{BM25_BUDGET, SegmentWriter};
 use super::settings::VectorSettings;
 use super::snapshot::SegmentView;
 use super::store::{NewFolders, Store};
@@ -245,7 +246,7 @@ impl<'s> Rewriting<'s> {
             for row in (0..view.segment.rows()).filter(|row| !view.deleted.contains(*row)) {
                 let mut writer = match current.take() {
                     Some(writer) => writer,
-                    None => self.start()?,
+                    None => self.start(),
                 };
                 copy_row(&view.segment, row, &mut writer)?;
                 self.done += 1;
@@ -263,7 +264,7 @@ impl<'s> Rewriting<'s> {
         Ok(records)
     }
 
-    fn start(&mut self) -> Result<SegmentWriter> {
+    fn start(&mut self) -> SegmentWriter {
         let folder = self.store.new_segment_folder(self.first + self.folders.len());
         self.folders.push(folder.clone());
         let analyzer = self.store.snapshot().settings().analyzer;

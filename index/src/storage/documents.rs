@@ -7,11 +7,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use crate::error::{Damage, Error, Result};
-use crate::file_format::files::{HeadedWriter, Written, check_crc, corrupt, map, wrong_field};
+use crate::file_format::files::{FileBytes, Finished, HeadedWriter, Output, check_crc, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 
 const KIND: Kind = Kind { mark: *b"SCTRDOCS", name: "a documents file", version: 1 };
@@ -108,9 +107,9 @@ pub(super) struct DocumentsWriter {
 }
 
 impl DocumentsWriter {
-    pub fn create(path: PathBuf) -> Result<DocumentsWriter> {
+    pub fn create(output: &Output, name: &str) -> Result<DocumentsWriter> {
         Ok(DocumentsWriter {
-            file: HeadedWriter::create(path, HEADER_LEN)?,
+            file: output.file(name, HEADER_LEN)?,
             record_offsets: vec![HEADER_LEN as u64],
             id_offsets: vec![0],
             ids: String::new(),
@@ -135,7 +134,7 @@ impl DocumentsWriter {
     }
 
     /// Writes the tables and the header.
-    pub fn finish(mut self) -> Result<Written> {
+    pub fn finish(mut self) -> Result<Finished> {
         let rows = self.record_offsets.len() - 1;
         let tables_at = self.file.position();
         let id = |row: &u32| {
@@ -172,7 +171,7 @@ impl DocumentsWriter {
 /// A documents file, mapped.
 pub(super) struct Documents {
     path: PathBuf,
-    map: Mmap,
+    map: FileBytes,
     rows: u32,
     records: Range<usize>,
     record_offsets: Range<usize>,
@@ -182,9 +181,8 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// Opens a file of `size` bytes and `rows` rows, and checks its header and its tables.
-    pub fn open(path: PathBuf, size: u64, rows: u32) -> Result<Documents> {
-        let map = map(&path, size)?;
+    /// Opens a file of `rows` rows, and checks its header and its tables.
+    pub fn open(path: PathBuf, map: FileBytes, rows: u32) -> Result<Documents> {
         let header: DocumentsHeader = read_header(&path, &map, &KIND)?;
         if header.rows != rows {
             return Err(corrupt(&path, wrong_field("rows", rows, header.rows)));

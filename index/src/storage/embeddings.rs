@@ -2,22 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+use rkyv::util::AlignedVec;
 use secateur_files::disk;
 use secateur_files::header::HEADER_LEN;
 
-use super::manifest::{FileRecord, SegmentRecord};
+use super::manifest::SegmentRecord;
+use super::pack::{NewFile, SegmentFiles};
 use super::passages::{self, PassagesFile};
 use super::settings::VectorSettings;
 use super::vectors::{VectorsFile, VectorsWriter};
 use crate::candidates::Candidates;
 use crate::error::Result;
 use crate::file_format::file_set::FileSet;
-use crate::file_format::files::Written;
+use crate::file_format::files::{FileBytes, Output, Written};
 use crate::format::{Format, FormatFiles, IndexFiles};
 use crate::metric::Metric;
 use crate::quantization::Int8Codes;
 use crate::quantization::file::{self, CodesFile};
 use crate::rows::Rows;
+use crate::search::Passages;
 
 const VECTORS: &str = "vectors";
 const CODES: &str = "codes";
@@ -76,7 +79,7 @@ pub(super) fn live_size_of(record: &SegmentRecord, generations: &[GenerationFile
 
 /// Writes the vectors of a segment, one row at a time.
 pub(super) struct EmbeddingsWriter {
-    segment: PathBuf,
+    output: Output,
     generation: GenerationFiles,
     vectors: VectorsWriter,
     /// The number of the first vector of each row, and of the next one.
@@ -85,13 +88,12 @@ pub(super) struct EmbeddingsWriter {
 
 impl EmbeddingsWriter {
     /// Starts the files of a generation in the folder of a segment, where they must not exist.
-    pub fn create(segment: &Path, generation: GenerationFiles) -> Result<EmbeddingsWriter> {
-        if let Some(folder) = generation.folder() {
+    pub fn create(output: &Output, generation: GenerationFiles) -> Result<EmbeddingsWriter> {
+        if let (Output::Folder(segment), Some(folder)) = (output, generation.folder()) {
             disk::create_folder(&segment.join(folder))?;
         }
-        let path = segment.join(generation.name(VECTORS));
-        let vectors = VectorsWriter::create(path, generation.settings)?;
-        Ok(EmbeddingsWriter { segment: segment.to_owned(), generation, vectors, starts: vec![0] })
+        let vectors = VectorsWriter::create(output, &generation.name(VECTORS), generation.settings)?;
+        Ok(EmbeddingsWriter { output: output.clone(), generation, vectors, starts: vec![0] })
     }
 
     /// Adds the vectors of the next row, (n, D) row-major; n is 1 without passages.
@@ -107,33 +109,50 @@ impl EmbeddingsWriter {
         self.starts.last().copied().unwrap_or_default()
     }
 
-    /// Builds the index, if there is to be one, and encodes the rows unless the index has codes. Syncs the files, but
-    /// not the folder of the segment.
-    pub fn finish(self) -> Result<Vec<FileRecord>> {
+    /// Builds the index, if there is to be one, and encodes the rows unless the index has codes. In memory no index is
+    /// built. Syncs the files, but not the folder of the segment.
+    pub fn finish(self) -> Result<Vec<NewFile>> {
         let num_vectors = self.num_vectors();
-        let EmbeddingsWriter { segment, generation, vectors, starts } = self;
-        let VectorSettings { metric, dim, index, passages, .. } = generation.settings;
-        let path = segment.join(generation.name(VECTORS));
-        let written = vectors.finish()?;
-        let mut files = vec![FileRecord::new(generation.name(VECTORS), written)];
+        let EmbeddingsWriter { output, generation, vectors, starts } = self;
+        let VectorSettings { metric, dim, index, passages, components } = generation.settings;
+        let finished = vectors.finish()?;
+        let mut files = Vec::new();
         if passages {
             let name = generation.name(PASSAGES);
-            files.push(FileRecord::new(name.clone(), passages::write(segment.join(name), &starts)?));
+            files.push(NewFile::new(name.clone(), passages::write(&output, &name, &starts)?));
         }
-        // Read back where they lie: they need not fit into memory.
-        let vectors = VectorsFile::open(path, written.size, num_vectors, generation.settings)?;
-        let format = index.format_for(num_vectors);
-        if metric != Metric::L2 && format.and_then(Format::code_type).is_none() {
-            let name = generation.name(CODES);
-            let written = file::write(segment.join(&name), metric, dim, vectors.rows())?;
-            files.push(FileRecord::new(name, written));
+        let mut write = |rows: Rows<'_>| -> Result<()> {
+            let format = match output {
+                Output::Folder(_) => index.format_for(num_vectors),
+                Output::Memory(_) => None,
+            };
+            if metric != Metric::L2 && format.and_then(Format::code_type).is_none() {
+                let name = generation.name(CODES);
+                let written = file::write(&output, &name, metric, dim, rows)?;
+                files.push(NewFile::new(name, written));
+            }
+            if let Some(format) = format {
+                let written = format.write(&generation.path(output.path()), metric, dim, rows)?;
+                let file = |(name, file)| NewFile::on_disk(generation.name(name), file);
+                files.extend(written.into_iter().map(file));
+            }
+            Ok(())
+        };
+        match &finished.bytes {
+            Some(bytes) => {
+                let mut aligned = AlignedVec::<16>::with_capacity(bytes.len());
+                aligned.extend_from_slice(&bytes[HEADER_LEN..]);
+                write(Rows::from_bytes(components, &aligned))?;
+            }
+            None => {
+                // Read back where they lie: they need not fit into memory.
+                let path = output.path().join(generation.name(VECTORS));
+                let bytes = FileBytes::map(&path, finished.written.size)?;
+                write(VectorsFile::open(path, bytes, num_vectors, generation.settings)?.rows())?;
+            }
         }
-        if let Some(format) = format {
-            let written = format.write(&generation.path(&segment), metric, dim, vectors.rows())?;
-            files
-                .extend(written.into_iter().map(|(name, file)| FileRecord::new(generation.name(name), file)));
-        }
-        if let Some(folder) = generation.folder() {
+        files.insert(0, NewFile::new(generation.name(VECTORS), finished));
+        if let (Output::Folder(segment), Some(folder)) = (&output, generation.folder()) {
             disk::sync_folder(&segment.join(folder))?;
         }
         Ok(files)
@@ -150,31 +169,39 @@ pub(super) struct Embeddings {
 }
 
 impl Embeddings {
-    pub fn open(segment: &Path, record: &SegmentRecord, generation: GenerationFiles) -> Result<Embeddings> {
+    pub fn open(files: &SegmentFiles<'_>, generation: GenerationFiles) -> Result<Embeddings> {
         let VectorSettings { metric, dim, index, .. } = generation.settings;
-        let path = |name| segment.join(generation.name(name));
+        let record = files.record();
+        let file = |name| -> Result<(PathBuf, FileBytes)> {
+            let name = generation.name(name);
+            Ok((files.path(&name), files.bytes(&name)?))
+        };
         let passages = match generation.settings.passages {
             true => {
-                let size = record.size_of(segment, &generation.name(PASSAGES))?;
-                Some(PassagesFile::open(path(PASSAGES), size, record.rows)?)
+                let (path, bytes) = file(PASSAGES)?;
+                Some(PassagesFile::open(path, bytes, record.rows)?)
             }
             false => None,
         };
-        let num_vectors = passages.as_ref().map_or(record.rows, PassagesFile::num_vectors);
+        let num_vectors = passages.as_ref().map_or(record.rows, |file| file.passages().num_vectors());
         let written = |name: &str| {
             record.file(&generation.name(name)).map(|file| Written { size: file.size, crc: file.crc })
         };
         let index = match index.format() {
-            Some(format) => FileSet::open(generation.path(segment), format.files(), written)?
+            Some(format) => FileSet::open(generation.path(files.folder()), format.files(), written)?
                 .map(|files| format.open(files, metric, dim, num_vectors))
                 .transpose()?,
             None => None,
         };
-        let codes = written(CODES)
-            .map(|file| CodesFile::open(path(CODES), file.size, metric, dim, num_vectors))
-            .transpose()?;
-        let size = record.size_of(segment, &generation.name(VECTORS))?;
-        let vectors = VectorsFile::open(path(VECTORS), size, num_vectors, generation.settings)?;
+        let codes = match written(CODES) {
+            Some(_) => {
+                let (path, bytes) = file(CODES)?;
+                Some(CodesFile::open(path, bytes, metric, dim, num_vectors)?)
+            }
+            None => None,
+        };
+        let (path, bytes) = file(VECTORS)?;
+        let vectors = VectorsFile::open(path, bytes, num_vectors, generation.settings)?;
         Ok(Embeddings { generation, vectors, passages, codes, index })
     }
 
@@ -187,13 +214,13 @@ impl Embeddings {
     }
 
     /// Which vectors are those of each row, where a row may have several.
-    pub fn passages(&self) -> Option<&PassagesFile> {
-        self.passages.as_ref()
+    pub fn passages(&self) -> Option<Passages<'_>> {
+        self.passages.as_ref().map(PassagesFile::passages)
     }
 
     /// The vectors of a row, (n, D) row-major; n is 1 without passages.
     pub fn of_row(&self, row: u32) -> Rows<'_> {
-        let of_row = self.passages.as_ref().map_or(row..row + 1, |passages| passages.vectors_of(row));
+        let of_row = self.passages().map_or(row..row + 1, |passages| passages.of_row(row));
         self.vectors.between(of_row)
     }
 

@@ -1,11 +1,14 @@
 //! Adding, using and dropping generations.
 
+use secateur_files::disk;
+
 use super::embeddings::{EmbeddingsWriter, GenerationFiles};
 use super::generation::Generation;
 use super::manifest::{FileRecord, GenerationRecord};
 use super::snapshot::Snapshot;
 use super::store::{NewFolders, Store};
 use crate::error::{Error, Result};
+use crate::file_format::files::Output;
 
 /// Writes the vectors of a new generation, one document after the other in the order of [`Snapshot::rows`]. Nothing is
 /// visible before [`GenerationWriter::finish`]; dropping it undoes it.
@@ -150,8 +153,10 @@ impl GenerationWriter<'_> {
                 Some(current) => current,
                 None => {
                     let folder = self.store.segment_folder(view.segment.name());
+                    // A segment that is a pack has none yet.
+                    disk::create_folders(&folder)?;
                     self.folders.push(folder.join(format!("g{}", self.files.id)));
-                    self.current.insert(EmbeddingsWriter::create(&folder, self.files)?)
+                    self.current.insert(EmbeddingsWriter::create(&Output::Folder(folder), self.files)?)
                 }
             };
             while self.row < view.segment.rows() && view.deleted.contains(self.row) {
@@ -162,8 +167,9 @@ impl GenerationWriter<'_> {
                 return Ok(());
             }
             if let Some(complete) = self.current.take() {
-                self.finished.push(complete.finish()?);
-                secateur_files::disk::sync_folder(&self.store.segment_folder(view.segment.name()))?;
+                let files = complete.finish()?;
+                self.finished.push(files.into_iter().map(|file| file.record).collect());
+                disk::sync_folder(&self.store.segment_folder(view.segment.name()))?;
             }
             self.segment += 1;
             self.row = 0;

@@ -40,7 +40,7 @@ impl Snapshot {
         }
         let of_view = |view: &SegmentView| {
             let passages = view.segment.embeddings().get(self.0.generation)?.passages()?;
-            Some(passages.vectors_of_all(&view.deleted))
+            Some(passages.of_rows(view.deleted.iter()).collect())
         };
         let deleted = self
             .0
@@ -78,7 +78,7 @@ impl Snapshot {
         let mut index = ByDocument::new(index);
         for view in &self.0.views {
             if let Some(passages) = self.embeddings(view)?.passages() {
-                index.push(passages.starts());
+                index.push(passages);
             }
         }
         Ok(Box::new(index))

@@ -14,6 +14,7 @@
 //!     g7/                    vectors, and codes, graph, hnsw-rs.hnsw.* or faiss, of a generation that commit 7 added
 //!     lengths                number of terms of each row
 //!     bm25/                  postings, a tantivy index of one segment
+//!   segments/0000000002.pack the same of a small commit, in one file
 //! ```
 //!
 //! A commit writes a new segment, syncs it, and then replaces the manifest by renaming a synced sibling over it. So a
@@ -38,8 +39,10 @@ mod journal;
 mod lock;
 mod manifest;
 mod merge;
+mod pack;
 mod passages;
 mod segment;
+mod segment_writer;
 mod settings;
 mod snapshot;
 mod store;

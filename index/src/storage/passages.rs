@@ -1,17 +1,15 @@
 //! The passages file: which of a segment's vectors are those of each row, where a row may have several.
 
 use std::mem::offset_of;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
-use crate::bitmap::Bitmap;
 use crate::error::Result;
-use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::files::{FileBytes, Finished, Output, corrupt, wrong_field};
 use crate::file_format::header::read_header;
+use crate::search::Passages;
 
 const KIND: Kind = Kind { mark: *b"SCTRPASS", name: "a passages file", version: 1 };
 
@@ -30,8 +28,8 @@ const _: () = assert!(offset_of!(PassagesHeader, vectors) == 16);
 const _: () = assert!(offset_of!(PassagesHeader, crc) == 60);
 
 /// Writes the file. `starts` has the number of the first vector of each row, and at the end that of all vectors.
-pub(super) fn write(path: PathBuf, starts: &[u32]) -> Result<Written> {
-    let mut file = HeadedWriter::create(path, HEADER_LEN)?;
+pub(super) fn write(output: &Output, name: &str, starts: &[u32]) -> Result<Finished> {
+    let mut file = output.file(name, HEADER_LEN)?;
     starts.iter().try_for_each(|start| file.write(&start.to_le_bytes()))?;
     file.finish(&seal(&PassagesHeader {
         start: Start::of(&KIND),
@@ -43,25 +41,24 @@ pub(super) fn write(path: PathBuf, starts: &[u32]) -> Result<Written> {
 
 /// A passages file, mapped.
 pub(super) struct PassagesFile {
-    map: Mmap,
+    map: FileBytes,
 }
 
 impl PassagesFile {
-    /// Opens a file of `size` bytes and `rows` rows, and checks all of it: 4 bytes a row.
-    pub fn open(path: PathBuf, size: u64, rows: u32) -> Result<PassagesFile> {
-        let map = map(&path, size)?;
+    /// Opens a file of `rows` rows, and checks all of it: 4 bytes a row.
+    pub fn open(path: PathBuf, map: FileBytes, rows: u32) -> Result<PassagesFile> {
         let header: PassagesHeader = read_header(&path, &map, &KIND)?;
         if header.rows != rows {
             return Err(corrupt(&path, wrong_field("rows", rows, header.rows)));
         }
         let expected = HEADER_LEN as u64 + 4 * (u64::from(rows) + 1);
-        if size != expected {
-            return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
+        if map.len() as u64 != expected {
+            return Err(corrupt(&path, wrong_field("the length of the file", expected, map.len())));
         }
         let file = PassagesFile { map };
         let starts = file.starts();
         let is_ascending = starts.windows(2).all(|pair| pair[0] < pair[1]);
-        if starts[0] != 0 || !is_ascending || file.num_vectors() != header.vectors {
+        if starts[0] != 0 || !is_ascending || file.passages().num_vectors() != header.vectors {
             let expected = "from 0 to the number of vectors, ascending";
             return Err(corrupt(&path, wrong_field("where rows begin", expected, "something else")));
         }
@@ -73,24 +70,12 @@ impl PassagesFile {
         &self.map
     }
 
-    /// The first vector of each row, and at the end the number of all vectors.
-    pub fn starts(&self) -> &[u32] {
+    pub fn passages(&self) -> Passages<'_> {
+        Passages::new(self.starts())
+    }
+
+    fn starts(&self) -> &[u32] {
         bytemuck::cast_slice(&self.map[HEADER_LEN..])
-    }
-
-    pub fn num_vectors(&self) -> u32 {
-        self.starts().last().copied().unwrap_or_default()
-    }
-
-    /// The vectors of a row.
-    pub fn vectors_of(&self, row: u32) -> Range<u32> {
-        let starts = self.starts();
-        starts[row as usize]..starts[row as usize + 1]
-    }
-
-    /// The vectors of a set of rows.
-    pub fn vectors_of_all(&self, rows: &Bitmap) -> Bitmap {
-        rows.iter().flat_map(|row| self.vectors_of(row)).collect()
     }
 }
 
@@ -110,13 +95,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = |name: &str, starts: &[u32], rows| {
             let path = folder.path().join(name);
-            let written = write(path.clone(), starts).unwrap();
-            PassagesFile::open(path, written.size, rows)
+            let output = Output::Folder(folder.path().to_owned());
+            let size = write(&output, name, starts).unwrap().written.size;
+            PassagesFile::open(path.clone(), FileBytes::map(&path, size).unwrap(), rows)
         };
         let file = open("good", &[0, 1, 4, 6], 3).unwrap();
-        assert_eq!((file.num_vectors(), file.vectors_of(1)), (6, 1..4));
-        let rows: Bitmap = [0, 2].into_iter().collect();
-        assert_eq!(file.vectors_of_all(&rows).iter().collect::<Vec<_>>(), [0, 4, 5]);
+        assert_eq!((file.passages().num_vectors(), file.passages().of_row(1)), (6, 1..4));
         for (number, starts) in [&[1, 2, 3, 4][..], &[0, 2, 2, 3], &[0, 3, 2, 4]].into_iter().enumerate() {
             let error = open(&format!("bad{number}"), starts, 3).err().unwrap();
             assert!(error.to_string().contains("where rows begin"), "{error}");

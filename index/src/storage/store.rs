@@ -9,7 +9,8 @@ use secateur_files::{AtPath, disk};
 
 use super::embeddings::GenerationFiles;
 use super::lock::WriterLock;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, PACK};
+use super::pack;
 use super::settings::{RECALL, Settings};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
@@ -195,7 +196,7 @@ impl Store {
         for segment in &old.manifest().segments {
             if !self.snapshot.manifest().segments.iter().any(|named| named.folder == segment.folder) {
                 // What cannot be removed now, the next writer removes.
-                let _ = disk::remove_folder(&self.path.join(super::SEGMENTS).join(&segment.folder));
+                let _ = remove_segment(&self.segment_folder(&segment.folder));
             }
         }
     }
@@ -206,12 +207,17 @@ impl Store {
         let segments = self.path.join(super::SEGMENTS);
         for name in list(&segments)? {
             let folder = segments.join(&name);
-            let Some(record) =
-                self.snapshot.manifest().segments.iter().find(|segment| segment.folder == name)
+            let named = &self.snapshot.manifest().segments;
+            let packed = name.strip_suffix(pack::SUFFIX);
+            let segment = named.iter().find(|segment| segment.folder == packed.unwrap_or(&name));
+            let Some(record) = segment.filter(|segment| packed.is_none() || segment.file(PACK).is_some())
             else {
                 remove_all(&folder)?;
                 continue;
             };
+            if packed.is_some() {
+                continue;
+            }
             for name in list(&folder)? {
                 let is_named = |file: &str| file.split('/').next() == Some(&name);
                 if !record.files.iter().any(|file| is_named(&file.name)) {
@@ -271,8 +277,8 @@ impl Store {
     }
 }
 
-/// Folders that are removed with all that is in them unless they are committed. What cannot be removed now, the next
-/// writer removes.
+/// Folders that are removed with all that is in them, and with the packs beside them, unless they are committed. What
+/// cannot be removed now, the next writer removes.
 #[derive(Default)]
 pub(super) struct NewFolders(Vec<PathBuf>);
 
@@ -297,7 +303,13 @@ impl NewFolders {
 impl Drop for NewFolders {
     fn drop(&mut self) {
         for folder in &self.0 {
-            let _ = disk::remove_folder(folder);
+            let _ = remove_segment(folder);
         }
     }
+}
+
+/// Removes the folder of a segment and its pack, whichever there is.
+fn remove_segment(folder: &Path) -> Result<()> {
+    disk::remove_if_there(&pack::path(folder))?;
+    Ok(disk::remove_if_there(folder)?)
 }

@@ -4,7 +4,7 @@ use std::borrow::BorrowMut;
 use std::collections::HashMap;
 
 use super::documents::{MAX_ID_LEN, NewDocument};
-use super::segment::{BM25_BUDGET, SegmentWriter, deleted_words};
+use super::segment_writer::{BM25_BUDGET, SegmentWriter, deleted_words};
 use super::snapshot::Snapshot;
 use super::store::{NewFolders, Store};
 use crate::bitmap::Bitmap;
@@ -12,8 +12,9 @@ use crate::error::{Error, Result};
 
 /// Additions and deletions that become visible together, or not at all.
 ///
-/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings. Documents and
-/// vectors go to disk as they come. The store is borrowed or owned: see [`Store::begin`], [`Store::into_transaction`].
+/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings. The first
+/// 1 MiB of documents and vectors stays in memory; with more, they go to disk as they come. The store is borrowed or
+/// owned: see [`Store::begin`], [`Store::into_transaction`].
 pub struct Transaction<S: BorrowMut<Store>> {
     store: S,
     /// For each committed segment the new set of deleted rows, if it changes.
@@ -156,7 +157,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                         &store.generation_files(),
                         store.snapshot.settings().analyzer,
                         BM25_BUDGET,
-                    )?,
+                    ),
                     folders,
                     rows: HashMap::new(),
                     num_rows: 0,

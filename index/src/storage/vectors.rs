@@ -5,12 +5,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use super::settings::VectorSettings;
 use crate::error::{Damage, Result};
-use crate::file_format::files::{HeadedWriter, Written, corrupt, map, wrong_field};
+use crate::file_format::files::{FileBytes, Finished, HeadedWriter, Output, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 use crate::rows::{ComponentType, Rows, round};
 use crate::vectors::check_vector;
@@ -57,8 +56,8 @@ pub(super) struct VectorsWriter {
 }
 
 impl VectorsWriter {
-    pub fn create(path: PathBuf, vectors: VectorSettings) -> Result<VectorsWriter> {
-        let file = HeadedWriter::create(path, HEADER_LEN)?;
+    pub fn create(output: &Output, name: &str, vectors: VectorSettings) -> Result<VectorsWriter> {
+        let file = output.file(name, HEADER_LEN)?;
         Ok(VectorsWriter { file, vectors, rows: 0, rounded: Vec::new(), bytes: Vec::new() })
     }
 
@@ -71,7 +70,7 @@ impl VectorsWriter {
         Ok(())
     }
 
-    pub fn finish(self) -> Result<Written> {
+    pub fn finish(self) -> Result<Finished> {
         let VectorSettings { dim, components, .. } = self.vectors;
         let version = if components == ComponentType::F32 { F32_VERSION } else { KIND.version };
         self.file.finish(&seal(&VectorsHeader {
@@ -88,14 +87,13 @@ impl VectorsWriter {
 /// A vectors file, mapped.
 pub(super) struct VectorsFile {
     path: PathBuf,
-    map: Mmap,
+    map: FileBytes,
     vectors: VectorSettings,
 }
 
 impl VectorsFile {
-    /// Opens a file of `size` bytes and `rows` rows, and checks its header.
-    pub fn open(path: PathBuf, size: u64, rows: u32, vectors: VectorSettings) -> Result<VectorsFile> {
-        let map = map(&path, size)?;
+    /// Opens a file of `rows` rows, and checks its header.
+    pub fn open(path: PathBuf, map: FileBytes, rows: u32, vectors: VectorSettings) -> Result<VectorsFile> {
         let header: VectorsHeader = read_header(&path, &map, &KIND)?;
         let VectorSettings { dim, components, .. } = vectors;
         for (field, expected, got) in [
@@ -109,8 +107,8 @@ impl VectorsFile {
         }
         // Below 2^66, so computed in u128.
         let expected = HEADER_LEN as u128 + u128::from(rows) * (components.size() * dim) as u128;
-        if u128::from(size) != expected {
-            return Err(corrupt(&path, wrong_field("the length of the file", expected, size)));
+        if map.len() as u128 != expected {
+            return Err(corrupt(&path, wrong_field("the length of the file", expected, map.len())));
         }
         Ok(VectorsFile { path, map, vectors })
     }
@@ -120,7 +118,7 @@ impl VectorsFile {
         &self.map
     }
 
-    /// All rows, (N, D) row-major. A map begins at a page and the header has 64 bytes, so rows begin 64-byte aligned.
+    /// All rows, (N, D) row-major. Files begin at a multiple of 64 bytes, and so do the rows behind the header.
     pub fn rows(&self) -> Rows<'_> {
         Rows::from_bytes(self.vectors.components, &self.map[HEADER_LEN..])
     }

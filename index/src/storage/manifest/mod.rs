@@ -33,7 +33,10 @@ use crate::vector_index::VectorIndex;
 /// The file's name in the database folder.
 pub(super) const FILE_NAME: &str = "MANIFEST";
 
-const KIND: Kind = Kind { mark: *b"SCTRMANI", name: "a manifest", version: 6 };
+/// What a pack is called among the files of its segment.
+pub(super) const PACK: &str = "pack";
+
+const KIND: Kind = Kind { mark: *b"SCTRMANI", name: "a manifest", version: 7 };
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -70,6 +73,9 @@ const COMPONENTS_VERSION: u32 = 4;
 
 /// The same of databases that name their analyzer, where each document has one vector and no segment has columns.
 const ANALYZER_VERSION: u32 = 5;
+
+/// The same of databases with passages or columns, and without packs.
+const PASSAGES_VERSION: u32 = 6;
 
 /// What a commit wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -137,12 +143,6 @@ impl SegmentRecord {
     /// How many rows are deleted.
     pub fn num_deleted(&self) -> u32 {
         self.deleted.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// The length that a file in the segment's folder must have.
-    pub fn size_of(&self, folder: &Path, name: &str) -> Result<u64> {
-        let file = self.file(name);
-        file.map(|file| file.size).ok_or_else(|| corrupt(&folder.join(name), Damage::Missing))
     }
 }
 
@@ -256,9 +256,11 @@ impl Manifest {
     /// The oldest version whose programs can read the database.
     fn version(&self) -> u32 {
         let has = |property| self.generations.iter().any(|record| record.properties.contains_key(property));
-        let has_columns = self.segments.iter().any(|segment| segment.file(columns::FILE_NAME).is_some());
-        if has(PASSAGES) || has_columns {
+        let has_file = |name| self.segments.iter().any(|segment| segment.file(name).is_some());
+        if has_file(PACK) {
             KIND.version
+        } else if has(PASSAGES) || has_file(columns::FILE_NAME) {
+            PASSAGES_VERSION
         } else if self.properties.contains_key(ANALYZER) {
             ANALYZER_VERSION
         } else if has(COMPONENTS) {
