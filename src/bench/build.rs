@@ -58,6 +58,7 @@ pub(super) fn build(
     let mut bytes_by_kind = BTreeMap::new();
     add_bytes(path, path, &mut bytes_by_kind)?;
     Ok(BuildFacts {
+        environment: 0,
         dataset: dataset.facts.name.clone(),
         encoder: vectors.map(|vectors| vectors.name.to_owned()),
         index: vectors.map(|vectors| vectors.index.to_string()),

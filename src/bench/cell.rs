@@ -57,12 +57,6 @@ impl Measured {
         let hit = |(doc_id, score): &(String, f64)| ScoredDocument { doc_id: doc_id.clone(), score: *score };
         self.answers.iter().map(|(id, hits)| (id.clone(), hits.iter().map(hit).collect())).collect()
     }
-
-    /// The ids of the first documents of a query.
-    pub fn first(&self, query_id: &str, count: usize) -> Vec<&str> {
-        let hits = self.answers.get(query_id).map_or(&[][..], Vec::as_slice);
-        hits.iter().take(count).map(|(doc_id, _)| doc_id.as_str()).collect()
-    }
 }
 
 impl Task<'_> {

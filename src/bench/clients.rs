@@ -91,6 +91,7 @@ impl<'a> Schedule<'a> {
             seconds,
             queries_per_second: if seconds > 0.0 { samples.len() as f64 / seconds } else { 0.0 },
             latency: of(&|sample| sample.latency),
+            stage_sum: stages.values().map(|stage| stage.mean).sum(),
             stages,
             median_range: [quantile_of(&medians, 0.0), quantile_of(&medians, 1.0)],
         }
@@ -143,14 +144,14 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// The percentiles of times in milliseconds; zeros of none.
-pub(super) fn percentiles(mut times: Vec<f64>) -> Percentiles {
+pub(crate) fn percentiles(mut times: Vec<f64>) -> Percentiles {
     times.sort_unstable_by(f64::total_cmp);
     let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|q| quantile(&times, q));
     Percentiles { mean: times.iter().sum::<f64>() / times.len().max(1) as f64, p50, p95, p99, max }
 }
 
 /// Fisher and Yates.
-pub(super) fn shuffle<T>(items: &mut [T], random: &mut SplitMix64) {
+pub(crate) fn shuffle<T>(items: &mut [T], random: &mut SplitMix64) {
     for end in (1..items.len()).rev() {
         items.swap(end, random.below(end as u64 + 1) as usize);
     }

@@ -101,6 +101,7 @@ pub(super) fn encode(
     }
     let seconds = clock.tokenize + clock.encode;
     let facts = EncodingFacts {
+        environment: 0,
         dataset: dataset.facts.name.clone(),
         encoder: name.to_owned(),
         timed_documents: clock.documents,

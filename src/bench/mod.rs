@@ -38,8 +38,11 @@ mod environment;
 mod folder;
 mod gate;
 mod index_spec;
+mod merge;
 mod options;
 mod pipeline;
+mod plot;
+mod plots;
 mod result;
 mod run;
 mod summary;
@@ -48,11 +51,13 @@ use std::num::NonZeroUsize;
 
 use crate::eval::Measure;
 
+pub(crate) use clients::{percentiles, shuffle};
 pub use environment::{Environment, Program};
 pub use gate::{Gate, Verdict};
 pub use index_spec::{IndexSpec, InvalidIndex};
 pub use options::{BenchDataset, BenchEncoder, BenchOptions, BenchReranker};
 pub use pipeline::{Answer, Pipeline, STAGES};
+pub use plot::{Axis, Plot, PlotPoint, Series};
 pub use result::*;
 pub use run::{BenchProgress, run};
 

@@ -182,12 +182,16 @@ impl BenchOptions {
         if self.k > 100 {
             return wrong("k", "at most 100 documents can be asked for");
         }
-        for (option, number) in [("rate", self.rate.unwrap_or(1.0)), ("within", self.within)] {
-            if !(number.is_finite() && number > 0.0) {
-                return wrong(option, "expected a number above 0");
-            }
-        }
-        Ok(())
+        is_above_zero("rate", self.rate.unwrap_or(1.0))?;
+        is_above_zero("within", self.within)
+    }
+}
+
+/// Refuses what is no number above 0.
+pub(super) fn is_above_zero(option: &'static str, number: f64) -> Result<()> {
+    match number.is_finite() && number > 0.0 {
+        true => Ok(()),
+        false => Err(Error::option(option, "expected a number above 0")),
     }
 }
 

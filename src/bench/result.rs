@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
+use super::plot::{Axis, Plot};
+use crate::compare::MovedQuery;
 use crate::statistics::Interval;
 
 /// The version of results.json. A later one may have other fields.
@@ -25,8 +27,8 @@ pub struct BenchReport {
     pub datasets: Vec<DatasetFacts>,
     /// The encoders, the one first that the others are compared with.
     pub encoders: Vec<EncoderFacts>,
-    /// The cross-encoder that ranks anew, if there is one.
-    pub reranker: Option<RerankerFacts>,
+    /// The cross-encoders that rank anew.
+    pub rerankers: Vec<RerankerFacts>,
     /// What it took to encode each corpus with each encoder.
     pub encodings: Vec<EncodingFacts>,
     /// What it took to build each index.
@@ -152,6 +154,8 @@ pub struct RerankerFacts {
 /// What it took to encode a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EncodingFacts {
+    /// The place of the machine in [`BenchReport::environments`].
+    pub environment: usize,
     /// The data set.
     pub dataset: String,
     /// The encoder.
@@ -183,6 +187,8 @@ pub struct EncodingFacts {
 /// What it took to build an index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BuildFacts {
+    /// The place of the machine in [`BenchReport::environments`].
+    pub environment: usize,
     /// The data set.
     pub dataset: String,
     /// The encoder; `None` where there are words only.
@@ -286,35 +292,7 @@ pub struct Agreement {
     /// The mean of Kendall's tau-b over the first ten of either.
     pub rank_correlation: f64,
     /// The queries whose answers lost most; by nDCG@10 or, without judgments, by overlap.
-    pub losses: Vec<Loss>,
-}
-
-/// A query whose answer became worse.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Loss {
-    /// The query's id.
-    pub query_id: String,
-    /// Its text.
-    pub query: String,
-    /// nDCG@10 or overlap with the first encoder.
-    pub before: f64,
-    /// The same with this encoder.
-    pub after: f64,
-    /// The first documents with the first encoder.
-    pub first_before: Vec<Shown>,
-    /// The first documents with this encoder.
-    pub first_after: Vec<Shown>,
-}
-
-/// A document in a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
-    /// Its id.
-    pub doc_id: String,
-    /// Its title, or the beginning of its text.
-    pub title: String,
-    /// Its judged relevance; `None` if it is not judged.
-    pub relevance: Option<i32>,
+    pub losses: Vec<MovedQuery>,
 }
 
 /// How fast queries are answered under a load.
@@ -334,6 +312,8 @@ pub struct Load {
     pub latency: Percentiles,
     /// The parts of the time, by their names, without waiting.
     pub stages: BTreeMap<String, Percentiles>,
+    /// The mean of all parts together.
+    pub stage_sum: f64,
     /// The least and the greatest median of a repetition; equal for a single one.
     pub median_range: [f64; 2],
 }
@@ -373,10 +353,15 @@ pub struct Summary {
     pub within: f64,
     /// Every combination of encoder, index, mode and machine, in the order of the cells' keys.
     pub systems: Vec<System>,
-    /// The place of the recommended one in `systems`; `None` where none keeps the latency, or nothing was judged.
-    pub recommended: Option<usize>,
-    /// The recommendation in a sentence.
+    /// The places of those in `systems` that are recommended: one of each machine at most. There is none where none
+    /// keeps the latency, or nothing was judged.
+    pub recommended: Vec<usize>,
+    /// The recommendation in a sentence, or in one for each machine.
     pub sentence: String,
+    /// The drawings of the report.
+    pub plots: Vec<Plot>,
+    /// The axis of the bars that tell where the time of a query goes.
+    pub breakdown: Axis,
 }
 
 /// A combination of encoder, index and mode over all data sets. Means are over data sets; those that are parts of one

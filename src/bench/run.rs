@@ -86,7 +86,7 @@ pub fn run(options: &BenchOptions, out: &Path, on: &mut dyn FnMut(BenchProgress<
             },
             datasets: Vec::new(),
             encoders: Vec::new(),
-            reranker: None,
+            rerankers: Vec::new(),
             encodings: Vec::new(),
             builds: Vec::new(),
             cells: Vec::new(),
@@ -182,11 +182,11 @@ impl Bench<'_> {
             }
             self.report.encoders.push(facts);
         }
-        self.report.reranker = self.reranker.as_ref().map(|model| RerankerFacts {
+        self.report.rerankers = Vec::from_iter(self.reranker.as_ref().map(|model| RerankerFacts {
             name: model.name().to_owned(),
             fingerprint: model.fingerprint().to_string(),
             top: self.options.reranker_top(),
-        });
+        }));
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl Bench<'_> {
 
     /// The combinations of a data set.
     fn keys(&self, dataset: &Dataset) -> Vec<(SearchMode, CellKey)> {
-        let reranker = self.report.reranker.as_ref().map(|facts| facts.name.clone());
+        let reranker = self.report.rerankers.first().map(|facts| facts.name.clone());
         let key = |mode: SearchMode, encoder: Option<&BenchEncoder>, index: Option<&IndexSpec>| {
             let key = CellKey {
                 dataset: dataset.facts.name.clone(),
@@ -364,7 +364,7 @@ impl Bench<'_> {
             self.machine,
             dataset.facts.fingerprint,
             fingerprint.map(|facts| &facts.fingerprint),
-            self.report.reranker,
+            self.report.rerankers,
             dataset.rules,
             options.k,
             options.timed_queries,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::plots::{breakdown, plots};
 use super::result::{BenchReport, Cell, EncodingFacts, Summary, System};
 
 impl Summary {
@@ -36,9 +37,26 @@ impl Summary {
                         || (other.score() == Some(score) && theirs == parameters)
                 });
         }
-        let recommended = recommended(&systems, within);
-        let sentence = sentence(&systems, recommended, within);
-        Summary { within, systems, recommended, sentence }
+        let (mut recommendations, mut sentences) = (Vec::new(), Vec::new());
+        for environment in 0..report.environments.len() {
+            let of_it = || systems.iter().enumerate().filter(|(_, system)| system.environment == environment);
+            let recommended = recommended(of_it(), within);
+            let best = recommended.map(|place| &systems[place]);
+            let sentence = sentence(of_it().map(|(_, system)| system), best, within);
+            sentences.push(match report.machine(environment) {
+                Some(name) => format!("On machine {name}: {sentence}"),
+                None => sentence,
+            });
+            recommendations.extend(recommended);
+        }
+        Summary {
+            within,
+            recommended: recommendations,
+            sentence: sentences.join(" "),
+            plots: plots(report, &systems),
+            breakdown: breakdown(report),
+            systems,
+        }
     }
 }
 
@@ -123,7 +141,10 @@ fn document_speedup(report: &BenchReport, cell: &Cell) -> Option<f64> {
     let first = &report.encoders.first()?.name;
     let of = |name: &String| -> Option<&EncodingFacts> {
         let mut encodings = report.encodings.iter();
-        encodings.find(|facts| (&facts.dataset, &facts.encoder) == (&cell.key.dataset, name))
+        encodings.find(|facts| {
+            facts.environment == cell.environment
+                && (&facts.dataset, &facts.encoder) == (&cell.key.dataset, name)
+        })
     };
     Some(of(cell.key.encoder.as_ref()?)?.documents_per_second / of(first)?.documents_per_second)
 }
@@ -134,16 +155,16 @@ fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 }
 
 /// The best system that keeps the latency; of equally good ones the fastest.
-fn recommended(systems: &[System], within: f64) -> Option<usize> {
-    let quick = systems.iter().enumerate().filter(|(_, system)| system.p95 <= within);
+fn recommended<'s>(systems: impl Iterator<Item = (usize, &'s System)>, within: f64) -> Option<usize> {
+    let quick = systems.filter(|(_, system)| system.p95 <= within);
     let judged = quick.filter_map(|(place, system)| Some((place, system.score()?, system.p50)));
     let best = judged.max_by(|(_, a, slow_a), (_, b, slow_b)| a.total_cmp(b).then(slow_b.total_cmp(slow_a)));
     best.map(|(place, _, _)| place)
 }
 
-fn sentence(systems: &[System], recommended: Option<usize>, within: f64) -> String {
-    let Some(best) = recommended.map(|place| &systems[place]) else {
-        let fastest = systems.iter().min_by(|a, b| a.p95.total_cmp(&b.p95));
+fn sentence<'s>(systems: impl Iterator<Item = &'s System>, best: Option<&System>, within: f64) -> String {
+    let Some(best) = best else {
+        let fastest = systems.min_by(|a, b| a.p95.total_cmp(&b.p95));
         return match fastest {
             None => "Nothing was measured.".to_owned(),
             Some(fastest) if fastest.p95 > within => format!(

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::compare::{CompareOptions, Comparison};
+use secateur::compare::{CompareOptions, Comparison, describe};
 use secateur::datasets::beir::BeirFolder;
-use secateur::datasets::{Document, Run, trec};
+use secateur::datasets::{Run, trec};
 use secateur::statistics::Randomization;
 
 use super::as_json;
@@ -70,7 +70,7 @@ impl Arguments {
         let named: Vec<(&str, &Run)> = names.iter().map(String::as_str).zip(&runs).collect();
         let mut comparison = options.compare(&named, &qrels, self.measuring.measures(), &rules)?;
         if let Some(dataset) = &dataset {
-            describe(&mut comparison, dataset)?;
+            add_texts(&mut comparison, dataset)?;
         }
         if self.measuring.is_json() {
             return as_json(&comparison);
@@ -93,19 +93,13 @@ impl Arguments {
     }
 }
 
-/// Adds the texts of a data set. Documents are called by their titles, or their first words.
-fn describe(comparison: &mut Comparison, dataset: &BeirFolder) -> Result<()> {
-    let answers = comparison.moved().flat_map(|moved| moved.answers.iter().flatten());
-    let documents = dataset.documents_by_id(answers.map(|answer| answer.doc_id.as_str()))?;
-    let title = |document: &Document| match document.title.is_empty() {
-        true => document.text.clone(),
-        false => document.title.clone(),
-    };
+/// Adds the texts of a data set.
+fn add_texts(comparison: &mut Comparison, dataset: &BeirFolder) -> Result<()> {
     let mut queries: HashMap<String, String> = HashMap::new();
     for query in dataset.queries()? {
         let query = query?;
         queries.insert(query.id, query.text);
     }
-    comparison.describe(|id| queries.get(id).cloned(), |id| documents.get(id).map(title));
-    Ok(())
+    let documents = |ids: &[&str]| Ok(dataset.documents_by_id(ids.iter().copied())?);
+    Ok(describe(comparison.moved_mut(), documents, |id| queries.get(id).cloned())?)
 }

@@ -28,6 +28,7 @@ mod model_options;
 mod progress;
 mod prune;
 mod queries;
+mod report;
 mod rerank;
 mod search;
 mod source;
@@ -107,6 +108,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Measure encoders, indexes and modes side by side: quality, latency, size and cost.
     Bench(Box<bench::Arguments>),
+    /// Make one page of stored results of `bench`, of one machine or several.
+    Report(report::Arguments),
     /// Measure how fast and how exactly a GPU computes.
     BenchGpu(bench_gpu::Arguments),
     /// Measure a run file.
@@ -195,6 +198,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Search(arguments) => arguments.run(out)?,
         Command::Eval(arguments) => arguments.run()?,
         Command::Bench(arguments) => arguments.run()?,
+        Command::Report(arguments) => arguments.run()?,
         Command::BenchGpu(arguments) => arguments.run(out)?,
         Command::EvalRun(arguments) => arguments.run()?,
         Command::Compare(arguments) => arguments.run()?,

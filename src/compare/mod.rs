@@ -1,12 +1,15 @@
 //! Several runs of the same queries compared: whether they differ, by how much, and on which queries.
 
+mod agreement;
 mod moved;
 mod text;
 
 use secateur_datasets::{Qrels, Run};
 use serde::{Serialize, Serializer};
 
-pub use moved::{Answer, MovedQuery};
+pub(crate) use agreement::RunAgreement;
+pub(crate) use moved::Telling;
+pub use moved::{Answer, MovedQuery, describe};
 
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, Measure, Rules, evaluate};
@@ -175,6 +178,20 @@ impl CompareOptions {
         })
     }
 
+    /// The queries that differ most by the first measure.
+    fn moved(&self, runs: [&Run; 2], [first, second]: [&Evaluation; 2], qrels: &Qrels) -> Vec<MovedQuery> {
+        let telling = Telling {
+            queries: self.moved,
+            answers: self.answers,
+            qrels: Some(qrels),
+            drop_identical_ids: first.rules.drop_identical_ids,
+        };
+        let values = first.per_query.iter().filter_map(|(query_id, values)| {
+            Some((query_id, [values[0], second.per_query.get(query_id)?[0]]))
+        });
+        telling.moved(runs, values)
+    }
+
     fn difference(&self, measure: Measure, first: &[f64], second: &[f64]) -> Difference {
         let differences: Vec<f64> = second.iter().zip(first).map(|(second, first)| second - first).collect();
         let count = |is: fn(&f64) -> bool| differences.iter().filter(|difference| is(difference)).count();
@@ -191,6 +208,13 @@ impl CompareOptions {
             t_test_holm: t_test.map(|test| test.p),
             randomization_holm: randomization,
         }
+    }
+}
+
+impl Comparison {
+    /// The queries that are told of, to be [described](describe).
+    pub fn moved_mut(&mut self) -> impl Iterator<Item = &mut MovedQuery> {
+        self.against_first.iter_mut().flat_map(|against| &mut against.moved)
     }
 }
 

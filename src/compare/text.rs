@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Against, Answer, Comparison, Difference, MovedQuery};
-use crate::report::{Align, Table};
+use crate::table::{Align, Table};
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +62,13 @@ fn probability(p: Option<f64>) -> String {
         None => "-".to_owned(),
         Some(p) if p < 0.0001 => "<0.0001".to_owned(),
         Some(p) => format!("{p:.4}"),
+    }
+}
+
+impl MovedQuery {
+    /// The query and both answers side by side, under the names of the runs.
+    pub(crate) fn side_by_side<'a>(&'a self, names: [&'a str; 2]) -> impl fmt::Display + 'a {
+        Answers(names, self)
     }
 }
 

@@ -6,19 +6,18 @@ mod heat_map;
 mod mteb;
 mod number;
 pub mod svg;
-mod table;
 mod widths;
 
 use serde_json::{Map, Value, json};
 
 use crate::eval::{Evaluation, Measure, MissingQueries};
 
+pub use crate::table::{Align, Table};
 pub use bench::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv};
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
 pub use mteb::mteb_model_meta;
 pub use number::grouped;
-pub use table::{Align, Table};
 pub use widths::widths;
 
 /// The evaluation as text: rules, numbers of queries, and the mean of each measure to four decimals.

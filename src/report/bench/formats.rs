@@ -24,7 +24,8 @@ pub fn ann_csv(report: &BenchReport) -> String {
     for cell in &report.cells {
         let key = &cell.key;
         let build = report.builds.iter().find(|build| {
-            (&build.dataset, &build.encoder, &build.index) == (&key.dataset, &key.encoder, &key.index)
+            build.environment == cell.environment
+                && (&build.dataset, &build.encoder, &build.index) == (&key.dataset, &key.encoder, &key.index)
         });
         for point in &cell.curve {
             let index = key.index.as_deref().unwrap_or_default();

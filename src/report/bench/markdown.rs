@@ -1,10 +1,15 @@
 //! A bench as Markdown.
 
+use super::systems::SystemTable;
 use crate::bench::{BenchReport, Cell};
 
 /// The tables of a bench, with the machines that measured.
 pub fn bench_markdown(report: &BenchReport) -> String {
     let mut text = format!("# Bench\n\n{}\n\n", report.summary.sentence);
+    if let Some(systems) = SystemTable::of(report) {
+        text.push_str(&systems.markdown(line));
+        text.push('\n');
+    }
     text.push_str(
         "| data set | system | nDCG@10 | 95% interval | Recall@100 | MRR@10 | p50 ms | p95 ms | p99 ms | queries/s | recall |\n\
          |---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|\n",
@@ -14,7 +19,7 @@ pub fn bench_markdown(report: &BenchReport) -> String {
         let rate = cell.closed.last().map_or(0.0, |load| load.queries_per_second);
         let row = [
             cell.key.dataset.clone(),
-            cell.key.system(),
+            on_machine(report, cell.environment, &cell.key.system()),
             mean(cell, "nDCG@10"),
             interval(cell),
             mean(cell, "Recall@100"),
@@ -49,20 +54,29 @@ pub fn bench_markdown(report: &BenchReport) -> String {
     for encoding in &report.encodings {
         let row = [
             encoding.dataset.clone(),
-            encoding.encoder.clone(),
+            on_machine(report, encoding.environment, &encoding.encoder),
             format!("{:.1}", encoding.documents_per_second),
             format!("{:.0}", encoding.tokens_per_second),
             format!("{:.3}", encoding.padding_ratio),
         ];
         text.push_str(&line(&row));
     }
-    for environment in &report.environments {
+    for (place, environment) in report.environments.iter().enumerate() {
+        let name = report.machine(place).map_or_else(String::new, |name| format!("{name}: "));
         text.push_str(&format!(
-            "\nMeasured on {}, {} threads, {}, {}.\n",
+            "\n{name}measured on {}, {} threads, {}, {}.\n",
             environment.processor, environment.threads, environment.system, environment.started
         ));
     }
     text
+}
+
+/// What was measured where there are several machines.
+fn on_machine(report: &BenchReport, environment: usize, what: &str) -> String {
+    match report.machine(environment) {
+        Some(name) => format!("{name}: {what}"),
+        None => what.to_owned(),
+    }
 }
 
 fn line(cells: &[String]) -> String {

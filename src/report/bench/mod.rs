@@ -1,8 +1,11 @@
 //! What a bench found, for people: as text, as a page, as Markdown.
 
+mod draw;
 mod formats;
+mod html;
 mod markdown;
 mod page;
+mod systems;
 mod text;
 
 pub use formats::{ann_csv, mteb_json, per_query_tsv};

@@ -1,11 +1,14 @@
 //! A bench as text for a terminal.
 
+use super::systems::SystemTable;
 use crate::bench::{BenchReport, Cell, CellKey};
 use crate::report::{Align, Table};
 
 /// The table of all combinations and the recommendation.
 pub fn bench_text(report: &BenchReport) -> String {
-    let mut columns = vec![("data set", Align::Left), ("encoder", Align::Left), ("index", Align::Left)];
+    let mut columns: Vec<(&str, Align)> =
+        report.machine(0).map(|_| ("machine", Align::Left)).into_iter().collect();
+    columns.extend([("data set", Align::Left), ("encoder", Align::Left), ("index", Align::Left)]);
     columns.extend([
         ("mode", Align::Left),
         ("nDCG@10", Align::Right),
@@ -22,7 +25,8 @@ pub fn bench_text(report: &BenchReport) -> String {
     for cell in &report.cells {
         let CellKey { dataset, encoder, index, mode, .. } = &cell.key;
         let or_none = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
-        let mut row = vec![dataset.clone(), or_none(encoder), or_none(index), mode.clone()];
+        let mut row: Vec<String> = report.machine(cell.environment).into_iter().collect();
+        row.extend([dataset.clone(), or_none(encoder), or_none(index), mode.clone()]);
         row.extend([
             measure(cell, "nDCG@10"),
             interval(cell),
@@ -38,8 +42,15 @@ pub fn bench_text(report: &BenchReport) -> String {
     let [one, many] = [0, 1].map(|place| {
         report.cells.iter().find_map(|cell| cell.closed.get(place)).map_or(1, |load| load.concurrency)
     });
+    let systems = SystemTable::of(report).map_or_else(String::new, |systems| {
+        let text = systems.text();
+        format!(
+            "{text}\nnDCG@10 in hundredths; speed-ups are of the encoder alone, against {}.\n\n",
+            systems.first
+        )
+    });
     let mut text = format!(
-        "{table}\nTimes are from text to documents with {one} client, queries a second with {many}.\n\n{}\n",
+        "{systems}{table}\nTimes are from text to documents with {one} client, queries a second with {many}.\n\n{}\n",
         report.summary.sentence
     );
     for note in &report.notes {

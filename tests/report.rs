@@ -1,0 +1,100 @@
+//! `secateur report`: one page of the results of several machines.
+
+use secateur::bench::BenchReport;
+
+use crate::support::{Outcome, Sandbox, dataset, model};
+
+/// A bench of two encoders in the folder `one`, and the same as if another machine had made it, in `two`.
+fn benches() -> Sandbox {
+    let sandbox = Sandbox::new();
+    dataset::small(&sandbox.path("data"));
+    model::tiny(&sandbox.path("tiny"));
+    let bench =
+        ["bench", "data", "--encoders", "tiny,short=tiny", "--indexes", "flat", "--modes", "dense,bm25"];
+    let quick = ["--repetitions", "1", "--warm-up", "0", "--timed-queries", "2", "--out", "one"];
+    let outcome = sandbox.run(bench.iter().chain(&quick));
+    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+    changed(&sandbox, "two.json", |report| {
+        report.environments[0].processor = "A9 <fast>".to_owned();
+        for cell in &mut report.cells {
+            cell.closed[0].latency.p50 /= 10.0;
+            cell.closed[0].latency.p95 /= 10.0;
+        }
+    });
+    sandbox
+}
+
+/// Writes the results of `one` with a change.
+fn changed(sandbox: &Sandbox, name: &str, change: impl FnOnce(&mut BenchReport)) {
+    let mut report = BenchReport::read(&sandbox.path("one/results.json")).unwrap();
+    change(&mut report);
+    report.write(&sandbox.path(name)).unwrap();
+}
+
+fn report(sandbox: &Sandbox, rest: &[&str]) -> Outcome {
+    sandbox.run(["report"].iter().chain(rest))
+}
+
+#[test]
+fn several_machines_are_on_one_page_and_speed_is_compared_within_each() {
+    let sandbox = benches();
+    let said = report(&sandbox, &["one/results.json", "two.json", "--out", "both", "--within", "5000"]).ok();
+    assert!(
+        said.contains("On machine A: Within 5000 ms we recommend") && said.contains("On machine B: "),
+        "{said}"
+    );
+    assert!(said.ends_with("report: both/report.html\n"), "{said}");
+    let one = BenchReport::read(&sandbox.path("one/results.json")).unwrap();
+    let both = BenchReport::read(&sandbox.path("both/results.json")).unwrap();
+    assert_eq!((both.cells.len(), both.environments.len()), (2 * one.cells.len(), 2));
+    assert_eq!((both.datasets.len(), both.encoders.len()), (1, 2), "what is the same is there once");
+    assert_eq!(both.summary.recommended.len(), 2);
+    for cell in &one.cells {
+        let places: Vec<usize> =
+            both.cells.iter().filter(|other| other.key == cell.key).map(|other| other.environment).collect();
+        assert_eq!(places, [0, 1], "{:?}", cell.key);
+    }
+    // The faster machine beats nothing of the slower one's front.
+    let fronts = |report: &BenchReport, environment| -> Vec<String> {
+        let systems = report.summary.systems.iter();
+        let front = systems.filter(|system| system.environment == environment && system.is_on_latency_front);
+        front.map(|system| system.name.clone()).collect()
+    };
+    assert_eq!(fronts(&both, 0), fronts(&one, 0));
+    let page = std::fs::read_to_string(sandbox.path("both/report.html")).unwrap();
+    for part in ["<th class=text>machine", "Quality and latency on machine B", "B: A9 &lt;fast&gt;"] {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    assert!(std::fs::read_to_string(sandbox.path("both/report.md")).unwrap().contains("| data | B: "));
+    assert_eq!(
+        report(&sandbox, &["both/results.json", "--json"]).json()["environments"][1]["processor"],
+        "A9 <fast>"
+    );
+
+    // A part of a bench that was measured by itself joins the rest of the same machine.
+    changed(&sandbox, "first.json", |report| report.cells.truncate(1));
+    changed(&sandbox, "rest.json", |report| drop(report.cells.remove(0)));
+    report(&sandbox, &["first.json", "rest.json", "--out", "whole"]).ok();
+    let whole = BenchReport::read(&sandbox.path("whole/results.json")).unwrap();
+    let keys = |report: &BenchReport| report.cells.iter().map(|cell| cell.key.clone()).collect::<Vec<_>>();
+    assert_eq!((whole.environments.len(), keys(&whole)), (1, keys(&one)));
+}
+
+#[test]
+fn names_that_mean_two_things_are_refused() {
+    let sandbox = benches();
+    let fails = |rest: &[&str], code: i32, parts: &[&str]| report(&sandbox, rest).fails(code, parts);
+    fails(&["gone.json"], 3, &["gone.json"]);
+    fails(&[], 2, &["FILE"]);
+    fails(&["one/results.json", "--within", "0"], 2, &["--within: expected a number above 0"]);
+    fails(&["one/results.json", "two.json", "--out", "one"], 2, &["one/results.json is an input"]);
+    changed(&sandbox, "data.json", |report| report.datasets[0].fingerprint = "f00d".to_owned());
+    fails(
+        &["one/results.json", "data.json"],
+        3,
+        &["data.json: the data set data is f00d here, and ", "one/results.json"],
+    );
+    changed(&sandbox, "encoder.json", |report| report.encoders[1].fingerprint = "f00d".to_owned());
+    fails(&["one/results.json", "encoder.json"], 3, &["encoder.json: the encoder short is f00d here"]);
+    assert!(!sandbox.path("report").exists());
+}
