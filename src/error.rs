@@ -81,6 +81,33 @@ pub enum Error {
         /// Its encoder.
         name: String,
     },
+    /// A generation was to be replaced that is not in use.
+    #[error(
+        "{}: generation {generation:?} was to be replaced, and {in_use:?} is in use by now: somebody has switched meanwhile, so \
+         compare with that one",
+        path.display()
+    )]
+    GenerationNotInUse {
+        /// The database.
+        path: PathBuf,
+        /// The generation that was to be replaced.
+        generation: String,
+        /// The one that is in use.
+        in_use: String,
+    },
+    /// There is no generation to go back to.
+    #[error(
+        "{}: {}; `secateur generation list` names those that there are, and `secateur generation use` chooses one",
+        path.display(), nothing_replaced(in_use, dropped.as_deref())
+    )]
+    NothingReplaced {
+        /// The database.
+        path: PathBuf,
+        /// The generation in use.
+        in_use: String,
+        /// The one whose place it took, if that was dropped.
+        dropped: Option<String>,
+    },
     /// Unfinished work of another encoder is in the place of a database.
     #[error(
         "{} keeps vectors of {expected_name} (fingerprint {}), and {} is asked for: finish that work with its own \
@@ -376,6 +403,8 @@ impl Error {
             Error::EncoderMismatch { .. }
             | Error::EncoderOfGeneration { .. }
             | Error::GenerationEncoder { .. }
+            | Error::GenerationNotInUse { .. }
+            | Error::NothingReplaced { .. }
             | Error::UnfinishedWork { .. }
             | Error::OtherTexts { .. }
             | Error::EncoderRequired { .. }
@@ -391,6 +420,14 @@ impl Error {
 /// The beginning of a message on an option of a recipe.
 fn of_stage(stage: Option<&str>) -> String {
     stage.map_or_else(String::new, |stage| format!("the recipe's [{stage}]: "))
+}
+
+fn nothing_replaced(in_use: &str, dropped: Option<&str>) -> String {
+    match dropped {
+        Some(old) => format!("generation {old:?}, whose place {in_use:?} took, was dropped"),
+        None if in_use.is_empty() => "it has no generations, because it has no vectors".to_owned(),
+        None => format!("generation {in_use:?} took the place of no other, so there is none to go back to"),
+    }
 }
 
 fn given(encoder: &Option<(String, Box<Fingerprint>)>) -> String {

@@ -70,6 +70,7 @@ pub mod prune;
 pub mod report;
 pub mod search;
 pub mod statistics;
+pub mod swap;
 mod table;
 pub mod train;
 

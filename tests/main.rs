@@ -28,6 +28,7 @@ mod rerank;
 mod resume;
 mod slim;
 mod support;
+mod swap;
 mod train;
 mod training_data;
 mod triples;

@@ -243,6 +243,26 @@ pub fn open_relocated(
     }
 }
 
+/// Opens a database with the encoder of the generation in use, as the database remembers it. Of the arguments only
+/// those count that change no vector.
+pub fn open_in_use(path: &Path, arguments: &EncoderArguments) -> Result<Database> {
+    let (device, batch_tokens, strict) = (arguments.device, arguments.batch_tokens, arguments.strict);
+    let passing = EncoderArguments { device, batch_tokens, strict, ..EncoderArguments::default() };
+    let database = Database::open(path)?;
+    let Some(source) = source_of(&database, &passing) else { return Ok(database) };
+    let encoder = load(&source).map_err(|failure| Failure {
+        message: format!(
+            "the encoder that {} is searched with does not load: {}; say where it is with `secateur generation relocate {} \
+             --encoder MODEL`",
+            path.display(),
+            failure.message,
+            path.display()
+        ),
+        ..failure
+    })?;
+    Ok(database.with_encoder(encoder)?)
+}
+
 /// Opens a database with the encoders of all its generations, so that documents can be added. The encoder that is given
 /// is that of the generation in use.
 pub fn open_for_writing(path: &Path, arguments: &EncoderArguments) -> Result<Database> {

@@ -32,6 +32,7 @@ mod report;
 mod rerank;
 mod search;
 mod source;
+mod swap;
 mod teach;
 mod train;
 mod triples;
@@ -136,6 +137,10 @@ enum Command {
     /// Keep the documents of a database under several encoders, and choose the one that searches use.
     #[command(subcommand)]
     Generation(generation::Command),
+    /// Encode the documents of a live database anew, and switch to the new encoder if it is good enough.
+    Swap(Box<swap::Arguments>),
+    /// Go back to the encoder that served before the last swap.
+    Rollback(swap::RollbackArguments),
     /// Reclaim the space of deleted documents, and make one segment of many.
     Compact(compact::Arguments),
     /// Check every file of a database.
@@ -211,6 +216,8 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Train(arguments) => arguments.run()?,
         Command::Effir(arguments) => arguments.run()?,
         Command::Generation(command) => command.run()?,
+        Command::Swap(arguments) => arguments.run(out)?,
+        Command::Rollback(arguments) => arguments.run()?,
         Command::Compact(arguments) => arguments.run()?,
         Command::Verify(arguments) => arguments.run()?,
     };

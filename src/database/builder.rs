@@ -11,7 +11,7 @@ use secateur_index::storage::{
 };
 use secateur_index::{ComponentType, Metric};
 
-use super::{AddOptions, Changes, Database, EMPTY_JOURNAL, EncoderSource, PASSAGES, SEPARATOR};
+use super::{AddOptions, Changes, Database, EMPTY_JOURNAL, EncoderSource, PASSAGES, SEPARATOR, reading};
 use crate::encode::Passages;
 use crate::error::{Error, Result};
 use crate::measure::metric_of;
@@ -42,6 +42,23 @@ impl Default for VectorOptions {
             index: VectorIndex::Flat,
             passage_separator: " ".to_owned(),
             passages: None,
+            source: None,
+        }
+    }
+}
+
+impl Database {
+    /// How the vectors of the generation that is read are stored, searched and made of documents. How they are compared
+    /// is left to the encoder.
+    pub(crate) fn vector_options(&self) -> VectorOptions {
+        let read = |generation: &&Generation| Some(generation.name.as_str()) == self.generation_name();
+        let Some(generation) = self.generations().iter().find(read) else { return VectorOptions::default() };
+        VectorOptions {
+            metric: None,
+            components: generation.vectors.components,
+            index: generation.vectors.index,
+            passage_separator: reading::separator(generation).to_owned(),
+            passages: reading::passages(generation),
             source: None,
         }
     }

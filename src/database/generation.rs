@@ -1,13 +1,15 @@
 //! Generations: the documents of a database under another encoder, beside those that it has.
 
+use std::path::PathBuf;
+
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::Generation;
 
 use super::reading::Reading;
-use super::{Changes, Database, EncoderSource, VectorOptions, check_encoder};
+use super::{Changes, Database, EncoderSource, REPLACES, VectorOptions, check_encoder};
 use crate::encode::journaled::{JournaledEncoding, chunks, remove};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Database {
     /// Encodes all documents with another encoder and adds the vectors as a new generation. `progress` is called with
@@ -34,7 +36,7 @@ impl Database {
         let generation = options.generation(name, encoder);
         let mut writer = store.begin_generation(generation.clone())?;
         // A name that could lead elsewhere was refused above.
-        let journal = secateur_files::with_suffix(&self.path, &format!(".{name}.journal"));
+        let journal = self.generation_journal(name);
         let mut vectors = JournaledEncoding::open(&journal, encoder, TextKind::Passage)?;
         let documents = snapshot.rows().map(|row| -> Result<Document> {
             let stored = snapshot.document_at(row)?;
@@ -54,6 +56,16 @@ impl Database {
         drop(store);
         self.set_snapshot(committed)?;
         remove(&journal)
+    }
+
+    /// Where the vectors of a generation are kept until it is there.
+    fn generation_journal(&self, name: &str) -> PathBuf {
+        secateur_files::with_suffix(&self.path, &format!(".{name}.journal"))
+    }
+
+    /// Removes what a process left that was killed when this generation was there already.
+    pub(crate) fn remove_generation_journal(&self, name: &str) -> Result<()> {
+        Ok(secateur_files::disk::remove_if_there(&self.generation_journal(name))?)
     }
 
     /// The database as read through the named generation, without an encoder.
@@ -105,6 +117,71 @@ impl Database {
     pub fn use_generation(&mut self, name: &str) -> Result<()> {
         let snapshot = self.store()?.use_generation(name)?;
         self.set_snapshot(snapshot)
+    }
+
+    /// Makes `new` the generation in use, as [`Database::use_generation`], in the place of `old`. Which one that was is
+    /// remembered for [`Database::restore_generation`]. A crash leaves `old` in use, or `new`.
+    ///
+    /// ```
+    /// use secateur::encode::default_encoder;
+    /// use secateur::{Database, Document, LoadOptions, VectorOptions};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("db");
+    /// let whole = default_encoder(&LoadOptions::default())?;
+    /// let short = default_encoder(&LoadOptions { max_length: Some(32), ..LoadOptions::default() })?;
+    /// let mut database = Database::builder(&path).encoder(whole).create()?;
+    /// database.add(&[Document::new("1", "Bees dance.")])?;
+    /// database.commit()?;
+    /// database.add_generation("short", &short, &VectorOptions::default(), |_| {})?;
+    /// database.replace_generation("original", "short")?;
+    /// assert_eq!(database.generation_in_use(), Some("short"));
+    /// assert_eq!(Database::open(&path)?.restore_generation()?, "original");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GenerationNotInUse`] if `old` is not the one in use. There is no generation `new`, another process is
+    /// writing, or there are uncommitted changes.
+    pub fn replace_generation(&mut self, old: &str, new: &str) -> Result<()> {
+        let mut store = self.store()?;
+        let in_use = store.snapshot().generation_in_use().unwrap_or_default();
+        if in_use != old {
+            let (path, in_use) = (self.path.clone(), in_use.to_owned());
+            return Err(Error::GenerationNotInUse { path, generation: old.to_owned(), in_use });
+        }
+        let mut properties = store.snapshot().with_generation(new)?.settings().properties.clone();
+        properties.insert(REPLACES.to_owned(), old.to_owned());
+        let snapshot = store.use_generation_with(new, new, properties)?;
+        drop(store);
+        self.set_snapshot(snapshot)
+    }
+
+    /// Makes the generation the one in use again that the present one took the place of, durably, and returns its name.
+    /// Calls one after the other go back through all replacements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingReplaced`] if the one in use took no other's place, or the other was dropped. Another process is
+    /// writing, or there are uncommitted changes.
+    pub fn restore_generation(&mut self) -> Result<String> {
+        let mut store = self.store()?;
+        let path = self.path.clone();
+        let in_use = store.snapshot().generation_in_use().unwrap_or_default().to_owned();
+        let present = store.snapshot().generations().iter().find(|generation| generation.name == in_use);
+        let mut properties = present.map(|present| present.properties.clone()).unwrap_or_default();
+        let Some(old) = properties.remove(REPLACES) else {
+            return Err(Error::NothingReplaced { path, in_use, dropped: None });
+        };
+        if !store.snapshot().generations().iter().any(|generation| generation.name == old) {
+            return Err(Error::NothingReplaced { path, in_use, dropped: Some(old) });
+        }
+        // What it replaced is forgotten: two that replaced each other in turn would be restored for ever.
+        let snapshot = store.use_generation_with(&old, &in_use, properties)?;
+        drop(store);
+        self.set_snapshot(snapshot)?;
+        Ok(old)
     }
 
     /// Writes down where the encoder of the generation that is read is to be loaded from, durably. This value must have

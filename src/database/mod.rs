@@ -37,6 +37,9 @@ const SEPARATOR: &str = "passage_separator";
 /// The key under which a generation keeps how documents are split.
 const PASSAGES: &str = "passages";
 
+/// The key under which a generation keeps the name of the one that it took the place of.
+const REPLACES: &str = "replaces";
+
 /// The length of a journal that keeps nothing: of its header.
 const EMPTY_JOURNAL: u64 = 64;
 
@@ -395,7 +398,7 @@ impl Database {
     }
 
     /// The encoder for documents; `None` if no encoder makes vectors.
-    fn required_encoder(&self) -> Result<Option<&Encoder>> {
+    fn required_encoder(&self) -> Result<Option<&Arc<Encoder>>> {
         match (&self.encoder, &self.snapshot.settings().encoder) {
             (Some(encoder), _) => Ok(Some(encoder)),
             (None, None) => Ok(None),
@@ -406,13 +409,24 @@ impl Database {
     }
 
     /// The encoder for queries.
-    fn query_encoder(&self) -> Result<&Encoder> {
+    fn query_encoder(&self) -> Result<&Arc<Encoder>> {
         let path = || self.path.clone();
         match (self.required_encoder()?, self.dim()) {
             (Some(encoder), _) => Ok(encoder),
             (None, Some(_)) => Err(Error::NoEncoder { path: path() }),
             (None, None) => Err(Error::NoVectors { path: path() }),
         }
+    }
+
+    /// The encoder of the generation in use, which this value must read.
+    pub(crate) fn serving_encoder(&self) -> Result<&Arc<Encoder>> {
+        let encoder = self.query_encoder()?;
+        let [read, in_use] = [self.generation_name(), self.generation_in_use()]
+            .map(|name| name.unwrap_or_default().to_owned());
+        if read == in_use {
+            return Ok(encoder);
+        }
+        Err(Error::GenerationNotInUse { path: self.path.clone(), generation: read, in_use })
     }
 
     /// The open transaction, which the first change begins. While it is open, other processes cannot write.

@@ -1,12 +1,14 @@
 //! Adding, using and dropping generations.
 
+use std::collections::BTreeMap;
+
 use secateur_files::disk;
 
 use super::embeddings::{EmbeddingsWriter, GenerationFiles};
 use super::generation::Generation;
 use super::manifest::{FileRecord, GenerationRecord};
 use super::snapshot::Snapshot;
-use super::store::{NewFolders, Store};
+use super::store::{NewFolders, Store, replace_properties};
 use crate::error::{Error, Result};
 use crate::file_format::files::Output;
 
@@ -96,6 +98,24 @@ impl Store {
         }
         manifest.active = position as u32;
         manifest.commit += 1;
+        self.replace_manifest(manifest, NewFolders::default())
+    }
+
+    /// Makes searches read the generation `name`, as [`Store::use_generation`], and replaces the settings of the layers
+    /// above of the generation `of`, in one commit.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGeneration`], [`Error::ReservedProperty`], and those of a commit.
+    pub fn use_generation_with(
+        &mut self,
+        name: &str,
+        of: &str,
+        properties: BTreeMap<String, String>,
+    ) -> Result<Snapshot> {
+        let mut manifest = self.snapshot().manifest().clone();
+        manifest.active = manifest.position(name)? as u32;
+        manifest.commit += 1;
+        replace_properties(&mut manifest, of, properties)?;
         self.replace_manifest(manifest, NewFolders::default())
     }
 

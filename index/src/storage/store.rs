@@ -135,15 +135,9 @@ impl Store {
         generation: &str,
         properties: BTreeMap<String, String>,
     ) -> Result<Snapshot> {
-        if let Some(name) = properties.keys().find(|name| name.starts_with(RESERVED)) {
-            return Err(Error::ReservedProperty { name: name.clone() });
-        }
         let mut manifest = self.snapshot.manifest().clone();
-        let position = manifest.position(generation)?;
         manifest.commit += 1;
-        let kept = &mut manifest.generations[position].properties;
-        kept.retain(|name, _| name.starts_with(RESERVED));
-        kept.extend(properties);
+        replace_properties(&mut manifest, generation, properties)?;
         self.replace_manifest(manifest, NewFolders::default())
     }
 
@@ -233,6 +227,22 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("snapshot", &self.snapshot).finish_non_exhaustive()
     }
+}
+
+/// Replaces the settings of the layers above of a generation.
+pub(super) fn replace_properties(
+    manifest: &mut Manifest,
+    generation: &str,
+    properties: BTreeMap<String, String>,
+) -> Result<()> {
+    if let Some(name) = properties.keys().find(|name| name.starts_with(RESERVED)) {
+        return Err(Error::ReservedProperty { name: name.clone() });
+    }
+    let position = manifest.position(generation)?;
+    let kept = &mut manifest.generations[position].properties;
+    kept.retain(|name, _| name.starts_with(RESERVED));
+    kept.extend(properties);
+    Ok(())
 }
 
 /// Removes a file, or a folder with all that is in it.
