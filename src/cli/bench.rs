@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::ProgressBar;
 use secateur::bench::{
     BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, Gate, IndexSpec,
     Program, run,
@@ -16,8 +17,9 @@ use secateur_files::Durable;
 use super::as_json;
 use super::encoder::{located, model_directory};
 use super::failure::{Code, Failure, Result, say};
-use super::inputs::open_dataset;
-use super::progress::{say_on_interrupt, shown};
+use super::inputs::{dataset_cache, open_dataset};
+use super::progress::{say_on_interrupt, show_download, shown};
+use crate::download::{Fetcher, Suite, SuiteDataset};
 
 const EXAMPLES: &str = "\
 A data set is a BEIR folder or the name of a downloaded one. A folder without judgments holds an application's own queries: all
@@ -31,6 +33,7 @@ What is measured is kept in --out; the same command goes on after an interruptio
 Examples:
   secateur bench scifact --encoders default --indexes flat,hnsw
   secateur bench scifact nfcorpus --encoders full=sentence-transformers/all-MiniLM-L6-v2,small=./pruned --modes dense,hybrid
+  secateur bench --suite beir13 --encoders A,B --modes dense --indexes flat
   secateur bench my-folder --encoders A,B --rate 20 --concurrency 8 --out my-bench";
 
 /// Measure encoders, indexes and modes side by side: quality, latency, size and cost.
@@ -38,8 +41,11 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// BEIR folders, or names of downloaded data sets.
-    #[arg(value_name = "DATASET", required = true)]
+    #[arg(value_name = "DATASET", required_unless_present = "suite")]
     datasets: Vec<PathBuf>,
+    /// Data sets that are reported on together, in place of others; what is missing is downloaded.
+    #[arg(long, conflicts_with = "datasets")]
+    suite: Option<Suite>,
     /// Encoders, the one first that the others are compared with.
     #[arg(long, value_name = "MODELS", value_delimiter = ',')]
     encoders: Vec<String>,
@@ -160,11 +166,9 @@ impl Arguments {
             true => ["flat", "hnsw"].iter().filter_map(|name| name.parse().ok()).collect(),
             false => self.indexes.clone(),
         };
-        let datasets =
-            self.datasets.iter().map(|given| Ok(BenchDataset::from(open_dataset(given)?.path().to_owned())));
         let measuring = &self.measuring;
         Ok(BenchOptions {
-            datasets: datasets.collect::<Result<_>>()?,
+            datasets: self.datasets()?,
             split: measuring.split.clone(),
             encoders,
             indexes,
@@ -186,6 +190,24 @@ impl Arguments {
                 .fold("secateur".to_owned(), |all, part| format!("{all} {part}")),
             program: program(),
         })
+    }
+
+    /// The data sets that are named, or those of the suite.
+    fn datasets(&self) -> Result<Vec<BenchDataset>> {
+        let Some(suite) = self.suite else {
+            let opened = |given: &PathBuf| Ok(BenchDataset::from(open_dataset(given)?.path().to_owned()));
+            return self.datasets.iter().map(opened).collect();
+        };
+        say_on_interrupt("what was downloaded is kept; run the same command again to go on")?;
+        let bar = ProgressBar::no_length();
+        let datasets = suite.download(&dataset_cache()?, &Fetcher::default(), &mut |name, progress| {
+            bar.set_message(name.to_owned());
+            show_download(&bar, progress);
+        })?;
+        bar.finish_and_clear();
+        let of_suite =
+            |SuiteDataset { path, name, part_of }| BenchDataset { path, name: Some(name), part_of };
+        Ok(datasets.into_iter().map(of_suite).collect())
     }
 
     fn reranker(&self) -> Result<Option<BenchReranker>> {
@@ -265,8 +287,8 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// Writes what others read beside results.json.
-fn write_formats(report: &BenchReport, out: &Path) -> Result<()> {
+/// Writes what people and other programs read, beside results.json.
+pub fn write_formats(report: &BenchReport, out: &Path) -> Result<()> {
     let write = |path: &Path, text: &str| Durable::write(path, |file| file.write_all(text.as_bytes()));
     write(&out.join("report.html"), &bench_page(report))?;
     write(&out.join("report.md"), &bench_markdown(report))?;

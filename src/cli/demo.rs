@@ -1,11 +1,18 @@
 //! `secateur demo`: the whole way on the bundled collection.
 
-use clap::Args;
-use secateur::datasets::beir::BeirFolder;
-use secateur::eval::{Measure, RuleSet, evaluate};
-use secateur::{Database, SearchMode, SearchParams, report};
+use std::path::{Path, PathBuf};
 
-use super::encoder::EncoderArguments;
+use clap::Args;
+use secateur::bench::{BenchEncoder, BenchOptions, run};
+use secateur::datasets::beir::BeirFolder;
+use secateur::encode::DEFAULT_ENCODER;
+use secateur::eval::{Measure, RuleSet, evaluate};
+use secateur::report::{bench_page, bench_text};
+use secateur::{Database, EncoderSource, LoadOptions, SearchMode, SearchParams, report};
+use secateur_files::Durable;
+
+use super::bench::program;
+use super::encoder::{EncoderArguments, located};
 use super::failure::{Failure, Result};
 use super::hits::{Look, as_text, found};
 
@@ -76,6 +83,43 @@ impl Arguments {
                  secateur demo --encoder sentence-transformers/all-MiniLM-L6-v2\n",
             );
         }
+        drop(database);
+        text.push_str(&self.bench(&mini, &folder.path().join("bench"))?);
         Ok(text)
     }
+
+    /// Ways to search the collection side by side, and the page of it, which stays.
+    fn bench(&self, mini: &Path, out: &Path) -> Result<String> {
+        let source = self.encoder.source().unwrap_or_else(|| EncoderSource {
+            model: DEFAULT_ENCODER.to_owned(),
+            options: LoadOptions::default(),
+        });
+        let source = located(&source)?;
+        let name = Path::new(&source.model).file_name().map(|name| name.to_string_lossy().into_owned());
+        let options = BenchOptions {
+            datasets: vec![mini.to_owned().into()],
+            encoders: vec![BenchEncoder { name: name.unwrap_or_else(|| source.model.clone()), source }],
+            indexes: ["flat", "hnsw"].iter().filter_map(|name| name.parse().ok()).collect(),
+            warm_up: 3,
+            repetitions: 1,
+            command: "secateur demo".to_owned(),
+            program: program(),
+            ..BenchOptions::default()
+        };
+        let bench = run(&options, out, &mut |_| {})?;
+        let page = kept_page()?;
+        Durable::write(&page, |file| file.write_all(bench_page(&bench).as_bytes()))?;
+        Ok(format!(
+            "\nThe same collection in every mode, each query asked once (`secateur bench` measures in earnest):\n\n{}\nreport: {}\n",
+            bench_text(&bench),
+            page.display()
+        ))
+    }
+}
+
+/// A page in a folder of its own among the temporary files, which nobody removes but the system.
+fn kept_page() -> Result<PathBuf> {
+    let folder = tempfile::Builder::new().prefix("secateur-demo-").tempdir();
+    let folder = folder.map_err(|source| Failure::write(&std::env::temp_dir(), &source))?;
+    Ok(folder.keep().join("report.html"))
 }

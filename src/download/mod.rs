@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod fetch;
 mod hub;
+mod suite;
 mod unpack;
 
 #[cfg(test)]
@@ -18,3 +19,4 @@ pub use config::HubConfig;
 pub use error::DownloadError;
 pub use fetch::{Fetcher, Progress};
 pub use hub::resolve_model;
+pub use suite::{Suite, SuiteDataset};

@@ -16,7 +16,7 @@ use crate::download::{DownloadError, download_dataset};
 
 const CORPUS: &str = "{\"_id\":\"d1\",\"text\":\"one\"}\n";
 
-fn zip_of(entries: &[(&str, &str)]) -> Vec<u8> {
+pub fn zip_of(entries: &[(&str, &str)]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in entries {
         if let Some(folder) = name.strip_suffix('/') {
@@ -39,7 +39,7 @@ fn tiny() -> Vec<u8> {
     ])
 }
 
-fn md5_of(bytes: &[u8]) -> String {
+pub fn md5_of(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

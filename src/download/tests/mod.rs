@@ -4,6 +4,7 @@ mod beir;
 mod config;
 mod fetch;
 mod hub;
+mod suite;
 
 use std::path::Path;
 use std::time::Duration;
