@@ -1,5 +1,7 @@
 //! From nothing to an encoder: `dataset cloze`, `model create`, `train`.
 
+use secateur::encoders::TextKind;
+use secateur::{Encoder, LoadOptions};
 use serde_json::{Value, json};
 
 use crate::support::Sandbox;
@@ -135,6 +137,34 @@ fn a_decoder_that_pools_the_last_token_grows_from_a_mean_of_embeddings() {
     let grow = ["--grow", embeddings.to_str().unwrap(), "--out", "new"];
     grouped.run([&from[..], &grow].concat()).fails(3, ["config.json", "num_key_value_heads", "average"]);
     grouped.run([&from[..], &grow, &["--pooling", "mean"]].concat()).ok();
+}
+
+/// A prompt that is computed once gives the vectors that it gives before each text.
+#[test]
+fn a_prompt_of_a_decoder_changes_no_bit_by_being_computed_once() {
+    let sandbox = with_config(|_| ());
+    sandbox.run(["model", "create", "config.json", "--vocabulary", "texts.txt", "--out", "decoder"]).ok();
+    let load = |query_prompt: Option<&str>| {
+        let options = LoadOptions { query_prompt: query_prompt.map(str::to_owned), ..LoadOptions::default() };
+        Encoder::load(sandbox.path("decoder"), &options).unwrap()
+    };
+    let plain = load(Some(""));
+    // The second ends in the middle of a word, where a text may change the prompt's last tokens.
+    for prompt in
+        ["Find the passages that answer this question: ", "Find the passages that answer this quest"]
+    {
+        let texts = ["how do bees dance", "ion", "", "when are roses pruned, and when is bread baked"];
+        let whole: Vec<String> = texts.iter().map(|text| format!("{prompt}{text}")).collect();
+        let whole: Vec<&str> = whole.iter().map(String::as_str).collect();
+        let want = plain.encode(&whole, TextKind::Query).unwrap();
+        assert!(plain.tokenize(&[prompt], TextKind::Query).unwrap()[0].len() > 10);
+        let prompted = load(Some(prompt));
+        assert_eq!(prompted.encode(&texts, TextKind::Query).unwrap(), want);
+        // One text in each call, and the prompt of another call before it.
+        for (text, want) in texts.iter().zip(want.chunks_exact(plain.dim())) {
+            assert_eq!(plain.encode_with_prompt(&[text], prompt).unwrap(), want, "{prompt}{text}");
+        }
+    }
 }
 
 #[test]

@@ -12,9 +12,10 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
-use crate::model::Transformer;
+use crate::model::{Transformer, can_keep_prompt};
 use crate::notice::Notice;
 use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
+use crate::pooling::Pooling;
 use crate::settings::{Purpose, Settings};
 use crate::text_kind::TextKind;
 use crate::tokenize::{SpecialTokens, Tokenizer};
@@ -42,6 +43,10 @@ pub struct Encoder {
     fingerprint: Fingerprint,
     /// How many tokens at the beginning of a query and of a passage pooling leaves out.
     skipped: [usize; 2],
+    /// Whether what texts begin with can be computed once.
+    keeps_prompt: bool,
+    /// What queries and passages begin with, where that is computed once; empty elsewhere.
+    prompts: [Vec<u32>; 2],
     finish: Finish,
     notices: Vec<Notice>,
 }
@@ -119,7 +124,10 @@ impl Encoder {
         }
         let Loaded { settings, architecture, fingerprint, finish, notices, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
-        Ok(Encoder {
+        let keeps_prompt = settings.pooling.single() == Some(Pooling::LastToken)
+            && finish.is_empty()
+            && can_keep_prompt(&architecture);
+        let mut encoder = Encoder {
             directory: directory.to_owned(),
             name: options.name.clone().unwrap_or(name),
             batch_tokens: options.batch_tokens.unwrap_or(batch_tokens),
@@ -131,9 +139,14 @@ impl Encoder {
             model,
             fingerprint,
             skipped,
+            keeps_prompt,
+            prompts: Default::default(),
             finish,
             notices,
-        })
+        };
+        let [query, passage] = [&encoder.settings.query_prompt, &encoder.settings.passage_prompt];
+        encoder.prompts = [encoder.kept_prompt(query)?, encoder.kept_prompt(passage)?];
+        Ok(encoder)
     }
 
     /// D, the length of a vector.
@@ -212,7 +225,7 @@ impl Encoder {
     pub fn encode_with_prompt(&self, texts: &[&str], prompt: &str) -> Result<Vec<f32>> {
         let skipped = if self.settings.pool_prompt { 0 } else { self.tokenizer.prompt_tokens(prompt)? };
         let tokens = self.tokenize_after(texts, prompt, self.settings.max_length)?;
-        self.encode_skipping(&tokens, skipped)
+        self.encode_skipping(&tokens, skipped, &self.kept_prompt(prompt)?)
     }
 
     /// The token ids of each text, prompt and special tokens included.
@@ -260,6 +273,31 @@ impl Encoder {
         self.tokenizer.num_cut()
     }
 
+    /// How many tokens of a corpus are encoded between two moments at which the vectors so far are safe: some seconds
+    /// of work. These are fewer for a large model, and more on GPUs, each of which gets some batches.
+    pub fn chunk_tokens(&self) -> usize {
+        let flop = self.architecture.flop_per_token(TYPICAL_TOKENS).total().max(1.0);
+        let in_flop = |flop_of_chunk: f64| (flop_of_chunk / flop) as usize;
+        match &self.model {
+            OnDevice::Cpu(_) => in_flop(CPU_CHUNK * rayon::current_num_threads() as f64).clamp(1_024, 16_384),
+            OnDevice::Cuda(gpus) => {
+                let batch = self.batch_tokens;
+                gpus.len() * in_flop(GPU_CHUNK).clamp(4 * batch, 32 * batch)
+            }
+        }
+    }
+
+    /// What texts with this prompt begin with, if that is computed once; empty if it is not, or is short.
+    fn kept_prompt(&self, prompt: &str) -> Result<Vec<u32>> {
+        if prompt.is_empty() || !self.keeps_prompt {
+            return Ok(Vec::new());
+        }
+        let mut ids = self.tokenizer.beginning(prompt)?;
+        // The text may change it.
+        ids.pop();
+        Ok(if ids.len() < LEAST_PROMPT { Vec::new() } else { ids })
+    }
+
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
@@ -282,12 +320,13 @@ impl Encoder {
     ///
     /// A vector is not finite.
     pub fn encode_tokens(&self, tokens: &[Vec<u32>], kind: TextKind) -> Result<Vec<f32>> {
-        self.encode_skipping(tokens, self.skipped[kind as usize])
+        self.encode_skipping(tokens, self.skipped[kind as usize], &self.prompts[kind as usize])
     }
 
-    /// The same, with this number of tokens at the beginning of each text left out of a mean.
-    fn encode_skipping(&self, tokens: &[Vec<u32>], skipped: usize) -> Result<Vec<f32>> {
-        let task = Vectors { settings: &self.settings, finish: &self.finish, tokens, skipped };
+    /// The same, with this number of tokens at the beginning of each text left out of a mean. Texts that begin with
+    /// `prompt` have that computed once; it is empty where nothing is.
+    fn encode_skipping(&self, tokens: &[Vec<u32>], skipped: usize, prompt: &[u32]) -> Result<Vec<f32>> {
+        let task = Vectors { settings: &self.settings, finish: &self.finish, tokens, skipped, prompt };
         let vectors = self.model.run(self.batches(tokens), &task)?;
         let dim = self.dim();
         let mut out = vec![0.0; tokens.len() * dim];
@@ -300,6 +339,16 @@ impl Encoder {
         Ok(out)
     }
 }
+
+/// FLOP of a chunk of a corpus, for each thread and for each GPU.
+const CPU_CHUNK: f64 = 1e11;
+const GPU_CHUNK: f64 = 1e15;
+
+/// Tokens of a text, by which a token's cost is told.
+const TYPICAL_TOKENS: usize = 128;
+
+/// A prompt of fewer tokens than this is computed with each text.
+const LEAST_PROMPT: usize = 8;
 
 impl HasModel for Encoder {
     type Model<B: Backend> = Transformer<B>;
@@ -316,6 +365,8 @@ struct Vectors<'a> {
     tokens: &'a [Vec<u32>],
     /// Tokens at the beginning of each text that a mean leaves out.
     skipped: usize,
+    /// What a text may begin with that is computed once; empty where nothing is.
+    prompt: &'a [u32],
 }
 
 impl PerBatch<Encoder> for Vectors<'_> {
@@ -326,11 +377,20 @@ impl PerBatch<Encoder> for Vectors<'_> {
     }
 
     fn compute<B: Backend>(&self, model: &Transformer<B>, backend: &B, batch: &[usize]) -> Result<Vec<f32>> {
-        let ids: Vec<u32> = batch.iter().flat_map(|text| &self.tokens[*text]).copied().collect();
-        let spans = Spans::from_lengths(batch.iter().map(|text| self.tokens[*text].len()));
         let settings = self.settings;
         let hidden_size = model.architecture().hidden_size;
         let dim = settings.dim(hidden_size);
+        let texts = || batch.iter().map(|text| &self.tokens[*text][..]);
+        let prompt = self.prompt;
+        if !prompt.is_empty() && texts().all(|text| text.len() > prompt.len() && text.starts_with(prompt)) {
+            let texts = || texts().map(|text| &text[prompt.len()..]);
+            let spans = Spans::from_lengths(texts().map(<[u32]>::len));
+            let last =
+                model.last_after_prompt(backend, prompt, &texts().collect::<Vec<_>>().concat(), &spans)?;
+            return backend.to_vectors(&last, dim, settings.normalize);
+        }
+        let ids = texts().collect::<Vec<_>>().concat();
+        let spans = Spans::from_lengths(texts().map(<[u32]>::len));
         if let Some(pooling) = settings.pooling.single()
             && self.finish.is_empty()
         {

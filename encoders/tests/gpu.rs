@@ -5,7 +5,7 @@ use secateur_encoders::architecture::Architecture;
 use secateur_encoders::compute::cpu::Cpu;
 use secateur_encoders::compute::cuda::Cuda;
 use secateur_encoders::compute::{Backend, Spans};
-use secateur_encoders::model::{Classifier, Transformer};
+use secateur_encoders::model::{Classifier, Transformer, can_keep_prompt};
 use secateur_encoders::{Checkpoint, Pooling, Precision, Quantization, Quantized, Tensors};
 use secateur_gpu::Gpu;
 
@@ -127,6 +127,40 @@ fn vectors_of_one_row_are_those_of_the_whole_forward() {
             assert!(backend.to_vec(&pooled).unwrap() == whole, "{name}, {pooling}");
         }
     }
+}
+
+/// A prompt that all texts begin with is computed once. On a CPU no bit changes, and on a GPU rounding alone.
+#[test]
+fn a_prompt_computed_once_changes_no_vector() {
+    let mut causal = 0;
+    for name in MODELS {
+        let fixture = Fixture::read(name);
+        let directory = fixture.write(&fixture.pruned_config(&fixture.config));
+        let checkpoint = Checkpoint::open(directory.path()).unwrap();
+        let (cpu, gpu) = (Cpu::serial(), emulated());
+        let on_cpu = load(&cpu, directory.path(), &checkpoint);
+        if !can_keep_prompt(on_cpu.architecture()) {
+            continue;
+        }
+        causal += 1;
+        let on_gpu = load(&gpu, directory.path(), &checkpoint);
+        // The second prompt takes the place of the first.
+        for length in [9, 12] {
+            let prompt: Vec<u32> = (0..length).map(|id| 3 + id % 11).collect();
+            let mut texts = sequences();
+            texts.retain(|text| text.len() <= 70);
+            texts.truncate(4);
+            let whole: Vec<Vec<u32>> = texts.iter().map(|text| [&prompt[..], text].concat()).collect();
+            let want = vectors(&cpu, &on_cpu, &whole, Pooling::LastToken);
+            let spans = Spans::from_lengths(texts.iter().map(Vec::len));
+            let last = on_cpu.last_after_prompt(&cpu, &prompt, &texts.concat(), &spans).unwrap();
+            assert!(cpu.to_vectors(&last, HIDDEN_SIZE, true).unwrap() == want, "{name}");
+            let last = on_gpu.last_after_prompt(&gpu, &prompt, &texts.concat(), &spans).unwrap();
+            let got = gpu.to_vectors(&last, HIDDEN_SIZE, true).unwrap();
+            alike(&format!("{name} after a prompt"), &got, &want, LEAST_COSINE);
+        }
+    }
+    assert!(causal >= 5, "{causal} families are causal");
 }
 
 /// bf16 weights go to the device as they lie in the file; the formula's weights are exact in bf16.

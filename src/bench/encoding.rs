@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::Dataset;
 use super::result::EncodingFacts;
-use crate::encode::journaled::{JournaledEncoding, borrowed, chunks};
+use crate::encode::journaled::{JournaledEncoding, borrowed, next_chunk};
 use crate::error::Result;
 use crate::measure::metric_of;
 use crate::progress::Progress;
@@ -80,8 +80,13 @@ pub(super) fn encode(
     let mut clock = Clock::default();
     let mut ids: Vec<String> = Vec::with_capacity(dataset.facts.num_documents);
     let mut best: Vec<Vec<(f32, usize)>> = vec![Vec::new(); texts.len()];
-    for chunk in chunks(dataset.folder.corpus()?, |document| document.title.len() + document.text.len()) {
-        let chunk: Vec<Document> = chunk?;
+    let mut corpus = dataset.folder.corpus()?;
+    loop {
+        let chunk: Vec<Document> =
+            next_chunk(&mut corpus, |document| document.title.len() + document.text.len())?;
+        if chunk.is_empty() {
+            break;
+        }
         let passages: Vec<String> = chunk.iter().map(|document| document.passage(" ")).collect();
         let rows = vectors.rows_by(&passages, |texts| clock.encode(encoder, texts))?;
         let found = FlatIndex::new(metric, dim, &rows)?.search_batch(&queries, RECALL_AT)?;

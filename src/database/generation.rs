@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
-use secateur_index::storage::Generation;
+use secateur_index::storage::{Generation, GenerationWriter};
 
-use super::reading::Reading;
+use super::reading::{Rows, texts_of};
 use super::{Changes, Database, EncoderSource, REPLACES, VectorOptions, check_encoder};
-use crate::encode::journaled::{JournaledEncoding, chunks, remove};
+use crate::encode::journaled::{JournaledEncoding, remove};
+use crate::encode::stream::{self, Destination, Stage, Vectors};
 use crate::error::{Error, Result};
 
 impl Database {
@@ -28,31 +29,23 @@ impl Database {
         name: &str,
         encoder: &Encoder,
         options: &VectorOptions,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<()> {
         let mut store = self.store()?;
         let snapshot = store.snapshot().clone();
         options.passages.map_or(Ok(()), |passages| passages.check(encoder))?;
         let generation = options.generation(name, encoder);
-        let mut writer = store.begin_generation(generation.clone())?;
+        let writer = store.begin_generation(generation.clone())?;
         // A name that could lead elsewhere was refused above.
         let journal = self.generation_journal(name);
-        let mut vectors = JournaledEncoding::open(&journal, encoder, TextKind::Passage)?;
+        let vectors = JournaledEncoding::open(&journal, encoder, TextKind::Passage)?;
         let documents = snapshot.rows().map(|row| -> Result<Document> {
             let stored = snapshot.document_at(row)?;
             Ok(Document::new(stored.id, stored.text).title(stored.title))
         });
-        let mut done = 0;
-        for chunk in chunks(documents, |document| document.title.len() + document.text.len()) {
-            let documents = chunk?;
-            let reading = Reading::of(&documents, &generation, encoder)?;
-            let rows = vectors.rows(encoder, &reading.texts)?;
-            reading.rows(encoder.dim(), rows).documents().try_for_each(|rows| writer.add(rows))?;
-            done += documents.len();
-            progress(done);
-        }
-        vectors.check_complete()?;
-        let committed = writer.finish()?;
+        let mut added = NewGeneration { writer, generation: &generation, encoder, done: 0, progress };
+        stream::encode(documents, vec![Stage::new(encoder, vectors)], &mut added)?;
+        let committed = added.writer.finish()?;
         drop(store);
         self.set_snapshot(committed)?;
         remove(&journal)
@@ -211,5 +204,35 @@ impl Database {
         }
         let snapshot = self.store()?.drop_generation(name)?;
         self.set_snapshot(snapshot)
+    }
+}
+
+struct NewGeneration<'s, P> {
+    writer: GenerationWriter<'s>,
+    generation: &'s Generation,
+    encoder: &'s Encoder,
+    done: usize,
+    progress: P,
+}
+
+impl<P: FnMut(usize)> Destination for NewGeneration<'_, P> {
+    type Item = Document;
+
+    fn bytes(&self, document: &Document) -> usize {
+        document.title.len() + document.text.len()
+    }
+
+    fn texts(&self, document: &Document, _: usize) -> Result<Vec<String>> {
+        texts_of(document, self.generation, self.encoder)
+    }
+
+    fn write(&mut self, documents: Vec<Document>, vectors: Vec<Vectors>) -> Result<()> {
+        for vectors in vectors {
+            let rows = Rows::streamed(self.encoder.dim(), vectors);
+            rows.documents().try_for_each(|rows| self.writer.add(rows))?;
+        }
+        self.done += documents.len();
+        (self.progress)(self.done);
+        Ok(())
     }
 }

@@ -1,15 +1,17 @@
 //! Adding and replacing documents: some at once, or as many as there are in files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
-use super::reading::{Reading, Rows};
+use super::reading::{Reading, Rows, texts_of};
 use super::{Changes, Database, EMPTY_JOURNAL, check_not_empty};
-use crate::encode::journaled::{JournaledEncoding, borrowed, chunks, remove};
+use crate::encode::journaled::{JournaledEncoding, borrowed, remove};
+use crate::encode::stream::{self, Destination, Stage, Vectors};
 use crate::error::{Error, Result};
 
 /// What a bulk change does with what it is given.
@@ -150,20 +152,15 @@ impl Database {
         corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
         options: AddOptions,
         journal: &Path,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<()>
     where
         Error: From<E>,
     {
         // Locked before the first chunk is encoded: the journal must have one writer too.
         self.changes()?;
-        let journal = match self.required_encoder()? {
-            Some(encoder) => Some(JournaledEncoding::open(journal, encoder, TextKind::Passage)?),
-            None => None,
-        };
-        let mut journals = Vec::from_iter(journal);
-        self.add_chunks(corpus, options, &mut journals, &mut progress)?;
-        journals.iter().try_for_each(JournaledEncoding::check_complete)?;
+        let paths = if self.encodes() { vec![journal.to_owned()] } else { Vec::new() };
+        self.stream(corpus, options, &paths, progress)?;
         self.commit()
     }
 
@@ -178,51 +175,37 @@ impl Database {
     {
         // Locked before the first chunk is encoded: the journals must have one writer too.
         self.changes()?;
-        let mut paths = Vec::new();
-        let mut journals = Vec::new();
-        if self.encodes() {
-            for (generation, encoder) in self.encoders()? {
-                let path = self.add_journal(&generation);
-                journals.push(JournaledEncoding::open(&path, encoder, TextKind::Passage)?);
-                paths.push(path);
-            }
-        }
-        let report = self.add_chunks(corpus, options, &mut journals, progress)?;
-        journals.iter().try_for_each(JournaledEncoding::check_complete)?;
+        let paths = match self.encodes() {
+            true => self.generations().iter().map(|generation| self.add_journal(generation)).collect(),
+            false => Vec::new(),
+        };
+        let report = self.stream(corpus, options, &paths, progress)?;
         Ok((report, paths))
     }
 
     /// Adds a corpus, chunk by chunk. There is a journal for each generation, if encoders make vectors.
-    fn add_chunks<E>(
+    fn stream<E>(
         &mut self,
         corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
         options: AddOptions,
-        journals: &mut [JournaledEncoding],
-        progress: &mut impl FnMut(usize),
+        journals: &[PathBuf],
+        progress: impl FnMut(usize),
     ) -> Result<AddReport>
     where
         Error: From<E>,
     {
-        let mut report = AddReport::default();
-        let bytes = |(document, _): &(Document, Option<Vec<f32>>)| document.title.len() + document.text.len();
-        for chunk in chunks(corpus.into_iter(), bytes) {
-            let (documents, vectors): (Vec<_>, Vec<_>) = chunk?.into_iter().unzip();
-            if !options.allow_empty {
-                check_not_empty(&documents)?;
-            }
-            if !options.replace {
-                self.check_new(&documents)?;
-            }
-            let rows = match vectors.iter().any(Option::is_some) {
-                true => self.given_one_each(&documents, vectors)?,
-                false => self.journaled(&documents, journals)?,
-            };
-            let replaced = self.write_rows(&documents, &rows, options.replace)?;
-            report.num_replaced += replaced;
-            report.num_added += documents.len() - replaced;
-            progress(report.num_added + report.num_replaced);
+        let encoders: Vec<(Generation, Arc<Encoder>)> = match journals.is_empty() {
+            true => Vec::new(),
+            false => self.encoders()?.into_iter().map(|(of, encoder)| (of, Arc::clone(encoder))).collect(),
+        };
+        let mut stages = Vec::with_capacity(encoders.len());
+        for ((_, encoder), journal) in encoders.iter().zip(journals) {
+            stages.push(Stage::new(encoder, JournaledEncoding::open(journal, encoder, TextKind::Passage)?));
         }
-        Ok(report)
+        let report = AddReport::default();
+        let mut added = Added { database: self, encoders: &encoders, options, report, progress };
+        stream::encode(corpus, stages, &mut added)?;
+        Ok(added.report)
     }
 
     /// Deletes all documents whose metadata match, and returns how many. Searches miss them after the next commit.
@@ -259,7 +242,7 @@ impl Database {
     }
 
     /// Refuses ids that are taken, before anything is encoded.
-    fn check_new(&mut self, documents: &[Document]) -> Result<()> {
+    fn check_new<'d>(&mut self, documents: impl IntoIterator<Item = &'d Document>) -> Result<()> {
         let changes = self.changes()?;
         for document in documents {
             if changes.contains(&document.id)? {
@@ -275,7 +258,7 @@ impl Database {
     }
 
     /// Each generation with its encoder.
-    fn encoders(&self) -> Result<Vec<(Generation, &Encoder)>> {
+    fn encoders(&self) -> Result<Vec<(Generation, &Arc<Encoder>)>> {
         let encoder = |generation: &Generation| {
             let encoder = self.encoder_of(generation)?;
             Ok((generation.clone(), encoder))
@@ -290,7 +273,7 @@ impl Database {
         if self.generations().is_empty() {
             return Ok(Vec::new());
         }
-        let rows = |(generation, encoder): &(Generation, &Encoder)| {
+        let rows = |(generation, encoder): &(Generation, &Arc<Encoder>)| {
             let reading = Reading::of(documents, generation, encoder)?;
             let rows = encoder.encode(&borrowed(&reading.texts), TextKind::Passage)?;
             Ok(reading.rows(generation.vectors.dim, rows))
@@ -298,31 +281,25 @@ impl Database {
         self.encoders()?.iter().map(rows).collect()
     }
 
-    /// [`Database::encoded`], of which journals know a part.
-    fn journaled(&self, documents: &[Document], journals: &mut [JournaledEncoding]) -> Result<Vec<Rows>> {
-        if self.generations().is_empty() {
-            return Ok(Vec::new());
-        }
-        let encoders = self.encoders()?;
-        let rows = |((generation, encoder), journal): (&(Generation, &Encoder), &mut JournaledEncoding)| {
-            let reading = Reading::of(documents, generation, encoder)?;
-            let rows = journal.rows(encoder, &reading.texts)?;
-            Ok(reading.rows(generation.vectors.dim, rows))
-        };
-        encoders.iter().zip(journals).map(rows).collect()
-    }
-
     /// Vectors of the caller's, for the one generation there is.
     fn given(&mut self, num_documents: usize, rows: Vec<f32>) -> Result<Vec<Rows>> {
-        self.changes()?;
-        let Some(dim) = self.dim() else { return Err(Error::NoVectors { path: self.path.clone() }) };
-        if let Some(identity) = self.generations().iter().find_map(|generation| generation.encoder.as_ref()) {
-            return Err(Error::VectorsOfAnEncoder { path: self.path.clone(), name: identity.name.clone() });
-        }
+        let dim = self.takes_vectors()?;
         if rows.len() != num_documents * dim {
             return Err(Error::VectorCount { documents: num_documents, dim, got: rows.len() });
         }
         Ok(vec![Rows::one_each(dim, rows)])
+    }
+
+    /// The length of vectors that the caller makes, if the caller is to make them.
+    fn takes_vectors(&mut self) -> Result<usize> {
+        self.changes()?;
+        let Some(dim) = self.dim() else { return Err(Error::NoVectors { path: self.path.clone() }) };
+        match self.generations().iter().find_map(|generation| generation.encoder.as_ref()) {
+            Some(identity) => {
+                Err(Error::VectorsOfAnEncoder { path: self.path.clone(), name: identity.name.clone() })
+            }
+            None => Ok(dim),
+        }
     }
 
     fn given_one_each(
@@ -365,5 +342,62 @@ impl Database {
             }
         }
         Ok(num_replaced)
+    }
+}
+
+/// Documents on their way into a database, each perhaps with a vector of the caller's.
+struct Added<'d, P> {
+    database: &'d mut Database,
+    /// Those that make vectors.
+    encoders: &'d [(Generation, Arc<Encoder>)],
+    options: AddOptions,
+    report: AddReport,
+    progress: P,
+}
+
+impl<P: FnMut(usize)> Destination for Added<'_, P> {
+    type Item = (Document, Option<Vec<f32>>);
+
+    fn bytes(&self, (document, _): &(Document, Option<Vec<f32>>)) -> usize {
+        document.title.len() + document.text.len()
+    }
+
+    fn check(&mut self, items: &[(Document, Option<Vec<f32>>)]) -> Result<()> {
+        let documents = || items.iter().map(|(document, _)| document);
+        if !self.options.allow_empty {
+            check_not_empty(documents())?;
+        }
+        if !self.options.replace {
+            // Those on their way before these are compared when these are written.
+            self.database.check_new(documents())?;
+        }
+        if items.iter().any(|(_, vector)| vector.is_some()) {
+            self.database.takes_vectors()?;
+        } else if self.encoders.is_empty() && !self.database.generations().is_empty() {
+            // No encoder makes these vectors, so a document lacks its own.
+            self.database.encoders()?;
+        }
+        Ok(())
+    }
+
+    fn texts(&self, (document, _): &(Document, Option<Vec<f32>>), encoder: usize) -> Result<Vec<String>> {
+        let (generation, encoder) = &self.encoders[encoder];
+        texts_of(document, generation, encoder)
+    }
+
+    fn write(&mut self, items: Vec<(Document, Option<Vec<f32>>)>, vectors: Vec<Vectors>) -> Result<()> {
+        let (documents, given): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+        let rows = match given.iter().any(Option::is_some) {
+            true => self.database.given_one_each(&documents, given)?,
+            false => {
+                let of = self.encoders.iter().zip(vectors);
+                of.map(|((_, encoder), vectors)| Rows::streamed(encoder.dim(), vectors)).collect()
+            }
+        };
+        let replaced = self.database.write_rows(&documents, &rows, self.options.replace)?;
+        self.report.num_replaced += replaced;
+        self.report.num_added += documents.len() - replaced;
+        (self.progress)(self.report.num_added + self.report.num_replaced);
+        Ok(())
     }
 }

@@ -169,7 +169,7 @@ impl Database {
     }
 
     /// The encoder of a generation, if it is there and is the one that made its vectors.
-    fn encoder_of(&self, generation: &Generation) -> Result<&Encoder> {
+    fn encoder_of(&self, generation: &Generation) -> Result<&Arc<Encoder>> {
         let path = || self.path.clone();
         let Some(identity) = &generation.encoder else { return Err(Error::NoEncoder { path: path() }) };
         let is_it = |encoder: &&Arc<Encoder>| *encoder.fingerprint().as_bytes() == identity.fingerprint;
@@ -484,8 +484,8 @@ fn mismatch(path: &Path, identity: &EncoderIdentity, encoder: &Encoder) -> Error
 }
 
 /// Refuses documents without title and text, in which there is nothing to find.
-fn check_not_empty(documents: &[Document]) -> Result<()> {
-    match documents.iter().find(|document| document.is_empty()) {
+fn check_not_empty<'d>(documents: impl IntoIterator<Item = &'d Document>) -> Result<()> {
+    match documents.into_iter().find(|document| document.is_empty()) {
         Some(document) => Err(Error::EmptyDocument { doc_id: document.id.clone() }),
         None => Ok(()),
     }

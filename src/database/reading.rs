@@ -6,6 +6,7 @@ use secateur_index::storage::Generation;
 
 use super::{PASSAGES, SEPARATOR};
 use crate::encode::Passages;
+use crate::encode::stream::Vectors;
 use crate::error::Result;
 
 /// What an encoder reads of some documents, one or more texts of each.
@@ -23,15 +24,10 @@ pub(super) struct Rows {
 }
 
 impl Reading {
-    /// Of a document: title, separator and text, or the same of each of its passages.
     pub fn of(documents: &[Document], generation: &Generation, encoder: &Encoder) -> Result<Reading> {
-        let (separator, passages) = (separator(generation), passages(generation));
         let mut reading = Reading { texts: Vec::with_capacity(documents.len()), starts: vec![0] };
         for document in documents {
-            match passages {
-                Some(passages) => reading.texts.extend(passages.of(document, separator, encoder)?),
-                None => reading.texts.push(document.passage(separator)),
-            }
+            reading.texts.extend(texts_of(document, generation, encoder)?);
             reading.starts.push(reading.texts.len());
         }
         Ok(reading)
@@ -50,6 +46,12 @@ impl Rows {
         Rows { dim, rows, starts: (0..=num_documents).collect() }
     }
 
+    /// Vectors of a corpus as they come.
+    pub fn streamed(dim: usize, vectors: Vectors) -> Rows {
+        let Vectors { rows, starts } = vectors;
+        Rows { dim, rows, starts }
+    }
+
     /// The vectors of a document, (n, D).
     pub fn of_document(&self, number: usize) -> &[f32] {
         &self.rows[self.starts[number] * self.dim..self.starts[number + 1] * self.dim]
@@ -59,6 +61,19 @@ impl Rows {
     pub fn documents(&self) -> impl Iterator<Item = &[f32]> {
         (0..self.starts.len() - 1).map(|number| self.of_document(number))
     }
+}
+
+/// What an encoder reads of a document: title, separator and text, or the same of each of its passages.
+pub(super) fn texts_of(
+    document: &Document,
+    generation: &Generation,
+    encoder: &Encoder,
+) -> Result<Vec<String>> {
+    let separator = separator(generation);
+    Ok(match passages(generation) {
+        Some(passages) => passages.of(document, separator, encoder)?,
+        None => vec![document.passage(separator)],
+    })
 }
 
 /// What stands between title and text when the encoder of a generation reads them.

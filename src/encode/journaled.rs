@@ -1,4 +1,4 @@
-//! Encoding that can stop at any moment and go on where it stopped.
+//! Vectors that are kept as they are made, so that encoding can stop at any moment and go on where it stopped.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use secateur_index::storage::EmbeddingJournal;
 
 use crate::error::{Error, Result};
 
-/// How many texts are encoded between two entries of the journal: a few seconds of work, so that an interruption
-/// loses little.
-const CHUNK_TEXTS: usize = 128;
+/// The most texts of an entry of the journal. It is the same for every encoder, so that each finds what another run
+/// left.
+pub(crate) const CHUNK_TEXTS: usize = 128;
 
-/// A chunk ends here too, so that long texts do not fill the memory.
-const CHUNK_BYTES: usize = 4 << 20;
+/// Items that are read together have at most about so many bytes, so that long texts do not fill the memory.
+pub(crate) const CHUNK_BYTES: usize = 4 << 20;
 
 /// The hash of the texts of a chunk.
-type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
-/// An encoder with a journal: the vectors of each chunk are kept, so that the same chunks need not be encoded again.
+/// The journal of what an encoder makes of a corpus, so that the same chunks need not be encoded again.
 ///
 /// A chunk that was changed, say because a line of the corpus was mended, is encoded anew, and the others are still
 /// found. If the first two chunks are not in the journal, it is of other texts, and may be the work of hours. That is
@@ -33,7 +33,9 @@ pub(crate) struct JournaledEncoding {
     by_texts: Option<HashMap<Hash, usize>>,
     /// Whether the journal is known to be of these texts.
     is_ours: bool,
-    /// The vectors of a first chunk that the journal lacks, until another one shows that it is of these texts.
+    /// Whether a chunk was missed before that was known.
+    is_one_missing: bool,
+    /// The vectors of that chunk, until another one shows that the journal is of these texts.
     held: Option<(Hash, Vec<f32>)>,
 }
 
@@ -44,52 +46,70 @@ impl JournaledEncoding {
         let journal = EmbeddingJournal::open(path, key.finalize().into(), encoder.dim())?;
         // A single chunk is the work of seconds. If it is not of these texts, they were most likely mended.
         let (path, is_ours) = (path.to_owned(), journal.len() <= 1);
-        Ok(JournaledEncoding { path, journal, kind, next: 0, by_texts: None, is_ours, held: None })
+        Ok(JournaledEncoding {
+            path,
+            journal,
+            kind,
+            next: 0,
+            by_texts: None,
+            is_ours,
+            is_one_missing: false,
+            held: None,
+        })
     }
 
-    /// The vectors (B, D) of the next texts: from the journal where it holds them.
-    pub(crate) fn rows(&mut self, encoder: &Encoder, texts: &[String]) -> Result<Vec<f32>> {
-        let kind = self.kind;
-        self.rows_by(texts, |texts| Ok(encoder.encode(texts, kind)?))
+    /// What the texts are.
+    pub(crate) fn kind(&self) -> TextKind {
+        self.kind
     }
 
-    /// The same, where `encode` makes the vectors that the journal lacks.
+    /// The vectors (B, D) of the next texts, from the journal where it holds them. `encode` makes the others, and they
+    /// are kept.
     pub(crate) fn rows_by(
         &mut self,
         texts: &[String],
         mut encode: impl FnMut(&[&str]) -> Result<Vec<f32>>,
     ) -> Result<Vec<f32>> {
         let mut rows = Vec::new();
-        for chunk in texts.chunks(CHUNK_TEXTS) {
-            rows.extend(self.chunk(chunk, &mut encode)?);
+        for texts in texts.chunks(CHUNK_TEXTS) {
+            let hash = hash(texts);
+            rows.extend(match self.look_up(hash)? {
+                Some(kept) => kept,
+                None => {
+                    let made = encode(&borrowed(texts))?;
+                    self.keep(hash, &made)?;
+                    made
+                }
+            });
         }
         Ok(rows)
     }
 
-    fn chunk(
-        &mut self,
-        texts: &[String],
-        encode: impl FnOnce(&[&str]) -> Result<Vec<f32>>,
-    ) -> Result<Vec<f32>> {
-        let (number, hash) = (self.next, hash(texts));
+    /// The vectors (B, D) of the next chunk, of at most [`CHUNK_TEXTS`] texts with this hash, if the journal has them.
+    /// If it has none and seems to be of other texts, that is an error.
+    pub(crate) fn look_up(&mut self, hash: Hash) -> Result<Option<Vec<f32>>> {
+        let number = self.next;
         self.next += 1;
         if let Some(rows) = self.kept(number, hash)? {
             self.is_ours = true;
             if let Some((hash, rows)) = self.held.take() {
-                self.append(hash, &rows)?;
+                self.journal.append(hash, &rows)?;
             }
-            return Ok(rows);
+            return Ok(Some(rows));
         }
-        if !self.is_ours && self.held.is_some() {
+        if !self.is_ours && std::mem::replace(&mut self.is_one_missing, true) {
             return Err(self.other_texts());
         }
-        let rows = encode(&borrowed(texts))?;
-        if self.is_ours {
-            self.append(hash, &rows)?;
-        } else {
-            self.held = Some((hash, rows.clone()));
+        Ok(None)
+    }
+
+    /// Keeps the vectors of a chunk that was not found.
+    pub(crate) fn keep(&mut self, hash: Hash, rows: &[f32]) -> Result<()> {
+        match self.is_ours {
+            true => self.journal.append(hash, rows)?,
+            false => self.held = Some((hash, rows.to_vec())),
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Checks that the journal may be removed once all texts have their vectors.
@@ -100,10 +120,6 @@ impl JournaledEncoding {
     fn other_texts(&self) -> Error {
         let bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
         Error::OtherTexts { path: self.path.clone(), bytes }
-    }
-
-    fn append(&mut self, hash: Hash, rows: &[f32]) -> Result<()> {
-        Ok(self.journal.append(hash, rows)?)
     }
 
     /// The rows of a chunk: in its place as a rule, elsewhere if the corpus has changed.
@@ -130,33 +146,27 @@ impl JournaledEncoding {
     }
 }
 
-fn hash(texts: &[String]) -> Hash {
+pub(crate) fn hash(texts: &[String]) -> Hash {
     let mut hasher = blake3::Hasher::new();
     for text in texts {
         hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
     }
     hasher.finalize().into()
 }
-/// Groups items until a chunk is full. The first error ends the chunks.
-pub(crate) fn chunks<T, E>(
-    mut items: impl Iterator<Item = std::result::Result<T, E>>,
+
+/// The next items of a corpus, whose texts begin an entry of the journal: the same in every run, whatever encodes them.
+/// None are left if there are none.
+pub(crate) fn next_chunk<T, E>(
+    items: &mut impl Iterator<Item = std::result::Result<T, E>>,
     bytes: impl Fn(&T) -> usize,
-) -> impl Iterator<Item = std::result::Result<Vec<T>, E>> {
-    std::iter::from_fn(move || {
-        let mut chunk = Vec::new();
-        let mut size = 0;
-        while chunk.len() < CHUNK_TEXTS && size < CHUNK_BYTES {
-            match items.next() {
-                None => break,
-                Some(Err(error)) => return Some(Err(error)),
-                Some(Ok(item)) => {
-                    size += bytes(&item);
-                    chunk.push(item);
-                }
-            }
-        }
-        (!chunk.is_empty()).then_some(Ok(chunk))
-    })
+) -> std::result::Result<Vec<T>, E> {
+    let (mut chunk, mut size) = (Vec::new(), 0);
+    while chunk.len() < CHUNK_TEXTS && size < CHUNK_BYTES {
+        let Some(item) = items.next().transpose()? else { break };
+        size += bytes(&item);
+        chunk.push(item);
+    }
+    Ok(chunk)
 }
 
 pub(crate) fn remove(path: &Path) -> Result<()> {
@@ -183,7 +193,8 @@ mod tests {
         let mut journal = JournaledEncoding::open(path, encoder, TextKind::Passage)?;
         let mut rows = Vec::new();
         for number in numbers {
-            rows.extend(journal.rows(encoder, &chunk(*number))?);
+            let kind = journal.kind();
+            rows.extend(journal.rows_by(&chunk(*number), |texts| Ok(encoder.encode(texts, kind)?))?);
         }
         journal.check_complete()?;
         Ok((rows, journal.journal.len()))

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use secateur_encoders::{Encoder, TextKind};
 
-use super::journaled::{JournaledEncoding, chunks, remove};
+use super::journaled::{JournaledEncoding, remove};
+use super::stream::{self, Destination, Stage, Vectors};
 use crate::error::{Error, Result};
 use crate::npy::NpyWriter;
 
@@ -42,25 +43,45 @@ impl NpyEncoder<'_> {
         &self,
         path: impl AsRef<Path>,
         texts: impl IntoIterator<Item = std::result::Result<String, E>>,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<usize>
     where
         Error: From<E>,
     {
         let (path, encoder) = (path.as_ref(), self.encoder);
         let journal_path = secateur_files::with_suffix(path, ".journal");
-        let mut journal = JournaledEncoding::open(&journal_path, encoder, self.kind)?;
-        let mut file = NpyWriter::create(path, encoder.dim())?;
-        let mut done = 0;
-        for chunk in chunks(texts.into_iter(), String::len) {
-            let texts = chunk?;
-            file.write(&journal.rows(encoder, &texts)?)?;
-            done += texts.len();
-            progress(done);
-        }
-        journal.check_complete()?;
+        let journal = JournaledEncoding::open(&journal_path, encoder, self.kind)?;
+        let file = NpyWriter::create(path, encoder.dim())?;
+        let mut matrix = Matrix { file, done: 0, progress };
+        stream::encode(texts, vec![Stage::new(encoder, journal)], &mut matrix)?;
+        let Matrix { file, done, .. } = matrix;
         file.finish(done)?;
         remove(&journal_path)?;
         Ok(done)
+    }
+}
+
+struct Matrix<'a, P> {
+    file: NpyWriter<'a>,
+    done: usize,
+    progress: P,
+}
+
+impl<P: FnMut(usize)> Destination for Matrix<'_, P> {
+    type Item = String;
+
+    fn bytes(&self, text: &String) -> usize {
+        text.len()
+    }
+
+    fn texts(&self, text: &String, _: usize) -> Result<Vec<String>> {
+        Ok(vec![text.clone()])
+    }
+
+    fn write(&mut self, texts: Vec<String>, vectors: Vec<Vectors>) -> Result<()> {
+        vectors.iter().try_for_each(|vectors| self.file.write(&vectors.rows))?;
+        self.done += texts.len();
+        (self.progress)(self.done);
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod journaled;
 mod matrix;
 mod passages;
 mod rerank;
+pub(crate) mod stream;
 
 pub use secateur_encoders::{
     CrossEncoder, Device, Encoder, Fingerprint, LoadOptions, Pooling, Precision, Quantization, Settings,

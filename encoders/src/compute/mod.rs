@@ -121,6 +121,13 @@ pub trait Backend {
     fn embed(&self, table: &Self::Table, ids: &[u32]) -> Result<Self::Activations>;
     /// Rows of an array, by number: (T, D) -> (rows, D).
     fn select(&self, x: &Self::Activations, rows: &[u32]) -> Result<Self::Activations>;
+    /// Rows of two arrays of which the second lies below the first, by number: (P, D), (T, D) -> (rows, D).
+    fn select_below(
+        &self,
+        above: &Self::Activations,
+        below: &Self::Activations,
+        rows: &[u32],
+    ) -> Result<Self::Activations>;
     /// x + y, elementwise.
     fn add(&self, x: Self::Activations, y: &Self::Activations) -> Result<Self::Activations>;
     /// The norm of each row, of an array that is needed afterwards as it is.

@@ -46,13 +46,14 @@ impl<B: Backend> Transformer<B> {
         let half = backend.takes_half();
         let source = |modules| Source { tensors, architecture: &architecture, prefix, modules, half };
         let embeddings = source(&outer[..]).embeddings(backend)?;
-        let layers = by_layer.iter().zip(&architecture.layers).map(|(modules, shape)| -> Result<Layer<B>> {
+        let shapes = by_layer.iter().zip(&architecture.layers).enumerate();
+        let layers = shapes.map(|(number, (modules, shape))| -> Result<Layer<B>> {
             let source = source(&modules[..]);
             let layer = Layer {
                 attention: shape
                     .attention
                     .as_ref()
-                    .map(|of| source.attention(backend, of, &rotaries))
+                    .map(|of| source.attention(backend, number, of, &rotaries))
                     .transpose()?,
                 mlp: shape.intermediate_size.map(|width| source.mlp(backend, width)).transpose()?,
             };
@@ -62,7 +63,8 @@ impl<B: Backend> Transformer<B> {
         let layers = layers.collect::<Result<_>>()?;
         let final_norm = source(&outer[..]).norm(backend, Role::FinalNorm)?;
         let rotations = rotaries.iter().map(|_| Mutex::default()).collect();
-        Ok(Transformer { embeddings, layers, final_norm, rotaries, rotations, architecture })
+        let prompt = Mutex::default();
+        Ok(Transformer { embeddings, layers, final_norm, rotaries, rotations, prompt, architecture })
     }
 }
 
@@ -132,6 +134,7 @@ impl<'a> Source<'a> {
     fn attention<B: Backend>(
         &self,
         backend: &B,
+        layer: usize,
         attention: &LayerAttention,
         rotaries: &[Rotary],
     ) -> Result<SubLayer<B>> {
@@ -141,6 +144,7 @@ impl<'a> Source<'a> {
             _ => LinearWeights::stack(projections),
         };
         let core = Attention {
+            layer,
             qkv: backend.load_linear(qkv)?,
             query_norm: self.norm(backend, Role::QueryNorm)?,
             key_norm: self.norm(backend, Role::KeyNorm)?,

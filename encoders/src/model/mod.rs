@@ -4,10 +4,12 @@
 
 mod classifier;
 mod load;
+mod prompt;
 mod scales;
 mod trainable;
 
 pub use classifier::Classifier;
+pub use prompt::can_keep_prompt;
 
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +17,7 @@ use crate::architecture::{Architecture, AttentionShape, LinearInput, Positions, 
 use crate::compute::{Backend, Matrix, RotationWeights, Spans};
 use crate::error::Result;
 use crate::pooling::Pooling;
+use prompt::{Prompt, Prompted, Reading};
 
 /// Where in the forward hidden states are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +43,8 @@ pub struct Transformer<B: Backend> {
     rotaries: Vec<Rotary>,
     /// Their cosines and sines, for texts of so many tokens; the longest so far.
     rotations: Vec<Mutex<Option<Angles<B>>>>,
+    /// The prompt that texts began with last.
+    prompt: Mutex<Option<Arc<Prompt<B>>>>,
     layers: Vec<Layer<B>>,
     final_norm: Option<B::Norm>,
 }
@@ -78,6 +83,8 @@ enum Core<B: Backend> {
 }
 
 struct Attention<B: Backend> {
+    /// The number of its layer.
+    layer: usize,
     /// Query, key and value projections, side by side.
     qkv: B::Linear,
     /// The norm of each head of the queries.
@@ -95,6 +102,10 @@ pub(crate) struct Batch<'a, B: Backend> {
     spans: &'a Spans,
     /// For each of `Transformer::rotaries`.
     rotations: Vec<Arc<B::Rotation>>,
+    /// The prompt before each text that the texts themselves lack.
+    prompted: Option<Prompted<B>>,
+    /// Keeps what attention reads of a prompt.
+    reading: Option<Reading<B>>,
 }
 
 impl<B: Backend> Transformer<B> {
@@ -174,9 +185,19 @@ impl<B: Backend> Transformer<B> {
 
     /// What the layers need to know of a batch.
     pub(crate) fn batch<'a>(&self, backend: &B, spans: &'a Spans) -> Result<Batch<'a, B>> {
-        let longest = spans.iter().map(|span| span.len()).max().unwrap_or(0);
+        self.batch_after(backend, &[], spans)
+    }
+
+    /// The same of texts that lack the prompt of these ids before them.
+    fn batch_after<'a>(&self, backend: &B, prompt: &[u32], spans: &'a Spans) -> Result<Batch<'a, B>> {
+        let longest = prompt.len() + spans.iter().map(|span| span.len()).max().unwrap_or(0);
         let rotations = (0..self.rotaries.len()).map(|number| self.rotation(backend, number, longest));
-        Ok(Batch { spans, rotations: rotations.collect::<Result<_>>()? })
+        let rotations = rotations.collect::<Result<_>>()?;
+        let prompted = match prompt.is_empty() {
+            true => None,
+            false => Some(self.prompted(backend, prompt, spans)?),
+        };
+        Ok(Batch { spans, rotations, prompted, reading: None })
     }
 
     /// The cosines and sines of one kind of attention, for texts of `longest` tokens and perhaps longer ones.
@@ -223,21 +244,48 @@ impl<B: Backend> Transformer<B> {
                 return backend.pool(&hidden, spans, pooling, skipped);
             }
         };
-        let batch = self.batch(backend, spans)?;
+        self.pooled_rows(backend, ids, &self.batch(backend, spans)?, &rows)
+    }
+
+    /// The hidden states of each text's last token: ids (T) of texts that lack a prompt before them -> (B, D). The
+    /// prompt is computed once and kept until another one comes. The caller has asked [`can_keep_prompt`].
+    ///
+    /// # Errors
+    ///
+    /// What the operations fail with.
+    pub fn last_after_prompt(
+        &self,
+        backend: &B,
+        prompt: &[u32],
+        ids: &[u32],
+        spans: &Spans,
+    ) -> Result<B::Activations> {
+        let rows: Vec<u32> = spans.iter().map(|span| span.end as u32 - 1).collect();
+        self.pooled_rows(backend, ids, &self.batch_after(backend, prompt, spans)?, &rows)
+    }
+
+    /// The last hidden states of these rows alone: ids (T) -> (rows, D).
+    fn pooled_rows(
+        &self,
+        backend: &B,
+        ids: &[u32],
+        batch: &Batch<'_, B>,
+        rows: &[u32],
+    ) -> Result<B::Activations> {
         let ignore = &mut |_, _: &B::Activations| Ok(());
-        let mut x = self.embed(backend, ids, spans)?;
+        let mut x = self.embed(backend, ids, batch.spans)?;
         let last = self.layers.iter().rposition(|layer| layer.attention.is_some());
         for number in 0..last.unwrap_or(0) {
-            x = self.forward_layer(backend, number, x, &batch, ignore)?;
+            x = self.forward_layer(backend, number, x, batch, ignore)?;
         }
         x = match last.and_then(|last| self.layers[last].attention.as_ref()) {
-            Some(attention) => attention.forward_selected(backend, x, &batch, &rows)?,
-            None => backend.select(&x, &rows)?,
+            Some(attention) => attention.forward_selected(backend, x, batch, rows)?,
+            None => backend.select(&x, rows)?,
         };
         for layer in &self.layers[last.unwrap_or(0)..] {
             if let Some(mlp) = &layer.mlp {
                 let inputs = [Stage::Embeddings; 2]; // Nobody observes.
-                x = mlp.forward(backend, x, &batch, inputs, ignore)?;
+                x = mlp.forward(backend, x, batch, inputs, ignore)?;
             }
         }
         self.finish(backend, x)
@@ -375,6 +423,16 @@ impl<B: Backend> Attention<B> {
     fn forward(&self, backend: &B, x: &B::Activations, batch: &Batch<'_, B>) -> Result<B::Activations> {
         let AttentionShape { num_heads, .. } = self.shape;
         let mut qkv = backend.linear(x, &self.qkv)?;
+        if let Some(reading) = &batch.reading {
+            reading.keep(backend, self.layer, &qkv, batch.spans.num_tokens())?;
+        }
+        let spans = match &batch.prompted {
+            Some(prompted) => {
+                qkv = prompted.whole(backend, self.layer, &qkv)?;
+                &prompted.spans
+            }
+            None => batch.spans,
+        };
         if let Some(norm) = &self.query_norm {
             qkv = backend.norm_heads(qkv, norm, 0..num_heads)?;
         }
@@ -382,8 +440,12 @@ impl<B: Backend> Attention<B> {
             qkv = backend.norm_heads(qkv, norm, num_heads..self.shape.num_rotated_heads())?;
         }
         if let Some(rotary) = self.rotary {
-            qkv = backend.rotate(qkv, batch.spans, &*batch.rotations[rotary], &self.shape)?;
+            qkv = backend.rotate(qkv, spans, &*batch.rotations[rotary], &self.shape)?;
         }
-        backend.attention(&qkv, batch.spans, &self.shape, self.window)
+        let out = backend.attention(&qkv, spans, &self.shape, self.window)?;
+        match &batch.prompted {
+            Some(prompted) => prompted.own(backend, &out),
+            None => Ok(out),
+        }
     }
 }

@@ -208,7 +208,15 @@ impl Tokenizer {
         if prompt.is_empty() {
             return Ok(0);
         }
-        Ok(self.encode(prompt)?.len() - self.affixes.after.len())
+        Ok(self.beginning(prompt)?.len())
+    }
+
+    /// The ids that texts with this prompt before them begin with, special tokens included. The last of them may be
+    /// others where a text goes on without a space.
+    pub(crate) fn beginning(&self, prompt: &str) -> Result<Vec<u32>> {
+        let mut ids = self.encode(prompt)?;
+        ids.truncate(ids.len() - self.affixes.after.len());
+        Ok(ids)
     }
 
     /// How many texts were cut so far.

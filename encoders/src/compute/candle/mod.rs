@@ -358,6 +358,10 @@ impl Backend for Candle {
         Ok(x.index_select(&Tensor::from_slice(rows, rows.len(), &self.device)?, 0)?)
     }
 
+    fn select_below(&self, above: &Tensor, below: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        self.select(&Tensor::cat(&[above, below], 0)?, rows)
+    }
+
     fn to_vectors(&self, x: &Tensor, kept: usize, unit: bool) -> Result<Vec<f32>> {
         Ok(vectors_of(self.to_vec(x)?, x.dim(1)?, kept, unit))
     }

@@ -425,6 +425,21 @@ impl Backend for Cpu {
         Ok(out)
     }
 
+    fn select_below(&self, above: &Activations, below: &Activations, rows: &[u32]) -> Result<Activations> {
+        let columns = above.columns;
+        assert_eq!(columns, below.columns, "both arrays are as wide");
+        let mut out = self.array(rows.len(), columns);
+        for (to, row) in out.values.chunks_exact_mut(columns).zip(rows) {
+            let row = *row as usize;
+            let (from, row) = match row.checked_sub(above.num_rows()) {
+                Some(row) => (below, row),
+                None => (above, row),
+            };
+            to.copy_from_slice(&from.values[row * columns..][..columns]);
+        }
+        Ok(out)
+    }
+
     fn to_vectors(&self, x: &Activations, kept: usize, unit: bool) -> Result<Vec<f32>> {
         Ok(vectors_of(self.to_vec(x)?, x.columns, kept, unit))
     }

@@ -208,6 +208,20 @@ impl Backend for Cuda {
         Ok(Activations::half(out))
     }
 
+    fn select_below(&self, above: &Activations, below: &Activations, rows: &[u32]) -> Result<Activations> {
+        let numbers = self.gpu.upload(rows)?;
+        let halves = [self.as_half(above)?, self.as_half(below)?];
+        let Half { columns, stride, .. } = *halves[0];
+        assert_eq!((columns, stride), (halves[1].columns, halves[1].stride), "both arrays are as wide");
+        let mut both = self.half(halves[0].rows + halves[1].rows, columns, stride)?;
+        let middle = halves[0].rows * stride;
+        both.buffer.copy_from(0, &halves[0].buffer, 0, middle)?;
+        both.buffer.copy_from(middle, &halves[1].buffer, 0, halves[1].rows * stride)?;
+        let mut out = self.half(rows.len(), columns, stride)?;
+        rows::select_half(&both, &numbers, &mut out)?;
+        Ok(Activations::half(out))
+    }
+
     fn add(&self, x: Activations, y: &Activations) -> Result<Activations> {
         let (rows, columns) = (x.rows, x.columns);
         assert_eq!((rows, columns), (y.rows, y.columns), "arrays of one shape are added");

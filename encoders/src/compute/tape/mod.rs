@@ -422,6 +422,12 @@ impl<B: Backward> Backend for Tape<B> {
         Ok(self.constant(self.backend.select(&x.array, rows)?))
     }
 
+    /// Nor through this.
+    fn select_below(&self, above: &Tracked<B>, below: &Tracked<B>, rows: &[u32]) -> Result<Tracked<B>> {
+        assert!(!self.differentiates(&[above, below], false), "no gradient goes through a selection of rows");
+        Ok(self.constant(self.backend.select_below(&above.array, &below.array, rows)?))
+    }
+
     fn to_vectors(&self, x: &Tracked<B>, kept: usize, unit: bool) -> Result<Vec<f32>> {
         self.backend.to_vectors(&x.array, kept, unit)
     }
