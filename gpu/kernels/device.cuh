@@ -49,8 +49,9 @@ DEVICE void barrier() { __syncthreads(); }
 DEVICE void warp_barrier() { __syncwarp(); }
 DEVICE float exp2_of(float x) { return exp2f(x); }
 DEVICE char *dynamic_shared() { extern __shared__ __align__(128) char memory[]; return memory; }
-DEVICE u32 add_shared(u32 *p, u32 x) { return atomicAdd(p, x); }
 DEVICE void add_global(float *p, float x) { atomicAdd(p, x); }
+// How many have been counted before this one.
+DEVICE u32 count_one(u32 *count) { return atomicAdd(count, 1u); }
 // Of memory that no kernel writes meanwhile and that is read once.
 DEVICE uint4 load_streaming(const void *p) {
     uint4 v;

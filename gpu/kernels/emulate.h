@@ -225,8 +225,8 @@ DEVICE float shuffle_xor(float x, int mask) { Slot s{}; s.value = x; return exch
 DEVICE void warp_barrier() { Slot s{}; exchange(s); }
 DEVICE float exp2_of(float x) { return exp2f(x); }
 DEVICE char *dynamic_shared() { return (char *)(((uintptr_t)machine->shared_bytes.data() + 127) & ~(uintptr_t)127); }
-DEVICE u32 add_shared(u32 *p, u32 x) { u32 old = *p; *p += x; return old; }
 DEVICE void add_global(float *p, float x) { *p += x; }
+DEVICE u32 count_one(u32 *count) { return (*count)++; }
 DEVICE uint4 load_streaming(const void *p) { uint4 v; memcpy(&v, p, 16); return v; }
 using std::max;
 using std::min;

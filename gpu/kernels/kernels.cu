@@ -8,5 +8,5 @@
 #include "attention_few.cuh"
 #include "attention_backward.cuh"
 #include "skinny.cuh"
-#include "topk.cuh"
+#include "search.cuh"
 #include "training.cuh"

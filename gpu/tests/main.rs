@@ -12,7 +12,7 @@ mod numbers;
 mod products;
 /// Norms, heads, gates, pooling, unpacking: what is done to rows.
 mod rows;
-/// The largest of many scores.
-mod select;
+/// Rows that codes cannot rule out.
+mod search;
 /// The way back through norms, and the optimizer.
 mod training;

@@ -313,6 +313,28 @@ pub enum Error {
     /// An earlier write of this transaction failed, so it cannot be committed. What was committed before is intact.
     #[error("an earlier write of this transaction failed, so it was not committed; begin a new one")]
     TransactionFailed,
+    /// A GPU failed at an exact search.
+    #[error("exact search on the GPU: {0}")]
+    Device(#[from] secateur_gpu::Error),
+    /// A GPU has too little memory for the codes of the vectors.
+    #[error(
+        "the 8-bit codes of the vectors take {needed} bytes of the GPU's memory, of which {free} are free; search on the \
+         CPU, or end other programs on this GPU"
+    )]
+    DeviceMemory {
+        /// Bytes of the codes.
+        needed: usize,
+        /// Bytes that are free.
+        free: usize,
+    },
+    /// Under this metric no GPU searches.
+    #[error(
+        "exact search on the GPU is by inner product or cosine, and this index compares by {metric}; search on the CPU"
+    )]
+    DeviceMetric {
+        /// The metric of the index.
+        metric: crate::Metric,
+    },
     /// tantivy refused to write or read the BM25 index.
     #[error("the BM25 index in {} cannot be {action}", path.display())]
     Bm25 {
@@ -330,8 +352,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Io(error) => error.kind(ErrorKind::Database),
-            Error::NoFaiss => ErrorKind::System,
+            Error::NoFaiss | Error::Device(_) | Error::DeviceMemory { .. } => ErrorKind::System,
             Error::InvalidParameter { .. }
+            | Error::DeviceMetric { .. }
             | Error::GenerationName { .. }
             | Error::InvalidFilter { .. }
             | Error::UnknownField { .. }

@@ -2,13 +2,15 @@
 //!
 //! If the rows have 8-bit codes, a single query reads these first. Each gives a bound on its row's score, and rows
 //! whose bound is too low are skipped (`quantized`). Batches have a first pass of their own (`batch`). Both give what
-//! a scan of the vectors gives.
+//! a scan of the vectors gives. On a GPU so does the first pass of [`DeviceIndex`].
 //!
 //! Rows are divided into tasks for the threads of the current rayon pool. Each task keeps its k best hits. Rankings
 //! are total orders, so merging the hits gives the same answer however the rows were divided. One query and batches
 //! get bit-identical scores, because the kernels fix the order of summation (see `kernel`).
 
 mod batch;
+mod device_codes;
+mod on_device;
 mod quantized;
 mod shortlist;
 
@@ -24,6 +26,9 @@ use crate::topk::{Hit, RowId, TopK};
 use crate::vectors::{check_vector, check_vectors};
 use quantized::QuantizedQuery;
 use shortlist::Shortlist;
+
+pub use device_codes::DeviceCodes;
+pub use on_device::DeviceIndex;
 
 /// The exact index over rows that lie in one or several slices (the segments of a database).
 ///

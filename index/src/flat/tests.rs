@@ -2,6 +2,9 @@
 
 use proptest::prelude::*;
 
+use secateur_gpu::Gpu;
+
+use super::on_device::Sizes;
 use super::*;
 use crate::topk::full_sort;
 
@@ -232,4 +235,116 @@ fn longest_vectors_do_not_overflow() {
         assert!(hits.len() == 3 && hits.iter().all(|hit| hit.score.is_finite()), "{metric}: {hits:?}");
         assert_eq!(hits[0].row, RowId(0));
     }
+}
+
+/// Chunks and lists so short that a few rows fill them.
+const SHORT: Sizes = Sizes { first: 16, most: 20, product_bytes: 64 << 10 };
+
+fn on_device(
+    index: &FlatIndex<'_>,
+    queries: &[f32],
+    k: usize,
+    among: Option<&Bitmap>,
+    sizes: Sizes,
+) -> Result<Vec<Vec<Hit>>> {
+    let codes = DeviceCodes::upload(index, &Gpu::emulated())?;
+    DeviceIndex::new(index.clone(), &codes)?.search_in(queries, k, among, sizes)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Deleted rows, duplicates, ties, zero vectors, empty parts, parts without codes, filters and any k.
+    #[test]
+    fn gpu_search_equals_the_twin(
+        (dim, parts, queries) in (1usize..20).prop_flat_map(|dim| {
+            (Just(dim), parts(dim), prop::collection::vec((-1i8..=1).prop_map(f32::from), dim * 7))
+        }),
+        k in prop_oneof![0usize..12, Just(1000)],
+        step in 1usize..5,
+    ) {
+        for metric in [Metric::InnerProduct, Metric::Cosine] {
+            let some: Bitmap = (1..500).step_by(step).collect();
+            let (mut all_hits, mut some_hits) = (Vec::new(), Vec::new());
+            for query in queries.chunks_exact(dim) {
+                let mut all = naive(metric, dim, &parts, query, usize::MAX);
+                some_hits.push(all.iter().copied().filter(|hit| some.contains(hit.row.0)).take(k).collect::<Vec<_>>());
+                all.truncate(k);
+                all_hits.push(all);
+            }
+            let codes = codes_of(metric, dim, &parts);
+            let index = if parts.is_empty() { FlatIndex::empty(metric, dim) } else { index_with(dim, &parts, &codes) };
+            prop_assert_eq!(&on_device(&index, &queries, k, None, SHORT).unwrap(), &all_hits);
+            prop_assert_eq!(&on_device(&index, &queries, k, Some(&some), SHORT).unwrap(), &some_hits);
+            let codes = DeviceCodes::upload(&index, &Gpu::emulated()).unwrap();
+            let index = DeviceIndex::new(index, &codes).unwrap();
+            prop_assert_eq!(index.search_batch(&queries, k, None).unwrap(), all_hits);
+        }
+    }
+
+    /// Lengths from 2⁻⁷⁰ to 2⁴⁰ side by side and near duplicates, as in `codes_prove_what_they_rule_out`.
+    #[test]
+    fn gpu_search_proves_what_it_rules_out(
+        (dim, numbers) in (1usize..140).prop_flat_map(|dim| (Just(dim), prop::collection::vec(-1.0f32..1.0, dim * 90))),
+        exponents in prop::collection::vec(-70i32..40, 90),
+        is_scaled: bool,
+        common in prop_oneof![Just(0.0f32), Just(1.0), Just(1e4)],
+        k in 1usize..15,
+    ) {
+        let place = |(at, x): (usize, &f32)| {
+            let near = if at / dim % 2 == 1 { numbers[at - dim] + x * 1e-5 } else { *x };
+            let exponent = if is_scaled { exponents[at / dim] } else { 0 };
+            (near + common * numbers[at % dim]) * 2f32.powi(exponent)
+        };
+        let rows: Vec<f32> = numbers.iter().enumerate().map(place).collect();
+        let (queries, parts) = (&rows[dim * 3..dim * 6], [(rows.clone(), Bitmap::default())]);
+        for metric in [Metric::InnerProduct, Metric::Cosine] {
+            let want: Vec<Vec<Hit>> =
+                queries.chunks_exact(dim).map(|query| naive(metric, dim, &parts, query, k)).collect();
+            let got = on_device(&index_of(metric, dim, &parts), queries, k, None, SHORT).unwrap();
+            prop_assert_eq!(got, want, "{}", metric);
+        }
+    }
+}
+
+/// More queries than a batch, a chunk for which there is no memory, and rows enough for a few chunks.
+#[test]
+fn gpu_search_of_many_equals_the_twin() {
+    let (dim, num_rows) = (33, 3000);
+    let value = |number: usize| ((number * 2_654_435_761) % 1009) as f32 / 504.0 - 1.0;
+    let rows: Vec<f32> = (0..dim * num_rows).map(value).collect();
+    let queries: Vec<f32> = (0..dim * 260).map(|number| value(number + 7)).collect();
+    let index = FlatIndex::new(Metric::Cosine, dim, &rows).unwrap();
+    let want = index.search_batch(&queries, 10).unwrap();
+    assert_eq!(
+        on_device(&index, &queries, 10, None, Sizes { first: 256, most: 256, product_bytes: 1 << 20 })
+            .unwrap(),
+        want
+    );
+    // The codes take 216,000 bytes. Products of all rows would take 192,000 more.
+    let gpu = Gpu::emulated_with(300_000);
+    let codes = DeviceCodes::upload(&index, &gpu).unwrap();
+    let index = DeviceIndex::new(index, &codes).unwrap();
+    let sizes = Sizes { first: 1024, most: 1024, product_bytes: 1 << 30 };
+    assert_eq!(index.search_in(&queries[..dim], 10, None, sizes).unwrap(), want[..1]);
+}
+
+#[test]
+fn what_a_gpu_does_not_search_is_refused() {
+    let rows: Vec<f32> = (0..600).map(|at| (at as f32).sin()).collect();
+    let index = |metric, rows| FlatIndex::new(metric, 6, rows).unwrap();
+    let error = DeviceCodes::upload(&index(Metric::L2, &rows), &Gpu::emulated()).unwrap_err();
+    assert!(error.to_string().contains("compares by l2; search on the CPU"), "{error}");
+    let cosine = index(Metric::Cosine, &rows[..]);
+    let error = DeviceCodes::upload(&cosine, &Gpu::emulated_with(5000)).unwrap_err();
+    assert!(matches!(error, Error::DeviceMemory { needed: 7200, free: 5000 }), "{error}");
+    let codes = DeviceCodes::upload(&cosine, &Gpu::emulated()).unwrap();
+    for other in [index(Metric::InnerProduct, &rows), index(Metric::Cosine, &rows[..594])] {
+        let result = DeviceIndex::new(other, &codes);
+        assert!(matches!(result, Err(Error::RowsMismatch { expected: 100, .. })), "{result:?}");
+    }
+    let index = DeviceIndex::new(cosine, &codes).unwrap();
+    assert!(matches!(index.search_batch(&[1.0; 7], 1, None), Err(Error::RaggedVectors { dim: 6, got: 7 })));
+    assert!(matches!(index.search_batch(&[f32::NAN; 6], 1, None), Err(Error::NotFinite { .. })));
+    assert!(index.search_batch(&[], 5, None).unwrap().is_empty());
 }

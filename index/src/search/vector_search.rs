@@ -5,8 +5,9 @@ use super::recall::{self, Recall, RecallCurve};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::flat::FlatIndex;
+use crate::flat::{DeviceIndex, FlatIndex};
 use crate::topk::Hit;
+use crate::vectors::check_vector;
 
 /// An index of vectors.
 ///
@@ -97,5 +98,27 @@ impl VectorSearch for FlatIndex<'_> {
             Some(filter) => self.search_batch_among(queries, k, filter),
             None => self.search_batch(queries, k),
         }
+    }
+}
+
+/// The exact index whose first pass a GPU does, for which an ef makes no difference either.
+impl VectorSearch for DeviceIndex<'_> {
+    fn flat(&self) -> &FlatIndex<'_> {
+        DeviceIndex::flat(self)
+    }
+
+    fn search_exactly(&self, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+        self.search_batch(queries, k, None)
+    }
+
+    fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Hit>> {
+        check_vector(query, DeviceIndex::flat(self).dim())?;
+        options.check()?;
+        Ok(self.search_batch(query, k, options.filter)?.pop().unwrap_or_default())
+    }
+
+    fn search_batch(&self, queries: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>> {
+        options.check()?;
+        self.search_batch(queries, k, options.filter)
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use secateur_gpu::Gpu;
+
 use super::settings::{RECALL, VectorSettings};
 use super::snapshot::{SegmentView, Snapshot};
 use crate::bitmap::Bitmap;
 use crate::bm25::Bm25Index;
 use crate::error::{Error, Result};
 use crate::file_format::files::{corrupt, wrong_field};
-use crate::flat::FlatIndex;
+use crate::flat::{DeviceCodes, DeviceIndex, FlatIndex};
 use crate::search::{ApproximateIndex, ByDocument, RecallCurve, VectorSearch};
 use crate::vector_index::VectorIndex;
 
@@ -70,6 +72,25 @@ impl Snapshot {
             let (rows, deleted) = (embeddings.vectors().rows(), self.deleted_vectors(number));
             index.push(rows, deleted, embeddings.codes(), embeddings.candidates()?);
         }
+        if passages { self.by_document(index) } else { Ok(Box::new(index)) }
+    }
+
+    /// Copies the 8-bit codes of this snapshot's vectors to a GPU, for [`Snapshot::index_on`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::flat`] and [`DeviceCodes::upload`].
+    pub fn upload_codes(&self, gpu: &Gpu) -> Result<DeviceCodes> {
+        DeviceCodes::upload(&self.flat()?, gpu)
+    }
+
+    /// The exact index over this snapshot's documents, whose first pass a GPU does: with the hits of
+    /// [`Snapshot::index`] where that is exact. The codes must be those of this snapshot.
+    ///
+    /// # Errors
+    /// As [`Snapshot::flat`]; [`Error::RowsMismatch`] if the codes are of another number of vectors.
+    pub fn index_on<'s>(&'s self, codes: &'s DeviceCodes) -> Result<Box<dyn VectorSearch + 's>> {
+        let index = DeviceIndex::new(self.flat()?, codes)?;
+        let passages = self.0.settings.vectors.is_some_and(|vectors| vectors.passages);
         if passages { self.by_document(index) } else { Ok(Box::new(index)) }
     }
 
