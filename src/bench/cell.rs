@@ -65,6 +65,7 @@ impl Task<'_> {
         let mut database = Database::open(self.database)?;
         if let Some(source) = self.encoder {
             database = database.with_encoder(Arc::new(source.load()?))?;
+            database.search_on(source.options.device)?;
         }
         let read = |wanted| if self.reranker.is_some() { options.reranker_top() } else { wanted };
         let timed = SearchParams { k: read(options.k), ..SearchParams::new(self.mode) };

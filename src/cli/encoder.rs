@@ -9,9 +9,10 @@ use secateur::encode::{
     DEFAULT_ENCODER, Device, Pooling, Precision, Quantization, default_encoder_version, write_default_encoder,
 };
 use secateur::encoders::{Adapter, Notice};
-use secateur::{Database, Encoder, EncoderSource, LoadOptions};
+use secateur::index::Error as IndexError;
+use secateur::{Database, Encoder, EncoderSource, Error, LoadOptions};
 
-use super::failure::{Code, Failure, Result};
+use super::failure::{Code, Failure, Result, warn};
 use super::inputs::cache;
 use crate::download::{Fetcher, HubConfig, resolve_model};
 
@@ -45,7 +46,7 @@ pub struct EncoderArguments {
     #[arg(long, requires = "encoder")]
     pub precision: Option<Precision>,
     /// Where to compute: cpu, cuda:N for the GPU of that number, cuda:all for all GPUs, or auto for a GPU if there is
-    /// one.
+    /// one. Many queries search a flat index there too.
     #[arg(long, default_value_t, hide_default_value = true)]
     pub device: Device,
     /// Tokens computed together, by each thread on a CPU: more need more memory and change no vector.
@@ -223,6 +224,18 @@ pub fn open_database(
         },
     })?;
     Ok(database.with_encoder(encoder)?)
+}
+
+/// Searches the vectors of a database on the GPU that its encoder computes on, where that can be: for many queries.
+/// Says so if the GPU has too little memory for them.
+pub fn search_on_device(database: &mut Database, device: Device) -> Result<()> {
+    match database.search_on(device) {
+        Err(Error::Index(error @ IndexError::DeviceMemory { .. })) => {
+            warn(&format!("{error}; the CPU searches, which finds the same"));
+            Ok(())
+        }
+        result => Ok(result.map(|_| ())?),
+    }
 }
 
 /// Where the encoder of a database is: where the arguments say, or where it was.

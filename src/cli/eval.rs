@@ -10,7 +10,7 @@ use secateur::datasets::{Qrels, trec};
 use secateur::eval::{Evaluation, Measure, RuleSet, Rules, evaluate};
 use secateur::{Database, SearchMode, report};
 
-use super::encoder::{EncoderArguments, open_database};
+use super::encoder::{EncoderArguments, open_database, search_on_device};
 use super::failure::{Code, Failure, Result, warn};
 use super::inputs::open_dataset;
 use super::search::ModeArguments;
@@ -145,8 +145,11 @@ impl Arguments {
     }
 
     pub fn run(self) -> Result<String> {
-        let database =
+        let mut database =
             open_database(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
+        if self.mode.needs_encoder() {
+            search_on_device(&mut database, self.encoder.device)?;
+        }
         let dataset = open_dataset(&self.dataset)?;
         let split = self.measuring.split(&dataset)?;
         let qrels = dataset.qrels(&split)?;

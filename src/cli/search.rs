@@ -12,7 +12,7 @@ use secateur::search::{SearchTimes, Sides};
 use secateur::{Database, Filter, SearchMode, SearchParams};
 use serde_json::Value;
 
-use super::encoder::{EncoderArguments, open_database};
+use super::encoder::{EncoderArguments, open_database, search_on_device};
 use super::failure::{Code, Failure, Result};
 use super::hits::{Look, as_json, as_text, found, with_documents};
 use super::queries;
@@ -186,7 +186,8 @@ impl Arguments {
             return Err(Failure::new(Code::Usage, "the query is empty: say what to look for"));
         }
         let needs_encoder = self.mode.needs_encoder() && self.vector.is_none();
-        let database = open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)?;
+        let mut database =
+            open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)?;
         let loading = start.elapsed();
         let k = self.k.get();
         if let Some(vector) = &self.vector {
@@ -194,6 +195,7 @@ impl Arguments {
         }
         let params = self.mode.params(&database, k)?;
         if let Some(path) = queries {
+            search_on_device(&mut database, self.encoder.device)?;
             return queries::answer(&database, &path, &params, self.run.as_deref(), out);
         }
         if !self.explain {

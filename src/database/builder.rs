@@ -330,6 +330,7 @@ impl DatabaseBuilder {
             encoder,
             others: Default::default(),
             snapshot,
+            codes: None,
             changes: Changes::default(),
         })
     }

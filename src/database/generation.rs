@@ -81,6 +81,7 @@ impl Database {
             encoder: None,
             others: Default::default(),
             snapshot,
+            codes: None,
             changes: Changes::default(),
         })
     }

@@ -8,6 +8,7 @@ mod generation;
 mod info;
 mod ingest;
 mod maintenance;
+mod on_device;
 mod query;
 mod reading;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, Fingerprint};
 use secateur_index::bm25::Analyzer;
+use secateur_index::flat::DeviceCodes;
 use secateur_index::search::Recall;
 use secateur_index::storage::{
     EncoderIdentity, Generation, Snapshot, Store, Transaction, VectorIndex, VerifyReport,
@@ -71,6 +73,8 @@ pub struct Database {
     others: HashMap<String, Arc<Encoder>>,
     /// What searches see: the state of the last commit.
     snapshot: Snapshot,
+    /// The codes of its vectors in the memory of a GPU, if that searches them.
+    codes: Option<Arc<DeviceCodes>>,
     /// The changes since the last commit. While there are any, other writers cannot open the database.
     changes: Changes,
 }
@@ -89,6 +93,7 @@ impl Database {
             encoder: None,
             others: HashMap::new(),
             snapshot: Snapshot::open(path)?,
+            codes: None,
             changes: Changes::default(),
         })
     }
@@ -194,6 +199,7 @@ impl Database {
             Some(name) => snapshot.with_generation(name)?,
             None => snapshot,
         };
+        self.codes = None;
         Ok(())
     }
 
@@ -212,6 +218,7 @@ impl Database {
             check_encoder(&self.path, &latest, encoder)?;
         }
         self.snapshot = latest;
+        self.codes = None;
         Ok(())
     }
 
@@ -244,6 +251,7 @@ impl Database {
             encoder: self.encoder.clone(),
             others: self.others.clone(),
             snapshot: self.snapshot.clone(),
+            codes: self.codes.clone(),
             changes: Changes::default(),
         }
     }

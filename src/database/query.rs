@@ -239,7 +239,11 @@ impl Database {
     ) -> Result<Vec<Vec<Hit>>> {
         let ef_search = params.ef_search.or(self.ef_search()).unwrap_or(SearchOptions::DEFAULT_EF);
         let options = SearchOptions { ef_search, filter: among };
-        let hits = self.snapshot.index()?.search_batch(vectors, k, &options)?;
+        let index = match &self.codes {
+            Some(codes) => self.snapshot.index_on(codes)?,
+            None => self.snapshot.index()?,
+        };
+        let hits = index.search_batch(vectors, k, &options)?;
         hits.into_iter().map(|hits| self.named(hits)).collect()
     }
 
