@@ -245,3 +245,19 @@ fn json_is_the_file() {
     assert_eq!(printed, file);
     assert_eq!(printed["format"], 1);
 }
+
+/// What is measured of a GPU is one thing, and its options go with it. A missing argument is told before a missing GPU.
+#[test]
+fn a_gpu_is_asked_for_one_thing() {
+    let sandbox = Sandbox::new();
+    let fails = |arguments: &[&str], says: &str| {
+        sandbox.run(["bench", "gpu"].iter().chain(arguments).copied()).fails(2, [says]);
+    };
+    fails(&[], "--config");
+    fails(&["--config", "mistral-7b"], "--random-weights");
+    fails(&["--config", "mistral-8b", "--random-weights"], "mistral-7b");
+    fails(&["--probe", "--search"], "cannot be used with");
+    fails(&["--ceilings", "--rows", "5"], "--rows");
+    fails(&["--search", "--width", "0.5"], "--width");
+    sandbox.run(["bench"]).fails(2, ["DATASET"]);
+}

@@ -5,8 +5,8 @@
 #
 #   scripts/gpu/check.sh [--secateur FILE] [--out FOLDER] [--only STEP[,STEP...]] [--seconds N]
 #
-# FILE is the executable or its gzip; target/dist/secateur unless given. Steps: find probe sanitizer ceilings ours theirs graphs train
-# search. Exits with 0 if every step that ran passed.
+# FILE is the executable or its gzip; target/dist/secateur unless given. Steps: find probe sanitizer ceilings ours theirs graphs search
+# train. Exits with 0 if every step that ran passed.
 set -uo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 executable="$here/../../target/dist/secateur"
@@ -91,13 +91,13 @@ export executable out
 export -f ours
 
 # ---- is it right?
-step probe 60 "$executable" bench-gpu --probe --json
+step probe 60 "$executable" bench gpu --probe --json
 sanitizer() {
     local tool checker
     checker="$(command -v compute-sanitizer || find / -xdev -name compute-sanitizer -type f -print -quit 2> /dev/null)"
     [ -n "$checker" ] || { printf '{"what": "sanitizer", "skipped": "compute-sanitizer is not here"}\n'; return 0; }
     for tool in memcheck racecheck; do
-        "$checker" --tool "$tool" --error-exitcode 9 "$executable" bench-gpu --config minilm --random-weights --seconds 0.01 --json > "$out/$tool.out" 2>&1 ||
+        "$checker" --tool "$tool" --error-exitcode 9 "$executable" bench gpu --config minilm --random-weights --seconds 0.01 --json > "$out/$tool.out" 2>&1 ||
             { tail -n 3 "$out/$tool.out" >&2; return 1; }
         printf '{"what": "sanitizer", "tool": "%s", "errors": 0}\n' "$tool"
     done
@@ -106,31 +106,36 @@ export -f sanitizer
 step sanitizer 60 bash -c sanitizer
 
 # ---- how fast is it?
-step ceilings 40 python3 "$here/theirs.py" --only ceilings --seconds 35
+ceilings() { ours bench gpu --ceilings && python3 "$here/theirs.py" --only ceilings --seconds 25; }
 speed() {
-    # Full, then what EffiR leaves out: MLPs of 8, 16, 20 layers; 16 MLPs and 30% of the others' neurons. Then a small encoder.
-    ours bench-gpu --config mistral-7b --random-weights || return
-    ours bench-gpu --config mistral-7b --drop-mlp 16 --width 0.7 --random-weights || return
-    ours bench-gpu --config minilm --random-weights || return
-    for dropped in 8 16 20; do
-        ours bench-gpu --config mistral-7b --drop-mlp "$dropped" --random-weights --seconds 0.7 || return
+    # Full, then what EffiR leaves out: 16 MLPs and 30% of the others' neurons. Then a small encoder, and MLPs or attentions alone.
+    ours bench gpu --config mistral-7b --random-weights || return
+    ours bench gpu --config mistral-7b --drop-mlp 16 --width 0.7 --random-weights || return
+    ours bench gpu --config minilm --random-weights || return
+    for dropped in "mlp 8" "mlp 16" "mlp 20" "attention 8" "attention 16"; do
+        ours bench gpu --config mistral-7b --drop-${dropped% *} "${dropped#* }" --random-weights --seconds 0.5 || return
     done
 }
-export -f speed
-step ours 130 bash -c speed
-step theirs 200 python3 "$here/theirs.py" --configs full,effir,minilm --seconds 190
+export here
+export -f ceilings speed
+step ceilings 45 bash -c ceilings
+step ours 150 bash -c speed
+step theirs 190 python3 "$here/theirs.py" --configs full,effir,minilm --seconds 180
 # CUDA graphs are what suits a single query of theirs best.
 step graphs 40 python3 "$here/theirs.py" --configs full,effir --modes reduce-overhead --shapes query1 --seconds 35
 
-# ---- training and search, where this build has them
-has() { [ -x "$executable" ] && "$executable" bench-gpu --help 2> /dev/null | grep -q -- "--$1"; }
-for part in train search; do
-    if has "$part"; then
-        step "$part" 60 "$executable" bench-gpu "--$part" --json
-    elif wanted "$part"; then
-        say "$part" skipped "this build does not measure it"
-    fi
-done
+# ---- exact search: the same hits as the CPU's, and how fast beside PyTorch's matmul and topk. The host needs 21 GB.
+search() { ours bench gpu --search --rows 1000000 --dim 4096 --seconds 1 && python3 "$here/theirs.py" --only search --seconds 25; }
+export -f search
+step search 90 bash -c search
+
+# ---- training, where this build has it
+has() { [ -x "$executable" ] && "$executable" bench gpu --help 2> /dev/null | grep -q -- "--$1"; }
+if has train; then
+    step train 60 "$executable" bench gpu --train --json
+elif wanted train; then
+    say train skipped "this build does not measure it"
+fi
 
 python3 "$here/theirs.py" --table "$results" | tee "$out/table.txt"
 say check "$([ "$failed" -eq 0 ] && echo passed || echo failed)" "$((SECONDS - begin)) s, card $card"

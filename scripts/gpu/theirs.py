@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hugging Face Transformers on the shapes of `secateur bench-gpu`: random weights, bf16, torch.compile, sdpa.
+"""Hugging Face Transformers on the shapes of `secateur bench gpu`: random weights, bf16, torch.compile, sdpa.
 
 One JSON line a measurement: CUDA events after warm-up, the median of what fits its seconds. A part that fails or runs out of its
 seconds is a line with "error", and the others go on. `--table FILE` prints the lines of both sides as a table instead, and needs
@@ -16,7 +16,7 @@ MLPS = {"full": (32, 1.0), "drop8": (24, 1.0), "drop16": (16, 1.0), "drop20": (1
 
 
 def ragged():
-    """128 lengths around 130, as `bench-gpu` has them: the middles of equal parts of a normal distribution."""
+    """128 lengths around 130, as `bench gpu` has them: the middles of equal parts of a normal distribution."""
     normal = statistics.NormalDist(130, 45)
     return sorted((min(256, max(20, round(normal.inv_cdf((part + 0.5) / 128)))) for part in range(128)), reverse=True)
 
@@ -26,7 +26,8 @@ def name_of(row):
         return row.get("config")
     if row["config"] != "mistral-7b":
         return row["config"]
-    return {(0, 1.0): "full", (8, 1.0): "drop8", (16, 1.0): "drop16", (20, 1.0): "drop20", (16, 0.7): "effir"}.get((row["drop_mlp"], row["width"]))
+    names = {(0, 0, 1.0): "full", (16, 0, 0.7): "effir", **{(n, 0, 1.0): f"drop{n}" for n in (8, 16, 20)}, **{(0, n, 1.0): f"drop{n}A" for n in (8, 16)}}
+    return names.get((row["drop_mlp"], row.get("drop_attention", 0), row["width"]))
 
 
 def table(path):
@@ -51,9 +52,20 @@ def table(path):
             f"{config or '?':8} {shape:8} {row['device_ms']:9.3f} {row['end_to_end_ms']:9.3f} {row['tflops']:8.1f}",
             f"{100 * row['tflops'] / rate:7.1f}%" if rate else f"{'':>8}",
             f"{other['ms']:10.3f} {other['ms'] / row['device_ms']:6.2f}" if other else f"{'':>10} {'':>6}",
-            f"{full['device_ms'] / row['device_ms']:9.2f}" if full and config in MLPS else "",
+            f"{full['device_ms'] / row['device_ms']:9.2f}" if full and row["config"] == "mistral-7b" else "",
         ]
         print(" ".join(cells).rstrip())
+    for row in rows:
+        if row.get("what") in ("ceilings", "our ceilings") and "tflops" in row:
+            names = ("tflops", "int8_tops", "copy_gb_s", "read_gb_s")
+            print(f"{row['what']}: " + ", ".join(f"{name} {row[name]:.0f}" for name in names if name in row))
+    searches = {row["queries"]: row["ms"] for row in rows if row.get("what") == "their search" and "ms" in row}
+    for row in rows:
+        if row.get("what") == "our search" and "gpu_ms" in row:
+            other = searches.get(row["queries"])
+            beside = f", matmul and topk {other:.2f} ms, ratio {other / row['gpu_ms']:.2f}" if other else ""
+            same = "identical hits" if row["identical"] else "OTHER HITS"
+            print(f"search {row['rows']} x {row['dim']}, {row['queries']} queries: {row['gpu_ms']:.2f} ms, CPU {row['cpu_ms']:.0f} ms, {same}{beside}")
 
 
 def main():
@@ -64,7 +76,9 @@ def main():
     parser.add_argument("--configs", default="full,effir", help="of " + ", ".join([*MLPS, "minilm"]))
     parser.add_argument("--modes", default="default", help="of torch.compile; eager is none")
     parser.add_argument("--shapes", default="query1,query32,doc130,doc512,ragged")
-    parser.add_argument("--only", choices=["ceilings"])
+    parser.add_argument("--only", choices=["ceilings", "search"])
+    parser.add_argument("--rows", type=int, default=1_000_000, help="vectors of --only search")
+    parser.add_argument("--dim", type=int, default=4096, help="their components")
     parser.add_argument("--table", metavar="FILE")
     arguments = parser.parse_args()
     if arguments.table:
@@ -143,6 +157,25 @@ class Measurement:
             "copy_gb_s": 2e-6 * big.numel() / copy,
             "read_gb_s": 1e-6 * big.numel() / read,
         }
+
+    def search(self, queries):
+        """The 100 best of bf16 rows by inner product, with the copies of queries and hits. Scores are rounded: hits are approximate."""
+        torch, device = self.torch, self.arguments.device
+        if not hasattr(self, "rows"):
+            self.rows = torch.randn(self.arguments.rows, self.arguments.dim, device=device, dtype=torch.bfloat16)
+        asked = torch.randn(queries, self.arguments.dim, dtype=torch.bfloat16)
+
+        def run():
+            scores, rows = (asked.to(device) @ self.rows.T).topk(min(100, self.arguments.rows), dim=1)
+            return scores.cpu(), rows.cpu()
+
+        run()
+        times = []
+        for _ in range(20):
+            start = time.time()
+            run()
+            times.append(1e3 * (time.time() - start))
+        return {"ms": statistics.median(times)}
 
     def model(self, name):
         import transformers
@@ -249,6 +282,11 @@ class Measurement:
         with torch.inference_mode():
             if self.arguments.only == "ceilings":
                 return self.attempt(30, {"what": "ceilings"}, self.ceilings)
+            if self.arguments.only == "search":
+                for queries in (1, 32, 256):
+                    what = {"what": "their search", "rows": self.arguments.rows, "dim": self.arguments.dim, "queries": queries}
+                    self.attempt(20, what, lambda: self.search(queries))
+                return None
             for name in self.arguments.configs.split(","):
                 what = {"what": "theirs", "config": name}
                 try:

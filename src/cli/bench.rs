@@ -1,8 +1,9 @@
 //! `secateur bench`: encoders, indexes and modes side by side.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use secateur::bench::{
     BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, Gate, IndexSpec,
@@ -14,11 +15,11 @@ use secateur::report::{ann_csv, bench_markdown, bench_page, bench_text, mteb_jso
 use secateur::{EncoderSource, LoadOptions, SearchMode};
 use secateur_files::Durable;
 
-use super::as_json;
 use super::encoder::{located, model_directory};
 use super::failure::{Code, Failure, Result, say};
 use super::inputs::{dataset_cache, open_dataset};
 use super::progress::{say_on_interrupt, show_download, shown};
+use super::{as_json, bench_gpu};
 use crate::download::{Fetcher, Suite, SuiteDataset};
 
 const EXAMPLES: &str = "\
@@ -38,8 +39,10 @@ Examples:
 
 /// Measure encoders, indexes and modes side by side: quality, latency, size and cost.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    instead: Option<Instead>,
     /// BEIR folders, or names of downloaded data sets.
     #[arg(value_name = "DATASET", required_unless_present = "suite")]
     datasets: Vec<PathBuf>,
@@ -84,6 +87,13 @@ pub struct Arguments {
     measuring: Measuring,
 }
 
+/// What else is measured.
+#[derive(Subcommand)]
+enum Instead {
+    /// Measure how fast and how exactly a GPU computes.
+    Gpu(bench_gpu::Arguments),
+}
+
 /// What is measured, and how.
 #[derive(Args)]
 #[command(next_help_heading = "What is measured")]
@@ -121,13 +131,17 @@ struct Measuring {
     /// Recommend what answers 19 of 20 queries within this time.
     #[arg(long, value_name = "MS", default_value_t = BenchOptions::default().within)]
     within: f64,
-    /// Where encoders compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
+    /// Where encoders compute and flat indexes are searched: cpu, cuda:N for the GPU of that number, or auto for a GPU
+    /// if there is one.
     #[arg(long, default_value_t, hide_default_value = true)]
     device: Device,
 }
 
 impl Arguments {
-    pub fn run(self) -> Result<String> {
+    pub fn run(self, out: &mut impl Write) -> Result<String> {
+        if let Some(Instead::Gpu(arguments)) = self.instead {
+            return arguments.run(out);
+        }
         let options = self.options()?;
         options.check()?;
         say_on_interrupt("what was measured is kept; run the same command again to go on")?;

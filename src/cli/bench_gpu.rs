@@ -1,38 +1,62 @@
-//! `secateur bench-gpu`: how fast and how exactly a GPU computes.
+//! `secateur bench gpu`: how fast and how exactly a GPU computes.
 
 use std::io::Write;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+use secateur::bench::gpu_search;
 use secateur::encoders::gpu_bench::{self, Gpu, SHAPES};
 use serde_json::{Value, json};
 
 use super::failure::{Code, Failure, Result};
 use super::print;
 
-/// Times a model of a given shape with random weights, or compares small models with the CPU.
+/// Hits of each query that is timed.
+const SEARCH_K: usize = 100;
+
+/// What goes without a model's shape, and without vectors to search.
+const OTHERS: [&str; 3] = ["probe", "ceilings", "search"];
+const NO_SEARCH: [&str; 3] = ["config", "probe", "ceilings"];
+
+/// Times a model of a given shape with random weights, or exact search, or compares small models with the CPU.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(group(ArgGroup::new("what").required(true).args(["config", "probe", "ceilings", "search"])), after_help = "\
 Examples:
-  secateur bench-gpu --probe
-  secateur bench-gpu --config mistral-7b --random-weights
-  secateur bench-gpu --config mistral-7b --drop-mlp 16 --width 0.7 --random-weights --json")]
+  secateur bench gpu --probe
+  secateur bench gpu --config mistral-7b --random-weights
+  secateur bench gpu --config mistral-7b --drop-mlp 16 --width 0.7 --random-weights --json
+  secateur bench gpu --search --rows 1000000 --dim 4096")]
 pub struct Arguments {
     /// The model's shape.
-    #[arg(long, value_parser = SHAPES, required_unless_present = "probe")]
+    #[arg(long, value_parser = SHAPES, requires = "random_weights")]
     config: Option<String>,
     /// Leave out the MLPs of this many layers, the last ones.
-    #[arg(long, value_name = "LAYERS", default_value_t = 0)]
+    #[arg(long, value_name = "LAYERS", default_value_t = 0, conflicts_with_all = OTHERS)]
     drop_mlp: usize,
+    /// Leave out the attentions of this many layers, the last ones.
+    #[arg(long, value_name = "LAYERS", default_value_t = 0, conflicts_with_all = OTHERS)]
+    drop_attention: usize,
     /// Keep this share of the other MLPs' neurons.
-    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, conflicts_with_all = OTHERS)]
     width: f64,
     /// Weights are random: the time does not depend on them.
-    #[arg(long, required_unless_present = "probe")]
+    #[arg(long, conflicts_with_all = OTHERS)]
     random_weights: bool,
     /// Compare every family, whole and pruned, with the CPU in f32. Fails if one differs by more than rounding.
-    #[arg(long, conflicts_with_all = ["config", "random_weights"])]
+    #[arg(long)]
     probe: bool,
+    /// Measure what products and memory give at most.
+    #[arg(long)]
+    ceilings: bool,
+    /// Search random vectors exactly, on the GPU and on the CPU. Fails if they do not find the same.
+    #[arg(long)]
+    search: bool,
+    /// Vectors to search; each takes 5 bytes a component of the memory, and one of the GPU's.
+    #[arg(long, value_name = "N", default_value_t = 100_000, conflicts_with_all = NO_SEARCH)]
+    rows: usize,
+    /// Their components.
+    #[arg(long, value_name = "D", default_value_t = 1024, conflicts_with_all = NO_SEARCH)]
+    dim: usize,
     /// The number of the GPU.
     #[arg(long, value_name = "N", default_value_t = 0)]
     gpu: usize,
@@ -47,7 +71,43 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self, out: &mut impl Write) -> Result<String> {
         let gpu = Gpu::open(self.gpu).map_err(|error| Failure::new(Code::System, error.to_string()))?;
-        if self.probe { self.probe(&gpu, out) } else { self.time(&gpu, out) }
+        if self.probe {
+            self.probe(&gpu, out)
+        } else if self.ceilings {
+            self.ceilings(&gpu, out)
+        } else if self.search {
+            self.search(&gpu, out)
+        } else {
+            self.time(&gpu, out)
+        }
+    }
+
+    fn each(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.clamp(0.01, 600.0))
+    }
+
+    fn ceilings(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
+        let mut line = json!({"what": "our ceilings", "gpu": gpu.name()});
+        merge(&mut line, json!(gpu_bench::ceilings(gpu, gpu_bench::LARGE)?));
+        self.say(out, &line)?;
+        Ok(String::new())
+    }
+
+    fn search(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
+        let (mut written, mut identical) = (Ok(()), true);
+        gpu_search(gpu, [self.rows, self.dim, SEARCH_K], self.each(), &mut |speed| {
+            let mut line = json!({"what": "our search", "gpu": gpu.name()});
+            identical &= speed.identical;
+            merge(&mut line, json!(speed));
+            if written.is_ok() {
+                written = self.say(out, &line);
+            }
+        })?;
+        written?;
+        match identical {
+            true => Ok(String::new()),
+            false => Err(Failure::new(Code::System, "the GPU does not find what the CPU finds")),
+        }
     }
 
     fn say(&self, out: &mut impl Write, line: &Value) -> Result<()> {
@@ -66,12 +126,11 @@ impl Arguments {
 
     fn time(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
         let config = self.config.as_deref().unwrap_or_default();
-        let architecture = gpu_bench::shape(config, self.drop_mlp, self.width)?;
-        let each = Duration::from_secs_f64(self.seconds.clamp(0.01, 600.0));
+        let architecture = gpu_bench::shape(config, [self.drop_mlp, self.drop_attention], self.width)?;
         let mut written = Ok(());
-        gpu_bench::measure(gpu, architecture, each, &mut |shape, result| {
+        gpu_bench::measure(gpu, architecture, self.each(), &mut |shape, result| {
             let mut line = json!({"what": "ours", "gpu": gpu.name(), "config": config, "drop_mlp": self.drop_mlp,
-                "width": self.width, "shape": shape});
+                "drop_attention": self.drop_attention, "width": self.width, "shape": shape});
             match result {
                 Ok(speed) => merge(&mut line, json!(speed)),
                 Err(error) => line["error"] = error.to_string().into(),

@@ -111,8 +111,6 @@ enum Command {
     Bench(Box<bench::Arguments>),
     /// Make one page of stored results of `bench`, of one machine or several.
     Report(report::Arguments),
-    /// Measure how fast and how exactly a GPU computes.
-    BenchGpu(bench_gpu::Arguments),
     /// Measure a run file.
     EvalRun(eval_run::Arguments),
     /// Compare runs: means, significance tests, the queries that moved most.
@@ -202,9 +200,8 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Info(arguments) => arguments.run()?,
         Command::Search(arguments) => arguments.run(out)?,
         Command::Eval(arguments) => arguments.run()?,
-        Command::Bench(arguments) => arguments.run()?,
+        Command::Bench(arguments) => arguments.run(out)?,
         Command::Report(arguments) => arguments.run()?,
-        Command::BenchGpu(arguments) => arguments.run(out)?,
         Command::EvalRun(arguments) => arguments.run()?,
         Command::Compare(arguments) => arguments.run()?,
         Command::Rerank(arguments) => arguments.run()?,

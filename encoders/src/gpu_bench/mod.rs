@@ -1,9 +1,11 @@
 //! How fast and how exactly a GPU computes models of given shapes. Weights are random: no checkpoint is needed.
 
+mod ceilings;
 mod probe;
 mod random_weights;
 mod speed;
 
+pub use ceilings::{Ceilings, LARGE, ceilings};
 pub use probe::{Probe, probe};
 pub use secateur_gpu::Gpu;
 pub use speed::{Speed, measure};
@@ -18,16 +20,16 @@ use crate::error::Result;
 /// The shapes that have a name here.
 pub const SHAPES: [&str; 2] = ["mistral-7b", "minilm"];
 
-/// A shape by its name, without the MLPs of its last layers, and the others narrower.
+/// A shape by its name, without so many MLPs and attentions, those of the last layers, and the other MLPs narrower.
 ///
 /// # Errors
 ///
-/// There are fewer MLPs, or the share is not one.
+/// There are fewer of them, or the share is not one.
 ///
 /// # Panics
 ///
 /// The name is not one of [`SHAPES`].
-pub fn shape(name: &str, drop_mlp: usize, width: f64) -> Result<Architecture> {
+pub fn shape(name: &str, [drop_mlp, drop_attention]: [usize; 2], width: f64) -> Result<Architecture> {
     let config = match name {
         // Mistral-7B-v0.1, the base of E5-mistral.
         "mistral-7b" => json!({"model_type": "mistral", "vocab_size": 32000, "hidden_size": 4096,
@@ -42,16 +44,21 @@ pub fn shape(name: &str, drop_mlp: usize, width: f64) -> Result<Architecture> {
         }
         other => panic!("{other} is not a shape that has a name"),
     };
-    reduced(read(name, &config)?, drop_mlp, width)
+    reduced(read(name, &config)?, [drop_mlp, drop_attention], width)
 }
 
 fn read(name: &str, config: &Value) -> Result<Architecture> {
     Architecture::from_config(Path::new(name), config)
 }
 
-fn reduced(architecture: Architecture, drop_mlp: usize, width: f64) -> Result<Architecture> {
+fn reduced(
+    architecture: Architecture,
+    [drop_mlp, drop_attention]: [usize; 2],
+    width: f64,
+) -> Result<Architecture> {
     let mut remaining = architecture.remaining();
     remaining.drop_last(SubLayer::Mlp, drop_mlp)?;
+    remaining.drop_last(SubLayer::Attention, drop_attention)?;
     if width < 1.0 {
         remaining.narrow(width)?;
     }

@@ -117,7 +117,7 @@ pub fn probe(gpu: &Gpu, report: &mut dyn FnMut(&str, Result<Probe>)) -> Result<(
 
 fn of_model(gpu: &Gpu, name: &str, config: &Value, pruned: bool) -> Result<Probe> {
     let whole = read(name, config)?;
-    let architecture = if pruned { reduced(whole, 2, 0.7)? } else { whole };
+    let architecture = if pruned { reduced(whole, [2, 1], 0.7)? } else { whole };
     let weights = RandomWeights::new(&architecture, 0.08);
     let (cpu, cuda) = (Cpu::parallel(), Cuda::new(gpu.clone()));
     let want = vectors(&cpu, &Transformer::load(&cpu, architecture.clone(), &weights)?, &LENGTHS, 0)?;
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn all_configurations_are_read() {
         for (name, config) in configs() {
-            reduced(read(&name, &config).unwrap(), 2, 0.7).unwrap();
+            reduced(read(&name, &config).unwrap(), [2, 1], 0.7).unwrap();
         }
     }
 }

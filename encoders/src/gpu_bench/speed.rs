@@ -76,7 +76,8 @@ fn normal_quantile(share: f64) -> f64 {
     low
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
+/// The middle one of some times.
+pub(super) fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
