@@ -93,17 +93,21 @@ export -f ours
 # ---- is it right?
 step probe 60 "$executable" bench gpu --probe --json
 sanitizer() {
-    local tool checker
+    local tool what checker
     checker="$(command -v compute-sanitizer || find / -xdev -name compute-sanitizer -type f -print -quit 2> /dev/null)"
     [ -n "$checker" ] || { printf '{"what": "sanitizer", "skipped": "compute-sanitizer is not here"}\n'; return 0; }
+    # An encoder, a layer of a decoder, and exact search: each kernel of the forward is in one of them.
     for tool in memcheck racecheck; do
-        "$checker" --tool "$tool" --error-exitcode 9 "$executable" bench gpu --config minilm --random-weights --seconds 0.01 --json > "$out/$tool.out" 2>&1 ||
-            { tail -n 3 "$out/$tool.out" >&2; return 1; }
-        printf '{"what": "sanitizer", "tool": "%s", "errors": 0}\n' "$tool"
+        for what in "--config minilm --random-weights" "--config mistral-7b --drop-mlp 31 --drop-attention 31 --random-weights" "--search --rows 20000 --dim 96"; do
+            # shellcheck disable=SC2086  # words
+            "$checker" --tool "$tool" --error-exitcode 9 "$executable" bench gpu $what --seconds 0.01 --json > "$out/$tool.out" 2>&1 ||
+                { echo "$tool of bench gpu $what" >&2; tail -n 3 "$out/$tool.out" >&2; return 1; }
+            printf '{"what": "sanitizer", "tool": "%s", "of": "%s", "errors": 0}\n' "$tool" "$what"
+        done
     done
 }
 export -f sanitizer
-step sanitizer 60 bash -c sanitizer
+step sanitizer 80 bash -c sanitizer
 
 # ---- how fast is it?
 ceilings() { ours bench gpu --ceilings && python3 "$here/theirs.py" --only ceilings --seconds 25; }
