@@ -62,7 +62,8 @@ class Database(Maintained):
 
         :param encoder: makes a vector of each document. Without it, and without `dim`, searches go by words.
         :param dim: every document comes with a vector of this many numbers.
-        :param analyzer: what makes words: ``english``, ``standard`` or ``cjk``. It cannot be changed later.
+        :param analyzer: what makes words: ``english``, ``standard``, ``cjk``, or the name of one of the other languages that
+            the guide lists, such as ``hindi``. It cannot be changed later.
         """
         return cls._build(path, None, encoder, dim, analyzer, False, None, vectors)
 

@@ -90,6 +90,19 @@ pub(super) fn turkish_lower_case(word: &str, out: &mut String) {
     }
 }
 
+/// Writes a word in lower case, with a hyphen after an n or t before a capital vowel. Pairs of UTF-16 units stay. It is
+/// Lucene's `IrishLowerCaseFilter`.
+pub(super) fn irish_lower_case(word: &str, out: &mut String) {
+    lower_case(word, out);
+    if word.chars().any(|c| c.len_utf16() > 1) {
+        let both = word.chars().zip(out.chars());
+        *out = both.map(|(c, lower)| if c.len_utf16() > 1 { c } else { lower }).collect();
+    }
+    if word.starts_with(['n', 't']) && word[1..].starts_with(|c| "AEIOUÁÉÍÓÚ".contains(c)) {
+        out.insert(1, '-');
+    }
+}
+
 /// The ASCII digit of a decimal digit of any script. Other characters stay.
 pub(super) fn ascii_digit(c: char) -> char {
     let is_digit = |code: u32| {

@@ -16,6 +16,16 @@ pub(super) const fn rule(longer_than: usize, end: &'static str, to: &'static str
     Rule { longer_than, end, to }
 }
 
+/// A rule of RSLP: a suffix, the fewest letters before it, what takes its place, and words that keep it.
+pub(super) type SuffixRule = (&'static str, usize, &'static str, &'static [&'static str]);
+
+/// Rules of RSLP of which the first that fits is applied.
+pub(super) struct Step {
+    /// Whether words that keep a suffix are whole words, not ends of words.
+    pub whole: bool,
+    pub rules: &'static [SuffixRule],
+}
+
 /// A word that is being stemmed.
 #[derive(Default)]
 pub(super) struct Letters(pub Vec<char>);
@@ -44,6 +54,22 @@ impl Letters {
         end.chars().rev().zip(0..).all(|(letter, before)| self.at_end(before) == Some(letter))
     }
 
+    pub fn begins(&self, beginning: &str) -> bool {
+        beginning.chars().zip(0..).all(|(letter, at)| self.0.get(at) == Some(&letter))
+    }
+
+    pub fn is(&self, word: &str) -> bool {
+        word.chars().eq(self.0.iter().copied())
+    }
+
+    pub fn is_any(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.is(word))
+    }
+
+    pub fn ends_in_any(&self, ends: &[&str]) -> bool {
+        ends.iter().any(|end| self.ends(end))
+    }
+
     /// Takes letters off the end.
     pub fn cut(&mut self, letters: usize) {
         self.0.truncate(self.0.len().saturating_sub(letters));
@@ -62,6 +88,16 @@ impl Letters {
             self.replace(rule.end, rule.to);
         }
         rule.is_some()
+    }
+
+    /// Takes off the first end that fits, of ends by how many letters a word has at least.
+    pub fn apply_by_length(&mut self, ends: &[(usize, &'static [&'static str])]) {
+        let fits = |(least, ends): &(usize, &'static [&'static str])| {
+            (self.len() >= *least).then(|| ends.iter().find(|end| self.ends(end))).flatten()
+        };
+        if let Some(end) = ends.iter().find_map(fits) {
+            self.replace(end, "");
+        }
     }
 
     /// Replaces single letters: the pairs are what is replaced, and by what.

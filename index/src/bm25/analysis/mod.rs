@@ -6,8 +6,12 @@
 mod cjk;
 #[rustfmt::skip]
 mod classes;
+#[rustfmt::skip]
+mod compositions;
 mod filters;
 mod former;
+#[rustfmt::skip]
+mod galician_rules;
 mod language;
 mod letters;
 mod light;
@@ -67,6 +71,10 @@ pub enum Analyzer {
     Armenian,
     /// Basque: stems of Snowball.
     Basque,
+    /// Bengali: letters of one sound are one, digits of any script are those of ASCII, light stems.
+    Bengali,
+    /// Bulgarian: light stems.
+    Bulgarian,
     /// Catalan: articles with an apostrophe go, stems of Snowball.
     Catalan,
     /// Czech: light stems.
@@ -79,20 +87,37 @@ pub enum Analyzer {
     Finnish,
     /// French: articles with an apostrophe go, light stems.
     French,
+    /// Galician: stems of RSLP.
+    Galician,
     /// German: ae, oe, ue and ß are as ä, ö, ü and ss, light stems.
     German,
+    /// Greek: letters without marks, stems of Ntais.
+    Greek,
+    /// Hindi: letters of one sound are one, digits of any script are those of ASCII, light stems.
+    Hindi,
     /// Hungarian: stems of Snowball.
     Hungarian,
+    /// Indonesian: stems of Tala.
+    Indonesian,
+    /// Irish: articles with an apostrophe go, and prefixed letters are parted, stems of Snowball.
+    Irish,
     /// Italian: articles with an apostrophe go, light stems.
     Italian,
+    /// Latvian: light stems.
+    Latvian,
     /// Norwegian: stems of Snowball.
     Norwegian,
+    /// Persian: letters of Arabic and Persian are one, digits of any script are those of ASCII, no stems.
+    Persian,
     /// Portuguese: light stems.
     Portuguese,
     /// Romanian: stems of Snowball.
     Romanian,
     /// Russian: stems of Snowball.
     Russian,
+    /// Sorani, Kurdish in Arabic letters: one letter for each sound, digits of any script are those of ASCII, light
+    /// stems.
+    Sorani,
     /// Spanish: light stems.
     Spanish,
     /// Swedish: stems of Snowball.
@@ -128,19 +153,29 @@ impl Analyzer {
             Analyzer::Arabic => language::ARABIC,
             Analyzer::Armenian => language::ARMENIAN,
             Analyzer::Basque => language::BASQUE,
+            Analyzer::Bengali => language::BENGALI,
+            Analyzer::Bulgarian => language::BULGARIAN,
             Analyzer::Catalan => language::CATALAN,
             Analyzer::Czech => language::CZECH,
             Analyzer::Danish => language::DANISH,
             Analyzer::Dutch => language::DUTCH,
             Analyzer::Finnish => language::FINNISH,
             Analyzer::French => language::FRENCH,
+            Analyzer::Galician => language::GALICIAN,
             Analyzer::German => language::GERMAN,
+            Analyzer::Greek => language::GREEK,
+            Analyzer::Hindi => language::HINDI,
             Analyzer::Hungarian => language::HUNGARIAN,
+            Analyzer::Indonesian => language::INDONESIAN,
+            Analyzer::Irish => language::IRISH,
             Analyzer::Italian => language::ITALIAN,
+            Analyzer::Latvian => language::LATVIAN,
             Analyzer::Norwegian => language::NORWEGIAN,
+            Analyzer::Persian => language::PERSIAN,
             Analyzer::Portuguese => language::PORTUGUESE,
             Analyzer::Romanian => language::ROMANIAN,
             Analyzer::Russian => language::RUSSIAN,
+            Analyzer::Sorani => language::SORANI,
             Analyzer::Spanish => language::SPANISH,
             Analyzer::Swedish => language::SWEDISH,
             Analyzer::Turkish => language::TURKISH,
@@ -153,6 +188,8 @@ pub(crate) struct Analysis {
     chain: Chain,
     term: String,
 }
+
+const NON_JOINER: char = '\u{200c}';
 
 enum Chain {
     Former(Former),
@@ -181,6 +218,14 @@ impl Analysis {
         if let Chain::Former(former) = chain {
             return former.for_each_term(text, visit);
         }
+        let parted;
+        let text = match chain {
+            Chain::Language(language) if language.non_joiner_parts() && text.contains(NON_JOINER) => {
+                parted = text.replace(NON_JOINER, " ");
+                &parted
+            }
+            _ => text,
+        };
         let words = words::words(text);
         match chain {
             Chain::Former(_) => {}

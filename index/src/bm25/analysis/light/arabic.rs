@@ -29,10 +29,14 @@ const SUFFIXES: &[Rule] = &[
     rule(2, "\u{64a}", ""),
 ];
 
-pub(in crate::bm25::analysis) fn arabic(word: &mut Letters) {
+/// One letter for each sound, without the stretcher and the marks of vowels.
+pub(super) fn arabic_spelling(word: &mut Letters) {
     word.fold(FOLDED);
-    // The stretcher, and the marks of vowels.
     word.0.retain(|letter| !matches!(letter, '\u{640}' | '\u{64b}'..='\u{652}'));
+}
+
+pub(in crate::bm25::analysis) fn arabic(word: &mut Letters) {
+    arabic_spelling(word);
     let prefix = PREFIXES.iter().find(|(prefix, least)| {
         word.len() >= *least && prefix.chars().zip(&word.0).all(|(letter, found)| letter == *found)
     });

@@ -18,12 +18,7 @@ const CASES: &[(usize, &[&str])] = &[
 ];
 
 pub(in crate::bm25::analysis) fn czech(word: &mut Letters) {
-    let case = CASES.iter().find_map(|(least, ends)| {
-        (word.len() >= *least).then(|| ends.iter().find(|end| word.ends(end))).flatten()
-    });
-    if let Some(end) = case {
-        word.replace(end, "");
-    }
+    word.apply_by_length(CASES);
     word.apply(&[rule(5, "ov", ""), rule(5, "in", ""), rule(5, "ův", "")]);
     consonants(word);
 }
