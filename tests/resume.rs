@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use secateur_testkit::minilm;
 
-use crate::support::{Outcome, Random, Sandbox, copy_folder, dataset, model, tree};
+use crate::support::{Outcome, Random, Sandbox, copy_folder, dataset, model, segment, tree};
 
 /// The header of a journal, and of each chunk in it (index/FORMAT.md).
 const JOURNAL_HEADER: u64 = 64;
@@ -77,10 +77,10 @@ fn result(sandbox: &Sandbox) -> BTreeMap<PathBuf, Vec<u8>> {
             }
             "db" => {
                 sandbox.run(["verify", "db"]).ok();
-                let kept = |path: &PathBuf| {
-                    ["documents", "lengths", "vectors"].iter().any(|end| path.ends_with(end))
-                };
-                files.extend(tree(&sandbox.path("db")).into_iter().filter(|(path, _)| kept(path)));
+                for name in ["documents", "lengths", "vectors"] {
+                    let bytes = segment::read(&sandbox.path("db"), "0000000001", name);
+                    files.extend(bytes.map(|bytes| (PathBuf::from(name), bytes)));
+                }
             }
             "corpus" | "model" => {}
             other => panic!("{other} is left beside the output"),

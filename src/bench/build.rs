@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use secateur_encoders::Encoder;
 use secateur_files::{AtPath, disk, with_suffix};
+use secateur_index::storage::Snapshot;
 
 use super::dataset::Dataset;
 use super::index_spec::IndexSpec;
@@ -55,8 +56,7 @@ pub(super) fn build(
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    let mut bytes_by_kind = BTreeMap::new();
-    add_bytes(path, path, &mut bytes_by_kind)?;
+    let bytes_by_kind = bytes_by_kind(path)?;
     Ok(BuildFacts {
         environment: 0,
         dataset: dataset.facts.name.clone(),
@@ -78,31 +78,36 @@ fn remove(path: &Path) -> Result<()> {
     Ok(disk::remove_if_there(&with_suffix(path, ".journal"))?)
 }
 
-/// Adds the lengths of all files below a folder.
-fn add_bytes(top: &Path, folder: &Path, bytes: &mut BTreeMap<String, u64>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).at("list", folder)? {
-        let path = entry.at("list", folder)?.path();
-        if path.is_dir() {
-            add_bytes(top, &path, bytes)?;
-            continue;
-        }
-        let length = std::fs::metadata(&path).at("read", &path)?.len();
-        let inner = path.strip_prefix(top).unwrap_or(&path);
-        let names: Vec<String> = inner.iter().map(|name| name.to_string_lossy().into_owned()).collect();
-        let has = |name: &str| names.iter().any(|other| other == name);
-        let kind = match names.last().map_or("", String::as_str) {
-            _ if has("bm25") => "words",
+/// The lengths of all files of a database by what they hold. What is around the files in packs is other.
+fn bytes_by_kind(database: &Path) -> Result<BTreeMap<String, u64>> {
+    let mut bytes = BTreeMap::new();
+    let mut other = length_of(database)?;
+    for (name, length) in Snapshot::open(database)?.files() {
+        let kind = match name.rsplit('/').next().unwrap_or(name) {
+            _ if name.starts_with("bm25/") => "words",
             "lengths" => "words",
             "documents" => "documents",
             "vectors" => "vectors",
             "codes" => "codes",
-            // A small segment, with all that it has.
-            name if name.ends_with(".pack") => "packs",
             // What an approximate index keeps beside the vectors lies in the segment, too.
-            _ if has("segments") => "graph",
-            _ => "other",
+            _ => "graph",
         };
         *bytes.entry(kind.to_owned()).or_default() += length;
+        other = other.saturating_sub(length);
     }
-    Ok(())
+    bytes.insert("other".to_owned(), other);
+    Ok(bytes)
+}
+
+/// The length of all files below a folder.
+fn length_of(folder: &Path) -> Result<u64> {
+    let mut length = 0;
+    for entry in std::fs::read_dir(folder).at("list", folder)? {
+        let path = entry.at("list", folder)?.path();
+        length += match path.is_dir() {
+            true => length_of(&path)?,
+            false => std::fs::metadata(&path).at("read", &path)?.len(),
+        };
+    }
+    Ok(length)
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Random, Sandbox, files, mini, model, tree};
+use crate::support::{Random, Sandbox, files, mini, model, segment, tree};
 
 /// A sandbox with the database `db`, of the tiny model's vectors.
 fn database() -> Sandbox {
@@ -28,6 +28,10 @@ fn searches_answer_or_refuse(sandbox: &Sandbox, what: &str) {
 #[test]
 fn damage_to_any_file_is_found_and_named() {
     let sandbox = database();
+    // Beside the pack of few documents a segment that is too large for one.
+    let long = format!("{{\"id\": \"long\", \"text\": \"{}\"}}\n", "long ".repeat(300_000));
+    fs::write(sandbox.path("long.jsonl"), long).unwrap();
+    sandbox.run(["add", "db", "long.jsonl"]).ok();
     let mut random = Random(3);
     let folder = sandbox.path("db");
     let all = files(&folder);
@@ -71,30 +75,25 @@ fn damage_that_a_search_reads_is_found_by_the_search() {
     // Postings are checked when the index opens, and documents when they are read, so damage in them gives no wrong
     // answer.
     let sandbox = database();
-    let path = files(&sandbox.path("db")).into_iter().find(|path| path.ends_with("documents")).unwrap();
-    let whole = fs::read(&path).unwrap();
+    let database = sandbox.path("db");
+    let damaged = ["0000000001.pack is damaged", "restore the file from a copy"];
     let text = b"Pruning apples and pears";
-    let place = whole.windows(text.len()).position(|window| window == text).unwrap();
-    let mut bytes = whole.clone();
-    bytes[place] = b'D';
-    fs::write(&path, bytes).unwrap();
-    sandbox
-        .run(["search", "db", "pruning apples pears", "--mode", "bm25", "-k", "1"])
-        .fails(4, ["documents is damaged", "restore the file from a copy"]);
+    let flip = |bytes: &mut [u8]| {
+        let place = bytes.windows(text.len()).position(|window| window == text).unwrap();
+        bytes[place] ^= b'P' ^ b'D';
+    };
+    let documents = segment::read(&database, "0000000001", "documents").unwrap();
+    segment::change(&database, "0000000001", "documents", flip);
+    sandbox.run(["search", "db", "pruning apples pears", "--mode", "bm25", "-k", "1"]).fails(4, damaged);
+    segment::change(&database, "0000000001", "documents", |bytes| bytes.copy_from_slice(&documents));
 
-    fs::write(&path, whole).unwrap();
-    let postings: Vec<_> = files(&sandbox.path("db"))
-        .into_iter()
-        .filter(|path| path.parent().unwrap().ends_with("bm25"))
-        .collect();
-    for path in postings {
-        let whole = fs::read(&path).unwrap();
-        let mut bytes = whole.clone();
-        bytes[whole.len() / 2] ^= 4;
-        fs::write(&path, bytes).unwrap();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        sandbox.run(["search", "db", "pruning", "--mode", "bm25"]).fails(4, [name]);
-        fs::write(&path, whole).unwrap();
+    for (name, ..) in segment::files(&database, "0000000001") {
+        if name.starts_with("bm25/") {
+            let flip = |bytes: &mut [u8]| bytes[bytes.len() / 2] ^= 4;
+            segment::change(&database, "0000000001", &name, flip);
+            sandbox.run(["search", "db", "pruning", "--mode", "bm25"]).fails(4, damaged);
+            segment::change(&database, "0000000001", &name, flip);
+        }
     }
     sandbox.run(["search", "db", "pruning", "--mode", "bm25"]).ok();
 }

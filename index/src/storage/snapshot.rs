@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::documents::StoredDocument;
 use super::embeddings::{Embeddings, GenerationFiles, size_of};
 use super::generation::Generation;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, PACK};
 use super::segment::Segment;
 use super::settings::Settings;
 use crate::bitmap::Bitmap;
@@ -286,6 +286,13 @@ impl Snapshot {
     /// The length of the segments' files in bytes.
     pub fn num_bytes(&self) -> u64 {
         self.0.views.iter().map(|view| view.segment.num_bytes()).sum()
+    }
+
+    /// The names and lengths in bytes of all segments' files, such as `vectors`, `bm25/meta.json` and `g7/graph`. Those in
+    /// packs are among them, in place of the packs.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let files = self.0.manifest.segments.iter().flat_map(|segment| &segment.files);
+        files.filter(|file| file.name != PACK).map(|file| (file.name.as_str(), file.size))
     }
 
     /// The rows of the documents that are not deleted, in ascending order. This is the order in which the documents
