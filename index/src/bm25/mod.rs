@@ -28,6 +28,7 @@ mod index;
 pub(crate) mod lengths;
 mod mapped;
 mod segment;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod writer;

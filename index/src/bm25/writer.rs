@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use secateur_files::disk;
 use tantivy::directory::RamDirectory;
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Directory, Index, IndexSettings, SingleSegmentIndexWriter, TantivyDocument};
 
 use super::analysis::{Analysis, Analyzer};
 use super::folder::IndexFolder;
+use super::terms::{Terms, tokenizers};
 use crate::error::{Error, Result};
 use crate::file_format::files::Output;
 
 /// The name of the one field, of title and text together.
 const FIELD: &str = "contents";
+
+/// The name of the tokenizer, which is part of the schema. Nothing but [`Bm25Writer`] has tantivy make terms.
+const TOKENIZER: &str = "raw";
 
 /// The file in which tantivy says what an index has.
 const META: &str = "meta.json";
@@ -24,7 +27,7 @@ const META: &str = "meta.json";
 pub(crate) fn schema() -> (Schema, Field) {
     let mut builder = Schema::builder();
     let indexing = TextFieldIndexing::default()
-        .set_tokenizer("raw")
+        .set_tokenizer(TOKENIZER)
         .set_index_option(IndexRecordOption::WithFreqs)
         .set_fieldnorms(false);
     let field = builder.add_text_field(FIELD, TextOptions::default().set_indexing_options(indexing));
@@ -78,17 +81,13 @@ impl Bm25Writer {
 
     /// Adds the next document.
     pub fn add(&mut self, title: &str, text: &str) -> Result<()> {
-        let mut tokens = Vec::new();
+        let mut terms = Terms::default();
         for field_text in [title, text] {
-            self.analysis.for_each_term(field_text, |term| {
-                tokens.push(Token { position: tokens.len(), text: term.to_owned(), ..Token::default() });
-            });
+            self.analysis.for_each_term(field_text, |term| terms.push(term));
         }
-        // A document has at most 4 GiB of text, so fewer terms than that.
-        self.lengths.push(tokens.len() as u32);
+        self.lengths.push(terms.len());
         let mut document = TantivyDocument::default();
-        let text = String::new();
-        document.add_pre_tokenized_text(self.field, PreTokenizedString { text, tokens });
+        document.add_text(self.field, terms.into_text());
 
         let mut writer = match self.current.take() {
             Some(writer) => writer,
@@ -150,6 +149,7 @@ impl Bm25Writer {
         };
         Index::builder()
             .schema(self.schema.clone())
+            .tokenizers(tokenizers(TOKENIZER))
             .single_segment_index_writer(directory, TABLE_BUDGET)
             .map_err(|error| self.error(error))
     }

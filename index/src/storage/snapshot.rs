@@ -288,8 +288,8 @@ impl Snapshot {
         self.0.views.iter().map(|view| view.segment.num_bytes()).sum()
     }
 
-    /// The names and lengths in bytes of all segments' files, such as `vectors`, `bm25/meta.json` and `g7/graph`. Those in
-    /// packs are among them, in place of the packs.
+    /// The names and lengths in bytes of all segments' files, such as `vectors`, `bm25/meta.json` and `g7/graph`. Those
+    /// in packs are among them, in place of the packs.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
         let files = self.0.manifest.segments.iter().flat_map(|segment| &segment.files);
         files.filter(|file| file.name != PACK).map(|file| (file.name.as_str(), file.size))
