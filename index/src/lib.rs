@@ -13,7 +13,7 @@
 //! [`Hit`]s, each a [`RowId`] with a score. [`FlatIndex`](flat::FlatIndex) compares every vector.
 //! [`DeviceIndex`](flat::DeviceIndex) does so with the help of a GPU.
 //! [`ApproximateIndex`](search::ApproximateIndex) compares the vectors of [`Candidates`], which a
-//! [`Graph`](hnsw::Graph) or an index of another library ([`backends`]) finds. Both read quantized vectors first
+//! [`Graph`](hnsw::Graph) or an index of another library ([`backends`]) finds. All of them read quantized vectors first
 //! ([`quantization`]). [`Bm25Index`](bm25::Bm25Index) ranks texts. A [`Filter`](filter::Filter) on metadata gives a
 //! [`Bitmap`] of the rows that either search may find.
 //!
