@@ -21,6 +21,8 @@ mod model;
 mod page;
 mod passages;
 mod prune;
+mod prune_search;
+mod prune_trace;
 mod quantize;
 mod regression;
 mod report;

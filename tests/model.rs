@@ -7,14 +7,8 @@ use secateur_testkit::{minilm, workspace_root};
 use serde_json::{Value, json};
 
 use crate::support::dataset::{small, write};
-use crate::support::model::{DIM, Tensors, safetensors, tiny, tiny_tensors, untold};
+use crate::support::model::{DIM, Tensors, safetensors, set, tiny, tiny_tensors, untold};
 use crate::support::{Random, Sandbox};
-
-fn set(folder: &Path, field: &str, value: Value) {
-    let mut config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
-    config[field] = value;
-    write(folder, "config.json", config.to_string());
-}
 
 /// The value in the last column of the line that begins with `name`.
 fn last_column<'t>(text: &'t str, name: &str) -> &'t str {

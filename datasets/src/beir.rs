@@ -218,6 +218,22 @@ impl BeirFolder {
             })
     }
 
+    /// Whether results on this data set are reported on a split: on BEIR's choice for a data set of its name, and on
+    /// `test`. What was trained or chosen by such a split looks better there than it is.
+    ///
+    /// ```
+    /// use secateur_datasets::beir::BeirFolder;
+    ///
+    /// # let mini = concat!(env!("CARGO_MANIFEST_DIR"), "/mini");
+    /// let folder = BeirFolder::open(mini)?;
+    /// assert!(folder.is_reported("test") && !folder.is_reported("train"));
+    /// # Ok::<(), secateur_datasets::Error>(())
+    /// ```
+    pub fn is_reported(&self, split: &str) -> bool {
+        let published = catalog::find(&self.name).map(|dataset| dataset.default_split);
+        split == published.unwrap_or("test") || split == "test"
+    }
+
     /// The judgments of a split. The first line is skipped if it is a header, whose last word is no number; BEIR's
     /// loader skips it whatever it says.
     ///

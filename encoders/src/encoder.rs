@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::after_pooling::Finish;
-use crate::architecture::{Architecture, Remaining};
+use crate::architecture::{Architecture, NeuronMask, Remaining};
 use crate::compute::{Backend, Spans, vectors_of};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -50,6 +50,9 @@ pub struct Encoder {
     finish: Finish,
     notices: Vec<Notice>,
 }
+
+/// What is taken out of a model before it is loaded.
+type Pruned<'a> = &'a dyn Fn(Loaded) -> Result<Loaded>;
 
 impl Encoder {
     /// Loads a Hugging Face or sentence-transformers model directory, or that of a LoRA adapter, which is merged into
@@ -95,7 +98,33 @@ impl Encoder {
     ) -> Result<Encoder> {
         let directory = directory.as_ref();
         let files = options.locate(directory)?;
-        Encoder::of_files(directory, name_of(directory), files, options, Some(remaining))
+        let pruned: Pruned<'_> = &|mut loaded: Loaded| {
+            loaded.keep(remaining);
+            Ok(loaded)
+        };
+        Encoder::of_files(directory, name_of(directory), files, options, Some(pruned))
+    }
+
+    /// The same, without the masked neurons of the MLPs that remain. The encoder computes what the directory that
+    /// [`ModelDirectory::write_pruned`](crate::prune::ModelDirectory::write_pruned) writes does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::load`]; the mask is not of this model, or takes neurons from a quantized one.
+    ///
+    /// # Panics
+    ///
+    /// If `remaining` has another number of layers.
+    pub fn load_pruned(
+        directory: impl AsRef<Path>,
+        options: &LoadOptions,
+        remaining: &Remaining,
+        mask: &NeuronMask,
+    ) -> Result<Encoder> {
+        let directory = directory.as_ref();
+        let files = options.locate(directory)?;
+        let pruned: Pruned<'_> = &|loaded: Loaded| loaded.prune(remaining, mask);
+        Encoder::of_files(directory, name_of(directory), files, options, Some(pruned))
     }
 
     fn of_files(
@@ -103,17 +132,17 @@ impl Encoder {
         name: String,
         files: ModelFiles,
         options: &LoadOptions,
-        remaining: Option<&Remaining>,
+        pruned: Option<Pruned<'_>>,
     ) -> Result<Encoder> {
         let found = Found::open(options.device, options.precision)?;
         let options = LoadOptions { precision: Some(found.precision), ..options.clone() };
         // Only a whole model is known to be in order once it is loaded.
-        let cache = options.cache.as_deref().filter(|_| remaining.is_none());
+        let cache = options.cache.as_deref().filter(|_| pruned.is_none());
         let mut loaded = Loaded::of_files(files, &options, Purpose::Encode, cache)?;
         let in_f32 = loaded.fingerprint;
         loaded.fingerprint = in_f32.computed_in(found.precision);
-        if let Some(remaining) = remaining {
-            loaded.keep(remaining);
+        if let Some(pruned) = pruned {
+            loaded = pruned(loaded)?;
         }
         let (computes_on, batch_tokens) = (found.what.clone(), found.device.batch_tokens());
         let load = || OnDevice::load(found, &loaded);
@@ -313,6 +342,11 @@ impl Encoder {
         batches(tokens, self.batch_tokens, alone)
     }
 
+    /// How many tokens at the beginning of a text of this kind pooling leaves out.
+    pub(crate) fn skipped(&self, kind: TextKind) -> usize {
+        self.skipped[kind as usize]
+    }
+
     /// The second half of [`Encoder::encode`]: what [`Encoder::tokenize`] gave for texts of this kind becomes vectors,
     /// (B, D).
     ///
@@ -320,7 +354,7 @@ impl Encoder {
     ///
     /// A vector is not finite.
     pub fn encode_tokens(&self, tokens: &[Vec<u32>], kind: TextKind) -> Result<Vec<f32>> {
-        self.encode_skipping(tokens, self.skipped[kind as usize], &self.prompts[kind as usize])
+        self.encode_skipping(tokens, self.skipped(kind), &self.prompts[kind as usize])
     }
 
     /// The same, with this number of tokens at the beginning of each text left out of a mean. Texts that begin with

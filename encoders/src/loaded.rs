@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::after_pooling::Finish;
-use crate::architecture::{Architecture, Remaining};
-use crate::error::Result;
+use crate::architecture::{Architecture, NeuronMask, Remaining};
+use crate::error::{Error, Result};
 use crate::fingerprint::{Fingerprint, Parts};
 use crate::load_options::LoadOptions;
 use crate::notice::Notice;
@@ -17,6 +17,7 @@ use crate::weights::adapted::Adapted;
 use crate::weights::adapter::Adapter;
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::model_files::ModelFiles;
+use crate::weights::narrowed::Narrowed;
 use crate::weights::quantizing::Quantized;
 use crate::weights::tensors::Tensors;
 
@@ -157,6 +158,32 @@ impl Loaded {
         if *remaining != self.architecture.remaining() {
             self.fingerprint = self.fingerprint.without(&remaining.losses_of(&self.architecture));
             self.architecture = self.architecture.keep(remaining);
+        }
+    }
+
+    /// The same, without the masked neurons of the MLPs that remain.
+    pub(crate) fn prune(mut self, remaining: &Remaining, mask: &NeuronMask) -> Result<Loaded> {
+        mask.check(&self.config_path, &self.architecture)?;
+        if mask.sparsity() > 0.0 {
+            self.refuse_quantized()?;
+            self.tensors = Box::new(Narrowed::new(self.tensors, mask, &self.architecture));
+            let neurons = serde_json::to_string(mask).expect("a mask can be written as JSON");
+            self.fingerprint = self.fingerprint.without(&neurons);
+        }
+        self.keep(&mask.within(remaining));
+        Ok(self)
+    }
+
+    /// Neurons are not taken from quantized weights.
+    pub(crate) fn refuse_quantized(&self) -> Result<()> {
+        match self.tensors.is_quantized() {
+            false => Ok(()),
+            true => Err(Error::InvalidField {
+                path: self.config_path.clone(),
+                field: "quantization_config".to_owned(),
+                found: "that of a quantized model".to_owned(),
+                expected: "none: narrow the model that it was made from, then quantize".to_owned(),
+            }),
         }
     }
 }

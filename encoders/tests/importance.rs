@@ -272,7 +272,14 @@ fn gradients_are_those_of_pytorch() {
     for (name, want) in reference.as_object().unwrap() {
         let (directory, encoder) = tiny(name);
         let measured = |pairs: &[(String, String)], remaining: Option<&Remaining>| {
-            gradient::score(directory.path(), remaining, pairs.iter().cloned().map(Ok), 100, |_| {})
+            gradient::score(
+                directory.path(),
+                &LoadOptions::default(),
+                remaining,
+                pairs.iter().cloned().map(Ok),
+                100,
+                |_| {},
+            )
         };
         let scores: Scores = measured(&pairs, None).unwrap_or_else(|e: Error| panic!("{e}"));
         assert_eq!(scores.fingerprint, *encoder.fingerprint());

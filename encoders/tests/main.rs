@@ -39,5 +39,7 @@ mod support;
 mod tiny_models;
 /// From text to ids and from hidden states to vectors, as the files of a model directory say.
 mod tokenization;
+/// The similarity of a query and documents, layer by layer.
+mod trace;
 /// Models without some neurons of their MLPs: masked, compacted, scored.
 mod width;

@@ -1,11 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use secateur_encoders::architecture::{Architecture, LinearInput};
+use secateur_encoders::architecture::{Architecture, LinearInput, SubLayer};
 use secateur_encoders::compute::Spans;
 use secateur_encoders::compute::candle::Candle;
 use secateur_encoders::model::{Stage, Transformer};
 use secateur_encoders::prune::{
-    Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
+    Calibration, CalibrationFormat, Layout, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
 };
 use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, Quantization, TextKind, write_quantized};
 use tempfile::TempDir;
@@ -81,6 +81,39 @@ fn masked_and_compacted_models_give_the_same_embeddings() {
             let found = stored.iter().find(|stored| architecture.bare_name(stored.name) == tensor.name);
             assert_eq!(found.unwrap().shape, tensor.shape, "{name}: {}", tensor.name);
         }
+    }
+}
+
+/// Depth and width at once: as loaded from the whole model's files, and as written.
+#[test]
+fn pruned_models_are_loaded_as_they_are_written() {
+    for name in MODELS {
+        let directory = tiny(name);
+        let model = ModelDirectory::open(directory.path()).unwrap();
+        let mask = random_scores(&model).mask(0.3, 0.1).unwrap();
+        let mut remaining = model.architecture().remaining();
+        for (sub_layer, layer) in [(SubLayer::Attention, 1), (SubLayer::Mlp, 2)] {
+            if remaining.has(sub_layer, layer) {
+                remaining.drop(sub_layer, layer).unwrap();
+            }
+        }
+        let written = out(&directory, "pruned");
+        model.write_pruned(&remaining, &mask, &written).unwrap();
+        let options = LoadOptions::default();
+        let loaded = Encoder::load_pruned(directory.path(), &options, &remaining, &mask).unwrap();
+        assert_eq!(loaded.architecture(), load(&written).architecture(), "{name}");
+        assert_eq!(loaded.architecture().remaining(), mask.within(&remaining), "{name}");
+        assert!(vectors(&loaded) == vectors(&load(&written)), "{name}");
+        // In two steps it is the same.
+        let (narrow, both) = (out(&directory, "narrow"), out(&directory, "both"));
+        model.write_compacted(&mask, &narrow).unwrap();
+        let narrow = ModelDirectory::open(&narrow).unwrap();
+        narrow.write_dropped(&mask.within(&remaining), Layout::Secateur, &both).unwrap();
+        assert!(vectors(&load(&both)) == vectors(&loaded), "{name}");
+        let whole = load(directory.path());
+        assert!(loaded.fingerprint() != whole.fingerprint(), "{name}");
+        let dropped = Encoder::load_dropped(directory.path(), &options, &remaining).unwrap();
+        assert!(loaded.fingerprint() != dropped.fingerprint(), "{name}");
     }
 }
 

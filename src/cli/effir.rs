@@ -54,7 +54,7 @@ impl Arguments {
         // What contradicts itself is found before a name is looked up.
         recipe.check()?;
         let recipe = recipe.located()?;
-        self.strict.announce(recipe.model_directory())?;
+        self.strict.announce(recipe.model_directory(), recipe.load_options())?;
         let mut show = shown();
         let mut current = None;
         let mut interrupts = Ok(());

@@ -162,15 +162,15 @@ pub struct Strict {
 }
 
 impl Strict {
-    /// Says on standard error what is assumed of a model that is loaded without options of its own, or refuses it.
-    pub fn announce(self, directory: &Path) -> Result<()> {
-        announce(directory, self.strict)
+    /// Says on standard error what is assumed of a model that is loaded with these options, or refuses it.
+    pub fn announce(self, directory: &Path, options: LoadOptions) -> Result<()> {
+        announce(directory, self.strict, options)
     }
 }
 
 /// As [`Strict::announce`].
-pub fn announce(directory: &Path, strict: bool) -> Result<()> {
-    let options = LoadOptions { strict, ..LoadOptions::default() };
+pub fn announce(directory: &Path, strict: bool, options: LoadOptions) -> Result<()> {
+    let options = LoadOptions { strict, ..options };
     tell(&options.notices(directory)?);
     Ok(())
 }

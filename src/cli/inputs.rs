@@ -47,9 +47,3 @@ pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
     }
     Ok(BeirFolder::open(folder)?)
 }
-
-/// Whether results on a data set are reported on this split of it, as the catalog says, or by its name.
-pub fn is_reported(dataset: &BeirFolder, split: &str) -> bool {
-    let published = catalog::find(dataset.name()).map(|dataset| dataset.default_split);
-    split == published.unwrap_or("test") || split == "test"
-}

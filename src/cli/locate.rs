@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use secateur::effir::Recipe;
-use secateur::prune::{DropOptions, ScoreOptions, SlimOptions, SparsifyOptions, SweepOptions};
+use secateur::prune::{DropOptions, ScoreOptions, SearchOptions, SlimOptions, SparsifyOptions, SweepOptions};
 use secateur::train::{LossOptions, TrainOptions};
 
 use super::encoder::model_directory;
@@ -64,6 +64,12 @@ impl Locate for SparsifyOptions {
 impl Locate for SweepOptions {
     fn located(self) -> Result<SweepOptions> {
         Ok(SweepOptions { datasets: each(self.datasets, dataset)?, ..self })
+    }
+}
+
+impl Locate for SearchOptions {
+    fn located(self) -> Result<SearchOptions> {
+        Ok(SearchOptions { dev: each(self.dev, dataset)?, ..self })
     }
 }
 

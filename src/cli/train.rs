@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::LoadOptions;
 use secateur::report::grouped;
 use secateur::train::TrainOptions;
 
@@ -55,7 +56,7 @@ impl Arguments {
         )?;
         let options = self.options.located()?;
         if let Some(teacher) = &options.loss.teacher {
-            announce(teacher, options.steps.strict)?;
+            announce(teacher, options.steps.strict, LoadOptions::default())?;
         }
         let report = options.run(&directory, &self.out, &mut shown())?;
         tell(&report.notices);

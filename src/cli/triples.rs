@@ -8,7 +8,7 @@ use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::triples::{BeirExamples, BeirOptions, TrainingExample, write_examples};
 
 use super::failure::{Code, Failure, Result};
-use super::inputs::{is_reported, open_dataset};
+use super::inputs::open_dataset;
 use super::progress::Progress;
 
 const EXAMPLES: &str = "\
@@ -136,7 +136,7 @@ impl Arguments {
 
     /// Training on what one is measured by is an error that no figure shows.
     fn refuse_evaluation(&self, dataset: &BeirFolder) -> Result<()> {
-        if self.allow_evaluation_split || !is_reported(dataset, &self.split) {
+        if self.allow_evaluation_split || !dataset.is_reported(&self.split) {
             return Ok(());
         }
         let message = format!(

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_database};
 use super::failure::{Code, Failure, Result};
-use super::inputs::{is_reported, open_dataset};
+use super::inputs::open_dataset;
 
 /// Weights that are tried: steps of about one half, and words alone.
 const WEIGHTS: [f64; 12] = [0.0, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.5, 4.0, 10.0];
@@ -51,7 +51,7 @@ impl Arguments {
     pub fn run(self) -> Result<String> {
         let database = open_database(&self.database, None, &self.encoder, true)?;
         let dataset = open_dataset(&self.dataset)?;
-        if is_reported(&dataset, &self.split) && !self.allow_evaluation_split {
+        if dataset.is_reported(&self.split) && !self.allow_evaluation_split {
             let message = format!(
                 "results on {} are reported on its split {}, and would be too good with a weight chosen by it: name another with \
                  --split, or pass --allow-evaluation-split",

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use secateur_encoders::LoadOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -100,6 +101,17 @@ impl Recipe {
     /// The directory of the model that the recipe starts from.
     pub fn model_directory(&self) -> &Path {
         self.directory.as_deref().unwrap_or(Path::new(&self.model))
+    }
+
+    /// How the files of the model that the recipe starts from are read: what any stage ignores is not there.
+    pub fn load_options(&self) -> LoadOptions {
+        let stages = [
+            self.score.as_ref().map(|options| &options.reading),
+            self.drop.as_ref().map(|options| &options.reading),
+            self.slim.as_ref().map(|options| &options.reading),
+        ];
+        let ignored = stages.into_iter().flatten().flat_map(|reading| reading.ignore_setting.clone());
+        LoadOptions { ignore_settings: ignored.collect(), ..LoadOptions::default() }
     }
 
     /// The options of dropping, with the file of the scores that the recipe measures, if it does.

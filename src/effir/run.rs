@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use secateur_datasets::beir::BeirFolder;
-use secateur_encoders::{Encoder, LoadOptions, write_merged};
+use secateur_encoders::{Encoder, write_merged};
 use secateur_files::{Durable, disk};
 
 use super::read::is_json;
@@ -13,7 +13,7 @@ use super::report::{MeasuredModel, OnDataset, Report};
 use crate::error::{Error, Result};
 use crate::measure::{Measurements, measure};
 use crate::progress::Progress;
-use crate::prune::{Layout, ModelDirectory, narrow};
+use crate::prune::{Layout, ModelDirectory, ReadingOptions, narrow};
 use crate::report::{drop_order, widths};
 
 /// A stage of a recipe.
@@ -77,7 +77,7 @@ impl Recipe {
         self.check()?;
         let start = self.model_directory().to_owned();
         // What can be wrong is found before the first hour of work.
-        ModelDirectory::open(&start)?;
+        ModelDirectory::open_with(&start, &self.load_options())?;
         let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));
         let datasets = datasets.collect::<Result<Vec<BeirFolder>>>()?;
         disk::create_folders(out)?;
@@ -154,7 +154,8 @@ impl Recipe {
         if !last.exists() {
             match self.slim {
                 Some(_) => {
-                    narrow(&model, Some(&masked.join("neuron_mask.json")), &last)?;
+                    let reading = ReadingOptions::default();
+                    narrow(&model, Some(&masked.join("neuron_mask.json")), &reading, &last)?;
                 }
                 None => {
                     let model = ModelDirectory::open(&model)?;
@@ -178,7 +179,7 @@ impl Recipe {
         let kept = Measurements::open(folder.at("results"))?;
         let mut measured = Vec::new();
         for (name, path) in baseline.into_iter().chain([("model", last)]) {
-            let opened = ModelDirectory::open(path)?;
+            let opened = ModelDirectory::open_with(path, &self.load_options())?;
             let mut encoder: Option<Encoder> = None;
             let mut results = Vec::new();
             for dataset in datasets {
@@ -188,7 +189,7 @@ impl Recipe {
                     || {
                         let encoder = match &encoder {
                             Some(encoder) => encoder,
-                            None => encoder.insert(Encoder::load(path, &LoadOptions::default())?),
+                            None => encoder.insert(Encoder::load(path, &self.load_options())?),
                         };
                         measure(encoder, dataset, None, &mut |progress| on(Stage::Evaluate, progress))
                     },

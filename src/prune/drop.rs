@@ -12,7 +12,7 @@ use secateur_encoders::prune::{
 use serde::{Deserialize, Serialize};
 
 use super::score::{DEFAULT_BLOCKS, ScoreOptions};
-use super::{open_model, read_scores};
+use super::{ReadingOptions, open_model, read_scores};
 use crate::error::{Error, Result};
 use crate::options::positive;
 use crate::progress::Progress;
@@ -73,6 +73,10 @@ pub struct DropOptions {
     /// How config.json says what is dropped.
     #[arg(long, value_enum, default_value_t)]
     pub format: Layout,
+    /// How the model's files are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: ReadingOptions,
 }
 
 const WHAT: &str = "What to drop";
@@ -113,6 +117,7 @@ impl Default for DropOptions {
             metric: ImportanceMetric::Cosine,
             tokens: ScoredTokens::All,
             format: Layout::Secateur,
+            reading: ReadingOptions::default(),
         }
     }
 }
@@ -171,7 +176,7 @@ impl DropOptions {
         let model = model.as_ref();
         let out = out.as_ref();
         self.check()?;
-        let opened = open_model(model, out)?;
+        let opened = open_model(model, &self.reading, out)?;
         let architecture = opened.architecture();
         let whole = architecture.remaining();
         let mut named = whole.clone();
@@ -226,6 +231,7 @@ impl DropOptions {
             format: self.calibration_format,
             metric: self.metric,
             tokens: self.tokens,
+            reading: self.reading.clone(),
         };
         for step in self.variant().steps() {
             let scores = match step.needs_scores() {

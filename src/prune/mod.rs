@@ -10,16 +10,21 @@
 //! | narrow | [`narrow()`] | a model without those neurons |
 //! | sparsify | [`SparsifyOptions::run`] | a model with two of every four weights zero, to compare with |
 //! | sweep | [`SweepOptions::run`] | what variants of a model are worth, end to end |
+//! | trace | [`TraceOptions::run`] | how similar a query and documents are after each layer |
+//! | search | [`SearchOptions::run`] | the best part of a model that keeps a budget, by a development split |
 //!
 //! [`crate::effir`] runs them in a row. What they are made of comes from `secateur_encoders`: [`ModelDirectory`],
 //! [`Scores`], [`Variant`], [`NeuronScores`], [`NeuronMask`].
 
 mod drop;
 mod narrow;
+mod reading;
 mod score;
+mod search;
 mod slim;
 mod sparsify;
 mod sweep;
+mod trace;
 
 use std::path::Path;
 
@@ -27,17 +32,23 @@ use secateur_datasets::Texts;
 
 pub use drop::{DropOptions, Dropped, NamedLayers, ParameterCount};
 pub use narrow::{Narrowed, narrow};
+pub use reading::ReadingOptions;
 pub use score::ScoreOptions;
+pub use search::{
+    CostUnit, Gain, Origin, SEARCH_FORMAT, SampleFacts, Sampling, SearchBudget, SearchOptions, SearchReport,
+    Timings, Trial,
+};
 pub use secateur_encoders::prune::*;
 pub use slim::{SlimOptions, Slimmed};
 pub use sparsify::SparsifyOptions;
 pub use sweep::{SweepOptions, SweptVariant};
+pub use trace::{Trace, TraceOptions, TracedDocument};
 
 use crate::error::{Error, Result};
 
 /// Opens the model that a stage changes; refuses an `out` that exists before anything is measured.
-fn open_model(model: &Path, out: &Path) -> Result<ModelDirectory> {
-    let model = ModelDirectory::open(model)?;
+fn open_model(model: &Path, reading: &ReadingOptions, out: &Path) -> Result<ModelDirectory> {
+    let model = ModelDirectory::open_with(model, &reading.load_options())?;
     match out.exists() {
         true => Err(Error::OutputExists { path: out.to_owned() }),
         false => Ok(model),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use secateur_encoders::prune::{ModelDirectory, NeuronMask};
 
+use super::ReadingOptions;
 use crate::error::Result;
 
 /// What was narrowed.
@@ -23,10 +24,15 @@ pub struct Narrowed {
 /// # Errors
 ///
 /// The mask is missing or another model's; `out` exists or cannot be written.
-pub fn narrow(model: impl AsRef<Path>, mask: Option<&Path>, out: impl AsRef<Path>) -> Result<Narrowed> {
+pub fn narrow(
+    model: impl AsRef<Path>,
+    mask: Option<&Path>,
+    reading: &ReadingOptions,
+    out: impl AsRef<Path>,
+) -> Result<Narrowed> {
     let model = model.as_ref();
     let out = out.as_ref();
-    let model = ModelDirectory::open(model)?;
+    let model = ModelDirectory::open_with(model, &reading.load_options())?;
     let mask = match mask {
         Some(file) => {
             let mask = NeuronMask::read(file)?;

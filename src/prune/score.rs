@@ -4,15 +4,15 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use secateur_datasets::Texts;
+use secateur_encoders::Encoder;
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ImportanceMetric, Remaining, ScoreSettings, ScoredTokens, Scores,
     gradient, score,
 };
-use secateur_encoders::{Encoder, LoadOptions};
 use secateur_files::{Durable, with_suffix};
 use serde::{Deserialize, Serialize};
 
-use super::passages;
+use super::{ReadingOptions, passages};
 use crate::encode::journaled::remove;
 use crate::error::{Error, Result};
 use crate::options::positive;
@@ -41,6 +41,10 @@ pub struct ScoreOptions {
     /// Which tokens count.
     #[arg(long, value_enum, default_value_t = ScoredTokens::All)]
     pub tokens: ScoredTokens,
+    /// How the model's files are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: ReadingOptions,
 }
 
 /// LLM-Drop's number of blocks.
@@ -55,6 +59,7 @@ impl Default for ScoreOptions {
             format: CalibrationFormat::Packed,
             metric: ImportanceMetric::Cosine,
             tokens: ScoredTokens::All,
+            reading: ReadingOptions::default(),
         }
     }
 }
@@ -111,13 +116,15 @@ impl ScoreOptions {
     ) -> Result<Scores> {
         let (max_sequences, format) = (self.blocks.get(), self.format);
         let total = || Some(max_sequences as u64);
+        let options = self.reading.load_options();
         if self.metric == ImportanceMetric::Gradient {
             let pairs = Texts::open(&self.calibration)?.map(|text| {
                 let text = text?;
                 Ok::<_, Error>((text.title, text.text))
             });
             on(Progress::Begins { what: "differentiating", unit: "pairs", total: &total });
-            return gradient::score(model, remaining, pairs, max_sequences, |done| on(Progress::Done(done)));
+            let done = |done| on(Progress::Done(done));
+            return gradient::score(model, &options, remaining, pairs, max_sequences, done);
         }
         let block_length = self.block_length.map(NonZeroUsize::get);
         let settings = ScoreSettings {
@@ -125,7 +132,6 @@ impl ScoreOptions {
             tokens: self.tokens,
             calibration: Calibration { format, max_sequences, block_length },
         };
-        let options = LoadOptions::default();
         let encoder = match remaining {
             Some(remaining) => Encoder::load_dropped(model, &options, remaining)?,
             None => Encoder::load(model, &options)?,

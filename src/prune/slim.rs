@@ -3,16 +3,16 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use secateur_encoders::Encoder;
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
 };
 use secateur_encoders::train::{Slim, Trained, Trainer};
-use secateur_encoders::{Encoder, LoadOptions};
 use secateur_files::with_suffix;
 use serde::{Deserialize, Serialize};
 
 use super::score::DEFAULT_BLOCKS;
-use super::{open_model, passages};
+use super::{ReadingOptions, open_model, passages};
 use crate::error::{Error, Result};
 use crate::options::positive;
 use crate::progress::Progress;
@@ -65,6 +65,10 @@ pub struct SlimOptions {
     #[command(flatten)]
     #[serde(flatten)]
     pub loss: LossOptions,
+    /// How the model's files are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: ReadingOptions,
 }
 
 const HOW: &str = "How neurons are chosen";
@@ -95,6 +99,7 @@ impl Default for SlimOptions {
             lambda: None,
             steps: StepOptions::default(),
             loss: LossOptions::default(),
+            reading: ReadingOptions::default(),
         }
     }
 }
@@ -142,7 +147,7 @@ impl SlimOptions {
         let model = model.as_ref();
         let out = out.as_ref();
         self.check()?;
-        let opened = open_model(model, out)?;
+        let opened = open_model(model, &self.reading, out)?;
         if opened.architecture().layers.iter().all(|layer| layer.intermediate_size.is_none()) {
             return Err(secateur_encoders::Error::NoMlp { model: opened.name() }.into());
         }
@@ -176,7 +181,7 @@ impl SlimOptions {
         }
         let mut batches = self.steps.batches(&self.train)?;
         let settings = self.steps.settings(Trained::Slim(slim), self.loss.loss(), &batches);
-        let mut trainer = Trainer::load(path, settings)?;
+        let mut trainer = Trainer::load_with(path, settings, &self.reading.load_options())?;
         if let Some(teacher) = self.loss.load_teacher()? {
             trainer = trainer.with_teacher(teacher)?;
         }
@@ -187,7 +192,7 @@ impl SlimOptions {
 
     /// Measures activations.
     fn measure(&self, path: &Path, texts: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<NeuronScores> {
-        let encoder = Encoder::load(path, &LoadOptions::default())?;
+        let encoder = Encoder::load(path, &self.reading.load_options())?;
         let max_sequences = self.blocks.get();
         let block_length = self.block_length.map(NonZeroUsize::get);
         let calibration = Calibration { format: self.format, max_sequences, block_length };

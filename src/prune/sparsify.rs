@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use secateur_encoders::Encoder;
 use secateur_encoders::prune::{Calibration, CalibrationFormat, SparseMethod};
-use secateur_encoders::{Encoder, LoadOptions};
 use serde::{Deserialize, Serialize};
 
-use super::{open_model, passages};
+use super::{ReadingOptions, open_model, passages};
 use crate::error::Result;
 use crate::options::positive;
 use crate::progress::Progress;
@@ -31,6 +31,10 @@ pub struct SparsifyOptions {
     /// How texts become sequences.
     #[arg(long, value_enum, default_value_t = CalibrationFormat::Texts)]
     pub format: CalibrationFormat,
+    /// How the model's files are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: ReadingOptions,
 }
 
 impl SparsifyOptions {
@@ -48,7 +52,7 @@ impl SparsifyOptions {
     ) -> Result<String> {
         let model = model.as_ref();
         let out = out.as_ref();
-        let opened = open_model(model, out)?;
+        let opened = open_model(model, &self.reading, out)?;
         let calibration = Calibration {
             format: self.format,
             max_sequences: self.blocks.get(),
@@ -56,7 +60,7 @@ impl SparsifyOptions {
         };
         let layers = opened.architecture().layers.len() as u64;
         on(Progress::Begins { what: "sparsifying", unit: "layers", total: &|| Some(layers) });
-        let encoder = Encoder::load(model, &LoadOptions::default())?;
+        let encoder = Encoder::load(model, &self.reading.load_options())?;
         let texts = passages(&self.calibration)?;
         let done = |done| on(Progress::Done(done));
         opened.write_sparse(&encoder, texts, &calibration, self.method, out, done)?;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use secateur_datasets::beir::BeirFolder;
+use secateur_encoders::Encoder;
 use secateur_encoders::prune::{ModelDirectory, Remaining, SubLayer, Variant};
-use secateur_encoders::{Encoder, LoadOptions};
 use serde::{Deserialize, Serialize};
 
-use super::read_scores;
+use super::{ReadingOptions, read_scores};
 use crate::error::Result;
 use crate::measure::{Measurement, Measurements, measure};
 use crate::progress::Progress;
@@ -24,6 +24,9 @@ pub struct SweepOptions {
     /// The scores of this model, from `prune score`.
     #[arg(long, value_name = "FILE.json")]
     pub scores: Option<PathBuf>,
+    /// How the model's files are read.
+    #[command(flatten)]
+    pub reading: ReadingOptions,
 }
 
 /// A variant of a model, and what it reached on each data set, in their order.
@@ -70,7 +73,8 @@ impl SweepOptions {
         out: &Path,
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<SweptVariant>> {
-        let opened = ModelDirectory::open(model)?;
+        let options = self.reading.load_options();
+        let opened = ModelDirectory::open_with(model, &options)?;
         let scores = self.scores.as_deref().map(|scores| read_scores(scores, &opened)).transpose()?;
         let importance = scores.as_ref().map(|scores| &scores.importance);
         let datasets = self
@@ -94,7 +98,8 @@ impl SweepOptions {
             // Loaded when it is first needed.
             let mut encoder = None;
             for dataset in &datasets {
-                let record = one.record(&opened, dataset, &kept, &mut encoder, on)?;
+                let load = || Encoder::load_dropped(opened.path(), &options, &one.remaining);
+                let record = one.record(&opened, dataset, &kept, (&mut encoder, &load), on)?;
                 one.measured.push((dataset.name().to_owned(), record.measurement));
             }
         }
@@ -108,7 +113,7 @@ impl SweptVariant {
         model: &ModelDirectory,
         dataset: &BeirFolder,
         kept: &Measurements,
-        encoder: &mut Option<Encoder>,
+        (encoder, load): (&mut Option<Encoder>, &dyn Fn() -> secateur_encoders::Result<Encoder>),
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Record> {
         let fingerprint = model.fingerprint().to_string();
@@ -122,11 +127,7 @@ impl SweptVariant {
         kept.get_or(&format!("{}.{}", self.variant, dataset.name()), is_current, || {
             let encoder = match encoder {
                 Some(encoder) => encoder,
-                None => encoder.insert(Encoder::load_dropped(
-                    model.path(),
-                    &LoadOptions::default(),
-                    &self.remaining,
-                )?),
+                None => encoder.insert(load()?),
             };
             let measurement = measure(&*encoder, dataset, None, on)?;
             Ok(Record {

@@ -5,6 +5,7 @@ mod curve;
 mod heat_map;
 mod mteb;
 mod number;
+mod similarity;
 pub mod svg;
 mod widths;
 
@@ -18,6 +19,7 @@ pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
 pub use mteb::mteb_model_meta;
 pub use number::grouped;
+pub use similarity::{SimilarDocument, layer_similarity};
 pub use widths::widths;
 
 /// The evaluation as text: rules, numbers of queries, and the mean of each measure to four decimals.

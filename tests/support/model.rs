@@ -47,6 +47,14 @@ fn from_fixture(folder: &Path, name: &str) -> PathBuf {
     folder.to_owned()
 }
 
+/// Sets a field of a model's config.json.
+pub fn set(folder: &Path, field: &str, value: Value) {
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    config[field] = value;
+    write(folder, "config.json", config.to_string());
+}
+
 /// The checkpoint's tensors, for a test to spoil and write again.
 pub fn tiny_tensors() -> Tensors {
     tensors(&description("bert"))

@@ -111,9 +111,13 @@ impl NeuronMask {
         }
     }
 
-    /// What is left of the model when the masked neurons are gone.
-    pub(crate) fn remaining(&self, architecture: &Architecture) -> Remaining {
-        Remaining { intermediate_sizes: self.widths(), ..architecture.remaining() }
+    /// What is left of what remains of a model when the masked neurons are gone.
+    pub fn within(&self, remaining: &Remaining) -> Remaining {
+        let widths = remaining.intermediate_sizes.iter().zip(self.widths());
+        Remaining {
+            intermediate_sizes: widths.map(|(there, width)| there.and(width)).collect(),
+            attention: remaining.attention.clone(),
+        }
     }
 
     /// The mask in a model's directory, where there is one.

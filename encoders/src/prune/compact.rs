@@ -1,15 +1,15 @@
 //! Models without some neurons of their MLPs: as zeros, then without the weights.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::directory::{ModelDirectory, kept};
-use crate::architecture::{Layout, MASK_FILE, MaskedMlp, NeuronAxis, NeuronMask};
+use crate::architecture::{Layout, MASK_FILE, NeuronMask, Remaining};
 use crate::error::{Error, Result};
 use crate::loaded::Loaded;
+use crate::weights::narrowed::{cuts, narrowed_shape, without, zeroed};
 use crate::weights::tensors::TensorInfo;
 use crate::weights::write::{Elements, NewTensor, write_directory};
 
@@ -61,45 +61,53 @@ impl ModelDirectory {
         self.write_narrowed(mask, Masked::Remove, out)
     }
 
+    /// Writes what remains of the model to the new directory `out`, without the masked neurons of the MLPs that stay.
+    /// It loads as what [`Encoder::load_pruned`](crate::Encoder::load_pruned) gives, up to the rounding of numbers that
+    /// the files keep in 16 bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelDirectory::write_masked`].
+    ///
+    /// # Panics
+    ///
+    /// If `remaining` has another number of layers.
+    pub fn write_pruned(
+        &self,
+        remaining: &Remaining,
+        mask: &NeuronMask,
+        out: impl AsRef<Path>,
+    ) -> Result<()> {
+        self.write_left(remaining, mask, Masked::Remove, out.as_ref())
+    }
+
     fn write_narrowed(&self, mask: &NeuronMask, masked: Masked, out: &Path) -> Result<()> {
-        let Loaded { files, config_path, config, tensors, architecture, .. } = &self.loaded;
+        self.write_left(&self.architecture().remaining(), mask, masked, out)
+    }
+
+    fn write_left(&self, remaining: &Remaining, mask: &NeuronMask, masked: Masked, out: &Path) -> Result<()> {
+        let Loaded { files, config, tensors, architecture, .. } = &self.loaded;
         let tensors = &**tensors;
         mask.check(&self.path().join(MASK_FILE), architecture)?;
-        if tensors.is_quantized() {
-            return Err(Error::InvalidField {
-                path: config_path.clone(),
-                field: "quantization_config".to_owned(),
-                found: "that of a quantized model".to_owned(),
-                expected: "none: narrow the model that it was made from, then quantize".to_owned(),
-            });
-        }
+        self.loaded.refuse_quantized()?;
         let mut config = config.clone();
         config["vocab_size"] = architecture.vocab_size.into();
         let remaining = match masked {
-            Masked::Zero => architecture.remaining(),
-            Masked::Remove => mask.remaining(architecture),
+            Masked::Zero => remaining.clone(),
+            Masked::Remove => mask.within(remaining),
         };
-        remaining.write_to(&mut config, Layout::Secateur);
+        let left = architecture.keep(&remaining);
+        left.remaining().write_to(&mut config, Layout::Secateur);
 
-        // By tensor name without prefix: which neurons are removed, and along which axis.
-        let narrowed: BTreeMap<String, (&MaskedMlp, NeuronAxis)> = mask
-            .layers
-            .iter()
-            .enumerate()
-            .filter_map(|(layer, mlp)| Some((layer, mlp.as_ref().filter(|mlp| !mlp.masked.is_empty())?)))
-            .flat_map(|(layer, mlp)| {
-                let tensors = architecture.mlp_tensors(layer).into_iter();
-                tensors.map(move |(name, axis)| (name, (mlp, axis)))
-            })
-            .collect();
-        let new = kept(tensors, &architecture.keep(&remaining)).map(|info| {
-            let Some((mlp, axis)) = narrowed.get(architecture.bare_name(info.name)).copied() else {
+        let cuts = cuts(mask, architecture);
+        let new = kept(tensors, &left).map(|info| {
+            let Some((mlp, axis)) = cuts.get(architecture.bare_name(info.name)) else {
                 return NewTensor::of(tensors, info);
             };
             let TensorInfo { name, dtype, shape: from } = info;
             let shape = match masked {
                 Masked::Zero => from.clone(),
-                Masked::Remove => narrowed_shape(&from, axis, mlp),
+                Masked::Remove => narrowed_shape(&from, *axis, mlp),
             };
             NewTensor {
                 name: name.to_owned(),
@@ -107,39 +115,13 @@ impl ModelDirectory {
                 shape,
                 elements: Elements::Computed(Box::new(move || {
                     let values = tensors.values(name, &from)?;
-                    Ok(Cow::Owned(narrow(values.into_owned(), &from, axis, mlp, masked)))
+                    let change = if masked == Masked::Zero { zeroed } else { without };
+                    Ok(Cow::Owned(change(&values, &from, *axis, mlp)))
                 })),
             }
         });
         let mask = json!(mask);
         let others: &[_] = if masked == Masked::Zero { &[(MASK_FILE, &mask)] } else { &[] };
         write_directory(files, &config, new.collect(), others, out)
-    }
-}
-
-fn narrowed_shape(shape: &[usize], axis: NeuronAxis, mlp: &MaskedMlp) -> Vec<usize> {
-    let width = mlp.width - mlp.masked.len();
-    match (axis, shape) {
-        (NeuronAxis::Rows { parts }, [_, rest @ ..]) => [&[parts * width], rest].concat(),
-        (NeuronAxis::Columns, [rows, ..]) => vec![*rows, width],
-        (_, []) => Vec::new(),
-    }
-}
-
-/// `values` (shape) with the masked neurons zero or gone.
-fn narrow(values: Vec<f32>, shape: &[usize], axis: NeuronAxis, mlp: &MaskedMlp, masked: Masked) -> Vec<f32> {
-    // Numbers that a neuron has in a row, and how many neurons a repetition of the pattern has.
-    let run = match axis {
-        NeuronAxis::Rows { .. } => shape[1..].iter().product(),
-        NeuronAxis::Columns => 1,
-    };
-    let mut goes = vec![false; mlp.width];
-    mlp.masked.iter().for_each(|neuron| goes[*neuron] = true);
-    let neurons = values.chunks_exact(run).zip(goes.iter().cycle());
-    match masked {
-        Masked::Zero => {
-            neurons.flat_map(|(run, goes)| run.iter().map(move |x| if *goes { 0.0 } else { *x })).collect()
-        }
-        Masked::Remove => neurons.filter(|(_, goes)| !**goes).flat_map(|(run, _)| run).copied().collect(),
     }
 }

@@ -29,8 +29,18 @@ impl ModelDirectory {
     ///
     /// As loading it, except for tensors that are missing or wrong.
     pub fn open(directory: impl AsRef<Path>) -> Result<ModelDirectory> {
+        ModelDirectory::open_with(directory, &LoadOptions::default())
+    }
+
+    /// [`ModelDirectory::open`] with options that overrule the directory. Settings that they ignore are in nothing that
+    /// is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelDirectory::open`].
+    pub fn open_with(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<ModelDirectory> {
         let directory = directory.as_ref();
-        let loaded = Loaded::open(directory, &LoadOptions::default(), Purpose::Encode)?;
+        let loaded = Loaded::open(directory, options, Purpose::Encode)?;
         // Not used here, but written along: what is written has to load.
         loaded.tokenizer()?;
         Ok(ModelDirectory { directory: directory.to_owned(), loaded })

@@ -8,6 +8,8 @@
 //! Within an MLP, [`NeuronScores`], learned or by [`activation_magnitude`], give a [`NeuronMask`];
 //! [`ModelDirectory::write_masked`] makes the masked neurons zero, [`ModelDirectory::write_compacted`] removes them.
 //!
+//! [`trace`] follows a query and documents through the layers.
+//!
 //! [`ModelDirectory::write_sparse`] makes the 2:4 sparse models of Wanda and SparseGPT, to compare with.
 
 mod activation;
@@ -23,6 +25,7 @@ mod score_settings;
 mod scores;
 mod sparsegpt;
 mod sparsify;
+mod trace;
 mod variant;
 mod wanda;
 mod width;
@@ -36,5 +39,6 @@ pub use importance::score;
 pub use score_settings::{ImportanceMetric, ScoreSettings, ScoredTokens};
 pub use scores::{Importance, Scores};
 pub use sparsify::SparseMethod;
+pub use trace::{TracePoint, trace};
 pub use variant::{UnknownVariant, Variant};
 pub use width::NeuronScores;

@@ -1,4 +1,4 @@
-//! Where tensors come from: files, adapters, quantization.
+//! Where tensors come from: files, adapters, quantization, masks.
 
 pub(crate) mod adapted;
 pub(crate) mod adapter;
@@ -6,6 +6,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod mapped;
 pub(crate) mod matrix;
 pub(crate) mod model_files;
+pub(crate) mod narrowed;
 mod pickle;
 pub(crate) mod quantized;
 pub(crate) mod quantizing;

@@ -14,6 +14,7 @@ use super::model_files::{ModelFiles, Module};
 use super::shards::SINGLE_FILE;
 use super::tensors::{TensorInfo, Tensors};
 use crate::error::{Error, Result};
+use crate::json;
 
 /// The files that are copied beside the weights, where they exist. The pooling's folder is found by modules.json.
 const COPIED: [&str; 20] = [
@@ -155,10 +156,24 @@ fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], folder: &DurableFol
                     &serde_json::to_vec_pretty(&modules).expect("a JSON value can be written"),
                 )?;
             }
-            _ => write_file(folder, &file, &bytes)?,
+            _ => match without_ignored(files, &file)? {
+                Some(changed) => write_file(folder, &file, &changed)?,
+                None => write_file(folder, &file, &bytes)?,
+            },
         }
     }
     Ok(())
+}
+
+/// A file of settings without those that are passed over, where it has one: what is written loads as it was read.
+fn without_ignored(files: &ModelFiles, file: &str) -> Result<Option<Vec<u8>>> {
+    if files.ignored().is_empty() || !(file.contains("config") && file.ends_with(".json")) {
+        return Ok(None);
+    }
+    let (Some(bytes), Some(left)) = (files.read(file)?, files.json::<Value>(file)?) else { return Ok(None) };
+    let whole: Value = json::parse(&files.path(file), &bytes)?;
+    let text = || serde_json::to_vec_pretty(&left).expect("a JSON value can be written");
+    Ok((left != whole).then(text))
 }
 
 /// Writes a safetensors file tensor by tensor. The crate's own `serialize` wants all of them at once, each without a

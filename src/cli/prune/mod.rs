@@ -1,11 +1,13 @@
-//! `secateur prune`: score, drop, slim, narrow, sparsify, sweep.
+//! `secateur prune`: score, drop, slim, narrow, sparsify, sweep, search, trace.
 
 mod drop;
 mod narrow;
 mod score;
+mod search;
 mod slim;
 mod sparsify;
 mod sweep;
+mod trace;
 
 use clap::Subcommand;
 
@@ -26,6 +28,10 @@ pub enum Command {
     Sparsify(sparsify::Arguments),
     /// Measure variants of a model end to end, without retraining: parameters, speed, nDCG@10.
     Sweep(sweep::Arguments),
+    /// Find the best part of a model that keeps a budget, by its answers to a development split.
+    Search(Box<search::Arguments>),
+    /// Follow a query and documents through the layers: how similar they are after each.
+    Trace(trace::Arguments),
 }
 
 impl Command {
@@ -37,6 +43,8 @@ impl Command {
             Command::Narrow(arguments) => arguments.run(),
             Command::Sparsify(arguments) => arguments.run(),
             Command::Sweep(arguments) => arguments.run(),
+            Command::Search(arguments) => arguments.run(),
+            Command::Trace(arguments) => arguments.run(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::prune::narrow;
+use secateur::prune::{ReadingOptions, narrow};
 
 use super::shrunk;
 use super::slim::table;
@@ -27,11 +27,14 @@ pub struct Arguments {
     /// The mask [default: the model directory's own neuron_mask.json].
     #[arg(long, value_name = "FILE.json")]
     mask: Option<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingOptions,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let narrowed = narrow(&model_directory(&self.model)?, self.mask.as_deref(), &self.out)?;
+        let model = model_directory(&self.model)?;
+        let narrowed = narrow(&model, self.mask.as_deref(), &self.reading, &self.out)?;
         Ok(format!(
             "{}: {} without its masked neurons\n{}\n\n{}",
             self.out.display(),

@@ -37,7 +37,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
-        self.strict.announce(&model)?;
+        self.strict.announce(&model, self.options.reading.load_options())?;
         if self.options.is_resumable() {
             say_on_interrupt("what was measured is kept; run the same command again to go on")?;
         }

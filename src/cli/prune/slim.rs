@@ -43,7 +43,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
-        announce(&model, self.options.steps.strict)?;
+        announce(&model, self.options.steps.strict, self.options.reading.load_options())?;
         let options = self.options.located()?;
         if !options.train.is_empty() {
             say_on_interrupt("the mask's last checkpoint is kept; run the same command again to go on")?;

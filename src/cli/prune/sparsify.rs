@@ -31,7 +31,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
-        self.strict.announce(&model)?;
+        self.strict.announce(&model, self.options.reading.load_options())?;
         let name = self.options.located()?.run(&model, &self.out, &mut shown())?;
         Ok(format!(
             "{}: {name} with 2 of every 4 weights of its linear layers zero\n\

@@ -35,7 +35,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let model = model_directory(&self.model)?;
-        self.strict.announce(&model)?;
+        self.strict.announce(&model, self.options.reading.load_options())?;
         let options = self.options.located()?;
         say_on_interrupt("finished results are kept; run the same command again to go on")?;
         Ok(table(&options.run(&model, &self.out, &mut shown())?).to_string())

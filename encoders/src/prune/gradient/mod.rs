@@ -51,12 +51,13 @@ type Pair = (String, String);
 /// [`Error::NoPairs`]; those of the texts and of loading the model.
 pub fn score<E: From<Error>>(
     directory: &Path,
+    options: &LoadOptions,
     remaining: Option<&Remaining>,
     pairs: impl IntoIterator<Item = std::result::Result<Pair, E>>,
     max_pairs: usize,
     mut progress: impl FnMut(usize),
 ) -> std::result::Result<Scores, E> {
-    let model = Scaled::load(directory, remaining)?;
+    let model = Scaled::load(directory, options, remaining)?;
     let mut pairs = pairs.into_iter();
     let mut total = vec![[0.0; 3]; model.layers().len()];
     let (mut done, mut num_tokens, mut num_batches) = (0, 0, 0);
@@ -133,8 +134,8 @@ struct Scaled {
 }
 
 impl Scaled {
-    fn load(directory: &Path, remaining: Option<&Remaining>) -> Result<Scaled> {
-        let mut loaded = Loaded::open(directory, &LoadOptions::default(), Purpose::Encode)?;
+    fn load(directory: &Path, options: &LoadOptions, remaining: Option<&Remaining>) -> Result<Scaled> {
+        let mut loaded = Loaded::open(directory, options, Purpose::Encode)?;
         if let Some(remaining) = remaining {
             loaded.keep(remaining);
         }

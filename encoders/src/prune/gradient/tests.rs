@@ -49,7 +49,7 @@ fn gradients_are_those_of_candle() {
         let fixture = Fixture::read(name);
         let directory = fixture.write(&fixture.pruned_config(&fixture.config));
         id_tokenizer(directory.path());
-        let model = Scaled::load(directory.path(), None).unwrap();
+        let model = Scaled::load(directory.path(), &LoadOptions::default(), None).unwrap();
         let titles = model.tokens(texts[1..4].iter(), 0).unwrap();
         let passages = model.tokens(texts[4..7].iter(), 1).unwrap();
         let got = model.gradients(&titles, &passages).unwrap();
