@@ -92,6 +92,27 @@ fn every_combination_is_measured_and_kept() {
             .all(|encoding| encoding.padding_ratio >= 1.0 && encoding.timed_documents == 63)
     );
 
+    // Layers: the whole model's are all there, and relevant documents are told from others somewhere.
+    let small = report.encodings.iter().find(|encoding| encoding.encoder == "small").unwrap();
+    let layers = small.layers.as_ref().unwrap();
+    let places: Vec<(&str, Option<usize>)> =
+        layers.points.iter().map(|point| (point.stage.as_str(), point.layer)).collect();
+    let layer = |number| ("layer", Some(number));
+    assert_eq!(places, [("embeddings", None), layer(0), layer(1), layer(2), ("vector", None)]);
+    assert!(layers.num_queries > 1 && layers.points.iter().all(|point| point.relevant <= 1.0 + 1e-9));
+    assert!(layers.points.iter().any(|point| (point.relevant - point.other).abs() > 1e-4), "{layers:?}");
+    let page = std::fs::read_to_string(sandbox.path("bench/report.html")).unwrap();
+    for part in [
+        "Similarity, layer by layer: mini, small",
+        "mean cosine with the query",
+        "layers passed (number)",
+        "isotropy",
+    ] {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    // Nothing was pruned, and nothing is drawn of it.
+    assert!(!page.contains("Where encoders were pruned"), "{page}");
+
     // The quality is that of `eval` on the same answers, by the same rules.
     let cell = report.cells.iter().find(|cell| cell.key.system() == "default, flat, dense").unwrap();
     let run = format!("bench/runs/{}.run", cell.key.file_name());
@@ -260,4 +281,37 @@ fn a_gpu_is_asked_for_one_thing() {
     fails(&["--ceilings", "--rows", "5"], "--rows");
     fails(&["--search", "--width", "0.5"], "--width");
     sandbox.run(["bench"]).fails(2, ["DATASET"]);
+}
+
+#[test]
+fn what_was_pruned_is_drawn() {
+    let sandbox = Sandbox::new();
+    let mini = mini();
+    let mini = mini.to_str().unwrap();
+    model::tiny(&sandbox.path("tiny"));
+    let score =
+        ["prune", "score", "tiny", "--calibration", mini, "--format", "texts", "--out", "scores.json"];
+    sandbox.run(score).ok();
+    sandbox
+        .run(["prune", "drop", "tiny", "--mlp", "1", "--scores", "scores.json", "--out", "pruned/model"])
+        .ok();
+    std::fs::rename(sandbox.path("scores.json"), sandbox.path("pruned/scores.json")).unwrap();
+    let arguments = [mini, "--encoders", "tiny,small=pruned/model", "--indexes", "flat", "--modes", "dense"];
+    ok(bench(&sandbox, &arguments));
+    let page = std::fs::read_to_string(sandbox.path("bench/report.html")).unwrap();
+    for part in [
+        "small: the order in which sub-layers of tiny are dropped",
+        "small: what each layer keeps",
+        "width of the MLP (neurons)",
+        "dropped (number)",
+        "layer (number)",
+        "was not there",
+    ] {
+        assert!(page.contains(part), "no {part:?} in {page}");
+    }
+    let report = results(&sandbox.path("bench"));
+    let small = report.encoders.iter().find(|encoder| encoder.name == "small").unwrap();
+    let gone: Vec<usize> = (0..3).filter(|layer| small.layers[*layer].mlp_width.is_none()).collect();
+    assert_eq!(gone, small.drop_order.as_ref().unwrap().mlp[..1]);
+    assert_eq!(page.matches("layer 0, 1 MLPs dropped: ").count(), 1);
 }

@@ -49,9 +49,12 @@ fn scores_are_written_drawn_and_repeatable() {
     assert!(said.contains("attention  dropped"), "{said}");
     assert_eq!(read(&sandbox, "again.json"), scores);
     let plot = std::fs::read_to_string(sandbox.path("plot.svg")).unwrap();
-    // The background, and for each part a cell a layer and number of drops.
-    assert_eq!(plot.matches("<rect ").count(), 1 + 3 * 3 * 3, "{plot}");
-    assert_eq!(plot.matches("#4c78a8").count(), 3 * (1 + 2 + 3));
+    // The background, three colors of the legend, and for each part a cell a layer and number of drops.
+    assert_eq!(plot.matches("<rect ").count(), 1 + 3 + 3 * 3 * 3, "{plot}");
+    assert_eq!(plot.matches("#4c78a8").count(), 1 + 3 * (1 + 2 + 3));
+    for part in ["layer (number)", "sub-layers dropped (number)", ">dropped<", ">kept<"] {
+        assert!(plot.contains(part), "no {part} in {plot}");
+    }
     assert!(plot.starts_with("<svg ") && plot.ends_with("</svg>\n"));
     assert_eq!(sandbox.names(), ["again.json", "plot.svg", "scores.json", "tiny"]);
 

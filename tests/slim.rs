@@ -28,8 +28,11 @@ fn neurons_are_masked_by_their_activations_and_removed() {
     let said = slim(&first).ok();
     assert!(said.starts_with("masked: tiny with 30.0 % of its MLP neurons zero"), "{said}");
     let plot = std::fs::read_to_string(sandbox.path("plot.svg")).unwrap();
-    // The background, and two parts of the bar of each of three layers.
-    assert_eq!(plot.matches("<rect ").count(), 1 + 2 * 3, "{plot}");
+    // The background, three colors of the legend, and two parts of the bar of each of three layers.
+    assert_eq!(plot.matches("<rect ").count(), 1 + 3 + 2 * 3, "{plot}");
+    for part in ["layer (number)", "neurons of the MLP (%)", ">stays<"] {
+        assert!(plot.contains(part), "no {part} in {plot}");
+    }
 
     // The same from the scores; a mask is a file.
     slim(&["--scores", "scores.json", "--out", "again"]).ok();

@@ -10,6 +10,7 @@ use secateur_index::flat::FlatIndex;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Dataset;
+use super::layers::layer_similarity;
 use super::result::EncodingFacts;
 use crate::encode::journaled::{JournaledEncoding, borrowed, next_chunk};
 use crate::error::Result;
@@ -119,6 +120,7 @@ pub(super) fn encode(
         mean_tokens: clock.tokens as f64 / clock.documents.max(1) as f64,
         cut_documents: encoder.num_cut_texts() - cut_before,
         isotropy: mean_cosine(&queries, dim),
+        layers: layer_similarity(dataset, encoder)?,
     };
     let best = best.into_iter().map(|hits| hits.into_iter().map(|(_, row)| ids[row].clone()).collect());
     let exact = dataset.queries.iter().map(|(id, _)| id.clone()).zip(best).collect();

@@ -39,6 +39,8 @@ mod folder;
 mod gate;
 mod gpu_search;
 mod index_spec;
+mod layer_plots;
+mod layers;
 mod merge;
 mod options;
 mod pipeline;

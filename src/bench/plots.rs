@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::layer_plots::layer_plots;
 use super::plot::{Axis, Plot, PlotPoint, Series};
 use super::result::{BenchReport, Cell, System};
 
@@ -14,6 +15,7 @@ pub(super) fn plots(report: &BenchReport, systems: &[System]) -> Vec<Plot> {
         plots.extend(quality(&of_it, &format!("Quality and latency{on}"), Cost::Latency));
         plots.extend(quality(&of_it, &format!("Quality and size{on}"), Cost::Size));
         plots.extend(recalls(report, environment, &on));
+        plots.extend(layer_plots(report, environment, &on));
     }
     plots
 }

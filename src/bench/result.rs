@@ -182,6 +182,31 @@ pub struct EncodingFacts {
     /// The mean cosine of pairs of queries (isotropy, EffiR A.6): 0 where vectors point everywhere. `None` for one
     /// query.
     pub isotropy: Option<f64>,
+    /// How similar queries and documents are after each layer; `None` without judgments, or in older files.
+    #[serde(default)]
+    pub layers: Option<LayerSimilarity>,
+}
+
+/// The similarity of queries and documents, layer by layer (EffiR, Fig. 6 and 7): means over queries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerSimilarity {
+    /// Queries that the means are over: the first that have a relevant document.
+    pub num_queries: usize,
+    /// The places in the order of the forward.
+    pub points: Vec<SimilarityPoint>,
+}
+
+/// The mean cosines at one place of the forward, hidden states pooled as the encoder pools the last ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SimilarityPoint {
+    /// "embeddings", "layer", or "vector" for what the encoder gives in the end.
+    pub stage: String,
+    /// The layer behind which it was measured; `None` but for "layer".
+    pub layer: Option<usize>,
+    /// With a relevant document.
+    pub relevant: f64,
+    /// With a relevant document of another query.
+    pub other: f64,
 }
 
 /// What it took to build an index.

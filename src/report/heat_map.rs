@@ -6,7 +6,7 @@ use super::svg::{Anchor, Svg};
 
 const CELL: f64 = 14.0;
 const LEFT: f64 = 56.0;
-const TOP: f64 = 52.0;
+const TOP: f64 = 72.0;
 const GAP: f64 = 48.0;
 const BOTTOM: f64 = 40.0;
 /// The paper's colors: blue for dropped, orange for kept. Grey is a sub-layer that was absent before.
@@ -27,8 +27,9 @@ pub fn drop_order(scores: &Scores) -> Svg {
         width / 2.0,
         16.0,
         Anchor::Middle,
-        &format!("{}: dropped (blue) and kept (orange)", scores.model),
+        &format!("{}: the order in which sub-layers are dropped", scores.model),
     );
+    legend(&mut svg, width, [(DROPPED, "dropped"), (KEPT, "kept"), (ABSENT, "was not there")]);
     for (number, (part, order)) in orders.iter().enumerate() {
         let left = LEFT + number as f64 * (panel + GAP);
         let middle = left + layers as f64 * CELL / 2.0;
@@ -52,11 +53,22 @@ pub fn drop_order(scores: &Scores) -> Svg {
         for layer in (0..layers).filter(|layer| is_labelled(*layer, layers - 1)) {
             svg.text(left + (layer as f64 + 0.5) * CELL, bottom + 12.0, Anchor::Middle, &layer.to_string());
         }
-        svg.text(middle, bottom + 28.0, Anchor::Middle, "layer");
+        svg.text(middle, bottom + 28.0, Anchor::Middle, "layer (number)");
         let y = TOP + order.len() as f64 * CELL / 2.0;
-        svg.rotated_text(left - 32.0, y, Anchor::Middle, -90.0, "dropped");
+        svg.rotated_text(left - 32.0, y, Anchor::Middle, -90.0, "sub-layers dropped (number)");
     }
     svg
+}
+
+/// What the colors mean, in a line below the title.
+fn legend(svg: &mut Svg, width: f64, entries: [(&str, &str); 3]) {
+    const ENTRY: f64 = 100.0;
+    let left = (width - ENTRY * entries.len() as f64) / 2.0;
+    for (number, (color, word)) in entries.into_iter().enumerate() {
+        let x = left + ENTRY * number as f64;
+        svg.rectangle(x, 26.0, 10.0, 10.0, color);
+        svg.text(x + 15.0, 35.0, Anchor::Start, word);
+    }
 }
 
 /// Every fourth number, and all of them where there are few.

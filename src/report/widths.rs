@@ -6,7 +6,7 @@ use super::svg::{Anchor, Svg};
 
 const BAR: f64 = 14.0;
 const LEFT: f64 = 56.0;
-const TOP: f64 = 36.0;
+const TOP: f64 = 56.0;
 const HEIGHT: f64 = 200.0;
 const BOTTOM: f64 = 40.0;
 const KEPT: &str = "#f58518";
@@ -27,8 +27,16 @@ pub fn widths(model: &str, mask: &NeuronMask) -> Svg {
     let width = LEFT + layers as f64 * BAR + 24.0;
     let title = format!("{model}: {:.1} % of the neurons stay", 100.0 * (1.0 - mask.sparsity()));
     // The words are wider than a few bars.
-    let mut svg = Svg::new(width.max(LEFT + 7.0 * title.len() as f64), TOP + HEIGHT + BOTTOM);
+    let mut svg =
+        Svg::new(width.max(LEFT + 200.0).max(LEFT + 7.0 * title.len() as f64), TOP + HEIGHT + BOTTOM);
     svg.text(LEFT, 16.0, Anchor::Start, &title);
+    for (number, (color, word)) in
+        [(KEPT, "stays"), (MASKED, "goes"), (ABSENT, "no MLP")].into_iter().enumerate()
+    {
+        let x = LEFT + 64.0 * number as f64;
+        svg.rectangle(x, 28.0, 10.0, 10.0, color);
+        svg.text(x + 15.0, 37.0, Anchor::Start, word);
+    }
     for (layer, mlp) in mask.layers.iter().enumerate() {
         let x = LEFT + layer as f64 * BAR;
         match mlp {
@@ -46,6 +54,7 @@ pub fn widths(model: &str, mask: &NeuronMask) -> Svg {
     for (share, word) in [(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")] {
         svg.text(LEFT - 6.0, TOP + HEIGHT * (1.0 - share) + 4.0, Anchor::End, word);
     }
-    svg.text(LEFT + layers as f64 * BAR / 2.0, TOP + HEIGHT + 28.0, Anchor::Middle, "layer");
+    svg.text(LEFT + layers as f64 * BAR / 2.0, TOP + HEIGHT + 28.0, Anchor::Middle, "layer (number)");
+    svg.rotated_text(14.0, TOP + HEIGHT / 2.0, Anchor::Middle, -90.0, "neurons of the MLP (%)");
     svg
 }

@@ -3,6 +3,7 @@
 mod draw;
 mod formats;
 mod html;
+mod layers;
 mod markdown;
 mod page;
 mod systems;

@@ -3,6 +3,7 @@
 
 use super::draw::{axis_below, bar, figure, legend};
 use super::html::{HtmlTable, datum, escaped, page};
+use super::layers::layers;
 use super::systems::SystemTable;
 use crate::bench::{BenchReport, Cell, STAGES};
 use crate::compare::{Answer, MovedQuery};
@@ -15,6 +16,7 @@ pub fn bench_page(report: &BenchReport) -> String {
     report.summary.plots.iter().for_each(|plot| body.push_str(&figure(plot)));
     body.push_str(&breakdown(report));
     body.push_str(&encoders(report));
+    body.push_str(&layers(report));
     body.push_str(&builds(report));
     body.push_str(&losses(report));
     body.push_str(&machines(report));
