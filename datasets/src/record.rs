@@ -44,13 +44,22 @@ pub(crate) fn parse_passage(line: &str) -> Result<Passage, Fault> {
 
 pub(crate) fn parse<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Fault>), Fault> {
     // Without this an array would be taken for the fields in order.
-    if !line.trim_ascii_start().starts_with('{') {
-        return Err(Fault::BadJson {
-            column: 1,
-            message: "expected an object, as in {\"_id\": \"...\", \"text\": \"...\"}".to_owned(),
-        });
-    }
+    expect_object(line, r#"{"_id": "...", "text": "..."}"#)?;
     parse_json(line)
+}
+
+/// Refuses a line that begins no object; `example` is one.
+pub(crate) fn expect_object(line: &str, example: &str) -> Result<(), Fault> {
+    if line.trim_ascii_start().starts_with('{') {
+        return Ok(());
+    }
+    // The text that stands for a large file where git was not told to fetch it.
+    let message = if line.starts_with("version https://git-lfs.github.com/spec/") {
+        "the file is a Git LFS pointer and not the file itself: fetch it with `git lfs pull`".to_owned()
+    } else {
+        format!("expected an object, as in {example}")
+    };
+    Err(Fault::BadJson { column: 1, message })
 }
 
 /// Reads a line. If it parses only after Python's `NaN` and `Infinity` became `null`, the oddity says so.
@@ -303,6 +312,10 @@ mod tests {
             (
                 r#"["a","T","x",null]"#,
                 "bad JSON at column 1: expected an object, as in {\"_id\": \"...\", \"text\": \"...\"}",
+            ),
+            (
+                "version https://git-lfs.github.com/spec/v1",
+                "bad JSON at column 1: the file is a Git LFS pointer and not the file itself: fetch it with `git lfs pull`",
             ),
             (r#"{"text":"x"}"#, "no field `_id`: the fields are text"),
             (r#"{"_id":"a"}"#, "no field `text`: the fields are _id"),

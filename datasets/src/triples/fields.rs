@@ -19,10 +19,7 @@ type Result<T> = std::result::Result<T, Fault>;
 impl Fields {
     /// The object of a line.
     pub(super) fn parse(line: &str) -> Result<Fields> {
-        if !line.trim_ascii_start().starts_with('{') {
-            let message = "expected an object, as in {\"query\": \"...\", \"pos\": [\"...\"]}".to_owned();
-            return Err(Fault::BadJson { column: 1, message });
-        }
+        record::expect_object(line, r#"{"query": "...", "pos": ["..."]}"#)?;
         let (map, oddities) = record::parse_json(line)?;
         Ok(Fields { map, place: String::new(), python_numbers: !oddities.is_empty() })
     }
