@@ -231,6 +231,7 @@ fn a_baseline_is_a_gate_and_formats_hold_the_numbers() {
     past.write(&sandbox.path("past.json")).unwrap();
     let gate = bench(&sandbox, &[&arguments[..], &["--max-latency-ratio", "2"]].concat());
     assert_eq!(gate.status.code(), Some(5), "{gate:?}");
+    assert!(gate.stdout.contains("recommend mode bm25"), "the report is printed all the same: {gate:?}");
     assert!(
         gate.stderr.contains("nDCG@10 fell from") && gate.stderr.contains("more than 2 times"),
         "{gate:?}"

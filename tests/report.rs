@@ -80,6 +80,35 @@ fn several_machines_are_on_one_page_and_speed_is_compared_within_each() {
     assert_eq!((whole.environments.len(), keys(&whole)), (1, keys(&one)));
 }
 
+/// The best that keeps the latency is recommended, and where none does it is said how fast the fastest is.
+#[test]
+fn what_is_recommended_depends_on_the_time_that_there_is() {
+    let sandbox = benches();
+    changed(&sandbox, "set.json", |report| {
+        for cell in &mut report.cells {
+            let (p95, score) = match (cell.key.mode.as_str(), cell.key.encoder.as_deref()) {
+                ("bm25", _) => (2.0, 0.5),
+                (_, Some("tiny")) => (80.0, 0.9),
+                _ => (20.0, 0.7),
+            };
+            cell.closed[0].latency.p95 = p95;
+            cell.quality.as_mut().unwrap().means.get_mut("nDCG@10").unwrap().mean = score;
+        }
+    });
+    for (within, sentence) in [
+        ("100", "Within 100 ms we recommend the encoder tiny, the index flat and mode dense: nDCG@10 0.900"),
+        ("50", "Within 50 ms we recommend the encoder short, the index flat and mode dense: nDCG@10 0.700"),
+        (
+            "5",
+            "Within 5 ms we recommend mode bm25 without an encoder: nDCG@10 0.500, and 19 of 20 queries answered within 2.0 ms.",
+        ),
+        ("1", "No combination answers 19 of 20 queries within 1 ms; the fastest, bm25, takes 2.0 ms."),
+    ] {
+        let said = report(&sandbox, &["set.json", "--within", within]).ok();
+        assert!(said.contains(sentence), "{said}");
+    }
+}
+
 #[test]
 fn names_that_mean_two_things_are_refused() {
     let sandbox = benches();

@@ -19,7 +19,7 @@ use super::encoder::{located, model_directory};
 use super::failure::{Code, Failure, Result, say};
 use super::inputs::{dataset_cache, open_dataset};
 use super::progress::{say_on_interrupt, show_download, shown};
-use super::{as_json, bench_gpu};
+use super::{as_json, bench_gpu, print};
 use crate::download::{Fetcher, Suite, SuiteDataset};
 
 const EXAMPLES: &str = "\
@@ -149,18 +149,20 @@ impl Arguments {
         let baseline = self.baseline.as_deref().map(BenchReport::read).transpose()?;
         let report = measured(&options, &self.out)?;
         write_formats(&report, &self.out)?;
+        let text = match self.json {
+            true => as_json(&report)?,
+            false => format!("{}\nreport: {}\n", bench_text(&report), self.out.join("report.html").display()),
+        };
         if let Some(baseline) = &baseline {
             let gate = Gate { max_ndcg_drop: self.max_ndcg_drop, max_latency_ratio: self.max_latency_ratio };
             let verdict = gate.check(baseline, &report);
             if !verdict.breaches.is_empty() {
+                print(out, &text)?;
                 let message = format!("worse than the baseline: {}", verdict.breaches.join("; "));
                 return Err(Failure::gate(message));
             }
         }
-        if self.json {
-            return as_json(&report);
-        }
-        Ok(format!("{}\nreport: {}\n", bench_text(&report), self.out.join("report.html").display()))
+        Ok(text)
     }
 
     fn options(&self) -> Result<BenchOptions> {

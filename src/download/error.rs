@@ -146,6 +146,17 @@ pub enum DownloadError {
         source: Box<DownloadError>,
     },
 
+    /// The rows of a data set cannot be understood.
+    #[error(
+        "{url}: cannot understand the rows of the data set: {reason}; try again later, or put a BEIR folder in its place"
+    )]
+    BadRows {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
     /// The hub's description of a model cannot be understood.
     #[error("{url}: cannot understand the list of the model's files: {reason}; is HF_ENDPOINT right?")]
     BadListing {
@@ -187,6 +198,7 @@ impl DownloadError {
             | DownloadError::BadModelId { .. }
             | DownloadError::Offline { .. }
             | DownloadError::BadListing { .. }
+            | DownloadError::BadRows { .. }
             | DownloadError::NoWeights { .. }
             | DownloadError::NoHome => ErrorKind::Input,
         }

@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod fetch;
 mod hub;
+mod rows;
 mod suite;
 mod unpack;
 

@@ -7,6 +7,7 @@ use secateur_datasets::catalog;
 use super::beir::{Archive, download_archive};
 use super::error::DownloadError;
 use super::fetch::{Fetcher, Progress};
+use super::rows::{SERVICE, download_rows};
 
 /// Data sets that are reported on together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -15,6 +16,8 @@ pub enum Suite {
     Beir13,
     /// All that BEIR publishes; the score of CQADupstack is the mean of its twelve forums.
     Beir,
+    /// NanoBEIR: thirteen data sets cut to fifty queries and some thousand documents.
+    NanoBeir,
 }
 
 /// A data set of a suite, downloaded.
@@ -45,12 +48,30 @@ const BEIR_13: [&str; 13] = [
     "webis-touche2020",
 ];
 
+/// Repositories of the Hugging Face hub, as sentence-transformers has them.
+const NANO_BEIR: [&str; 13] = [
+    "zeta-alpha-ai/NanoArguAna",
+    "zeta-alpha-ai/NanoClimateFEVER",
+    "zeta-alpha-ai/NanoDBPedia",
+    "zeta-alpha-ai/NanoFEVER",
+    "zeta-alpha-ai/NanoFiQA2018",
+    "zeta-alpha-ai/NanoHotpotQA",
+    "zeta-alpha-ai/NanoMSMARCO",
+    "zeta-alpha-ai/NanoNFCorpus",
+    "zeta-alpha-ai/NanoNQ",
+    "zeta-alpha-ai/NanoQuoraRetrieval",
+    "zeta-alpha-ai/NanoSCIDOCS",
+    "zeta-alpha-ai/NanoSciFact",
+    "zeta-alpha-ai/NanoTouche2020",
+];
+
 impl Suite {
-    /// The data sets, by the names under which BEIR publishes them.
+    /// The data sets, by the names under which BEIR or the hub publishes them.
     pub fn names(self) -> Vec<&'static str> {
         match self {
             Suite::Beir13 => BEIR_13.to_vec(),
             Suite::Beir => catalog::PUBLISHED.iter().map(|dataset| dataset.name).collect(),
+            Suite::NanoBeir => NANO_BEIR.to_vec(),
         }
     }
 
@@ -61,6 +82,9 @@ impl Suite {
         fetcher: &Fetcher,
         progress: &mut dyn FnMut(&str, Progress),
     ) -> Result<Vec<SuiteDataset>, DownloadError> {
+        if self == Suite::NanoBeir {
+            return download_nano(&self.names(), &cache.join("nano-beir"), SERVICE, fetcher, progress);
+        }
         let published: Vec<_> = self.names().into_iter().filter_map(catalog::find).collect();
         let urls: Vec<String> = published.iter().map(|dataset| dataset.url()).collect();
         let archives = published.iter().zip(&urls).map(|(dataset, url)| Archive {
@@ -72,6 +96,23 @@ impl Suite {
         let archives: Vec<Archive<'_>> = archives.collect();
         download_all(&archives, cache, fetcher, progress)
     }
+}
+
+/// Downloads the data sets of the hub that are missing, one after the other.
+pub(super) fn download_nano(
+    repositories: &[&str],
+    cache: &Path,
+    service: &str,
+    fetcher: &Fetcher,
+    progress: &mut dyn FnMut(&str, Progress),
+) -> Result<Vec<SuiteDataset>, DownloadError> {
+    let one = |repository: &&str| {
+        let path =
+            download_rows(repository, cache, service, fetcher, &mut |step| progress(repository, step))?;
+        let name = repository.rsplit('/').next().unwrap_or(repository).to_owned();
+        Ok(SuiteDataset { path, name, part_of: None })
+    };
+    repositories.iter().map(one).collect()
 }
 
 /// Downloads the archives that are missing, one after the other. After a failure the next call goes on at the first

@@ -11,7 +11,7 @@ use secateur_testkit::server::{Resource, TestServer};
 use super::beir::{md5_of, zip_of};
 use super::{fetcher, names};
 use crate::download::beir::Archive;
-use crate::download::suite::{Suite, SuiteDataset, download_all};
+use crate::download::suite::{Suite, SuiteDataset, download_all, download_nano};
 
 /// A data set in a folder of an archive, whose only query is answered by its first document, or by its second.
 fn files(folder: &str, relevant: usize) -> Vec<(String, String)> {
@@ -105,6 +105,62 @@ fn what_is_missing_is_fetched_set_by_set_and_parts_are_averaged() {
     assert!(bench_markdown(&report).contains("| parted | 81.5 |"), "{}", bench_markdown(&report));
 }
 
+/// Puts a table of the hub on the server, in pages of a hundred rows.
+fn put_rows(server: &TestServer, repository: &str, config: &str, rows: &[serde_json::Value]) {
+    for offset in (0..rows.len().max(1)).step_by(100) {
+        let page: Vec<_> =
+            rows.iter().skip(offset).take(100).map(|row| serde_json::json!({ "row": row })).collect();
+        let page = serde_json::json!({ "rows": page, "num_rows_total": rows.len(), "features": [] });
+        let path =
+            format!("/rows?dataset={repository}&config={config}&split=train&offset={offset}&length=100");
+        server.put(&path, Resource::new(page.to_string()));
+    }
+}
+
+#[test]
+fn data_sets_of_the_hub_come_row_by_row() {
+    let server = TestServer::start();
+    let text = |id: String, text: String| serde_json::json!({ "_id": id, "text": text });
+    let corpus: Vec<_> = (0..230).map(|n| text(format!("d{n}"), format!("tab\t and word{n}"))).collect();
+    let queries: Vec<_> = (0..3).map(|n| text(format!("q{n}"), format!("word{n}"))).collect();
+    let qrels: Vec<_> = (0..3)
+        .map(|n| serde_json::json!({ "query-id": format!("q{n}"), "corpus-id": format!("d{n}") }))
+        .collect();
+    put_rows(&server, "owner%2FNanoOne", "corpus", &corpus);
+    put_rows(&server, "owner%2FNanoOne", "queries", &queries);
+    put_rows(&server, "owner%2FNanoOne", "qrels", &qrels);
+    put_rows(&server, "owner%2FNanoTwo", "corpus", &[serde_json::json!({ "_id": "d1" })]);
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let download = |names: &[&str]| download_nano(names, &cache, &server.url(""), &fetcher(), &mut |_, _| {});
+    let error = download(&["owner/NanoOne", "owner/NanoTwo"]).unwrap_err().to_string();
+    assert!(error.contains("NanoTwo") && error.contains("a row lacks an id or a text"), "{error}");
+    assert_eq!(
+        names(&cache),
+        [".NanoOne.lock", ".NanoTwo.lock", "NanoOne"],
+        "the first is kept, of the other nothing"
+    );
+
+    server.clear_requests();
+    let datasets = download(&["owner/NanoOne"]).unwrap();
+    assert_eq!(server.requests(), [], "it is not fetched again");
+    let (report, _) = bench(&datasets, &folder.path().join("bench"));
+    assert_eq!((report.datasets[0].num_documents, report.datasets[0].num_queries), (230, 3));
+    assert_eq!((report.datasets[0].name.as_str(), report.summary.systems[0].score()), ("NanoOne", Some(1.0)));
+
+    let cut = serde_json::json!({ "rows": [{ "row": { "_id": "d", "text": "t" }, "truncated_cells": ["text"] }], "num_rows_total": 1 });
+    let path = "/rows?dataset=owner%2FNanoTwo&config=corpus&split=train&offset=0&length=100";
+    for (body, reason) in [
+        (cut.to_string(), "not told whole"),
+        ("<html>".to_owned(), "not the JSON"),
+        ("{\"rows\":[],\"num_rows_total\":5}".to_owned(), "no rows"),
+    ] {
+        server.put(path, Resource::new(body));
+        let error = download(&["owner/NanoTwo"]).unwrap_err().to_string();
+        assert!(error.contains(reason) && error.contains("&config=corpus"), "{error}");
+    }
+}
+
 #[test]
 fn suites_are_published() {
     for suite in [Suite::Beir13, Suite::Beir] {
@@ -112,4 +168,5 @@ fn suites_are_published() {
         assert!(names.is_sorted() && names.iter().all(|name| catalog::find(name).is_some()), "{names:?}");
     }
     assert_eq!((Suite::Beir13.names().len(), Suite::Beir.names().len()), (13, 15));
+    assert_eq!(Suite::NanoBeir.names().len(), 13);
 }
