@@ -11,7 +11,7 @@ KERNEL __launch_bounds__(128) attention_few(const bf16 *qkv, bf16 *out, const Te
         const bf16 *from = qkv + (size_t)(text.start + row) * shape.stride;
         const size_t place = (size_t)row * (head_dim / 2);
         auto one = [&](int number, bf16 *to, const float *weight, bool turned) {
-            Preparation with = {bias ? bias + number * head_dim : nullptr, weight, turned && cos ? cos + place : nullptr, sin + place, eps, 1};
+            Preparation with = {bias ? bias + number * head_dim : nullptr, weight, turned && cos ? cos + place : nullptr, sin + place, eps};
             prepare_head(from + (size_t)number * head_dim, to + row * padded, head_dim, with);
         };
         one(head, queries, query_norm, true);

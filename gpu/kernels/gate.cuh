@@ -45,17 +45,35 @@ KERNEL __launch_bounds__(256) gate(const bf16 *x, const float *bias, bf16 *out, 
     }
     ((uint4 *)(out + (size_t)blockIdx.x * width))[i] = uint4{outs[0], outs[1], outs[2], outs[3]};
 }
-// The gradient of `gate`: of out (T, W) to that of x (T, 2 W or W), bias included in what is activated.
-KERNEL __launch_bounds__(256) gate_backward(const bf16 *x, const float *bias, const bf16 *gradient, bf16 *out, int width, int gated, int activation) {
+// act(gate) * up * factors, or act(up) * factors where there is no gate: bf16 (T, stride), of which the first columns count. The factors,
+// one a column, may be null.
+KERNEL __launch_bounds__(256) combine(const bf16 *gate, const bf16 *up, const float *factors, bf16 *out, int columns, int stride, int activation) {
     const int i = blockIdx.y * blockDim.x + threadIdx.x;   // a row has blockIdx.x
-    if (i >= width) return;
-    const size_t row = (size_t)blockIdx.x * width * (gated ? 2 : 1);
-    const float slope_out = widen(gradient[(size_t)blockIdx.x * width + i]), a = widen(x[row + i]) + (bias ? bias[i] : 0);
-    if (gated) {
-        const float u = widen(x[row + width + i]) + (bias ? bias[width + i] : 0);
-        out[row + i] = round_to_bf16(slope_out * u * slope(a, activation));
-        out[row + width + i] = round_to_bf16(slope_out * activate(a, activation));
-    } else {
-        out[row + i] = round_to_bf16(slope_out * slope(a, activation));
+    if (i >= stride) return;
+    const size_t place = (size_t)blockIdx.x * stride + i;
+    float value = 0;
+    if (i < columns) {
+        const float u = widen(up[place]);
+        value = (gate ? activate(widen(gate[place]), activation) * u : activate(u, activation)) * (factors ? factors[i] : 1);
     }
+    out[place] = round_to_bf16(value);
+}
+// The gradient of `combine`: of what came out, f32 (T, columns), to those of gate and up, in place of them. With `of_factors` the
+// gradient becomes what that of each factor's ReLU is the sum of: nothing where the factor is zero.
+KERNEL __launch_bounds__(256) combine_backward(bf16 *gate, bf16 *up, const float *factors, float *gradient, int columns, int stride, int activation, int of_factors) {
+    const int i = blockIdx.y * blockDim.x + threadIdx.x;   // a row has blockIdx.x
+    if (i >= columns) return;
+    const size_t place = (size_t)blockIdx.x * stride + i, from = (size_t)blockIdx.x * columns + i;
+    const float g = gradient[from], factor = factors ? factors[i] : 1, u = widen(up[place]);
+    float value;
+    if (gate) {
+        const float a = widen(gate[place]), activated = activate(a, activation);
+        gate[place] = round_to_bf16(g * factor * u * slope(a, activation));
+        up[place] = round_to_bf16(g * factor * activated);
+        value = activated * u;
+    } else {
+        up[place] = round_to_bf16(g * factor * slope(u, activation));
+        value = activate(u, activation);
+    }
+    if (of_factors) gradient[from] = factor > 0 ? g * value : 0;
 }

@@ -2,10 +2,9 @@
 struct HeadsShape {
     int num_heads, num_key_value_heads, head_dim, stride;
     float eps;
-    float direction;   // 1, or -1 to turn back
 };
 // What a head is prepared with. Each pointer may be null: bias (K), the norm's weight (K), cosines and sines of the place (K / 2).
-struct Preparation { const float *bias, *weight, *cos, *sin; float eps, direction; };
+struct Preparation { const float *bias, *weight, *cos, *sin; float eps; };
 // A warp prepares a head: x (K) -> out (K), which may be one.
 DEVICE void prepare_head(const bf16 *x, bf16 *out, int head_dim, const Preparation &with) {
     const int lane = threadIdx.x % 32, half = head_dim / 2;
@@ -23,7 +22,7 @@ DEVICE void prepare_head(const bf16 *x, bf16 *out, int head_dim, const Preparati
         if (with.bias) { a += with.bias[k]; b += with.bias[half + k]; }
         if (with.weight) { a *= scale * with.weight[k]; b *= scale * with.weight[half + k]; }
         if (with.cos) {
-            const float c = with.cos[k], s = with.sin[k] * with.direction, turned = a * c - b * s;
+            const float c = with.cos[k], s = with.sin[k], turned = a * c - b * s;
             b = b * c + a * s;
             a = turned;
         }
@@ -38,7 +37,7 @@ KERNEL __launch_bounds__(256) prepare_heads(bf16 *qkv, const float *bias, const 
     for (int head = threadIdx.x / 32; head < (bias ? rotated + shape.num_key_value_heads : rotated); head += blockDim.x / 32) {
         bf16 *x = qkv + (size_t)blockIdx.x * shape.stride + (size_t)head * head_dim;
         Preparation with = {bias ? bias + head * head_dim : nullptr, head < shape.num_heads ? query_norm : head < rotated ? key_norm : nullptr,
-                            cos && head < rotated ? cos + place : nullptr, sin + place, shape.eps, shape.direction};
+                            cos && head < rotated ? cos + place : nullptr, sin + place, shape.eps};
         prepare_head(x, x, head_dim, with);
     }
 }

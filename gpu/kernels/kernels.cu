@@ -10,3 +10,4 @@
 #include "skinny.cuh"
 #include "search.cuh"
 #include "training.cuh"
+#include "numbers.cuh"

@@ -46,27 +46,67 @@ pub fn forward(x: &Half, bias: Option<&Buffer<f32>>, activation: Activation, out
         .run(x.buffer.gpu())
 }
 
-/// The gradient of [`forward`]: that of what came out (T, W) -> that of `x`.
+/// An MLP between its projections.
+#[derive(Clone, Copy, Debug)]
+pub struct Combination<'a> {
+    /// What the gate, or what is up where there is no gate, goes through.
+    pub activation: Activation,
+    /// A factor on each neuron (W).
+    pub factors: Option<&'a Buffer<f32>>,
+}
+
+impl Combination<'_> {
+    fn check(&self, gate: Option<&Half>, up: &Half) {
+        assert!(self.factors.is_none_or(|factors| factors.len() == up.columns), "a factor for each neuron");
+        let sizes = |x: &Half| (x.rows, x.columns, x.stride);
+        assert!(gate.is_none_or(|gate| sizes(gate) == sizes(up)), "gate and up have one size");
+    }
+}
+
+/// act(gate) * up * factors, or act(up) * factors where there is no gate: (T, W). Unlike [`forward`] it takes gate and
+/// up as arrays of their own, as training needs them.
 ///
 /// # Errors
 ///
 /// The device fails.
-pub fn backward(
-    x: &Half,
-    bias: Option<&Buffer<f32>>,
-    activation: Activation,
-    gradient: &Half,
-    out: &mut Half,
-) -> Result<()> {
-    let gated = check(x, bias, gradient);
-    assert_eq!((out.rows, out.stride), (x.rows, x.stride), "what comes out lies as what came in");
-    Launch::new("gate_backward", [x.rows, gradient.stride.div_ceil(256), 1], 256)
-        .buffer(&x.buffer)
-        .maybe(bias)
-        .buffer(&gradient.buffer)
+pub fn combine(with: &Combination<'_>, gate: Option<&Half>, up: &Half, out: &mut Half) -> Result<()> {
+    with.check(gate, up);
+    assert_eq!((out.rows, out.stride), (up.rows, up.stride), "what comes out lies as what came in");
+    Launch::new("combine", [up.rows, up.stride.div_ceil(256), 1], 256)
+        .maybe(gate.map(|gate| &gate.buffer))
+        .buffer(&up.buffer)
+        .maybe(with.factors)
         .buffer(&out.buffer)
-        .value(int(gradient.stride))
-        .value(i32::from(gated))
-        .value(activation as i32)
-        .run(x.buffer.gpu())
+        .value(int(up.columns))
+        .value(int(up.stride))
+        .value(with.activation as i32)
+        .run(up.buffer.gpu())
+}
+
+/// The gradient of [`combine`]: of what came out, (T, W), to those of `gate` and `up`, in place of them. With
+/// `of_factors` the gradient becomes the terms of that of each z, a factor being max(z, 0). They are nothing where the
+/// factor is zero.
+///
+/// # Errors
+///
+/// The device fails.
+pub fn combine_backward(
+    with: &Combination<'_>,
+    gate: Option<&mut Half>,
+    up: &mut Half,
+    gradient: &mut Buffer<f32>,
+    of_factors: bool,
+) -> Result<()> {
+    with.check(gate.as_deref(), up);
+    assert_eq!(gradient.len(), up.rows * up.columns, "a gradient for each number");
+    Launch::new("combine_backward", [up.rows, up.columns.div_ceil(256), 1], 256)
+        .maybe(gate.as_ref().map(|gate| &gate.buffer))
+        .buffer(&up.buffer)
+        .maybe(with.factors)
+        .buffer(gradient)
+        .value(int(up.columns))
+        .value(int(up.stride))
+        .value(with.activation as i32)
+        .value(i32::from(of_factors))
+        .run(up.buffer.gpu())
 }

@@ -1,5 +1,7 @@
 //! What is done to queries, keys and values between their product and attention: bias, norms of heads, rotation.
 
+use std::ops::Range;
+
 use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::launch::{Launch, int};
@@ -66,32 +68,37 @@ impl Preparation<'_> {
     }
 }
 
+/// The RMS norm of each of some heads in place: weight (K).
+///
+/// # Errors
+///
+/// The device fails.
+pub fn norm(qkv: &mut Half, heads: Range<usize>, weight: &Buffer<f32>, eps: f32) -> Result<()> {
+    let head_dim = weight.len();
+    assert!(head_dim.is_multiple_of(2), "heads have pairs of columns");
+    assert!(heads.end * head_dim <= qkv.columns, "heads lie in a row");
+    // The kernel takes those before the first for queries, which have no norm here.
+    let sizes = [heads.start, heads.len(), head_dim, qkv.stride].map(|n| int(n).cast_unsigned());
+    let [a, b, c, d] = sizes;
+    let none = None::<&Buffer<f32>>;
+    Launch::new("prepare_heads", [qkv.rows, 1, 1], 256)
+        .buffer(&qkv.buffer)
+        .maybe(none)
+        .maybe(none)
+        .buffer(weight)
+        .maybe(None::<&Buffer<u32>>)
+        .maybe(none)
+        .maybe(none)
+        .value([a, b, c, d, eps.to_bits()])
+        .run(qkv.buffer.gpu())
+}
+
 /// Prepares heads in place. `places` has each token's place in its text, below the rotation's L.
 ///
 /// # Errors
 ///
 /// The device fails.
 pub fn prepare(qkv: &mut Half, heads: &Heads, places: &Buffer<u32>, with: &Preparation<'_>) -> Result<()> {
-    launch(qkv, heads, places, with, 1.0)
-}
-
-/// Turns back what [`prepare`] turned: with gradients, the transpose of the rotation.
-///
-/// # Errors
-///
-/// The device fails.
-pub fn turn_back(qkv: &mut Half, heads: &Heads, places: &Buffer<u32>, rotation: &Rotation) -> Result<()> {
-    let with = Preparation { rotation: Some(rotation), ..Preparation::default() };
-    launch(qkv, heads, places, &with, -1.0)
-}
-
-fn launch(
-    qkv: &Half,
-    heads: &Heads,
-    places: &Buffer<u32>,
-    with: &Preparation<'_>,
-    direction: f32,
-) -> Result<()> {
     with.check(heads);
     assert!(qkv.columns >= heads.columns() && places.len() >= qkv.rows, "a place for each token");
     if with.is_empty() {
@@ -108,6 +115,6 @@ fn launch(
         .buffer(places)
         .maybe(with.rotation.map(|rotation| &rotation.cos))
         .maybe(with.rotation.map(|rotation| &rotation.sin))
-        .value([a, b, c, d, with.eps.to_bits(), direction.to_bits()])
+        .value([a, b, c, d, with.eps.to_bits()])
         .run(qkv.buffer.gpu())
 }

@@ -23,7 +23,7 @@
 //! - [`Product`] multiplies matrices in buffers, by cuBLASLt: bf16 to bf16 or f32, f32, and i8 to i32. Each operand may
 //!   be transposed, and the result added to what is there.
 //! - [`Launch`] runs a kernel by its name. [`rows`], [`heads`], [`attention`], [`gate`], [`skinny`], [`pool`],
-//!   [`search`], [`nf4`] and [`training`] have a function for each kernel, which checks sizes: call those.
+//!   [`search`], [`nf4`], [`training`] and [`numbers`] have a function for each kernel, which checks sizes: call those.
 //! - `Gpu::emulated` (feature `emulate`, for tests) runs the kernels' own source on a CPU. Each thread is a fiber, and
 //!   the order is random. Memory begins as NaNs and has fences. So races and wild accesses show.
 //!
@@ -46,6 +46,7 @@ pub mod attention;
 pub mod gate;
 pub mod heads;
 pub mod nf4;
+pub mod numbers;
 pub mod pool;
 pub mod rows;
 pub mod search;

@@ -149,12 +149,33 @@ pub fn norm_half_in_place(x: &mut Half, norm: &Norm) -> Result<()> {
 ///
 /// The device fails.
 pub fn narrow(x: &Buffer<f32>, out: &mut Half) -> Result<()> {
-    assert_eq!(rows_of(x, out.columns), out.rows, "as many rows come out");
-    Launch::new("narrow", [out.rows, 1, 1], THREADS)
-        .buffer(x)
-        .buffer(&out.buffer)
-        .value(int(out.columns))
-        .value(int(out.stride))
+    let (rows, columns, stride) = (out.rows, out.columns, out.stride);
+    assert_eq!(rows_of(x, columns), rows, "as many rows come out");
+    narrow_rows((x, 0), (rows, columns), (&mut out.buffer, 0), stride)
+}
+
+/// f32 rows (`rows`, `columns`) in bf16. They begin at an element of a buffer; the result has a stride, and begins at
+/// an element of another buffer. Columns beyond the first ones become zeros.
+///
+/// # Errors
+///
+/// The device fails.
+pub fn narrow_rows(
+    (x, first): (&Buffer<f32>, usize),
+    (rows, columns): (usize, usize),
+    (out, to): (&mut Buffer<bf16>, usize),
+    stride: usize,
+) -> Result<()> {
+    assert!(
+        first + rows * columns <= x.len() && to + rows * stride <= out.len(),
+        "both buffers have the rows"
+    );
+    assert!(columns <= stride, "{columns} columns fit a stride of {stride}");
+    Launch::new("narrow", [rows, 1, 1], THREADS)
+        .buffer_at(x, first)
+        .buffer_at(out, to)
+        .value(int(columns))
+        .value(int(stride))
         .run(x.gpu())
 }
 

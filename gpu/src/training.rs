@@ -1,13 +1,26 @@
-//! What training needs besides products: the way back through norms, and the optimizer.
+//! What training needs besides products, attention and MLPs: the way back through norms, sums over rows, dropout.
 
 use half::bf16;
 
 use crate::buffer::Buffer;
+use crate::element::Element;
 use crate::error::Result;
 use crate::launch::{Launch, int};
-use crate::rows::Norm;
+use crate::rows::{Half, Norm};
 
-/// The gradient of a norm by its input, added to `out`; `x`, `gradient` and `out` are (T, columns).
+/// Which heads of a row are normed, each by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct NormedHeads {
+    /// Of a row.
+    pub columns: usize,
+    /// The first column of the first head.
+    pub first: usize,
+    /// How many; 1 where whole rows are normed.
+    pub heads: usize,
+}
+
+/// The gradient of norms by their input, in place of `gradient`, that by their output; both and `x` are (T, columns).
+/// What is not normed stays. `terms` (T, heads, length) gets what the gradient of the weight is the sum of.
 ///
 /// # Errors
 ///
@@ -15,92 +28,131 @@ use crate::rows::Norm;
 pub fn norm_backward(
     x: &Buffer<f32>,
     norm: &Norm,
-    gradient: &Buffer<f32>,
-    out: &mut Buffer<f32>,
+    NormedHeads { columns, first, heads }: NormedHeads,
+    gradient: &mut Buffer<f32>,
+    terms: Option<&mut Buffer<f32>>,
 ) -> Result<()> {
-    let columns = norm.weight.len();
+    let length = norm.weight.len();
+    let rows = x.len() / columns;
+    assert!(x.len() == gradient.len() && x.len() == rows * columns, "equal sizes");
+    assert!(first + heads * length <= columns, "heads lie in a row");
     assert!(
-        x.len() == gradient.len() && x.len() == out.len() && x.len().is_multiple_of(columns),
-        "equal sizes"
+        terms.as_ref().is_none_or(|terms| terms.len() == rows * heads * length),
+        "a term for each number"
     );
-    Launch::new("norm_backward", [x.len() / columns, 1, 1], 256)
+    Launch::new("norm_backward", [rows, heads, 1], 256)
         .buffer(x)
         .buffer(&norm.weight)
         .buffer(gradient)
-        .buffer(out)
+        .maybe(terms.as_deref())
         .value(int(columns))
+        .value(int(first))
+        .value(int(length))
         .value(i32::from(norm.bias.is_some()))
         .value(norm.eps)
         .run(x.gpu())
 }
 
-/// AdamW (Loshchilov & Hutter 2019): p -= rate (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + decay p).
+/// Rows whose columns are added up.
 #[derive(Clone, Copy, Debug)]
-pub struct AdamW {
-    /// The learning rate.
-    pub rate: f32,
-    /// How much of the mean is kept.
-    pub beta1: f32,
-    /// How much of the mean square is kept.
-    pub beta2: f32,
-    /// Added to the root of the mean square.
-    pub eps: f32,
-    /// What parameters lose, times the rate.
-    pub decay: f32,
-    /// Multiplies gradients first.
-    pub scale: f32,
-    /// t, from 1 on.
-    pub step: u32,
+pub enum Rows<'a> {
+    /// f32 (T, columns)
+    Full(&'a Buffer<f32>, usize),
+    /// bf16
+    Half(&'a Half),
 }
 
-impl AdamW {
-    /// One step: parameters and both means change. `half` gets the parameters in bf16.
-    ///
-    /// # Errors
-    ///
-    /// The device fails.
-    pub fn step(
-        &self,
-        parameters: &mut Buffer<f32>,
-        gradient: &Buffer<f32>,
-        [mean, square]: [&mut Buffer<f32>; 2],
-        half: Option<&mut Buffer<bf16>>,
-    ) -> Result<()> {
-        let count = parameters.len();
-        assert!([gradient.len(), mean.len(), square.len()] == [count; 3], "a gradient for each parameter");
-        assert!(half.as_ref().is_none_or(|half| half.len() == count), "a copy of each parameter");
-        let exponent = f64::from(self.step);
-        let correction = |beta: f32| (1.0 - f64::from(beta).powf(exponent)) as f32;
-        let with = [
-            self.rate,
-            self.beta1,
-            self.beta2,
-            self.eps,
-            self.decay,
-            self.scale,
-            correction(self.beta1),
-            correction(self.beta2),
-        ];
-        Launch::new("adamw", [count.div_ceil(256), 1, 1], 256)
-            .buffer(parameters)
-            .buffer(gradient)
-            .buffer(mean)
-            .buffer(square)
-            .maybe(half.as_deref())
-            .value(count)
-            .value(with.map(f32::to_bits))
-            .run(parameters.gpu())
-    }
-}
+/// Rows that a block adds up.
+const ROWS_EACH: usize = 512;
 
-/// The sum of squares, in an order that depends on the number of values alone.
+/// Adds to `out`, from element `to` on, the sums over all rows of `columns` columns from `first` on. The order of the
+/// sums depends on the sizes alone.
 ///
 /// # Errors
 ///
 /// The device fails.
-pub fn squared_sum(x: &Buffer<f32>) -> Result<f64> {
-    let parts = x.gpu().buffer::<f32>(x.len().div_ceil(65_536))?;
-    let launch = Launch::new("squared_sum", [parts.len(), 1, 1], 256);
-    launch.buffer(x).buffer(&parts).value(x.len()).run(x.gpu())?;
-    Ok(parts.to_vec()?.into_iter().map(f64::from).sum())
+pub fn column_sums(
+    rows: Rows<'_>,
+    (first, columns): (usize, usize),
+    out: &mut Buffer<f32>,
+    to: usize,
+) -> Result<()> {
+    let gpu = out.gpu().clone();
+    assert!(to + columns <= out.len(), "a sum for each column");
+    let count = match rows {
+        Rows::Full(x, stride) => x.len() / stride,
+        Rows::Half(x) => x.rows,
+    };
+    let parts = count.div_ceil(ROWS_EACH).max(1);
+    let launch = |kernel, blocks: usize| Launch::new(kernel, [columns.div_ceil(32), blocks, 1], 256);
+    let with = |launch: Launch, (rows, stride, first): (usize, usize, usize), each: usize, add: bool| {
+        let sizes = [rows, stride, first, columns, each].map(int);
+        let launch = sizes.into_iter().fold(launch, Launch::value);
+        launch.value(i32::from(add)).run(&gpu)
+    };
+    let of_rows = |out: &Buffer<f32>, to: usize, add: bool| match rows {
+        Rows::Full(x, stride) => {
+            assert!(first + columns <= stride, "columns of a row");
+            let launch = launch("column_sums_full", parts).buffer(x).buffer_at(out, to);
+            with(launch, (count, stride, first), ROWS_EACH, add)
+        }
+        Rows::Half(x) => {
+            assert!(first + columns <= x.columns, "columns of a row");
+            let launch = launch("column_sums_half", parts).buffer(&x.buffer).buffer_at(out, to);
+            with(launch, (count, x.stride, first), ROWS_EACH, add)
+        }
+    };
+    if parts == 1 {
+        return of_rows(out, to, true);
+    }
+    let sums = gpu.buffer::<f32>(parts * columns)?;
+    of_rows(&sums, 0, false)?;
+    let launch = launch("column_sums_full", 1).buffer(&sums).buffer_at(out, to);
+    with(launch, (parts, columns, 0), parts, true)
+}
+
+/// What dropout keeps: element i of (T, columns) where a hash of i and the key is at least the threshold.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// Decides what is dropped.
+    pub key: u64,
+    /// The share that is dropped, of 2^32.
+    pub threshold: u32,
+    /// Multiplies what is kept.
+    pub scale: f32,
+}
+
+impl Dropout {
+    /// Of f32 (T, columns), in place.
+    ///
+    /// # Errors
+    ///
+    /// The device fails.
+    pub fn full(&self, x: &mut Buffer<f32>, columns: usize) -> Result<()> {
+        self.launch("dropout_full", x, (x.len() / columns, columns, columns))
+    }
+
+    /// Of bf16 rows, in place.
+    ///
+    /// # Errors
+    ///
+    /// The device fails.
+    pub fn half(&self, x: &mut Half) -> Result<()> {
+        self.launch::<bf16>("dropout_half", &x.buffer, (x.rows, x.columns, x.stride))
+    }
+
+    fn launch<T: Element>(
+        &self,
+        kernel: &'static str,
+        x: &Buffer<T>,
+        (rows, columns, stride): (usize, usize, usize),
+    ) -> Result<()> {
+        let words = [self.key as u32, (self.key >> 32) as u32, self.threshold, self.scale.to_bits()];
+        Launch::new(kernel, [rows, columns.div_ceil(256), 1], 256)
+            .buffer(x)
+            .value(int(columns))
+            .value(int(stride))
+            .value(words)
+            .run(x.gpu())
+    }
 }

@@ -14,5 +14,7 @@ mod products;
 mod rows;
 /// Rows that codes cannot rule out.
 mod search;
-/// The way back through norms, and the optimizer.
+/// Numbers that are trained, and the optimizer.
+mod trained;
+/// The way back through norms and MLPs, sums over rows, dropout.
 mod training;
