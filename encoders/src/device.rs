@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::UnknownName;
 
 /// Where a model computes. The vectors are the same up to rounding.
@@ -14,7 +16,8 @@ use crate::names::UnknownName;
 /// assert_eq!("cuda:all".parse(), Ok(Device::AllCuda));
 /// assert_eq!(Device::default().to_string(), "cpu");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Device {
     /// The processor, on the threads of the caller's rayon pool.
     #[default]
@@ -25,6 +28,20 @@ pub enum Device {
     AllCuda,
     /// The first NVIDIA GPU if there is one that can be used, else the processor.
     Auto,
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> String {
+        device.to_string()
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = UnknownName;
+
+    fn try_from(name: String) -> Result<Device, UnknownName> {
+        name.parse()
+    }
 }
 
 impl fmt::Display for Device {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::numbers::{Numbers, Place, PlaceMut};
 use super::{AttentionShape, Backend, Spans};
 use crate::architecture::Activation;
 use crate::error::Result;
@@ -10,8 +11,8 @@ use crate::pooling::Pooling;
 /// A backend with the gradients of its operations, for [`Tape`](super::tape::Tape).
 ///
 /// In the names and letters below g is dL/dy of an operation's output y. What is trained, and its gradients, are
-/// plain numbers on the host. Refilling takes these numbers over into weights that were loaded before, which know their
-/// device.
+/// [`Numbers`] in the backend's own memory. Refilling takes these numbers over into weights that were loaded before,
+/// which know their device.
 pub(crate) trait Backward:
     Backend<
         Activations: Send + Sync + 'static,
@@ -23,19 +24,34 @@ pub(crate) trait Backward:
     + Sized
     + 'static
 {
-    /// A small f32 matrix (N, K) that is multiplied with: a factor of a low-rank addition.
+    /// Where what is trained is kept.
+    type Numbers: Numbers;
+    /// A small matrix (N, K) that is multiplied with: a factor of a low-rank addition.
     type Matrix: Send + Sync + 'static;
 
+    /// What numbers are taken from.
+    fn memory(&self) -> <Self::Numbers as Numbers>::Memory;
+    /// The numbers of an array, row-major.
+    fn to_numbers(&self, x: Self::Activations) -> Result<Self::Numbers>;
+
     /// A matrix of zeros.
-    fn matrix(&self, rows: usize, columns: usize) -> Self::Matrix;
+    fn matrix(&self, rows: usize, columns: usize) -> Result<Self::Matrix>;
     /// Takes other numbers, row-major.
-    fn refill_matrix(matrix: &mut Self::Matrix, values: &[f32]);
-    /// Takes other weights, row by row, and biases; they are held in the precision of those before.
-    fn refill_linear(linear: &mut Self::Linear, rows: &[&[f32]], biases: &[f32]);
-    /// Takes another weight and, where the norm has one, another bias.
-    fn refill_norm(norm: &mut Self::Norm, weight: &[f32], bias: Option<&[f32]>);
-    /// Takes other numbers: that of each element, row-major, from a function.
-    fn refill_table(table: &mut Self::Table, value: impl Fn(usize) -> f32 + Sync);
+    fn refill_matrix(matrix: &mut Self::Matrix, values: Place<'_, Self::Numbers>) -> Result<()>;
+    /// Takes other weights and biases; they are held in the precision of those before. The blocks have every output, in
+    /// order.
+    fn refill_linear(linear: &mut Self::Linear, blocks: &[NewBlock<'_, Self::Numbers>]) -> Result<()>;
+    /// Takes another weight, to which `offset` is added, and, where the norm has one, another bias.
+    fn refill_norm(
+        norm: &mut Self::Norm,
+        weight: Place<'_, Self::Numbers>,
+        offset: f32,
+        bias: Option<Place<'_, Self::Numbers>>,
+    ) -> Result<()>;
+    /// Takes other numbers.
+    fn refill_table(table: &mut Self::Table, values: NewTable<'_, Self::Numbers>) -> Result<()>;
+    /// ReLU of the numbers from the first on, to all of `out`.
+    fn refill_relu(out: &mut Self::Numbers, z: Place<'_, Self::Numbers>) -> Result<()>;
 
     /// Output and input columns of a layer: (N, K).
     fn linear_shape(linear: &Self::Linear) -> (usize, usize);
@@ -86,41 +102,41 @@ pub(crate) trait Backward:
         columns: Range<usize>,
         x: &Self::Activations,
         scale: f32,
-        out: &mut [f32],
+        out: PlaceMut<'_, Self::Numbers>,
     ) -> Result<()>;
     /// `out` += the sum of each of the `columns` over all rows.
     fn add_column_sums(
         &self,
         gradient: &Self::Activations,
         columns: Range<usize>,
-        out: &mut [f32],
+        out: PlaceMut<'_, Self::Numbers>,
     ) -> Result<()>;
 
     /// act(gate) * up * factors, or act(up) * factors: (T, I).
     fn combine(
         &self,
-        mlp: &Combined<'_>,
+        mlp: &Combined<'_, Self::Numbers>,
         gate: Option<&Self::Activations>,
         up: &Self::Activations,
     ) -> Result<Self::Activations>;
     /// From the gradient of [`Backward::combine`] to those of `gate` and `up`, in place of them. Adds to `of_factors`
-    /// the gradient of each factor, unless it is empty.
+    /// the gradient of z of each factor ReLU(z): nothing where the factor is zero.
     fn combine_backward(
         &self,
-        mlp: &Combined<'_>,
+        mlp: &Combined<'_, Self::Numbers>,
         gradient: Self::Activations,
         gate: Option<&mut Self::Activations>,
         up: &mut Self::Activations,
-        of_factors: &mut [f32],
+        of_factors: Option<&mut Self::Numbers>,
     ) -> Result<()>;
-    /// From the gradient of [`Backend::norm_heads`] to that of its input `x`. Adds to `of_weight` and `of_bias` (K).
+    /// From the gradient of [`Backend::norm_heads`] to that of its input `x`. Adds to those of weight and bias, K each.
     fn norm_heads_backward(
         &self,
         norm: &Self::Norm,
         x: &Self::Activations,
         heads: Range<usize>,
         gradient: Self::Activations,
-        of_parameters: [&mut [f32]; 2],
+        of_parameters: Option<&mut [Self::Numbers; 2]>,
     ) -> Result<Self::Activations>;
     /// From the gradient of [`Backend::attention`] to that of its input.
     fn attention_backward(
@@ -142,18 +158,41 @@ pub(crate) trait Backward:
 }
 
 /// How the projections of an MLP are combined.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Combined<'a> {
+#[derive(Debug)]
+pub(crate) struct Combined<'a, N> {
     pub(crate) activation: Activation,
     /// (I), where the neurons are masked or slimmed.
-    pub(crate) factors: Option<&'a [f32]>,
+    pub(crate) factors: Option<&'a N>,
+}
+
+/// New weights of some outputs of a linear layer.
+pub(crate) struct NewBlock<'a, N> {
+    /// The outputs.
+    pub(crate) rows: Range<usize>,
+    /// (rows, K), row-major
+    pub(crate) weight: Place<'a, N>,
+    /// (rows); zero where there is none.
+    pub(crate) bias: Option<Place<'a, N>>,
+}
+
+/// New numbers of a table (V, D).
+pub(crate) enum NewTable<'a, N> {
+    /// These (V, D) times a factor.
+    Scaled(&'a N, f32),
+    /// In row k P + p the sum of row k of the types (K, D) and row p of the positions (P, D).
+    Sums { types: &'a N, positions: &'a N, columns: usize },
+}
+
+/// The share that dropout drops, of 2^32.
+pub(crate) fn dropout_threshold(share: f32) -> u32 {
+    (f64::from(share) * f64::from(u32::MAX)) as u32
 }
 
 /// Whether dropout of this share keeps the element at this index. The answer depends on the key and on where the
 /// element is, so a batch that is computed again drops the same elements.
 #[inline(always)]
 pub(crate) fn keeps(index: usize, key: u64, share: f32) -> bool {
-    let threshold = (f64::from(share) * f64::from(u32::MAX)) as u32;
+    let threshold = dropout_threshold(share);
     hash(index as u32 ^ key as u32).wrapping_add((key >> 32) as u32) >= threshold
 }
 

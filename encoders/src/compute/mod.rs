@@ -13,6 +13,7 @@ pub(crate) mod backward;
 pub mod candle;
 pub mod cpu;
 pub mod cuda;
+pub(crate) mod numbers;
 pub mod precision;
 pub(crate) mod tape;
 #[cfg(test)]

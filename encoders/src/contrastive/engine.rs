@@ -4,12 +4,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
+use secateur_gpu::Gpu;
 
 use super::parts::{even_parts, num_parts};
 use super::pass::{Keep, MicroBatch, Pass};
 use crate::compute::Spans;
 use crate::compute::backward::Backward;
 use crate::compute::cpu::{Cpu, Pool};
+use crate::compute::cuda::Cuda;
+use crate::compute::numbers::Numbers;
 use crate::compute::tape::{Dropout, Gradients, Sizes, Tape};
 use crate::error::Result;
 use crate::model::Transformer;
@@ -18,7 +21,7 @@ use crate::pooling::Pooling;
 /// How much memory a step may take for speed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MemoryUse {
-    /// The most tokens that one thread computes together.
+    /// The most tokens that one thread, or a GPU, computes together.
     pub(crate) batch_tokens: usize,
     /// Compute vectors first and keep nothing; compute each part again for its gradient.
     pub(crate) gradient_cache: bool,
@@ -39,12 +42,16 @@ pub(crate) struct Engine<B: Backward> {
     skipped: [usize; 2],
     memory: MemoryUse,
     sizes: Sizes,
+    /// What gradients are taken from.
+    numbers: <B::Numbers as Numbers>::Memory,
+    /// Whether parts are computed on several threads; a GPU has one order.
+    on_threads: bool,
     /// A new backend: one that spreads its operations over all threads, or one for this thread.
     new: Box<dyn Fn(Spread) -> B + Send + Sync>,
     /// Backends for one thread that are free for use, with their working memory.
     free: Mutex<Vec<B>>,
     /// Gradients, zero, for their memory.
-    spare: Mutex<Vec<Gradients>>,
+    spare: Mutex<Vec<Gradients<B::Numbers>>>,
 }
 
 /// How parts are spread over threads.
@@ -52,15 +59,11 @@ pub(crate) struct Engine<B: Backward> {
 pub(crate) enum Spread {
     /// Each part is computed on a thread of its own.
     Parts,
-    /// One part after the other, each operation on all threads: there are fewer parts than threads.
+    /// One part after the other, each operation on all threads, or on a GPU: there are fewer parts than threads.
     Operations,
 }
 
 impl Spread {
-    fn of(num_parts: usize) -> Spread {
-        if num_parts < rayon::current_num_threads() { Spread::Operations } else { Spread::Parts }
-    }
-
     /// The results of all parts, in their order.
     fn run<T: Send, R: Send>(
         self,
@@ -99,21 +102,57 @@ impl Engine<Cpu> {
             backend.with_pool(Arc::clone(&pool))
         };
         let (free, spare) = Default::default();
-        Engine { model, pooling, skipped, memory, sizes, new: Box::new(new), free, spare }
+        let new = Box::new(new);
+        Engine { model, pooling, skipped, memory, sizes, numbers: (), on_threads: true, new, free, spare }
+    }
+}
+
+impl Engine<Cuda> {
+    /// Computes on a GPU.
+    pub(crate) fn on_gpu(
+        model: Transformer<Tape<Cuda>>,
+        gpu: Gpu,
+        pooling: Pooling,
+        skipped: [usize; 2],
+        memory: MemoryUse,
+        sizes: Sizes,
+    ) -> Engine<Cuda> {
+        let (free, spare) = Default::default();
+        let numbers = gpu.clone();
+        let new = Box::new(move |_| Cuda::for_training(gpu.clone()));
+        Engine { model, pooling, skipped, memory, sizes, numbers, on_threads: false, new, free, spare }
     }
 }
 
 impl<B: Backward> Engine<B> {
+    /// What numbers that are trained are taken from.
+    pub(crate) fn numbers(&self) -> &<B::Numbers as Numbers>::Memory {
+        &self.numbers
+    }
+
     /// Gradients of all parameters, zero.
-    pub(crate) fn zero_gradients(&self) -> Gradients {
+    pub(crate) fn zero_gradients(&self) -> Gradients<B::Numbers> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| Gradients::new(&self.sizes))
+        spare.unwrap_or_else(|| Gradients::new(self.numbers.clone(), &self.sizes))
     }
 
     /// Gradients that nobody needs any more, for their memory.
-    pub(crate) fn put_back(&self, mut gradients: Gradients) {
-        gradients.clear();
+    pub(crate) fn put_back(&self, mut gradients: Gradients<B::Numbers>) -> Result<()> {
+        gradients.clear()?;
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(gradients);
+        Ok(())
+    }
+
+    /// What the number of parts is a multiple of: two threads or four have equally many.
+    fn multiple(&self) -> usize {
+        if self.on_threads { 4 } else { 2 }
+    }
+
+    fn spread(&self, num_parts: usize) -> Spread {
+        match self.on_threads && num_parts >= rayon::current_num_threads() {
+            true => Spread::Parts,
+            false => Spread::Operations,
+        }
     }
 
     /// Vectors (B, D) in the order of the texts, not scaled. Nothing is kept.
@@ -136,12 +175,12 @@ impl<B: Backward> Engine<B> {
         &self,
         forward: Forward<B>,
         slopes: &[f32],
-        gradients: &mut Gradients,
+        gradients: &mut Gradients<B::Numbers>,
     ) -> Result<()> {
         let Forward { parts, passes, .. } = forward;
-        let spread = Spread::of(parts.len());
+        let spread = self.spread(parts.len());
         let dim = self.model.architecture().hidden_size;
-        let back = |(part, pass): (&MicroBatch, Option<Pass<B>>)| -> Result<Gradients> {
+        let back = |(part, pass): (&MicroBatch, Option<Pass<B>>)| -> Result<Gradients<B::Numbers>> {
             let pass = match pass {
                 Some(pass) => pass,
                 None => part.forward(&self.model, self.pooling, self.take(spread), self.keep())?.1,
@@ -162,7 +201,7 @@ impl<B: Backward> Engine<B> {
                 return Ok(());
             }
             for mut of_part in spread.run(some, &back)? {
-                gradients.take_from(&mut of_part);
+                gradients.take_from(&mut of_part)?;
                 self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(of_part);
             }
         }
@@ -175,7 +214,7 @@ impl<B: Backward> Engine<B> {
         keep: Keep,
     ) -> Result<Forward<B>> {
         let parts = self.parts(texts, dropout);
-        let spread = Spread::of(parts.len());
+        let spread = self.spread(parts.len());
         let computed = spread.run(&parts, |part: &MicroBatch| {
             let (vectors, pass) = part.forward(&self.model, self.pooling, self.take(spread), keep)?;
             if keep != Keep::Nothing {
@@ -202,7 +241,7 @@ impl<B: Backward> Engine<B> {
     /// Texts in parts that one thread computes.
     fn parts(&self, texts: TokenLists<'_>, dropout: impl Fn(usize) -> Dropout) -> Vec<MicroBatch> {
         let num_tokens = texts.map(|kind| kind.iter().map(Vec::len).sum::<usize>());
-        let num_parts = num_parts(self.memory.batch_tokens, num_tokens);
+        let num_parts = num_parts(self.memory.batch_tokens, self.multiple(), num_tokens);
         let mut parts = Vec::new();
         let mut first = 0;
         for ((tokens, num_parts), skipped) in texts.into_iter().zip(num_parts).zip(self.skipped) {

@@ -3,15 +3,12 @@
 //! Gradients are added up part by part in order, so the parts must not depend on the number of threads. But all threads
 //! should finish at the same time.
 
-/// What the number of parts is a multiple of, so that two threads or four have equally many.
-const MULTIPLE: usize = 4;
-
 /// How many parts the queries and the passages make, which have so many tokens together. Parts have at most
 /// `batch_tokens` tokens and are of about the same size. Texts are not divided, so a part may have more or fewer by one
-/// text.
-pub(super) fn num_parts(batch_tokens: usize, num_tokens: [usize; 2]) -> [usize; 2] {
+/// text. The number of all is a multiple of `multiple`, at least 2.
+pub(super) fn num_parts(batch_tokens: usize, multiple: usize, num_tokens: [usize; 2]) -> [usize; 2] {
     let all: usize = num_tokens.iter().sum();
-    let parts = all.div_ceil(batch_tokens).next_multiple_of(MULTIPLE).max(MULTIPLE);
+    let parts = all.div_ceil(batch_tokens).next_multiple_of(multiple).max(multiple);
     let of_queries = (parts * num_tokens[0] + all / 2) / all.max(1);
     let of_queries = of_queries.clamp(usize::from(num_tokens[0] > 0), parts - usize::from(num_tokens[1] > 0));
     [of_queries, parts - of_queries]
@@ -56,10 +53,14 @@ mod tests {
 
         /// Both kinds have a part if they have a text, and an even share is within the bound.
         #[test]
-        fn numbers_of_parts_are_shares(queries in 0..9000usize, passages in 0..9000usize) {
+        fn numbers_of_parts_are_shares(
+            queries in 0..9000usize,
+            passages in 0..9000usize,
+            multiple in prop_oneof![Just(2usize), Just(4)],
+        ) {
             let batch_tokens = 512;
-            let [of_queries, of_passages] = num_parts(batch_tokens, [queries, passages]);
-            prop_assert_eq!((of_queries + of_passages) % MULTIPLE, 0);
+            let [of_queries, of_passages] = num_parts(batch_tokens, multiple, [queries, passages]);
+            prop_assert_eq!((of_queries + of_passages) % multiple, 0);
             prop_assert!((of_queries + of_passages) * batch_tokens >= queries + passages);
             prop_assert!((queries == 0 || of_queries > 0) && (passages == 0 || of_passages > 0));
         }

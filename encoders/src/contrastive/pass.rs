@@ -89,7 +89,7 @@ impl MicroBatch {
         pooling: Pooling,
         Pass { tape, kept }: Pass<B>,
         gradient: &[f32],
-        gradients: &mut Gradients,
+        gradients: &mut Gradients<B::Numbers>,
     ) -> Result<B> {
         let mut gradient = tape.backend().upload(gradient, model.architecture().hidden_size)?;
         let states = match kept {

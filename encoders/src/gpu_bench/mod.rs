@@ -4,11 +4,13 @@ mod ceilings;
 mod probe;
 mod random_weights;
 mod speed;
+mod training;
 
 pub use ceilings::{Ceilings, LARGE, ceilings};
 pub use probe::{Probe, probe};
 pub use secateur_gpu::Gpu;
 pub use speed::{Speed, measure};
+pub use training::{Groups, StepSpeed, train};
 
 use std::path::Path;
 

@@ -13,6 +13,7 @@ use crate::compute::backward::Backward;
 use crate::compute::tape::{
     AdapterShape, Block, Parameter, ParameterRows, Tape, TapeLinear, TapeNorm, TrainedNorm, TrainedTable,
 };
+use crate::error::Result;
 
 /// A tensor of a checkpoint among the outputs of a linear layer.
 struct Module {
@@ -30,7 +31,7 @@ struct ParameterIndex {
 }
 
 impl ParameterIndex {
-    fn new(parameters: &[Parameter]) -> ParameterIndex {
+    fn new<N>(parameters: &[Parameter<N>]) -> ParameterIndex {
         let names = parameters.iter().enumerate();
         ParameterIndex { by_name: names.map(|(index, parameter)| (parameter.name.clone(), index)).collect() }
     }
@@ -46,7 +47,7 @@ fn unique<T>(shared: &mut Arc<T>) -> &mut T {
 
 impl<B: Backward> Transformer<Tape<B>> {
     /// Trains every tensor of `parameters`, which are those of [`Architecture::tensors`] in any order.
-    pub(crate) fn train_all(&mut self, parameters: &[Parameter]) {
+    pub(crate) fn train_all<N>(&mut self, parameters: &[Parameter<N>]) {
         let index = ParameterIndex::new(parameters);
         let architecture = self.architecture.clone();
         let names = &family::by_name(architecture.family).names;
@@ -86,55 +87,86 @@ impl<B: Backward> Transformer<Tape<B>> {
 
     /// Trains B A for each linear layer whose module `parameters` has a `NAME.lora_A.weight` and `NAME.lora_B.weight`
     /// of.
-    pub(crate) fn train_adapters(&mut self, backend: &B, parameters: &[Parameter], shape: AdapterShape) {
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub(crate) fn train_adapters<N>(
+        &mut self,
+        backend: &B,
+        parameters: &[Parameter<N>],
+        shape: AdapterShape,
+    ) -> Result<()> {
         let index = ParameterIndex::new(parameters);
+        let mut result = Ok(());
         self.visit_linears(&mut |linear, modules| {
             for Module { name, rows, first_row } in modules {
                 let a = index.of(&format!("{name}.lora_A.weight"), 0);
                 let b = index.of(&format!("{name}.lora_B.weight"), *first_row);
-                if let (Some(a), Some(b)) = (a, b) {
-                    linear.train_low_rank(backend, rows.clone(), [a, b], shape);
+                if let (Some(a), Some(b), true) = (a, b, result.is_ok()) {
+                    result = linear.train_low_rank(backend, rows.clone(), [a, b], shape);
                 }
             }
         });
+        result
     }
 
     /// Trains a factor on each neuron of each MLP: one parameter a layer that has an MLP, in the order of the layers.
-    pub(crate) fn train_neurons(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub(crate) fn train_neurons(&mut self, backend: &B) -> Result<()> {
         for (parameter, mlp) in self.layers.iter_mut().filter_map(|layer| layer.mlp.as_mut()).enumerate() {
             if let Core::Mlp(gate_up) = &mut mlp.core {
-                unique(gate_up).train_neurons(ParameterRows { parameter, first_row: 0 });
+                unique(gate_up).train_neurons(backend, ParameterRows { parameter, first_row: 0 })?;
             }
         }
+        Ok(())
     }
 
     /// Multiplies the neurons of each layer's MLP by fixed factors, where there are any.
-    pub(crate) fn mask_neurons(&mut self, factors: Vec<Option<Vec<f32>>>) {
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub(crate) fn mask_neurons(&mut self, backend: &B, factors: Vec<Option<Vec<f32>>>) -> Result<()> {
         for (layer, factors) in self.layers.iter_mut().zip(factors) {
             if let (Some(SubLayer { core: Core::Mlp(gate_up), .. }), Some(factors)) =
                 (&mut layer.mlp, factors)
             {
-                unique(gate_up).mask_neurons(factors);
+                unique(gate_up).mask_neurons(backend, factors)?;
             }
         }
+        Ok(())
     }
 
     /// Takes over what training has changed.
-    pub(crate) fn refresh(&mut self, parameters: &[Parameter]) {
-        unique(&mut self.embeddings.tokens).refresh(parameters);
+    ///
+    /// # Errors
+    ///
+    /// The device fails.
+    pub(crate) fn refresh(&mut self, parameters: &[Parameter<B::Numbers>]) -> Result<()> {
+        unique(&mut self.embeddings.tokens).refresh(parameters)?;
         if let Some(positions) = &mut self.embeddings.positions {
-            unique(positions).refresh(parameters);
+            unique(positions).refresh(parameters)?;
         }
-        self.visit_norms(&mut |norm, _| norm.refresh(parameters));
+        let mut result = Ok(());
+        self.visit_norms(&mut |norm, _| {
+            if result.is_ok() {
+                result = norm.refresh(parameters);
+            }
+        });
+        result?;
         let sub_layers =
             self.layers.par_iter_mut().flat_map_iter(|layer| [&mut layer.attention, &mut layer.mlp]);
-        sub_layers.filter_map(Option::as_mut).for_each(|sub_layer| {
-            unique(&mut sub_layer.output).refresh(parameters);
+        sub_layers.filter_map(Option::as_mut).try_for_each(|sub_layer| {
+            unique(&mut sub_layer.output).refresh(parameters)?;
             match &mut sub_layer.core {
                 Core::Attention(attention) => unique(&mut attention.qkv).refresh(parameters),
                 Core::Mlp(gate_up) => unique(gate_up).refresh(parameters),
             }
-        });
+        })
     }
 
     /// Every norm and its name.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
-use crate::compute::tape::Parameter;
+use crate::compute::tape::{AdapterShape, Parameter};
 use crate::error::{Error, Result};
 use crate::random::named;
 
@@ -33,14 +33,15 @@ pub(super) const A: &str = ".lora_A.weight";
 pub(super) const B: &str = ".lora_B.weight";
 
 impl Lora {
-    /// The factor on B A.
-    pub(super) fn scale(&self) -> f32 {
-        (self.alpha / self.rank as f64) as f32
+    /// What is the same for all additions.
+    pub(crate) fn shape(&self) -> AdapterShape {
+        let Lora { rank, alpha, dropout, .. } = *self;
+        AdapterShape { rank, scale: (alpha / rank as f64) as f32, dropout: dropout as f32 }
     }
 
     /// A, uniform within 1 / sqrt(in) (what PEFT's Kaiming initialization comes to), and B, zero, of every layer that
     /// is adapted.
-    pub(super) fn parameters(&self, architecture: &Architecture, seed: u64) -> Result<Vec<Parameter>> {
+    pub(crate) fn parameters(&self, architecture: &Architecture, seed: u64) -> Result<Vec<Parameter>> {
         let modules: Vec<(String, [usize; 2])> = (0..architecture.layers.len())
             .flat_map(|layer| architecture.layer_matrices(layer))
             .map(|(tensor, _)| {

@@ -1,9 +1,10 @@
 //! AdamW (Loshchilov & Hutter 2019) and the learning rate's course.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::compute::numbers::{Numbers, OptimizerStep};
 use crate::compute::tape::{Gradients, Parameter};
+use crate::error::Result;
 
 /// What AdamW is told.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,52 +82,48 @@ impl Schedule {
 
 /// The running means of gradients and of their squares, for each parameter.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Moments {
-    pub(crate) first: Vec<Vec<f32>>,
-    pub(crate) second: Vec<Vec<f32>>,
+pub(crate) struct Moments<N = Vec<f32>> {
+    pub(crate) first: Vec<N>,
+    pub(crate) second: Vec<N>,
     /// Steps taken.
     pub(crate) steps: usize,
 }
 
-impl Moments {
-    pub(crate) fn new(parameters: &[Parameter]) -> Moments {
-        let zeros = || parameters.iter().map(|parameter| vec![0.0; parameter.values.len()]).collect();
-        Moments { first: zeros(), second: zeros(), steps: 0 }
+impl<N: Numbers> Moments<N> {
+    pub(crate) fn new(memory: &N::Memory, parameters: &[Parameter<N>]) -> Result<Moments<N>> {
+        let zeros = || -> Result<Vec<N>> {
+            parameters.iter().map(|parameter| N::zeros(memory, parameter.values.len())).collect()
+        };
+        Ok(Moments { first: zeros()?, second: zeros()?, steps: 0 })
     }
 }
 
 impl AdamW {
-    /// Takes a step with `learning_rate`. A parameter without a gradient stays as it is, as in PyTorch.
-    pub(crate) fn step(
+    /// Takes a step with `learning_rate` on the gradients times `scale`. A parameter without a gradient stays as it is,
+    /// as in PyTorch.
+    pub(crate) fn step<N: Numbers>(
         &self,
-        learning_rate: f64,
-        parameters: &mut [Parameter],
-        gradients: &Gradients,
-        moments: &mut Moments,
-    ) {
+        (learning_rate, scale): (f64, f32),
+        parameters: &mut [Parameter<N>],
+        gradients: &Gradients<N>,
+        moments: &mut Moments<N>,
+    ) -> Result<()> {
         moments.steps += 1;
-        let (beta1, beta2) = self.betas;
-        let steps = moments.steps as i32;
-        let size = (learning_rate / (1.0 - beta1.powi(steps))) as f32;
-        let correction = (1.0 / (1.0 - beta2.powi(steps)).sqrt()) as f32;
-        let (eps, b1, b2) = (self.eps as f32, beta1 as f32, beta2 as f32);
-        let (rest1, rest2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
         for (((parameter, gradient), first), second) in
             parameters.iter_mut().zip(gradients.iter()).zip(&mut moments.first).zip(&mut moments.second)
         {
             let Some(gradient) = gradient else { continue };
-            let kept = if parameter.decays { (1.0 - learning_rate * self.weight_decay) as f32 } else { 1.0 };
-            const PART: usize = 1 << 14;
-            let parts = parameter.values.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
-            let parts = parts.zip(first.par_chunks_mut(PART)).zip(second.par_chunks_mut(PART));
-            parts.for_each(|(((values, gradient), first), second)| {
-                for (((value, g), m), v) in values.iter_mut().zip(gradient).zip(first).zip(second) {
-                    *m = b1 * *m + rest1 * g;
-                    *v = b2 * *v + rest2 * g * g;
-                    *value = *value * kept - size * *m / (v.sqrt() * correction + eps);
-                }
-            });
+            let step = OptimizerStep {
+                learning_rate,
+                betas: self.betas,
+                eps: self.eps,
+                decay: if parameter.decays { self.weight_decay } else { 0.0 },
+                scale,
+                number: moments.steps,
+            };
+            parameter.values.step(gradient, [first, second], &step)?;
         }
+        Ok(())
     }
 }
 
@@ -142,13 +139,13 @@ mod tests {
         let mut parameters =
             [Parameter { name: "w".to_owned(), shape: vec![2, 1], values: vec![1.0, -2.0], decays: true }];
         let optimizer = AdamW { learning_rate: 0.1, weight_decay: 0.01, ..AdamW::default() };
-        let mut moments = Moments::new(&parameters);
+        let mut moments = Moments::new(&(), &parameters).unwrap();
         let expected =
             [[0.899000002, -2.097999996], [0.934711354, -2.178048571], [0.962076551, -2.239370063]];
         for (gradient, want) in [[0.5, 0.25], [-1.0, 2.0], [0.0, 0.0]].into_iter().zip(expected) {
-            let mut gradients = Gradients::new(&sizes(&parameters));
-            gradients.of(ParameterRows { parameter: 0, first_row: 0 }, 2).copy_from_slice(&gradient);
-            optimizer.step(0.1, &mut parameters, &gradients, &mut moments);
+            let mut gradients = Gradients::new((), &sizes(&parameters));
+            gradients.add_host(ParameterRows { parameter: 0, first_row: 0 }, gradient.to_vec()).unwrap();
+            optimizer.step((0.1, 1.0), &mut parameters, &gradients, &mut moments).unwrap();
             for (got, want) in parameters[0].values.iter().zip(want) {
                 assert!((f64::from(*got) - want).abs() < 1e-6, "{got}, not {want}");
             }

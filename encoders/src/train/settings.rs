@@ -36,17 +36,18 @@ pub struct TrainSettings {
     pub query_max_length: Option<usize>,
     /// Passages likewise.
     pub passage_max_length: Option<usize>,
-    /// The most tokens that one thread computes together. A longer text is computed by itself.
-    pub batch_tokens: usize,
+    /// The most tokens that one thread, or a GPU, computes together. A longer text is computed by itself. Unless given:
+    /// 512 on a CPU and 16,384 on a GPU.
+    pub batch_tokens: Option<usize>,
     /// Compute vectors first, without a record, then each part of the batch again for its gradient. The method is that
     /// of Gao et al. 2021 ("Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). It takes the
     /// memory of one part, and about a third more time.
     pub gradient_cache: bool,
     /// Keep the input of each layer only, and compute its operations again when it is their turn.
     pub recompute: bool,
-    /// Hold the model's matrices in bf16, which takes half the memory. They are multiplied in f32. Trained matrices
-    /// are kept in f32 as well, so that steps smaller than the last bit of a bf16 are not lost. The rule is that of
-    /// Micikevicius et al. 2018 ("Mixed Precision Training").
+    /// Hold the model's matrices in bf16, which takes half the memory; a GPU always does. A CPU multiplies them in f32.
+    /// Trained matrices are kept in f32 as well, so that steps smaller than the last bit of a bf16 are not lost. The
+    /// rule is that of Micikevicius et al. 2018 ("Mixed Precision Training").
     #[serde(default)]
     pub bf16_weights: bool,
     /// Decides everything that is random.
@@ -67,7 +68,7 @@ impl TrainSettings {
             },
             query_max_length: None,
             passage_max_length: None,
-            batch_tokens: 512,
+            batch_tokens: None,
             gradient_cache: false,
             recompute: false,
             bf16_weights: false,

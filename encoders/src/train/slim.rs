@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::compute::numbers::Numbers;
 use crate::compute::tape::{Gradients, Parameter, ParameterRows};
+use crate::error::Result;
 
 /// How sharply the surrogate of the number of neurons in use rises from 1/2 at zero to 1 (EffiR, A.1).
 const BETA: f64 = 5.0;
@@ -42,20 +44,23 @@ impl Slim {
     }
 
     /// The penalty, whose gradient is added to `gradients`.
-    pub(super) fn penalty(&self, parameters: &[Parameter], gradients: &mut Gradients) -> f64 {
+    pub(super) fn penalty<N: Numbers>(
+        &self,
+        parameters: &[Parameter<N>],
+        gradients: &mut Gradients<N>,
+    ) -> Result<f64> {
         let neurons = parameters.iter().map(|factors| factors.values.len()).sum::<usize>() as f64;
         let weight = self.pressure / neurons;
         let mut penalty = 0.0;
         for (parameter, factors) in parameters.iter().enumerate() {
-            let slots = gradients.of(ParameterRows { parameter, first_row: 0 }, factors.values.len());
-            for (slot, z) in slots.iter_mut().zip(&factors.values) {
+            let slope = |z: &f32| {
                 let used = 1.0 / (1.0 + (-BETA * f64::from(z.max(0.0))).exp());
                 penalty += weight * used;
-                if *z > 0.0 {
-                    *slot += (weight * BETA * used * (1.0 - used)) as f32;
-                }
-            }
+                if *z > 0.0 { (weight * BETA * used * (1.0 - used)) as f32 } else { 0.0 }
+            };
+            let slopes = factors.values.read()?.iter().map(slope).collect();
+            gradients.add_host(ParameterRows { parameter, first_row: 0 }, slopes)?;
         }
-        penalty
+        Ok(penalty)
     }
 }

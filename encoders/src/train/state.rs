@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::TrainSettings;
 use super::step::{TrainState, Watch};
+use crate::compute::numbers::Numbers;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 
@@ -34,9 +35,9 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// Writes `state` to `path`, in place of what is there; the file that was there stays if this fails.
-pub(super) fn write(
+pub(super) fn write<N: Numbers>(
     path: &Path,
-    state: &TrainState,
+    state: &TrainState<N>,
     settings: &TrainSettings,
     fingerprint: Fingerprint,
     notes: &str,
@@ -54,7 +55,7 @@ pub(super) fn write(
     let moments = state.moments.first.iter().zip(&state.moments.second);
     for (parameter, (first, second)) in state.parameters.iter().zip(moments) {
         for (kind, values) in [("value", &parameter.values), ("first", first), ("second", second)] {
-            data.push((format!("{kind}.{}", parameter.name), &parameter.shape, bytes(values)));
+            data.push((format!("{kind}.{}", parameter.name), &parameter.shape, bytes(&values.read()?)));
         }
     }
     let views = data.iter().map(|(name, shape, data)| {
@@ -67,9 +68,10 @@ pub(super) fn write(
 }
 
 /// Makes `state` what [`write`](fn@write) wrote, if it is of the same model and settings; gives back the notes.
-pub(super) fn read(
+pub(super) fn read<N: Numbers>(
     path: &Path,
-    state: &mut TrainState,
+    state: &mut TrainState<N>,
+    memory: &N::Memory,
     settings: &TrainSettings,
     (directory, fingerprint): (&Path, Fingerprint),
 ) -> Result<String> {
@@ -117,7 +119,7 @@ pub(super) fn read(
     // All is read before anything is changed.
     let mut all = Vec::with_capacity(state.parameters.len());
     for parameter in &state.parameters {
-        let one = |kind| read(kind, &parameter.name, &parameter.shape);
+        let one = |kind| N::new(memory, read(kind, &parameter.name, &parameter.shape)?);
         all.push([one("value")?, one("first")?, one("second")?]);
     }
     for (place, [value, first, second]) in all.into_iter().enumerate() {

@@ -4,6 +4,7 @@ use super::optimizer::Moments;
 use super::settings::{TrainSettings, Trained};
 use super::texts::Texts;
 use crate::compute::backward::Backward;
+use crate::compute::numbers::Numbers;
 use crate::compute::tape::{Dropout, Gradients, Parameter};
 use crate::contrastive::engine::Engine;
 use crate::contrastive::loss::LossValue;
@@ -13,16 +14,25 @@ use crate::random::named;
 /// What a step changes, and all that a run needs to go on. There is no state of random numbers: each is drawn from
 /// the seed and the number of the step.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct TrainState {
-    pub(super) parameters: Vec<Parameter>,
+pub(super) struct TrainState<N> {
+    pub(super) parameters: Vec<Parameter<N>>,
     /// The optimizer's, with the number of steps taken.
-    pub(super) moments: Moments,
+    pub(super) moments: Moments<N>,
     pub(super) watch: Watch,
 }
 
-impl TrainState {
-    pub(super) fn new(parameters: Vec<Parameter>) -> TrainState {
-        TrainState { moments: Moments::new(&parameters), watch: Watch::default(), parameters }
+impl<N: Numbers> TrainState<N> {
+    pub(super) fn new(memory: &N::Memory, parameters: Vec<Parameter>) -> Result<TrainState<N>> {
+        let there = |Parameter { name, shape, values, decays }| -> Result<Parameter<N>> {
+            Ok(Parameter { name, shape, values: N::new(memory, values)?, decays })
+        };
+        let parameters: Vec<Parameter<N>> = parameters.into_iter().map(there).collect::<Result<_>>()?;
+        Ok(TrainState { moments: Moments::new(memory, &parameters)?, watch: Watch::default(), parameters })
+    }
+
+    /// What is trained.
+    pub(super) fn parameters(&self) -> &[Parameter<N>] {
+        &self.parameters
     }
 }
 
@@ -102,7 +112,7 @@ impl Watch {
 ///
 /// [`Error::Diverged`], after which nothing has changed; what the engine fails with.
 pub(super) fn step<B: Backward>(
-    state: &mut TrainState,
+    state: &mut TrainState<B::Numbers>,
     engine: &mut Engine<B>,
     settings: &TrainSettings,
     batches: impl ExactSizeIterator<Item = Result<Texts>>,
@@ -116,11 +126,11 @@ pub(super) fn step<B: Backward>(
         report.add(&loss, share, &texts);
     }
     if let Trained::Slim(slim) = settings.trained {
-        report.loss += slim.penalty(&state.parameters, &mut gradients);
+        report.loss += slim.penalty(&state.parameters, &mut gradients)?;
     }
     // What takes no part in the loss would stay as it is without a word.
     assert!(gradients.iter().all(|gradient| gradient.is_some()), "every trained array has a gradient");
-    report.gradient_norm = gradients.norm();
+    report.gradient_norm = gradients.norm()?;
 
     let mut watch = state.watch;
     let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
@@ -130,13 +140,13 @@ pub(super) fn step<B: Backward>(
     }
     state.watch = watch;
     let limit = settings.optimizer.max_gradient_norm;
-    if report.gradient_norm > limit {
-        // As torch.nn.utils.clip_grad_norm_ divides.
-        gradients.scale((limit / (report.gradient_norm + 1e-6)) as f32);
-    }
-    settings.optimizer.step(report.learning_rate, &mut state.parameters, &gradients, &mut state.moments);
-    engine.put_back(gradients);
-    engine.model.refresh(&state.parameters);
+    // As torch.nn.utils.clip_grad_norm_ divides.
+    let clipped = report.gradient_norm > limit;
+    let scale = if clipped { (limit / (report.gradient_norm + 1e-6)) as f32 } else { 1.0 };
+    let TrainState { parameters, moments, .. } = state;
+    settings.optimizer.step((report.learning_rate, scale), parameters, &gradients, moments)?;
+    engine.put_back(gradients)?;
+    engine.model.refresh(&state.parameters)?;
     Ok(report)
 }
 
@@ -148,7 +158,7 @@ pub(super) fn accumulate<B: Backward>(
     texts: &Texts,
     seed: (usize, usize),
     share: f32,
-    gradients: &mut Gradients,
+    gradients: &mut Gradients<B::Numbers>,
 ) -> Result<LossValue> {
     let dropout = |part| {
         let name = format!("dropout {} {} {part}", seed.0, seed.1);

@@ -1,5 +1,7 @@
 //! Gradients against PyTorch's (tests/fixtures/training/generate.py), and what must not change them.
 
+mod gpu;
+
 use std::collections::BTreeMap;
 
 use secateur_testkit::workspace_root;
@@ -7,7 +9,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::settings::{TrainSettings, Trained};
-use super::step::{Watch, accumulate};
+use super::step::Watch;
 use super::{AdamW, Decay, Example, Lora, Schedule, Slim, Trainer};
 use crate::contrastive::loss::{Loss, LossValue};
 
@@ -65,20 +67,34 @@ fn tiny(name: &str) -> TempDir {
 }
 
 fn settings(trained: Trained) -> TrainSettings {
-    TrainSettings { loss: LOSS, batch_tokens: 64, ..TrainSettings::new(trained, 100) }
+    TrainSettings { loss: LOSS, batch_tokens: Some(64), ..TrainSettings::new(trained, 100) }
 }
 
+/// A trainer whose adapters and factors have values of their own.
 fn trainer(directory: &TempDir, settings: TrainSettings) -> Trainer {
-    let mut trainer = Trainer::load(directory.path(), settings).unwrap();
-    for parameter in &mut trainer.state.parameters {
-        let len = parameter.values.len();
-        if parameter.name.contains(".lora_") {
-            parameter.values = fill(&parameter.name, len, 0.0, 0.25);
-        } else if parameter.name.starts_with("gates.") {
-            parameter.values = fill(&parameter.name, len, 0.5, 0.6);
+    own_values(Trainer::load(directory.path(), settings).unwrap())
+}
+
+fn own_values(trainer: Trainer) -> Trainer {
+    changed(trainer, |name, values| {
+        let len = values.len();
+        if name.contains(".lora_") {
+            *values = fill(name, len, 0.0, 0.25);
+        } else if name.starts_with("gates.") {
+            *values = fill(name, len, 0.5, 0.6);
         }
+    })
+}
+
+/// A trainer of which the parameters are changed, each by its name.
+fn changed(mut trainer: Trainer, change: impl Fn(&str, &mut Vec<f32>)) -> Trainer {
+    let mut values = Vec::new();
+    for parameter in trainer.learner.parameters().unwrap() {
+        let mut of_one = parameter.values.into_owned();
+        change(&parameter.name, &mut of_one);
+        values.push(of_one);
     }
-    refresh(&mut trainer);
+    trainer.learner.replace(values).unwrap();
     trainer
 }
 
@@ -96,22 +112,17 @@ fn examples() -> Vec<Example> {
     ]
 }
 
-fn refresh(trainer: &mut Trainer) {
-    trainer.engine.model.refresh(&trainer.state.parameters);
-}
-
 /// The loss and the gradients of the examples, by name.
 fn gradients(trainer: &Trainer) -> (LossValue, BTreeMap<String, Vec<f32>>) {
-    let (engine, settings, parameters) = (&trainer.engine, trainer.settings(), &trainer.state.parameters);
-    let texts = trainer.reader.texts(&examples()).unwrap();
-    let mut gradients = engine.zero_gradients();
-    let mut value = accumulate(engine, settings, &texts, (1, 0), 1.0, &mut gradients).unwrap();
-    if let Trained::Slim(slim) = settings.trained {
-        value.total += slim.penalty(parameters, &mut gradients);
-    }
-    let named = parameters.iter().zip(gradients.iter());
-    let named = named.filter_map(|(parameter, gradient)| Some((parameter.name.clone(), gradient?.to_vec())));
-    (value, named.collect())
+    gradients_of_examples(trainer, &examples())
+}
+
+fn gradients_of_examples(trainer: &Trainer, examples: &[Example]) -> (LossValue, BTreeMap<String, Vec<f32>>) {
+    let texts = trainer.reader.texts(examples).unwrap();
+    let (value, gradients) = trainer.learner.gradients(trainer.settings(), &texts).unwrap();
+    let parameters = trainer.learner.parameters().unwrap();
+    let named = parameters.into_iter().zip(gradients);
+    (value, named.filter_map(|(parameter, gradient)| Some((parameter.name, gradient?))).collect())
 }
 
 /// The length of the difference from a recorded gradient: products with random signs have that length as their root
@@ -204,7 +215,7 @@ fn gradients_do_not_depend_on_how_they_are_computed() {
                 // Other parts drop other inputs.
                 continue;
             }
-            let got = run(TrainSettings { batch_tokens: 1 << 20, ..base }, 1);
+            let got = run(TrainSettings { batch_tokens: Some(1 << 20), ..base }, 1);
             for (name, want) in &want.1 {
                 let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
                 let difference: Vec<f32> = got.1[name].iter().zip(want).map(|(a, b)| a - b).collect();
@@ -216,13 +227,10 @@ fn gradients_do_not_depend_on_how_they_are_computed() {
 
 /// A trainer whose matrices and embeddings need more bits than a bf16 has, as the tiny models' do not.
 fn uneven(directory: &TempDir, settings: TrainSettings) -> Trainer {
-    let mut trainer = trainer(directory, settings);
-    for parameter in &mut trainer.state.parameters {
-        let uneven = fill(&parameter.name, parameter.values.len(), 1.0, 0.01);
-        parameter.values.iter_mut().zip(uneven).for_each(|(x, factor)| *x *= factor);
-    }
-    refresh(&mut trainer);
-    trainer
+    changed(trainer(directory, settings), |name, values| {
+        let uneven = fill(name, values.len(), 1.0, 0.01);
+        values.iter_mut().zip(uneven).for_each(|(x, factor)| *x *= factor);
+    })
 }
 
 /// Weights in bf16 are those weights, in all that is computed with them. Loss and gradients are, bit for bit, those of
@@ -233,12 +241,21 @@ fn weights_in_bf16_are_rounded_and_nothing_else() {
         let directory = tiny(name);
         let halves = TrainSettings { bf16_weights: true, ..settings(Trained::Full) };
         let held = uneven(&directory, halves);
-        let mut rounded = uneven(&directory, settings(Trained::Full));
-        let unrounded = gradients(&rounded);
-        for parameter in rounded.state.parameters.iter_mut().filter(|parameter| parameter.shape.len() > 1) {
-            parameter.values.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
-        }
-        refresh(&mut rounded);
+        let whole = uneven(&directory, settings(Trained::Full));
+        let unrounded = gradients(&whole);
+        let vectors: Vec<String> = whole
+            .learner
+            .parameters()
+            .unwrap()
+            .into_iter()
+            .filter(|parameter| parameter.shape.len() == 1)
+            .map(|parameter| parameter.name)
+            .collect();
+        let rounded = changed(whole, |name, values| {
+            if !vectors.iter().any(|vector| vector == name) {
+                values.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
+            }
+        });
         let (got, want) = (gradients(&held), gradients(&rounded));
         assert_eq!(got.0, want.0, "{name}");
         assert!(got.1 == want.1, "{name}");
@@ -286,6 +303,13 @@ fn pairs() -> Vec<Example> {
     texts.map(|(query, passage)| Example { query, passages: vec![passage], scores: None }).collect()
 }
 
+/// How the adapters of generate.py's curves begin.
+fn begun(name: &str, values: &mut Vec<f32>) {
+    if name.ends_with("lora_A.weight") {
+        *values = fill(name, values.len(), 0.0, 0.1);
+    }
+}
+
 /// 200 steps beside PyTorch's: f32 and f64 drift apart by less than the 1e-3 of the largest loss.
 #[test]
 fn loss_curves_are_pytorchs() {
@@ -305,11 +329,7 @@ fn loss_curves_are_pytorchs() {
             schedule: Schedule { warmup_steps: 10, num_steps: 200, decay: Decay::Linear },
             ..settings(trained)
         };
-        let mut trainer = Trainer::load(directory.path(), settings).unwrap();
-        for parameter in trainer.state.parameters.iter_mut().filter(|p| p.name.ends_with("lora_A.weight")) {
-            parameter.values = fill(&parameter.name, parameter.values.len(), 0.0, 0.1);
-        }
-        refresh(&mut trainer);
+        let mut trainer = changed(Trainer::load(directory.path(), settings).unwrap(), begun);
         for (step, want) in want.losses.iter().enumerate() {
             let batch: Vec<Example> = (0..8).map(|i| pairs[(step * 8 + i) % 40].clone()).collect();
             let report = trainer.step(&[&batch]).unwrap();

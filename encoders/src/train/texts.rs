@@ -23,13 +23,13 @@ pub struct Example {
 }
 
 /// Texts of a step, in the order in which the loss sees their vectors.
-pub(super) struct Texts {
+pub(crate) struct Texts {
     /// The token ids of the queries, then of the passages.
-    pub(super) tokens: Vec<Vec<u32>>,
-    pub(super) num_queries: usize,
-    pub(super) targets: Vec<Target>,
+    pub(crate) tokens: Vec<Vec<u32>>,
+    pub(crate) num_queries: usize,
+    pub(crate) targets: Vec<Target>,
     /// The teacher's vectors, where they are asked for.
-    pub(super) teacher: Option<Vec<f32>>,
+    pub(crate) teacher: Option<Vec<f32>>,
 }
 
 impl Texts {

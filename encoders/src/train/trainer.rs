@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::lora::{self, Lora};
+use super::device::Found;
+use super::learner::{Learner, Learning};
 use super::settings::{TrainSettings, Trained};
 use super::slim::Slim;
-use super::step::{StepReport, TrainState, step};
+use super::step::StepReport;
 use super::texts::{Example, Reader};
-use super::{state, write};
+use super::{lora, write};
 use crate::architecture::{Architecture, NeuronAxis, NeuronMask};
+use crate::compute::backward::Backward;
 use crate::compute::cpu::{Cpu, Products};
-use crate::compute::tape::{AdapterShape, Parameter, Tape, sizes};
+use crate::compute::cuda::Cuda;
+use crate::compute::tape::{Parameter, Tape, sizes};
 use crate::contrastive::engine::{Engine, MemoryUse};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
@@ -26,7 +29,7 @@ use crate::text_kind::TextKind;
 use crate::tokenize::{Reading, Tokenizer};
 use crate::weights::tensors::Tensors;
 
-/// A model in training, on the CPU.
+/// A model in training, on the CPU or on a GPU.
 ///
 /// ```no_run
 /// use secateur_encoders::train::{Example, Lora, TrainSettings, Trained, Trainer};
@@ -51,8 +54,9 @@ pub struct Trainer {
     /// Whether texts are encoded as the directory says, or as the caller does.
     as_directory: bool,
     pub(super) reader: Reader,
-    pub(super) engine: Engine<Cpu>,
-    pub(super) state: TrainState,
+    pub(super) learner: Box<dyn Learning>,
+    /// What computes.
+    computes_on: String,
 }
 
 impl Trainer {
@@ -67,20 +71,32 @@ impl Trainer {
         Trainer::load_with(directory, settings, &LoadOptions::default())
     }
 
-    /// [`Trainer::load`] with options that overrule the directory's pooling, prompts and quantization.
+    /// [`Trainer::load`] with options that overrule the directory's pooling, prompts and quantization, and say where
+    /// the model is trained. On a GPU weights are bf16, and what is trained of them is kept in f32, too.
     ///
     /// # Errors
     ///
-    /// As [`Trainer::load`].
+    /// As [`Trainer::load`]. The device cannot be used, is several GPUs, or has no memory. A GPU cannot train the heads
+    /// of the model.
     pub fn load_with(
         directory: impl AsRef<Path>,
         settings: TrainSettings,
         options: &LoadOptions,
     ) -> Result<Trainer> {
-        let directory = directory.as_ref();
+        let open = |architecture: &Architecture| Found::open(options.device, architecture);
+        Trainer::load_on(directory.as_ref(), settings, options, open)
+    }
+
+    /// [`Trainer::load_with`] on a device that is found when the architecture is known.
+    pub(super) fn load_on(
+        directory: &Path,
+        settings: TrainSettings,
+        options: &LoadOptions,
+        open: impl FnOnce(&Architecture) -> Result<Found>,
+    ) -> Result<Trainer> {
         settings.check()?;
         let loaded = Loaded::open(directory, options, Purpose::Encode)?;
-        let Loaded { files, settings: encoding, tensors, architecture, fingerprint, .. } = &loaded;
+        let Loaded { files, settings: encoding, architecture, fingerprint, .. } = &loaded;
         let fingerprint = *fingerprint;
         if files.adapter().is_some() {
             return Err(Error::AdapterToTrain { path: directory.to_owned() });
@@ -103,44 +119,33 @@ impl Trainer {
             aligns: settings.loss.alignment_weight > 0.0,
         };
         let skipped = encoding.skipped_tokens([&reader.tokenizers[0], &reader.tokenizers[1]])?;
-        let products = if settings.bf16_weights { Products::Halves } else { Products::F32 };
-        let tape = Tape::forward_only(Cpu::serial().with_products(products));
-        let mut model = Transformer::load(&tape, architecture.clone(), &**tensors)?;
-        let mut parameters = match &settings.trained {
-            Trained::Lora(lora) => {
-                let parameters = lora.parameters(architecture, settings.seed)?;
-                let Lora { rank, dropout, .. } = *lora;
-                let shape = AdapterShape { rank, scale: lora.scale(), dropout: dropout as f32 };
-                model.train_adapters(tape.backend(), &parameters, shape);
-                parameters
+        let Found { device, gpu, what: computes_on } = open(architecture)?;
+        let TrainSettings { batch_tokens, gradient_cache, recompute, .. } = settings;
+        let batch_tokens = batch_tokens.unwrap_or(device.batch_tokens());
+        let memory = MemoryUse { batch_tokens, gradient_cache, recompute };
+        let parts = Parts { directory, loaded: &loaded, settings: &settings };
+        let learner: Box<dyn Learning> = match gpu {
+            None => {
+                let products = if settings.bf16_weights { Products::Halves } else { Products::F32 };
+                let backend = Cpu::serial().with_products(products);
+                let (model, parameters) = parts.load(&Tape::forward_only(backend))?;
+                let engine = Engine::on_cpu(model, pooling, skipped, memory, sizes(&parameters));
+                Box::new(Learner::new(engine, parameters)?)
             }
-            Trained::Full => {
-                let parameters = all_tensors(directory, &**tensors, architecture)?;
-                model.train_all(&parameters);
-                parameters
-            }
-            Trained::Slim(_) => {
-                model.train_neurons();
-                Slim::parameters(architecture)
+            Some(gpu) => {
+                let backend = Cuda::for_training(gpu.clone());
+                let (model, parameters) = parts.load(&Tape::forward_only(backend))?;
+                let engine = Engine::on_gpu(model, gpu, pooling, skipped, memory, sizes(&parameters));
+                Box::new(Learner::new(engine, parameters)?)
             }
         };
-        // A masked model stays masked: its zeros get no gradient where the mask multiplies the neurons.
-        if !matches!(settings.trained, Trained::Slim(_))
-            && let Some(mask) = NeuronMask::read_in(directory, architecture)?
-        {
-            keep_masked(&mut parameters, &mask, architecture);
-            model.mask_neurons(mask.factors());
-        }
-        model.refresh(&parameters);
-        let TrainSettings { batch_tokens, gradient_cache, recompute, .. } = settings;
-        let memory = MemoryUse { batch_tokens, gradient_cache, recompute };
         Ok(Trainer {
             directory: directory.to_owned(),
             as_directory: *encoding == Read::of(files, architecture, Purpose::Encode)?.settings,
             fingerprint,
             reader,
-            engine: Engine::on_cpu(model, pooling, skipped, memory, sizes(&parameters)),
-            state: TrainState::new(parameters),
+            learner,
+            computes_on,
             settings,
             loaded,
         })
@@ -176,6 +181,11 @@ impl Trainer {
         &self.loaded.notices
     }
 
+    /// What computes, and what else was looked for and not found.
+    pub fn computes_on(&self) -> &str {
+        &self.computes_on
+    }
+
     /// What is put before every query.
     pub fn query_prompt(&self) -> &str {
         &self.loaded.settings.query_prompt
@@ -188,17 +198,17 @@ impl Trainer {
 
     /// The steps that were taken.
     pub fn num_steps(&self) -> usize {
-        self.state.moments.steps
+        self.learner.num_steps()
     }
 
     /// Numbers that are trained.
     pub fn num_trained(&self) -> usize {
-        self.state.parameters.iter().map(|parameter| parameter.values.len()).sum()
+        self.learner.num_trained()
     }
 
     /// What the model looks like.
     pub fn architecture(&self) -> &Architecture {
-        self.engine.model.architecture()
+        self.learner.architecture()
     }
 
     /// Takes a step on the mean loss of `batches`. Several batches are gradient accumulation: queries are compared
@@ -214,8 +224,8 @@ impl Trainer {
     /// each passage.
     pub fn step(&mut self, batches: &[&[Example]]) -> Result<StepReport> {
         assert!(!batches.is_empty() && batches.iter().all(|batch| !batch.is_empty()), "a step has examples");
-        let batches = batches.iter().map(|batch| self.reader.texts(batch));
-        step(&mut self.state, &mut self.engine, &self.settings, batches)
+        let mut batches = batches.iter().map(|batch| self.reader.texts(batch));
+        self.learner.step(&self.settings, &mut batches)
     }
 
     /// Unit vectors of texts as the model now is: (B) -> (B, D), row-major, in the order given.
@@ -227,7 +237,7 @@ impl Trainer {
         let texts: Vec<(&str, TextKind)> = texts.iter().map(|text| (*text, kind)).collect();
         let tokens = self.reader.tokenize(&texts)?;
         let kinds = if kind == TextKind::Query { [&tokens[..], &[]] } else { [&[], &tokens[..]] };
-        let mut vectors = self.engine.vectors(kinds)?;
+        let mut vectors = self.learner.vectors(kinds)?;
         crate::pooling::normalize(&mut vectors, self.architecture().hidden_size);
         Ok(vectors)
     }
@@ -238,8 +248,7 @@ impl Trainer {
     ///
     /// The file cannot be written; the one that was there is then as it was.
     pub fn save(&self, path: impl AsRef<Path>, notes: &str) -> Result<()> {
-        let path = path.as_ref();
-        state::write(path, &self.state, &self.settings, self.fingerprint, notes)
+        self.learner.save(path.as_ref(), &self.settings, self.fingerprint, notes)
     }
 
     /// Continues from a state that [`Trainer::save`] wrote. Later steps equal those of an uninterrupted run, bit for
@@ -249,11 +258,8 @@ impl Trainer {
     ///
     /// The file is missing or damaged, or is the state of another model or of other settings.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<String> {
-        let path = path.as_ref();
         let model = (&*self.directory, self.fingerprint);
-        let notes = state::read(path, &mut self.state, &self.settings, model)?;
-        self.engine.model.refresh(&self.state.parameters);
-        Ok(notes)
+        self.learner.resume(path.as_ref(), &self.settings, model)
     }
 
     /// Writes the new directory `out`, which appears whole or not at all. After low-rank adaptation it is that of a
@@ -276,7 +282,8 @@ impl Trainer {
             true => Vec::new(),
             false => loaded.settings.files(loaded.architecture.hidden_size),
         };
-        let trained = write::Trained { directory, loaded, parameters: &self.state.parameters, encoding };
+        let parameters = self.learner.parameters()?;
+        let trained = write::Trained { directory, loaded, parameters: &parameters, encoding };
         match &self.settings.trained {
             Trained::Lora(lora) => trained.write_lora(lora, out),
             Trained::Full => trained.write_model(out),
@@ -286,21 +293,65 @@ impl Trainer {
 
     /// What slimming has learned, as scores of the neurons.
     ///
+    /// # Errors
+    ///
+    /// The device fails.
+    ///
     /// # Panics
     ///
     /// If it is not the width of MLPs that is trained.
-    pub fn neuron_scores(&self) -> NeuronScores {
+    pub fn neuron_scores(&self) -> Result<NeuronScores> {
         assert!(self.is_slimming(), "the width of MLPs is trained");
-        let mut factors = self.state.parameters.iter();
+        let parameters = self.learner.parameters()?;
+        let mut factors = parameters.iter();
         let layers = self.architecture().layers.iter().map(|layer| {
             layer.intermediate_size?;
             factors.next().map(|factors| factors.values.iter().map(|z| f64::from(*z)).collect())
         });
-        NeuronScores {
+        Ok(NeuronScores {
             layers: layers.collect(),
             model: name_of(&self.directory),
             fingerprint: self.fingerprint,
+        })
+    }
+}
+
+/// What a model in training is made of.
+struct Parts<'a> {
+    directory: &'a Path,
+    loaded: &'a Loaded,
+    settings: &'a TrainSettings,
+}
+
+impl Parts<'_> {
+    /// The model on a backend, and what is trained of it.
+    fn load<B: Backward>(&self, tape: &Tape<B>) -> Result<(Transformer<Tape<B>>, Vec<Parameter>)> {
+        let Parts { directory, loaded: Loaded { tensors, architecture, .. }, settings } = *self;
+        let mut model = Transformer::load(tape, architecture.clone(), &**tensors)?;
+        let mut parameters = match &settings.trained {
+            Trained::Lora(lora) => {
+                let parameters = lora.parameters(architecture, settings.seed)?;
+                model.train_adapters(tape.backend(), &parameters, lora.shape())?;
+                parameters
+            }
+            Trained::Full => {
+                let parameters = all_tensors(directory, &**tensors, architecture)?;
+                model.train_all(&parameters);
+                parameters
+            }
+            Trained::Slim(_) => {
+                model.train_neurons(tape.backend())?;
+                Slim::parameters(architecture)
+            }
+        };
+        // A masked model stays masked: its zeros get no gradient where the mask multiplies the neurons.
+        if !matches!(settings.trained, Trained::Slim(_))
+            && let Some(mask) = NeuronMask::read_in(directory, architecture)?
+        {
+            keep_masked(&mut parameters, &mask, architecture);
+            model.mask_neurons(tape.backend(), mask.factors())?;
         }
+        Ok((model, parameters))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What training has made, as a directory that loads: an adapter as PEFT writes it, or a whole model.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub(super) struct Trained<'a> {
     pub(super) directory: &'a Path,
     /// What was read from it.
     pub(super) loaded: &'a Loaded,
-    pub(super) parameters: &'a [Parameter],
+    pub(super) parameters: &'a [Parameter<Cow<'a, [f32]>>],
     /// Files about pooling and prompts, by name, where they differ from the directory's.
     pub(super) encoding: Vec<(&'static str, Value)>,
 }

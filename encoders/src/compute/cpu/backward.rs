@@ -10,39 +10,80 @@ use super::norm::{self, NormGradient};
 use super::packed_matrix::PackedMatrix;
 use super::{Activations, Cpu, PackedLinear, Table};
 use crate::architecture::AttentionShape;
-use crate::compute::backward::{Backward, Combined, keeps};
+use crate::compute::backward::{Backward, Combined, NewBlock, NewTable, keeps};
+use crate::compute::numbers::{Place, PlaceMut};
 use crate::compute::{Backend, NormWeights, Spans};
 use crate::error::Result;
 use crate::pooling::Pooling;
 
 impl Backward for Cpu {
+    type Numbers = Vec<f32>;
     type Matrix = PackedMatrix;
 
-    fn matrix(&self, rows: usize, columns: usize) -> PackedMatrix {
+    fn memory(&self) {}
+
+    fn to_numbers(&self, x: Activations) -> Result<Vec<f32>> {
+        self.to_vec(&x)
+    }
+
+    fn matrix(&self, rows: usize, columns: usize) -> Result<PackedMatrix> {
         let mut matrix = PackedMatrix::default();
         matrix.refill(rows, columns, |_, _| 0.0);
-        matrix
+        Ok(matrix)
     }
 
-    fn refill_matrix(matrix: &mut PackedMatrix, values: &[f32]) {
+    fn refill_matrix(matrix: &mut PackedMatrix, (values, first): Place<'_, Vec<f32>>) -> Result<()> {
         let (rows, columns) = (matrix.rows(), matrix.depth());
+        let values = &values[first..first + rows * columns];
         matrix.refill(rows, columns, |row, k| values[row * columns + k]);
+        Ok(())
     }
 
-    fn refill_linear(linear: &mut PackedLinear, rows: &[&[f32]], biases: &[f32]) {
-        linear.refill(|row, k| rows[row][k], |row| biases[row]);
-    }
-
-    fn refill_norm(norm: &mut NormWeights<'static>, new_weight: &[f32], new_bias: Option<&[f32]>) {
-        let (NormWeights::Layer { weight, .. } | NormWeights::Rms { weight, .. }) = norm;
-        weight.to_mut().copy_from_slice(new_weight);
-        if let (NormWeights::Layer { bias, .. }, Some(new_bias)) = (norm, new_bias) {
-            bias.to_mut().copy_from_slice(new_bias);
+    fn refill_linear(linear: &mut PackedLinear, blocks: &[NewBlock<'_, Vec<f32>>]) -> Result<()> {
+        let columns = linear.num_columns();
+        let (mut rows, mut biases): (Vec<&[f32]>, Vec<f32>) = Default::default();
+        for NewBlock { rows: outputs, weight, bias } in blocks {
+            let (values, first) = weight;
+            rows.extend(values[*first..first + outputs.len() * columns].chunks_exact(columns));
+            match bias {
+                Some((values, first)) => biases.extend_from_slice(&values[*first..first + outputs.len()]),
+                None => biases.resize(rows.len(), 0.0),
+            }
         }
+        linear.refill(|row, k| rows[row][k], |row| biases[row]);
+        Ok(())
     }
 
-    fn refill_table(table: &mut Table, value: impl Fn(usize) -> f32 + Sync) {
-        table.refill(value);
+    fn refill_norm(
+        norm: &mut NormWeights<'static>,
+        (new_weight, first): Place<'_, Vec<f32>>,
+        offset: f32,
+        new_bias: Option<Place<'_, Vec<f32>>>,
+    ) -> Result<()> {
+        let (NormWeights::Layer { weight, .. } | NormWeights::Rms { weight, .. }) = norm;
+        let weight = weight.to_mut();
+        weight.iter_mut().zip(&new_weight[first..]).for_each(|(slot, x)| *slot = x + offset);
+        if let (NormWeights::Layer { bias, .. }, Some((new_bias, first))) = (norm, new_bias) {
+            let bias = bias.to_mut();
+            bias.iter_mut().zip(&new_bias[first..]).for_each(|(slot, x)| *slot = *x);
+        }
+        Ok(())
+    }
+
+    fn refill_table(table: &mut Table, values: NewTable<'_, Vec<f32>>) -> Result<()> {
+        match values {
+            NewTable::Scaled(values, factor) => table.refill(|index| values[index] * factor),
+            NewTable::Sums { types, positions, columns } => table.refill(|index| {
+                positions[index % positions.len()]
+                    + types[index / positions.len() * columns + index % columns]
+            }),
+        }
+        Ok(())
+    }
+
+    fn refill_relu(out: &mut Vec<f32>, (z, first): Place<'_, Vec<f32>>) -> Result<()> {
+        out.iter_mut().zip(&z[first..]).for_each(|(factor, z)| *factor = z.max(0.0));
+        Ok(())
     }
 
     fn linear_shape(linear: &PackedLinear) -> (usize, usize) {
@@ -123,15 +164,21 @@ impl Backward for Cpu {
         columns: Range<usize>,
         x: &Activations,
         scale: f32,
-        out: &mut [f32],
+        (out, first): PlaceMut<'_, Vec<f32>>,
     ) -> Result<()> {
+        let out = &mut out[first..first + columns.len() * x.columns()];
         self.outer_product_into(gradient, columns, x, scale, out);
         Ok(())
     }
 
-    fn add_column_sums(&self, gradient: &Activations, columns: Range<usize>, out: &mut [f32]) -> Result<()> {
+    fn add_column_sums(
+        &self,
+        gradient: &Activations,
+        columns: Range<usize>,
+        (out, first): PlaceMut<'_, Vec<f32>>,
+    ) -> Result<()> {
         for row in gradient.values().chunks_exact(gradient.columns()) {
-            for (sum, value) in out.iter_mut().zip(&row[columns.clone()]) {
+            for (sum, value) in out[first..].iter_mut().zip(&row[columns.clone()]) {
                 *sum += value;
             }
         }
@@ -140,28 +187,38 @@ impl Backward for Cpu {
 
     fn combine(
         &self,
-        &Combined { activation, factors }: &Combined<'_>,
+        Combined { activation, factors }: &Combined<'_, Vec<f32>>,
         gate: Option<&Activations>,
         up: &Activations,
     ) -> Result<Activations> {
         let mut out = self.array(up.num_rows(), up.columns());
         let gate = gate.map(Activations::values);
+        let (activation, factors) = (*activation, factors.map(Vec::as_slice));
         self.isa.dispatch(Combine { activation, factors, gate, up: up.values(), out: out.values_mut() });
         Ok(out)
     }
 
     fn combine_backward(
         &self,
-        &Combined { activation, factors }: &Combined<'_>,
+        Combined { activation, factors }: &Combined<'_, Vec<f32>>,
         mut gradient: Activations,
         gate: Option<&mut Activations>,
         up: &mut Activations,
-        of_factors: &mut [f32],
+        of_factors: Option<&mut Vec<f32>>,
     ) -> Result<()> {
         let width = up.columns();
+        let (activation, factors) = (*activation, factors.map(Vec::as_slice));
+        let mut sums = vec![0.0; if of_factors.is_some() { width } else { 0 }];
         let gate = gate.map(Activations::values_mut);
         let (gradient, up) = (gradient.values_mut(), up.values_mut());
-        self.isa.dispatch(CombineBackward { activation, width, factors, gradient, gate, up, of_factors });
+        let of_neurons = &mut sums[..];
+        let work = CombineBackward { activation, width, factors, gradient, gate, up, of_factors: of_neurons };
+        self.isa.dispatch(work);
+        let factors = factors.unwrap_or_default();
+        for ((slot, sum), factor) in of_factors.into_iter().flatten().zip(sums).zip(factors) {
+            // ReLU passes nothing where it is at zero.
+            *slot += if *factor > 0.0 { sum } else { 0.0 };
+        }
         Ok(())
     }
 
@@ -171,9 +228,17 @@ impl Backward for Cpu {
         x: &Activations,
         heads: Range<usize>,
         mut gradient: Activations,
-        [of_weight, of_bias]: [&mut [f32]; 2],
+        of_parameters: Option<&mut [Vec<f32>; 2]>,
     ) -> Result<Activations> {
         let length = norm::length(norm);
+        let mut ignored;
+        let [of_weight, of_bias] = match of_parameters {
+            Some(sums) => sums,
+            None => {
+                ignored = [vec![0.0; length], vec![0.0; length]];
+                &mut ignored
+            }
+        };
         let (num_columns, columns) = (x.columns(), heads.start * length..heads.end * length);
         if columns == (0..num_columns) {
             let (inputs, gradient) = (x.values(), gradient.values_mut());

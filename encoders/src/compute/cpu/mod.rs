@@ -16,6 +16,7 @@ mod linear;
 mod low_precision;
 mod nf4;
 mod norm;
+mod numbers;
 mod packed_matrix;
 mod product_gradients;
 mod rotary;

@@ -249,7 +249,7 @@ mod tests {
                 let mut outer = vec![1.0; n * k];
                 ops.outer_product_into(&gradient, columns.clone(), &input, 0.5, &mut outer);
                 let mut sums = vec![1.0; n];
-                ops.add_column_sums(&gradient, columns.clone(), &mut sums).unwrap();
+                ops.add_column_sums(&gradient, columns.clone(), (&mut sums, 0)).unwrap();
                 let wide_sum = |terms: &mut dyn Iterator<Item = (f32, f32)>| -> f64 {
                     1.0 + 0.5 * terms.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>()
                 };

@@ -20,6 +20,8 @@ pub struct Activations {
 
 /// How an array is there.
 pub(super) enum State {
+    /// As zeros that are nowhere yet.
+    Zero,
     /// In f32, in bf16, or both.
     Stored { full: Option<Arc<Buffer<f32>>>, half: Option<Arc<Half>> },
     /// As the norm of these rows, which the next product takes on its way.
@@ -93,9 +95,34 @@ impl Activations {
         Activations { rows, columns, state }
     }
 
+    pub(super) fn zeros(rows: usize, columns: usize) -> Activations {
+        Activations { rows, columns, state: State::Zero }
+    }
+
     /// Whether it is there in bf16 alone.
     pub(super) fn is_half(&self) -> bool {
-        !matches!(self.state, State::Stored { full: Some(_), .. })
+        matches!(self.state, State::Stored { full: None, .. } | State::Deferred(_))
+    }
+
+    /// The array, in place of which zeros stay.
+    pub(super) fn take(&mut self) -> Activations {
+        let zeros = Activations::zeros(self.rows, self.columns);
+        std::mem::replace(self, zeros)
+    }
+
+    /// The same numbers in an array of its own: whoever changes one of the two copies them first.
+    pub(super) fn share(&self) -> Activations {
+        let state = match &self.state {
+            State::Zero => State::Zero,
+            State::Stored { full, half } => State::Stored { full: full.clone(), half: half.clone() },
+            State::Normed { full, norm } => State::Normed { full: Arc::clone(full), norm: Arc::clone(norm) },
+            State::Deferred(deferred) => {
+                let Deferred { half, pending } = &*deferred.lock().expect(HELD);
+                let half = Arc::clone(half);
+                State::Deferred(Mutex::new(Deferred { half, pending: pending.clone() }))
+            }
+        };
+        Activations { rows: self.rows, columns: self.columns, state }
     }
 }
 
@@ -110,6 +137,11 @@ impl Cuda {
     /// In bf16, with all done that was put off.
     pub(super) fn as_half(&self, x: &Activations) -> Result<Arc<Half>> {
         Ok(match &x.state {
+            State::Zero => {
+                let stride = padded(x.columns);
+                let buffer = self.gpu.zeros(x.rows * stride)?;
+                Arc::new(Half { buffer, rows: x.rows, columns: x.columns, stride })
+            }
             State::Stored { half: Some(half), .. } => Arc::clone(half),
             State::Stored { full, .. } => {
                 let full = full.as_ref().expect("an array is stored one way or the other");
@@ -130,8 +162,10 @@ impl Cuda {
 
     /// In f32, with all done that was put off.
     pub(super) fn as_full(&self, x: &Activations) -> Result<Arc<Buffer<f32>>> {
-        if let State::Stored { full: Some(full), .. } = &x.state {
-            return Ok(Arc::clone(full));
+        match &x.state {
+            State::Stored { full: Some(full), .. } => return Ok(Arc::clone(full)),
+            State::Zero => return Ok(Arc::new(self.gpu.zeros(x.rows * x.columns)?)),
+            _ => {}
         }
         let half = self.as_half(x)?;
         let mut full = self.gpu.buffer(x.rows * x.columns)?;

@@ -5,6 +5,8 @@
 //! its way. [`Activations`] says what is put off.
 
 mod activations;
+mod backward;
+mod numbers;
 mod weights;
 
 use std::ops::Range;
@@ -32,6 +34,9 @@ pub struct Cuda {
     gpu: Gpu,
     /// The most tokens whose products are done by the kernels for few rows.
     few: usize,
+    /// Whether each operation is done when it is asked for. Training looks at what comes out of each; otherwise some
+    /// are put off, to be done by the next.
+    at_once: bool,
     /// What the operations of a batch need to know of its texts: those of the batch before, as a rule the same one.
     batch: Mutex<Option<Arc<Batch>>>,
 }
@@ -42,6 +47,8 @@ struct Batch {
     texts: Texts,
     /// Of attention, by the number of query heads that share a key-value head.
     tiles: Mutex<Option<(usize, Arc<Tiles>)>>,
+    /// What only the way back needs.
+    backward: Mutex<Option<Arc<backward::Places>>>,
 }
 
 impl From<secateur_gpu::Error> for Error {
@@ -53,7 +60,12 @@ impl From<secateur_gpu::Error> for Error {
 impl Cuda {
     /// Operations on this GPU.
     pub fn new(gpu: Gpu) -> Cuda {
-        Cuda { gpu, few: skinny::MOST, batch: Mutex::default() }
+        Cuda { gpu, few: skinny::MOST, at_once: false, batch: Mutex::default() }
+    }
+
+    /// Operations on this GPU that training can go back through.
+    pub fn for_training(gpu: Gpu) -> Cuda {
+        Cuda { gpu, few: 0, at_once: true, batch: Mutex::default() }
     }
 
     /// Sets the most tokens that are multiplied by the kernels for few rows; at most [`skinny::LIMIT`].
@@ -75,7 +87,8 @@ impl Cuda {
         }
         let lengths: Vec<usize> = spans.iter().map(|span| span.len()).collect();
         let texts = Texts::new(&self.gpu, &lengths)?;
-        let batch = Arc::new(Batch { spans: spans.clone(), texts, tiles: Mutex::default() });
+        let (tiles, backward) = Default::default();
+        let batch = Arc::new(Batch { spans: spans.clone(), texts, tiles, backward });
         *kept = Some(Arc::clone(&batch));
         Ok(batch)
     }
@@ -258,16 +271,22 @@ impl Backend for Cuda {
 
     fn norm_heads(&self, x: Activations, norm: &Arc<Norm>, heads: Range<usize>) -> Result<Activations> {
         assert!(norm.bias.is_none(), "norms of heads are RMS norms");
+        if self.at_once {
+            return self.norm_heads_at_once(x, norm, heads);
+        }
         self.put_off(x, |pending| pending.norms.push((heads, Arc::clone(norm))))
     }
 
     fn rotate(
         &self,
         qkv: Activations,
-        _spans: &Spans,
+        spans: &Spans,
         rotation: &Arc<Rotation>,
-        _shape: &AttentionShape,
+        shape: &AttentionShape,
     ) -> Result<Activations> {
+        if self.at_once {
+            return self.rotate_at_once(qkv, spans, rotation, shape);
+        }
         self.put_off(qkv, |pending| pending.rotation = Some(Arc::clone(rotation)))
     }
 
@@ -289,9 +308,13 @@ impl Backend for Cuda {
             })?;
             return Ok(Activations::half(out));
         }
-        let out = self.product(&*self.as_half(x)?, linear)?;
+        let mut out = self.product(&*self.as_half(x)?, linear)?;
         match &linear.bias {
             None => Ok(Activations::half(out)),
+            Some(bias) if self.at_once => {
+                rows::add_bias_half(&mut out, bias)?;
+                Ok(Activations::half(out))
+            }
             Some(bias) => {
                 self.put_off(Activations::half(out), |pending| pending.bias = Some(Arc::clone(bias)))
             }
@@ -340,12 +363,11 @@ impl Backend for Cuda {
         shape: &AttentionShape,
         window: Option<usize>,
     ) -> Result<Activations> {
-        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, causal } = *shape;
         assert_eq!(qkv.columns, shape.joined_columns(), "queries, keys and values lie side by side");
-        let heads = heads::Heads { num_heads, num_key_value_heads, head_dim };
-        let attention = Attention { heads, scale, softcap, causal, window };
+        let attention = attention_of(shape, window);
+        let (heads, num_heads) = (attention.heads, shape.num_heads);
         let batch = self.batch(spans)?;
-        let columns = num_heads * head_dim;
+        let columns = num_heads * heads.head_dim;
         let mut out = Half::new(&self.gpu, qkv.rows, columns, padded(columns))?;
         let few = qkv.rows <= attention::FEW;
         let prepared = match &qkv.state {
@@ -380,16 +402,10 @@ impl Backend for Cuda {
         pooling: Pooling,
         skipped: usize,
     ) -> Result<Activations> {
-        let kind = match pooling {
-            Pooling::Cls if skipped == 0 => pool::Pool::First,
-            Pooling::LastToken => pool::Pool::Last,
-            Pooling::Mean => pool::Pool::Mean,
-            Pooling::WeightedMean => pool::Pool::WeightedMean,
+        let Some(kind) = kernel_of(pooling, skipped) else {
             // Rare; the host does it.
-            Pooling::Cls | Pooling::Max | Pooling::MeanSqrtLen => {
-                let pooled = pooling.pool(&self.to_vec(hidden)?, hidden.columns, spans, skipped);
-                return self.upload(&pooled, hidden.columns);
-            }
+            let pooled = pooling.pool(&self.to_vec(hidden)?, hidden.columns, spans, skipped);
+            return self.upload(&pooled, hidden.columns);
         };
         let batch = self.batch(spans)?;
         let mut out = self.gpu.buffer(spans.len() * hidden.columns)?;
@@ -404,6 +420,23 @@ impl Backend for Cuda {
         let mut out = self.gpu.buffer(x.rows * kept)?;
         pool::unit_rows(&*self.as_full(x)?, x.columns, kept, &mut out)?;
         Ok(out.to_vec()?)
+    }
+}
+
+fn attention_of(shape: &AttentionShape, window: Option<usize>) -> Attention {
+    let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, causal } = *shape;
+    let heads = heads::Heads { num_heads, num_key_value_heads, head_dim };
+    Attention { heads, scale, softcap, causal, window }
+}
+
+/// The kernels' word for a pooling, if they know it.
+fn kernel_of(pooling: Pooling, skipped: usize) -> Option<pool::Pool> {
+    match pooling {
+        Pooling::Cls if skipped == 0 => Some(pool::Pool::First),
+        Pooling::LastToken => Some(pool::Pool::Last),
+        Pooling::Mean => Some(pool::Pool::Mean),
+        Pooling::WeightedMean => Some(pool::Pool::WeightedMean),
+        Pooling::Cls | Pooling::Max | Pooling::MeanSqrtLen => None,
     }
 }
 

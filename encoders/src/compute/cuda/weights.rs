@@ -25,6 +25,8 @@ pub struct Linear {
     /// Output features.
     pub(super) rows: usize,
     pub(super) padded_rows: usize,
+    /// Input features.
+    pub(super) columns: usize,
     pub(super) stride: usize,
     /// (padded rows)
     pub(super) bias: Option<Arc<Buffer<f32>>>,
@@ -55,7 +57,8 @@ impl Linear {
 
     /// Layers with one input, one below the other, the outputs of each padded.
     fn stacked(gpu: &Gpu, parts: Vec<LinearWeights<'_>>) -> Result<Linear> {
-        let stride = padded(parts[0].weight.columns());
+        let columns = parts[0].weight.columns();
+        let stride = padded(columns);
         let rows = parts.iter().map(|part| part.weight.rows()).sum();
         let padded_rows = parts.iter().map(|part| padded(part.weight.rows())).sum();
         let mut weight = gpu.zeros(padded_rows * stride)?;
@@ -71,7 +74,7 @@ impl Linear {
             first += height;
         }
         let bias = any_bias.then(|| gpu.upload(&bias)).transpose()?.map(Arc::new);
-        Ok(Linear { weight, rows, padded_rows, stride, bias })
+        Ok(Linear { weight, rows, padded_rows, columns, stride, bias })
     }
 
     /// As the kernels for few rows take it.
@@ -86,14 +89,19 @@ impl GateUp {
         let GateUpWeights { gate, up, activation } = weights;
         let (width, gated) = (up.weight.rows(), gate.is_some());
         let linear = Linear::stacked(gpu, gate.into_iter().chain([up]).collect())?;
-        let activation = match activation {
-            Activation::Gelu => gate::Activation::Gelu,
-            Activation::GeluTanh => gate::Activation::GeluTanh,
-            Activation::Silu => gate::Activation::Silu,
-            Activation::Relu => gate::Activation::Relu,
-            Activation::Tanh => gate::Activation::Tanh,
-        };
+        let activation = activation_of(activation);
         Ok(GateUp { linear, width, gated, activation })
+    }
+}
+
+/// The kernels' word for a non-linearity.
+pub(super) fn activation_of(activation: Activation) -> gate::Activation {
+    match activation {
+        Activation::Gelu => gate::Activation::Gelu,
+        Activation::GeluTanh => gate::Activation::GeluTanh,
+        Activation::Silu => gate::Activation::Silu,
+        Activation::Relu => gate::Activation::Relu,
+        Activation::Tanh => gate::Activation::Tanh,
     }
 }
 

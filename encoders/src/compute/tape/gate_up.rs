@@ -6,6 +6,7 @@ use super::linear::TapeLinear;
 use super::parameters::{Gradients, Parameter, ParameterRows};
 use crate::architecture::Activation;
 use crate::compute::backward::{Backward, Combined};
+use crate::compute::numbers::Numbers;
 use crate::error::Result;
 
 /// act(gate x) * up x, or act(up x).
@@ -13,13 +14,13 @@ pub(crate) struct TapeGateUp<B: Backward> {
     pub(crate) gate: Option<Arc<TapeLinear<B>>>,
     pub(crate) up: Arc<TapeLinear<B>>,
     activation: Activation,
-    neurons: Option<NeuronFactors>,
+    neurons: Option<NeuronFactors<B::Numbers>>,
 }
 
 /// Factors on the neurons of an MLP.
-struct NeuronFactors {
+struct NeuronFactors<N> {
     /// (I)
-    factors: Vec<f32>,
+    factors: N,
     /// z, where it is trained: the factors are ReLU(z) (EffiR, equation 7).
     trained: Option<ParameterRows>,
 }
@@ -39,13 +40,17 @@ impl<B: Backward> TapeGateUp<B> {
     }
 
     /// Multiplies each neuron by a fixed factor.
-    pub(crate) fn mask_neurons(&mut self, factors: Vec<f32>) {
+    pub(crate) fn mask_neurons(&mut self, backend: &B, factors: Vec<f32>) -> Result<()> {
+        let factors = B::Numbers::new(&backend.memory(), factors)?;
         self.neurons = Some(NeuronFactors { factors, trained: None });
+        Ok(())
     }
 
     /// Multiplies each neuron by ReLU of a number that is trained.
-    pub(crate) fn train_neurons(&mut self, rows: ParameterRows) {
-        self.neurons = Some(NeuronFactors { factors: vec![1.0; self.width()], trained: Some(rows) });
+    pub(crate) fn train_neurons(&mut self, backend: &B, rows: ParameterRows) -> Result<()> {
+        let factors = B::Numbers::new(&backend.memory(), vec![1.0; self.width()])?;
+        self.neurons = Some(NeuronFactors { factors, trained: Some(rows) });
+        Ok(())
     }
 
     pub(super) fn is_trained(&self) -> bool {
@@ -53,19 +58,21 @@ impl<B: Backward> TapeGateUp<B> {
     }
 
     /// How the backend combines the projections.
-    pub(super) fn combined(&self) -> Combined<'_> {
-        let factors = self.neurons.as_ref().map(|neurons| &neurons.factors[..]);
+    pub(super) fn combined(&self) -> Combined<'_, B::Numbers> {
+        let factors = self.neurons.as_ref().map(|neurons| &neurons.factors);
         Combined { activation: self.activation, factors }
     }
 
     /// Takes over what training has changed.
-    pub(crate) fn refresh(&mut self, parameters: &[Parameter]) {
+    pub(crate) fn refresh(&mut self, parameters: &[Parameter<B::Numbers>]) -> Result<()> {
         for linear in self.gate.iter_mut().chain([&mut self.up]) {
-            Arc::get_mut(linear).expect("no record is kept between steps").refresh(parameters);
+            Arc::get_mut(linear).expect("no record is kept between steps").refresh(parameters)?;
         }
-        if let Some(NeuronFactors { factors, trained: Some(rows) }) = &mut self.neurons {
-            let z = rows.of(parameters, factors.len());
-            factors.iter_mut().zip(z).for_each(|(factor, z)| *factor = z.max(0.0));
+        match &mut self.neurons {
+            Some(NeuronFactors { factors, trained: Some(rows) }) => {
+                B::refill_relu(factors, rows.of(parameters))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -77,16 +84,13 @@ impl<B: Backward> TapeGateUp<B> {
         gradient: B::Activations,
         gate: Option<&mut B::Activations>,
         up: &mut B::Activations,
-        gradients: &mut Gradients,
+        gradients: &mut Gradients<B::Numbers>,
     ) -> Result<()> {
-        let mut of_factors = vec![0.0; if self.is_trained() { self.width() } else { 0 }];
-        backend.combine_backward(&self.combined(), gradient, gate, up, &mut of_factors)?;
-        if let Some(NeuronFactors { factors, trained: Some(rows) }) = &self.neurons {
-            let slots = gradients.of(*rows, factors.len());
-            for ((slot, sum), factor) in slots.iter_mut().zip(of_factors).zip(factors) {
-                // ReLU passes nothing where it is at zero.
-                *slot += if *factor > 0.0 { sum } else { 0.0 };
-            }
+        let trained = self.neurons.as_ref().and_then(|neurons| neurons.trained);
+        let mut of_factors = trained.map(|_| gradients.zeros(self.width())).transpose()?;
+        backend.combine_backward(&self.combined(), gradient, gate, up, of_factors.as_mut())?;
+        if let (Some(rows), Some(sums)) = (trained, &mut of_factors) {
+            gradients.add(rows, sums)?;
         }
         Ok(())
     }

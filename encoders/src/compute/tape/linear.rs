@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::parameters::{Gradients, Parameter, ParameterRows};
 use super::{Dropout, SubLayerScale};
-use crate::compute::backward::Backward;
+use crate::compute::backward::{Backward, NewBlock};
 use crate::error::Result;
 
 /// A linear layer: what the backend multiplies with, and what of that is trained.
@@ -86,10 +86,11 @@ impl<B: Backward> TapeLinear<B> {
         rows: Range<usize>,
         [a, b]: [ParameterRows; 2],
         AdapterShape { rank, scale, dropout }: AdapterShape,
-    ) {
-        let loaded_a = backend.matrix(rank, B::linear_shape(&self.loaded).1);
-        let loaded_b = backend.matrix(rows.len(), rank);
+    ) -> Result<()> {
+        let loaded_a = backend.matrix(rank, B::linear_shape(&self.loaded).1)?;
+        let loaded_b = backend.matrix(rows.len(), rank)?;
         self.adapters.push(LowRank { rows, a, b, rank, scale, dropout, loaded_a, loaded_b });
+        Ok(())
     }
 
     /// Whether any of it is trained.
@@ -98,24 +99,21 @@ impl<B: Backward> TapeLinear<B> {
     }
 
     /// Takes over what training has changed.
-    pub(crate) fn refresh(&mut self, parameters: &[Parameter]) {
-        for LowRank { a, b, rows, rank, loaded_a, loaded_b, .. } in &mut self.adapters {
-            B::refill_matrix(loaded_a, a.of(parameters, *rank));
-            B::refill_matrix(loaded_b, b.of(parameters, rows.len()));
+    pub(crate) fn refresh(&mut self, parameters: &[Parameter<B::Numbers>]) -> Result<()> {
+        for LowRank { a, b, loaded_a, loaded_b, .. } in &mut self.adapters {
+            B::refill_matrix(loaded_a, a.of(parameters))?;
+            B::refill_matrix(loaded_b, b.of(parameters))?;
         }
         if self.blocks.is_empty() {
-            return;
+            return Ok(());
         }
-        let columns = B::linear_shape(&self.loaded).1;
-        let (mut rows, mut biases): (Vec<&[f32]>, Vec<f32>) = Default::default();
-        for Block { rows: outputs, weight, bias } in &self.blocks {
-            rows.extend(weight.of(parameters, outputs.len()).chunks_exact(columns));
-            match bias {
-                Some(bias) => biases.extend_from_slice(bias.of(parameters, outputs.len())),
-                None => biases.resize(rows.len(), 0.0),
-            }
-        }
-        B::refill_linear(&mut self.loaded, &rows, &biases);
+        let new = |Block { rows, weight, bias }: &Block| NewBlock {
+            rows: rows.clone(),
+            weight: weight.of(parameters),
+            bias: bias.map(|bias| bias.of(parameters)),
+        };
+        let blocks: Vec<NewBlock<'_, B::Numbers>> = self.blocks.iter().map(new).collect();
+        B::refill_linear(&mut self.loaded, &blocks)
     }
 
     /// Adds what the adapters yield to `out`; gives back A x of each.
@@ -144,7 +142,7 @@ impl<B: Backward> TapeLinear<B> {
         Kept { x, inner, dropout }: &Kept<B>,
         gradient: &B::Activations,
         wants_input: bool,
-        gradients: &mut Gradients,
+        gradients: &mut Gradients<B::Numbers>,
     ) -> Result<Option<B::Activations>> {
         let num_tokens = B::shape(gradient).0;
         let columns = B::linear_shape(&self.loaded).1;
@@ -156,21 +154,20 @@ impl<B: Backward> TapeLinear<B> {
         }
         let Some(x) = x.as_deref() else { return Ok(of_input) };
         for Block { rows, weight, bias } in &self.blocks {
-            let of_weight = gradients.of(*weight, rows.len());
+            let of_weight = gradients.of(*weight)?;
             backend.add_outer_product(gradient, rows.clone(), x, 1.0, of_weight)?;
             if let Some(bias) = bias {
-                backend.add_column_sums(gradient, rows.clone(), gradients.of(*bias, rows.len()))?;
+                backend.add_column_sums(gradient, rows.clone(), gradients.of(*bias)?)?;
             }
         }
         for (adapter, inner) in self.adapters.iter().zip(inner) {
             let LowRank { rows, a, b, rank, scale, loaded_a, loaded_b, .. } = adapter;
-            let of_b = gradients.of(*b, rows.len());
-            backend.add_outer_product(gradient, rows.clone(), inner, *scale, of_b)?;
+            backend.add_outer_product(gradient, rows.clone(), inner, *scale, gradients.of(*b)?)?;
             let mut of_inner = backend.zeros(num_tokens, *rank);
             backend.add_transposed_product(gradient, rows.clone(), loaded_b, *scale, &mut of_inner)?;
             let dropped = adapter.dropped(backend, x, dropout)?;
             let seen = dropped.as_ref().unwrap_or(x);
-            backend.add_outer_product(&of_inner, 0..*rank, seen, 1.0, gradients.of(*a, *rank))?;
+            backend.add_outer_product(&of_inner, 0..*rank, seen, 1.0, gradients.of(*a)?)?;
             let Some(sum) = of_input.take() else { continue };
             of_input = Some(match dropout.key(b, adapter.dropout) {
                 Some(key) => {

@@ -63,7 +63,7 @@ impl<B: Backward> Clone for Tracked<B> {
 struct Sink<'a, B: Backward> {
     /// By node.
     arrays: Vec<Option<B::Activations>>,
-    parameters: &'a mut Gradients,
+    parameters: &'a mut Gradients<B::Numbers>,
 }
 
 impl<B: Backward> Sink<'_, B> {
@@ -130,7 +130,7 @@ impl<B: Backward> Tape<B> {
         &self,
         output: &Tracked<B>,
         gradient: B::Activations,
-        parameters: &mut Gradients,
+        parameters: &mut Gradients<B::Numbers>,
     ) -> Result<Given<B>> {
         let steps = self.steps.take();
         let mut sink = Sink { arrays: steps.iter().map(|_| None).collect(), parameters };
@@ -224,6 +224,14 @@ impl<B: Backward> Tape<B> {
             sink.add(backend, node, of_input)
         })
     }
+
+    /// What a norm gave, with its factor where there is one.
+    fn scaled_by(&self, norm: &TapeNorm<B>, out: Tracked<B>) -> Tracked<B> {
+        match norm.scale {
+            Some(scale) => self.scaled(out, scale),
+            None => out,
+        }
+    }
 }
 
 impl<B: Backward> Backend for Tape<B> {
@@ -274,7 +282,7 @@ impl<B: Backward> Backend for Tape<B> {
         }
         let (table, ids) = (Arc::clone(table), ids.to_vec());
         Ok(self.record(rows, move |backend, gradient, sink| {
-            table.backward(&ids, backend.to_vec(&gradient)?, sink.parameters);
+            table.backward(&ids, backend.to_numbers(gradient)?, sink.parameters);
             Ok(())
         }))
     }
@@ -298,19 +306,18 @@ impl<B: Backward> Backend for Tape<B> {
         let heads = 0..B::shape(&x.array).1 / norm.len();
         let kept = self.differentiates(&[x], norm.is_trained()).then(|| Arc::clone(&x.array));
         let out = self.normed(x.node, kept, norm, heads, self.backend.norm(&x.array, norm.loaded())?);
-        Ok(match norm.scale {
-            Some(scale) => self.scaled(out, scale),
-            None => out,
-        })
+        Ok(self.scaled_by(norm, out))
     }
 
     fn norm_in_place(&self, x: Tracked<B>, norm: &Arc<TapeNorm<B>>) -> Result<Tracked<B>> {
-        if self.differentiates(&[&x], norm.is_trained() || norm.scale.is_some()) {
-            // What is normed is needed for the gradient.
-            return self.norm(&x, norm);
-        }
-        let x = owned(&self.backend, x.array);
-        Ok(self.constant(self.backend.norm_in_place(x, norm.loaded())?))
+        let node = x.node;
+        // What is normed is needed for the gradient.
+        let kept = self
+            .differentiates(&[&x], norm.is_trained() || norm.scale.is_some())
+            .then(|| Arc::clone(&x.array));
+        let heads = 0..B::shape(&x.array).1 / norm.len();
+        let out = self.backend.norm_in_place(owned(&self.backend, x.array), norm.loaded())?;
+        Ok(self.scaled_by(norm, self.normed(node, kept, norm, heads, out)))
     }
 
     fn norm_heads(&self, x: Tracked<B>, norm: &Arc<TapeNorm<B>>, heads: Range<usize>) -> Result<Tracked<B>> {

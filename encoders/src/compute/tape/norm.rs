@@ -49,11 +49,10 @@ impl<B: Backward> TapeNorm<B> {
     }
 
     /// Takes over what training has changed.
-    pub(crate) fn refresh(&mut self, parameters: &[Parameter]) {
-        let Some(TrainedNorm { weight, bias, offset }) = self.trained else { return };
-        let length = self.len();
-        let weight: Vec<f32> = weight.of(parameters, length).iter().map(|value| value + offset).collect();
-        B::refill_norm(&mut self.loaded, &weight, bias.map(|rows| rows.of(parameters, length)));
+    pub(crate) fn refresh(&mut self, parameters: &[Parameter<B::Numbers>]) -> Result<()> {
+        let Some(TrainedNorm { weight, bias, offset }) = self.trained else { return Ok(()) };
+        let bias = bias.map(|rows| rows.of(parameters));
+        B::refill_norm(&mut self.loaded, weight.of(parameters), offset, bias)
     }
 
     /// From the gradient of the output to that of the input `x`, of which some heads were normed, and of what is
@@ -64,18 +63,20 @@ impl<B: Backward> TapeNorm<B> {
         x: &B::Activations,
         heads: Range<usize>,
         gradient: B::Activations,
-        gradients: &mut Gradients,
+        gradients: &mut Gradients<B::Numbers>,
     ) -> Result<B::Activations> {
-        let length = self.len();
-        let (mut of_weight, mut of_bias) = (vec![0.0; length], vec![0.0; length]);
-        let of_parameters = [&mut of_weight[..], &mut of_bias];
-        let gradient = backend.norm_heads_backward(&self.loaded, x, heads, gradient, of_parameters)?;
-        if let Some(TrainedNorm { weight, bias, .. }) = self.trained {
-            for (rows, sums) in [(Some(weight), of_weight), (bias, of_bias)] {
-                if let Some(rows) = rows {
-                    let slots = gradients.of(rows, length);
-                    slots.iter_mut().zip(sums).for_each(|(slot, sum)| *slot += sum);
-                }
+        let zeros = || gradients.zeros(self.len());
+        let mut sums = match self.trained {
+            Some(_) => Some([zeros()?, zeros()?]),
+            None => None,
+        };
+        let gradient = backend.norm_heads_backward(&self.loaded, x, heads, gradient, sums.as_mut())?;
+        if let (Some(TrainedNorm { weight, bias, .. }), Some([of_weight, of_bias])) =
+            (self.trained, &mut sums)
+        {
+            gradients.add(weight, of_weight)?;
+            if let Some(bias) = bias {
+                gradients.add(bias, of_bias)?;
             }
         }
         Ok(gradient)

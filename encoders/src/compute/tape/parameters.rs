@@ -2,28 +2,31 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
-/// Elements that one task goes through.
-const PART: usize = 1 << 16;
+use crate::compute::numbers::{Numbers, Place, PlaceMut};
+use crate::error::Result;
 
 /// An array that training changes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Parameter {
+pub(crate) struct Parameter<N = Vec<f32>> {
     /// The tensor's name, without what may stand before all names of a checkpoint.
     pub(crate) name: String,
     /// Its dimensions.
     pub(crate) shape: Vec<usize>,
     /// Its elements, row-major.
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: N,
     /// Whether weight decay pulls it towards zero: matrices, not norms and biases.
     pub(crate) decays: bool,
 }
 
-impl Parameter {
+impl<N> Parameter<N> {
     /// The length of a row: the product of all dimensions but the first.
     pub(crate) fn columns(&self) -> usize {
         self.shape[1..].iter().product()
+    }
+
+    /// The same with other elements.
+    pub(crate) fn with<M>(&self, values: M) -> Parameter<M> {
+        Parameter { name: self.name.clone(), shape: self.shape.clone(), values, decays: self.decays }
     }
 }
 
@@ -36,11 +39,10 @@ pub(crate) struct ParameterRows {
 }
 
 impl ParameterRows {
-    /// The elements of `num_rows` rows.
-    pub(crate) fn of<'a>(&self, parameters: &'a [Parameter], num_rows: usize) -> &'a [f32] {
+    /// The elements, from the first row on.
+    pub(crate) fn of<'a, N>(&self, parameters: &'a [Parameter<N>]) -> Place<'a, N> {
         let parameter = &parameters[self.parameter];
-        let columns = parameter.columns();
-        &parameter.values[self.first_row * columns..(self.first_row + num_rows) * columns]
+        (&parameter.values, self.first_row * parameter.columns())
     }
 }
 
@@ -48,32 +50,68 @@ impl ParameterRows {
 pub(crate) type Sizes = Arc<[[usize; 2]]>;
 
 /// Rows and columns of each parameter.
-pub(crate) fn sizes(parameters: &[Parameter]) -> Sizes {
+pub(crate) fn sizes<N>(parameters: &[Parameter<N>]) -> Sizes {
     parameters.iter().map(|parameter| [parameter.shape[0], parameter.columns()]).collect()
 }
 
-/// dL/dp of every parameter p that took part.
+/// Gradients of some rows of a parameter; a row may come more than once.
 #[derive(Debug)]
-pub(crate) struct Gradients {
-    sizes: Sizes,
-    /// The gradient of each parameter; empty if nothing was added.
-    dense: Vec<Vec<f32>>,
-    /// For tables of embeddings, of which a batch uses few rows: the parameter, rows of it, and their gradients.
-    rows: Vec<(usize, Vec<u32>, Vec<f32>)>,
+pub(crate) struct RowGradients<N> {
+    pub(crate) parameter: usize,
+    pub(crate) rows: Vec<u32>,
+    /// One after the other.
+    pub(crate) values: Arc<N>,
+    /// What they are multiplied with.
+    pub(crate) factor: f32,
 }
 
-impl Gradients {
+/// dL/dp of every parameter p that took part.
+pub(crate) struct Gradients<N: Numbers> {
+    memory: N::Memory,
+    sizes: Sizes,
+    /// The gradient of each parameter; none if nothing was added.
+    dense: Vec<Option<N>>,
+    /// For tables of embeddings, of which a batch uses few rows.
+    rows: Vec<RowGradients<N>>,
+}
+
+impl<N: Numbers> Gradients<N> {
     /// Zero.
-    pub(crate) fn new(sizes: &Sizes) -> Gradients {
-        Gradients { sizes: Arc::clone(sizes), dense: vec![Vec::new(); sizes.len()], rows: Vec::new() }
+    pub(crate) fn new(memory: N::Memory, sizes: &Sizes) -> Gradients<N> {
+        let dense = sizes.iter().map(|_| None).collect();
+        Gradients { memory, sizes: Arc::clone(sizes), dense, rows: Vec::new() }
     }
 
-    /// The gradient of `num_rows` rows, to be added to.
-    pub(crate) fn of(&mut self, rows: ParameterRows, num_rows: usize) -> &mut [f32] {
-        let [all_rows, columns] = self.sizes[rows.parameter];
-        let dense = &mut self.dense[rows.parameter];
-        dense.resize(all_rows * columns, 0.0);
-        &mut dense[rows.first_row * columns..(rows.first_row + num_rows) * columns]
+    fn dense(&mut self, parameter: usize) -> Result<&mut N> {
+        let [rows, columns] = self.sizes[parameter];
+        let dense = &mut self.dense[parameter];
+        match dense {
+            Some(dense) => Ok(dense),
+            None => Ok(dense.insert(N::zeros(&self.memory, rows * columns)?)),
+        }
+    }
+
+    /// The gradient of rows, to be added to.
+    pub(crate) fn of(&mut self, rows: ParameterRows) -> Result<PlaceMut<'_, N>> {
+        let first = rows.first_row * self.sizes[rows.parameter][1];
+        Ok((self.dense(rows.parameter)?, first))
+    }
+
+    /// Adds to rows.
+    pub(crate) fn add(&mut self, rows: ParameterRows, sums: &mut N) -> Result<()> {
+        let (dense, first) = self.of(rows)?;
+        dense.take(first, sums)
+    }
+
+    /// Zeros, to be added by [`Gradients::add`].
+    pub(crate) fn zeros(&self, len: usize) -> Result<N> {
+        N::zeros(&self.memory, len)
+    }
+
+    /// Adds numbers of the host to rows.
+    pub(crate) fn add_host(&mut self, rows: ParameterRows, values: Vec<f32>) -> Result<()> {
+        let mut values = N::new(&self.memory, values)?;
+        self.add(rows, &mut values)
     }
 
     /// Rows of a parameter.
@@ -81,58 +119,40 @@ impl Gradients {
         self.sizes[parameter][0]
     }
 
-    /// Adds to some rows of a parameter, one after the other; a row may come more than once.
-    pub(crate) fn add_rows(&mut self, parameter: usize, rows: Vec<u32>, values: Vec<f32>) {
-        self.rows.push((parameter, rows, values));
+    /// Adds to some rows of a parameter, when these gradients are added to others.
+    pub(crate) fn add_rows(&mut self, gradients: RowGradients<N>) {
+        self.rows.push(gradients);
     }
 
     /// Adds other gradients, which become zero.
-    pub(crate) fn take_from(&mut self, other: &mut Gradients) {
-        for (sum, dense) in self.dense.iter_mut().zip(&mut other.dense) {
-            sum.resize(dense.len().max(sum.len()), 0.0);
-            sum.par_chunks_mut(PART).zip(dense.par_chunks_mut(PART)).for_each(|(sum, dense)| {
-                for (sum, x) in sum.iter_mut().zip(dense) {
-                    *sum += std::mem::take(x);
-                }
-            });
-        }
-        for (parameter, rows, values) in other.rows.drain(..) {
-            let [num_rows, columns] = self.sizes[parameter];
-            let dense = self.of(ParameterRows { parameter, first_row: 0 }, num_rows);
-            for (row, values) in rows.iter().zip(values.chunks_exact(columns)) {
-                let sum = &mut dense[*row as usize * columns..][..columns];
-                sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
+    pub(crate) fn take_from(&mut self, other: &mut Gradients<N>) -> Result<()> {
+        for (parameter, dense) in other.dense.iter_mut().enumerate() {
+            if let Some(dense) = dense {
+                self.dense(parameter)?.take(0, dense)?;
             }
         }
+        for RowGradients { parameter, rows, values, factor } in other.rows.drain(..) {
+            self.dense(parameter)?.add_rows(&rows, &values, factor)?;
+        }
+        Ok(())
     }
 
     /// The gradient of each parameter, `None` if the parameter was not used. Gradients by rows must have been added
     /// up before.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&[f32]>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&N>> {
         debug_assert!(self.rows.is_empty());
-        self.dense.iter().map(|dense| (!dense.is_empty()).then_some(&dense[..]))
-    }
-
-    /// Multiplies all by a factor.
-    pub(crate) fn scale(&mut self, factor: f32) {
-        for dense in &mut self.dense {
-            dense.par_chunks_mut(PART).for_each(|part| part.iter_mut().for_each(|x| *x *= factor));
-        }
+        self.dense.iter().map(Option::as_ref)
     }
 
     /// Zero, keeping the memory.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) -> Result<()> {
         self.rows.clear();
-        for dense in &mut self.dense {
-            dense.par_chunks_mut(PART).for_each(|part| part.fill(0.0));
-        }
+        self.dense.iter_mut().flatten().try_for_each(N::clear)
     }
 
     /// The Euclidean length of all together.
-    pub(crate) fn norm(&self) -> f64 {
-        // Sums of parts are added in order, so that the number of threads changes nothing.
-        let square = |part: &[f32]| part.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
-        let squares = |dense: &Vec<f32>| dense.par_chunks(PART).map(square).collect::<Vec<f64>>();
-        self.dense.iter().flat_map(squares).sum::<f64>().sqrt()
+    pub(crate) fn norm(&self) -> Result<f64> {
+        let squares = self.dense.iter().flatten().map(N::squared_sum);
+        Ok(squares.sum::<Result<f64>>()?.sqrt())
     }
 }

@@ -19,7 +19,8 @@ impl<B: Backward> Tape<B> {
         let Tracked { array, node } = y;
         let kept = Arc::clone(&array);
         let step = move |backend: &B, gradient: B::Activations, sink: &mut super::Sink<'_, B>| {
-            sink.parameters.of(rows, 1)[0] += backend.dot(&gradient, &kept)? as f32;
+            let along = backend.dot(&gradient, &kept)? as f32;
+            sink.parameters.add_host(rows, vec![along])?;
             sink.add(backend, node, gradient)
         };
         self.node(array, Some(Box::new(step)))

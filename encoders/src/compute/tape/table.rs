@@ -1,7 +1,10 @@
 //! Tables of embeddings that are trained.
 
-use super::parameters::{Gradients, Parameter, ParameterRows};
-use crate::compute::backward::Backward;
+use std::sync::Arc;
+
+use super::parameters::{Gradients, Parameter, RowGradients};
+use crate::compute::backward::{Backward, NewTable};
+use crate::error::Result;
 
 /// A table, and whether it is trained.
 pub(crate) struct TapeTable<B: Backward> {
@@ -39,40 +42,38 @@ impl<B: Backward> TapeTable<B> {
     }
 
     /// Takes over what training has changed.
-    pub(crate) fn refresh(&mut self, parameters: &[Parameter]) {
-        match self.trained {
-            None => {}
+    pub(crate) fn refresh(&mut self, parameters: &[Parameter<B::Numbers>]) -> Result<()> {
+        let columns = self.columns;
+        let new = match self.trained {
+            None => return Ok(()),
             Some(TrainedTable::Scaled(parameter, factor)) => {
-                let values = &parameters[parameter].values;
-                B::refill_table(&mut self.loaded, |index| values[index] * factor);
+                NewTable::Scaled(&parameters[parameter].values, factor)
             }
-            Some(TrainedTable::Sums(types, positions)) => {
-                let (types, positions) = (&parameters[types].values, &parameters[positions].values);
-                let columns = self.columns;
-                B::refill_table(&mut self.loaded, |index| {
-                    positions[index % positions.len()]
-                        + types[index / positions.len() * columns + index % columns]
-                });
-            }
-        }
+            Some(TrainedTable::Sums(types, positions)) => NewTable::Sums {
+                types: &parameters[types].values,
+                positions: &parameters[positions].values,
+                columns,
+            },
+        };
+        B::refill_table(&mut self.loaded, new)
     }
 
     /// Turns the gradient of the rows that were read into gradients of trained parameters.
-    pub(super) fn backward(&self, ids: &[u32], mut gradient: Vec<f32>, gradients: &mut Gradients) {
+    pub(super) fn backward(&self, ids: &[u32], gradient: B::Numbers, gradients: &mut Gradients<B::Numbers>) {
+        let values = Arc::new(gradient);
+        let num_positions = match self.trained {
+            Some(TrainedTable::Sums(_, positions)) => gradients.num_rows(positions) as u32,
+            _ => 1,
+        };
+        let mut add = |parameter: usize, rows: Vec<u32>, factor: f32| {
+            gradients.add_rows(RowGradients { parameter, rows, values: Arc::clone(&values), factor });
+        };
         match self.trained {
             None => {}
-            Some(TrainedTable::Scaled(parameter, factor)) => {
-                gradient.iter_mut().for_each(|x| *x *= factor);
-                gradients.add_rows(parameter, ids.to_vec(), gradient);
-            }
+            Some(TrainedTable::Scaled(parameter, factor)) => add(parameter, ids.to_vec(), factor),
             Some(TrainedTable::Sums(types, positions)) => {
-                let num_positions = gradients.num_rows(positions) as u32;
-                for (id, values) in ids.iter().zip(gradient.chunks_exact(self.columns)) {
-                    let row = ParameterRows { parameter: types, first_row: (id / num_positions) as usize };
-                    gradients.of(row, 1).iter_mut().zip(values).for_each(|(slot, x)| *slot += x);
-                }
-                let positions_read = ids.iter().map(|id| id % num_positions).collect();
-                gradients.add_rows(positions, positions_read, gradient);
+                add(types, ids.iter().map(|id| id / num_positions).collect(), 1.0);
+                add(positions, ids.iter().map(|id| id % num_positions).collect(), 1.0);
             }
         }
     }

@@ -175,7 +175,7 @@ impl Scaled {
         let mut gradients = self.engine.zero_gradients();
         self.engine.backward(forward, &[value.of_queries, value.of_passages].concat(), &mut gradients)?;
         let of_scales: Vec<f32> = gradients.iter().flatten().flatten().copied().collect();
-        self.engine.put_back(gradients);
+        self.engine.put_back(gradients)?;
         let mut of_scales = of_scales.into_iter().map(f64::from);
         let layers = self.layers().iter().map(|layer| {
             [layer.attention.is_some(), layer.intermediate_size.is_some()]
