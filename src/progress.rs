@@ -19,6 +19,8 @@ pub enum Progress<'a> {
     Done(usize),
     /// A step of training was taken.
     Step(&'a StepReport),
+    /// The device that was chosen, and what else was looked for and not found.
+    ComputesOn(&'a str),
 }
 
 impl std::fmt::Debug for Progress<'_> {
@@ -27,6 +29,7 @@ impl std::fmt::Debug for Progress<'_> {
             Progress::Begins { what, unit, .. } => write!(f, "Begins({what} {unit})"),
             Progress::Done(done) => write!(f, "Done({done})"),
             Progress::Step(report) => write!(f, "Step({})", report.step),
+            Progress::ComputesOn(device) => write!(f, "ComputesOn({device})"),
         }
     }
 }

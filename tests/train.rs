@@ -144,6 +144,11 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--targets", "q_proj"], 3, &["no linear layer's name ends in \"q_proj\"", "encoder.layer.0"]);
     refused(&["--temperature", "0"], 3, &["temperature is 0; it must be above 0"]);
     refused(&["--dropout", "1"], 3, &["dropout is 1; it must be 0 to below 1"]);
+    refused(&["--batch-tokens", "0"], 2, &["--batch-tokens", "at least 1"]);
+    refused(&["--device", "gpu"], 2, &["--device", "cuda:N"]);
+    refused(&["--device", "cuda:all"], 1, &["cuda:all cannot be used", "--device cuda:0"]);
+    // No machine has so many, and most have none.
+    refused(&["--device", "cuda:99"], 1, &["cuda:99 cannot be used", "--device cpu"]);
     write(&sandbox.path("."), "bad.jsonl", "{\"query\": \"q\", \"pos\": [\"p\"]}\n{\"query\": \"q\"}\n");
     sandbox.run(["train", "tiny", "--data", "bad.jsonl", "--out", "run"]).fails(3, ["bad.jsonl:2", "pos"]);
     write(
@@ -261,6 +266,7 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
         ("mlp = 1", "mpl = 1", &["the recipe's [drop]", "--mpl"][..]),
         ("[drop]", "[drip]", &["bad.toml", "drip"]),
         ("mlp = 1", "mlp = {}", &["[drop]: mlp is table"]),
+        ("[slim]", "[slim]\ndevice = \"gpu\"", &["[slim]: device is", "cuda:N"]),
     ] {
         write(&sandbox.path("."), "bad.toml", recipe.replace(from, to));
         sandbox.run(["effir", "bad.toml", "--out", "bad"]).fails(2, parts);

@@ -133,13 +133,13 @@ search() { ours bench gpu --search --rows 1000000 --dim 4096 --seconds 1 && pyth
 export -f search
 step search 90 bash -c search
 
-# ---- training, where this build has it
-has() { [ -x "$executable" ] && "$executable" bench gpu --help 2> /dev/null | grep -q -- "--$1"; }
-if has train; then
-    step train 60 "$executable" bench gpu --train --json
-elif wanted train; then
-    say train skipped "this build does not measure it"
-fi
+# ---- training: steps of LoRA on the 7B shape, then PEFT's on the same card
+train() {
+    ours bench gpu --config mistral-7b --random-weights --train --steps 5 || return
+    python3 "$here/theirs.py" --only train --seconds 45
+}
+export -f train
+step train 120 bash -c train
 
 python3 "$here/theirs.py" --table "$results" | tee "$out/table.txt"
 say check "$([ "$failed" -eq 0 ] && echo passed || echo failed)" "$((SECONDS - begin)) s, card $card"

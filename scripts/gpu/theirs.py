@@ -45,6 +45,10 @@ def table(path):
             key = (row["config"], row["shape"])
             if key not in theirs or row["ms"] < theirs[key]["ms"]:
                 theirs[key] = row
+    for row in rows:
+        if row.get("what", "").startswith("train ") and "tokens_per_second" in row:
+            used = row["used_gb"][-1] if isinstance(row["used_gb"], list) else row["used_gb"] or float("nan")
+            print(f"{row['what']}: {row['tokens_per_second']:.0f} tokens/s, {row['seconds']:.2f} s a step, {used:.1f} GB, loss {row['losses'][0]:.3f} to {row['losses'][1]:.3f}")
     print(f"{'model':8} {'shape':8} {'ours ms':>9} {'host ms':>9} {'TFLOP/s':>8} {'of rate':>8} {'theirs ms':>10} {'ratio':>6} {'full/this':>9}")
     for (config, shape), row in ours.items():
         other, full = theirs.get((config, shape)), ours.get(("full", shape))
@@ -76,7 +80,7 @@ def main():
     parser.add_argument("--configs", default="full,effir", help="of " + ", ".join([*MLPS, "minilm"]))
     parser.add_argument("--modes", default="default", help="of torch.compile; eager is none")
     parser.add_argument("--shapes", default="query1,query32,doc130,doc512,ragged")
-    parser.add_argument("--only", choices=["ceilings", "search"])
+    parser.add_argument("--only", choices=["ceilings", "search", "train"])
     parser.add_argument("--rows", type=int, default=1_000_000, help="vectors of --only search")
     parser.add_argument("--dim", type=int, default=4096, help="their components")
     parser.add_argument("--table", metavar="FILE")
@@ -273,12 +277,79 @@ class Measurement:
 
         return {"texts": sum(map(len, parts)), "tokens": sum(map(sum, parts)), "padded": sum(m.numel() for _, m in batches), **self.median_ms(run)}
 
+    def lora(self, model):
+        """Low-rank additions to all linear layers, by PEFT where it is installed, else the same by hand."""
+        torch = self.torch
+        names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+        try:
+            import peft
+        except ImportError:
+            pass
+        else:
+            config = peft.LoraConfig(r=32, lora_alpha=64, lora_dropout=0.0, target_modules=names, task_type="FEATURE_EXTRACTION")
+            return peft.get_peft_model(model, config), "peft " + peft.__version__
+
+        class Lora(torch.nn.Module):
+            def __init__(self, base):
+                super().__init__()
+                like = dict(device=base.weight.device, dtype=torch.float32)
+                self.base, bound = base, base.in_features**-0.5
+                self.a = torch.nn.Parameter(torch.empty(32, base.in_features, **like).uniform_(-bound, bound))
+                self.b = torch.nn.Parameter(torch.zeros(base.out_features, 32, **like))
+
+            def forward(self, x):
+                return self.base(x) + 2 * torch.nn.functional.linear(torch.nn.functional.linear(x, self.a), self.b)
+
+        for module in list(model.modules()):
+            for name in names:
+                if isinstance(getattr(module, name, None), torch.nn.Linear):
+                    setattr(module, name, Lora(getattr(module, name)))
+        return model, "plain torch, for peft is not installed"
+
+    def train(self):
+        """Steps as those of `bench gpu --train`: the same shape, rank, texts of equal lengths, loss and optimizer."""
+        torch, device = self.torch, self.arguments.device
+        groups, passages, passage, query = (2, 2, 16, 8) if self.arguments.tiny else (8, 8, 512, 32)
+        model, lora = self.lora(self.model("full"))
+        model.train()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=2e-4, weight_decay=0.0)
+        texts = [torch.randint(3, 30000, shape, device=device) for shape in ((groups, query), (groups * passages, passage))]
+        target = torch.arange(groups, device=device) * passages
+
+        def step():
+            with torch.autocast(device, dtype=torch.bfloat16):
+                last = [model(input_ids=ids, use_cache=False).last_hidden_state[:, -1] for ids in texts]
+            queries, answers = (torch.nn.functional.normalize(x.float(), dim=-1) for x in last)
+            loss = torch.nn.functional.cross_entropy(queries @ answers.T / 0.02, target)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            return loss.item()
+
+        losses, times = [], []
+        while len(times) < 3 and (len(times) < 2 or self.left() > 2 * times[-1] + 8):
+            start = time.time()
+            losses.append(step())
+            self.synchronize()
+            times.append(time.time() - start)
+        seconds, tokens = statistics.median(times[1:]), sum(ids.numel() for ids in texts)
+        return {
+            "lora": lora, "steps": len(times) - 1, "tokens": tokens, "trained": sum(p.numel() for p in trained), "seconds": seconds,
+            "tokens_per_second": tokens / seconds, "losses": [losses[0], losses[-1]],
+            "used_gb": torch.cuda.max_memory_allocated() / 1e9 if self.cuda else None,
+        }
+
     def run(self):
         import torch
 
         self.torch = torch
         if self.cuda and not torch.cuda.is_available():
             raise SystemExit("no card: PyTorch finds no GPU")
+        if self.arguments.only == "train":
+            return self.attempt(self.arguments.seconds, {"what": "train theirs", "config": "full"}, self.train)
         with torch.inference_mode():
             if self.arguments.only == "ceilings":
                 return self.attempt(30, {"what": "ceilings"}, self.ceilings)

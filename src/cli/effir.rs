@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::effir::{Recipe, Stage};
+use secateur::encode::Device;
 
 use super::encoder::Strict;
 use super::failure::Result;
@@ -44,6 +45,9 @@ pub struct Arguments {
     /// The folder of what comes of it.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Where [slim] and [train] compute, whatever the recipe says: cpu, cuda:N, or auto for a GPU if there is one.
+    #[arg(long)]
+    device: Option<Device>,
     #[command(flatten)]
     strict: Strict,
 }
@@ -54,6 +58,10 @@ impl Arguments {
         // What contradicts itself is found before a name is looked up.
         recipe.check()?;
         let recipe = recipe.located()?;
+        let recipe = match self.device {
+            Some(device) => recipe.on_device(device),
+            None => recipe,
+        };
         self.strict.announce(recipe.model_directory(), recipe.load_options())?;
         let mut show = shown();
         let mut current = None;

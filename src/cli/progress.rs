@@ -115,6 +115,10 @@ pub fn shown() -> impl FnMut(Report<'_>) {
             bar.say(&format!("loss {:.4}", report.loss));
             bar.set(report.step);
         }),
+        Report::ComputesOn(device) => {
+            // Nothing can be done about a standard error that is closed.
+            let _ = writeln!(std::io::stderr(), "computing on {device}");
+        }
         _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur_encoders::LoadOptions;
+use secateur_encoders::{Device, LoadOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -96,6 +96,15 @@ impl Recipe {
             in_stage("train", options.check())?;
         }
         Ok(())
+    }
+
+    /// The same with its training, of neuron masks and of what is left, on a device.
+    #[must_use]
+    pub fn on_device(mut self, device: Device) -> Recipe {
+        let slim = self.slim.as_mut().map(|slim| &mut slim.steps);
+        let train = self.train.as_mut().map(|train| &mut train.steps);
+        slim.into_iter().chain(train).for_each(|steps| steps.device = device);
+        self
     }
 
     /// The directory of the model that the recipe starts from.

@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use secateur_encoders::Encoder;
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
 };
 use secateur_encoders::train::{Slim, Trained, Trainer};
+use secateur_encoders::{Encoder, LoadOptions};
 use secateur_files::with_suffix;
 use serde::{Deserialize, Serialize};
 
@@ -181,13 +181,16 @@ impl SlimOptions {
         }
         let mut batches = self.steps.batches(&self.train)?;
         let settings = self.steps.settings(Trained::Slim(slim), self.loss.loss(), &batches);
-        let mut trainer = Trainer::load_with(path, settings, &self.reading.load_options())?;
-        if let Some(teacher) = self.loss.load_teacher()? {
+        let device = self.steps.device;
+        let options = LoadOptions { device, ..self.reading.load_options() };
+        let mut trainer = Trainer::load_with(path, settings, &options)?;
+        self.steps.tell_device(&trainer, on);
+        if let Some(teacher) = self.loss.load_teacher(device)? {
             trainer = trainer.with_teacher(teacher)?;
         }
         let folder = with_suffix(out, ".gates");
         self.steps.run_in(&folder).observed(&mut trainer, &mut batches, on)?;
-        Ok(trainer.neuron_scores())
+        Ok(trainer.neuron_scores()?)
     }
 
     /// Measures activations.

@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use secateur_encoders::train::{Decay, Loss};
-use secateur_encoders::{Pooling, Quantization};
+use secateur_encoders::{Device, Pooling, Quantization};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::options::positive;
 
 /// What [`TrainOptions::run`] is told. The keys of a recipe's `[train]` and the options of `secateur train` are these.
 ///
@@ -140,16 +141,19 @@ pub struct StepOptions {
     /// Decides everything that is random.
     #[arg(long, value_name = "N", default_value_t = DEFAULT.seed)]
     pub seed: u64,
-    /// Tokens that each thread computes together.
-    #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT.batch_tokens, help_heading = MEMORY)]
-    pub batch_tokens: usize,
+    /// Where to compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
+    #[arg(long, default_value_t = DEFAULT.device)]
+    pub device: Device,
+    /// Tokens that each thread, or a GPU, computes together [default: 512, or 16,384 on a GPU].
+    #[arg(long, value_name = "TOKENS", value_parser = positive, help_heading = MEMORY)]
+    pub batch_tokens: Option<NonZeroUsize>,
     /// Compute a batch's vectors first and its gradients part by part: less memory, a third more time.
     #[arg(long, help_heading = MEMORY)]
     pub gradient_cache: bool,
     /// Keep the inputs of layers only and compute the rest again: less memory, a third more time.
     #[arg(long, help_heading = MEMORY)]
     pub recompute: bool,
-    /// Hold the model's matrices in bf16: half the memory. What is trained of them is kept in f32, too.
+    /// Hold the model's matrices in bf16, as a GPU always does: half the memory. What is trained is kept in f32, too.
     #[arg(long, help_heading = MEMORY)]
     pub bf16_weights: bool,
     /// Lines of each file that are in memory, to be drawn from.
@@ -178,7 +182,8 @@ const DEFAULT: StepOptions = StepOptions {
     query_length: None,
     passage_length: None,
     seed: 42,
-    batch_tokens: 512,
+    device: Device::Cpu,
+    batch_tokens: None,
     gradient_cache: false,
     recompute: false,
     bf16_weights: false,

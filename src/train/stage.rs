@@ -1,11 +1,12 @@
 //! The stage of training: a model directory and files of examples in, a run's folder out.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::triples::{BatchOptions, Batches};
 use secateur_encoders::train::{AdamW, Lora, Loss, Schedule, TrainSettings, Trained, Trainer};
-use secateur_encoders::{Encoder, LoadOptions, Notice};
+use secateur_encoders::{Device, Encoder, LoadOptions, Notice};
 
 use super::options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};
 use super::run::{Run, RunOutcome};
@@ -51,9 +52,11 @@ impl TrainOptions {
         }
         let mut batches = self.steps.batches(&self.data)?;
         let settings = self.steps.settings(self.what.trained(), self.loss.loss(), &batches);
-        let options = LoadOptions { strict: self.steps.strict, ..self.what.load_options() };
+        let StepOptions { strict, device, .. } = self.steps;
+        let options = LoadOptions { strict, device, ..self.what.load_options() };
         let mut trainer = Trainer::load_with(model, settings, &options)?;
-        if let Some(teacher) = self.loss.load_teacher()? {
+        self.steps.tell_device(&trainer, on);
+        if let Some(teacher) = self.loss.load_teacher(device)? {
             trainer = trainer.with_teacher(teacher)?;
         }
         let dev = self.dev.iter().map(|path| self.open_dev(path)).collect::<Result<Vec<_>>>()?;
@@ -127,6 +130,13 @@ impl EncodingOptions {
 }
 
 impl StepOptions {
+    /// Tells which device was chosen, where the choice was left to us.
+    pub(crate) fn tell_device(&self, trainer: &Trainer, on: &mut dyn FnMut(Progress<'_>)) {
+        if self.device == Device::Auto {
+            on(Progress::ComputesOn(trainer.computes_on()));
+        }
+    }
+
     /// The run in `out`, without a dev data set.
     pub(crate) fn run_in<'a>(&self, out: &'a Path) -> Run<'a> {
         Run {
@@ -178,7 +188,7 @@ impl StepOptions {
             },
             query_max_length: self.query_length,
             passage_max_length: self.passage_length,
-            batch_tokens: self.batch_tokens,
+            batch_tokens: self.batch_tokens.map(NonZeroUsize::get),
             gradient_cache: self.gradient_cache,
             recompute: self.recompute,
             bf16_weights: self.bf16_weights,
@@ -201,9 +211,10 @@ impl LossOptions {
         }
     }
 
-    pub(crate) fn load_teacher(&self) -> Result<Option<Encoder>> {
+    /// The teacher, on the device that trains.
+    pub(crate) fn load_teacher(&self, device: Device) -> Result<Option<Encoder>> {
         let Some(directory) = &self.teacher else { return Ok(None) };
-        let options = LoadOptions { max_length: self.teacher_length, ..LoadOptions::default() };
+        let options = LoadOptions { max_length: self.teacher_length, device, ..LoadOptions::default() };
         Ok(Some(Encoder::load(directory, &options)?))
     }
 }
