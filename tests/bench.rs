@@ -105,7 +105,7 @@ fn every_combination_is_measured_and_kept() {
     for part in [
         "Similarity, layer by layer: mini, small",
         "mean cosine with the query",
-        "layers passed (number)",
+        "layers passed, number",
         "isotropy",
     ] {
         assert!(page.contains(part), "no {part:?}");

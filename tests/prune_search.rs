@@ -27,8 +27,8 @@ fn sandbox() -> Sandbox {
         .map(|(number, words)| line(&format!("d{number}"), "", &words.join(" ")))
         .collect();
     let (mut queries, mut dev, mut test) = (String::new(), HEADER.to_owned(), HEADER.to_owned());
-    for number in 0..24 {
-        let text = documents[number][..3].join(" ");
+    for (number, words) in documents.iter().enumerate().take(24) {
+        let text = words[..3].join(" ");
         queries += &format!("{}\n", json!({"_id": format!("q{number}"), "text": text}));
         let judged = format!(
             "q{number}\td{number}\t2\nq{number}\td{}\t1\nq{number}\td{}\t0\n",

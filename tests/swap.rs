@@ -197,7 +197,7 @@ fn a_swap_survives_failures_of_the_disk() {
     let sandbox = Sandbox::new();
     let load = |max_length| {
         let options = LoadOptions { max_length, ..LoadOptions::default() };
-        Arc::new(Encoder::load(&model::tiny(&sandbox.path("tiny")), &options).unwrap())
+        Arc::new(Encoder::load(model::tiny(&sandbox.path("tiny")), &options).unwrap())
     };
     let (old, new) = (load(None), load(Some(4)));
     dataset::small(&sandbox.path("data"));

@@ -64,7 +64,7 @@ pub(super) fn download_rows(
     })?;
     let written = DurableFolder::create(&folder)?;
     for (file, content) in [("corpus.jsonl", corpus), ("queries.jsonl", queries), ("qrels/test.tsv", qrels)] {
-        written.file(file)?.write_all(content.as_bytes()).at("write", &folder.join(file))?;
+        written.file(file)?.write_all(content.as_bytes()).at("write", folder.join(file))?;
     }
     written.finish()?;
     Ok(folder)

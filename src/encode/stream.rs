@@ -219,8 +219,10 @@ impl<I> Ends<I> {
         let (mut bytes, mut tokens) = (0, 0);
         while tokens < self.chunk_tokens && bytes < CHUNK_BYTES {
             let group = next_chunk(&mut self.items, |item| destination.bytes(item)).map_err(Error::from);
+            if matches!(&group, Ok(group) if group.is_empty()) {
+                break;
+            }
             let group = match group.and_then(|group| destination.check(&group).map(|()| group)) {
-                Ok(group) if group.is_empty() => break,
                 Ok(group) => group,
                 Err(error) if items.is_empty() => return Err(error),
                 // What was read before it comes first.

@@ -189,7 +189,7 @@ impl<'a> DeviceIndex<'a> {
                     // Another program may have taken the memory meanwhile.
                     Err(error) if error.is_out_of_memory() && len > 16 => longest = len / 2,
                     result => {
-                        self.take(asked, k, chunk, result?, matching.here(), sizes);
+                        self.take(asked, chunk, result?, matching.here(), (k, sizes.most));
                         (start, seen) = (start + len, seen + len);
                     }
                 }
@@ -198,22 +198,22 @@ impl<'a> DeviceIndex<'a> {
         Ok(())
     }
 
-    /// Takes the promising rows of a chunk into account.
+    /// Takes the promising rows of a chunk into account, at most `most` of a query. Of a query with more, all rows that
+    /// match are compared here.
     fn take(
         &self,
         asked: &mut [&mut Asked<'_>],
-        k: usize,
         chunk: Chunk,
         (counts, promising): (Vec<u32>, Vec<Promising>),
         here: &Bitmap,
-        sizes: Sizes,
+        (k, most): (usize, usize),
     ) {
         let mut by_query: Vec<Vec<Promising>> = counts.iter().map(|_| Vec::new()).collect();
         promising.into_iter().for_each(|row| by_query[row.query as usize].push(row));
         let flat = &self.flat;
         asked.par_iter_mut().zip(by_query).zip(counts).for_each(|((asked, promising), count)| {
             let Asked { vector, scorer, codes, list } = &mut **asked;
-            if count as usize > sizes.most {
+            if count as usize > most {
                 let mut best = TopK::new(k);
                 let rows = here.iter_within(chunk.first..chunk.first + chunk.len as u32);
                 flat.collect_matches(scorer, vector, &flat.segments[chunk.segment], rows, &mut best);

@@ -101,7 +101,7 @@ impl SegmentWriter {
                 return Ok(());
             }
         }
-        self.to_folder()?.add(document, vectors)
+        self.in_a_folder()?.add(document, vectors)
     }
 
     /// The rows added so far, or their vectors in the generation that has the most.
@@ -113,7 +113,7 @@ impl SegmentWriter {
     }
 
     /// Where documents go that are too many for a pack.
-    fn to_folder(&mut self) -> Result<&mut Parts> {
+    fn in_a_folder(&mut self) -> Result<&mut Parts> {
         if self.parts.is_none() {
             disk::create_folder(&self.folder)?;
             let parts = Parts::create(Output::Folder(self.folder.clone()), &self.settings)?;
@@ -141,7 +141,7 @@ impl SegmentWriter {
     /// Completes and syncs every file and folder of the segment, but for the names in the folder that it lies in.
     pub fn finish(mut self, deleted: &Bitmap) -> Result<SegmentRecord> {
         if self.parts.is_none() && self.has_index() {
-            self.to_folder()?;
+            self.in_a_folder()?;
         }
         let (rows, mut files) = match self.parts.take() {
             Some(parts) => (parts.rows, parts.finish()?),
@@ -284,7 +284,7 @@ mod tests {
             let path = folder.path().join(format!("{budget:?}"));
             let mut writer = SegmentWriter::create(path.clone(), &[], None, budget.unwrap_or(BM25_BUDGET));
             if budget.is_some() {
-                writer.to_folder().unwrap();
+                writer.in_a_folder().unwrap();
             }
             for number in 0..30 {
                 let (id, text) = row(number);

@@ -175,7 +175,8 @@ impl SearchOptions {
         let options = LoadOptions { max_length: self.max_length, ..self.reading.load_options() };
         let encoder = Encoder::load(model, &options)?;
         let key = key(&encoder, &samples, self.max_length);
-        let (measured, neurons) = self.scored(&encoder, &samples, scores.is_none(), &kept, &key, on)?;
+        let (measured, neurons) =
+            SearchOptions::scored(&encoder, &samples, scores.is_none(), &kept, &key, on)?;
         let importance = scores.map(|scores| scores.importance).or(measured);
         let importance = importance.ok_or_else(|| Error::option("scores", "there are none"))?;
 
@@ -266,7 +267,6 @@ impl SearchOptions {
 
     /// The importance of sub-layers, if it `is_asked` for, and of neurons, on the sampled documents.
     fn scored(
-        &self,
         encoder: &Encoder,
         samples: &[Sample],
         is_asked: bool,

@@ -249,10 +249,8 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut values: Vec<f64>) -> Vec<f64> {
     let n = values.len();
     for row in 0..n {
         for column in 0..=row {
-            let mut sum = matrix[row][column];
-            for k in 0..column {
-                sum -= matrix[row][k] * matrix[column][k];
-            }
+            let pairs = matrix[row].iter().zip(&matrix[column]).take(column);
+            let sum = pairs.fold(matrix[row][column], |sum, (a, b)| sum - a * b);
             matrix[row][column] = if row == column { sum.sqrt() } else { sum / matrix[column][column] };
         }
     }

@@ -27,27 +27,27 @@ pub(super) fn figure(plot: &Plot) -> String {
     let first = |axis: &Axis| axis.ticks.first().copied().unwrap_or(0.0);
     for tick in &plot.x.ticks {
         let (x, y) = at(*tick, first(&plot.y));
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<path class=grid d=\"M{x:.1} {TOP}V{y:.1}\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=middle data-value=\"{tick}\">\
-             {tick}</text>\n",
+             {tick}</text>",
             y + 16.0
         );
     }
     for tick in &plot.y.ticks {
         let (x, y) = at(first(&plot.x), *tick);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<path class=grid d=\"M{x:.1} {y:.1}h{WIDTH}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=end data-value=\"{tick}\">\
-             {tick}</text>\n",
+             {tick}</text>",
             x - 6.0,
             y + 4.0
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         svg,
         "<text x=\"{}\" y=\"{}\" text-anchor=middle>{}</text>\
-         <text transform=\"translate(14 {}) rotate(-90)\" text-anchor=middle>{}</text>\n",
+         <text transform=\"translate(14 {}) rotate(-90)\" text-anchor=middle>{}</text>",
         LEFT + WIDTH / 2.0,
         TOP + HEIGHT + 38.0,
         named(&plot.x),
@@ -55,9 +55,9 @@ pub(super) fn figure(plot: &Plot) -> String {
         named(&plot.y)
     );
     if plot.front.len() > 1 {
-        let _ = write!(
+        let _ = writeln!(
             svg,
-            "<polyline class=front points=\"{}\"/>\n",
+            "<polyline class=front points=\"{}\"/>",
             joined(plot.front.iter().map(|[x, y]| at(*x, *y)))
         );
     }

@@ -133,9 +133,9 @@ fn widths(encoder: &EncoderFacts) -> String {
         body.push_str(&rectangle(x, top, [0.85 * step, height - part], GONE, &hover));
         body.push_str(&rectangle(x, top + height - part, [0.85 * step, part], KEPT, &hover));
         if layer.attention {
-            let _ = write!(
+            let _ = writeln!(
                 body,
-                "<circle class=c{ATTENTION} cx=\"{:.1}\" cy=\"{:.1}\" r=3><title>{}</title></circle>\n",
+                "<circle class=c{ATTENTION} cx=\"{:.1}\" cy=\"{:.1}\" r=3><title>{}</title></circle>",
                 x + 0.42 * step,
                 top + height + 8.0,
                 escaped(&hover)
