@@ -8,7 +8,7 @@
 //! Within an MLP, [`NeuronScores`], learned or by [`activation_magnitude`], give a [`NeuronMask`];
 //! [`ModelDirectory::write_masked`] makes the masked neurons zero, [`ModelDirectory::write_compacted`] removes them.
 //!
-//! [`trace`] follows a query and documents through the layers.
+//! [`trace()`] follows a query and documents through the layers.
 //!
 //! [`ModelDirectory::write_sparse`] makes the 2:4 sparse models of Wanda and SparseGPT, to compare with.
 
