@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::choice::Choice;
-use super::kept_value;
+use super::kept::kept_value;
 use super::report::Origin;
 use super::sample::{Sample, Tokens};
 use super::surrogate::{Measured, loss};
