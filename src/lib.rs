@@ -25,8 +25,8 @@
 //!
 //! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders,
 //! [`eval`]uate rankings as trec_eval does, [`compare`] and [`report`] them. [`mod@bench`] measures encoders side by
-//! side, and [`swap`] puts another one in the place of the one that serves. [`datasets`], [`encoders`] and [`index`] are
-//! the three crates below, for programs that need one of them alone.
+//! side, and [`swap`] puts another one in the place of the one that serves. [`datasets`], [`encoders`] and [`index`]
+//! are the three crates below, for programs that need one of them alone.
 //!
 //! ```
 //! use secateur::datasets::beir::BeirFolder;
