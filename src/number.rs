@@ -1,0 +1,36 @@
+//! Numbers as people read them.
+
+/// A number with commas.
+///
+/// ```
+/// assert_eq!(secateur::report::grouped(1_234_567), "1,234,567");
+/// ```
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A measured number with three significant digits, however small it is; the digits before the point are all there.
+///
+/// ```
+/// use secateur::report::three_digits;
+/// let shown = [0.0, 0.012_34, 0.999_96, 1.0, 22.71, 345.6, 12_345.6].map(three_digits);
+/// assert_eq!(shown, ["0", "0.0123", "1.00", "1.00", "22.7", "346", "12346"]);
+/// ```
+pub fn three_digits(number: f64) -> String {
+    if number == 0.0 || !number.is_finite() {
+        return number.abs().to_string();
+    }
+    // Rounded first: 9.996 has one more digit before the point when it is 10.0.
+    let scientific = format!("{number:.2e}");
+    let exponent = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok());
+    let decimals = (2 - exponent.unwrap_or(0)).max(0) as usize;
+    format!("{number:.decimals$}")
+}
