@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,37 +50,61 @@ enum Named {
 }
 
 thread_local! {
-    /// The disk of the test that runs on this thread.
-    static DISK: RefCell<Option<Disk>> = const { RefCell::new(None) };
+    /// The disk of the test that this thread works for.
+    static DISK: RefCell<Option<Arc<Mutex<Disk>>>> = const { RefCell::new(None) };
+}
+
+/// The disk of this thread, if a test lets it fail.
+fn with_disk<T>(change: impl FnOnce(&mut Disk) -> T) -> Option<T> {
+    let disk = DISK.with_borrow(Clone::clone)?;
+    let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(change(&mut disk))
+}
+
+/// Work for another thread, which gets this thread's disk, or none, until the work is done.
+pub(crate) fn along<T>(work: impl FnOnce() -> T + Send) -> impl FnOnce() -> T + Send {
+    /// Gives the thread back what it had.
+    struct Before(Option<Arc<Mutex<Disk>>>);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            DISK.set(self.0.take());
+        }
+    }
+
+    let disk = DISK.with_borrow(Clone::clone);
+    move || {
+        let _before = Before(DISK.replace(disk));
+        work()
+    }
 }
 
 /// Before each operation: whether it fails.
 pub(crate) fn step() -> io::Result<()> {
-    DISK.with_borrow_mut(|disk| match disk {
-        Some(disk) if disk.has_failed && disk.failure == Failure::Power => {
-            Err(io::Error::other("the power is off"))
+    let step = with_disk(|disk| {
+        if disk.has_failed && disk.failure == Failure::Power {
+            return Err(io::Error::other("the power is off"));
         }
-        Some(disk) if disk.left == 0 && !disk.has_failed => {
+        if disk.left == 0 && !disk.has_failed {
             disk.has_failed = true;
-            Err(io::Error::other("the disk failed"))
+            return Err(io::Error::other("the disk failed"));
         }
-        Some(disk) => {
-            disk.left = disk.left.saturating_sub(1);
-            Ok(())
-        }
-        None => Ok(()),
-    })
+        disk.left = disk.left.saturating_sub(1);
+        Ok(())
+    });
+    step.unwrap_or(Ok(()))
 }
 
 pub(crate) fn file_synced(path: &Path) {
-    DISK.with_borrow_mut(|disk| disk.iter_mut().for_each(|disk| disk.keep_file(path)));
+    with_disk(|disk| disk.keep_file(path));
 }
 
 pub(crate) fn folder_synced(folder: &Path) {
-    DISK.with_borrow_mut(|disk| disk.iter_mut().for_each(|disk| disk.keep_folder(folder)));
+    with_disk(|disk| disk.keep_folder(folder));
 }
 
-/// A disk that fails from [`Faults::begin`] to [`Faults::end`], on this thread.
+/// A disk that fails from [`Faults::begin`] to [`Faults::end`], on this thread and in work that it joins
+/// ([`join`](crate::join)).
 #[derive(Debug)]
 pub struct Faults(());
 
@@ -89,13 +114,14 @@ impl Faults {
         let (files, folders) = (HashMap::new(), HashMap::new());
         let mut disk = Disk { failure, left: number, has_failed: false, files, folders };
         disk.keep_all(folder);
-        DISK.set(Some(disk));
+        DISK.set(Some(Arc::new(Mutex::new(disk))));
         Faults(())
     }
 
     /// The disk works again.
     pub fn end(self) -> Aftermath {
-        Aftermath(DISK.take().expect("this is the only owner of the disk"))
+        let disk = DISK.take().and_then(Arc::into_inner).expect("work that was joined has ended");
+        Aftermath(disk.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`LockedFile`] keeps other processes away.
 //! - [`PathError`] is the one error of a file operation: what was attempted, on which path, and why it failed.
 //! - [`ErrorKind`] says of every error of the workspace whose turn it is.
+//! - [`join`] does two pieces of work at a time.
 //! - `faults`, behind the feature of that name, makes any operation of a test fail, or cuts the power.
 //!
 //! The crate knows no document, vector or model. Every crate that writes a file writes it through this one, so that
@@ -39,8 +40,10 @@ pub mod faults;
 pub mod header;
 mod journal;
 mod lock;
+mod parallel;
 
 pub use durable::{Durable, DurableFolder, with_suffix};
 pub use error::{AtPath, ErrorKind, PathError, Result};
 pub use journal::{Journal, JournalError, Record};
 pub use lock::LockedFile;
+pub use parallel::join;

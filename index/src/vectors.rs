@@ -12,7 +12,7 @@ pub(crate) fn check_vectors(vectors: &[f32], dim: usize) -> Result<()> {
         return Err(Error::RaggedVectors { dim, got: vectors.len() });
     }
     for (number, vector) in vectors.chunks_exact(dim).enumerate() {
-        let squared: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        let squared = squared_length(vector);
         if squared <= f64::from(MAX_SQUARED_LENGTH) {
             continue;
         }
@@ -22,6 +22,17 @@ pub(crate) fn check_vectors(vectors: &[f32], dim: usize) -> Result<()> {
         return Err(Error::VectorTooLong { vector: number, got: squared, max: MAX_SQUARED_LENGTH });
     }
     Ok(())
+}
+
+/// The sum of the squares, in lanes that are added up at the end: one after the other they would wait for each other.
+fn squared_length(vector: &[f32]) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let (chunks, rest) = vector.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += square(*x));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|x| square(*x)).sum::<f64>()
 }
 
 /// [`check_vectors`] for one vector, whose length must be D.
@@ -46,6 +57,16 @@ mod tests {
             let result = check_vectors(&[0.0, 0.0, 1.0, value], 2);
             assert!(matches!(result, Err(Error::NotFinite { vector: 1, component: 1, .. })), "{result:?}");
         }
+        // In a lane, and behind the last whole chunk.
+        for component in [3, 8, 15, 17] {
+            let mut vector = [1.0; 18];
+            vector[component] = f32::NAN;
+            let found = check_vector(&vector, 18);
+            assert!(
+                matches!(found, Err(Error::NotFinite { vector: 0, component: at, .. }) if at == component)
+            );
+        }
+        assert_eq!(squared_length(&[2.0; 19]), 76.0);
         let long = 2.0f32.powi(61);
         assert!(matches!(check_vectors(&[long], 1), Err(Error::VectorTooLong { vector: 0, .. })));
         assert!(check_vectors(&[2.0f32.powi(60)], 1).is_ok());

@@ -27,6 +27,7 @@ mod folder;
 mod index;
 pub(crate) mod lengths;
 mod mapped;
+mod schema;
 mod segment;
 mod terms;
 #[cfg(test)]

@@ -10,13 +10,14 @@ use tantivy::{Index, InvertedIndexReader, SegmentReader, Term};
 
 use super::lengths::Lengths;
 use super::mapped::MappedFiles;
-use super::writer::schema;
+use super::schema::schema;
 use crate::bitmap::Bitmap;
 use crate::error::{Damage, Error, Result};
 
 /// Postings and document lengths of one segment. Document numbers are the segment's row numbers.
 pub(crate) struct Bm25Segment {
     folder: PathBuf,
+    segment: tantivy::Segment,
     inverted: Arc<InvertedIndexReader>,
     field: Field,
     lengths: Arc<Lengths>,
@@ -52,6 +53,7 @@ impl Bm25Segment {
         }
         Ok(Bm25Segment {
             folder: folder.to_owned(),
+            segment: segment.clone(),
             inverted: reader.inverted_index(field).map_err(error)?,
             field,
             lengths,
@@ -60,6 +62,11 @@ impl Bm25Segment {
 
     pub fn lengths(&self) -> &Lengths {
         &self.lengths
+    }
+
+    /// What tantivy merges.
+    pub fn segment(&self) -> &tantivy::Segment {
+        &self.segment
     }
 
     /// The postings of a term, positioned on its first block; `None` if no document has it.

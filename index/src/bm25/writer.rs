@@ -2,43 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use secateur_files::disk;
-use tantivy::directory::RamDirectory;
-use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Directory, Index, IndexSettings, SingleSegmentIndexWriter, TantivyDocument};
+use tantivy::directory::{OwnedBytes, RamDirectory};
+use tantivy::fastfield::AliveBitSet;
+use tantivy::indexer::merge_filtered_segments;
+use tantivy::schema::{Field, Schema};
+use tantivy::{Directory, Index, SingleSegmentIndexWriter};
 
 use super::analysis::{Analysis, Analyzer};
 use super::folder::IndexFolder;
-use super::terms::{Terms, tokenizers};
+use super::schema::{TOKENIZER, schema, settings};
+use super::segment::Bm25Segment;
+use super::terms::{OneField, Terms, tokenizers};
+use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 use crate::file_format::files::Output;
 
-/// The name of the one field, of title and text together.
-const FIELD: &str = "contents";
-
-/// The name of the tokenizer, which is part of the schema. Nothing but [`Bm25Writer`] has tantivy make terms.
-const TOKENIZER: &str = "raw";
-
 /// The file in which tantivy says what an index has.
 const META: &str = "meta.json";
-
-/// Terms with their frequencies. Positions, stored text and tantivy's document lengths are not kept, because nothing
-/// reads them. The text lies in the documents file, and the lengths file has exact lengths.
-pub(crate) fn schema() -> (Schema, Field) {
-    let mut builder = Schema::builder();
-    let indexing = TextFieldIndexing::default()
-        .set_tokenizer(TOKENIZER)
-        .set_index_option(IndexRecordOption::WithFreqs)
-        .set_fieldnorms(false);
-    let field = builder.add_text_field(FIELD, TextOptions::default().set_indexing_options(indexing));
-    (builder.build(), field)
-}
 
 /// What tantivy sizes its first hash table of terms by; the table grows with the terms. Small, because most commits
 /// are.
 const TABLE_BUDGET: usize = 4 << 20;
 
-/// Builds a BM25 index whose document numbers are the order of the calls to [`Bm25Writer::add`].
+/// Builds a BM25 index whose document numbers are the order in which documents are added.
 ///
 /// Memory: at most about `budget` bytes of postings, then they go to disk as a part; [`Bm25Writer::finish`] merges the
 /// parts in order. Besides, 4 bytes a document for its length. An index that goes to no folder stays in memory.
@@ -48,10 +36,21 @@ pub(crate) struct Bm25Writer {
     budget: usize,
     schema: Schema,
     field: Field,
-    analysis: Analysis,
-    current: Option<SingleSegmentIndexWriter>,
-    parts: Vec<Index>,
+    analyzer: Option<Analyzer>,
+    current: Option<SingleSegmentIndexWriter<OneField>>,
+    parts: Vec<Part>,
+    /// The number of parts that were begun in folders of their own.
+    num_written: usize,
     lengths: Vec<u32>,
+}
+
+/// Postings of documents that follow one another.
+struct Part {
+    segments: Vec<tantivy::Segment>,
+    /// Those that are kept, unless all are.
+    alive: Option<AliveBitSet>,
+    /// Its own folder, which goes when it has been merged.
+    folder: Option<PathBuf>,
 }
 
 /// A BM25 index that is written.
@@ -61,6 +60,9 @@ pub(crate) struct FinishedIndex {
     /// Its files, in the order of their names, if they are not in its folder.
     pub in_memory: Option<Vec<(String, Vec<u8>)>>,
 }
+
+/// So many documents are analyzed in parallel. Fewer take less time than waking the pool.
+const ANALYZED_IN_PARALLEL: usize = 64;
 
 impl Bm25Writer {
     /// Starts a BM25 index in a folder of this name, which must not exist.
@@ -72,95 +74,134 @@ impl Bm25Writer {
             budget,
             schema,
             field,
-            analysis: Analysis::new(analyzer),
+            analyzer,
             current: None,
             parts: Vec::new(),
+            num_written: 0,
             lengths: Vec::new(),
         }
     }
 
-    /// Adds the next document.
-    pub fn add(&mut self, title: &str, text: &str) -> Result<()> {
-        let mut terms = Terms::default();
-        for field_text in [title, text] {
-            self.analysis.for_each_term(field_text, |term| terms.push(term));
+    /// Adds documents, each a title and a text. Many are analyzed in parallel on the current rayon pool.
+    pub fn add(&mut self, documents: &[[&str; 2]]) -> Result<()> {
+        let analyzer = self.analyzer;
+        let analysis = || Analysis::new(analyzer);
+        if documents.len() < ANALYZED_IN_PARALLEL {
+            let mut analysis = analysis();
+            return documents.iter().try_for_each(|document| self.index(terms(&mut analysis, document)));
         }
-        self.lengths.push(terms.len());
-        let mut document = TantivyDocument::default();
-        document.add_text(self.field, terms.into_text());
+        let documents = documents.par_iter().with_min_len(ANALYZED_IN_PARALLEL);
+        let documents: Vec<Terms> = documents.map_init(analysis, terms).collect();
+        documents.into_iter().try_for_each(|terms| self.index(terms))
+    }
 
-        let mut writer = match self.current.take() {
-            Some(writer) => writer,
-            None => self.start_part()?,
-        };
-        writer.add_document(document).map_err(|error| self.error(error))?;
-        if self.memory.is_some() || writer.mem_usage() < self.budget {
-            self.current = Some(writer);
-        } else {
-            self.parts.push(writer.finalize().map_err(|error| self.error(error))?);
+    /// Adds a document with these terms.
+    fn index(&mut self, terms: Terms) -> Result<()> {
+        self.lengths.push(terms.len());
+        if self.current.is_none() {
+            self.current = Some(self.start_part()?);
         }
+        let Some(writer) = &mut self.current else { return Ok(()) };
+        let added = writer.add_document(terms.into_document(self.field));
+        let is_full = self.memory.is_none() && writer.mem_usage() >= self.budget;
+        added.map_err(|error| self.error(error))?;
+        if is_full { self.end_part() } else { Ok(()) }
+    }
+
+    /// Adds documents of another index, which are in this set, without their texts.
+    pub fn copy(&mut self, segment: &Bm25Segment, rows: &Bitmap) -> Result<()> {
+        self.end_part()?;
+        self.lengths.extend(rows.iter().map(|row| segment.lengths().length(row)));
+        let num_rows = segment.lengths().len() as u32;
+        self.parts.push(Part {
+            segments: vec![segment.segment().clone()],
+            alive: (rows.len() < num_rows).then(|| alive(rows, num_rows)),
+            folder: None,
+        });
         Ok(())
     }
 
     /// Writes what is left.
     pub fn finish(mut self) -> Result<FinishedIndex> {
-        let writer = match self.current.take() {
-            Some(writer) => Some(writer),
-            None if self.parts.is_empty() => Some(self.start_part()?),
-            None => None,
-        };
-        if let Some(writer) = writer {
-            let part = writer.finalize().map_err(|error| self.error(error))?;
-            self.parts.push(part);
+        if self.current.is_none() && self.parts.is_empty() {
+            self.current = Some(self.start_part()?);
         }
-        let in_memory = match (&self.memory, &self.parts[..]) {
-            (Some(files), [index]) => Some(files_of(index, files).map_err(|error| self.error(error))?),
-            (None, [_]) => {
-                disk::rename(&self.part_folder(0), &self.folder)?;
-                None
-            }
-            _ => {
-                self.merge()?;
-                None
-            }
-        };
-        Ok(FinishedIndex { lengths: self.lengths, in_memory })
+        if let Some(memory) = self.memory.take() {
+            let index = self.current.take().map(SingleSegmentIndexWriter::finalize).transpose();
+            let files = index.and_then(|index| index.map(|index| files_of(&index, &memory)).transpose());
+            let in_memory = files.map_err(|error| self.error(error))?;
+            return Ok(FinishedIndex { lengths: self.lengths, in_memory });
+        }
+        self.end_part()?;
+        match &self.parts[..] {
+            [Part { folder: Some(folder), .. }] => disk::rename(folder, &self.folder)?,
+            _ => self.merge()?,
+        }
+        Ok(FinishedIndex { lengths: self.lengths, in_memory: None })
     }
 
     fn merge(&self) -> Result<()> {
-        let mut segments = Vec::with_capacity(self.parts.len());
-        for part in &self.parts {
-            segments.extend(part.searchable_segments().map_err(|error| self.error(error))?);
-        }
-        let keep_all = segments.iter().map(|_| None).collect();
+        let segments = self.parts.iter().flat_map(|part| part.segments.iter().cloned());
+        let alive = self.parts.iter().flat_map(|part| part.segments.iter().map(|_| part.alive.clone()));
         let directory = IndexFolder::create(&self.folder)?;
-        tantivy::indexer::merge_filtered_segments(&segments, IndexSettings::default(), keep_all, directory)
+        merge_filtered_segments(&segments.collect::<Vec<_>>(), settings(), alive.collect(), directory)
             .map_err(|error| self.error(error))?;
-        for number in 0..self.parts.len() {
-            disk::remove_folder(&self.part_folder(number))?;
-        }
-        Ok(())
+        self.parts.iter().filter_map(|part| part.folder.as_ref()).try_for_each(|folder| {
+            disk::remove_folder(folder)?;
+            Ok(())
+        })
     }
 
-    fn start_part(&self) -> Result<SingleSegmentIndexWriter> {
+    fn start_part(&mut self) -> Result<SingleSegmentIndexWriter<OneField>> {
         let directory: Box<dyn Directory> = match &self.memory {
             Some(memory) => Box::new(memory.clone()),
-            None => IndexFolder::create(&self.part_folder(self.parts.len()))?,
+            None => {
+                self.num_written += 1;
+                IndexFolder::create(&self.part_folder())?
+            }
         };
         Index::builder()
             .schema(self.schema.clone())
+            .settings(settings())
             .tokenizers(tokenizers(TOKENIZER))
             .single_segment_index_writer(directory, TABLE_BUDGET)
             .map_err(|error| self.error(error))
     }
 
-    fn part_folder(&self, number: usize) -> PathBuf {
-        self.folder.with_extension(format!("part{number}"))
+    /// Writes the part that was begun, if one was.
+    fn end_part(&mut self) -> Result<()> {
+        let Some(writer) = self.current.take() else { return Ok(()) };
+        let segments = writer.finalize().and_then(|index| index.searchable_segments());
+        let segments = segments.map_err(|error| self.error(error))?;
+        self.parts.push(Part { segments, alive: None, folder: Some(self.part_folder()) });
+        Ok(())
+    }
+
+    /// Where the part that was begun last is.
+    fn part_folder(&self) -> PathBuf {
+        self.folder.with_extension(format!("part{}", self.num_written))
     }
 
     fn error(&self, source: tantivy::TantivyError) -> Error {
         Error::Bm25 { action: "written", path: self.folder.clone(), source: Box::new(source) }
     }
+}
+
+/// The terms of a title and a text, one after the other.
+fn terms(analysis: &mut Analysis, document: &[&str; 2]) -> Terms {
+    let mut terms = Terms::default();
+    for text in document {
+        analysis.for_each_term(text, |term| terms.push(term));
+    }
+    terms
+}
+
+/// The rows of an index of `num_rows` that are kept, as tantivy stores them: their number and a bit for each.
+fn alive(rows: &Bitmap, num_rows: u32) -> AliveBitSet {
+    let words = (0..num_rows.div_ceil(64) as usize).map(|at| rows.words().get(at).copied().unwrap_or(0));
+    let mut bytes = num_rows.to_le_bytes().to_vec();
+    bytes.extend(words.flat_map(u64::to_le_bytes));
+    AliveBitSet::open(OwnedBytes::new(bytes))
 }
 
 /// The files of an index of one segment, in the order of their names. tantivy reads no others to search. What it keeps

@@ -3,17 +3,14 @@
 //! Only small segments are merged unasked (`merge.rs`), so that a commit costs little more than what it adds. The
 //! caller chooses the time of a compaction.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::embeddings::{GenerationFiles, live_size_of};
-use super::manifest::SegmentRecord;
-use super::segment::Segment;
-use super::segment_writer::{BM25_BUDGET, SegmentWriter};
+use super::rewrite::Rewriting;
+use super::segment_writer::BM25_BUDGET;
 use super::settings::VectorSettings;
 use super::snapshot::SegmentView;
-use super::store::{NewFolders, Store};
-use crate::bitmap::Bitmap;
+use super::store::Store;
 use crate::error::Result;
 use crate::format::MAX_ROWS;
 use crate::quantization::int8::Meta;
@@ -49,8 +46,9 @@ const MIN_ROWS: u32 = 1024;
 /// However small the budget: with less, postings would go to disk document by document.
 const MIN_POSTINGS: u64 = 16 << 20;
 
-/// An id of 32 bytes, three offsets and a number while documents are written, a length. To these comes what the row
-/// takes while its index is built, or the part of its code that is not written at once.
+/// An id of 32 bytes, two offsets, 8 bytes of the id while ids are sorted, a length. Later numbers by which postings
+/// are merged take their place. To these comes what the row takes while its index is built, or the part of its code
+/// that is not written at once.
 fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
     // One index is built after the other.
     let of_vectors = generations.iter().map(|generation| {
@@ -113,9 +111,10 @@ fn plan(segments: &[(u32, bool)], max_rows: u32) -> Vec<Step> {
 }
 
 impl Store {
-    /// Rewrites segments, several as one, without the rows of deleted documents. Builds their graphs in parallel on
-    /// the current rayon pool. `progress` is called with the number of rows written and the number of all rows to be
-    /// written. The documents keep their order and get new row numbers.
+    /// Rewrites segments, several as one, without the rows of deleted documents. Documents and vectors are copied,
+    /// postings merged, and graphs built, in parallel on the current rayon pool. `progress` is called with the number
+    /// of rows written and the number of all rows to be written. The documents keep their order and get new row
+    /// numbers.
     ///
     /// The manifest is replaced at the end. A compaction that is stopped before leaves the database as it was, and
     /// the next writer removes what was written. After the manifest the old segments are removed. Snapshots that were
@@ -142,8 +141,8 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) if a file to be rewritten is damaged. Every such file is checked
-    /// first, so that damaged bytes do not get a valid checksum. [`Error::Io`](crate::Error::Io),
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if a file to be rewritten is damaged. Every such file is compared with
+    /// its checksum first, so that damaged bytes do not get a valid one. [`Error::Io`](crate::Error::Io),
     /// [`Error::Bm25`](crate::Error::Bm25). After an error the database is as it was.
     pub fn compact(
         &mut self,
@@ -167,8 +166,7 @@ impl Store {
             Step::Rewrite(range) => views[range.clone()].iter().map(live).sum(),
         });
         let mut rewriting =
-            Rewriting { total: total.sum(), ..Rewriting::new(self, generations, max_rows, 0) };
-        rewriting.postings = postings;
+            Rewriting::new(self, generations, max_rows, 0).with_postings(postings).with_total(total.sum());
         let mut segments = Vec::new();
         for step in &steps {
             match step {
@@ -193,91 +191,6 @@ impl Store {
             num_bytes: [before.num_bytes(), after.num_bytes()],
         })
     }
-}
-
-/// Segments being written anew.
-pub(super) struct Rewriting<'s> {
-    store: &'s Store,
-    generations: Vec<GenerationFiles>,
-    max_rows: u32,
-    postings: usize,
-    folders: NewFolders,
-    /// The number of the first segment that is written, among those that the next commit adds.
-    first: usize,
-    done: usize,
-    total: usize,
-}
-
-impl<'s> Rewriting<'s> {
-    /// Segments that are full with `max_rows` rows or vectors, numbered from `first`.
-    pub fn new(
-        store: &'s Store,
-        generations: Vec<GenerationFiles>,
-        max_rows: u32,
-        first: usize,
-    ) -> Rewriting<'s> {
-        Rewriting {
-            store,
-            generations,
-            max_rows,
-            postings: BM25_BUDGET,
-            folders: NewFolders::default(),
-            first,
-            done: 0,
-            total: 0,
-        }
-    }
-
-    /// The folders that were written.
-    pub fn into_folders(self) -> NewFolders {
-        self.folders
-    }
-
-    /// Writes the rows of segments that are not deleted to new ones.
-    pub fn rewrite(
-        &mut self,
-        views: &[SegmentView],
-        progress: &mut impl FnMut(usize, usize),
-    ) -> Result<Vec<SegmentRecord>> {
-        let mut records = Vec::new();
-        let mut current: Option<SegmentWriter> = None;
-        for view in views {
-            view.segment.verify(&view.deleted)?;
-            for row in (0..view.segment.rows()).filter(|row| !view.deleted.contains(*row)) {
-                let mut writer = match current.take() {
-                    Some(writer) => writer,
-                    None => self.start(),
-                };
-                copy_row(&view.segment, row, &mut writer)?;
-                self.done += 1;
-                progress(self.done, self.total);
-                if writer.size() < self.max_rows {
-                    current = Some(writer);
-                } else {
-                    records.push(writer.finish(&Bitmap::default())?);
-                }
-            }
-        }
-        if let Some(writer) = current {
-            records.push(writer.finish(&Bitmap::default())?);
-        }
-        Ok(records)
-    }
-
-    fn start(&mut self) -> SegmentWriter {
-        let folder = self.store.new_segment_folder(self.first + self.folders.len());
-        self.folders.push(folder.clone());
-        let analyzer = self.store.snapshot().settings().analyzer;
-        SegmentWriter::create(folder, &self.generations, analyzer, self.postings)
-    }
-}
-
-fn copy_row(segment: &Segment, row: u32, writer: &mut SegmentWriter) -> Result<()> {
-    let document = segment.documents().document(row)?;
-    let vectors: Vec<Cow<'_, [f32]>> =
-        segment.embeddings().iter().map(|embeddings| embeddings.of_row(row).to_f32()).collect();
-    let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &**vector).collect();
-    writer.add(&document.as_new(), &vectors)
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use crate::error::{Damage, Error, Result};
@@ -98,22 +100,36 @@ impl StoredDocument<'_> {
     }
 }
 
-/// Writes documents one at a time. Memory: the ids and 16 bytes a document.
+/// Writes documents one at a time. Memory: the ids and 16 bytes a document, and what waits to be written; at the end 16
+/// bytes a document more.
 pub(super) struct DocumentsWriter {
     file: HeadedWriter,
+    /// Records that are not in the file yet.
+    waiting: Vec<u8>,
     record_offsets: Vec<u64>,
     id_offsets: Vec<u64>,
     ids: String,
+    has_metadata: bool,
 }
+
+/// Records are written when they have so many bytes: pieces that a disk takes at once.
+const MAX_WAITING: usize = 1 << 18;
 
 impl DocumentsWriter {
     pub fn create(output: &Output, name: &str) -> Result<DocumentsWriter> {
         Ok(DocumentsWriter {
             file: output.file(name, HEADER_LEN)?,
+            waiting: Vec::new(),
             record_offsets: vec![HEADER_LEN as u64],
             id_offsets: vec![0],
             ids: String::new(),
+            has_metadata: false,
         })
+    }
+
+    /// Whether a document that was added has metadata.
+    pub fn has_metadata(&self) -> bool {
+        self.has_metadata
     }
 
     pub fn add(&mut self, document: &NewDocument) -> Result<()> {
@@ -122,51 +138,94 @@ impl DocumentsWriter {
         let [title_len, text_len] = [document.title, document.text].map(|string| string.len() as u32);
         let mut head = RecordHead { title_len, text_len, metadata_len, crc: 0 };
         head.crc = head.crc(&strings);
-
-        self.file.write(bytemuck::bytes_of(&head))?;
+        self.waiting.extend_from_slice(bytemuck::bytes_of(&head));
         for string in strings {
-            self.file.write(string)?;
+            self.waiting.extend_from_slice(string);
         }
-        self.record_offsets.push(self.file.position());
-        self.ids.push_str(document.id);
-        self.id_offsets.push(self.ids.len() as u64);
+        self.end_record(document.id, head)
+    }
+
+    /// Adds documents of another file as they lie there. Their checksums come along.
+    pub fn copy(&mut self, documents: &Documents, rows: Range<u32>) -> Result<()> {
+        for row in rows {
+            let (head, strings) = documents.record(row)?;
+            self.waiting.extend_from_slice(bytemuck::bytes_of(&head));
+            self.waiting.extend_from_slice(strings);
+            self.end_record(documents.id(row)?, head)?;
+        }
         Ok(())
     }
 
-    /// Writes the tables and the header.
+    fn end_record(&mut self, id: &str, head: RecordHead) -> Result<()> {
+        self.has_metadata |= head.metadata_len != NO_METADATA;
+        self.record_offsets.push(self.file.position() + self.waiting.len() as u64);
+        self.ids.push_str(id);
+        self.id_offsets.push(self.ids.len() as u64);
+        if self.waiting.len() >= MAX_WAITING { self.write_waiting() } else { Ok(()) }
+    }
+
+    fn write_waiting(&mut self) -> Result<()> {
+        self.file.write(&self.waiting)?;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Writes the tables and the header. Sorts the ids in parallel on the current rayon pool if there are many.
     pub fn finish(mut self) -> Result<Finished> {
-        let rows = self.record_offsets.len() - 1;
+        self.write_waiting()?;
         let tables_at = self.file.position();
-        let id = |row: &u32| {
-            let row = *row as usize;
-            &self.ids[self.id_offsets[row] as usize..self.id_offsets[row + 1] as usize]
-        };
-        let mut sorted: Vec<u32> = (0..rows as u32).collect();
-        sorted.sort_unstable_by(|a, b| id(a).cmp(id(b)).then(a.cmp(b)));
-
+        let sorted = self.sorted();
+        let tables: [&[u8]; 4] = [
+            bytemuck::cast_slice(&self.record_offsets),
+            bytemuck::cast_slice(&self.id_offsets),
+            bytemuck::cast_slice(&sorted),
+            self.ids.as_bytes(),
+        ];
         let mut crc = crc32fast::Hasher::new();
-        let mut write = |bytes: &[u8]| {
-            crc.update(bytes);
-            self.file.write(bytes)
-        };
-        for offset in self.record_offsets.iter().chain(&self.id_offsets) {
-            write(&offset.to_le_bytes())?;
+        for table in tables {
+            crc.update(table);
+            self.file.write(table)?;
         }
-        for row in &sorted {
-            write(&row.to_le_bytes())?;
-        }
-        write(self.ids.as_bytes())?;
-
         self.file.finish(&seal(&DocumentsHeader {
             start: Start::of(&KIND),
-            rows: rows as u32,
+            rows: sorted.len() as u32,
             tables_at,
             ids_len: self.ids.len() as u64,
             tables_crc: crc.finalize(),
             ..DocumentsHeader::zeroed()
         }))
     }
+
+    /// The rows in the order of their ids, those of equal ids in their own.
+    fn sorted(&self) -> Vec<u32> {
+        let id = |row: u32| {
+            let row = row as usize;
+            &self.ids.as_bytes()[self.id_offsets[row] as usize..self.id_offsets[row + 1] as usize]
+        };
+        // The first bytes of an id decide most comparisons, and lie beside the row.
+        let start_of = |row: u32| {
+            let mut start = [0; 8];
+            let id = id(row);
+            let len = id.len().min(8);
+            start[..len].copy_from_slice(&id[..len]);
+            u64::from_be_bytes(start)
+        };
+        let rows = 0..(self.record_offsets.len() - 1) as u32;
+        let mut sorted: Vec<(u64, u32)> = rows.map(|row| (start_of(row), row)).collect();
+        let compare = |a: &(u64, u32), b: &(u64, u32)| {
+            a.0.cmp(&b.0).then_with(|| id(a.1).cmp(id(b.1))).then(a.1.cmp(&b.1))
+        };
+        if sorted.len() < SORTED_IN_PARALLEL {
+            sorted.sort_unstable_by(compare);
+        } else {
+            sorted.par_sort_unstable_by(compare);
+        }
+        sorted.into_iter().map(|(_, row)| row).collect()
+    }
 }
+
+/// So many ids are sorted in parallel. Fewer take less time than waking the pool.
+const SORTED_IN_PARALLEL: usize = 1 << 14;
 
 /// A documents file, mapped.
 pub(super) struct Documents {
@@ -178,7 +237,13 @@ pub(super) struct Documents {
     id_offsets: Range<usize>,
     sorted: Range<usize>,
     ids: Range<usize>,
+    /// Where the last search for an id ended, among the sorted ones.
+    last_found: AtomicU32,
 }
+
+/// Ids that are asked for in their order are found so near the last one, in memory that is at hand. A search of the
+/// whole table goes all over it.
+const NEAR: u32 = 16;
 
 impl Documents {
     /// Opens a file of `rows` rows, and checks its header and its tables.
@@ -211,6 +276,7 @@ impl Documents {
             id_offsets: id_offsets..sorted,
             sorted: sorted..ids,
             ids: ids..end,
+            last_found: AtomicU32::new(0),
             map,
         })
     }
@@ -234,15 +300,22 @@ impl Documents {
 
     /// The rows with an id, ascending: at most one of them is not deleted.
     pub fn rows_of(&self, id: &str) -> Result<Vec<u32>> {
+        let id_at = |place: u32| self.id(self.sorted(place)?);
         let (mut low, mut high) = (0, self.rows);
+        let last = self.last_found.load(Ordering::Relaxed);
+        let near = last.saturating_add(NEAR);
+        if near < self.rows && id_at(last)? < id && id <= id_at(near)? {
+            (low, high) = (last + 1, near);
+        }
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.id(self.sorted(middle)?)? < id {
+            if id_at(middle)? < id {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
+        self.last_found.store(low, Ordering::Relaxed);
         let mut rows = Vec::new();
         while low < self.rows {
             let row = self.sorted(low)?;
@@ -255,8 +328,8 @@ impl Documents {
         Ok(rows)
     }
 
-    /// The document of a row, checked against its checksum.
-    pub fn document(&self, row: u32) -> Result<StoredDocument<'_>> {
+    /// What stands before the strings of a row, and the strings, which are not compared with their checksum.
+    fn record(&self, row: u32) -> Result<(RecordHead, &[u8])> {
         let record = self
             .between(&self.record_offsets, row)
             .filter(|range| range.start >= self.records.start && range.end <= self.records.end)
@@ -264,7 +337,12 @@ impl Documents {
             .ok_or_else(|| self.undecodable("a record"))?;
         let (head, strings) =
             record.split_first_chunk::<RECORD_HEAD>().ok_or_else(|| self.undecodable("a record"))?;
-        let head: RecordHead = bytemuck::pod_read_unaligned(head);
+        Ok((bytemuck::pod_read_unaligned(head), strings))
+    }
+
+    /// The document of a row, checked against its checksum.
+    pub fn document(&self, row: u32) -> Result<StoredDocument<'_>> {
+        let (head, strings) = self.record(row)?;
         check_crc(&self.path, "a record", head.crc, head.crc(&[strings]))?;
 
         let (title_len, text_len) = (head.title_len as usize, head.text_len as usize);
@@ -341,6 +419,7 @@ impl Documents {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use secateur_testkit::byte_ranges;
     use secateur_testkit::format::documented;
 
@@ -352,5 +431,58 @@ mod tests {
         assert_eq!(documented("documents", 0)[..], fields);
         let fields = byte_ranges!(RecordHead: title_len, text_len, metadata_len, crc);
         assert_eq!(documented("documents", 1)[..], fields);
+    }
+
+    fn writer(ids: &[String]) -> DocumentsWriter {
+        let mut writer = DocumentsWriter::create(&Output::Memory("x".into()), "documents").unwrap();
+        for id in ids {
+            writer.add(&NewDocument { id, title: "", text: "", metadata: None }).unwrap();
+        }
+        writer
+    }
+
+    /// The order of whole ids, and of rows where they are equal.
+    fn plainly_sorted(ids: &[String]) -> Vec<u32> {
+        let mut sorted: Vec<u32> = (0..ids.len() as u32).collect();
+        sorted.sort_by_key(|row| (&ids[*row as usize], *row));
+        sorted
+    }
+
+    proptest! {
+        /// Ids that differ in the first bytes, behind them, or in zeros at their end only.
+        #[test]
+        fn ids_are_sorted(ids in prop::collection::vec("[a\0é]{1,12}|aaaaaaaa[ab]{0,2}", 0..40)) {
+            prop_assert_eq!(writer(&ids).sorted(), plainly_sorted(&ids));
+        }
+    }
+
+    proptest! {
+        /// Rows are found by ids that are there and that are not, in any order of asking.
+        #[test]
+        fn rows_are_found(ids in prop::collection::vec(0u32..60, 0..80), asked in prop::collection::vec(0u32..70, 1..200), is_sorted in any::<bool>()) {
+            let folder = tempfile::tempdir().unwrap();
+            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+            let mut writer = DocumentsWriter::create(&Output::Folder(folder.path().to_owned()), "documents").unwrap();
+            for id in &ids {
+                writer.add(&NewDocument { id, title: "", text: "", metadata: None }).unwrap();
+            }
+            let path = folder.path().join("documents");
+            let map = FileBytes::map(&path, writer.finish().unwrap().written.size).unwrap();
+            let documents = Documents::open(path, map, ids.len() as u32).unwrap();
+            let mut asked: Vec<String> = asked.iter().map(u32::to_string).collect();
+            if is_sorted {
+                asked.sort();
+            }
+            for id in &asked {
+                let expected = (0..ids.len() as u32).filter(|row| ids[*row as usize] == *id).collect::<Vec<_>>();
+                prop_assert_eq!(documents.rows_of(id).unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn many_ids_are_sorted() {
+        let ids: Vec<String> = (0..SORTED_IN_PARALLEL).map(|row| (row * 7919 % 9973).to_string()).collect();
+        assert_eq!(writer(&ids).sorted(), plainly_sorted(&ids));
     }
 }

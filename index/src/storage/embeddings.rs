@@ -1,5 +1,6 @@
 //! The vectors of one generation in a segment, with their index, or their codes where exact searches alone read them.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rkyv::util::AlignedVec;
@@ -77,7 +78,7 @@ pub(super) fn live_size_of(record: &SegmentRecord, generations: &[GenerationFile
     (size * live).div_ceil(u64::from(record.rows).max(1)) as u32
 }
 
-/// Writes the vectors of a segment, one row at a time.
+/// Writes the vectors of a segment.
 pub(super) struct EmbeddingsWriter {
     output: Output,
     generation: GenerationFiles,
@@ -98,10 +99,35 @@ impl EmbeddingsWriter {
 
     /// Adds the vectors of the next row, (n, D) row-major; n is 1 without passages.
     pub fn add(&mut self, vectors: &[f32]) -> Result<()> {
+        self.add_rows(vectors, &[vectors.len()])
+    }
+
+    /// Adds the vectors of several rows, given the number of components of each.
+    pub fn add_rows(&mut self, vectors: &[f32], lengths: &[usize]) -> Result<()> {
+        self.vectors.add(vectors)?;
         let dim = self.generation.settings.dim;
-        vectors.chunks_exact(dim).try_for_each(|vector| self.vectors.add(vector))?;
-        self.starts.push(self.num_vectors() + (vectors.len() / dim) as u32);
+        lengths.iter().for_each(|components| self.end_row((components / dim) as u32));
         Ok(())
+    }
+
+    /// Adds the vectors of rows of another segment, as they lie there.
+    pub fn copy(&mut self, embeddings: &Embeddings, rows: Range<u32>) -> Result<()> {
+        let Some(passages) = embeddings.passages() else {
+            rows.clone().for_each(|_| self.end_row(1));
+            return self.vectors.copy(&embeddings.vectors, rows);
+        };
+        let mut vectors = 0..0;
+        for row in rows {
+            let of_row = passages.of_row(row);
+            vectors.start = if vectors.is_empty() { of_row.start } else { vectors.start };
+            vectors.end = of_row.end;
+            self.end_row(of_row.len() as u32);
+        }
+        self.vectors.copy(&embeddings.vectors, vectors)
+    }
+
+    fn end_row(&mut self, num_vectors: u32) {
+        self.starts.push(self.num_vectors() + num_vectors);
     }
 
     /// The vectors added so far.
@@ -222,6 +248,14 @@ impl Embeddings {
     pub fn of_row(&self, row: u32) -> Rows<'_> {
         let of_row = self.passages().map_or(row..row + 1, |passages| passages.of_row(row));
         self.vectors.between(of_row)
+    }
+
+    /// The number of vectors of some rows.
+    pub fn num_vectors_of(&self, rows: Range<u32>) -> u32 {
+        match self.passages() {
+            Some(passages) => rows.map(|row| passages.of_row(row).len() as u32).sum(),
+            None => rows.len() as u32,
+        }
     }
 
     /// What finds candidates among the vectors, if anything was built for that.

@@ -179,6 +179,22 @@ fn every_failure_of_a_merge_leaves_a_state() {
     every_failure_leaves_a_state("a commit that merges", make, |store| add_documents(store, 20..21));
 }
 
+/// So many rows are written by two threads, and copied rather than added again.
+#[test]
+fn every_failure_of_a_copy_leaves_a_state() {
+    let make = |path: &Path| {
+        let mut store = Store::create(path, &Settings::with_vectors(Metric::L2, 2)).unwrap();
+        add_documents(&mut store, 0..1030).unwrap();
+        let mut transaction = store.begin().unwrap();
+        ["0", "500", "501"].iter().for_each(|id| transaction.delete(id).unwrap());
+        transaction.commit().unwrap();
+    };
+    every_failure_leaves_a_state("a compaction that copies", make, |store| {
+        store.compact(&CompactOptions::default(), |_, _| {}).map(drop)
+    });
+    every_failure_leaves_a_state("a large commit", make, |store| add_documents(store, 2000..3030));
+}
+
 /// What the vectors of [`build`] depend on.
 const KEY: [u8; 32] = [3; 32];
 

@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
-use super::compact::Rewriting;
 use super::embeddings::{GenerationFiles, live_size_of};
 use super::manifest::{Manifest, SegmentRecord};
+use super::rewrite::Rewriting;
 use super::snapshot::Snapshot;
 use super::store::{NewFolders, Store};
 use crate::error::Result;

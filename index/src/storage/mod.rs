@@ -24,6 +24,7 @@
 //!
 //! `index/FORMAT.md` gives every file byte by byte.
 
+mod batch;
 mod columns;
 mod compact;
 mod documents;
@@ -41,6 +42,7 @@ mod manifest;
 mod merge;
 mod pack;
 mod passages;
+mod rewrite;
 mod segment;
 mod segment_writer;
 mod settings;

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use rayon::prelude::*;
+
 use super::columns::{self, ColumnsFile};
 use super::documents::Documents;
 use super::embeddings::{Embeddings, GenerationFiles};
@@ -165,11 +167,16 @@ impl Segment {
         Ok(self.bm25.get_or_init(|| Arc::new(index)))
     }
 
+    /// Compares every file with its checksum, in parallel on the current rayon pool.
+    pub fn check_files(&self) -> Result<()> {
+        // The first error in the order of the files, whichever is found first.
+        let found: Vec<Result<()>> = self.files.par_iter().map(|file| self.check_file(file)).collect();
+        found.into_iter().collect()
+    }
+
     /// Reads every file through: checksums first, then what the checksums cannot know.
     pub fn verify(&self, deleted: &Bitmap) -> Result<u64> {
-        for file in &self.files {
-            self.check_file(file)?;
-        }
+        self.check_files()?;
         self.documents.verify(|row| !deleted.contains(row))?;
         self.fields.file().map_or(Ok(()), ColumnsFile::verify)?;
         self.embeddings.iter().try_for_each(Embeddings::verify)?;

@@ -1,17 +1,19 @@
 //! Writing a segment. What is small is collected in memory and becomes a pack; everything else goes to a folder of
-//! files, as it comes.
+//! files, a few MiB at a time.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use secateur_files::{AtPath, disk};
+use secateur_files::{AtPath, disk, join};
 
+use super::batch::{Batch, Vectors};
 use super::columns;
 use super::documents::{Documents, DocumentsWriter, NewDocument};
 use super::embeddings::{EmbeddingsWriter, GenerationFiles};
 use super::manifest::{FileRecord, PACK, SegmentRecord};
 use super::pack::{self, NewFile};
-use super::segment::{BM25, DOCUMENTS, LENGTHS};
+use super::segment::{BM25, DOCUMENTS, LENGTHS, Segment};
 use crate::bitmap::Bitmap;
 use crate::bm25::{Analyzer, Bm25Writer, lengths};
 use crate::error::Result;
@@ -21,19 +23,23 @@ use crate::file_format::files::{FileBytes, Output, Written, sync_foreign};
 pub(super) const BM25_BUDGET: usize = 128 << 20;
 
 /// A pack has fewer rows, so it has no columns.
-const PACKED_ROWS: u32 = columns::MIN_ROWS;
+pub(super) const PACKED_ROWS: u32 = columns::MIN_ROWS;
 
 /// A pack has at most so many bytes of texts and vectors.
 const PACKED_BYTES: usize = 1 << 20;
+
+/// Documents and vectors go to their files when they have so many bytes. The parts of a segment are written at the same
+/// time, and a piece must be worth the handing over.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Writes a segment, one document at a time.
 pub(super) struct SegmentWriter {
     folder: PathBuf,
     settings: Parameters,
-    /// The first documents, until there are too many of them for a pack.
-    waiting: Vec<Row>,
-    /// The bytes of their texts and vectors, and the number of their vectors in each generation.
-    num_bytes: usize,
+    /// What is in no file yet: everything, until it is too much for a pack.
+    waiting: Batch,
+    rows: u32,
+    /// The number of vectors in each generation.
     num_vectors: Vec<u32>,
     parts: Option<Parts>,
 }
@@ -44,32 +50,11 @@ struct Parameters {
     bm25_budget: usize,
 }
 
-/// A document with its vectors in each generation.
-struct Row {
-    id: String,
-    title: String,
-    text: String,
-    metadata: Option<String>,
-    vectors: Vec<Vec<f32>>,
-}
-
-impl Row {
-    fn new(document: &NewDocument<'_>, vectors: &[&[f32]]) -> Row {
-        let NewDocument { id, title, text, metadata } = *document;
-        Row {
-            id: id.to_owned(),
-            title: title.to_owned(),
-            text: text.to_owned(),
-            metadata: metadata.map(str::to_owned),
-            vectors: vectors.iter().map(|vectors| vectors.to_vec()).collect(),
-        }
-    }
-
-    fn num_bytes(&self) -> usize {
-        let texts = [&self.id, &self.title, &self.text].map(String::len).iter().sum::<usize>();
-        let vectors: usize = self.vectors.iter().map(|vectors| size_of_val(&vectors[..])).sum();
-        texts + self.metadata.as_ref().map_or(0, String::len) + vectors
-    }
+/// Rows of a segment that are copied to another.
+pub(super) struct Piece<'s> {
+    pub segment: &'s Segment,
+    /// Rows that follow one another, ascending; none is empty.
+    pub runs: Vec<Range<u32>>,
 }
 
 impl SegmentWriter {
@@ -81,86 +66,92 @@ impl SegmentWriter {
         bm25_budget: usize,
     ) -> SegmentWriter {
         let settings = Parameters { generations: generations.to_vec(), analyzer, bm25_budget };
-        let num_vectors = vec![0; generations.len()];
-        SegmentWriter { folder, settings, waiting: Vec::new(), num_bytes: 0, num_vectors, parts: None }
+        let (waiting, num_vectors) = (Batch::new(generations.len()), vec![0; generations.len()]);
+        SegmentWriter { folder, settings, waiting, rows: 0, num_vectors, parts: None }
     }
 
     /// Adds the next row, with its vectors in each generation that was given at creation.
     pub fn add(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
-        if self.parts.is_none() {
-            let row = Row::new(document, vectors);
-            let num_bytes = self.num_bytes.saturating_add(row.num_bytes());
-            if self.waiting.len() + 1 < PACKED_ROWS as usize && num_bytes <= PACKED_BYTES {
-                self.num_bytes = num_bytes;
-                for (sum, (vectors, generation)) in
-                    self.num_vectors.iter_mut().zip(vectors.iter().zip(&self.settings.generations))
-                {
-                    *sum += (vectors.len() / generation.settings.dim) as u32;
-                }
-                self.waiting.push(row);
-                return Ok(());
+        self.waiting.push(document, vectors);
+        self.rows += 1;
+        let generations = vectors.iter().zip(&self.settings.generations);
+        for (sum, (vectors, generation)) in self.num_vectors.iter_mut().zip(generations) {
+            *sum += (vectors.len() / generation.settings.dim) as u32;
+        }
+        if self.waiting.num_bytes() + self.waiting.num_bytes_besides() < BATCH_BYTES {
+            return Ok(());
+        }
+        self.write_waiting()
+    }
+
+    /// Adds rows of other segments of the database as they lie there: nothing is analyzed or encoded again. What is
+    /// written is what [`SegmentWriter::add`] would write, but for the order of bytes within the BM25 index.
+    pub fn copy(&mut self, pieces: &[Piece<'_>]) -> Result<()> {
+        self.write_waiting()?;
+        self.in_a_folder()?.copy(pieces)?;
+        for Piece { segment, runs } in pieces {
+            self.rows += runs.iter().map(|run| run.len() as u32).sum::<u32>();
+            for (sum, embeddings) in self.num_vectors.iter_mut().zip(segment.embeddings()) {
+                *sum += runs.iter().map(|run| embeddings.num_vectors_of(run.clone())).sum::<u32>();
             }
         }
-        self.in_a_folder()?.add(document, vectors)
+        Ok(())
     }
 
     /// The rows added so far, or their vectors in the generation that has the most.
     pub fn size(&self) -> u32 {
-        match &self.parts {
-            Some(parts) => parts.size(),
-            None => self.num_vectors.iter().copied().fold(self.waiting.len() as u32, u32::max),
-        }
+        self.num_vectors.iter().copied().fold(self.rows, u32::max)
+    }
+
+    fn write_waiting(&mut self) -> Result<()> {
+        let waiting = std::mem::replace(&mut self.waiting, Batch::new(0));
+        let written = self.in_a_folder().and_then(|parts| parts.write(&waiting));
+        self.waiting = waiting;
+        self.waiting.clear();
+        written
     }
 
     /// Where documents go that are too many for a pack.
     fn in_a_folder(&mut self) -> Result<&mut Parts> {
         if self.parts.is_none() {
             disk::create_folder(&self.folder)?;
-            let parts = Parts::create(Output::Folder(self.folder.clone()), &self.settings)?;
-            self.parts = Some(self.filled(parts)?);
+            self.parts = Some(Parts::create(Output::Folder(self.folder.clone()), &self.settings)?);
         }
         Ok(self.parts.as_mut().expect("it was made where there was none"))
     }
 
-    /// Moves the documents that wait.
-    fn filled(&mut self, mut parts: Parts) -> Result<Parts> {
-        for Row { id, title, text, metadata, vectors } in std::mem::take(&mut self.waiting) {
-            let document = NewDocument { id: &id, title: &title, text: &text, metadata: metadata.as_deref() };
-            let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
-            parts.add(&document, &vectors)?;
-        }
-        Ok(parts)
-    }
-
-    /// Whether so few vectors already get an index, which has files that cannot be packed.
-    fn has_index(&self) -> bool {
+    /// Whether everything fits into a pack. An index has files that cannot be packed.
+    fn fits_a_pack(&self) -> bool {
         let mut generations = self.settings.generations.iter().zip(&self.num_vectors);
-        generations.any(|(generation, number)| generation.settings.index.format_for(*number).is_some())
+        let has_index =
+            generations.any(|(generation, number)| generation.settings.index.format_for(*number).is_some());
+        self.parts.is_none()
+            && self.rows < PACKED_ROWS
+            && self.waiting.num_bytes() <= PACKED_BYTES
+            && !has_index
     }
 
     /// Completes and syncs every file and folder of the segment, but for the names in the folder that it lies in.
     pub fn finish(mut self, deleted: &Bitmap) -> Result<SegmentRecord> {
-        if self.parts.is_none() && self.has_index() {
+        let files = if self.fits_a_pack() {
+            let path = pack::path(&self.folder);
+            let mut parts = Parts::create(Output::Memory(path.clone()), &self.settings)?;
+            parts.write(&self.waiting)?;
+            let mut files = parts.finish()?;
+            let written = pack::write(path, &files)?;
+            files.insert(0, NewFile::on_disk(PACK, written));
+            files
+        } else {
+            self.write_waiting()?;
             self.in_a_folder()?;
-        }
-        let (rows, mut files) = match self.parts.take() {
-            Some(parts) => (parts.rows, parts.finish()?),
-            None => {
-                let path = pack::path(&self.folder);
-                let parts = Parts::create(Output::Memory(path.clone()), &self.settings)?;
-                let parts = self.filled(parts)?;
-                let (rows, mut files) = (parts.rows, parts.finish()?);
-                let written = pack::write(path, &files)?;
-                files.insert(0, NewFile::on_disk(PACK, written));
-                (rows, files)
-            }
+            self.parts.take().map(Parts::finish).transpose()?.unwrap_or_default()
         };
         let name = self.folder.file_name().unwrap_or_default();
         Ok(SegmentRecord {
             folder: name.to_string_lossy().into_owned(),
-            rows,
-            files: files.drain(..).map(|file| file.record).collect(),
-            deleted: deleted_words(deleted, rows),
+            rows: self.rows,
+            files: files.into_iter().map(|file| file.record).collect(),
+            deleted: deleted_words(deleted, self.rows),
         })
     }
 }
@@ -172,7 +163,6 @@ struct Parts {
     embeddings: Vec<EmbeddingsWriter>,
     bm25: Bm25Writer,
     rows: u32,
-    has_metadata: bool,
 }
 
 impl Parts {
@@ -185,53 +175,108 @@ impl Parts {
             bm25: Bm25Writer::create(&output, BM25, settings.analyzer, settings.bm25_budget),
             output,
             rows: 0,
-            has_metadata: false,
         })
     }
 
-    fn add(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
-        self.documents.add(document)?;
-        for (embeddings, vector) in self.embeddings.iter_mut().zip(vectors) {
-            embeddings.add(vector)?;
-        }
-        self.bm25.add(document.title, document.text)?;
-        self.has_metadata |= document.metadata.is_some();
-        self.rows += 1;
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        let Parts { output, documents, embeddings, bm25, rows } = self;
+        *rows += batch.len() as u32;
+        both(
+            output,
+            || {
+                batch.documents().try_for_each(|document| documents.add(&document))?;
+                let mut generations = embeddings.iter_mut().zip(batch.generations());
+                generations.try_for_each(|(embeddings, Vectors { components, lengths })| {
+                    embeddings.add_rows(components, lengths)
+                })
+            },
+            || {
+                let texts: Vec<_> =
+                    batch.documents().map(|document| [document.title, document.text]).collect();
+                bm25.add(&texts)
+            },
+        )?;
         Ok(())
     }
 
-    fn size(&self) -> u32 {
-        self.embeddings.iter().map(EmbeddingsWriter::num_vectors).fold(self.rows, u32::max)
+    fn copy(&mut self, pieces: &[Piece<'_>]) -> Result<()> {
+        let Parts { output, documents, embeddings, bm25, rows } = self;
+        let runs =
+            || pieces.iter().flat_map(|Piece { segment, runs }| runs.iter().map(move |run| (*segment, run)));
+        *rows += runs().map(|(_, run)| run.len() as u32).sum::<u32>();
+        both(
+            output,
+            || {
+                for (segment, run) in runs() {
+                    documents.copy(segment.documents(), run.clone())?;
+                    for (embeddings, source) in embeddings.iter_mut().zip(segment.embeddings()) {
+                        embeddings.copy(source, run.clone())?;
+                    }
+                }
+                Ok(())
+            },
+            || {
+                pieces.iter().try_for_each(|Piece { segment, runs }| {
+                    let kept = Bitmap::of_rows(runs.iter().cloned().flatten(), segment.rows());
+                    bm25.copy(segment.bm25()?, &kept)
+                })
+            },
+        )?;
+        Ok(())
     }
 
     fn finish(self) -> Result<Vec<NewFile>> {
-        let Parts { output, documents, embeddings, bm25, rows, has_metadata } = self;
-        let documents = documents.finish()?;
-        let written = documents.written;
-        let mut files = vec![NewFile::new(DOCUMENTS, documents)];
-        if let Output::Folder(folder) = &output
-            && has_metadata
-            && rows >= columns::MIN_ROWS
-        {
-            files.extend(write_columns(folder, written, rows)?);
-        }
-        for embeddings in embeddings {
-            files.extend(embeddings.finish()?);
-        }
-        let bm25 = bm25.finish()?;
-        files.push(NewFile::new(LENGTHS, lengths::write(&output, LENGTHS, &bm25.lengths)?));
-        match bm25.in_memory {
-            Some(in_memory) => files.extend(in_memory.into_iter().map(|(name, bytes)| NewFile {
-                record: FileRecord::new(format!("{BM25}/{name}"), Written::of(&bytes)),
-                bytes: Some(bytes),
-            })),
-            None => {
-                files.extend(sync_bm25(&output.path().join(BM25))?);
-                disk::sync_folder(output.path())?;
-            }
+        let Parts { output, documents, embeddings, bm25, rows } = self;
+        let (mut files, words) = both(
+            &output,
+            || {
+                let has_metadata = documents.has_metadata();
+                let documents = documents.finish()?;
+                let written = documents.written;
+                let mut files = vec![NewFile::new(DOCUMENTS, documents)];
+                if let Output::Folder(folder) = &output
+                    && has_metadata
+                    && rows >= columns::MIN_ROWS
+                {
+                    files.extend(write_columns(folder, written, rows)?);
+                }
+                for embeddings in embeddings {
+                    files.extend(embeddings.finish()?);
+                }
+                Ok(files)
+            },
+            || {
+                let bm25 = bm25.finish()?;
+                let mut files = vec![NewFile::new(LENGTHS, lengths::write(&output, LENGTHS, &bm25.lengths)?)];
+                match bm25.in_memory {
+                    Some(in_memory) => files.extend(in_memory.into_iter().map(|(name, bytes)| NewFile {
+                        record: FileRecord::new(format!("{BM25}/{name}"), Written::of(&bytes)),
+                        bytes: Some(bytes),
+                    })),
+                    None => files.extend(sync_bm25(&output.path().join(BM25))?),
+                }
+                Ok(files)
+            },
+        )?;
+        files.extend(words);
+        if let Output::Folder(folder) = &output {
+            disk::sync_folder(folder)?;
         }
         Ok(files)
     }
+}
+
+/// Does two pieces of work, for a folder at the same time. What goes to a pack is done before a second thread is awake.
+fn both<A: Send, B: Send>(
+    output: &Output,
+    a: impl FnOnce() -> Result<A> + Send,
+    b: impl FnOnce() -> Result<B> + Send,
+) -> Result<(A, B)> {
+    let (a, b) = match output {
+        Output::Folder(_) => join(a, b),
+        Output::Memory(_) => (a(), b()),
+    };
+    Ok((a?, b?))
 }
 
 fn write_columns(folder: &Path, documents: Written, rows: u32) -> Result<Option<NewFile>> {

@@ -12,13 +12,15 @@ use crate::error::{Error, Result};
 
 /// Additions and deletions that become visible together, or not at all.
 ///
-/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings. The first
-/// 1 MiB of documents and vectors stays in memory; with more, they go to disk as they come. The store is borrowed or
-/// owned: see [`Store::begin`], [`Store::into_transaction`].
+/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings. Documents and
+/// vectors go to disk 4 MiB at a time. Then documents, vectors and words are written at the same time, on the caller's
+/// rayon pool. The store is borrowed or owned: see [`Store::begin`], [`Store::into_transaction`].
 pub struct Transaction<S: BorrowMut<Store>> {
     store: S,
     /// For each committed segment the new set of deleted rows, if it changes.
     deleted: Vec<Option<Bitmap>>,
+    /// [`Snapshot::size`] of what is committed.
+    size: usize,
     added: Option<Added>,
     has_failed: bool,
 }
@@ -36,8 +38,9 @@ struct Added {
 
 impl<S: BorrowMut<Store>> Transaction<S> {
     fn new(store: S) -> Transaction<S> {
-        let deleted = vec![None; store.borrow().snapshot.views().len()];
-        Transaction { store, deleted, added: None, has_failed: false }
+        let snapshot = &store.borrow().snapshot;
+        let (deleted, size) = (vec![None; snapshot.views().len()], snapshot.size());
+        Transaction { store, deleted, size, added: None, has_failed: false }
     }
 
     /// Adds a document, with its vector if and only if the database has vectors: [`Transaction::add_all`] in a database
@@ -138,7 +141,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         }
         // Vectors are numbered as rows are.
         let added = self.added.as_ref().map_or(0, |added| added.writer.size() as usize);
-        if snapshot.size() + added + most > u32::MAX as usize {
+        if self.size + added + most > u32::MAX as usize {
             return Err(Error::TooManyRows);
         }
         Ok(())

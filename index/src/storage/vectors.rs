@@ -46,7 +46,7 @@ fn number_of(component: ComponentType) -> u32 {
     }
 }
 
-/// Writes vectors one at a time; the caller has checked them.
+/// Writes vectors; the caller has checked them.
 pub(super) struct VectorsWriter {
     file: HeadedWriter,
     vectors: VectorSettings,
@@ -61,13 +61,23 @@ impl VectorsWriter {
         Ok(VectorsWriter { file, vectors, rows: 0, rounded: Vec::new(), bytes: Vec::new() })
     }
 
-    pub fn add(&mut self, vector: &[f32]) -> Result<()> {
+    /// Adds vectors, (n, D) row-major.
+    pub fn add(&mut self, vectors: &[f32]) -> Result<()> {
+        self.rows += (vectors.len() / self.vectors.dim) as u32;
+        if self.vectors.components == ComponentType::F32 {
+            return self.file.write(bytemuck::cast_slice(vectors));
+        }
         self.rounded.clear();
-        self.rounded.extend_from_slice(vector);
+        self.rounded.extend_from_slice(vectors);
         round(self.vectors.components, &mut self.rounded, &mut self.bytes);
-        self.file.write(&self.bytes)?;
-        self.rows += 1;
-        Ok(())
+        self.file.write(&self.bytes)
+    }
+
+    /// Adds vectors of another file with components of the same type, as they lie there.
+    pub fn copy(&mut self, file: &VectorsFile, rows: Range<u32>) -> Result<()> {
+        self.rows += rows.len() as u32;
+        let row = self.vectors.components.size() * self.vectors.dim;
+        self.file.write(&file.map[HEADER_LEN..][rows.start as usize * row..rows.end as usize * row])
     }
 
     pub fn finish(self) -> Result<Finished> {
