@@ -328,6 +328,14 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Somebody else measures, and keeps the results in this folder.
+    #[error(
+        "{}: another program is measuring into this folder: wait until it is done, or choose another one", folder.display()
+    )]
+    MeasuringElsewhere {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A recipe cannot be read.
     #[error("{problem}")]
     InvalidRecipe {
@@ -379,6 +387,7 @@ impl Error {
             Error::OutputExists { .. } => ErrorKind::System,
             Error::SameFile { .. }
             | Error::InvalidOption { .. }
+            | Error::MeasuringElsewhere { .. }
             | Error::InvalidRecipe { .. }
             | Error::OtherRecipe { .. }
             | Error::InvalidDepth { .. }

@@ -64,6 +64,7 @@ pub mod eval;
 pub mod fusion;
 pub mod measure;
 mod npy;
+mod number;
 mod options;
 pub mod progress;
 pub mod prune;

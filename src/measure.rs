@@ -10,13 +10,14 @@ use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::{Run, ScoredDocument};
 use secateur_encoders::train::Trainer;
 use secateur_encoders::{Encoder, Similarity, TextKind};
-use secateur_files::{Durable, disk};
+use secateur_files::disk::DiskFile;
+use secateur_files::{Durable, LockedFile, disk};
 use secateur_index::Metric;
 use secateur_index::flat::FlatIndex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::{Measure, RuleSet, evaluate};
 use crate::progress::Progress;
 use crate::statistics::quantile_of;
@@ -166,21 +167,25 @@ pub fn measure(
 }
 
 /// A folder of results, a JSON file each. What is there is not measured again.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Measurements {
     folder: PathBuf,
+    /// What two programs measure at the same time takes both longer, and they would remove each other's files.
+    _lock: LockedFile,
 }
 
 impl Measurements {
-    /// Opens a folder, or makes it.
+    /// Opens a folder, or makes it. It is this value's alone until that is dropped.
     ///
     /// # Errors
     ///
-    /// The folder cannot be made.
+    /// The folder cannot be made; [`Error::MeasuringElsewhere`] if another program has it.
     pub fn open(folder: impl AsRef<Path>) -> Result<Measurements> {
         let folder = folder.as_ref();
         disk::create_folders(folder)?;
-        Ok(Measurements { folder: folder.to_owned() })
+        let lock = LockedFile::try_lock(DiskFile::open_or_create(&folder.join(".lock"))?)?;
+        let lock = lock.map_err(|_| Error::MeasuringElsewhere { folder: folder.to_owned() })?;
+        Ok(Measurements { folder: folder.to_owned(), _lock: lock })
     }
 
     /// The result in the file NAME.json if it `is_current`; otherwise the one that `measure` gives, which is then

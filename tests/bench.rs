@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use secateur::bench::BenchReport;
+use secateur::bench::{BenchReport, Cell, CellKey, DatasetFacts};
 use secateur::datasets::trec;
 use serde_json::Value;
 
@@ -139,7 +139,7 @@ fn every_combination_is_measured_and_kept() {
 
 /// The names of the cells with their score and their median, to more digits than any two of them share.
 fn same(report: &BenchReport) -> Vec<(String, String, String)> {
-    let cell = |cell: &secateur::bench::Cell| {
+    let cell = |cell: &Cell| {
         let score = cell.quality.as_ref().unwrap().means["nDCG@10"].mean;
         (cell.key.file_name(), format!("{score:.12}"), format!("{:.12}", cell.closed[0].latency.p50))
     };
@@ -198,6 +198,22 @@ fn wrong_questions_are_refused_before_anything_is_measured() {
     fails(&["data", "--encoders", "tiny", "--indexes", "tree"], 2, &["\"tree\" is no index"]);
     fails(&["data", "--rerank", "tiny"], 3, &["tiny is no cross-encoder"]);
     fails(&["data", "--rate", "0"], 2, &["--rate: expected a number above 0"]);
+    fails(&["data", "--concurrency", "100000"], 2, &["--concurrency: expected at most 1024"]);
+    fails(&["data", "--modes", "bm25,bm25"], 2, &["--modes: bm25 is named twice"]);
+    let twice = ["data", "--encoders", "tiny", "--indexes", "hnsw-f16-1bit,hnsw-1bit-f16"];
+    fails(&twice, 2, &["--indexes: hnsw-f16-1bit and hnsw-1bit-f16 are one index"]);
+    fails(&["data", "--out", "data"], 2, &["--out: data has other files in it: choose a new folder"]);
+    let judgments = std::fs::read_to_string(sandbox.path("data/qrels/test.tsv")).unwrap();
+    let unjudged: String = judgments
+        .lines()
+        .map(|line| match line.rsplit_once('\t') {
+            Some((pair, relevance)) if relevance.parse::<u32>().is_ok() => format!("{pair}\t0\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    write(&sandbox.path("data"), "qrels/test.tsv", unjudged);
+    fails(&["data"], 3, &["data: no document is judged above 0", "take the folder qrels away"]);
+    write(&sandbox.path("data"), "qrels/test.tsv", judgments);
     fails(&["data", "data"], 3, &["data: another data set is called so"]);
     write(&sandbox.path("data"), "queries.jsonl", "");
     fails(&["data"], 3, &["query \"q1\""]);
@@ -253,6 +269,93 @@ fn a_baseline_is_a_gate_and_formats_hold_the_numbers() {
     let mteb: Value = serde_json::from_str(&read("mteb/data.bm25.json")).unwrap();
     let score = mteb["scores"]["test"][0]["main_score"].as_f64().unwrap();
     assert!((score - mean).abs() < 1e-12, "{mteb}");
+}
+
+/// A gate that could not tell whether its limits hold is refused before anything is measured, and one that compares
+/// other things says so.
+#[test]
+fn a_gate_compares_like_with_like() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("data"));
+    ok(bench(&sandbox, &["data", "--out", "past"]));
+    let changed = |change: &dyn Fn(&mut BenchReport)| {
+        let mut past = results(&sandbox.path("past"));
+        change(&mut past);
+        past.write(&sandbox.path("past.json")).unwrap();
+    };
+    let gate = |rest: &[&str]| bench(&sandbox, &[&["data", "--baseline", "past.json"], rest].concat());
+    changed(&|_| {});
+    for (limit, value) in [
+        ("--max-ndcg-drop", "nan"),
+        ("--max-ndcg-drop", "2"),
+        ("--max-latency-ratio", "nan"),
+        ("--max-latency-ratio", "-1"),
+    ] {
+        gate(&[limit, value]).fails(2, [limit, "expected a number"]);
+    }
+    changed(&|past| past.cells.clear());
+    gate(&[]).fails(2, ["--baseline: it has no combination"]);
+    changed(&|past| past.cells[0].quality = None);
+    gate(&["--max-ndcg-drop", "0.1"])
+        .fails(2, ["--max-ndcg-drop: the baseline was measured without judgments"]);
+    changed(&|past| past.environments[0].processor = "A9".to_owned());
+    gate(&["--max-latency-ratio", "9"]).fails(2, ["the baseline was timed on A9 with", "and this is "]);
+    gate(&["-k", "5", "--max-latency-ratio", "9"]).fails(2, ["timed on A9"]);
+    changed(&|_| {});
+    gate(&["-k", "5", "--max-latency-ratio", "9"]).fails(2, ["say -k 10"]);
+    assert!(!sandbox.path("bench").exists(), "nothing was measured");
+
+    let breaks = |rest: &[&str], parts: &[&str]| {
+        let outcome = gate(rest);
+        assert_eq!(outcome.status.code(), Some(5), "{outcome:?}");
+        for part in parts {
+            assert!(outcome.stderr.contains(part), "no {part:?} in {}", outcome.stderr);
+        }
+    };
+    changed(&|past| past.datasets[0].fingerprint = "f00d".to_owned());
+    breaks(&["--max-ndcg-drop", "1"], &["data: its documents, queries or judgments are others than before"]);
+    changed(&|past| past.cells[0].quality.as_mut().unwrap().rules = "others".to_owned());
+    breaks(&["--max-ndcg-drop", "1"], &["data, bm25: it is judged by other rules"]);
+    changed(&|past| {
+        for name in ["a", "b", "c", "d", "e"] {
+            past.datasets.push(DatasetFacts { name: name.to_owned(), ..past.datasets[0].clone() });
+            let key = CellKey { dataset: name.to_owned(), ..past.cells[0].key.clone() };
+            past.cells.push(Cell { key, ..past.cells[0].clone() });
+        }
+    });
+    breaks(&[], &["measured before, and not now: a, bm25; b, bm25; c, bm25, and 2 others"]);
+    // The folder of a bench is its results. A gain of nothing is asked for, and is there.
+    ok(bench(&sandbox, &["data", "--baseline", "past", "--max-ndcg-drop", "0"]));
+}
+
+/// What is left in work/ are databases like others, also where an encoder has a name of the bench's own.
+#[test]
+fn databases_of_a_bench_can_be_searched() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("data"));
+    ok(bench(&sandbox, &["data", "--encoders", "box=default", "--indexes", "flat", "--modes", "dense"]));
+    let work = std::fs::read_dir(sandbox.path("bench/work")).unwrap().next().unwrap().unwrap().path();
+    let names = std::fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path());
+    let database = names.into_iter().find(|path| path.extension().is_some_and(|end| end == "db")).unwrap();
+    let found =
+        sandbox.run(["search", database.to_str().unwrap(), "roses", "--mode", "dense", "--json"]).json();
+    assert!(!found["hits"].as_array().unwrap().is_empty(), "{found}");
+}
+
+/// What a bench could not say of itself: a single query, and queries that are longer than an encoder reads.
+#[test]
+fn few_and_long_queries_are_measured_and_told() {
+    let sandbox = Sandbox::new();
+    small(&sandbox.path("data"));
+    model::tiny(&sandbox.path("tiny"));
+    std::fs::remove_dir_all(sandbox.path("data/qrels")).unwrap();
+    let long = "prune roses ".repeat(3000);
+    write(&sandbox.path("data"), "queries.jsonl", format!("{{\"_id\": \"q\", \"text\": \"{long}\"}}\n"));
+    let (text, _) = ok(bench(&sandbox, &["data", "--encoders", "tiny", "--indexes", "flat"]));
+    assert!(text.contains("note: data: 1 of 1 queries are longer than the "), "{text}");
+    let report = results(&sandbox.path("bench"));
+    assert_eq!((report.encodings[0].cut_queries, report.encodings[0].isotropy), (1, None));
+    assert!(report.cells.iter().all(|cell| cell.closed[0].latency.p50 > 0.0 && cell.quality.is_none()));
 }
 
 /// results.json is what `--json` prints.

@@ -164,6 +164,12 @@ frame.addEventListener("load", () => {
       if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
         found.push("beyond its drawing: " + text.textContent);
     }
+    const texts = [...svg.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
+    texts.forEach(([one, a], place) => texts.slice(place + 1).forEach(([other, b]) => {
+      const [across, down] = [Math.min(a.right, b.right) - Math.max(a.left, b.left), Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top)];
+      // A box has room above and below its letters.
+      if (across > 2 && down > 5) found.push("over each other: " + one + ", " + other);
+    }));
   }
   const channels = color => color.match(/[\d.]+/g).slice(0, 3).map(part => part / 255)
     .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
@@ -238,10 +244,11 @@ fn nothing_overflows_on_a_desk_or_a_phone_by_day_or_by_night() {
     // The look is no blind one.
     let broken = page.replace(
         "</body>",
-        "<div style=\"width:3000px;color:#eee\">x</div><p style=\"color:#888\">pale</p></body>",
+        "<div style=\"width:3000px;color:#eee\">x</div><p style=\"color:#888\">pale</p><svg class=plot viewBox=\"0 0 99 99\">\
+         <text x=9 y=50>one</text><text x=12 y=52>other</text></svg></body>",
     );
     let looked = look(&browser, &sandbox, &broken, 390, 1).to_string();
-    for part in ["the page is 30", "beyond the page", "contrast"] {
+    for part in ["the page is 30", "beyond the page", "contrast", "over each other: one, other"] {
         assert!(looked.contains(part), "{part}: {looked}");
     }
 }

@@ -74,6 +74,11 @@ fn wrong_requests_are_refused() {
     model::tiny(&sandbox.path("tiny"));
     sandbox.run(["prune", "trace", "tiny", "--query", "a", "--positive", "b"]).fails(2, ["--negative"]);
     sandbox.run(["prune", "trace", "--query", "a", "--positive", "b", "--negative", "c"]).fails(2, ["MODEL"]);
+    let long = "prune ".repeat(2000);
+    let said = sandbox
+        .run(["prune", "trace", "tiny", "--query", &long, "--positive", "b", "--negative", &long])
+        .ok();
+    assert!(said.contains("; 2 of 3 texts are longer than the "), "{said}");
     trace(&sandbox, &["models/typo"]).fails(3, ["there is no model directory models/typo"]);
     model::set(&sandbox.path("tiny"), "attention_sinks", Value::from(4));
     trace(&sandbox, &["tiny"]).fails(3, ["--ignore-setting attention_sinks"]);

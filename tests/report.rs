@@ -87,7 +87,7 @@ fn what_is_recommended_depends_on_the_time_that_there_is() {
     changed(&sandbox, "set.json", |report| {
         for cell in &mut report.cells {
             let (p95, score) = match (cell.key.mode.as_str(), cell.key.encoder.as_deref()) {
-                ("bm25", _) => (2.0, 0.5),
+                ("bm25", _) => (0.012_34, 0.5),
                 (_, Some("tiny")) => (80.0, 0.9),
                 _ => (20.0, 0.7),
             };
@@ -100,9 +100,12 @@ fn what_is_recommended_depends_on_the_time_that_there_is() {
         ("50", "Within 50 ms we recommend the encoder short, the index flat and mode dense: nDCG@10 0.700"),
         (
             "5",
-            "Within 5 ms we recommend mode bm25 without an encoder: nDCG@10 0.500, and 19 of 20 queries answered within 2.0 ms.",
+            "Within 5 ms we recommend mode bm25 without an encoder: nDCG@10 0.500, and 19 of 20 queries answered within 0.0123 ms.",
         ),
-        ("1", "No combination answers 19 of 20 queries within 1 ms; the fastest, bm25, takes 2.0 ms."),
+        (
+            "0.01",
+            "No combination answers 19 of 20 queries within 0.01 ms; the fastest, bm25, takes 0.0123 ms.",
+        ),
     ] {
         let said = report(&sandbox, &["set.json", "--within", within]).ok();
         assert!(said.contains(sentence), "{said}");
@@ -115,6 +118,17 @@ fn names_that_mean_two_things_are_refused() {
     let fails = |rest: &[&str], code: i32, parts: &[&str]| report(&sandbox, rest).fails(code, parts);
     fails(&["gone.json"], 3, &["gone.json"]);
     fails(&[], 2, &["FILE"]);
+    fails(&["one", "one/results.json"], 3, &["one/results.json: it is named twice"]);
+    changed(&sandbox, "machine.json", |report| report.cells[0].environment = 7);
+    fails(&["machine.json"], 3, &["machine.json: a measurement is of machine 7, and it has 1 machines"]);
+    changed(&sandbox, "lost.json", |report| drop(report.encoders.remove(0)));
+    fails(
+        &["lost.json"],
+        3,
+        &["lost.json: it has no encoder tiny for the combination data, tiny, flat, dense"],
+    );
+    changed(&sandbox, "still.json", |report| report.cells[0].closed.clear());
+    fails(&["still.json"], 3, &["still.json: it has no times for the combination data, bm25"]);
     fails(&["one/results.json", "--within", "0"], 2, &["--within: expected a number above 0"]);
     fails(&["one/results.json", "two.json", "--out", "one"], 2, &["one/results.json is an input"]);
     changed(&sandbox, "data.json", |report| report.datasets[0].fingerprint = "f00d".to_owned());

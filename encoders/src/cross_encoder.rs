@@ -140,15 +140,11 @@ impl CrossEncoder {
         // A model that tells no types apart was trained without them, whatever its tokenizer says.
         let types = if self.num_types > 1 { types } else { vec![Vec::new(); tokens.len()] };
         let batches = batches(&tokens, self.batch_tokens, None);
-        let logits = self.model.run(batches, &Logits { tokens: &tokens, types: &types })?;
-        let mut scores = vec![0.0; pairs.len()];
-        for (pair, logit) in logits.into_iter().flat_map(|(batch, logits)| batch.into_iter().zip(logits)) {
-            if !logit.is_finite() {
-                return Err(Error::VectorNotFinite { text: pair });
-            }
-            scores[pair] = logit;
+        let logits = self.model.run_by_text(batches, &Logits { tokens: &tokens, types: &types })?;
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            Some(text) => Err(Error::VectorNotFinite { text }),
+            None => Ok(logits),
         }
-        Ok(scores)
     }
 }
 

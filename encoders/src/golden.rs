@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use secateur_files::{AtPath, Durable};
 use serde::{Deserialize, Serialize};
 
+use crate::cosine::cosine;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::text_kind::TextKind;
@@ -146,7 +147,9 @@ impl Golden {
 
 impl Comparison {
     fn add(&mut self, line: usize, got: &[f32], want: &[f32]) {
-        let cosine = cosine(got, want);
+        let is_zero = |vector: &[f32]| vector.iter().all(|x| *x == 0.0);
+        // Two vectors of zeros are the same answer.
+        let cosine = if is_zero(got) && is_zero(want) { 1.0 } else { cosine(got, want) };
         if cosine < self.least_cosine {
             (self.least_cosine, self.least_cosine_line) = (cosine, line);
         }
@@ -155,17 +158,6 @@ impl Comparison {
         if difference > self.largest_difference {
             (self.largest_difference, self.largest_difference_line) = (difference, line);
         }
-    }
-}
-
-/// A zero vector points the same way as another zero vector, and as no other.
-fn cosine(x: &[f32], y: &[f32]) -> f64 {
-    let dot =
-        |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum() };
-    match (dot(x, x), dot(y, y)) {
-        (0.0, 0.0) => 1.0,
-        (0.0, _) | (_, 0.0) => 0.0,
-        (x_squared, y_squared) => dot(x, y) / (x_squared.sqrt() * y_squared.sqrt()),
     }
 }
 
@@ -187,8 +179,10 @@ mod tests {
         comparison.add(3, &[8.0, 0.0], &[2.0, 0.0]);
         assert_eq!((comparison.least_cosine, comparison.least_cosine_line), (0.96, 2));
         assert_eq!((comparison.largest_difference, comparison.largest_difference_line), (6.0, 3));
-        assert_eq!(cosine(&[0.0], &[0.0]), 1.0);
-        assert_eq!(cosine(&[0.0], &[1.0]), 0.0);
+        comparison.add(4, &[0.0], &[0.0]);
+        assert_eq!(comparison.least_cosine_line, 2, "zeros are equal");
+        comparison.add(5, &[0.0], &[1.0]);
+        assert_eq!((comparison.least_cosine, comparison.least_cosine_line), (0.0, 5));
     }
 
     #[test]

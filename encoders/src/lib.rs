@@ -26,7 +26,7 @@
 //!
 //! | storey | what it answers | files |
 //! |---|---|---|
-//! | ground | what can go wrong, where texts lie, how token vectors become one | `error`, `json`, `keys`, `notice`, `random`, `spans`, `pooling` |
+//! | ground | what can go wrong, where texts lie, how token vectors become one | `error`, `json`, `keys`, `notice`, `random`, `spans`, `pooling`, `cosine` |
 //! | architecture | what is a model? | `architecture/` |
 //! | weights | where do tensors come from? | `weights/` |
 //! | compute | who computes? | `compute/` |
@@ -51,6 +51,7 @@ pub mod architecture;
 #[doc(hidden)]
 pub mod compute;
 mod contrastive;
+mod cosine;
 mod create;
 mod cross_encoder;
 mod device;
@@ -90,6 +91,7 @@ mod weights;
 pub use after_pooling::{AfterPooling, DenseActivation};
 pub use architecture::catalog;
 pub use compute::precision::Precision;
+pub use cosine::cosine;
 pub use create::{NewModelOptions, create_model};
 pub use cross_encoder::CrossEncoder;
 pub use device::Device;

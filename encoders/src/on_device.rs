@@ -118,6 +118,20 @@ impl<M: HasModel> OnDevice<M> {
         found.gpus.into_iter().map(|gpu| OnGpu::load(gpu, loaded)).collect::<Result<_>>().map(OnDevice::Cuda)
     }
 
+    /// The result of each text, in the order of the texts. Every text is in one of the batches. What is computed of a
+    /// batch is a result for each of its texts, in their order. Otherwise as [`OnDevice::run`].
+    pub(crate) fn run_by_text<R: Send, T: PerBatch<M, Output = Vec<R>> + Sync>(
+        &self,
+        batches: Vec<Vec<usize>>,
+        task: &T,
+    ) -> Result<Vec<R>>
+    where
+        M::Model<Cpu>: Sync,
+        M::Model<Cuda>: Sync,
+    {
+        Ok(in_order(self.run(batches, task)?))
+    }
+
     /// The results of all batches, each with the texts that it is of. A batch for which a GPU has no memory is divided.
     /// Several GPUs take the next batch each, whenever they are free.
     pub(crate) fn run<T: PerBatch<M> + Sync>(
@@ -150,6 +164,14 @@ impl<M: HasModel> OnDevice<M> {
                 .collect(),
         }
     }
+}
+
+/// The results of texts by their numbers.
+fn in_order<R>(batches: Vec<(Vec<usize>, Vec<R>)>) -> Vec<R> {
+    let by_text = batches.into_iter().flat_map(|(batch, results)| batch.into_iter().zip(results));
+    let mut by_text: Vec<(usize, R)> = by_text.collect();
+    by_text.sort_unstable_by_key(|(text, _)| *text);
+    by_text.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Batches that no GPU has taken yet.
@@ -282,6 +304,20 @@ mod tests {
     fn on_gpu(bytes: usize) -> OnGpu<Nothing> {
         let backend = Cuda::new(Gpu::emulated_with(bytes));
         OnGpu { model: (), backend, most_tokens: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// What is computed of a text is its number, on a CPU with few batches or many, and on a GPU that divides them.
+    #[test]
+    fn results_are_in_the_order_of_the_texts() {
+        let task = Hungry { lengths: vec![100; 16], bytes_of_token: 1024 };
+        let gpu = OnDevice::Cuda(vec![on_gpu(1 << 20)]);
+        for model in [OnDevice::<Nothing>::Cpu(()), gpu] {
+            for batches in [vec![(0..16).rev().collect()], (0..16).rev().map(|text| vec![text]).collect()] {
+                let results = model.run_by_text(batches, &task).unwrap();
+                assert_eq!(results, (0..16).collect::<Vec<usize>>());
+            }
+        }
+        assert_eq!(in_order::<u8>(Vec::new()), [0u8; 0]);
     }
 
     #[test]

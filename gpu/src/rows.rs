@@ -98,24 +98,6 @@ pub fn norm_in_place(x: &mut Buffer<f32>, norm: &Norm, out: &mut Half) -> Result
         .run(x.gpu())
 }
 
-/// The norm of each row in f32.
-///
-/// # Errors
-///
-/// The device fails.
-pub fn norm_to_full(x: &Buffer<f32>, norm: &Norm, out: &mut Buffer<f32>) -> Result<()> {
-    let columns = norm.weight.len();
-    norm.check(columns);
-    assert_eq!(x.len(), out.len(), "as much comes out");
-    norm_full(x, norm, columns)
-        .buffer(out)
-        .maybe::<bf16>(None)
-        .value(0i32)
-        .value(int(columns))
-        .value(norm.eps)
-        .run(x.gpu())
-}
-
 fn norm_full(x: &Buffer<f32>, norm: &Norm, columns: usize) -> Launch {
     Launch::new("norm_full", [rows_of(x, columns), 1, 1], THREADS)
         .buffer(x)

@@ -53,6 +53,12 @@ impl Dataset {
         if let Some(qrels) = &mut qrels {
             qrels.retain(|id, _| kept.contains(id.as_str()));
         }
+        if qrels.as_ref().is_some_and(|qrels| !has_relevant(qrels)) {
+            return wrong(
+                "no document is judged above 0, so all answers are equally good: correct the judgments, or take the folder \
+                 qrels away to measure all but quality",
+            );
+        }
         let (num_documents, mean_document_chars, hash) = read_corpus(&folder)?;
         let chars: usize = queries.iter().map(|query| query.text.chars().count()).sum();
         let mut hasher = blake3::Hasher::new();
@@ -85,6 +91,11 @@ impl Dataset {
         let queries = queries.into_iter().map(|query| (query.id, query.text)).collect();
         Ok(Dataset { folder, facts, queries, qrels, rules })
     }
+}
+
+/// Whether any document is relevant to any query.
+pub(crate) fn has_relevant(qrels: &Qrels) -> bool {
+    qrels.values().flat_map(BTreeMap::values).any(|relevance| *relevance > 0)
 }
 
 fn read_corpus(folder: &BeirFolder) -> Result<(usize, f64, blake3::Hash)> {

@@ -70,7 +70,9 @@ pub(super) fn encode(
 ) -> Result<Encoded> {
     let (metric, dim) = (metric_of(encoder.settings().similarity), encoder.dim());
     let texts: Vec<&str> = dataset.queries.iter().map(|(_, text)| text.as_str()).collect();
+    let cut_before = encoder.num_cut_texts();
     let queries = encoder.encode(&texts, TextKind::Query)?;
+    let cut_queries = encoder.num_cut_texts() - cut_before;
     on(Progress::Begins {
         what: "encoding",
         unit: "documents",
@@ -118,6 +120,7 @@ pub(super) fn encode(
         tokens_per_second: clock.tokens as f64 / seconds,
         padding_ratio: clock.padded as f64 / clock.tokens.max(1) as f64,
         mean_tokens: clock.tokens as f64 / clock.documents.max(1) as f64,
+        cut_queries,
         cut_documents: encoder.num_cut_texts() - cut_before,
         isotropy: mean_cosine(&queries, dim),
         layers: layer_similarity(dataset, encoder)?,

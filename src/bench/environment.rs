@@ -63,6 +63,13 @@ impl Environment {
         }
     }
 
+    /// Whether a later program's times compare with those of an earlier one: the same processor with as many threads,
+    /// and both programs optimised or neither.
+    pub fn is_alike(&self, other: &Environment) -> bool {
+        let of = |of: &Environment| (of.processor.clone(), of.threads, of.program.is_optimised);
+        of(self) == of(other)
+    }
+
     /// Whether times of both compare: the same program on the same machine, whenever.
     pub fn is_same_machine(&self, other: &Environment) -> bool {
         let machine = |of: &Environment| {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur_files::disk;
+use secateur_files::{AtPath, disk};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::measure::Measurements;
 
 /// ```text
@@ -29,11 +29,17 @@ struct Part<R> {
 
 impl Folder {
     pub fn open(path: &Path) -> Result<Folder> {
-        disk::create_folders(path)?;
+        // Files of others would be written over, and lie among those of the bench.
+        let has_others = path.is_dir() && std::fs::read_dir(path).at("list", path)?.next().is_some();
+        if has_others && !path.join("parts").is_dir() {
+            let problem = format!("{} has other files in it: choose a new folder", path.display());
+            return Err(Error::option("out", problem));
+        }
+        let parts = Measurements::open(path.join("parts"))?;
         for folder in ["runs", "work"] {
             disk::create_folders(&path.join(folder))?;
         }
-        Ok(Folder { path: path.to_owned(), parts: Measurements::open(path.join("parts"))? })
+        Ok(Folder { path: path.to_owned(), parts })
     }
 
     /// The stored result of this name, if it was made from the same; otherwise the one that `measure` gives. The
@@ -92,6 +98,21 @@ mod tests {
         let [slash, colon] = ["a/b", "a:b"].map(file_name);
         assert!(slash.starts_with("a-b-") && colon.starts_with("a-b-") && slash != colon);
         assert!(!file_name("../x").starts_with('.') && file_name(&"x".repeat(500)).len() < 120);
+    }
+
+    #[test]
+    fn a_folder_is_of_one_bench_at_a_time_and_of_nothing_else() {
+        let temporary = tempfile::tempdir().unwrap();
+        let other = temporary.path().join("other");
+        disk::create_folders(&other).unwrap();
+        drop(Folder::open(&other).unwrap());
+        let first = Folder::open(&other).unwrap();
+        let message = Folder::open(&other).err().unwrap().to_string();
+        assert!(message.contains("another program is measuring into this folder"), "{message}");
+        drop(first);
+        Folder::open(&other).unwrap();
+        let message = Folder::open(temporary.path()).err().unwrap().to_string();
+        assert!(message.starts_with("out: ") && message.contains("has other files in it"), "{message}");
     }
 
     #[test]

@@ -46,6 +46,13 @@ impl fmt::Display for IndexSpec {
     }
 }
 
+impl IndexSpec {
+    /// Whether both are one index, whatever they are called.
+    pub(super) fn is_same(&self, other: &IndexSpec) -> bool {
+        (self.index, self.components) == (other.index, other.components)
+    }
+}
+
 impl FromStr for IndexSpec {
     type Err = InvalidIndex;
 
@@ -62,7 +69,17 @@ impl FromStr for IndexSpec {
             return Err(wrong(format!("it begins with none of {}", known.join(", "))));
         };
         let mut components = ComponentType::F32;
+        let mut given_parts: Vec<(&str, &str)> = Vec::new();
         for part in rest.split('-').filter(|part| !part.is_empty()) {
+            let kind = match part {
+                _ if part.parse::<ComponentType>().is_ok() => "the stored numbers",
+                _ if part.parse::<CodeType>().is_ok() => "the codes",
+                _ => "the ef",
+            };
+            if let Some((_, other)) = given_parts.iter().find(|(known, _)| *known == kind) {
+                return Err(wrong(format!("both {other} and {part} set {kind}: choose one")));
+            }
+            given_parts.push((kind, part));
             let ef = part.strip_prefix("ef").and_then(|ef| ef.parse::<usize>().ok()).filter(|ef| *ef > 0);
             if let Ok(given) = part.parse::<ComponentType>() {
                 components = given;
@@ -104,6 +121,9 @@ mod tests {
             ("hnsw-ef0", "\"ef0\" is none of"),
             ("flat-ef9", "an ef does nothing for flat"),
             ("flat-int8", "no codes to choose"),
+            ("flat-f16-bf16", "both f16 and bf16 set the stored numbers"),
+            ("hnsw-int8-f16-1bit", "both int8 and 1bit set the codes"),
+            ("hnsw-ef9-ef10", "both ef9 and ef10 set the ef"),
         ] {
             let error = spec(name).unwrap_err().to_string();
             assert!(error.contains(problem), "{name}: {error}");

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
-use super::options::is_above_zero;
 use super::result::{BenchReport, Cell, Summary};
 use crate::error::{Error, Result};
+use crate::options::above_zero;
 
 impl BenchReport {
     /// One report of several, each with the file that it was read from. Names must mean the same in all of them: a data
@@ -24,16 +24,23 @@ impl BenchReport {
     ///
     /// # Errors
     ///
-    /// [`Error::BenchResults`] if there is none, or if a name means another thing in a later one;
+    /// [`Error::BenchResults`] if there is none, or one is named twice, or a name means another thing in a later one.
     /// [`Error::InvalidOption`] if `within` is not above 0.
     pub fn merged(reports: Vec<(PathBuf, BenchReport)>, within: Option<f64>) -> Result<BenchReport> {
-        within.map_or(Ok(()), |within| is_above_zero("within", within))?;
+        within.map_or(Ok(()), |within| above_zero("within", within))?;
         let mut reports = reports.into_iter();
         let Some((first_path, mut all)) = reports.next() else {
             let problem = "there is nothing to merge: name at least one file".to_owned();
             return Err(Error::BenchResults { path: PathBuf::from("results.json"), problem });
         };
+        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut seen = vec![canonical(&first_path)];
         for (path, report) in reports {
+            if seen.contains(&canonical(&path)) {
+                let problem = "it is named twice: leave it out once".to_owned();
+                return Err(Error::BenchResults { path, problem });
+            }
+            seen.push(canonical(&path));
             all.add(&first_path, &path, report)?;
         }
         all.summary = Summary::of(&all, within.unwrap_or(all.summary.within));

@@ -48,6 +48,7 @@ mod plot;
 mod plots;
 mod result;
 mod run;
+mod stored;
 mod summary;
 
 use std::num::NonZeroUsize;
@@ -55,6 +56,7 @@ use std::num::NonZeroUsize;
 use crate::eval::Measure;
 
 pub(crate) use clients::{percentiles, shuffle};
+pub(crate) use dataset::has_relevant;
 pub use environment::{Environment, Program};
 pub use gate::{Gate, Verdict};
 pub use gpu_search::{SearchSpeed, gpu_search};

@@ -9,7 +9,14 @@ use super::index_spec::IndexSpec;
 use crate::database::EncoderSource;
 use crate::error::{Error, Result};
 use crate::eval::RuleSet;
+use crate::options::above_zero;
 use crate::search::SearchMode;
+
+/// The most clients: each is a thread.
+const MAX_CLIENTS: usize = 1024;
+
+/// The most times that a query is answered under each load.
+const MAX_REPETITIONS: usize = 1000;
 
 /// A data set of a bench.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,8 +170,13 @@ impl BenchOptions {
             }
         }
         for (number, index) in self.indexes.iter().enumerate() {
-            if self.indexes[..number].contains(index) {
-                return wrong("indexes", &format!("{index} is named twice"));
+            if let Some(other) = self.indexes[..number].iter().find(|other| other.is_same(index)) {
+                return wrong("indexes", &format!("{other} and {index} are one index: name it once"));
+            }
+        }
+        for (number, mode) in self.modes.iter().enumerate() {
+            if self.modes[..number].contains(mode) {
+                return wrong("modes", &format!("{mode} is named twice"));
             }
         }
         for (option, number) in [
@@ -179,19 +191,17 @@ impl BenchOptions {
                 return wrong(option, "expected at least 1");
             }
         }
-        if self.k > 100 {
-            return wrong("k", "at most 100 documents can be asked for");
+        for (option, number, most) in [
+            ("k", self.k, 100),
+            ("concurrency", self.clients(), MAX_CLIENTS),
+            ("repetitions", self.repetitions, MAX_REPETITIONS),
+        ] {
+            if number > most {
+                return wrong(option, &format!("expected at most {most}"));
+            }
         }
-        is_above_zero("rate", self.rate.unwrap_or(1.0))?;
-        is_above_zero("within", self.within)
-    }
-}
-
-/// Refuses what is no number above 0.
-pub(super) fn is_above_zero(option: &'static str, number: f64) -> Result<()> {
-    match number.is_finite() && number > 0.0 {
-        true => Ok(()),
-        false => Err(Error::option(option, "expected a number above 0")),
+        above_zero("rate", self.rate.unwrap_or(1.0))?;
+        above_zero("within", self.within)
     }
 }
 
@@ -223,9 +233,12 @@ mod tests {
             (&|o| o.indexes.clear(), "indexes: "),
             (&|o| o.modes = vec![SearchMode::Bm25], "bm25 has no use"),
             (&|o| o.encoders.push(encoder("a")), "two are called \"a\""),
-            (&|o| o.indexes.push("flat".parse().unwrap()), "flat is named twice"),
+            (&|o| o.indexes.push("flat-f32".parse().unwrap()), "flat and flat-f32 are one index"),
+            (&|o| o.modes.push(SearchMode::Dense), "modes: dense is named twice"),
+            (&|o| o.repetitions = usize::MAX, "repetitions: expected at most 1000"),
+            (&|o| o.concurrency = Some(100_000), "concurrency: expected at most 1024"),
             (&|o| o.repetitions = 0, "repetitions: expected at least 1"),
-            (&|o| o.k = 101, "k: at most 100"),
+            (&|o| o.k = 101, "k: expected at most 100"),
             (&|o| o.rate = Some(0.0), "rate: expected a number above 0"),
             (&|o| o.within = f64::NAN, "within: "),
         ] {

@@ -73,6 +73,20 @@ impl Axis {
         Axis { name: name.to_owned(), unit: unit.map(str::to_owned), ticks: ticks(low, high) }
     }
 
+    /// The same of shares: where all are one, the axis reaches from below up to it, and not beyond 1.
+    ///
+    /// ```
+    /// use secateur::bench::Axis;
+    /// let ticks = Axis::of_shares("recall", [1.0, 1.0]).ticks;
+    /// assert_eq!((ticks[0], ticks[ticks.len() - 1]), (0.9, 1.0));
+    /// ```
+    pub fn of_shares(name: &str, values: impl IntoIterator<Item = f64>) -> Axis {
+        let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        let first = values.first().copied().unwrap_or(0.0);
+        let below = values.iter().all(|value| *value == first).then_some(0.9 * first);
+        Axis::over(name, None, values.into_iter().chain(below))
+    }
+
     /// The same, from 0.
     pub fn from_zero(name: &str, unit: Option<&str>, values: impl IntoIterator<Item = f64>) -> Axis {
         Axis::over(name, unit, values.into_iter().chain([0.0]))

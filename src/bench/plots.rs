@@ -73,7 +73,7 @@ fn quality(systems: &[&System], title: &str, cost: Cost) -> Option<Plot> {
         title: title.to_owned(),
         note: format!("{note}{over}"),
         x: cost.axis(points.iter().map(|(_, x, _)| *x)),
-        y: Axis::over("nDCG@10", None, points.iter().map(|(_, _, y)| *y)),
+        y: Axis::of_shares("nDCG@10", points.iter().map(|(_, _, y)| *y)),
         series: points
             .iter()
             .map(|(system, x, y)| Series {
@@ -114,7 +114,7 @@ fn recalls(report: &BenchReport, environment: usize, on: &str) -> Vec<Plot> {
             note: "Up and to the right is better. One client searches with vectors that are there; the points of a line are \
                    values of ef."
                 .to_owned(),
-            x: Axis::over("recall at 10", None, points().map(|point| point.recall)),
+            x: Axis::of_shares("recall at 10", points().map(|point| point.recall)),
             y: Axis::from_zero("searches", Some("a second"), points().map(|point| point.queries_per_second)),
             series: series.collect(),
             front: Vec::new(),

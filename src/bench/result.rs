@@ -179,6 +179,9 @@ pub struct EncodingFacts {
     pub mean_tokens: f64,
     /// Documents that are longer than the encoder reads.
     pub cut_documents: usize,
+    /// Queries that are; 0 in older files.
+    #[serde(default)]
+    pub cut_queries: usize,
     /// The mean cosine of pairs of queries (isotropy, EffiR A.6): 0 where vectors point everywhere. `None` for one
     /// query.
     pub isotropy: Option<f64>,

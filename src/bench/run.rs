@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use secateur_datasets::{Error as DatasetError, trec};
 use secateur_encoders::CrossEncoder;
-use secateur_files::{AtPath, Durable};
 use secateur_random::SplitMix64;
 
 use super::agreement::compare;
@@ -115,38 +114,6 @@ pub fn run(options: &BenchOptions, out: &Path, on: &mut dyn FnMut(BenchProgress<
     report.summary = Summary::of(&report, options.within);
     report.write(&out.join("results.json"))?;
     Ok(report)
-}
-
-impl BenchReport {
-    /// Reads results.json.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, or holds something else.
-    pub fn read(path: &Path) -> Result<BenchReport> {
-        let bytes = std::fs::read(path).at("read", path)?;
-        let report: BenchReport = serde_json::from_slice(&bytes).map_err(|error| Error::BenchResults {
-            path: path.to_owned(),
-            problem: format!("it is not what `secateur bench` writes as results.json: {error}"),
-        })?;
-        if report.format == FORMAT {
-            return Ok(report);
-        }
-        let problem = format!("its format is {}, and this program reads {FORMAT}", report.format);
-        Err(Error::BenchResults { path: path.to_owned(), problem })
-    }
-
-    /// Writes results.json.
-    ///
-    /// # Errors
-    ///
-    /// The disk refuses.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        Ok(Durable::write(path, |out| {
-            serde_json::to_writer_pretty(&mut *out, self)?;
-            writeln!(out)
-        })?)
-    }
 }
 
 struct Bench<'a> {
@@ -277,12 +244,23 @@ impl Bench<'_> {
             let fingerprint = encoder.fingerprint().to_string();
             let own = file_name(&format!("{}-{}", given.name, &fingerprint[..8]));
             let journal = work.join(format!("{own}.vectors"));
-            let made_from = format!("{} {} {fingerprint}", self.machine, dataset.facts.fingerprint);
+            let (machine, computes_on) = (&self.machine, encoder.computes_on());
+            let made_from = format!("{machine} {} {fingerprint} {computes_on}", dataset.facts.fingerprint);
             let (encoded, _): (Encoded, bool) = self.folder.part(
                 &format!("encoding.{}.{}", dataset.facts.name, given.name),
                 &made_from,
                 || encode(dataset, &given.name, &encoder, &journal, &mut work_on),
             )?;
+            if encoded.facts.cut_queries > 0 {
+                self.note(format!(
+                    "{}: {} of {} queries are longer than the {} tokens that {} reads; what is behind is not searched for",
+                    dataset.facts.name,
+                    encoded.facts.cut_queries,
+                    dataset.facts.num_queries,
+                    encoder.max_length(),
+                    given.name
+                ));
+            }
             self.report.encodings.push(encoded.facts);
             places.exact.insert(given.name.clone(), encoded.exact);
             for index in &self.options.indexes {
@@ -358,12 +336,12 @@ impl Bench<'_> {
     /// What a measurement depends on.
     fn made_from(&self, dataset: &Dataset, key: &CellKey) -> String {
         let options = self.options;
-        let fingerprint = key.encoder.as_deref().and_then(|name| self.encoder_facts(name));
+        let facts = key.encoder.as_deref().and_then(|name| self.encoder_facts(name));
         format!(
             "{} {} {key:?} {:?} {:?} {} k {} timed {} after {} times {} clients {} rate {:?} seed {}",
             self.machine,
             dataset.facts.fingerprint,
-            fingerprint.map(|facts| &facts.fingerprint),
+            facts.map(|facts| (&facts.fingerprint, &facts.computes_on)),
             self.report.rerankers,
             dataset.rules,
             options.k,

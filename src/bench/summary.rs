@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plots::{breakdown, plots};
 use super::result::{BenchReport, Cell, EncodingFacts, Summary, System};
+use crate::number::three_digits;
 
 impl Summary {
     /// What follows from a report's measurements.
@@ -14,9 +15,12 @@ impl Summary {
         }
         let mut systems: Vec<System> =
             groups.into_iter().map(|((_, name), cells)| system(report, name, &cells)).collect();
-        // The first encoder's come first, as they were named.
+        // The first encoder's come first, as they were named. Words come last: a drawing without them gives the others
+        // the same marks as one with them.
         let place = |system: &System| {
-            report.encoders.iter().position(|encoder| Some(&encoder.name) == system.encoder.as_ref())
+            let place =
+                report.encoders.iter().position(|encoder| Some(&encoder.name) == system.encoder.as_ref());
+            place.unwrap_or(usize::MAX)
         };
         systems.sort_by_key(|system| (system.environment, place(system)));
         let copies = systems.clone();
@@ -168,12 +172,14 @@ fn sentence<'s>(systems: impl Iterator<Item = &'s System>, best: Option<&System>
         return match fastest {
             None => "Nothing was measured.".to_owned(),
             Some(fastest) if fastest.p95 > within => format!(
-                "No combination answers 19 of 20 queries within {within} ms; the fastest, {}, takes {:.1} ms.",
-                fastest.name, fastest.p95
+                "No combination answers 19 of 20 queries within {within} ms; the fastest, {}, takes {} ms.",
+                fastest.name,
+                three_digits(fastest.p95)
             ),
             Some(fastest) => format!(
-                "Without judgments none is better than another; the fastest, {}, answers 19 of 20 queries within {:.1} ms.",
-                fastest.name, fastest.p95
+                "Without judgments none is better than another; the fastest, {}, answers 19 of 20 queries within {} ms.",
+                fastest.name,
+                three_digits(fastest.p95)
             ),
         };
     };
@@ -188,8 +194,8 @@ fn sentence<'s>(systems: impl Iterator<Item = &'s System>, best: Option<&System>
         count => format!(" on average over {count} data sets"),
     };
     format!(
-        "Within {within} ms we recommend {how}: nDCG@10 {:.3}{over}, and 19 of 20 queries answered within {:.1} ms.",
+        "Within {within} ms we recommend {how}: nDCG@10 {:.3}{over}, and 19 of 20 queries answered within {} ms.",
         best.score().unwrap_or_default(),
-        best.p95
+        three_digits(best.p95)
     )
 }

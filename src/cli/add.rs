@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use secateur::report::grouped;
+use secateur::report::{grouped, three_digits};
 use secateur::{AddOptions, Database};
 use serde_json::json;
 
@@ -129,9 +129,9 @@ impl Arguments {
             0 => String::new(),
             count => format!(" ({} texts are longer than the encoder reads)", grouped(count)),
         };
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = three_digits(start.elapsed().as_secs_f64());
         Ok(format!(
-            "{}: {added} documents added{replaced}{cut}, {len} in all, in {seconds:.1} s\n",
+            "{}: {added} documents added{replaced}{cut}, {len} in all, in {seconds} s\n",
             self.database.display()
         ))
     }

@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use secateur::bench::{
-    BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, Gate, IndexSpec,
-    Program, run,
+    BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, Environment, Gate,
+    IndexSpec, Program, run,
 };
 use secateur::encode::{CrossEncoder, Device};
 use secateur::eval::RuleSet;
-use secateur::report::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv};
+use secateur::report::{
+    ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv, three_digits,
+};
 use secateur::{EncoderSource, LoadOptions, SearchMode};
 use secateur_files::Durable;
 
 use super::encoder::{located, model_directory};
 use super::failure::{Code, Failure, Result, say};
-use super::inputs::{dataset_cache, open_dataset};
+use super::inputs::{dataset_cache, hub, open_dataset};
 use super::progress::{say_on_interrupt, show_download, shown};
 use super::{as_json, bench_gpu, print};
 use crate::download::{Fetcher, Suite, SuiteDataset};
@@ -67,15 +69,15 @@ pub struct Arguments {
     /// The folder of what is measured and built.
     #[arg(long, value_name = "DIR", default_value = "bench")]
     out: PathBuf,
-    /// results.json of an earlier bench: end with exit code 5 if this one is worse than --max-ndcg-drop or
-    /// --max-latency-ratio allow, or lacks a combination.
+    /// An earlier bench, as its results.json or its folder. End with exit code 5 if this one is worse than the limits
+    /// allow, or lacks a combination.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// The most that nDCG@10 may fall in any combination.
-    #[arg(long, value_name = "DROP", requires = "baseline")]
+    #[arg(long, value_name = "DROP", requires = "baseline", allow_negative_numbers = true)]
     max_ndcg_drop: Option<f64>,
     /// The most that the median latency may be, as a multiple of the earlier one.
-    #[arg(long, value_name = "RATIO", requires = "baseline")]
+    #[arg(long, value_name = "RATIO", requires = "baseline", allow_negative_numbers = true)]
     max_latency_ratio: Option<f64>,
     /// Print JSON: results.json.
     #[arg(long)]
@@ -145,8 +147,12 @@ impl Arguments {
         let options = self.options()?;
         options.check()?;
         say_on_interrupt("what was measured is kept; run the same command again to go on")?;
-        // A baseline that cannot be read is found before hours of work.
+        // A baseline that cannot be read, or not be compared with, is found before hours of work.
         let baseline = self.baseline.as_deref().map(BenchReport::read).transpose()?;
+        let gate = Gate { max_ndcg_drop: self.max_ndcg_drop, max_latency_ratio: self.max_latency_ratio };
+        if let Some(baseline) = &baseline {
+            gate.fits(baseline, &Environment::here(program()), &options)?;
+        }
         let report = measured(&options, &self.out)?;
         write_formats(&report, &self.out)?;
         let text = match self.json {
@@ -154,7 +160,6 @@ impl Arguments {
             false => format!("{}\nreport: {}\n", bench_text(&report), self.out.join("report.html").display()),
         };
         if let Some(baseline) = &baseline {
-            let gate = Gate { max_ndcg_drop: self.max_ndcg_drop, max_latency_ratio: self.max_latency_ratio };
             let verdict = gate.check(baseline, &report);
             if !verdict.breaches.is_empty() {
                 print(out, &text)?;
@@ -216,10 +221,11 @@ impl Arguments {
         };
         say_on_interrupt("what was downloaded is kept; run the same command again to go on")?;
         let bar = ProgressBar::no_length();
-        let datasets = suite.download(&dataset_cache()?, &Fetcher::default(), &mut |name, progress| {
-            bar.set_message(name.to_owned());
-            show_download(&bar, progress);
-        })?;
+        let datasets =
+            suite.download(&dataset_cache()?, hub, &Fetcher::default(), &mut |name, progress| {
+                bar.set_message(name.to_owned());
+                show_download(&bar, progress);
+            })?;
         bar.finish_and_clear();
         let of_suite =
             |SuiteDataset { path, name, part_of }| BenchDataset { path, name: Some(name), part_of };
@@ -278,16 +284,12 @@ fn measured(options: &BenchOptions, out: &Path) -> Result<BenchReport> {
             let key = &cell.key;
             let score = cell.quality.as_ref().and_then(|quality| quality.means.get("nDCG@10"));
             let score = score.map_or_else(String::new, |score| format!("nDCG@10 {:.4}, ", score.mean));
-            let p50 = cell.closed.first().map_or(0.0, |load| load.latency.p50);
+            let p50 = three_digits(cell.closed.first().map_or(0.0, |load| load.latency.p50));
             let kept = if was_kept { ", kept from before" } else { "" };
             let left = left
                 .filter(|_| done < total)
                 .map_or_else(String::new, |left| format!("; {} left", duration(left.as_secs())));
-            say(&format!(
-                "{done}/{total}  {}, {}: {score}{p50:.2} ms{kept}{left}",
-                key.dataset,
-                key.system()
-            ));
+            say(&format!("{done}/{total}  {}, {}: {score}{p50} ms{kept}{left}", key.dataset, key.system()));
         }
         _ => {}
     })?;

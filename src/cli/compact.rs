@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use secateur::Database;
 use secateur::index::storage::CompactOptions;
-use secateur::report::grouped;
+use secateur::report::{grouped, three_digits};
 
 use super::failure::Result;
 use super::progress::{Progress, say_on_interrupt};
@@ -57,8 +57,8 @@ impl Arguments {
             ));
         }
         Ok(format!(
-            "{name}: compacted in {:.1} s\n\n{:<10}{:>16}{:>16}\n{}{}{}",
-            start.elapsed().as_secs_f64(),
+            "{name}: compacted in {} s\n\n{:<10}{:>16}{:>16}\n{}{}{}",
+            three_digits(start.elapsed().as_secs_f64()),
             "",
             "before",
             "after",

@@ -8,6 +8,7 @@ use clap::Args;
 use secateur::Error;
 use secateur::datasets::beir::BeirFolder;
 use secateur::encode::{NpyEncoder, TextKind};
+use secateur::report::three_digits;
 use secateur_files::{AtPath, Durable, with_suffix};
 use serde_json::json;
 
@@ -60,11 +61,12 @@ impl Arguments {
         let count = npy.write(&self.out, texts, |done| progress.set(done))?;
         progress.finish();
         let seconds = start.elapsed().as_secs_f64();
-        let rate = count as f64 / seconds;
         Ok(format!(
-            "{}: {count} x {} f32, in {seconds:.1} s ({rate:.1} texts/s); ids in {}\n",
+            "{}: {count} x {} f32, in {} s ({} texts/s); ids in {}\n",
             self.out.display(),
             encoder.dim(),
+            three_digits(seconds),
+            three_digits(count as f64 / seconds),
             ids.display()
         ))
     }

@@ -13,7 +13,7 @@ use secateur::index::Error as IndexError;
 use secateur::{Database, Encoder, EncoderSource, Error, LoadOptions};
 
 use super::failure::{Code, Failure, Result, warn};
-use super::inputs::cache;
+use super::inputs::{cache, hub};
 use crate::download::{Fetcher, HubConfig, resolve_model};
 
 /// An encoder and what differs from what its directory says.
@@ -183,13 +183,13 @@ pub fn base_directory(directory: &Path, given: Option<&str>, ignored: &[String])
     }
     match Adapter::base_name(directory, ignored)? {
         None => Ok(None),
-        Some(name) => model_directory(&name).map(Some).map_err(|failure| Failure {
-            message: format!(
-                "the base of the adapter {} is {name}: {}; say where it is with --base",
-                directory.display(),
-                failure.message
-            ),
-            ..failure
+        Some(name) => model_directory(&name).map(Some).map_err(|failure| {
+            failure.told(|why| {
+                format!(
+                    "the base of the adapter {} is {name}: {why}; say where it is with --base",
+                    directory.display()
+                )
+            })
         }),
     }
 }
@@ -210,18 +210,29 @@ pub fn open_database(
         return Ok(database);
     }
     let Some(source) = source_of(&database, arguments) else { return Ok(database) };
-    let encoder = load(&source).map_err(|failure| match &arguments.encoder {
-        Some(_) => failure,
-        None => Failure {
-            message: format!(
-                "the encoder that {} was made with does not load: {}; say where it is with --encoder, for good with \
-                 `secateur generation relocate {} --encoder MODEL`, or search by words with --mode bm25",
-                path.display(),
-                failure.message,
-                path.display()
-            ),
-            ..failure
-        },
+    if arguments.encoder.is_some() {
+        return Ok(database.with_encoder(load(&source)?)?);
+    }
+    with_remembered(database, &source, |path| {
+        format!(
+            "say where it is with --encoder, for good with `secateur generation relocate {path} --encoder MODEL`, or search by \
+             words with --mode bm25"
+        )
+    })
+}
+
+/// A database with the encoder that it remembers. `advice`, made of the database's path, says what to do if that does
+/// not load.
+fn with_remembered(
+    database: Database,
+    source: &EncoderSource,
+    advice: impl FnOnce(&str) -> String,
+) -> Result<Database> {
+    let path = database.path().display().to_string();
+    let encoder = load(source).map_err(|failure| {
+        failure.told(|why| {
+            format!("the encoder that {path} is searched with does not load: {why}; {}", advice(&path))
+        })
     })?;
     Ok(database.with_encoder(encoder)?)
 }
@@ -263,17 +274,9 @@ pub fn open_in_use(path: &Path, arguments: &EncoderArguments) -> Result<Database
     let passing = EncoderArguments { device, batch_tokens, strict, ..EncoderArguments::default() };
     let database = Database::open(path)?;
     let Some(source) = source_of(&database, &passing) else { return Ok(database) };
-    let encoder = load(&source).map_err(|failure| Failure {
-        message: format!(
-            "the encoder that {} is searched with does not load: {}; say where it is with `secateur generation relocate {} \
-             --encoder MODEL`",
-            path.display(),
-            failure.message,
-            path.display()
-        ),
-        ..failure
-    })?;
-    Ok(database.with_encoder(encoder)?)
+    with_remembered(database, &source, |path| {
+        format!("say where it is with `secateur generation relocate {path} --encoder MODEL`")
+    })
 }
 
 /// Opens a database with the encoders of all its generations, so that documents can be added. The encoder that is given
@@ -292,13 +295,13 @@ pub fn open_for_writing(path: &Path, arguments: &EncoderArguments) -> Result<Dat
         };
         let (device, batch_tokens) = (arguments.device, arguments.batch_tokens.map(|tokens| tokens as usize));
         let options = LoadOptions { device, batch_tokens, ..source.options.clone() };
-        load(&EncoderSource { model: source.model.clone(), options }).map_err(|failure| Failure {
-            message: format!(
-                "a document gets a vector in every generation, and the encoder of generation {name} does not load: {}; \
-                 put it back, say where it is with `secateur generation relocate`, or drop the generation",
-                failure.message
-            ),
-            ..failure
+        load(&EncoderSource { model: source.model.clone(), options }).map_err(|failure| {
+            failure.told(|why| {
+                format!(
+                    "a document gets a vector in every generation, and the encoder of generation {name} does not load: {why}; \
+                     put it back, say where it is with `secateur generation relocate`, or drop the generation"
+                )
+            })
         })
     })
 }
@@ -324,7 +327,7 @@ pub fn model_directory(reference: &str) -> Result<PathBuf> {
             format!("there is no model directory {reference}; give a directory, or OWNER/NAME of the hub");
         return Err(Failure::new(Code::Input, message));
     }
-    let config = HubConfig::from_env(|name| std::env::var(name).ok())?;
+    let config = hub()?;
     let bar = indicatif::ProgressBar::no_length();
     let directory = resolve_model(reference, &config, &Fetcher::default(), &mut |file, progress| {
         bar.set_message(file.to_owned());
@@ -336,7 +339,6 @@ pub fn model_directory(reference: &str) -> Result<PathBuf> {
 
 /// The directory of a model of the hub, if all of it is in the cache.
 pub fn cached_model(id: &str) -> Option<PathBuf> {
-    let config = HubConfig::from_env(|name| std::env::var(name).ok()).ok()?;
-    let offline = HubConfig { offline: true, ..config };
+    let offline = HubConfig { offline: true, ..hub().ok()? };
     resolve_model(id, &offline, &Fetcher::default(), &mut |_, _| ()).ok()
 }

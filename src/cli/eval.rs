@@ -178,9 +178,10 @@ impl Arguments {
             _ => String::new(),
         };
         Ok(format!(
-            "{} {split}, {mode}{fused}: {} queries in {seconds:.2} s, taken once, all at once\n{shown}",
+            "{} {split}, {mode}{fused}: {} queries in {} s, taken once, all at once\n{shown}",
             dataset.name(),
             queries.len(),
+            report::three_digits(seconds),
         ))
     }
 }

@@ -31,6 +31,11 @@ impl Failure {
         Failure { is_gate: true, ..Failure::new(Code::Input, message) }
     }
 
+    /// The same failure, told by another message that is made of its own.
+    pub fn told(self, tell: impl FnOnce(&str) -> String) -> Failure {
+        Failure { message: tell(&self.message), ..self }
+    }
+
     /// The exit code, as `secateur --help` documents it. clap exits with 2, too.
     pub fn exit_code(&self) -> u8 {
         match self.code {

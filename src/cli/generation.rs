@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use secateur::index::storage::VectorSettings;
-use secateur::report::{Align, Table, grouped};
+use secateur::report::{Align, Table, grouped, three_digits};
 use secateur::{Database, GenerationInfo, Metric};
 use serde_json::json;
 
@@ -118,11 +118,11 @@ impl AddArguments {
         let progress = Progress::start("encoding", "documents", || Ok::<_, Failure>(total))?;
         database.add_generation(&self.name, &encoder, &options, |done| progress.set(done))?;
         progress.finish();
-        let (name, seconds) = (&self.name, start.elapsed().as_secs_f64());
+        let (name, seconds) = (&self.name, three_digits(start.elapsed().as_secs_f64()));
         let len = grouped(database.len());
         let cut = self.index.cut(encoder.num_cut_texts(), encoder.max_length());
         Ok(format!(
-            "{}: generation {name} of {len} documents{cut}, in {seconds:.1} s\n",
+            "{}: generation {name} of {len} documents{cut}, in {seconds} s\n",
             self.database.display()
         ))
     }

@@ -12,7 +12,7 @@ use secateur::index::ComponentType;
 use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
-use secateur::report::grouped;
+use secateur::report::{grouped, three_digits};
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
 
 use super::encoder::EncoderArguments;
@@ -186,7 +186,11 @@ impl Arguments {
             None => String::new(),
         };
         let len = grouped(database.len());
-        Ok(format!("{}: {len} documents{passages} {what}{cut}, in {seconds:.1} s\n", self.out.display()))
+        Ok(format!(
+            "{}: {len} documents{passages} {what}{cut}, in {} s\n",
+            self.out.display(),
+            three_digits(seconds)
+        ))
     }
 
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
@@ -220,6 +224,5 @@ fn with_advice(error: Error) -> Failure {
         }
         _ => "",
     };
-    let failure = Failure::from(error);
-    Failure { message: failure.message + advice, ..failure }
+    Failure::from(error).told(|why| format!("{why}{advice}"))
 }

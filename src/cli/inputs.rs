@@ -6,6 +6,7 @@ use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::catalog;
 
 use super::failure::{Code, Failure, Result};
+use crate::download::{DownloadError, HubConfig};
 
 /// Where downloaded data sets are kept: `$SECATEUR_CACHE/datasets`, or `secateur/datasets` in the user's cache folder.
 pub fn dataset_cache() -> Result<PathBuf> {
@@ -24,6 +25,11 @@ pub fn cache() -> Result<PathBuf> {
                 "no home directory: set SECATEUR_CACHE to a folder for data sets and models",
             )
         })
+}
+
+/// How the Hugging Face hub is used, by the environment variables that all its tools share.
+pub fn hub() -> std::result::Result<HubConfig, DownloadError> {
+    HubConfig::from_env(|name| std::env::var(name).ok())
 }
 
 /// Opens a data set given as a folder, or by the name under which BEIR publishes it if it was downloaded.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use secateur::report::three_digits;
 use secateur::train::{MineOptions, Teacher, mine};
 use secateur::{LoadOptions, SearchMode};
 
@@ -94,11 +95,11 @@ impl Arguments {
             None => String::new(),
         };
         Ok(format!(
-            "{}: {} examples with {} negatives by {mode}, in {:.1} s; {} got fewer than {}{rejected}\n",
+            "{}: {} examples with {} negatives by {mode}, in {} s; {} got fewer than {}{rejected}\n",
             self.out.display(),
             report.examples,
             report.negatives,
-            start.elapsed().as_secs_f64(),
+            three_digits(start.elapsed().as_secs_f64()),
             report.incomplete,
             self.negatives
         ))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use secateur::progress::Progress as Report;
-use secateur::report::grouped;
+use secateur::report::{grouped, three_digits};
 
 use super::failure::{Code, Failure, Result};
 use crate::download;
@@ -66,9 +66,9 @@ impl Progress {
             self.bar.set_position(done as u64);
         } else if last.get().elapsed() >= SILENCE {
             last.set(Instant::now());
-            let rate = done as f64 / start.elapsed().as_secs_f64();
+            let rate = three_digits(done as f64 / start.elapsed().as_secs_f64());
             // Nothing can be done about a standard error that is closed.
-            let _ = writeln!(std::io::stderr(), "{what}: {} {unit}, {rate:.1}/s", grouped(done));
+            let _ = writeln!(std::io::stderr(), "{what}: {} {unit}, {rate}/s", grouped(done));
         }
     }
 

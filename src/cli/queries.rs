@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use secateur::datasets::{Run, ScoredDocument, trec};
-use secateur::report::grouped;
+use secateur::report::{grouped, three_digits};
 use secateur::search::Sides;
 use secateur::{Database, Filter, SearchMode, SearchParams};
 use secateur_files::AtPath;
@@ -73,8 +73,7 @@ pub fn answer(
                 answering.print(&json!({ "line": number, "error": failure.message }))?
             }
             Err(failure) => {
-                let message = format!("{}:{number}: {}", path.display(), failure.message);
-                return Err(Failure { message, ..failure });
+                return Err(failure.told(|why| format!("{}:{number}: {why}", path.display())));
             }
             Ok(goes_on) => goes_on,
         };
@@ -87,8 +86,8 @@ pub fn answer(
     let (Some(run), Some(answers)) = (run, answers) else { return Ok(String::new()) };
     let mode = database.mode(params);
     trec::write_run(run, &answers, &format!("secateur-{mode}"))?;
-    let seconds = start.elapsed().as_secs_f64();
-    Ok(format!("{}: {} queries, {mode}, in {seconds:.1} s\n", run.display(), grouped(count)))
+    let seconds = three_digits(start.elapsed().as_secs_f64());
+    Ok(format!("{}: {} queries, {mode}, in {seconds} s\n", run.display(), grouped(count)))
 }
 
 /// Queries being answered.

@@ -11,17 +11,17 @@ use super::bench::write_formats;
 use super::failure::{Code, Failure, Result};
 
 const EXAMPLES: &str = "\
-The files are the results.json of `secateur bench`. Their combinations come on one page. Machines are told apart, and speed is
+The files are the results.json of `secateur bench`, or its folders. Their combinations come on one page. Machines are told apart, and speed is
 only compared with that of the same machine. A data set or an encoder of one name must be the same in all files.
 
 Examples:
   secateur report laptop/results.json server/results.json --out both
-  secateur report bench/results.json --within 20";
+  secateur report bench --within 20";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// results.json of one bench or several.
+    /// results.json of one bench or several, or their folders.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The folder of the page, with results.json of all of them.
@@ -39,13 +39,14 @@ impl Arguments {
     pub fn run(self) -> Result<String> {
         let target = self.out.join("results.json");
         let is_target = |file: &PathBuf| matches!((file.canonicalize(), target.canonicalize()), (Ok(file), Ok(target)) if file == target);
-        if self.files.len() > 1
-            && let Some(file) = self.files.iter().find(|file| is_target(file))
+        let files: Vec<PathBuf> = self.files.iter().map(|file| BenchReport::file(file)).collect();
+        if files.len() > 1
+            && let Some(file) = files.iter().find(|file| is_target(file))
         {
             let message = format!("{} is an input: choose another --out", file.display());
             return Err(Failure::new(Code::Usage, message));
         }
-        let reports = self.files.iter().map(|file| Ok((file.clone(), BenchReport::read(file)?)));
+        let reports = files.iter().map(|file| Ok((file.clone(), BenchReport::read(file)?)));
         let report = BenchReport::merged(reports.collect::<Result<_>>()?, self.within)?;
         secateur_files::disk::create_folders(&self.out)?;
         report.write(&target)?;

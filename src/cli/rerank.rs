@@ -9,6 +9,7 @@ use clap::Args;
 use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::{Query, Run, trec};
 use secateur::encode::{CrossEncoder, Reranker};
+use secateur::report::three_digits;
 
 use super::encoder::{model_directory, tell};
 use super::failure::{Code, Failure, Result};
@@ -65,11 +66,12 @@ impl Arguments {
         let seconds = start.elapsed().as_secs_f64();
         trec::write_run(&self.out, &reranked, "secateur-rerank")?;
         Ok(format!(
-            "{}: {} queries, {num_pairs} pairs scored by {} in {seconds:.1} s ({:.1} pairs/s)\n",
+            "{}: {} queries, {num_pairs} pairs scored by {} in {} s ({} pairs/s)\n",
             self.out.display(),
             reranked.len(),
             cross_encoder.name(),
-            num_pairs as f64 / seconds
+            three_digits(seconds),
+            three_digits(num_pairs as f64 / seconds)
         ))
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use secateur::fusion::Fusion;
 use secateur::index::bm25::Bm25Params;
+use secateur::report::three_digits;
 use secateur::search::{SearchTimes, Sides};
 use secateur::{Database, Filter, SearchMode, SearchParams};
 use serde_json::Value;
@@ -263,7 +264,7 @@ impl Times {
     fn as_text(&self) -> String {
         let parts = self.parts().into_iter().filter(|(_, milliseconds)| *milliseconds > 0.0);
         let parts: Vec<String> =
-            parts.map(|(name, milliseconds)| format!("{name} {milliseconds:.2}")).collect();
+            parts.map(|(name, milliseconds)| format!("{name} {}", three_digits(milliseconds))).collect();
         format!("milliseconds, taken once: {}\n", parts.join(", "))
     }
 

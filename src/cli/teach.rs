@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use secateur::report::three_digits;
 use secateur::train::{EncodingOptions, Examples, Teacher, teach};
 
 use super::encoder::{model_directory, tell};
@@ -51,10 +52,10 @@ impl Arguments {
         progress.finish();
         let what = if teacher.is_cross_encoder() { "logits" } else { "cosines" };
         Ok(format!(
-            "{}: {examples} examples with {what} of {}, in {:.1} s\n",
+            "{}: {examples} examples with {what} of {}, in {} s\n",
             self.out.display(),
             teacher.name(),
-            start.elapsed().as_secs_f64()
+            three_digits(start.elapsed().as_secs_f64())
         ))
     }
 }

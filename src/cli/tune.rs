@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::index::search::{Recall, RecallCurve};
+use secateur::report::three_digits;
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_database};
@@ -94,7 +95,8 @@ pub(super) fn table(curve: &RecallCurve) -> String {
         if is_timed(curve) { "  a query" } else { "" }
     );
     for Recall { ef_search, mean, percentile_5, seconds } in &curve.points {
-        let time = seconds.map_or_else(String::new, |seconds| format!("  {:.3} ms", seconds * 1000.0));
+        let time =
+            seconds.map_or_else(String::new, |seconds| format!("  {} ms", three_digits(seconds * 1000.0)));
         text.push_str(&format!("{ef_search:>6}  {mean:.4}          {percentile_5:.4}{time}\n"));
     }
     text

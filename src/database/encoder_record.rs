@@ -78,10 +78,8 @@ mod key {
 impl EncoderSource {
     /// Where an encoder that is loaded came from.
     pub fn of(encoder: &Encoder) -> EncoderSource {
-        let directory = encoder.directory();
-        let is_there = directory.exists();
-        let model = if is_there { directory.display().to_string() } else { encoder.name().to_owned() };
-        EncoderSource { model, options: encoder.options().clone() }
+        // What the caller calls it is nowhere; that of a program's own files is their name.
+        EncoderSource { model: encoder.directory().display().to_string(), options: encoder.options().clone() }
     }
 
     /// Loads the encoder in the box, or that of the directory `model`.

@@ -1,15 +1,18 @@
-//! Where the Hugging Face hub and its cache are, told by the environment variables that all its tools share.
+//! Where the Hugging Face hub and its cache are, told by the environment variables that all its tools share. Models and
+//! data sets of the hub are fetched by the same.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::error::DownloadError;
 
-/// How models of the hub are found.
+/// How models and data sets of the hub are found.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HubConfig {
     /// The address of the hub, without a slash at its end.
     pub endpoint: String,
+    /// The address of the service that tells data sets row by row.
+    pub viewer: String,
     /// The folder that holds `models--OWNER--NAME` folders.
     pub cache_dir: PathBuf,
     /// Whether the network must not be used.
@@ -21,7 +24,8 @@ pub struct HubConfig {
 impl HubConfig {
     /// Reads the environment as huggingface_hub's `constants.py` does:
     ///
-    /// - `HF_ENDPOINT`, or else `https://huggingface.co`;
+    /// - `HF_ENDPOINT`, or else `https://huggingface.co`. The host of data sets' rows is `datasets-server.` before it,
+    ///   as in Python's `datasets`; so a token goes to one owner;
     /// - `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `$HF_HOME/hub`, `$XDG_CACHE_HOME/huggingface/hub`, or
     ///   `~/.cache/huggingface/hub`;
     /// - `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` set to 1, ON, YES or TRUE, in any case;
@@ -52,11 +56,11 @@ impl HubConfig {
             get(name).is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str()))
         };
         let token = get("HF_TOKEN").or_else(|| std::fs::read_to_string(home?.join("token")).ok());
+        let endpoint = get("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        let endpoint = endpoint.trim_end_matches('/').to_owned();
         Ok(HubConfig {
-            endpoint: get("HF_ENDPOINT").map_or_else(
-                || "https://huggingface.co".to_owned(),
-                |url| url.trim_end_matches('/').to_owned(),
-            ),
+            viewer: endpoint.replace("://", "://datasets-server."),
+            endpoint,
             cache_dir,
             offline: is_set("HF_HUB_OFFLINE") || is_set("TRANSFORMERS_OFFLINE"),
             token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
@@ -69,6 +73,7 @@ impl fmt::Debug for HubConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubConfig")
             .field("endpoint", &self.endpoint)
+            .field("viewer", &self.viewer)
             .field("cache_dir", &self.cache_dir)
             .field("offline", &self.offline)
             .field("token", &self.token.as_ref().map(|_| "..."))

@@ -35,7 +35,7 @@ pub enum DownloadError {
 
     /// The server refuses this user.
     #[error("{url} does not exist or is not for everyone ({status}): {}", if *with_token {
-        "check the name; the token of HF_TOKEN was sent but does not open it, accept the model's terms on its page \
+        "check the name; the token of HF_TOKEN was sent but does not open it, accept the terms on its page \
          or use another token"
     } else {
         "check the name, and set HF_TOKEN to an access token that may read it"
@@ -124,11 +124,11 @@ pub enum DownloadError {
         id: String,
     },
 
-    /// The model is not in the cache and the network is off.
+    /// The model or data set is not in the cache and the network is off.
     #[error("{id} is not in the cache or not all of it, and HF_HUB_OFFLINE forbids to download it: looked in {}; unset \
              HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or copy that folder from a machine that has it", looked_in.display())]
     Offline {
-        /// The model, with its revision.
+        /// The model, with its revision, or the data set.
         id: String,
         /// The folder of the cache that would hold it.
         looked_in: PathBuf,

@@ -10,11 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::beir::lock;
+use super::config::HubConfig;
 use super::error::DownloadError;
 use super::fetch::{Fetcher, Progress};
-
-/// The service.
-pub(super) const SERVICE: &str = "https://datasets-server.huggingface.co";
 
 /// The most rows that it gives at once.
 const PAGE: usize = 100;
@@ -35,11 +33,12 @@ struct Row {
 }
 
 /// Downloads the data set `repository` into `cache/NAME` in BEIR's layout, and returns that folder. If it is there,
-/// nothing is done. It has the tables `corpus`, `queries` and `qrels`; a document that is judged is relevant.
+/// nothing is done, and the network is not needed. It has the tables `corpus`, `queries` and `qrels`; a document that
+/// is judged is relevant.
 pub(super) fn download_rows(
     repository: &str,
     cache: &Path,
-    service: &str,
+    hub: &HubConfig,
     fetcher: &Fetcher,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, DownloadError> {
@@ -51,7 +50,10 @@ pub(super) fn download_rows(
     if folder.is_dir() {
         return Ok(folder);
     }
-    let mut table = Table { repository, service, fetcher, progress, done: 0 };
+    if hub.offline {
+        return Err(DownloadError::Offline { id: repository.to_owned(), looked_in: folder });
+    }
+    let mut table = Table { repository, hub, fetcher, progress, done: 0 };
     let text = |row: &Value| Some(json!({ "_id": row["_id"].as_str()?, "text": row["text"].as_str()? }));
     let mut corpus = String::new();
     table.rows("corpus", |row| Some(writeln!(corpus, "{}", text(row)?).is_ok()))?;
@@ -72,7 +74,7 @@ pub(super) fn download_rows(
 
 struct Table<'a> {
     repository: &'a str,
-    service: &'a str,
+    hub: &'a HubConfig,
     fetcher: &'a Fetcher,
     progress: &'a mut dyn FnMut(Progress),
     /// Bytes of all pages so far.
@@ -91,9 +93,9 @@ impl Table<'_> {
         while offset < total {
             let url = format!(
                 "{}/rows?dataset={repository}&config={config}&split=train&offset={offset}&length={PAGE}",
-                self.service
+                self.hub.viewer
             );
-            let text = self.fetcher.text(&url, None)?;
+            let text = self.fetcher.text(&url, self.hub.token.as_deref())?;
             let misunderstood = |reason| DownloadError::BadRows { url: url.clone(), reason };
             let page: Page = serde_json::from_str(&text)
                 .map_err(|_| misunderstood("it is not the JSON of a page of rows"))?;

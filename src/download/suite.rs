@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use secateur_datasets::catalog;
 
 use super::beir::{Archive, download_archive};
+use super::config::HubConfig;
 use super::error::DownloadError;
 use super::fetch::{Fetcher, Progress};
-use super::rows::{SERVICE, download_rows};
+use super::rows::download_rows;
 
 /// Data sets that are reported on together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -75,15 +76,17 @@ impl Suite {
         }
     }
 
-    /// Downloads what is missing of the suite into `cache`, data set by data set. `progress` is told the name of each.
+    /// Downloads what is missing of the suite into `cache`, data set by data set. `hub` is asked if they are the hub's.
+    /// `progress` is told the name of each.
     pub fn download(
         self,
         cache: &Path,
+        hub: impl FnOnce() -> Result<HubConfig, DownloadError>,
         fetcher: &Fetcher,
         progress: &mut dyn FnMut(&str, Progress),
     ) -> Result<Vec<SuiteDataset>, DownloadError> {
         if self == Suite::NanoBeir {
-            return download_nano(&self.names(), &cache.join("nano-beir"), SERVICE, fetcher, progress);
+            return download_nano(&self.names(), &cache.join("nano-beir"), &hub()?, fetcher, progress);
         }
         let published: Vec<_> = self.names().into_iter().filter_map(catalog::find).collect();
         let urls: Vec<String> = published.iter().map(|dataset| dataset.url()).collect();
@@ -102,13 +105,12 @@ impl Suite {
 pub(super) fn download_nano(
     repositories: &[&str],
     cache: &Path,
-    service: &str,
+    hub: &HubConfig,
     fetcher: &Fetcher,
     progress: &mut dyn FnMut(&str, Progress),
 ) -> Result<Vec<SuiteDataset>, DownloadError> {
     let one = |repository: &&str| {
-        let path =
-            download_rows(repository, cache, service, fetcher, &mut |step| progress(repository, step))?;
+        let path = download_rows(repository, cache, hub, fetcher, &mut |step| progress(repository, step))?;
         let name = repository.rsplit('/').next().unwrap_or(repository).to_owned();
         Ok(SuiteDataset { path, name, part_of: None })
     };

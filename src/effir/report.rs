@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read::is_json;
 use crate::measure::Measurement;
-use crate::report::{Align, Table, grouped};
+use crate::report::{Align, Table, grouped, three_digits};
 
 /// The models of a recipe: the one it began with, where that was measured, and the one it ended with.
 ///
@@ -74,7 +74,7 @@ impl Report {
         }
         for (place, OnDataset { dataset, .. }) in first.results.iter().enumerate() {
             row(&format!("{dataset} documents/s"), &|one| {
-                format!("{:.1}", one.results[place].measurement.documents_per_second)
+                three_digits(one.results[place].measurement.documents_per_second)
             });
         }
         table

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use secateur_encoders::Encoder;
 use secateur_encoders::prune::{TracePoint, trace};
+use secateur_encoders::{Encoder, TextKind};
 use serde::{Deserialize, Serialize};
 
 use super::ReadingOptions;
@@ -35,6 +35,10 @@ pub struct Trace {
     pub fingerprint: String,
     /// How token vectors become one, at every place.
     pub pooling: String,
+    /// The most tokens of a text that the model reads.
+    pub max_length: usize,
+    /// Texts that are longer, the query among them. What is behind has no part in the cosines.
+    pub num_cut_texts: usize,
     /// The query.
     pub query: String,
     /// The documents, those first that answer it.
@@ -73,7 +77,13 @@ impl TraceOptions {
             })
             .collect();
         let texts: Vec<&str> = documents.iter().map(|document| document.text.as_str()).collect();
+        let cut_before = encoder.num_cut_texts();
+        encoder.tokenize(&[&self.query], TextKind::Query)?;
+        encoder.tokenize(&texts, TextKind::Passage)?;
+        let num_cut_texts = encoder.num_cut_texts() - cut_before;
         Ok(Trace {
+            max_length: encoder.max_length(),
+            num_cut_texts,
             model: encoder.name().to_owned(),
             fingerprint: encoder.fingerprint().to_string(),
             pooling: encoder.settings().pooling.to_string(),

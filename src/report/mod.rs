@@ -4,7 +4,6 @@ mod bench;
 mod curve;
 mod heat_map;
 mod mteb;
-mod number;
 mod similarity;
 pub mod svg;
 mod widths;
@@ -13,12 +12,12 @@ use serde_json::{Map, Value, json};
 
 use crate::eval::{Evaluation, Measure, MissingQueries};
 
+pub use crate::number::{grouped, three_digits};
 pub use crate::table::{Align, Table};
 pub use bench::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv};
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
 pub use mteb::mteb_model_meta;
-pub use number::grouped;
 pub use similarity::{SimilarDocument, layer_similarity};
 pub use widths::widths;
 

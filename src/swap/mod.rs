@@ -42,6 +42,8 @@ use crate::compare::{Comparison, MovedQuery};
 use crate::database::EncoderSource;
 use crate::error::{Error, Result};
 use crate::eval::RuleSet;
+use crate::number::three_digits;
+use crate::options::gate_limits;
 use crate::search::SearchMode;
 use crate::statistics::Randomization;
 
@@ -170,14 +172,9 @@ impl SwapOptions {
             }
             _ => {}
         }
-        if self.max_ndcg_drop.is_some_and(|drop| !(-1.0..=1.0).contains(&drop)) {
-            return wrong("max-ndcg-drop", "expected a number from -1 to 1");
-        }
+        gate_limits(self.max_ndcg_drop, self.max_latency_ratio)?;
         if self.min_overlap.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return wrong("min-overlap", "expected a share, from 0 to 1");
-        }
-        if self.max_latency_ratio.is_some_and(|ratio| !(ratio.is_finite() && ratio > 0.0)) {
-            return wrong("max-latency-ratio", "expected a number above 0");
         }
         for (option, number) in [("timed-queries", self.timed_queries), ("repetitions", self.repetitions)] {
             if number == 0 {
@@ -202,7 +199,9 @@ impl SwapOptions {
         let [old, new] = medians;
         if let Some(most) = self.max_latency_ratio.filter(|most| new > old * most) {
             breaches.push(format!(
-                "a median query takes {new:.3} ms, more than {most} times the {old:.3} ms of now"
+                "a median query takes {} ms, more than {most} times the {} ms of now",
+                three_digits(new),
+                three_digits(old)
             ));
         }
         breaches

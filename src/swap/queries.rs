@@ -4,6 +4,7 @@ use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::{Qrels, Query};
 
 use super::SwapOptions;
+use crate::bench::has_relevant;
 use crate::database::Database;
 use crate::error::{Error, Result};
 
@@ -48,6 +49,11 @@ impl Queries {
                     "{unknown} of the {count} judgments of split {split} are of documents that {} does not hold: name the data \
                      set of these documents",
                     database.path().display()
+                ));
+            }
+            if !has_relevant(qrels) {
+                return unusable(format!(
+                    "no document of split {split} is judged above 0, so every encoder is equally good: correct the judgments"
                 ));
             }
         }

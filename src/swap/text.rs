@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{SwapReport, SwapSide};
+use crate::number::three_digits;
 use crate::table::{Align, Table};
 
 impl fmt::Display for SwapReport {
@@ -26,14 +27,16 @@ impl fmt::Display for SwapReport {
             table.row([name.to_owned(), value(old), value(new)]);
         };
         row("encoder", &|side| side.encoder.clone());
-        row("parameters, millions", &|side| format!("{:.1}", side.parameters as f64 / 1e6));
+        row("parameters, millions", &|side| three_digits(side.parameters as f64 / 1e6));
         row("dimension", &|side| side.dim.to_string());
-        row("median query, ms", &|side| format!("{:.2}", side.latency.p50));
-        row("95th percentile, ms", &|side| format!("{:.2}", side.latency.p95));
+        row("median query, ms", &|side| three_digits(side.latency.p50));
+        row("95th percentile, ms", &|side| three_digits(side.latency.p95));
         writeln!(
             f,
-            "\n{table}\nlatency ratio {:.3}; {:.4} of the first ten documents are the same, rank correlation {:.4}\n",
-            self.latency_ratio, self.overlap_at_10, self.rank_correlation
+            "\n{table}\nlatency ratio {}; {:.4} of the first ten documents are the same, rank correlation {:.4}\n",
+            three_digits(self.latency_ratio),
+            self.overlap_at_10,
+            self.rank_correlation
         )?;
         if let Some(comparison) = &self.comparison {
             write!(f, "{comparison}")?;

@@ -107,12 +107,7 @@ pub(super) fn hash_of(sequence: &[u32]) -> [u8; 32] {
 
 /// For each sequence the sums over its tokens: (L, PARTS), row-major; 0 for a sub-layer that is not there.
 fn measure(encoder: &Encoder, sequences: &[Vec<u32>], settings: &ScoreSettings) -> Result<Vec<Vec<f64>>> {
-    let sums = encoder.model().run(encoder.batches(sequences), &Measure { sequences, settings })?;
-    let mut ordered = vec![Vec::new(); sequences.len()];
-    for (sequence, sums) in sums.into_iter().flat_map(|(batch, sums)| batch.into_iter().zip(sums)) {
-        ordered[sequence] = sums;
-    }
-    Ok(ordered)
+    encoder.model().run_by_text(encoder.batches(sequences), &Measure { sequences, settings })
 }
 
 /// The sums of each sequence of a batch.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::compute::{Backend, Spans};
+use crate::cosine::cosine;
 use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::model::{Stage, Transformer};
@@ -58,13 +59,7 @@ pub fn trace(encoder: &Encoder, query: &str, documents: &[&str]) -> Result<Vec<T
 fn pooled(encoder: &Encoder, texts: &[&str], kind: TextKind) -> Result<Vec<Vec<f32>>> {
     let tokens = encoder.tokenize(texts, kind)?;
     let task = Pooled { encoder, tokens: &tokens, skipped: encoder.skipped(kind) };
-    let mut ordered = vec![Vec::new(); tokens.len()];
-    for (batch, states) in encoder.model().run(encoder.batches(&tokens), &task)? {
-        for (text, states) in batch.into_iter().zip(states) {
-            ordered[text] = states;
-        }
-    }
-    Ok(ordered)
+    encoder.model().run_by_text(encoder.batches(&tokens), &task)
 }
 
 struct Pooled<'a> {
@@ -103,29 +98,5 @@ impl PerBatch<Encoder> for Pooled<'_> {
             Ok(())
         })?;
         Ok(states)
-    }
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let (mut dot, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
-    for (x, y) in a.iter().zip(b) {
-        let (x, y) = (f64::from(*x), f64::from(*y));
-        dot += x * y;
-        square_a += x * x;
-        square_b += y * y;
-    }
-    if square_a > 0.0 && square_b > 0.0 { dot / (square_a * square_b).sqrt() } else { 0.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cosines_by_hand() {
-        assert_eq!(cosine(&[3.0, 4.0], &[6.0, 8.0]), 1.0);
-        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
-        assert_eq!(cosine(&[1.0, 0.0], &[-3.0, 0.0]), -1.0);
-        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::prune::{CostUnit, SearchOptions, SearchReport, Trial};
-use secateur::report::{Align, Table, grouped};
+use secateur::report::{Align, Table, grouped, three_digits};
 
 use super::shrunk;
 use crate::cli::as_json;
@@ -122,7 +122,7 @@ fn verdict(report: &SearchReport) -> String {
     );
     match (report.best_by_importance(), &report.gain) {
         (Some(other), Some(gain)) => {
-            let p = gain.test.map_or_else(|| "-".to_owned(), |test| format!("{:.3}", test.p));
+            let p = gain.test.map_or_else(|| "-".to_owned(), |test| three_digits(test.p));
             text += &format!(
                 "importance alone: {:.4}, without {}; the difference over queries is {:+.4} (paired t-test, p = {p}, the best of {} \
                  trials)\n",
@@ -136,7 +136,7 @@ fn verdict(report: &SearchReport) -> String {
         (None, _) => text += "importance alone keeps the budget in no way\n",
     }
     if let (CostUnit::Latency, Some(share)) = (report.budget.unit, report.measured_share) {
-        text += &format!("latency, timed in turn: {share:.3} of the whole model's");
+        text += &format!("latency, timed in turn: {} of the whole model's", three_digits(share));
         text += if share > report.budget.share { ", more than was asked for\n" } else { "\n" };
     }
     text

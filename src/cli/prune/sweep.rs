@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::measure::Measurement;
 use secateur::prune::{SweepOptions, SweptVariant};
-use secateur::report::{Align, Table};
+use secateur::report::{Align, Table, three_digits};
 
 use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
@@ -63,16 +63,16 @@ fn table(swept: &[SweptVariant]) -> Table {
         let documents: usize = all().map(|measured| measured.num_documents).sum();
         let seconds: f64 =
             all().map(|measured| measured.num_documents as f64 / measured.documents_per_second).sum();
-        format!("{:.1}", documents as f64 / seconds)
+        three_digits(documents as f64 / seconds)
     });
-    row("ms/query", &|one| format!("{:.2}", mean(one, |measured| measured.milliseconds_per_query)));
+    row("ms/query", &|one| three_digits(mean(one, |measured| measured.milliseconds_per_query)));
     table
 }
 
 /// Millions or billions, as the paper prints them.
 fn rounded(parameters: usize) -> String {
     match parameters as f64 {
-        n if n >= 1e9 => format!("{:.1}B", n / 1e9),
-        n => format!("{:.1}M", n / 1e6),
+        n if n >= 1e9 => format!("{}B", three_digits(n / 1e9)),
+        n => format!("{}M", three_digits(n / 1e6)),
     }
 }

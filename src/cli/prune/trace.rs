@@ -82,8 +82,16 @@ fn table(trace: &Trace) -> String {
         let margin = format!("{:+.4}", best(true) - best(false));
         table.row(std::iter::once(place).chain(cosines).chain([margin]));
     }
+    let cut = match trace.num_cut_texts {
+        0 => String::new(),
+        count => format!(
+            "; {count} of {} texts are longer than the {} tokens that are read",
+            1 + trace.documents.len(),
+            trace.max_length
+        ),
+    };
     format!(
-        "{}: cosine of query and document, pooled by {}; margin: best positive minus best negative\n\n{table}",
+        "{}: cosine of query and document, pooled by {}; margin: best positive minus best negative{cut}\n\n{table}",
         trace.model, trace.pooling
     )
 }

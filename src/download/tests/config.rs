@@ -44,10 +44,12 @@ fn the_network_is_off_for_the_values_that_mean_so() {
 fn the_endpoint_and_the_token() {
     let plain = config(&[("HOME", "/nowhere")]).unwrap();
     assert_eq!((plain.endpoint.as_str(), plain.token.as_deref()), ("https://huggingface.co", None));
+    assert_eq!(plain.viewer, "https://datasets-server.huggingface.co");
     let set =
         config(&[("HOME", "/nowhere"), ("HF_ENDPOINT", "http://mirror/"), ("HF_TOKEN", " hf_secret\n")])
             .unwrap();
     assert_eq!((set.endpoint.as_str(), set.token.as_deref()), ("http://mirror", Some("hf_secret")));
+    assert_eq!(set.viewer, "http://datasets-server.mirror");
     assert!(!format!("{set:?}").contains("hf_secret"));
 
     let home = tempfile::tempdir().unwrap();

@@ -70,7 +70,13 @@ fn serve(server: &TestServer, revision: &str) -> Repository {
 }
 
 fn config(server: &TestServer, cache_dir: &Path) -> HubConfig {
-    HubConfig { endpoint: server.url(""), cache_dir: cache_dir.to_owned(), offline: false, token: None }
+    HubConfig {
+        endpoint: server.url(""),
+        viewer: server.url(""),
+        cache_dir: cache_dir.to_owned(),
+        offline: false,
+        token: None,
+    }
 }
 
 fn resolve(id: &str, config: &HubConfig) -> Result<std::path::PathBuf, DownloadError> {

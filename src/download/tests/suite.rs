@@ -10,6 +10,7 @@ use secateur_testkit::server::{Resource, TestServer};
 
 use super::beir::{md5_of, zip_of};
 use super::{fetcher, names};
+use crate::download::HubConfig;
 use crate::download::beir::Archive;
 use crate::download::suite::{Suite, SuiteDataset, download_all, download_nano};
 
@@ -117,6 +118,49 @@ fn put_rows(server: &TestServer, repository: &str, config: &str, rows: &[serde_j
     }
 }
 
+fn hub(server: &TestServer) -> HubConfig {
+    // Nothing is kept in the hub's own cache.
+    HubConfig {
+        endpoint: "http://nowhere".to_owned(),
+        viewer: server.url(""),
+        cache_dir: "nowhere".into(),
+        offline: false,
+        token: None,
+    }
+}
+
+#[test]
+fn data_sets_of_the_hub_need_its_token_and_no_network_once_they_are_there() {
+    let server = TestServer::start();
+    server.require_token("secret");
+    let row = serde_json::json!({ "_id": "1", "text": "bees" });
+    let qrel = serde_json::json!({ "query-id": "1", "corpus-id": "1" });
+    for (table, row) in [("corpus", &row), ("queries", &row), ("qrels", &qrel)] {
+        put_rows(&server, "owner%2FNano", table, std::slice::from_ref(row));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let download = |hub: &HubConfig| download_nano(&["owner/Nano"], &cache, hub, &fetcher(), &mut |_, _| {});
+    let open = hub(&server);
+    let offline = HubConfig { offline: true, ..open.clone() };
+    let error = download(&offline).unwrap_err().to_string();
+    let looked_in = cache.join("Nano").display().to_string();
+    for part in ["owner/Nano is not in the cache", "HF_HUB_OFFLINE", &looked_in] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+    assert_eq!(server.requests(), [], "nothing is asked for");
+    let error = download(&open).unwrap_err().to_string();
+    assert!(error.contains("set HF_TOKEN to an access token"), "{error}");
+    let wrong = HubConfig { token: Some("other".to_owned()), ..open.clone() };
+    let error = download(&wrong).unwrap_err().to_string();
+    assert!(error.contains("the token of HF_TOKEN was sent but does not open it"), "{error}");
+    let with_token = HubConfig { token: Some("secret".to_owned()), ..open };
+    let fetched = download(&with_token).unwrap();
+    server.clear_requests();
+    assert_eq!(download(&offline).unwrap(), fetched);
+    assert_eq!(server.requests(), []);
+}
+
 #[test]
 fn data_sets_of_the_hub_come_row_by_row() {
     let server = TestServer::start();
@@ -132,7 +176,8 @@ fn data_sets_of_the_hub_come_row_by_row() {
     put_rows(&server, "owner%2FNanoTwo", "corpus", &[serde_json::json!({ "_id": "d1" })]);
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
-    let download = |names: &[&str]| download_nano(names, &cache, &server.url(""), &fetcher(), &mut |_, _| {});
+    let hub = hub(&server);
+    let download = |names: &[&str]| download_nano(names, &cache, &hub, &fetcher(), &mut |_, _| {});
     let error = download(&["owner/NanoOne", "owner/NanoTwo"]).unwrap_err().to_string();
     assert!(error.contains("NanoTwo") && error.contains("a row lacks an id or a text"), "{error}");
     assert_eq!(

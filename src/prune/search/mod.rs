@@ -120,6 +120,13 @@ impl SearchOptions {
         if self.dev.is_empty() {
             return Err(Error::option("dev", "name at least one data set to choose by"));
         }
+        if let Some((number, twice)) =
+            self.dev.iter().enumerate().find(|(number, path)| self.dev[..*number].contains(path))
+        {
+            let problem =
+                format!("{} is named twice, the second time as number {}", twice.display(), number + 1);
+            return Err(Error::option("dev", problem));
+        }
         if self.trials.get() < LEAST_TRIALS {
             let problem = format!("{} models tell too little: ask for {LEAST_TRIALS} or more", self.trials);
             return Err(Error::option("trials", problem));

@@ -73,28 +73,31 @@ struct Drawn {
 pub(super) fn open(path: &Path, split: Option<&str>) -> Result<(BeirFolder, String)> {
     let dataset = BeirFolder::open(path)?;
     let splits = dataset.splits()?;
-    let split = match split {
-        Some(split) => split.to_owned(),
-        None if splits.iter().any(|split| split == "dev") => "dev".to_owned(),
-        None => {
-            let problem = format!(
-                "{} has no split dev; name one of {}, and never the one that results are reported on",
-                dataset.path().display(),
-                splits.join(", ")
-            );
-            return Err(Error::option("dev-split", problem));
-        }
-    };
-    if dataset.is_reported(&split) {
-        let others: Vec<String> = splits.into_iter().filter(|split| !dataset.is_reported(split)).collect();
+    let wanted = split.unwrap_or("dev");
+    if splits.is_empty() {
+        let problem = "it has no judgments to choose by: name another data set".to_owned();
+        return Err(Error::BenchDataset { name: dataset.path().display().to_string(), problem });
+    }
+    let is_missing = split.is_none() && !splits.iter().any(|split| split == wanted);
+    let split = wanted.to_owned();
+    if is_missing || dataset.is_reported(&split) {
+        let (reported, others): (Vec<String>, Vec<String>) =
+            splits.into_iter().partition(|split| dataset.is_reported(split));
         let advice = match others.is_empty() {
             true => "it has no other: name another data set".to_owned(),
             false => format!("name one of {}", others.join(", ")),
         };
-        let problem = format!(
-            "results on {} are reported on its split {split}, and would be too good for a model that is chosen by it; {advice}",
-            dataset.path().display()
-        );
+        let path = dataset.path().display();
+        let problem = match is_missing {
+            true => format!(
+                "{path} has no split dev, and results are reported on {}; {advice}",
+                reported.join(", ")
+            ),
+            false => format!(
+                "results on {path} are reported on its split {split}, and would be too good for a model that is chosen by it; \
+                 {advice}"
+            ),
+        };
         return Err(Error::option("dev-split", problem));
     }
     // A split that is not there is found before anything is made.

@@ -8,7 +8,8 @@ use crate::bench::{Axis, Plot, PlotPoint};
 /// How many colors the style has, as the classes `c0`, `c1` and so on.
 pub(super) const COLORS: usize = 6;
 
-const LEFT: f64 = 64.0;
+/// Room for numbers of seven digits and the name of the axis.
+const LEFT: f64 = 84.0;
 const TOP: f64 = 12.0;
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 290.0;

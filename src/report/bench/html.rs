@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::number::three_digits;
+
 /// The style of a page: dark and light, wide and narrow. The colors of `c0` and the rest are told apart by people who
 /// see no red or no green, on either ground.
 pub(super) const STYLE: &str = "\
@@ -20,7 +22,7 @@ svg text{fill:var(--ink)}svg .grid{stroke:var(--line);fill:none}\
 svg .front{stroke:var(--faint);fill:none;stroke-dasharray:4 3}svg .line{fill:none;stroke-width:1.5}\
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.4rem 0;padding:0}\
 svg.mark{width:.9em;height:.9em;margin-right:.35em;vertical-align:-.08em}\
-svg.bar{display:block;width:100%;height:.8rem;border-left:1px solid var(--faint)}\
+svg.bar{display:block;width:100%;height:.8rem;border-left:1px solid var(--faint)}svg.bar rect{stroke:none}\
 .bars{max-width:46rem}.bars p{margin:.5rem 0 .1rem}.ticks{display:flex;justify-content:space-between;font-size:12px}\
 details{margin:.4rem 0}ol.answer{margin:0;padding-left:1.4rem}\
 .c0{fill:var(--c0);stroke:var(--c0)}.c1{fill:var(--c1);stroke:var(--c1)}.c2{fill:var(--c2);stroke:var(--c2)}\
@@ -87,12 +89,17 @@ impl HtmlTable {
 
     /// A cell of a number with so many decimals, or an empty one.
     pub fn number(&mut self, value: impl Into<Option<f64>>, decimals: usize) -> &mut HtmlTable {
-        self.scaled(value, 1.0, decimals)
+        self.shown(value.into(), |value| format!("{value:.decimals$}"))
+    }
+
+    /// A cell of a measured number with three significant digits, or an empty one.
+    pub fn measured(&mut self, value: impl Into<Option<f64>>) -> &mut HtmlTable {
+        self.scaled(value, 1.0)
     }
 
     /// The same, of the number's multiple; programs read the number itself.
-    pub fn scaled(&mut self, value: impl Into<Option<f64>>, scale: f64, decimals: usize) -> &mut HtmlTable {
-        self.shown(value.into(), |value| format!("{:.decimals$}", value * scale))
+    pub fn scaled(&mut self, value: impl Into<Option<f64>>, scale: f64) -> &mut HtmlTable {
+        self.shown(value.into(), |value| three_digits(value * scale))
     }
 
     /// The table.

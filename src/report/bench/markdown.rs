@@ -2,6 +2,7 @@
 
 use super::systems::SystemTable;
 use crate::bench::{BenchReport, Cell};
+use crate::number::three_digits;
 
 /// The tables of a bench, with the machines that measured.
 pub fn bench_markdown(report: &BenchReport) -> String {
@@ -24,10 +25,10 @@ pub fn bench_markdown(report: &BenchReport) -> String {
             interval(cell),
             mean(cell, "Recall@100"),
             mean(cell, "MRR@10"),
-            format!("{:.2}", latency.p50),
-            format!("{:.2}", latency.p95),
-            format!("{:.2}", latency.p99),
-            format!("{rate:.0}"),
+            three_digits(latency.p50),
+            three_digits(latency.p95),
+            three_digits(latency.p99),
+            three_digits(rate),
             cell.recall.map_or_else(String::new, |recall| format!("{recall:.4}")),
         ];
         text.push_str(&line(&row));
@@ -39,8 +40,8 @@ pub fn bench_markdown(report: &BenchReport) -> String {
         let row = [
             encoder.name.clone(),
             encoder.parameters.to_string(),
-            format!("{:.4}", encoder.gflop_per_token),
-            format!("{:.1}", encoder.model_bytes as f64 / 1e6),
+            three_digits(encoder.gflop_per_token),
+            three_digits(encoder.model_bytes as f64 / 1e6),
             encoder.dim.to_string(),
             encoder.layers.len().to_string(),
         ];
@@ -55,8 +56,8 @@ pub fn bench_markdown(report: &BenchReport) -> String {
         let row = [
             encoding.dataset.clone(),
             on_machine(report, encoding.environment, &encoding.encoder),
-            format!("{:.1}", encoding.documents_per_second),
-            format!("{:.0}", encoding.tokens_per_second),
+            three_digits(encoding.documents_per_second),
+            three_digits(encoding.tokens_per_second),
             format!("{:.3}", encoding.padding_ratio),
         ];
         text.push_str(&line(&row));

@@ -7,6 +7,7 @@ use super::layers::layers;
 use super::systems::SystemTable;
 use crate::bench::{BenchReport, Cell, STAGES};
 use crate::compare::{Answer, MovedQuery};
+use crate::number::three_digits;
 
 /// The whole page.
 pub fn bench_page(report: &BenchReport) -> String {
@@ -86,11 +87,11 @@ fn cells(report: &BenchReport) -> String {
             .number(interval.map(|interval| interval.high), 3)
             .number(mean("Recall@100"), 4)
             .number(mean("MRR@10"), 4)
-            .number(latency.map(|latency| latency.p50), 2)
-            .number(latency.map(|latency| latency.p95), 2)
-            .number(latency.map(|latency| latency.p99), 2)
-            .number(cell.closed.last().map(|load| load.queries_per_second), 0)
-            .number(cell.open.latency.p99, 2)
+            .measured(latency.map(|latency| latency.p50))
+            .measured(latency.map(|latency| latency.p95))
+            .measured(latency.map(|latency| latency.p99))
+            .measured(cell.closed.last().map(|load| load.queries_per_second))
+            .measured(cell.open.latency.p99)
             .number(cell.recall, 4)
             .number(cell.agreement.as_ref().map(|agreement| agreement.overlap_at_10), 3);
     }
@@ -112,7 +113,7 @@ fn breakdown(report: &BenchReport) -> String {
         bars.push_str(&format!(
             "<p>{}: {} ms</p>{}\n",
             escaped(&called(report, cell)),
-            datum("span", load.stage_sum, &format!("{:.3}", load.stage_sum)),
+            datum("span", load.stage_sum, &three_digits(load.stage_sum)),
             bar(axis, &parts)
         ));
     }
@@ -142,10 +143,10 @@ fn encoders(report: &BenchReport) -> String {
             .words(&encoder.name)
             .words(&encoder.family)
             .words(&format!("{}, {}", encoder.computes_on, encoder.precision))
-            .scaled(encoder.parameters as f64, 1e-6, 2)
-            .scaled(encoder.embedding_parameters as f64, 1e-6, 2)
-            .number(encoder.gflop_per_token, 4)
-            .scaled(encoder.model_bytes as f64, 1e-6, 1)
+            .scaled(encoder.parameters as f64, 1e-6)
+            .scaled(encoder.embedding_parameters as f64, 1e-6)
+            .measured(encoder.gflop_per_token)
+            .scaled(encoder.model_bytes as f64, 1e-6)
             .number(encoder.dim as f64, 0)
             .number(encoder.max_length as f64, 0);
     }
@@ -155,16 +156,25 @@ fn encoders(report: &BenchReport) -> String {
     let mut corpora = keyed(
         report,
         &["data set", "encoder"],
-        &["documents/s", "tokens/s", "padding ratio", "tokens a document", "cut documents", "isotropy"],
+        &[
+            "documents/s",
+            "tokens/s",
+            "padding ratio",
+            "tokens a document",
+            "cut documents",
+            "cut queries",
+            "isotropy",
+        ],
     );
     for facts in &report.encodings {
         key(&mut corpora, report, facts.environment, &[&facts.dataset, &facts.encoder]);
         corpora
-            .number(facts.documents_per_second, 1)
-            .number(facts.tokens_per_second, 0)
+            .measured(facts.documents_per_second)
+            .measured(facts.tokens_per_second)
             .number(facts.padding_ratio, 3)
             .number(facts.mean_tokens, 1)
             .number(facts.cut_documents as f64, 0)
+            .number(facts.cut_queries as f64, 0)
             .number(facts.isotropy, 4);
     }
     format!("<h2>Encoders</h2>\n{}<h2>Encoding</h2>\n{}", table.html(), corpora.html())
@@ -181,10 +191,10 @@ fn builds(report: &BenchReport) -> String {
         key(&mut table, report, build.environment, &[&build.dataset, encoder, index]);
         let of = |kind: &str| build.bytes_by_kind.get(kind).map(|bytes| *bytes as f64);
         table
-            .number(build.seconds, 2)
-            .scaled(build.bytes as f64, 1e-6, 2)
-            .scaled(of("vectors"), 1e-6, 2)
-            .scaled(of("graph"), 1e-6, 2);
+            .measured(build.seconds)
+            .scaled(build.bytes as f64, 1e-6)
+            .scaled(of("vectors"), 1e-6)
+            .scaled(of("graph"), 1e-6);
     }
     format!("<h2>Indexes</h2>\n{}", table.html())
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::bench::{BenchReport, System};
+use crate::number::three_digits;
 use crate::table::{Align, Table};
 
 pub(super) struct SystemTable {
@@ -90,9 +91,9 @@ impl SystemRow {
     /// A value as the paper has it.
     pub fn shown(&self, value: f64) -> String {
         match self.kind {
-            Kind::Parameters if value < 1e9 => format!("{:.1}M", value / 1e6),
-            Kind::Parameters => format!("{:.1}B", value / 1e9),
-            Kind::Speedup => format!("{value:.2}×"),
+            Kind::Parameters if value < 1e9 => format!("{}M", three_digits(value / 1e6)),
+            Kind::Parameters => format!("{}B", three_digits(value / 1e9)),
+            Kind::Speedup => format!("{}×", three_digits(value)),
             Kind::Score => format!("{:.1}", 100.0 * value),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::systems::SystemTable;
 use crate::bench::{BenchReport, Cell, CellKey};
-use crate::report::{Align, Table};
+use crate::report::{Align, Table, three_digits};
 
 /// The table of all combinations and the recommendation.
 pub fn bench_text(report: &BenchReport) -> String {
@@ -34,8 +34,8 @@ pub fn bench_text(report: &BenchReport) -> String {
             measure(cell, "MRR@10"),
         ]);
         let latency = cell.closed.first().map(|load| load.latency).unwrap_or_default();
-        row.extend([latency.p50, latency.p95, latency.p99].map(|time| format!("{time:.2}")));
-        row.push(cell.closed.last().map_or_else(dash, |load| format!("{:.0}", load.queries_per_second)));
+        row.extend([latency.p50, latency.p95, latency.p99].map(three_digits));
+        row.push(cell.closed.last().map_or_else(dash, |load| three_digits(load.queries_per_second)));
         row.push(cell.recall.map_or_else(dash, |recall| format!("{recall:.4}")));
         table.row(row);
     }
