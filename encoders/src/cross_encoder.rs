@@ -35,13 +35,15 @@ pub struct CrossEncoder {
     num_types: u32,
     batch_tokens: usize,
     max_length: usize,
+    /// Put before every query.
+    prompt: String,
     notices: Vec<Notice>,
 }
 
 impl CrossEncoder {
     /// Loads a Hugging Face model directory of the class `BertForSequenceClassification`,
-    /// `XLMRobertaForSequenceClassification` or `ModernBertForSequenceClassification` with one label. Only these
-    /// options are read: the maximum length, an adapter's base, the device and the tokens of a batch.
+    /// `XLMRobertaForSequenceClassification` or `ModernBertForSequenceClassification` with one label. Of the
+    /// options of texts and vectors only the maximum length and the query prompt count.
     ///
     /// # Errors
     ///
@@ -49,10 +51,10 @@ impl CrossEncoder {
     pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<CrossEncoder> {
         let directory = directory.as_ref();
         let found = Found::open(options.device, options.precision)?;
-        let loaded = Loaded::open(directory, options, Purpose::Score)?;
+        let files = options.locate(directory)?;
+        let loaded = Loaded::of_files(files, options, Purpose::Score, options.cache.as_deref())?;
         let (precision, batch_tokens) = (found.precision, found.device.batch_tokens());
-        let model = OnDevice::load(found, &loaded)?;
-        let tokenizer = loaded.tokenizer()?;
+        let (model, tokenizer) = OnDevice::with_tokenizer(found, &loaded)?;
         let Loaded { settings, architecture, fingerprint, notices, .. } = loaded;
         let fingerprint = fingerprint.computed_in(precision);
         Ok(CrossEncoder {
@@ -64,6 +66,7 @@ impl CrossEncoder {
             num_types: architecture.token_types() as u32,
             batch_tokens: options.batch_tokens.unwrap_or(batch_tokens),
             max_length: settings.max_length,
+            prompt: settings.query_prompt,
             notices,
         })
     }
@@ -123,7 +126,10 @@ impl CrossEncoder {
     pub fn score(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
         let (tokens, types): (Vec<Vec<u32>>, Vec<Vec<u32>>) = pairs
             .par_iter()
-            .map(|(query, passage)| self.tokenizer.encode_pair(query, passage))
+            .map(|(query, passage)| match &self.prompt[..] {
+                "" => self.tokenizer.encode_pair(query, passage),
+                prompt => self.tokenizer.encode_pair(&format!("{prompt}{query}"), passage),
+            })
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .unzip();

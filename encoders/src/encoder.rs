@@ -139,18 +139,12 @@ impl Encoder {
         // Only a whole model is known to be in order once it is loaded.
         let cache = options.cache.as_deref().filter(|_| pruned.is_none());
         let mut loaded = Loaded::of_files(files, &options, Purpose::Encode, cache)?;
-        let in_f32 = loaded.fingerprint;
-        loaded.fingerprint = in_f32.computed_in(found.precision);
+        loaded.fingerprint = loaded.fingerprint.computed_in(found.precision);
         if let Some(pruned) = pruned {
             loaded = pruned(loaded)?;
         }
         let (computes_on, batch_tokens) = (found.what.clone(), found.device.batch_tokens());
-        let load = || OnDevice::load(found, &loaded);
-        let (tokenizer, model) = rayon::join(|| loaded.tokenizer(), load);
-        let (tokenizer, model) = (tokenizer?, model?);
-        if let Some(place) = &loaded.place {
-            place.write(&in_f32);
-        }
+        let (model, tokenizer) = OnDevice::with_tokenizer(found, &loaded)?;
         let Loaded { settings, architecture, fingerprint, finish, notices, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         let keeps_prompt = settings.pooling.single() == Some(Pooling::LastToken)

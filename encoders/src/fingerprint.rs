@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::after_pooling::Finish;
 use crate::compute::precision::Precision;
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::settings::{Purpose, Settings};
 use crate::weights::adapter::Adapter;
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::model_files::{ModelFiles, TOKENIZER_FILES};
@@ -62,8 +62,9 @@ impl Fingerprint {
     }
 
     /// A hash that is another if the fingerprint is, found without reading the weights: from what their files are like.
-    /// `None` if that does not tell, as for weights in memory or files that were written just now.
-    pub(crate) fn key(parts: &Parts<'_>) -> Result<Option<Fingerprint>> {
+    /// `None` if that does not tell, as for weights in memory or files that were written just now. What is packed
+    /// depends on the purpose: a cross-encoder has a head.
+    pub(crate) fn key(parts: &Parts<'_>, purpose: Purpose) -> Result<Option<Fingerprint>> {
         let shards = [Some(parts.stored), parts.adapter.map(Adapter::shards)];
         let finish = parts.finish.checkpoints().iter().map(Checkpoint::shards);
         if shards.into_iter().flatten().chain(finish).any(|shards| shards.stamps().is_none()) {
@@ -71,6 +72,9 @@ impl Fingerprint {
         }
         let mut fields = Fields(blake3::Hasher::new());
         fields.add("key", b"1");
+        if purpose == Purpose::Score {
+            fields.add("purpose", b"score");
+        }
         fields.add_parts(parts, |fields, shards| {
             for stamp in shards.stamps().into_iter().flatten() {
                 fields.add("stamp", &stamp.to_bytes());

@@ -48,9 +48,9 @@ pub struct LoadOptions {
     pub ignore_settings: Vec<String>,
     /// Refuse a model whose files leave open what would be assumed. Otherwise a [`Notice`] tells.
     pub strict: bool,
-    /// A folder that keeps the fingerprints of encoders, so that their weights are not read through each time they are
+    /// A folder that keeps the fingerprints of models, so that their weights are not read through each time they are
     /// loaded. It also keeps the weights that a CPU multiplies in f32, in the order in which it reads them. These take
-    /// at most 256 MiB of an encoder, and 1 GiB together. The folder need not exist. Weights that were changed are
+    /// at most 256 MiB of a model, and 1 GiB together. The folder need not exist. Weights that were changed are
     /// noticed by the lengths and times of their files.
     pub cache: Option<PathBuf>,
 }

@@ -29,13 +29,13 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     pub(crate) tensors: Box<dyn Tensors>,
     pub(crate) architecture: Architecture,
-    /// Of an encoder that is loaded from it in f32.
+    /// Of what is loaded from it: in f32, until [`computed_in`](Fingerprint::computed_in) says otherwise.
     pub(crate) fingerprint: Fingerprint,
     /// What is done with pooled vectors.
     pub(crate) finish: Finish,
     /// What was assumed.
     pub(crate) notices: Vec<Notice>,
-    /// Where the fingerprint and what was packed are kept once all that is read was found in order.
+    /// Where the fingerprint in f32 and what was packed are kept once all that is read was found in order.
     pub(crate) place: Option<Place>,
 }
 
@@ -100,7 +100,7 @@ impl Loaded {
         Loaded::of_files(options.locate(directory)?, options, purpose, None)
     }
 
-    /// `cache` has the fingerprints of encoders that were loaded whole before: see [`LoadOptions::cache`].
+    /// `cache` has the fingerprints of models that were loaded whole before: see [`LoadOptions::cache`].
     pub(crate) fn of_files(
         files: ModelFiles,
         options: &LoadOptions,
@@ -123,12 +123,13 @@ impl Loaded {
             quantization,
         };
         let place = match cache {
-            Some(folder) => Fingerprint::key(&parts)?.map(|key| Place::new(folder, &key)),
+            Some(folder) => Fingerprint::key(&parts, purpose)?.map(|key| Place::new(folder, &key)),
             None => None,
         };
         let remembered = place.as_ref().and_then(Place::read);
         let is_remembered = remembered.is_some();
         let fingerprint = remembered.map_or_else(|| Fingerprint::of(&parts), Ok)?;
+        let place = place.map(|place| place.of(fingerprint));
         let checkpoint = checkpoint.checked(is_remembered);
         let mut tensors = merged(checkpoint, adapter, &architecture)?;
         if let Some(quantization) = quantization {

@@ -15,6 +15,7 @@ use crate::compute::precision::Precision;
 use crate::device::Device;
 use crate::error::{BoxedError, Error, Result};
 use crate::loaded::Loaded;
+use crate::tokenize::Tokenizer;
 
 /// What has a model that any backend can compute.
 pub(crate) trait HasModel {
@@ -105,8 +106,21 @@ pub(crate) struct OnGpu<M: HasModel> {
 }
 
 impl<M: HasModel> OnDevice<M> {
-    /// Loads a model with the backend of the device.
-    pub(crate) fn load(found: Found, loaded: &Loaded) -> Result<OnDevice<M>> {
+    /// Loads a model with the backend of the device, and its tokenizer. Keeps the fingerprint when both were found in
+    /// order.
+    pub(crate) fn with_tokenizer(found: Found, loaded: &Loaded) -> Result<(OnDevice<M>, Tokenizer)>
+    where
+        OnDevice<M>: Send,
+    {
+        let (model, tokenizer) = rayon::join(|| OnDevice::load(found, loaded), || loaded.tokenizer());
+        let (model, tokenizer) = (model?, tokenizer?);
+        if let Some(place) = &loaded.place {
+            place.write();
+        }
+        Ok((model, tokenizer))
+    }
+
+    fn load(found: Found, loaded: &Loaded) -> Result<OnDevice<M>> {
         if found.gpus.is_empty() {
             let place = loaded.place.as_ref().filter(|_| found.precision == Precision::F32);
             let kept = place.map_or_else(KeptPanels::off, |place| KeptPanels::open(&place.panels()));

@@ -13,33 +13,43 @@ use crate::compute::cpu::kept_panels::EXTENSION;
 use crate::fingerprint::Fingerprint;
 
 /// The place of a fingerprint.
-pub(crate) struct Place(PathBuf);
+pub(crate) struct Place {
+    path: PathBuf,
+    /// What is kept here, once it is known.
+    fingerprint: Option<Fingerprint>,
+}
 
 impl Place {
     pub(crate) fn new(folder: &Path, key: &Fingerprint) -> Place {
-        Place(folder.join(key.to_string()))
+        Place { path: folder.join(key.to_string()), fingerprint: None }
     }
 
     /// The fingerprint that was kept here.
     pub(crate) fn read(&self) -> Option<Fingerprint> {
-        std::fs::read_to_string(&self.0).ok()?.trim_end().parse().ok()
+        std::fs::read_to_string(&self.path).ok()?.trim_end().parse().ok()
     }
 
-    /// Where the packed weights of the same encoder are kept.
+    /// The same place, for this fingerprint.
+    pub(crate) fn of(self, fingerprint: Fingerprint) -> Place {
+        Place { fingerprint: Some(fingerprint), ..self }
+    }
+
+    /// Where the packed weights of the same model are kept.
     pub(crate) fn panels(&self) -> PathBuf {
-        self.0.with_extension(EXTENSION)
+        self.path.with_extension(EXTENSION)
     }
 
-    /// Keeps a fingerprint, unless it is kept already.
-    pub(crate) fn write(&self, fingerprint: &Fingerprint) {
-        if self.read().as_ref() == Some(fingerprint) {
+    /// Keeps the fingerprint, unless it is kept already.
+    pub(crate) fn write(&self) {
+        let Some(fingerprint) = self.fingerprint.filter(|fingerprint| self.read() != Some(*fingerprint))
+        else {
             return;
-        }
+        };
         let write = || -> secateur_files::Result<()> {
-            if let Some(folder) = self.0.parent() {
+            if let Some(folder) = self.path.parent() {
                 disk::create_folders(folder)?;
             }
-            Durable::write(&self.0, |out| writeln!(out, "{fingerprint}"))
+            Durable::write(&self.path, |out| writeln!(out, "{fingerprint}"))
         };
         // A folder that cannot be written, such as another user's, is no reason not to encode.
         let _ = write();

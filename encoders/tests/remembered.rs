@@ -2,9 +2,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secateur_encoders::{Encoder, Fingerprint, LoadOptions, TextKind};
+use secateur_encoders::{CrossEncoder, Encoder, Fingerprint, LoadOptions, TextKind};
 use secateur_testkit::workspace_root;
 use tempfile::TempDir;
+
+use crate::support::{Fixture, write_tokenizer};
 
 /// A model, its adapter if it has one, and a folder for fingerprints.
 struct Place {
@@ -213,23 +215,71 @@ fn packed_weights_are_kept_and_give_the_same_vectors() {
         let panels = place.panels();
         assert_eq!(panels.len(), 1, "{name}");
         assert_eq!(place.vectors(Some(place.cache())), without, "{name}");
-        // That they are read, and not packed again, shows by another number in their place.
-        let whole = fs::read(&panels[0]).unwrap();
-        let mut other = whole.clone();
-        let middle = 64 + 4 * 17;
-        other[middle..middle + 4].copy_from_slice(&3.0f32.to_le_bytes());
-        fs::write(&panels[0], &other).unwrap();
-        assert_ne!(place.vectors(Some(place.cache())), without, "{name}");
-        // What is no such file of these weights is packed again, and kept by the load after it.
-        let mut others_weights = whole.clone();
-        others_weights[64..68].copy_from_slice(&3.0f32.to_le_bytes());
-        for damaged in [&b""[..], b"panels", &whole[..whole.len() - 64], &whole[64..], &others_weights] {
-            fs::write(&panels[0], damaged).unwrap();
-            for _ in 0..2 {
-                assert_eq!(place.vectors(Some(place.cache())), without, "{name}, {} bytes", damaged.len());
-            }
-            assert_eq!(fs::read(&panels[0]).unwrap(), whole, "{name}, {} bytes", damaged.len());
+        damage_is_mended(&panels[0], &without, || place.vectors(Some(place.cache())));
+    }
+}
+
+/// Checks with a file of packed weights: what was computed with it was read from it, and what is damaged is packed
+/// again.
+fn damage_is_mended(panels: &Path, right: &[u32], compute: impl Fn() -> Vec<u32>) {
+    let name = panels.display();
+    let whole = fs::read(panels).unwrap();
+    // That they are read, and not packed again, shows by another number in their place.
+    let mut other = whole.clone();
+    let middle = 64 + 4 * 17;
+    other[middle..middle + 4].copy_from_slice(&3.0f32.to_le_bytes());
+    fs::write(panels, &other).unwrap();
+    assert_ne!(compute(), right, "{name}");
+    // What is no such file of these weights is packed again, and kept by the load after it.
+    let mut others_weights = whole.clone();
+    others_weights[64..68].copy_from_slice(&3.0f32.to_le_bytes());
+    for damaged in [&b""[..], b"panels", &whole[..whole.len() - 64], &whole[64..], &others_weights] {
+        fs::write(panels, damaged).unwrap();
+        for _ in 0..2 {
+            assert_eq!(compute(), right, "{name}, {} bytes", damaged.len());
         }
+        assert_eq!(fs::read(panels).unwrap(), whole, "{name}, {} bytes", damaged.len());
+    }
+}
+
+/// A cross-encoder keeps its fingerprint and its packed weights as an encoder does, in files of its own.
+#[test]
+fn packed_weights_of_cross_encoders_give_the_same_scores() {
+    for name in ["bert-cross-encoder", "xlm-roberta-cross-encoder", "modernbert-cross-encoder"] {
+        let fixture = Fixture::read(name);
+        let model = fixture.write(&fixture.config);
+        write_tokenizer(model.path(), &["red", "roses", "are", "pruned"], Some("<s> $A </s>"));
+        // The cache lies beside the model's files.
+        let place = Place { folder: TempDir::new().unwrap() };
+        copy(model.path(), &place.file(""));
+        settle();
+        let load = |cache: Option<PathBuf>| {
+            CrossEncoder::load(place.file(""), &LoadOptions { cache, ..LoadOptions::default() }).unwrap()
+        };
+        let scores = |cache: Option<PathBuf>| -> Vec<u32> {
+            let scores = load(cache).score(&[("red roses", "roses are red"), ("red", "pruned")]).unwrap();
+            scores.into_iter().map(f32::to_bits).collect()
+        };
+        let kept = || scores(Some(place.cache()));
+        let without = scores(None);
+        assert!(place.cached().is_empty(), "{name}");
+        assert_eq!(kept(), without, "{name}");
+        let panels = place.panels();
+        assert_eq!((place.kept().len(), panels.len()), (1, 1), "{name}");
+        assert_eq!(kept(), without, "{name}");
+        assert_eq!(load(Some(place.cache())).fingerprint(), load(None).fingerprint(), "{name}");
+        damage_is_mended(&panels[0], &without, kept);
+        // The same directory as an encoder: neither takes the other's file.
+        let vectors = place.vectors(None);
+        for _ in 0..2 {
+            assert_eq!(place.vectors(Some(place.cache())), vectors, "{name}");
+            assert_eq!(kept(), without, "{name}");
+            assert_eq!(place.panels().len(), 2, "{name}");
+        }
+        // Weights that change are noticed.
+        change_secretly(&place.file("model.safetensors"));
+        assert_eq!(load(Some(place.cache())).fingerprint(), load(None).fingerprint(), "{name}");
+        assert_eq!(place.kept().len(), 3, "{name}");
     }
 }
 

@@ -17,7 +17,7 @@ use secateur::report::{
 use secateur::{EncoderSource, LoadOptions, SearchMode};
 use secateur_files::Durable;
 
-use super::encoder::{located, model_directory};
+use super::encoder::{kept_models, located, model_directory};
 use super::failure::{Code, Failure, Result, say};
 use super::inputs::{dataset_cache, hub, open_dataset};
 use super::progress::{say_on_interrupt, show_download, shown};
@@ -236,7 +236,8 @@ impl Arguments {
         let Some(reference) = &self.rerank else { return Ok(None) };
         let model = model_directory(reference)?;
         let name = (!Path::new(reference).exists()).then(|| reference.clone());
-        let options = LoadOptions { name, device: self.measuring.device, ..LoadOptions::default() };
+        let (device, cache) = (self.measuring.device, kept_models());
+        let options = LoadOptions { name, device, cache, ..LoadOptions::default() };
         if !CrossEncoder::is_in(&model, &options)? {
             let message = format!("--rerank: {} is no cross-encoder; give it to --encoders", model.display());
             return Err(Failure::new(Code::Input, message));

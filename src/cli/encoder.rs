@@ -128,10 +128,14 @@ pub fn located(source: &EncoderSource) -> Result<EncoderSource> {
     };
     let base = options.base.as_ref().map(|base| base.to_string_lossy().into_owned());
     let base = base_directory(Path::new(&model), base.as_deref(), &options.ignore_settings)?;
-    // Without a home directory nothing is kept, and loading takes longer.
-    let cache = cache().ok().map(|folder| folder.join("fingerprints"));
-    let options = LoadOptions { name, base, cache, ..options.clone() };
+    let options = LoadOptions { name, base, cache: kept_models(), ..options.clone() };
     Ok(EncoderSource { model, options })
+}
+
+/// The folder that keeps what was found out about models, see [`LoadOptions::cache`]. Without a home directory nothing
+/// is kept, and loading takes longer.
+pub fn kept_models() -> Option<PathBuf> {
+    cache().ok().map(|folder| folder.join("fingerprints"))
 }
 
 /// Loads an encoder from where it is, downloaded or unpacked if need be.

@@ -10,7 +10,7 @@ use secateur::report::three_digits;
 use secateur::train::{MineOptions, Teacher, mine};
 use secateur::{LoadOptions, SearchMode};
 
-use super::encoder::{EncoderArguments, model_directory, open_database, tell};
+use super::encoder::{EncoderArguments, kept_models, model_directory, open_database, tell};
 use super::failure::{Failure, Result};
 use super::progress::{Progress, say_on_interrupt};
 use super::search::ModeArguments;
@@ -112,6 +112,7 @@ impl Arguments {
             device: self.encoder.device,
             batch_tokens: self.encoder.batch_tokens.map(|tokens| tokens as usize),
             strict: self.encoder.strict,
+            cache: kept_models(),
             ..LoadOptions::default()
         };
         let teacher = Teacher::load(&model_directory(reference)?, &options)?;

@@ -6,7 +6,7 @@ use clap::Args;
 use secateur::LoadOptions;
 use secateur::encode::{Device, Precision, Quantization};
 
-use super::encoder::{base_directory, model_directory};
+use super::encoder::{base_directory, kept_models, model_directory};
 use super::failure::Result;
 
 /// What differs from what a model's directory says.
@@ -54,6 +54,7 @@ impl ModelOptions {
             quantize: self.quantize,
             ignore_settings: self.ignore_setting.clone(),
             strict: self.strict,
+            cache: kept_models(),
             ..LoadOptions::default()
         })
     }

@@ -82,7 +82,7 @@ impl Read {
             notices: Vec::new(),
         };
         read.read_transformer(files, architecture, purpose)?;
-        read.read_model(files)?;
+        read.read_model(files, purpose)?;
         read.read_modules(files, architecture, purpose)?;
         let config = files.config()?;
         if let Some(part) = unheeded_part(&config) {
@@ -193,13 +193,21 @@ impl Read {
         Ok(())
     }
 
-    fn read_model(&mut self, files: &ModelFiles) -> Result<()> {
+    fn read_model(&mut self, files: &ModelFiles, purpose: Purpose) -> Result<()> {
         let Some(value) = Read::object(files, PROMPTS_FILE, &MODEL)? else { return Ok(()) };
         let path = files.path(PROMPTS_FILE);
         let config: PromptConfig = of_value(&path, value)?;
         let prompts = config.prompts.unwrap_or_default();
-        // `encode_query` and `encode_document` take these two, be they empty or absent, and no other.
         let prompt = |name: &str| prompts.get(name).cloned().flatten();
+        if purpose == Purpose::Score {
+            // `predict` puts the default prompt before the first text of a pair, and no other.
+            if let Some(prompt) = config.default_prompt_name.and_then(|name| prompt(&name)) {
+                self.settings.query_prompt = prompt;
+                self.from("query_prompt", PROMPTS_FILE);
+            }
+            return Ok(());
+        }
+        // `encode_query` and `encode_document` take these two, be they empty or absent, and no other.
         for (setting, slot, name) in [
             ("query_prompt", &mut self.settings.query_prompt, "query"),
             ("passage_prompt", &mut self.settings.passage_prompt, "document"),
@@ -334,7 +342,8 @@ impl Read {
             let text = format!("names no Pooling: {} pooling is assumed", self.settings.pooling);
             self.notices.push(Notice::new(&path, text));
         }
-        if self.settings.similarity.is_none()
+        if purpose == Purpose::Encode
+            && self.settings.similarity.is_none()
             && !self.settings.normalize
             && !self.sources.contains_key("similarity")
         {
