@@ -1,6 +1,6 @@
 //! Tokenizers from the files that came before tokenizer.json, built as transformers 5 builds them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
@@ -28,12 +28,6 @@ pub(super) fn build(files: &ModelFiles, class: Class, config: &Config) -> Result
         tokenizer["post_processor"] = around;
     }
     Ok(tokenizer)
-}
-
-/// What transformers says of tokens that were added in their own file: their ids.
-pub(super) fn added_tokens(files: &ModelFiles) -> Result<BTreeMap<u32, String>> {
-    let by_token: BTreeMap<String, u32> = files.json("added_tokens.json")?.unwrap_or_default();
-    Ok(by_token.into_iter().map(|(token, id)| (id, token)).collect())
 }
 
 fn ids(vocabulary: &Value) -> HashMap<String, u32> {

@@ -1,14 +1,21 @@
 //! Which class of transformers a tokenizer has, and what that class does beyond tokenizer.json.
 //!
-//! Since transformers 5 most classes take only the vocabulary from tokenizer.json, and the rest from their own code and
-//! tokenizer_config.json (`tokenization_utils_tokenizers.py`, `convert_to_native_format`). So where the two state one
-//! thing, tokenizer_config.json counts.
+//! Since transformers 5 these classes take three things from tokenizer.json: the vocabulary, the merges and the special
+//! tokens around a text. The rest is from their own code and tokenizer_config.json (`tokenization_utils_tokenizers.py`,
+//! `convert_to_native_format`). So where the two state one thing, tokenizer_config.json counts.
+//!
+//! In one thing transformers 4 is followed. Version 5 passes `add_bos_token` and `add_eos_token` over where there is a
+//! tokenizer.json. Models were trained with what version 4 made of them: an EOS that is left out ruins their vectors.
 
 use serde_json::{Value, json};
 use tokenizers::models::ModelWrapper;
-use tokenizers::{NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer as HuggingFace};
+use tokenizers::{NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
 use super::config::Config;
+use super::read::{Model, Parts};
+
+/// Classes that took the special tokens around a text from tokenizer.json in transformers 4 already.
+const OF_TOKENIZER_JSON: [&str; 2] = ["PreTrainedTokenizer", "TokenizersBackend"];
 
 /// A class that loads here. `Backend` is any that takes tokenizer.json as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +33,7 @@ pub(super) enum Class {
 impl Class {
     fn of_name(name: &str) -> Class {
         match name {
-            "BertTokenizer" => Class::Bert,
+            "BertTokenizer" | "DistilBertTokenizer" => Class::Bert,
             "XLMRobertaTokenizer" => Class::XlmRoberta,
             "RobertaTokenizer" => Class::Roberta,
             "GPT2Tokenizer" => Class::Gpt2,
@@ -37,8 +44,9 @@ impl Class {
         }
     }
 
-    /// As `AutoTokenizer` chooses: what the files name, or what belongs to the family of the model.
-    pub(super) fn of(config: &Config, model: &Value) -> Class {
+    /// As `AutoTokenizer` chooses: what the files name, or what belongs to the family of the model. `json` is the
+    /// tokenizer.json, if there is one.
+    pub(super) fn of(config: &Config, model: &Value, json: Option<&[u8]>) -> Class {
         if config.has_code {
             return Class::Backend;
         }
@@ -52,8 +60,11 @@ impl Class {
             "modernbert" | "mistral" => Some(Class::Backend),
             _ => None,
         };
+        // Files of Llama 3 name the class of Llama 2, whose words these are not.
+        let is_bytes = || json.is_some_and(|json| String::from_utf8_lossy(json).contains("\"ByteLevel\""));
         match (named, family) {
             (Some(_), Some(Class::Backend)) => Class::Backend,
+            (Some(Class::Llama), _) if model["model_type"] != "qwen2" && is_bytes() => Class::Backend,
             // Public files of this family name other classes than they mean.
             (Some(_), Some(family)) if model["model_type"] == "qwen2" => family,
             (Some(named), _) => named,
@@ -105,13 +116,29 @@ impl Class {
 
     /// A special token of this name.
     pub(super) fn token<'c>(self, config: &'c Config, name: &str) -> Option<&'c str> {
-        let usual = self.special_tokens().iter().find(|(other, _)| *other == name).map(|(_, token)| *token);
-        config.named(name).or(usual)
+        match config.named.get(name) {
+            Some(given) => given.as_ref().map(|token| token.content.as_str()),
+            None => self.special_tokens().iter().find(|(other, _)| *other == name).map(|(_, token)| *token),
+        }
     }
 
-    /// Whether Python gives the model the types of tokens, unless tokenizer_config.json says so.
-    pub(super) fn gives_types(self) -> bool {
-        self == Class::Bert
+    /// Whether Python gives the model the types of tokens.
+    pub(super) fn gives_types(self, config: &Config) -> bool {
+        let usual = self == Class::Bert && config.class.as_deref() != Some("DistilBertTokenizer");
+        config.gives_types.unwrap_or(usual)
+    }
+
+    /// Whether `add_bos_token` and `add_eos_token` count. `is_json` tells whether there is a tokenizer.json.
+    pub(super) fn heeds_ends(self, config: &Config, is_json: bool) -> bool {
+        match self {
+            Class::Bert | Class::XlmRoberta | Class::Roberta => false,
+            Class::Gpt2 | Class::Qwen2 => !is_json,
+            Class::Llama | Class::Gemma => true,
+            Class::Backend => {
+                let named = config.class.as_deref();
+                config.has_code || !is_json || !named.is_some_and(|class| OF_TOKENIZER_JSON.contains(&class))
+            }
+        }
     }
 
     /// What a text becomes before it is cut into words; `charsmap` is that of a sentencepiece model, in Base64.
@@ -206,38 +233,47 @@ impl Class {
         }
     }
 
-    /// Changes what tokenizer.json says where tokenizer_config.json, or the class, says otherwise.
-    pub(super) fn overrule(self, inner: &mut HuggingFace, config: &Config) -> tokenizers::Result<()> {
-        let is_its_model = matches!(
-            (self, inner.get_model()),
-            (Class::Bert, ModelWrapper::WordPiece(_))
-                | (Class::XlmRoberta, ModelWrapper::Unigram(_))
-                | (Class::Roberta | Class::Gpt2 | Class::Llama | Class::Qwen2, ModelWrapper::BPE(_))
-        );
-        // Files of Llama 3 name the class of Llama 2, whose words these are not.
-        let is_bytes =
-            serde_json::to_string(&inner.get_pre_tokenizer()).is_ok_and(|text| text.contains("ByteLevel"));
-        if !is_its_model || self == Class::Llama && is_bytes {
-            return Ok(());
-        }
-        // Of these tokenizer.json holds unless something is said of the space before a text.
-        let holds = matches!(self, Class::Llama | Class::Qwen2) && config.prefix_space.is_none();
-        if holds {
-            return Ok(());
+    /// Changes what tokenizer.json says to what the class makes of it. Says whether the class makes anything: it does
+    /// not where the file holds a model of another kind.
+    pub(super) fn overrule(self, parts: &mut Parts, config: &Config) -> bool {
+        let unknown = self.token(config, "unk_token").map(str::to_owned);
+        match (self, &mut parts.model) {
+            (Class::Bert, Model::Whole(ModelWrapper::WordPiece(model))) => {
+                "##".clone_into(&mut model.continuing_subword_prefix);
+                model.max_input_chars_per_word = 100;
+                model.unk_token = unknown.unwrap_or_else(|| model.unk_token.clone());
+            }
+            (Class::XlmRoberta, Model::Unigram(model)) => {
+                (model.unk_id, model.byte_fallback) = (Some(3), false);
+            }
+            (
+                Class::Roberta | Class::Gpt2 | Class::Llama | Class::Gemma | Class::Qwen2,
+                Model::Whole(ModelWrapper::BPE(model)),
+            ) => {
+                let is_of_pieces = matches!(self, Class::Llama | Class::Gemma);
+                (model.fuse_unk, model.byte_fallback) = (is_of_pieces, is_of_pieces);
+                (model.dropout, model.ignore_merges) = (None, false);
+                (model.continuing_subword_prefix, model.end_of_word_suffix) = (None, None);
+                model.unk_token = unknown.filter(|_| self == Class::Gemma);
+            }
+            _ => return false,
         }
         let map = match self {
-            Class::XlmRoberta => charsmap(&serde_json::to_value(inner.get_normalizer()).unwrap_or_default()),
+            Class::XlmRoberta => charsmap(&serde_json::to_value(&parts.normalizer).unwrap_or_default()),
             _ => None,
         };
-        let normalizer = self.normalizer(config, map.as_deref());
-        inner.with_normalizer(normalizer.map(part::<NormalizerWrapper>))?;
-        if let Some(words) = self.pre_tokenizer(config) {
-            inner.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(words)));
-        }
-        if let Some(around) = self.post_processor(config, |token| inner.token_to_id(token)) {
-            inner.with_post_processor(Some(part::<PostProcessorWrapper>(around)));
-        }
-        Ok(())
+        parts.normalizer = self.normalizer(config, map.as_deref()).map(part::<NormalizerWrapper>);
+        parts.pre_tokenizer = self.pre_tokenizer(config).map(part::<PreTokenizerWrapper>);
+        true
+    }
+
+    /// The special tokens around a text, where the class decides.
+    pub(super) fn around(
+        self,
+        config: &Config,
+        id: impl Fn(&str) -> Option<u32>,
+    ) -> Option<PostProcessorWrapper> {
+        self.post_processor(config, id).map(part)
     }
 }
 

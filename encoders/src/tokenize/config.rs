@@ -24,16 +24,18 @@ pub(super) struct Config {
     pub(super) add_bos: Option<bool>,
     /// Whether texts end with `eos`.
     pub(super) add_eos: Option<bool>,
-    /// The special tokens by their names, such as `bos_token`.
-    pub(super) named: BTreeMap<&'static str, AddedToken>,
+    /// The special tokens by their names, such as `bos_token`; `None` where there is to be none.
+    pub(super) named: BTreeMap<&'static str, Option<AddedToken>>,
     /// Other special tokens.
     pub(super) extra: Vec<AddedToken>,
-    /// Whether the beginning of a long text is cut off instead of its end.
-    pub(super) truncate_left: bool,
+    /// Whether the beginning of a long text is cut off instead of its end; `None` leaves it to tokenizer.json.
+    pub(super) truncate_left: Option<bool>,
     /// Where Python puts padding: "left" or "right".
     pub(super) padding_side: Option<String>,
-    /// Tokens that tokenizer.json may lack, by id.
-    pub(super) added_tokens: BTreeMap<u32, AddedToken>,
+    /// All added tokens by id, where the file lists them.
+    pub(super) added_tokens: Option<BTreeMap<u32, AddedToken>>,
+    /// Those of added_tokens.json, where it does not.
+    pub(super) old_added_tokens: BTreeMap<u32, AddedToken>,
     pub(super) lower_case: Option<bool>,
     pub(super) strip_accents: Option<bool>,
     pub(super) split_chinese: Option<bool>,
@@ -69,10 +71,6 @@ struct Raw {
 /// The special tokens that have names.
 pub(super) const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-
-/// Classes of transformers that take the special tokens around a text from tokenizer.json and ignore `add_bos_token`
-/// and `add_eos_token`. Models were trained so.
-const UNHEEDING_CLASSES: [&str; 2] = ["PreTrainedTokenizer", "Qwen2Tokenizer"];
 
 /// A token is spelled by its text, or by an object that has it.
 #[derive(Deserialize)]
@@ -138,52 +136,74 @@ impl Config {
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
         check(&path, "", &known, &[&KEYS])?;
+        // special_tokens_map.json and added_tokens.json are of old: they count where the added tokens are not listed.
+        let is_listed = object.get("added_tokens_decoder").is_some_and(|list| !list.is_null());
         let map_path = files.path(MAP_FILE);
-        let map: Map<String, Value> = files.json(MAP_FILE)?.unwrap_or_default();
+        let map: Map<String, Value> = match is_listed {
+            true => Map::new(),
+            false => files.json(MAP_FILE)?.unwrap_or_default(),
+        };
         let mut named = BTreeMap::new();
         for name in NAMES {
-            let given = [(&path, &object), (&map_path, &map)];
-            let found = given
-                .into_iter()
-                .find_map(|(path, object)| Some((path, object.get(name).filter(|value| !value.is_null())?)));
+            let given = [(&map_path, &map), (&path, &object)];
+            let found = given.into_iter().find_map(|(path, object)| Some((path, object.get(name)?)));
             if let Some((path, value)) = found {
-                named.insert(name, token(path, name, value)?);
+                let given = (!value.is_null()).then(|| token(path, name, value)).transpose()?;
+                named.insert(name, given);
             }
         }
         let own = object.iter().filter(|(key, value)| is_own(key, value));
         let mut extra = own.map(|(key, value)| token(&path, key, value)).collect::<Result<Vec<_>>>()?;
         let raw: Raw = of_value(&path, Value::Object(object.clone()))?;
-        for list in [&raw.additional_special_tokens, &raw.extra_special_tokens].into_iter().flatten() {
+        for (path, name, list) in [
+            (&path, "extra_special_tokens", raw.extra_special_tokens.as_ref()),
+            (&map_path, "extra_special_tokens", map.get("extra_special_tokens")),
+            (&map_path, "additional_special_tokens", map.get("additional_special_tokens")),
+            (&path, "additional_special_tokens", raw.additional_special_tokens.as_ref()),
+        ] {
             let values: Vec<&Value> = match list {
-                Value::Array(values) => values.iter().collect(),
-                Value::Object(by_name) => by_name.values().collect(),
-                _ => Vec::new(),
+                Some(Value::Array(values)) => values.iter().collect(),
+                Some(Value::Object(by_name)) => by_name.values().collect(),
+                _ => continue,
             };
             for value in values {
-                extra.push(token(&path, "additional_special_tokens", value)?);
+                extra.push(token(path, name, value)?);
             }
         }
-        let added = raw.added_tokens_decoder.unwrap_or_default().into_iter().map(|(id, token)| {
-            let failed =
-                |source: Box<dyn std::error::Error + Send + Sync>| Error::Json { path: path.clone(), source };
-            let id = id.parse().map_err(|source: std::num::ParseIntError| failed(source.into()))?;
-            let token: Added = of_value(&path, token)?;
-            Ok((id, token.into()))
+        let mut old_added_tokens = BTreeMap::new();
+        if !is_listed {
+            let by_token: BTreeMap<String, u32> = files.json("added_tokens.json")?.unwrap_or_default();
+            for (content, id) in by_token {
+                let mut special = named.values().flatten().chain(&extra);
+                let is_special = special.any(|token| token.content == content);
+                old_added_tokens.insert(id, AddedToken::from(content, is_special));
+            }
+        }
+        let added = raw.added_tokens_decoder.map(|list| {
+            list.into_iter().map(|(id, token)| {
+                let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Json {
+                    path: path.clone(),
+                    source,
+                };
+                let id = id.parse().map_err(|source: std::num::ParseIntError| failed(source.into()))?;
+                let token: Added = of_value(&path, token)?;
+                Ok((id, token.into()))
+            })
         });
         let class = raw.tokenizer_class.map(|class| class.trim_end_matches("Fast").to_owned());
-        let has_code = raw.auto_map.is_some();
-        let is_ignored =
-            !has_code && class.as_deref().is_some_and(|class| UNHEEDING_CLASSES.contains(&class));
+        // Code for other classes, such as those of images, is no code for this one.
+        let has_code = raw.auto_map.is_some_and(|map| !map.is_object() || !map["AutoTokenizer"].is_null());
         Ok(Config {
-            add_bos: raw.add_bos_token.filter(|_| !is_ignored),
-            add_eos: raw.add_eos_token.filter(|_| !is_ignored),
+            add_bos: raw.add_bos_token,
+            add_eos: raw.add_eos_token,
             class,
             has_code,
             named,
             extra,
-            truncate_left: raw.truncation_side.as_deref() == Some("left"),
+            truncate_left: raw.truncation_side.map(|side| side == "left"),
             padding_side: raw.padding_side,
-            added_tokens: added.collect::<Result<_>>()?,
+            added_tokens: added.map(Iterator::collect::<Result<_>>).transpose()?,
+            old_added_tokens,
             lower_case: raw.do_lower_case,
             strip_accents: raw.strip_accents,
             split_chinese: raw.tokenize_chinese_chars,
@@ -193,11 +213,6 @@ impl Config {
             gives_types: raw.model_input_names.map(|names| names.iter().any(|name| name == "token_type_ids")),
             path,
         })
-    }
-
-    /// The text of a special token that has a name.
-    pub(super) fn named(&self, name: &str) -> Option<&str> {
-        self.named.get(name).map(|token| token.content.as_str())
     }
 
     /// The error for a field with this value.

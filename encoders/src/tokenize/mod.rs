@@ -1,5 +1,6 @@
 //! From text to token ids, as the model was trained.
 
+mod added;
 mod build;
 mod class;
 mod config;
@@ -15,9 +16,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
+use tokenizers::models::ModelWrapper;
+use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::{
-    AddedToken, Encoding, NormalizerWrapper, PostProcessor, Tokenizer as HuggingFace, TruncationDirection,
+    Encoding, NormalizerWrapper, PostProcessor, Tokenizer as HuggingFace, TruncationDirection,
     TruncationParams,
 };
 
@@ -25,11 +28,13 @@ use crate::error::{Error, Result};
 use crate::json;
 use crate::keys::DEFAULT_OF_TRANSFORMERS as DEFAULT;
 use crate::weights::model_files::ModelFiles;
+use added::Source;
 use class::Class;
 use config::Config;
 #[cfg(test)]
 pub(crate) use keys::KEYS;
 pub(crate) use packed::Packer;
+use read::{Model, Parts};
 pub use special_tokens::SpecialTokens;
 
 /// The tokenizer of a model directory.
@@ -39,6 +44,8 @@ pub(crate) struct Tokenizer {
     vocab_size: usize,
     max_length: usize,
     affixes: Affixes,
+    /// Whether the beginning of a long text is cut off instead of its end.
+    truncate_left: bool,
     config: Config,
     class: Class,
     /// Texts that were cut so far.
@@ -75,28 +82,36 @@ impl Tokenizer {
         Reading { max_length, shortest, lower_case, vocab_size }: Reading,
     ) -> Result<Tokenizer> {
         let files = &files.tokenizer();
-        let config = Config::read(files)?;
-        let class = Class::of(&config, model);
+        let mut config = Config::read(files)?;
         let path = files.path("tokenizer.json");
+        let json = files.read("tokenizer.json")?;
+        let class = Class::of(&config, model, json.as_deref());
+        if !class.heeds_ends(&config, json.is_some()) {
+            (config.add_bos, config.add_eos) = (None, None);
+        }
         let failed = |source| Error::Tokenizer { path: path.clone(), source };
-        let mut inner = match files.read("tokenizer.json")? {
+        let (mut parts, is_made) = match &json {
             Some(bytes) => {
-                json::refuse_pointer(&path, &bytes)?;
-                read::tokenizer(json::without_mark(&bytes)).map_err(failed)?
+                json::refuse_pointer(&path, bytes)?;
+                let mut parts = read::parts(json::without_mark(bytes)).map_err(failed)?;
+                let is_made = class.overrule(&mut parts, &config);
+                (parts, is_made)
             }
             None => {
                 let built = build::build(files, class, &config)?;
                 let bytes = serde_json::to_vec(&built).expect("a JSON value can be written");
-                let mut inner = read::tokenizer(&bytes).map_err(failed)?;
-                for (_, token) in build::added_tokens(files)? {
-                    inner.add_tokens([AddedToken::from(token, false)]).map_err(failed)?;
-                }
-                inner
+                (read::parts(&bytes).map_err(failed)?, false)
             }
         };
-        class.overrule(&mut inner, &config).map_err(failed)?;
-        add_tokens(&mut inner, &config).map_err(failed)??;
-        add_special_tokens(&mut inner, &config, class, vocab_size).map_err(failed)?;
+        refuse_chance(&path, &parts)?;
+        let truncate_left = config.truncate_left.unwrap_or(parts.truncates_left);
+        let of_file = std::mem::take(&mut parts.added_tokens);
+        let mut inner = parts.tokenizer().map_err(failed)?;
+        let added = Source { config: &config, class, of_file, is_made, vocab_size };
+        added.add_to(&mut inner).map_err(failed)??;
+        if is_made && let Some(around) = class.around(&config, |token| inner.token_to_id(token)) {
+            inner.with_post_processor(Some(around));
+        }
         inner.set_encode_special_tokens(config.split_special);
         if lower_case {
             lower_case_first(&mut inner).map_err(failed)?;
@@ -106,8 +121,7 @@ impl Tokenizer {
         if shortest <= num_special {
             return Err(too_short(&path, shortest, num_special));
         }
-        let direction =
-            if config.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
+        let direction = if truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(failed)?;
         let num_cut = AtomicUsize::new(0);
@@ -117,6 +131,7 @@ impl Tokenizer {
             vocab_size,
             max_length,
             affixes,
+            truncate_left,
             config,
             class,
             num_cut,
@@ -154,8 +169,9 @@ impl Tokenizer {
         add("add_bos_token", config.add_bos, None);
         add("add_eos_token", config.add_eos, None);
         add("split_special_tokens", Some(config.split_special).filter(|split| *split), None);
-        if config.truncate_left {
-            list.push(("truncation_side", "left".into(), file));
+        if self.truncate_left {
+            let from = if config.truncate_left.is_some() { file } else { "tokenizer.json" };
+            list.push(("truncation_side", "left".into(), from));
         }
         list
     }
@@ -181,7 +197,7 @@ impl Tokenizer {
         if let Some(excess) = body.len().checked_sub(room) {
             let is_cut = excess > 0 || !encoding.get_overflowing().is_empty();
             self.num_cut.fetch_add(usize::from(is_cut), Ordering::Relaxed);
-            body = if self.config.truncate_left { &body[excess..] } else { &body[..room] };
+            body = if self.truncate_left { &body[excess..] } else { &body[..room] };
         }
         self.checked([before, body, after].concat())
     }
@@ -197,7 +213,7 @@ impl Tokenizer {
         let encoding = encoding.map_err(|source| self.failed(source))?;
         let mut types = encoding.get_type_ids().to_vec();
         // Python leaves the types out where the class does not give them, and the model takes 0.
-        if !self.config.gives_types.unwrap_or(self.class.gives_types()) {
+        if !self.class.gives_types(&self.config) {
             types.fill(0);
         }
         Ok((self.checked(encoding.get_ids().to_vec())?, types))
@@ -252,43 +268,20 @@ fn too_short(path: &Path, max_length: usize, num_special: usize) -> Error {
     }
 }
 
-/// Adds the tokens of tokenizer_config.json that tokenizer.json lacks. The outer error is the library's.
-fn add_tokens(inner: &mut HuggingFace, config: &Config) -> tokenizers::Result<Result<()>> {
-    let known = inner.get_added_tokens_decoder();
-    for (id, token) in config.added_tokens.iter().filter(|(id, _)| !known.contains_key(*id)) {
-        inner.add_tokens([token.clone()])?;
-        let got = inner.token_to_id(&token.content);
-        if got != Some(*id) {
-            let got = got.map_or_else(|| "no id".to_owned(), |got| format!("id {got}"));
-            return Ok(Err(config.invalid(
-                &format!("added_tokens_decoder.{id}"),
-                format!("{:?}", token.content),
-                &format!("a token that tokenizer.json leaves that id to; it gives it {got}"),
-            )));
+/// Refuses a tokenizer that cuts texts into pieces at random.
+fn refuse_chance(path: &Path, parts: &Parts) -> Result<()> {
+    match &parts.model {
+        Model::Whole(ModelWrapper::BPE(BPE { dropout: Some(dropout), .. })) if *dropout > 0.0 => {
+            Err(Error::InvalidField {
+                path: path.to_owned(),
+                field: "model.dropout".to_owned(),
+                found: dropout.to_string(),
+                expected: "null: texts would be cut into pieces at random; write null into the file"
+                    .to_owned(),
+            })
         }
+        _ => Ok(()),
     }
-    Ok(Ok(()))
-}
-
-/// Adds the special tokens that tokenizer_config.json or the class names, so that a text that spells one out has it.
-/// Those that the vocabulary lacks have no place in the model.
-fn add_special_tokens(
-    inner: &mut HuggingFace,
-    config: &Config,
-    class: Class,
-    vocab_size: usize,
-) -> tokenizers::Result<()> {
-    let usual = class.special_tokens().iter().filter(|(name, _)| !config.named.contains_key(name));
-    let usual = usual.map(|(_, token)| AddedToken::from(*token, true));
-    let tokens = config.named.values().cloned().chain(usual).chain(config.extra.iter().cloned());
-    for token in tokens.collect::<Vec<_>>() {
-        let is_known = inner.get_added_tokens_decoder().values().any(|known| known.content == token.content);
-        let has_row = inner.token_to_id(&token.content).is_some_and(|id| (id as usize) < vocab_size);
-        if has_row && !is_known {
-            inner.add_special_tokens([token])?;
-        }
-    }
-    Ok(())
 }
 
 /// As `do_lower_case` of sentence-transformers: before all else that is done with a text.
