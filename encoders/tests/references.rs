@@ -2,8 +2,9 @@ use std::path::{Path, PathBuf};
 
 use secateur_encoders::golden::Golden;
 use secateur_encoders::inspect::{InspectOptions, Inspection};
-use secateur_encoders::{Encoder, LoadOptions};
+use secateur_encoders::{CrossEncoder, Encoder, LoadOptions};
 use secateur_testkit::workspace_root;
+use serde::Deserialize;
 
 /// Hidden states of models this small are of size one to ten, and cosines of f32 hold to some 1e-6.
 const LEAST_COSINE: f64 = 0.999_99;
@@ -12,10 +13,11 @@ fn folder() -> PathBuf {
     workspace_root().join("tests/fixtures/checkpoints")
 }
 
-fn names() -> Vec<String> {
+/// The models that have this file.
+fn names(file: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap());
     let mut names: Vec<String> = entries
-        .filter(|entry| entry.path().join("golden.jsonl").exists())
+        .filter(|entry| entry.path().join(file).exists())
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
@@ -25,8 +27,8 @@ fn names() -> Vec<String> {
 /// The fixtures' vectors are those of sentence-transformers, transformers and PEFT.
 #[test]
 fn vectors_are_those_of_the_reference_libraries() {
-    let names = names();
-    assert!(names.len() >= 20, "fixtures are missing: {names:?}");
+    let names = names("golden.jsonl");
+    assert!(names.len() >= 22, "fixtures are missing: {names:?}");
     let mut wrong = Vec::new();
     for name in &names {
         let golden = Golden::read(folder().join(name).join("golden.jsonl")).unwrap();
@@ -36,6 +38,37 @@ fn vectors_are_those_of_the_reference_libraries() {
             Ok(comparison) if comparison.least_cosine >= LEAST_COSINE => {}
             Ok(comparison) => wrong.push(format!("{name}: {comparison:?}")),
             Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Logits of models this small are of size one to ten.
+const MOST_OFF: f64 = 1e-4;
+
+#[derive(Deserialize)]
+struct Scored {
+    query: String,
+    passage: String,
+    score: f64,
+}
+
+/// The fixtures' scores are those of sentence-transformers.
+#[test]
+fn scores_are_those_of_the_reference_library() {
+    let names = names("scores.jsonl");
+    assert_eq!(names.len(), 4, "fixtures are missing: {names:?}");
+    let mut wrong = Vec::new();
+    for name in &names {
+        let lines = std::fs::read_to_string(folder().join(name).join("scores.jsonl")).unwrap();
+        let scored: Vec<Scored> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let pairs: Vec<(&str, &str)> = scored.iter().map(|one| (&one.query[..], &one.passage[..])).collect();
+        let model = CrossEncoder::load(folder().join(name).join("model"), &LoadOptions::default()).unwrap();
+        for (one, score) in scored.iter().zip(model.score(&pairs).unwrap()) {
+            if (one.score - f64::from(score)).abs() > MOST_OFF {
+                let Scored { query, passage, score: want } = one;
+                wrong.push(format!("{name}: {query:?} and {passage:?} have {score}, not {want}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -349,10 +349,16 @@ impl<B: Backend> Embeddings<B> {
     ) -> Result<B::Activations> {
         let mut x = backend.embed(&self.tokens, ids)?;
         if let (Some(table), Positions::Learned { first, table_rows, .. }) = (&self.positions, positions) {
-            let mut rows: Vec<u32> = spans
-                .iter()
-                .flat_map(|span| (0..span.len()).map(|position| (first + position) as u32))
-                .collect();
+            let mut rows = Vec::with_capacity(ids.len());
+            for span in spans.iter() {
+                let mut next = first;
+                for id in &ids[span] {
+                    // Where positions begin after that of the padding, a text that spells the padding out has it there.
+                    let is_padding = *id as usize + 1 == first;
+                    rows.push(if is_padding { *id } else { next as u32 });
+                    next += usize::from(!is_padding);
+                }
+            }
             for (row, kind) in rows.iter_mut().zip(types) {
                 *row += kind * table_rows as u32;
             }
