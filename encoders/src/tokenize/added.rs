@@ -20,7 +20,7 @@ pub(super) struct Source<'a> {
     pub(super) of_file: Vec<(u32, AddedToken)>,
     /// Whether the class made the tokenizer, without those of tokenizer.json.
     pub(super) is_made: bool,
-    /// Ids of special tokens must be below this: those that the vocabulary lacks have no place in the model.
+    /// Ids of special tokens must be below this: others have no place in the model.
     pub(super) vocab_size: usize,
 }
 
@@ -49,13 +49,19 @@ impl Source<'_> {
         for token in listed.values().filter(|token| !known.values().any(|known| known == *token)) {
             tokens.push(AddedToken { special: token.special || is_special(token), ..token.clone() });
         }
-        let has_row = |token: &AddedToken, inner: &HuggingFace| {
-            inner.token_to_id(&token.content).is_some_and(|id| (id as usize) < vocab_size)
-        };
+        // A token that the vocabulary lacks gets the next id.
+        let whole = inner.get_vocab_size(false);
+        let mut next = known.keys().max().map_or(whole, |max| whole.max(*max as usize + 1));
+        next += tokens.iter().filter(|token| inner.token_to_id(&token.content).is_none()).count();
         for token in named.iter().chain(&config.extra) {
             let mut others = known.values().chain(&tokens);
-            if !others.any(|other| other.content == token.content) && has_row(token, inner) {
+            if others.any(|other| other.content == token.content) {
+                continue;
+            }
+            let id = inner.token_to_id(&token.content);
+            if id.map_or(next, |id| id as usize) < vocab_size {
                 tokens.push(token.clone());
+                next += usize::from(id.is_none());
             }
         }
         if !tokens.is_empty() {
@@ -74,7 +80,8 @@ impl Source<'_> {
         }
         // The class adds its special tokens once more, as plain ones.
         if class == Class::Qwen2 {
-            let special = named.iter().chain(&config.extra).filter(|token| has_row(token, inner));
+            let is_there = |token: &&AddedToken| inner.token_to_id(&token.content).is_some();
+            let special = named.iter().chain(&config.extra).filter(is_there);
             let plain: Vec<_> = special.map(|token| AddedToken::from(token.content.clone(), true)).collect();
             inner.add_tokens(plain)?;
         }

@@ -155,17 +155,19 @@ impl Config {
         let own = object.iter().filter(|(key, value)| is_own(key, value));
         let mut extra = own.map(|(key, value)| token(&path, key, value)).collect::<Result<Vec<_>>>()?;
         let raw: Raw = of_value(&path, Value::Object(object.clone()))?;
-        for (path, name, list) in [
-            (&path, "extra_special_tokens", raw.extra_special_tokens.as_ref()),
-            (&map_path, "extra_special_tokens", map.get("extra_special_tokens")),
-            (&map_path, "additional_special_tokens", map.get("additional_special_tokens")),
-            (&path, "additional_special_tokens", raw.additional_special_tokens.as_ref()),
-        ] {
-            let values: Vec<&Value> = match list {
-                Some(Value::Array(values)) => values.iter().collect(),
-                Some(Value::Object(by_name)) => by_name.values().collect(),
-                _ => continue,
-            };
+        // The new name of the list comes before the old one. The map adds to the new one; its old one counts if nothing
+        // else does.
+        let (new, old) = ("extra_special_tokens", "additional_special_tokens");
+        let own = (&path, new, values(raw.extra_special_tokens.as_ref()));
+        let own = match own.2.is_empty() {
+            true => (&path, old, values(raw.additional_special_tokens.as_ref())),
+            false => own,
+        };
+        let mut lists = vec![own, (&map_path, new, values(map.get(new)))];
+        if lists.iter().all(|(.., values)| values.is_empty()) {
+            lists.push((&map_path, old, values(map.get(old))));
+        }
+        for (path, name, values) in lists {
             for value in values {
                 extra.push(token(path, name, value)?);
             }
@@ -223,6 +225,15 @@ impl Config {
             found,
             expected: expected.to_owned(),
         }
+    }
+}
+
+/// The tokens of a list, or of an object that names them.
+fn values(list: Option<&Value>) -> Vec<&Value> {
+    match list {
+        Some(Value::Array(values)) => values.iter().collect(),
+        Some(Value::Object(by_name)) => by_name.values().collect(),
+        _ => Vec::new(),
     }
 }
 
