@@ -28,6 +28,8 @@ mod regression;
 mod report;
 mod rerank;
 mod resume;
+#[cfg(all(unix, feature = "serve"))]
+mod serve;
 mod slim;
 mod support;
 mod swap;

@@ -125,7 +125,7 @@ fn every_number_of_a_page_is_in_the_results() {
 }
 
 /// The first browser that there is.
-fn chromium(test: &str) -> Option<PathBuf> {
+pub fn chromium(test: &str) -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
     let folders: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
     let found = names

@@ -10,6 +10,8 @@ use secateur::encode::{
 };
 use secateur::encoders::{Adapter, Notice};
 use secateur::index::Error as IndexError;
+#[cfg(feature = "serve")]
+use secateur::EncoderRecord;
 use secateur::{Database, Encoder, EncoderSource, Error, LoadOptions};
 
 use super::failure::{Code, Failure, Result, warn};
@@ -92,6 +94,12 @@ impl EncoderArguments {
             strict: self.strict,
             cache: None,
         }
+    }
+
+    /// Of these arguments those that change no vector.
+    fn passing(&self) -> EncoderArguments {
+        let (device, batch_tokens, strict) = (self.device, self.batch_tokens, self.strict);
+        EncoderArguments { device, batch_tokens, strict, ..EncoderArguments::default() }
     }
 
     /// What a database remembers, where these arguments say nothing.
@@ -274,13 +282,24 @@ pub fn open_relocated(
 /// Opens a database with the encoder of the generation in use, as the database remembers it. Of the arguments only
 /// those count that change no vector.
 pub fn open_in_use(path: &Path, arguments: &EncoderArguments) -> Result<Database> {
-    let (device, batch_tokens, strict) = (arguments.device, arguments.batch_tokens, arguments.strict);
-    let passing = EncoderArguments { device, batch_tokens, strict, ..EncoderArguments::default() };
     let database = Database::open(path)?;
-    let Some(source) = source_of(&database, &passing) else { return Ok(database) };
+    let Some(source) = source_of(&database, &arguments.passing()) else { return Ok(database) };
     with_remembered(database, &source, |path| {
         format!("say where it is with `secateur generation relocate {path} --encoder MODEL`")
     })
+}
+
+/// Loads the encoder of a generation from where the database says that it is. Of the arguments only those count that
+/// change no vector.
+#[cfg(feature = "serve")]
+pub fn load_remembered(record: &EncoderRecord, arguments: &EncoderArguments) -> Result<Arc<Encoder>> {
+    match arguments.passing().or(record.source.clone()) {
+        Some(source) => load(&source),
+        None => Err(Failure::new(
+            Code::Database,
+            format!("the database does not say where the encoder {} is: say it with `secateur generation relocate`", record.name),
+        )),
+    }
 }
 
 /// Opens a database with the encoders of all its generations, so that documents can be added. The encoder that is given

@@ -106,7 +106,8 @@ fn fields(fields: &[FieldCount]) -> String {
     table.to_string()
 }
 
-fn as_json(info: &DatabaseInfo) -> serde_json::Value {
+/// A database as JSON.
+pub fn as_json(info: &DatabaseInfo) -> serde_json::Value {
     let field = |count: &FieldCount| {
         let [booleans, numbers, strings] = count.num_of_kind;
         json!({

@@ -31,6 +31,8 @@ mod queries;
 mod report;
 mod rerank;
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod source;
 mod swap;
 mod teach;
@@ -143,6 +145,9 @@ enum Command {
     Compact(compact::Arguments),
     /// Check every file of a database.
     Verify(verify::Arguments),
+    /// Answer programs and browsers over HTTP: embeddings, reranking, search.
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Arguments>),
 }
 
 /// A number of 1 or more.
@@ -217,6 +222,8 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Rollback(arguments) => arguments.run()?,
         Command::Compact(arguments) => arguments.run()?,
         Command::Verify(arguments) => arguments.run()?,
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => arguments.run()?,
     };
     print(out, &text)
 }

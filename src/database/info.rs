@@ -59,6 +59,11 @@ impl Database {
         })
     }
 
+    /// The number of the last commit that this value sees: it grows with each.
+    pub fn commit_number(&self) -> u64 {
+        self.snapshot.commit_number()
+    }
+
     /// The generations, in the order in which they were added.
     pub fn generation_infos(&self) -> Vec<GenerationInfo> {
         let info = |(generation, num_vectors): (&Generation, usize)| GenerationInfo {

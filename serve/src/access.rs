@@ -1,0 +1,118 @@
+//! Who may ask for what.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Method, header};
+
+use crate::fault::Fault;
+
+/// What is read without a key: whether the server is up, its description, and the page, which asks for a key.
+const OPEN: [&str; 3] = ["/", "/health", "/openapi.json"];
+
+/// Who may ask for what.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// Keys, one of which a request must have; without any, everybody may ask.
+    pub keys: Vec<String>,
+    /// Whether documents may be added, replaced and deleted.
+    pub writable: bool,
+    /// Whether requests must be addressed to this machine by a name of its own. Where no key is asked for, it keeps
+    /// pages of other sites out, which can make their names mean this machine.
+    pub local_names_only: bool,
+}
+
+impl Access {
+    /// Whether a request with these headers may ask for this route; `None` is no route.
+    pub(crate) fn check(
+        &self,
+        method: &Method,
+        route: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<(), Fault> {
+        if self.local_names_only {
+            check_host(headers)?;
+        }
+        let is_read = method == Method::GET || method == Method::HEAD;
+        if self.keys.is_empty() || is_read && route.is_some_and(|route| OPEN.contains(&route)) {
+            return Ok(());
+        }
+        let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some(sent) = sent.and_then(|value| value.strip_prefix("Bearer ")) else {
+            return Err(Fault::unauthorized("an API key is needed: send it as `Authorization: Bearer KEY`"));
+        };
+        match self.keys.iter().fold(false, |found, key| found | is_same(key, sent.trim())) {
+            true => Ok(()),
+            false => Err(Fault::unauthorized("the API key is not one of this server's")),
+        }
+    }
+}
+
+/// Whether two keys are the same, in a time that does not tell how much of them is.
+fn is_same(key: &str, sent: &str) -> bool {
+    let differences = key.bytes().zip(sent.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+    std::hint::black_box(differences) == 0 && key.len() == sent.len()
+}
+
+fn check_host(headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+    let host = host.to_str().unwrap_or_default();
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    let is_local = |address: IpAddr| address.is_loopback();
+    if name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_local) {
+        return Ok(());
+    }
+    Err(Fault::forbidden(format!(
+        "this server without API keys answers to localhost, and Host is {host:?}: start it with API keys to serve other names"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+        headers
+    }
+
+    #[test]
+    fn keys_are_asked_for_but_where_all_may_ask() {
+        let access = Access { keys: vec!["one".to_owned(), "two".to_owned()], ..Access::default() };
+        for good in ["Bearer one", "Bearer two", "Bearer  two "] {
+            assert_eq!(
+                access.check(&Method::GET, Some("/search"), &headers("authorization", good)),
+                Ok(()),
+                "{good}"
+            );
+        }
+        for bad in ["Bearer onetwo", "Bearer on", "Bearer ", "one", "Basic one"] {
+            assert!(
+                access.check(&Method::GET, Some("/search"), &headers("authorization", bad)).is_err(),
+                "{bad}"
+            );
+        }
+        assert!(access.check(&Method::GET, None, &HeaderMap::new()).is_err());
+        assert!(access.check(&Method::GET, Some("/metrics"), &HeaderMap::new()).is_err());
+        assert_eq!(access.check(&Method::GET, Some("/health"), &HeaderMap::new()), Ok(()));
+        assert_eq!(access.check(&Method::HEAD, Some("/"), &HeaderMap::new()), Ok(()));
+        assert!(access.check(&Method::POST, Some("/"), &HeaderMap::new()).is_err());
+        assert_eq!(Access::default().check(&Method::GET, Some("/search"), &HeaderMap::new()), Ok(()));
+    }
+
+    #[test]
+    fn other_sites_names_are_refused() {
+        let access = Access { local_names_only: true, ..Access::default() };
+        for good in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.3.2.1", "[::1]:8080"] {
+            assert_eq!(access.check(&Method::GET, None, &headers("host", good)), Ok(()), "{good}");
+        }
+        for bad in ["evil.example", "localhost.evil.example:80", "10.0.0.1:8080", "[fe80::1]:8080", ""] {
+            assert!(access.check(&Method::GET, None, &headers("host", bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `secateur serve`: an encoder, a cross-encoder and a database over HTTP.
+
+mod database;
+mod fault;
+mod model;
+mod search;
+mod state;
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use secateur::LoadOptions;
+use secateur::encode::CrossEncoder;
+use secateur_serve::{Access, Event, Limits, Served, Stop, Tell};
+
+use super::encoder::{EncoderArguments, base_directory, model_directory, open_database, tell};
+use super::failure::{Code, Failure, Result, say, warn};
+use database::ServedDatabase;
+use model::{ServedEncoder, ServedScorer};
+use state::Current;
+
+/// Where keys are, if no file is named.
+const KEYS: &str = "SECATEUR_API_KEYS";
+
+const EXAMPLES: &str = "\
+The routes are those of OpenAI (/v1/embeddings), text-embeddings-inference (/embed, /rerank, /info), Cohere (/v1/rerank) and \
+the database's own (/search, /documents, /generations). /openapi.json describes all of them, and a browser shows a search page \
+at /. Prometheus reads /metrics.
+
+Without --api-keys only this machine may ask, and what may be asked is not asked for twice: put a proxy that speaks TLS before a \
+server that others use. SIGINT and SIGTERM end it once the requests that it has begun are answered.
+
+Examples:
+  secateur serve my.db
+  secateur serve --encoder sentence-transformers/all-MiniLM-L6-v2 --port 9000
+  secateur serve my.db --reranker BAAI/bge-reranker-base --host 0.0.0.0 --api-keys keys.txt --writable";
+
+#[derive(Args)]
+#[command(mut_arg("encoder", |encoder| encoder.help("An encoder to serve; beside a database, where its encoder is, if not where it was")), after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A database to search.
+    #[arg(required_unless_present_any = ["encoder", "reranker"])]
+    database: Option<PathBuf>,
+    /// A cross-encoder for /rerank and for searches that ask for it: a model directory, or OWNER/NAME of the hub.
+    #[arg(long, value_name = "MODEL")]
+    reranker: Option<String>,
+    /// The address to listen at: 0.0.0.0 or :: for all of this machine's.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port to listen at; 0 for one that is free.
+    #[arg(long, default_value = "8080")]
+    port: u16,
+    /// A file of API keys, one a line, one of which a request must have [default: the lines of $SECATEUR_API_KEYS].
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+    /// Let requests add, replace and delete documents.
+    #[arg(long, requires = "database")]
+    writable: bool,
+    /// How often to look for what other processes have committed, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds, requires = "database")]
+    refresh: Duration,
+    #[command(flatten)]
+    limits: LimitArguments,
+    #[command(flatten)]
+    encoder: EncoderArguments,
+}
+
+/// What the server takes on.
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArguments {
+    /// Bytes of a request's body.
+    #[arg(long, value_name = "BYTES", default_value = "16777216", value_parser = super::positive)]
+    max_body: NonZeroUsize,
+    /// Texts, pairs or documents of a request.
+    #[arg(long, value_name = "N", default_value = "2048", value_parser = super::positive)]
+    max_items: NonZeroUsize,
+    /// Texts, pairs or searches that wait; a request that finds no room is answered 429.
+    #[arg(long, value_name = "N", default_value = "8192", value_parser = super::positive)]
+    max_waiting: NonZeroUsize,
+    /// Tokens of all requests' texts that are computed together.
+    #[arg(long, value_name = "TOKENS", default_value = "16384", value_parser = super::positive)]
+    max_batch_tokens: NonZeroUsize,
+    /// Hits of a search.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = super::positive)]
+    max_hits: NonZeroUsize,
+    /// Open connections.
+    #[arg(long, value_name = "N", default_value = "512", value_parser = super::positive)]
+    max_connections: NonZeroUsize,
+    /// Seconds that a body may take to arrive, and an answer to be computed.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    timeout: Duration,
+    /// Seconds that a connection may be idle, and the head of a request take to arrive.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    idle_timeout: Duration,
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| (0.001..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds, 0.001 to 86400".to_owned())
+}
+
+impl LimitArguments {
+    fn limits(&self) -> Result<Limits> {
+        let (items, queue) = (self.max_items.get(), self.max_waiting.get());
+        if items > queue {
+            let message = format!(
+                "--max-waiting {queue} has no room for a request of --max-items {items}: give at least as many"
+            );
+            return Err(Failure::new(Code::Usage, message));
+        }
+        Ok(Limits {
+            body_bytes: self.max_body.get(),
+            items,
+            queue,
+            batch_tokens: self.max_batch_tokens.get(),
+            hits: self.max_hits.get(),
+            connections: self.max_connections.get(),
+            timeout: self.timeout,
+            idle: self.idle_timeout,
+            ..Limits::default()
+        })
+    }
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let limits = self.limits.limits()?;
+        let access = self.access()?;
+        let address = SocketAddr::new(self.host, self.port);
+        let served = self.served()?;
+        let stop = Stop::new();
+        stop_on_signals(stop.clone())?;
+        secateur_serve::run(address, served, access, limits, self.refresh, &stop, self.teller()).map_err(
+            |error| {
+                Failure::new(
+                    Code::System,
+                    format!("cannot listen at {address}: {error}; choose another --host or --port"),
+                )
+            },
+        )?;
+        Ok(String::new())
+    }
+
+    fn access(&self) -> Result<Access> {
+        let text = match &self.api_keys {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| {
+                Failure::new(Code::Usage, format!("--api-keys {}: {error}", path.display()))
+            })?,
+            None => std::env::var(KEYS).unwrap_or_default(),
+        };
+        let keys: Vec<String> =
+            text.lines().map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        if let Some(path) = self.api_keys.as_ref().filter(|_| keys.is_empty()) {
+            return Err(Failure::new(
+                Code::Usage,
+                format!("--api-keys {}: there is no key in it", path.display()),
+            ));
+        }
+        if let Some(number) = keys.iter().position(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let message = format!("API key {} has characters that no HTTP header can have", number + 1);
+            return Err(Failure::new(Code::Usage, message));
+        }
+        let is_local = self.host.is_loopback();
+        if keys.is_empty() && !is_local {
+            if self.writable {
+                let message = format!(
+                    "--writable at {} without API keys would let everybody change the database: name --api-keys, or leave one \
+                     of them out",
+                    self.host
+                );
+                return Err(Failure::new(Code::Usage, message));
+            }
+            warn(&format!("whoever reaches {} can ask: no API keys are given", self.host));
+        }
+        Ok(Access { local_names_only: keys.is_empty() && is_local, keys, writable: self.writable })
+    }
+
+    fn served(&self) -> Result<Served> {
+        let mut served = Served::default();
+        if let Some(reranker) = &self.reranker {
+            served.reranker = Some(Arc::new(ServedScorer(self.load_reranker(reranker)?)));
+        }
+        match &self.database {
+            Some(path) => {
+                let database = open_database(path, None, &self.encoder, true)?;
+                let current = Current::new(path.clone(), self.encoder.clone(), database);
+                served.database = Some(Arc::new(ServedDatabase(current)));
+            }
+            None => {
+                if let Some(encoder) = self.encoder.load()? {
+                    served.encoder = Some(Arc::new(ServedEncoder::new(encoder)));
+                }
+            }
+        }
+        Ok(served)
+    }
+
+    fn load_reranker(&self, reference: &str) -> Result<CrossEncoder> {
+        let directory = model_directory(reference)?;
+        let options = LoadOptions {
+            name: (!Path::new(reference).exists()).then(|| reference.to_owned()),
+            base: base_directory(&directory, None, &[])?,
+            device: self.encoder.device,
+            batch_tokens: self.encoder.batch_tokens.map(|tokens| tokens as usize),
+            strict: self.encoder.strict,
+            ..LoadOptions::default()
+        };
+        let cross_encoder = CrossEncoder::load(directory, &options)?;
+        tell(cross_encoder.notices());
+        Ok(cross_encoder)
+    }
+
+    /// What is said on standard error.
+    fn teller(&self) -> Tell {
+        let what = match (&self.database, &self.encoder.encoder, &self.reranker) {
+            (Some(database), _, _) => database.display().to_string(),
+            (None, Some(encoder), _) => encoder.clone(),
+            (None, None, reranker) => reranker.clone().unwrap_or_default(),
+        };
+        Arc::new(move |event| match event {
+            Event::Listening(address) => say(&format!("serving {what} at http://{address}")),
+            Event::Reloaded => say(&format!("{what}: a new commit is searched")),
+            Event::NotReloaded(fault) => warn(&format!(
+                "{what}: the latest commit cannot be searched, and the one before is: {}",
+                fault.message()
+            )),
+            Event::Failed { request, what, fault } => {
+                warn(&format!("request {request}, {what}: {}", fault.message()));
+            }
+            Event::Ending => say("ending: requests that are going on are answered first"),
+        })
+    }
+}
+
+/// The first signal ends the server in order, the second one at once.
+fn stop_on_signals(stop: Stop) -> Result<()> {
+    let is_stopped = AtomicBool::new(false);
+    ctrlc::set_handler(move || {
+        if is_stopped.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        stop.stop();
+    })
+    .map_err(|error| Failure::new(Code::System, format!("cannot handle signals: {error}")))
+}

@@ -1,0 +1,136 @@
+//! The state of a database that is searched, and the next one.
+//!
+//! A search holds the state that it began with. A new one is made beside it and takes its place, so nobody waits.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use secateur::encoders::Fingerprint;
+use secateur::{Database, Encoder, EncoderRecord, Error};
+use secateur_serve::Fault;
+use serde_json::Value;
+
+use super::fault;
+use super::model::ServedEncoder;
+use crate::cli::encoder::{EncoderArguments, load_remembered, open_in_use};
+use crate::cli::failure::Failure;
+
+/// A database at one commit.
+pub struct State {
+    /// As read through the generation in use.
+    pub database: Arc<Database>,
+    pub embedder: Option<Arc<ServedEncoder>>,
+    /// As read through other generations, by their names, as they are asked for.
+    others: Mutex<HashMap<String, Arc<Database>>>,
+    /// What is told of it: reads all metadata, so once.
+    pub info: OnceLock<Value>,
+}
+
+impl State {
+    fn new(database: Database, embedder: Option<Arc<ServedEncoder>>) -> State {
+        State { embedder, database: Arc::new(database), others: Mutex::default(), info: OnceLock::new() }
+    }
+}
+
+/// A database that is served, at its latest commit.
+pub struct Current {
+    path: PathBuf,
+    arguments: EncoderArguments,
+    state: RwLock<Arc<State>>,
+    /// Encoders that were loaded, of any generation.
+    encoders: Mutex<HashMap<Fingerprint, Arc<Encoder>>>,
+    /// Held by who makes the next state.
+    next: Mutex<()>,
+}
+
+impl Current {
+    pub fn new(path: PathBuf, arguments: EncoderArguments, database: Database) -> Current {
+        let embedder = database.encoder().map(|encoder| Arc::new(ServedEncoder::new(Arc::clone(encoder))));
+        let state = RwLock::new(Arc::new(State::new(database, embedder)));
+        Current { path, arguments, state, encoders: Mutex::default(), next: Mutex::default() }
+    }
+
+    /// The state that is searched now.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The right to make the next state: one at a time has it.
+    pub fn begin(&self) -> MutexGuard<'_, ()> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Searches see this from now on. It must have been made with the right to.
+    pub fn put(&self, database: Database) {
+        let encoder = database.encoder();
+        let before = self.state();
+        let same = before.embedder.clone().filter(|_| {
+            let [before, now] = [before.database.encoder(), encoder];
+            before.zip(now).is_some_and(|(before, now)| Arc::ptr_eq(before, now))
+        });
+        let embedder =
+            same.or_else(|| encoder.map(|encoder| Arc::new(ServedEncoder::new(Arc::clone(encoder)))));
+        // Encoders of generations that are gone are let go.
+        let present: Vec<Fingerprint> = database
+            .generation_infos()
+            .into_iter()
+            .filter_map(|info| info.encoder.map(|record| record.fingerprint))
+            .collect();
+        self.encoders().retain(|fingerprint, _| present.contains(fingerprint));
+        let state = Arc::new(State::new(database, embedder));
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// The database as it is now on disk, with the encoder of the generation in use.
+    pub fn latest(&self) -> Result<Database, Fault> {
+        let mut next = self.state().database.reader();
+        match next.refresh() {
+            Ok(()) if next.encoder().is_some() || next.encoder_record().is_none() => Ok(next),
+            // Another generation is in use, or the first one has come.
+            Ok(())
+            | Err(
+                Error::EncoderMismatch { .. }
+                | Error::EncoderOfGeneration { .. }
+                | Error::NoEncoder { .. }
+                | Error::NoVectors { .. },
+            ) => open_in_use(&self.path, &self.arguments).map_err(failed),
+            Err(error) => Err(fault::of(&error)),
+        }
+    }
+
+    /// The database of a state, as read through the generation of this name.
+    pub fn generation(&self, state: &State, name: &str) -> Result<Arc<Database>, Fault> {
+        if state.database.generation_name() == Some(name) {
+            return Ok(Arc::clone(&state.database));
+        }
+        let mut others = state.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = others.get(name) {
+            return Ok(Arc::clone(database));
+        }
+        let database = state.database.generation(name).map_err(|error| fault::of(&error))?;
+        let database = database.reload_encoder(|record| self.encoder(record)).map_err(failed)?;
+        let database = Arc::new(database);
+        others.insert(name.to_owned(), Arc::clone(&database));
+        Ok(database)
+    }
+
+    /// The encoder of a generation, loaded if it is not there yet.
+    pub fn encoder(&self, record: &EncoderRecord) -> Result<Arc<Encoder>, Failure> {
+        if let Some(encoder) = self.encoders().get(&record.fingerprint) {
+            return Ok(Arc::clone(encoder));
+        }
+        let encoder = load_remembered(record, &self.arguments)?;
+        self.encoders().insert(record.fingerprint, Arc::clone(&encoder));
+        Ok(encoder)
+    }
+
+    fn encoders(&self) -> MutexGuard<'_, HashMap<Fingerprint, Arc<Encoder>>> {
+        self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What fails here is the server's own: its database or its models.
+pub fn failed(failure: Failure) -> Fault {
+    Fault::internal(failure.message)
+}
