@@ -1,6 +1,7 @@
 //! Embeddings and reranking, in the forms of three interfaces.
 
 use std::collections::HashSet;
+use std::sync::Barrier;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -97,7 +98,13 @@ fn what_is_wrong_with_a_request_is_told() {
             "unknown variant `hex`",
             None,
         ),
-        ("/v1/embeddings", json!({"input": vec!["a"; 5]}), 400, "5 are too many, 4 are allowed", Some("input")),
+        (
+            "/v1/embeddings",
+            json!({"input": vec!["a"; 5]}),
+            400,
+            "5 are too many, 4 are allowed",
+            Some("input"),
+        ),
         ("/embed", json!({"inputs": long, "truncate": false}), 400, "text 0 is longer than", Some("inputs")),
         ("/embed", json!({"inputs": "a", "normalize": false}), 400, "vectors of length 1", Some("normalize")),
         (
@@ -225,9 +232,13 @@ fn clients_share_batches_and_a_full_queue_is_said() {
 
     let narrow = ["--encoder", "default", "--max-items", "8", "--max-waiting", "8"];
     let server = Server::start(&sandbox, &narrow);
+    let all_at_once = Barrier::new(16);
     let statuses: HashSet<u16> = std::thread::scope(|scope| {
-        let ask = || {
-            let answer = server.post("/v1/embeddings", &json!({"input": vec!["bees ".repeat(300); 8]}));
+        let (server, all_at_once) = (&server, &all_at_once);
+        let ask = move || {
+            let body = json!({"input": vec!["bees ".repeat(5000); 8]});
+            all_at_once.wait();
+            let answer = server.post("/v1/embeddings", &body);
             if answer.status == 429 {
                 answer.fails(429, "room for 8 items, 8 are in it, and the request has 8");
                 assert_eq!(answer.header("retry-after"), Some("1"));

@@ -180,7 +180,7 @@ fn command_lines_that_are_wrong_are_refused() {
 fn the_end_waits_for_answers() {
     let sandbox = Sandbox::new();
     let server = served(&sandbox, &["--max-batch-tokens", "64"]);
-    let body = json!({"inputs": vec!["bees ".repeat(400); 400]}).to_string();
+    let body = json!({"inputs": vec!["bees ".repeat(400); 2000]}).to_string();
     let mut busy = server.connect();
     busy.write_all(&server.message("POST", "/embed", &[JSON], body.as_bytes())).unwrap();
     let mut idle = server.connect();
@@ -188,7 +188,7 @@ fn the_end_waits_for_answers() {
     server.wait_until(|server| server.metric("secateur_queue_items{queue=\"embed\"}") > 0.0);
     let address = server.address;
     server.terminate();
-    assert_eq!(answer(&mut busy).ok().as_array().unwrap().len(), 400);
+    assert_eq!(answer(&mut busy).ok().as_array().unwrap().len(), 2000);
     // A connection that waits for a next request is closed.
     assert_eq!(answer(&mut idle).status, 200);
     let (status, said) = server.wait();
