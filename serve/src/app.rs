@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::Mutex;
+
 use crate::access::Access;
 use crate::batch::{Batches, Bounds, Work};
 use crate::collection::{Collection, SearchAnswer, SearchRequest};
@@ -37,6 +39,8 @@ pub struct App {
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
     pub tell: Tell,
+    /// Held by the one change of the database that goes on: the others wait without a thread.
+    pub changing: Mutex<()>,
     pub embedding: Batches<Embedding>,
     pub scoring: Option<Batches<Scoring>>,
     pub searching: Option<Batches<Searching>>,
@@ -59,7 +63,17 @@ impl App {
             Batches::start("search", Searching { database }, bounds, metrics.queue("search"))
         });
         let (scoring, searching) = (scoring.transpose()?, searching.transpose()?);
-        Ok(App { served, access, limits, metrics, tell, embedding, scoring, searching })
+        Ok(App {
+            served,
+            access,
+            limits,
+            metrics,
+            tell,
+            changing: Mutex::new(()),
+            embedding,
+            scoring,
+            searching,
+        })
     }
 
     /// Ends the threads once what waits is computed.

@@ -23,6 +23,9 @@ const REFUSALS: usize = 256;
 /// How long to wait when the system has no room for another connection.
 const NO_ROOM: Duration = Duration::from_millis(50);
 
+/// How long to wait at most before a new state that could not be searched is tried again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// Serves at this address until it is stopped. `refresh` is how often new states of the database are looked for.
 ///
 /// # Errors
@@ -101,16 +104,19 @@ async fn accept(listener: TcpListener, app: &Arc<App>, stop: &Stop) {
 /// Looks for new states of the database.
 async fn keep_fresh(app: Arc<App>, every: Duration, stop: Stop) {
     let Some(database) = app.served.database.clone() else { return };
-    let mut last = None;
+    let (mut last, mut wait) = (None, every);
     loop {
         {
-            let (stopped, time) = (std::pin::pin!(stop.stopped()), std::pin::pin!(tokio::time::sleep(every)));
+            let (stopped, time) = (std::pin::pin!(stop.stopped()), std::pin::pin!(tokio::time::sleep(wait)));
             if let Either::Left(_) = select(stopped, time).await {
                 return;
             }
         }
         let database = Arc::clone(&database);
-        match tokio::task::spawn_blocking(move || database.refresh()).await {
+        let refreshed = tokio::task::spawn_blocking(move || database.refresh()).await;
+        // What fails may take long to try, such as loading an encoder.
+        wait = if matches!(refreshed, Ok(Ok(_))) { every } else { (2 * wait).min(every.max(LONGEST_WAIT)) };
+        match refreshed {
             Ok(Ok(true)) => {
                 last = None;
                 app.metrics.reloads.fetch_add(1, Ordering::Relaxed);

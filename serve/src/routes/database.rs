@@ -48,6 +48,9 @@ async fn with_database<T: Send + 'static>(
 }
 
 async fn change(app: &App, change: Change) -> Result<Response, Fault> {
+    let Ok(_turn) = tokio::time::timeout(app.limits.timeout, app.changing.lock()).await else {
+        return Err(Fault::unavailable("other changes take long: try again later"));
+    };
     Ok(json(&with_database(app, |database| database.change(change)).await?))
 }
 

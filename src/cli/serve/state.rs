@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::fault;
 use super::model::ServedEncoder;
-use crate::cli::encoder::{EncoderArguments, load_remembered, open_in_use};
+use crate::cli::encoder::{EncoderArguments, load_remembered};
 use crate::cli::failure::Failure;
 
 /// A database at one commit.
@@ -77,7 +77,12 @@ impl Current {
             .into_iter()
             .filter_map(|info| info.encoder.map(|record| record.fingerprint))
             .collect();
-        self.encoders().retain(|fingerprint, _| present.contains(fingerprint));
+        let mut encoders = self.encoders();
+        // The one before may be asked for by its name, or come back.
+        encoders
+            .extend(before.database.encoder().map(|encoder| (*encoder.fingerprint(), Arc::clone(encoder))));
+        encoders.retain(|fingerprint, _| present.contains(fingerprint));
+        drop(encoders);
         let state = Arc::new(State::new(database, embedder));
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
@@ -94,7 +99,10 @@ impl Current {
                 | Error::EncoderOfGeneration { .. }
                 | Error::NoEncoder { .. }
                 | Error::NoVectors { .. },
-            ) => open_in_use(&self.path, &self.arguments).map_err(failed),
+            ) => {
+                let database = Database::open(&self.path).map_err(|error| fault::of(&error))?;
+                database.reload_encoder(|record| self.encoder(record)).map_err(failed)
+            }
             Err(error) => Err(fault::of(&error)),
         }
     }
