@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::app::App;
 use crate::fault::Fault;
 
-/// How much more than the limit is read of a body, so that a client that sends on sees why it is refused.
-const DRAINED: usize = 4;
+/// Bytes beyond the limit that are read and let go, so that a client that sends on sees why it is refused.
+const DRAINED: usize = 64 << 20;
 
 /// A request's body, of JSON.
 pub struct Json<T>(pub T);
@@ -65,7 +65,7 @@ async fn read(body: Body, most: usize) -> Result<Vec<u8>, Fault> {
         length += data.len();
         match length {
             length if length <= most => bytes.extend_from_slice(&data),
-            length if length <= most.saturating_mul(DRAINED) => bytes.clear(),
+            length if length <= most.saturating_add(DRAINED) => bytes.clear(),
             _ => break,
         }
     }

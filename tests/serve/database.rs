@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -99,7 +100,7 @@ fn searches_that_make_no_sense_are_refused() {
         (json!({"query": "a", "ef": 5}), 400, "compares every vector"),
         (json!({"query": "a", "mode": "dense", "k1": 1.0}), 400, "it does nothing in mode dense"),
         (json!({"query": "a", "dense_weight": -1.0}), 400, "0 or more"),
-        (json!({"query": "a", "filter": "year >"}), 400, "column 7 of the filter"),
+        (json!({"query": "a", "filter": "year >"}), 400, "of the filter: expected"),
         (json!({"query": "a", "filter": "yaer > 1"}), 400, "no document has a field yaer"),
         (json!({"query": "a", "generation": "new"}), 404, "no generation \"new\""),
         (json!({"query": "a", "rerank": 5}), 404, "--reranker MODEL"),
@@ -136,7 +137,11 @@ fn documents_are_read_and_changed() {
         reading.send(method, path, &new).fails(403, "--writable");
     }
     let database = reading.get("/database").ok();
-    assert_eq!((&database["documents"], &database["fields"][0]["field"]), (&json!(3), &json!("tags")));
+    assert_eq!(database["documents"], 3);
+    assert!(
+        database["fields"].as_array().unwrap().iter().any(|field| field["field"] == "year"),
+        "{database}"
+    );
     drop(reading);
 
     let server = Server::start(&sandbox, &["db", "--writable"]);
@@ -187,7 +192,8 @@ fn new_commits_and_generations_are_taken_up_without_a_pause() {
     std::thread::scope(|scope| {
         let ask = || {
             let mut commits = Vec::new();
-            while !is_done.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            while !is_done.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(300) {
                 let found = server.post("/search", &json!({"query": "dancing bees", "k": 1})).ok();
                 assert_eq!(doc_ids(&found), ["a/b"]);
                 commits.push(found["commit"].as_u64().unwrap());

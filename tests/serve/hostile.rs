@@ -12,7 +12,7 @@ use crate::support::dataset::write;
 const JSON: &str = "content-type: application/json";
 
 fn served(sandbox: &Sandbox, more: &[&str]) -> Server {
-    Server::start(sandbox, &[&["--encoder", "default"], more].concat())
+    Server::start(sandbox, &[&["--encoder", "default"][..], more].concat())
 }
 
 #[test]
@@ -47,6 +47,8 @@ fn bodies_that_are_wrong_are_refused() {
         }
         // The server may have enough before all is sent.
         let _ = stream.write_all(large.as_bytes());
+        let end: &[u8] = if length.is_empty() { b"" } else { b"\r\n0\r\n\r\n" };
+        let _ = stream.write_all(end);
         answer(&mut stream).fails(413, "more than 1000000 bytes");
     }
     let mut stream = server.connect();
@@ -119,7 +121,7 @@ fn keys_and_names_keep_others_out() {
     let server = served(&sandbox, &["--api-keys", "keys.txt"]);
     let body = json!({"input": "a"}).to_string();
     let post = |headers: &[&str]| {
-        let headers = [&[JSON], headers].concat();
+        let headers = [&[JSON][..], headers].concat();
         server.ask("POST", "/v1/embeddings", &headers, body.as_bytes())
     };
     let refused = post(&[]);
@@ -156,7 +158,7 @@ fn command_lines_that_are_wrong_are_refused() {
     write(&sandbox.path("."), "notes.jsonl", "{\"id\": \"1\", \"text\": \"a\"}\n");
     sandbox.run(["index", "notes.jsonl", "--out", "db"]).ok();
     let default = ["serve", "--encoder", "default"];
-    let with = |more: &[&'static str]| sandbox.run([&default, more].concat());
+    let with = |more: &[&'static str]| sandbox.run([&default[..], more].concat());
     sandbox.run(["serve"]).fails(2, ["DATABASE"]);
     sandbox.run(["serve", "nowhere"]).fails(4, ["there is no database nowhere"]);
     with(&["--api-keys", "nowhere.txt"]).fails(2, ["--api-keys nowhere.txt"]);
@@ -167,7 +169,7 @@ fn command_lines_that_are_wrong_are_refused() {
     with(&["--writable"]).fails(2, ["DATABASE"]);
     let open = ["serve", "db", "--host", "0.0.0.0", "--port", "0", "--writable"];
     sandbox.run(open).fails(2, ["without API keys"]);
-    sandbox.run(["serve", "--reranker", "default"]).fails(3, ["default"]);
+    sandbox.run(["serve", "--reranker", "nowhere/at/all"]).fails(3, ["no model directory nowhere/at/all"]);
     let server = served(&sandbox, &[]);
     let port = server.address.port().to_string();
     sandbox
