@@ -1,5 +1,6 @@
 //! `secateur serve`, asked over TCP: by clients that do as they should, and by those that do not.
 
+mod client;
 mod database;
 mod embeddings;
 mod hostile;

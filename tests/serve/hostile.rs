@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::server::{Server, answer, ask_half_closed};
+use super::client::{answer, ask_half_closed};
+use super::server::Server;
 use crate::support::Sandbox;
 use crate::support::dataset::write;
 
