@@ -172,7 +172,7 @@ fn a_full_queue_is_said_and_the_end_waits() {
         (error["type"].as_str(), refused.header("retry-after")),
         (Some("rate_limit_error"), Some("1"))
     );
-    running.client.post("/v1/embeddings", &json!({"input": ["a"; 0]})).fails(400, "empty");
+    running.client.post("/v1/embeddings", &json!({"input": []})).fails(400, "empty");
     running.client.post("/v1/embeddings", &json!({"input": vec!["a"; 5]})).fails(400, "5 are too many");
     assert_eq!(running.client.metric("secateur_queue_refused_total{queue=\"embed\"}"), 1.0);
     let address = running.client.address;
@@ -201,7 +201,7 @@ fn rude_clients_are_refused_in_time() {
     post(&[JSON], b"{\"input\": \"a\xff\"}").fails(400, "byte 13 is no UTF-8");
     post(&[JSON], &b"[".repeat(10_000)).fails(400, "the JSON");
     post(&["content-type: text/plain"], b"{}").fails(415, "application/json");
-    post(&[JSON], &[b' '; 10_000_000]).fails(413, "more than 1000000 bytes");
+    post(&[JSON], &vec![b' '; 10_000_000]).fails(413, "more than 1000000 bytes");
     client.ask("GET", "/info", &["host: evil.example"], b"").fails(403, "Host is \"evil.example\"");
     client.get("/nothing").fails(404, "/openapi.json");
     let other = client.get("/v1/embeddings");
