@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+#[cfg(feature = "serve")]
+use secateur::EncoderRecord;
 use secateur::encode::{
     DEFAULT_ENCODER, Device, Pooling, Precision, Quantization, default_encoder_version, write_default_encoder,
 };
 use secateur::encoders::{Adapter, Notice};
 use secateur::index::Error as IndexError;
-#[cfg(feature = "serve")]
-use secateur::EncoderRecord;
 use secateur::{Database, Encoder, EncoderSource, Error, LoadOptions};
 
 use super::failure::{Code, Failure, Result, warn};
@@ -297,7 +297,10 @@ pub fn load_remembered(record: &EncoderRecord, arguments: &EncoderArguments) -> 
         Some(source) => load(&source),
         None => Err(Failure::new(
             Code::Database,
-            format!("the database does not say where the encoder {} is: say it with `secateur generation relocate`", record.name),
+            format!(
+                "the database does not say where the encoder {} is: say it with `secateur generation relocate`",
+                record.name
+            ),
         )),
     }
 }
