@@ -50,13 +50,13 @@ impl CrossEncoder {
     /// A file is missing or damaged, the family has no head that is known, a tensor is missing or has another shape.
     pub fn load(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<CrossEncoder> {
         let directory = directory.as_ref();
-        let found = Found::open(options.device, options.precision)?;
         let files = options.locate(directory)?;
+        let found = Found::open(&files, options)?;
         let loaded = Loaded::of_files(files, options, Purpose::Score, options.cache.as_deref())?;
-        let (precision, batch_tokens) = (found.precision, found.device.batch_tokens());
+        let (precision, own, batch_tokens) = (found.precision, found.own, found.device.batch_tokens());
         let (model, tokenizer) = OnDevice::with_tokenizer(found, &loaded)?;
         let Loaded { settings, architecture, fingerprint, notices, .. } = loaded;
-        let fingerprint = fingerprint.computed_in(precision);
+        let fingerprint = fingerprint.computed_in(precision, own);
         Ok(CrossEncoder {
             directory: directory.to_owned(),
             name: options.name.clone().unwrap_or_else(|| name_of(directory)),

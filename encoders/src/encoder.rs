@@ -21,7 +21,7 @@ use crate::text_kind::TextKind;
 use crate::tokenize::{SpecialTokens, Tokenizer};
 use crate::weights::model_files::{ModelFile, ModelFiles};
 
-/// A model that maps texts to vectors, in f32.
+/// A model that maps texts to vectors.
 ///
 /// ```no_run
 /// use secateur_encoders::{Encoder, LoadOptions, TextKind};
@@ -134,12 +134,12 @@ impl Encoder {
         options: &LoadOptions,
         pruned: Option<Pruned<'_>>,
     ) -> Result<Encoder> {
-        let found = Found::open(options.device, options.precision)?;
+        let found = Found::open(&files, options)?;
         let options = LoadOptions { precision: Some(found.precision), ..options.clone() };
         // Only a whole model is known to be in order once it is loaded.
         let cache = options.cache.as_deref().filter(|_| pruned.is_none());
         let mut loaded = Loaded::of_files(files, &options, Purpose::Encode, cache)?;
-        loaded.fingerprint = loaded.fingerprint.computed_in(found.precision);
+        loaded.fingerprint = loaded.fingerprint.computed_in(found.precision, found.own);
         if let Some(pruned) = pruned {
             loaded = pruned(loaded)?;
         }

@@ -43,10 +43,10 @@ impl Fingerprint {
         Fingerprint(*fields.0.finalize().as_bytes())
     }
 
-    /// The fingerprint of the encoder with linear layers multiplied in `precision`.
-    pub(crate) fn computed_in(self, precision: Precision) -> Fingerprint {
-        // f32 is what fingerprints have always meant.
-        if precision == Precision::F32 {
+    /// The fingerprint of the encoder with linear layers multiplied in `precision`, where `own` is that of its files.
+    pub(crate) fn computed_in(self, precision: Precision, own: Precision) -> Fingerprint {
+        // What the files say is what fingerprints have always meant.
+        if precision == own {
             return self;
         }
         let mut fields = Fields(blake3::Hasher::new());

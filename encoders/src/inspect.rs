@@ -23,6 +23,7 @@ use crate::tokenize::Tokenizer;
 use crate::weights::adapter::Adapter;
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::model_files::ModelFiles;
+use crate::weights::quantized::int8;
 use crate::weights::tensors::Tensors;
 
 /// What a model is.
@@ -313,8 +314,9 @@ impl Weights {
             let bare = architecture.bare_name(tensor.name);
             missing.remove(bare);
             *weights.dtypes.entry(tensor.dtype()).or_default() += 1;
-            // Beside the codes of a quantized X.weight lie its scales, as X.weight.absmax and so on.
-            let owner = bare.find(".weight.").map(|end| &bare[..end + ".weight".len()]);
+            // Beside the codes of a quantized X.weight lie its scales, as X.weight_scale, or X.weight.absmax and so on.
+            let before = |end| &bare[..end + ".weight".len()];
+            let owner = int8::matrix_of(bare).or_else(|| bare.find(".weight.").map(before));
             if owner.is_some_and(|owner| wanted.contains_key(owner)) {
                 continue;
             }

@@ -103,7 +103,7 @@ pub use merge::write_merged;
 pub use names::UnknownName;
 pub use notice::Notice;
 pub use pooling::{Pooling, Poolings};
-pub use quantize::write_quantized;
+pub use quantize::{QuantizedFormat, write_quantized};
 pub use settings::{Settings, Similarity};
 pub use text_kind::TextKind;
 pub use weights::adapted::Adapted;

@@ -36,7 +36,8 @@ pub struct LoadOptions {
     /// Quantize linear layers, after an adapter was merged. A model that is stored quantized stays as it is.
     pub quantize: Option<Quantization>,
     /// How precisely linear layers are multiplied. Those that are quantized are dequantized first for bf16 and int8.
-    /// Unless given: f32 on a CPU, and bf16 on a GPU, which can nothing else.
+    /// Unless given: f32 on a CPU, 8 bits there for a model that is stored so, and bf16 on a GPU, which can nothing
+    /// else.
     pub precision: Option<Precision>,
     /// Where the model computes.
     pub device: Device,

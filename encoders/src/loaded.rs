@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     pub(crate) tensors: Box<dyn Tensors>,
     pub(crate) architecture: Architecture,
-    /// Of what is loaded from it: in f32, until [`computed_in`](Fingerprint::computed_in) says otherwise.
+    /// Of what is loaded from it: as its files say, until [`computed_in`](Fingerprint::computed_in) says otherwise.
     pub(crate) fingerprint: Fingerprint,
     /// What is done with pooled vectors.
     pub(crate) finish: Finish,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::loaded::{Weights, merged};
 use crate::weights::tensors::Tensors;
 use crate::weights::write::{NewTensor, write_directory};
@@ -17,12 +17,21 @@ use crate::weights::write::{NewTensor, write_directory};
 ///
 /// # Errors
 ///
-/// As loading the adapter; `out` exists, or cannot be written.
+/// As loading the adapter; its base is quantized; `out` exists, or cannot be written.
 pub fn write_merged(adapter: impl AsRef<Path>, base: Option<&Path>, out: impl AsRef<Path>) -> Result<()> {
     let adapter = adapter.as_ref();
     let out = out.as_ref();
-    let Weights { files, mut config, checkpoint, adapter, architecture, .. } = Weights::open(adapter, base)?;
+    let Weights { files, config_path, mut config, checkpoint, adapter, architecture } =
+        Weights::open(adapter, base)?;
     let tensors = merged(checkpoint, adapter, &architecture)?;
+    if tensors.is_quantized() {
+        return Err(Error::InvalidField {
+            path: config_path,
+            field: "quantization_config".to_owned(),
+            found: "that of a quantized model".to_owned(),
+            expected: "none: merge into the model that it was made from, then quantize".to_owned(),
+        });
+    }
     config["vocab_size"] = architecture.vocab_size.into();
     write_directory(&files, &config, unchanged(&*tensors), &[], out)
 }

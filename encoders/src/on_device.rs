@@ -7,15 +7,19 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 use secateur_gpu::Gpu;
 
+use crate::architecture::int8;
 use crate::compute::Backend;
 use crate::compute::cpu::Cpu;
+use crate::compute::cpu::idle::Idle;
 use crate::compute::cpu::kept_panels::KeptPanels;
 use crate::compute::cuda::Cuda;
 use crate::compute::precision::Precision;
 use crate::device::Device;
 use crate::error::{BoxedError, Error, Result};
+use crate::load_options::LoadOptions;
 use crate::loaded::Loaded;
 use crate::tokenize::Tokenizer;
+use crate::weights::model_files::ModelFiles;
 
 /// What has a model that any backend can compute.
 pub(crate) trait HasModel {
@@ -41,8 +45,10 @@ pub(crate) trait PerBatch<M: HasModel> {
 /// A device that was found, and how it computes.
 pub(crate) struct Found {
     pub(crate) device: Device,
-    /// How precisely, if the caller left it open.
+    /// How precisely.
     pub(crate) precision: Precision,
+    /// How precisely the model is computed on a CPU if nobody says otherwise.
+    pub(crate) own: Precision,
     /// None for the CPU.
     gpus: Vec<Gpu>,
     /// What it is, and what else was looked for and not found.
@@ -50,19 +56,22 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Opens a device. Unless a precision is asked for, a GPU computes in bf16, which is all that it can, and a CPU in
-    /// f32.
-    pub(crate) fn open(device: Device, precision: Option<Precision>) -> Result<Found> {
+    /// Opens a device for a model. Unless a precision is asked for, a GPU computes in bf16, which is all that it can. A
+    /// CPU then computes in 8 bits what is stored in 8 bits, and all else in f32.
+    pub(crate) fn open(files: &ModelFiles, options: &LoadOptions) -> Result<Found> {
+        let LoadOptions { device, precision, .. } = *options;
+        let own = if int8::is_in(&files.config()?) { Precision::Int8 } else { Precision::F32 };
         let cpu = |what: String| Found {
             device: Device::Cpu,
-            precision: precision.unwrap_or_default(),
+            precision: precision.unwrap_or(own),
+            own,
             gpus: Vec::new(),
             what,
         };
         let of_gpus = |device: Device, gpus: Vec<Gpu>| {
             let names: Vec<String> = gpus.iter().map(Gpu::name).collect();
             let what = format!("{device}, {}", names.join(", "));
-            Found { device, precision: Precision::Bf16, gpus, what }
+            Found { device, precision: Precision::Bf16, own, gpus, what }
         };
         let of_gpu = |gpu: Gpu, number: usize| of_gpus(Device::Cuda(number), vec![gpu]);
         let unusable = |source: BoxedError| Error::Device { device: device.to_string(), source };
@@ -92,9 +101,15 @@ impl Found {
 
 /// A model loaded for the device it computes on.
 pub(crate) enum OnDevice<M: HasModel> {
-    Cpu(M::Model<Cpu>),
+    Cpu(OnCpu<M>),
     /// At least one, and a model on each.
     Cuda(Vec<OnGpu<M>>),
+}
+
+/// A model on a CPU.
+pub(crate) struct OnCpu<M: HasModel> {
+    model: M::Model<Cpu>,
+    idle: Idle,
 }
 
 /// A model on a GPU.
@@ -127,7 +142,7 @@ impl<M: HasModel> OnDevice<M> {
             let backend = Cpu::serial().with_precision(found.precision).with_kept(kept);
             let model = M::load(&backend, loaded)?;
             backend.finish_kept();
-            return Ok(OnDevice::Cpu(model));
+            return Ok(OnDevice::Cpu(OnCpu { model, idle: Idle::default() }));
         }
         found.gpus.into_iter().map(|gpu| OnGpu::load(gpu, loaded)).collect::<Result<_>>().map(OnDevice::Cuda)
     }
@@ -160,16 +175,18 @@ impl<M: HasModel> OnDevice<M> {
         match self {
             OnDevice::Cuda(gpus) => on_gpus(gpus, batches, task),
             // Batches on different threads share nothing. If there are fewer batches than threads, the operations are
-            // split instead.
-            OnDevice::Cpu(model) if batches.len() < rayon::current_num_threads() => {
-                let backend = Cpu::parallel();
+            // split instead. A query is one batch.
+            OnDevice::Cpu(OnCpu { model, idle }) if batches.len() < rayon::current_num_threads().max(2) => {
+                let backend = idle.take(rayon::current_num_threads() > 1);
                 let run = |batch: Vec<usize>| {
                     let output = task.compute(model, &backend, &batch)?;
                     Ok((batch, output))
                 };
-                batches.into_iter().map(run).collect()
+                let results = batches.into_iter().map(run).collect();
+                idle.give_back(backend);
+                results
             }
-            OnDevice::Cpu(model) => batches
+            OnDevice::Cpu(OnCpu { model, .. }) => batches
                 .into_par_iter()
                 .map_init(Cpu::serial, |backend, batch| {
                     let output = task.compute(model, backend, &batch)?;

@@ -10,6 +10,8 @@ mod depth;
 mod gpu;
 /// Importance against PyTorch (tests/fixtures/importance/generate.py), and what must not change it.
 mod importance;
+/// Models that are stored in 8 bits: the same vectors as quantizing at load, and what is refused.
+mod int8_files;
 /// The memory of encoding long texts. It is read in a process of its own.
 #[cfg(target_os = "linux")]
 mod long_texts;

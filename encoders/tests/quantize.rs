@@ -7,8 +7,8 @@ use secateur_encoders::compute::cpu::Cpu;
 use secateur_encoders::inspect::{InspectOptions, Inspection};
 use secateur_encoders::model::Transformer;
 use secateur_encoders::{
-    Adapted, Adapter, Checkpoint, Encoder, Error, LoadOptions, Quantization, Quantized, Tensors as _,
-    TextKind, write_quantized,
+    Adapted, Adapter, Checkpoint, Encoder, Error, LoadOptions, Quantization, Quantized, QuantizedFormat,
+    Tensors as _, TextKind, write_quantized,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -61,7 +61,7 @@ fn quantized_at_load_on_disk_and_dequantized_are_one_model() {
         let whole = fixture.write(&fixture.pruned_config(&fixture.config));
         let out = TempDir::new().unwrap();
         let written = out.path().join("written");
-        write_quantized(whole.path(), None, &written).unwrap();
+        write_quantized(whole.path(), None, QuantizedFormat::Nf4, &written).unwrap();
         let at_load = hidden(whole.path(), NF4);
         assert!(at_load == hidden(&written, None), "{name}: written and loaded");
         assert!(at_load == hidden(&written, NF4), "{name}: what is quantized stays");
@@ -92,12 +92,12 @@ fn adapters_are_merged_before_and_into_quantized_weights() {
     let out = TempDir::new().unwrap();
     let (merged, quantized) = (out.path().join("merged"), out.path().join("quantized"));
     secateur_encoders::write_merged(adapter.path(), None, &merged).unwrap();
-    write_quantized(adapter.path(), None, &quantized).unwrap();
+    write_quantized(adapter.path(), None, QuantizedFormat::Nf4, &quantized).unwrap();
     assert!(hidden(&merged, NF4) == hidden(&quantized, None));
 
     // On a base that is stored quantized (QLoRA), the matrix that the adapter changes is in f32.
     let base = out.path().join("base");
-    write_quantized(whole.path(), None, &base).unwrap();
+    write_quantized(whole.path(), None, QuantizedFormat::Nf4, &base).unwrap();
     let mut architecture = Architecture::read(base.join("config.json")).unwrap();
     let plain = Checkpoint::open(&base).unwrap();
     let adapter = Adapter::open(adapter.path(), &mut architecture).unwrap();
@@ -119,7 +119,7 @@ fn files_say_what_transformers_reads() {
     let whole = fixture.write(&fixture.config);
     let out = TempDir::new().unwrap();
     let written = out.path().join("written");
-    write_quantized(whole.path(), None, &written).unwrap();
+    write_quantized(whole.path(), None, QuantizedFormat::Nf4, &written).unwrap();
     let config = read_json(&written.join("config.json"));
     let quantization = &config["quantization_config"];
     assert_eq!(quantization["quant_method"], "bitsandbytes");
@@ -142,7 +142,9 @@ fn files_say_what_transformers_reads() {
     assert_eq!(state["blocksize"], 64);
     assert_eq!(state["nested_blocksize"], 256);
     assert_eq!(state["dtype"], "float32");
-    let message = write_quantized(&written, None, out.path().join("again")).unwrap_err().to_string();
+    let message = write_quantized(&written, None, QuantizedFormat::Nf4, out.path().join("again"))
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("quantization_config is that of a quantized model"), "{message}");
     assert!(!out.path().join("again").exists());
 }
@@ -153,7 +155,7 @@ fn inspection_counts_what_the_codes_stand_for() {
     let whole = fixture.write(&fixture.config);
     let out = TempDir::new().unwrap();
     let written = out.path().join("written");
-    write_quantized(whole.path(), None, &written).unwrap();
+    write_quantized(whole.path(), None, QuantizedFormat::Nf4, &written).unwrap();
     let weights = |directory: &Path| {
         Inspection::of_path(directory, &InspectOptions::default()).unwrap().weights.unwrap()
     };
@@ -170,7 +172,7 @@ fn quantizing_changes_the_fingerprint() {
     write_tokenizer(whole.path(), &["the", "quick", "fox"], None);
     let out = TempDir::new().unwrap();
     let written = out.path().join("written");
-    write_quantized(whole.path(), None, &written).unwrap();
+    write_quantized(whole.path(), None, QuantizedFormat::Nf4, &written).unwrap();
     let load = |path: &Path, quantize| {
         Encoder::load(path, &LoadOptions { quantize, ..LoadOptions::default() }).unwrap()
     };
@@ -191,7 +193,7 @@ fn damaged_quantized_weights_are_refused_by_name() {
     let whole = fixture.write(&fixture.config);
     let out = TempDir::new().unwrap();
     let written = out.path().join("written");
-    write_quantized(whole.path(), None, &written).unwrap();
+    write_quantized(whole.path(), None, QuantizedFormat::Nf4, &written).unwrap();
     let file = written.join("model.safetensors");
     let bytes = std::fs::read(&file).unwrap();
     let tensors: Tensors = SafeTensors::deserialize(&bytes)

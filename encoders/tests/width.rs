@@ -7,7 +7,9 @@ use secateur_encoders::model::{Stage, Transformer};
 use secateur_encoders::prune::{
     Calibration, CalibrationFormat, Layout, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
 };
-use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, Quantization, TextKind, write_quantized};
+use secateur_encoders::{
+    Checkpoint, Encoder, Error, LoadOptions, Quantization, QuantizedFormat, TextKind, write_quantized,
+};
 use tempfile::TempDir;
 
 use crate::support::{Fixture, MODELS, deviation, id_texts, id_tokenizer, sequences, splitmix64};
@@ -231,7 +233,7 @@ fn masks_that_do_not_fit_are_refused() {
     assert!(message.contains("all of layer 1") && message.contains("drop the MLP"), "{message}");
 
     let quantized = out(&directory, "quantized");
-    write_quantized(directory.path(), None, &quantized).unwrap();
+    write_quantized(directory.path(), None, QuantizedFormat::Nf4, &quantized).unwrap();
     let message = refused(&ModelDirectory::open(&quantized).unwrap(), &mask);
     assert!(message.contains("narrow the model that it was made from"), "{message}");
 
@@ -260,7 +262,7 @@ fn narrowed_models_are_quantized() {
     let mask = random_scores(&model).mask(0.3, 0.0).unwrap();
     let (compacted, quantized) = (out(&directory, "compacted"), out(&directory, "quantized"));
     model.write_compacted(&mask, &compacted).unwrap();
-    write_quantized(&compacted, None, &quantized).unwrap();
+    write_quantized(&compacted, None, QuantizedFormat::Nf4, &quantized).unwrap();
     let options = LoadOptions { quantize: Some(Quantization::Nf4), ..LoadOptions::default() };
     let at_load = Encoder::load(&compacted, &options).unwrap();
     assert!(vectors(&at_load) == vectors(&load(&quantized)));

@@ -48,7 +48,7 @@ class Encoder:
         max_length: int | None = None,
         truncate_dim: int | None = None,
         pooling: str | None = None,
-        precision: Literal["f32", "bf16"] | None = None,
+        precision: Literal["f32", "bf16", "int8"] | None = None,
         quantize: Literal["nf4"] | None = None,
         base: str | os.PathLike[str] | None = None,
         batch_tokens: int | None = None,
@@ -64,7 +64,7 @@ class Encoder:
         :param max_length: texts are cut to this many tokens.
         :param truncate_dim: vectors are cut to this many numbers, and then scaled if the model scales.
         :param pooling: how the vectors of tokens become one: ``mean``, ``cls``, ``last-token``, ...
-        :param precision: how linear layers are multiplied. Vectors of the two do not mix.
+        :param precision: how linear layers are multiplied. Vectors of different precisions do not mix.
         :param quantize: how linear layers are held in memory.
         :param base: the model that an adapter is merged into.
         :param batch_tokens: how many tokens are computed together; it changes no vector.

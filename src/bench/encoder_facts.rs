@@ -22,7 +22,8 @@ pub(super) fn facts(given: &BenchEncoder, encoder: &Encoder) -> EncoderFacts {
     let storage = match (encoder.options().quantize, precision) {
         (Some(_), _) => Storage::Nf4,
         (None, Precision::F32) => Storage::F32,
-        (None, _) => Storage::Half,
+        (None, Precision::Int8) => Storage::Int8,
+        (None, Precision::Bf16) => Storage::Half,
     };
     let gflop_length = encoder.max_length().min(LENGTH);
     let layers: Vec<LayerFacts> = architecture

@@ -67,7 +67,8 @@ impl Database {
 impl VectorOptions {
     /// The generation of an encoder's vectors.
     pub(super) fn generation(&self, name: &str, encoder: &Encoder) -> Generation {
-        let source = self.source.clone().unwrap_or_else(|| EncoderSource::of(encoder));
+        let source = self.source.as_ref().map(|source| source.settled(encoder));
+        let source = source.unwrap_or_else(|| EncoderSource::of(encoder));
         Generation {
             name: name.to_owned(),
             vectors: self.vectors(encoder.dim(), || metric_of(encoder.settings().similarity)),

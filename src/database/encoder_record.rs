@@ -82,6 +82,12 @@ impl EncoderSource {
         EncoderSource { model: encoder.directory().display().to_string(), options: encoder.options().clone() }
     }
 
+    /// The same with the precision that the encoder computes in, where that was left open.
+    pub(super) fn settled(&self, encoder: &Encoder) -> EncoderSource {
+        let options = LoadOptions { precision: encoder.options().precision, ..self.options.clone() };
+        EncoderSource { model: self.model.clone(), options }
+    }
+
     /// Loads the encoder in the box, or that of the directory `model`.
     ///
     /// # Errors

@@ -188,7 +188,7 @@ impl Database {
         let (encoder, name) = (self.query_encoder()?, self.generation_name().unwrap_or_default().to_owned());
         check_encoder(&self.path, &self.snapshot, encoder)?;
         let mut properties = self.snapshot.settings().properties.clone();
-        EncoderSource::replace(&mut properties, source);
+        EncoderSource::replace(&mut properties, &source.settled(encoder));
         let snapshot = self.store()?.set_properties_of_layers_above(&name, properties)?;
         self.set_snapshot(snapshot)
     }

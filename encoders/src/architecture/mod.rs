@@ -15,6 +15,7 @@ mod size;
 mod tensors;
 
 pub use count::{Flop, Parameters};
+pub(crate) use family::int8;
 pub(crate) use family::keys::{RISING, config_settings};
 pub(crate) use family::rotary::unheeded_part;
 pub use language_model_head::LanguageModelHead;
@@ -27,6 +28,6 @@ pub use shape::{
     Activation, Architecture, AttentionShape, Biases, LayerAttention, LayerShape, LinearInput, NormKind,
     Positions, SubLayer,
 };
-pub use size::{Storage, nf4_bytes};
+pub use size::{INT8_GROUP, Storage, int8_bytes, nf4_bytes};
 pub(crate) use tensors::NeuronAxis;
 pub use tensors::{TensorGroup, TensorShape};

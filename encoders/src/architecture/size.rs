@@ -13,8 +13,24 @@ pub enum Storage {
     /// In 16 bits: F16 or BF16.
     #[serde(rename = "16 bits")]
     Half,
+    /// In 8 bits, with a scale in f32 for each [`INT8_GROUP`] numbers of a row.
+    Int8,
     /// As 4-bit NormalFloat in blocks of 64 with double quantization (Dettmers et al. 2023, QLoRA).
     Nf4,
+}
+
+/// Numbers of a row that share a scale in 8 bits.
+pub const INT8_GROUP: usize = 128;
+
+/// Bytes of a matrix in 8 bits: one for each number, and a scale in f32 for each group of a row.
+///
+/// ```
+/// use secateur_encoders::architecture::int8_bytes;
+/// assert_eq!(int8_bytes(1536, 384), 589_824 + 4 * 1536 * 3);
+/// assert_eq!(int8_bytes(2, 129), 258 + 4 * 2 * 2);
+/// ```
+pub fn int8_bytes(rows: usize, columns: usize) -> usize {
+    rows * columns + 4 * rows * columns.div_ceil(INT8_GROUP)
 }
 
 /// Bytes of a matrix of `elements` numbers in NF4. Each number takes half a byte. Each block of 64 has its largest
@@ -38,15 +54,16 @@ impl Architecture {
     /// NF4 it has 4.3, 3.7 and 3.0 GB. A GB is 2^30 bytes. The paper does not say how it counts. With embeddings and
     /// head in 16 bits, or a GB of 10^9 bytes, the figures do not fit.
     pub fn stored_bytes(&self, storage: Storage) -> usize {
-        let bytes = |elements: usize| match storage {
-            Storage::F32 => 4 * elements,
-            Storage::Half => 2 * elements,
-            Storage::Nf4 => nf4_bytes(elements),
+        let bytes = |rows: usize, columns: usize| match storage {
+            Storage::F32 => 4 * rows * columns,
+            Storage::Half => 2 * rows * columns,
+            Storage::Int8 => int8_bytes(rows, columns),
+            Storage::Nf4 => nf4_bytes(rows * columns),
         };
         let tensors = self.tensors();
-        let sizes = tensors.iter().map(|tensor| match tensor.is_linear() {
-            true => bytes(tensor.elements()),
-            false => 4 * tensor.elements(),
+        let sizes = tensors.iter().map(|tensor| match tensor.shape[..] {
+            [rows, columns] if tensor.is_linear() => bytes(rows, columns),
+            _ => 4 * tensor.elements(),
         });
         sizes.sum()
     }

@@ -28,6 +28,7 @@ use crate::pooling::{Pooling, normalize};
 pub use crate::spans::Spans;
 pub use crate::weights::mapped::MappedFloats;
 pub use crate::weights::matrix::{HalfRows, LinearWeights, Matrix, Nf4Rows, Weight};
+pub use crate::weights::quantized::int8::Int8Rows;
 
 /// The projections that an MLP begins with, as they lie in a checkpoint.
 #[derive(Clone, Debug)]

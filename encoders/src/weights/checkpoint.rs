@@ -8,8 +8,7 @@ use safetensors::Dtype;
 
 use super::mapped::MappedFloats;
 use super::matrix::{Matrix, Weight};
-use super::quantized::bitsandbytes;
-use super::quantized::nf4::Nf4Matrix;
+use super::quantized::{bitsandbytes, int8};
 use super::shards::{Entry, Shards, StoredTensor};
 use super::tensors::{TensorInfo, Tensors};
 use crate::error::{Error, Result};
@@ -87,16 +86,22 @@ impl Checkpoint {
     }
 
     /// A matrix that is stored quantized.
-    fn nf4(&self, tensor: &str, expected: &[usize]) -> Result<Option<Nf4Matrix>> {
-        let Some(matrix) = bitsandbytes::read(&self.shards, tensor)? else { return Ok(None) };
-        if [matrix.rows(), matrix.columns()] == *expected {
-            return Ok(Some(matrix));
+    fn quantized(&self, tensor: &str, expected: &[usize]) -> Result<Option<Weight<'_>>> {
+        let weight: Weight<'_> = match int8::read(&self.shards, tensor)? {
+            Some(rows) => Weight::Int8(vec![rows]),
+            None => match bitsandbytes::read(&self.shards, tensor)? {
+                Some(matrix) => matrix.into(),
+                None => return Ok(None),
+            },
+        };
+        if [weight.rows(), weight.columns()] == *expected {
+            return Ok(Some(weight));
         }
         Err(Error::ShapeMismatch {
             path: self.path_of(tensor),
             tensor: tensor.to_owned(),
             expected: expected.to_vec(),
-            found: vec![matrix.rows(), matrix.columns()],
+            found: vec![weight.rows(), weight.columns()],
         })
     }
 
@@ -119,7 +124,7 @@ impl Checkpoint {
     }
 
     /// Each row is its codes times its largest number / 127.
-    fn int8(&self, tensor: &str, entry: &Entry, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
+    fn rows_of_bytes(&self, tensor: &str, entry: &Entry, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
         let module = tensor.strip_suffix(".weight").unwrap_or(tensor);
         let scales = self.values(&format!("{module}.SCB"), &expected[..1])?;
         let columns = expected.get(1).copied().unwrap_or(1);
@@ -155,8 +160,8 @@ impl Tensors for Checkpoint {
     }
 
     fn values(&self, tensor: &str, expected: &[usize]) -> Result<Cow<'_, [f32]>> {
-        if let Some(matrix) = self.nf4(tensor, expected)? {
-            return Ok(matrix.dequantize().into());
+        if let Some(weight) = self.quantized(tensor, expected)? {
+            return Ok(weight.dequantize().values);
         }
         let entry = self.entry(tensor, expected)?;
         let mut values: Vec<f32> = Vec::with_capacity(expected.iter().product());
@@ -174,7 +179,11 @@ impl Tensors for Checkpoint {
             Dtype::F64 => |bytes, values| {
                 values.extend(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32));
             },
-            Dtype::I8 if self.has_scales(tensor) => return self.int8(tensor, entry, expected),
+            Dtype::I8 if self.has_scales(tensor) => return self.rows_of_bytes(tensor, entry, expected),
+            Dtype::I8 => {
+                let (path, tensor) = (self.path_of(tensor), int8::scales_of(tensor));
+                return Err(Error::MissingTensor { path, tensor });
+            }
             other => {
                 return Err(Error::UnsupportedType {
                     path: self.path_of(tensor),
@@ -189,8 +198,8 @@ impl Tensors for Checkpoint {
     }
 
     fn weight(&self, tensor: &str, rows: usize, columns: usize) -> Result<Weight<'_>> {
-        match self.nf4(tensor, &[rows, columns])? {
-            Some(matrix) => Ok(matrix.into()),
+        match self.quantized(tensor, &[rows, columns])? {
+            Some(weight) => Ok(weight),
             None => match self.shards.borrowed_floats(self.entry(tensor, &[rows, columns])?) {
                 Some(values) => {
                     self.check(tensor, values)?;
@@ -202,7 +211,7 @@ impl Tensors for Checkpoint {
     }
 
     fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
-        let floats = match self.nf4(tensor, &[rows, columns])? {
+        let floats = match self.quantized(tensor, &[rows, columns])? {
             Some(_) => None,
             None => self.shards.floats(self.entry(tensor, &[rows, columns])?),
         };
@@ -214,12 +223,14 @@ impl Tensors for Checkpoint {
     }
 
     fn release(&self, tensor: &str) {
-        if let Some(entry) = self.shards.entry(tensor) {
-            self.shards.release(entry);
+        for name in [tensor, &int8::scales_of(tensor)] {
+            if let Some(entry) = self.shards.entry(name) {
+                self.shards.release(entry);
+            }
         }
     }
 
     fn is_quantized(&self) -> bool {
-        bitsandbytes::is_quantized(&self.shards)
+        bitsandbytes::is_quantized(&self.shards) || int8::is_quantized(&self.shards)
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::weights::quantized::int8::{self, Int8Rows};
 use crate::weights::quantized::nf4::Nf4Matrix;
 
 /// A matrix of a checkpoint, row-major (rows, columns); a linear layer maps x to `x M^T`.
@@ -17,13 +18,15 @@ pub struct Matrix<'a> {
     pub columns: usize,
 }
 
-/// The matrix of a linear layer, in f32, bf16 or quantized.
+/// The matrix of a linear layer: in f32, bf16, 8 bits or 4.
 #[derive(Clone, Debug)]
 pub enum Weight<'a> {
     /// f32, one part below the other. All have the same columns; there is at least one.
     Dense(Vec<Matrix<'a>>),
     /// bf16, one part below the other. All have the same columns; there is at least one.
     Half(Vec<HalfRows<'a>>),
+    /// Rows in 8 bits, one part below the other. All have the same columns; there is at least one.
+    Int8(Vec<Int8Rows<'a>>),
     /// Rows of quantized matrices, one part below the other. All have the same columns; there is at least one.
     Nf4(Vec<Nf4Rows>),
 }
@@ -96,6 +99,7 @@ impl<'a> Weight<'a> {
         match self {
             Weight::Dense(parts) => parts.iter().map(|part| part.rows).sum(),
             Weight::Half(parts) => parts.iter().map(|part| part.rows).sum(),
+            Weight::Int8(parts) => parts.iter().map(|part| part.rows).sum(),
             Weight::Nf4(parts) => parts.iter().map(|part| part.rows.len()).sum(),
         }
     }
@@ -105,6 +109,7 @@ impl<'a> Weight<'a> {
         match self {
             Weight::Dense(parts) => parts[0].columns,
             Weight::Half(parts) => parts[0].columns,
+            Weight::Int8(parts) => parts[0].columns,
             Weight::Nf4(parts) => parts[0].matrix.columns(),
         }
     }
@@ -116,6 +121,11 @@ impl<'a> Weight<'a> {
             Weight::Dense(parts) => return Matrix::join(parts),
             Weight::Half(parts) => {
                 let values: Vec<f32> = parts.iter().flat_map(|part| part.values().map(f32::from)).collect();
+                return Matrix { values: values.into(), rows, columns };
+            }
+            Weight::Int8(parts) => {
+                let mut values = Vec::with_capacity(rows * columns);
+                parts.iter().for_each(|part| part.dequantize_into(&mut values));
                 return Matrix { values: values.into(), rows, columns };
             }
             Weight::Nf4(parts) => parts,
@@ -139,40 +149,25 @@ impl<'a> Weight<'a> {
                     .map(|(values, rows)| Matrix { values: values.into(), rows, columns }.into())
             }
             Weight::Half(parts) => {
-                let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), rows);
-                for HalfRows { bytes, rows, columns } in parts {
-                    let here = left.min(rows);
-                    left -= here;
-                    let middle = 2 * here * columns;
-                    let (of_first, of_second) = match bytes {
-                        Cow::Borrowed(bytes) => (bytes[..middle].into(), bytes[middle..].into()),
-                        Cow::Owned(mut bytes) => {
-                            let rest = bytes.split_off(middle);
-                            (bytes.into(), rest.into())
-                        }
-                    };
-                    for (side, bytes, rows) in
-                        [(&mut first, of_first, here), (&mut second, of_second, rows - here)]
-                    {
-                        if rows > 0 {
-                            side.push(HalfRows { bytes, rows, columns });
-                        }
-                    }
-                }
-                [Weight::Half(first), Weight::Half(second)]
+                let cut = |HalfRows { bytes, rows, columns }: HalfRows<'a>, here| {
+                    let [first, second] = int8::split(bytes, 2 * here * columns);
+                    [
+                        HalfRows { bytes: first, rows: here, columns },
+                        HalfRows { bytes: second, rows: rows - here, columns },
+                    ]
+                };
+                split_parts(parts, rows, |part| part.rows, cut).map(Weight::Half)
+            }
+            Weight::Int8(parts) => {
+                split_parts(parts, rows, |part| part.rows, Int8Rows::split).map(Weight::Int8)
             }
             Weight::Nf4(parts) => {
-                let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), rows);
-                for Nf4Rows { matrix, rows } in parts {
-                    let middle = rows.start + left.min(rows.len());
-                    left -= middle - rows.start;
-                    for (side, rows) in [(&mut first, rows.start..middle), (&mut second, middle..rows.end)] {
-                        if !rows.is_empty() {
-                            side.push(Nf4Rows { matrix: Arc::clone(&matrix), rows });
-                        }
-                    }
-                }
-                [Weight::Nf4(first), Weight::Nf4(second)]
+                let cut = |Nf4Rows { matrix, rows }: Nf4Rows, here| {
+                    let middle = rows.start + here;
+                    let part = |rows| Nf4Rows { matrix: Arc::clone(&matrix), rows };
+                    [part(rows.start..middle), part(middle..rows.end)]
+                };
+                split_parts(parts, rows, |part| part.rows.len(), cut).map(Weight::Nf4)
             }
         }
     }
@@ -189,22 +184,48 @@ impl<'a> Weight<'a> {
     fn stack(parts: Vec<Weight<'a>>) -> Weight<'a> {
         let columns = parts[0].columns();
         assert!(parts.iter().all(|part| part.columns() == columns), "stacked layers share their input");
-        if parts.iter().all(|part| matches!(part, Weight::Nf4(_))) {
-            let rows = parts.into_iter().flat_map(|part| match part {
-                Weight::Nf4(rows) => rows,
-                Weight::Dense(_) | Weight::Half(_) => Vec::new(),
-            });
-            return Weight::Nf4(rows.collect());
+        let mut kinds = parts.iter().map(std::mem::discriminant);
+        let first = kinds.next();
+        if kinds.any(|kind| Some(kind) != first) {
+            return Weight::Dense(parts.into_iter().flat_map(Weight::into_dense).collect());
         }
-        if parts.iter().all(|part| matches!(part, Weight::Half(_))) {
-            let rows = parts.into_iter().flat_map(|part| match part {
-                Weight::Half(rows) => rows,
-                Weight::Dense(_) | Weight::Nf4(_) => Vec::new(),
-            });
-            return Weight::Half(rows.collect());
-        }
-        Weight::Dense(parts.into_iter().flat_map(Weight::into_dense).collect())
+        let joined = parts.into_iter().reduce(|mut joined, part| {
+            match (&mut joined, part) {
+                (Weight::Dense(above), Weight::Dense(below)) => above.extend(below),
+                (Weight::Half(above), Weight::Half(below)) => above.extend(below),
+                (Weight::Int8(above), Weight::Int8(below)) => above.extend(below),
+                (Weight::Nf4(above), Weight::Nf4(below)) => above.extend(below),
+                _ => unreachable!("all are of one kind"),
+            }
+            joined
+        });
+        joined.expect("there is at least one")
     }
+}
+
+/// Parts one below the other, divided after `rows` rows. `cut` divides a part after some of its rows, neither none nor
+/// all.
+fn split_parts<P>(
+    parts: Vec<P>,
+    rows: usize,
+    height: impl Fn(&P) -> usize,
+    cut: impl Fn(P, usize) -> [P; 2],
+) -> [Vec<P>; 2] {
+    let (mut first, mut second, mut left) = (Vec::new(), Vec::new(), rows);
+    for part in parts {
+        let whole = height(&part);
+        match left.min(whole) {
+            0 => second.push(part),
+            here if here == whole => first.push(part),
+            here => {
+                let [above, below] = cut(part, here);
+                first.push(above);
+                second.push(below);
+            }
+        }
+        left -= left.min(whole);
+    }
+    [first, second]
 }
 
 impl<'a> LinearWeights<'a> {

@@ -42,7 +42,7 @@ impl Tensors for Quantized {
 
     fn weight(&self, tensor: &str, rows: usize, columns: usize) -> Result<Weight<'_>> {
         Ok(match (self.source.weight(tensor, rows, columns)?, self.quantization) {
-            (quantized @ Weight::Nf4(_), _) => quantized,
+            (quantized @ (Weight::Nf4(_) | Weight::Int8(_)), _) => quantized,
             (weight, Quantization::Nf4) => {
                 Nf4Matrix::quantize(&weight.dequantize().values, rows, columns).into()
             }

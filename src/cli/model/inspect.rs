@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::Args;
-use secateur::encode::{DEFAULT_ENCODER, Quantization};
+use secateur::encode::DEFAULT_ENCODER;
+use secateur::encoders::QuantizedFormat;
 use secateur::encoders::architecture::Storage;
 use secateur::encoders::inspect::{
     InForce, InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens,
@@ -49,7 +50,7 @@ pub struct Arguments {
     length: Option<usize>,
     /// Say what the weights would take with the linear layers stored in this way.
     #[arg(long)]
-    quantize: Option<Quantization>,
+    quantize: Option<QuantizedFormat>,
     #[command(flatten)]
     cut: CutArguments,
 }
@@ -89,7 +90,7 @@ impl Arguments {
             },
             width: Some(cut.width),
             length: self.length,
-            storage: self.quantize.map(|Quantization::Nf4| Storage::Nf4),
+            storage: self.quantize.map(QuantizedFormat::storage),
             ignore_settings: self.ignore_setting.clone(),
         };
         let inspection = inspect(model, options)?;
@@ -318,6 +319,7 @@ fn size_line(size: &Size) -> String {
     let linear = match size.linear_layers {
         Storage::F32 => "f32",
         Storage::Half => "16 bits",
+        Storage::Int8 => "8 bits",
         Storage::Nf4 => "NF4",
     };
     let head = match size.bytes_with_head {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::Family;
+use super::{Family, int8};
 use crate::error::Result;
 use crate::keys::{Keys, check};
 
@@ -300,7 +300,10 @@ pub(crate) fn check_config(path: &Path, family: &Family, config: &Value) -> Resu
     };
     check(path, "", object, &first.into_iter().chain(family.keys.with_common()).collect::<Vec<_>>())?;
     if let Some(quantization) = config.get("quantization_config").and_then(Value::as_object) {
-        check(path, "quantization_config", quantization, &[&QUANTIZATION])?;
+        match int8::is_in(config) {
+            true => int8::check(path, quantization)?,
+            false => check(path, "quantization_config", quantization, &[&QUANTIZATION])?,
+        }
     }
     if let Some(rerank) = config.get("sentence_transformers").and_then(Value::as_object) {
         check(path, "sentence_transformers", rerank, &[&SENTENCE_TRANSFORMERS])?;
@@ -321,7 +324,7 @@ pub(crate) fn with_defaults(family: &Family, config: &Value) -> Value {
     whole
 }
 
-/// `quantization_config`.
+/// `quantization_config`, of bitsandbytes.
 pub(crate) const QUANTIZATION: Keys = Keys {
     read: &[],
     harmless: &[

@@ -3,6 +3,7 @@
 mod bert;
 mod decoder;
 mod gemma2;
+pub(crate) mod int8;
 pub(crate) mod keys;
 mod llama;
 mod mistral;

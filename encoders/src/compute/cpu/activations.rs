@@ -41,6 +41,11 @@ impl Pool {
         array
     }
 
+    /// How many numbers the free arrays have room for.
+    pub(super) fn free(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Vec::capacity).sum()
+    }
+
     pub(super) fn give_back(&self, array: Vec<f32>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(array);
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, write};
-use super::int8::{self, Int8Panels, Units};
+use super::int8::{self, Int8Panels, Row, Units};
 use super::isa::{Arithmetic, PANEL};
 use super::kept_panels::KeptPanels;
 use super::low_precision::{HalfPanels, LowPrecision};
@@ -12,7 +12,7 @@ use super::nf4::Nf4Panels;
 use super::packed_matrix::PackedMatrix;
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;
-use crate::compute::{GateUpWeights, LinearWeights, Matrix, Nf4Rows, Weight};
+use crate::compute::{GateUpWeights, Int8Rows, LinearWeights, Matrix, Nf4Rows, Weight};
 
 /// Output columns of a panel that holds rows of the gate projection beside those of the up projection.
 const GATED: usize = PANEL / 2;
@@ -85,7 +85,9 @@ impl Packed {
             Products::Halves => {
                 Packed::LowPrecision(LowPrecision::Bf16(HalfPanels::pack(rows, depth, value)))
             }
-            Products::Int8(units) => Packed::Int8(Int8Panels::pack(rows, depth, units, row)),
+            Products::Int8(units) => {
+                Packed::Int8(Int8Panels::pack(rows, depth, units, |number| row(number).map(Row::Numbers)))
+            }
         }
     }
 
@@ -140,13 +142,19 @@ impl PackedLinear {
         weights: LinearWeights<'_>,
         (products, kept): (Products, &mut KeptPanels),
     ) -> PackedLinear {
-        let packed = match weights.weight {
-            Weight::Nf4(parts) if products.in_f32() => {
+        let packed = match (weights.weight, products) {
+            (Weight::Nf4(parts), _) if products.in_f32() => {
                 let parts: Vec<&Nf4Rows> = parts.iter().collect();
                 let rows = parts.iter().map(|part| part.rows.len()).sum();
                 Packed::LowPrecision(LowPrecision::Nf4(Nf4Panels::pack(&parts, rows, Some)))
             }
-            weight if products == Products::F32 => {
+            (Weight::Int8(parts), Products::Int8(units)) => {
+                let parts: Vec<&Int8Rows<'_>> = parts.iter().collect();
+                let rows = parts.iter().map(|part| part.rows).sum();
+                let row = |number| stored_row(&parts, number);
+                Packed::Int8(Int8Panels::pack(rows, parts[0].columns, units, row))
+            }
+            (weight, Products::F32) => {
                 let parts = weight.into_dense();
                 let (rows, depth) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
                 // Until it is known that they have to be packed, only one row of the weights is read.
@@ -154,7 +162,7 @@ impl PackedLinear {
                 let pack = || PackedMatrix::of_rows(&Matrix::join(parts).values, depth);
                 Packed::Dense(kept.matrix((rows, depth), &first, pack))
             }
-            weight => {
+            (weight, _) => {
                 let Matrix { values, rows, columns } = weight.dequantize();
                 Packed::pack(rows, columns, (products, kept), |row| {
                     Some(&values[row * columns..(row + 1) * columns])
@@ -215,6 +223,18 @@ impl PackedGateUp {
     }
 }
 
+/// A row of parts that lie one below the other.
+fn stored_row<'p>(parts: &[&'p Int8Rows<'_>], mut row: usize) -> Option<Row<'p>> {
+    for part in parts {
+        if row < part.rows {
+            let (codes, scales) = part.row(row);
+            return Some(Row::Codes(codes, scales));
+        }
+        row -= part.rows;
+    }
+    None
+}
+
 /// Panels of 8 rows of `gate` and the same 8 of `up`, so that both sums of an output meet in one epilogue.
 fn interleave(
     gate: LinearWeights<'_>,
@@ -230,15 +250,22 @@ fn interleave(
     let packed_rows = rows.div_ceil(GATED) * PANEL;
     // Whether a packed row is one of the gate, and which.
     let origin = |packed: usize| (packed % PANEL < GATED, packed / PANEL * GATED + packed % GATED);
-    let matrix = match (gate.weight, up.weight) {
-        (Weight::Nf4(gate), Weight::Nf4(up)) if products.in_f32() => {
+    let matrix = match (gate.weight, up.weight, products) {
+        (Weight::Nf4(gate), Weight::Nf4(up), _) if products.in_f32() => {
             let parts: Vec<&Nf4Rows> = gate.iter().chain(&up).collect();
             Packed::LowPrecision(LowPrecision::Nf4(Nf4Panels::pack(&parts, packed_rows, |packed| {
                 let (of_gate, row) = origin(packed);
                 (row < rows).then_some(if of_gate { row } else { rows + row })
             })))
         }
-        (gate, up) => {
+        (Weight::Int8(gate), Weight::Int8(up), Products::Int8(units)) => {
+            let parts: Vec<&Int8Rows<'_>> = gate.iter().chain(&up).collect();
+            Packed::Int8(Int8Panels::pack(packed_rows, depth, units, |packed| {
+                let (of_gate, row) = origin(packed);
+                (row < rows).then(|| stored_row(&parts, if of_gate { row } else { rows + row })).flatten()
+            }))
+        }
+        (gate, up, _) => {
             let (gate, up) = (gate.dequantize(), up.dequantize());
             Packed::pack(packed_rows, depth, (products, kept), |packed| {
                 let (of_gate, row) = origin(packed);

@@ -9,6 +9,7 @@ mod bf16;
 mod elementwise;
 mod gate_up;
 mod gemm;
+pub(crate) mod idle;
 mod int8;
 mod isa;
 pub(crate) mod kept_panels;
@@ -41,6 +42,7 @@ use attention::{HeadGroup, Scratch};
 use gemm::{Epilogue, Gemm, PackTiles};
 #[cfg(test)]
 pub(crate) use int8::Units;
+pub(crate) use int8::quantize_rows;
 use int8::{Int8Gemm, Quantize, QuantizedRows};
 use isa::Isa;
 use kept_panels::KeptPanels;

@@ -141,6 +141,13 @@ fn write(gpu: &Gpu, to: &mut Buffer<bf16>, first: usize, stride: usize, weight: 
                 row += rows;
             }
         }
+        Weight::Int8(parts) => {
+            for part in parts {
+                let rows = part.rows;
+                write_rounded(to, row * stride, stride, &Weight::Int8(vec![part]).dequantize())?;
+                row += rows;
+            }
+        }
         Weight::Nf4(parts) => {
             let values = gpu.upload(&VALUES)?;
             for Nf4Rows { matrix, rows } in parts {

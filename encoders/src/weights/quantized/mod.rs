@@ -1,12 +1,13 @@
 //! Weights in fewer bits.
 //!
-//! [`nf4`] is the 4-bit NormalFloat of QLoRA (Dettmers et al. 2023, arXiv 2305.14314). Its codes and values are those
-//! of the CPU implementation of bitsandbytes 0.50.2. Linear layers are quantized when a model is loaded
-//! ([`crate::LoadOptions::quantize`]) or on disk ([`crate::write_quantized`]); embeddings, norms, biases and heads
-//! stay.
+//! [`int8`] has a scale for each 128 numbers of a row, as products in 8 bits have. [`nf4`] is the 4-bit NormalFloat
+//! of QLoRA (Dettmers et al. 2023, arXiv 2305.14314). Its codes and values are those of the CPU implementation of
+//! bitsandbytes 0.50.2. Linear layers are quantized when a model is loaded ([`crate::LoadOptions::quantize`]) or on
+//! disk ([`crate::write_quantized`]); embeddings, norms, biases and heads stay.
 
 pub(crate) mod bitsandbytes;
 mod dynamic;
+pub(crate) mod int8;
 pub mod nf4;
 #[cfg(test)]
 mod tests;

@@ -40,13 +40,12 @@ mod tests;
 mod tile;
 
 pub(super) use gemm::Int8Gemm;
-pub(super) use panels::Int8Panels;
+pub(crate) use panels::quantize_rows;
+pub(super) use panels::{Int8Panels, Row};
 pub(super) use quantize::{Quantize, QuantizedRows};
 
 use super::isa::PANEL;
-
-/// Numbers that share a scale.
-const GROUP: usize = 128;
+use crate::architecture::INT8_GROUP as GROUP;
 
 /// Codes that are multiplied with one instruction and added to one sum.
 const QUAD: usize = 4;

@@ -1,4 +1,4 @@
-//! Weights in 8 bits, in the order in which products read them.
+//! Weights in 8 bits, in the order in which products read them, and row by row, as a file has them.
 
 use rayon::prelude::*;
 
@@ -36,13 +36,13 @@ fn lines_of_panel(depth: usize) -> usize {
 }
 
 impl Int8Panels {
-    /// Quantizes a matrix (`rows`, `depth`) in parallel on the current rayon pool. `row` gives its rows; those that it
+    /// Packs a matrix (`rows`, `depth`) in parallel on the current rayon pool. `row` gives its rows; those that it
     /// gives none for are zeros.
     pub(crate) fn pack<'a>(
         rows: usize,
         depth: usize,
         units: Units,
-        row: impl Fn(usize) -> Option<&'a [f32]> + Sync,
+        row: impl Fn(usize) -> Option<Row<'a>> + Sync,
     ) -> Int8Panels {
         let panel = lines_of_panel(depth);
         let isa = Isa::detect();
@@ -82,9 +82,85 @@ impl Int8Panels {
     }
 }
 
+/// A row of weights.
+#[derive(Clone, Copy)]
+pub(crate) enum Row<'a> {
+    /// Numbers, which are quantized.
+    Numbers(&'a [f32]),
+    /// Codes, and the scale of each group.
+    Codes(&'a [i8], &'a [f32]),
+}
+
+impl Row<'_> {
+    fn len(self) -> usize {
+        match self {
+            Row::Numbers(values) => values.len(),
+            Row::Codes(codes, _) => codes.len(),
+        }
+    }
+
+    /// Writes the codes of a group, and zeros up to a whole quad, and returns the scale.
+    #[inline(always)]
+    fn group<A: Arithmetic>(self, number: usize, codes: &mut [i8; GROUP]) -> f32 {
+        let range = number * GROUP..(number * GROUP + GROUP).min(self.len());
+        match self {
+            Row::Numbers(values) => {
+                let values = &values[range];
+                let (inverse, scale) = factors::<A>(values);
+                for (values, codes) in values.chunks(PANEL).zip(codes.chunks_exact_mut(PANEL)) {
+                    for (slot, code) in codes.iter_mut().zip(encode::<A>(values, inverse, 0)) {
+                        *slot = code.cast_signed();
+                    }
+                }
+                scale
+            }
+            Row::Codes(stored, scales) => {
+                let stored = &stored[range];
+                codes[..stored.len()].copy_from_slice(stored);
+                codes[stored.len()..].fill(0);
+                scales[number]
+            }
+        }
+    }
+}
+
+/// Codes and scales of a matrix with rows of `columns` numbers, row by row, as [`Int8Panels::pack`] makes them of the
+/// same numbers. In parallel on the current rayon pool.
+pub(crate) fn quantize_rows(values: &[f32], columns: usize) -> (Vec<i8>, Vec<f32>) {
+    let rows = values.len() / columns;
+    let groups = columns.div_ceil(GROUP);
+    let (mut codes, mut scales) = (vec![0; rows * columns], vec![0.0; rows * groups]);
+    let isa = Isa::detect();
+    let outputs = codes.par_chunks_mut(columns).zip(scales.par_chunks_mut(groups));
+    values.par_chunks(columns).zip(outputs).for_each(|(row, (codes, scales))| {
+        isa.dispatch(QuantizeRow { row: Row::Numbers(row), codes, scales });
+    });
+    (codes, scales)
+}
+
 /// Quantizes a row.
+struct QuantizeRow<'a> {
+    row: Row<'a>,
+    codes: &'a mut [i8],
+    scales: &'a mut [f32],
+}
+
+impl Kernel for QuantizeRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let mut codes = [0; GROUP];
+        for (number, (out, scale)) in self.codes.chunks_mut(GROUP).zip(self.scales).enumerate() {
+            *scale = self.row.group::<A>(number, &mut codes);
+            out.copy_from_slice(&codes[..out.len()]);
+        }
+    }
+}
+
+/// Packs a row.
 struct PackRow<'a> {
-    row: &'a [f32],
+    row: Row<'a>,
     /// Place of the row in its panels.
     lane: usize,
     /// Panels that lie together.
@@ -99,25 +175,20 @@ impl Kernel for PackRow<'_> {
     fn run<A: Arithmetic>(self) {
         let PackRow { row, lane, panels, lines } = self;
         let (panel, lane) = (lane / PANEL, lane % PANEL);
-        let mut rest = lines;
-        for group in row.chunks(GROUP) {
+        let (mut rest, mut codes) = (lines, [0; GROUP]);
+        for number in 0..row.len().div_ceil(GROUP) {
+            let quads = (row.len() - number * GROUP).min(GROUP).div_ceil(QUAD);
             let (head, body) = rest.split_at_mut(2 * panels);
-            let (body, after) = body.split_at_mut(panels * group.len().div_ceil(QUAD));
+            let (body, after) = body.split_at_mut(panels * quads);
             rest = after;
-            let (inverse, scale) = factors::<A>(group);
-            let mut sum = 0i32;
-            let mut body = body.iter_mut().skip(panel).step_by(panels);
-            for values in group.chunks(PANEL) {
-                let codes = encode::<A>(values, inverse, 0);
-                sum += codes.iter().map(|code| i32::from(code.cast_signed())).sum::<i32>();
-                for (quad, line) in
-                    codes.chunks_exact(QUAD).zip(body.by_ref().take(values.len().div_ceil(QUAD)))
-                {
-                    for (slot, code) in line.0[QUAD * lane..].iter_mut().zip(quad) {
-                        *slot = code.cast_signed();
-                    }
-                }
+            let scale = row.group::<A>(number, &mut codes);
+            let codes = &codes[..quads * QUAD];
+            for (quad, line) in
+                codes.as_chunks::<QUAD>().0.iter().zip(body.iter_mut().skip(panel).step_by(panels))
+            {
+                line.0[QUAD * lane..][..QUAD].copy_from_slice(quad);
             }
+            let sum: i32 = codes.iter().map(|code| i32::from(*code)).sum();
             bytemuck::cast_mut::<_, [f32; PANEL]>(&mut head[panel].0)[lane] = scale;
             bytemuck::cast_mut::<_, [i32; PANEL]>(&mut head[panels + panel].0)[lane] = -128 * sum;
         }

@@ -16,14 +16,19 @@ fn product(
     [m, n, depth]: [usize; 3],
     first: usize,
 ) -> Vec<f32> {
-    let b = Int8Panels::pack(n, depth, units, |row| Some(&b[row * depth..(row + 1) * depth]));
+    let row = |row: usize| Some(Row::Numbers(&b[row * depth..(row + 1) * depth]));
+    multiplied(isa, &Int8Panels::pack(n, depth, units, row), a, [m, n, depth], first)
+}
+
+/// The same with a matrix that is packed.
+fn multiplied(isa: Isa, b: &Int8Panels, a: &[f32], [m, n, depth]: [usize; 3], first: usize) -> Vec<f32> {
     let mut codes = QuantizedRows::default();
-    isa.dispatch(Quantize { a, depth, units, out: &mut codes });
+    isa.dispatch(Quantize { a, depth, units: b.units(), out: &mut codes });
     let panels = first..n.div_ceil(PANEL);
     let columns = n - first * PANEL;
     let mut c = vec![f32::NAN; m * columns];
     let mut out: Vec<&mut [f32]> = c.chunks_exact_mut(columns).collect();
-    isa.dispatch(Int8Gemm { a: &codes, b: &b, panels, epilogue: Scaled(1.0), out: &mut out });
+    isa.dispatch(Int8Gemm { a: &codes, b, panels, epilogue: Scaled(1.0), out: &mut out });
     c
 }
 
@@ -92,6 +97,23 @@ proptest! {
                 let alone = product(isa, units, &a[(m - 1) * depth..], &b, [1, n, depth], 0);
                 prop_assert_eq!(&alone, &want[(m - 1) * n..]);
             }
+        }
+    }
+
+    /// Codes of a file are multiplied as those that are made at load are, whatever numbers they are given for.
+    #[test]
+    fn codes_of_a_file_give_the_same_bits((shape, a, b) in case()) {
+        let [m, n, depth] = shape;
+        let (stored, scales) = quantize_rows(&b, depth);
+        let groups = depth.div_ceil(GROUP);
+        let stored = |row: usize| {
+            Some(Row::Codes(&stored[row * depth..(row + 1) * depth], &scales[row * groups..(row + 1) * groups]))
+        };
+        let isa = Isa::detect();
+        for units in Units::available() {
+            let packed = Int8Panels::pack(n, depth, units, stored);
+            let want = product(isa, units, &a, &b, shape, 0);
+            prop_assert_eq!(multiplied(isa, &packed, &a, [m, n, depth], 0), want, "{:?}", units);
         }
     }
 
