@@ -342,7 +342,7 @@ mod tests {
     fn results_are_in_the_order_of_the_texts() {
         let task = Hungry { lengths: vec![100; 16], bytes_of_token: 1024 };
         let gpu = OnDevice::Cuda(vec![on_gpu(1 << 20)]);
-        for model in [OnDevice::<Nothing>::Cpu(()), gpu] {
+        for model in [OnDevice::<Nothing>::Cpu(OnCpu { model: (), idle: Idle::default() }), gpu] {
             for batches in [vec![(0..16).rev().collect()], (0..16).rev().map(|text| vec![text]).collect()] {
                 let results = model.run_by_text(batches, &task).unwrap();
                 assert_eq!(results, (0..16).collect::<Vec<usize>>());
