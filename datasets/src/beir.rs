@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use secateur_files::AtPath;
 
 use crate::catalog;
+use crate::corpus_files::corpus_files;
 use crate::document::{Document, Qrels, Query};
 use crate::entry;
 use crate::error::{Error, Result};
@@ -53,23 +54,27 @@ impl BeirFolder {
     ///
     /// # Errors
     /// [`Error::Io`] if there is no such folder. [`Error::SeveralDatasets`] if its subfolders are the data sets.
-    /// [`Error::MissingFile`] if it has no corpus.
+    /// [`Error::OtherLayout`] if it has a corpus of another layout, [`Error::MissingFile`] if it has none.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let entries = std::fs::read_dir(&path).at("open", &path)?;
         if find(&path, "corpus.jsonl").is_none() {
             let mut parts = Vec::new();
+            let mut has_other = false;
             for entry in entries {
                 let entry = entry.at("list", &path)?;
+                has_other |= !corpus_files(entry.path())?.is_empty();
                 if find(&entry.path(), "corpus.jsonl").is_some() {
                     parts.push(entry.file_name().to_string_lossy().into_owned());
                 }
             }
             parts.sort();
-            return Err(if parts.is_empty() {
-                Error::MissingFile { folder: path, file: "corpus.jsonl".to_owned() }
-            } else {
+            return Err(if !parts.is_empty() {
                 Error::SeveralDatasets { folder: path, parts }
+            } else if has_other {
+                Error::OtherLayout { folder: path }
+            } else {
+                Error::MissingFile { folder: path, file: "corpus.jsonl".to_owned() }
             });
         }
         let named = path.file_name().map(|name| name.to_string_lossy().into_owned());

@@ -261,7 +261,8 @@ fn without_place(error: &serde_json::Error) -> String {
     message.strip_suffix(&place).unwrap_or(&message).to_owned()
 }
 
-/// The object `metadata` with the other fields beside what is in it; its own fields come first and count.
+/// The object `metadata` with the other fields behind its own. A field that is in both is there once. With two values
+/// it is a fault, because one of them would be lost.
 fn metadata(
     own: Option<Box<RawValue>>,
     others: Vec<(String, Box<RawValue>)>,
@@ -278,8 +279,13 @@ fn metadata(
         None => Vec::new(),
     };
     for (name, value) in others {
-        if !fields.iter().any(|(known, _)| *known == name) {
-            fields.push((name, value));
+        match fields.iter().find(|(known, _)| *known == name) {
+            None => fields.push((name, value)),
+            Some((_, own)) if own.get() == value.get() => {}
+            Some((_, own)) => {
+                let (own, other) = (own.get().to_owned(), value.get().to_owned());
+                return Err(Fault::TwoValues { field: name, own, other });
+            }
         }
     }
     Ok(Some(object(&fields)))
@@ -311,9 +317,9 @@ mod tests {
         assert_eq!((entry.id.as_deref(), &*entry.title, &*entry.text), (Some("7"), "", "x"));
         assert_eq!(entry.metadata.as_deref(), Some(r#"{"year":2020}"#));
 
-        // BEIR's names go before others, which stay as metadata; the object's own fields count.
+        // BEIR's names go before others, which stay as metadata.
         let entry = parsed(
-            r#"{"_id": "a", "id": "b", "text": "x", "body": "y", "year": 1, "metadata": {"year": 2}}"#,
+            r#"{"_id": "a", "id": "b", "text": "x", "body": "y", "year": 2, "metadata": {"year": 2}}"#,
             &usual,
         );
         let entry = entry.unwrap();
@@ -343,6 +349,9 @@ mod tests {
         let names = FieldNames { vector: Some("v".to_owned()), ..usual.clone() };
         let bad = parsed(r#"{"id": "a", "text": "x", "v": [1, "2"]}"#, &names).unwrap_err();
         assert!(bad.starts_with("`v` is no vector: invalid type: string \"2\""), "{bad}");
+        let twice =
+            parsed(r#"{"id": "a", "text": "x", "year": 1, "metadata": {"year": 2}}"#, &usual).unwrap_err();
+        assert_eq!(twice, "the field `year` is 2 in `metadata` and 1 beside it: leave one of them out");
         let number = parsed(r#"{"id": "a", "contents": 7}"#, &usual).unwrap_err();
         assert_eq!(number, "`contents`: expected a string, got 7");
     }

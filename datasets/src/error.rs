@@ -82,6 +82,16 @@ pub enum Error {
         folder: PathBuf,
     },
 
+    /// A folder holds a collection, and not in BEIR's layout.
+    #[error(
+        "{0} holds a collection in another layout than BEIR's: `secateur dataset convert {0} --out NEW` makes a folder \
+         that can be read", folder.display()
+    )]
+    OtherLayout {
+        /// The folder.
+        folder: PathBuf,
+    },
+
     /// A folder holds no collection in a layout that is known.
     #[error(
         "{} holds no collection of a known layout: expected corpus.jsonl (BEIR), corpus/*.parquet (the hub), \
@@ -163,6 +173,7 @@ impl Error {
             | Error::NoParquet { .. }
             | Error::UnknownFormat { .. }
             | Error::NoDocuments { .. }
+            | Error::OtherLayout { .. }
             | Error::UnknownLayout { .. }
             | Error::Unwritable { .. }
             | Error::MissingFile { .. }

@@ -82,6 +82,22 @@ pub enum Fault {
         /// Documents read so far.
         documents: u64,
     },
+    /// A field is in `metadata` and beside it, with two values.
+    #[error("the field `{field}` is {own} in `metadata` and {other} beside it: leave one of them out")]
+    TwoValues {
+        /// The field.
+        field: String,
+        /// Its value in `metadata`, as JSON.
+        own: String,
+        /// Its value beside it, as JSON.
+        other: String,
+    },
+    /// A document with the record's id is in the database that it is to be added to.
+    #[error("document {id:?} is stored already; upsert it to replace it")]
+    Stored {
+        /// The id.
+        id: String,
+    },
     /// An id was used before in another file.
     #[error("duplicate `_id` {id:?}, first used in {first}")]
     DuplicateAcrossFiles {

@@ -14,10 +14,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use secateur_files::AtPath;
 use serde_json::Value;
 
 use crate::beir::{self, insert_judgment};
+use crate::corpus_files::{corpus_files, is_parquet, list, name_of};
 use crate::document::{Document, Qrels, Query, Run, ScoredDocument};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
@@ -75,20 +75,6 @@ pub struct Converted {
     pub judgments: u64,
 }
 
-/// A file's name without the ending of a compression.
-fn name_of(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
-    plain.map(str::to_owned).unwrap_or(name)
-}
-
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).at("list", folder)?;
-    let mut paths = entries.map(|entry| Ok(entry.at("list", folder)?.path())).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
-}
-
 /// `dev` of `queries.dev.tsv`, of `qrels.dev.small.tsv` `dev.small`; `test` where nothing says more.
 fn split_of(name: &str, stem: &str) -> String {
     let rest = name.strip_prefix(stem).unwrap_or(name);
@@ -116,11 +102,13 @@ impl Collection {
             candidates: BTreeMap::new(),
         };
         for path in list(folder)? {
+            let corpus = corpus_files(path.clone())?;
+            if !corpus.is_empty() {
+                found.corpus.extend(corpus);
+                continue;
+            }
             let name = name_of(&path);
             match (path.is_dir(), name.as_str()) {
-                (true, "corpus") => {
-                    found.corpus.extend(list(&path)?.into_iter().filter(|path| is_parquet(path)))
-                }
                 (true, "queries") => {
                     found.queries.extend(list(&path)?.into_iter().filter(|path| is_parquet(path)))
                 }
@@ -130,10 +118,6 @@ impl Collection {
                     }
                 }
                 (true, _) => {}
-                (false, "corpus.jsonl" | "collection.tsv" | "docs.tsv" | "corpus.tsv") => {
-                    found.corpus.push(path)
-                }
-                (false, name) if name.starts_with("corpus") && is_parquet(&path) => found.corpus.push(path),
                 (false, "queries.jsonl") => found.queries.push(path),
                 (false, name)
                     if name.starts_with("queries") && (name.ends_with(".tsv") || is_parquet(&path)) =>
@@ -245,10 +229,6 @@ impl Collection {
     }
 }
 
-fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "parquet")
-}
-
 /// `query`, if a table has such a column and none of the usual ones.
 fn text_column(path: &Path) -> Result<Option<String>> {
     let row = ParquetRows::open(path)?.next().transpose()?;
@@ -256,12 +236,40 @@ fn text_column(path: &Path) -> Result<Option<String>> {
     Ok((has("query") && !has("text")).then(|| "query".to_owned()))
 }
 
-/// Judgments as BEIR has them, three fields with tabs, or as TREC has them, four fields.
+/// Reads a file of judgments as BEIR has them, three fields with tabs and perhaps a header, or as TREC has them, four
+/// fields.
+///
+/// ```
+/// use secateur_datasets::layout::read_judgments;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("dev.tsv");
+/// for text in ["query-id\tcorpus-id\tscore\nq1\td7\t2\n", "q1 0 d7 2\n"] {
+///     std::fs::write(&path, text)?;
+///     assert_eq!(read_judgments(&path)?["q1"]["d7"], 2);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Line`] for the first line that is no judgment; a pair of query and document with two relevances.
+pub fn read_judgments(path: impl AsRef<Path>) -> Result<Qrels> {
+    let mut qrels = Qrels::new();
+    read_lines(path.as_ref(), &mut qrels)?;
+    Ok(qrels)
+}
+
+/// As [`read_judgments`], beside those that there are.
 fn read_lines(path: &Path, qrels: &mut Qrels) -> Result<()> {
     let mut lines = Lines::open(path)?;
     let mut is_first = true;
     while let Some(line) = lines.next() {
         let (_, line) = line?;
+        // trec_eval passes over comments. With tabs it may be an id.
+        let is_comment = line.starts_with('#') && !line.contains('\t');
+        if is_comment || std::mem::take(&mut is_first) && judgment::is_header(line) {
+            continue;
+        }
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let judged = match fields[..] {
             [query_id, _, doc_id, relevance] => match relevance.parse() {
@@ -271,10 +279,7 @@ fn read_lines(path: &Path, qrels: &mut Qrels) -> Result<()> {
             _ => judgment::parse_judgment(line)
                 .and_then(|(query_id, doc_id, relevance)| add(qrels, &query_id, &doc_id, relevance)),
         };
-        // A first line that is no judgment is the header.
-        if !std::mem::take(&mut is_first) {
-            judged.map_err(|fault| lines.error(fault))?;
-        }
+        judged.map_err(|fault| lines.error(fault))?;
     }
     Ok(())
 }
@@ -390,6 +395,35 @@ mod tests {
         assert_eq!((queries, qrels), (plain_queries, plain_qrels));
         for (document, plain) in documents.iter().zip(plain) {
             assert_eq!((&document.id, document.passage(" ")), (&plain.id, plain.text));
+        }
+    }
+
+    /// A first line that is neither a header nor a judgment is not lost in silence.
+    #[test]
+    fn judgments_of_either_form_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("qrels.tsv");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_judgments(&path).map_err(|error| error.to_string())
+        };
+        let expected = read("a\td1\t1\na\td2\t0\n").unwrap();
+        assert_eq!(expected["a"].len(), 2);
+        for text in [
+            "query-id\tcorpus-id\tscore\na\td1\t1\na\td2\t0\n",
+            "a 0 d1 1\na 0 d2 0\n",
+            "# a comment\na\tQ0\td1\t1\na\tQ0\td2\t0\n",
+        ] {
+            assert_eq!(read(text).unwrap(), expected, "{text}");
+        }
+        for (text, part) in [
+            ("a d1 1\na\td2\t0\n", ":1: expected 3 tab-separated fields"),
+            ("a\td1\t0.5\n", ":1: relevance \"0.5\" is not an integer"),
+            ("a\td1\t1\na\td2\tx\n", ":2: relevance \"x\" is not an integer"),
+            ("a\td1\t1\na\td1\t2\n", ":2: "),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 

@@ -28,6 +28,7 @@
 pub mod beir;
 pub mod catalog;
 mod checked;
+mod corpus_files;
 mod document;
 mod entry;
 mod error;

@@ -161,6 +161,7 @@ fn kind_of(path: &Path) -> Result<Kind> {
                 }
                 Ok(Kind::Texts(path.to_owned(), files))
             }
+            // What it holds beside a collection, such as a README, is not what is meant.
             Err(other) => Err(other),
         };
     }
@@ -272,6 +273,11 @@ impl SourceDocuments {
     /// Documents read so far.
     pub fn num_documents(&self) -> u64 {
         self.num_documents
+    }
+
+    /// A fault of the document that was read last, with its file and line.
+    pub fn error(&self, fault: Fault) -> Error {
+        reader_error(&self.reader, fault)
     }
 
     /// Documents read so far that have neither title nor text.

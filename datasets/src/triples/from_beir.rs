@@ -63,6 +63,7 @@ pub struct BeirExamples {
     examples: std::vec::IntoIter<(Query, Judged)>,
     passages: HashMap<String, String>,
     left_out: u64,
+    unknown: u64,
 }
 
 /// The ids of a query's documents.
@@ -77,8 +78,8 @@ impl BeirExamples {
     /// of documents of the corpus that were read so far.
     ///
     /// # Errors
-    /// The errors of [`BeirFolder::qrels`], of [`BeirFolder::judged_queries`] and of the corpus. [`Error::File`] if a
-    /// judged document is not in the corpus.
+    /// The errors of [`BeirFolder::qrels`], of [`BeirFolder::judged_queries`] and of the corpus. [`Error::File`] if
+    /// most judgments are of documents that are not in the corpus.
     pub fn read(
         folder: &BeirFolder,
         split: &str,
@@ -96,12 +97,15 @@ impl BeirExamples {
             }
             progress(read + 1);
         }
-        if let Some(doc_id) = first_missing(&qrels, &passages) {
+        let (judgments, missing) = missing(&qrels, &passages);
+        // Some data sets judge a few, such as BEIR's ArguAna. If most are such, the corpus is another one's.
+        if let Some(doc_id) = missing.first().filter(|_| 2 * missing.len() > judgments) {
             return Err(Error::File {
                 path: folder.qrels_file(split)?,
-                fault: Fault::UnknownDocument { doc_id: doc_id.to_owned() },
+                fault: Fault::UnknownDocument { doc_id: (*doc_id).to_owned() },
             });
         }
+        let unknown = missing.len() as u64;
         let passages: HashMap<String, String> = passages
             .into_iter()
             .filter_map(|(id, passage)| Some((id, passage.filter(|passage| !passage.is_empty())?)))
@@ -118,18 +122,25 @@ impl BeirExamples {
             })
             .collect();
         let left_out = (num_queries - examples.len()) as u64;
-        Ok(BeirExamples { examples: examples.into_iter(), passages, left_out })
+        Ok(BeirExamples { examples: examples.into_iter(), passages, left_out, unknown })
     }
 
     /// Judged queries that give no example: they have no text, or no positive with text.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
+
+    /// Judgments of documents that the corpus does not hold. They give no passage.
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
 }
 
-fn first_missing<'q>(qrels: &'q Qrels, passages: &HashMap<String, Option<String>>) -> Option<&'q str> {
-    let mut ids = qrels.values().flat_map(BTreeMap::keys);
-    ids.find(|doc_id| passages[*doc_id].is_none()).map(String::as_str)
+/// How many judgments there are, and the documents of those whose document was not found.
+fn missing<'q>(qrels: &'q Qrels, passages: &HashMap<String, Option<String>>) -> (usize, Vec<&'q str>) {
+    let ids = || qrels.values().flat_map(BTreeMap::keys);
+    let missing = ids().filter(|doc_id| passages[*doc_id].is_none()).map(String::as_str);
+    (ids().count(), missing.collect())
 }
 
 impl Judged {

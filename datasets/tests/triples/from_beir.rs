@@ -78,6 +78,19 @@ fn equally_relevant_positives_are_drawn_by_seed() {
     assert!(all.len() > 10, "{all:?}");
 }
 
+/// BEIR's ArguAna judges documents that its corpus lacks. The others become examples.
+#[test]
+fn a_few_unknown_documents_are_counted() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = folder(temporary.path(), "a\td0\t1\na\tnone\t1\n");
+    let examples = BeirExamples::read(&folder, "train", &BeirOptions::default(), |_| {}).unwrap();
+    assert_eq!(examples.unknown(), 1);
+    let examples: Vec<_> = examples.collect();
+    assert_eq!(ids(&examples[0].positive_ids), ["d0"]);
+    // It is relevant all the same.
+    assert_eq!(ids(&examples[0].known_positive_ids), ["none"]);
+}
+
 #[test]
 fn faults_of_the_folder_are_named() {
     let temporary = tempfile::tempdir().unwrap();
@@ -85,9 +98,9 @@ fn faults_of_the_folder_are_named() {
     let error = |folder: &BeirFolder, split| {
         BeirExamples::read(folder, split, &BeirOptions::default(), |_| {}).err().unwrap().to_string()
     };
-    let missing = error(&open("a\td0\t1\na\tnone\t1\n"), "train");
+    let missing = error(&open("a\td0\t1\na\tnone\t1\na\tgone\t1\n"), "train");
     assert!(
-        missing.ends_with("train.tsv: judges document \"none\", which the corpus does not hold"),
+        missing.ends_with("train.tsv: judges document \"gone\", which the corpus does not hold"),
         "{missing}"
     );
     assert!(error(&open("z\td0\t1\n"), "train").contains("no query \"z\""));
