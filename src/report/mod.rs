@@ -6,6 +6,7 @@ mod heat_map;
 mod mteb;
 mod similarity;
 pub mod svg;
+mod trade_off;
 mod widths;
 
 use serde_json::{Map, Value, json};
@@ -19,6 +20,7 @@ pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
 pub use mteb::mteb_model_meta;
 pub use similarity::{SimilarDocument, layer_similarity};
+pub use trade_off::{TradeOff, trade_offs};
 pub use widths::widths;
 
 /// The evaluation as text: rules, numbers of queries, and the mean of each measure to four decimals.
