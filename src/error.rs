@@ -32,7 +32,7 @@ pub enum Error {
     /// The database's vectors come from another encoder.
     #[error(
         "{} holds vectors of {expected_name} (fingerprint {}), but the encoder given is {got_name} (fingerprint {}); \
-         open it with the encoder it was made with, or index the documents anew",
+         give the encoder it was made with, or add the vectors of another with `secateur generation add`",
         path.display(), short(expected), short(got)
     )]
     EncoderMismatch {
@@ -208,6 +208,19 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The rows of a matrix are not those of the documents.
+    #[error(
+        "{}: the matrix has {num_rows} rows, and {problem}; expected a row for each document, in their order or with an id for \
+         each row in the file beside it whose name ends in .npy.ids", path.display()
+    )]
+    MatrixRows {
+        /// The matrix, or the file of its ids.
+        path: PathBuf,
+        /// The rows it has.
+        num_rows: usize,
+        /// What does not fit.
+        problem: String,
+    },
     /// A search by a vector was to look for words too.
     #[error("a vector has no words to search for in mode {mode}: leave the mode out, or set it to dense")]
     NoWords {
@@ -221,7 +234,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// The operation needs vectors, and the database has none.
-    #[error("{} has no vectors, only a BM25 index: search with bm25, or index the documents with an encoder", path.display())]
+    #[error(
+        "{} has no vectors, only a BM25 index: search with bm25, or give it vectors with `secateur generation add`",
+        path.display()
+    )]
     NoVectors {
         /// The database.
         path: PathBuf,
@@ -400,6 +416,7 @@ impl Error {
             | Error::BenchResults { .. }
             | Error::VectorLength { .. }
             | Error::BadMatrix { .. }
+            | Error::MatrixRows { .. }
             | Error::Fusion(_)
             | Error::EmptyDocument { .. }
             | Error::OtherTrainingData { .. }

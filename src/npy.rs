@@ -127,7 +127,7 @@ impl NpyRows {
     ///
     /// # Errors
     ///
-    /// [`Error::BadMatrix`] for a file that is something else, or whose ids are not one for each row.
+    /// [`Error::BadMatrix`] for a file that is something else, [`Error::MatrixRows`] if not each row has an id.
     pub fn open(path: &Path, ids: Option<&Path>) -> Result<NpyRows> {
         let bad = |problem: String| Error::BadMatrix { path: path.to_owned(), problem };
         let mut file = File::open(path).at("open", path)?;
@@ -192,15 +192,18 @@ impl NpyRows {
     ///
     /// # Errors
     ///
-    /// [`Error::BadMatrix`] if there is no such row, and those of the disk.
+    /// [`Error::MatrixRows`] if there is no such row, and those of the disk.
     pub fn row(&self, place: usize, doc_id: &str) -> Result<Vec<f32>> {
-        let bad = |problem: String| Error::BadMatrix { path: self.path.clone(), problem };
+        let none = |problem: String| {
+            let (path, num_rows) = (self.path.clone(), self.num_rows);
+            Error::MatrixRows { path, num_rows, problem }
+        };
         let row = match &self.ids {
             Some(ids) => {
-                *ids.get(doc_id).ok_or_else(|| bad(format!("its ids lack that of document {doc_id:?}")))?
+                *ids.get(doc_id).ok_or_else(|| none(format!("its ids lack that of document {doc_id:?}")))?
             }
             None if place < self.num_rows => place,
-            None => return Err(bad(format!("it has {} rows, and there are more documents", self.num_rows))),
+            None => return Err(none("there are more documents".to_owned())),
         };
         let size = self.component.size();
         let mut bytes = vec![0; self.dim * size];
@@ -208,6 +211,25 @@ impl NpyRows {
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).at("read", &self.path)?;
         Ok(bytes.chunks_exact(size).map(|bytes| self.component.read(bytes)).collect())
+    }
+}
+
+impl NpyRows {
+    /// Whether each row belongs to one of so many documents, where rows are found by their place. A longer matrix is
+    /// most likely of other documents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MatrixRows`]
+    pub fn check_count(&self, num_documents: usize) -> Result<()> {
+        match self.ids.is_some() || self.num_rows == num_documents {
+            true => Ok(()),
+            false => Err(Error::MatrixRows {
+                path: self.path.clone(),
+                num_rows: self.num_rows,
+                problem: format!("there are {num_documents} documents"),
+            }),
+        }
     }
 }
 
@@ -220,8 +242,8 @@ fn read_ids(path: &Path, num_rows: usize) -> Result<HashMap<String, usize>> {
         ids.insert(id, row);
     }
     if ids.len() != num_rows {
-        let problem = format!("it has {} different ids, and the matrix {num_rows} rows", ids.len());
-        return Err(Error::BadMatrix { path: path.to_owned(), problem });
+        let problem = format!("the file has {} different ids", ids.len());
+        return Err(Error::MatrixRows { path: path.to_owned(), num_rows, problem });
     }
     Ok(ids)
 }
@@ -250,13 +272,16 @@ mod tests {
 
         let rows = NpyRows::open(&path, None).unwrap();
         assert_eq!((rows.len(), rows.dim(), rows.row(1, "").unwrap()), (2, 2, vec![3.0, -4.0]));
-        assert!(rows.row(2, "").unwrap_err().to_string().contains("it has 2 rows"));
+        assert!(rows.row(2, "").unwrap_err().to_string().contains("2 rows, and there are more documents"));
+        assert!(rows.check_count(2).is_ok());
+        assert!(rows.check_count(1).unwrap_err().to_string().contains("2 rows, and there are 1 documents"));
         let ids = folder.path().join("ids");
         std::fs::write(&ids, "\"b\\nc\"\na\n").unwrap();
         let by_id = NpyRows::open(&path, Some(&ids)).unwrap();
         assert_eq!(by_id.row(0, "a").unwrap(), [3.0, -4.0]);
         assert_eq!(by_id.row(1, "b\nc").unwrap(), [1.0, 2.0]);
         assert!(by_id.row(0, "c").unwrap_err().to_string().contains("\"c\""));
+        assert!(by_id.check_count(1).is_ok(), "rows are found by id");
         std::fs::write(&path, &bytes[..140]).unwrap();
         assert!(NpyRows::open(&path, None).is_err());
     }

@@ -165,6 +165,13 @@ fn the_command_line_filters() {
         sandbox.run(eval).json()["means"]["Recall@10"].as_f64().unwrap()
     };
     assert_eq!((recall("year > 0"), recall("not retracted")), (1.0, 0.0));
+    // What was measured is told.
+    let eval = ["eval", "db", "set", "--mode", "dense", "--filter", "year > 0", "--generation", "original"];
+    let said = sandbox.run(eval).ok();
+    assert!(
+        said.starts_with("set test, dense, generation original, only where year > 0: 1 queries"),
+        "{said}"
+    );
     let none = sandbox.run(["search", "db", "roses", "--mode", "bm25", "--filter", "year > 2030"]).ok();
     assert_eq!(none, "no document matches\n");
     sandbox

@@ -16,6 +16,7 @@ mod examples;
 mod filters;
 mod generation;
 mod hnsw;
+mod layouts;
 mod mini;
 mod model;
 mod page;

@@ -193,10 +193,12 @@ fn a_sweep_measures_each_cell_once() {
     let said = sweep("full,1M").ok();
     let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["full", "1M"], "{said}");
-    let names: Vec<&str> = lines[1..].iter().map(|line| line[0]).collect();
-    assert_eq!(names, ["parameters", "mini", "average", "documents/s", "ms/query"]);
+    let names: Vec<&str> = lines[1..].iter().filter_map(|line| line.first().copied()).collect();
+    assert_eq!(names[..5], ["parameters", "mini", "average", "documents/s", "ms/query"]);
+    assert!(said.contains("\n\nnDCG@10 by MTEB's rules. Times are of one run"), "{said}");
     let cell = read(&sandbox, "table/1M.mini.json");
     let scores = read(&sandbox, "scores.json");
+    assert_eq!(scores["texts"], "mini");
     assert_eq!(cell["dropped_mlp"], json!([scores["drop_order"]["mlp"][0]]));
     assert_eq!(lines[2][3], format!("{:.4}", cell["ndcg_at_10"].as_f64().unwrap()));
 
@@ -219,6 +221,22 @@ fn a_sweep_measures_each_cell_once() {
     std::fs::write(sandbox.path("table/1M.mini.json"), stale.to_string()).unwrap();
     sweep("1M").ok();
     assert_eq!(read(&sandbox, "table/1M.mini.json")["ndcg_at_10"], cell["ndcg_at_10"]);
+
+    // For programs, and as a picture.
+    let fixed = ["prune", "sweep", "tiny", "--scores", "scores.json", "--datasets", &mini];
+    let more = ["--variants", "full,1M", "--out", "table", "--json", "--plot", "sweep.svg"];
+    let json = sandbox.run(fixed.into_iter().chain(more)).json();
+    assert_eq!((&json[0]["variant"], &json[1]["variant"]), (&json!("full"), &json!("1M")));
+    // Reading a number as JSON may cost its last bit.
+    let is_of_cell =
+        |value: &Value| (value.as_f64().unwrap() - cell["ndcg_at_10"].as_f64().unwrap()).abs() < 1e-12;
+    assert!(
+        is_of_cell(&json[1]["ndcg_at_10"]) && is_of_cell(&json[1]["datasets"]["mini"]["ndcg_at_10"]),
+        "{json}"
+    );
+    assert_eq!(json[1]["parameters"], cell["num_parameters"]);
+    let svg = std::fs::read_to_string(sandbox.path("sweep.svg")).unwrap();
+    assert!(svg.contains(">1M</text>") && svg.contains("tiny on mini"), "{svg}");
 
     sweep("full,4M").fails(2, ["cannot drop 4 MLP"]);
     assert!(sweep("3X").stderr.contains("is not a variant"));

@@ -65,6 +65,10 @@ fn what_is_wrong_leaves_no_file() {
     run("a", &["--min-relevance", "3"]).fails(3, ["no query of split train has a document of relevance 3"]);
     write(&sandbox.path("a"), "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\tgone\t1\n");
     run("a", &[]).fails(3, ["train.tsv: judges document \"gone\""]);
+    write(&sandbox.path("a"), "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\tgone\t1\n");
+    let said = run("a", &[]).ok();
+    assert!(said.ends_with("; 1 judgments of documents that the corpus lacks passed over\n"), "{said}");
+    std::fs::remove_file(sandbox.path("t.jsonl")).unwrap();
     write(&sandbox.path("b"), "corpus.jsonl", "{\"_id\":\"d1\"}\n");
     run("b", &[]).fails(3, ["corpus.jsonl:1: ", "no field `text`"]);
     assert_eq!(sandbox.names(), ["a", "b"]);

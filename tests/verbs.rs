@@ -49,7 +49,9 @@ fn documents_are_added_replaced_deleted_and_read() {
             "c.jsonl",
             "{\"id\": 4, \"text\": \"new\"}\n{\"id\": 2, \"text\": \"brown bread\"}\n",
         );
-        sandbox.run(["add", "db", "c.jsonl"]).fails(3, ["\"2\" is stored already", "upsert"]);
+        sandbox
+            .run(["add", "db", "c.jsonl"])
+            .fails(3, ["c.jsonl:2: document \"2\" is stored already", "upsert"]);
         assert_eq!(exported(&sandbox, "db"), pairs(&all));
         let report = sandbox.run(["upsert", "db", "c.jsonl", "--json"]).json();
         assert_eq!(
@@ -225,6 +227,19 @@ fn vectors_may_come_from_elsewhere() {
     let vectors =
         |db: &str| crate::support::segment::read(&sandbox.path(db), "0000000001", "vectors").unwrap();
     assert_eq!(vectors("given"), vectors("made"));
+    // Without ids rows go by their place, so a matrix of other documents must not pass.
+    std::fs::rename(sandbox.path("m.npy"), sandbox.path("n.npy")).unwrap();
+    for verb in ["index", "add"] {
+        let arguments = match verb {
+            "index" => vec!["index", "a.jsonl", "--npy", "n.npy", "--out", "few"],
+            _ => vec!["add", "given", "a.jsonl", "--npy", "n.npy"],
+        };
+        sandbox
+            .run(arguments)
+            .fails(3, ["n.npy: the matrix has 63 rows", "there are 2 documents", ".npy.ids"]);
+    }
+    assert!(!sandbox.path("few").exists());
+    assert_eq!(exported(&sandbox, "given").len(), 63);
 }
 
 #[test]
@@ -324,12 +339,36 @@ fn nothing_is_passed_over_in_silence() {
         (vec!["--k1", "1", "--mode", "dense"], ["--k1 does nothing", "dense"]),
         (vec!["--filter", "yaer >= 2020"], ["no document has a field yaer", "the fields are"]),
         (vec!["--filter", "year >= \"2020\""], ["year has numbers only", "without quotes"]),
+        (
+            vec!["--filter", "title == \"x\""],
+            ["no document has a field title", "id, title and text are none"],
+        ),
         (vec!["-k", "0"], ["1 or more", "-k"]),
+        (vec!["--generation", "original", "--mode", "bm25"], ["--generation does nothing", "bm25"]),
+        (vec!["--encoder", "tiny", "--mode", "bm25"], ["--encoder does nothing", "no text is encoded"]),
+        (vec!["--dense-weight", "-1"], ["--dense-weight", "0 or more"]),
+        (vec!["--run", "a.run"], ["--run needs --queries", "a file of queries"]),
     ] {
         let search = ["search", "db", "honey"].into_iter().chain(arguments.iter().copied());
         sandbox.run(search).fails(2, parts);
     }
     sandbox.run(["search", "db", " "]).fails(2, ["the query is empty"]);
+    sandbox
+        .run(["search", "honey", "db"])
+        .fails(4, ["there is no database honey", "db is one", "comes first"]);
+    write(&sandbox, "twice.tsv", "a\thoney\nb\tbees\na\troses\n");
+    sandbox
+        .run(["search", "db", "--queries", "twice.tsv", "--run", "a.run"])
+        .fails(3, ["twice.tsv:3: the query id \"a\" comes twice, first on line 1"]);
+    assert!(!sandbox.path("a.run").exists());
+    sandbox.run(["export", "db", "--out", "all.csv"]).fails(2, ["all.csv", "lines of JSON", ".jsonl"]);
+    assert!(!sandbox.path("all.csv").exists());
+    write(&sandbox, "empty.jsonl", "");
+    let outcome = sandbox.run(["index", "empty.jsonl", "--out", "nothing"]);
+    assert_eq!(
+        outcome.stderr,
+        "warning: there was no document to read; `secateur add` puts some into the database\n"
+    );
     sandbox.run(["eval", "db", mini, "-k", "5"]).fails(2, ["-k 5 is less than the 100 hits that Recall@100"]);
     sandbox.run(["eval", "db", mini, "-k", "5", "--measures", "P@5"]).ok();
     // `eval` fuses what it is told to, as `search` does.
@@ -362,7 +401,17 @@ fn what_data_sets_have_is_no_error() {
     let outcome = sandbox.run(["eval", "db", "set", "--measures", "Recall@10"]);
     assert!(outcome.stderr.starts_with("warning: 1 of 3 judgments are of documents"), "{outcome:?}");
     assert!(outcome.stdout.contains("0.5000"), "{outcome:?}");
-    sandbox.run(["eval", "db", "set", "--strict"]).fails(3, ["\"gone\" of query \"q\""]);
+    sandbox
+        .run(["eval", "db", "set", "--strict"])
+        .fails(3, ["\"gone\" of query \"q\"", "leave --strict out"]);
+    // A run is measured by the judgments' file too, in BEIR's form and in TREC's.
+    sandbox.run(["search", "db", "--queries", "set/queries.jsonl", "--run", "a.run"]).ok();
+    write(&sandbox, "qrels.trec", "q 0 1 1\nq 0 3 0\nq 0 gone 1\n");
+    for qrels in ["set/qrels/test.tsv", "qrels.trec"] {
+        let said = sandbox.run(["eval-run", "a.run", qrels, "--measures", "Recall@10"]).ok();
+        assert!(said.contains("0.5000"), "{said}");
+        sandbox.run(["compare", "a.run", "a.run", "--qrels", qrels]).ok();
+    }
     sandbox.run(["delete", "db", "1"]).ok();
     sandbox.run(["eval", "db", "set"]).fails(3, ["2 of 3 judgments", "--allow-unknown"]);
     write(&sandbox, "empty.jsonl", &[line(1, "roses"), line(2, ""), line(3, "")].concat());
@@ -387,7 +436,10 @@ fn unfinished_work_of_another_encoder_is_kept() {
         sandbox.run(index).fails(4, ["db.journal", "finish that work with its own"]);
         assert_eq!(std::fs::read(sandbox.path("db.journal")).unwrap(), journal);
     }
-    sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"]).ok();
+    let outcome = sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"]);
+    assert!(outcome.stderr.starts_with("going on from "), "{outcome:?}");
+    assert!(outcome.stderr.ends_with(" bytes that an interrupted run left in db.journal\n"), "{outcome:?}");
+    outcome.ok();
     assert!(!sandbox.path("db.journal").exists());
 
     // So it is when documents are added.

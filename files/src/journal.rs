@@ -336,6 +336,24 @@ impl Journal {
     }
 }
 
+/// How many bytes the journal at `path` keeps behind its header; 0 if there is none. It may be open elsewhere.
+///
+/// ```
+/// use secateur_files::{Journal, kept_bytes};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("journal");
+/// assert_eq!(kept_bytes(&path), 0);
+/// let mut journal = Journal::open(&path, [7; 32], 0)?;
+/// assert_eq!(kept_bytes(&path), 0);
+/// journal.append([1; 32], b"a result")?;
+/// assert!(kept_bytes(&path) > 8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn kept_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len().saturating_sub(HEADER_LEN as u64))
+}
+
 impl RecordHead {
     fn new(hash: [u8; 32], items: u32, items_crc: u32) -> RecordHead {
         let mut head = RecordHead { hash, items, items_crc, crc: 0, zeros: [0; 4] };

@@ -242,7 +242,7 @@ pub enum Error {
         got: usize,
     },
     /// A filter names a field that no document has.
-    #[error("no document has a field {field}; {}", if known.is_empty() { "no document has metadata".into() } else { format!("the fields are {}", known.join(", ")) })]
+    #[error("no document has a field {field}; {}{}", if known.is_empty() { "no document has metadata".into() } else { format!("the fields are {}", known.join(", ")) }, no_metadata(field))]
     UnknownField {
         /// The field, as filters spell it.
         field: String,
@@ -287,7 +287,9 @@ pub enum Error {
     )]
     NoFaiss,
     /// The database has no index whose searches an ef makes longer.
-    #[error("this database has no HNSW index, so there is no ef to set; index the documents again with one")]
+    #[error(
+        "this database has no HNSW index, so there is no ef to set; `secateur generation add` with --index hnsw makes one"
+    )]
     NotHnsw,
     /// A property has a name that the database keeps for itself.
     #[error(
@@ -345,6 +347,16 @@ pub enum Error {
         /// tantivy's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// What is said of a field that looks like metadata and is none.
+fn no_metadata(field: &str) -> &'static str {
+    match field {
+        "_id" | "id" | "title" | "text" => {
+            "; filters look at metadata only, and a document's id, title and text are none"
+        }
+        _ => "",
+    }
 }
 
 impl Error {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use secateur::index::Error as IndexError;
 use secateur::report::{grouped, three_digits};
-use secateur::{AddOptions, Database};
+use secateur::{AddOptions, Database, Error};
+use secateur_files::with_suffix;
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_for_writing};
@@ -84,14 +86,7 @@ impl Arguments {
         // Loading and encoding may take long: what will be refused is found before.
         let total = match database.generations().iter().any(|generation| generation.encoder.is_some()) {
             true => {
-                let total = inputs.check(replace, |document| {
-                    match replace || !database.contains(&document.id)? {
-                        true => Ok(()),
-                        false => {
-                            Err(secateur::index::Error::DuplicateDocument { id: document.id.clone() }.into())
-                        }
-                    }
-                })?;
+                let total = check(&inputs, &database, replace)?;
                 database = open_for_writing(&self.database, &self.encoder)?;
                 Some(total)
             }
@@ -103,12 +98,27 @@ impl Arguments {
         let (what, count) = if replace { ("upserting", true) } else { ("adding", false) };
         let progress = Progress::start(what, "documents", || match total {
             Some(total) => Ok(total),
-            None => inputs.check(count, |_| Ok(())),
+            None => inputs.check(count, |_| Ok(false)),
         })?;
+        let journal = |name: &str| with_suffix(&self.database, &format!(".add.{name}.journal"));
+        let progress = database
+            .generations()
+            .iter()
+            .fold(progress, |progress, generation| progress.going_on_from(&journal(&generation.name)));
         let num_empty = Cell::new(0);
         let documents = inputs.counted(replace, |count| num_empty.set(count));
         let options = AddOptions { replace, allow_empty: true };
-        let report = database.add_from(documents, options, |done| progress.set(done))?;
+        let report = match database.add_from(documents, options, |done| progress.set(done)) {
+            // Where it stands is found by reading once more.
+            Err(Error::Index(IndexError::DuplicateDocument { .. })) if !replace => {
+                check(&inputs, &Database::open(&self.database)?, replace)?;
+                return Err(Failure::new(
+                    Code::Database,
+                    "another program has added a document meanwhile: add again",
+                ));
+            }
+            report => report?,
+        };
         progress.finish();
         inputs.warn_of_empty(num_empty.get());
         let num_cut = database.num_cut_texts();
@@ -135,6 +145,12 @@ impl Arguments {
             self.database.display()
         ))
     }
+}
+
+/// Reads the documents once; returns how many there are. Unless they replace others, an id that is taken is an error
+/// that names its place.
+fn check(inputs: &Inputs, database: &Database, replace: bool) -> Result<u64> {
+    inputs.check(replace, |document| Ok(!replace && database.contains(&document.id)?))
 }
 
 /// Whether documents come with vectors if and only if no encoder makes them.

@@ -25,10 +25,10 @@ use super::{as_json, bench_gpu, print};
 use crate::download::{Fetcher, Suite, SuiteDataset};
 
 const EXAMPLES: &str = "\
-A data set is a BEIR folder or the name of a downloaded one. A folder without judgments holds an application's own queries: all
-but quality is measured, and the answers are compared with those of the first encoder.
+A data set is a BEIR folder or the name of a downloaded one. A folder without judgments holds an application's own queries: \
+all but quality is measured, and the answers are compared with those of the first encoder.
 
-An index is a kind, perhaps with what differs from its defaults: flat, hnsw, flat-f16, hnsw-1bit, hnsw-ef50. An encoder is named
+An index is a kind, perhaps with what differs from its defaults: flat, hnsw, flat-f16, hnsw-1bit, hnsw-ef50. An encoder is named \
 as elsewhere, or as NAME=MODEL to be called NAME.
 
 What is measured is kept in --out; the same command goes on after an interruption.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::compare::{CompareOptions, Comparison, describe};
 use secateur::datasets::beir::BeirFolder;
-use secateur::datasets::{Run, trec};
+use secateur::datasets::layout::read_judgments;
+use secateur::datasets::{Qrels, Run, trec};
 use secateur::statistics::Randomization;
 
 use super::as_json;
@@ -28,7 +29,7 @@ pub struct Arguments {
     /// Two TREC run files or more, plain, .gz or .zst.
     #[arg(value_name = "RUN", required = true, num_args = 2..)]
     runs: Vec<PathBuf>,
-    /// TREC judgments, or a BEIR folder, whose texts are then shown.
+    /// Judgments, a file of TREC's or BEIR's form, or a BEIR folder, whose texts are then shown.
     #[arg(long, value_name = "JUDGMENTS")]
     qrels: PathBuf,
     /// Ways to swap the runs' values that the randomization test tries.
@@ -53,7 +54,7 @@ impl Arguments {
         let names = self.names()?;
         let runs = self.runs.iter().map(|path| Ok(trec::read_run(path)?)).collect::<Result<Vec<Run>>>()?;
         let (dataset, qrels) = match self.qrels.is_file() {
-            true => (None, trec::read_qrels(&self.qrels)?),
+            true => (None, read_judgments(&self.qrels)?),
             false => {
                 let dataset = open_dataset(&self.qrels)?;
                 let split = self.measuring.split(&dataset)?;
@@ -68,6 +69,7 @@ impl Arguments {
             answers: self.answers,
         };
         let named: Vec<(&str, &Run)> = names.iter().map(String::as_str).zip(&runs).collect();
+        check_queries(&named, &qrels)?;
         let mut comparison = options.compare(&named, &qrels, self.measuring.measures(), &rules)?;
         if let Some(dataset) = &dataset {
             add_texts(&mut comparison, dataset)?;
@@ -90,6 +92,21 @@ impl Arguments {
         let is_one_a_run = names.iter().collect::<BTreeSet<_>>().len() == names.len();
         let paths = || self.runs.iter().map(|path| path.display().to_string()).collect();
         Ok(if is_one_a_run { names } else { paths() })
+    }
+}
+
+/// Names the run that is of other queries.
+fn check_queries(runs: &[(&str, &Run)], qrels: &Qrels) -> Result<()> {
+    let is_other = |(_, run): &&(&str, &Run)| !run.keys().any(|query_id| qrels.contains_key(query_id));
+    match (runs.iter().find(is_other), qrels.keys().next()) {
+        (Some((name, _)), Some(first)) => {
+            let message = format!(
+                "{name} has none of the {} judged queries (the first is {first:?}): is it of another data set or split?",
+                qrels.len()
+            );
+            Err(Failure::new(Code::Input, message))
+        }
+        _ => Ok(()),
     }
 }
 

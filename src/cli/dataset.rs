@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use secateur::datasets::catalog;
 use secateur::datasets::layout::{Collection, Layout};
 use secateur::report::{Align, Table};
+use secateur_files::DurableFolder;
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::{dataset_cache, open_dataset};
@@ -115,7 +116,11 @@ impl ConvertArguments {
             let message = format!("{} exists: choose another --out, or remove it", self.out.display());
             return Err(Failure::new(Code::System, message));
         }
-        let converted = Collection::find(&self.folder)?.convert(&self.out, self.to)?;
+        let collection = Collection::find(&self.folder)?;
+        // It appears whole or not at all.
+        let folder = DurableFolder::create(&self.out)?;
+        let converted = collection.convert(folder.temporary(), self.to)?;
+        folder.finish()?;
         Ok(format!(
             "{}: {} documents, {} queries, {} judgments\n",
             self.out.display(),
@@ -152,9 +157,17 @@ impl InfoArguments {
             0 => String::new(),
             count => format!(", {count} without text"),
         };
+        let queries = match info.queries {
+            0 => "no queries".to_owned(),
+            count => format!("{count} queries ({:.0} characters on average)", info.mean_query_chars),
+        };
+        let splits = match info.splits.is_empty() {
+            true => "no judgments: it can be indexed, and not evaluated\n".to_owned(),
+            false => format!("\n{splits}"),
+        };
         Ok(format!(
-            "{}: {} documents ({:.0} characters on average{empty}), {} queries ({:.0} characters on average)\n\n{splits}",
-            info.name, info.documents, info.mean_document_chars, info.queries, info.mean_query_chars,
+            "{}: {} documents ({:.0} characters on average{empty}), {queries}\n{splits}",
+            info.name, info.documents, info.mean_document_chars,
         ))
     }
 }

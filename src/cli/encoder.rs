@@ -218,6 +218,11 @@ pub fn open_database(
     if let Some(name) = generation {
         database = database.generation(name)?;
     }
+    if !needs_encoder && arguments.encoder.is_some() {
+        let message =
+            "--encoder does nothing here: no text is encoded; leave it out, or choose another --mode";
+        return Err(Failure::new(Code::Usage, message));
+    }
     if !needs_encoder || database.dim().is_none() && arguments.encoder.is_none() {
         return Ok(database);
     }

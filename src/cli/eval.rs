@@ -135,7 +135,11 @@ impl Arguments {
              {query_id:?}"
         );
         if self.encoder.strict || 2 * unknown > count && !self.allow_unknown {
-            let message = format!("{what}: is it of this data set? --allow-unknown evaluates all the same");
+            let advice = match self.encoder.strict {
+                true => "leave --strict out to count them as not found",
+                false => "is it of this data set? --allow-unknown evaluates all the same",
+            };
+            let message = format!("{what}: {advice}");
             return Err(Failure::new(Code::Input, message));
         }
         if !self.allow_unknown {
@@ -177,8 +181,13 @@ impl Arguments {
             SearchMode::Hybrid => format!(" of {} hits of each index", params.depth()),
             _ => String::new(),
         };
+        // What was measured is told as far as it differs from what a plain search runs.
+        let generation =
+            self.mode.generation().map_or_else(String::new, |name| format!(", generation {name}"));
+        let filter =
+            params.filter.as_ref().map_or_else(String::new, |filter| format!(", only where {filter}"));
         Ok(format!(
-            "{} {split}, {mode}{fused}: {} queries in {} s, taken once, all at once\n{shown}",
+            "{} {split}, {mode}{fused}{generation}{filter}: {} queries in {} s, taken once, all at once\n{shown}",
             dataset.name(),
             queries.len(),
             report::three_digits(seconds),

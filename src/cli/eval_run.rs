@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::datasets::layout::read_judgments;
 use secateur::datasets::trec;
 use secateur::eval::{check_ids, evaluate};
 
@@ -19,7 +20,7 @@ Examples:
 pub struct Arguments {
     /// A TREC run file, plain, .gz or .zst.
     run: PathBuf,
-    /// TREC judgments, or a BEIR folder, against which the ids of the run are then checked.
+    /// Judgments, a file of TREC's or BEIR's form, or a BEIR folder, against which the ids of the run are then checked.
     judgments: PathBuf,
     #[command(flatten)]
     measuring: MeasuringArguments,
@@ -36,7 +37,7 @@ impl Arguments {
         }
         let run = trec::read_run(&self.run)?;
         let (name, qrels) = if self.judgments.is_file() {
-            (String::new(), trec::read_qrels(&self.judgments)?)
+            (String::new(), read_judgments(&self.judgments)?)
         } else {
             let dataset = open_dataset(&self.judgments)?;
             let mut documents = HashSet::new();

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use secateur::index::storage::VectorSettings;
 use secateur::report::{Align, Table, grouped, three_digits};
 use secateur::{Database, GenerationInfo, Metric};
+use secateur_files::with_suffix;
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_relocated};
@@ -115,7 +116,8 @@ impl AddArguments {
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let total = database.len() as u64;
-        let progress = Progress::start("encoding", "documents", || Ok::<_, Failure>(total))?;
+        let progress = Progress::start("encoding", "documents", || Ok::<_, Failure>(total))?
+            .going_on_from(&with_suffix(&self.database, &format!(".{}.journal", self.name)));
         database.add_generation(&self.name, &encoder, &options, |done| progress.set(done))?;
         progress.finish();
         let (name, seconds) = (&self.name, three_digits(start.elapsed().as_secs_f64()));

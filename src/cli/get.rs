@@ -65,7 +65,26 @@ impl GetArguments {
 }
 
 impl ExportArguments {
+    /// A name that says that the file is another one would be wrong: what reads it goes by the name.
+    fn check_name(&self) -> Result<()> {
+        let Some(path) = &self.out else { return Ok(()) };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        match ["csv", "tsv", "tab", "parquet", "txt", "md"].contains(&ending) {
+            true => {
+                let message = format!(
+                    "--out {}: lines of JSON are written, so let its name end in .jsonl, .jsonl.gz or .jsonl.zst",
+                    path.display()
+                );
+                Err(Failure::new(Code::Usage, message))
+            }
+            false => Ok(()),
+        }
+    }
+
     pub fn run(self, out: &mut impl Write) -> Result<String> {
+        self.check_name()?;
         let database = Database::open(&self.database)?;
         let documents: Box<dyn Iterator<Item = secateur::Result<Document>>> = match &self.filter {
             Some(filter) => {

@@ -14,9 +14,10 @@ use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::report::{grouped, three_digits};
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
+use secateur_files::with_suffix;
 
 use super::encoder::EncoderArguments;
-use super::failure::{Code, Failure, Result};
+use super::failure::{Code, Failure, Result, warn};
 use super::progress::{Progress, say_on_interrupt};
 use super::source::{Inputs, SourceArguments};
 
@@ -156,7 +157,8 @@ impl Arguments {
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
         let num_empty = Cell::new(0);
         let documents = inputs.counted(false, |count| num_empty.set(count));
-        let progress = Progress::start("indexing", "documents", || inputs.count())?;
+        let progress = Progress::start("indexing", "documents", || inputs.count())?
+            .going_on_from(&with_suffix(&self.out, ".journal"));
         let mut builder =
             Database::builder(&self.out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
         if let Some(dim) = inputs.dim()? {
@@ -179,6 +181,9 @@ impl Arguments {
         let database = built.map_err(with_advice)?;
         progress.finish();
         inputs.warn_of_empty(num_empty.get());
+        if database.is_empty() {
+            warn("there was no document to read; `secateur add` puts some into the database");
+        }
         let seconds = start.elapsed().as_secs_f64();
         let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
         let passages = match self.index.passages {

@@ -34,6 +34,13 @@ pub fn hub() -> std::result::Result<HubConfig, DownloadError> {
 
 /// Opens a data set given as a folder, or by the name under which BEIR publishes it if it was downloaded.
 pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
+    if given.is_file() {
+        let message = format!(
+            "{} is a file, and the folder of a data set is expected: one with corpus.jsonl, queries.jsonl and qrels/",
+            given.display()
+        );
+        return Err(Failure::new(Code::Input, message));
+    }
     if given.exists() {
         return Ok(BeirFolder::open(given)?);
     }

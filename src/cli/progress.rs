@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use secateur::progress::Progress as Report;
 use secateur::report::{grouped, three_digits};
 
-use super::failure::{Code, Failure, Result};
+use super::failure::{Code, Failure, Result, say};
 use crate::download;
 
 /// How far long work is: done / total, rate and time left.
@@ -25,6 +26,8 @@ struct Told {
     unit: &'static str,
     start: Instant,
     last: Cell<Instant>,
+    /// What is said when the first results are there.
+    first: Cell<Option<String>>,
 }
 
 /// So long nothing is said where there is no terminal.
@@ -42,7 +45,7 @@ impl Progress {
     ) -> std::result::Result<Progress, E> {
         under_way(0, unit);
         let start = Instant::now();
-        let told = Told { what, unit, start, last: Cell::new(start) };
+        let told = Told { what, unit, start, last: Cell::new(start), first: Cell::new(None) };
         if !std::io::stderr().is_terminal() {
             return Ok(Progress { bar: ProgressBar::hidden(), told });
         }
@@ -53,10 +56,26 @@ impl Progress {
         Ok(Progress { bar, told })
     }
 
+    /// Says that the work goes on from what an interrupted run has left in a journal, if it does. It is said when the
+    /// first results are there, because a journal of other work is refused before.
+    pub fn going_on_from(self, journal: &Path) -> Progress {
+        let bytes = secateur_files::kept_bytes(journal);
+        if bytes > 0 {
+            let bytes = grouped(bytes as usize);
+            let kept =
+                format!("going on from {bytes} bytes that an interrupted run left in {}", journal.display());
+            self.told.first.set(Some(kept));
+        }
+        self
+    }
+
     /// `done` of the total.
     pub fn set(&self, done: usize) {
-        let Told { what, unit, start, last } = &self.told;
+        let Told { what, unit, start, last, first } = &self.told;
         under_way(done, unit);
+        if let Some(kept) = first.take() {
+            self.bar.suspend(|| say(&kept));
+        }
         if !self.bar.is_hidden() {
             if self.bar.position() == 0 && done > 0 {
                 let rate = "{per_sec:1}  {eta} left  {msg}";
@@ -146,11 +165,13 @@ pub fn say_on_interrupt(message: &'static str) -> Result<()> {
     }
     ctrlc::set_handler(|| {
         let message = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
-        let under_way = *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-        let place =
-            under_way.map_or_else(String::new, |(done, unit)| format!(" at {} {unit}", grouped(done)));
+        let text = match *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((done, unit)) if done > 0 => format!("interrupted at {} {unit}: {message}", grouped(done)),
+            // Results are kept before they are counted, so a count of 0 would say too little.
+            _ => format!("interrupted: {message}"),
+        };
         // There is nobody left to tell if standard error is closed.
-        let _ = writeln!(std::io::stderr(), "\ninterrupted{place}: {message}");
+        let _ = writeln!(std::io::stderr(), "\n{text}");
         std::process::exit(130);
     })
     .map_err(|error| Failure::new(Code::System, format!("cannot handle interrupts: {error}")))

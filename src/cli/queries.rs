@@ -1,5 +1,6 @@
 //! Many queries, answered one after the other while the encoder stays loaded.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -55,6 +56,8 @@ pub fn answer(
     };
     let answers = run.map(|_| Run::new());
     let mut answering = Answering { database, out, answers, batch: Vec::new(), count: 0 };
+    // A run file has one ranking for an id.
+    let mut lines_of_ids: HashMap<String, usize> = HashMap::new();
     // A program that keeps the command open gets each answer at once, and a bad line does not end it.
     let size = if is_stdin { 1 } else { BATCH };
     for (number, line) in (1..).zip(input.lines()) {
@@ -64,6 +67,12 @@ pub fn answer(
             continue;
         }
         let answered = question(database, line, number, params).and_then(|question| {
+            if run.is_some()
+                && let Some(first) = lines_of_ids.insert(question.id.clone(), number)
+            {
+                let message = format!("the query id {:?} comes twice, first on line {first}", question.id);
+                return Err(Failure::new(Code::Input, message));
+            }
             answering.batch.push(question);
             if answering.batch.len() < size { Ok(true) } else { answering.answer() }
         });
@@ -110,10 +119,7 @@ impl<W: Write> Answering<'_, W> {
             if let Some(answers) = &mut self.answers {
                 let scored =
                     hits.into_iter().map(|(hit, _)| ScoredDocument { doc_id: hit.doc_id, score: hit.score });
-                if answers.insert(question.id.clone(), scored.collect()).is_some() {
-                    let message = format!("the query id {:?} comes twice", question.id);
-                    return Err(Failure::new(Code::Input, message));
-                }
+                answers.insert(question.id.clone(), scored.collect());
                 continue;
             }
             let found = with_documents(self.database, &question.text, &question.params, hits)?;

@@ -11,7 +11,7 @@ use super::bench::write_formats;
 use super::failure::{Code, Failure, Result};
 
 const EXAMPLES: &str = "\
-The files are the results.json of `secateur bench`, or its folders. Their combinations come on one page. Machines are told apart, and speed is
+The files are the results.json of `secateur bench`, or its folders. Their combinations come on one page. Machines are told apart, and speed is \
 only compared with that of the same machine. A data set or an encoder of one name must be the same in all files.
 
 Examples:

@@ -97,7 +97,7 @@ pub struct ModeArguments {
     /// hybrid: how much the ranking by vectors counts; that by words counts 1 [default: 1].
     ///
     /// Choose it with `tune-fusion`, on a split that no results are reported on.
-    #[arg(long, value_name = "WEIGHT", value_parser = weight)]
+    #[arg(long, value_name = "WEIGHT", value_parser = weight, allow_negative_numbers = true)]
     dense_weight: Option<f64>,
 }
 
@@ -144,6 +144,7 @@ impl ModeArguments {
             ("--k1", self.k1.is_some(), SearchMode::Dense),
             ("--b", self.b.is_some(), SearchMode::Dense),
             ("--ef", self.ef.is_some(), SearchMode::Bm25),
+            ("--generation", self.generation.is_some(), SearchMode::Bm25),
         ];
         for (option, is_given, without) in given {
             if is_given && mode == without {
@@ -186,9 +187,14 @@ impl Arguments {
         if queries.is_none() && self.vector.is_none() && query.trim().is_empty() {
             return Err(Failure::new(Code::Usage, "the query is empty: say what to look for"));
         }
+        if self.run.is_some() && queries.is_none() {
+            let message = "--run needs --queries: a run file holds the answers of a file of queries";
+            return Err(Failure::new(Code::Usage, message));
+        }
         let needs_encoder = self.mode.needs_encoder() && self.vector.is_none();
         let mut database =
-            open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)?;
+            open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)
+                .map_err(|failure| self.with_advice(failure))?;
         let loading = start.elapsed();
         let k = self.k.get();
         if let Some(vector) = &self.vector {
@@ -219,6 +225,19 @@ impl Arguments {
         let mut text = as_text(&found, &query, &Look::of_stdout(&database).explaining(mode));
         text.push_str(&format!("\n{}", times.as_text()));
         Ok(text)
+    }
+
+    /// A database that is named in the place of the query is most likely in the wrong place.
+    fn with_advice(&self, failure: Failure) -> Failure {
+        let is_database = |word: &&String| Database::open(word).is_ok();
+        match self.query.iter().find(is_database).filter(|_| !self.database.exists()) {
+            Some(word) => {
+                let message =
+                    format!("{}; {word} is one: the database comes first, then the query", failure.message);
+                Failure { message, ..failure }
+            }
+            None => failure,
+        }
     }
 
     fn answer_vector(&self, database: &Database, vector: &str) -> Result<String> {

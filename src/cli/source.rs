@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::Document;
+use secateur::datasets::Fault;
 use secateur::datasets::source::{EmptyDocuments, FieldNames, Source, SourceDocuments};
 use secateur::encode::NpyRows;
 use secateur_files::with_suffix;
@@ -102,17 +103,21 @@ impl Inputs {
     }
 
     /// Reads the documents once, so that what is wrong is found before hours of encoding. Returns how many there are.
-    pub fn check(&self, repeated: bool, mut check: impl FnMut(&Document) -> Result<()>) -> Result<u64> {
+    /// A document that the database has already, as `is_stored` says, is an error with its place.
+    pub fn check(&self, repeated: bool, mut is_stored: impl FnMut(&Document) -> Result<bool>) -> Result<u64> {
         let mut documents = self.read(repeated);
-        for document in documents.by_ref() {
-            check(&document?.0)?;
+        while let Some(item) = documents.next() {
+            let (document, _) = item?;
+            if is_stored(&document)? {
+                return Err(documents.error(Fault::Stored { id: document.id }).into());
+            }
         }
         Ok(documents.num_documents())
     }
 
     /// How many documents there are.
     pub fn count(&self) -> Result<u64> {
-        self.check(true, |_| Ok(()))
+        self.check(true, |_| Ok(false))
     }
 
     fn read(&self, repeated: bool) -> SourceDocuments {
@@ -128,9 +133,13 @@ impl Inputs {
     /// The documents; `seen` is told how many of them have neither title nor text.
     pub fn counted<'a>(&'a self, repeated: bool, mut seen: impl FnMut(u64) + 'a) -> Documents<'a> {
         let mut documents = self.read(repeated);
-        let mut number = 0;
+        let (mut number, mut is_done) = (0, false);
         Box::new(std::iter::from_fn(move || {
-            let item = documents.next()?;
+            let Some(item) = documents.next() else {
+                let is_first_end = !std::mem::replace(&mut is_done, true);
+                let npy = self.npy.as_ref().filter(|_| is_first_end)?;
+                return npy.check_count(number).err().map(Err);
+            };
             seen(documents.num_empty());
             let place = number;
             number += 1;

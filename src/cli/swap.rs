@@ -15,8 +15,8 @@ use super::progress::{say_on_interrupt, shown};
 use super::{as_json, print};
 
 const EXAMPLES: &str = "\
-The documents get vectors of the new encoder, as a generation beside the one that serves. Both answer the queries of the data set.
-If the gate holds, the new generation serves from then on, and the old one stays for `secateur rollback`. Otherwise nothing changes,
+The documents get vectors of the new encoder, as a generation beside the one that serves. Both answer the queries of the data set. \
+If the gate holds, the new generation serves from then on, and the old one stays for `secateur rollback`. Otherwise nothing changes, \
 the new generation stays unused, and the exit code is 5. Run again after an interruption, it goes on.
 
 A data set without judgments, such as queries of an application, needs --min-overlap.

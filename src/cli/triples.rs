@@ -63,6 +63,7 @@ struct Counts {
     positives: usize,
     negatives: usize,
     left_out: u64,
+    unknown: u64,
 }
 
 impl Arguments {
@@ -86,7 +87,8 @@ impl Arguments {
                 }
                 match self.read(datasets_left.next()?) {
                     Ok(examples) => {
-                        counts.push(Counts { left_out: examples.left_out(), ..Counts::default() });
+                        let (left_out, unknown) = (examples.left_out(), examples.unknown());
+                        counts.push(Counts { left_out, unknown, ..Counts::default() });
                         current = Some(examples);
                     }
                     Err(failure) => return Some(Err(failure)),
@@ -99,8 +101,12 @@ impl Arguments {
                 0 => String::new(),
                 count => format!("; {count} queries without text or without a positive left out"),
             };
+            let unknown = match counts.unknown {
+                0 => String::new(),
+                count => format!("; {count} judgments of documents that the corpus lacks passed over"),
+            };
             format!(
-                "{} {}: {} queries, {} positives, {} negatives{left_out}\n",
+                "{} {}: {} queries, {} positives, {} negatives{left_out}{unknown}\n",
                 dataset.name(),
                 self.split,
                 counts.examples,

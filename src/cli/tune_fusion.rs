@@ -40,6 +40,9 @@ pub struct Arguments {
     /// What to measure.
     #[arg(long, default_value = "nDCG@10")]
     measure: Measure,
+    /// The generation whose vectors are read [default: the one in use].
+    #[arg(long, value_name = "NAME")]
+    generation: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -49,7 +52,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let database = open_database(&self.database, None, &self.encoder, true)?;
+        let database = open_database(&self.database, self.generation.as_deref(), &self.encoder, true)?;
         let dataset = open_dataset(&self.dataset)?;
         if dataset.is_reported(&self.split) && !self.allow_evaluation_split {
             let message = format!(
@@ -77,7 +80,15 @@ impl Arguments {
             return Err(Failure::new(Code::Input, message));
         };
         let title = format!("{} {}: {} queries, {}", dataset.name(), self.split, queries.len(), self.measure);
-        Ok(if self.json { as_json(&curve, best) } else { as_text(&title, &curve, best) })
+        if self.json {
+            return Ok(as_json(&curve, best));
+        }
+        let caution = format!(
+            "the best of {} settings on {} queries is partly chance: measure it on other queries, beside the default",
+            curve.len(),
+            queries.len()
+        );
+        Ok(format!("{}{caution}\n", as_text(&title, &curve, best)))
     }
 }
 

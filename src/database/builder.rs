@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, Fingerprint};
+use secateur_files::kept_bytes;
 use secateur_index::bm25::Analyzer;
 use secateur_index::storage::{
     EncoderIdentity, Generation, Settings, Snapshot, Store, Unfinished, VectorIndex, VectorSettings,
 };
 use secateur_index::{ComponentType, Metric};
 
-use super::{AddOptions, Changes, Database, EMPTY_JOURNAL, EncoderSource, PASSAGES, SEPARATOR, reading};
+use super::{AddOptions, Changes, Database, EncoderSource, PASSAGES, SEPARATOR, reading};
 use crate::encode::Passages;
 use crate::error::{Error, Result};
 use crate::measure::metric_of;
@@ -93,6 +94,20 @@ impl VectorOptions {
         properties
     }
 }
+
+/// Opens a database that is complete. The folder of an interrupted build holds nothing, and no answer would be right.
+pub(super) fn finished(path: &Path) -> Result<Snapshot> {
+    let snapshot = Snapshot::open(path)?;
+    match path.to_str().and_then(|name| name.strip_suffix(PARTIAL)) {
+        Some(place) if snapshot.is_empty() => {
+            Err(secateur_index::Error::Unfinished { path: place.into() }.into())
+        }
+        _ => Ok(snapshot),
+    }
+}
+
+/// What the folder of a database that is being made is called, behind the database's name.
+const PARTIAL: &str = ".partial";
 
 /// Which vectors the documents of a database get.
 enum Vectors {
@@ -286,8 +301,8 @@ impl DatabaseBuilder {
     /// Refuses to throw away the vectors that an interrupted build with another encoder has kept.
     fn check_unfinished(&self) -> Result<()> {
         let [partial, journal] =
-            [".partial", ".journal"].map(|suffix| secateur_files::with_suffix(&self.path, suffix));
-        let is_empty = std::fs::metadata(&journal).map_or(true, |file| file.len() <= EMPTY_JOURNAL);
+            [PARTIAL, ".journal"].map(|suffix| secateur_files::with_suffix(&self.path, suffix));
+        let is_empty = kept_bytes(&journal) == 0;
         let Ok(snapshot) = Snapshot::open(&partial) else { return Ok(()) };
         let Some(identity) = snapshot.settings().encoder.as_ref().filter(|_| !is_empty) else {
             return Ok(());

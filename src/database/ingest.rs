@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
+use secateur_files::kept_bytes;
 use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
 use super::reading::{Reading, Rows, texts_of};
-use super::{Changes, Database, EMPTY_JOURNAL, check_not_empty};
+use super::{Changes, Database, check_not_empty};
 use crate::encode::journaled::{JournaledEncoding, borrowed, remove};
 use crate::encode::stream::{self, Destination, Stage, Vectors};
 use crate::error::{Error, Result};
@@ -130,7 +131,7 @@ impl Database {
                 self.changes = Changes::default();
                 for generation in self.generations() {
                     let journal = self.add_journal(generation);
-                    if std::fs::metadata(&journal).is_ok_and(|file| file.len() <= EMPTY_JOURNAL) {
+                    if journal.exists() && kept_bytes(&journal) == 0 {
                         // Nothing is in it; what cannot be removed does no harm.
                         let _ = remove(&journal);
                     }

@@ -42,9 +42,6 @@ const PASSAGES: &str = "passages";
 /// The key under which a generation keeps the name of the one that it took the place of.
 const REPLACES: &str = "replaces";
 
-/// The length of a journal that keeps nothing: of its header.
-const EMPTY_JOURNAL: u64 = 64;
-
 /// Documents retrievable by id, searchable by meaning and by words, in one folder.
 ///
 /// Any number of processes may have a database open; one at a time may write. If a process is killed, the database is
@@ -85,14 +82,14 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// There is no database, it is damaged or of a newer version.
+    /// There is no database, it is unfinished, damaged or of a newer version.
     pub fn open(path: impl AsRef<Path>) -> Result<Database> {
         let path = path.as_ref();
         Ok(Database {
             path: path.to_owned(),
             encoder: None,
             others: HashMap::new(),
-            snapshot: Snapshot::open(path)?,
+            snapshot: builder::finished(path)?,
             codes: None,
             changes: Changes::default(),
         })

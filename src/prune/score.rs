@@ -114,6 +114,18 @@ impl ScoreOptions {
         journal: Option<&Path>,
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Scores> {
+        let scores = self.scores(model, remaining, journal, on)?;
+        let texts = self.calibration.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(Scores { texts, ..scores })
+    }
+
+    fn scores(
+        &self,
+        model: &Path,
+        remaining: Option<&Remaining>,
+        journal: Option<&Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Scores> {
         let (max_sequences, format) = (self.blocks.get(), self.format);
         let total = || Some(max_sequences as u64);
         let options = self.reading.load_options();

@@ -141,7 +141,9 @@ fn empty_documents_are_taken_on_request() {
 fn an_empty_corpus_makes_an_empty_database() {
     let sandbox = Sandbox::new();
     write(&small(&sandbox.path("set")), "corpus.jsonl", "\n");
-    sandbox.run(["index", "set", "--out", "db"]).ok();
+    let outcome = sandbox.run(["index", "set", "--out", "db"]);
+    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("warning: there was no document to read"), "{outcome:?}");
     assert_eq!(sandbox.run(["search", "db", "roses"]).ok(), "no document matches\n");
     sandbox.run(["dataset", "verify", "set"]).fails(3, ["is not sound"]);
 }

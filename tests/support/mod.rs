@@ -70,8 +70,12 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Whether this is the line a minute that long work says in a pipe: on a slow machine many tests are long work.
+/// Whether this is the line a minute that long work says in a pipe: on a slow machine many tests are long work. Work
+/// that was interrupted says from where it goes on.
 fn is_progress(line: &str) -> bool {
+    if line.starts_with("going on from ") {
+        return true;
+    }
     // "indexing: 1,280 documents, 9.9/s"
     let number = |text: &str, others: &str| {
         let is_part = |c: char| c.is_ascii_digit() || others.contains(c);

@@ -92,6 +92,7 @@ pub fn score<E: From<Error>>(
         num_sequences: done,
         num_tokens,
         text_hash: hash.finalize().to_hex().to_string(),
+        texts: None,
         importance: Importance {
             attention: part(0, |layer| layer.attention.is_some()),
             mlp: part(1, |layer| layer.intermediate_size.is_some()),

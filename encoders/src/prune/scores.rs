@@ -66,6 +66,9 @@ pub struct Scores {
     pub num_tokens: usize,
     /// A hash over their tokens.
     pub text_hash: String,
+    /// The name of the file or the data set that the texts are from, if it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<String>,
     /// What was measured.
     pub importance: Importance,
 }

@@ -105,6 +105,8 @@ pub(super) fn tune(
     target: f64,
     num_rows: usize,
 ) -> Result<RecallCurve> {
+    // The first search brings the index into the caches, which is not the cost of an ef.
+    search(k)?;
     let mut points = Vec::new();
     let mut is_enough = |ef| -> Result<bool> {
         let point = measure(ef, || search(ef), truth)?;

@@ -14,8 +14,8 @@ use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
 
 const EXAMPLES: &str = "\
-Attentions, MLPs and blocks are dropped, and MLPs are narrowed by quarters of their width. What importance alone would choose is
-measured first, then models with one change, then those that are expected to be best. nDCG@10 is that of a sample: some queries
+Attentions, MLPs and blocks are dropped, and MLPs are narrowed by quarters of their width. What importance alone would choose is \
+measured first, then models with one change, then those that are expected to be best. nDCG@10 is that of a sample: some queries \
 of the development split, their judged documents, and hard negatives by BM25.
 
 Everything that was measured is kept in OUT.search, with search.json; the same command goes on after an interruption.

@@ -120,6 +120,7 @@ pub fn score<E: From<Error>>(
         num_sequences: 2 * done,
         num_tokens,
         text_hash: hash.finalize().to_hex().to_string(),
+        texts: None,
         importance,
     })
 }

@@ -30,7 +30,7 @@ use crate::names::UnknownName;
 #[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Quantization {
-    /// [`nf4`]: 4.127 bits a weight.
+    /// QLoRA's codes of 4 bits, 4.127 bits a weight with their scales.
     Nf4,
 }
 
