@@ -180,10 +180,11 @@ impl<W: Work> Shared<W> {
             let (count, cost) = (batch.items.len(), batch.cost);
             let outputs = catch_unwind(AssertUnwindSafe(|| self.work.run(batch.items)));
             let mut outputs = outputs.unwrap_or_else(|_| panicked(count)).into_iter();
+            // Before the answers: who has one finds it counted.
+            self.metrics.batch(count, cost, start.elapsed());
             for part in batch.parts {
                 part.answer.put(part.place, outputs.by_ref().take(part.count));
             }
-            self.metrics.batch(count, cost, start.elapsed());
         }
     }
 

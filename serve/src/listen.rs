@@ -62,7 +62,8 @@ pub fn run(
 
 /// Takes connections until the server is stopped, then waits for those that are open.
 async fn accept(listener: TcpListener, app: &Arc<App>, stop: &Stop) {
-    let most = app.limits.connections;
+    // No system has more, and a semaphore takes no more permits than it can count.
+    let most = app.limits.connections.min(1 << 20);
     let (open, refused) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(REFUSALS)));
     let router = routes::router(Arc::clone(app));
     loop {

@@ -60,14 +60,15 @@ fn searches_find_what_the_command_finds() {
             }
         }
     }
-    let found = server.post("/search", &json!({"query": query, "k": 1, "mode": "bm25", "snippet": 60})).ok();
+    let asked = json!({"query": "honey bees", "k": 1, "mode": "bm25", "snippet": 60});
+    let found = server.post("/search", &asked).ok();
     let snippet = found["hits"][0]["snippet"].as_array().unwrap();
     let marked: Vec<&str> = snippet
         .iter()
         .filter(|span| span["marked"] == true)
         .map(|span| span["text"].as_str().unwrap())
         .collect();
-    assert!(marked.iter().any(|word| word.to_lowercase().contains("bee") || *word == "food"), "{snippet:?}");
+    assert!(marked.iter().any(|word| word.to_lowercase().contains("bee")), "{snippet:?}");
 
     // The cross-encoder ranks what was found, and only that.
     let first = server.post("/search", &json!({"query": query, "k": 8})).ok();

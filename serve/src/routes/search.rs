@@ -83,7 +83,7 @@ fn check(request: &SearchRequest, k: usize, most: usize) -> Result<(), Fault> {
     ];
     for (field, number) in numbers {
         // An ef or a snippet of so many would take as long as many searches.
-        let most = if field == "k" || field == "rerank" { most } else { 10 * most };
+        let most = if field == "k" || field == "rerank" { most } else { most.saturating_mul(10) };
         if let Some(number) = number.filter(|number| !(1..=most).contains(number)) {
             return Err(Fault::invalid_field(field, format!("{number} is not in 1 to {most}")));
         }

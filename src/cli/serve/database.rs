@@ -160,7 +160,10 @@ impl Collection for ServedDatabase {
         let _turn = self.0.begin();
         let latest = self.0.latest()?;
         let before = self.0.state();
-        if latest.commit_number() == before.database.commit_number() {
+        // The generation in use may have changed while encoders of the one before were loaded.
+        let [now, then] =
+            [&latest, &*before.database].map(|one| (one.commit_number(), one.generation_name()));
+        if now == then {
             return Ok(false);
         }
         self.0.put(latest);

@@ -27,7 +27,8 @@ pub fn of(error: &Error) -> Fault {
             | IndexError::VectorTooLong { .. }
             | IndexError::ComponentTooLarge { .. }
             | IndexError::VectorPresence { .. }
-            | IndexError::NoVectors,
+            | IndexError::NoVectors
+            | IndexError::SeveralGenerations { .. },
         ) => Fault::invalid(message),
         error => match error.kind() {
             ErrorKind::Usage | ErrorKind::Input => Fault::invalid(message),

@@ -123,6 +123,8 @@ impl LimitArguments {
             connections: self.max_connections.get(),
             timeout: self.timeout,
             idle: self.idle_timeout,
+            // A body, an answer, and the ranking of a search's hits may each take so long.
+            grace: self.timeout.saturating_mul(3).max(Limits::default().grace),
             ..Limits::default()
         })
     }
@@ -152,7 +154,17 @@ impl Arguments {
             Some(path) => std::fs::read_to_string(path).map_err(|error| {
                 Failure::new(Code::Usage, format!("--api-keys {}: {error}", path.display()))
             })?,
-            None => std::env::var(KEYS).unwrap_or_default(),
+            None => match std::env::var(KEYS) {
+                Err(std::env::VarError::NotPresent) => String::new(),
+                Ok(text) if text.lines().any(|line| !line.trim().is_empty()) => text,
+                // Meant to close the server: it must not stand open.
+                _ => {
+                    return Err(Failure::new(
+                        Code::Usage,
+                        format!("{KEYS} is set, and there is no key in it"),
+                    ));
+                }
+            },
         };
         let keys: Vec<String> =
             text.lines().map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();

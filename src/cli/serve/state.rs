@@ -91,7 +91,12 @@ impl Current {
     pub fn latest(&self) -> Result<Database, Fault> {
         let mut next = self.state().database.reader();
         match next.refresh() {
-            Ok(()) if next.encoder().is_some() || next.encoder_record().is_none() => Ok(next),
+            Ok(())
+                if next.generation_name() == next.generation_in_use()
+                    && (next.encoder().is_some() || next.encoder_record().is_none()) =>
+            {
+                Ok(next)
+            }
             // Another generation is in use, or the first one has come.
             Ok(())
             | Err(
