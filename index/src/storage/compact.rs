@@ -46,16 +46,16 @@ const MIN_ROWS: u32 = 1024;
 /// However small the budget: with less, postings would go to disk document by document.
 const MIN_POSTINGS: u64 = 16 << 20;
 
-/// An id of 32 bytes, two offsets, 8 bytes of the id while ids are sorted, a length. Later numbers by which postings
-/// are merged take their place. To these comes what the row takes while its index is built, or the part of its code
-/// that is not written at once.
+/// An id of 32 bytes, two offsets, 20 bytes while ids are sorted, and a length. Postings are merged at the same time,
+/// by 16 bytes: 88 together. While an index is built only the offsets and the length are there. To these comes what a
+/// row takes in the index, or the part of its code that is not written at once.
 fn bytes_per_row(generations: &[GenerationFiles]) -> u64 {
     // One index is built after the other.
     let of_vectors = generations.iter().map(|generation| {
         let VectorSettings { components, dim, index, .. } = generation.settings;
         index.format().map_or(size_of::<Meta>(), |format| format.bytes_per_row(components, dim))
     });
-    64 + of_vectors.max().unwrap_or(0) as u64
+    64 + of_vectors.max().unwrap_or(0).max(24) as u64
 }
 
 /// What a compaction did.
@@ -112,9 +112,9 @@ fn plan(segments: &[(u32, bool)], max_rows: u32) -> Vec<Step> {
 
 impl Store {
     /// Rewrites segments, several as one, without the rows of deleted documents. Documents and vectors are copied,
-    /// postings merged, and graphs built, in parallel on the current rayon pool. `progress` is called with the number
-    /// of rows written and the number of all rows to be written. The documents keep their order and get new row
-    /// numbers.
+    /// postings merged, and graphs built, in parallel on the current rayon pool. `progress` is called as the rows of a
+    /// new segment are copied, with the number of those and of all rows to be written. The documents keep their order
+    /// and get new row numbers.
     ///
     /// The manifest is replaced at the end. A compaction that is stopped before leaves the database as it was, and
     /// the next writer removes what was written. After the manifest the old segments are removed. Snapshots that were

@@ -93,36 +93,38 @@ impl<'s> Rewriting<'s> {
     }
 }
 
-/// The rows that are not deleted, for segments that are full with `max_rows` rows or vectors.
-fn divide(views: &[SegmentView], max_rows: u32) -> Vec<Vec<Piece<'_>>> {
-    let mut segments = Vec::new();
-    let mut pieces: Vec<Piece<'_>> = Vec::new();
-    let (mut rows, mut vectors): (u32, Vec<u32>) = (0, Vec::new());
-    for SegmentView { segment, deleted, .. } in views {
-        let embeddings = segment.embeddings();
-        vectors.resize(embeddings.len(), 0);
-        let mut runs = Vec::new();
-        for row in (0..segment.rows()).filter(|row| !deleted.contains(*row)) {
-            extend(&mut runs, row);
-            rows += 1;
-            for (sum, embeddings) in vectors.iter_mut().zip(embeddings) {
-                *sum += embeddings.num_vectors_of(row..row + 1);
+/// The rows that are not deleted, for one segment after the other that is full with `max_rows` rows or vectors.
+fn divide(views: &[SegmentView], max_rows: u32) -> impl Iterator<Item = Vec<Piece<'_>>> {
+    let (mut view, mut next) = (0, 0);
+    std::iter::from_fn(move || {
+        let mut pieces: Vec<Piece<'_>> = Vec::new();
+        let (mut rows, mut vectors, mut is_full): (u32, Vec<u32>, bool) = (0, Vec::new(), false);
+        while !is_full && let Some(SegmentView { segment, deleted, .. }) = views.get(view) {
+            let embeddings = segment.embeddings();
+            vectors.resize(embeddings.len(), 0);
+            let mut runs = Vec::new();
+            while !is_full && next < segment.rows() {
+                let row = next;
+                next += 1;
+                if deleted.contains(row) {
+                    continue;
+                }
+                extend(&mut runs, row);
+                rows += 1;
+                for (sum, embeddings) in vectors.iter_mut().zip(embeddings) {
+                    *sum += embeddings.num_vectors_of(row..row + 1);
+                }
+                is_full = vectors.iter().copied().fold(rows, u32::max) >= max_rows;
             }
-            if vectors.iter().copied().fold(rows, u32::max) >= max_rows {
-                pieces.push(Piece { segment, runs: std::mem::take(&mut runs) });
-                segments.push(std::mem::take(&mut pieces));
-                rows = 0;
-                vectors.fill(0);
+            if !runs.is_empty() {
+                pieces.push(Piece { segment, runs });
+            }
+            if next == segment.rows() {
+                (view, next) = (view + 1, 0);
             }
         }
-        if !runs.is_empty() {
-            pieces.push(Piece { segment, runs });
-        }
-    }
-    if !pieces.is_empty() {
-        segments.push(pieces);
-    }
-    segments
+        (!pieces.is_empty()).then_some(pieces)
+    })
 }
 
 /// Adds a row to those before it.
@@ -245,7 +247,7 @@ mod tests {
             let generations = store.generation_files();
             let analyzer = store.snapshot().settings().analyzer;
             let mut rows = 0;
-            for (number, pieces) in divide(store.snapshot().views(), max_rows).into_iter().enumerate() {
+            for (number, pieces) in divide(store.snapshot().views(), max_rows).enumerate() {
                 let write = |name: &str, fill: fn(&mut SegmentWriter, &[Piece<'_>]) -> Result<()>| {
                     let path = folder.path().join(format!("{name}{number}"));
                     let mut writer = SegmentWriter::create(path, &generations, analyzer, BM25_BUDGET);

@@ -84,7 +84,8 @@ impl SegmentWriter {
         self.write_waiting()
     }
 
-    /// Adds rows of other segments of the database as they lie there: nothing is analyzed or encoded again. What is
+    /// Adds rows of other segments of the database as they lie there. Nothing is encoded again, and only texts of a
+    /// segment of which less than half is copied are analyzed again. What is
     /// written is what [`SegmentWriter::add`] would write, but for the order of bytes within the BM25 index.
     pub fn copy(&mut self, pieces: &[Piece<'_>]) -> Result<()> {
         self.write_waiting()?;
@@ -217,6 +218,11 @@ impl Parts {
             },
             || {
                 pieces.iter().try_for_each(|Piece { segment, runs }| {
+                    let num_kept: u32 = runs.iter().map(|run| run.len() as u32).sum();
+                    // A merge reads all postings of a segment, and has 8 bytes for each of its rows.
+                    if num_kept < segment.rows() / 2 {
+                        return analyze(bm25, segment.documents(), runs.iter().cloned().flatten());
+                    }
                     let kept = Bitmap::of_rows(runs.iter().cloned().flatten(), segment.rows());
                     bm25.copy(segment.bm25()?, &kept)
                 })
@@ -277,6 +283,24 @@ fn both<A: Send, B: Send>(
         Output::Memory(_) => (a(), b()),
     };
     Ok((a?, b?))
+}
+
+/// Adds the texts of rows, a few MiB at a time.
+fn analyze(bm25: &mut Bm25Writer, documents: &Documents, rows: impl Iterator<Item = u32>) -> Result<()> {
+    let mut rows = rows.peekable();
+    while rows.peek().is_some() {
+        let (mut read, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH_BYTES
+            && let Some(row) = rows.next()
+        {
+            let document = documents.document(row)?;
+            bytes += size_of_val(&document) + document.title.len() + document.text.len();
+            read.push(document);
+        }
+        let texts: Vec<[&str; 2]> = read.iter().map(|document| [&*document.title, &*document.text]).collect();
+        bm25.add(&texts)?;
+    }
+    Ok(())
 }
 
 fn write_columns(folder: &Path, documents: Written, rows: u32) -> Result<Option<NewFile>> {
