@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use secateur::bench::{BenchReport, Cell, CellKey, DatasetFacts};
+use secateur::bench::{BenchReport, Cell, CellKey, DatasetFacts, Environment};
 use secateur::datasets::trec;
 use serde_json::Value;
 
@@ -316,6 +316,20 @@ fn a_gate_compares_like_with_like() {
     breaks(&["--max-ndcg-drop", "1"], &["data: its documents, queries or judgments are others than before"]);
     changed(&|past| past.cells[0].quality.as_mut().unwrap().rules = "others".to_owned());
     breaks(&["--max-ndcg-drop", "1"], &["data, bm25: it is judged by other rules"]);
+    // Of a page of two machines the combination was timed on the other one.
+    let elsewhere = |past: &mut BenchReport| {
+        past.environments.push(Environment { processor: "A9".to_owned(), ..past.environments[0].clone() });
+    };
+    changed(&|past| {
+        elsewhere(past);
+        past.cells[0].environment = 1;
+    });
+    breaks(&["--max-latency-ratio", "1e9"], &["data, bm25: it was timed on another machine before"]);
+    changed(&|past| {
+        elsewhere(past);
+        past.cells.push(Cell { environment: 1, ..past.cells[0].clone() });
+    });
+    ok(gate(&["--max-latency-ratio", "1e9"]));
     changed(&|past| {
         for name in ["a", "b", "c", "d", "e"] {
             past.datasets.push(DatasetFacts { name: name.to_owned(), ..past.datasets[0].clone() });

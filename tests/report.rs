@@ -96,11 +96,17 @@ fn what_is_recommended_depends_on_the_time_that_there_is() {
         }
     });
     for (within, sentence) in [
-        ("100", "Within 100 ms we recommend the encoder tiny, the index flat and mode dense: nDCG@10 0.900"),
-        ("50", "Within 50 ms we recommend the encoder short, the index flat and mode dense: nDCG@10 0.700"),
+        (
+            "100",
+            "Within 100 ms we recommend the encoder tiny, the index flat and mode dense. Its nDCG@10 is 0.900",
+        ),
+        (
+            "50",
+            "Within 50 ms we recommend the encoder short, the index flat and mode dense. Its nDCG@10 is 0.700",
+        ),
         (
             "5",
-            "Within 5 ms we recommend mode bm25 without an encoder: nDCG@10 0.500, and 19 of 20 queries answered within 0.0123 ms.",
+            "Within 5 ms we recommend mode bm25 without an encoder. Its nDCG@10 is 0.500. It answers 19 of 20 queries within 0.0123 ms.",
         ),
         (
             "0.01",

@@ -194,7 +194,7 @@ fn sentence<'s>(systems: impl Iterator<Item = &'s System>, best: Option<&System>
         count => format!(" on average over {count} data sets"),
     };
     format!(
-        "Within {within} ms we recommend {how}: nDCG@10 {:.3}{over}, and 19 of 20 queries answered within {} ms.",
+        "Within {within} ms we recommend {how}. Its nDCG@10{over} is {:.3}. It answers 19 of 20 queries within {} ms.",
         best.score().unwrap_or_default(),
         three_digits(best.p95)
     )
