@@ -266,16 +266,21 @@ fn read_lines(path: &Path, qrels: &mut Qrels) -> Result<()> {
     while let Some(line) = lines.next() {
         let (_, line) = line?;
         // trec_eval passes over comments. With tabs it may be an id.
-        let is_comment = line.starts_with('#') && !line.contains('\t');
+        let is_comment = line.trim_ascii_start().starts_with('#') && !line.contains('\t');
         if is_comment || std::mem::take(&mut is_first) && judgment::is_header(line) {
             continue;
         }
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let judged = match fields[..] {
-            [query_id, _, doc_id, relevance] => match relevance.parse() {
+            // Two tabs are BEIR's, whose ids may have spaces.
+            [query_id, _, doc_id, relevance] if line.matches('\t').count() != 2 => match relevance.parse() {
                 Ok(relevance) => add(qrels, query_id, doc_id, relevance),
                 Err(_) => Err(Fault::BadRelevance { got: relevance.to_owned() }),
             },
+            _ if !line.contains('\t') => Err(Fault::FieldCount {
+                expected: "3 tab-separated fields (query-id, corpus-id, score), or 4 fields (query-id, iteration, document-id, relevance)",
+                got: fields.len(),
+            }),
             _ => judgment::parse_judgment(line)
                 .and_then(|(query_id, doc_id, relevance)| add(qrels, &query_id, &doc_id, relevance)),
         };
@@ -416,8 +421,14 @@ mod tests {
         ] {
             assert_eq!(read(text).unwrap(), expected, "{text}");
         }
+        assert!(read("my query\td1\t1\n").unwrap().contains_key("my query"));
+        assert_eq!(read("a\td1\t1\n  # a comment\na\td2\t0\n").unwrap(), expected);
         for (text, part) in [
             ("a d1 1\na\td2\t0\n", ":1: expected 3 tab-separated fields"),
+            (
+                "a 0 d1 1\na 0 d2\n",
+                "or 4 fields (query-id, iteration, document-id, relevance), found 3 field(s)",
+            ),
             ("a\td1\t0.5\n", ":1: relevance \"0.5\" is not an integer"),
             ("a\td1\t1\na\td2\tx\n", ":2: relevance \"x\" is not an integer"),
             ("a\td1\t1\na\td1\t2\n", ":2: "),
