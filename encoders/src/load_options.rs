@@ -35,7 +35,8 @@ pub struct LoadOptions {
     pub base: Option<PathBuf>,
     /// Quantize linear layers, after an adapter was merged. A model that is stored quantized stays as it is.
     pub quantize: Option<Quantization>,
-    /// How precisely linear layers are multiplied. Those that are quantized are dequantized first for bf16 and int8.
+    /// How precisely linear layers are multiplied. Those in 4 bits are dequantized first for
+    /// bf16 and int8, those that are stored in 8 bits for all but int8.
     /// Unless given: f32 on a CPU, 8 bits there for a model that is stored so, and bf16 on a GPU, which can nothing
     /// else.
     pub precision: Option<Precision>,

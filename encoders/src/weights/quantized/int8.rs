@@ -2,7 +2,7 @@
 //!
 //! Beside `X.weight` (I8, (rows, columns)) lies `X.weight_scale` (F32, (rows, groups)). A number is its code times the
 //! scale of its group: of [`GROUP`] numbers of a row, of which the last group may have fewer. That is the format
-//! "int-quantized" of compressed-tensors with the strategy "group".
+//! "int-quantized" of compressed-tensors with the strategy "group"; it refuses a last group that is shorter.
 
 use std::borrow::Cow;
 
@@ -114,7 +114,8 @@ pub(crate) fn read<'a>(shards: &'a Shards, tensor: &str) -> Result<Option<Int8Ro
         Some(scales) => scales.into(),
         None => scales.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
     };
-    if !scales.iter().all(|scale| scale.is_finite()) {
+    // Codes reach from -128 to 127.
+    if !scales.iter().all(|scale| (128.0 * scale).is_finite()) {
         return Err(Error::NotFinite { path: shards.path_of(&name), tensor: name });
     }
     Ok(Some(Int8Rows { codes: bytemuck::cast_slice(codes.bytes).into(), scales, rows, columns }))
