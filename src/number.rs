@@ -25,8 +25,11 @@ pub fn grouped(number: usize) -> String {
 /// assert_eq!(shown, ["0", "0.0123", "1.00", "1.00", "22.7", "346", "12346"]);
 /// ```
 pub fn three_digits(number: f64) -> String {
-    if number == 0.0 || !number.is_finite() {
-        return number.abs().to_string();
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    if !number.is_finite() {
+        return number.to_string();
     }
     // Rounded first: 9.996 has one more digit before the point when it is 10.0.
     let scientific = format!("{number:.2e}");

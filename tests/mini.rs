@@ -329,7 +329,7 @@ fn an_encoder_that_has_moved_is_named_and_can_be_given() {
     std::fs::rename(sandbox.path("tiny"), sandbox.path("moved")).unwrap();
     sandbox
         .run(["search", "both", "bees"])
-        .fails(3, ["the encoder that both was made with", "tiny", "--encoder", "--mode bm25"]);
+        .fails(3, ["the encoder that both is searched with", "tiny", "--encoder", "--mode bm25"]);
     sandbox.run(["verify", "both"]).ok();
     sandbox.run(["search", "both", "bees", "--mode", "bm25"]).ok();
     let found = sandbox.run(["search", "both", "bees", "--encoder", "moved", "--json"]).json();

@@ -114,7 +114,10 @@ impl Arguments {
                 check(&inputs, &Database::open(&self.database)?, replace)?;
                 return Err(Failure::new(
                     Code::Database,
-                    "another program has added a document meanwhile: add again",
+                    format!(
+                        "{}: another program has changed its documents meanwhile: add again",
+                        self.database.display()
+                    ),
                 ));
             }
             report => report?,

@@ -119,7 +119,11 @@ impl ConvertArguments {
         let collection = Collection::find(&self.folder)?;
         // It appears whole or not at all.
         let folder = DurableFolder::create(&self.out)?;
-        let converted = collection.convert(folder.temporary(), self.to)?;
+        let converted = collection.convert(folder.temporary(), self.to).map_err(|error| {
+            // The temporary folder is gone when the message is read.
+            let [temporary, out] = [folder.temporary(), &self.out].map(|path| path.display().to_string());
+            Failure::from(error).told(|why| why.replace(&temporary, &out))
+        })?;
         folder.finish()?;
         Ok(format!(
             "{}: {} documents, {} queries, {} judgments\n",

@@ -136,6 +136,9 @@ impl Arguments {
         );
         if self.encoder.strict || 2 * unknown > count && !self.allow_unknown {
             let advice = match self.encoder.strict {
+                true if 2 * unknown > count => {
+                    "leave --strict out and say --allow-unknown to count them as not found"
+                }
                 true => "leave --strict out to count them as not found",
                 false => "is it of this data set? --allow-unknown evaluates all the same",
             };

@@ -68,7 +68,8 @@ pub fn answer(
         }
         let answered = question(database, line, number, params).and_then(|question| {
             if run.is_some()
-                && let Some(first) = lines_of_ids.insert(question.id.clone(), number)
+                && let first = *lines_of_ids.entry(question.id.clone()).or_insert(number)
+                && first != number
             {
                 let message = format!("the query id {:?} comes twice, first on line {first}", question.id);
                 return Err(Failure::new(Code::Input, message));

@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SHARE")]
     min_overlap: Option<f64>,
     /// The most that the median latency of a query may be, as a multiple of the one of now.
-    #[arg(long, value_name = "RATIO")]
+    #[arg(long, value_name = "RATIO", allow_negative_numbers = true)]
     max_latency_ratio: Option<f64>,
     /// How queries are answered: dense or hybrid [default: hybrid].
     #[arg(long)]

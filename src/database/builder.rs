@@ -98,9 +98,9 @@ impl VectorOptions {
 /// Opens a database that is complete. The folder of an interrupted build holds nothing, and no answer would be right.
 pub(super) fn finished(path: &Path) -> Result<Snapshot> {
     let snapshot = Snapshot::open(path)?;
-    match path.to_str().and_then(|name| name.strip_suffix(PARTIAL)) {
-        Some(place) if snapshot.is_empty() => {
-            Err(secateur_index::Error::Unfinished { path: place.into() }.into())
+    match path.file_name().and_then(|name| name.to_str()?.strip_suffix(PARTIAL)) {
+        Some(name) if snapshot.is_empty() => {
+            Err(secateur_index::Error::Unfinished { path: path.with_file_name(name) }.into())
         }
         _ => Ok(snapshot),
     }

@@ -89,6 +89,7 @@ pub(super) fn open(path: &Path, split: Option<&str>) -> Result<(BeirFolder, Stri
         };
         let path = dataset.path().display();
         let problem = match is_missing {
+            true if reported.is_empty() => format!("{path} has no split dev; {advice}"),
             true => format!(
                 "{path} has no split dev, and results are reported on {}; {advice}",
                 reported.join(", ")
