@@ -23,6 +23,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long requests that are going on are waited for at the end.
     pub grace: Duration,
+    /// How old a state of the database may grow before a new one is looked for.
+    pub refresh: Duration,
 }
 
 impl Default for Limits {
@@ -37,6 +39,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             connections: 512,
             grace: Duration::from_secs(30),
+            refresh: Duration::from_secs(1),
         }
     }
 }

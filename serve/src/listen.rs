@@ -26,7 +26,7 @@ const NO_ROOM: Duration = Duration::from_millis(50);
 /// How long to wait at most before a new state that could not be searched is tried again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Serves at this address until it is stopped. `refresh` is how often new states of the database are looked for.
+/// Serves at this address until it is stopped.
 ///
 /// # Errors
 ///
@@ -36,7 +36,6 @@ pub fn run(
     served: Served,
     access: Access,
     limits: Limits,
-    refresh: Duration,
     stop: &Stop,
     tell: Tell,
 ) -> std::io::Result<()> {
@@ -48,6 +47,7 @@ pub fn run(
         .enable_time()
         .build()?;
     let listener = runtime.block_on(TcpListener::bind(address))?;
+    let refresh = limits.refresh;
     let app = Arc::new(App::start(served, access, limits, Arc::clone(&tell))?);
     tell(Event::Listening(listener.local_addr()?));
     runtime.spawn(keep_fresh(Arc::clone(&app), refresh, stop.clone()));

@@ -40,7 +40,8 @@ impl Running {
         };
         let at: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let thread = std::thread::spawn(move || {
-            run(at, served, access, limits, Duration::from_millis(50), &to, Arc::new(tell))
+            let limits = Limits { refresh: Duration::from_millis(50), ..limits };
+            run(at, served, access, limits, &to, Arc::new(tell))
         });
         let address = receiver.recv().unwrap();
         Running { client: Client { address }, stop, events, thread: Some(thread) }

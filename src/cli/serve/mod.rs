@@ -132,20 +132,18 @@ impl LimitArguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let limits = self.limits.limits()?;
+        let limits = Limits { refresh: self.refresh, ..self.limits.limits()? };
         let access = self.access()?;
         let address = SocketAddr::new(self.host, self.port);
         let served = self.served()?;
         let stop = Stop::new();
         stop_on_signals(stop.clone())?;
-        secateur_serve::run(address, served, access, limits, self.refresh, &stop, self.teller()).map_err(
-            |error| {
-                Failure::new(
-                    Code::System,
-                    format!("cannot listen at {address}: {error}; choose another --host or --port"),
-                )
-            },
-        )?;
+        secateur_serve::run(address, served, access, limits, &stop, self.teller()).map_err(|error| {
+            Failure::new(
+                Code::System,
+                format!("cannot listen at {address}: {error}; choose another --host or --port"),
+            )
+        })?;
         Ok(String::new())
     }
 
