@@ -283,7 +283,7 @@ fn metadata(
             None => fields.push((name, value)),
             Some((_, own)) if own.get() == value.get() => {}
             Some((_, own)) => {
-                let (own, other) = (own.get().to_owned(), value.get().to_owned());
+                let (own, other) = (own.get().into(), value.get().into());
                 return Err(Fault::TwoValues { field: name, own, other });
             }
         }

@@ -88,9 +88,9 @@ pub enum Fault {
         /// The field.
         field: String,
         /// Its value in `metadata`, as JSON.
-        own: String,
+        own: Box<str>,
         /// Its value beside it, as JSON.
-        other: String,
+        other: Box<str>,
     },
     /// A document with the record's id is in the database that it is to be added to.
     #[error("document {id:?} is stored already; upsert it to replace it")]

@@ -28,6 +28,7 @@ pub(super) struct Parts {
 }
 
 /// The model of a tokenizer. One of unigrams takes long to be made, so what may be changed is changed before.
+#[expect(clippy::large_enum_variant, reason = "there is one, while a tokenizer is built")]
 pub(super) enum Model {
     Whole(ModelWrapper),
     Unigram(Unigrams),

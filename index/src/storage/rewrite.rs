@@ -189,7 +189,7 @@ mod tests {
                     format!("id {number}"),
                     format!("word w{} {}", number % 7, "again ".repeat(number as usize % 5)),
                 );
-                let metadata = (number % 3 == 0).then(|| format!("{{\"n\": {number}}}"));
+                let metadata = number.is_multiple_of(3).then(|| format!("{{\"n\": {number}}}"));
                 let document =
                     NewDocument { id: &id, title: "Title", text: &text, metadata: metadata.as_deref() };
                 let x = number as f32;

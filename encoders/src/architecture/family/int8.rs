@@ -77,7 +77,8 @@ mod tests {
     fn what_is_written_is_read_and_nothing_else() {
         assert_eq!(refused(|_| ()), "");
         assert!(is_in(&json!({"quantization_config": settings(&[])})) && !is_in(&json!({})));
-        let cases: [(&dyn Fn(&mut Value), &str); 5] = [
+        type Change<'c> = &'c dyn Fn(&mut Value);
+        let cases: [(Change<'_>, &str); 5] = [
             (&|all| all["format"] = "pack-quantized".into(), "int-quantized"),
             (&|all| all["config_groups"]["group_0"]["weights"]["num_bits"] = 4.into(), "\"num_bits\":4"),
             (
