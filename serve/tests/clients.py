@@ -79,13 +79,9 @@ def hugging_face(address, vectors):
 
 
 def langchain(address, vectors):
-    from langchain_huggingface import HuggingFaceEndpointEmbeddings
     from langchain_openai import OpenAIEmbeddings
 
     model = OpenAIEmbeddings(base_url=address + "/v1", api_key=KEY, model="any", check_embedding_ctx_length=False)
-    for vector, other in zip(model.embed_documents(TEXTS), vectors, strict=True):
-        same(vector, other)
-    model = HuggingFaceEndpointEmbeddings(model=address, huggingfacehub_api_token=KEY)
     for vector, other in zip(model.embed_documents(TEXTS), vectors, strict=True):
         same(vector, other)
     same(model.embed_query(TEXTS[1]), vectors[1])
@@ -152,7 +148,7 @@ def main():
             hugging_face(address, vectors)
             print("huggingface_hub: the same vectors")
             langchain(address, vectors)
-            print("langchain: the same vectors, by two classes")
+            print("langchain: the same vectors")
             cohere(address)
             print("cohere: reranked")
             schemathesis(address, examples)
