@@ -10,6 +10,15 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// The file of vectors that an encoder, given by these arguments, makes of a data set.
+fn vectors(sandbox: &Sandbox, data: &Path, name: &str, arguments: &[&str]) -> Vec<u8> {
+    let out = sandbox.path(name);
+    let encode = ["encode", text(data), "--out", text(&out), "--encoder"];
+    let outcome = sandbox.run([&encode, arguments].concat());
+    assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
+    std::fs::read(out).unwrap()
+}
+
 #[test]
 fn quantized_at_load_and_on_disk_are_one_encoder() {
     let sandbox = Sandbox::new();
@@ -20,13 +29,7 @@ fn quantized_at_load_and_on_disk_are_one_encoder() {
     assert!(output.ends_with(" in nf4\n"), "{output}");
     sandbox.run(quantize).fails(1, ["cannot create", "exists"]);
 
-    let vectors = |name: &str, arguments: &[&str]| {
-        let out = sandbox.path(name);
-        let encode = ["encode", text(&data), "--out", text(&out), "--encoder"];
-        let outcome = sandbox.run([&encode, arguments].concat());
-        assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-        std::fs::read(out).unwrap()
-    };
+    let vectors = |name: &str, arguments: &[&str]| vectors(&sandbox, &data, name, arguments);
     let at_load = vectors("load.npy", &[text(&model), "--quantize", "nf4"]);
     assert!(at_load == vectors("written.npy", &[text(&written)]));
     assert!(at_load != vectors("whole.npy", &[text(&model)]));
@@ -56,13 +59,7 @@ fn a_model_in_8_bits_gives_the_vectors_of_the_precision() {
     let quantize = ["model", "quantize", text(&model), "--format", "int8", "--out", text(&written)];
     let output = sandbox.run(quantize).ok();
     assert!(output.ends_with(" in int8\n"), "{output}");
-    let vectors = |name: &str, arguments: &[&str]| {
-        let out = sandbox.path(name);
-        let encode = ["encode", text(&data), "--out", text(&out), "--encoder"];
-        let outcome = sandbox.run([&encode, arguments].concat());
-        assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-        std::fs::read(out).unwrap()
-    };
+    let vectors = |name: &str, arguments: &[&str]| vectors(&sandbox, &data, name, arguments);
     let at_load = vectors("load.npy", &[text(&model), "--precision", "int8"]);
     assert!(at_load == vectors("written.npy", &[text(&written)]));
     assert!(at_load != vectors("f32.npy", &[text(&written), "--precision", "f32"]));
