@@ -87,6 +87,25 @@ def langchain(address, vectors):
     same(model.embed_query(TEXTS[1]), vectors[1])
 
 
+def llama_index(address, vectors):
+    from llama_index.core.schema import NodeWithScore, TextNode
+    from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+    from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
+    from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
+
+    for model in [
+        TextEmbeddingsInference(model_name="any", base_url=address, auth_token=KEY),
+        OpenAILikeEmbedding(model_name="any", api_base=address + "/v1", api_key=KEY),
+    ]:
+        for vector, other in zip(model.get_text_embedding_batch(TEXTS), vectors, strict=True):
+            same(vector, other)
+        same(model.get_query_embedding(TEXTS[1]), vectors[1])
+    # Of its three classes this one wants the whole header.
+    ranker = TextEmbeddingInference(base_url=address, auth_token=f"Bearer {KEY}", top_n=2)
+    nodes = ranker.postprocess_nodes([NodeWithScore(node=TextNode(text=text)) for text in TEXTS], query_str="when are roses pruned")
+    assert len(nodes) == 2 and nodes[0].score >= nodes[1].score, nodes
+
+
 def cohere(address):
     import cohere as package
 
@@ -149,6 +168,8 @@ def main():
             print("huggingface_hub: the same vectors")
             langchain(address, vectors)
             print("langchain: the same vectors")
+            llama_index(address, vectors)
+            print("llama_index: the same vectors from both interfaces, reranked")
             cohere(address)
             print("cohere: reranked")
             schemathesis(address, examples)
