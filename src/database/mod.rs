@@ -393,7 +393,9 @@ impl Database {
         document.passage(self.separator())
     }
 
-    fn separator(&self) -> &str {
+    /// What stands between title and text of a document where a model reads it. Cross-encoders that rank hits anew
+    /// should read the same.
+    pub fn separator(&self) -> &str {
         self.snapshot.settings().properties.get(SEPARATOR).map_or(" ", String::as_str)
     }
 

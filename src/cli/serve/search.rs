@@ -102,14 +102,19 @@ pub fn found(
         // Hits and documents are read from one snapshot, so each hit has its document.
         let document = database.document(&hit.doc_id)?.unwrap_or_default();
         let shown = passage.as_deref().unwrap_or(&document.text);
-        let shown = shown.strip_prefix(&document.title).unwrap_or(shown);
+        let shown = match shown.strip_prefix(&document.title) {
+            Some(rest) if passage.is_some() && !document.title.is_empty() => {
+                rest.strip_prefix(database.separator()).unwrap_or(rest)
+            }
+            rest => rest.unwrap_or(shown),
+        };
         // Metadata was checked to be a JSON object when it came in.
         let metadata = document.metadata.as_deref().and_then(|raw| serde_json::from_str(raw).ok());
         Ok(FoundHit {
             score: hit.score,
             title_spans: spans(&document.title, query, analyzer, usize::MAX),
             snippet: spans(shown, query, analyzer, most),
-            read: passage.clone().unwrap_or_else(|| document.passage(" ")),
+            read: passage.clone().unwrap_or_else(|| document.passage(database.separator())),
             metadata: metadata.unwrap_or(Value::Null),
             passage,
             dense: sides.dense.map(place),
