@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::access::Access;
 use crate::batch::{Batches, Bounds, Work};
+use crate::budget::Budget;
 use crate::collection::{Collection, SearchAnswer, SearchRequest};
 use crate::event::Tell;
 use crate::fault::Fault;
@@ -17,6 +18,9 @@ use crate::model::{Embedder, Kind, Scorer};
 
 /// Searches that are answered together.
 const SEARCHES: usize = 32;
+
+/// Large bodies that are parsed, or whose texts are tokenized, at a time. Both take many times their bytes.
+const LARGE_AT_A_TIME: usize = 2;
 
 /// Bytes of a text that make a token, about: pairs are counted by it.
 const BYTES_OF_TOKEN: usize = 4;
@@ -39,8 +43,14 @@ pub struct App {
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
     pub tell: Tell,
+    /// The bytes of bodies and answers.
+    pub budget: Arc<Budget>,
+    /// A permit for each large body that is parsed or tokenized.
+    pub large: Arc<Semaphore>,
     /// Held by the one change of the database that goes on: the others wait without a thread.
-    pub changing: Mutex<()>,
+    pub changing: Arc<Mutex<()>>,
+    /// Held while a generation is loaded, in the same way.
+    pub loading: Arc<Mutex<()>>,
     pub embedding: Batches<Embedding>,
     pub scoring: Option<Batches<Scoring>>,
     pub searching: Option<Batches<Searching>>,
@@ -66,10 +76,13 @@ impl App {
         Ok(App {
             served,
             access,
+            budget: Budget::new(limits.held_bytes, Arc::clone(&metrics)),
             limits,
             metrics,
             tell,
-            changing: Mutex::new(()),
+            large: Arc::new(Semaphore::new(LARGE_AT_A_TIME)),
+            changing: Arc::default(),
+            loading: Arc::default(),
             embedding,
             scoring,
             searching,

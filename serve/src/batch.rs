@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::budget::Share;
 use crate::fault::Fault;
 use crate::metrics::QueueMetrics;
 
@@ -86,6 +87,17 @@ struct Parts<W: Work> {
 pub struct Room {
     items: usize,
     metrics: Arc<QueueMetrics>,
+    /// The bytes that the items came in.
+    _share: Option<Share>,
+}
+
+impl Room {
+    /// The same, and the bytes that the items came in are counted as long.
+    pub fn with(self, share: Share) -> Room {
+        let mut room = self;
+        room._share = Some(share);
+        room
+    }
 }
 
 impl Drop for Room {
@@ -117,7 +129,7 @@ impl<W: Work> Batches<W> {
         let Shared { bounds, metrics, .. } = &*self.shared;
         let add = |waiting: usize| (waiting + items <= bounds.items).then_some(waiting + items);
         match metrics.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
-            Ok(_) => Ok(Room { items, metrics: Arc::clone(metrics) }),
+            Ok(_) => Ok(Room { items, metrics: Arc::clone(metrics), _share: None }),
             Err(waiting) => {
                 metrics.refused.fetch_add(1, Ordering::Relaxed);
                 Err(Fault::overloaded(format!(
@@ -146,6 +158,7 @@ impl<W: Work> Batches<W> {
             sender: Some(sender),
         };
         let answer = Arc::new(Answer { parts: Mutex::new(parts), _room: room });
+        let _leaving = Leaving { shared: &self.shared, answer: Arc::clone(&answer) };
         self.shared.locked().waiting.push_back(Waiting { items: items.into(), place: 0, answer });
         self.shared.is_work.notify_one();
         match tokio::time::timeout(limit, receiver).await {
@@ -165,6 +178,20 @@ impl<W: Work> Batches<W> {
         for worker in self.workers {
             // What a worker computes is caught if it panics.
             let _ = worker.join();
+        }
+    }
+}
+
+/// Takes what still waits of a request out of the queue, once nobody waits for its answer: its room is free at once.
+struct Leaving<'q, W: Work> {
+    shared: &'q Shared<W>,
+    answer: Arc<Answer<W>>,
+}
+
+impl<W: Work> Drop for Leaving<'_, W> {
+    fn drop(&mut self) {
+        if self.answer.locked().missing > 0 {
+            self.shared.locked().waiting.retain(|waiting| !Arc::ptr_eq(&waiting.answer, &self.answer));
         }
     }
 }

@@ -114,3 +114,25 @@ fn late_answers_and_panics_are_faults_and_the_worker_goes_on() {
     assert_eq!(ask(&[], LONG).unwrap(), [0; 0]);
     batches.close();
 }
+
+#[test]
+fn what_is_given_up_makes_room_at_once() {
+    let (work, batches) = started(4, 10);
+    let held = work.gate.lock().unwrap();
+    let compute = |items: Vec<usize>| {
+        let room = batches.admit(items.len()).unwrap();
+        batches.compute(room, items, LONG)
+    };
+    runtime().block_on(async {
+        let mut first = std::pin::pin!(compute(vec![1]));
+        let brief = Duration::from_millis(50);
+        assert!(tokio::time::timeout(brief, first.as_mut()).await.is_err());
+        // It waits behind the first one, and nobody waits for it any more.
+        assert!(tokio::time::timeout(brief, compute(vec![2, 3, 4])).await.is_err());
+        assert!(batches.admit(3).is_ok());
+        drop(held);
+        assert_eq!(first.await.unwrap(), [2]);
+    });
+    assert_eq!(*work.batches.lock().unwrap(), [vec![1]]);
+    batches.close();
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
@@ -116,12 +116,18 @@ pub struct NewDocument {
     /// Its text.
     #[serde(default)]
     pub text: String,
-    /// Its metadata.
-    #[serde(default)]
-    pub metadata: Option<Map<String, Value>>,
+    /// Its metadata: the JSON of an object.
+    #[serde(default, deserialize_with = "text_of_object")]
+    pub metadata: Option<String>,
     /// Its vector, in a database whose vectors no encoder makes.
     #[serde(default)]
     pub vector: Option<Vec<f32>>,
+}
+
+/// Values take many times the bytes of their text, so one object at a time is read to values.
+fn text_of_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let object = Option::<Map<String, Value>>::deserialize(deserializer)?;
+    Ok(object.map(|object| Value::Object(object).to_string()))
 }
 
 /// A change of a database.
@@ -157,7 +163,19 @@ pub trait Collection: Send + Sync {
     /// The encoder of the generation in use, if one makes the vectors.
     fn embedder(&self) -> Option<Arc<dyn Embedder>>;
 
-    /// Answers searches. They see one state of the database each; those that are asked together may share work.
+    /// Whether searches of the generation of this name can be answered at once. One that is not there counts as such:
+    /// they say so. It takes no time.
+    fn is_loaded(&self, generation: &str) -> bool;
+
+    /// Loads what searches of this generation need, such as its encoder. Others go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// An encoder does not load, or a file is damaged.
+    fn load(&self, generation: &str) -> Result<(), Fault>;
+
+    /// Answers searches. They see one state of the database each; those that are asked together may share work. One of
+    /// a generation that is not loaded is refused.
     fn search(&self, requests: &[SearchRequest]) -> Vec<Result<SearchAnswer, Fault>>;
 
     /// The documents with these ids, in their order; null for one that is not there.

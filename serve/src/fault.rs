@@ -88,6 +88,28 @@ impl Fault {
         &self.message
     }
 
+    /// What a client is told of a request with this id. Of what is not its fault it has the id, by which the log says
+    /// more: messages of the system name files.
+    pub(crate) fn told(&self, request: &str) -> String {
+        match self.status {
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                format!("the server failed at request {request}; its log says why")
+            }
+            _ => self.message.clone(),
+        }
+    }
+
+    /// The answer to a request with this id.
+    pub(crate) fn answer(&self, request: &str) -> Body {
+        let error = json!({
+            "message": self.told(request),
+            "type": self.kind(),
+            "param": self.param,
+            "code": self.code,
+        });
+        Body::from(json!({ "error": error }).to_string())
+    }
+
     /// OpenAI's name for errors with this status.
     fn kind(&self) -> &'static str {
         match self.status.as_u16() {
@@ -103,13 +125,8 @@ impl Fault {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let error = json!({
-            "message": self.message,
-            "type": self.kind(),
-            "param": self.param,
-            "code": self.code,
-        });
-        let mut response = Response::new(Body::from(json!({ "error": error }).to_string()));
+        // The guard, which knows the request's id, writes what it says.
+        let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -126,7 +143,7 @@ impl IntoResponse for Fault {
             }
             _ => {}
         }
-        // The log of those who run the server has what went wrong in it.
+        // For the guard, and for the log of those who run the server.
         response.extensions_mut().insert(self);
         response
     }

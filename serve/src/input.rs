@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
+use crate::apart::apart;
 use crate::app::{App, Text};
+use crate::body::{LARGE, turn};
+use crate::budget::Share;
 use crate::fault::Fault;
 use crate::model::{Embedder, Kind};
 
+/// Bytes of a text. Models read some thousand tokens of it, and tokenizing takes 80 times its bytes.
+const MAX_TEXT: usize = 1 << 20;
+
+/// Bytes of a query: a search looks for each of its words.
+const MAX_QUERY: usize = 64 << 10;
+
+/// Bytes of a number as JSON, about.
+const BYTES_OF_NUMBER: usize = 12;
+
 /// One text or many, as texts or as token ids.
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists"
-)]
 pub enum Input {
     /// One text.
     Text(String),
@@ -47,6 +52,13 @@ pub struct Embedded {
     pub model: String,
 }
 
+impl Embedded {
+    /// Bytes of the vectors as JSON, about.
+    pub fn size(&self) -> usize {
+        self.vectors.len() * self.vectors.first().map_or(0, Vec::len) * BYTES_OF_NUMBER
+    }
+}
+
 impl Input {
     fn len(&self) -> usize {
         match self {
@@ -55,10 +67,25 @@ impl Input {
             Input::TokenLists(lists) => lists.len(),
         }
     }
+
+    /// Its texts; none where it is of tokens.
+    fn texts(&self) -> &[String] {
+        match self {
+            Input::Text(text) => std::slice::from_ref(text),
+            Input::Texts(texts) => texts,
+            Input::Tokens(_) | Input::TokenLists(_) => &[],
+        }
+    }
 }
 
 /// The vectors of what came in as this field.
-pub async fn embed(app: &App, field: &'static str, input: Input, how: How) -> Result<Embedded, Fault> {
+pub async fn embed(
+    app: &App,
+    field: &'static str,
+    input: Input,
+    how: How,
+    share: Share,
+) -> Result<Embedded, Fault> {
     let embedder = app.embedder()?;
     let facts = embedder.facts();
     let (dim, model) = (facts.dim, facts.name.clone());
@@ -78,13 +105,17 @@ pub async fn embed(app: &App, field: &'static str, input: Input, how: How) -> Re
         return wrong(field, "it is empty: send at least one text");
     }
     check_count(field, count, app.limits.items)?;
-    let room = app.embedding.admit(count)?;
+    check_texts(field, input.texts())?;
+    let room = app.embedding.admit(count)?.with(share);
+    let size: usize = input.texts().iter().map(String::len).sum();
+    let turn = if size > LARGE { Some(turn(app).await?) } else { None };
     let of = Arc::clone(&embedder);
-    // The room goes along: it is taken until the tokens are there, even if the client goes away.
-    let tokenized = tokio::task::spawn_blocking(move || (tokens_of(&*of, field, input, how), room)).await;
-    let Ok((tokens, room)) = tokenized else {
-        return Err(Fault::internal("the tokenizer failed; the server's log says more"));
-    };
+    // Room and turn go along: they are taken until the tokens are there, even if the client goes away.
+    let tokenized = apart(move || {
+        let _turn = turn;
+        (tokens_of(&*of, field, input, how), room)
+    });
+    let (tokens, room) = tokenized.await?;
     let tokens = tokens?;
     let num_tokens = tokens.iter().map(Vec::len).sum();
     let texts = tokens
@@ -110,6 +141,25 @@ pub fn check_count(field: &'static str, count: usize, most: usize) -> Result<(),
             field,
             format!("{count} are too many, {most} are allowed: send them in parts"),
         )),
+    }
+}
+
+/// Refuses texts that are longer than any model reads.
+pub fn check_texts(field: &'static str, texts: &[String]) -> Result<(), Fault> {
+    let Some(number) = texts.iter().position(|text| text.len() > MAX_TEXT) else { return Ok(()) };
+    let problem =
+        format!("text {number} has {} bytes, {MAX_TEXT} are allowed: shorten it", texts[number].len());
+    Err(Fault::invalid_field(field, problem))
+}
+
+/// Refuses a query that is too long.
+pub fn check_query(query: &str) -> Result<(), Fault> {
+    match query.len() {
+        length if length > MAX_QUERY => {
+            let problem = format!("it has {length} bytes, {MAX_QUERY} are allowed: shorten it");
+            Err(Fault::invalid_field("query", problem))
+        }
+        _ => Ok(()),
     }
 }
 

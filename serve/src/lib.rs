@@ -10,19 +10,23 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod access;
+mod apart;
 mod app;
 mod batch;
 mod body;
+mod budget;
 mod collection;
 mod connection;
 mod event;
 mod fault;
 mod guard;
 mod input;
+mod input_json;
 mod limits;
 mod listen;
 mod metrics;
 mod model;
+mod peer;
 mod request_id;
 mod routes;
 mod slow_writes;

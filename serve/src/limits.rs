@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// Bytes of all bodies, and of large answers, that are held at a time. At least `body_bytes`.
+    pub held_bytes: usize,
     /// Texts, pairs or documents of a request.
     pub items: usize,
     /// Texts, pairs or searches that wait to be computed, in each queue. At least `items`.
@@ -31,6 +33,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             body_bytes: 16 << 20,
+            held_bytes: 256 << 20,
             items: 2_048,
             queue: 8_192,
             batch_tokens: 16_384,

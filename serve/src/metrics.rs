@@ -82,6 +82,10 @@ pub struct Metrics {
     pub connections: AtomicUsize,
     /// Connections that were refused because too many were open.
     pub refused_connections: AtomicU64,
+    /// Bytes of bodies and of large answers that are held.
+    pub held_bytes: AtomicUsize,
+    /// Bodies and answers that were refused because too many bytes were held.
+    pub refused_bytes: AtomicU64,
     /// Tokens that were embedded.
     pub tokens: AtomicU64,
     /// New states of the database that were taken up while serving.
@@ -97,6 +101,8 @@ impl Metrics {
             queues: Mutex::default(),
             connections: AtomicUsize::new(0),
             refused_connections: AtomicU64::new(0),
+            held_bytes: AtomicUsize::new(0),
+            refused_bytes: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
         }
@@ -169,6 +175,18 @@ impl Metrics {
                 "counter",
                 "Connections that were refused because too many were open.",
                 self.refused_connections.load(Ordering::Relaxed) as f64,
+            ),
+            (
+                "secateur_held_bytes",
+                "gauge",
+                "Bytes of bodies and of large answers that are held.",
+                self.held_bytes.load(Ordering::Relaxed) as f64,
+            ),
+            (
+                "secateur_held_bytes_refused_total",
+                "counter",
+                "Bodies and answers that were refused because too many bytes were held.",
+                self.refused_bytes.load(Ordering::Relaxed) as f64,
             ),
             (
                 "secateur_tokens_total",

@@ -1,6 +1,7 @@
 //! Models and a database that are none, but slow or wrong when told to be.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use secateur_serve::{
@@ -72,14 +73,22 @@ impl Scorer for Lengths {
     }
 }
 
-/// Documents that are found if the query is a part of them.
-pub struct Shelf(Mutex<(BTreeMap<String, String>, u64)>);
+/// Documents that are found if the query is a part of them. Its generation "other" must be loaded before; "broken"
+/// cannot be.
+pub struct Shelf {
+    documents: Mutex<(BTreeMap<String, String>, u64)>,
+    /// Held to make loading slow.
+    pub gate: Mutex<()>,
+    /// How often "other" was loaded.
+    pub loads: AtomicUsize,
+}
 
 impl Shelf {
     pub fn new() -> Arc<Shelf> {
         let documents = [("a", "one rose"), ("b", "two roses and more"), ("c/d", "bread")];
         let documents = documents.map(|(id, text)| (id.to_owned(), text.to_owned())).into();
-        Arc::new(Shelf(Mutex::new((documents, 1))))
+        let documents = Mutex::new((documents, 1));
+        Arc::new(Shelf { documents, gate: Mutex::new(()), loads: AtomicUsize::new(0) })
     }
 }
 
@@ -88,9 +97,28 @@ impl Collection for Shelf {
         None
     }
 
+    fn is_loaded(&self, generation: &str) -> bool {
+        match generation {
+            "other" => self.loads.load(Ordering::Relaxed) > 0,
+            generation => generation != "broken",
+        }
+    }
+
+    fn load(&self, generation: &str) -> Result<(), Fault> {
+        drop(self.gate.lock());
+        if generation == "broken" {
+            return Err(Fault::internal("/srv/secret/model.safetensors is damaged"));
+        }
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn search(&self, requests: &[SearchRequest]) -> Vec<Result<SearchAnswer, Fault>> {
-        let (documents, commit) = &*self.0.lock().unwrap();
+        let (documents, commit) = &*self.documents.lock().unwrap();
         let answer = |request: &SearchRequest| {
+            if let Some(name) = request.generation.as_ref().filter(|name| !self.is_loaded(name)) {
+                return Err(Fault::internal(format!("{name} is not loaded")));
+            }
             let query = request.query.clone().unwrap_or_default();
             let found = documents.iter().filter(|(_, text)| text.contains(&query));
             let hit = |(id, text): (&String, &String)| FoundHit {
@@ -110,7 +138,7 @@ impl Collection for Shelf {
                 hits: found.map(hit).take(request.k.unwrap()).collect(),
                 query: Some(query),
                 mode: "bm25".to_owned(),
-                generation: None,
+                generation: request.generation.clone(),
                 commit: *commit,
             })
         };
@@ -118,7 +146,7 @@ impl Collection for Shelf {
     }
 
     fn documents(&self, ids: &[String]) -> Result<Vec<Value>, Fault> {
-        let (documents, _) = &*self.0.lock().unwrap();
+        let (documents, _) = &*self.documents.lock().unwrap();
         Ok(ids
             .iter()
             .map(|id| documents.get(id).map_or(Value::Null, |text| json!({"id": id, "text": text})))
@@ -130,11 +158,11 @@ impl Collection for Shelf {
     }
 
     fn info(&self) -> Result<Value, Fault> {
-        Ok(json!({"documents": self.0.lock().unwrap().0.len()}))
+        Ok(json!({"documents": self.documents.lock().unwrap().0.len()}))
     }
 
     fn change(&self, change: Change) -> Result<Changed, Fault> {
-        let (documents, commit) = &mut *self.0.lock().unwrap();
+        let (documents, commit) = &mut *self.documents.lock().unwrap();
         let mut changed = Changed::default();
         match change {
             Change::Add(new) => {

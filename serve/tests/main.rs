@@ -1,9 +1,11 @@
 //! The server, with models and a database that are none, asked over TCP. `tests/serve/` of the workspace asks the
 //! executable, with real ones.
 
+mod bounds;
 #[path = "../../tests/serve/client.rs"]
 mod client;
 mod fakes;
+mod leaving;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -87,12 +89,17 @@ fn vectors_come_in_all_forms() {
     client.post("/embed", &cut).fails(400, "text 0 is longer than the 8 tokens");
     client.post("/v1/embeddings", &json!({"input": ""})).fails(400, "text 0 is empty");
     client.post("/v1/embeddings", &json!({"input": [0x110000]})).fails(400, "the token 1114112");
+    let long = json!({"input": ["a", "b".repeat((1 << 20) + 1)]});
+    client.post("/v1/embeddings", &long).fails(400, "input: text 1 has 1048577 bytes, 1048576 are allowed");
     client.post("/v1/embeddings", &json!({"input": 1})).fails(400, "expected a string, a list of strings");
     client.post("/v1/embeddings", &json!({"input": "a", "dimensions": 4})).fails(400, "4 is not in 1 to 3");
     // One text that fails does not spoil those of others in its batch, and those who run the server are told.
-    client.post("/v1/embeddings", &json!({"input": ["a", "!"]})).fails(500, "begins with !");
-    let failed = running.end().into_iter().any(|event| matches!(event, Event::Failed { .. }));
-    assert!(failed);
+    // Clients are not told what went wrong, but by which id the log does.
+    let message = json!({"input": ["a", "!"]}).to_string();
+    let failed = client.ask("POST", "/v1/embeddings", &[JSON, "x-request-id: id-7"], message.as_bytes());
+    failed.fails(500, "the server failed at request id-7; its log says why");
+    let told = |event: &Event| matches!(event, Event::Failed { request, fault, .. } if request == "id-7" && fault.message().contains("begins with !"));
+    assert!(running.end().iter().any(told));
 }
 
 #[test]
@@ -119,7 +126,18 @@ fn documents_are_ranked_searched_and_changed() {
     assert_eq!(ids(&client.post("/search", &json!({"query": "rose"})).ok()), ["a", "b"]);
     let reranked = client.post("/search", &json!({"query": "rose", "rerank": 5, "k": 1})).ok();
     assert_eq!((ids(&reranked), &reranked["reranked"]), (vec!["b".to_owned()], &json!(true)));
+    assert_eq!(ids(&client.post("/search", &json!({"query": "rose", "rerank": 1})).ok()), ["a"]);
+    let few = client.post("/search", &json!({"query": "rose", "rerank": 2, "k": 3}));
+    few.fails(400, "rerank: 2 hits are ranked anew, and k asks for 3: rerank at least 3");
     client.post("/search", &json!({"query": " "})).fails(400, "query: it is empty");
+    let long = "a".repeat((64 << 10) + 1);
+    client
+        .post("/search", &json!({"query": &long}))
+        .fails(400, "query: it has 65537 bytes, 65536 are allowed");
+    let pair = json!({"query": &long, "texts": ["a"]});
+    client.post("/rerank", &pair).fails(400, "query: it has 65537 bytes, 65536 are allowed");
+    let pair = json!({"query": "a", "texts": [long.repeat(17)]});
+    client.post("/rerank", &pair).fails(400, "texts: text 0 has 1114129 bytes");
     client.post("/search", &json!({"query": "a", "k": 1001})).fails(400, "1 to 1000");
     client.post("/search", &json!({"query": "a", "x": 1})).fails(400, "unknown field `x`");
 

@@ -104,6 +104,10 @@ pub fn answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // What came before a connection was broken is an answer too.
     let _ = stream.read_to_end(&mut bytes);
+    // A server may say before it answers that it will.
+    while let Some(rest) = bytes.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n") {
+        bytes = rest.to_vec();
+    }
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(&bytes)));
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();

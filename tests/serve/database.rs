@@ -241,6 +241,29 @@ fn new_commits_and_generations_are_taken_up_without_a_pause() {
     assert!(server.said().contains("db: a new commit is searched"), "{}", server.said());
 }
 
+/// What a cross-encoder reads of a hit is what the encoder read: with the separator of the database.
+#[test]
+fn hits_are_ranked_anew_with_the_separator_of_the_database() {
+    let sandbox = Sandbox::new();
+    write(&sandbox.path("."), "notes.jsonl", NOTES);
+    let index = ["index", "notes.jsonl", "--encoder", "default", "--separator", " or rather ", "--out", "db"];
+    sandbox.run(index).ok();
+    model::tiny_cross_encoder(&sandbox.path("model"));
+    let server = Server::start(&sandbox, &["db", "--reranker", "model"]);
+    let query = "when are roses pruned";
+    let texts = ["Roses or rather Prune roses in late winter.", "Roses Prune roses in late winter."];
+    let scored = server.post("/rerank", &json!({"query": query, "texts": texts, "raw_scores": true})).ok();
+    let score = |place: usize| {
+        let of = scored.as_array().unwrap().iter().find(|one| one["index"] == place);
+        of.unwrap()["score"].as_f64().unwrap()
+    };
+    assert!((score(0) - score(1)).abs() > 1e-4, "the tiny model does not tell the texts apart: {scored}");
+    let found = server.post("/search", &json!({"query": query, "rerank": 3, "filter": "year == 2021"})).ok();
+    assert_eq!(doc_ids(&found), ["n1"]);
+    let got = found["hits"][0]["score"].as_f64().unwrap();
+    assert!((got - score(0)).abs() < 1e-5, "{got} is not {}", score(0));
+}
+
 /// A database without vectors is searched by words; one that is being written elsewhere is not written.
 #[test]
 fn databases_of_words_and_locked_ones() {
@@ -253,12 +276,16 @@ fn databases_of_words_and_locked_ones() {
         (doc_ids(&found), &found["mode"], &found["generation"]),
         (vec!["a/b"], &json!("bm25"), &Value::Null)
     );
-    server.post("/search", &json!({"query": "bees", "mode": "dense"})).fails(400, "has no vectors");
+    server
+        .post("/search", &json!({"query": "bees", "mode": "dense"}))
+        .fails(400, "the database has no vectors");
     server.post("/v1/embeddings", &json!({"input": "bees"})).fails(404, "no encoder is served");
     let mut writer = secateur::Database::open(sandbox.path("words")).unwrap();
     writer.add(&[secateur::Document::new("w", "Worms are good.")]).unwrap();
     let new = json!({"documents": [{"id": "n4", "text": "Pears."}]});
-    server.post("/documents", &new).fails(409, "is being written by process");
+    let locked = server.post("/documents", &new);
+    locked.fails(409, "the database is being written by process");
+    assert!(!locked.text().contains("words"), "a path is told: {}", locked.text());
     drop(writer);
     server.post("/documents", &new).ok();
 }

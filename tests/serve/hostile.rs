@@ -166,6 +166,7 @@ fn command_lines_that_are_wrong_are_refused() {
     with(&["--api-keys", "empty.txt"]).fails(2, ["there is no key in it"]);
     with(&["--api-keys", "bad.txt"]).fails(2, ["API key 2"]);
     with(&["--max-items", "10", "--max-waiting", "9"]).fails(2, ["--max-waiting 9", "--max-items 10"]);
+    with(&["--max-body", "10", "--max-held-bytes", "9"]).fails(2, ["--max-held-bytes 9", "--max-body 10"]);
     with(&["--timeout", "0"]).fails(2, ["0.001 to 86400"]);
     with(&["--writable"]).fails(2, ["DATABASE"]);
     let open = ["serve", "db", "--host", "0.0.0.0", "--port", "0", "--writable"];

@@ -9,11 +9,16 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json as value};
 
+use crate::apart::apart;
 use crate::app::App;
-use crate::body::{Json, json};
+use crate::body::{Json, json, json_of_size};
+use crate::budget::Share;
 use crate::collection::{Change, Collection, NewDocument};
 use crate::fault::Fault;
 use crate::input::check_count;
+
+/// Bytes of a document as JSON, about.
+const BYTES_OF_DOCUMENT: usize = 1 << 10;
 
 /// Documents that come in.
 #[derive(Deserialize)]
@@ -43,15 +48,20 @@ async fn with_database<T: Send + 'static>(
     call: impl FnOnce(&dyn Collection) -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
     let database = app.database()?;
-    let called = tokio::task::spawn_blocking(move || call(&*database)).await;
-    called.unwrap_or_else(|_| Err(Fault::internal("the server failed at this; its log says more")))
+    apart(move || call(&*database)).await?
 }
 
-async fn change(app: &App, change: Change) -> Result<Response, Fault> {
-    let Ok(_turn) = tokio::time::timeout(app.limits.timeout, app.changing.lock()).await else {
+async fn change(app: &App, share: Share, change: Change) -> Result<Response, Fault> {
+    let turn = Arc::clone(&app.changing).lock_owned();
+    let Ok(turn) = tokio::time::timeout(app.limits.timeout, turn).await else {
         return Err(Fault::unavailable("other changes take long: try again later"));
     };
-    Ok(json(&with_database(app, |database| database.change(change)).await?))
+    // The turn and the share go along: they are taken until the change is made, even if the client goes away.
+    let changed = with_database(app, move |database| {
+        let _held = (turn, share);
+        database.change(change)
+    });
+    Ok(json(&changed.await?))
 }
 
 /// That the database may be changed. It comes before the body in a route's arguments, which is not read otherwise.
@@ -104,42 +114,48 @@ fn id_of(id: Result<Path<String>, PathRejection>) -> Result<String, Fault> {
 pub async fn get_many(State(app): State<Arc<App>>, Json(Ids { ids }): Json<Ids>) -> Result<Response, Fault> {
     check_count("ids", ids.len(), app.limits.items)?;
     let documents: Vec<Value> = with_database(&app, move |database| database.documents(&ids)).await?;
-    Ok(json(&value!({ "documents": documents })))
+    // How large they are nobody knows, but large if they are many.
+    let size = documents.len() * BYTES_OF_DOCUMENT;
+    json_of_size(value!({ "documents": documents }), size).await
 }
 
 /// `POST /documents`.
 pub async fn add(
     State(app): State<Arc<App>>,
     _: Writable,
+    share: Share,
     Json(Documents { documents }): Json<Documents>,
 ) -> Result<Response, Fault> {
     check_count("documents", documents.len(), app.limits.items)?;
-    change(&app, Change::Add(documents)).await
+    change(&app, share, Change::Add(documents)).await
 }
 
 /// `PUT /documents`.
 pub async fn upsert(
     State(app): State<Arc<App>>,
     _: Writable,
+    share: Share,
     Json(Documents { documents }): Json<Documents>,
 ) -> Result<Response, Fault> {
     check_count("documents", documents.len(), app.limits.items)?;
-    change(&app, Change::Upsert(documents)).await
+    change(&app, share, Change::Upsert(documents)).await
 }
 
 /// `DELETE /documents/{id}`.
 pub async fn delete_one(
     State(app): State<Arc<App>>,
     _: Writable,
+    share: Share,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Fault> {
-    change(&app, Change::Delete(vec![id_of(id)?])).await
+    change(&app, share, Change::Delete(vec![id_of(id)?])).await
 }
 
 /// `POST /delete`.
 pub async fn delete_many(
     State(app): State<Arc<App>>,
     _: Writable,
+    share: Share,
     Json(which): Json<Which>,
 ) -> Result<Response, Fault> {
     let asked = match (which.ids, which.filter) {
@@ -150,5 +166,5 @@ pub async fn delete_many(
         (None, Some(filter)) => Change::DeleteMatching(filter),
         _ => return Err(Fault::invalid("send the list `ids` or the string `filter`, one of them")),
     };
-    change(&app, asked).await
+    change(&app, share, asked).await
 }

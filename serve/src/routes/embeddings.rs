@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::body::{Json, json};
+use crate::body::{Json, json_of_size};
+use crate::budget::Share;
 use crate::fault::Fault;
 use crate::input::{How, Input, embed};
 use crate::model::Kind;
@@ -75,6 +76,7 @@ struct Usage {
 /// `POST /v1/embeddings`.
 pub async fn embeddings(
     State(app): State<Arc<App>>,
+    share: Share,
     Json(request): Json<Request>,
 ) -> Result<Response, Fault> {
     let kind = match request.input_type {
@@ -82,24 +84,26 @@ pub async fn embeddings(
         InputType::Passage => Kind::Passage,
     };
     let how = How { kind, truncate: true, dimensions: request.dimensions, normalize: None };
-    let embedded = embed(&app, "input", request.input, how).await?;
-    let numbers = |vector: Vec<f32>| match request.encoding_format {
+    let embedded = embed(&app, "input", request.input, how, share).await?;
+    let size = embedded.size();
+    let numbers = move |vector: Vec<f32>| match request.encoding_format {
         Format::Float => Numbers::Float(vector),
         Format::Base64 => {
             let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
             Numbers::Base64(STANDARD.encode(bytes))
         }
     };
+    let tokens = embedded.tokens;
     let data = embedded.vectors.into_iter().enumerate().map(|(index, vector)| Embedding {
         object: "embedding",
         embedding: numbers(vector),
         index,
     });
-    let tokens = embedded.tokens;
-    Ok(json(&Answer {
+    let answer = Answer {
         object: "list",
         data: data.collect(),
         model: embedded.model,
         usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
-    }))
+    };
+    json_of_size(answer, size).await
 }

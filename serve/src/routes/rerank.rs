@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::text_embeddings::Direction;
 use crate::app::{App, Pair};
 use crate::body::{Json, json};
+use crate::budget::Share;
 use crate::fault::Fault;
-use crate::input::check_count;
+use crate::input::{check_count, check_query, check_texts};
+use crate::input_json::Document;
 use crate::request_id::RequestId;
 
 /// Cohere's request. Other fields are let pass.
@@ -24,37 +26,23 @@ pub struct Documents {
     return_documents: bool,
 }
 
+/// TEI's request, or Cohere's: they share a path. Other fields are let pass.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a string, or an object with the string `text`")]
-enum Document {
-    Text(String),
-    Object { text: String },
-}
-
-/// TEI's request. Other fields are let pass.
-#[derive(Deserialize)]
-pub struct Texts {
+pub struct Either {
     query: String,
-    texts: Vec<String>,
+    /// Cohere's.
+    documents: Option<Vec<Document>>,
+    top_n: Option<usize>,
+    #[serde(default)]
+    return_documents: bool,
+    /// TEI's.
+    texts: Option<Vec<String>>,
     #[serde(default)]
     truncation_direction: Direction,
     #[serde(default)]
     raw_scores: bool,
     #[serde(default)]
     return_text: bool,
-}
-
-/// Either: they share a path.
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected an object with the string `query` and the list `documents` or the list of strings `texts`"
-)]
-pub enum Either {
-    /// Cohere's.
-    Documents(Documents),
-    /// TEI's.
-    Texts(Texts),
 }
 
 #[derive(Serialize)]
@@ -87,33 +75,44 @@ struct Scored {
 
 /// `POST /rerank`.
 pub async fn either(
-    state: State<Arc<App>>,
-    id: Extension<RequestId>,
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    share: Share,
     Json(request): Json<Either>,
 ) -> Result<Response, Fault> {
-    match request {
-        Either::Documents(request) => documents(state, id, Json(request)).await,
-        Either::Texts(request) => texts(&state, request).await,
+    let Either { query, documents, top_n, return_documents, .. } = request;
+    if let Some(documents) = documents {
+        return ranked(&app, id, share, Documents { query, documents, top_n, return_documents }).await;
     }
+    let Some(texts) = request.texts else {
+        return Err(Fault::invalid("send the list `documents` or the list of strings `texts`, to be ranked"));
+    };
+    request.truncation_direction.check()?;
+    let scores = scores(&app, &query, "texts", &texts, Some(share)).await?;
+    let scored = best_first(&scores).into_iter().map(|index| Scored {
+        index,
+        text: request.return_text.then(|| texts[index].clone()),
+        score: if request.raw_scores { scores[index] } else { sigmoid(scores[index]) },
+    });
+    Ok(json(&scored.collect::<Vec<_>>()))
 }
 
 /// `POST /v1/rerank`.
 pub async fn documents(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
+    share: Share,
     Json(request): Json<Documents>,
 ) -> Result<Response, Fault> {
+    ranked(&app, id, share, request).await
+}
+
+async fn ranked(app: &App, id: RequestId, share: Share, request: Documents) -> Result<Response, Fault> {
     if request.top_n == Some(0) {
         return Err(Fault::invalid_field("top_n", "it must be 1 or more"));
     }
-    let texts: Vec<String> = request
-        .documents
-        .into_iter()
-        .map(|document| match document {
-            Document::Text(text) | Document::Object { text } => text,
-        })
-        .collect();
-    let scores = scores(&app, &request.query, "documents", &texts).await?;
+    let texts: Vec<String> = request.documents.into_iter().map(|Document(text)| text).collect();
+    let scores = scores(app, &request.query, "documents", &texts, Some(share)).await?;
     let most = request.top_n.unwrap_or(usize::MAX);
     let results = best_first(&scores).into_iter().take(most).map(|index| RankedText {
         index,
@@ -124,30 +123,28 @@ pub async fn documents(
     Ok(json(&Ranked { id: id.0, model, results: results.collect() }))
 }
 
-async fn texts(app: &App, request: Texts) -> Result<Response, Fault> {
-    request.truncation_direction.check()?;
-    let scores = scores(app, &request.query, "texts", &request.texts).await?;
-    let scored = best_first(&scores).into_iter().map(|index| Scored {
-        index,
-        text: request.return_text.then(|| request.texts[index].clone()),
-        score: if request.raw_scores { scores[index] } else { sigmoid(scores[index]) },
-    });
-    Ok(json(&scored.collect::<Vec<_>>()))
-}
-
-/// The logits of texts for a query.
+/// The logits of texts for a query. Of texts that came in the share of the budget is kept as long.
 pub async fn scores(
     app: &App,
     query: &str,
     field: &'static str,
     texts: &[String],
+    share: Option<Share>,
 ) -> Result<Vec<f32>, Fault> {
     let (_, scoring) = app.scoring()?;
     if texts.is_empty() {
         return Err(Fault::invalid_field(field, "it is empty: send at least one text"));
     }
     check_count(field, texts.len(), app.limits.items)?;
-    let room = scoring.admit(texts.len())?;
+    // Those of the database are what they are.
+    if share.is_some() {
+        check_texts(field, texts)?;
+        check_query(query)?;
+    }
+    let mut room = scoring.admit(texts.len())?;
+    if let Some(share) = share {
+        room = room.with(share);
+    }
     let query: Arc<str> = query.into();
     let pair = |passage: &String| Pair { query: Arc::clone(&query), passage: passage.clone() };
     scoring.compute(room, texts.iter().map(pair).collect(), app.limits.timeout).await

@@ -9,11 +9,15 @@ use serde::Serialize;
 
 use super::rerank::scores;
 use crate::app::App;
-use crate::body::{Json, json};
-use crate::collection::{SearchAnswer, SearchRequest};
+use crate::body::{Json, json_of_size};
+use crate::collection::{Collection, SearchAnswer, SearchRequest};
 use crate::fault::Fault;
+use crate::input::check_query;
 
-/// Hits of a search that does not say how many.
+/// Bytes of a hit as JSON, besides its text and about.
+const BYTES_OF_HIT: usize = 1 << 9;
+
+/// Hits of a search that does not say how many, nor how many are ranked anew.
 const DEFAULT_K: usize = 10;
 
 #[derive(Serialize)]
@@ -28,35 +32,66 @@ struct Answer {
 /// `POST /search`.
 pub async fn search(
     State(app): State<Arc<App>>,
-    Json(mut request): Json<SearchRequest>,
+    Json(request): Json<SearchRequest>,
 ) -> Result<Response, Fault> {
     let start = Instant::now();
-    app.database()?;
+    let reranked = request.rerank.is_some();
+    let found = answer(&app, request).await?;
+    let size = found.hits.iter().map(|hit| hit.text.len() + BYTES_OF_HIT).sum();
+    let took_ms = start.elapsed().as_secs_f64() * 1000.0;
+    json_of_size(Answer { found, reranked, took_ms }, size).await
+}
+
+/// Searches, and ranks the hits anew if that is asked for.
+async fn answer(app: &App, mut request: SearchRequest) -> Result<SearchAnswer, Fault> {
+    let database = app.database()?;
     let Some(searching) = &app.searching else { return Err(Fault::internal("no thread searches")) };
-    let k = request.k.unwrap_or(DEFAULT_K);
+    let k = request.k.unwrap_or_else(|| request.rerank.unwrap_or(DEFAULT_K).clamp(1, DEFAULT_K));
     check(&request, k, app.limits.hits)?;
     let rerank = request.rerank.take();
-    request.k = Some(rerank.map_or(k, |top| top.max(k)));
+    request.k = Some(rerank.unwrap_or(k));
     let query = request.query.clone().unwrap_or_default();
     if rerank.is_some() {
         app.scoring()?;
     }
+    if let Some(name) = &request.generation {
+        load(app, database, name).await?;
+    }
     let room = searching.admit(1)?;
     let mut answers = searching.compute(room, vec![request], app.limits.timeout).await?;
     let Some(mut found) = answers.pop() else { return Err(Fault::internal("the search gave no answer")) };
-    if let Some(top) = rerank
-        && !found.hits.is_empty()
-    {
-        found.hits.truncate(top);
+    if rerank.is_some() && !found.hits.is_empty() {
         let texts: Vec<String> = found.hits.iter().map(|hit| hit.read.clone()).collect();
-        for (hit, score) in found.hits.iter_mut().zip(scores(&app, &query, "rerank", &texts).await?) {
+        for (hit, score) in found.hits.iter_mut().zip(scores(app, &query, "rerank", &texts, None).await?) {
             hit.score = f64::from(score);
         }
         found.hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| b.doc_id.cmp(&a.doc_id)));
         found.hits.truncate(k);
     }
-    let took_ms = start.elapsed().as_secs_f64() * 1000.0;
-    Ok(json(&Answer { found, reranked: rerank.is_some(), took_ms }))
+    Ok(found)
+}
+
+/// Waits until a generation is loaded. One is loaded at a time, beside all that goes on.
+async fn load(app: &App, database: Arc<dyn Collection>, name: &str) -> Result<(), Fault> {
+    if database.is_loaded(name) {
+        return Ok(());
+    }
+    let limit = app.limits.timeout;
+    let late = |_| Fault::unavailable(format!("generation {name:?} is being loaded: try again later"));
+    let turn = tokio::time::timeout(limit, Arc::clone(&app.loading).lock_owned()).await.map_err(late)?;
+    if database.is_loaded(name) {
+        return Ok(());
+    }
+    let of = name.to_owned();
+    // It goes on if nobody waits any more: the next one who asks finds it.
+    let loading = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        database.load(&of)
+    });
+    match tokio::time::timeout(limit, loading).await.map_err(late)? {
+        Ok(loaded) => loaded,
+        Err(_) => Err(Fault::internal("the server failed to load a generation; its log says more")),
+    }
 }
 
 fn check(request: &SearchRequest, k: usize, most: usize) -> Result<(), Fault> {
@@ -69,10 +104,16 @@ fn check(request: &SearchRequest, k: usize, most: usize) -> Result<(), Fault> {
         (Some(query), None) if is_blank(query) => {
             return Err(Fault::invalid_field("query", "it is empty: say what to look for"));
         }
-        _ => {}
+        (Some(query), None) => check_query(query)?,
+        (None, Some(_)) => {}
     }
     if request.rerank.is_some() && request.query.is_none() {
         return Err(Fault::invalid_field("rerank", "a cross-encoder reads a query, and there is none"));
+    }
+    if let Some(top) = request.rerank.filter(|top| *top < k) {
+        let problem =
+            format!("{top} hits are ranked anew, and k asks for {k}: rerank at least {k}, or ask for fewer");
+        return Err(Fault::invalid_field("rerank", problem));
     }
     let numbers = [
         ("k", Some(k)),

@@ -7,7 +7,8 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::body::{Json, json};
+use crate::body::{Json, json_of_size};
+use crate::budget::Share;
 use crate::fault::Fault;
 use crate::input::{self, How, Input};
 use crate::model::Kind;
@@ -49,7 +50,11 @@ impl Direction {
 }
 
 /// `POST /embed`, and `POST /`.
-pub async fn embed(State(app): State<Arc<App>>, Json(request): Json<Request>) -> Result<Response, Fault> {
+pub async fn embed(
+    State(app): State<Arc<App>>,
+    share: Share,
+    Json(request): Json<Request>,
+) -> Result<Response, Fault> {
     request.truncation_direction.check()?;
     let kind = match request.prompt_name.as_deref() {
         None | Some("passage" | "document") => Kind::Passage,
@@ -66,5 +71,7 @@ pub async fn embed(State(app): State<Arc<App>>, Json(request): Json<Request>) ->
         dimensions: request.dimensions,
         normalize: request.normalize,
     };
-    Ok(json(&input::embed(&app, "inputs", request.inputs, how).await?.vectors))
+    let embedded = input::embed(&app, "inputs", request.inputs, how, share).await?;
+    let size = embedded.size();
+    json_of_size(embedded.vectors, size).await
 }

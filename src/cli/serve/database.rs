@@ -87,6 +87,14 @@ impl Collection for ServedDatabase {
         Some(self.0.state().embedder.clone()?)
     }
 
+    fn is_loaded(&self, generation: &str) -> bool {
+        self.0.is_loaded(generation)
+    }
+
+    fn load(&self, generation: &str) -> Result<(), Fault> {
+        self.0.load(generation)
+    }
+
     fn search(&self, requests: &[SearchRequest]) -> Vec<Result<SearchAnswer, Fault>> {
         let state = self.0.state();
         let mut answers: Vec<Option<Result<SearchAnswer, Fault>>> = requests.iter().map(|_| None).collect();
@@ -205,7 +213,6 @@ fn write(database: &mut Database, documents: Vec<NewDocument>, replace: bool) ->
             return Err(Fault::invalid_field("documents", problem));
         }
         vectors.extend(vector.into_iter().flatten());
-        let metadata = metadata.map(|object| Value::Object(object).to_string());
         taken.push(Document { id, title, text, metadata });
     }
     let written = match (has_vectors, replace) {

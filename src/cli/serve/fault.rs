@@ -6,8 +6,9 @@ use secateur_serve::Fault;
 
 /// The fault that an error is for whoever asked.
 pub fn of(error: &Error) -> Fault {
-    let message = message_with_causes(error);
+    let message = message(error);
     match error {
+        Error::Io(_) => Fault::internal(message),
         Error::Index(IndexError::DuplicateDocument { .. } | IndexError::Locked { .. }) => {
             Fault::conflict(message)
         }
@@ -34,6 +35,24 @@ pub fn of(error: &Error) -> Fault {
             ErrorKind::Usage | ErrorKind::Input => Fault::invalid(message),
             ErrorKind::System | ErrorKind::Database => Fault::internal(message),
         },
+    }
+}
+
+/// What is wrong. Clients need not know where the database lies, so what is said to them does not name it.
+fn message(error: &Error) -> String {
+    match error {
+        Error::Index(IndexError::Locked { holder, .. }) => {
+            let holder = holder.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"));
+            format!("the database is being written by {holder}: try again later")
+        }
+        Error::NoVectors { .. } => "the database has no vectors, only words: search with bm25".to_owned(),
+        Error::NoEncoder { .. } => {
+            "no encoder makes the vectors of the database: search with bm25, or with a vector".to_owned()
+        }
+        Error::VectorsOfAnEncoder { name, .. } => {
+            format!("{name} makes the vectors of the database: send documents without vectors")
+        }
+        error => message_with_causes(error),
     }
 }
 

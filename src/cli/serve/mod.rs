@@ -77,6 +77,9 @@ struct LimitArguments {
     /// Bytes of a request's body.
     #[arg(long, value_name = "BYTES", default_value = "16777216", value_parser = super::positive)]
     max_body: NonZeroUsize,
+    /// Bytes of all bodies and large answers that are held at a time; a request that finds no room is answered 429.
+    #[arg(long, value_name = "BYTES", default_value = "268435456", value_parser = super::positive)]
+    max_held_bytes: NonZeroUsize,
     /// Texts, pairs or documents of a request.
     #[arg(long, value_name = "N", default_value = "2048", value_parser = super::positive)]
     max_items: NonZeroUsize,
@@ -114,8 +117,16 @@ impl LimitArguments {
             );
             return Err(Failure::new(Code::Usage, message));
         }
+        let (body_bytes, held_bytes) = (self.max_body.get(), self.max_held_bytes.get());
+        if body_bytes > held_bytes {
+            let message = format!(
+                "--max-held-bytes {held_bytes} has no room for a body of --max-body {body_bytes}: give at least as many"
+            );
+            return Err(Failure::new(Code::Usage, message));
+        }
         Ok(Limits {
-            body_bytes: self.max_body.get(),
+            body_bytes,
+            held_bytes,
             items,
             queue,
             batch_tokens: self.max_batch_tokens.get(),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::fault;
 use super::model::ServedEncoder;
 use crate::cli::encoder::{EncoderArguments, load_remembered};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Code, Failure};
 
 /// A database at one commit.
 pub struct State {
@@ -28,6 +28,18 @@ pub struct State {
 }
 
 impl State {
+    /// As read through the generation of this name, if it was before.
+    fn ready(&self, name: &str) -> Option<Arc<Database>> {
+        match self.database.generation_name() == Some(name) {
+            true => Some(Arc::clone(&self.database)),
+            false => self.others().get(name).cloned(),
+        }
+    }
+
+    fn others(&self) -> MutexGuard<'_, HashMap<String, Arc<Database>>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn new(database: Database, embedder: Option<Arc<ServedEncoder>>) -> State {
         State { embedder, database: Arc::new(database), others: Mutex::default(), info: OnceLock::new() }
     }
@@ -112,19 +124,46 @@ impl Current {
         }
     }
 
-    /// The database of a state, as read through the generation of this name.
+    /// Whether a generation can be read now. One that is not there counts as such.
+    pub fn is_loaded(&self, name: &str) -> bool {
+        let state = self.state();
+        state.ready(name).is_some() || state.database.generations().iter().all(|one| one.name != name)
+    }
+
+    /// The database of a state, as read through the generation of this name. No encoder is loaded for it.
     pub fn generation(&self, state: &State, name: &str) -> Result<Arc<Database>, Fault> {
-        if state.database.generation_name() == Some(name) {
-            return Ok(Arc::clone(&state.database));
+        if let Some(database) = state.ready(name) {
+            return Ok(database);
         }
-        let mut others = state.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(database) = others.get(name) {
-            return Ok(Arc::clone(database));
-        }
+        let mut is_missing = false;
+        let opened = self.opened(state, name, |record| {
+            let encoder = self.encoders().get(&record.fingerprint).cloned();
+            is_missing = encoder.is_none();
+            encoder.ok_or_else(|| {
+                Failure::new(Code::Database, format!("the encoder {} is not loaded", record.name))
+            })
+        });
+        // It was loaded for a state before, whose encoders are gone.
+        opened.map_err(|fault| match is_missing {
+            true => Fault::unavailable(format!("generation {name:?} is being loaded: try again later")),
+            false => fault,
+        })
+    }
+
+    /// Loads what searches of a generation need.
+    pub fn load(&self, name: &str) -> Result<(), Fault> {
+        self.opened(&self.state(), name, |record| self.encoder(record)).map(drop)
+    }
+
+    fn opened(
+        &self,
+        state: &State,
+        name: &str,
+        encoder: impl FnOnce(&EncoderRecord) -> Result<Arc<Encoder>, Failure>,
+    ) -> Result<Arc<Database>, Fault> {
         let database = state.database.generation(name).map_err(|error| fault::of(&error))?;
-        let database = database.reload_encoder(|record| self.encoder(record)).map_err(failed)?;
-        let database = Arc::new(database);
-        others.insert(name.to_owned(), Arc::clone(&database));
+        let database = Arc::new(database.reload_encoder(encoder).map_err(failed)?);
+        state.others().insert(name.to_owned(), Arc::clone(&database));
         Ok(database)
     }
 
