@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use secateur_encoders::Fingerprint;
 use secateur_files::{ErrorKind, JournalError, PathError};
 
+use crate::number::{agreed, counted};
 use crate::search::SearchMode;
 
 /// The result of an operation of this crate.
@@ -180,7 +181,8 @@ pub enum Error {
     },
     /// There is not one vector for each document.
     #[error(
-        "{documents} documents come with {got} numbers: {} are expected, a vector of {dim} for each", documents * dim
+        "{} {} with {}: {} expected, a vector of {dim} for each", counted(*documents, "document"), agreed(*documents, "comes", "come"),
+        counted(*got, "number"), documents * dim
     )]
     VectorCount {
         /// How many documents there are.
@@ -210,8 +212,8 @@ pub enum Error {
     },
     /// The rows of a matrix are not those of the documents.
     #[error(
-        "{}: the matrix has {num_rows} rows, and {problem}; expected a row for each document, in their order or with an id for \
-         each row in the file beside it whose name ends in .npy.ids", path.display()
+        "{}: the matrix has {}, and {problem}; expected a row for each document, in their order or with an id for \
+         each row in the file beside it whose name ends in .npy.ids", path.display(), counted(*num_rows, "row")
     )]
     MatrixRows {
         /// The matrix, or the file of its ids.

@@ -118,7 +118,7 @@ pub fn measure(
     let queries = dataset.judged_queries(&qrels)?;
     on(Progress::Begins {
         what: "encoding",
-        unit: "documents",
+        unit: "document",
         total: &|| dataset.info().ok().map(|info| info.documents),
     });
     let (mut ids, mut rows) = (Vec::new(), Vec::new());

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use secateur_files::{AtPath, Durable};
 
 use crate::error::{Error, Result};
+use crate::number::{agreed, counted};
 
 /// The header's length, a multiple of 64 as the format asks for; room for any shape.
 const HEADER_LEN: usize = 128;
@@ -227,7 +228,10 @@ impl NpyRows {
             false => Err(Error::MatrixRows {
                 path: self.path.clone(),
                 num_rows: self.num_rows,
-                problem: format!("there are {num_documents} documents"),
+                problem: {
+                    let are = agreed(num_documents, "is", "are");
+                    format!("there {are} {}", counted(num_documents, "document"))
+                },
             }),
         }
     }
@@ -274,7 +278,7 @@ mod tests {
         assert_eq!((rows.len(), rows.dim(), rows.row(1, "").unwrap()), (2, 2, vec![3.0, -4.0]));
         assert!(rows.row(2, "").unwrap_err().to_string().contains("2 rows, and there are more documents"));
         assert!(rows.check_count(2).is_ok());
-        assert!(rows.check_count(1).unwrap_err().to_string().contains("2 rows, and there are 1 documents"));
+        assert!(rows.check_count(1).unwrap_err().to_string().contains("2 rows, and there is 1 document"));
         let ids = folder.path().join("ids");
         std::fs::write(&ids, "\"b\\nc\"\na\n").unwrap();
         let by_id = NpyRows::open(&path, Some(&ids)).unwrap();

@@ -17,6 +17,33 @@ pub fn grouped(number: usize) -> String {
     text
 }
 
+/// A count with its noun, which is given as of one thing: "1 document", "2,590 queries".
+///
+/// ```
+/// use secateur::report::counted;
+/// let said = [0, 1, 2, 2590].map(|number| counted(number, "hard query"));
+/// assert_eq!(said, ["0 hard queries", "1 hard query", "2 hard queries", "2,590 hard queries"]);
+/// assert_eq!(counted(2, "key"), "2 keys");
+/// ```
+pub fn counted(number: usize, one: &str) -> String {
+    format!("{} {}", grouped(number), noun(number, one))
+}
+
+/// The noun without the count, where that stands elsewhere.
+pub fn noun(number: usize, one: &str) -> String {
+    let is_vowel = |letter: char| "aeiou".contains(letter);
+    match one.strip_suffix('y') {
+        _ if number == 1 => one.to_owned(),
+        Some(stem) if !stem.ends_with(is_vowel) => format!("{stem}ies"),
+        _ => format!("{one}s"),
+    }
+}
+
+/// The form of a verb that suits a count: `agreed(1, "is", "are")` is "is".
+pub fn agreed(number: usize, one: &'static str, many: &'static str) -> &'static str {
+    if number == 1 { one } else { many }
+}
+
 /// A measured number with three significant digits, however small it is; the digits before the point are all there.
 ///
 /// ```

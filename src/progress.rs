@@ -10,7 +10,7 @@ pub enum Progress<'a> {
     Begins {
         /// What is done, such as "encoding".
         what: &'static str,
-        /// What is counted, such as "documents".
+        /// What is counted, as one of it is called: "document".
         unit: &'static str,
         /// How many there are, if that is known. It is a function because counting may read a file.
         total: &'a dyn Fn() -> Option<u64>,

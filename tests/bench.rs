@@ -366,7 +366,7 @@ fn few_and_long_queries_are_measured_and_told() {
     let long = "prune roses ".repeat(3000);
     write(&sandbox.path("data"), "queries.jsonl", format!("{{\"_id\": \"q\", \"text\": \"{long}\"}}\n"));
     let (text, _) = ok(bench(&sandbox, &["data", "--encoders", "tiny", "--indexes", "flat"]));
-    assert!(text.contains("note: data: 1 of 1 queries are longer than the "), "{text}");
+    assert!(text.contains("note: data: 1 of 1 query is longer than the "), "{text}");
     let report = results(&sandbox.path("bench"));
     assert_eq!((report.encodings[0].cut_queries, report.encodings[0].isotropy), (1, None));
     assert!(report.cells.iter().all(|cell| cell.closed[0].latency.p50 > 0.0 && cell.quality.is_none()));

@@ -168,10 +168,7 @@ fn the_command_line_filters() {
     // What was measured is told.
     let eval = ["eval", "db", "set", "--mode", "dense", "--filter", "year > 0", "--generation", "original"];
     let said = sandbox.run(eval).ok();
-    assert!(
-        said.starts_with("set test, dense, generation original, only where year > 0: 1 queries"),
-        "{said}"
-    );
+    assert!(said.starts_with("set test, dense, generation original, only where year > 0: 1 query"), "{said}");
     let none = sandbox.run(["search", "db", "roses", "--mode", "bm25", "--filter", "year > 2030"]).ok();
     assert_eq!(none, "no document matches\n");
     sandbox

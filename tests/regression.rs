@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use secateur::report::counted;
 use secateur_testkit::{minilm, shared_data, workspace_root};
 use serde_json::Value;
 
@@ -207,7 +208,10 @@ fn counts_and_faults_of_the_collections_are_the_recorded_ones() {
             .collect();
         assert_eq!(found, splits, "{name}");
         let text = sandbox.run(["dataset", "info", collection]).ok();
-        assert!(text.starts_with(&format!("{name}: {documents} documents (")), "{text}");
+        assert!(
+            text.starts_with(&format!("{name}: {} (", counted(documents as usize, "document"))),
+            "{text}"
+        );
 
         let verified = sandbox.run(["dataset", "verify", collection]);
         match fault {

@@ -23,10 +23,7 @@ fn with_train_split() -> Sandbox {
 fn train_splits_of_several_folders_become_one_file() {
     let sandbox = with_train_split();
     let said = sandbox.run(["dataset", "triples", "a", "b", "--out", "t.jsonl.gz"]).ok();
-    assert_eq!(
-        said,
-        "a train: 1 queries, 1 positives, 1 negatives\nb train: 1 queries, 1 positives, 1 negatives\n"
-    );
+    assert_eq!(said, "a train: 1 query, 1 positive, 1 negative\nb train: 1 query, 1 positive, 1 negative\n");
     let all = examples(&sandbox, "t.jsonl.gz");
     assert_eq!((all.len(), &all[0]), (2, &all[1]));
     assert_eq!(all[0].query, "pruning roses");
@@ -34,7 +31,7 @@ fn train_splits_of_several_folders_become_one_file() {
     assert_eq!(all[0].negative_ids.as_ref().unwrap(), &["d2"]);
 
     let bare = ["dataset", "triples", "a", "--no-negatives", "--separator", ": ", "--out", "bare.jsonl"];
-    assert_eq!(sandbox.run(bare).ok(), "a train: 1 queries, 1 positives, 0 negatives\n");
+    assert_eq!(sandbox.run(bare).ok(), "a train: 1 query, 1 positive, 0 negatives\n");
     assert_eq!(examples(&sandbox, "bare.jsonl")[0].positives, ["Roses: Prune roses in late winter."]);
 }
 
@@ -67,7 +64,7 @@ fn what_is_wrong_leaves_no_file() {
     run("a", &[]).fails(3, ["train.tsv: judges document \"gone\""]);
     write(&sandbox.path("a"), "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\tgone\t1\n");
     let said = run("a", &[]).ok();
-    assert!(said.ends_with("; 1 judgments of documents that the corpus lacks passed over\n"), "{said}");
+    assert!(said.ends_with("; 1 judgment of documents that the corpus lacks passed over\n"), "{said}");
     std::fs::remove_file(sandbox.path("t.jsonl")).unwrap();
     write(&sandbox.path("b"), "corpus.jsonl", "{\"_id\":\"d1\"}\n");
     run("b", &[]).fails(3, ["corpus.jsonl:1: ", "no field `text`"]);
@@ -83,7 +80,7 @@ fn nfcorpus_with_few_positives_a_query() {
         let arguments = ["--max-positives", "4", "--seed", seed, "--out", out];
         let start = ["dataset", "triples", dataset.to_str().unwrap()];
         let said = sandbox.run(start.iter().chain(&arguments)).ok();
-        assert!(said.starts_with("nfcorpus train: 2590 queries, "), "{said}");
+        assert!(said.starts_with("nfcorpus train: 2,590 queries, "), "{said}");
         examples(&sandbox, out)
     };
     let all = convert("a.jsonl", "1");

@@ -76,7 +76,7 @@ fn documents_are_added_replaced_deleted_and_read() {
             .fails(4, ["\"9\"", "nothing was deleted", "--ignore-missing"]);
         assert_eq!(exported(&sandbox, "db").len(), 4);
         let said = sandbox.run(["delete", "db", "1", "9", "--ignore-missing"]).ok();
-        assert_eq!(said, "db: 1 documents deleted, 1 ids not found, 3 left\n");
+        assert_eq!(said, "db: 1 document deleted, 1 id not found, 3 left\n");
         let count = sandbox.run(["delete", "db", "--filter", "year >= 2000", "--dry-run", "--json"]).json();
         assert_eq!((&count["deleted"], &count["documents"]), (&json!(1), &json!(2)));
         assert_eq!(exported(&sandbox, "db").len(), 3);
@@ -192,7 +192,7 @@ fn info_says_what_is_there() {
     );
     let text = sandbox.run(["info", "db"]).ok();
     for part in
-        ["db: 2 documents; 1 segments", "generation original, in use", "hnsw, ef 100", "year", "numbers (1)"]
+        ["db: 2 documents; 1 segment", "generation original, in use", "hnsw, ef 100", "year", "numbers (1)"]
     {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
@@ -396,7 +396,7 @@ fn what_data_sets_have_is_no_error() {
     write(&sandbox, "set/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\t1\t1\nq\t3\t0\nq\tgone\t1\n");
     let outcome = sandbox.run(["index", "set", "--out", "db"]);
     assert_eq!(outcome.status.code(), Some(0), "{outcome:?}");
-    assert!(outcome.stderr.starts_with("warning: 1 document(s) have neither title nor text"), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("warning: 1 document has neither title nor text"), "{outcome:?}");
     sandbox.run(["index", "set", "--out", "db2", "--strict"]).fails(3, ["corpus.jsonl:2: \"2\" has no text"]);
     let outcome = sandbox.run(["eval", "db", "set", "--measures", "Recall@10"]);
     assert!(outcome.stderr.starts_with("warning: 1 of 3 judgments are of documents"), "{outcome:?}");
@@ -464,12 +464,12 @@ fn texts_that_are_cut_are_counted() {
     let said =
         sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
     assert!(
-        said.contains("(1 texts are longer than the 5 tokens that the encoder reads; --passages"),
+        said.contains("(1 text is longer than the 5 tokens that the encoder reads; --passages"),
         "{said}"
     );
     write(&sandbox, "b.jsonl", "{\"id\": 3, \"text\": \"tea tea tea\"}\n");
     let said = sandbox.run(["add", "db", "b.jsonl"]).ok();
-    assert!(said.contains("(1 texts are longer than the encoder reads)"), "{said}");
+    assert!(said.contains("(1 text is longer than the encoder reads)"), "{said}");
 }
 
 /// A changed vector gives no wrong answer in silence.

@@ -172,7 +172,7 @@ pub enum Fault {
         first_line: u64,
     },
     /// A line has the wrong number of fields.
-    #[error("expected {expected}, found {got} field(s)")]
+    #[error("expected {expected}, found {got}")]
     FieldCount {
         /// The fields of the format, named.
         expected: &'static str,

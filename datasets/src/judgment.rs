@@ -111,15 +111,9 @@ mod tests {
             ("\"q\"\t\"d\te\"\t0", Ok(("q", "d\te", 0))),
             ("\"a \"\"b\"\" c\"x\td\t1", Ok(("a \"b\" cx", "d", 1))),
             ("a\"b\td\t1", Ok(("a\"b", "d", 1))),
-            ("q\td", Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 2 field(s)")),
-            (
-                "q 0 d 1",
-                Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 1 field(s)"),
-            ),
-            (
-                "q\t0\td\t1",
-                Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 4 field(s)"),
-            ),
+            ("q\td", Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 2")),
+            ("q 0 d 1", Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 1")),
+            ("q\t0\td\t1", Err("expected 3 tab-separated fields (query-id, corpus-id, score), found 4")),
             ("q\td\t1.0", Err("relevance \"1.0\" is not an integer")),
             ("q\td\t", Err("relevance \"\" is not an integer")),
             ("q\td\t3000000000", Err("relevance \"3000000000\" is not an integer")),

@@ -425,10 +425,7 @@ mod tests {
         assert_eq!(read("a\td1\t1\n  # a comment\na\td2\t0\n").unwrap(), expected);
         for (text, part) in [
             ("a d1 1\na\td2\t0\n", ":1: expected 3 tab-separated fields"),
-            (
-                "a 0 d1 1\na 0 d2\n",
-                "or 4 fields (query-id, iteration, document-id, relevance), found 3 field(s)",
-            ),
+            ("a 0 d1 1\na 0 d2\n", "or 4 fields (query-id, iteration, document-id, relevance), found 3"),
             ("a\td1\t0.5\n", ":1: relevance \"0.5\" is not an integer"),
             ("a\td1\t1\na\td2\tx\n", ":2: relevance \"x\" is not an integer"),
             ("a\td1\t1\na\td1\t2\n", ":2: "),

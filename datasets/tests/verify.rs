@@ -127,7 +127,7 @@ fn each_fault_is_named_with_file_and_line() {
             QUERIES,
             "h\nq1 0 d1 1\nq1\td1\t1\n",
             &["qrels/test.tsv:2: error: expected 3 tab-separated fields (query-id, corpus-id, score), \
-               found 1 field(s)"],
+               found 1"],
         ),
         (
             CORPUS,
@@ -152,7 +152,7 @@ fn each_fault_is_named_with_file_and_line() {
             QUERIES,
             "q1 0 d1 1\nq1\td1\t1\n",
             &["qrels/test.tsv:1: error: expected 3 tab-separated fields (query-id, corpus-id, score), \
-               found 1 field(s)"],
+               found 1"],
         ),
         (
             CORPUS,

@@ -89,7 +89,7 @@ pub enum Error {
         id: String,
     },
     /// A row id beyond the last row.
-    #[error("row {row} does not exist: the database has {rows} rows")]
+    #[error("row {row} does not exist; rows in the database: {rows}")]
     UnknownRow {
         /// The row asked for.
         row: u32,
@@ -178,7 +178,7 @@ pub enum Error {
     )]
     NoVectors,
     /// What was built from rows was given with others.
-    #[error("{what} of {expected} rows with {got} rows; give those that it was built from")]
+    #[error("rows of {what}: {expected}, rows given: {got}; give those that it was built from")]
     RowsMismatch {
         /// What was built.
         what: &'static str,
@@ -234,7 +234,7 @@ pub enum Error {
         name: String,
     },
     /// A document has not one vector for each generation.
-    #[error("a document comes with {got} vector(s), and the database has the generations {}: give one for each", names.join(", "))]
+    #[error("vectors of a document: {got}; give one for each generation of the database: {}", names.join(", "))]
     SeveralGenerations {
         /// All of them.
         names: Vec<String>,
@@ -261,7 +261,7 @@ pub enum Error {
     },
     /// The number of a generation's vectors is not the number of documents.
     #[error(
-        "the generation has {got} vectors, the database {expected} documents; give one for each, in the order of their rows"
+        "vectors of the generation: {got}, documents of the database: {expected}; give one for each, in the order of their rows"
     )]
     GenerationRows {
         /// The number of documents.

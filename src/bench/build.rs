@@ -36,7 +36,7 @@ pub(super) fn build(
     remove(path)?;
     on(Progress::Begins {
         what: "indexing",
-        unit: "documents",
+        unit: "document",
         total: &|| Some(dataset.facts.num_documents as u64),
     });
     let start = Instant::now();

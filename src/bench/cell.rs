@@ -77,7 +77,7 @@ impl Task<'_> {
         let judged = SearchParams { k: read(depth), ..timed.clone() };
         let judging = Pipeline { params: &judged, k: depth, ..pipeline };
         let num_queries = self.dataset.queries.len() as u64;
-        on(Progress::Begins { what: "answering", unit: "queries", total: &|| Some(num_queries) });
+        on(Progress::Begins { what: "answering", unit: "query", total: &|| Some(num_queries) });
         let run = judging.run(&self.dataset.queries, |done| on(Progress::Done(done)))?;
         let quality = match &self.dataset.qrels {
             None => None,
@@ -90,7 +90,7 @@ impl Task<'_> {
 
         let texts: Vec<&str> = self.dataset.queries.iter().map(|(_, text)| text.as_str()).collect();
         let schedule = Schedule::new(&texts, options.timed_queries, options.repetitions, options.seed);
-        on(Progress::Begins { what: "timing", unit: "loads", total: &|| Some(3) });
+        on(Progress::Begins { what: "timing", unit: "load", total: &|| Some(3) });
         schedule.warm_up(pipeline, options.warm_up)?;
         let alone = schedule.closed(pipeline, 1)?;
         on(Progress::Done(1));

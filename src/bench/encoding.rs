@@ -75,7 +75,7 @@ pub(super) fn encode(
     let cut_queries = encoder.num_cut_texts() - cut_before;
     on(Progress::Begins {
         what: "encoding",
-        unit: "documents",
+        unit: "document",
         total: &|| Some(dataset.facts.num_documents as u64),
     });
     let cut_before = encoder.num_cut_texts();

@@ -2,6 +2,7 @@
 
 use super::plot::{Axis, Plot, PlotPoint, Series};
 use super::result::{BenchReport, EncodingFacts, LayerSimilarity, SimilarityPoint};
+use crate::number::counted;
 
 /// Where relevant documents part from others, for each data set and encoder (EffiR, Fig. 6 and 7).
 pub(super) fn layer_plots(report: &BenchReport, environment: usize, on: &str) -> Vec<Plot> {
@@ -24,9 +25,9 @@ fn plot(encoding: &EncodingFacts, layers: &LayerSimilarity, on: &str) -> Plot {
     Plot {
         title: format!("Similarity, layer by layer: {}, {}{on}", encoding.dataset, encoding.encoder),
         note: format!(
-            "Means of {} queries. Hidden states are pooled as the encoder pools the last ones. 0 is after the embeddings, the last \
+            "Means of {}. Hidden states are pooled as the encoder pools the last ones. 0 is after the embeddings, the last \
              place is of the vectors.",
-            layers.num_queries
+            counted(layers.num_queries, "query")
         ),
         x: Axis::from_zero("layers passed", Some("number"), [layers.points.len().saturating_sub(1) as f64]),
         y: Axis::over("mean cosine with the query", None, cosines),

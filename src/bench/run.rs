@@ -25,6 +25,7 @@ use super::result::{
 };
 use crate::encode::ScorePairs;
 use crate::error::{Error, Result};
+use crate::number::{agreed, counted};
 use crate::progress::Progress;
 use crate::search::SearchMode;
 
@@ -253,11 +254,12 @@ impl Bench<'_> {
             )?;
             if encoded.facts.cut_queries > 0 {
                 self.note(format!(
-                    "{}: {} of {} queries are longer than the {} tokens that {} reads; what is behind is not searched for",
+                    "{}: {} of {} {} longer than the {} that {} reads; what is behind is not searched for",
                     dataset.facts.name,
                     encoded.facts.cut_queries,
-                    dataset.facts.num_queries,
-                    encoder.max_length(),
+                    counted(dataset.facts.num_queries, "query"),
+                    agreed(encoded.facts.cut_queries, "is", "are"),
+                    counted(encoder.max_length(), "token"),
                     given.name
                 ));
             }

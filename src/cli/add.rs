@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use secateur::index::Error as IndexError;
-use secateur::report::{grouped, three_digits};
+use secateur::report::{agreed, counted, grouped, three_digits};
 use secateur::{AddOptions, Database, Error};
 use secateur_files::with_suffix;
 use serde_json::json;
@@ -96,7 +96,7 @@ impl Arguments {
             "nothing was added; the vectors so far are kept, and the same command goes on from them",
         )?;
         let (what, count) = if replace { ("upserting", true) } else { ("adding", false) };
-        let progress = Progress::start(what, "documents", || match total {
+        let progress = Progress::start(what, "document", || match total {
             Some(total) => Ok(total),
             None => inputs.check(count, |_| Ok(false)),
         })?;
@@ -136,15 +136,19 @@ impl Arguments {
             });
             return Ok(format!("{json:#}\n"));
         }
-        let [added, replaced, len] = [report.num_added, report.num_replaced, database.len()].map(grouped);
+        let added = counted(report.num_added, "document");
+        let [replaced, len] = [report.num_replaced, database.len()].map(grouped);
         let replaced = if replace { format!(", {replaced} replaced") } else { String::new() };
         let cut = match num_cut {
             0 => String::new(),
-            count => format!(" ({} texts are longer than the encoder reads)", grouped(count)),
+            count => {
+                let texts = counted(count, "text");
+                format!(" ({texts} {} longer than the encoder reads)", agreed(count, "is", "are"))
+            }
         };
         let seconds = three_digits(start.elapsed().as_secs_f64());
         Ok(format!(
-            "{}: {added} documents added{replaced}{cut}, {len} in all, in {seconds} s\n",
+            "{}: {added} added{replaced}{cut}, {len} in all, in {seconds} s\n",
             self.database.display()
         ))
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::datasets::Texts;
 use secateur::datasets::triples::{ClozeExamples, ClozeOptions, write_examples};
+use secateur::report::counted;
 
 use super::failure::{Code, Failure, Result};
 use super::locate::texts;
@@ -50,6 +51,6 @@ impl Arguments {
             );
             return Err(Failure::new(Code::Input, message));
         }
-        Ok(format!("{}: {count} queries, each with a passage\n", out.display()))
+        Ok(format!("{}: {}, each with a passage\n", out.display(), counted(count as usize, "query")))
     }
 }

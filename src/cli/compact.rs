@@ -40,7 +40,7 @@ impl Arguments {
         let start = Instant::now();
         let mut database = Database::open(&self.database)?;
         say_on_interrupt("the database is as it was; run the same command again to compact it")?;
-        let progress = Progress::start("compacting", "documents", || Ok::<_, super::failure::Failure>(0))?;
+        let progress = Progress::start("compacting", "document", || Ok::<_, super::failure::Failure>(0))?;
         let options = CompactOptions { memory_budget: self.memory };
         let report = database.compact(&options, |done, total| progress.set_of(done, total))?;
         progress.finish();

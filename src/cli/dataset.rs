@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use secateur::datasets::catalog;
 use secateur::datasets::layout::{Collection, Layout};
-use secateur::report::{Align, Table};
+use secateur::report::{Align, Table, counted};
 use secateur_files::DurableFolder;
 
 use super::failure::{Code, Failure, Result};
@@ -126,11 +126,11 @@ impl ConvertArguments {
         })?;
         folder.finish()?;
         Ok(format!(
-            "{}: {} documents, {} queries, {} judgments\n",
+            "{}: {}, {}, {}\n",
             self.out.display(),
-            converted.documents,
-            converted.queries,
-            converted.judgments
+            counted(converted.documents as usize, "document"),
+            counted(converted.queries as usize, "query"),
+            counted(converted.judgments as usize, "judgment")
         ))
     }
 }
@@ -163,15 +163,20 @@ impl InfoArguments {
         };
         let queries = match info.queries {
             0 => "no queries".to_owned(),
-            count => format!("{count} queries ({:.0} characters on average)", info.mean_query_chars),
+            count => {
+                let queries = counted(count as usize, "query");
+                format!("{queries} ({:.0} characters on average)", info.mean_query_chars)
+            }
         };
         let splits = match info.splits.is_empty() {
             true => "no judgments: it can be indexed, and not evaluated\n".to_owned(),
             false => format!("\n{splits}"),
         };
         Ok(format!(
-            "{}: {} documents ({:.0} characters on average{empty}), {queries}\n{splits}",
-            info.name, info.documents, info.mean_document_chars,
+            "{}: {} ({:.0} characters on average{empty}), {queries}\n{splits}",
+            info.name,
+            counted(info.documents as usize, "document"),
+            info.mean_document_chars,
         ))
     }
 }
@@ -192,13 +197,13 @@ impl VerifyArguments {
             print(out, &format!("... and {} more, which --max shows\n", count - self.max))?;
         }
         let counts = format!(
-            "{}: {} documents, {} queries, {} judgments; {} errors, {} warnings\n",
+            "{}: {}, {}, {}; {}, {}\n",
             dataset.name(),
-            verdict.documents,
-            verdict.queries,
-            verdict.judgments,
-            verdict.errors,
-            verdict.warnings
+            counted(verdict.documents as usize, "document"),
+            counted(verdict.queries as usize, "query"),
+            counted(verdict.judgments as usize, "judgment"),
+            counted(verdict.errors as usize, "error"),
+            counted(verdict.warnings as usize, "warning")
         );
         if verdict.errors > 0 {
             print(out, &counts)?;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use secateur::report::grouped;
+use secateur::report::{counted, grouped};
 use secateur::{Database, Filter};
 use secateur_files::AtPath;
 use serde_json::json;
@@ -62,12 +62,14 @@ impl Arguments {
                 json!({ "deleted": deleted, "missing": missing, "documents": left, "dry_run": self.dry_run });
             return Ok(format!("{json:#}\n"));
         }
-        let passed =
-            if missing > 0 { format!(", {} ids not found", grouped(missing)) } else { String::new() };
-        let [deleted, left] = [deleted, left].map(grouped);
+        let passed = match missing {
+            0 => String::new(),
+            count => format!(", {} not found", counted(count, "id")),
+        };
+        let (deleted, left) = (counted(deleted, "document"), grouped(left));
         let what = if self.dry_run { "would be deleted" } else { "deleted" };
         let rest = if self.dry_run { "would be left" } else { "left" };
-        Ok(format!("{}: {deleted} documents {what}{passed}, {left} {rest}\n", self.database.display()))
+        Ok(format!("{}: {deleted} {what}{passed}, {left} {rest}\n", self.database.display()))
     }
 
     /// Deletes by ids; returns how many were there and how many were not.

@@ -7,7 +7,7 @@ use secateur::bench::{BenchEncoder, BenchOptions, run};
 use secateur::datasets::beir::BeirFolder;
 use secateur::encode::DEFAULT_ENCODER;
 use secateur::eval::{Measure, RuleSet, evaluate};
-use secateur::report::{bench_page, bench_text};
+use secateur::report::{bench_page, bench_text, counted};
 use secateur::{Database, EncoderSource, LoadOptions, SearchMode, SearchParams, report};
 use secateur_files::Durable;
 
@@ -62,8 +62,8 @@ impl Arguments {
         let params = |k| SearchParams { k, mode: self.mode, ..SearchParams::default() };
         let (shown, all) = (params(3), params(1000));
         let mut text = format!(
-            "indexed datasets/mini: {} documents; answers by {}\n",
-            database.len(),
+            "indexed datasets/mini: {}; answers by {}\n",
+            counted(database.len(), "document"),
             database.mode(&shown)
         );
         for query in queries.iter().take(SHOWN_QUERIES) {

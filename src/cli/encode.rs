@@ -51,7 +51,7 @@ impl Arguments {
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let kind = if self.queries { TextKind::Query } else { TextKind::Passage };
         let total = || dataset.info().map(|info| if self.queries { info.queries } else { info.documents });
-        let progress = Progress::start("encoding", "texts", total)?;
+        let progress = Progress::start("encoding", "text", total)?;
         let start = Instant::now();
         // Before the vectors, so that the matrix never stands without its ids: it is what an interrupted run lacks.
         let ids = with_suffix(&self.out, ".ids");

@@ -8,6 +8,7 @@ use clap::Args;
 use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::{Qrels, trec};
 use secateur::eval::{Evaluation, Measure, RuleSet, Rules, evaluate};
+use secateur::report::{agreed, counted};
 use secateur::{Database, SearchMode, report};
 
 use super::encoder::{EncoderArguments, open_database, search_on_device};
@@ -131,8 +132,9 @@ impl Arguments {
         }
         let Some((query_id, doc_id)) = first else { return Ok(()) };
         let what = format!(
-            "{unknown} of {count} judgments are of documents that the database does not hold, such as {doc_id:?} of query \
-             {query_id:?}"
+            "{unknown} of {} {} of documents that the database does not hold, such as {doc_id:?} of query {query_id:?}",
+            counted(count, "judgment"),
+            agreed(unknown, "is", "are")
         );
         if self.encoder.strict || 2 * unknown > count && !self.allow_unknown {
             let advice = match self.encoder.strict {
@@ -181,7 +183,7 @@ impl Arguments {
             return Ok(shown);
         }
         let fused = match mode {
-            SearchMode::Hybrid => format!(" of {} hits of each index", params.depth()),
+            SearchMode::Hybrid => format!(" of {} of each index", counted(params.depth(), "hit")),
             _ => String::new(),
         };
         // What was measured is told as far as it differs from what a plain search runs.
@@ -190,9 +192,9 @@ impl Arguments {
         let filter =
             params.filter.as_ref().map_or_else(String::new, |filter| format!(", only where {filter}"));
         Ok(format!(
-            "{} {split}, {mode}{fused}{generation}{filter}: {} queries in {} s, taken once, all at once\n{shown}",
+            "{} {split}, {mode}{fused}{generation}{filter}: {} in {} s, taken once, all at once\n{shown}",
             dataset.name(),
-            queries.len(),
+            counted(queries.len(), "query"),
             report::three_digits(seconds),
         ))
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use secateur::index::storage::VectorSettings;
-use secateur::report::{Align, Table, grouped, three_digits};
+use secateur::report::{Align, Table, counted, three_digits};
 use secateur::{Database, GenerationInfo, Metric};
 use secateur_files::with_suffix;
 use serde_json::json;
@@ -116,17 +116,14 @@ impl AddArguments {
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let total = database.len() as u64;
-        let progress = Progress::start("encoding", "documents", || Ok::<_, Failure>(total))?
+        let progress = Progress::start("encoding", "document", || Ok::<_, Failure>(total))?
             .going_on_from(&with_suffix(&self.database, &format!(".{}.journal", self.name)));
         database.add_generation(&self.name, &encoder, &options, |done| progress.set(done))?;
         progress.finish();
         let (name, seconds) = (&self.name, three_digits(start.elapsed().as_secs_f64()));
-        let len = grouped(database.len());
+        let documents = counted(database.len(), "document");
         let cut = self.index.cut(encoder.num_cut_texts(), encoder.max_length());
-        Ok(format!(
-            "{}: generation {name} of {len} documents{cut}, in {seconds} s\n",
-            self.database.display()
-        ))
+        Ok(format!("{}: generation {name} of {documents}{cut}, in {seconds} s\n", self.database.display()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::datasets::beir::{corpus_line, write_documents};
-use secateur::report::grouped;
+use secateur::report::counted;
 use secateur::{Database, Document, Filter};
 
 use super::failure::{Code, Failure, Result};
@@ -96,7 +96,7 @@ impl ExportArguments {
         match &self.out {
             Some(path) => {
                 let count = write_documents(path, documents)?;
-                Ok(format!("{}: {} documents\n", path.display(), grouped(count)))
+                Ok(format!("{}: {}\n", path.display(), counted(count, "document")))
             }
             None => {
                 for document in documents {

@@ -12,7 +12,7 @@ use secateur::index::ComponentType;
 use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
-use secateur::report::{grouped, three_digits};
+use secateur::report::{agreed, counted, three_digits};
 use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
 use secateur_files::with_suffix;
 
@@ -114,9 +114,10 @@ impl IndexArguments {
         if num_cut == 0 {
             return String::new();
         }
-        let [count, length] = [num_cut, max_length].map(grouped);
+        let (texts, are) = (counted(num_cut, "text"), agreed(num_cut, "is", "are"));
+        let tokens = counted(max_length, "token");
         let advice = if self.passages.is_none() { "; --passages splits documents" } else { "" };
-        format!(" ({count} texts are longer than the {length} tokens that the encoder reads{advice})")
+        format!(" ({texts} {are} longer than the {tokens} that the encoder reads{advice})")
     }
 
     /// Whether another index than the default one is asked for.
@@ -157,7 +158,7 @@ impl Arguments {
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
         let num_empty = Cell::new(0);
         let documents = inputs.counted(false, |count| num_empty.set(count));
-        let progress = Progress::start("indexing", "documents", || inputs.count())?
+        let progress = Progress::start("indexing", "document", || inputs.count())?
             .going_on_from(&with_suffix(&self.out, ".journal"));
         let mut builder =
             Database::builder(&self.out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
@@ -187,12 +188,12 @@ impl Arguments {
         let seconds = start.elapsed().as_secs_f64();
         let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
         let passages = match self.index.passages {
-            Some(_) => format!(" in {} passages", grouped(database.num_vectors())),
+            Some(_) => format!(" in {}", counted(database.num_vectors(), "passage")),
             None => String::new(),
         };
-        let len = grouped(database.len());
+        let documents = counted(database.len(), "document");
         Ok(format!(
-            "{}: {len} documents{passages} {what}{cut}, in {} s\n",
+            "{}: {documents}{passages} {what}{cut}, in {} s\n",
             self.out.display(),
             three_digits(seconds)
         ))

@@ -7,7 +7,7 @@ use secateur::encode::Passages;
 use secateur::index::ComponentType;
 use secateur::index::filter::ValueKind;
 use secateur::index::storage::FieldCount;
-use secateur::report::{Align, Table, grouped};
+use secateur::report::{Align, Table, counted, grouped};
 use secateur::{Database, DatabaseInfo, GenerationInfo};
 use serde_json::json;
 
@@ -33,14 +33,17 @@ impl Arguments {
         }
         let deleted = match info.num_deleted {
             0 => String::new(),
-            count => format!(" and {} deleted ones, whose space `secateur compact` reclaims", grouped(count)),
+            count => {
+                let ones = counted(count, "deleted one");
+                format!(" and {ones}, whose space `secateur compact` reclaims")
+            }
         };
         let mut text = format!(
-            "{}: {} documents{deleted}; {} segments, {} bytes\n",
+            "{}: {}{deleted}; {}, {}\n",
             self.database.display(),
-            grouped(info.num_documents),
-            info.num_segments,
-            grouped(info.num_bytes as usize)
+            counted(info.num_documents, "document"),
+            counted(info.num_segments, "segment"),
+            counted(info.num_bytes as usize, "byte")
         );
         if info.generations.is_empty() {
             text.push_str("no vectors: searched by words (BM25)\n");
@@ -69,15 +72,16 @@ pub fn described(info: &GenerationInfo) -> String {
     };
     let used = if *is_used { ", in use" } else { "" };
     let mut text = format!(
-        "\ngeneration {}{used}\n  vectors   {} numbers{components}, {}\n  index     {}{ef}{codes}\n",
+        "\ngeneration {}{used}\n  vectors   {}{components}, {}\n  index     {}{ef}{codes}\n",
         generation.name,
-        vectors.dim,
+        counted(vectors.dim, "number"),
         vectors.metric,
         vectors.index.name()
     );
     if let Some(Passages { length, overlap }) = passages {
-        let [length, overlap, count] = [*length, *overlap, *num_vectors].map(grouped);
-        text.push_str(&format!("  passages  {count}, of {length} tokens, {overlap} shared\n"));
+        let [overlap, count] = [*overlap, *num_vectors].map(grouped);
+        let tokens = counted(*length, "token");
+        text.push_str(&format!("  passages  {count}, of {tokens}, {overlap} shared\n"));
     }
     match encoder {
         Some(encoder) => {

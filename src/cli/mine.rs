@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use secateur::report::three_digits;
+use secateur::report::{counted, three_digits};
 use secateur::train::{MineOptions, Teacher, mine};
 use secateur::{LoadOptions, SearchMode};
 
@@ -85,20 +85,23 @@ impl Arguments {
         };
         say_on_interrupt("the negatives so far are kept; run the same command again to go on")?;
         let start = Instant::now();
-        let progress = Progress::start("mining", "examples", || Ok::<_, Failure>(total))?;
+        let progress = Progress::start("mining", "example", || Ok::<_, Failure>(total))?;
         let report = mine(&self.file, &self.out, &database, teacher.as_ref(), &options, |done| {
             progress.set(done as usize);
         })?;
         progress.finish();
         let rejected = match &teacher {
-            Some(teacher) => format!("; {} documents dropped by {}", report.rejected, teacher.name()),
+            Some(teacher) => {
+                let documents = counted(report.rejected as usize, "document");
+                format!("; {documents} dropped by {}", teacher.name())
+            }
             None => String::new(),
         };
         Ok(format!(
-            "{}: {} examples with {} negatives by {mode}, in {} s; {} got fewer than {}{rejected}\n",
+            "{}: {} with {} by {mode}, in {} s; {} got fewer than {}{rejected}\n",
             self.out.display(),
-            report.examples,
-            report.negatives,
+            counted(report.examples as usize, "example"),
+            counted(report.negatives as usize, "negative"),
             three_digits(start.elapsed().as_secs_f64()),
             report.incomplete,
             self.negatives

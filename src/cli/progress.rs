@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use secateur::progress::Progress as Report;
-use secateur::report::{grouped, three_digits};
+use secateur::report::{counted, noun, three_digits};
 
 use super::failure::{Code, Failure, Result, say};
 use crate::download;
@@ -37,7 +37,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 static UNDER_WAY: Mutex<Option<(usize, &'static str)>> = Mutex::new(None);
 
 impl Progress {
-    /// A bar of `unit`s. `total` is only asked for where someone looks, since counting may take time.
+    /// A bar of units, of which one is called `unit`. `total` is only asked for where someone looks, since counting may
+    /// take time.
     pub fn start<E>(
         what: &'static str,
         unit: &'static str,
@@ -50,8 +51,10 @@ impl Progress {
             return Ok(Progress { bar: ProgressBar::hidden(), told });
         }
         // Until something is done there is no rate.
-        let template = format!("{what} {{bar:30}} 0/{{human_len}} {unit}  begun {{elapsed}} ago  {{msg}}");
-        let bar = ProgressBar::new(total()?).with_style(style(&template));
+        let total = total()?;
+        let units = noun(total as usize, unit);
+        let template = format!("{what} {{bar:30}} 0/{{human_len}} {units}  begun {{elapsed}} ago  {{msg}}");
+        let bar = ProgressBar::new(total).with_style(style(&template));
         bar.enable_steady_tick(Duration::from_millis(500));
         Ok(Progress { bar, told })
     }
@@ -61,9 +64,8 @@ impl Progress {
     pub fn going_on_from(self, journal: &Path) -> Progress {
         let bytes = secateur_files::kept_bytes(journal);
         if bytes > 0 {
-            let bytes = grouped(bytes as usize);
-            let kept =
-                format!("going on from {bytes} bytes that an interrupted run left in {}", journal.display());
+            let bytes = counted(bytes as usize, "byte");
+            let kept = format!("going on from {bytes} that an interrupted run left in {}", journal.display());
             self.told.first.set(Some(kept));
         }
         self
@@ -79,7 +81,8 @@ impl Progress {
         if !self.bar.is_hidden() {
             if self.bar.position() == 0 && done > 0 {
                 let rate = "{per_sec:1}  {eta} left  {msg}";
-                let template = format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}  {rate}");
+                let units = noun(self.bar.length().unwrap_or_default() as usize, unit);
+                let template = format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {units}  {rate}");
                 self.bar.set_style(style(&template));
             }
             self.bar.set_position(done as u64);
@@ -87,7 +90,7 @@ impl Progress {
             last.set(Instant::now());
             let rate = three_digits(done as f64 / start.elapsed().as_secs_f64());
             // Nothing can be done about a standard error that is closed.
-            let _ = writeln!(std::io::stderr(), "{what}: {} {unit}, {rate}/s", grouped(done));
+            let _ = writeln!(std::io::stderr(), "{what}: {}, {rate}/s", counted(done, unit));
         }
     }
 
@@ -166,7 +169,9 @@ pub fn say_on_interrupt(message: &'static str) -> Result<()> {
     ctrlc::set_handler(|| {
         let message = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
         let text = match *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((done, unit)) if done > 0 => format!("interrupted at {} {unit}: {message}", grouped(done)),
+            Some((done, unit)) if done > 0 => {
+                format!("interrupted at {}: {message}", counted(done, unit))
+            }
             // Results are kept before they are counted, so a count of 0 would say too little.
             _ => format!("interrupted: {message}"),
         };

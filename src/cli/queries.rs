@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use secateur::datasets::{Run, ScoredDocument, trec};
-use secateur::report::{grouped, three_digits};
+use secateur::report::{counted, three_digits};
 use secateur::search::Sides;
 use secateur::{Database, Filter, SearchMode, SearchParams};
 use secateur_files::AtPath;
@@ -97,7 +97,7 @@ pub fn answer(
     let mode = database.mode(params);
     trec::write_run(run, &answers, &format!("secateur-{mode}"))?;
     let seconds = three_digits(start.elapsed().as_secs_f64());
-    Ok(format!("{}: {} queries, {mode}, in {seconds} s\n", run.display(), grouped(count)))
+    Ok(format!("{}: {}, {mode}, in {seconds} s\n", run.display(), counted(count, "query")))
 }
 
 /// Queries being answered.

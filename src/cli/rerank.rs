@@ -9,7 +9,7 @@ use clap::Args;
 use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::{Query, Run, trec};
 use secateur::encode::{CrossEncoder, Reranker};
-use secateur::report::three_digits;
+use secateur::report::{counted, three_digits};
 
 use super::encoder::{model_directory, tell};
 use super::failure::{Code, Failure, Result};
@@ -58,7 +58,7 @@ impl Arguments {
         let passages = self.passages_of(&run, &dataset)?;
         let k = self.top.get();
         let num_pairs: usize = run.values().map(|hits| hits.len().min(k)).sum();
-        let progress = Progress::start("scoring", "pairs", || Ok::<_, Failure>(num_pairs as u64))?;
+        let progress = Progress::start("scoring", "pair", || Ok::<_, Failure>(num_pairs as u64))?;
         let start = Instant::now();
         let reranker = Reranker { model: &cross_encoder, k };
         let reranked = reranker.rerank(&run, &queries, &passages, |done| progress.set(done))?;
@@ -66,9 +66,10 @@ impl Arguments {
         let seconds = start.elapsed().as_secs_f64();
         trec::write_run(&self.out, &reranked, "secateur-rerank")?;
         Ok(format!(
-            "{}: {} queries, {num_pairs} pairs scored by {} in {} s ({} pairs/s)\n",
+            "{}: {}, {} scored by {} in {} s ({} pairs/s)\n",
             self.out.display(),
-            reranked.len(),
+            counted(reranked.len(), "query"),
+            counted(num_pairs, "pair"),
             cross_encoder.name(),
             three_digits(seconds),
             three_digits(num_pairs as f64 / seconds)

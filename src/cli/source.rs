@@ -7,6 +7,7 @@ use secateur::Document;
 use secateur::datasets::Fault;
 use secateur::datasets::source::{EmptyDocuments, FieldNames, Source, SourceDocuments};
 use secateur::encode::NpyRows;
+use secateur::report::{agreed, counted};
 use secateur_files::with_suffix;
 
 use super::failure::{Code, Failure, Result, warn};
@@ -97,7 +98,10 @@ impl Inputs {
     pub fn warn_of_empty(&self, num_empty: u64) {
         if num_empty > 0 && self.empty != EmptyDocuments::Any {
             warn(&format!(
-                "{num_empty} document(s) have neither title nor text; no query will find them (--strict refuses them)"
+                "{} {} neither title nor text; no query will find {} (--strict refuses such documents)",
+                counted(num_empty as usize, "document"),
+                agreed(num_empty as usize, "has", "have"),
+                agreed(num_empty as usize, "it", "them")
             ));
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use secateur::report::three_digits;
+use secateur::report::{counted, three_digits};
 use secateur::train::{EncodingOptions, Examples, Teacher, teach};
 
 use super::encoder::{model_directory, tell};
@@ -47,13 +47,14 @@ impl Arguments {
         tell(teacher.notices());
         say_on_interrupt("the scores so far are kept; run the same command again to go on")?;
         let start = Instant::now();
-        let progress = Progress::start("scoring", "examples", || Ok::<_, Failure>(total))?;
+        let progress = Progress::start("scoring", "example", || Ok::<_, Failure>(total))?;
         let examples = teach(&self.file, &self.out, &teacher, |done| progress.set(done as usize))?;
         progress.finish();
         let what = if teacher.is_cross_encoder() { "logits" } else { "cosines" };
         Ok(format!(
-            "{}: {examples} examples with {what} of {}, in {} s\n",
+            "{}: {} with {what} of {}, in {} s\n",
             self.out.display(),
+            counted(examples as usize, "example"),
             teacher.name(),
             three_digits(start.elapsed().as_secs_f64())
         ))

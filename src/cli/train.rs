@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::LoadOptions;
-use secateur::report::grouped;
+use secateur::report::counted;
 use secateur::train::TrainOptions;
 
 use super::encoder::{announce, model_directory, tell};
@@ -61,10 +61,10 @@ impl Arguments {
         let report = options.run(&directory, &self.out, &mut shown())?;
         tell(&report.notices);
         let mut said = format!(
-            "{}: {} trained numbers, {} steps",
+            "{}: {}, {}",
             report.model.display(),
-            grouped(report.num_trained),
-            report.num_steps
+            counted(report.num_trained, "trained number"),
+            counted(report.num_steps, "step")
         );
         if let Some(loss) = report.outcome.loss {
             said += &format!(", loss {loss:.4}");

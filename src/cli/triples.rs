@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::triples::{BeirExamples, BeirOptions, TrainingExample, write_examples};
+use secateur::report::counted;
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
@@ -99,19 +100,25 @@ impl Arguments {
         let lines = datasets.iter().zip(&counts).map(|(dataset, counts)| {
             let left_out = match counts.left_out {
                 0 => String::new(),
-                count => format!("; {count} queries without text or without a positive left out"),
+                count => {
+                    let queries = counted(count as usize, "query");
+                    format!("; {queries} without text or without a positive left out")
+                }
             };
             let unknown = match counts.unknown {
                 0 => String::new(),
-                count => format!("; {count} judgments of documents that the corpus lacks passed over"),
+                count => {
+                    let judgments = counted(count as usize, "judgment");
+                    format!("; {judgments} of documents that the corpus lacks passed over")
+                }
             };
             format!(
-                "{} {}: {} queries, {} positives, {} negatives{left_out}{unknown}\n",
+                "{} {}: {}, {}, {}{left_out}{unknown}\n",
                 dataset.name(),
                 self.split,
-                counts.examples,
-                counts.positives,
-                counts.negatives
+                counted(counts.examples as usize, "query"),
+                counted(counts.positives as usize, "positive"),
+                counted(counts.negatives as usize, "negative")
             )
         });
         Ok(lines.collect())
@@ -125,7 +132,7 @@ impl Arguments {
             judged_negatives: !self.no_negatives,
             seed: self.seed,
         };
-        let progress = Progress::start("reading", "documents", || dataset.info().map(|info| info.documents))?;
+        let progress = Progress::start("reading", "document", || dataset.info().map(|info| info.documents))?;
         let examples = BeirExamples::read(dataset, &self.split, &options, |read| progress.set(read))?;
         progress.finish();
         if examples.len() == 0 {

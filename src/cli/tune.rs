@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::index::search::{Recall, RecallCurve};
-use secateur::report::three_digits;
+use secateur::report::{counted, three_digits};
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_database};
@@ -89,8 +89,8 @@ fn is_timed(curve: &RecallCurve) -> bool {
 /// A line for each ef.
 pub(super) fn table(curve: &RecallCurve) -> String {
     let mut text = format!(
-        "{} queries, recall@{} against exact search\n\n    ef    mean  5th percentile{}\n",
-        curve.num_queries,
+        "{}, recall@{} against exact search\n\n    ef    mean  5th percentile{}\n",
+        counted(curve.num_queries, "query"),
         curve.k,
         if is_timed(curve) { "  a query" } else { "" }
     );

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::eval::{Measure, RuleSet};
 use secateur::fusion::{Fusion, FusionPoint, fusion_curve};
-use secateur::report::{Align, Table};
+use secateur::report::{Align, Table, counted};
 use secateur::{SearchMode, SearchParams};
 use serde_json::json;
 
@@ -79,14 +79,17 @@ impl Arguments {
             let message = format!("the split {} of {} has no judged queries", self.split, dataset.name());
             return Err(Failure::new(Code::Input, message));
         };
-        let title = format!("{} {}: {} queries, {}", dataset.name(), self.split, queries.len(), self.measure);
+        let title = {
+            let queries = counted(queries.len(), "query");
+            format!("{} {}: {queries}, {}", dataset.name(), self.split, self.measure)
+        };
         if self.json {
             return Ok(as_json(&curve, best));
         }
         let caution = format!(
-            "the best of {} settings on {} queries is partly chance: measure it on other queries, beside the default",
+            "the best of {} settings on {} is partly chance: measure it on other queries, beside the default",
             curve.len(),
-            queries.len()
+            counted(queries.len(), "query")
         );
         Ok(format!("{}{caution}\n", as_text(&title, &curve, best)))
     }

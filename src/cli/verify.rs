@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::index::{quantization::CodeType, search::Recall};
+use secateur::report::counted;
 use secateur::{Database, VectorIndex};
 
 use super::failure::Result;
@@ -29,11 +30,11 @@ impl Arguments {
         let database = Database::open(&self.database)?;
         let report = database.verify()?;
         let mut text = format!(
-            "{}: sound; {} documents, {} files, {} bytes\n",
+            "{}: sound; {}, {}, {}\n",
             self.database.display(),
-            report.num_documents,
-            report.num_files,
-            report.num_bytes
+            counted(report.num_documents, "document"),
+            counted(report.num_files, "file"),
+            counted(report.num_bytes as usize, "byte")
         );
         if let Some(Recall { ef_search, mean, percentile_5, .. }) = database.sample_recall(K, NUM_QUERIES)? {
             let codes = database.vector_index().as_ref().and_then(VectorIndex::code_type);

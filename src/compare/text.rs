@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::{Against, Answer, Comparison, Difference, MovedQuery};
+use crate::number::counted;
 use crate::table::{Align, Table};
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} queries\n", self.num_queries)?;
+        writeln!(f, "{}\n", counted(self.num_queries, "query"))?;
         let runs = self.runs.iter().map(|run| (run.name.clone(), Align::Right));
         let mut means = Table::new([("measure".to_owned(), Align::Left)].into_iter().chain(runs));
         for (at, measure) in self.measures.iter().enumerate() {

@@ -134,7 +134,7 @@ impl ScoreOptions {
                 let text = text?;
                 Ok::<_, Error>((text.title, text.text))
             });
-            on(Progress::Begins { what: "differentiating", unit: "pairs", total: &total });
+            on(Progress::Begins { what: "differentiating", unit: "pair", total: &total });
             let done = |done| on(Progress::Done(done));
             return gradient::score(model, &options, remaining, pairs, max_sequences, done);
         }

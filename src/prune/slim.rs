@@ -199,7 +199,7 @@ impl SlimOptions {
         let max_sequences = self.blocks.get();
         let block_length = self.block_length.map(NonZeroUsize::get);
         let calibration = Calibration { format: self.format, max_sequences, block_length };
-        on(Progress::Begins { what: "scoring", unit: "sequences", total: &|| Some(max_sequences as u64) });
+        on(Progress::Begins { what: "scoring", unit: "sequence", total: &|| Some(max_sequences as u64) });
         activation_magnitude(&encoder, passages(texts)?, &calibration, |done| on(Progress::Done(done)))
     }
 }

@@ -59,7 +59,7 @@ impl SparsifyOptions {
             block_length: self.block_length.map(NonZeroUsize::get),
         };
         let layers = opened.architecture().layers.len() as u64;
-        on(Progress::Begins { what: "sparsifying", unit: "layers", total: &|| Some(layers) });
+        on(Progress::Begins { what: "sparsifying", unit: "layer", total: &|| Some(layers) });
         let encoder = Encoder::load(model, &self.reading.load_options())?;
         let texts = passages(&self.calibration)?;
         let done = |done| on(Progress::Done(done));

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::eval::{Evaluation, Measure, MissingQueries};
 
-pub use crate::number::{grouped, three_digits};
+pub use crate::number::{agreed, counted, grouped, noun, three_digits};
 pub use crate::table::{Align, Table};
 pub use bench::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv};
 pub use curve::{Curve, curves};

@@ -29,7 +29,7 @@ impl SwapOptions {
             }
         }
         let rounds = 2 * self.repetitions;
-        on(Progress::Begins { what: "timing", unit: "rounds", total: &|| Some(rounds as u64) });
+        on(Progress::Begins { what: "timing", unit: "round", total: &|| Some(rounds as u64) });
         let mut times: [Vec<f64>; 2] = Default::default();
         for round in 0..rounds {
             if round % 2 == 0 {

@@ -52,7 +52,7 @@ impl SwapOptions {
             database.remove_generation_journal(&name)?;
         } else {
             let num_documents = database.len() as u64;
-            on(Progress::Begins { what: "encoding", unit: "documents", total: &|| Some(num_documents) });
+            on(Progress::Begins { what: "encoding", unit: "document", total: &|| Some(num_documents) });
             let options = VectorOptions { source: self.source.clone(), ..database.vector_options() };
             database.add_generation(&name, encoder, &options, |done| on(Progress::Done(done)))?;
         }
@@ -138,7 +138,7 @@ impl SwapOptions {
         let k = DEPTH + usize::from(rules.drop_identical_ids);
         let params = SearchParams { mode: self.mode, k, ..SearchParams::default() };
         let num_queries = queries.queries.len();
-        on(Progress::Begins { what: "answering", unit: "queries", total: &|| Some(2 * num_queries as u64) });
+        on(Progress::Begins { what: "answering", unit: "query", total: &|| Some(2 * num_queries as u64) });
         let mut runs: [Run; 2] = Default::default();
         for (side, run) in runs.iter_mut().enumerate() {
             let pipeline = Pipeline { database: databases[side], params: &params, reranker: None, k };

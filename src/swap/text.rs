@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{SwapReport, SwapSide};
-use crate::number::three_digits;
+use crate::number::{counted, three_digits};
 use crate::table::{Align, Table};
 
 impl fmt::Display for SwapReport {
@@ -11,10 +11,10 @@ impl fmt::Display for SwapReport {
         let split = self.split.as_deref().map_or_else(String::new, |split| format!(" {split}"));
         writeln!(
             f,
-            "{} on {}{split}: {} queries, {}",
+            "{} on {}{split}: {}, {}",
             self.database.display(),
             self.dataset,
-            self.num_queries,
+            counted(self.num_queries, "query"),
             self.mode
         )?;
         if let Some(rules) = &self.rules {

@@ -84,7 +84,7 @@ impl Run<'_> {
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<RunOutcome> {
         let num_steps = trainer.settings().schedule.num_steps as u64;
-        on(Progress::Begins { what: "training", unit: "steps", total: &|| Some(num_steps) });
+        on(Progress::Begins { what: "training", unit: "step", total: &|| Some(num_steps) });
         self.take_steps(trainer, batches, |report| on(Progress::Step(report)))
     }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use secateur::Encoder;
 use secateur::encode::TextKind;
 use secateur::encoders::golden::{Comparison, Golden};
+use secateur::report::counted;
 
 use super::inspect::encoding;
 use crate::cli::encoder::EncoderArguments;
@@ -87,7 +88,11 @@ impl Arguments {
             return Err(Failure::new(Code::Input, format!("{} has no line", path.display())));
         }
         let golden = Golden::record(encoder, &texts, &self.golden)?;
-        Ok(format!("{file}: {} texts, {} numbers each\n", golden.texts().len(), encoder.dim()))
+        Ok(format!(
+            "{file}: {}, {} each\n",
+            counted(golden.texts().len(), "text"),
+            counted(encoder.dim(), "number")
+        ))
     }
 
     /// What does not pass.
@@ -132,11 +137,11 @@ impl Arguments {
             return Ok(format!("{value:#}\n"));
         }
         Ok(format!(
-            "{}\n{}\n{}: {} texts; least cosine {:.8} (line {}), largest difference {:.1e} (line {}): {}\n",
+            "{}\n{}\n{}: {}; least cosine {:.8} (line {}), largest difference {:.1e} (line {}): {}\n",
             encoder.name(),
             encoding(encoder.settings(), Some(&encoder.special_tokens())),
             self.golden.display(),
-            comparison.texts,
+            counted(comparison.texts, "text"),
             comparison.least_cosine,
             comparison.least_cosine_line,
             comparison.largest_difference,

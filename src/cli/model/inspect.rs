@@ -12,7 +12,7 @@ use secateur::encoders::inspect::{
 };
 use secateur::encoders::{self, Settings, catalog as backbones};
 use secateur::prune::Variant;
-use secateur::report::{Align, Table, mteb_model_meta};
+use secateur::report::{Align, Table, counted, mteb_model_meta};
 
 use crate::cli::as_json;
 use crate::cli::encoder::{base_directory, cached_model, model_directory, tell};
@@ -224,11 +224,11 @@ fn write_files(out: &mut String, inspection: &Inspection) -> std::fmt::Result {
         writeln!(out, "{:LABEL$}{name}, {bytes} bytes", "weights")?;
     }
     for (dtype, tensors) in &weights.dtypes {
-        writeln!(out, "{:LABEL$}{dtype}: {tensors} tensors", "stored as")?;
+        writeln!(out, "{:LABEL$}{dtype}: {}", "stored as", counted(*tensors, "tensor"))?;
     }
     for (what, tensors) in [("not used", &weights.unused), ("missing", &weights.missing)] {
         if let Some(first) = tensors.first() {
-            writeln!(out, "{what:LABEL$}{} tensors, such as {first}", tensors.len())?;
+            writeln!(out, "{what:LABEL$}{}, such as {first}", counted(tensors.len(), "tensor"))?;
         }
     }
     if let Some(fingerprint) = &inspection.fingerprint {

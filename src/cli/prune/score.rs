@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::prune::{ScoreOptions, Scores, SubLayer};
-use secateur::report::{Align, Table, drop_order};
+use secateur::report::{Align, Table, counted, drop_order};
 use secateur_files::Durable;
 
 use crate::cli::encoder::{Strict, model_directory};
@@ -70,7 +70,7 @@ fn summary(scores: &Scores) -> String {
         scores.model,
         match scores.num_sequences {
             1 => "1 sequence".to_owned(),
-            count => format!("{count} sequences"),
+            count => counted(count, "sequence"),
         },
         scores.num_tokens,
     )

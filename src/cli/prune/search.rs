@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::prune::{CostUnit, SearchOptions, SearchReport, Trial};
-use secateur::report::{Align, Table, grouped, three_digits};
+use secateur::report::{Align, Table, counted, grouped, three_digits};
 
 use super::shrunk;
 use crate::cli::as_json;
@@ -71,14 +71,14 @@ fn samples(report: &SearchReport) -> String {
     let mut text = String::new();
     for sample in &report.samples {
         text += &format!(
-            "{} {}: {} of {} queries, {} documents ({} judged, {} hard negatives by BM25)\n",
+            "{} {}: {} of {}, {} ({} judged, {} by BM25)\n",
             sample.dataset,
             sample.split,
             grouped(sample.num_queries),
-            grouped(sample.num_queries_in_all),
-            grouped(sample.num_documents),
+            counted(sample.num_queries_in_all, "query"),
+            counted(sample.num_documents, "document"),
             grouped(sample.num_judged),
-            grouped(sample.num_hard_negatives)
+            counted(sample.num_hard_negatives, "hard negative")
         );
     }
     text + "\n"

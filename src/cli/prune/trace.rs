@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::prune::{Trace, TraceOptions};
-use secateur::report::{Align, Table, layer_similarity};
+use secateur::report::{Align, Table, agreed, counted, layer_similarity};
 use secateur_files::Durable;
 
 use crate::cli::as_json;
@@ -85,9 +85,10 @@ fn table(trace: &Trace) -> String {
     let cut = match trace.num_cut_texts {
         0 => String::new(),
         count => format!(
-            "; {count} of {} texts are longer than the {} tokens that are read",
-            1 + trace.documents.len(),
-            trace.max_length
+            "; {count} of {} {} longer than the {} that are read",
+            counted(1 + trace.documents.len(), "text"),
+            agreed(count, "is", "are"),
+            counted(trace.max_length, "token")
         ),
     };
     format!(

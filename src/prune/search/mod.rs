@@ -191,7 +191,7 @@ impl SearchOptions {
             Some(costs) => (costs, None),
             None => {
                 let key = format!("{key} threads {}", rayon::current_num_threads());
-                on(Progress::Begins { what: "timing", unit: "models", total: &|| Some(4) });
+                on(Progress::Begins { what: "timing", unit: "model", total: &|| Some(4) });
                 let timings = kept_value(&kept, "timings", &key, || timed.timings())?;
                 (timings.costs(&whole), Some(timings))
             }
@@ -210,7 +210,7 @@ impl SearchOptions {
             trials,
         };
         let total = self.trials.get();
-        on(Progress::Begins { what: "searching", unit: "models", total: &|| Some(total as u64) });
+        on(Progress::Begins { what: "searching", unit: "model", total: &|| Some(total as u64) });
         search.starts(on)?;
         search.singles(on)?;
         search.proposals(total, on)?;
@@ -287,14 +287,14 @@ impl SearchOptions {
         let importance = match is_asked {
             false => None,
             true => Some(kept_value(kept, "importance", key, || {
-                on(Progress::Begins { what: "scoring", unit: "documents", total: &total });
+                on(Progress::Begins { what: "scoring", unit: "document", total: &total });
                 let settings = ScoreSettings { calibration, ..ScoreSettings::default() };
                 let scores = score(encoder, texts(), &settings, None, |done| on(Progress::Done(done)))?;
                 Ok(scores.importance)
             })?),
         };
         let neurons = kept_value(kept, "neurons", key, || {
-            on(Progress::Begins { what: "scoring neurons", unit: "documents", total: &total });
+            on(Progress::Begins { what: "scoring neurons", unit: "document", total: &total });
             activation_magnitude(encoder, texts(), &calibration, |done| on(Progress::Done(done)))
         })?;
         Ok((importance, neurons))

@@ -261,7 +261,7 @@ impl Drawer<'_> {
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<BTreeSet<String>> {
         let total = || self.dataset.info().ok().map(|info| info.documents);
-        on(Progress::Begins { what: "indexing", unit: "documents", total: &total });
+        on(Progress::Begins { what: "indexing", unit: "document", total: &total });
         if words.exists() {
             disk::remove_folder(words)?;
         }
