@@ -22,7 +22,7 @@
 //! A module names those above it in this table, and none below it (`scripts/laws` checks it).
 //!
 //! ```text
-//! ground        error, names, metric, bitmap, pages, rows (components of 32 or 16 bits), vectors (what is accepted), topk
+//! ground        error, names, metric, bitmap, strings, pages, rows (components of 32 or 16 bits), vectors (what is accepted), topk
 //! kernel        products and distances of vectors, by instruction set
 //! file_format   what database files are made of: header, sections, checksums, maps
 //! quantization  codes of 8 bits or of one a component, their kernels and their file
@@ -70,6 +70,7 @@ mod metric;
 mod names;
 mod pages;
 mod rows;
+mod strings;
 #[cfg(test)]
 mod testing;
 mod topk;

@@ -140,6 +140,9 @@ pub(crate) struct HeadedWriter {
     body_len: u64,
 }
 
+/// So many bytes are written at once, and are near at hand for their checksum.
+const PIECE: usize = 1 << 18;
+
 enum Target {
     Disk(BufWriter<DiskFile>),
     Memory(Vec<u8>),
@@ -170,7 +173,7 @@ pub(crate) struct Finished {
 impl HeadedWriter {
     pub fn create(path: PathBuf, header_len: usize) -> Result<HeadedWriter> {
         let file = DiskFile::create_new(&path)?;
-        let mut file = BufWriter::with_capacity(1 << 18, file);
+        let mut file = BufWriter::with_capacity(PIECE, file);
         file.write_all(&vec![0; header_len]).at("write", &path)?;
         Ok(HeadedWriter::new(Target::Disk(file), path, header_len))
     }
@@ -185,11 +188,13 @@ impl HeadedWriter {
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        match &mut self.target {
-            Target::Disk(file) => file.write_all(bytes).at("write", &self.path)?,
-            Target::Memory(file) => file.extend_from_slice(bytes),
+        for bytes in bytes.chunks(PIECE) {
+            match &mut self.target {
+                Target::Disk(file) => file.write_all(bytes).at("write", &self.path)?,
+                Target::Memory(file) => file.extend_from_slice(bytes),
+            }
+            self.body.update(bytes);
         }
-        self.body.update(bytes);
         self.body_len += bytes.len() as u64;
         Ok(())
     }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::{Pod, Zeroable};
-use rayon::prelude::*;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{FileBytes, Finished, HeadedWriter, Output, check_crc, corrupt, wrong_field};
 use crate::file_format::header::read_header;
+use crate::strings::in_order;
 
 const KIND: Kind = Kind { mark: *b"SCTRDOCS", name: "a documents file", version: 1 };
 
@@ -198,34 +198,12 @@ impl DocumentsWriter {
 
     /// The rows in the order of their ids, those of equal ids in their own.
     fn sorted(&self) -> Vec<u32> {
-        let id = |row: u32| {
+        in_order((self.record_offsets.len() - 1) as u32, |row| {
             let row = row as usize;
-            &self.ids.as_bytes()[self.id_offsets[row] as usize..self.id_offsets[row + 1] as usize]
-        };
-        // The first bytes of an id decide most comparisons, and lie beside the row.
-        let start_of = |row: u32| {
-            let mut start = [0; 8];
-            let id = id(row);
-            let len = id.len().min(8);
-            start[..len].copy_from_slice(&id[..len]);
-            u64::from_be_bytes(start)
-        };
-        let rows = 0..(self.record_offsets.len() - 1) as u32;
-        let mut sorted: Vec<(u64, u32)> = rows.map(|row| (start_of(row), row)).collect();
-        let compare = |a: &(u64, u32), b: &(u64, u32)| {
-            a.0.cmp(&b.0).then_with(|| id(a.1).cmp(id(b.1))).then(a.1.cmp(&b.1))
-        };
-        if sorted.len() < SORTED_IN_PARALLEL {
-            sorted.sort_unstable_by(compare);
-        } else {
-            sorted.par_sort_unstable_by(compare);
-        }
-        sorted.into_iter().map(|(_, row)| row).collect()
+            &self.ids[self.id_offsets[row] as usize..self.id_offsets[row + 1] as usize]
+        })
     }
 }
-
-/// So many ids are sorted in parallel. Fewer take less time than waking the pool.
-const SORTED_IN_PARALLEL: usize = 1 << 14;
 
 /// A documents file, mapped.
 pub(super) struct Documents {
@@ -241,9 +219,9 @@ pub(super) struct Documents {
     last_found: AtomicU32,
 }
 
-/// Ids that are asked for in their order are found so near the last one, in memory that is at hand. A search of the
-/// whole table goes all over it.
-const NEAR: u32 = 16;
+/// Ids that are asked for in their order are found so many places behind the last one, in memory that is at hand. A
+/// search of the whole table goes all over it.
+const NEAR: [u32; 2] = [1, 16];
 
 impl Documents {
     /// Opens a file of `rows` rows, and checks its header and its tables.
@@ -293,19 +271,45 @@ impl Documents {
 
     /// The id of a row.
     pub fn id(&self, row: u32) -> Result<&str> {
-        let bytes =
-            self.between(&self.id_offsets, row).and_then(|range| self.map[self.ids.clone()].get(range));
-        self.string(bytes, "an id")
+        self.string(self.id_bytes(row), "an id")
     }
 
-    /// The rows with an id, ascending: at most one of them is not deleted.
-    pub fn rows_of(&self, id: &str) -> Result<Vec<u32>> {
-        let id_at = |place: u32| self.id(self.sorted(place)?);
+    fn id_bytes(&self, row: u32) -> Option<&[u8]> {
+        self.between(&self.id_offsets, row).and_then(|range| self.map[self.ids.clone()].get(range))
+    }
+
+    /// The first row with an id for which `is_alive` holds: at most one of those with the id is not deleted.
+    pub fn find(&self, id: &str, is_alive: impl Fn(u32) -> bool) -> Result<Option<u32>> {
+        let id = id.as_bytes();
+        for place in self.first_place(id)?..self.rows {
+            let row = self.sorted(place)?;
+            if self.id_bytes(row) != Some(id) {
+                break;
+            }
+            if is_alive(row) {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first of the sorted places whose id is not less than this one.
+    fn first_place(&self, id: &[u8]) -> Result<u32> {
+        let id_at = |place: u32| self.id_bytes(self.sorted(place)?).ok_or_else(|| self.undecodable("an id"));
         let (mut low, mut high) = (0, self.rows);
         let last = self.last_found.load(Ordering::Relaxed);
-        let near = last.saturating_add(NEAR);
-        if near < self.rows && id_at(last)? < id && id <= id_at(near)? {
-            (low, high) = (last + 1, near);
+        if last < self.rows && id_at(last)? < id {
+            low = last + 1;
+            for place in NEAR.map(|distance| last.saturating_add(distance)) {
+                if place >= self.rows {
+                    break;
+                }
+                if id_at(place)? >= id {
+                    high = place;
+                    break;
+                }
+                low = place + 1;
+            }
         }
         while low < high {
             let middle = low + (high - low) / 2;
@@ -316,16 +320,7 @@ impl Documents {
             }
         }
         self.last_found.store(low, Ordering::Relaxed);
-        let mut rows = Vec::new();
-        while low < self.rows {
-            let row = self.sorted(low)?;
-            if self.id(row)? != id {
-                break;
-            }
-            rows.push(row);
-            low += 1;
-        }
-        Ok(rows)
+        Ok(low)
     }
 
     /// What stands before the strings of a row, and the strings, which are not compared with their checksum.
@@ -424,6 +419,7 @@ mod tests {
     use secateur_testkit::format::documented;
 
     use super::*;
+    use crate::strings::SORTED_IN_PARALLEL;
 
     #[test]
     fn the_layout_is_that_of_format_md() {
@@ -457,9 +453,14 @@ mod tests {
     }
 
     proptest! {
-        /// Rows are found by ids that are there and that are not, in any order of asking.
+        /// Rows are found by ids that are there and that are not, in any order of asking, and dead ones passed over.
         #[test]
-        fn rows_are_found(ids in prop::collection::vec(0u32..60, 0..80), asked in prop::collection::vec(0u32..70, 1..200), is_sorted in any::<bool>()) {
+        fn rows_are_found(
+            ids in prop::collection::vec(0u32..60, 0..80),
+            alive in any::<u128>(),
+            asked in prop::collection::vec(0u32..70, 1..200),
+            is_sorted in any::<bool>(),
+        ) {
             let folder = tempfile::tempdir().unwrap();
             let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
             let mut writer = DocumentsWriter::create(&Output::Folder(folder.path().to_owned()), "documents").unwrap();
@@ -474,8 +475,9 @@ mod tests {
                 asked.sort();
             }
             for id in &asked {
-                let expected = (0..ids.len() as u32).filter(|row| ids[*row as usize] == *id).collect::<Vec<_>>();
-                prop_assert_eq!(documents.rows_of(id).unwrap(), expected);
+                let is_alive = |row: u32| alive >> row & 1 == 1;
+                let expected = (0..ids.len() as u32).find(|row| ids[*row as usize] == *id && is_alive(*row));
+                prop_assert_eq!(documents.find(id, is_alive).unwrap(), expected);
             }
         }
     }

@@ -1,23 +1,21 @@
 //! Writing a segment. What is small is collected in memory and becomes a pack; everything else goes to a folder of
 //! files, a few MiB at a time.
 
-use std::fs;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use secateur_files::{AtPath, disk, join};
+use secateur_files::disk;
 
-use super::batch::{Batch, Vectors};
+use super::batch::Batch;
 use super::columns;
-use super::documents::{Documents, DocumentsWriter, NewDocument};
-use super::embeddings::{EmbeddingsWriter, GenerationFiles};
-use super::manifest::{FileRecord, PACK, SegmentRecord};
+use super::documents::NewDocument;
+use super::embeddings::GenerationFiles;
+use super::manifest::{PACK, SegmentRecord};
 use super::pack::{self, NewFile};
-use super::segment::{BM25, DOCUMENTS, LENGTHS, Segment};
+use super::parts::{BATCH_BYTES, Parameters, Parts, Piece};
 use crate::bitmap::Bitmap;
-use crate::bm25::{Analyzer, Bm25Writer, lengths};
+use crate::bm25::Analyzer;
 use crate::error::Result;
-use crate::file_format::files::{FileBytes, Output, Written, sync_foreign};
+use crate::file_format::files::Output;
 
 /// Postings held in memory while a segment is written, in bytes, before a part of them goes to disk.
 pub(super) const BM25_BUDGET: usize = 128 << 20;
@@ -27,10 +25,6 @@ pub(super) const PACKED_ROWS: u32 = columns::MIN_ROWS;
 
 /// A pack has at most so many bytes of texts and vectors.
 const PACKED_BYTES: usize = 1 << 20;
-
-/// Documents and vectors go to their files when they have so many bytes. The parts of a segment are written at the same
-/// time, and a piece must be worth the handing over.
-const BATCH_BYTES: usize = 4 << 20;
 
 /// Writes a segment, one document at a time.
 pub(super) struct SegmentWriter {
@@ -42,19 +36,6 @@ pub(super) struct SegmentWriter {
     /// The number of vectors in each generation.
     num_vectors: Vec<u32>,
     parts: Option<Parts>,
-}
-
-struct Parameters {
-    generations: Vec<GenerationFiles>,
-    analyzer: Option<Analyzer>,
-    bm25_budget: usize,
-}
-
-/// Rows of a segment that are copied to another.
-pub(super) struct Piece<'s> {
-    pub segment: &'s Segment,
-    /// Rows that follow one another, ascending; none is empty.
-    pub runs: Vec<Range<u32>>,
 }
 
 impl SegmentWriter {
@@ -157,172 +138,6 @@ impl SegmentWriter {
     }
 }
 
-/// The files of a segment.
-struct Parts {
-    output: Output,
-    documents: DocumentsWriter,
-    embeddings: Vec<EmbeddingsWriter>,
-    bm25: Bm25Writer,
-    rows: u32,
-}
-
-impl Parts {
-    fn create(output: Output, settings: &Parameters) -> Result<Parts> {
-        let embeddings = settings.generations.iter();
-        let embeddings = embeddings.map(|generation| EmbeddingsWriter::create(&output, *generation));
-        Ok(Parts {
-            documents: DocumentsWriter::create(&output, DOCUMENTS)?,
-            embeddings: embeddings.collect::<Result<_>>()?,
-            bm25: Bm25Writer::create(&output, BM25, settings.analyzer, settings.bm25_budget),
-            output,
-            rows: 0,
-        })
-    }
-
-    fn write(&mut self, batch: &Batch) -> Result<()> {
-        let Parts { output, documents, embeddings, bm25, rows } = self;
-        *rows += batch.len() as u32;
-        both(
-            output,
-            || {
-                batch.documents().try_for_each(|document| documents.add(&document))?;
-                let mut generations = embeddings.iter_mut().zip(batch.generations());
-                generations.try_for_each(|(embeddings, Vectors { components, lengths })| {
-                    embeddings.add_rows(components, lengths)
-                })
-            },
-            || {
-                let texts: Vec<_> =
-                    batch.documents().map(|document| [document.title, document.text]).collect();
-                bm25.add(&texts)
-            },
-        )?;
-        Ok(())
-    }
-
-    fn copy(&mut self, pieces: &[Piece<'_>]) -> Result<()> {
-        let Parts { output, documents, embeddings, bm25, rows } = self;
-        let runs =
-            || pieces.iter().flat_map(|Piece { segment, runs }| runs.iter().map(move |run| (*segment, run)));
-        *rows += runs().map(|(_, run)| run.len() as u32).sum::<u32>();
-        both(
-            output,
-            || {
-                for (segment, run) in runs() {
-                    documents.copy(segment.documents(), run.clone())?;
-                    for (embeddings, source) in embeddings.iter_mut().zip(segment.embeddings()) {
-                        embeddings.copy(source, run.clone())?;
-                    }
-                }
-                Ok(())
-            },
-            || {
-                pieces.iter().try_for_each(|Piece { segment, runs }| {
-                    let num_kept: u32 = runs.iter().map(|run| run.len() as u32).sum();
-                    // A merge reads all postings of a segment, and has 8 bytes for each of its rows.
-                    if num_kept < segment.rows() / 2 {
-                        return analyze(bm25, segment.documents(), runs.iter().cloned().flatten());
-                    }
-                    let kept = Bitmap::of_rows(runs.iter().cloned().flatten(), segment.rows());
-                    bm25.copy(segment.bm25()?, &kept)
-                })
-            },
-        )?;
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Vec<NewFile>> {
-        let Parts { output, documents, embeddings, bm25, rows } = self;
-        let (mut files, words) = both(
-            &output,
-            || {
-                let has_metadata = documents.has_metadata();
-                let documents = documents.finish()?;
-                let written = documents.written;
-                let mut files = vec![NewFile::new(DOCUMENTS, documents)];
-                if let Output::Folder(folder) = &output
-                    && has_metadata
-                    && rows >= columns::MIN_ROWS
-                {
-                    files.extend(write_columns(folder, written, rows)?);
-                }
-                for embeddings in embeddings {
-                    files.extend(embeddings.finish()?);
-                }
-                Ok(files)
-            },
-            || {
-                let bm25 = bm25.finish()?;
-                let mut files = vec![NewFile::new(LENGTHS, lengths::write(&output, LENGTHS, &bm25.lengths)?)];
-                match bm25.in_memory {
-                    Some(in_memory) => files.extend(in_memory.into_iter().map(|(name, bytes)| NewFile {
-                        record: FileRecord::new(format!("{BM25}/{name}"), Written::of(&bytes)),
-                        bytes: Some(bytes),
-                    })),
-                    None => files.extend(sync_bm25(&output.path().join(BM25))?),
-                }
-                Ok(files)
-            },
-        )?;
-        files.extend(words);
-        if let Output::Folder(folder) = &output {
-            disk::sync_folder(folder)?;
-        }
-        Ok(files)
-    }
-}
-
-/// Does two pieces of work, for a folder at the same time. What goes to a pack is done before a second thread is awake.
-fn both<A: Send, B: Send>(
-    output: &Output,
-    a: impl FnOnce() -> Result<A> + Send,
-    b: impl FnOnce() -> Result<B> + Send,
-) -> Result<(A, B)> {
-    let (a, b) = match output {
-        Output::Folder(_) => join(a, b),
-        Output::Memory(_) => (a(), b()),
-    };
-    Ok((a?, b?))
-}
-
-/// Adds the texts of rows, a few MiB at a time.
-fn analyze(bm25: &mut Bm25Writer, documents: &Documents, rows: impl Iterator<Item = u32>) -> Result<()> {
-    let mut rows = rows.peekable();
-    while rows.peek().is_some() {
-        let (mut read, mut bytes) = (Vec::new(), 0);
-        while bytes < BATCH_BYTES
-            && let Some(row) = rows.next()
-        {
-            let document = documents.document(row)?;
-            bytes += size_of_val(&document) + document.title.len() + document.text.len();
-            read.push(document);
-        }
-        let texts: Vec<[&str; 2]> = read.iter().map(|document| [&*document.title, &*document.text]).collect();
-        bm25.add(&texts)?;
-    }
-    Ok(())
-}
-
-fn write_columns(folder: &Path, documents: Written, rows: u32) -> Result<Option<NewFile>> {
-    let path = folder.join(DOCUMENTS);
-    let bytes = FileBytes::map(&path, documents.size)?;
-    let written = columns::write(&folder.join(columns::FILE_NAME), &Documents::open(path, bytes, rows)?)?;
-    Ok(written.map(|written| NewFile::on_disk(columns::FILE_NAME, written)))
-}
-
-/// Syncs and checksums what tantivy wrote, in the order of names.
-fn sync_bm25(folder: &Path) -> Result<Vec<NewFile>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).at("list", folder)? {
-        let path = entry.at("list", folder)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        files.push(NewFile::on_disk(format!("{BM25}/{name}"), sync_foreign(&path)?));
-    }
-    disk::sync_folder(folder)?;
-    files.sort_by(|a, b| a.record.name.cmp(&b.record.name));
-    Ok(files)
-}
-
 /// The bitmap as the manifest keeps it: empty, or one bit for each row.
 pub(super) fn deleted_words(deleted: &Bitmap, rows: u32) -> Vec<u64> {
     let mut words = deleted.words().to_vec();
@@ -334,6 +149,7 @@ pub(super) fn deleted_words(deleted: &Bitmap, rows: u32) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::Arc;
 
     use super::super::segment::Segment;

@@ -399,10 +399,9 @@ impl Snapshot {
     /// The segment (by position) and the row in it of the document with this id.
     pub(super) fn find(&self, id: &str) -> Result<Option<(usize, u32)>> {
         for (number, view) in self.0.views.iter().enumerate() {
-            for row in view.segment.documents().rows_of(id)? {
-                if !view.deleted.contains(row) {
-                    return Ok(Some((number, row)));
-                }
+            let found = view.segment.documents().find(id, |row| !view.deleted.contains(row))?;
+            if let Some(row) = found {
+                return Ok(Some((number, row)));
             }
         }
         Ok(None)

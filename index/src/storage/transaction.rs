@@ -1,9 +1,9 @@
 //! Changes of documents that are committed together.
 
 use std::borrow::BorrowMut;
-use std::collections::HashMap;
 
 use super::documents::{MAX_ID_LEN, NewDocument};
+use super::new_ids::NewIds;
 use super::segment_writer::{BM25_BUDGET, SegmentWriter, deleted_words};
 use super::snapshot::Snapshot;
 use super::store::{NewFolders, Store};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// Additions and deletions that become visible together, or not at all.
 ///
-/// Memory: the ids of the documents added, about 100 bytes a document, and a bounded amount of postings. Documents and
+/// Memory: the ids of the documents added, about 50 bytes a document, and a bounded amount of postings. Documents and
 /// vectors go to disk 4 MiB at a time. Then documents, vectors and words are written at the same time, on the caller's
 /// rayon pool. The store is borrowed or owned: see [`Store::begin`], [`Store::into_transaction`].
 pub struct Transaction<S: BorrowMut<Store>> {
@@ -30,10 +30,8 @@ struct Added {
     writer: SegmentWriter,
     /// Removed with its files unless it is committed. After the writer: dropping it closes them.
     folders: NewFolders,
-    /// Rows of the ids that are not deleted again.
-    rows: HashMap<String, u32>,
-    num_rows: u32,
-    deleted: Bitmap,
+    /// Those that were deleted again are removed.
+    ids: NewIds,
 }
 
 impl<S: BorrowMut<Store>> Transaction<S> {
@@ -63,10 +61,10 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
     pub fn add_all(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         self.check(document, vectors)?;
-        if self.locate(document.id)?.is_some() {
+        if self.committed(document.id)?.is_some() || !self.write_or_fail(document, vectors)? {
             return Err(Error::DuplicateDocument { id: document.id.into() });
         }
-        self.write_or_fail(document, vectors)
+        Ok(())
     }
 
     /// As [`Transaction::add_all`], in place of the document that has its id. Returns whether there was one.
@@ -90,15 +88,13 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// unless the transaction can only be dropped.
     pub fn upsert(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
         self.check(document, vectors)?;
-        let was_there = self.locate(document.id)?.is_some();
-        if was_there {
-            self.delete(document.id)?;
-        }
+        let was_there = self.delete_if_there(document.id)?;
         self.write_or_fail(document, vectors)?;
         Ok(was_there)
     }
 
-    fn write_or_fail(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
+    /// Adds a document; false if one that was added before has its id.
+    fn write_or_fail(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
         let result = self.write(document, vectors);
         self.has_failed |= result.is_err();
         result
@@ -147,7 +143,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         Ok(())
     }
 
-    fn write(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
+    fn write(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
         let added = match &mut self.added {
             Some(added) => added,
             None => {
@@ -162,16 +158,15 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                         BM25_BUDGET,
                     ),
                     folders,
-                    rows: HashMap::new(),
-                    num_rows: 0,
-                    deleted: Bitmap::default(),
+                    ids: NewIds::default(),
                 })
             }
         };
-        added.writer.add(document, vectors)?;
-        added.rows.insert(document.id.to_owned(), added.num_rows);
-        added.num_rows += 1;
-        Ok(())
+        let is_new = added.ids.insert(document.id);
+        if is_new {
+            added.writer.add(document, vectors)?;
+        }
+        Ok(is_new)
     }
 
     /// Deletes a document, be it committed or added by this transaction.
@@ -179,21 +174,19 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// # Errors
     /// [`Error::UnknownDocument`] if no document has this id, or no longer.
     pub fn delete(&mut self, id: &str) -> Result<()> {
-        match self.locate(id)? {
-            None => return Err(Error::UnknownDocument { id: id.into() }),
-            Some(Place::Committed(number, row)) => {
-                let view = &self.store.borrow().snapshot.views()[number];
-                self.deleted[number].get_or_insert_with(|| (*view.deleted).clone()).insert(row);
-            }
-            Some(Place::Added) => {
-                if let Some(added) = &mut self.added
-                    && let Some(row) = added.rows.remove(id)
-                {
-                    added.deleted.insert(row);
-                }
-            }
+        match self.delete_if_there(id)? {
+            true => Ok(()),
+            false => Err(Error::UnknownDocument { id: id.into() }),
         }
-        Ok(())
+    }
+
+    fn delete_if_there(&mut self, id: &str) -> Result<bool> {
+        if self.added.as_mut().is_some_and(|added| added.ids.remove(id)) {
+            return Ok(true);
+        }
+        let Some((number, row)) = self.committed(id)? else { return Ok(false) };
+        let view = &self.store.borrow().snapshot.views()[number];
+        Ok(self.deleted[number].get_or_insert_with(|| (*view.deleted).clone()).insert(row))
     }
 
     /// Whether a document with this id would be there after a commit.
@@ -201,19 +194,15 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// # Errors
     /// As [`Snapshot::row`].
     pub fn contains(&self, id: &str) -> Result<bool> {
-        Ok(self.locate(id)?.is_some())
+        Ok(self.added.as_ref().is_some_and(|added| added.ids.contains(id)) || self.committed(id)?.is_some())
     }
 
-    fn locate(&self, id: &str) -> Result<Option<Place>> {
-        if self.added.as_ref().is_some_and(|added| added.rows.contains_key(id)) {
-            return Ok(Some(Place::Added));
-        }
-        let committed = self.store.borrow().snapshot.find(id)?;
-        Ok(committed
-            .filter(|(number, row)| {
-                !self.deleted[*number].as_ref().is_some_and(|deleted| deleted.contains(*row))
-            })
-            .map(|(number, row)| Place::Committed(number, row)))
+    /// The segment (by position), and the row in it, of a document that is committed and not deleted since.
+    fn committed(&self, id: &str) -> Result<Option<(usize, u32)>> {
+        let found = self.store.borrow().snapshot.find(id)?;
+        let is_deleted =
+            |number: usize, row| self.deleted[number].as_ref().is_some_and(|deleted| deleted.contains(row));
+        Ok(found.filter(|(number, row)| !is_deleted(*number, *row)))
     }
 
     /// Makes the changes visible and durable. When this returns, they survive a crash and a power failure. If it fails,
@@ -238,8 +227,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
             }
         }
         let mut folders = NewFolders::default();
-        if let Some(Added { writer, folders: written, deleted, .. }) = self.added.take() {
-            manifest.segments.push(writer.finish(&deleted)?);
+        if let Some(Added { writer, folders: written, ids }) = self.added.take() {
+            manifest.segments.push(writer.finish(ids.removed())?);
             folders = written;
         }
         let store = self.store.borrow_mut();
@@ -286,9 +275,3 @@ fn other_than_object(metadata: &str) -> Option<&'static str> {
 
 /// The longest title, text or metadata: their lengths are stored in 32 bits, of which one value means "absent".
 const MAX_STRING_LEN: usize = u32::MAX as usize - 1;
-
-enum Place {
-    /// Segment (by position) and row in it.
-    Committed(usize, u32),
-    Added,
-}
