@@ -1,7 +1,7 @@
 //! Lexical search: Lucene's BM25 over postings kept by tantivy.
 //!
-//! tantivy builds, stores and decodes the postings; the scores are ours, because tantivy fixes k1 and b when a
-//! segment is written. Here both are arguments of each search ([`Bm25Params`]).
+//! tantivy encodes, stores, merges and decodes the postings, which are collected here. The scores are ours, because
+//! tantivy fixes k1 and b when a segment is written. Here both are arguments of each search ([`Bm25Params`]).
 //!
 //! For a query with terms t, each occurring qₜ times in it (Robertson & Zaragoza 2009, "The Probabilistic Relevance
 //! Framework: BM25 and Beyond", eq. 3.15, as Lucene 8 and later computes it, without the constant factor k1 + 1):
@@ -27,6 +27,7 @@ mod folder;
 mod index;
 pub(crate) mod lengths;
 mod mapped;
+mod postings;
 mod schema;
 mod segment;
 mod terms;

@@ -8,13 +8,14 @@ use tantivy::directory::{OwnedBytes, RamDirectory};
 use tantivy::fastfield::AliveBitSet;
 use tantivy::indexer::merge_filtered_segments;
 use tantivy::schema::{Field, Schema};
-use tantivy::{Directory, Index, SingleSegmentIndexWriter};
+use tantivy::{Directory, Document, Index, SingleSegmentIndexWriter};
 
 use super::analysis::{Analysis, Analyzer};
 use super::folder::IndexFolder;
-use super::schema::{TOKENIZER, schema, settings};
+use super::postings::Postings;
+use super::schema::{schema, settings};
 use super::segment::Bm25Segment;
-use super::terms::{OneField, Terms, tokenizers};
+use super::terms::Terms;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 use crate::file_format::files::Output;
@@ -22,9 +23,8 @@ use crate::file_format::files::Output;
 /// The file in which tantivy says what an index has.
 const META: &str = "meta.json";
 
-/// What tantivy sizes its first hash table of terms by; the table grows with the terms. Small, because most commits
-/// are.
-const TABLE_BUDGET: usize = 4 << 20;
+/// What tantivy sizes its hash table of terms by, of which it gets none: about the least that it takes.
+const TABLE_BUDGET: usize = 256 << 10;
 
 /// Builds a BM25 index whose document numbers are the order in which documents are added.
 ///
@@ -37,11 +37,30 @@ pub(crate) struct Bm25Writer {
     schema: Schema,
     field: Field,
     analyzer: Option<Analyzer>,
-    current: Option<SingleSegmentIndexWriter<OneField>>,
+    current: Option<NewPart>,
     parts: Vec<Part>,
     /// The number of parts that were begun in folders of their own.
     num_written: usize,
     lengths: Vec<u32>,
+}
+
+/// A part that was begun.
+struct NewPart {
+    /// Writes what tantivy wants besides postings.
+    documents: SingleSegmentIndexWriter<NoFields>,
+    postings: Postings,
+}
+
+/// A document of which tantivy sees nothing, for it would take its own time about the terms.
+struct NoFields;
+
+impl Document for NoFields {
+    type Value<'a> = &'a str;
+    type FieldsValuesIter<'a> = std::iter::Empty<(Field, &'a str)>;
+
+    fn iter_fields_and_values(&self) -> Self::FieldsValuesIter<'_> {
+        std::iter::empty()
+    }
 }
 
 /// Postings of documents that follow one another.
@@ -61,8 +80,8 @@ pub(crate) struct FinishedIndex {
     pub in_memory: Option<Vec<(String, Vec<u8>)>>,
 }
 
-/// So many documents are analyzed in parallel. Fewer take less time than waking the pool.
-const ANALYZED_IN_PARALLEL: usize = 64;
+/// So many documents are analyzed together. Fewer take less time than waking another thread of the pool.
+const ANALYZED_TOGETHER: usize = 64;
 
 impl Bm25Writer {
     /// Starts a BM25 index in a folder of this name, which must not exist.
@@ -86,26 +105,31 @@ impl Bm25Writer {
     pub fn add(&mut self, documents: &[[&str; 2]]) -> Result<()> {
         let analyzer = self.analyzer;
         let analysis = || Analysis::new(analyzer);
-        if documents.len() < ANALYZED_IN_PARALLEL {
-            let mut analysis = analysis();
-            return documents.iter().try_for_each(|document| self.index(terms(&mut analysis, document)));
+        if documents.len() <= ANALYZED_TOGETHER {
+            return self.index(&terms(&mut analysis(), documents));
         }
-        let documents = documents.par_iter().with_min_len(ANALYZED_IN_PARALLEL);
-        let documents: Vec<Terms> = documents.map_init(analysis, terms).collect();
-        documents.into_iter().try_for_each(|terms| self.index(terms))
+        let analyzed: Vec<Terms> =
+            documents.par_chunks(ANALYZED_TOGETHER).map_init(analysis, terms).collect();
+        analyzed.iter().try_for_each(|terms| self.index(terms))
     }
 
-    /// Adds a document with these terms.
-    fn index(&mut self, terms: Terms) -> Result<()> {
-        self.lengths.push(terms.len());
-        if self.current.is_none() {
-            self.current = Some(self.start_part()?);
+    /// Adds documents with these terms.
+    fn index(&mut self, terms: &Terms) -> Result<()> {
+        for terms in terms.documents() {
+            // A document has at most 4 GiB of text, so fewer terms than that.
+            self.lengths.push(terms.len() as u32);
+            if self.current.is_none() {
+                self.current = Some(self.start_part()?);
+            }
+            let Some(part) = &mut self.current else { continue };
+            part.postings.add(terms);
+            let is_full = self.memory.is_none() && part.postings.num_bytes() >= self.budget;
+            part.documents.add_document(NoFields).map_err(|error| self.error(error))?;
+            if is_full {
+                self.end_part()?;
+            }
         }
-        let Some(writer) = &mut self.current else { return Ok(()) };
-        let added = writer.add_document(terms.into_document(self.field));
-        let is_full = self.memory.is_none() && writer.mem_usage() >= self.budget;
-        added.map_err(|error| self.error(error))?;
-        if is_full { self.end_part() } else { Ok(()) }
+        Ok(())
     }
 
     /// Adds documents of another index, which are in this set, without their texts.
@@ -127,7 +151,8 @@ impl Bm25Writer {
             self.current = Some(self.start_part()?);
         }
         if let Some(memory) = self.memory.take() {
-            let index = self.current.take().map(SingleSegmentIndexWriter::finalize).transpose();
+            let part = self.current.take();
+            let index = part.map(|part| part.finish(self.field)).transpose();
             let files = index.and_then(|index| index.map(|index| files_of(&index, &memory)).transpose());
             let in_memory = files.map_err(|error| self.error(error))?;
             return Ok(FinishedIndex { lengths: self.lengths, in_memory });
@@ -152,7 +177,7 @@ impl Bm25Writer {
         })
     }
 
-    fn start_part(&mut self) -> Result<SingleSegmentIndexWriter<OneField>> {
+    fn start_part(&mut self) -> Result<NewPart> {
         let directory: Box<dyn Directory> = match &self.memory {
             Some(memory) => Box::new(memory.clone()),
             None => {
@@ -160,18 +185,18 @@ impl Bm25Writer {
                 IndexFolder::create(&self.part_folder())?
             }
         };
-        Index::builder()
+        let documents = Index::builder()
             .schema(self.schema.clone())
             .settings(settings())
-            .tokenizers(tokenizers(TOKENIZER))
             .single_segment_index_writer(directory, TABLE_BUDGET)
-            .map_err(|error| self.error(error))
+            .map_err(|error| self.error(error))?;
+        Ok(NewPart { documents, postings: Postings::default() })
     }
 
     /// Writes the part that was begun, if one was.
     fn end_part(&mut self) -> Result<()> {
-        let Some(writer) = self.current.take() else { return Ok(()) };
-        let segments = writer.finalize().and_then(|index| index.searchable_segments());
+        let Some(part) = self.current.take() else { return Ok(()) };
+        let segments = part.finish(self.field).and_then(|index| index.searchable_segments());
         let segments = segments.map_err(|error| self.error(error))?;
         self.parts.push(Part { segments, alive: None, folder: Some(self.part_folder()) });
         Ok(())
@@ -187,11 +212,25 @@ impl Bm25Writer {
     }
 }
 
-/// The terms of a title and a text, one after the other.
-fn terms(analysis: &mut Analysis, document: &[&str; 2]) -> Terms {
+impl NewPart {
+    /// Writes its files.
+    fn finish(self, field: Field) -> tantivy::Result<Index> {
+        let index = self.documents.finalize()?;
+        for segment in index.searchable_segments()? {
+            self.postings.write(&segment, field)?;
+        }
+        Ok(index)
+    }
+}
+
+/// The terms of documents, of each those of the title and then those of the text.
+fn terms(analysis: &mut Analysis, documents: &[[&str; 2]]) -> Terms {
     let mut terms = Terms::default();
-    for text in document {
-        analysis.for_each_term(text, |term| terms.push(term));
+    for document in documents {
+        for text in document {
+            analysis.for_each_term(text, |term| terms.push(term));
+        }
+        terms.end_document();
     }
     terms
 }

@@ -2,27 +2,44 @@
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Terms that are left out, sorted.
+/// Terms that are left out.
 #[derive(Clone, Copy)]
-pub(super) struct StopWords(pub &'static [&'static str]);
+pub(super) struct StopWords {
+    /// Sorted.
+    words: &'static [&'static str],
+    /// The length in bytes of the longest. Most terms of a text are longer, and need not be looked for.
+    longest: usize,
+}
 
 /// Lucene's `EnglishAnalyzer.ENGLISH_STOP_WORDS_SET`.
-pub(super) const ENGLISH_STOP_WORDS: StopWords = StopWords(&[
+pub(super) const ENGLISH_STOP_WORDS: StopWords = StopWords::new(&[
     "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no",
     "not", "of", "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to",
     "was", "will", "with",
 ]);
 
 /// Lucene's `CJKAnalyzer.getDefaultStopSet`.
-pub(super) const CJK_STOP_WORDS: StopWords = StopWords(&[
+pub(super) const CJK_STOP_WORDS: StopWords = StopWords::new(&[
     "a", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not",
     "of", "on", "or", "s", "such", "t", "that", "the", "their", "then", "there", "these", "they", "this",
     "to", "was", "will", "with", "www",
 ]);
 
 impl StopWords {
+    /// Of sorted words.
+    pub const fn new(words: &'static [&'static str]) -> StopWords {
+        let (mut longest, mut at) = (0, 0);
+        while at < words.len() {
+            if words[at].len() > longest {
+                longest = words[at].len();
+            }
+            at += 1;
+        }
+        StopWords { words, longest }
+    }
+
     pub fn contains(&self, term: &str) -> bool {
-        self.0.binary_search(&term).is_ok()
+        term.len() <= self.longest && self.words.binary_search(&term).is_ok()
     }
 }
 
@@ -123,7 +140,10 @@ mod tests {
 
     #[test]
     fn stop_words_are_sorted() {
-        assert!([ENGLISH_STOP_WORDS, CJK_STOP_WORDS].iter().all(|words| words.0.is_sorted()));
+        for stop_words in [ENGLISH_STOP_WORDS, CJK_STOP_WORDS] {
+            assert!(stop_words.words.is_sorted());
+            assert!(stop_words.words.iter().all(|word| stop_words.contains(word)));
+        }
         assert!(super::super::stop_words::ALL.iter().all(|words| words.is_sorted() && !words.is_empty()));
     }
 

@@ -53,7 +53,7 @@ const fn language(stop_words: &'static [&'static str], stems: Stems) -> Language
         apostrophe: Apostrophe::Stays,
         case: filters::lower_case,
         spelling: None,
-        stop_words: StopWords(stop_words),
+        stop_words: StopWords::new(stop_words),
         exchanged: &[],
         exceptions: &[],
         stems,

@@ -60,6 +60,10 @@ const STEP_4: &[&str] = &[
 impl Stemmer {
     /// The stem of a word in lower case.
     pub fn stem<'w>(&mut self, word: &'w str) -> Cow<'w, str> {
+        // Every rule is about words that end in a letter of ASCII. Numbers do not, and there are many.
+        if !word.ends_with(|c: char| c.is_ascii_lowercase()) {
+            return Cow::Borrowed(word);
+        }
         self.word.clear();
         self.word.extend(word.encode_utf16());
         if self.word.len() < 3 {
