@@ -7,10 +7,16 @@
 Adds N vectors at once, replaces documents one by one with a commit each while searches go on, deletes half, searches,
 and compacts. Unit vectors from a seeded normal distribution; every search is exact, and its answer is asserted against
 numpy: the run fails below a recall of 0.99. Each peer is a process's only work at its time; nothing else may run.
+
+secateur always indexes the words of the texts for BM25. LanceDB does so only if it is asked to: `lancedb-words` is
+LanceDB with an index of the same words, made after the bulk add, in its time, and brought up to date by the compaction.
+Qdrant Edge has no such index. `*_cpu_s` is the processor time of all threads, where the system has /proc, in
+hundredths of a second.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,6 +38,15 @@ def timed(work):
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
+
+
+def processor_seconds(process="self"):
+    """What a process has computed so far, in user and system mode; nan where it cannot be told."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Secateur:
@@ -69,6 +84,9 @@ class Secateur:
 
     def bytes(self):
         return size(self.folder)
+
+    def cpu(self):
+        return processor_seconds(self.process.pid)
 
 
 class LanceDb:
@@ -121,6 +139,35 @@ class LanceDb:
 
     def bytes(self):
         return size(self.folder)
+
+    def cpu(self):
+        return processor_seconds()
+
+
+class LanceDbWords(LanceDb):
+    """With the words of the texts indexed: stems of English without stop words and positions, as secateur has them."""
+
+    name = "lancedb-words"
+
+    def bulk(self, first, end):
+        from lancedb.index import FTS
+
+        def index():
+            self.table.create_index("text", config=FTS(language="English", stem=True, remove_stop_words=True))
+            self.check()
+
+        return super().bulk(first, end) + timed(index)[0]
+
+    def compact(self):
+        seconds = super().compact()
+        self.check()
+        return seconds
+
+    def check(self):
+        """Whether the words of all documents are indexed."""
+        statistics = self.table.index_stats("text_idx")
+        if statistics.num_unindexed_rows or statistics.num_indexed_rows != self.table.count_rows():
+            sys.exit(f"{self.name}: {statistics}")
 
 
 class QdrantEdge:
@@ -185,6 +232,9 @@ class QdrantEdge:
     def bytes(self):
         return size(self.folder)
 
+    def cpu(self):
+        return processor_seconds()
+
 
 def recall(rows, ids, vectors, found, queries):
     """The share of the true neighbors that was found."""
@@ -198,7 +248,15 @@ def recall(rows, ids, vectors, found, queries):
 def run(peer, rows, arguments):
     """Every phase, in seconds; sizes in bytes."""
     count, upserts = arguments.documents, arguments.upserts
-    figures = {"bulk_s": peer.bulk(0, count), "bulk_bytes": peer.bytes()}
+    figures = {}
+
+    def measure(phase, work, *given):
+        before = peer.cpu()
+        figures[f"{phase}_s"] = work(*given)
+        figures[f"{phase}_cpu_s"] = peer.cpu() - before
+
+    measure("bulk", peer.bulk, 0, count)
+    figures["bulk_bytes"] = peer.bytes()
     # The rows behind the documents are the new vectors and the queries.
     seconds = searches = 0.0
     step = max(upserts // NUM_SEARCHES, 1)
@@ -206,7 +264,7 @@ def run(peer, rows, arguments):
         seconds += peer.upsert(start, count + start, min(step, upserts - start))
         searches += peer.search(count + upserts + number, count + upserts + number + 1)[0]
     figures["upserts_s"], figures["search_meanwhile_ms"] = seconds, 1000 * searches / (number + 1)
-    figures["delete_s"] = peer.delete(count // 2, count)
+    measure("delete", peer.delete, count // 2, count)
 
     ids = np.arange(count // 2)
     vectors = rows[: count // 2].copy()
@@ -215,7 +273,7 @@ def run(peer, rows, arguments):
     queries = rows[first : first + NUM_SEARCHES]
     for phase in ["deleted", "compacted"]:
         if phase == "compacted":
-            figures["compact_s"] = peer.compact()
+            measure("compact", peer.compact)
         seconds, found = peer.search(first, first + NUM_SEARCHES)
         figures[f"search_{phase}_ms"] = 1000 * seconds / NUM_SEARCHES
         figures[f"{phase}_bytes"] = peer.bytes()
@@ -230,7 +288,7 @@ def main():
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--upserts", type=int, default=1000)
     parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--peers", nargs="+", default=["secateur", "lancedb", "qdrant-edge"])
+    parser.add_argument("--peers", nargs="+", default=["secateur", "lancedb", "lancedb-words", "qdrant-edge"])
     parser.add_argument("--binary", type=Path, default=ROOT / "target/dist/churn_bench")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -240,6 +298,7 @@ def main():
     make = {
         "secateur": lambda folder: Secateur(arguments.binary, folder, rows),
         "lancedb": lambda folder: LanceDb(folder, rows),
+        "lancedb-words": lambda folder: LanceDbWords(folder, rows),
         "qdrant-edge": lambda folder: QdrantEdge(folder, rows),
     }
     results = {}
