@@ -181,7 +181,7 @@ pub enum Error {
     },
     /// There is not one vector for each document.
     #[error(
-        "{} {} with {}: {} expected, a vector of {dim} for each", counted(*documents, "document"), agreed(*documents, "comes", "come"),
+        "{} {} with {}: {} are expected, a vector of {dim} for each", counted(*documents, "document"), agreed(*documents, "comes", "come"),
         counted(*got, "number"), documents * dim
     )]
     VectorCount {

@@ -399,7 +399,7 @@ fn what_data_sets_have_is_no_error() {
     assert!(outcome.stderr.starts_with("warning: 1 document has neither title nor text"), "{outcome:?}");
     sandbox.run(["index", "set", "--out", "db2", "--strict"]).fails(3, ["corpus.jsonl:2: \"2\" has no text"]);
     let outcome = sandbox.run(["eval", "db", "set", "--measures", "Recall@10"]);
-    assert!(outcome.stderr.starts_with("warning: 1 of 3 judgments are of documents"), "{outcome:?}");
+    assert!(outcome.stderr.starts_with("warning: 1 of 3 judgments is of documents"), "{outcome:?}");
     assert!(outcome.stdout.contains("0.5000"), "{outcome:?}");
     sandbox
         .run(["eval", "db", "set", "--strict"])
