@@ -53,15 +53,33 @@ fn is_same(key: &str, sent: &str) -> bool {
     std::hint::black_box(differences) == 0 && key.len() == sent.len()
 }
 
+/// Refuses pages of other sites: a page is of this machine, or of the host that it asks.
+pub fn check_origin(headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let of_page = origin.split_once("://").map(|(_, authority)| authority);
+    if of_page.is_some_and(|of_page| is_local(of_page) || of_page.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    Err(Fault::forbidden(format!(
+        "pages of other sites are not answered, and Origin is {origin:?}: ask from a program, or from a page of {host:?}"
+    )))
+}
+
+/// Whether this authority, NAME or NAME:PORT, is the machine's own by any name.
+fn is_local(authority: &str) -> bool {
+    let name = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 fn check_host(headers: &HeaderMap) -> Result<(), Fault> {
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let host = host.to_str().unwrap_or_default();
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let is_local = |address: IpAddr| address.is_loopback();
-    if name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_local) {
+    if is_local(host) {
         return Ok(());
     }
     Err(Fault::forbidden(format!(
@@ -113,6 +131,31 @@ mod tests {
         }
         for bad in ["evil.example", "localhost.evil.example:80", "10.0.0.1:8080", "[fe80::1]:8080", ""] {
             assert!(access.check(&Method::GET, None, &headers("host", bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn other_sites_pages_are_refused() {
+        let of = |origin: &str| {
+            let mut headers = headers("origin", origin);
+            headers.insert("host", HeaderValue::from_static("notes.example:8080"));
+            check_origin(&headers)
+        };
+        assert_eq!(check_origin(&HeaderMap::new()), Ok(()));
+        for good in
+            ["http://localhost:6274", "http://127.0.0.1", "https://[::1]:3000", "http://Notes.example:8080"]
+        {
+            assert_eq!(of(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "https://evil.example",
+            "http://notes.example",
+            "http://localhost.evil.example",
+            "null",
+            "",
+            "localhost",
+        ] {
+            assert!(of(bad).is_err(), "{bad}");
         }
     }
 }

@@ -158,6 +158,17 @@ pub struct Changed {
     pub commit: u64,
 }
 
+/// A part of the list of documents.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listed {
+    /// The documents of this part, in the order in which they were added.
+    pub documents: Vec<Value>,
+    /// How many there are in all parts.
+    pub total: usize,
+    /// The number of the commit that was read.
+    pub commit: u64,
+}
+
 /// A database of documents. All methods may take long; the server calls them on threads for that.
 pub trait Collection: Send + Sync {
     /// The encoder of the generation in use, if one makes the vectors.
@@ -184,6 +195,14 @@ pub trait Collection: Send + Sync {
     ///
     /// A file is damaged.
     fn documents(&self, ids: &[String]) -> Result<Vec<Value>, Fault>;
+
+    /// Documents in the order in which they were added, all or those that match a filter. They are at most `count`, and
+    /// begin after the first `start` ones.
+    ///
+    /// # Errors
+    ///
+    /// The filter is wrong, or a file is damaged.
+    fn list(&self, filter: Option<&str>, start: usize, count: usize) -> Result<Listed, Fault>;
 
     /// The generations: a list of objects.
     fn generations(&self) -> Value;

@@ -110,6 +110,11 @@ impl Fault {
         Body::from(json!({ "error": error }).to_string())
     }
 
+    /// Whether those who run the server should hear of it.
+    pub(crate) fn is_of_server(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// OpenAI's name for errors with this status.
     fn kind(&self) -> &'static str {
         match self.status.as_u16() {

@@ -1,4 +1,5 @@
-//! The HTTP server: embeddings, reranking and a database, for programs that know the routes of others.
+//! The HTTP server: embeddings, reranking and a database, for programs that know the routes of others. Agents search
+//! the database over the Model Context Protocol, at a route or over standard input and output.
 //!
 //! The crate knows no model and no database. Three traits say what it asks for: [`Embedder`], [`Scorer`] and
 //! [`Collection`]; the executable implements them. What they compute is computed on threads of this crate's
@@ -24,22 +25,25 @@ mod input;
 mod input_json;
 mod limits;
 mod listen;
+mod mcp;
 mod metrics;
 mod model;
 mod peer;
 mod request_id;
 mod routes;
 mod slow_writes;
+mod stdio;
 mod stop;
 
 pub use access::Access;
 pub use app::Served;
 pub use collection::{
-    Change, Changed, Collection, FoundHit, HitPlace, NewDocument, SearchAnswer, SearchRequest, Span,
+    Change, Changed, Collection, FoundHit, HitPlace, Listed, NewDocument, SearchAnswer, SearchRequest, Span,
 };
 pub use event::{Event, Tell};
 pub use fault::Fault;
 pub use limits::Limits;
 pub use listen::run;
 pub use model::{Embedder, EmbedderFacts, Kind, Scorer};
+pub use stdio::run_stdio;
 pub use stop::Stop;

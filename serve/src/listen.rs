@@ -14,6 +14,7 @@ use crate::app::{App, Served};
 use crate::connection;
 use crate::event::{Event, Tell};
 use crate::limits::Limits;
+use crate::mcp;
 use crate::routes;
 use crate::stop::Stop;
 
@@ -39,13 +40,7 @@ pub fn run(
     stop: &Stop,
     tell: Tell,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(16)
-        .thread_name("secateur-serve")
-        .enable_io()
-        .enable_time()
-        .build()?;
+    let runtime = runtime()?;
     let listener = runtime.block_on(TcpListener::bind(address))?;
     let refresh = limits.refresh;
     let app = Arc::new(App::start(served, access, limits, Arc::clone(&tell))?);
@@ -60,12 +55,23 @@ pub fn run(
     Ok(())
 }
 
+/// The threads that read and write, and those that wait for the database.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_name("secateur-serve")
+        .enable_io()
+        .enable_time()
+        .build()
+}
+
 /// Takes connections until the server is stopped, then waits for those that are open.
 async fn accept(listener: TcpListener, app: &Arc<App>, stop: &Stop) {
     // No system has more, and a semaphore takes no more permits than it can count.
     let most = app.limits.connections.min(1 << 20);
     let (open, refused) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(REFUSALS)));
-    let router = routes::router(Arc::clone(app));
+    let router = routes::router(Arc::clone(app), [("/mcp", mcp::methods())]);
     loop {
         let accepted = {
             let (next, stopped) = (std::pin::pin!(listener.accept()), std::pin::pin!(stop.stopped()));
@@ -103,7 +109,7 @@ async fn accept(listener: TcpListener, app: &Arc<App>, stop: &Stop) {
 }
 
 /// Looks for new states of the database.
-async fn keep_fresh(app: Arc<App>, every: Duration, stop: Stop) {
+pub async fn keep_fresh(app: Arc<App>, every: Duration, stop: Stop) {
     let Some(database) = app.served.database.clone() else { return };
     let (mut last, mut wait) = (None, every);
     loop {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use secateur_serve::{
-    Change, Changed, Collection, Embedder, EmbedderFacts, Fault, FoundHit, Kind, Scorer, SearchAnswer,
-    SearchRequest, Span,
+    Change, Changed, Collection, Embedder, EmbedderFacts, Fault, FoundHit, Kind, Listed, Scorer,
+    SearchAnswer, SearchRequest, Span,
 };
 use serde_json::{Value, json};
 
@@ -151,6 +151,19 @@ impl Collection for Shelf {
             .iter()
             .map(|id| documents.get(id).map_or(Value::Null, |text| json!({"id": id, "text": text})))
             .collect())
+    }
+
+    fn list(&self, filter: Option<&str>, start: usize, count: usize) -> Result<Listed, Fault> {
+        if let Some(filter) = filter {
+            return Err(Fault::invalid_field("filter", filter));
+        }
+        let (documents, commit) = &*self.documents.lock().unwrap();
+        let part = documents.iter().skip(start).take(count);
+        Ok(Listed {
+            documents: part.map(|(id, text)| json!({"id": id, "text": text})).collect(),
+            total: documents.len(),
+            commit: *commit,
+        })
     }
 
     fn generations(&self) -> Value {

@@ -6,6 +6,7 @@ mod bounds;
 mod client;
 mod fakes;
 mod leaving;
+mod mcp;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;

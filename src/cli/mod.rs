@@ -22,6 +22,8 @@ mod index;
 mod info;
 mod inputs;
 mod locate;
+#[cfg(feature = "serve")]
+mod mcp;
 mod mine;
 mod model;
 mod model_options;
@@ -148,6 +150,9 @@ enum Command {
     /// Answer programs and browsers over HTTP: embeddings, reranking, search.
     #[cfg(feature = "serve")]
     Serve(Box<serve::Arguments>),
+    /// Let agents search a database: a server of the Model Context Protocol.
+    #[cfg(feature = "serve")]
+    Mcp(Box<mcp::Arguments>),
 }
 
 /// A number of 1 or more.
@@ -169,7 +174,8 @@ pub fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    let mut out = BufWriter::new(io::stdout().lock());
+    // Locked only while something is written: `mcp` has threads that write.
+    let mut out = BufWriter::new(io::stdout());
     match run(cli, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -224,6 +230,8 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Verify(arguments) => arguments.run()?,
         #[cfg(feature = "serve")]
         Command::Serve(arguments) => arguments.run()?,
+        #[cfg(feature = "serve")]
+        Command::Mcp(arguments) => arguments.run()?,
     };
     print(out, &text)
 }

@@ -43,7 +43,7 @@ pub struct Which {
 }
 
 /// Calls the database on a thread that may wait.
-async fn with_database<T: Send + 'static>(
+pub async fn with_database<T: Send + 'static>(
     app: &App,
     call: impl FnOnce(&dyn Collection) -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {

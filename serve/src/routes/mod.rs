@@ -18,8 +18,14 @@ use crate::app::App;
 use crate::fault::Fault;
 use crate::guard::guard;
 
+pub use database::with_database;
+pub use search::answer;
+
+/// A path, and what answers there to each method.
+pub type Route = (&'static str, MethodRouter<Arc<App>>);
+
 /// Every path with what answers there. `openapi.json` describes the same.
-fn table() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
+fn table() -> Vec<Route> {
     vec![
         ("/", get(page::page).post(text_embeddings::embed)),
         ("/health", get(server::health)),
@@ -44,10 +50,10 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
     ]
 }
 
-/// All routes, behind the guard.
-pub fn router(app: Arc<App>) -> Router {
+/// All routes, and those of protocols that describe themselves, behind the guard.
+pub fn router(app: Arc<App>, others: impl IntoIterator<Item = Route>) -> Router {
     let mut router = Router::new();
-    for (path, methods) in table() {
+    for (path, methods) in table().into_iter().chain(others) {
         router = router.route(path, methods.fallback(other_method));
     }
     router.fallback(no_route).layer(from_fn_with_state(Arc::clone(&app), guard)).with_state(app)

@@ -43,7 +43,7 @@ pub async fn search(
 }
 
 /// Searches, and ranks the hits anew if that is asked for.
-async fn answer(app: &App, mut request: SearchRequest) -> Result<SearchAnswer, Fault> {
+pub async fn answer(app: &App, mut request: SearchRequest) -> Result<SearchAnswer, Fault> {
     let database = app.database()?;
     let Some(searching) = &app.searching else { return Err(Fault::internal("no thread searches")) };
     let k = request.k.unwrap_or_else(|| request.rerank.unwrap_or(DEFAULT_K).clamp(1, DEFAULT_K));

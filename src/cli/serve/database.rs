@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use secateur::search::Sides;
-use secateur::{Database, Document, Filter, Hit, SearchParams};
+use secateur::{Database, Document, Hit, SearchParams};
 use secateur_serve::{
-    Change, Changed, Collection, Embedder, Fault, NewDocument, SearchAnswer, SearchRequest,
+    Change, Changed, Collection, Embedder, Fault, Listed, NewDocument, SearchAnswer, SearchRequest,
 };
 use serde_json::{Value, json};
 
 use super::fault;
-use super::search::{found, params};
+use super::search::{checked_filter, found, params};
 use super::state::{Current, State, failed};
 use crate::cli::info;
 
@@ -133,6 +133,21 @@ impl Collection for ServedDatabase {
         ids.iter().map(read).collect()
     }
 
+    fn list(&self, filter: Option<&str>, start: usize, count: usize) -> Result<Listed, Fault> {
+        let state = self.0.state();
+        let database = &state.database;
+        let filter = filter.map(|filter| checked_filter(database, filter)).transpose()?;
+        let rows = database.rows(filter.as_ref()).map_err(|error| fault::of(&error))?;
+        let part = rows.iter().skip(start).take(count);
+        let documents: secateur::Result<Vec<Value>> =
+            part.map(|row| Ok(document_json(&database.document_at(*row)?))).collect();
+        Ok(Listed {
+            documents: documents.map_err(|error| fault::of(&error))?,
+            total: rows.len(),
+            commit: database.commit_number(),
+        })
+    }
+
     fn generations(&self) -> Value {
         self.0.state().database.generation_infos().iter().map(info::generation_json).collect()
     }
@@ -191,8 +206,7 @@ fn applied(database: &mut Database, change: Change) -> Result<Changed, Fault> {
             changed.deleted = ids.len();
         }
         Change::DeleteMatching(filter) => {
-            let filter = filter.parse::<Filter>().map_err(fault::of_index)?;
-            database.check_filter(&filter).map_err(|error| fault::of(&error))?;
+            let filter = checked_filter(database, &filter)?;
             changed.deleted = database.delete_matching(&filter).map_err(|error| fault::of(&error))?;
         }
     }

@@ -32,6 +32,8 @@ The routes are those of OpenAI (/v1/embeddings), text-embeddings-inference (/emb
 the database's own (/search, /documents, /generations). /openapi.json describes all of them, and a browser shows a search page \
 at /. Prometheus reads /metrics.
 
+Agents speak the Model Context Protocol at /mcp; `secateur mcp` is for those that start a server of their own.
+
 Without --api-keys only this machine may ask, and what may be asked is not asked for twice: put a proxy that speaks TLS before a \
 server that others use. SIGINT and SIGTERM end it once the requests that it has begun are answered.
 
@@ -103,7 +105,8 @@ struct LimitArguments {
     idle_timeout: Duration,
 }
 
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+/// Seconds, as an option gives them.
+pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds: &f64| (0.001..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds, 0.001 to 86400".to_owned())
 }
@@ -159,34 +162,7 @@ impl Arguments {
     }
 
     fn access(&self) -> Result<Access> {
-        let text = match &self.api_keys {
-            Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                Failure::new(Code::Usage, format!("--api-keys {}: {error}", path.display()))
-            })?,
-            None => match std::env::var(KEYS) {
-                Err(std::env::VarError::NotPresent) => String::new(),
-                Ok(text) if text.lines().any(|line| !line.trim().is_empty()) => text,
-                // Meant to close the server: it must not stand open.
-                _ => {
-                    return Err(Failure::new(
-                        Code::Usage,
-                        format!("{KEYS} is set, and there is no key in it"),
-                    ));
-                }
-            },
-        };
-        let keys: Vec<String> =
-            text.lines().map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();
-        if let Some(path) = self.api_keys.as_ref().filter(|_| keys.is_empty()) {
-            return Err(Failure::new(
-                Code::Usage,
-                format!("--api-keys {}: there is no key in it", path.display()),
-            ));
-        }
-        if let Some(number) = keys.iter().position(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-            let message = format!("API key {} has characters that no HTTP header can have", number + 1);
-            return Err(Failure::new(Code::Usage, message));
-        }
+        let keys = keys(self.api_keys.as_deref())?;
         let is_local = self.host.is_loopback();
         if keys.is_empty() && !is_local {
             if self.writable {
@@ -203,64 +179,98 @@ impl Arguments {
     }
 
     fn served(&self) -> Result<Served> {
-        let mut served = Served::default();
-        if let Some(reranker) = &self.reranker {
-            served.reranker = Some(Arc::new(ServedScorer(self.load_reranker(reranker)?)));
-        }
-        match &self.database {
-            Some(path) => {
-                let database = open_database(path, None, &self.encoder, true)?;
-                let current = Current::new(path.clone(), self.encoder.clone(), database);
-                served.database = Some(Arc::new(ServedDatabase(current)));
-            }
-            None => {
-                if let Some(encoder) = self.encoder.load()? {
-                    served.encoder = Some(Arc::new(ServedEncoder::new(encoder)));
-                }
-            }
+        let mut served = served(self.database.as_deref(), self.reranker.as_deref(), &self.encoder)?;
+        if self.database.is_none()
+            && let Some(encoder) = self.encoder.load()?
+        {
+            served.encoder = Some(Arc::new(ServedEncoder::new(encoder)));
         }
         Ok(served)
     }
 
-    fn load_reranker(&self, reference: &str) -> Result<CrossEncoder> {
-        let directory = model_directory(reference)?;
-        let options = LoadOptions {
-            name: (!Path::new(reference).exists()).then(|| reference.to_owned()),
-            base: base_directory(&directory, None, &[])?,
-            device: self.encoder.device,
-            batch_tokens: self.encoder.batch_tokens.map(|tokens| tokens as usize),
-            strict: self.encoder.strict,
-            ..LoadOptions::default()
-        };
-        let cross_encoder = CrossEncoder::load(directory, &options)?;
-        tell(cross_encoder.notices());
-        Ok(cross_encoder)
-    }
-
-    /// What is said on standard error.
     fn teller(&self) -> Tell {
-        let what = match (&self.database, &self.encoder.encoder, &self.reranker) {
+        teller(match (&self.database, &self.encoder.encoder, &self.reranker) {
             (Some(database), _, _) => database.display().to_string(),
             (None, Some(encoder), _) => encoder.clone(),
             (None, None, reranker) => reranker.clone().unwrap_or_default(),
-        };
-        Arc::new(move |event| match event {
-            Event::Listening(address) => say(&format!("serving {what} at http://{address}")),
-            Event::Reloaded => say(&format!("{what}: a new commit is searched")),
-            Event::NotReloaded(fault) => warn(&format!(
-                "{what}: the latest commit cannot be searched, and the one before is: {}",
-                fault.message()
-            )),
-            Event::Failed { request, what, fault } => {
-                warn(&format!("request {request}, {what}: {}", fault.message()));
-            }
-            Event::Ending => say("ending: requests that are going on are answered first"),
         })
     }
 }
 
+/// The API keys of this file, or of the environment.
+pub fn keys(file: Option<&Path>) -> Result<Vec<String>> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Failure::new(Code::Usage, format!("--api-keys {}: {error}", path.display())))?,
+        None => match std::env::var(KEYS) {
+            Err(std::env::VarError::NotPresent) => String::new(),
+            Ok(text) if text.lines().any(|line| !line.trim().is_empty()) => text,
+            // Meant to close the server: it must not stand open.
+            _ => return Err(Failure::new(Code::Usage, format!("{KEYS} is set, and there is no key in it"))),
+        },
+    };
+    let keys: Vec<String> =
+        text.lines().map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();
+    if let Some(path) = file.filter(|_| keys.is_empty()) {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("--api-keys {}: there is no key in it", path.display()),
+        ));
+    }
+    if let Some(number) = keys.iter().position(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+        let message = format!("API key {} has characters that no HTTP header can have", number + 1);
+        return Err(Failure::new(Code::Usage, message));
+    }
+    Ok(keys)
+}
+
+/// A database and a cross-encoder, loaded; `encoder` says where the encoder of the database is.
+pub fn served(database: Option<&Path>, reranker: Option<&str>, encoder: &EncoderArguments) -> Result<Served> {
+    let mut served = Served::default();
+    if let Some(reranker) = reranker {
+        served.reranker = Some(Arc::new(ServedScorer(load_reranker(reranker, encoder)?)));
+    }
+    if let Some(path) = database {
+        let database = open_database(path, None, encoder, true)?;
+        let current = Current::new(path.to_owned(), encoder.clone(), database);
+        served.database = Some(Arc::new(ServedDatabase(current)));
+    }
+    Ok(served)
+}
+
+fn load_reranker(reference: &str, encoder: &EncoderArguments) -> Result<CrossEncoder> {
+    let directory = model_directory(reference)?;
+    let options = LoadOptions {
+        name: (!Path::new(reference).exists()).then(|| reference.to_owned()),
+        base: base_directory(&directory, None, &[])?,
+        device: encoder.device,
+        batch_tokens: encoder.batch_tokens.map(|tokens| tokens as usize),
+        strict: encoder.strict,
+        ..LoadOptions::default()
+    };
+    let cross_encoder = CrossEncoder::load(directory, &options)?;
+    tell(cross_encoder.notices());
+    Ok(cross_encoder)
+}
+
+/// What is said on standard error of a server of this.
+pub fn teller(what: String) -> Tell {
+    Arc::new(move |event| match event {
+        Event::Listening(address) => say(&format!("serving {what} at http://{address}")),
+        Event::Reloaded => say(&format!("{what}: a new commit is searched")),
+        Event::NotReloaded(fault) => warn(&format!(
+            "{what}: the latest commit cannot be searched, and the one before is: {}",
+            fault.message()
+        )),
+        Event::Failed { request, what, fault } => {
+            warn(&format!("request {request}, {what}: {}", fault.message()));
+        }
+        Event::Ending => say("ending: requests that are going on are answered first"),
+    })
+}
+
 /// The first signal ends the server in order, the second one at once.
-fn stop_on_signals(stop: Stop) -> Result<()> {
+pub fn stop_on_signals(stop: Stop) -> Result<()> {
     let is_stopped = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if is_stopped.swap(true, Ordering::Relaxed) {

@@ -28,13 +28,7 @@ pub fn params(request: &SearchRequest, database: &Database) -> Result<SearchPara
         return Err(Fault::invalid_field("mode", problem));
     }
     check(request, database, mode)?;
-    let filter = match &request.filter {
-        Some(filter) => Some(filter.parse::<Filter>().map_err(fault::of_index)?),
-        None => None,
-    };
-    if let Some(filter) = &filter {
-        database.check_filter(filter).map_err(|error| fault::of(&error))?;
-    }
+    let filter = request.filter.as_deref().map(|filter| checked_filter(database, filter)).transpose()?;
     let bm25 = Bm25Params::default();
     let fusion = match request.fusion.as_deref() {
         Some(fusion) => fusion.parse::<Fusion>().map_err(|error| field("fusion", &error))?,
@@ -50,6 +44,13 @@ pub fn params(request: &SearchRequest, database: &Database) -> Result<SearchPara
         dense_weight: request.dense_weight.unwrap_or(1.0),
         ..SearchParams::new(mode)
     })
+}
+
+/// A filter that could match documents of this database.
+pub fn checked_filter(database: &Database, text: &str) -> Result<Filter, Fault> {
+    let filter = text.parse::<Filter>().map_err(fault::of_index)?;
+    database.check_filter(&filter).map_err(|error| fault::of(&error))?;
+    Ok(filter)
 }
 
 fn field(name: &str, error: &dyn std::error::Error) -> Fault {
