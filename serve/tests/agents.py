@@ -18,6 +18,7 @@ from pathlib import Path
 
 import anyio
 import httpx2
+from jsonschema import Draft202012Validator
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
@@ -66,10 +67,7 @@ async def converse(client):
     assert list(tools) == ["search", "fetch", "list", "info"], tools
     for tool in tools.values():
         assert tool.annotations.read_only_hint and tool.description and tool.output_schema, tool
-    # Schemas are what the specification says: JSON Schema of 2020-12.
-    from jsonschema import Draft202012Validator
-
-    for tool in tools.values():
+        # Schemas are what the specification says: JSON Schema of 2020-12.
         Draft202012Validator.check_schema(tool.input_schema)
         Draft202012Validator.check_schema(tool.output_schema)
 
@@ -143,10 +141,10 @@ async def over_http(address, mode, what):
             print(f"streamable HTTP of {what}, protocol {client.protocol_version}: the same")
     async with httpx2.AsyncClient(timeout=60) as http:
         try:
-            async with Client(streamable_http_client(address, http_client=http), mode="legacy") as client:
+            async with Client(streamable_http_client(address, http_client=http), mode="legacy"):
                 raise AssertionError("nobody asked for a key")
-        except* Exception as group:
-            assert "401" in repr(group) or "Unauthorized" in repr(group) or "error" in repr(group).lower(), repr(group)
+        except* MCPError:
+            pass
 
 
 def main():
