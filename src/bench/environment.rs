@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// The program that measures. A library cannot know it, so the caller says it.
+/// The program that measures. A library cannot know it, so the caller says it: [`Program::in_file`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Its version.
@@ -16,6 +16,19 @@ pub struct Program {
     pub fingerprint: Option<String>,
     /// Whether the compiler optimised it.
     pub is_optimised: bool,
+}
+
+impl Program {
+    /// The program of a file: an executable, or a library that another program loads. Its version is this library's.
+    pub fn in_file(path: &Path) -> Program {
+        let bytes = std::fs::read(path).ok();
+        Program {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("SECATEUR_COMMIT").map(str::to_owned),
+            fingerprint: bytes.map(|bytes| blake3::hash(&bytes).to_hex()[..16].to_owned()),
+            is_optimised: !cfg!(debug_assertions),
+        }
+    }
 }
 
 /// The machine that measures, and when.

@@ -11,11 +11,8 @@ use secateur::bench::{
 };
 use secateur::encode::{CrossEncoder, Device};
 use secateur::eval::RuleSet;
-use secateur::report::{
-    ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv, three_digits,
-};
+use secateur::report::{bench_text, three_digits, write_bench};
 use secateur::{EncoderSource, LoadOptions, SearchMode};
-use secateur_files::Durable;
 
 use super::encoder::{kept_models, located, model_directory};
 use super::failure::{Code, Failure, Result, say};
@@ -154,7 +151,7 @@ impl Arguments {
             gate.fits(baseline, &Environment::here(program()), &options)?;
         }
         let report = measured(&options, &self.out)?;
-        write_formats(&report, &self.out)?;
+        write_bench(&report, &self.out)?;
         let text = match self.json {
             true => as_json(&report)?,
             false => format!("{}\nreport: {}\n", bench_text(&report), self.out.join("report.html").display()),
@@ -267,13 +264,7 @@ fn encoder(given: &str, device: Device) -> Result<BenchEncoder> {
 
 /// The program that measures.
 pub fn program() -> Program {
-    let bytes = std::env::current_exe().and_then(std::fs::read).ok();
-    Program {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: option_env!("SECATEUR_COMMIT").map(str::to_owned),
-        fingerprint: bytes.map(|bytes| blake3::hash(&bytes).to_hex()[..16].to_owned()),
-        is_optimised: !cfg!(debug_assertions),
-    }
+    std::env::current_exe().map_or_else(|_| Program::default(), |path| Program::in_file(&path))
 }
 
 /// Measures, and says on standard error what is done.
@@ -304,21 +295,4 @@ fn duration(seconds: u64) -> String {
         91..=5400 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-/// Writes what people and other programs read, beside results.json.
-pub fn write_formats(report: &BenchReport, out: &Path) -> Result<()> {
-    let write = |path: &Path, text: &str| Durable::write(path, |file| file.write_all(text.as_bytes()));
-    write(&out.join("report.html"), &bench_page(report))?;
-    write(&out.join("report.md"), &bench_markdown(report))?;
-    write(&out.join("queries.tsv"), &per_query_tsv(report))?;
-    write(&out.join("ann.csv"), &ann_csv(report))?;
-    let folder = out.join("mteb");
-    secateur_files::disk::create_folders(&folder)?;
-    for cell in &report.cells {
-        if let Some(result) = mteb_json(report, cell) {
-            write(&folder.join(format!("{}.json", cell.key.file_name())), &format!("{result:#}\n"))?;
-        }
-    }
-    Ok(())
 }

@@ -1,11 +1,10 @@
 //! `secateur compare`: several runs against the first of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use secateur::compare::{CompareOptions, Comparison, describe};
-use secateur::datasets::beir::BeirFolder;
+use secateur::compare::CompareOptions;
 use secateur::datasets::layout::read_judgments;
 use secateur::datasets::{Qrels, Run, trec};
 use secateur::statistics::Randomization;
@@ -72,7 +71,7 @@ impl Arguments {
         check_queries(&named, &qrels)?;
         let mut comparison = options.compare(&named, &qrels, self.measuring.measures(), &rules)?;
         if let Some(dataset) = &dataset {
-            add_texts(&mut comparison, dataset)?;
+            comparison.add_texts(dataset)?;
         }
         if self.measuring.is_json() {
             return as_json(&comparison);
@@ -108,15 +107,4 @@ fn check_queries(runs: &[(&str, &Run)], qrels: &Qrels) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Adds the texts of a data set.
-fn add_texts(comparison: &mut Comparison, dataset: &BeirFolder) -> Result<()> {
-    let mut queries: HashMap<String, String> = HashMap::new();
-    for query in dataset.queries()? {
-        let query = query?;
-        queries.insert(query.id, query.text);
-    }
-    let documents = |ids: &[&str]| Ok(dataset.documents_by_id(ids.iter().copied())?);
-    Ok(describe(comparison.moved_mut(), documents, |id| queries.get(id).cloned())?)
 }

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secateur::bench::BenchReport;
-use secateur::report::bench_text;
+use secateur::report::{bench_text, write_bench};
 
 use super::as_json;
-use super::bench::write_formats;
 use super::failure::{Code, Failure, Result};
 
 const EXAMPLES: &str = "\
@@ -50,7 +49,7 @@ impl Arguments {
         let report = BenchReport::merged(reports.collect::<Result<_>>()?, self.within)?;
         secateur_files::disk::create_folders(&self.out)?;
         report.write(&target)?;
-        write_formats(&report, &self.out)?;
+        write_bench(&report, &self.out)?;
         if self.json {
             return as_json(&report);
         }

@@ -4,6 +4,9 @@ mod agreement;
 mod moved;
 mod text;
 
+use std::collections::HashMap;
+
+use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::{Qrels, Run};
 use serde::{Serialize, Serializer};
 
@@ -215,6 +218,21 @@ impl Comparison {
     /// The queries that are told of, to be [described](describe).
     pub fn moved_mut(&mut self) -> impl Iterator<Item = &mut MovedQuery> {
         self.against_first.iter_mut().flat_map(|against| &mut against.moved)
+    }
+
+    /// Gives the queries that are told of, and the documents of their answers, the texts of a data set.
+    ///
+    /// # Errors
+    ///
+    /// The data set's queries or its corpus cannot be read.
+    pub fn add_texts(&mut self, dataset: &BeirFolder) -> Result<()> {
+        let mut queries: HashMap<String, String> = HashMap::new();
+        for query in dataset.queries()? {
+            let query = query?;
+            queries.insert(query.id, query.text);
+        }
+        let documents = |ids: &[&str]| Ok(dataset.documents_by_id(ids.iter().copied())?);
+        describe(self.moved_mut(), documents, |id| queries.get(id).cloned())
     }
 }
 

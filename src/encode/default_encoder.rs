@@ -70,6 +70,11 @@ pub fn write_default_encoder(out: impl AsRef<Path>) -> Result<()> {
     }
 }
 
+/// The bytes of its weights.
+pub(crate) fn default_encoder_bytes() -> usize {
+    FILES.iter().filter(|(name, _)| name.ends_with(".safetensors")).map(|(_, bytes)| bytes.len()).sum()
+}
+
 /// What tells one version of the encoder from another: twelve hexadecimal digits.
 pub fn default_encoder_version() -> String {
     let mut hash = blake3::Hasher::new();

@@ -13,6 +13,7 @@ pub use secateur_encoders::{
 };
 
 pub use crate::npy::NpyRows;
+pub(crate) use default_encoder::default_encoder_bytes;
 pub use default_encoder::{DEFAULT_ENCODER, default_encoder, default_encoder_version, write_default_encoder};
 pub use matrix::NpyEncoder;
 pub use passages::{InvalidPassages, Passages};

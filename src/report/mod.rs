@@ -15,10 +15,10 @@ use crate::eval::{Evaluation, Measure, MissingQueries};
 
 pub use crate::number::{agreed, counted, grouped, noun, three_digits};
 pub use crate::table::{Align, Table};
-pub use bench::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv};
+pub use bench::{ann_csv, bench_markdown, bench_page, bench_text, mteb_json, per_query_tsv, write_bench};
 pub use curve::{Curve, curves};
 pub use heat_map::drop_order;
-pub use mteb::mteb_model_meta;
+pub use mteb::{mteb_encoder_meta, mteb_model_meta};
 pub use similarity::{SimilarDocument, layer_similarity};
 pub use trade_off::{TradeOff, trade_offs};
 pub use widths::widths;

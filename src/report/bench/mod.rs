@@ -8,8 +8,10 @@ mod markdown;
 mod page;
 mod systems;
 mod text;
+mod write;
 
 pub use formats::{ann_csv, mteb_json, per_query_tsv};
 pub use markdown::bench_markdown;
 pub use page::bench_page;
 pub use text::bench_text;
+pub use write::write_bench;
