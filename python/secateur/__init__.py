@@ -7,14 +7,17 @@ AddReport(num_added=2, num_replaced=0)
 >>> db.search("when to cut rose bushes", k=1)[0].id
 'roses'
 
-`Database` keeps and finds documents. `Encoder` makes vectors, `CrossEncoder` scores pairs. `evaluate` measures answers, and
-`effir` and `train` make encoders smaller and better. `secateur.datasets` reads the files of the field.
+`Database` keeps and finds documents. `Encoder` makes vectors, `CrossEncoder` scores pairs. `evaluate` and `compare` measure
+answers, `bench` measures encoders side by side, and `effir` and `train` make encoders smaller and better. `secateur.datasets`
+reads the files of the field.
 
 The modules `secateur.mteb`, `secateur.langchain`, `secateur.llama_index` and `secateur.haystack` need the packages of these
 names: ``pip install secateur[langchain]``, say.
 """
 
 from ._native import __version__, num_threads, set_num_threads
+from .benches import BenchReport, bench
+from .comparison import Comparison, compare
 from .cross_encoder import CrossEncoder
 from .database import Database
 from .datasets import BeirFolder
@@ -29,7 +32,9 @@ from .results import AddReport, CompactReport, Explanation, Hit, Place, Recall, 
 __all__ = [
     "AddReport",
     "BeirFolder",
+    "BenchReport",
     "CompactReport",
+    "Comparison",
     "CrossEncoder",
     "Database",
     "DatabaseError",
@@ -50,6 +55,8 @@ __all__ = [
     "UsageError",
     "VerifyReport",
     "__version__",
+    "bench",
+    "compare",
     "effir",
     "evaluate",
     "inspect",

@@ -168,8 +168,8 @@ class Database(Maintained):
         """Adds documents. An id that is taken is an error.
 
         :param documents: documents of any shape: see `secateur.documents.Documents`.
-        :param vectors: (B, D), a row for each document, in a database that was made with a `dim`. An array of f32
-            whose rows are contiguous is not copied.
+        :param vectors: (B, D), a row for each document, in a database that was made with a `dim`. A C-contiguous
+            array of f32 is not copied.
         :param fields: the names of fields where they are not the usual ones.
 
         >>> db = Database.create(tmp / "own.db", dim=2)
@@ -210,7 +210,7 @@ class Database(Maintained):
         self._load(all=True)
         given = source(documents, fields)
         if vectors is not None:
-            return AddReport(*self._native.add_with_vectors(given, matrix(vectors), replace))
+            return AddReport(*self._native.add_with_vectors(given, np.ascontiguousarray(matrix(vectors)), replace))
         return AddReport(*self._native.add(given, replace, native(progress)))
 
     def add_from(
@@ -311,7 +311,7 @@ class Database(Maintained):
     ) -> list[list[Hit]]:
         """Searches for many texts at once, or for many vectors (Q, D). Returns the hits of each.
 
-        Vectors in f32 whose rows are contiguous are read where they lie.
+        Vectors in f32 are read where they lie, if the numbers of each row are side by side.
         """
         found: Any
         if isinstance(queries, str):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
 
+from . import parquet
 from .errors import InputError, UsageError
 
 __all__ = ["Document", "Documents", "Fields"]
@@ -45,7 +46,7 @@ Documents = (
 )
 """Documents of any shape:
 
-- the path of a file or folder as the executable reads it, or a list of paths;
+- the path of a file or folder as the executable reads it, or a list of paths; Parquet files are read by pyarrow;
 - an iterable of `Document`, of mappings with an id and a text, or of tuples: (id, text) or (id, title, text);
 - a table of pandas, polars or Arrow, whose rows are mappings.
 
@@ -79,11 +80,23 @@ def source(documents: Documents, fields: Fields | None = None) -> Source:
     """Documents of any shape for the native module. They are read one by one, when they are asked for."""
     names = field_names(fields)
     if isinstance(documents, str | os.PathLike):
-        return Source(files=[os.fspath(documents)], fields=names)
+        documents = [documents]
     if isinstance(documents, list | tuple) and documents:
         if all(isinstance(one, str | os.PathLike) for one in documents):
-            return Source(files=[os.fspath(path) for path in documents], fields=names)
+            files = [os.fspath(path) for path in documents]
+            if not are_parquet(files):
+                return Source(files=files, fields=names)
+            documents = parquet.rows(files)
     return Source(records=records(documents), fields=names)
+
+
+def are_parquet(files: list[str]) -> bool:
+    """Whether files are Parquet files. All of them are, or none."""
+    found = [parquet.is_parquet(file) for file in files]
+    if any(found) and not all(found):
+        mixed = f"{files[found.index(True)]} is a Parquet file, and {files[found.index(False)]} is none"
+        raise UsageError(f"{mixed}: give either kind in a call of its own")
+    return any(found)
 
 
 def field_names(fields: Fields | None) -> dict[str, Any]:
@@ -102,6 +115,9 @@ def records(documents: Documents) -> Iterator[Record]:
     """
     for number, one in enumerate(_rows(documents), 1):
         if isinstance(one, Document):
+            for name in ("id", "title", "text"):
+                if not isinstance(getattr(one, name), str):
+                    raise UsageError(f"document {number}: its {name} is {getattr(one, name)!r:.40}: expected a string")
             yield one.id, one.title, one.text, _metadata(one)
         elif isinstance(one, Mapping):
             yield to_json({str(key): value for key, value in one.items() if not _is_missing(value)})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from . import _native
 from .datasets import BeirFolder, read_qrels, read_run
+from .errors import UsageError
 
 __all__ = ["Evaluation", "Qrels", "Run", "evaluate"]
 
@@ -55,7 +57,7 @@ def evaluate(
 ) -> Evaluation:
     """Measures a run against judgments.
 
-    :param qrels: judgments, a file of them, or a data set, whose `split` is taken.
+    :param qrels: judgments, a file of them, or a data set, whose `split` is taken: a `BeirFolder`, or its path.
     :param run: answers, or a file of TREC's layout.
     :param measures: ``nDCG@10``, ``Recall@100``, ``MAP``, ``MRR@10`` and ``P@10`` unless given.
     :param rules: ``trec_eval``, ``trec_eval-9``, ``beir`` or ``mteb``: how ties, missing queries and a document with the
@@ -66,13 +68,33 @@ def evaluate(
     >>> found.means
     {'MRR': 0.5, 'P@1': 0.0}
     """
+    judged, dataset = judgments(qrels, split, dataset)
+    return Evaluation(**_native.evaluate(judged, scores(run), list(measures), rules, dataset))
+
+
+def judgments(
+    qrels: Qrels | BeirFolder | str | os.PathLike[str], split: str | None, dataset: str
+) -> tuple[dict[str, dict[str, int]], str]:
+    """Judgments for the native module, and the name of the data set."""
     if isinstance(qrels, BeirFolder):
-        dataset = dataset or qrels.name
-        qrels = qrels.qrels(split)
-    elif isinstance(qrels, str | os.PathLike):
-        qrels = read_qrels(qrels)
+        return qrels.qrels(split), dataset or qrels.name
+    if isinstance(qrels, str | os.PathLike) and os.path.isdir(qrels):
+        return judgments(BeirFolder(qrels), split, dataset)
+    if split is not None:
+        raise UsageError(f"split={split!r} chooses among those of a data set: give one, or leave split out")
+    if isinstance(qrels, str | os.PathLike):
+        return read_qrels(qrels), dataset
+    return {query: dict(judged) for query, judged in _mapping("qrels", qrels).items()}, dataset
+
+
+def scores(run: Run | str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+    """A run for the native module, or that of a file."""
     if isinstance(run, str | os.PathLike):
-        run = read_run(run)
-    judged = {query: dict(judgments) for query, judgments in qrels.items()}
-    answers = {query: dict(scores) for query, scores in run.items()}
-    return Evaluation(**_native.evaluate(judged, answers, list(measures), rules, dataset))
+        return read_run(run)
+    return {query: dict(hits) for query, hits in _mapping("run", run).items()}
+
+
+def _mapping(name: str, given: Any) -> Mapping[str, Mapping[str, Any]]:
+    if isinstance(given, Mapping) and all(isinstance(inner, Mapping) for inner in given.values()):
+        return given
+    raise UsageError(f"{name} is {given!r:.60}: expected a file, or query id -> document id -> number")

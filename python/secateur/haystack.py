@@ -24,6 +24,7 @@ from .database import Database
 from .documents import Document
 from .encoder import Encoder
 from .filters import Condition, Fields, both, either, negated
+from .haystack_metadata import MetadataStore
 from .results import Hit
 
 __all__ = [
@@ -38,7 +39,7 @@ _WITHOUT = "without_embedding"
 _ORDERED = (">", ">=", "<", "<=")
 
 
-class SecateurDocumentStore:
+class SecateurDocumentStore(MetadataStore):
     """A database as Haystack's document store. Each call that changes it is one commit."""
 
     def __init__(self, path: str | os.PathLike[str], embedding_dim: int = 768, **options: Any) -> None:
@@ -71,11 +72,7 @@ class SecateurDocumentStore:
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[HaystackDocument]:
         """The documents that match, or all."""
-        condition = self.condition(filters)
-        if condition is False:
-            return []
-        found = list(self.database.documents(condition if isinstance(condition, str) else None))
-        return self._with_vectors(found)
+        return self._with_vectors(self._matching(filters))
 
     def write_documents(
         self, documents: list[HaystackDocument], policy: DuplicatePolicy = DuplicatePolicy.NONE
@@ -98,9 +95,7 @@ class SecateurDocumentStore:
 
     def delete_documents(self, document_ids: list[str]) -> None:
         """Deletes documents. Ids that are not there are passed over."""
-        with self.database:
-            self.database.delete(document_ids, missing_ok=True)
-        self._fields.forget()
+        self._delete(document_ids)
 
     def search(
         self, query: str | list[float], top_k: int, filters: dict[str, Any] | None = None, **options: Any

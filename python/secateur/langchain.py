@@ -206,7 +206,10 @@ class SecateurVectorStore(VectorStore):
 
 
 class SecateurRetriever(BaseRetriever):
-    """A database as LangChain's retriever: by meaning and by words, as the database searches unless told otherwise."""
+    """A database as LangChain's retriever: by meaning and by words, as the database searches unless told otherwise.
+
+    ``invoke(query, k=3, filter="year > 2020")`` takes the number and the options of one call.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -218,9 +221,10 @@ class SecateurRetriever(BaseRetriever):
     """Those of `Database.search`."""
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **options: Any
     ) -> list[LangChainDocument]:
-        hits = self.database.search(query, self.k, documents=True, **self.options)
+        chosen = {**self.options, **options}
+        hits = self.database.search(query, self.k if k is None else k, documents=True, **chosen)
         return [_scored(hit) for hit in hits]
 
 

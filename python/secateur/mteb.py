@@ -26,50 +26,21 @@ from numpy.typing import NDArray
 from .database import Database
 from .encoder import Encoder
 from .options import SearchOptions, VectorOptions
-from .pipeline import inspect
 from .results import Hit
 
 __all__ = ["DatabaseSearch", "MtebEncoder", "model_meta"]
 
-_SIMILARITIES = {"cosine": "cosine", "dot": "dot", "euclidean": "euclidean"}
-
 
 def model_meta(encoder: Encoder, *, name: str | None = None, **fields: Any) -> ModelMeta:
-    """What MTEB wants to know of a model: `secateur model inspect --mteb` prints the same.
+    """What MTEB wants to know of a model, as ``secateur model inspect --mteb`` prints it.
 
     :param name: in the form OWNER/NAME; ``secateur/`` and the encoder's name unless given.
     :param fields: fields of MTEB's ModelMeta that no file of a model has, such as ``adapted_from`` or ``languages``.
     """
-    parameters: dict[str, Any] = {}
-    if encoder.directory.is_dir():
-        inspection = inspect(encoder.directory)
-        total, embeddings = inspection["total_parameters"], inspection["parameters"]["embeddings"]
-        size = sum(bytes for _, bytes in (inspection["weights"] or {"files": []})["files"])
-        parameters = {
-            "n_parameters": total,
-            "n_embedding_parameters": embeddings,
-            "memory_usage_mb": round(size / 2**20, 1) or None,
-        }
-    stated: dict[str, Any] = {
-        "loader": None,
-        "name": name or f"secateur/{encoder.name.replace('/', '-')}",
-        "revision": encoder.fingerprint[:16],
-        "release_date": None,
-        "languages": None,
-        "n_parameters": None,
-        "memory_usage_mb": None,
-        "max_tokens": float(encoder.max_seq_length),
-        "embed_dim": encoder.dim,
-        "license": None,
-        "open_weights": True,
-        "public_training_code": None,
-        "public_training_data": None,
-        "framework": ["safetensors"],
-        "similarity_fn_name": _SIMILARITIES.get(encoder.similarity_fn_name),
-        "use_instructions": any(encoder.prompts.get(kind) for kind in ("query", "document")),
-        "training_datasets": None,
-    }
-    return ModelMeta(**{**stated, **parameters, **fields})
+    stated: dict[str, Any] = encoder._native.mteb_meta()
+    if name is not None:
+        stated["name"] = name
+    return ModelMeta(**{"loader": None, **stated, **fields})
 
 
 class MtebEncoder:

@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 def matrix(vectors: Any) -> Floats:
-    """Vectors as f32 (B, D), rows contiguous. What is so already is not copied.
+    """Vectors as f32 (B, D), the numbers of each row side by side. What is so already is not copied.
 
     >>> matrix([1.0, 2.0]).shape
     (1, 2)
@@ -21,12 +21,13 @@ def matrix(vectors: Any) -> Floats:
     array = np.asarray(vectors)
     if array.dtype.kind not in "fiu":
         raise UsageError(f"vectors of {array.dtype}: expected numbers")
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    if array.ndim == 1:
-        array = array[None, :]
+    array = np.atleast_2d(np.asarray(array, dtype=np.float32))
     if array.ndim != 2:
         raise UsageError(f"vectors of shape {array.shape}: expected (B, D), or (D) for one")
-    return array
+    if len(array) and not array.shape[1]:
+        raise UsageError("a vector has no numbers: expected at least one")
+    has_rows = array.flags.aligned and (array.shape[1] < 2 or array.strides[1] == array.itemsize)
+    return array if has_rows else np.array(array, order="C")
 
 
 def unit(vectors: Floats) -> Floats:
@@ -44,6 +45,8 @@ def similarity(name: str, a: Floats, b: Floats) -> Floats:
     >>> similarity("manhattan", matrix([0, 0]), matrix([[3, 4]])).tolist()
     [[-7.0]]
     """
+    if a.shape[1] != b.shape[1]:
+        raise UsageError(f"vectors of {a.shape[1]} and of {b.shape[1]} numbers do not compare")
     if name == "cosine":
         a, b = unit(a), unit(b)
     if name in ("cosine", "dot"):
@@ -83,6 +86,8 @@ def quantized(vectors: Any, precision: str) -> Any:
             return (np.packbits(vectors > 0, axis=-1).astype(np.int16) - 128).astype(np.int8)
         case "ubinary":
             return np.packbits(vectors > 0, axis=-1)
+        case "int8" | "uint8" if not len(vectors):
+            return vectors.astype(precision)
         case "int8" | "uint8":
             start = vectors.min(axis=0)
             step = np.maximum((vectors.max(axis=0) - start) / 255, np.finfo(np.float32).tiny)

@@ -7,13 +7,16 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use secateur::ErrorKind;
+use secateur::datasets::layout::{self, Layout};
 use secateur::datasets::source::{EmptyDocuments, Source};
 use secateur::datasets::triples::{Examples, TrainingExample};
 use secateur::datasets::{Qrels, beir, source, trec};
+use secateur_files::DurableFolder;
 use serde_json::json;
 
 use crate::documents::{FieldArguments, fields};
-use crate::errors::refused;
+use crate::errors::{of_kind, refused, usage};
 use crate::evaluation::{Scores, run_of, scores_of};
 use crate::values::to_python;
 
@@ -22,7 +25,7 @@ const BATCH: usize = 256;
 
 /// A data set in BEIR's layout.
 #[pyclass(frozen, module = "secateur._native")]
-pub struct BeirFolder(beir::BeirFolder);
+pub struct BeirFolder(pub beir::BeirFolder);
 
 #[pymethods]
 impl BeirFolder {
@@ -104,6 +107,49 @@ impl BeirFolder {
     }
 }
 
+/// A collection in another layout: the hub's, MS MARCO's, ir_datasets'.
+#[pyclass(frozen, module = "secateur._native")]
+pub struct Collection(layout::Collection);
+
+#[pymethods]
+impl Collection {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Collection> {
+        Ok(Collection(py.detach(|| layout::Collection::find(&path)).map_err(refused)?))
+    }
+
+    /// The text of each query.
+    fn queries(&self, py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
+        let queries = py.detach(|| self.0.queries()).map_err(refused)?;
+        Ok(queries.into_iter().map(|query| (query.id, query.text)).collect())
+    }
+
+    /// The judgments of each split.
+    fn qrels(&self, py: Python<'_>) -> PyResult<BTreeMap<String, Qrels>> {
+        py.detach(|| self.0.qrels()).map_err(refused)
+    }
+
+    /// Writes a folder in another layout, whole or not at all; documents, queries and judgments.
+    fn convert(&self, py: Python<'_>, out: PathBuf, to: &str) -> PyResult<(u64, u64, u64)> {
+        let to = match to {
+            "beir" => Layout::Beir,
+            "tsv" => Layout::Tsv,
+            _ => return Err(usage(format!("layout: {to:?} is none of beir, tsv"))),
+        };
+        if out.exists() {
+            return Err(usage(format!("{} exists: choose another folder, or remove it", out.display())));
+        }
+        let write = || -> secateur::Result<layout::Converted> {
+            let folder = DurableFolder::create(&out)?;
+            let converted = self.0.convert(folder.temporary(), to)?;
+            folder.finish()?;
+            Ok(converted)
+        };
+        let converted = py.detach(write).map_err(refused)?;
+        Ok((converted.documents, converted.queries, converted.judgments))
+    }
+}
+
 /// Documents of files, some at a time.
 #[pyclass(frozen, module = "secateur._native")]
 pub struct SourceDocuments(Mutex<source::SourceDocuments>);
@@ -129,6 +175,15 @@ impl SourceDocuments {
                 .collect::<Result<Vec<_>, _>>()
         };
         py.detach(read).map_err(refused)
+    }
+}
+
+/// A document of a JSON object: id, title, text and the text of its metadata.
+#[pyfunction]
+pub fn parse_record(text: &str, names: FieldArguments) -> PyResult<(String, String, String, Option<String>)> {
+    match source::parse_record(text, &names.names()) {
+        Ok((document, _)) => Ok(fields(document)),
+        Err(fault) => Err(of_kind(ErrorKind::Input, fault.to_string())),
     }
 }
 
@@ -184,7 +239,13 @@ fn as_dictionary(py: Python<'_>, example: TrainingExample) -> PyResult<Bound<'_,
 /// Reads judgments in TREC's or BEIR's layout.
 #[pyfunction]
 pub fn read_qrels(py: Python<'_>, path: PathBuf) -> PyResult<Qrels> {
-    py.detach(|| trec::read_qrels(path)).map_err(refused)
+    py.detach(|| layout::read_judgments(path)).map_err(refused)
+}
+
+/// Writes judgments in TREC's layout.
+#[pyfunction]
+pub fn write_qrels(py: Python<'_>, path: PathBuf, qrels: Qrels) -> PyResult<()> {
+    py.detach(|| trec::write_qrels(path, &qrels)).map_err(refused)
 }
 
 /// Reads a run in TREC's layout.

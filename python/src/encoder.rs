@@ -129,6 +129,12 @@ impl Encoder {
         self.0.notices().iter().map(ToString::to_string).collect()
     }
 
+    /// What MTEB wants to know of it: the fields of its `ModelMeta`.
+    fn mteb_meta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let meta = compute(py, || secateur::report::mteb_encoder_meta(&self.0))?;
+        to_python(py, &meta)
+    }
+
     /// How texts are encoded, by the names of the library's settings.
     #[getter]
     fn settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -1,5 +1,7 @@
 //! Errors as exceptions: a class of `secateur.errors` for each kind.
 
+use std::any::Any;
+
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -18,6 +20,18 @@ pub fn refused(error: impl Into<secateur::Error>) -> PyErr {
 /// An argument is wrong.
 pub fn usage(message: impl Into<String>) -> PyErr {
     of_kind(ErrorKind::Usage, message.into())
+}
+
+/// The exception for a panic, which is a defect of ours. PyO3's own is none that `except Exception` catches.
+pub fn defect(panic: Box<dyn Any + Send>) -> PyErr {
+    static DEFECT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let message = format!("a defect of secateur, please report it with what was called: {said}");
+    Python::attach(|py| match DEFECT.import(py, "secateur.errors", "SecateurError") {
+        Ok(class) => PyErr::from_type(class.clone(), message),
+        Err(error) => error,
+    })
 }
 
 /// An exception of this kind.

@@ -5,6 +5,7 @@
 //! turns results back.
 
 mod arguments;
+mod bench;
 mod cross_encoder;
 mod database;
 mod datasets;
@@ -12,6 +13,7 @@ mod documents;
 mod encoder;
 mod errors;
 mod evaluation;
+mod listener;
 mod stages;
 mod values;
 mod work;
@@ -22,6 +24,8 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
+    use crate::bench::bench;
+    #[pymodule_export]
     use crate::cross_encoder::CrossEncoder;
     #[pymodule_export]
     use crate::database::Database;
@@ -30,11 +34,14 @@ mod _native {
     #[pymodule_export]
     use crate::database::read::DocumentPages;
     #[pymodule_export]
-    use crate::datasets::{BeirFolder, SourceDocuments, TrainingExamples, read_qrels, read_run, write_run};
+    use crate::datasets::{
+        BeirFolder, Collection, SourceDocuments, TrainingExamples, parse_record, read_qrels, read_run,
+        write_qrels, write_run,
+    };
     #[pymodule_export]
     use crate::encoder::{Encoder, inspect};
     #[pymodule_export]
-    use crate::evaluation::evaluate;
+    use crate::evaluation::{compare, evaluate};
     #[pymodule_export]
     use crate::stages::{effir, train};
     #[pymodule_export]

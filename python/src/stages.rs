@@ -4,36 +4,12 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use secateur::effir::Recipe;
-use secateur::progress::Progress as Stage;
 use serde_json::json;
 
 use crate::errors::{exception, usage};
+use crate::listener::Listener;
 use crate::values::to_python;
-use crate::work::{Progress, Told, Watch, watched};
-
-/// What work says of itself, said to Python.
-struct Listener<'a> {
-    watch: &'a Watch,
-    progress: &'a Progress,
-    told: Told,
-}
-
-impl Listener<'_> {
-    fn hear(&mut self, stage: Option<String>, said: Stage<'_>) {
-        self.told.stage = stage;
-        match said {
-            Stage::Begins { what, unit, total } => {
-                self.told = Told { stage: self.told.stage.take(), what, unit, total: total() };
-                self.progress.tell(self.watch, &self.told, 0, None);
-            }
-            Stage::Done(done) => self.progress.tell(self.watch, &self.told, done, None),
-            Stage::Step(report) => {
-                self.progress.tell(self.watch, &self.told, report.step, Some(report.loss));
-            }
-            _ => self.watch.check(),
-        }
-    }
-}
+use crate::work::{Progress, watched};
 
 /// Runs a recipe: a file, or the text of one.
 #[pyfunction]
@@ -53,7 +29,7 @@ pub fn effir<'py>(
     let recipe = Recipe { directory, ..read.map_err(|error| exception(&error))? };
     let progress = Progress::new(progress);
     let report = watched(py, |watch| {
-        let mut listener = Listener { watch, progress: &progress, told: Told::default() };
+        let mut listener = Listener::new(watch, &progress);
         watch.install(|| recipe.run(&out, &mut |stage, said| listener.hear(Some(stage.to_string()), said)))
     })?;
     let value = json!({ "model": report.model, "measured": report.measured, "text": report.to_string() });
@@ -73,7 +49,7 @@ pub fn train<'py>(
     let Some(options) = recipe.train else { return Err(usage("there are no options of training")) };
     let progress = Progress::new(progress);
     let report = watched(py, |watch| {
-        let mut listener = Listener { watch, progress: &progress, told: Told::default() };
+        let mut listener = Listener::new(watch, &progress);
         watch.install(|| options.run(&model, &out, &mut |said| listener.hear(None, said)))
     })?;
     let outcome = &report.outcome;

@@ -14,10 +14,13 @@ use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use secateur::{Error, ErrorKind};
 
-use crate::errors::{exception, of_kind, usage};
+use crate::errors::{defect, exception, of_kind, usage};
 
 /// How often a call that waits looks for signals.
 const TICK: Duration = Duration::from_millis(50);
+
+/// More would take memory and compute nothing sooner.
+const MAX_THREADS: usize = 1024;
 
 /// The pool, and the process whose threads it has: after a fork they are gone.
 static POOL: Mutex<Option<(u32, Arc<ThreadPool>)>> = Mutex::new(None);
@@ -49,6 +52,9 @@ pub fn set_num_threads(threads: usize) -> PyResult<()> {
     if threads == 0 {
         return Err(usage("0 threads compute nothing: give 1 or more"));
     }
+    if threads > MAX_THREADS {
+        return Err(usage(format!("threads: expected at most {MAX_THREADS}, got {threads}")));
+    }
     NUM_THREADS.store(threads, Ordering::Relaxed);
     let old = POOL.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((owner, pool)) = old
@@ -68,7 +74,8 @@ pub fn num_threads() -> PyResult<usize> {
 /// Short work, without the GIL.
 pub fn compute<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
     let pool = pool()?;
-    py.detach(|| pool.install(work)).map_err(|error| exception(&error))
+    let outcome = py.detach(|| panic::catch_unwind(AssertUnwindSafe(|| pool.install(work))));
+    outcome.map_err(defect)?.map_err(|error| exception(&error))
 }
 
 /// What is done on the caller's thread.
@@ -170,7 +177,7 @@ pub fn watched<T: Send>(py: Python<'_>, work: impl FnOnce(&Watch) -> Result<T, E
         (Ok(_), Some(raised)) => Err(raised),
         (Ok(Ok(Ok(value))), None) => Ok(value),
         (Ok(Ok(Err(error))), None) => Err(exception(&error)),
-        (Ok(Err(panic)) | Err(panic), None) | (Err(panic), Some(_)) => panic::resume_unwind(panic),
+        (Ok(Err(panic)) | Err(panic), None) | (Err(panic), Some(_)) => Err(defect(panic)),
     }
 }
 

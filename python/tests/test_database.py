@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,28 @@ def test_two_writers_are_told(notes: Database) -> None:
     other.reload()
     assert other.delete("n2") == 1
     other.rollback()
+
+
+def test_a_callback_cannot_change_the_database_of_its_call(tmp_path: Path) -> None:
+    db = Database.create(tmp_path / "db")
+
+    def documents() -> Iterator[tuple[str, str]]:
+        yield "a", f"{len(db.search('x'))} hits"
+        db.add([("b", "y")])
+        yield "c", "z"
+
+    with pytest.raises(secateur.UsageError, match="is being changed by the call that this callback"), db:
+        db.add(documents())
+    with pytest.raises(secateur.UsageError, match="is being changed"), db:
+        db.add(((str(n), "x") for n in range(600)), progress=lambda _: db.commit())
+    assert len(db) == 0 and not db.has_changes
+    with db:
+        db.add([("a", "x")])
+    assert len(db) == 1
+    with pytest.raises(secateur.UsageError, match="has no vectors"):
+        db.vectors(["a"])
+    with pytest.raises(secateur.UsageError, match="a vector has no numbers"):
+        db.search([])
 
 
 def test_vectors_of_ones_own(tmp_path: Path) -> None:

@@ -74,6 +74,23 @@ def test_files_and_folders(tmp_path: Path, mini: secateur.BeirFolder) -> None:
         Database.build(tmp_path / "none", tmp_path / "absent.jsonl")
 
 
+def test_parquet_files_are_read_by_pyarrow(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name, rows in (("a.parquet", ROWS[:1]), ("b.parquet", ROWS[1:])):
+        parquet.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), tmp_path / name)
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    assert list(Database.build(tmp_path / "db", files)) == WANTED
+    assert list(secateur.datasets.read_documents(files)) == WANTED
+    assert list(Database.build(tmp_path / "one", tmp_path / "a.parquet")) == WANTED[:1]
+    (tmp_path / "c.csv").write_text("id,text\nc,x\n")
+    with pytest.raises(secateur.UsageError, match="a.parquet is a Parquet file, and .*c.csv is none"):
+        Database.build(tmp_path / "mixed", [files[0], tmp_path / "c.csv"])
+    (tmp_path / "d.parquet").write_text("no table")
+    for name in ("d.parquet", "absent.parquet"):
+        with pytest.raises(secateur.InputError, match=name):
+            Database.build(tmp_path / "wrong", tmp_path / name)
+
+
 def test_other_names_and_values(tmp_path: Path) -> None:
     rows = [
         {
@@ -127,6 +144,26 @@ def test_data_sets(mini: secateur.BeirFolder, tmp_path: Path) -> None:
         mini.qrels("dev")
     with pytest.raises(secateur.InputError, match="absent"):
         secateur.BeirFolder(tmp_path / "absent")
+
+
+def test_collections_in_other_layouts(tmp_path: Path, mini: secateur.BeirFolder) -> None:
+    collection = secateur.datasets.Collection(mini.path)
+    assert collection.convert(tmp_path / "tsv", "tsv").num_documents == 63
+    marco = secateur.datasets.Collection(tmp_path / "tsv")
+    assert marco.queries() == mini.queries() and marco.qrels()["test"] == mini.qrels()
+    marco.convert(tmp_path / "beir")
+    again = secateur.BeirFolder(tmp_path / "beir")
+    assert again.qrels() == mini.qrels() and len(list(again.corpus())) == 63
+    secateur.datasets.write_qrels(tmp_path / "qrels", mini.qrels())
+    assert secateur.datasets.read_qrels(tmp_path / "qrels") == mini.qrels()
+    # BEIR's form, too.
+    assert secateur.datasets.read_qrels(tmp_path / "beir" / "qrels" / "test.tsv") == mini.qrels()
+    with pytest.raises(secateur.UsageError, match="beir exists"):
+        marco.convert(tmp_path / "beir")
+    with pytest.raises(secateur.UsageError, match="layout: .*csv"):
+        marco.convert(tmp_path / "new", "csv")  # type: ignore[arg-type]
+    with pytest.raises(secateur.InputError, match="absent"):
+        secateur.datasets.Collection(tmp_path / "absent")
 
 
 def test_evaluations_are_those_of_the_executable(mini: secateur.BeirFolder, tmp_path: Path, encoder: Any) -> None:

@@ -14,7 +14,8 @@ from haystack import Document, Pipeline  # noqa: E402
 from haystack.core.serialization import allow_deserialization_module  # noqa: E402
 from haystack.document_stores.errors import DuplicateDocumentError  # noqa: E402
 from haystack.document_stores.types import DuplicatePolicy  # noqa: E402
-from haystack.testing.document_store import DocumentStoreBaseTests  # noqa: E402
+from haystack.testing import document_store as mixins  # noqa: E402
+from haystack.testing import document_store_async as async_mixins  # noqa: E402
 
 from secateur.haystack import (  # noqa: E402
     SecateurBM25Retriever,
@@ -25,7 +26,26 @@ from secateur.haystack import (  # noqa: E402
 )
 
 
-class TestDocumentStore(DocumentStoreBaseTests):
+class TestDocumentStore(
+    mixins.DocumentStoreBaseExtendedTests,
+    mixins.CountDocumentsByFilterTest,
+    mixins.CountUniqueMetadataByFilterTest,
+    mixins.GetMetadataFieldsInfoTest,
+    mixins.GetMetadataFieldMinMaxTest,
+    mixins.GetMetadataFieldUniqueValuesTest,
+    async_mixins.CountDocumentsAsyncTest,
+    async_mixins.CountDocumentsByFilterAsyncTest,
+    async_mixins.CountUniqueMetadataByFilterAsyncTest,
+    async_mixins.DeleteAllAsyncTest,
+    async_mixins.DeleteByFilterAsyncTest,
+    async_mixins.DeleteDocumentsAsyncTest,
+    async_mixins.FilterDocumentsAsyncTest,
+    async_mixins.GetMetadataFieldsInfoAsyncTest,
+    async_mixins.GetMetadataFieldMinMaxAsyncTest,
+    async_mixins.GetMetadataFieldUniqueValuesAsyncTest,
+    async_mixins.UpdateByFilterAsyncTest,
+    async_mixins.WriteDocumentsAsyncTest,
+):
     @pytest.fixture
     def document_store(self, tmp_path: Path) -> SecateurDocumentStore:
         return SecateurDocumentStore(tmp_path / "store.db")
@@ -46,6 +66,14 @@ class TestDocumentStore(DocumentStoreBaseTests):
         assert document_store.filter_documents() == [document]
         with pytest.raises(DuplicateDocumentError):
             document_store.write_documents([document], DuplicatePolicy.NONE)
+
+    async def test_write_documents_async(self, document_store: SecateurDocumentStore) -> None:
+        """The same on a thread of its own."""
+        document = Document(content="test doc")
+        assert await document_store.write_documents_async([document]) == 1
+        assert await document_store.filter_documents_async() == [document]
+        with pytest.raises(DuplicateDocumentError):
+            await document_store.write_documents_async([document], DuplicatePolicy.NONE)
 
 
 def test_a_pipeline_finds_and_comes_back(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ pytest.importorskip("langchain_tests")
 
 from langchain_core.documents import Document  # noqa: E402
 from langchain_core.embeddings import DeterministicFakeEmbedding  # noqa: E402
-from langchain_tests.integration_tests import EmbeddingsIntegrationTests, VectorStoreIntegrationTests  # noqa: E402
+from langchain_tests.integration_tests import (  # noqa: E402
+    EmbeddingsIntegrationTests,
+    RetrieversIntegrationTests,
+    VectorStoreIntegrationTests,
+)
+from langchain_tests.unit_tests import EmbeddingsUnitTests  # noqa: E402
 
 from secateur.langchain import (  # noqa: E402
     SecateurEmbeddings,
@@ -47,6 +52,30 @@ class TestEmbeddings(EmbeddingsIntegrationTests):
     @property
     def embedding_model_params(self) -> dict[str, Any]:
         return {"encoder": "default"}
+
+
+class TestEmbeddingsOffline(EmbeddingsUnitTests):
+    @property
+    def embeddings_class(self) -> type[SecateurEmbeddings]:
+        return SecateurEmbeddings
+
+
+class TestRetriever(RetrieversIntegrationTests):
+    @pytest.fixture(autouse=True)
+    def _made(self, store: SecateurVectorStore) -> None:
+        self.database = store.database
+
+    @property
+    def retriever_constructor(self) -> type[SecateurRetriever]:
+        return SecateurRetriever
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        return {"database": self.database}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "what to do in the garden"
 
 
 DOCUMENTS = [
@@ -110,6 +139,7 @@ def test_retriever_and_reranker(store: SecateurVectorStore, tmp_path: Path) -> N
     retriever = SecateurRetriever(database=store.database, k=2, options={"mode": "bm25"})
     found = retriever.invoke("bread")
     assert [one.id for one in found] == ["b"] and found[0].metadata["score"] > 0
+    assert [one.id for one in retriever.invoke("bread roses", k=1, filter="year > 2020")] == ["a"]
     model = CrossEncoder(models.cross_encoder(tmp_path / "model"))
     kept = SecateurReranker(model=model, top_n=2).compress_documents(DOCUMENTS, "bees")
     want = model.rank("bees", [one.page_content for one in DOCUMENTS], 2)

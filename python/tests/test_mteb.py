@@ -102,5 +102,10 @@ def test_protocols_and_metadata(encoder: Encoder, tmp_path: Path) -> None:
     meta = model_meta(Encoder(directory), name="me/small", adapted_from="me/large")
     assert (meta.name, meta.adapted_from, meta.embed_dim) == ("me/small", "me/large", 384)
     assert meta.n_parameters > meta.n_embedding_parameters > 0 and meta.memory_usage_mb > 0
+    # The encoder in the box is that directory, and what it was loaded with holds.
+    box = model_meta(Encoder("default", truncate_dim=64, max_length=32))
+    assert (box.name, box.embed_dim, box.max_tokens) == ("secateur/default", 64, 32)
+    assert (box.n_parameters, box.memory_usage_mb) == (meta.n_parameters, meta.memory_usage_mb)
+    assert box.revision != meta.revision == secateur.inspect(directory)["fingerprint"][:16]
     pair = np.eye(2, 384, dtype=np.float32)
     assert MtebEncoder(encoder).similarity(pair, pair).tolist() == [[1.0, 0.0], [0.0, 1.0]]

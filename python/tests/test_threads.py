@@ -151,22 +151,59 @@ def test_a_callback_that_raises_stops_the_work(tmp_path: Path, encoder: Encoder)
     assert len(db) == 1
 
 
-def test_ctrl_c_is_heard_while_it_encodes() -> None:
-    program = textwrap.dedent(
-        """
-        import sys, time, secateur
-        encoder = secateur.Encoder("default")
-        print("ready", flush=True)
-        try:
-            for _ in range(100):
-                encoder.encode(["a text of some length, again and again"] * 20000)
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
-            assert encoder.encode("goes on").shape == (384,)
-            sys.exit(7)
-        """
-    )
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+LONG = "a text of some length, again and again"
+WORK = {
+    "encode": """
+encoder = secateur.Encoder("default")
+ready()
+while True:
+    encoder.encode([LONG] * 20000)
+""",
+    "build": """
+ready()
+secateur.Database.build(folder / "db", ((str(n), f"{LONG} {n}") for n in itertools.count()), encoder="default")
+""",
+    "add": """
+db = secateur.Database.create(folder / "db", encoder="default")
+ready()
+db.add((str(n), f"{LONG} {n}") for n in itertools.count())
+""",
+    "search": """
+db = secateur.Database.build(folder / "db", ((str(n), f"{LONG} {n}") for n in range(500)), encoder="default")
+ready()
+while True:
+    db.search_batch([LONG] * 20000)
+""",
+    "train": """
+model = models.llama(folder / "model")
+lines = ({"query": f"{LONG} {n}", "pos": [LONG], "neg": [f"{n}"]} for n in range(64))
+(folder / "data.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines))
+ready()
+secateur.train(model, folder / "data.jsonl", folder / "run", full=True, steps=100_000, batch_size=8)
+""",
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_ctrl_c_is_heard(work: str, tmp_path: Path) -> None:
+    body = textwrap.indent(WORK[work], "    ")
+    program = f"""
+import itertools, json, pathlib, sys
+import models, secateur
+LONG, folder = {LONG!r}, pathlib.Path(sys.argv[1])
+def ready():
+    print("ready", flush=True)
+try:
+{body}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    assert secateur.Encoder("default").encode("goes on").shape == (384,)
+    sys.exit(7)
+"""
+    tests = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(tests)}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert child.stdout is not None and child.stdout.readline() == "ready\n"
     time.sleep(0.5)
     child.send_signal(signal.SIGINT)
@@ -206,7 +243,15 @@ def test_the_number_of_threads_changes_no_vector(encoder: Encoder) -> None:
 def test_arrays_are_neither_copied_in_nor_out(tmp_path: Path, encoder: Encoder) -> None:
     vectors = np.zeros((4, 8), dtype=np.float32)
     assert secateur.vectors.matrix(vectors) is vectors
-    assert secateur.vectors.matrix(vectors[1:3]).base is vectors
+    # Rows of a part are read where they lie, in any order.
+    for part in (vectors[1:3], vectors[:, 2:5], vectors[::-1]):
+        assert secateur.vectors.matrix(part) is part and part.base is vectors
+    db, numbers = searched(tmp_path / "db", 20)
+    wide = np.concatenate([numbers, numbers], axis=1)
+    assert db.search_batch(wide[::-2, 64:], k=2) == db.search_batch(numbers[::-2].copy(), k=2)
+    # What the processor cannot read in one piece is copied.
+    odd = np.frombuffer(b"\0" + numbers.tobytes(), np.float32, offset=1).reshape(20, 64)
+    assert not odd.flags.aligned and db.search_batch(odd, k=2) == db.search_batch(numbers, k=2)
     out = encoder.encode(["a", "b"])
     # The numbers are in the Vec that the library made, which numpy keeps alive.
     assert not out.flags.owndata and out.flags.c_contiguous and out.flags.writeable

@@ -142,8 +142,8 @@ impl Database {
     }
 
     /// Whether there are changes that are not committed.
-    fn has_changes(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.locked().has_changes())
+    fn has_changes(&self, py: Python<'_>) -> PyResult<bool> {
+        self.change(py, |database, _| Ok(database.has_changes()))
     }
 }
 

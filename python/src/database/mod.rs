@@ -7,14 +7,16 @@ pub mod read;
 mod search;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use secateur::{EncoderRecord, EncoderSource, Error, LoadOptions};
 
 use crate::arguments::LoadArguments;
 use crate::encoder::Encoder;
-use crate::errors::exception;
+use crate::errors::usage;
 use crate::work::{Watch, compute, watched};
 
 /// A database. Its methods may be called by several threads: searches never wait for changes.
@@ -25,7 +27,12 @@ pub struct Database {
     reader: RwLock<Arc<secateur::Database>>,
     /// What is changed. Nobody waits for it with the GIL, or on a thread of the pool.
     writer: Mutex<secateur::Database>,
+    /// The thread of Python's that changes it, on which callbacks and iterators run.
+    changed_by: Mutex<Option<ThreadId>>,
 }
+
+/// How often a call that waits for another thread's change looks for signals.
+const WAIT: Duration = Duration::from_millis(1);
 
 impl Database {
     fn of(database: secateur::Database) -> Database {
@@ -33,6 +40,7 @@ impl Database {
             path: database.path().to_owned(),
             reader: RwLock::new(Arc::new(database.reader())),
             writer: Mutex::new(database),
+            changed_by: Mutex::new(None),
         }
     }
 
@@ -40,22 +48,55 @@ impl Database {
         Arc::clone(&self.reader.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn locked(&self) -> MutexGuard<'_, secateur::Database> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is changed, when no other thread changes it, unless the work is to stop first.
+    fn locked(&self, watch: &Watch) -> MutexGuard<'_, secateur::Database> {
+        loop {
+            match self.writer.try_lock() {
+                Ok(writer) => return writer,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    watch.check();
+                    thread::sleep(WAIT);
+                }
+            }
+        }
     }
 
-    /// Changes the database, and lets searches see what is committed then.
+    fn changed_by(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.changed_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the database, and lets searches see what is committed then. A callback or an iterator of such a call
+    /// would wait for itself, and is refused.
     fn change<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut secateur::Database, &Watch) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
+        let here = thread::current().id();
+        if *self.changed_by() == Some(here) {
+            return Err(usage(format!(
+                "{} is being changed by the call that this callback or iterator belongs to: change it when that is done",
+                self.path.display()
+            )));
+        }
         watched(py, |watch| {
-            let mut writer = self.locked();
+            let mut writer = self.locked(watch);
+            *self.changed_by() = Some(here);
+            let _done = OnDrop(|| *self.changed_by() = None);
             let outcome = work(&mut writer, watch);
             *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(writer.reader());
             outcome
         })
+    }
+}
+
+/// Is done at the end, also where work unwinds.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -162,17 +203,14 @@ impl Database {
                 None => Ok(opened),
             }
         })?;
-        let outcome = py.detach(|| {
-            let mut writer = self.locked();
+        self.change(py, |writer, _| {
             // What is not committed here has a lock, so nobody else has committed.
             if writer.has_changes() {
                 return Err(Error::UncommittedChanges { path: self.path.clone() });
             }
-            *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened.reader());
             *writer = opened;
             Ok(())
-        });
-        outcome.map_err(|error| exception(&error))
+        })
     }
 }
 

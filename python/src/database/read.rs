@@ -53,7 +53,12 @@ impl Database {
     /// The vectors of documents, f32 (B, D).
     fn vectors<'py>(&self, py: Python<'py>, ids: Vec<String>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let reader = self.reader();
-        let dim = reader.dim().unwrap_or_default();
+        let Some(dim) = reader.dim() else {
+            return Err(usage(format!(
+                "{} has no vectors: it was made for words alone",
+                self.path.display()
+            )));
+        };
         let found = compute(py, || {
             let mut numbers = Vec::with_capacity(ids.len() * dim);
             for id in &ids {

@@ -1,6 +1,6 @@
 //! Databases are searched.
 
-use numpy::{PyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
@@ -44,15 +44,12 @@ impl Database {
     ) -> PyResult<Vec<Found<'py>>> {
         let reader = self.reader();
         let params = arguments.params(&reader)?;
-        let dim = vectors.shape()[1];
-        let Ok(numbers) = vectors.as_slice() else {
+        let view = vectors.as_array();
+        let rows: Option<Vec<&[f32]>> = view.rows().into_iter().map(|row| row.to_slice()).collect();
+        let Some(rows) = rows else {
             return Err(usage(
-                "the rows of the vectors are not contiguous: give numpy.ascontiguousarray of them",
+                "the numbers of a row are not side by side: give numpy.ascontiguousarray of the vectors",
             ));
-        };
-        let rows: Vec<&[f32]> = match dim {
-            0 => vec![&[]; vectors.shape()[0]],
-            dim => numbers.chunks_exact(dim).collect(),
         };
         let answer = |rows: &[&[f32]]| rows.iter().map(|row| reader.search_vector(row, &params)).collect();
         let hits = in_chunks(py, &rows, answer)?;
