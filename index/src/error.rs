@@ -337,6 +337,14 @@ pub enum Error {
         /// The metric of the index.
         metric: crate::Metric,
     },
+    /// A BM25 search was given statistics of other terms than its query has.
+    #[error(
+        "the statistics say nothing of the term {term:?} of the query: give those of all terms of the queries"
+    )]
+    MissingTerm {
+        /// The term of the query.
+        term: String,
+    },
     /// tantivy refused to write or read the BM25 index.
     #[error("the BM25 index in {} cannot be {action}", path.display())]
     Bm25 {
@@ -367,6 +375,7 @@ impl Error {
             Error::NoFaiss | Error::Device(_) | Error::DeviceMemory { .. } => ErrorKind::System,
             Error::InvalidParameter { .. }
             | Error::DeviceMetric { .. }
+            | Error::MissingTerm { .. }
             | Error::GenerationName { .. }
             | Error::InvalidFilter { .. }
             | Error::UnknownField { .. }

@@ -8,6 +8,7 @@ use tantivy::postings::BlockSegmentPostings;
 
 use super::analysis::{Analysis, Analyzer};
 use super::segment::Bm25Segment;
+use super::statistics::Bm25Statistics;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 use crate::topk::{Hit, RowId, TopK};
@@ -103,7 +104,7 @@ impl Bm25Index {
     /// # Errors
     /// [`Error::InvalidParameter`] for k1 below 0 or b outside 0 to 1.
     pub fn search(&self, query: &str, k: usize, params: Bm25Params) -> Result<Vec<Hit>> {
-        self.search_with(query, k, params, None, &mut Scratch::new(self.analyzer))
+        self.search_with(query, k, params, None, None, &mut Scratch::new(self.analyzer))
     }
 
     /// [`Bm25Index::search`] among the documents of a set of rows. The statistics cover all documents, so the set
@@ -112,7 +113,7 @@ impl Bm25Index {
     /// # Errors
     /// As [`Bm25Index::search`].
     pub fn search_among(&self, query: &str, k: usize, params: Bm25Params, rows: &Bitmap) -> Result<Vec<Hit>> {
-        self.search_with(query, k, params, Some(rows), &mut Scratch::new(self.analyzer))
+        self.search_with(query, k, params, Some(rows), None, &mut Scratch::new(self.analyzer))
     }
 
     /// [`Bm25Index::search`] for many queries, or [`Bm25Index::search_among`] if there is a set of rows, on the
@@ -127,13 +128,72 @@ impl Bm25Index {
         params: Bm25Params,
         among: Option<&Bitmap>,
     ) -> Result<Vec<Vec<Hit>>> {
-        queries
-            .par_iter()
-            .map_init(
-                || Scratch::new(self.analyzer),
-                |scratch, query| self.search_with(query.as_ref(), k, params, among, scratch),
-            )
-            .collect()
+        self.batch(queries, k, params, among, None)
+    }
+
+    /// [`Bm25Index::search_batch`] with statistics that are not this index's own: those of all documents, of which this
+    /// index has a part. Its documents get the scores that they have in one index of all of them.
+    ///
+    /// ```
+    /// use secateur_index::bm25::Bm25Params;
+    /// use secateur_index::storage::{NewDocument, Settings, Snapshot, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let of = |name: &str, texts: &[&str]| -> Result<Snapshot, Box<dyn std::error::Error>> {
+    ///     let mut store = Store::create(folder.path().join(name), &Settings::bm25_only())?;
+    ///     let mut transaction = store.begin()?;
+    ///     for text in texts {
+    ///         transaction.add(&NewDocument { id: text, title: "", text, metadata: None }, None)?;
+    ///     }
+    ///     Ok(transaction.commit()?)
+    /// };
+    /// let whole = of("whole", &["cats purr", "dogs bark", "cats chase cats"])?;
+    /// let parts = [of("first", &["cats purr", "dogs bark"])?, of("last", &["cats chase cats"])?];
+    /// let mut statistics = parts[0].bm25()?.statistics(&["cat"])?;
+    /// statistics.add(&parts[1].bm25()?.statistics(&["cat"])?);
+    /// let found = parts[1].bm25()?.search_batch_with(&["cats"], 1, Bm25Params::default(), None, &statistics)?;
+    /// assert_eq!(found[0][0].score, whole.bm25()?.search("cats", 1, Bm25Params::default())?[0].score);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Bm25Index::search`]; [`Error::MissingTerm`] if the statistics lack a term of a query.
+    pub fn search_batch_with<S: AsRef<str> + Sync>(
+        &self,
+        queries: &[S],
+        k: usize,
+        params: Bm25Params,
+        among: Option<&Bitmap>,
+        statistics: &Bm25Statistics,
+    ) -> Result<Vec<Vec<Hit>>> {
+        self.batch(queries, k, params, among, Some(statistics))
+    }
+
+    /// What the scores of these terms depend on besides the texts of single documents.
+    ///
+    /// # Errors
+    /// [`Error::Bm25`].
+    pub fn statistics<S: AsRef<str> + Sync>(&self, terms: &[S]) -> Result<Bm25Statistics> {
+        let counted = |term: &S| Ok((term.as_ref().to_owned(), self.document_frequency(term.as_ref())?));
+        Ok(Bm25Statistics {
+            num_docs: self.num_docs,
+            num_terms: self.num_terms,
+            document_frequencies: terms.par_iter().map(counted).collect::<Result<_>>()?,
+        })
+    }
+
+    fn batch<S: AsRef<str> + Sync>(
+        &self,
+        queries: &[S],
+        k: usize,
+        params: Bm25Params,
+        among: Option<&Bitmap>,
+        statistics: Option<&Bm25Statistics>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let answer = |scratch: &mut Scratch, query: &S| {
+            self.search_with(query.as_ref(), k, params, among, statistics, scratch)
+        };
+        queries.par_iter().map_init(|| Scratch::new(self.analyzer), answer).collect()
     }
 
     fn search_with(
@@ -142,16 +202,21 @@ impl Bm25Index {
         k: usize,
         params: Bm25Params,
         among: Option<&Bitmap>,
+        statistics: Option<&Bm25Statistics>,
         scratch: &mut Scratch,
     ) -> Result<Vec<Hit>> {
         params.check()?;
-        if self.num_docs == 0 {
+        let (num_docs, num_terms) = match statistics {
+            Some(given) => (given.num_docs, given.num_terms),
+            None => (self.num_docs, self.num_terms),
+        };
+        if num_docs == 0 {
             return Ok(Vec::new());
         }
         scratch.read_query(query);
-        let weights = self.weights(&scratch.terms)?;
+        let weights = self.weights(&scratch.terms, num_docs, statistics)?;
         // As Lucene rounds it: the quotient in f64, then f32.
-        let avgdl = (self.num_terms as f64 / self.num_docs as f64) as f32;
+        let avgdl = (num_terms as f64 / num_docs as f64) as f32;
         let norm_inverse = std::array::from_fn(|code| {
             let dl = FieldNormReader::id_to_fieldnorm(code as u8) as f32;
             1.0 / (params.k1 * ((1.0 - params.b) + params.b * dl / avgdl))
@@ -170,18 +235,30 @@ impl Bm25Index {
         Ok(best.into_sorted())
     }
 
-    /// qₜ · idf(t) of each term.
-    fn weights(&self, terms: &[(String, u32)]) -> Result<Vec<f32>> {
+    /// qₜ · idf(t) of each term, where N is `num_docs`.
+    fn weights(
+        &self,
+        terms: &[(String, u32)],
+        num_docs: u64,
+        statistics: Option<&Bm25Statistics>,
+    ) -> Result<Vec<f32>> {
         terms
             .iter()
             .map(|(term, multiplicity)| {
-                let mut n = 0u64;
-                for segment in &self.segments {
-                    n += u64::from(segment.segment.document_frequency(term, &segment.deleted)?);
-                }
-                Ok(*multiplicity as f32 * idf(self.num_docs, n))
+                let n = match statistics {
+                    Some(given) => given.document_frequency(term)?,
+                    None => self.document_frequency(term)?,
+                };
+                Ok(*multiplicity as f32 * idf(num_docs, n))
             })
             .collect()
+    }
+
+    /// n: the documents that contain a term.
+    fn document_frequency(&self, term: &str) -> Result<u64> {
+        self.segments.iter().try_fold(0, |n, segment| {
+            Ok(n + u64::from(segment.segment.document_frequency(term, &segment.deleted)?))
+        })
     }
 }
 

@@ -21,15 +21,20 @@
 //!
 //! All statistics are those of the documents that are alive, summed over all segments. So deleting a document gives the
 //! scores of a database that never held it.
+//!
+//! The statistics are integers ([`Bm25Statistics`]). So those of several indexes add up to those of one index of all
+//! documents. Searched with the sums, each index gives its documents the scores that they have in that one.
 
 mod analysis;
 mod folder;
 mod index;
 pub(crate) mod lengths;
 mod mapped;
+mod one_name;
 mod postings;
 mod schema;
 mod segment;
+mod statistics;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -39,4 +44,5 @@ pub use analysis::Analyzer;
 pub use index::{Bm25Index, Bm25Params};
 pub(crate) use mapped::MappedFiles;
 pub(crate) use segment::Bm25Segment;
+pub use statistics::Bm25Statistics;
 pub(crate) use writer::Bm25Writer;

@@ -1,6 +1,6 @@
 //! Writing the BM25 part of a segment: documents go in one at a time, one tantivy segment comes out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use secateur_files::disk;
@@ -12,6 +12,7 @@ use tantivy::{Directory, Document, Index, SingleSegmentIndexWriter};
 
 use super::analysis::{Analysis, Analyzer};
 use super::folder::IndexFolder;
+use super::one_name::{self, META};
 use super::postings::Postings;
 use super::schema::{schema, settings};
 use super::segment::Bm25Segment;
@@ -19,9 +20,6 @@ use super::terms::Terms;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 use crate::file_format::files::Output;
-
-/// The file in which tantivy says what an index has.
-const META: &str = "meta.json";
 
 /// What tantivy sizes its hash table of terms by, of which it gets none: about the least that it takes.
 const TABLE_BUDGET: usize = 256 << 10;
@@ -159,22 +157,31 @@ impl Bm25Writer {
         }
         self.end_part()?;
         match &self.parts[..] {
-            [Part { folder: Some(folder), .. }] => disk::rename(folder, &self.folder)?,
-            _ => self.merge()?,
+            [Part { folder: Some(folder), segments, .. }] => {
+                segments.iter().try_for_each(|segment| one_name::rename_files(folder, segment))?;
+                disk::rename(folder, &self.folder)?;
+            }
+            _ => {
+                let merged = self.merge()?;
+                merged.iter().try_for_each(|segment| one_name::rename_files(&self.folder, segment))?;
+            }
         }
         Ok(FinishedIndex { lengths: self.lengths, in_memory: None })
     }
 
-    fn merge(&self) -> Result<()> {
+    /// Merges the parts in the folder of the index, and gives back its segment.
+    fn merge(&self) -> Result<Vec<tantivy::Segment>> {
         let segments = self.parts.iter().flat_map(|part| part.segments.iter().cloned());
         let alive = self.parts.iter().flat_map(|part| part.segments.iter().map(|_| part.alive.clone()));
         let directory = IndexFolder::create(&self.folder)?;
-        merge_filtered_segments(&segments.collect::<Vec<_>>(), settings(), alive.collect(), directory)
-            .map_err(|error| self.error(error))?;
-        self.parts.iter().filter_map(|part| part.folder.as_ref()).try_for_each(|folder| {
+        let merged =
+            merge_filtered_segments(&segments.collect::<Vec<_>>(), settings(), alive.collect(), directory)
+                .and_then(|index| index.searchable_segments())
+                .map_err(|error| self.error(error))?;
+        for folder in self.parts.iter().filter_map(|part| part.folder.as_ref()) {
             disk::remove_folder(folder)?;
-            Ok(())
-        })
+        }
+        Ok(merged)
     }
 
     fn start_part(&mut self) -> Result<NewPart> {
@@ -246,15 +253,18 @@ fn alive(rows: &Bitmap, num_rows: u32) -> AliveBitSet {
 /// The files of an index of one segment, in the order of their names. tantivy reads no others to search. What it keeps
 /// besides is a list of what it may remove.
 fn files_of(index: &Index, files: &RamDirectory) -> tantivy::Result<Vec<(String, Vec<u8>)>> {
-    let mut paths: Vec<PathBuf> = index.load_metas()?.list_segment_files().into_iter().collect();
-    paths.push(Path::new(META).to_owned());
-    paths.sort();
-    let mut found = Vec::with_capacity(paths.len());
-    for path in paths {
-        // Some are listed that there are only for documents that were deleted.
-        if files.exists(&path)? {
-            found.push((path.to_string_lossy().into_owned(), files.atomic_read(&path)?));
+    let mut found = Vec::new();
+    for segment in index.searchable_segments()? {
+        let drawn = segment.id().uuid_string();
+        for path in index.load_metas()?.list_segment_files() {
+            // Some are listed that there are only for documents that were deleted.
+            if files.exists(&path)? {
+                let name = one_name::renamed(&path.to_string_lossy(), &drawn);
+                found.push((name, files.atomic_read(&path)?));
+            }
         }
+        found.push((META.to_owned(), one_name::meta(&segment)?));
     }
+    found.sort();
     Ok(found)
 }

@@ -6,7 +6,7 @@ use super::fields::{FieldCount, as_list};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
-use crate::filter::Filter;
+use crate::filter::{Field, Filter, ValueKind};
 
 impl Snapshot {
     /// The rows of the documents whose metadata match a filter. The `_among` searches and
@@ -60,17 +60,9 @@ impl Snapshot {
             found.sort();
             found.dedup();
             if found.is_empty() && !self.is_empty() {
-                let known = self.fields()?.into_iter().map(|count| count.field.to_string()).collect();
-                return Err(Error::UnknownField { field: field.to_string(), known });
+                return Err(unknown(field, &self.fields()?));
             }
-            if !found.is_empty() && !compared.is_empty() && !compared.iter().any(|kind| found.contains(kind))
-            {
-                let [found, compared] = [&found, &compared].map(|kinds| {
-                    let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-                    names.join(" and ")
-                });
-                return Err(Error::FieldKind { field: field.to_string(), found, compared });
-            }
+            check_kinds(field, &found, &compared)?;
         }
         Ok(())
     }
@@ -87,4 +79,42 @@ impl Snapshot {
         }
         Ok(as_list(counts))
     }
+}
+
+/// [`Snapshot::check_filter`] for documents of several databases, given the fields of all of them.
+///
+/// # Errors
+/// As [`Snapshot::check_filter`].
+pub fn check_filter_of_fields(filter: &Filter, fields: &[FieldCount]) -> Result<()> {
+    for (field, compared) in filter.comparisons() {
+        let counts = fields.iter().filter(|count| count.field == *field);
+        let kinds = counts.flat_map(|count| ValueKind::ALL.into_iter().zip(count.num_of_kind));
+        let mut found: Vec<ValueKind> =
+            kinds.filter(|(_, number)| *number > 0).map(|(kind, _)| kind).collect();
+        found.sort();
+        found.dedup();
+        if found.is_empty() {
+            return Err(unknown(field, fields));
+        }
+        check_kinds(field, &found, &compared)?;
+    }
+    Ok(())
+}
+
+fn unknown(field: &Field, fields: &[FieldCount]) -> Error {
+    let mut known: Vec<String> = fields.iter().map(|count| count.field.to_string()).collect();
+    known.dedup();
+    Error::UnknownField { field: field.to_string(), known }
+}
+
+/// Refuses a field whose values are of none of the kinds that it is compared with.
+fn check_kinds(field: &Field, found: &[ValueKind], compared: &[ValueKind]) -> Result<()> {
+    if found.is_empty() || compared.is_empty() || compared.iter().any(|kind| found.contains(kind)) {
+        return Ok(());
+    }
+    let [found, compared] = [found, compared].map(|kinds| {
+        let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+        names.join(" and ")
+    });
+    Err(Error::FieldKind { field: field.to_string(), found, compared })
 }

@@ -12,7 +12,14 @@ pub(super) const FILE_NAME: &str = "LOCK";
 
 /// Holds the lock until it is dropped; the operating system releases it when the process ends, however it ends.
 pub(super) struct WriterLock {
-    _file: LockedFile,
+    file: LockedFile,
+}
+
+impl Drop for WriterLock {
+    /// Takes the process's number out again: who wrote a database is no part of it. A number that stays does no harm.
+    fn drop(&mut self) {
+        let _ = self.file.0.set_len(0);
+    }
 }
 
 impl WriterLock {
@@ -32,6 +39,6 @@ impl WriterLock {
         let file = &mut locked.0;
         file.set_len(0)?;
         file.rewind().and_then(|()| write!(file, "{}", std::process::id())).at("write", &path)?;
-        Ok(WriterLock { _file: locked })
+        Ok(WriterLock { file: locked })
     }
 }

@@ -57,6 +57,7 @@ mod vectors;
 pub use compact::{CompactOptions, CompactReport};
 pub use documents::{NewDocument, StoredDocument};
 pub use fields::FieldCount;
+pub use filtering::check_filter_of_fields;
 pub use generation::Generation;
 pub use generation_writer::GenerationWriter;
 pub use journal::EmbeddingJournal;

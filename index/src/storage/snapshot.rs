@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use secateur_files::AtPath;
+
 use super::documents::StoredDocument;
 use super::embeddings::{Embeddings, GenerationFiles, size_of};
 use super::generation::Generation;
@@ -359,6 +361,19 @@ impl Snapshot {
         }
         let (view, row) = self.locate(row)?;
         Ok(self.embeddings(view)?.of_row(row).to_f32())
+    }
+
+    /// The CRC-32 of the manifest of the database in the folder `path`. The manifest has the checksums of all files, so
+    /// that of another state or of another database differs.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn checksum(path: impl AsRef<Path>) -> Result<u32> {
+        let path = path.as_ref();
+        // Read first for the errors of a folder that is no database, or of one that is damaged.
+        Manifest::read(path)?;
+        let file = path.join(super::manifest::FILE_NAME);
+        Ok(crc32fast::hash(&std::fs::read(&file).at("read", &file)?))
     }
 
     /// Reads the whole database and compares every checksum and every invariant that FORMAT.md lists.
