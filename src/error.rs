@@ -30,6 +30,9 @@ pub enum Error {
     /// The fusion of two rankings.
     #[error(transparent)]
     Fusion(#[from] crate::fusion::Error),
+    /// A set of shards.
+    #[error(transparent)]
+    Shards(#[from] crate::shard_error::ShardError),
     /// The database's vectors come from another encoder.
     #[error(
         "{} holds vectors of {expected_name} (fingerprint {}), but the encoder given is {got_name} (fingerprint {}); \
@@ -400,6 +403,7 @@ impl Error {
             Error::Index(error) => error.kind(),
             Error::Encoder(error) => error.kind(),
             Error::Dataset(error) => error.kind(),
+            Error::Shards(error) => error.kind(),
             Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Journal(error) => error.kind(),
             Error::OutputExists { .. } => ErrorKind::System,
@@ -467,7 +471,11 @@ fn given(encoder: &Option<(String, Box<Fingerprint>)>) -> String {
 
 /// Enough of a fingerprint to tell two apart.
 pub(crate) fn short(fingerprint: &Fingerprint) -> String {
-    let mut digits = fingerprint.to_string();
+    short_digits(fingerprint.to_string())
+}
+
+/// The same of a fingerprint's digits.
+pub(crate) fn short_digits(mut digits: String) -> String {
     digits.truncate(16);
     digits
 }

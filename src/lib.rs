@@ -24,7 +24,8 @@
 //!   whoever made the input, or whoever keeps the database.
 //!
 //! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders,
-//! [`eval`]uate rankings as trec_eval does, [`compare`] and [`report`] them. [`mod@bench`] measures encoders side by
+//! [`eval`]uate rankings as trec_eval does, [`compare`] and [`report`] them. [`shards`] divide a corpus over several
+//! databases. [`mod@bench`] measures encoders side by
 //! side, and [`swap`] puts another one in the place of the one that serves. [`datasets`], [`encoders`] and [`index`]
 //! are the three crates below, for programs that need one of them alone.
 //!
@@ -70,6 +71,8 @@ pub mod progress;
 pub mod prune;
 pub mod report;
 pub mod search;
+mod shard_error;
+pub mod shards;
 pub mod statistics;
 pub mod swap;
 mod table;

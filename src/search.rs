@@ -1,6 +1,8 @@
 //! What a search is asked for, and what it answers.
 
+mod asked;
 mod explanation;
+mod ranking;
 mod snippet;
 
 use secateur_encoders::UnknownName;
@@ -10,7 +12,10 @@ use strum::{Display, EnumString, VariantNames};
 
 use crate::fusion::Fusion;
 
+pub use asked::{Asked, Words};
 pub use explanation::{Explanation, Place, SearchTimes, Sides};
+pub use ranking::Ranking;
+pub(crate) use ranking::run_of;
 pub use snippet::{Snippet, snippet};
 
 /// Which index answers.
@@ -69,6 +74,11 @@ impl SearchParams {
     /// Hits of each index that a hybrid search fuses.
     pub fn depth(&self) -> usize {
         self.num_candidates.unwrap_or_else(|| self.k.max(100))
+    }
+
+    /// Hits that each index is asked for in this mode.
+    pub(crate) fn depth_in(&self, mode: SearchMode) -> usize {
+        if mode == SearchMode::Hybrid { self.depth() } else { self.k }
     }
 
     /// The default parameters in this mode.

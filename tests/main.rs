@@ -31,6 +31,7 @@ mod rerank;
 mod resume;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
+mod shards;
 mod slim;
 mod support;
 mod swap;

@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-#[cfg(feature = "serve")]
-use secateur::EncoderRecord;
 use secateur::encode::{
     DEFAULT_ENCODER, Device, Pooling, Precision, Quantization, default_encoder_version, write_default_encoder,
 };
 use secateur::encoders::{Adapter, Notice};
 use secateur::index::Error as IndexError;
-use secateur::{Database, Encoder, EncoderSource, Error, LoadOptions};
+use secateur::{Database, Encoder, EncoderRecord, EncoderSource, Error, LoadOptions};
 
 use super::failure::{Code, Failure, Result, warn};
 use super::inputs::{cache, hub};
@@ -94,6 +92,16 @@ impl EncoderArguments {
             strict: self.strict,
             cache: None,
         }
+    }
+
+    /// Refuses an encoder that could do nothing.
+    pub fn refuse_unless(&self, needs_encoder: bool) -> Result<()> {
+        if needs_encoder || self.encoder.is_none() {
+            return Ok(());
+        }
+        let message =
+            "--encoder does nothing here: no text is encoded; leave it out, or choose another --mode";
+        Err(Failure::new(Code::Usage, message))
     }
 
     /// Of these arguments those that change no vector.
@@ -218,11 +226,7 @@ pub fn open_database(
     if let Some(name) = generation {
         database = database.generation(name)?;
     }
-    if !needs_encoder && arguments.encoder.is_some() {
-        let message =
-            "--encoder does nothing here: no text is encoded; leave it out, or choose another --mode";
-        return Err(Failure::new(Code::Usage, message));
-    }
+    arguments.refuse_unless(needs_encoder)?;
     if !needs_encoder || database.dim().is_none() && arguments.encoder.is_none() {
         return Ok(database);
     }
@@ -235,6 +239,23 @@ pub fn open_database(
             "say where it is with --encoder, for good with `secateur generation relocate {path} --encoder MODEL`, or search by \
              words with --mode bm25"
         )
+    })
+}
+
+/// The encoder that a database or a set of shards is searched with: the one given, or the one that it remembers.
+pub fn load_for(path: &Path, record: &EncoderRecord, arguments: &EncoderArguments) -> Result<Arc<Encoder>> {
+    let Some(source) = arguments.or(record.source.clone()) else {
+        let message = format!(
+            "{} does not say where the encoder {} is: say it with --encoder, or search by words with --mode bm25",
+            path.display(),
+            record.name
+        );
+        return Err(Failure::new(Code::Database, message));
+    };
+    load(&source).map_err(|failure| {
+        let path = path.display();
+        failure
+            .told(|why| format!("the encoder of {path} does not load: {why}; say where it is with --encoder"))
     })
 }
 

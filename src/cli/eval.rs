@@ -1,7 +1,7 @@
 //! `secateur eval`: the queries of a data set are answered and the answers measured.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -9,12 +9,13 @@ use secateur::datasets::beir::BeirFolder;
 use secateur::datasets::{Qrels, trec};
 use secateur::eval::{Evaluation, Measure, RuleSet, Rules, evaluate};
 use secateur::report::{agreed, counted};
-use secateur::{Database, SearchMode, report};
+use secateur::{SearchMode, report};
 
-use super::encoder::{EncoderArguments, open_database, search_on_device};
+use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result, warn};
 use super::inputs::open_dataset;
 use super::search::ModeArguments;
+use super::searched::{Searched, open_searched};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +25,7 @@ Examples:
 #[derive(Args)]
 #[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The database.
+    /// The database, or a set of shards.
     database: PathBuf,
     /// A BEIR folder with queries and judgments, or the name of a downloaded data set.
     dataset: PathBuf,
@@ -119,7 +120,7 @@ impl Arguments {
 
     /// Judgments of documents that are not there count against every ranking. Some data sets have a few, such as BEIR's
     /// ArguAna; if most are such, the database holds another data set.
-    fn check_judgments(&self, database: &Database, qrels: &Qrels) -> Result<()> {
+    fn check_judgments(&self, database: &dyn Searched, qrels: &Qrels) -> Result<()> {
         let (mut count, mut unknown, mut first) = (0usize, 0usize, None);
         for (query_id, judgments) in qrels {
             for doc_id in judgments.keys() {
@@ -153,23 +154,28 @@ impl Arguments {
         Ok(())
     }
 
+    /// What is searched.
+    pub fn path(&self) -> &Path {
+        &self.database
+    }
+
     pub fn run(self) -> Result<String> {
         let mut database =
-            open_database(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
+            open_searched(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
         if self.mode.needs_encoder() {
-            search_on_device(&mut database, self.encoder.device)?;
+            database.search_on(self.encoder.device)?;
         }
         let dataset = open_dataset(&self.dataset)?;
         let split = self.measuring.split(&dataset)?;
         let qrels = dataset.qrels(&split)?;
         self.check_cutoffs()?;
-        self.check_judgments(&database, &qrels)?;
+        self.check_judgments(&*database, &qrels)?;
         let queries = dataset.judged_queries(&qrels)?;
         let rules = self.measuring.rules(dataset.name());
         // Where the rules take a document out of the ranking, one more is needed.
         let params = self
             .mode
-            .params(&database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)))?;
+            .params(&*database, self.k.get().saturating_add(usize::from(rules.drop_identical_ids)))?;
         let mode = database.mode(&params);
         let start = Instant::now();
         let run = database.run(&queries, &params)?;

@@ -4,10 +4,11 @@ use std::io::IsTerminal;
 
 use secateur::index::bm25::Analyzer;
 use secateur::search::{Place, Sides, snippet};
-use secateur::{Database, Document, Hit, SearchMode, SearchParams};
+use secateur::{Document, Hit, SearchMode, SearchParams};
 use serde_json::{Value, json};
 
 use super::failure::Result;
+use super::searched::Searched;
 
 /// A hit with what is shown of it.
 pub struct Found {
@@ -20,14 +21,14 @@ pub struct Found {
 }
 
 /// The hits of a query with their documents.
-pub fn found(database: &Database, query: &str, params: &SearchParams) -> Result<Vec<Found>> {
+pub fn found(database: &dyn Searched, query: &str, params: &SearchParams) -> Result<Vec<Found>> {
     let hits = database.search_sides(&[query], params)?.pop().unwrap_or_default();
     with_documents(database, query, params, hits)
 }
 
 /// Reads the documents of the hits of a query, which is empty if a vector was asked with.
 pub fn with_documents(
-    database: &Database,
+    database: &dyn Searched,
     query: &str,
     params: &SearchParams,
     hits: Vec<(Hit, Sides)>,
@@ -59,7 +60,7 @@ pub struct Look {
 
 impl Look {
     /// On a terminal lines are as wide as it is, and matching words are bold.
-    pub fn of_stdout(database: &Database) -> Look {
+    pub fn of_stdout(database: &dyn Searched) -> Look {
         let is_terminal = std::io::stdout().is_terminal();
         let width = terminal_size::terminal_size().filter(|_| is_terminal).map(|(width, _)| width.0.into());
         Look { width: width.unwrap_or(100), marks: is_terminal, explain: None, analyzer: database.analyzer() }
@@ -130,7 +131,7 @@ fn explained(mode: SearchMode, sides: &Sides) -> String {
 }
 
 /// An answer as JSON, with the whole documents.
-pub fn as_json(database: &Database, query: &str, params: &SearchParams, found: &[Found]) -> Value {
+pub fn as_json(database: &dyn Searched, query: &str, params: &SearchParams, found: &[Found]) -> Value {
     let mode = database.mode(params);
     let place =
         |place: Option<Place>| place.map(|Place { rank, score }| json!({ "rank": rank, "score": score }));

@@ -1,7 +1,7 @@
 //! `secateur index`: files of documents become a database.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::report::{agreed, counted, three_digits};
-use secateur::{Database, Error, Metric, VectorIndex, VectorOptions};
+use secateur::{Database, DatabaseBuilder, Encoder, Error, Metric, VectorIndex, VectorOptions};
 use secateur_files::with_suffix;
 
 use super::encoder::EncoderArguments;
@@ -35,12 +35,19 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Files or folders of documents, or the name of a downloaded data set.
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    making: MakingArguments,
     /// The database to make; it appears when it is complete.
     #[arg(long, value_name = "DB")]
     out: PathBuf,
+}
+
+/// Of which documents a database is made, and how.
+#[derive(Args)]
+pub struct MakingArguments {
+    /// Files or folders of documents, or the name of a downloaded data set.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
     /// How vectors are compared [default: as the model says; cosine for vectors of your own].
     #[arg(long)]
     metric: Option<Metric>,
@@ -51,9 +58,9 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]
     analyzer: Analyzer,
     #[command(flatten)]
-    source: SourceArguments,
+    pub source: SourceArguments,
     #[command(flatten)]
-    encoder: EncoderArguments,
+    pub encoder: EncoderArguments,
     #[command(flatten)]
     index: IndexArguments,
 }
@@ -135,68 +142,25 @@ impl IndexArguments {
     }
 }
 
-impl Arguments {
-    pub fn run(self) -> Result<String> {
-        let start = Instant::now();
-        let inputs = self.source.open(&self.files, self.encoder.strict)?;
-        if self.out.exists() {
-            let message = format!(
-                "{} exists: choose another --out, remove it, or put documents into it with `secateur add`",
-                self.out.display()
-            );
-            return Err(Failure::new(Code::Database, message));
-        }
-        if let Some(parent) =
-            self.out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
-        {
-            let message =
-                format!("there is no folder {}: make it first, or choose another --out", parent.display());
-            return Err(Failure::new(Code::System, message));
-        }
-        let encoder = self.encoder.load()?;
-        self.check_vectors(&inputs, encoder.is_some())?;
+impl MakingArguments {
+    /// What makes a database at this path, with the encoder if there is one.
+    pub fn builder(
+        &self,
+        out: &Path,
+        inputs: &Inputs,
+        encoder: Option<&Arc<Encoder>>,
+    ) -> Result<DatabaseBuilder> {
+        self.check_vectors(inputs, encoder.is_some())?;
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
-        let num_empty = Cell::new(0);
-        let documents = inputs.counted(false, |count| num_empty.set(count));
-        let progress = Progress::start("indexing", "document", || inputs.count())?
-            .going_on_from(&with_suffix(&self.out, ".journal"));
         let mut builder =
-            Database::builder(&self.out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
+            Database::builder(out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
         if let Some(dim) = inputs.dim()? {
             builder = builder.vectors(dim);
         }
-        let mut cut = String::new();
-        let built = match encoder {
-            Some(encoder) => {
-                say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
-                let built = builder
-                    .encoder(Arc::clone(&encoder))
-                    .build_from(documents.map(|item| item.map(|(document, _)| document)), |done| {
-                        progress.set(done)
-                    });
-                cut = self.index.cut(encoder.num_cut_texts(), encoder.max_length());
-                built
-            }
-            None => builder.build_with_vectors(documents, |done| progress.set(done)),
-        };
-        let database = built.map_err(with_advice)?;
-        progress.finish();
-        inputs.warn_of_empty(num_empty.get());
-        if database.is_empty() {
-            warn("there was no document to read; `secateur add` puts some into the database");
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
-        let passages = match self.index.passages {
-            Some(_) => format!(" in {}", counted(database.num_vectors(), "passage")),
-            None => String::new(),
-        };
-        let documents = counted(database.len(), "document");
-        Ok(format!(
-            "{}: {documents}{passages} {what}{cut}, in {} s\n",
-            self.out.display(),
-            three_digits(seconds)
-        ))
+        Ok(match encoder {
+            Some(encoder) => builder.encoder(Arc::clone(encoder)),
+            None => builder,
+        })
     }
 
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
@@ -219,8 +183,67 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    pub fn run(self) -> Result<String> {
+        let start = Instant::now();
+        let making = &self.making;
+        let inputs = making.source.open(&making.files, making.encoder.strict)?;
+        check_out(&self.out, "put documents into it with `secateur add`")?;
+        let encoder = making.encoder.load()?;
+        let builder = making.builder(&self.out, &inputs, encoder.as_ref())?;
+        let num_empty = Cell::new(0);
+        let documents = inputs.counted(false, |count| num_empty.set(count));
+        let progress = Progress::start("indexing", "document", || inputs.count())?
+            .going_on_from(&with_suffix(&self.out, ".journal"));
+        let mut cut = String::new();
+        let built = match encoder {
+            Some(encoder) => {
+                say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
+                let documents = documents.map(|item| item.map(|(document, _)| document));
+                let built = builder.build_from(documents, |done| progress.set(done));
+                cut = making.index.cut(encoder.num_cut_texts(), encoder.max_length());
+                built
+            }
+            None => builder.build_with_vectors(documents, |done| progress.set(done)),
+        };
+        let database = built.map_err(with_advice)?;
+        progress.finish();
+        inputs.warn_of_empty(num_empty.get());
+        if database.is_empty() {
+            warn("there was no document to read; `secateur add` puts some into the database");
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let what = if database.dim().is_some() { "with vectors and BM25" } else { "with BM25 only" };
+        let passages = match making.index.passages {
+            Some(_) => format!(" in {}", counted(database.num_vectors(), "passage")),
+            None => String::new(),
+        };
+        let documents = counted(database.len(), "document");
+        Ok(format!(
+            "{}: {documents}{passages} {what}{cut}, in {} s\n",
+            self.out.display(),
+            three_digits(seconds)
+        ))
+    }
+}
+
+/// Checks that there is nothing where something is to be made, and that it can be. Of what is there it says that one
+/// may as well do `other`.
+pub fn check_out(out: &Path, other: &str) -> Result<()> {
+    if out.exists() {
+        let message = format!("{} exists: choose another --out, remove it, or {other}", out.display());
+        return Err(Failure::new(Code::Database, message));
+    }
+    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        let message =
+            format!("there is no folder {}: make it first, or choose another --out", parent.display());
+        return Err(Failure::new(Code::System, message));
+    }
+    Ok(())
+}
+
 /// What to do about a document that is refused.
-fn with_advice(error: Error) -> Failure {
+pub fn with_advice(error: Error) -> Failure {
     let advice = match &error {
         Error::Dataset(DatasetError::Line { fault: Fault::NoText { .. }, .. }) => {
             "; remove the line, or leave --strict out"

@@ -33,8 +33,10 @@ mod queries;
 mod report;
 mod rerank;
 mod search;
+mod searched;
 #[cfg(feature = "serve")]
 mod serve;
+mod shards;
 mod source;
 mod swap;
 mod teach;
@@ -145,6 +147,9 @@ enum Command {
     Rollback(swap::RollbackArguments),
     /// Reclaim the space of deleted documents, and make one segment of many.
     Compact(compact::Arguments),
+    /// Divide a corpus over several databases, which are built one by one and searched as one.
+    #[command(subcommand)]
+    Shards(Box<shards::Command>),
     /// Check every file of a database.
     Verify(verify::Arguments),
     /// Answer programs and browsers over HTTP: embeddings, reranking, search.
@@ -227,6 +232,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Swap(arguments) => arguments.run(out)?,
         Command::Rollback(arguments) => arguments.run()?,
         Command::Compact(arguments) => arguments.run()?,
+        Command::Shards(command) => command.run(out)?,
         Command::Verify(arguments) => arguments.run()?,
         #[cfg(feature = "serve")]
         Command::Serve(arguments) => arguments.run()?,

@@ -8,13 +8,14 @@ use std::time::Instant;
 use secateur::datasets::{Run, ScoredDocument, trec};
 use secateur::report::{counted, three_digits};
 use secateur::search::Sides;
-use secateur::{Database, Filter, SearchMode, SearchParams};
+use secateur::{Filter, SearchMode, SearchParams};
 use secateur_files::AtPath;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::failure::{Code, Failure, Result};
 use super::hits::{as_json, with_documents};
+use super::searched::Searched;
 
 /// Queries of a file that are encoded together.
 const BATCH: usize = 64;
@@ -42,7 +43,7 @@ struct Line {
 
 /// Answers the queries of a file, or of standard input (`-`) as they come: a line of JSON each, or a run file.
 pub fn answer(
-    database: &Database,
+    database: &dyn Searched,
     path: &Path,
     params: &SearchParams,
     run: Option<&Path>,
@@ -102,7 +103,7 @@ pub fn answer(
 
 /// Queries being answered.
 struct Answering<'a, W: Write> {
-    database: &'a Database,
+    database: &'a dyn Searched,
     out: &'a mut W,
     /// The answers that a run file is to hold, if one is to be written.
     answers: Option<Run>,
@@ -143,7 +144,7 @@ impl<W: Write> Answering<'_, W> {
 }
 
 /// Reads a line: JSON, an id and a text with a tab between, or a text, whose id is then its number.
-fn question(database: &Database, line: &str, number: usize, params: &SearchParams) -> Result<Question> {
+fn question(database: &dyn Searched, line: &str, number: usize, params: &SearchParams) -> Result<Question> {
     let input = |message: String| Failure::new(Code::Input, message);
     if !line.trim_start().starts_with('{') {
         let (id, text) = match line.split_once('\t') {
@@ -185,7 +186,7 @@ fn question(database: &Database, line: &str, number: usize, params: &SearchParam
 }
 
 /// The hits of each query: those that ask in the same way are encoded together.
-fn hits_of(database: &Database, batch: &[Question]) -> Result<Vec<Vec<(secateur::Hit, Sides)>>> {
+fn hits_of(database: &dyn Searched, batch: &[Question]) -> Result<Vec<Vec<(secateur::Hit, Sides)>>> {
     let mut answers = Vec::with_capacity(batch.len());
     let mut rest = batch;
     while let Some(first) = rest.first() {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -13,10 +13,11 @@ use secateur::search::{SearchTimes, Sides};
 use secateur::{Database, Filter, SearchMode, SearchParams};
 use serde_json::Value;
 
-use super::encoder::{EncoderArguments, open_database, search_on_device};
+use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
 use super::hits::{Look, as_json, as_text, found, with_documents};
 use super::queries;
+use super::searched::{Searched, open_searched};
 
 const EXAMPLES: &str = "\
 With --queries the encoder is loaded once, and each query is answered by a line of JSON. From standard input a query is answered \
@@ -32,7 +33,7 @@ Examples:
 #[derive(Args)]
 #[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The database.
+    /// The database, or a set of shards.
     database: PathBuf,
     /// What to look for.
     #[arg(value_name = "QUERY", required_unless_present_any = ["queries", "vector"])]
@@ -119,7 +120,7 @@ impl ModeArguments {
 
     /// How to search for `k` hits. An option that could do nothing is refused, and so is a filter on a field that no
     /// document has.
-    pub fn params(&self, database: &Database, k: usize) -> Result<SearchParams> {
+    pub fn params(&self, database: &dyn Searched, k: usize) -> Result<SearchParams> {
         let mode = self.mode.unwrap_or_else(|| database.mode(&SearchParams::default()));
         self.check(database, mode)?;
         if let Some(filter) = &self.filter {
@@ -138,7 +139,7 @@ impl ModeArguments {
         })
     }
 
-    fn check(&self, database: &Database, mode: SearchMode) -> Result<()> {
+    fn check(&self, database: &dyn Searched, mode: SearchMode) -> Result<()> {
         let usage = |message: String| Err(Failure::new(Code::Usage, message));
         let given = [
             ("--k1", self.k1.is_some(), SearchMode::Dense),
@@ -179,6 +180,11 @@ impl ModeArguments {
 }
 
 impl Arguments {
+    /// What is searched.
+    pub fn path(&self) -> &Path {
+        &self.database
+    }
+
     pub fn run(self, out: &mut impl Write) -> Result<String> {
         let start = Instant::now();
         let is_stdin = self.query.len() == 1 && self.query[0] == "-";
@@ -193,36 +199,36 @@ impl Arguments {
         }
         let needs_encoder = self.mode.needs_encoder() && self.vector.is_none();
         let mut database =
-            open_database(&self.database, self.mode.generation(), &self.encoder, needs_encoder)
+            open_searched(&self.database, self.mode.generation(), &self.encoder, needs_encoder)
                 .map_err(|failure| self.with_advice(failure))?;
         let loading = start.elapsed();
         let k = self.k.get();
         if let Some(vector) = &self.vector {
-            return self.answer_vector(&database, vector);
+            return self.answer_vector(&*database, vector);
         }
-        let params = self.mode.params(&database, k)?;
+        let params = self.mode.params(&*database, k)?;
         if let Some(path) = queries {
-            search_on_device(&mut database, self.encoder.device)?;
-            return queries::answer(&database, &path, &params, self.run.as_deref(), out);
+            database.search_on(self.encoder.device)?;
+            return queries::answer(&*database, &path, &params, self.run.as_deref(), out);
         }
         if !self.explain {
-            let found = found(&database, &query, &params)?;
+            let found = found(&*database, &query, &params)?;
             return Ok(match self.json {
-                true => format!("{:#}\n", as_json(&database, &query, &params, &found)),
-                false => as_text(&found, &query, &Look::of_stdout(&database)),
+                true => format!("{:#}\n", as_json(&*database, &query, &params, &found)),
+                false => as_text(&found, &query, &Look::of_stdout(&*database)),
             });
         }
         let explanation = database.explain(&query, &params)?;
         let start = Instant::now();
-        let found = with_documents(&database, &query, &params, explanation.hits)?;
+        let found = with_documents(&*database, &query, &params, explanation.hits)?;
         let times = Times { load: loading, search: explanation.times, documents: start.elapsed() };
         if self.json {
-            let mut json = as_json(&database, &query, &params, &found);
+            let mut json = as_json(&*database, &query, &params, &found);
             json["times_ms"] = times.as_json();
             return Ok(format!("{json:#}\n"));
         }
         let mode = database.mode(&params);
-        let mut text = as_text(&found, &query, &Look::of_stdout(&database).explaining(mode));
+        let mut text = as_text(&found, &query, &Look::of_stdout(&*database).explaining(mode));
         text.push_str(&format!("\n{}", times.as_text()));
         Ok(text)
     }
@@ -240,7 +246,7 @@ impl Arguments {
         }
     }
 
-    fn answer_vector(&self, database: &Database, vector: &str) -> Result<String> {
+    fn answer_vector(&self, database: &dyn Searched, vector: &str) -> Result<String> {
         let vector: Vec<f32> = serde_json::from_str(vector).map_err(|error| {
             Failure::new(Code::Usage, format!("--vector: {error}; expected a list such as [0.1, -2]"))
         })?;

@@ -1,5 +1,6 @@
 //! The files of documents that a command takes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,6 +13,15 @@ use secateur_files::with_suffix;
 
 use super::failure::{Code, Failure, Result, warn};
 use super::inputs::{dataset_cache, open_dataset};
+
+/// The names of the options that say how files are read.
+const ID_FIELD: &str = "id-field";
+const TITLE_FIELD: &str = "title-field";
+const TEXT_FIELD: &str = "text-field";
+const VECTOR_FIELD: &str = "vector-field";
+const NPY: &str = "npy";
+const ALLOW_EMPTY: &str = "allow-empty";
+const STRICT: &str = "strict";
 
 /// How files of documents are read.
 #[derive(Args)]
@@ -44,6 +54,8 @@ pub type Documents<'a> = Box<dyn Iterator<Item = secateur::Result<(Document, Opt
 /// Files that are opened.
 pub struct Inputs {
     source: Source,
+    /// Where the files and folders are.
+    paths: Vec<PathBuf>,
     npy: Option<NpyRows>,
     empty: EmptyDocuments,
     /// Whether documents come with vectors.
@@ -73,11 +85,46 @@ impl SourceArguments {
             _ => EmptyDocuments::Few,
         };
         let has_vectors = npy.is_some() || self.vector_field.is_some();
-        Ok(Inputs { source: Source::open(&paths, names)?, npy, empty, has_vectors })
+        Ok(Inputs { source: Source::open(&paths, names)?, paths, npy, empty, has_vectors })
+    }
+
+    /// The arguments and `strict` as words by their names, for those who read the same files later.
+    pub fn to_options(&self, strict: bool) -> BTreeMap<String, String> {
+        let yes = |is_said: bool| is_said.then(|| "yes".to_owned());
+        let npy = self.npy.as_ref().map(|path| absolute(path).display().to_string());
+        let options = [
+            (ID_FIELD, self.id_field.clone()),
+            (TITLE_FIELD, self.title_field.clone()),
+            (TEXT_FIELD, self.text_field.clone()),
+            (VECTOR_FIELD, self.vector_field.clone()),
+            (NPY, npy),
+            (ALLOW_EMPTY, yes(self.allow_empty)),
+            (STRICT, yes(strict)),
+        ];
+        options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    /// The arguments and `strict` that became these words.
+    pub fn from_options(options: &BTreeMap<String, String>) -> (SourceArguments, bool) {
+        let option = |name: &str| options.get(name).cloned();
+        let arguments = SourceArguments {
+            id_field: option(ID_FIELD),
+            title_field: option(TITLE_FIELD),
+            text_field: option(TEXT_FIELD),
+            vector_field: option(VECTOR_FIELD),
+            npy: option(NPY).map(PathBuf::from),
+            allow_empty: options.contains_key(ALLOW_EMPTY),
+        };
+        (arguments, options.contains_key(STRICT))
     }
 }
 
 impl Inputs {
+    /// The files and folders by their absolute paths.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.paths.iter().map(|path| absolute(path)).collect()
+    }
+
     /// Whether the documents come with vectors.
     pub fn has_vectors(&self) -> bool {
         self.has_vectors
@@ -156,6 +203,10 @@ impl Inputs {
             }))
         }))
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// A path, or the folder of a downloaded data set of that name.

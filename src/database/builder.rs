@@ -195,6 +195,16 @@ impl DatabaseBuilder {
         DatabaseBuilder { allow_empty, ..self }
     }
 
+    /// Where the database is to be made.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same in another place.
+    pub(crate) fn at(self, path: PathBuf) -> DatabaseBuilder {
+        DatabaseBuilder { path, ..self }
+    }
+
     /// Makes an empty database in a folder that is absent or empty.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use secateur_datasets::Document;
 use secateur_index::RowId;
 use secateur_index::filter::Filter;
-use secateur_index::storage::StoredDocument;
+use secateur_index::storage::{FieldCount, StoredDocument};
 
 use super::Database;
 use crate::error::{Error, Result};
@@ -72,6 +72,21 @@ impl Database {
     /// There is no such row, or a file is damaged.
     pub fn document_at(&self, row: RowId) -> Result<Document> {
         Ok(owned(self.snapshot.document_at(row)?))
+    }
+
+    /// The rows of all documents with their ids, in the order in which they were added.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Result<(RowId, &str)>> + '_ {
+        self.snapshot.rows().map(|row| Ok((row, self.snapshot.id_at(row)?)))
+    }
+
+    /// The id of the document in a row.
+    pub(crate) fn id_at(&self, row: RowId) -> Result<&str> {
+        Ok(self.snapshot.id_at(row)?)
+    }
+
+    /// The fields of the metadata of all documents, which are read.
+    pub(crate) fn fields(&self) -> Result<Vec<FieldCount>> {
+        Ok(self.snapshot.fields()?)
     }
 
     /// Checks that each field that a filter compares is a field of some document, of the kind that it is compared

@@ -64,6 +64,11 @@ impl Database {
         self.snapshot.commit_number()
     }
 
+    /// The length of the segments' files in bytes.
+    pub(crate) fn num_bytes(&self) -> u64 {
+        self.snapshot.num_bytes()
+    }
+
     /// The generations, in the order in which they were added.
     pub fn generation_infos(&self) -> Vec<GenerationInfo> {
         let info = |(generation, num_vectors): (&Generation, usize)| GenerationInfo {

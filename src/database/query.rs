@@ -1,10 +1,10 @@
 //! Searching a database: by meaning, by words, by both, or by a vector.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
-use secateur_datasets::{Document, Query, Run, ScoredDocument};
-use secateur_encoders::TextKind;
+use secateur_datasets::{Document, Query, Run};
+use secateur_encoders::{Encoder, TextKind};
+use secateur_index::bm25::Bm25Statistics;
 use secateur_index::flat::FlatIndex;
 use secateur_index::search::SearchOptions;
 use secateur_index::storage::VectorSettings;
@@ -13,8 +13,9 @@ use secateur_index::{Bitmap, Hit as RowHit};
 use super::Database;
 use super::reading::Reading;
 use crate::error::{Error, Result};
-use crate::fusion::RankedList;
-use crate::search::{Explanation, Hit, Place, SearchMode, SearchParams, SearchTimes, Sides};
+use crate::search::{
+    Asked, Explanation, Hit, Ranking, SearchMode, SearchParams, SearchTimes, Sides, Words, run_of,
+};
 
 impl Database {
     /// Searches for one query.
@@ -50,7 +51,7 @@ impl Database {
     /// vectors or encoder. A parameter is out of range. A file is damaged.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| ranking.hits(params)).collect()
+        rankings.iter().map(|ranking| Ok(ranking.hits(params)?)).collect()
     }
 
     /// Searches for one query, as [`Database::search`], and says where the time went.
@@ -73,7 +74,7 @@ impl Database {
     /// As [`Database::search_batch`].
     pub fn search_sides(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<(Hit, Sides)>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| ranking.with_sides(params)).collect()
+        rankings.iter().map(|ranking| Ok(ranking.with_sides(params)?)).collect()
     }
 
     /// Searches for one query, and says where each score comes from and where the time went.
@@ -108,34 +109,48 @@ impl Database {
     /// The rankings of each query, not fused yet, and how long they took.
     fn rankings(&self, queries: &[&str], params: &SearchParams) -> Result<(Vec<Ranking>, SearchTimes)> {
         let mut times = SearchTimes::default();
-        let start = Instant::now();
-        let among = self.matching(params)?;
-        times.filter = start.elapsed();
-        let (mode, among) = (self.mode(params), among.as_ref());
-        let k = if mode == SearchMode::Hybrid { params.depth() } else { params.k };
-        let mut rankings: Vec<Ranking> = queries.iter().map(|_| Ranking::default()).collect();
-        if mode != SearchMode::Bm25 {
-            let encoder = self.query_encoder()?;
-            let start = Instant::now();
-            let tokens = encoder.tokenize(queries, TextKind::Query)?;
-            times.tokenize = start.elapsed();
-            let start = Instant::now();
-            let vectors = encoder.encode_tokens(&tokens, TextKind::Query)?;
-            times.encode = start.elapsed();
-            let start = Instant::now();
-            for (ranking, hits) in rankings.iter_mut().zip(self.nearest(&vectors, params, k, among)?) {
-                ranking.dense = Some(hits);
+        let mode = self.mode(params);
+        let vectors = match mode {
+            SearchMode::Bm25 => None,
+            SearchMode::Dense | SearchMode::Hybrid => {
+                Some(encode(self.query_encoder()?, queries, &mut times)?)
             }
-            times.dense = start.elapsed();
-        }
-        if mode != SearchMode::Dense {
+        };
+        let words = (mode != SearchMode::Dense).then_some(Words { queries, statistics: None });
+        let asked = Asked { vectors: vectors.as_deref(), words, k: params.depth_in(mode), params };
+        let rankings = self.ranked(&asked, &mut times)?;
+        Ok((rankings.into_iter().map(Ranking::settled).collect(), times))
+    }
+
+    /// The rankings of each query; equal scores by row.
+    pub(crate) fn ranked(&self, asked: &Asked<'_>, times: &mut SearchTimes) -> Result<Vec<Ranking>> {
+        let start = Instant::now();
+        let params = asked.params;
+        let among = self.matching(params)?;
+        times.filter += start.elapsed();
+        let among = among.as_ref();
+        let mut rankings = Vec::new();
+        if let Some(vectors) = asked.vectors {
             let start = Instant::now();
-            for (ranking, hits) in rankings.iter_mut().zip(self.bm25(queries, params, k, among)?) {
+            for hits in self.nearest(vectors, params, asked.k, among)? {
+                rankings.push(Ranking { dense: Some(hits), bm25: None });
+            }
+            times.dense += start.elapsed();
+        }
+        if let Some(words) = &asked.words {
+            let start = Instant::now();
+            rankings.resize(words.queries.len(), Ranking::default());
+            for (ranking, hits) in rankings.iter_mut().zip(self.bm25(words, params, asked.k, among)?) {
                 ranking.bm25 = Some(hits);
             }
-            times.bm25 = start.elapsed();
+            times.bm25 += start.elapsed();
         }
-        Ok((rankings, times))
+        Ok(rankings)
+    }
+
+    /// What the scores of these terms depend on besides the texts of single documents.
+    pub(crate) fn term_statistics(&self, terms: &[&str]) -> Result<Bm25Statistics> {
+        Ok(self.snapshot.bm25()?.statistics(terms)?)
     }
 
     /// The vectors of queries (Q, D), as searches make them.
@@ -170,8 +185,9 @@ impl Database {
         if vector.len() != expected {
             return Err(secateur_index::Error::DimensionMismatch { expected, got: vector.len() }.into());
         }
-        let among = self.matching(params)?;
-        Ok(self.nearest(vector, params, params.k, among.as_ref())?.pop().unwrap_or_default())
+        let asked = Asked { vectors: Some(vector), words: None, k: params.k, params };
+        let ranking = self.ranked(&asked, &mut SearchTimes::default())?.pop().unwrap_or_default();
+        Ok(ranking.settled().hits(params)?)
     }
 
     /// The passage of each of these documents that is nearest to a query, as the encoder reads it: with the title.
@@ -183,18 +199,27 @@ impl Database {
     pub fn best_passages(&self, query: &str, doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
         let read =
             self.generations().iter().find(|generation| self.generation_name() == Some(&generation.name));
+        if !read.is_some_and(|generation| generation.vectors.passages) {
+            return Ok(vec![None; doc_ids.len()]);
+        }
+        self.nearest_passages(&self.encode_queries(&[query])?, doc_ids)
+    }
+
+    /// [`Database::best_passages`] given the query's vector (D).
+    pub(crate) fn nearest_passages(&self, vector: &[f32], doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
+        let read =
+            self.generations().iter().find(|generation| self.generation_name() == Some(&generation.name));
         let Some(generation) = read.filter(|generation| generation.vectors.passages) else {
             return Ok(vec![None; doc_ids.len()]);
         };
         let encoder = self.query_encoder()?;
-        let vector = encoder.encode(&[query], TextKind::Query)?;
         let VectorSettings { metric, dim, .. } = generation.vectors;
         let best = |doc_id: &&str| {
             let (Some(row), Some(document)) = (self.snapshot.row(doc_id)?, self.document(doc_id)?) else {
                 return Ok(None);
             };
             let vectors = self.snapshot.vector(row)?;
-            let nearest = FlatIndex::new(metric, dim, &vectors)?.search(&vector, 1)?;
+            let nearest = FlatIndex::new(metric, dim, &vectors)?.search(vector, 1)?;
             let texts = Reading::of(&[document], generation, encoder)?.texts;
             Ok(nearest.first().and_then(|hit| texts.into_iter().nth(hit.row.0 as usize)))
         };
@@ -208,13 +233,7 @@ impl Database {
     /// As [`Database::search_batch`].
     pub fn run(&self, queries: &[Query], params: &SearchParams) -> Result<Run> {
         let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
-        let hits = self.search_batch(&texts, params)?;
-        let scored = |hit: Hit| ScoredDocument { doc_id: hit.doc_id, score: hit.score };
-        Ok(queries
-            .iter()
-            .zip(hits)
-            .map(|(query, hits)| (query.id.clone(), hits.into_iter().map(scored).collect()))
-            .collect())
+        Ok(run_of(queries, self.search_batch(&texts, params)?))
     }
 
     /// Which index answers: the one that is asked for, or the best there is. That is hybrid where an encoder makes
@@ -249,64 +268,35 @@ impl Database {
 
     fn bm25(
         &self,
-        queries: &[&str],
+        words: &Words<'_>,
         params: &SearchParams,
         k: usize,
         among: Option<&Bitmap>,
     ) -> Result<Vec<Vec<Hit>>> {
-        let hits = self.snapshot.bm25()?.search_batch(queries, k, params.bm25, among)?;
+        let index = self.snapshot.bm25()?;
+        let hits = match words.statistics {
+            Some(given) => index.search_batch_with(words.queries, k, params.bm25, among, given)?,
+            None => index.search_batch(words.queries, k, params.bm25, among)?,
+        };
         hits.into_iter().map(|hits| self.named(hits)).collect()
     }
 
     fn named(&self, hits: Vec<RowHit>) -> Result<Vec<Hit>> {
-        let mut hits = hits
-            .into_iter()
-            .map(|hit| {
-                let doc_id = self.snapshot.id_at(hit.row)?.to_owned();
-                Ok(Hit { doc_id, score: f64::from(hit.score) })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| b.doc_id.cmp(&a.doc_id)));
-        Ok(hits)
-    }
-}
-
-/// What each index answers to a query.
-#[derive(Default)]
-struct Ranking {
-    dense: Option<Vec<Hit>>,
-    bm25: Option<Vec<Hit>>,
-}
-
-impl Ranking {
-    fn hits(&self, params: &SearchParams) -> Result<Vec<Hit>> {
-        match (&self.dense, &self.bm25) {
-            (Some(dense), Some(bm25)) => fuse(dense, bm25, params),
-            (Some(hits), None) | (None, Some(hits)) => Ok(hits.clone()),
-            (None, None) => Ok(Vec::new()),
-        }
-    }
-
-    fn with_sides(&self, params: &SearchParams) -> Result<Vec<(Hit, Sides)>> {
-        let [dense, bm25] = [&self.dense, &self.bm25].map(|hits| places(hits.as_deref().unwrap_or_default()));
-        let sides = |hit: Hit| {
-            let id = hit.doc_id.as_str();
-            let sides = Sides { dense: dense.get(id).copied(), bm25: bm25.get(id).copied() };
-            (hit, sides)
+        let named = |hit: RowHit| {
+            let doc_id = self.snapshot.id_at(hit.row)?.to_owned();
+            Ok(Hit { doc_id, score: f64::from(hit.score) })
         };
-        Ok(self.hits(params)?.into_iter().map(sides).collect())
+        hits.into_iter().map(named).collect()
     }
 }
 
-fn places(hits: &[Hit]) -> HashMap<&str, Place> {
-    let place = |(number, hit): (usize, &Hit)| Place { rank: number + 1, score: hit.score };
-    hits.iter().enumerate().map(|(number, hit)| (hit.doc_id.as_str(), place((number, hit)))).collect()
-}
-
-fn fuse(dense: &[Hit], bm25: &[Hit], params: &SearchParams) -> Result<Vec<Hit>> {
-    let keyed = |hits: &[Hit]| hits.iter().map(|hit| (hit.doc_id.clone(), hit.score)).collect::<Vec<_>>();
-    let (dense, bm25) = (keyed(dense), keyed(bm25));
-    let dense = RankedList { hits: &dense, weight: params.dense_weight };
-    let fused = params.fusion.fuse(&[dense, RankedList::new(&bm25)])?;
-    Ok(fused.into_iter().take(params.k).map(|(doc_id, score)| Hit { doc_id, score }).collect())
+/// The vectors of queries (Q, D).
+pub(crate) fn encode(encoder: &Encoder, queries: &[&str], times: &mut SearchTimes) -> Result<Vec<f32>> {
+    let start = Instant::now();
+    let tokens = encoder.tokenize(queries, TextKind::Query)?;
+    times.tokenize = start.elapsed();
+    let start = Instant::now();
+    let vectors = encoder.encode_tokens(&tokens, TextKind::Query)?;
+    times.encode = start.elapsed();
+    Ok(vectors)
 }

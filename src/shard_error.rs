@@ -1,0 +1,223 @@
+//! What can go wrong with a set of shards. Each message names the shard and what to do.
+
+use std::path::PathBuf;
+
+use secateur_files::ErrorKind;
+
+/// Why a set of shards refused to do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShardError {
+    /// The folder is no set.
+    #[error(
+        "{} is no set of shards: it has no plan.json; make one with `secateur shards plan CORPUS --shards N --out {}`",
+        path.display(), path.display()
+    )]
+    NotASet {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The set has no manifest yet.
+    #[error(
+        "the set {} is not finished: it has no manifest.json; build its shards, then run `secateur shards finish {}`",
+        path.display(), path.display()
+    )]
+    NotFinished {
+        /// The set.
+        path: PathBuf,
+    },
+    /// The plan or the manifest of a set is of another version.
+    #[error(
+        "{} has format version {found}, this program reads version {supported}; {}",
+        path.display(),
+        if found > supported { "use a newer secateur" } else { "plan and build the set anew" }
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version it declares.
+        found: u64,
+        /// The one that this program reads.
+        supported: u64,
+    },
+    /// The plan or the manifest of a set cannot be read.
+    #[error("{} is damaged: {problem}; {advice}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// There are no documents to divide so, or into no shard at all.
+    #[error("a corpus cannot be divided into {num_shards} shards: give a number from 1 to {max}")]
+    NumShards {
+        /// The number that was asked for.
+        num_shards: usize,
+        /// The most there can be.
+        max: usize,
+    },
+    /// There is no shard of this number.
+    #[error("there is no shard {shard} in {}: its plan has {num_shards}, counted from 0", path.display())]
+    NoSuchShard {
+        /// The number asked for.
+        shard: usize,
+        /// How many the plan has.
+        num_shards: usize,
+        /// The set.
+        path: PathBuf,
+    },
+    /// A shard is not there.
+    #[error(
+        "shard {shard} is not built: there is no {}; run `secateur shards build {} {shard}`, or copy the folder here",
+        path.display(), set_of(path)
+    )]
+    NotBuilt {
+        /// The shard.
+        shard: usize,
+        /// Where it will be.
+        path: PathBuf,
+    },
+    /// A shard cannot be opened, searched or built.
+    #[error("shard {shard} ({place}): {source}")]
+    InShard {
+        /// The shard.
+        shard: usize,
+        /// Its folder, or where else it is.
+        place: String,
+        /// Whose turn it is.
+        kind: ErrorKind,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A shard's vectors are of another encoder than those of the set.
+    #[error(
+        "shard {shard} ({}) has vectors of {got}, and the set has vectors of {expected}; remove the folder, and run \
+         `secateur shards build {} {shard}`", path.display(), set_of(path)
+    )]
+    OtherEncoder {
+        /// The shard.
+        shard: usize,
+        /// Its folder.
+        path: PathBuf,
+        /// The encoder of the set, with its fingerprint.
+        expected: String,
+        /// That of the shard.
+        got: String,
+    },
+    /// The encoder that was given to build a shard with is another one than the plan's.
+    #[error("the set {} is planned with {expected}, and {got} was given; give the one that it is planned with", path.display())]
+    PlannedEncoder {
+        /// The set.
+        path: PathBuf,
+        /// The encoder of the plan, with its fingerprint.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+    /// A shard has another setting than the set.
+    #[error(
+        "shard {shard} ({}): {what} is {got}, and in the set {expected}; make them the same in all shards, or remove the \
+         folder and run `secateur shards build {} {shard}`", path.display(), set_of(path)
+    )]
+    OtherSettings {
+        /// The shard.
+        shard: usize,
+        /// Its folder.
+        path: PathBuf,
+        /// The setting.
+        what: &'static str,
+        /// That of the set.
+        expected: String,
+        /// That of the shard.
+        got: String,
+    },
+    /// Two shards have a document with the same id.
+    #[error(
+        "document {id:?} is in shard {first} and in shard {second}, and a set has each id once; if one folder is a copy of \
+         the other, remove it and run `secateur shards build SET {second}`, otherwise delete the document from one of them"
+    )]
+    SameDocument {
+        /// The id.
+        id: String,
+        /// The first shard that has it.
+        first: usize,
+        /// The second.
+        second: usize,
+    },
+    /// A shard is not what it was when the set was finished.
+    #[error(
+        "shard {shard} ({}) is not the one that the set was finished with: {problem}; put that one back, or run \
+         `secateur shards finish {}` if the change was meant", path.display(), set_of(path)
+    )]
+    Changed {
+        /// The shard.
+        shard: usize,
+        /// Its folder.
+        path: PathBuf,
+        /// How it differs.
+        problem: String,
+    },
+    /// The corpus is not the one that was planned with.
+    #[error(
+        "shard {shard}: the corpus is not the one that the set was planned with: {problem}; give that one, or plan a new set"
+    )]
+    CorpusChanged {
+        /// The shard that was being built.
+        shard: usize,
+        /// How it differs.
+        problem: String,
+    },
+    /// The corpus changed while it was being read for a plan.
+    #[error(
+        "the corpus has {got} documents, and {expected} were counted before; plan again when nobody changes it"
+    )]
+    CorpusCount {
+        /// Documents that were counted.
+        expected: u64,
+        /// Documents that were read.
+        got: u64,
+    },
+    /// A shard answered another number of queries than it was asked.
+    #[error(
+        "shard {shard} ({place}) answered {got} of {expected} queries; it runs another version, or is no shard"
+    )]
+    Answers {
+        /// The shard.
+        shard: usize,
+        /// Where it is.
+        place: String,
+        /// Queries that were asked.
+        expected: usize,
+        /// Answers.
+        got: usize,
+    },
+}
+
+impl ShardError {
+    /// Whose turn it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            ShardError::NumShards { .. } | ShardError::NoSuchShard { .. } => ErrorKind::Usage,
+            ShardError::CorpusChanged { .. } | ShardError::CorpusCount { .. } => ErrorKind::Input,
+            ShardError::InShard { kind, .. } => *kind,
+            ShardError::NotASet { .. }
+            | ShardError::NotFinished { .. }
+            | ShardError::OtherVersion { .. }
+            | ShardError::BadFile { .. }
+            | ShardError::NotBuilt { .. }
+            | ShardError::OtherEncoder { .. }
+            | ShardError::PlannedEncoder { .. }
+            | ShardError::OtherSettings { .. }
+            | ShardError::SameDocument { .. }
+            | ShardError::Changed { .. }
+            | ShardError::Answers { .. } => ErrorKind::Database,
+        }
+    }
+}
+
+/// The set that a shard's folder lies in, for messages.
+fn set_of(shard: &std::path::Path) -> String {
+    shard.parent().map_or_else(String::new, |set| set.display().to_string())
+}
