@@ -13,6 +13,7 @@ mod demo;
 mod documents;
 mod evaluation;
 mod examples;
+mod export;
 mod filters;
 mod generation;
 mod hnsw;

@@ -374,6 +374,18 @@ pub enum Error {
         /// The directory that was to be written.
         path: PathBuf,
     },
+    /// A model has no place in a format of other programs.
+    #[error("{} cannot be exported to {format}: {why}; {advice}", path.display())]
+    NotExportable {
+        /// The model directory.
+        path: PathBuf,
+        /// The format.
+        format: String,
+        /// What is in the way.
+        why: String,
+        /// What to do.
+        advice: String,
+    },
     /// A device cannot be used.
     #[error(
         "{device} cannot be used: {source}; the CPU is always there (--device cpu), and --device auto takes what there is"
@@ -449,6 +461,7 @@ impl Error {
             | Error::CalibrationTooShort { .. }
             | Error::ScoresOfAnotherModel { .. }
             | Error::NotLlmDrop { .. }
+            | Error::NotExportable { .. }
             | Error::NoMlp { .. }
             | Error::Candle(..)
             | Error::NoTexts

@@ -19,6 +19,7 @@
 //! - [`ModelDirectory`](prune::ModelDirectory), [`Scores`](prune::Scores) and [`Variant`](prune::Variant) prune a
 //!   model.
 //! - [`Trainer`](train::Trainer) trains one; [`create_model`] makes one from nothing.
+//! - [`write_exported`] writes one for transformers, sentence-transformers or vLLM.
 //!
 //! # Storeys
 //!
@@ -32,7 +33,7 @@
 //! | compute | who computes? | `compute/` |
 //! | model | how is a forward put together? | `model/` |
 //! | encoders | how does text become a vector? | `encoder`, `cross_encoder`, `loaded`, `settings`, `tokenize/`, `fingerprint`, `device`, `on_device`, ... |
-//! | tools | what can be done with a model? | `contrastive/`, `prune/`, `train/`, `create/`, `quantize`, `merge`, `inspect`, `golden`, `gpu_bench/` |
+//! | tools | what can be done with a model? | `contrastive/`, `prune/`, `train/`, `create/`, `quantize`, `merge`, `export/`, `inspect`, `golden`, `gpu_bench/` |
 //!
 //! This crate never prints, never reads the environment, never downloads, and computes on the caller's rayon pool.
 
@@ -57,6 +58,7 @@ mod cross_encoder;
 mod device;
 mod encoder;
 mod error;
+mod export;
 mod fingerprint;
 pub mod golden;
 pub mod gpu_bench;
@@ -97,6 +99,7 @@ pub use cross_encoder::CrossEncoder;
 pub use device::Device;
 pub use encoder::Encoder;
 pub use error::{BoxedError, Error, Result};
+pub use export::{ExportFormat, ExportOptions, Exported, write_exported};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use load_options::LoadOptions;
 pub use merge::write_merged;

@@ -63,7 +63,8 @@ impl Weights {
         Weights::of_files(ModelFiles::locate(directory, base, &[])?)
     }
 
-    fn of_files(files: ModelFiles) -> Result<Weights> {
+    /// The same of files that were located.
+    pub(crate) fn of_files(files: ModelFiles) -> Result<Weights> {
         let (config_path, mut config) = (files.config_path(), files.config()?);
         let mut architecture = Architecture::from_config(&config_path, &config)?;
         let checkpoint = Checkpoint::new(files.shards()?);

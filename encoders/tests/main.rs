@@ -6,6 +6,8 @@ mod adapters;
 mod checkpoints;
 /// Models without some of their sub-layers: written, loaded, pruned again.
 mod depth;
+/// Models for other programs: filled up with zeros, or with blocks that say what each layer has.
+mod export;
 /// GPUs: every family on a CPU that runs the kernels of a GPU.
 mod gpu;
 /// Importance against PyTorch (tests/fixtures/importance/generate.py), and what must not change it.

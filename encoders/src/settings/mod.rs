@@ -202,18 +202,19 @@ impl Settings {
                 sentence[key] = length.into();
             }
         }
+        let mut model = json!({
+            "prompts": {"query": self.query_prompt, "document": self.passage_prompt},
+            "default_prompt_name": null,
+            "similarity_fn_name": self.similarity,
+        });
+        if let Some(dim) = self.truncate_dim {
+            model["truncate_dim"] = dim.into();
+        }
         vec![
             (MODULES_FILE, modules.into()),
             ("1_Pooling/config.json", pooling),
             (TRANSFORMER_FILES[0], sentence),
-            (
-                PROMPTS_FILE,
-                json!({
-                    "prompts": {"query": self.query_prompt, "document": self.passage_prompt},
-                    "default_prompt_name": null,
-                    "similarity_fn_name": self.similarity,
-                }),
-            ),
+            (PROMPTS_FILE, model),
         ]
     }
 }

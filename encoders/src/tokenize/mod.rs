@@ -4,6 +4,7 @@ mod added;
 mod build;
 mod class;
 mod config;
+mod files;
 mod keys;
 mod packed;
 mod ranges;

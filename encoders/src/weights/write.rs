@@ -80,7 +80,8 @@ impl<'a> NewTensor<'a> {
 
 /// Writes the model directory `out`, which must not exist: `config` as config.json and the tensors as one
 /// model.safetensors. The tokenizer and the files of sentence-transformers are those of `files`. The `others` are small
-/// files by name, which take the place of those. The directory appears whole or not at all.
+/// files by name, which take the place of those: JSON, or the text that a string is. The directory appears whole or not
+/// at all.
 ///
 /// # Errors
 ///
@@ -117,8 +118,13 @@ fn write_folder(
 ) -> Result<()> {
     let folder = DurableFolder::create(out)?;
     for (name, value) in [config].iter().chain(others) {
-        let text = serde_json::to_vec_pretty(value).expect("a JSON value can be written");
-        write_file(&folder, name, &text)?;
+        match value {
+            Value::String(text) => write_file(&folder, name, text.as_bytes())?,
+            value => {
+                let text = serde_json::to_vec_pretty(value).expect("a JSON value can be written");
+                write_file(&folder, name, &text)?;
+            }
+        }
     }
     copy_files(files, others, &folder)?;
     write_weights(tensors, &folder, weights)?;

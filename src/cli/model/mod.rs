@@ -1,7 +1,8 @@
-//! `secateur model`: inspect, check, create, merge and quantize models.
+//! `secateur model`: inspect, check, create, merge, quantize and export models.
 
 mod check;
 mod create;
+mod export;
 mod inspect;
 mod merge;
 mod quantize;
@@ -24,6 +25,8 @@ pub enum Command {
     Merge(merge::Arguments),
     /// Write a model with its linear layers in 4 bits, as bitsandbytes does.
     Quantize(quantize::Arguments),
+    /// Write a model, pruned or whole, as transformers, sentence-transformers or vLLM read it.
+    Export(export::Arguments),
 }
 
 impl Command {
@@ -34,6 +37,7 @@ impl Command {
             Command::Create(arguments) => arguments.run(),
             Command::Merge(arguments) => arguments.run(),
             Command::Quantize(arguments) => arguments.run(),
+            Command::Export(arguments) => arguments.run(),
         }
     }
 }

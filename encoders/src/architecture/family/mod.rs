@@ -8,6 +8,7 @@ pub(crate) mod keys;
 mod llama;
 mod mistral;
 mod modernbert;
+pub(crate) mod nemotron_nas;
 mod qwen2;
 mod qwen3;
 pub(crate) mod rotary;
@@ -152,6 +153,7 @@ const FAMILIES: &[&Family] = &[
     &qwen2::FAMILY,
     &qwen3::FAMILY,
     &gemma2::FAMILY,
+    &nemotron_nas::FAMILY,
 ];
 
 /// The family that a config.json names, if it is known.
