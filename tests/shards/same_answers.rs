@@ -100,7 +100,10 @@ fn all_params() -> Vec<SearchParams> {
     all
 }
 
-fn bits(answers: &[Vec<(Hit, Sides)>]) -> Vec<Vec<(String, u64, Option<u64>, Option<u64>)>> {
+/// A hit and its scores, bit for bit: its own, that by vectors and that by words.
+type Bits = (String, u64, Option<u64>, Option<u64>);
+
+fn bits(answers: &[Vec<(Hit, Sides)>]) -> Vec<Vec<Bits>> {
     let bits = |(hit, sides): &(Hit, Sides)| {
         let [dense, bm25] = [sides.dense, sides.bm25].map(|place| place.map(|place| place.score.to_bits()));
         (hit.doc_id.clone(), hit.score.to_bits(), dense, bm25)
