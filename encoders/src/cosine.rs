@@ -9,6 +9,12 @@
 /// assert_eq!(cosine(&[0.0, 0.0], &[0.0, 0.0]), 0.0);
 /// ```
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let (dot, square_a, square_b) = products(a, b);
+    if square_a > 0.0 && square_b > 0.0 { dot / (square_a * square_b).sqrt() } else { 0.0 }
+}
+
+/// The dot product of two vectors of one length, and that of each with itself, summed in f64.
+pub(crate) fn products(a: &[f32], b: &[f32]) -> (f64, f64, f64) {
     let (mut dot, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
     for (x, y) in a.iter().zip(b) {
         let (x, y) = (f64::from(*x), f64::from(*y));
@@ -16,7 +22,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
         square_a += x * x;
         square_b += y * y;
     }
-    if square_a > 0.0 && square_b > 0.0 { dot / (square_a * square_b).sqrt() } else { 0.0 }
+    (dot, square_a, square_b)
 }
 
 #[cfg(test)]

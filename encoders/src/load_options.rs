@@ -33,7 +33,8 @@ pub struct LoadOptions {
     pub truncate_dim: Option<usize>,
     /// The directory of the base model of an adapter. Unless given, the adapter's configuration names it.
     pub base: Option<PathBuf>,
-    /// Quantize linear layers, after an adapter was merged. A model that is stored quantized stays as it is.
+    /// Quantize linear layers, after an adapter was merged. A model that is stored so stays as it is; one in 8 bits is
+    /// refused.
     pub quantize: Option<Quantization>,
     /// How precisely linear layers are multiplied. Those in 4 bits are dequantized first for
     /// bf16 and int8, those that are stored in 8 bits for all but int8.

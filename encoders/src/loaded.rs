@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::after_pooling::Finish;
-use crate::architecture::{Architecture, NeuronMask, Remaining};
+use crate::architecture::{Architecture, NeuronMask, Remaining, int8};
 use crate::error::{Error, Result};
 use crate::fingerprint::{Fingerprint, Parts};
 use crate::load_options::LoadOptions;
@@ -114,6 +114,16 @@ impl Loaded {
         options.apply_to(&mut read, &architecture, &config_path, &config)?;
         let Read { settings, notices, .. } = read;
         let finish = Finish::load(&files, &settings.modules)?;
+        if options.quantize.is_some() && int8::is_in(&config) {
+            return Err(Error::InvalidField {
+                path: config_path,
+                field: "quantization_config".to_owned(),
+                found: "that of a model in 8 bits".to_owned(),
+                expected:
+                    "none, to quantize to 4 bits: take the model that it was made from, or do not quantize"
+                        .to_owned(),
+            });
+        }
         let quantization = options.quantize.filter(|_| !checkpoint.is_quantized());
         let parts = Parts {
             files: &files,

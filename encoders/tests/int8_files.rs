@@ -8,7 +8,8 @@ use secateur_encoders::inspect::{InspectOptions, Inspection};
 use secateur_encoders::model::Transformer;
 use secateur_encoders::prune::ModelDirectory;
 use secateur_encoders::{
-    Checkpoint, Encoder, LoadOptions, Precision, QuantizedFormat, TextKind, write_merged, write_quantized,
+    Checkpoint, Encoder, LoadOptions, Precision, Quantization, QuantizedFormat, TextKind, write_merged,
+    write_quantized,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -61,6 +62,15 @@ fn on_disk_and_at_load_are_one_model() {
         assert!(off > 1e-5 && off < 0.1, "{name}: quantizing changes a model a little: {off}");
         assert!(in_f32 != at_load, "{name}: activations are quantized in 8 bits alone");
     }
+}
+
+#[test]
+fn eight_bits_are_not_quantized_to_four() {
+    let (whole, out) = model_and_written("llama");
+    let in_four_bits = LoadOptions { quantize: Some(Quantization::Nf4), ..LoadOptions::default() };
+    assert!(Encoder::load(whole.path(), &in_four_bits).is_ok());
+    let error = Encoder::load(out.path().join("written"), &in_four_bits).unwrap_err().to_string();
+    assert!(error.contains("quantization_config") && error.contains("do not quantize"), "{error}");
 }
 
 #[test]

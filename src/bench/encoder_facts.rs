@@ -19,11 +19,12 @@ pub(super) fn facts(given: &BenchEncoder, encoder: &Encoder) -> EncoderFacts {
     let architecture = encoder.architecture();
     let parameters = architecture.parameters();
     let precision = encoder.options().precision.unwrap_or_default();
+    // What is in 4 bits is computed with so in f32 alone.
     let storage = match (encoder.options().quantize, precision) {
-        (Some(_), _) => Storage::Nf4,
+        (Some(_), Precision::F32) => Storage::Nf4,
         (None, Precision::F32) => Storage::F32,
-        (None, Precision::Int8) => Storage::Int8,
-        (None, Precision::Bf16) => Storage::Half,
+        (_, Precision::Int8) => Storage::Int8,
+        (_, Precision::Bf16) => Storage::Half,
     };
     let gflop_length = encoder.max_length().min(LENGTH);
     let layers: Vec<LayerFacts> = architecture

@@ -6,6 +6,7 @@ use super::score_settings::{ImportanceMetric, ScoreSettings, ScoredTokens};
 use super::scores::{Importance, Scores};
 use crate::architecture::Architecture;
 use crate::compute::{Backend, Spans};
+use crate::cosine::products;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::model::{Stage, Transformer};
@@ -206,13 +207,7 @@ impl<'a> Observer<'a> {
 
 /// 1 - cos(a, b); lengths below 1e-8 count as 1e-8, as in PyTorch's `cosine_similarity`.
 fn turn(a: &[f32], b: &[f32]) -> f64 {
-    let (mut dot, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
-    for (x, y) in a.iter().zip(b) {
-        let (x, y) = (f64::from(*x), f64::from(*y));
-        dot += x * y;
-        square_a += x * x;
-        square_b += y * y;
-    }
+    let (dot, square_a, square_b) = products(a, b);
     1.0 - dot / (square_a.sqrt().max(1e-8) * square_b.sqrt().max(1e-8))
 }
 
