@@ -104,7 +104,8 @@ impl Bm25Index {
     /// # Errors
     /// [`Error::InvalidParameter`] for k1 below 0 or b outside 0 to 1.
     pub fn search(&self, query: &str, k: usize, params: Bm25Params) -> Result<Vec<Hit>> {
-        self.search_with(query, k, params, None, None, &mut Scratch::new(self.analyzer))
+        let asked = Asked { k, params, among: None, statistics: None };
+        self.search_with(query, asked, &mut Scratch::new(self.analyzer))
     }
 
     /// [`Bm25Index::search`] among the documents of a set of rows. The statistics cover all documents, so the set
@@ -113,7 +114,8 @@ impl Bm25Index {
     /// # Errors
     /// As [`Bm25Index::search`].
     pub fn search_among(&self, query: &str, k: usize, params: Bm25Params, rows: &Bitmap) -> Result<Vec<Hit>> {
-        self.search_with(query, k, params, Some(rows), None, &mut Scratch::new(self.analyzer))
+        let asked = Asked { k, params, among: Some(rows), statistics: None };
+        self.search_with(query, asked, &mut Scratch::new(self.analyzer))
     }
 
     /// [`Bm25Index::search`] for many queries, or [`Bm25Index::search_among`] if there is a set of rows, on the
@@ -128,7 +130,7 @@ impl Bm25Index {
         params: Bm25Params,
         among: Option<&Bitmap>,
     ) -> Result<Vec<Vec<Hit>>> {
-        self.batch(queries, k, params, among, None)
+        self.batch(queries, Asked { k, params, among, statistics: None })
     }
 
     /// [`Bm25Index::search_batch`] with statistics that are not this index's own: those of all documents, of which this
@@ -166,7 +168,7 @@ impl Bm25Index {
         among: Option<&Bitmap>,
         statistics: &Bm25Statistics,
     ) -> Result<Vec<Vec<Hit>>> {
-        self.batch(queries, k, params, among, Some(statistics))
+        self.batch(queries, Asked { k, params, among, statistics: Some(statistics) })
     }
 
     /// What the scores of these terms depend on besides the texts of single documents.
@@ -182,29 +184,13 @@ impl Bm25Index {
         })
     }
 
-    fn batch<S: AsRef<str> + Sync>(
-        &self,
-        queries: &[S],
-        k: usize,
-        params: Bm25Params,
-        among: Option<&Bitmap>,
-        statistics: Option<&Bm25Statistics>,
-    ) -> Result<Vec<Vec<Hit>>> {
-        let answer = |scratch: &mut Scratch, query: &S| {
-            self.search_with(query.as_ref(), k, params, among, statistics, scratch)
-        };
+    fn batch<S: AsRef<str> + Sync>(&self, queries: &[S], asked: Asked) -> Result<Vec<Vec<Hit>>> {
+        let answer = |scratch: &mut Scratch, query: &S| self.search_with(query.as_ref(), asked, scratch);
         queries.par_iter().map_init(|| Scratch::new(self.analyzer), answer).collect()
     }
 
-    fn search_with(
-        &self,
-        query: &str,
-        k: usize,
-        params: Bm25Params,
-        among: Option<&Bitmap>,
-        statistics: Option<&Bm25Statistics>,
-        scratch: &mut Scratch,
-    ) -> Result<Vec<Hit>> {
+    fn search_with(&self, query: &str, asked: Asked, scratch: &mut Scratch) -> Result<Vec<Hit>> {
+        let Asked { k, params, among, statistics } = asked;
         params.check()?;
         let (num_docs, num_terms) = match statistics {
             Some(given) => (given.num_docs, given.num_terms),
@@ -275,6 +261,16 @@ struct Window {
     /// f64, as Lucene adds the f32 contributions of the terms, so that the order of terms hardly matters.
     scores: Box<[f64; WINDOW]>,
     touched: [u64; WINDOW / 64],
+}
+
+/// What is asked besides the query: how many documents, scored how, among which, and by which statistics if not the
+/// index's own.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    k: usize,
+    params: Bm25Params,
+    among: Option<&'a Bitmap>,
+    statistics: Option<&'a Bm25Statistics>,
 }
 
 /// What a search needs besides its answer, reused by the next one.
