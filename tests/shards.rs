@@ -17,12 +17,12 @@ use crate::support::model;
 type Item = Result<(Document, Option<Vec<f32>>), Error>;
 
 fn items(documents: &[Document]) -> impl Iterator<Item = Item> {
-    documents.to_vec().into_iter().map(|document| Ok((document, None)))
+    documents.iter().cloned().map(|document| Ok((document, None)))
 }
 
 /// A tiny model, loaded.
 fn encoder(folder: &Path) -> Arc<Encoder> {
-    Arc::new(Encoder::load(&model::tiny(folder), &LoadOptions::default()).unwrap())
+    Arc::new(Encoder::load(model::tiny(folder), &LoadOptions::default()).unwrap())
 }
 
 /// A planned set of these documents, with the settings of a builder.

@@ -69,7 +69,7 @@ fn eight_bits_are_not_quantized_to_four() {
     let (whole, out) = model_and_written("llama");
     let in_four_bits = LoadOptions { quantize: Some(Quantization::Nf4), ..LoadOptions::default() };
     assert!(Encoder::load(whole.path(), &in_four_bits).is_ok());
-    let error = Encoder::load(out.path().join("written"), &in_four_bits).unwrap_err().to_string();
+    let error = Encoder::load(out.path().join("written"), &in_four_bits).err().unwrap().to_string();
     assert!(error.contains("quantization_config") && error.contains("do not quantize"), "{error}");
 }
 

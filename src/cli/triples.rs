@@ -116,9 +116,9 @@ impl Arguments {
                 "{} {}: {}, {}, {}{left_out}{unknown}\n",
                 dataset.name(),
                 self.split,
-                counted(counts.examples as usize, "query"),
-                counted(counts.positives as usize, "positive"),
-                counted(counts.negatives as usize, "negative")
+                counted(counts.examples, "query"),
+                counted(counts.positives, "positive"),
+                counted(counts.negatives, "negative")
             )
         });
         Ok(lines.collect())

@@ -71,16 +71,12 @@ impl ShardPlan {
             return Ok(false);
         }
         let finished = self.finished()?;
-        let is_same = |(number, shard): (usize, &ShardRecord)| {
+        let is_same = |(number, shard): (usize, &ShardRecord)| -> Result<bool> {
             let database = Database::open(self.shard_path(number))?;
             Ok(ShardRecord::of(&database)? == *shard)
         };
         // A shard that does not open is none that the set was finished with.
-        Ok(finished
-            .shards
-            .iter()
-            .enumerate()
-            .all(|shard| is_same(shard).unwrap_or_else(|_: crate::Error| false)))
+        Ok(finished.shards.iter().enumerate().all(|shard| is_same(shard).unwrap_or(false)))
     }
 
     /// The manifest.

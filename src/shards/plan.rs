@@ -243,9 +243,12 @@ mod tests {
         }
     }
 
+    /// Id, text, metadata, vector.
+    type Row = (&'static str, &'static str, Option<&'static str>, Option<&'static [f32]>);
+
     #[test]
     fn checksums_tell_documents_apart() {
-        let of = |documents: &[(&str, &str, Option<&str>, Option<&[f32]>)]| {
+        let of = |documents: &[Row]| {
             let mut checksum = DocumentsChecksum::default();
             for (id, text, metadata, vector) in documents {
                 let mut document = Document::new(*id, *text);

@@ -183,7 +183,7 @@ fn encoders_that_are_others() {
     let folder = tempfile::tempdir().unwrap();
     let encoder = encoder(&folder.path().join("tiny"));
     let short = LoadOptions { max_length: Some(8), ..LoadOptions::default() };
-    let other = Arc::new(Encoder::load(&folder.path().join("tiny"), &short).unwrap());
+    let other = Arc::new(Encoder::load(folder.path().join("tiny"), &short).unwrap());
     let documents = some_documents(8);
     let builder = |name: &str, encoder: &Arc<Encoder>| {
         Database::builder(folder.path().join(name)).encoder(Arc::clone(encoder))
