@@ -132,7 +132,7 @@ impl Iterator for Documents<'_> {
 }
 
 /// The exception is the caller's; nobody reads this.
-fn stopped() -> Error {
+pub fn stopped() -> Error {
     Error::Source("they were stopped".into())
 }
 

@@ -11,13 +11,16 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
 use secateur::{Error, ErrorKind};
 
 use crate::errors::{defect, exception, of_kind, usage};
 
 /// How often a call that waits looks for signals.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long a thread of the pool that waits for the caller's rests before it looks for work.
+const IDLE: Duration = Duration::from_millis(1);
 
 /// More would take memory and compute nothing sooner.
 const MAX_THREADS: usize = 1024;
@@ -127,7 +130,24 @@ impl Watch {
             let _ = answer.send(question(py)?);
             Ok(())
         });
-        answered.recv().ok()
+        // A thread of the pool does meanwhile what others wait for: to answer may need the pool.
+        loop {
+            let wait = match rayon::yield_now() {
+                Some(Yield::Executed) => Duration::ZERO,
+                Some(Yield::Idle) => IDLE,
+                None => return answered.recv().ok(),
+            };
+            match answered.recv_timeout(wait) {
+                Ok(found) => return Some(found),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Waits until all that was posted is done. Whether the work is to go on.
+    pub fn is_wanted(&self) -> bool {
+        self.ask(|_| Ok(())).is_some()
     }
 }
 

@@ -151,6 +151,21 @@ def test_a_callback_that_raises_stops_the_work(tmp_path: Path, encoder: Encoder)
     assert len(db) == 1
 
 
+def test_one_thread_serves_an_iterator_that_needs_it(tmp_path: Path) -> None:
+    before = secateur.num_threads()
+    secateur.set_num_threads(1)
+    try:
+        with Database.create(tmp_path / "a") as old:
+            old.add((str(n), "a word") for n in range(3000))
+        copy = Database.build(tmp_path / "b", old.documents())
+        assert len(copy) == 3000
+        added = Database.create(tmp_path / "c")
+        added.add_from(old.documents(), progress=lambda progress: old.search("word"))
+        assert len(added) == 3000
+    finally:
+        secateur.set_num_threads(before)
+
+
 LONG = "a text of some length, again and again"
 WORK = {
     "encode": """

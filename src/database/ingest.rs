@@ -111,7 +111,26 @@ impl Database {
         &mut self,
         corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
         options: AddOptions,
+        progress: impl FnMut(usize),
+    ) -> Result<AddReport>
+    where
+        Error: From<E>,
+    {
+        self.add_from_if(corpus, options, progress, || Ok(()))
+    }
+
+    /// [`Database::add_from`] that asks before it commits. All documents are added then, and `progress` was called with
+    /// their number.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::add_from`], and what `before_commit` answers. Nothing is committed then.
+    pub fn add_from_if<E>(
+        &mut self,
+        corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        options: AddOptions,
         mut progress: impl FnMut(usize),
+        before_commit: impl FnOnce() -> Result<()>,
     ) -> Result<AddReport>
     where
         Error: From<E>,
@@ -120,7 +139,7 @@ impl Database {
             return Err(Error::UncommittedChanges { path: self.path.clone() });
         }
         let added = self.add_all_chunks(corpus, options, &mut progress);
-        match added {
+        match added.and_then(|added| before_commit().map(|()| added)) {
             Ok((report, journals)) => {
                 self.commit()?;
                 journals.iter().try_for_each(|journal| remove(journal))?;

@@ -6,7 +6,7 @@ use secateur::{AddOptions, Document, Error};
 
 use super::Database;
 use crate::arguments::filter;
-use crate::documents::SourceArguments;
+use crate::documents::{SourceArguments, stopped};
 use crate::errors::usage;
 use crate::work::{Progress, Told};
 
@@ -93,11 +93,14 @@ impl Database {
                 .map(|item| item.map(|(document, vector)| (document, vector.filter(|_| has_vectors))));
             let report = watch.install(|| {
                 // The source ends with an error if the caller wants it; nothing unwinds from here.
-                database.add_from(documents, options, |done| {
+                let tell = |done| {
                     if !watch.is_stopped() {
                         progress.tell(watch, &told, done, None);
                     }
-                })
+                };
+                // A callback that has raised by then keeps the documents from being committed.
+                let before_commit = || if watch.is_wanted() { Ok(()) } else { Err(stopped()) };
+                database.add_from_if(documents, options, tell, before_commit)
             })?;
             Ok((report.num_added, report.num_replaced))
         })
