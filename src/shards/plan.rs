@@ -55,6 +55,18 @@ impl Record for PlanRecord {
     const ADVICE: &'static str = "restore it from a copy, or plan the set again";
 }
 
+impl PlanRecord {
+    /// Whether the shards are what [`DatabaseBuilder::plan_shards`] makes of so many documents.
+    fn divides(&self) -> bool {
+        let count = self.shards.len();
+        (1..=MAX_SHARDS).contains(&count)
+            && self.shards.iter().enumerate().all(|(number, shard)| {
+                let [first, end] = [number, number + 1].map(|number| bound(number, count, self.documents));
+                (shard.first, shard.num_documents) == (first, end - first)
+            })
+    }
+}
+
 /// The plan of a set of shards, from which they are built. It is never changed.
 ///
 /// [`DatabaseBuilder::plan_shards`] makes one; the [module](super) has an example.
@@ -141,7 +153,12 @@ impl ShardPlan {
         if !ShardPlan::is_there(&folder) {
             return Err(ShardError::NotASet { path: folder }.into());
         }
-        let record = record::read(&folder.join(FILE_NAME))?;
+        let path = folder.join(FILE_NAME);
+        let record: PlanRecord = record::read(&path)?;
+        if !record.divides() {
+            let problem = "its shards are not the parts of its documents".to_owned();
+            return Err(ShardError::BadFile { path, problem, advice: PlanRecord::ADVICE }.into());
+        }
         Ok(ShardPlan { folder, record })
     }
 
@@ -240,6 +257,26 @@ mod tests {
             assert_eq!((bounds[0], bounds[num_shards]), (0, num_documents));
             let sizes = || bounds.windows(2).map(|pair| pair[1].checked_sub(pair[0]).unwrap());
             assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1, "{bounds:?}");
+        }
+    }
+
+    /// A plan that was edited, its checksum too, is refused.
+    #[test]
+    fn plans_divide_their_documents() {
+        let shard = |first, num_documents| PlannedShard { first, num_documents, checksum: String::new() };
+        for (documents, shards, divides) in [
+            (5, vec![shard(0, 2), shard(2, 3)], true),
+            (0, vec![shard(0, 0)], true),
+            (5, vec![], false),
+            (5, vec![shard(0, 2), shard(2, 2)], false),
+            (5, vec![shard(0, 2), shard(3, 2)], false),
+            (5, vec![shard(u64::MAX, u64::MAX)], false),
+        ] {
+            let record = PlanRecord { corpus: CorpusSource::default(), documents, shards };
+            let folder = tempfile::tempdir().unwrap();
+            record::write(&folder.path().join(FILE_NAME), &record).unwrap();
+            let opened = ShardPlan::open(folder.path());
+            assert_eq!(opened.is_ok(), divides, "{record:?}");
         }
     }
 

@@ -269,7 +269,9 @@ impl ShardSet {
     ///
     /// As [`Database::check_filter`].
     pub fn check_filter(&self, filter: &Filter) -> Result<()> {
-        if self.is_empty() || self.shards.iter().any(|shard| shard.check_filter(filter).is_ok()) {
+        // A shard without documents takes any filter.
+        let mut shards = self.shards.iter().filter(|shard| shard.num_documents() > 0);
+        if self.is_empty() || shards.any(|shard| shard.check_filter(filter).is_ok()) {
             return Ok(());
         }
         // No shard has all of the fields, or none does with the right kind.

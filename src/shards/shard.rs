@@ -16,6 +16,9 @@ pub trait Shard: Send + Sync {
     /// Where it is, for messages.
     fn place(&self) -> String;
 
+    /// How many documents it has.
+    fn num_documents(&self) -> u64;
+
     /// The first round of a search by words: what the scores of these terms depend on, over the shard's documents.
     ///
     /// # Errors
@@ -79,6 +82,10 @@ pub(super) fn in_shard(shard: usize, place: impl ToString, source: impl Into<Err
 impl Shard for Database {
     fn place(&self) -> String {
         self.path().display().to_string()
+    }
+
+    fn num_documents(&self) -> u64 {
+        self.len() as u64
     }
 
     fn statistics(&self, terms: &[&str]) -> Result<Bm25Statistics> {

@@ -103,6 +103,7 @@ pub fn check_filter_of_fields(filter: &Filter, fields: &[FieldCount]) -> Result<
 
 fn unknown(field: &Field, fields: &[FieldCount]) -> Error {
     let mut known: Vec<String> = fields.iter().map(|count| count.field.to_string()).collect();
+    known.sort();
     known.dedup();
     Error::UnknownField { field: field.to_string(), known }
 }
