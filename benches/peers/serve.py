@@ -101,11 +101,14 @@ def environment():
     return os.environ | {name: "1" for name in names} | others
 
 
+# Before anything is pinned: a process that is pinned sees its own cores alone.
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def pin(core):
     """Servers and clients take no time from each other."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
+    if CORES:
+        os.sched_setaffinity(0, {CORES[core % len(CORES)]})
 
 
 class Server:

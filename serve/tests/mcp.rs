@@ -46,7 +46,7 @@ fn initialize(version: &str) -> Value {
 
 #[test]
 fn an_agent_learns_searches_and_reads() {
-    let running = Running::start(all(), Access::default(), Limits { hits: 50, ..Limits::default() });
+    let running = Running::start(all(), Access::default(), Limits { hits: 40, ..Limits::default() });
     let client = &running.client;
     for version in ["2024-11-05", "2025-06-18", "2025-11-25"] {
         let message =
@@ -73,7 +73,7 @@ fn an_agent_learns_searches_and_reads() {
         }
     }
     let properties = &tools[0]["inputSchema"]["properties"];
-    assert_eq!((&properties["k"]["maximum"], &properties["rerank"]["maximum"]), (&json!(50), &json!(50)));
+    assert_eq!((&properties["k"]["maximum"], &properties["rerank"]["maximum"]), (&json!(40), &json!(40)));
 
     let found = call(client, "search", json!({"query": "rose"}));
     let a = json!({"id": "a", "title": "a", "text": "one rose", "score": 1.0});
@@ -128,6 +128,10 @@ fn wrong_calls_are_told_what_is_wrong() {
     ] {
         fails(client, tool, arguments, part);
     }
+    let long = json!({"query": "rose ".repeat(60_000)});
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "search", "arguments": long}});
+    let refused = post(client, &[], &message);
+    assert_eq!(refused.status, 413);
     let tools = ask(client, "tools/list", json!({}))["result"]["tools"].clone();
     assert_eq!(tools[0]["inputSchema"]["properties"].get("rerank"), None);
     let unknown = ask(client, "tools/call", json!({"name": "delete", "arguments": {}}));

@@ -20,7 +20,7 @@ use crate::architecture::class;
 use crate::error::{Error, Result};
 use crate::loaded::{Weights, merged};
 use crate::names::UnknownName;
-use crate::settings::{Purpose, Read};
+use crate::settings::{PROMPTS_FILE, Purpose, Read};
 use crate::tokenize::Tokenizer;
 use crate::weights::model_files::ModelFiles;
 use crate::weights::write::write_directory;
@@ -185,11 +185,50 @@ pub fn write_exported(
         }
         // Modules behind the pooling keep their own files, which are copied.
         if settings.modules.is_empty() {
-            others.extend(settings.files(architecture.hidden_size));
+            let mut written = settings.files(architecture.hidden_size);
+            if let Some(own) = files.json::<Value>(PROMPTS_FILE)?
+                && let Some((_, new)) = written.iter_mut().find(|(name, _)| *name == PROMPTS_FILE)
+            {
+                keep_named_prompts(&own, new);
+            }
+            others.extend(written);
         }
     }
     let new = fill::tensors(&*tensors, &architecture, &shape, format)?;
     let others: Vec<(&str, &Value)> = others.iter().map(|(name, value)| (*name, value)).collect();
     write_directory(&files, &new_config, new, &others, out.as_ref())?;
     Ok(shape.told(&architecture))
+}
+
+/// Keeps the prompts that are neither queries' nor documents': sentence-transformers asks for them by name.
+fn keep_named_prompts(own: &Value, new: &mut Value) {
+    for (name, prompt) in own["prompts"].as_object().into_iter().flatten() {
+        if new["prompts"].get(name.as_str()).is_none() {
+            new["prompts"][name.as_str()] = prompt.clone();
+        }
+    }
+    if let Some(name) = own["default_prompt_name"].as_str().filter(|name| new["prompts"].get(name).is_some())
+    {
+        new["default_prompt_name"] = name.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn prompts_of_other_names_stay() {
+        let mut new = json!({"prompts": {"query": "q: ", "document": ""}, "default_prompt_name": null});
+        let own = json!({"prompts": {"query": "other", "s2p": "find: "}, "default_prompt_name": "s2p"});
+        keep_named_prompts(&own, &mut new);
+        assert_eq!(
+            new,
+            json!({"prompts": {"query": "q: ", "document": "", "s2p": "find: "}, "default_prompt_name": "s2p"})
+        );
+        keep_named_prompts(&json!({"default_prompt_name": "absent"}), &mut new);
+        assert_eq!(new["default_prompt_name"], "s2p");
+    }
 }

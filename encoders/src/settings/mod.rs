@@ -85,7 +85,7 @@ const TRANSFORMER_FILES: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
-const PROMPTS_FILE: &str = "config_sentence_transformers.json";
+pub(crate) const PROMPTS_FILE: &str = "config_sentence_transformers.json";
 const MODULES_FILE: &str = "modules.json";
 
 impl Settings {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::http::Request;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -18,6 +18,10 @@ use crate::access::check_origin;
 use crate::app::App;
 use crate::body::Json;
 use crate::fault::Fault;
+
+/// Bytes of a message: a query and a filter. It is parsed where sockets are served, into values that take a hundred times
+/// the bytes of their text.
+const MOST_BYTES: usize = 256 << 10;
 
 /// The methods of the protocol's path.
 pub fn methods() -> MethodRouter<Arc<App>> {
@@ -43,6 +47,12 @@ async fn answer(
     parts: Parts,
     Json(message): Json<Box<RawValue>>,
 ) -> Response {
+    let length = message.get().len();
+    if length > MOST_BYTES {
+        let problem =
+            format!("the message has {length} bytes, {MOST_BYTES} are allowed: ask for less at a time");
+        return Fault::too_large(problem).into_response();
+    }
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)

@@ -8,7 +8,7 @@ use super::shown;
 use crate::app::App;
 use crate::collection::{FoundHit, SearchRequest};
 use crate::fault::Fault;
-use crate::routes::answer;
+use crate::routes::{answer, most_besides};
 
 /// Characters of a hit's text, if the call does not say: about a paragraph, of which an agent can judge.
 const SNIPPET: usize = 500;
@@ -27,7 +27,7 @@ struct Arguments {
 /// Searches, and shows of each hit the part that is nearest to the query.
 pub async fn call(app: &App, arguments: Value) -> Result<Value, Fault> {
     let Arguments { query, k, mode, filter, snippet, rerank } = read(arguments)?;
-    let snippet = Some(snippet.unwrap_or(SNIPPET));
+    let snippet = Some(snippet.unwrap_or_else(|| SNIPPET.min(most_besides(app.limits.hits))));
     let request =
         SearchRequest { query: Some(query), k, mode, filter, snippet, rerank, ..SearchRequest::default() };
     let found = answer(app, request).await?;

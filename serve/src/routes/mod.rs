@@ -19,7 +19,7 @@ use crate::fault::Fault;
 use crate::guard::guard;
 
 pub use database::with_database;
-pub use search::answer;
+pub use search::{answer, most_besides};
 
 /// A path, and what answers there to each method.
 pub type Route = (&'static str, MethodRouter<Arc<App>>);

@@ -42,11 +42,18 @@ pub async fn search(
     json_of_size(Answer { found, reranked, took_ms }, size).await
 }
 
+/// The largest ef, the most candidates and the longest snippet where so many hits are allowed: more would take as long as
+/// many searches.
+pub fn most_besides(hits: usize) -> usize {
+    hits.saturating_mul(10)
+}
+
 /// Searches, and ranks the hits anew if that is asked for.
 pub async fn answer(app: &App, mut request: SearchRequest) -> Result<SearchAnswer, Fault> {
     let database = app.database()?;
     let Some(searching) = &app.searching else { return Err(Fault::internal("no thread searches")) };
-    let k = request.k.unwrap_or_else(|| request.rerank.unwrap_or(DEFAULT_K).clamp(1, DEFAULT_K));
+    let default = DEFAULT_K.min(app.limits.hits).max(1);
+    let k = request.k.unwrap_or_else(|| request.rerank.unwrap_or(default).clamp(1, default));
     check(&request, k, app.limits.hits)?;
     let rerank = request.rerank.take();
     request.k = Some(rerank.unwrap_or(k));
@@ -123,8 +130,7 @@ fn check(request: &SearchRequest, k: usize, most: usize) -> Result<(), Fault> {
         ("snippet", request.snippet),
     ];
     for (field, number) in numbers {
-        // An ef or a snippet of so many would take as long as many searches.
-        let most = if field == "k" || field == "rerank" { most } else { most.saturating_mul(10) };
+        let most = if field == "k" || field == "rerank" { most } else { most_besides(most) };
         if let Some(number) = number.filter(|number| !(1..=most).contains(number)) {
             return Err(Fault::invalid_field(field, format!("{number} is not in 1 to {most}")));
         }

@@ -59,7 +59,8 @@ pub(crate) const WIDTH_STEP: usize = 256;
 
 /// The width that readers make of `ffn_mult`: two thirds of so many hidden sizes, rounded up.
 fn width_of(ffn_mult: f64, hidden_size: usize) -> usize {
-    ((2.0 * ffn_mult * hidden_size as f64 / 3.0) as usize).next_multiple_of(WIDTH_STEP)
+    // 0 is refused by who reads it.
+    ((2.0 * ffn_mult * hidden_size as f64 / 3.0) as usize).checked_next_multiple_of(WIDTH_STEP).unwrap_or(0)
 }
 
 /// What readers make this width of. `width` is a multiple of [`WIDTH_STEP`]: rounding cannot lead to another one.
