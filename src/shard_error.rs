@@ -161,7 +161,7 @@ pub enum ShardError {
     },
     /// The corpus is not the one that was planned with.
     #[error(
-        "shard {shard}: the corpus is not the one that the set was planned with: {problem}; give that one, or plan a new set"
+        "shard {shard}: the corpus is not the one that the set was planned with: {problem}; give that one (if it is refused, remove the shard's .journal), or plan a new set"
     )]
     CorpusChanged {
         /// The shard that was being built.

@@ -1,6 +1,7 @@
 //! What long work of the library says of itself, said to Python.
 
 use secateur::progress::Progress as Stage;
+use secateur::report::noun;
 
 use crate::work::{Progress, Told, Watch};
 
@@ -22,7 +23,8 @@ impl<'a> Listener<'a> {
         self.told.stage = stage;
         match said {
             Stage::Begins { what, unit, total } => {
-                self.told = Told { stage: self.told.stage.take(), what, unit, total: total() };
+                let (stage, unit) = (self.told.stage.take(), noun(2, unit));
+                self.told = Told { stage, what, unit, total: total() };
                 self.progress.tell(self.watch, &self.told, 0, None);
             }
             Stage::Done(done) => self.progress.tell(self.watch, &self.told, done, None),

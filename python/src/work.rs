@@ -229,7 +229,7 @@ pub struct Told {
     /// What is done, such as "encoding".
     pub what: &'static str,
     /// What is counted, such as "documents".
-    pub unit: &'static str,
+    pub unit: String,
     /// How many there are, if that is known.
     pub total: Option<u64>,
 }
@@ -237,6 +237,6 @@ pub struct Told {
 impl Told {
     /// So many units of something.
     pub fn of(what: &'static str, unit: &'static str, total: Option<usize>) -> Told {
-        Told { stage: None, what, unit, total: total.map(|total| total as u64) }
+        Told { stage: None, what, unit: unit.to_owned(), total: total.map(|total| total as u64) }
     }
 }

@@ -206,7 +206,8 @@ impl Inputs {
 }
 
 fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    // Links stay: a file's name says what it is, and ids are made of it.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// A path, or the folder of a downloaded data set of that name.

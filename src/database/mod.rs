@@ -33,6 +33,7 @@ pub use encoder_record::{EncoderRecord, EncoderSource};
 pub use info::{DatabaseInfo, GenerationInfo};
 pub use ingest::{AddOptions, AddReport};
 pub(crate) use query::encode;
+pub(crate) use reading::{passages, separator};
 
 /// The key under which a database keeps what stands between title and text.
 const SEPARATOR: &str = "passage_separator";

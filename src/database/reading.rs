@@ -77,11 +77,11 @@ pub(super) fn texts_of(
 }
 
 /// What stands between title and text when the encoder of a generation reads them.
-pub(super) fn separator(generation: &Generation) -> &str {
+pub(crate) fn separator(generation: &Generation) -> &str {
     generation.properties.get(SEPARATOR).map_or(" ", String::as_str)
 }
 
 /// How the documents of a generation are split.
-pub(super) fn passages(generation: &Generation) -> Option<Passages> {
+pub(crate) fn passages(generation: &Generation) -> Option<Passages> {
     generation.properties.get(PASSAGES)?.parse().ok().filter(|_| generation.vectors.passages)
 }

@@ -73,11 +73,13 @@ impl ShardPlan {
             return Err(ShardError::NotBuilt { shard: number, path }.into());
         }
         let database = Database::open(&path).map_err(|error| in_shard(number, path.display(), error))?;
-        let [planned, found] = [settings, &database].map(state_of);
-        if found.generations.len() == planned.generations.len() {
-            found.check(&planned, number, &path)?;
+        let [mut planned, mut found] = [settings, &database].map(state_of);
+        // Generations may have been added and dropped since: `finish` compares the shards with each other. That in use
+        // cannot be dropped, so a database without any is another one.
+        if !found.generations.is_empty() {
+            planned.leave_common(&mut found);
         }
-        // Otherwise generations were added since: `finish` compares the shards with each other.
+        found.check(&planned, number, &path)?;
         Ok(database)
     }
 

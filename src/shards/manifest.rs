@@ -7,7 +7,7 @@ use secateur_index::storage::{Generation, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::database::Database;
+use crate::database::{Database, passages, separator};
 use crate::error::{Result, short_digits};
 use crate::shard_error::ShardError;
 
@@ -52,7 +52,10 @@ pub(super) struct GenerationRecord {
     pub metric: String,
     pub vectors: String,
     pub index: String,
-    pub passages: bool,
+    /// How documents are split; null for one vector a document.
+    pub passages: Option<String>,
+    /// What stands between a document's title and its text.
+    pub separator: String,
 }
 
 /// The state of a database, as the manifest has it.
@@ -73,7 +76,8 @@ pub(super) fn state_of(database: &Database) -> State {
             metric: generation.vectors.metric.to_string(),
             vectors: generation.vectors.components.to_string(),
             index: generation.vectors.index.name().to_owned(),
-            passages: generation.vectors.passages,
+            passages: passages(generation).map(|passages| passages.to_string()),
+            separator: separator(generation).to_owned(),
         }
     };
     State {
@@ -83,6 +87,19 @@ pub(super) fn state_of(database: &Database) -> State {
 }
 
 impl State {
+    /// Leaves of both states the generations that both have, whichever is in use.
+    pub fn leave_common(&mut self, other: &mut State) {
+        let names = |state: &State| -> Vec<String> {
+            state.generations.iter().map(|generation| generation.name.clone()).collect()
+        };
+        let [own, others] = [&*self, &*other].map(names);
+        self.generations.retain(|generation| others.contains(&generation.name));
+        other.generations.retain(|generation| own.contains(&generation.name));
+        for generation in self.generations.iter_mut().chain(&mut other.generations) {
+            generation.in_use = false;
+        }
+    }
+
     /// Refuses a shard whose analyzer or generations are not those of the set.
     pub fn check(&self, of_set: &State, shard: usize, path: &Path) -> Result<()> {
         let names = |state: &State| {
@@ -138,7 +155,7 @@ impl GenerationRecord {
             return Err(ShardError::OtherEncoder { shard, path, expected, got }.into());
         }
         let fields = |of: &GenerationRecord| {
-            let each = if of.passages { "passage" } else { "document" };
+            let each = if of.passages.is_some() { "passage" } else { "document" };
             let vectors = format!("{} numbers of {} for each {each}", of.dim, of.vectors);
             [
                 ("the name of a generation", of.name.clone()),
@@ -146,6 +163,8 @@ impl GenerationRecord {
                 ("the vectors of a generation", vectors),
                 ("the metric of a generation", of.metric.clone()),
                 ("the index of a generation", of.index.clone()),
+                ("the passages of a generation", of.passages.clone().unwrap_or_else(|| "none".to_owned())),
+                ("the separator of a generation", format!("{:?}", of.separator)),
             ]
         };
         for ((what, got), (_, expected)) in fields(self).into_iter().zip(fields(of_set)) {

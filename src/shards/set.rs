@@ -294,7 +294,9 @@ impl ShardSet {
             SearchMode::Dense => None,
             SearchMode::Bm25 | SearchMode::Hybrid => Some(self.statistics(queries)?),
         };
-        times.bm25 = start.elapsed();
+        if statistics.is_some() {
+            times.bm25 = start.elapsed();
+        }
         let words = statistics.as_ref().map(|given| Words { queries, statistics: Some(given) });
         let asked = Asked { vectors: vectors.as_deref(), words, k: params.depth_in(mode), params };
         let rankings = self.asked(&asked, queries.len(), &mut times)?;

@@ -10,8 +10,8 @@ use crate::database::Database;
 use crate::error::Result;
 use crate::shard_error::ShardError;
 
-/// Ids that are compared at a time: 16 bytes of memory for each.
-const AT_A_TIME: u64 = 1 << 26;
+/// Ids that are compared at a time: up to 48 bytes of memory for each, while lists grow and are joined.
+const AT_A_TIME: u64 = 1 << 24;
 
 /// Refuses shards of which two have a document with the same id.
 pub(super) fn check(databases: &[Database]) -> Result<()> {

@@ -30,8 +30,10 @@ pub(super) fn rename_files(folder: &Path, segment: &Segment) -> Result<()> {
         path: folder.to_owned(),
         source: Box::new(source),
     })?;
-    for entry in fs::read_dir(folder).at("list", folder)? {
-        let name = entry.at("list", folder)?.file_name();
+    // All names first: a folder that changes while it is listed may leave some out.
+    let names =
+        fs::read_dir(folder).at("list", folder)?.map(|entry| Ok(entry.at("list", folder)?.file_name()));
+    for name in names.collect::<Result<Vec<_>, PathError>>()? {
         if let Some(name) = name.to_str().filter(|name| name.starts_with(&drawn)) {
             disk::rename(&folder.join(name), &folder.join(renamed(name, &drawn)))?;
         }

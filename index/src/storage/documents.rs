@@ -283,7 +283,7 @@ impl Documents {
         let id = id.as_bytes();
         for place in self.first_place(id)?..self.rows {
             let row = self.sorted(place)?;
-            if self.id_bytes(row) != Some(id) {
+            if self.id_bytes(row).ok_or_else(|| self.undecodable("an id"))? != id {
                 break;
             }
             if is_alive(row) {

@@ -19,8 +19,8 @@ use crate::app::App;
 use crate::body::Json;
 use crate::fault::Fault;
 
-/// Bytes of a message: a query and a filter. It is parsed where sockets are served, into values that take a hundred times
-/// the bytes of their text.
+/// Bytes of a message: a query and a filter. It is parsed where sockets are served, into values that take a hundred
+/// times the bytes of their text.
 const MOST_BYTES: usize = 256 << 10;
 
 /// The methods of the protocol's path.

@@ -42,8 +42,8 @@ pub async fn search(
     json_of_size(Answer { found, reranked, took_ms }, size).await
 }
 
-/// The largest ef, the most candidates and the longest snippet where so many hits are allowed: more would take as long as
-/// many searches.
+/// The largest ef, the most candidates and the longest snippet where so many hits are allowed: more would take as long
+/// as many searches.
 pub fn most_besides(hits: usize) -> usize {
     hits.saturating_mul(10)
 }
