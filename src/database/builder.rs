@@ -52,8 +52,7 @@ impl Database {
     /// How the vectors of the generation that is read are stored, searched and made of documents. How they are compared
     /// is left to the encoder.
     pub(crate) fn vector_options(&self) -> VectorOptions {
-        let read = |generation: &&Generation| Some(generation.name.as_str()) == self.generation_name();
-        let Some(generation) = self.generations().iter().find(read) else { return VectorOptions::default() };
+        let Some(generation) = self.generation_read() else { return VectorOptions::default() };
         VectorOptions {
             metric: None,
             components: generation.vectors.components,

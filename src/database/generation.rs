@@ -92,6 +92,12 @@ impl Database {
         self.snapshot.generation()
     }
 
+    /// The generation whose vectors this value reads; `None` in a database without.
+    pub(crate) fn generation_read(&self) -> Option<&Generation> {
+        let name = self.generation_name()?;
+        self.generations().iter().find(|generation| generation.name == name)
+    }
+
     /// The name of the generation that is read by those who ask for none.
     pub fn generation_in_use(&self) -> Option<&str> {
         self.snapshot.generation_in_use()

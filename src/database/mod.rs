@@ -10,7 +10,7 @@ mod ingest;
 mod maintenance;
 mod on_device;
 mod query;
-mod reading;
+pub(crate) mod reading;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,6 @@ pub use encoder_record::{EncoderRecord, EncoderSource};
 pub use info::{DatabaseInfo, GenerationInfo};
 pub use ingest::{AddOptions, AddReport};
 pub(crate) use query::encode;
-pub(crate) use reading::{passages, separator};
 
 /// The key under which a database keeps what stands between title and text.
 const SEPARATOR: &str = "passage_separator";

@@ -197,9 +197,7 @@ impl Database {
     ///
     /// As [`Database::search_batch`] by vectors, where documents are split.
     pub fn best_passages(&self, query: &str, doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
-        let read =
-            self.generations().iter().find(|generation| self.generation_name() == Some(&generation.name));
-        if !read.is_some_and(|generation| generation.vectors.passages) {
+        if !self.generation_read().is_some_and(|generation| generation.vectors.passages) {
             return Ok(vec![None; doc_ids.len()]);
         }
         self.nearest_passages(&self.encode_queries(&[query])?, doc_ids)
@@ -207,9 +205,7 @@ impl Database {
 
     /// [`Database::best_passages`] given the query's vector (D).
     pub(crate) fn nearest_passages(&self, vector: &[f32], doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
-        let read =
-            self.generations().iter().find(|generation| self.generation_name() == Some(&generation.name));
-        let Some(generation) = read.filter(|generation| generation.vectors.passages) else {
+        let Some(generation) = self.generation_read().filter(|generation| generation.vectors.passages) else {
             return Ok(vec![None; doc_ids.len()]);
         };
         let encoder = self.query_encoder()?;

@@ -7,7 +7,8 @@ use secateur_index::storage::{Generation, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::database::{Database, passages, separator};
+use crate::database::Database;
+use crate::database::reading::{passages, separator};
 use crate::error::{Result, short_digits};
 use crate::shard_error::ShardError;
 

@@ -86,15 +86,11 @@ impl ShardSet {
 
     fn new(path: &Path, databases: Vec<Database>, encoder: Option<Arc<Encoder>>) -> ShardSet {
         let first = databases.first();
-        let read = |database: &Database| {
-            let name = database.generation_name();
-            database.generations().iter().find(|generation| Some(generation.name.as_str()) == name).cloned()
-        };
         ShardSet {
             path: path.to_owned(),
             num_documents: databases.iter().map(|database| database.len() as u64).sum(),
             analyzer: first.map(Database::analyzer).unwrap_or_default(),
-            vectors: first.and_then(read).map(|generation| generation.vectors),
+            vectors: first.and_then(Database::generation_read).map(|generation| generation.vectors),
             encoder_record: first.and_then(Database::encoder_record),
             encoder,
             shards: databases.into_iter().map(|database| Box::new(database) as Box<dyn Shard>).collect(),
