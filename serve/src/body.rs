@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::apart::apart;
 use crate::app::App;
-use crate::budget::{Budget, Share};
+use crate::budget::{Budget, LARGE, Share};
 use crate::fault::Fault;
 
 /// Bytes of a body that is refused which are read and let go, so that a client that sends on sees why.
@@ -23,10 +23,6 @@ const DRAINED: usize = 64 << 20;
 
 /// The room that is taken for a body at first. It doubles as the body arrives: what is announced may never come.
 const FIRST: usize = 16 << 10;
-
-/// Larger bodies are parsed, and larger answers written, on threads that may wait: here it takes a fraction of a
-/// millisecond.
-pub const LARGE: usize = 64 << 10;
 
 /// A request's body, of JSON. Its bytes are counted until the request is answered.
 pub struct Json<T>(pub T);
@@ -46,6 +42,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
         };
         let bytes = bytes?;
         if bytes.len() <= LARGE {
+            // It takes a fraction of a millisecond. What is large is parsed, and written, on threads that may wait.
             return parsed(&bytes).map(Json);
         }
         let turn = turn(app).await?;

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 
+/// Bodies and answers of more bytes are large.
+pub const LARGE: usize = 64 << 10;
+
 /// How many bytes may be held.
 pub struct Budget {
     most: usize,
@@ -36,10 +39,16 @@ impl Budget {
     /// Whether there is room for so many bytes now.
     pub fn check(&self, bytes: usize) -> Result<(), Fault> {
         let held = self.metrics.held_bytes.load(Ordering::Relaxed);
-        match held.saturating_add(bytes) <= self.most {
+        match held.saturating_add(bytes) <= self.most_with(bytes) {
             true => Ok(()),
             false => Err(self.full(bytes, held)),
         }
+    }
+
+    /// What may be held with a share of so many bytes. A sixteenth more is there for small ones alone, so that large
+    /// requests do not keep out all others.
+    fn most_with(&self, share: usize) -> usize {
+        self.most + if share <= LARGE { self.most / 16 } else { 0 }
     }
 
     fn full(&self, bytes: usize, held: usize) -> Fault {
@@ -57,7 +66,7 @@ impl Share {
         let Bytes { budget, count } = &*self.0;
         let more = to.saturating_sub(count.load(Ordering::Relaxed));
         let held = &budget.metrics.held_bytes;
-        let add = |held: usize| held.checked_add(more).filter(|sum| *sum <= budget.most);
+        let add = |held: usize| held.checked_add(more).filter(|sum| *sum <= budget.most_with(to));
         match held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
             Ok(_) => {
                 count.fetch_add(more, Ordering::Relaxed);
@@ -88,14 +97,15 @@ mod tests {
     fn shares_are_taken_and_come_back() {
         let metrics = Arc::new(Metrics::new());
         let held = || metrics.held_bytes.load(Ordering::Relaxed);
-        let budget = Budget::new(100, Arc::clone(&metrics));
+        // And a sixteenth, since these are small: 100.
+        let budget = Budget::new(95, Arc::clone(&metrics));
         let (one, other) = (budget.share(), budget.share());
         one.grow(60).unwrap();
         // It has them already.
         one.grow(50).unwrap();
         assert_eq!(held(), 60);
         let full = other.grow(41).unwrap_err();
-        assert!(full.message().contains("may take 100 bytes, they take 60"), "{}", full.message());
+        assert!(full.message().contains("may take 95 bytes, they take 60"), "{}", full.message());
         assert!(budget.check(40).is_ok() && budget.check(41).is_err() && budget.check(usize::MAX).is_err());
         assert_eq!(metrics.refused_bytes.load(Ordering::Relaxed), 3);
         other.grow(40).unwrap();
@@ -108,5 +118,16 @@ mod tests {
         assert_eq!(held(), 40);
         drop(other);
         assert_eq!(held(), 0);
+    }
+    #[test]
+    fn large_shares_leave_room_for_small_ones() {
+        let budget = Budget::new(4 * LARGE, Arc::new(Metrics::new()));
+        let (large, small) = (budget.share(), budget.share());
+        large.grow(4 * LARGE + 1).unwrap_err();
+        large.grow(4 * LARGE).unwrap();
+        budget.share().grow(LARGE + 1).unwrap_err();
+        assert!(budget.check(LARGE / 4).is_ok());
+        small.grow(LARGE / 4).unwrap();
+        assert!(budget.share().grow(1).is_err() && budget.check(1).is_err());
     }
 }

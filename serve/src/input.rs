@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::apart::apart;
 use crate::app::{App, Text};
-use crate::body::{LARGE, turn};
-use crate::budget::Share;
+use crate::body::turn;
+use crate::budget::{LARGE, Share};
 use crate::fault::Fault;
 use crate::model::{Embedder, Kind};
 
