@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::documents::{FieldArguments, fields};
 use crate::errors::{of_kind, refused, usage};
-use crate::evaluation::{Scores, run_of, scores_of};
+use crate::runs::{Scores, run_of, scores_of};
 use crate::values::to_python;
 
 /// How many records are read at once.

@@ -1,10 +1,8 @@
 //! Runs are measured and compared.
 
-use std::collections::BTreeMap;
-
 use pyo3::prelude::*;
 use secateur::compare::CompareOptions;
-use secateur::datasets::{Qrels, Run, ScoredDocument};
+use secateur::datasets::{Qrels, Run};
 use secateur::eval::{Measure, RuleSet};
 use secateur::statistics::Randomization;
 use serde_json::json;
@@ -12,25 +10,9 @@ use serde_json::json;
 use crate::arguments::named;
 use crate::datasets::BeirFolder;
 use crate::errors::{of_kind, usage};
+use crate::runs::{Scores, run_of};
 use crate::values::to_python;
 use crate::work::compute;
-
-/// A run as Python programs have it: `query_id -> document id -> score`.
-pub type Scores = BTreeMap<String, BTreeMap<String, f64>>;
-
-/// The library's run.
-pub fn run_of(scores: Scores) -> Run {
-    let hits = |scores: BTreeMap<String, f64>| {
-        scores.into_iter().map(|(doc_id, score)| ScoredDocument { doc_id, score }).collect()
-    };
-    scores.into_iter().map(|(query_id, scores)| (query_id, hits(scores))).collect()
-}
-
-/// Python's run.
-pub fn scores_of(run: Run) -> Scores {
-    let scores = |hits: Vec<ScoredDocument>| hits.into_iter().map(|hit| (hit.doc_id, hit.score)).collect();
-    run.into_iter().map(|(query_id, hits)| (query_id, scores(hits))).collect()
-}
 
 /// Measures by their names, or the usual ones.
 fn measures_of(names: &[String]) -> PyResult<Vec<Measure>> {

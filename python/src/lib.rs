@@ -14,6 +14,7 @@ mod encoder;
 mod errors;
 mod evaluation;
 mod listener;
+mod runs;
 mod stages;
 mod values;
 mod work;
@@ -47,10 +48,15 @@ mod _native {
     #[pymodule_export]
     use crate::work::{num_threads, set_num_threads};
 
+    use numpy::{PyArray1, PyArrayMethods};
+
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // NumPy's functions are found at their first use, by imports. A Ctrl-C that came during long work would end
+        // these imports, and the crate panics without them. So the first use is here.
+        drop(PyArray1::<f32>::zeros(module.py(), 0, false).try_readonly()?);
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -228,6 +228,20 @@ except KeyboardInterrupt:
     assert time.perf_counter() - start < 30
 
 
+def test_numpy_is_found_before_long_work() -> None:
+    # An import in the middle of work could be ended by Ctrl-C.
+    program = """
+import builtins, secateur
+encoder = secateur.Encoder("default")
+def refused(*arguments, **named):
+    raise KeyboardInterrupt
+builtins.__import__ = refused
+print(encoder._native.encode(["a"], "query", None, None).shape, flush=True)
+"""
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert out.stdout == "(1, 384)\n", out.stderr
+
+
 def searches_in_a_child(path: str) -> list[str]:
     return [hit.id for hit in Database.open(path).search("bees")]
 
