@@ -1,5 +1,6 @@
 //! `secateur serve`: an encoder, a cross-encoder and a database over HTTP.
 
+mod arenas;
 mod database;
 mod fault;
 mod model;
@@ -146,6 +147,7 @@ impl LimitArguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        arenas::limit_arenas();
         let limits = Limits { refresh: self.refresh, ..self.limits.limits()? };
         let access = self.access()?;
         let address = SocketAddr::new(self.host, self.port);
