@@ -7,12 +7,12 @@ AddReport(num_added=2, num_replaced=0)
 >>> db.search("when to cut rose bushes", k=1)[0].id
 'roses'
 
-`Database` keeps and finds documents. `Encoder` makes vectors, `CrossEncoder` scores pairs. `evaluate` and `compare` measure
+`Database` keeps and finds documents. `ShardPlan` and `ShardSet` are for a corpus that is too large for one database. `Encoder` makes vectors, `CrossEncoder` scores pairs. `evaluate` and `compare` measure
 answers, `bench` measures encoders side by side, and `effir` and `train` make encoders smaller and better. `secateur.datasets`
 reads the files of the field.
 
-The modules `secateur.mteb`, `secateur.langchain`, `secateur.llama_index` and `secateur.haystack` need the packages of these
-names: ``pip install secateur[langchain]``, say.
+The modules `secateur.mteb`, `secateur.langchain`, `secateur.llama_index`, `secateur.haystack` and `secateur.ray` need the
+packages of these names: ``pip install secateur[langchain]``, say.
 """
 
 from ._native import __version__, num_threads, set_num_threads
@@ -28,11 +28,14 @@ from .evaluation import Evaluation, evaluate
 from .pipeline import EffirReport, TrainReport, effir, inspect, train
 from .progress import Progress
 from .results import AddReport, CompactReport, Explanation, Hit, Place, Recall, RecallCurve, VerifyReport
+from .shard_plans import BuiltShard, PlannedShard, SetReport, ShardPlan, ShardStatus
+from .shard_sets import ShardSet
 
 __all__ = [
     "AddReport",
     "BeirFolder",
     "BenchReport",
+    "BuiltShard",
     "CompactReport",
     "Comparison",
     "CrossEncoder",
@@ -46,10 +49,15 @@ __all__ = [
     "Hit",
     "InputError",
     "Place",
+    "PlannedShard",
     "Progress",
     "Recall",
     "RecallCurve",
     "SecateurError",
+    "SetReport",
+    "ShardPlan",
+    "ShardSet",
+    "ShardStatus",
     "SystemFailure",
     "TrainReport",
     "UsageError",

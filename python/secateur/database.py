@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
+from .answers import explanation, hits_of, is_vectors, with_documents
 from .documents import Document, Documents, Fields, of_fields, source
 from .encoder import Encoder
 from .errors import DatabaseError, UsageError
@@ -19,7 +20,7 @@ from .progress import ProgressCallback, native
 from .maintenance import Maintained
 from .opened import Loading, encoder_of
 from .options import SearchOptions, VectorOptions, search_arguments, vector_arguments
-from .results import AddReport, Explanation, Hit, Place
+from .results import AddReport, Explanation, Hit
 from .vectors import matrix
 
 __all__ = ["Database"]
@@ -313,21 +314,15 @@ class Database(Maintained):
 
         Vectors in f32 are read where they lie, if the numbers of each row are side by side.
         """
-        found: Any
         if isinstance(queries, str):
             raise UsageError("queries is one text: give a list, or call search")
-        if hasattr(queries, "dtype") or (isinstance(queries, list) and queries and not isinstance(queries[0], str)):
-            found = self._native.search_vectors(matrix(queries), search_arguments(k, options))
+        if is_vectors(queries):
+            hits = hits_of(self._native.search_vectors(matrix(queries), search_arguments(k, options)))
         else:
             if self._needs_encoder(options.get("mode")):
                 self._load()
-            found = self._native.search(list(queries), search_arguments(k, options))
-        hits = [[Hit(id, score) for id, score in zip(ids, scores.tolist(), strict=True)] for ids, scores in found]
-        return [self._with_documents(of_query) for of_query in hits] if documents else hits
-
-    def _with_documents(self, hits: list[Hit]) -> list[Hit]:
-        found = self.get([hit.id for hit in hits])
-        return [hit._replace(document=document) for hit, document in zip(hits, found, strict=True)]
+            hits = hits_of(self._native.search(list(queries), search_arguments(k, options)))
+        return [with_documents(of_query, self.get) for of_query in hits] if documents else hits
 
     def search_arrays(
         self, vectors: Any, k: int = 10, **options: Unpack[SearchOptions]
@@ -345,11 +340,7 @@ class Database(Maintained):
         """
         if self._needs_encoder(options.get("mode")):
             self._load()
-        hits, times = self._native.explain(query, search_arguments(k, options))
-        places = [
-            Hit(id, score, None, dense and Place(*dense), bm25 and Place(*bm25)) for id, score, dense, bm25 in hits
-        ]
-        return Explanation(places, times)
+        return explanation(*self._native.explain(query, search_arguments(k, options)))
 
     def run(
         self, queries: Mapping[str, str], k: int = 1000, **options: Unpack[SearchOptions]

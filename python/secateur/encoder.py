@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import _native
 from .errors import UsageError
 from .hub import locate
-from .progress import ProgressCallback, native
+from .progress import ProgressCallback, native, show
 from .vectors import matrix, quantized, similarity, similarity_pairwise, unit
 
 __all__ = ["Encoder"]
@@ -202,7 +202,7 @@ class Encoder:
             if not isinstance(text, str):
                 raise UsageError(f"text {number} is {text!r:.40}: expected a string")
         if progress is None and show_progress_bar:
-            progress = _show
+            progress = show
         vectors: Any = self._native.encode(texts, kind, prompt, native(progress))
         if truncate_dim is not None:
             if not 0 < truncate_dim <= self.dim:
@@ -315,10 +315,3 @@ def _stated(directory: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return stated if isinstance(stated, dict) else {}
-
-
-def _show(progress: Any) -> None:
-    import sys
-
-    end = "\n" if progress.done == progress.total else ""
-    print(f"\r{progress.what}: {progress.done} of {progress.total} {progress.unit}", end=end, file=sys.stderr)

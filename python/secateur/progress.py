@@ -1,5 +1,6 @@
 """What long work says of itself while it runs."""
 
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -43,3 +44,9 @@ def native(callback: ProgressCallback | None) -> _Native | None:
         callback(Progress(what, unit, done, total, stage, loss))
 
     return tell
+
+
+def show(progress: Progress) -> None:
+    """Prints how far work is on standard error: a line that is written again and again."""
+    end = "\n" if progress.done == progress.total else ""
+    print(f"\r{progress.what}: {progress.done} of {progress.total} {progress.unit}", end=end, file=sys.stderr)

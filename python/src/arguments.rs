@@ -102,13 +102,19 @@ pub struct SearchArguments {
 impl SearchArguments {
     /// As the library's. A filter is checked against the fields of `database`.
     pub fn params(self, database: &secateur::Database) -> PyResult<SearchParams> {
+        let params = self.unchecked()?;
+        if let Some(filter) = &params.filter {
+            database.check_filter(filter).map_err(refused)?;
+        }
+        Ok(params)
+    }
+
+    /// As the library's. Whether there are the fields of the filter is left to the caller.
+    pub fn unchecked(self) -> PyResult<SearchParams> {
         if self.k == 0 {
             return Err(usage("k is 0: ask for at least one hit"));
         }
         let filter = self.filter.as_deref().map(filter).transpose()?;
-        if let Some(filter) = &filter {
-            database.check_filter(filter).map_err(refused)?;
-        }
         let default = SearchParams::default();
         let bm25 = Bm25Params { k1: self.k1.unwrap_or(default.bm25.k1), b: self.b.unwrap_or(default.bm25.b) };
         let mode: Option<SearchMode> = named_if("mode", self.mode.as_deref())?;

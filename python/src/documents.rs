@@ -71,6 +71,27 @@ enum Origin {
 }
 
 impl SourceArguments {
+    /// Files whose fields have these names.
+    pub fn of_files(files: Vec<PathBuf>, names: FieldNames) -> SourceArguments {
+        let FieldNames { id, title, text, vector } = names;
+        SourceArguments {
+            files: Some(files),
+            records: None,
+            fields: FieldArguments { id, title, text, vector },
+        }
+    }
+
+    /// The files that documents are read from, unless they come from an iterator.
+    pub fn files(&self) -> Option<&[PathBuf]> {
+        self.files.as_deref()
+    }
+
+    /// The names of the fields that are no metadata.
+    pub fn names(&self) -> FieldNames {
+        let FieldArguments { id, title, text, vector } = &self.fields;
+        FieldNames { id: id.clone(), title: title.clone(), text: text.clone(), vector: vector.clone() }
+    }
+
     /// Begins to read. Ids may be repeated where later documents replace earlier ones.
     pub fn documents(self, watch: &Watch, allow_empty: bool, repeated: bool) -> Result<Documents<'_>, Error> {
         let names = self.fields.names();

@@ -15,6 +15,7 @@ mod errors;
 mod evaluation;
 mod listener;
 mod runs;
+mod shards;
 mod stages;
 mod values;
 mod work;
@@ -43,6 +44,10 @@ mod _native {
     use crate::encoder::{Encoder, inspect};
     #[pymodule_export]
     use crate::evaluation::{compare, evaluate};
+    #[pymodule_export]
+    use crate::shards::plan::{ShardPlan, count_documents, documents_checksum, plan_parts, plan_shards};
+    #[pymodule_export]
+    use crate::shards::set::ShardSet;
     #[pymodule_export]
     use crate::stages::{effir, train};
     #[pymodule_export]

@@ -13,7 +13,17 @@ import secateur
 
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 MODULES = [name for _, name, _ in pkgutil.iter_modules(secateur.__path__) if name != "_native"]
-NEED = {"mteb": "mteb", "langchain": "langchain_core", "llama_index": "llama_index.core", "haystack": "haystack", "haystack_metadata": "haystack"}
+NEED = {
+    "mteb": "mteb",
+    "langchain": "langchain_core",
+    "llama_index": "llama_index.core",
+    "haystack": "haystack",
+    "haystack_metadata": "haystack",
+    "ray": "ray.data",
+    "ray_builds": "ray",
+    "ray_data": "ray.data",
+    "shard_store": "pyarrow",
+}
 
 
 def run(tests: list[doctest.DocTest], tmp_path: Path) -> int:

@@ -45,13 +45,45 @@ impl ShardPlan {
         Error: From<E>,
     {
         let planned = self.shard(number)?;
+        self.build_of(Part::new(number, planned, 0, corpus.into_iter()), encoder, progress)
+    }
+
+    /// Builds a shard as [`ShardPlan::build`] does, from its own documents: those of the corpus from its first one on.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardPlan::build`].
+    pub fn build_part<E>(
+        &self,
+        number: usize,
+        encoder: Option<Arc<Encoder>>,
+        documents: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        progress: impl FnMut(usize),
+    ) -> Result<Built>
+    where
+        Error: From<E>,
+    {
+        let planned = self.shard(number)?;
+        self.build_of(Part::new(number, planned, planned.first, documents.into_iter()), encoder, progress)
+    }
+
+    fn build_of<C, E>(
+        &self,
+        part: Part<'_, C>,
+        encoder: Option<Arc<Encoder>>,
+        progress: impl FnMut(usize),
+    ) -> Result<Built>
+    where
+        C: Iterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
+        Error: From<E>,
+    {
+        let number = part.number;
         let path = self.shard_path(number);
         let settings = self.settings()?;
         if path.exists() {
             return Ok(Built { database: self.built(number, &settings)?, was_there: true });
         }
         self.check_encoder(&settings, encoder.as_deref())?;
-        let part = Part::new(number, planned, corpus.into_iter());
         let builder = self.builder(number, &settings);
         let built = match encoder {
             Some(encoder) => builder
@@ -119,15 +151,16 @@ struct Part<'p, C> {
     number: usize,
     planned: &'p PlannedShard,
     corpus: C,
-    /// Documents of the corpus that were read.
+    /// Documents of the corpus that come before the next one.
     read: u64,
     checksum: DocumentsChecksum,
     is_done: bool,
 }
 
 impl<'p, C> Part<'p, C> {
-    fn new(number: usize, planned: &'p PlannedShard, corpus: C) -> Part<'p, C> {
-        Part { number, planned, corpus, read: 0, checksum: DocumentsChecksum::default(), is_done: false }
+    /// `read` documents of the corpus are left out of `corpus`.
+    fn new(number: usize, planned: &'p PlannedShard, read: u64, corpus: C) -> Part<'p, C> {
+        Part { number, planned, corpus, read, checksum: DocumentsChecksum::default(), is_done: false }
     }
 
     fn changed(&self, problem: String) -> Error {

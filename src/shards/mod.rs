@@ -58,7 +58,7 @@ mod unique;
 pub use crate::shard_error::ShardError;
 pub use build::Built;
 pub use finish::SetReport;
-pub use plan::{CorpusSource, PlannedShard, ShardPlan};
+pub use plan::{CorpusSource, DocumentsChecksum, PlannedShard, ShardPlan};
 pub use set::ShardSet;
 pub use shard::Shard;
 pub use status::{ShardState, ShardStatus};

@@ -56,6 +56,13 @@ impl Record for PlanRecord {
 }
 
 impl PlanRecord {
+    /// Writes the plan, and lets the folder of the set appear.
+    fn finish(self, path: PathBuf, folder: DurableFolder) -> Result<ShardPlan> {
+        record::write(&folder.temporary().join(FILE_NAME), &self)?;
+        folder.finish()?;
+        Ok(ShardPlan { folder: path, record: self })
+    }
+
     /// Whether the shards are what [`DatabaseBuilder::plan_shards`] makes of so many documents.
     fn divides(&self) -> bool {
         let count = self.shards.len();
@@ -98,16 +105,8 @@ impl DatabaseBuilder {
     where
         Error: From<E>,
     {
-        if !(1..=MAX_SHARDS).contains(&num_shards) {
-            return Err(ShardError::NumShards { num_shards, max: MAX_SHARDS }.into());
-        }
         let path = self.path().to_owned();
-        if path.exists() {
-            return Err(Error::OutputExists { path });
-        }
-        let folder = DurableFolder::create(&path)?;
-        // First, so that wrong settings are found before the corpus is read.
-        self.at(folder.temporary().join(SETTINGS)).create()?;
+        let folder = self.begin_set(num_shards)?;
         let mut shards = Vec::with_capacity(num_shards);
         let mut corpus = corpus.into_iter();
         let mut read = 0;
@@ -130,10 +129,44 @@ impl DatabaseBuilder {
         if read != num_documents {
             return Err(ShardError::CorpusCount { expected: num_documents, got: read }.into());
         }
-        let record = PlanRecord { corpus: source, documents: num_documents, shards };
-        record::write(&folder.temporary().join(FILE_NAME), &record)?;
-        folder.finish()?;
-        Ok(ShardPlan { folder: path, record })
+        PlanRecord { corpus: source, documents: num_documents, shards }.finish(path, folder)
+    }
+
+    /// Makes a set of shards as [`DatabaseBuilder::plan_shards`] does, of a corpus whose parts were read elsewhere.
+    /// There is a checksum for each shard, of its documents in their order: [`DocumentsChecksum`].
+    ///
+    /// # Errors
+    ///
+    /// As [`DatabaseBuilder::plan_shards`].
+    pub fn plan_parts(
+        self,
+        num_documents: u64,
+        checksums: Vec<String>,
+        source: CorpusSource,
+    ) -> Result<ShardPlan> {
+        let path = self.path().to_owned();
+        let num_shards = checksums.len();
+        let folder = self.begin_set(num_shards)?;
+        let planned = |(number, checksum): (usize, String)| {
+            let [first, end] = [number, number + 1].map(|number| bound(number, num_shards, num_documents));
+            PlannedShard { first, num_documents: end - first, checksum }
+        };
+        let shards = checksums.into_iter().enumerate().map(planned).collect();
+        PlanRecord { corpus: source, documents: num_documents, shards }.finish(path, folder)
+    }
+
+    /// The folder of a set, with the settings of its shards. Wrong settings are found before the corpus is read.
+    fn begin_set(self, num_shards: usize) -> Result<DurableFolder> {
+        if !(1..=MAX_SHARDS).contains(&num_shards) {
+            return Err(ShardError::NumShards { num_shards, max: MAX_SHARDS }.into());
+        }
+        let path = self.path().to_owned();
+        if path.exists() {
+            return Err(Error::OutputExists { path });
+        }
+        let folder = DurableFolder::create(&path)?;
+        self.at(folder.temporary().join(SETTINGS)).create()?;
+        Ok(folder)
     }
 }
 
@@ -219,11 +252,33 @@ pub(super) fn shard_path(set: &Path, number: usize) -> PathBuf {
     set.join(format!("shard-{number:05}"))
 }
 
-/// Over documents one after the other: the same documents with the same vectors in the same order give the same digits.
+/// BLAKE3 over documents, one after the other: the same documents with the same vectors in the same order give the same
+/// digits. It is what a plan has of each shard ([`PlannedShard::checksum`]).
+///
+/// ```
+/// use secateur::shards::{CorpusSource, DocumentsChecksum};
+/// use secateur::{Database, Document, Error};
+///
+/// let folder = tempfile::tempdir()?;
+/// // Two parts of a corpus, read on two machines.
+/// let parts = [["Prune roses."], ["Bees dance."]].map(|texts| texts.map(|text| Document::new(text, text)));
+/// let checksums = parts.iter().map(|part| {
+///     let mut checksum = DocumentsChecksum::default();
+///     part.iter().for_each(|document| checksum.add(document, None));
+///     checksum.finish()
+/// });
+/// let builder = Database::builder(folder.path().join("garden"));
+/// let plan = builder.plan_parts(2, checksums.collect(), CorpusSource::default())?;
+/// let second = parts[1].clone().into_iter().map(|document| Ok::<_, Error>((document, None)));
+/// let built = plan.build_part(1, None, second, |_| {})?;
+/// assert_eq!(built.database.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Default)]
-pub(super) struct DocumentsChecksum(blake3::Hasher);
+pub struct DocumentsChecksum(blake3::Hasher);
 
 impl DocumentsChecksum {
+    /// Takes the next document, with its vector if it comes with one.
     pub fn add(&mut self, document: &Document, vector: Option<&[f32]>) {
         let Document { id, title, text, metadata } = document;
         for part in [Some(id), Some(title), Some(text), metadata.as_ref()] {
@@ -238,6 +293,7 @@ impl DocumentsChecksum {
         }
     }
 
+    /// The checksum of the documents so far: 32 hexadecimal digits.
     pub fn finish(&self) -> String {
         digits(&self.0.finalize())
     }

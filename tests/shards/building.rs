@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use secateur::shards::{ShardPlan, ShardState};
+use secateur::shards::{CorpusSource, DocumentsChecksum, ShardError, ShardPlan, ShardState};
 use secateur::{Database, Document, Error};
 
-use super::{encoder, items, planned, some_documents};
+use super::{encoder, finished, items, planned, some_documents};
 use crate::support::tree;
 
 /// An interrupted build of a shard goes on, and ends with the bytes of an undisturbed one in another set with the same
@@ -84,4 +84,37 @@ fn the_same_documents_give_the_same_bytes() {
             assert!(second[name] == *bytes, "{}", name.display());
         }
     }
+}
+
+/// A plan of parts that were read on several machines is that of the whole corpus, and so are shards built of them.
+#[test]
+fn parts_of_a_corpus_are_planned_and_built_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let documents = some_documents(11);
+    let whole = finished(&folder.path().join("whole"), 3, &documents);
+    let parts = [&documents[..3], &documents[3..7], &documents[7..]];
+    let checksum_of = |part: &[Document]| {
+        let mut checksum = DocumentsChecksum::default();
+        part.iter().for_each(|document| checksum.add(document, None));
+        checksum.finish()
+    };
+    let checksums = parts.map(checksum_of);
+    let builder = || Database::builder(folder.path().join("parts"));
+    let none = builder().plan_parts(11, Vec::new(), CorpusSource::default());
+    assert!(matches!(none, Err(Error::Shards(ShardError::NumShards { num_shards: 0, .. }))));
+    let plan = builder().plan_parts(11, checksums.to_vec(), CorpusSource::default()).unwrap();
+    assert_eq!(plan.shards(), whole.shards());
+
+    // A document too few, and the part of another shard.
+    for wrong in [&documents[3..6], &documents[7..]] {
+        let error = plan.build_part(1, None, items(wrong), |_| {}).err().unwrap();
+        assert!(matches!(error, Error::Shards(ShardError::CorpusChanged { shard: 1, .. })), "{error}");
+    }
+    for (number, part) in parts.iter().enumerate() {
+        // What comes behind the shard's documents is not read.
+        let more = items(part).chain(items(&documents));
+        assert!(!plan.build_part(number, None, more, |_| {}).unwrap().was_there);
+        assert_eq!(tree(&plan.shard_path(number)), tree(&whole.shard_path(number)));
+    }
+    assert_eq!(plan.finish().unwrap().num_documents, 11);
 }

@@ -24,7 +24,7 @@ pub struct BuildArguments {
     #[pyo3(default)]
     analyzer: Option<String>,
     #[pyo3(default)]
-    allow_empty: bool,
+    pub allow_empty: bool,
     vectors: VectorArguments,
 }
 
@@ -57,7 +57,8 @@ pub fn build(
 }
 
 impl BuildArguments {
-    fn builder(self, py: Python<'_>, path: PathBuf) -> PyResult<DatabaseBuilder> {
+    /// What makes such a database.
+    pub fn builder(self, py: Python<'_>, path: PathBuf) -> PyResult<DatabaseBuilder> {
         let builder = secateur::Database::builder(path)
             .vector_options(self.vectors.options()?)
             .analyzer(analyzer(self.analyzer.as_deref())?)

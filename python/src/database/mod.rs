@@ -4,7 +4,7 @@ pub mod build;
 mod change;
 mod maintain;
 pub mod read;
-mod search;
+pub mod search;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -215,7 +215,7 @@ impl Database {
 }
 
 /// The same source where the model is now, computed as is asked for here.
-fn on_this_machine(source: &EncoderSource, model: &Path, here: &LoadOptions) -> EncoderSource {
+pub fn on_this_machine(source: &EncoderSource, model: &Path, here: &LoadOptions) -> EncoderSource {
     let options = LoadOptions {
         device: here.device,
         batch_tokens: here.batch_tokens,

@@ -1,10 +1,11 @@
 //! Databases are searched.
 
+use numpy::ndarray::ArrayView2;
 use numpy::{PyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
-use secateur::search::{Place, snippet};
+use secateur::search::{Explanation, Place, snippet};
 use secateur::{Error, Hit};
 
 use super::Database;
@@ -16,7 +17,7 @@ use crate::work::{compute, watched};
 const CHUNK: usize = 256;
 
 /// The ids of hits and their scores, f64 (K).
-type Found<'py> = (Vec<String>, Bound<'py, PyArray1<f64>>);
+pub type Found<'py> = (Vec<String>, Bound<'py, PyArray1<f64>>);
 
 #[pymethods]
 impl Database {
@@ -45,12 +46,7 @@ impl Database {
         let reader = self.reader();
         let params = arguments.params(&reader)?;
         let view = vectors.as_array();
-        let rows: Option<Vec<&[f32]>> = view.rows().into_iter().map(|row| row.to_slice()).collect();
-        let Some(rows) = rows else {
-            return Err(usage(
-                "the numbers of a row are not side by side: give numpy.ascontiguousarray of the vectors",
-            ));
-        };
+        let rows = rows(&view)?;
         let answer = |rows: &[&[f32]]| rows.iter().map(|row| reader.search_vector(row, &params)).collect();
         let hits = in_chunks(py, &rows, answer)?;
         Ok(hits.into_iter().map(|hits| found(py, hits)).collect())
@@ -65,22 +61,7 @@ impl Database {
     ) -> PyResult<(Vec<Explained>, Bound<'py, PyDict>)> {
         let reader = self.reader();
         let params = arguments.params(&reader)?;
-        let explanation = compute(py, || reader.explain(query, &params))?;
-        let place = |place: Option<Place>| place.map(|place| (place.rank, place.score));
-        let hits = explanation.hits.into_iter();
-        let hits = hits.map(|(hit, sides)| (hit.doc_id, hit.score, place(sides.dense), place(sides.bm25)));
-        let times = PyDict::new(py);
-        let spent = explanation.times;
-        for (part, time) in [
-            ("filter", spent.filter),
-            ("encode", spent.encode),
-            ("dense", spent.dense),
-            ("bm25", spent.bm25),
-            ("fuse", spent.fuse),
-        ] {
-            times.set_item(part, time.as_secs_f64())?;
-        }
-        Ok((hits.collect(), times))
+        explained(py, compute(py, || reader.explain(query, &params))?)
     }
 
     /// The name of the index that answers.
@@ -99,10 +80,37 @@ impl Database {
 }
 
 /// A hit: id, score, rank and score by vectors, rank and score by words.
-type Explained = (String, f64, Option<(usize, f64)>, Option<(usize, f64)>);
+pub type Explained = (String, f64, Option<(usize, f64)>, Option<(usize, f64)>);
+
+/// The hits of one query, and the seconds of each part, for Python.
+pub fn explained(py: Python<'_>, explanation: Explanation) -> PyResult<(Vec<Explained>, Bound<'_, PyDict>)> {
+    let place = |place: Option<Place>| place.map(|place| (place.rank, place.score));
+    let hits = explanation.hits.into_iter();
+    let hits = hits.map(|(hit, sides)| (hit.doc_id, hit.score, place(sides.dense), place(sides.bm25)));
+    let times = PyDict::new(py);
+    let spent = explanation.times;
+    for (part, time) in [
+        ("filter", spent.filter),
+        ("encode", spent.encode),
+        ("dense", spent.dense),
+        ("bm25", spent.bm25),
+        ("fuse", spent.fuse),
+    ] {
+        times.set_item(part, time.as_secs_f64())?;
+    }
+    Ok((hits.collect(), times))
+}
+
+/// The vectors of an array (Q, D), where they lie.
+pub fn rows<'v>(view: &'v ArrayView2<'_, f32>) -> PyResult<Vec<&'v [f32]>> {
+    let rows: Option<Vec<&[f32]>> = view.rows().into_iter().map(|row| row.to_slice()).collect();
+    rows.ok_or_else(|| {
+        usage("the numbers of a row are not side by side: give numpy.ascontiguousarray of the vectors")
+    })
+}
 
 /// Answers some at a time, so that Ctrl-C is heard between.
-fn in_chunks<Q: Sync>(
+pub fn in_chunks<Q: Sync>(
     py: Python<'_>,
     queries: &[Q],
     answer: impl Fn(&[Q]) -> Result<Vec<Vec<Hit>>, Error> + Sync,
@@ -120,7 +128,8 @@ fn in_chunks<Q: Sync>(
     })
 }
 
-fn found(py: Python<'_>, hits: Vec<Hit>) -> Found<'_> {
+/// The hits of one query, for Python.
+pub fn found(py: Python<'_>, hits: Vec<Hit>) -> Found<'_> {
     let (ids, scores): (Vec<String>, Vec<f64>) = hits.into_iter().map(|hit| (hit.doc_id, hit.score)).unzip();
     (ids, PyArray1::from_vec(py, scores))
 }

@@ -1,0 +1,25 @@
+"""Ray: a corpus too large for one machine becomes a set of shards. Needs ``pip install secateur[ray]``.
+
+- `build_shards` builds the shards of a `secateur.ShardPlan` on the machines of a cluster, and uploads them.
+- `EncodeBatches` encodes the rows of a dataset of Ray. `write_shards` writes such a dataset into shards.
+
+>>> import ray
+>>> _ = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+>>> plan = ShardPlan.create(tmp / "garden.set", mini_dataset, 3, encoder="default")
+>>> build_shards(plan).finished.num_documents
+63
+>>> ShardSet.open(plan.path).search("pruning a rose", k=1)[0].id
+'garden-02'
+>>> build_shards(plan)[:2]
+(0, 3)
+>>> rows = ray.data.from_items([{"id": "1", "text": "Bees dance."}, {"id": "2", "text": "Bread rises."}])
+>>> rows = rows.map_batches(EncodeBatches, concurrency=1)
+>>> write_shards(rows, tmp / "notes.set", 2, dim=384).num_built
+2
+>>> ray.shutdown()
+"""
+
+from .ray_builds import BuildReport, build_shards
+from .ray_data import EncodeBatches, write_shards
+
+__all__ = ["BuildReport", "EncodeBatches", "build_shards", "write_shards"]

@@ -1,0 +1,4 @@
+//! Sets of shards.
+
+pub mod plan;
+pub mod set;

@@ -1,0 +1,183 @@
+"""Shards are kept in filesystems of pyarrow and fsspec. What a kill leaves there is never taken for a shard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from pyarrow import fs
+
+import secateur
+from secateur import BeirFolder, DatabaseError, ShardPlan, ShardSet, SystemFailure, UsageError
+from secateur.shard_store import ShardBuilder, ShardStore, fetch, finish, plan_files
+from test_shards import files
+
+
+@pytest.fixture
+def plan(tmp_path: Path, mini: BeirFolder) -> ShardPlan:
+    return ShardPlan.create(tmp_path / "plan", mini.path, 3)
+
+
+@pytest.fixture
+def builder(plan: ShardPlan, tmp_path: Path) -> ShardBuilder:
+    return ShardBuilder(tmp_path / "store", plan=plan, scratch=tmp_path / "scratch")
+
+
+def without_locks(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, content in files(folder).items() if not name.endswith("LOCK")}
+
+
+def test_shards_in_a_store_are_those_built_in_place(plan: ShardPlan, builder: ShardBuilder, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    for number in range(3):
+        assert builder.build(number) and not builder.build(number)
+        plan.build(number)
+        assert files(store / f"shard-{number:05}") == without_locks(plan.shard_path(number))
+    report = finish(store)
+    assert report == plan.finish()
+    assert (store / "manifest.json").read_bytes() == (plan.path / "manifest.json").read_bytes()
+    fetch(store, tmp_path / "copy")
+    assert ShardSet.open(tmp_path / "copy").search("roses") == ShardSet.open(plan.path).search("roses")
+    # Whoever reads the plan from the store builds nothing again.
+    assert not ShardBuilder(store, scratch=tmp_path / "scratch").build(1)
+    assert not list((tmp_path / "scratch").rglob("shard-*/*")), "nothing is left"
+
+
+def test_the_manifest_of_a_set_elsewhere_comes_last(plan: ShardPlan, tmp_path: Path) -> None:
+    elsewhere = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    builder = ShardBuilder("bucket/set", plan=plan, filesystem=elsewhere, scratch=tmp_path / "scratch")
+    builder.build(0)
+    builder.build(2)
+    with pytest.raises(DatabaseError, match="shard 1 is not in bucket/set"):
+        finish("bucket/set", filesystem=elsewhere)
+    assert ShardStore("bucket/set", elsewhere).read_manifest() is None
+    builder.build(1)
+    assert finish("bucket/set", filesystem=elsewhere).num_documents == 63
+    fetch("bucket/set", tmp_path / "copy", filesystem=elsewhere)
+    assert ShardPlan.open(tmp_path / "copy").verify().num_shards == 3
+
+
+def test_filesystems_of_fsspec(plan: ShardPlan, tmp_path: Path) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    builder = ShardBuilder("memory://bucket/set", plan=plan, filesystem=memory, scratch=tmp_path / "scratch")
+    assert [builder.build(number) for number in range(3)] == [True] * 3
+    assert finish("memory://bucket/set", filesystem=memory).num_documents == 63
+    assert sorted(ShardStore("bucket/set", memory).whole(plan_files(plan.path))) == [0, 1, 2]
+
+
+class Broken(fs.FileSystemHandler):
+    """A filesystem that fails at a moment that the test chooses, as a machine that dies there."""
+
+    def __init__(self, path: Path, left: int) -> None:
+        self.inner = fs.SubTreeFileSystem(str(path), fs.LocalFileSystem())
+        self.left = left
+
+    def open_output_stream(self, path: str, metadata: object) -> object:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the machine is gone")
+        self.inner.create_dir(path.rpartition("/")[0])
+        return self.inner.open_output_stream(path, metadata=metadata)
+
+    def get_type_name(self) -> str:
+        return "broken"
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+    def get_file_info(self, paths: list[str]) -> object:
+        return self.inner.get_file_info(paths)
+
+    def get_file_info_selector(self, selector: object) -> object:
+        return self.inner.get_file_info(selector)
+
+    def delete_file(self, path: str) -> None:
+        self.inner.delete_file(path)
+
+    def open_input_stream(self, path: str) -> object:
+        return self.inner.open_input_stream(path)
+
+    def _refuse(self, *arguments: object) -> None:
+        raise NotImplementedError
+
+    copy_file = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = move = _refuse
+    open_append_stream = open_input_file = _refuse
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def moments() -> Iterator[int]:
+    yield from range(20)
+
+
+def test_half_an_upload_is_no_shard(plan: ShardPlan, tmp_path: Path) -> None:
+    """Whichever file is the first that cannot be written, the shard is not there, and the next run makes it whole."""
+    plan.build(0)
+    found = plan_files(plan.path)
+    place = tmp_path / "elsewhere"
+    for moment in moments():
+        handler = Broken(place, 100)
+        (place / "set").mkdir(parents=True, exist_ok=True)
+        store = ShardStore("set", fs.PyFileSystem(handler))
+        store.write_plan(found)
+        handler.left = moment
+        try:
+            store.upload(0, plan.shard_path(0), found)
+        except SystemFailure as error:
+            assert "the machine is gone" in str(error)
+            assert store.whole(found) == {} and not store.is_whole(0, found)
+            with pytest.raises(DatabaseError, match="shard 0 is not in set"):
+                store.download(0, tmp_path / "copy")
+            if not (place / "set" / "shard-00000" / "MANIFEST").exists():
+                with pytest.raises(DatabaseError):
+                    secateur.Database.open(place / "set" / "shard-00000")
+        else:
+            break
+    assert moment > 2, "there were moments to fail at"
+    assert store.is_whole(0, found) and files(place / "set" / "shard-00000") == without_locks(plan.shard_path(0))
+
+
+def test_lost_and_damaged_files(builder: ShardBuilder, tmp_path: Path) -> None:
+    builder.build(0)
+    store, found = builder.store, builder.files
+    folder = tmp_path / "store" / "shard-00000"
+    whole = files(folder)
+    (folder / "stray").write_bytes(b"left over")
+    for name in whole:
+        (folder / name).unlink()
+        assert not store.is_whole(0, found) and store.whole(found) == {}
+        with pytest.raises(DatabaseError, match=f"shard 0: there is no .*{name}"):
+            store.download(0, tmp_path / "copy")
+        assert builder.build(0) and files(folder) == whole
+    name = max(whole, key=lambda name: len(whole[name]))
+    (folder / name).write_bytes(bytes(len(whole[name])))
+    with pytest.raises(DatabaseError, match=f"{name} is damaged"):
+        store.download(0, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    record = tmp_path / "store" / "shard-00000.json"
+    for text in ("", "{}", "[]", json.dumps({**json.loads(record.read_text()), "version": 2})):
+        record.write_text(text)
+        assert not store.is_whole(0, found)
+        assert builder.build(0) and files(folder) == whole
+
+
+def test_places_that_are_none(plan: ShardPlan, builder: ShardBuilder, tmp_path: Path) -> None:
+    other = ShardPlan.create(tmp_path / "other", [("1", "Bees dance.")], 1)
+    with pytest.raises(DatabaseError, match="the plan of another set"):
+        ShardBuilder(tmp_path / "store", plan=other)
+    with pytest.raises(DatabaseError, match="no plan.json"):
+        ShardBuilder(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="nowhere://there"):
+        ShardStore("nowhere://there")
+    builder.build(0)
+    (tmp_path / "copy" / "shard-00000").mkdir(parents=True)
+    with pytest.raises(DatabaseError, match="is not shard 0"):
+        fetch(tmp_path / "store", tmp_path / "copy", shards=[0])

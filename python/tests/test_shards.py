@@ -1,0 +1,172 @@
+"""Sets of shards: they are planned, built and finished, and answer as one database."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import secateur
+from secateur import BeirFolder, Database, DatabaseError, Document, Encoder, InputError, ShardPlan, ShardSet, UsageError
+
+
+def built(path: Path, documents: object, num_shards: int, **options: object) -> ShardPlan:
+    plan = ShardPlan.create(path, documents, num_shards, **options)
+    for number in range(num_shards):
+        plan.build(number, documents)
+    plan.finish()
+    return plan
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def some(count: int) -> list[Document]:
+    return [Document(f"d{n}", f"text number {n} of {n % 3}", metadata={"n": n % 4}) for n in range(count)]
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_a_set_answers_as_one_database(tmp_path: Path, mini: BeirFolder, encoder: Encoder, num_shards: int) -> None:
+    whole = Database.build(tmp_path / "whole.db", mini.path, encoder=encoder)
+    plan = ShardPlan.create(tmp_path / "set", mini.path, num_shards, encoder=encoder)
+    assert plan.files == [mini.path] and plan.num_shards == num_shards
+    for number in reversed(range(num_shards)):
+        # Of the files and with the encoder that the plan remembers.
+        assert plan.build(number).num_documents == plan.shards[number].num_documents
+    assert not plan.is_finished
+    report = plan.finish()
+    assert plan.is_finished and plan.verify() == report and report.num_documents == len(whole)
+    given = ShardSet.open(plan.path)
+    queries = mini.queries("test")
+    for mode in ("dense", "bm25", "hybrid", None):
+        assert given.run(queries, 20, mode=mode) == whole.run(queries, 20, mode=mode)
+        assert given.search_batch(list(queries.values()), mode=mode) == whole.search_batch(list(queries.values()), mode=mode)
+    vectors = encoder.encode_query(["bees", "a rose"])
+    assert given.search_batch(vectors) == whole.search_batch(vectors)
+    assert given.search(vectors[0], 3) == whole.search(vectors[0], 3)
+    assert given.explain("bees").hits == whole.explain("bees").hits
+    assert given.mode() == "hybrid" and given.encoder is not None
+    hit = given.search("bees", 1, documents=True)[0]
+    assert hit.document == whole[hit.id] == given[hit.id] and hit.id in given and "nothing" not in given
+    assert given.get(["nothing", hit.id]) == [None, hit.document]
+    assert pickle.loads(pickle.dumps(given)).search("bees") == whole.search("bees")
+    assert (len(given), given.num_shards) == (len(whole), num_shards)
+
+
+def test_filters_name_fields_of_any_shard(tmp_path: Path) -> None:
+    documents = [Document("1", "Prune roses."), Document("2", "Bread rises.", metadata={"year": 2020})]
+    given = ShardSet.open(built(tmp_path / "set", documents, 2).path)
+    assert [hit.id for hit in given.search("bread roses", filter="year > 2000")] == ["2"]
+    with pytest.raises(secateur.SecateurError, match="yeer"):
+        given.search("bread", filter="yeer > 2000")
+
+
+def test_vectors_come_with_documents(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "text": f"number {n}", "v": [float(n == m) for m in range(3)]} for n in range(3)]
+    plan = ShardPlan.create(tmp_path / "set", rows, 2, dim=3, fields={"vector": "v"})
+    for number in range(2):
+        plan.build(number, rows, fields={"vector": "v"})
+    plan.finish()
+    given = ShardSet.open(plan.path)
+    assert given.search(np.array([0, 0, 1]), 1)[0].id == "2"
+    assert given.encoder is None and plan.load_encoder() is None
+
+
+def test_parts_and_whole_corpora_give_the_same_bytes(tmp_path: Path) -> None:
+    documents = some(11)
+    whole = built(tmp_path / "whole", documents, 3)
+    plan = ShardPlan.create(tmp_path / "parts", lambda: iter(documents), 3, num_documents=11)
+    told: list[int] = []
+    for number, shard in enumerate(plan.shards):
+        part = documents[shard.first : shard.first + shard.num_documents]
+        assert not plan.build(number, part, part=True, progress=lambda progress: told.append(progress.done)).was_there
+        assert files(plan.shard_path(number)) == files(whole.shard_path(number))
+    assert max(told) == 4 and plan.shards == whole.shards
+    # A shard that is there needs no documents.
+    assert plan.build(1).was_there
+    assert pickle.loads(pickle.dumps(plan)).status() == plan.status()
+
+
+def test_a_callback_that_raises_stops_and_the_next_call_goes_on(tmp_path: Path, encoder: Encoder) -> None:
+    documents = some(40)
+    undisturbed = ShardPlan.create(tmp_path / "undisturbed", documents, 1, encoder=encoder)
+    undisturbed.build(0, documents, encoder=encoder)
+    plan = ShardPlan.create(tmp_path / "set", documents, 1, encoder=encoder)
+
+    def broken() -> Iterator[Document]:
+        yield from documents[:30]
+        raise KeyError("the disk is gone")
+
+    with pytest.raises(KeyError, match="the disk is gone"):
+        plan.build(0, broken, encoder=encoder)
+    assert plan.status()[0].state == "unfinished"
+    plan.build(0, documents, encoder=encoder)
+    assert files(plan.shard_path(0)) == files(undisturbed.shard_path(0))
+
+
+def test_wrong_calls(tmp_path: Path, mini: BeirFolder) -> None:
+    for wrong in (0, -1):
+        with pytest.raises(UsageError, match="num_shards"):
+            ShardPlan.create(tmp_path / "set", mini.path, wrong)
+    with pytest.raises(UsageError, match="read more than once"):
+        ShardPlan.create(tmp_path / "set", iter(some(3)), 2)
+    with pytest.raises(UsageError, match="without vectors"):
+        ShardPlan.create(tmp_path / "set", some(3), 2, index="hnsw")
+    with pytest.raises(InputError, match="10 documents.*3 were counted"):
+        ShardPlan.create(tmp_path / "set", some(10), 2, num_documents=3)
+    with pytest.raises(InputError, match="'empty' has neither"):
+        ShardPlan.create(tmp_path / "set", [("empty", " ")], 1)
+    assert list(tmp_path.iterdir()) == []
+    plan = ShardPlan.create(tmp_path / "set", some(3), 2)
+    for number in (-1, 2):
+        with pytest.raises(UsageError, match=f"there is no shard {number}"):
+            plan.build(number, some(3))
+    with pytest.raises(UsageError, match="remembers no files"):
+        plan.build(0)
+    with pytest.raises(UsageError, match="part is said of documents"):
+        plan.build(0, part=True)
+    with pytest.raises(InputError, match="shard 0: the corpus is not the one"):
+        plan.build(0, [("d0", "another text")])
+    with pytest.raises(DatabaseError, match="shards build"):
+        ShardSet.open(plan.path)
+    with pytest.raises(DatabaseError, match="no plan.json"):
+        ShardPlan.open(tmp_path)
+    files_gone = ShardPlan.create(tmp_path / "of files", mini.path, 2)
+    with pytest.raises(InputError, match="nowhere"):
+        files_gone.build(0, files=[tmp_path / "nowhere"])
+
+
+def test_what_is_wrong_with_a_set(tmp_path: Path, encoder: Encoder) -> None:
+    twice = [*some(4), Document("d0", "again")]
+    plan = ShardPlan.create(tmp_path / "twice", twice, 2)
+    for number in range(2):
+        plan.build(number, twice)
+    with pytest.raises(DatabaseError, match='"d0" is in shard 0 and in shard 1'):
+        plan.finish()
+
+    documents = some(6)
+    short = Encoder("default", truncate_dim=64)
+    plan = ShardPlan.create(tmp_path / "set", documents, 2, encoder=encoder)
+    other = ShardPlan.create(tmp_path / "other", documents, 2, encoder=short)
+    with pytest.raises(DatabaseError, match="is planned with"):
+        plan.build(0, documents, encoder=short)
+    plan.build(0, documents, encoder=encoder)
+    other.build(1, documents, encoder=short)
+    shutil.copytree(other.shard_path(1), plan.shard_path(1))
+    assert [one.state for one in plan.status()] == ["built", "wrong"]
+    with pytest.raises(DatabaseError, match="shard 1 .* has vectors of"):
+        plan.finish()
+    shutil.rmtree(plan.shard_path(1))
+    plan.build(1, documents, encoder=encoder)
+    plan.finish()
+
+    lost = next(file for file in plan.shard_path(1).rglob("*") if file.suffix == ".pack")
+    lost.unlink()
+    with pytest.raises(DatabaseError, match=lost.name):
+        ShardSet.open(plan.path)
+    assert plan.status()[1].problem and lost.name in plan.status()[1].problem
