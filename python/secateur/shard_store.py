@@ -46,6 +46,8 @@ PLAN, MANIFEST, SETTINGS = "plan.json", "manifest.json", "settings"
 LAST = "MANIFEST"
 """The file of a database without which it is none."""
 FORMAT, VERSION = "secateur stored shard", 1
+OBJECT_STORES = ("s3", "gcs", "abfs")
+"""Filesystems of pyarrow in which a file is there when it is closed, and where there are no folders."""
 CHUNK = 1 << 23
 """Bytes that are copied at a time."""
 THREADS = 8
@@ -200,7 +202,9 @@ class ShardStore:
         """The files below a folder, by their paths below it, with their lengths."""
         base = self._path(folder)
         found = self._fs.get_file_info(fs.FileSelector(base, allow_not_found=True, recursive=True))
-        return {posixpath.relpath(info.path, base): info.size for info in found if info.type == fs.FileType.File}
+        # Some filesystems answer with another number of slashes before the path than they were asked with.
+        skipped = len(base.strip("/")) + 1
+        return {info.path.strip("/")[skipped:]: info.size for info in found if info.type == fs.FileType.File}
 
     def _read(self, name: str) -> bytes:
         with self._fs.open_input_stream(self._path(name)) as stream:
@@ -227,7 +231,7 @@ class ShardStore:
     def _output(self, name: str) -> Iterator[Any]:
         """A file to write, which appears whole. Object stores see to that themselves."""
         path = self._path(name)
-        if self._fs.type_name not in ("local", "hdfs"):
+        if self._fs.type_name in OBJECT_STORES:
             with self._fs.open_output_stream(path) as stream:
                 yield stream
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,6 @@ class Broken(fs.FileSystemHandler):
         self.left -= 1
         if self.left < 0:
             raise OSError("the machine is gone")
-        self.inner.create_dir(path.rpartition("/")[0])
         return self.inner.open_output_stream(path, metadata=metadata)
 
     def get_type_name(self) -> str:
@@ -102,10 +100,16 @@ class Broken(fs.FileSystemHandler):
     def open_input_stream(self, path: str) -> object:
         return self.inner.open_input_stream(path)
 
+    def create_dir(self, path: str, recursive: bool) -> None:
+        self.inner.create_dir(path, recursive=recursive)
+
+    def move(self, source: str, target: str) -> None:
+        self.inner.move(source, target)
+
     def _refuse(self, *arguments: object) -> None:
         raise NotImplementedError
 
-    copy_file = create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = move = _refuse
+    copy_file = delete_dir = delete_dir_contents = delete_root_dir_contents = _refuse
     open_append_stream = open_input_file = _refuse
 
     def __eq__(self, other: object) -> bool:
@@ -114,16 +118,12 @@ class Broken(fs.FileSystemHandler):
     __hash__ = None  # type: ignore[assignment]
 
 
-def moments() -> Iterator[int]:
-    yield from range(20)
-
-
 def test_half_an_upload_is_no_shard(plan: ShardPlan, tmp_path: Path) -> None:
     """Whichever file is the first that cannot be written, the shard is not there, and the next run makes it whole."""
     plan.build(0)
     found = plan_files(plan.path)
     place = tmp_path / "elsewhere"
-    for moment in moments():
+    for moment in range(20):
         handler = Broken(place, 100)
         (place / "set").mkdir(parents=True, exist_ok=True)
         store = ShardStore("set", fs.PyFileSystem(handler))
