@@ -143,11 +143,14 @@ def build_shards(
     for name, number, least in (("num_actors", num_actors, 1), ("max_retries", max_retries, 0)):
         if number is not None and number < least:
             raise UsageError(f"{name} is {number}: expected {least} or more")
+    given: Mapping[str, bytes] | None = None
     if isinstance(plan, ShardPlan):
-        given, place = plan_files(plan.path), plan.path
+        given, place = plan_files(plan.path), os.fspath(plan.path)
     else:
-        given, place = None if out is None else ShardStore(plan).plan(), plan
-    where = os.fspath(place if out is None else out)
+        place = os.fspath(plan)
+        if out is not None:
+            given = ShardStore(place).plan()
+    where = place if out is None else os.fspath(out)
     # Here, so that what is wrong with it is told at once.
     here = ShardBuilder(where, plan=given, filesystem=filesystem, scratch=scratch)
     of_shard = Documents(documents, {"files": None if files is None else list(files), "fields": fields})

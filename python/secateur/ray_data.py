@@ -112,7 +112,7 @@ def write_shards(
     The other options are those of `build_shards`, `ShardPlan.create` and `Database.create`.
     """
     if dim is not None:
-        fields = Fields(**{"vector": "vector", **(fields or {})})  # type: ignore[typeddict-item]
+        fields = Fields(**{"vector": "vector", **(fields or {})})
     if num_shards < 1:
         raise UsageError(f"num_shards is {num_shards}: a dataset is divided into at least 1 shard")
     arguments = plan_arguments(encoder, dim, analyzer, True, vectors)

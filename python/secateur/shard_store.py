@@ -308,10 +308,11 @@ class ShardBuilder:
     ) -> None:
         self.store = ShardStore(where, filesystem)
         """Where the shards go."""
-        found = plan_files(plan.path) if isinstance(plan, ShardPlan) else plan
-        if found is not None:
-            self.store.write_plan(found)
-        self.files: Mapping[str, bytes] = self.store.plan() if found is None else found
+        given = plan_files(plan.path) if isinstance(plan, ShardPlan) else plan
+        if given is not None:
+            self.store.write_plan(given)
+        found: Mapping[str, bytes] = self.store.plan() if given is None else given
+        self.files = found
         """The files of the plan, by their names."""
         self._scratch = _scratch(scratch) / digest_of(found)[:32]
         self._given, self._device = encoder, device
