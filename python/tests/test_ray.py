@@ -163,13 +163,13 @@ from secateur.ray import build_shards
 folder = Path({str(tmp_path)!r})
 
 def read():
-    # The shards after the third wait for ever.
-    for number, document in enumerate(BeirFolder({str(mini.path)!r}).corpus()):
-        if number == 40:
-            (folder / f"{{os.getpid()}}.waits").touch()
-            while not (folder / "gate").exists():
-                time.sleep(0.05)
-        yield document
+    # Some shards are built. The next ones wait.
+    if len(list(folder.glob("*.read"))) >= 3:
+        (folder / f"{{os.getpid()}}.waits").touch()
+        while not (folder / "gate").exists():
+            time.sleep(0.05)
+    (folder / f"{{os.getpid()}}-{{time.monotonic_ns()}}.read").touch()
+    yield from BeirFolder({str(mini.path)!r}).corpus()
 
 ray.init(address={cluster.address!r}, log_to_driver=False)
 build_shards(folder / "plan", folder / "store", documents=read, scratch=folder / "scratch")
@@ -189,7 +189,7 @@ build_shards(folder / "plan", folder / "store", documents=read, scratch=folder /
     records = {number: (store / f"shard-{number:05}.json").stat().st_mtime_ns for number in before}
     (tmp_path / "gate").touch()
     report = build_shards(plan, store, scratch=tmp_path / "scratch")
-    # Those of the driver that was killed may have ended one more.
+    # The actors of the driver that was killed may have ended one more.
     assert report.num_there >= len(before) and report.num_built + report.num_there == SHARDS
     for number, at in records.items():
         assert (store / f"shard-{number:05}.json").stat().st_mtime_ns == at, "it was built again"

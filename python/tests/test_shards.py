@@ -119,7 +119,7 @@ def test_wrong_calls(tmp_path: Path, mini: BeirFolder) -> None:
         ShardPlan.create(tmp_path / "set", some(3), 2, index="hnsw")
     with pytest.raises(InputError, match="10 documents.*3 were counted"):
         ShardPlan.create(tmp_path / "set", some(10), 2, num_documents=3)
-    with pytest.raises(InputError, match="'empty' has neither"):
+    with pytest.raises(InputError, match='"empty" has neither'):
         ShardPlan.create(tmp_path / "set", [("empty", " ")], 1)
     assert list(tmp_path.iterdir()) == []
     plan = ShardPlan.create(tmp_path / "set", some(3), 2)
@@ -132,7 +132,7 @@ def test_wrong_calls(tmp_path: Path, mini: BeirFolder) -> None:
         plan.build(0, part=True)
     with pytest.raises(InputError, match="shard 0: the corpus is not the one"):
         plan.build(0, [("d0", "another text")])
-    with pytest.raises(DatabaseError, match="shards build"):
+    with pytest.raises(DatabaseError, match="not finished"):
         ShardSet.open(plan.path)
     with pytest.raises(DatabaseError, match="no plan.json"):
         ShardPlan.open(tmp_path)
