@@ -9,13 +9,9 @@
 >>> build_shards(plan).finished.num_documents
 63
 >>> ShardSet.open(plan.path).search("pruning a rose", k=1)[0].id
-'garden-02'
+'garden-01'
 >>> build_shards(plan)[:2]
 (0, 3)
->>> rows = ray.data.from_items([{"id": "1", "text": "Bees dance."}, {"id": "2", "text": "Bread rises."}])
->>> rows = rows.map_batches(EncodeBatches, concurrency=1)
->>> write_shards(rows, tmp / "notes.set", 2, dim=384).num_built
-2
 >>> ray.shutdown()
 """
 

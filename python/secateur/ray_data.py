@@ -30,7 +30,8 @@ _Path = str | os.PathLike[str]
 class EncodeBatches:
     """Adds a column of vectors to batches of rows: for `Dataset.map_batches`, whose actors load the encoder once each.
 
-    ``dataset.map_batches(EncodeBatches, fn_constructor_kwargs={"model": "default"}, num_cpus=2, concurrency=4)``
+    ``dataset.map_batches(EncodeBatches, num_cpus=2, compute=ray.data.ActorPoolStrategy(size=4))`` has four actors with two
+    processors each; ``fn_constructor_kwargs`` takes what is said here.
 
     :param model: an encoder's path on each machine, or its name.
     :param text: the column of the texts.

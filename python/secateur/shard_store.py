@@ -14,7 +14,7 @@ Needs ``pip install secateur[ray]``, or pyarrow alone.
 63
 >>> fetch(tmp / "store", tmp / "copy")
 >>> ShardSet.open(tmp / "copy").search("pruning a rose", k=1)[0].id
-'garden-02'
+'garden-01'
 """
 
 from __future__ import annotations

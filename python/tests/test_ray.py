@@ -226,7 +226,7 @@ def test_datasets_are_encoded_and_written(cluster: Cluster, mini: BeirFolder, tm
         for n, one in enumerate(mini.corpus())
     ]
     encoded = ray.data.from_items(rows, override_num_blocks=4).map_batches(
-        EncodeBatches, fn_constructor_kwargs={"title": "title"}, batch_size=16, concurrency=1
+        EncodeBatches, fn_constructor_kwargs={"title": "title"}, batch_size=16, compute=ray.data.ActorPoolStrategy(size=1)
     )
     store = tmp_path / "store"
     report = write_shards(encoded, store, 3, dim=384, scratch=tmp_path / "scratch")
