@@ -305,12 +305,14 @@ def main():
     for name in arguments.peers:
         with tempfile.TemporaryDirectory() as folder:
             results[name] = run(make[name](Path(folder)), rows, arguments)
+        # After each peer: some take half an hour.
+        if arguments.json:
+            told = vars(arguments) | {"json": None, "binary": None}
+            arguments.json.write_text(json.dumps({"arguments": told, "results": results}, indent=1))
     names = list(results)
     print(f"{'':24}" + "".join(f"{name:>16}" for name in names))
     for figure in results[names[0]]:
         print(f"{figure:24}" + "".join(f"{results[name][figure]:>16,.4g}" for name in names))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"arguments": vars(arguments) | {"json": None, "binary": None}, "results": results}, indent=1))
 
 
 main()
