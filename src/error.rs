@@ -196,7 +196,7 @@ pub enum Error {
         got: usize,
     },
     /// A document's vector has another length than the database's.
-    #[error("the vector of document {doc_id:?} has {got} numbers, those of the database have {expected}")]
+    #[error("the vector of document {doc_id:?} has {}, those of the database have {expected}", counted(*got, "number"))]
     VectorLength {
         /// The document.
         doc_id: String,

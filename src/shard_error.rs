@@ -1,8 +1,10 @@
 //! What can go wrong with a set of shards. Each message names the shard and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur_files::ErrorKind;
+
+use crate::number::{agreed, counted};
 
 /// Why a set of shards refused to do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +90,14 @@ pub enum ShardError {
         place: String,
         /// Whose turn it is.
         kind: ErrorKind,
+        /// Whether it was changed since it was opened.
+        is_moved: bool,
         /// What is wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A shard's vectors are of another encoder than those of the set.
     #[error(
-        "shard {shard} ({}) has vectors of {got}, and the set has vectors of {expected}; remove the folder, and run \
-         `secateur shards build {} {shard}`", path.display(), set_of(path)
+        "shard {shard} ({}) has vectors of {got}, and the set has vectors of {expected}; {}", path.display(), rebuild(path, *shard)
     )]
     OtherEncoder {
         /// The shard.
@@ -118,8 +121,8 @@ pub enum ShardError {
     },
     /// A shard has another setting than the set.
     #[error(
-        "shard {shard} ({}): {what} is {got}, and in the set {expected}; make them the same in all shards, or remove the \
-         folder and run `secateur shards build {} {shard}`", path.display(), set_of(path)
+        "shard {shard} ({}): {what} is {got}, and in the set {expected}; make them the same in all shards, or {}",
+        path.display(), rebuild(path, *shard)
     )]
     OtherSettings {
         /// The shard.
@@ -148,8 +151,7 @@ pub enum ShardError {
     },
     /// A shard is not what it was when the set was finished.
     #[error(
-        "shard {shard} ({}) is not the one that the set was finished with: {problem}; put that one back, or run \
-         `secateur shards finish {}` if the change was meant", path.display(), set_of(path)
+        "shard {shard} ({}) is not the one that the set was finished with: {problem}; {}", path.display(), put_back(path)
     )]
     Changed {
         /// The shard.
@@ -171,7 +173,8 @@ pub enum ShardError {
     },
     /// The corpus changed while it was being read for a plan.
     #[error(
-        "the corpus has {got} documents, and {expected} were counted before; plan again when nobody changes it"
+        "the corpus has {}, and {expected} were counted before; plan again when nobody changes it",
+        counted(*got as usize, "document")
     )]
     CorpusCount {
         /// Documents that were counted.
@@ -179,18 +182,66 @@ pub enum ShardError {
         /// Documents that were read.
         got: u64,
     },
-    /// A shard answered another number of queries than it was asked.
+    /// A shard gave another number of answers than it was asked for.
     #[error(
-        "shard {shard} ({place}) answered {got} of {expected} queries; it runs another version, or is no shard"
+        "it gave {} to {}; it runs another version of secateur, or is no shard", counted(*got, "answer"), counted(*expected, what)
     )]
     Answers {
-        /// The shard.
-        shard: usize,
-        /// Where it is.
-        place: String,
-        /// Queries that were asked.
+        /// What it was asked about, as of one: query, term or id.
+        what: &'static str,
+        /// How many there were.
         expected: usize,
         /// Answers.
+        got: usize,
+    },
+    /// A shard's answer contradicts itself, or what was asked.
+    #[error("its answer is wrong: {problem}; it runs another version of secateur, or is no shard")]
+    WrongAnswer {
+        /// How.
+        problem: String,
+    },
+    /// A shard that is elsewhere gave no answer that could be read.
+    #[error("{source}")]
+    NoAnswer {
+        /// Whose turn it is.
+        kind: ErrorKind,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A shard is not in the state any more in which it was opened.
+    #[error("its documents were changed since it was opened; run the command again")]
+    Moved,
+    /// The same, of a search that was started anew for that reason.
+    #[error("{source}; this was started anew once already, so wait until fewer changes are committed")]
+    MovedAgain {
+        /// The shard that was changed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No shard gave an answer.
+    #[error("none of {} gave an answer, such as {first}", counted(*num_shards, "shard"))]
+    NoneAnswered {
+        /// How many there are.
+        num_shards: usize,
+        /// The first of them, and why it gave none.
+        first: String,
+    },
+    /// A set without any shard.
+    #[error("{} names no shard: a set has at least one", path.display())]
+    NoShards {
+        /// What names its shards.
+        path: PathBuf,
+    },
+    /// Other shards are named than the set was finished with.
+    #[error(
+        "{} is of a set of {}, and {got} {} named; name all of them, in their order",
+        path.display(), counted(*expected, "shard"), agreed(*got, "is", "are")
+    )]
+    OtherNumber {
+        /// The manifest of the set.
+        path: PathBuf,
+        /// How many it has.
+        expected: usize,
+        /// How many are named.
         got: usize,
     },
 }
@@ -199,9 +250,13 @@ impl ShardError {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ShardError::NumShards { .. } | ShardError::NoSuchShard { .. } => ErrorKind::Usage,
+            ShardError::NumShards { .. }
+            | ShardError::NoSuchShard { .. }
+            | ShardError::NoShards { .. }
+            | ShardError::OtherNumber { .. } => ErrorKind::Usage,
             ShardError::CorpusChanged { .. } | ShardError::CorpusCount { .. } => ErrorKind::Input,
-            ShardError::InShard { kind, .. } => *kind,
+            ShardError::InShard { kind, .. } | ShardError::NoAnswer { kind, .. } => *kind,
+            ShardError::NoneAnswered { .. } => ErrorKind::System,
             ShardError::NotASet { .. }
             | ShardError::NotFinished { .. }
             | ShardError::OtherVersion { .. }
@@ -212,12 +267,51 @@ impl ShardError {
             | ShardError::OtherSettings { .. }
             | ShardError::SameDocument { .. }
             | ShardError::Changed { .. }
-            | ShardError::Answers { .. } => ErrorKind::Database,
+            | ShardError::Answers { .. }
+            | ShardError::WrongAnswer { .. }
+            | ShardError::Moved
+            | ShardError::MovedAgain { .. } => ErrorKind::Database,
+        }
+    }
+
+    /// Whether a shard was changed since the set was opened. What is opened anew can be asked again.
+    pub fn is_moved(&self) -> bool {
+        match self {
+            ShardError::Moved => true,
+            ShardError::InShard { is_moved, .. } => *is_moved,
+            _ => false,
         }
     }
 }
 
+/// What to do about a shard that does not fit: it is a folder, or an address.
+fn rebuild(shard: &Path, number: usize) -> String {
+    match is_address(shard) {
+        true => "serve a shard of the set there, or name another server".to_owned(),
+        false => format!("remove the folder, and run `secateur shards build {} {number}`", set_of(shard)),
+    }
+}
+
+/// What to do about a shard that changed.
+fn put_back(shard: &Path) -> String {
+    match is_address(shard) {
+        true => {
+            "serve that one, or run `secateur shards finish` where the set is and take its manifest.json from there if \
+             the change was meant"
+                .to_owned()
+        }
+        false => format!(
+            "put that one back, or run `secateur shards finish {}` if the change was meant",
+            set_of(shard)
+        ),
+    }
+}
+
+fn is_address(shard: &Path) -> bool {
+    shard.to_string_lossy().contains("://")
+}
+
 /// The set that a shard's folder lies in, for messages.
-fn set_of(shard: &std::path::Path) -> String {
+fn set_of(shard: &Path) -> String {
     shard.parent().map_or_else(String::new, |set| set.display().to_string())
 }

@@ -400,6 +400,11 @@ impl Database {
         self.snapshot.settings().properties.get(SEPARATOR).map_or(" ", String::as_str)
     }
 
+    /// The checksum of the manifest of the commit that is read; `None` if there is a later one.
+    pub(crate) fn checksum(&self) -> Result<Option<u32>> {
+        Ok(self.snapshot.checksum()?)
+    }
+
     /// A description that differs after each commit, and between databases of other settings or encoders.
     pub(crate) fn state(&self) -> String {
         format!("{} {} {:?}", self.snapshot.commit_number(), self.len(), self.snapshot.settings())

@@ -262,6 +262,12 @@ impl Database {
         hits.into_iter().map(|hits| self.named(hits)).collect()
     }
 
+    /// The true hits of each of the vectors (Q, D).
+    pub(crate) fn nearest_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+        let hits = self.snapshot.index()?.search_exactly(vectors, k)?;
+        hits.into_iter().map(|hits| self.named(hits)).collect()
+    }
+
     fn bm25(
         &self,
         words: &Words<'_>,

@@ -10,6 +10,7 @@ use super::plan::{DocumentsChecksum, PlannedShard, ShardPlan};
 use super::shard::in_shard;
 use crate::database::{Database, DatabaseBuilder, VectorOptions};
 use crate::error::{Error, Result, short};
+use crate::number::counted;
 use crate::shard_error::ShardError;
 
 /// A shard that is built.
@@ -180,7 +181,8 @@ where
         while !self.is_done && self.read < end {
             let Some(item) = self.corpus.next() else {
                 self.is_done = true;
-                let problem = format!("it has {} documents, and the shard ends with number {end}", self.read);
+                let count = counted(self.read as usize, "document");
+                let problem = format!("it has {count}, and the shard ends with number {end}");
                 return Some(Err(self.changed(problem)));
             };
             self.read += 1;
@@ -201,8 +203,8 @@ where
         }
         let (expected, got) = (&self.planned.checksum, self.checksum.finish());
         (got != *expected).then(|| {
-            let count = self.planned.num_documents;
-            let problem = format!("the checksum of these {count} documents is {got}, planned is {expected}");
+            let count = counted(self.planned.num_documents as usize, "document");
+            let problem = format!("the checksum of the shard's {count} is {got}, planned is {expected}");
             Err(self.changed(problem))
         })
     }

@@ -9,6 +9,7 @@ use super::shard::in_shard;
 use super::unique;
 use crate::database::Database;
 use crate::error::Result;
+use crate::number::counted;
 use crate::shard_error::ShardError;
 
 /// What a finished set holds.
@@ -93,8 +94,9 @@ impl ShardPlan {
     }
 
     fn other_number(&self, record: &SetRecord) -> crate::Error {
-        let (path, count) = (self.path().join(MANIFEST), record.shards.len());
-        let problem = format!("it has {count} shards, and the plan {}", self.num_shards());
+        let path = self.path().join(MANIFEST);
+        let count = counted(record.shards.len(), "shard");
+        let problem = format!("it has {count}, and the plan {}", self.num_shards());
         let advice = "write it again with `secateur shards finish`";
         ShardError::BadFile { path, problem, advice }.into()
     }

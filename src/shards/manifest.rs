@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use secateur_encoders::Fingerprint;
-use secateur_index::storage::{Generation, Snapshot};
+use secateur_index::storage::Generation;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use crate::database::Database;
 use crate::database::reading::{passages, separator};
 use crate::error::{Result, short_digits};
+use crate::number::counted;
 use crate::shard_error::ShardError;
 
 /// The content of manifest.json.
@@ -30,9 +31,10 @@ impl Record for SetRecord {
     const ADVICE: &'static str = "restore it from a copy, or write it again with `secateur shards finish`";
 }
 
-/// A shard as it was when the set was finished.
+/// A state of a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ShardRecord {
+pub struct ShardRecord {
+    /// Its documents.
     pub documents: u64,
     /// The length of its segments' files.
     pub bytes: u64,
@@ -44,14 +46,22 @@ pub(super) struct ShardRecord {
 
 /// What all shards have in common of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct GenerationRecord {
+pub struct GenerationRecord {
+    /// What it is called.
     pub name: String,
+    /// Whether searches read it that name none.
     pub in_use: bool,
+    /// What its encoder is called; null if no encoder makes the vectors.
     pub encoder: Option<String>,
+    /// The fingerprint of its encoder: 64 hexadecimal digits.
     pub fingerprint: Option<String>,
+    /// The length of its vectors.
     pub dim: usize,
+    /// The name of its metric.
     pub metric: String,
+    /// The type of the vectors' components, such as f32.
     pub vectors: String,
+    /// The name of the kind of its index.
     pub index: String,
     /// How documents are split; null for one vector a document.
     pub passages: Option<String>,
@@ -123,8 +133,9 @@ impl State {
 }
 
 impl ShardRecord {
-    pub fn of(database: &Database) -> Result<ShardRecord> {
-        let checksum = Snapshot::checksum(database.path())?;
+    pub(super) fn of(database: &Database) -> Result<ShardRecord> {
+        // Of the commit that was opened, not of what lies there now.
+        let checksum = database.checksum()?.ok_or(ShardError::Moved)?;
         Ok(ShardRecord {
             documents: database.len() as u64,
             bytes: database.num_bytes(),
@@ -134,10 +145,11 @@ impl ShardRecord {
     }
 
     /// Refuses another state than this one.
-    pub fn check(&self, found: &ShardRecord, shard: usize, path: &Path) -> Result<()> {
+    pub(super) fn check(&self, found: &ShardRecord, shard: usize, path: &Path) -> Result<()> {
         let told = |state: &ShardRecord| {
             let ShardRecord { documents, commit, checksum, .. } = state;
-            format!("commit {commit} with {documents} documents and checksum {checksum}")
+            let documents = counted(*documents as usize, "document");
+            format!("commit {commit} with {documents} and checksum {checksum}")
         };
         if self == found {
             return Ok(());
@@ -149,7 +161,7 @@ impl ShardRecord {
 
 impl GenerationRecord {
     /// Refuses a generation of a shard that is not as this one is in the set.
-    pub fn check(&self, of_set: &GenerationRecord, shard: usize, path: &Path) -> Result<()> {
+    pub(super) fn check(&self, of_set: &GenerationRecord, shard: usize, path: &Path) -> Result<()> {
         let path = path.to_owned();
         if self.fingerprint != of_set.fingerprint {
             let [expected, got] = [of_set, self].map(GenerationRecord::encoder_named);
@@ -157,7 +169,7 @@ impl GenerationRecord {
         }
         let fields = |of: &GenerationRecord| {
             let each = if of.passages.is_some() { "passage" } else { "document" };
-            let vectors = format!("{} numbers of {} for each {each}", of.dim, of.vectors);
+            let vectors = format!("{} of {} for each {each}", counted(of.dim, "number"), of.vectors);
             [
                 ("the name of a generation", of.name.clone()),
                 ("the generation in use", format!("{}{}", if of.in_use { "" } else { "not " }, of.name)),

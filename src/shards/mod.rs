@@ -45,20 +45,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod asking;
 mod build;
+mod facts;
 mod finish;
+mod known;
 mod manifest;
 mod plan;
 mod record;
 mod set;
 mod shard;
 mod status;
+mod tuning;
 mod unique;
 
 pub use crate::shard_error::ShardError;
 pub use build::Built;
+pub use facts::ShardFacts;
 pub use finish::SetReport;
+pub use manifest::{GenerationRecord, ShardRecord};
 pub use plan::{CorpusSource, DocumentsChecksum, PlannedShard, ShardPlan};
-pub use set::ShardSet;
-pub use shard::Shard;
+pub use set::{SetOptions, ShardSet};
+pub use shard::{FanOut, MissingShard, Shard};
 pub use status::{ShardState, ShardStatus};

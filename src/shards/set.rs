@@ -1,28 +1,27 @@
 //! A set of shards, opened for searching.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rayon::prelude::*;
 use secateur_datasets::{Document, Query, Run};
-use secateur_encoders::Encoder;
-use secateur_index::bm25::{Analyzer, Bm25Statistics};
+use secateur_encoders::{Encoder, Fingerprint};
+use secateur_index::bm25::Analyzer;
 use secateur_index::filter::Filter;
-use secateur_index::storage::{VectorIndex, VectorSettings, check_filter_of_fields};
+use secateur_index::storage::{VectorIndex, check_filter_of_fields};
 
-use super::manifest::ShardRecord;
+use super::facts::ShardFacts;
+use super::known::KnownTerms;
+use super::manifest::{GenerationRecord, SetRecord, ShardRecord};
 use super::plan::ShardPlan;
-use super::shard::{Shard, in_shard};
-use crate::database::{Database, EncoderRecord, encode};
+use super::record;
+use super::shard::{FanOut, MissingShard, Pool, Shard, in_shard};
+use crate::database::{Database, EncoderRecord, EncoderSource, encode};
 use crate::error::{Error, Result};
-use crate::search::{
-    Asked, Explanation, Hit, Ranking, SearchMode, SearchParams, SearchTimes, Sides, Words, run_of,
-};
+use crate::search::{Asked, Explanation, Hit, SearchMode, SearchParams, SearchTimes, Sides, run_of};
 use crate::shard_error::ShardError;
-
-/// Terms whose statistics are kept for later searches: some 60 bytes of memory for each.
-const MAX_KNOWN: usize = 1 << 20;
 
 /// A finished set of shards, opened as its manifest has it. Threads may share it to search it.
 ///
@@ -30,14 +29,42 @@ const MAX_KNOWN: usize = 1 << 20;
 /// bit for bit. See the [module](super) for why, and for an example.
 pub struct ShardSet {
     path: PathBuf,
-    shards: Vec<Box<dyn Shard>>,
-    num_documents: u64,
+    pub(super) shards: Vec<Box<dyn Shard>>,
+    /// The documents of each shard.
+    pub(super) sizes: Vec<u64>,
+    /// The vectors of all shards.
+    pub(super) num_vectors: u64,
     analyzer: Analyzer,
-    vectors: Option<VectorSettings>,
+    pub(super) vectors: Option<Vectors>,
     encoder_record: Option<EncoderRecord>,
     encoder: Option<Arc<Encoder>>,
-    /// The statistics of all shards for the terms of earlier searches; `None` before the first.
-    known: Mutex<Option<Bm25Statistics>>,
+    pub(super) known: KnownTerms,
+    pub(super) fan_out: Box<dyn FanOut>,
+    /// Whether it is known that no two shards have a document with the same id.
+    pub(super) is_compared: bool,
+    /// Where shards without an answer are left out: those that are, by their numbers.
+    pub(super) missing: Option<Mutex<BTreeMap<usize, MissingShard>>>,
+}
+
+/// What the vectors of all shards have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors {
+    pub dim: usize,
+    pub index: VectorIndex,
+    pub passages: bool,
+}
+
+/// How shards that are elsewhere are opened as a set.
+pub struct SetOptions {
+    /// What names the shards, for messages.
+    pub path: PathBuf,
+    /// The manifest of the finished set: the shards must be those that it names. Without it two shards may have a
+    /// document with one id, which is found when both are hits of one query.
+    pub manifest: Option<PathBuf>,
+    /// Whether shards without an answer are left out: see [`ShardSet::missing`].
+    pub partial: bool,
+    /// What asks them.
+    pub fan_out: Box<dyn FanOut>,
 }
 
 impl ShardSet {
@@ -84,21 +111,126 @@ impl ShardSet {
         Ok(ShardSet::new(path.as_ref(), databases, None))
     }
 
+    /// Makes a set of shards that are elsewhere, in their order. They must have the same settings, and vectors of one
+    /// encoder. `reload` loads it, or says that none is needed; it is not called where no encoder makes vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`ShardError::NoShards`], [`ShardError::OtherNumber`], [`ShardError::Changed`], [`ShardError::OtherEncoder`],
+    /// [`ShardError::OtherSettings`], [`ShardError::NoneAnswered`], [`Error::EncoderMismatch`]. The errors of `reload`,
+    /// of the manifest and of the shards.
+    pub fn of<E: From<Error>>(
+        shards: Vec<Box<dyn Shard>>,
+        options: SetOptions,
+        reload: impl FnOnce(&EncoderRecord) -> Result<Option<Arc<Encoder>>, E>,
+    ) -> Result<ShardSet, E> {
+        let SetOptions { path, manifest, partial, fan_out } = options;
+        if shards.is_empty() {
+            return Err(Error::from(ShardError::NoShards { path }).into());
+        }
+        let mut set = ShardSet {
+            sizes: vec![0; shards.len()],
+            num_vectors: 0,
+            analyzer: Analyzer::default(),
+            vectors: None,
+            encoder_record: None,
+            encoder: None,
+            known: KnownTerms::default(),
+            fan_out,
+            is_compared: manifest.is_some(),
+            missing: partial.then(Mutex::default),
+            path,
+            shards,
+        };
+        let facts = set.each(|shard| shard.facts())?;
+        if let Some(manifest) = manifest {
+            set.check_manifest(manifest, &facts)?;
+        }
+        let first = facts.first().map(|(_, facts)| facts.state());
+        for (number, found) in &facts {
+            if let Some(first) = &first {
+                found.state().check(first, *number, Path::new(&set.shards[*number].place()))?;
+            }
+            set.sizes[*number] = found.record.documents;
+            set.num_vectors = set.num_vectors.saturating_add(found.num_vectors);
+        }
+        if let Some((number, facts)) = facts.first() {
+            set.take_settings(facts).map_err(|error| set.failed(*number, error))?;
+        }
+        if let Some(record) = &set.encoder_record
+            && let Some(encoder) = reload(record)?
+        {
+            if *encoder.fingerprint() != record.fingerprint {
+                return Err(Error::EncoderMismatch {
+                    path: set.path,
+                    expected_name: record.name.clone(),
+                    expected: Box::new(record.fingerprint),
+                    got_name: encoder.name().to_owned(),
+                    got: Box::new(*encoder.fingerprint()),
+                }
+                .into());
+            }
+            set.encoder = Some(encoder);
+        }
+        Ok(set)
+    }
+
     fn new(path: &Path, databases: Vec<Database>, encoder: Option<Arc<Encoder>>) -> ShardSet {
         let first = databases.first();
+        let vectors = first.and_then(Database::generation_read).map(|generation| generation.vectors);
         ShardSet {
             path: path.to_owned(),
-            num_documents: databases.iter().map(|database| database.len() as u64).sum(),
+            sizes: databases.iter().map(|database| database.len() as u64).collect(),
+            num_vectors: databases.iter().map(|database| database.num_vectors() as u64).sum(),
             analyzer: first.map(Database::analyzer).unwrap_or_default(),
-            vectors: first.and_then(Database::generation_read).map(|generation| generation.vectors),
+            vectors: vectors.map(|of| Vectors { dim: of.dim, index: of.index, passages: of.passages }),
             encoder_record: first.and_then(Database::encoder_record),
             encoder,
             shards: databases.into_iter().map(|database| Box::new(database) as Box<dyn Shard>).collect(),
-            known: Mutex::default(),
+            known: KnownTerms::default(),
+            fan_out: Box::new(Pool),
+            is_compared: true,
+            missing: None,
         }
     }
 
-    /// The folder.
+    /// Refuses other shards than those of a manifest.
+    fn check_manifest(&self, manifest: PathBuf, facts: &[(usize, ShardFacts)]) -> Result<()> {
+        let finished: SetRecord = record::read(&manifest)?;
+        let (expected, got) = (finished.shards.len(), self.shards.len());
+        if got != expected {
+            return Err(ShardError::OtherNumber { path: manifest, expected, got }.into());
+        }
+        facts.iter().try_for_each(|(number, facts)| {
+            finished.shards[*number].check(&facts.record, *number, Path::new(&self.shards[*number].place()))
+        })
+    }
+
+    /// Takes what all shards have in common from what one of them says.
+    fn take_settings(&mut self, facts: &ShardFacts) -> Result<()> {
+        let wrong = |problem: String| ShardError::WrongAnswer { problem };
+        self.analyzer = facts.analyzer.parse::<Analyzer>().map_err(|error| wrong(error.to_string()))?;
+        let Some(generation) = facts.read() else {
+            return match &facts.generation {
+                Some(name) => Err(wrong(format!("there is no generation {name:?}")).into()),
+                None => Ok(()),
+            };
+        };
+        let GenerationRecord { dim, index, passages, encoder, fingerprint, .. } = generation;
+        let known = VectorIndex::all().find(|known| known.name() == index);
+        let index = known.ok_or_else(|| wrong(format!("there is no index of the kind {index:?}")))?;
+        self.vectors = Some(Vectors { dim: *dim, index, passages: passages.is_some() });
+        if let (Some(name), Some(fingerprint)) = (encoder, fingerprint) {
+            let fingerprint = fingerprint.parse::<Fingerprint>().map_err(|error| wrong(error.to_string()))?;
+            // Where it is elsewhere says nothing here; its name may be one that all know.
+            let source = EncoderSource { model: name.clone(), options: Default::default() };
+            self.encoder_record =
+                Some(EncoderRecord { name: name.clone(), fingerprint, source: Some(source) });
+        }
+        Ok(())
+    }
+
+    /// The folder, or what names the shards.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -110,12 +242,12 @@ impl ShardSet {
 
     /// How many documents there are.
     pub fn len(&self) -> u64 {
-        self.num_documents
+        self.sizes.iter().sum()
     }
 
     /// Whether there is no document.
     pub fn is_empty(&self) -> bool {
-        self.num_documents == 0
+        self.len() == 0
     }
 
     /// What makes words of texts and of queries.
@@ -126,6 +258,12 @@ impl ShardSet {
     /// How vectors are searched; `None` in a set without.
     pub fn vector_index(&self) -> Option<VectorIndex> {
         self.vectors.map(|vectors| vectors.index)
+    }
+
+    /// The shards that gave no answer, where the set was made so that such shards are left out. They are not asked
+    /// again: answers are those of the others. Scores of words depend on the shards that answered the first round.
+    pub fn missing(&self) -> Vec<MissingShard> {
+        self.missing_now().into_values().collect()
     }
 
     /// The encoder of the vectors, as the shards remember it; `None` where no encoder makes vectors.
@@ -191,7 +329,7 @@ impl ShardSet {
         if let Some(mode @ (SearchMode::Bm25 | SearchMode::Hybrid)) = params.mode {
             return Err(Error::NoWords { mode });
         }
-        let Some(VectorSettings { dim: expected, .. }) = self.vectors else {
+        let Some(Vectors { dim: expected, .. }) = self.vectors else {
             return Err(Error::NoVectors { path: self.path.clone() });
         };
         if vector.len() != expected {
@@ -212,32 +350,50 @@ impl ShardSet {
         Ok(run_of(queries, self.search_batch(&texts, params)?))
     }
 
-    /// Whether there is a document with this id. Asks one shard after the other.
+    /// Whether there is a document with this id.
     ///
     /// # Errors
     ///
     /// A damaged file.
     pub fn contains(&self, doc_id: &str) -> Result<bool> {
-        for (number, shard) in self.shards.iter().enumerate() {
-            if shard.contains(doc_id).map_err(|error| self.failed(number, error))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(self.contains_each(&[doc_id])?.contains(&true))
     }
 
-    /// The document with this id, if there is one. Asks one shard after the other.
+    /// Whether there is a document with each of these ids.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file.
+    pub fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>> {
+        let mut is_there = vec![false; doc_ids.len()];
+        for (_, found) in self.each_of("id", doc_ids.len(), |shard| shard.contains_each(doc_ids))? {
+            is_there.iter_mut().zip(found).for_each(|(is_there, found)| *is_there |= found);
+        }
+        Ok(is_there)
+    }
+
+    /// The document with this id, if there is one.
     ///
     /// # Errors
     ///
     /// A damaged file.
     pub fn document(&self, doc_id: &str) -> Result<Option<Document>> {
-        for (number, shard) in self.shards.iter().enumerate() {
-            if let Some(document) = shard.document(doc_id).map_err(|error| self.failed(number, error))? {
-                return Ok(Some(document));
+        Ok(self.documents_with(&[doc_id])?.pop().flatten())
+    }
+
+    /// The document with each of these ids, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file.
+    pub fn documents_with(&self, doc_ids: &[&str]) -> Result<Vec<Option<Document>>> {
+        let mut documents = vec![None; doc_ids.len()];
+        for (_, found) in self.each_of("id", doc_ids.len(), |shard| shard.documents_with(doc_ids))? {
+            for (document, found) in documents.iter_mut().zip(found) {
+                *document = document.take().or(found);
             }
         }
-        Ok(None)
+        Ok(documents)
     }
 
     /// The passage of each of these documents that is nearest to a query, as [`Database::best_passages`].
@@ -251,7 +407,9 @@ impl ShardSet {
             return Ok(passages);
         }
         let vector = encode(self.query_encoder()?, &[query], &mut SearchTimes::default())?;
-        for found in self.each(|shard| shard.nearest_passages(&vector, doc_ids))? {
+        for (_, found) in
+            self.each_of("id", doc_ids.len(), |shard| shard.nearest_passages(&vector, doc_ids))?
+        {
             for (passage, found) in passages.iter_mut().zip(found) {
                 *passage = passage.take().or(found);
             }
@@ -266,122 +424,19 @@ impl ShardSet {
     /// As [`Database::check_filter`].
     pub fn check_filter(&self, filter: &Filter) -> Result<()> {
         // A shard without documents takes any filter.
-        let mut shards = self.shards.iter().filter(|shard| shard.num_documents() > 0);
-        if self.is_empty() || shards.any(|shard| shard.check_filter(filter).is_ok()) {
+        let shards = self.shards.iter().zip(&self.sizes);
+        let mut shards = shards.filter(|(_, size)| **size > 0);
+        if self.is_empty() || shards.any(|(shard, _)| shard.check_filter(filter).is_ok()) {
             return Ok(());
         }
         // No shard has all of the fields, or none does with the right kind.
-        let fields = self.each(|shard| shard.fields())?.concat();
+        let fields: Vec<_> =
+            self.each(|shard| shard.fields())?.into_iter().flat_map(|(_, fields)| fields).collect();
         Ok(check_filter_of_fields(filter, &fields)?)
     }
 
-    /// The merged rankings of each query, not fused yet, and how long they took.
-    fn rankings(&self, queries: &[&str], params: &SearchParams) -> Result<(Vec<Ranking>, SearchTimes)> {
-        let mut times = SearchTimes::default();
-        let mode = self.mode(params);
-        let vectors = match mode {
-            SearchMode::Bm25 => None,
-            SearchMode::Dense | SearchMode::Hybrid => {
-                Some(encode(self.query_encoder()?, queries, &mut times)?)
-            }
-        };
-        let start = Instant::now();
-        let statistics = match mode {
-            SearchMode::Dense => None,
-            SearchMode::Bm25 | SearchMode::Hybrid => Some(self.statistics(queries)?),
-        };
-        if statistics.is_some() {
-            times.bm25 = start.elapsed();
-        }
-        let words = statistics.as_ref().map(|given| Words { queries, statistics: Some(given) });
-        let asked = Asked { vectors: vectors.as_deref(), words, k: params.depth_in(mode), params };
-        let rankings = self.asked(&asked, queries.len(), &mut times)?;
-        Ok((rankings, times))
-    }
-
-    /// The statistics of all shards for the terms of queries. Shards are asked for those terms only that no query had
-    /// before.
-    fn statistics(&self, queries: &[&str]) -> Result<Bm25Statistics> {
-        let mut terms: Vec<String> = queries.iter().flat_map(|query| self.analyzer.analyze(query)).collect();
-        terms.sort_unstable();
-        terms.dedup();
-        // Not locked while shards are asked: the pool's threads may take up another search while they wait.
-        let known = self.of_known(&terms);
-        let is_known =
-            |term: &&str| known.as_ref().is_some_and(|known| known.document_frequencies.contains_key(*term));
-        let missing: Vec<&str> = terms.iter().map(String::as_str).filter(|term| !is_known(term)).collect();
-        if let Some(known) = known.clone().filter(|_| missing.is_empty()) {
-            return Ok(known);
-        }
-        let mut sum = Bm25Statistics::default();
-        for statistics in self.each(|shard| shard.statistics(&missing))? {
-            sum.add(&statistics);
-        }
-        self.keep(&sum);
-        sum.document_frequencies.extend(known.map(|known| known.document_frequencies).unwrap_or_default());
-        Ok(sum)
-    }
-
-    /// What is known of these terms.
-    fn of_known(&self, terms: &[String]) -> Option<Bm25Statistics> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Bm25Statistics { num_docs, num_terms, document_frequencies } = known.as_ref()?;
-        let of = |term: &String| Some((term.clone(), *document_frequencies.get(term)?));
-        let document_frequencies = terms.iter().filter_map(of).collect();
-        Some(Bm25Statistics { num_docs: *num_docs, num_terms: *num_terms, document_frequencies })
-    }
-
-    fn keep(&self, found: &Bm25Statistics) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = known.get_or_insert_with(|| found.clone());
-        if kept.document_frequencies.len() + found.document_frequencies.len() > MAX_KNOWN {
-            kept.document_frequencies.clear();
-        }
-        let new = found.document_frequencies.iter().map(|(term, n)| (term.clone(), *n));
-        kept.document_frequencies.extend(new);
-    }
-
-    /// Asks all shards, and merges what they answer to each query.
-    fn asked(&self, asked: &Asked<'_>, num_queries: usize, times: &mut SearchTimes) -> Result<Vec<Ranking>> {
-        let mut answers = Vec::with_capacity(self.shards.len());
-        let mut longest = SearchTimes::default();
-        for (number, (rankings, took)) in self.each(|shard| shard.search(asked))?.into_iter().enumerate() {
-            if rankings.len() != num_queries {
-                let (expected, got) = (num_queries, rankings.len());
-                let place = self.shards[number].place();
-                return Err(ShardError::Answers { shard: number, place, expected, got }.into());
-            }
-            longest.filter = longest.filter.max(took.filter);
-            longest.dense = longest.dense.max(took.dense);
-            longest.bm25 = longest.bm25.max(took.bm25);
-            answers.push(rankings.into_iter());
-        }
-        times.filter += longest.filter;
-        times.dense += longest.dense;
-        times.bm25 += longest.bm25;
-        let start = Instant::now();
-        let merged = |_| {
-            let rankings = answers.iter_mut().filter_map(Iterator::next).collect();
-            Ranking::merged(rankings, asked.k).settled()
-        };
-        let rankings = (0..num_queries).map(merged).collect();
-        times.fuse += start.elapsed();
-        Ok(rankings)
-    }
-
-    /// Asks each shard the same, in parallel; the answers in their order, or the first error in their order.
-    fn each<T: Send>(&self, ask: impl Fn(&dyn Shard) -> Result<T> + Sync) -> Result<Vec<T>> {
-        let answers: Vec<Result<T>> = self.shards.par_iter().map(|shard| ask(&**shard)).collect();
-        let told = |(number, answer): (usize, Result<T>)| answer.map_err(|error| self.failed(number, error));
-        answers.into_iter().enumerate().map(told).collect()
-    }
-
-    fn failed(&self, shard: usize, error: Error) -> Error {
-        in_shard(shard, self.shards[shard].place(), error)
-    }
-
     /// The encoder for queries.
-    fn query_encoder(&self) -> Result<&Arc<Encoder>> {
+    pub(super) fn query_encoder(&self) -> Result<&Arc<Encoder>> {
         let path = || self.path.clone();
         match (&self.encoder, &self.encoder_record, self.vectors) {
             (Some(encoder), ..) => Ok(encoder),

@@ -1,29 +1,38 @@
 //! What a set asks of each of its shards.
 
+use rayon::prelude::*;
 use secateur_datasets::Document;
 use secateur_index::bm25::Bm25Statistics;
 use secateur_index::filter::Filter;
 use secateur_index::storage::FieldCount;
 
+use super::facts::ShardFacts;
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::search::{Asked, Ranking, SearchTimes};
+use crate::search::{Asked, Hit, Ranking, SearchTimes};
 use crate::shard_error::ShardError;
 
 /// A part of a corpus that answers for its documents, wherever it is. What goes in and comes out can be sent over a
-/// network. All answers of a value are of one state of its documents.
+/// network. All answers of a value are of one state of its documents; where that is gone, they are
+/// [`ShardError::Moved`].
+///
+/// Any of them may fail because a file is damaged, or because there is no answer: [`ShardError::NoAnswer`].
 pub trait Shard: Send + Sync {
-    /// Where it is, for messages.
+    /// Where it is, for messages: a folder, or addresses.
     fn place(&self) -> String;
 
-    /// How many documents it has.
-    fn num_documents(&self) -> u64;
+    /// What it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// As all.
+    fn facts(&self) -> Result<ShardFacts>;
 
     /// The first round of a search by words: what the scores of these terms depend on, over the shard's documents.
     ///
     /// # Errors
     ///
-    /// A file is damaged.
+    /// As all.
     fn statistics(&self, terms: &[&str]) -> Result<Bm25Statistics>;
 
     /// The second round: the best hits of each query in the shard, and how long they took. Hits are sorted by score,
@@ -32,51 +41,87 @@ pub trait Shard: Send + Sync {
     ///
     /// # Errors
     ///
-    /// A parameter is out of range. A file is damaged.
+    /// As all; a parameter is out of range.
     fn search(&self, asked: &Asked<'_>) -> Result<(Vec<Ranking>, SearchTimes)>;
 
-    /// Whether the shard has a document with this id.
+    /// The true `k` best hits of each of the vectors (Q, D), whatever the index finds. In the order of
+    /// [`Shard::search`].
     ///
     /// # Errors
     ///
-    /// A file is damaged.
-    fn contains(&self, doc_id: &str) -> Result<bool>;
+    /// As all; a vector has another length than those of the documents.
+    fn search_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>>;
 
-    /// The document with this id, if the shard has it.
+    /// Whether the shard has a document with each of these ids.
     ///
     /// # Errors
     ///
-    /// A file is damaged.
-    fn document(&self, doc_id: &str) -> Result<Option<Document>>;
+    /// As all.
+    fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>>;
+
+    /// The document with each of these ids, if the shard has it.
+    ///
+    /// # Errors
+    ///
+    /// As all.
+    fn documents_with(&self, doc_ids: &[&str]) -> Result<Vec<Option<Document>>>;
 
     /// The passage of each of these documents that is nearest to a vector (D). `None` where documents are not split, or
     /// the shard has no such document.
     ///
     /// # Errors
     ///
-    /// The encoder of the vectors is not loaded. A file is damaged.
+    /// As all; the encoder of the vectors is not loaded.
     fn nearest_passages(&self, vector: &[f32], doc_ids: &[&str]) -> Result<Vec<Option<String>>>;
 
     /// Checks a filter against the shard's documents: see [`Database::check_filter`].
     ///
     /// # Errors
     ///
-    /// There is no such field, its values are of another kind, or a file is damaged.
+    /// As all; there is no such field, or its values are of another kind.
     fn check_filter(&self, filter: &Filter) -> Result<()>;
 
     /// The fields of the metadata of the shard's documents.
     ///
     /// # Errors
     ///
-    /// A file is damaged.
+    /// As all.
     fn fields(&self) -> Result<Vec<FieldCount>>;
+}
+
+/// What asks all shards of a set at once. Shards on this machine are asked by the threads that compute; to wait for
+/// others is none of their work.
+pub trait FanOut: Send + Sync {
+    /// Calls `ask` with each number below `count`, and returns when all calls have returned.
+    fn each(&self, count: usize, ask: &(dyn Fn(usize) + Sync));
+}
+
+/// The current rayon pool.
+pub(super) struct Pool;
+
+impl FanOut for Pool {
+    fn each(&self, count: usize, ask: &(dyn Fn(usize) + Sync)) {
+        (0..count).into_par_iter().for_each(ask);
+    }
+}
+
+/// A shard that gave no answer, where such shards are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingShard {
+    /// Its number.
+    pub shard: usize,
+    /// Where it is.
+    pub place: String,
+    /// Why there is no answer.
+    pub problem: String,
 }
 
 /// An error that says which shard it is of, and where that is.
 pub(super) fn in_shard(shard: usize, place: impl ToString, source: impl Into<Error>) -> Error {
     let source = source.into();
     let (place, kind) = (place.to_string(), source.kind());
-    ShardError::InShard { shard, place, kind, source: Box::new(source) }.into()
+    let is_moved = matches!(&source, Error::Shards(error) if error.is_moved());
+    ShardError::InShard { shard, place, kind, is_moved, source: Box::new(source) }.into()
 }
 
 impl Shard for Database {
@@ -84,8 +129,8 @@ impl Shard for Database {
         self.path().display().to_string()
     }
 
-    fn num_documents(&self) -> u64 {
-        self.len() as u64
+    fn facts(&self) -> Result<ShardFacts> {
+        ShardFacts::of(self)
     }
 
     fn statistics(&self, terms: &[&str]) -> Result<Bm25Statistics> {
@@ -98,12 +143,16 @@ impl Shard for Database {
         Ok((rankings, times))
     }
 
-    fn contains(&self, doc_id: &str) -> Result<bool> {
-        Database::contains(self, doc_id)
+    fn search_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
+        self.nearest_exactly(vectors, k)
     }
 
-    fn document(&self, doc_id: &str) -> Result<Option<Document>> {
-        Database::document(self, doc_id)
+    fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>> {
+        doc_ids.iter().map(|doc_id| self.contains(doc_id)).collect()
+    }
+
+    fn documents_with(&self, doc_ids: &[&str]) -> Result<Vec<Option<Document>>> {
+        doc_ids.iter().map(|doc_id| self.document(doc_id)).collect()
     }
 
     fn nearest_passages(&self, vector: &[f32], doc_ids: &[&str]) -> Result<Vec<Option<String>>> {

@@ -56,6 +56,8 @@ impl Postings {
         for term in terms {
             self.num_terms += 1;
             let number = self.terms.intern(term);
+            // Entries are twice the number. A part with so many terms would have a document of several GiB of them.
+            debug_assert!(number < 1 << 31, "a part of more than 2^31 different terms");
             if number as usize == self.of_terms.len() {
                 self.of_terms.push(OfTerm::default());
             }

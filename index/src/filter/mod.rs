@@ -137,8 +137,8 @@ impl Field {
         Field(path.into_iter().map(Into::into).collect())
     }
 
-    /// The names that lead to it.
-    pub(crate) fn names(&self) -> &[String] {
+    /// The names that lead to it, the outermost first.
+    pub fn names(&self) -> &[String] {
         &self.0
     }
 

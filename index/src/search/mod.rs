@@ -17,5 +17,5 @@ pub(crate) use by_document::ByDocument;
 pub use options::SearchOptions;
 pub(crate) use options::check_ef_search;
 pub(crate) use passages::Passages;
-pub use recall::{InvalidCurve, Recall, RecallCurve};
+pub use recall::{InvalidCurve, Recall, RecallCurve, tune_scores};
 pub use vector_search::VectorSearch;

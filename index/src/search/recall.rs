@@ -5,7 +5,6 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::topk::Hit;
 
 /// The recall of searches with one ef. Recall is the share of the true k best that a search finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,7 +79,7 @@ impl std::str::FromStr for RecallCurve {
     }
 }
 
-pub(super) fn check_target(target: f64) -> Result<()> {
+fn check_target(target: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&target) {
         return Err(Error::InvalidParameter { name: "target", got: target, allowed: "0 to 1" });
     }
@@ -88,8 +87,8 @@ pub(super) fn check_target(target: f64) -> Result<()> {
 }
 
 /// Checks that there is something to measure.
-pub(super) fn check(queries: &[f32], k: usize) -> Result<()> {
-    for (name, got) in [("k", k), ("queries", queries.len())] {
+pub(super) fn check(num_queries: usize, k: usize) -> Result<()> {
+    for (name, got) in [("k", k), ("queries", num_queries)] {
         if got == 0 {
             return Err(Error::InvalidParameter { name, got: 0.0, allowed: "at least 1" });
         }
@@ -97,18 +96,35 @@ pub(super) fn check(queries: &[f32], k: usize) -> Result<()> {
     Ok(())
 }
 
-/// [`VectorSearch::tune`](super::VectorSearch::tune) with what searches with an ef find.
-pub(super) fn tune(
-    search: impl Fn(usize) -> Result<Vec<Vec<Hit>>>,
-    truth: &[Vec<Hit>],
+/// [`VectorSearch::tune`](super::VectorSearch::tune) of any search. `search` gives the scores of each query's hits with
+/// an ef, best first. `truth` has those of the true `k` best. No ef is above twice `num_rows`.
+///
+/// ```
+/// use secateur_index::Error;
+/// use secateur_index::search::tune_scores;
+///
+/// // With an ef of 4 or more both true hits are found.
+/// let search = |ef| Ok::<_, Error>(vec![vec![0.9, if ef < 4 { 0.1 } else { 0.8 }]]);
+/// let curve = tune_scores(search, &[vec![0.9, 0.8]], 2, 1.0, 100)?;
+/// assert_eq!((curve.ef_search, curve.points[0].mean), (4, 0.5));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// Those of `search`. [`Error::InvalidParameter`] without queries, with k 0, or for a target outside 0 to 1.
+pub fn tune_scores<E: From<Error>>(
+    search: impl Fn(usize) -> Result<Vec<Vec<f32>>, E>,
+    truth: &[Vec<f32>],
     k: usize,
     target: f64,
     num_rows: usize,
-) -> Result<RecallCurve> {
+) -> Result<RecallCurve, E> {
+    check_target(target)?;
+    check(truth.len(), k)?;
     // The first search brings the index into the caches, which is not the cost of an ef.
     search(k)?;
     let mut points = Vec::new();
-    let mut is_enough = |ef| -> Result<bool> {
+    let mut is_enough = |ef| -> Result<bool, E> {
         let point = measure(ef, || search(ef), truth)?;
         points.push(point);
         Ok(point.mean >= target)
@@ -118,7 +134,7 @@ pub(super) fn tune(
     while !is_enough(high)? && high < num_rows {
         (low, high) = (high, high.saturating_mul(2));
     }
-    while low > 0 && high - low > high / 8 {
+    while low > 0 && high - low > (high / 8).max(1) {
         let middle = low.midpoint(high);
         if is_enough(middle)? {
             high = middle;
@@ -131,11 +147,11 @@ pub(super) fn tune(
 }
 
 /// The recall of what searches with an ef found.
-pub(super) fn measure(
+pub(super) fn measure<E>(
     ef_search: usize,
-    search: impl FnOnce() -> Result<Vec<Vec<Hit>>>,
-    truth: &[Vec<Hit>],
-) -> Result<Recall> {
+    search: impl FnOnce() -> Result<Vec<Vec<f32>>, E>,
+    truth: &[Vec<f32>],
+) -> Result<Recall, E> {
     let start = Instant::now();
     let found = search()?;
     let seconds = Some(start.elapsed().as_secs_f64() / truth.len() as f64);
@@ -145,8 +161,8 @@ pub(super) fn measure(
         .map(|(found, truth)| {
             // A row as good as the last true one is as good an answer: only the row ids decide which of the two is
             // true.
-            let last = truth.last().map_or(f32::INFINITY, |hit| hit.score);
-            let good = found.iter().filter(|hit| hit.score >= last).count();
+            let last = truth.last().copied().unwrap_or(f32::INFINITY);
+            let good = found.iter().filter(|score| **score >= last).count();
             if truth.is_empty() { 1.0 } else { good as f64 / truth.len() as f64 }
         })
         .collect();

@@ -58,9 +58,9 @@ pub trait VectorSearch: Send + Sync {
     /// # Errors
     /// As [`VectorSearch::search_batch`]; [`Error::InvalidParameter`] without queries or with k 0.
     fn recall(&self, queries: &[f32], k: usize, efs: &[usize]) -> Result<Vec<Recall>> {
-        recall::check(queries, k)?;
-        let truth = self.search_exactly(queries, k)?;
-        let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef));
+        recall::check(queries.len(), k)?;
+        let truth = scores(self.search_exactly(queries, k)?);
+        let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef)).map(scores);
         efs.iter().map(|ef| recall::measure(*ef, || found(*ef), &truth)).collect()
     }
 
@@ -70,12 +70,15 @@ pub trait VectorSearch: Send + Sync {
     /// # Errors
     /// As [`VectorSearch::recall`]; [`Error::InvalidParameter`] for a target outside 0 to 1.
     fn tune(&self, queries: &[f32], k: usize, target: f64) -> Result<RecallCurve> {
-        recall::check_target(target)?;
-        recall::check(queries, k)?;
-        let truth = self.search_exactly(queries, k)?;
-        let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef));
-        recall::tune(found, &truth, k, target, self.flat().num_rows())
+        recall::check(queries.len(), k)?;
+        let truth = scores(self.search_exactly(queries, k)?);
+        let found = |ef: usize| self.search_batch(queries, k, &SearchOptions::new(ef)).map(scores);
+        recall::tune_scores(found, &truth, k, target, self.flat().num_rows())
     }
+}
+
+fn scores(hits: Vec<Vec<Hit>>) -> Vec<Vec<f32>> {
+    hits.iter().map(|hits| hits.iter().map(|hit| hit.score).collect()).collect()
 }
 
 /// The exact index, for which an ef makes no difference.

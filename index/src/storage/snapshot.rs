@@ -363,17 +363,16 @@ impl Snapshot {
         Ok(self.embeddings(view)?.of_row(row).to_f32())
     }
 
-    /// The CRC-32 of the manifest of the database in the folder `path`. The manifest has the checksums of all files, so
-    /// that of another state or of another database differs.
+    /// The CRC-32 of the manifest of this commit. The manifest has the checksums of all files, so that of another state
+    /// or of another database differs. `None` if there has been another commit meanwhile, which replaced it.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
-    pub fn checksum(path: impl AsRef<Path>) -> Result<u32> {
-        let path = path.as_ref();
-        // Read first for the errors of a folder that is no database, or of one that is damaged.
-        Manifest::read(path)?;
-        let file = path.join(super::manifest::FILE_NAME);
-        Ok(crc32fast::hash(&std::fs::read(&file).at("read", &file)?))
+    pub fn checksum(&self) -> Result<Option<u32>> {
+        let file = self.0.path.join(super::manifest::FILE_NAME);
+        let bytes = std::fs::read(&file).at("read", &file)?;
+        let manifest = Manifest::decode(&file, &bytes)?;
+        Ok((manifest == self.0.manifest).then(|| crc32fast::hash(&bytes)))
     }
 
     /// Reads the whole database and compares every checksum and every invariant that FORMAT.md lists.

@@ -68,10 +68,7 @@ fn summary(scores: &Scores) -> String {
     format!(
         "{} on {} of {} tokens in all; \"dropped\" is the place in the order of dropping\n\n{table}",
         scores.model,
-        match scores.num_sequences {
-            1 => "1 sequence".to_owned(),
-            count => counted(count, "sequence"),
-        },
+        counted(scores.num_sequences, "sequence"),
         scores.num_tokens,
     )
 }
