@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Embedder, Kind, Scorer};
+use crate::shard::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 
 /// Searches that are answered together.
 const SEARCHES: usize = 32;
@@ -54,6 +55,7 @@ pub struct App {
     pub embedding: Batches<Embedding>,
     pub scoring: Option<Batches<Scoring>>,
     pub searching: Option<Batches<Searching>>,
+    pub sharing: Option<Batches<Sharing>>,
 }
 
 impl App {
@@ -72,6 +74,12 @@ impl App {
         let searching = served.database.clone().map(|database| {
             Batches::start("search", Searching { database }, bounds, metrics.queue("search"))
         });
+        // Each question is many searches already.
+        let bounds = Bounds { batch_cost: 1, ..bounds };
+        let sharing = served
+            .database
+            .clone()
+            .map(|database| Batches::start("shard", Sharing { database }, bounds, metrics.queue("shard")));
         let (scoring, searching) = (scoring.transpose()?, searching.transpose()?);
         Ok(App {
             served,
@@ -86,6 +94,7 @@ impl App {
             embedding,
             scoring,
             searching,
+            sharing: sharing.transpose()?,
         })
     }
 
@@ -97,6 +106,9 @@ impl App {
         }
         if let Some(searching) = self.searching {
             searching.close();
+        }
+        if let Some(sharing) = self.sharing {
+            sharing.close();
         }
     }
 
@@ -234,5 +246,34 @@ impl Work for Searching {
 
     fn run(&self, requests: Vec<SearchRequest>) -> Vec<Result<SearchAnswer, Fault>> {
         self.database.search(&requests)
+    }
+}
+
+/// Answers for the database as a shard of a set.
+pub struct Sharing {
+    database: Arc<dyn Collection>,
+}
+
+/// What a shard is asked.
+pub struct Question {
+    pub generation: Option<String>,
+    /// The state that is asked about, if it is known already.
+    pub snapshot: Option<SnapshotId>,
+    pub ask: ShardAsk,
+}
+
+impl Work for Sharing {
+    type Item = Question;
+    type Output = ShardReply<ShardAnswer>;
+
+    fn cost(&self, _: &Question) -> usize {
+        1
+    }
+
+    fn run(&self, questions: Vec<Question>) -> Vec<Result<ShardReply<ShardAnswer>, Fault>> {
+        let answer = |Question { generation, snapshot, ask }: &Question| {
+            self.database.shard(generation.as_deref(), snapshot.as_ref(), ask)
+        };
+        questions.iter().map(answer).collect()
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::fault::Fault;
 use crate::model::Embedder;
+use crate::shard::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 
 /// A search, as it is asked for. Fields that are `None` are the database's to choose.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
@@ -220,6 +221,20 @@ pub trait Collection: Send + Sync {
     ///
     /// The change contradicts what is there, another process is writing, or the disk is full. Nothing is changed then.
     fn change(&self, change: Change) -> Result<Changed, Fault>;
+
+    /// Answers as a shard of a set, as read through a generation, or through the one in use. It changes nothing. With a
+    /// `snapshot` the answer is of that state.
+    ///
+    /// # Errors
+    ///
+    /// The database is in another state: [`Fault::moved`]. It is no shard, what is asked contradicts itself, or a file
+    /// is damaged.
+    fn shard(
+        &self,
+        generation: Option<&str>,
+        snapshot: Option<&SnapshotId>,
+        ask: &ShardAsk,
+    ) -> Result<ShardReply<ShardAnswer>, Fault>;
 
     /// Takes up what other processes have committed, and says whether there was something.
     ///

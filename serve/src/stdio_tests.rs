@@ -7,6 +7,7 @@ use super::*;
 use crate::collection::{Change, Changed, Collection, Listed, SearchAnswer, SearchRequest};
 use crate::fault::Fault;
 use crate::model::Embedder;
+use crate::shard::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 
 /// A database whose searches wait until a gate is open.
 #[derive(Default)]
@@ -71,6 +72,15 @@ impl Collection for Gated {
 
     fn change(&self, _: Change) -> Result<Changed, Fault> {
         Err(Fault::internal("no tool changes anything"))
+    }
+
+    fn shard(
+        &self,
+        _: Option<&str>,
+        _: Option<&SnapshotId>,
+        _: &ShardAsk,
+    ) -> Result<ShardReply<ShardAnswer>, Fault> {
+        Err(Fault::internal("no tool asks for it"))
     }
 
     fn refresh(&self) -> Result<bool, Fault> {

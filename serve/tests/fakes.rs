@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use secateur_serve::{
     Change, Changed, Collection, Embedder, EmbedderFacts, Fault, FoundHit, Kind, Listed, Scorer,
-    SearchAnswer, SearchRequest, Span,
+    SearchAnswer, SearchRequest, ShardAnswer, ShardAsk, ShardContains, ShardReply, SnapshotId, Span,
 };
 use serde_json::{Value, json};
 
@@ -201,6 +201,29 @@ impl Collection for Shelf {
         }
         *commit += 1;
         Ok(Changed { documents: documents.len(), commit: *commit, ..changed })
+    }
+
+    fn shard(
+        &self,
+        generation: Option<&str>,
+        snapshot: Option<&SnapshotId>,
+        ask: &ShardAsk,
+    ) -> Result<ShardReply<ShardAnswer>, Fault> {
+        let (documents, commit) = &*self.documents.lock().unwrap();
+        let (checksum, generation) = ("01234567".to_owned(), generation.map(str::to_owned));
+        let now = SnapshotId { commit: *commit, checksum, generation };
+        if snapshot.is_some_and(|asked| *asked != now) {
+            return Err(Fault::moved(format!("it is at commit {commit}")));
+        }
+        let answer = match ask {
+            ShardAsk::Facts => ShardAnswer::Facts(json!({"documents": documents.len()})),
+            ShardAsk::Contains(asked) => {
+                let found = asked.ids.iter().map(|id| documents.contains_key(id)).collect();
+                ShardAnswer::Contains(ShardContains { found })
+            }
+            other => return Err(Fault::invalid(format!("{other:?} came through"))),
+        };
+        Ok(ShardReply { snapshot: now, answer })
     }
 
     fn refresh(&self) -> Result<bool, Fault> {

@@ -7,6 +7,7 @@ mod client;
 mod fakes;
 mod leaving;
 mod mcp;
+mod shard;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;

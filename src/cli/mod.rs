@@ -30,6 +30,8 @@ mod model_options;
 mod progress;
 mod prune;
 mod queries;
+#[cfg(feature = "serve")]
+mod remote;
 mod report;
 mod rerank;
 mod search;
@@ -45,6 +47,8 @@ mod triples;
 mod tune;
 mod tune_fusion;
 mod verify;
+#[cfg(feature = "serve")]
+mod wire;
 
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;

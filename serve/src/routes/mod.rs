@@ -6,6 +6,7 @@ mod page;
 mod rerank;
 mod search;
 mod server;
+mod shard;
 mod text_embeddings;
 
 use std::sync::Arc;
@@ -47,6 +48,15 @@ fn table() -> Vec<Route> {
         ("/documents/{*id}", get(database::get_one).delete(database::delete_one)),
         ("/get", post(database::get_many)),
         ("/delete", post(database::delete_many)),
+        ("/shard/info", post(shard::info)),
+        ("/shard/statistics", post(shard::statistics)),
+        ("/shard/search", post(shard::search)),
+        ("/shard/exact", post(shard::exact)),
+        ("/shard/documents", post(shard::documents)),
+        ("/shard/contains", post(shard::contains)),
+        ("/shard/passages", post(shard::passages)),
+        ("/shard/filter", post(shard::filter)),
+        ("/shard/fields", post(shard::fields)),
     ]
 }
 

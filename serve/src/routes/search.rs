@@ -79,7 +79,7 @@ pub async fn answer(app: &App, mut request: SearchRequest) -> Result<SearchAnswe
 }
 
 /// Waits until a generation is loaded. One is loaded at a time, beside all that goes on.
-async fn load(app: &App, database: Arc<dyn Collection>, name: &str) -> Result<(), Fault> {
+pub async fn load(app: &App, database: Arc<dyn Collection>, name: &str) -> Result<(), Fault> {
     if database.is_loaded(name) {
         return Ok(());
     }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use secateur::report::counted;
 use secateur::search::Sides;
 use secateur::{Database, Document, Hit, SearchParams};
 use secateur_serve::{
     Change, Changed, Collection, Embedder, Fault, Listed, NewDocument, SearchAnswer, SearchRequest,
+    ShardAnswer, ShardAsk, ShardReply, SnapshotId,
 };
 use serde_json::{Value, json};
 
 use super::fault;
 use super::search::{checked_filter, found, params};
+use super::shard;
 use super::state::{Current, State, failed};
 use crate::cli::info;
 
@@ -179,6 +182,15 @@ impl Collection for ServedDatabase {
         Ok(changed)
     }
 
+    fn shard(
+        &self,
+        generation: Option<&str>,
+        snapshot: Option<&SnapshotId>,
+        ask: &ShardAsk,
+    ) -> Result<ShardReply<ShardAnswer>, Fault> {
+        shard::answered(&self.0, &|| self.refresh(), generation, snapshot, ask)
+    }
+
     fn refresh(&self) -> Result<bool, Fault> {
         let _turn = self.0.begin();
         let latest = self.0.latest()?;
@@ -222,8 +234,9 @@ fn write(database: &mut Database, documents: Vec<NewDocument>, replace: bool) ->
     for NewDocument { id, title, text, metadata, vector } in documents {
         let got = vector.as_ref().map_or(0, Vec::len);
         if has_vectors && database.dim().is_some() && got != dim {
+            let got = counted(got, "number");
             let problem =
-                format!("the vector of document {id:?} has {got} numbers, those of the database have {dim}");
+                format!("the vector of document {id:?} has {got}, those of the database have {dim}");
             return Err(Fault::invalid_field("documents", problem));
         }
         vectors.extend(vector.into_iter().flatten());

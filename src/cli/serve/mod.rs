@@ -5,6 +5,7 @@ mod database;
 mod fault;
 mod model;
 mod search;
+mod shard;
 mod state;
 
 use std::net::{IpAddr, SocketAddr};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use secateur::encoders::Fingerprint;
+use secateur::shards::ShardFacts;
 use secateur::{Database, Encoder, EncoderRecord, Error};
 use secateur_serve::Fault;
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub struct State {
     others: Mutex<HashMap<String, Arc<Database>>>,
     /// What is told of it: reads all metadata, so once.
     pub info: OnceLock<Value>,
+    /// What it says of itself as a shard of a set.
+    pub facts: OnceLock<ShardFacts>,
 }
 
 impl State {
@@ -41,7 +44,13 @@ impl State {
     }
 
     fn new(database: Database, embedder: Option<Arc<ServedEncoder>>) -> State {
-        State { embedder, database: Arc::new(database), others: Mutex::default(), info: OnceLock::new() }
+        State {
+            embedder,
+            database: Arc::new(database),
+            others: Mutex::default(),
+            info: OnceLock::new(),
+            facts: OnceLock::new(),
+        }
     }
 }
 
