@@ -1,9 +1,9 @@
 //! `secateur serve`, asked over TCP: by clients that do as they should, and by those that do not. And `secateur mcp`.
 
-mod client;
+pub mod client;
 mod database;
 mod embeddings;
 mod hostile;
 mod mcp;
 mod page;
-mod server;
+pub mod server;

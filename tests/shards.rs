@@ -3,7 +3,10 @@
 mod building;
 mod errors;
 mod executable;
+#[cfg(all(unix, feature = "serve"))]
+mod remote;
 mod same_answers;
+mod tuning;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result, warn};
 use super::inputs::open_dataset;
 use super::search::ModeArguments;
-use super::searched::{Searched, open_searched};
+use super::searched::{Opening, Searched, open_searched};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +25,7 @@ Examples:
 #[derive(Args)]
 #[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The database, or a set of shards.
+    /// The database, a set of shards, or a .json file that names the servers of a set.
     database: PathBuf,
     /// A BEIR folder with queries and judgments, or the name of a downloaded data set.
     dataset: PathBuf,
@@ -121,16 +121,22 @@ impl Arguments {
     /// Judgments of documents that are not there count against every ranking. Some data sets have a few, such as BEIR's
     /// ArguAna; if most are such, the database holds another data set.
     fn check_judgments(&self, database: &dyn Searched, qrels: &Qrels) -> Result<()> {
-        let (mut count, mut unknown, mut first) = (0usize, 0usize, None);
-        for (query_id, judgments) in qrels {
-            for doc_id in judgments.keys() {
-                count += 1;
-                if !database.contains(doc_id)? {
-                    unknown += 1;
-                    first.get_or_insert((query_id, doc_id));
-                }
-            }
-        }
+        let judged: Vec<(&str, &str)> = qrels
+            .iter()
+            .flat_map(|(query_id, judgments)| {
+                judgments.keys().map(move |doc_id| (query_id.as_str(), doc_id.as_str()))
+            })
+            .collect();
+        let doc_ids: Vec<&str> = judged.iter().map(|(_, doc_id)| *doc_id).collect();
+        let is_there = database.contains_each(&doc_ids)?;
+        let unknown: Vec<_> = judged
+            .iter()
+            .zip(is_there)
+            .filter(|(_, is_there)| !is_there)
+            .map(|(judged, _)| *judged)
+            .collect();
+        let (count, first) = (judged.len(), unknown.first().copied());
+        let unknown = unknown.len();
         let Some((query_id, doc_id)) = first else { return Ok(()) };
         let what = format!(
             "{unknown} of {} {} of documents that the database does not hold, such as {doc_id:?} of query {query_id:?}",
@@ -160,9 +166,10 @@ impl Arguments {
     }
 
     pub fn run(self) -> Result<String> {
-        let mut database =
-            open_searched(&self.database, self.mode.generation(), &self.encoder, self.mode.needs_encoder())?;
-        if self.mode.needs_encoder() {
+        let needs_encoder = self.mode.needs_encoder();
+        let opening = Opening { generation: self.mode.generation(), needs_encoder, partial: false };
+        let mut database = open_searched(&self.database, opening, &self.encoder)?;
+        if needs_encoder {
             database.search_on(self.encoder.device)?;
         }
         let dataset = open_dataset(&self.dataset)?;

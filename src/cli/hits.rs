@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use secateur::index::bm25::Analyzer;
 use secateur::search::{Place, Sides, snippet};
+use secateur::shards::MissingShard;
 use secateur::{Document, Hit, SearchMode, SearchParams};
 use serde_json::{Value, json};
 
@@ -38,12 +39,25 @@ pub fn with_documents(
         true => vec![None; ids.len()],
         false => database.best_passages(query, &ids)?,
     };
-    let with_document = |((hit, sides), passage): ((Hit, Sides), Option<String>)| {
-        // Hits and documents are read from one snapshot, so each hit has its document.
-        let document = database.document(&hit.doc_id)?.unwrap_or_default();
-        Ok(Found { hit, sides, document, passage })
+    let documents = database.hits_with(&ids)?;
+    let with_document = |(((hit, sides), passage), document): (_, Option<Document>)| {
+        // Hits and documents are read from one snapshot, so each hit has its document, unless its shard is gone since.
+        Found { hit, sides, document: document.unwrap_or_default(), passage }
     };
-    hits.into_iter().zip(passages).map(with_document).collect()
+    Ok(hits.into_iter().zip(passages).zip(documents).map(with_document).collect())
+}
+
+/// The shards that an answer lacks, a line each.
+pub fn missing_text(database: &dyn Searched) -> String {
+    let line = |MissingShard { shard, place, problem }: MissingShard| {
+        format!("shard {shard} ({place}) is missing: {problem}\n")
+    };
+    database.missing().unwrap_or_default().into_iter().map(line).collect()
+}
+
+fn missing_json(missing: Vec<MissingShard>) -> Value {
+    let shard = |MissingShard { shard, place, problem }: MissingShard| json!({ "shard": shard, "place": place, "problem": problem });
+    missing.into_iter().map(shard).collect()
 }
 
 /// How hits are printed.
@@ -154,5 +168,10 @@ pub fn as_json(database: &dyn Searched, query: &str, params: &SearchParams, foun
         }
         json
     };
-    json!({ "query": query, "mode": mode.to_string(), "hits": found.iter().map(hit).collect::<Vec<_>>() })
+    let hits: Vec<Value> = found.iter().map(hit).collect();
+    let mut json = json!({ "query": query, "mode": mode.to_string(), "hits": hits });
+    if let Some(missing) = database.missing() {
+        json["missing_shards"] = missing_json(missing);
+    }
+    json
 }

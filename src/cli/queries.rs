@@ -13,8 +13,8 @@ use secateur_files::AtPath;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::failure::{Code, Failure, Result};
-use super::hits::{as_json, with_documents};
+use super::failure::{Code, Failure, Result, warn};
+use super::hits::{as_json, missing_text, with_documents};
 use super::searched::Searched;
 
 /// Queries of a file that are encoded together.
@@ -117,7 +117,14 @@ impl<W: Write> Answering<'_, W> {
     fn answer(&mut self) -> Result<bool> {
         let batch = std::mem::take(&mut self.batch);
         self.count += batch.len();
-        for (question, hits) in batch.iter().zip(hits_of(self.database, &batch)?) {
+        self.database.renew();
+        let hits = hits_of(self.database, &batch)?;
+        if self.answers.is_some() {
+            // A run file has no place for it.
+            let missing = missing_text(self.database);
+            missing.lines().for_each(warn);
+        }
+        for (question, hits) in batch.iter().zip(hits) {
             if let Some(answers) = &mut self.answers {
                 let scored =
                     hits.into_iter().map(|(hit, _)| ScoredDocument { doc_id: hit.doc_id, score: hit.score });

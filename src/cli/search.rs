@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
-use super::hits::{Look, as_json, as_text, found, with_documents};
+use super::hits::{Look, as_json, as_text, found, missing_text, with_documents};
 use super::queries;
-use super::searched::{Searched, open_searched};
+use super::searched::{Opening, Searched, open_searched};
 
 const EXAMPLES: &str = "\
 With --queries the encoder is loaded once, and each query is answered by a line of JSON. From standard input a query is answered \
@@ -33,7 +33,7 @@ Examples:
 #[derive(Args)]
 #[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The database, or a set of shards.
+    /// The database, a set of shards, or a .json file that names the servers of a set.
     database: PathBuf,
     /// What to look for.
     #[arg(value_name = "QUERY", required_unless_present_any = ["queries", "vector"])]
@@ -53,6 +53,9 @@ pub struct Arguments {
     /// Write the hits as a TREC run file, which `eval-run` measures, instead of printing them.
     #[arg(long, value_name = "FILE", requires = "queries", help_heading = "Many queries")]
     run: Option<PathBuf>,
+    /// Where servers answer: leave out shards that give no answer, and say which they are.
+    #[arg(long)]
+    partial: bool,
     /// A vector of your own instead of a query: a JSON list of numbers.
     #[arg(long, value_name = "JSON", conflicts_with_all = ["query", "queries", "explain"], allow_hyphen_values = true)]
     vector: Option<String>,
@@ -198,9 +201,9 @@ impl Arguments {
             return Err(Failure::new(Code::Usage, message));
         }
         let needs_encoder = self.mode.needs_encoder() && self.vector.is_none();
-        let mut database =
-            open_searched(&self.database, self.mode.generation(), &self.encoder, needs_encoder)
-                .map_err(|failure| self.with_advice(failure))?;
+        let opening = Opening { generation: self.mode.generation(), needs_encoder, partial: self.partial };
+        let mut database = open_searched(&self.database, opening, &self.encoder)
+            .map_err(|failure| self.with_advice(failure))?;
         let loading = start.elapsed();
         let k = self.k.get();
         if let Some(vector) = &self.vector {
@@ -215,7 +218,7 @@ impl Arguments {
             let found = found(&*database, &query, &params)?;
             return Ok(match self.json {
                 true => format!("{:#}\n", as_json(&*database, &query, &params, &found)),
-                false => as_text(&found, &query, &Look::of_stdout(&*database)),
+                false => as_text(&found, &query, &Look::of_stdout(&*database)) + &missing_text(&*database),
             });
         }
         let explanation = database.explain(&query, &params)?;
@@ -229,7 +232,7 @@ impl Arguments {
         }
         let mode = database.mode(&params);
         let mut text = as_text(&found, &query, &Look::of_stdout(&*database).explaining(mode));
-        text.push_str(&format!("\n{}", times.as_text()));
+        text.push_str(&format!("\n{}{}", times.as_text(), missing_text(&*database)));
         Ok(text)
     }
 
@@ -258,7 +261,7 @@ impl Arguments {
         let found = with_documents(database, "", &params, hits)?;
         Ok(match self.json {
             true => format!("{:#}\n", as_json(database, "", &params, &found)),
-            false => as_text(&found, "", &Look::of_stdout(database)),
+            false => as_text(&found, "", &Look::of_stdout(database)) + &missing_text(database),
         })
     }
 }

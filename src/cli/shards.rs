@@ -17,20 +17,25 @@ use super::encoder::{EncoderArguments, open_database};
 use super::failure::{Failure, Result};
 use super::index::{MakingArguments, check_out, with_advice};
 use super::progress::{Progress, say_on_interrupt};
+use super::searched::check_is_set;
 use super::source::SourceArguments;
-use super::{eval, search};
+use super::{eval, search, tune};
 
 const EXAMPLES: &str = "\
 A set is a folder with a plan and one database a shard. Shards are built in any order, on any machine that has the folder with \
 the plan and the corpus; a shard that is there already is left alone. Exact searches, searches by words and hybrid searches of \
 a set answer as one database of the same documents does, with the same scores.
 
+A shard can be served on another machine with `secateur serve`. A .json file that names the servers stands for the set then: \
+{\"shards\": [{\"replicas\": [\"http://10.0.0.1:8080\"]}, {\"replicas\": [\"http://10.0.0.2:8080\"]}]}
+
 Examples:
   secateur shards plan corpus.jsonl --shards 4 --encoder default --out my.set
   secateur shards build my.set 0 1 2 3
   secateur shards status my.set
   secateur shards finish my.set
-  secateur shards search my.set \"when are roses pruned\"";
+  secateur shards search my.set \"when are roses pruned\"
+  secateur shards search servers.json \"when are roses pruned\" --partial";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -49,6 +54,8 @@ pub enum Command {
     Search(Box<search::Arguments>),
     /// Answer the queries of a data set and measure the answers, as `secateur eval` does.
     Eval(Box<eval::Arguments>),
+    /// Choose --ef of all shards for a recall of the set, and set it, as `secateur tune` does.
+    Tune(Box<tune::Arguments>),
 }
 
 #[derive(Args)]
@@ -120,11 +127,15 @@ impl Command {
                 Ok(told(&set, "sound", &report))
             }
             Command::Search(arguments) => {
-                ShardPlan::open(arguments.path())?;
+                check_is_set(arguments.path())?;
                 arguments.run(out)
             }
             Command::Eval(arguments) => {
-                ShardPlan::open(arguments.path())?;
+                check_is_set(arguments.path())?;
+                arguments.run()
+            }
+            Command::Tune(arguments) => {
+                check_is_set(arguments.path())?;
                 arguments.run()
             }
         }

@@ -1,16 +1,17 @@
 //! `secateur tune`: how long walks through an HNSW index have to be.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::index::search::{Recall, RecallCurve};
 use secateur::report::{counted, three_digits};
 use serde_json::json;
 
-use super::encoder::{EncoderArguments, open_database};
+use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
+use super::searched::{Opening, open_searched};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,7 +21,7 @@ Examples:
 #[derive(Args)]
 #[command(mut_arg("encoder", |encoder| encoder.help("Where the database's encoder is, if not where it was when the vectors were made")), after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A database with an HNSW index.
+    /// A database with an HNSW index, a set of shards, or a .json file that names the servers of a set.
     database: PathBuf,
     /// A BEIR folder whose queries are asked, or the name of a downloaded data set.
     dataset: PathBuf,
@@ -54,8 +55,17 @@ fn share(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl Arguments {
+    /// What is tuned.
+    pub fn path(&self) -> &Path {
+        &self.database
+    }
+
     pub fn run(self) -> Result<String> {
-        let mut database = open_database(&self.database, self.generation.as_deref(), &self.encoder, true)?;
+        let opening = Opening { generation: self.generation.as_deref(), needs_encoder: true, partial: false };
+        let mut database = open_searched(&self.database, opening, &self.encoder)?;
+        if !self.dry_run {
+            database.check_keeps()?;
+        }
         let dataset = open_dataset(&self.dataset)?;
         let mut texts = Vec::new();
         for query in dataset.queries()?.take(self.num_queries.get()) {
@@ -68,7 +78,7 @@ impl Arguments {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let curve = database.tune(&texts, self.k.get(), self.target_recall)?;
         if !self.dry_run {
-            database.set_recall_curve(&curve)?;
+            database.keep_curve(self.generation.as_deref(), &curve)?;
         }
         Ok(if self.json { as_json(&curve) } else { self.as_text(&curve) })
     }

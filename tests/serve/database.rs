@@ -165,7 +165,7 @@ fn documents_are_read_and_changed() {
         (json!([{"text": "a"}]), "missing field `id`"),
         (json!([{"id": "x", "text": "a", "year": 1}]), "unknown field `year`"),
         (json!([{"id": "x", "text": "a", "metadata": []}]), "expected a map"),
-        (json!([{"id": "x", "text": "a", "vector": [1.0]}]), "has 1 numbers"),
+        (json!([{"id": "x", "text": "a", "vector": [1.0]}]), "has 1 number,"),
     ] {
         server.send("PUT", "/documents", &json!({"documents": documents})).fails(400, part);
     }

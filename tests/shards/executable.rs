@@ -2,7 +2,7 @@
 
 use crate::support::{Sandbox, dataset, ids, model, tree};
 
-const HELP: [&str; 7] = ["plan", "build", "status", "finish", "verify", "search", "eval"];
+const HELP: [&str; 8] = ["plan", "build", "status", "finish", "verify", "search", "eval", "tune"];
 
 /// Planned, built in parts, finished, verified, searched and evaluated: with the answers of one database.
 #[test]
