@@ -44,11 +44,10 @@ impl Fault {
             _ => ErrorKind::Database,
         }
     }
-}
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Error {
-        match fault {
+    /// As shards tell it.
+    pub fn into_error(self) -> Error {
+        match self {
             Fault::Moved { .. } => ShardError::Moved,
             fault => ShardError::NoAnswer { kind: fault.kind(), source: Box::new(fault) },
         }

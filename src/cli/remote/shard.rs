@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{Client, Replicas};
+use super::fault::Fault;
 use crate::cli::wire;
 
 /// Bytes of a number of a vector, as JSON.
@@ -57,7 +58,8 @@ impl RemoteShard {
             return Ok(opened);
         }
         let opening = ShardOpening { generation: self.generation.clone() };
-        let opened = self.replicas.ask("/shard/info", true, &opening, read_info)?;
+        let opened =
+            self.replicas.ask("/shard/info", true, &opening, read_info).map_err(Fault::into_error)?;
         Ok(self.opened.get_or_init(|| opened))
     }
 
@@ -86,7 +88,8 @@ impl RemoteShard {
                 false => Err("it is of another state than was asked about".to_owned()),
             }
         };
-        Ok(self.replicas.ask(route, quick, &ShardQuestion { snapshot, ask }, read)?)
+        let question = ShardQuestion { snapshot, ask };
+        self.replicas.ask(route, quick, &question, read).map_err(Fault::into_error)
     }
 
     /// Asks about ids, as many at a time as the server takes.
@@ -336,7 +339,7 @@ mod tests {
     #[test]
     fn questions_are_divided() {
         let of = |sizes: &[usize], most, bytes| parts(sizes.iter().copied(), most, bytes);
-        assert_eq!(of(&[], 3, 10), []);
+        assert!(of(&[], 3, 10).is_empty());
         assert_eq!(of(&[1, 1, 1, 1, 1], 2, 10), [0..2, 2..4, 4..5]);
         assert_eq!(of(&[6, 4, 1, 30, 2], 9, 10), [0..2, 2..3, 3..4, 4..5]);
         assert_eq!(of(&[1, 1], 1, 0), [0..1, 1..2]);
