@@ -15,7 +15,8 @@ from .encoder import Encoder
 from .errors import SecateurError, SystemFailure, UsageError
 from .progress import Progress, ProgressCallback, show
 from .shard_plans import Corpus, SetReport, ShardPlan
-from .shard_store import ShardBuilder, ShardStore, finish as finish_store, plan_files
+from .shard_store import ShardBuilder, ShardStore, finish as finish_store
+from .stored_files import plan_files
 
 __all__ = ["BuildReport", "build_shards"]
 
@@ -123,26 +124,22 @@ def build_shards(
     :param out: where the shards go: a folder that all machines see, or a URI of pyarrow's filesystems. It becomes a whole set,
         with a plan. Unless given it is the place of the plan.
     :param documents: the corpus on each machine, as in `ShardPlan.build`: best a function that reads it.
-    :param files: where the planned files are on each machine, if they are not where they were.
-    :param encoder: the path of the set's encoder on each machine, or a function that gives it. Unless given it is loaded from
-        where it was.
+    :param files: the absolute paths of the planned files on each machine, if they are not where they were.
+    :param encoder: the absolute path of the set's encoder on each machine, or a function that gives it. Unless given it is
+        loaded from where it was.
     :param device: where it computes; ``cuda:0`` unless given if an actor has a GPU.
     :param filesystem: one of pyarrow or fsspec in which `out` is a path.
-    :param scratch: a folder on each machine. What a kill leaves there is taken up again.
+    :param scratch: an absolute path, a folder on each machine. What a kill leaves there is taken up again.
     :param num_actors: how many build at once: as many as the cluster has room for, unless given.
     :param num_cpus: what Ray keeps free for each, and how many threads it computes on.
-    :param max_retries: how many times a shard may lose its actor.
+    :param max_retries: how many times a shard may lose its actor, or fail with a `SystemFailure`.
     :param finish: check the shards against each other and write the manifest. If `out` is no folder of the driver's machine,
         all shards are copied to it for this.
     :param progress: is called with the documents that are done. On a terminal a line tells them unless it is given.
     """
-    if isinstance(encoder, Encoder):
-        raise UsageError("an Encoder does not travel to other machines: give its path, or a function that loads it")
+    check(encoder, num_actors, max_retries)
     if documents is not None and hasattr(documents, "__next__"):
         raise UsageError("every machine reads the documents anew: give paths that all see, or a function that reads them")
-    for name, number, least in (("num_actors", num_actors, 1), ("max_retries", max_retries, 0)):
-        if number is not None and number < least:
-            raise UsageError(f"{name} is {number}: expected {least} or more")
     given: Mapping[str, bytes] | None = None
     if isinstance(plan, ShardPlan):
         given, place = plan_files(plan.path), os.fspath(plan.path)
@@ -158,6 +155,15 @@ def build_shards(
     wanted = Resources(num_actors, asked, max_retries)
     options = {"filesystem": filesystem, "encoder": encoder, "device": wanted.device(device), "scratch": scratch}
     return run(here, options, lambda _: of_shard, wanted, shown(progress), finish=finish)
+
+
+def check(encoder: Any, num_actors: int | None, max_retries: int) -> None:
+    """What cannot be asked of Ray is an error before anything is begun."""
+    if isinstance(encoder, Encoder):
+        raise UsageError("an Encoder does not travel to other machines: give its path, or a function that loads it")
+    for name, number, least in (("num_actors", num_actors, 1), ("max_retries", max_retries, 0)):
+        if number is not None and number < least:
+            raise UsageError(f"{name} is {number}: expected {least} or more")
 
 
 def shown(given: ProgressCallback | None) -> ProgressCallback | None:
@@ -244,12 +250,18 @@ class _Run:
         try:
             ray.get(ref)
         except RayTaskError as error:
+            # A store that answers late fails a shard once, and seldom again.
+            if number is not None and isinstance(error.cause, SystemFailure):
+                self._lose(actor, number, error.cause)
+                return
             what = "an actor did not start" if number is None else f"shard {number} cannot be built"
             raise cause_of(error, what) from None
         except RayError as error:
             self._lose(actor, number, error)
             return
-        if number is not None:
+        if number is None:
+            self._lost[None] = 0
+        else:
             self._done += self._sizes[number]
         if self._waiting:
             following = self._waiting.popleft()
@@ -257,12 +269,14 @@ class _Run:
         else:
             ray.kill(actor)
 
-    def _lose(self, actor: Any, number: int | None, error: RayError) -> None:
+    def _lose(self, actor: Any, number: int | None, error: Exception) -> None:
         """What was the actor's is another's."""
         ray.kill(actor)
         self._lost[number] += 1
-        if self._lost[number] > self._max_retries:
-            what = "an actor did not start" if number is None else f"shard {number}: its actor was lost"
+        # A machine that dies takes all with it that start there.
+        limit = self._max_retries if number is not None else (self._max_retries + 1) * self._wanted - 1
+        if self._lost[number] > limit:
+            what = "an actor did not start" if number is None else f"shard {number}: its actor was lost or failed"
             raise SystemFailure(f"{what}, {self._lost[number]} times; the last time: {error}") from error
         if number is not None:
             self._waiting.append(number)

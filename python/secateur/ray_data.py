@@ -18,9 +18,10 @@ from .encoder import Encoder
 from .errors import InputError, UsageError
 from .options import VectorOptions
 from .progress import ProgressCallback
-from .ray_builds import BuildReport, Documents, Resources, cause_of, run, shown
+from .ray_builds import BuildReport, Documents, Resources, cause_of, check, run, shown
 from .shard_plans import plan_arguments
-from .shard_store import ShardBuilder, plan_files
+from .shard_store import ShardBuilder
+from .stored_files import plan_files
 
 __all__ = ["EncodeBatches", "write_shards"]
 
@@ -39,7 +40,7 @@ class EncodeBatches:
     :param vector: the new column, of f32 (D).
     :param kind: whether the encoder's prompt is that for documents or for queries.
     :param separator: what stands between title and text.
-    :param options: those of `Encoder`.
+    :param options: those of `Encoder`. An actor that has a GPU computes on it unless ``device`` says otherwise.
 
     >>> EncodeBatches(vector="v")({"text": ["Bees dance.", "Bread rises."]})["v"].shape
     (2, 384)
@@ -59,7 +60,10 @@ class EncodeBatches:
         if kind not in ("document", "query"):
             raise UsageError(f"kind: expected document or query, got {kind!r}")
         if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
-            set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+            assigned = ray.get_runtime_context().get_assigned_resources()
+            set_num_threads(max(1, int(assigned.get("CPU", 1))))
+            if assigned.get("GPU"):
+                options.setdefault("device", "cuda:0")
         self._encoder = Encoder(model, **options)
         self._text, self._title, self._vector = text, title, vector
         self._kind, self._separator = kind, separator
@@ -112,6 +116,7 @@ def write_shards(
 
     The other options are those of `build_shards`, `ShardPlan.create` and `Database.create`.
     """
+    check(encoder, num_actors, max_retries)
     if dim is not None:
         fields = Fields(**{"vector": "vector", **(fields or {})})
     if num_shards < 1:

@@ -25,54 +25,64 @@ import os
 import posixpath
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow
 from pyarrow import fs
 
 from .errors import DatabaseError, SystemFailure, UsageError
 from .shard_plans import SetReport, ShardPlan
+from .stored_files import (
+    LAST,
+    MANIFEST,
+    PLAN,
+    SETTINGS,
+    StoredFile,
+    digest_of,
+    folder_of,
+    is_inside,
+    is_kept,
+    located,
+    number_of,
+    plan_files,
+    record_name,
+    shown,
+    write_whole,
+)
 
 __all__ = ["ShardBuilder", "ShardStore", "fetch", "finish"]
 
 _Path = str | os.PathLike[str]
 
-PLAN, MANIFEST, SETTINGS = "plan.json", "manifest.json", "settings"
-LAST = "MANIFEST"
-"""The file of a database without which it is none."""
 FORMAT, VERSION = "secateur stored shard", 1
 OBJECT_STORES = ("s3", "gcs", "abfs")
 """Filesystems of pyarrow in which a file is there when it is closed, and where there are no folders."""
 CHUNK = 1 << 23
 """Bytes that are copied at a time."""
+DAY = 24 * 60 * 60
+"""Seconds after which nobody goes on with an upload."""
 THREADS = 8
 """Files that are copied, or looked at, at the same time."""
-
-
-class StoredFile(NamedTuple):
-    """A file of a shard."""
-
-    name: str
-    """Its path below the shard's folder, with slashes."""
-    bytes: int
-    sha256: str
 
 
 class ShardStore:
     """Where the shards of a set are kept.
 
-    :param where: a folder, or a URI such as ``s3://bucket/garden.set``.
+    :param where: a folder, or a URI such as ``s3://bucket/garden.set``. Better than with a key in it is a role of the machine.
     :param filesystem: one of pyarrow or of fsspec; the one that `where` names unless given.
     """
 
     def __init__(self, where: _Path, filesystem: Any = None) -> None:
-        self.where = os.fspath(where)
-        self._fs, self._base = _located(self.where, filesystem)
+        self._fs, self._base = located(os.fspath(where), filesystem)
+        self.where = self._base if isinstance(self._fs, fs.LocalFileSystem) else os.fspath(where)
+        """The place, as processes in other folders find it."""
+        self._shown = shown(self.where)
 
     @property
     def local_path(self) -> Path | None:
@@ -85,13 +95,15 @@ class ShardStore:
             if self._info(PLAN).type == fs.FileType.NotFound:
                 return None
             names = [PLAN, *(f"{SETTINGS}/{name}" for name in self._sizes(SETTINGS))]
-            return {name: self._read(name) for name in names if _is_kept(name)}
+            if wrong := [name for name in names if not is_inside(name)]:
+                raise DatabaseError(f"{self._shown} is no set of shards: {wrong[0]!r} is no name of a file of a plan")
+            return {name: self._read(name) for name in names if is_kept(name)}
 
     def plan(self) -> dict[str, bytes]:
         """The files of the plan. That there is none is an error."""
         found = self.read_plan()
         if found is None:
-            raise DatabaseError(f"{self.where} is no set of shards: it has no {PLAN}; plan one with ShardPlan.create")
+            raise DatabaseError(f"{self._shown} is no set of shards: it has no {PLAN}; plan one with ShardPlan.create")
         return found
 
     def write_plan(self, plan: Mapping[str, bytes]) -> None:
@@ -99,10 +111,14 @@ class ShardStore:
         found = self.read_plan()
         if found is not None and found != plan:
             raise DatabaseError(
-                f"{self.where} has the plan of another set: its documents, its shards or its settings differ; "
+                f"{self._shown} has the plan of another set: its documents, its shards or its settings differ; "
                 "choose another place, or remove that set"
             )
         if found is None:
+            with self._told("write"):
+                # What a kill left of another plan would count as this one's.
+                for name in {f"{SETTINGS}/{name}" for name in self._sizes(SETTINGS)} - plan.keys():
+                    self._fs.delete_file(self._path(name))
             # Without plan.json nothing is a set, so it comes last.
             for name in sorted(plan, key=lambda name: name == PLAN):
                 self._write(name, plan[name])
@@ -111,7 +127,7 @@ class ShardStore:
         """The shards of a plan that are here as their records say: every file is there, with its length."""
         with self._told("list"):
             sizes = self._sizes("")
-        numbers = [number for name in sizes if (number := _number_of(name)) is not None]
+        numbers = [number for name in sizes if (number := number_of(name)) is not None]
         digest = digest_of(plan)
         with ThreadPoolExecutor(THREADS) as pool:
             records = zip(numbers, pool.map(lambda number: self._record(number, digest), numbers), strict=True)
@@ -119,7 +135,7 @@ class ShardStore:
         return {
             number: files
             for number, files in found.items()
-            if all(sizes.get(f"{_folder(number)}/{file.name}") == file.bytes for file in files)
+            if all(sizes.get(f"{folder_of(number)}/{file.name}") == file.bytes for file in files)
         }
 
     def is_whole(self, number: int, plan: Mapping[str, bytes]) -> bool:
@@ -128,45 +144,75 @@ class ShardStore:
         if files is None:
             return False
         with self._told("list"):
-            sizes = self._sizes(_folder(number))
+            sizes = self._sizes(folder_of(number))
         return all(sizes.get(file.name) == file.bytes for file in files)
 
     def upload(self, number: int, folder: Path, plan: Mapping[str, bytes]) -> None:
-        """Copies a shard here, in place of what is there of it."""
-        to = _folder(number)
+        """Copies a shard here, in place of what is there of it. A whole shard that is another one is an error."""
+        self._refuse_other(number, hashlib.sha256((folder / LAST).read_bytes()).hexdigest())
+        to = folder_of(number)
         with self._told("write"):
-            for name in (_record_name(number), f"{to}/{LAST}"):
+            for name in (record_name(number), f"{to}/{LAST}"):
                 if self._info(name).type != fs.FileType.NotFound:
                     self._fs.delete_file(self._path(name))
             names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-            before = [name for name in names if name != LAST and _is_kept(name)]
+            before = [name for name in names if name != LAST and is_kept(name)]
             with ThreadPoolExecutor(THREADS) as pool:
                 files = list(pool.map(lambda name: self._upload(folder, name, to), before))
             files.append(self._upload(folder, LAST, to))
             for name in self._sizes(to).keys() - {file.name for file in files}:
-                self._fs.delete_file(self._path(f"{to}/{name}"))
+                if is_kept(name):
+                    self._fs.delete_file(self._path(f"{to}/{name}"))
         record = {
             "format": FORMAT,
             "version": VERSION,
             "plan": digest_of(plan),
             "files": [file._asdict() for file in files],
         }
-        self._write(_record_name(number), json.dumps(record, indent=1).encode())
+        self._write(record_name(number), json.dumps(record, indent=1).encode())
 
-    def download(self, number: int, folder: Path) -> None:
-        """Copies a shard to a folder, which appears when all files are there and have their checksums.
+    def refuse_changed(self, number: int, plan: Mapping[str, bytes]) -> None:
+        """A shard that was changed since it was uploaded, or that another plan has there, is an error: it would be lost."""
+        files = self._record(number, None)
+        if files is not None and self._record(number, digest_of(plan)) is None:
+            self._refuse_other(number, "")
+        elif files is not None:
+            self._refuse_other(number, next(file.sha256 for file in files if file.name == LAST))
+
+    def refuse_other_plans(self, num_shards: int, plan: Mapping[str, bytes]) -> None:
+        """A shard that was uploaded for another plan is an error."""
+        digest = digest_of(plan)
+        for number in range(num_shards):
+            if self._record(number, digest) is None and self._record(number, None) is not None:
+                raise DatabaseError(f"shard {number} in {self._shown} is one of another plan: remove it and build it again")
+
+    def _refuse_other(self, number: int, sha256: str) -> None:
+        name = f"{folder_of(number)}/{LAST}"
+        with self._told("read"):
+            if self._info(name).type == fs.FileType.NotFound:
+                return
+            there = hashlib.sha256(self._read(name)).hexdigest()
+        if there != sha256:
+            raise DatabaseError(
+                f"shard {number} in {self._shown} is whole, and not as this plan builds it: it was changed since, or is one of "
+                f"another plan; remove {name} to lose it and build it again"
+            )
+
+    def download(self, number: int, folder: Path, plan: Mapping[str, bytes]) -> None:
+        """Copies a shard of a plan to a folder, which appears when all files are there and have their checksums.
 
         A shard that is there already is left alone, and another database is an error.
         """
-        files = self._record(number, None)
+        files = self._record(number, digest_of(plan))
         if files is None:
-            raise DatabaseError(f"shard {number} is not in {self.where}: it has no whole {_record_name(number)}; build it")
+            what = f"it has no whole {record_name(number)} of this plan"
+            raise DatabaseError(f"shard {number} is not in {self._shown}: {what}; build it")
         if folder.exists():
             last = next(file for file in files if file.name == LAST)
             there = folder / LAST
             if there.is_file() and hashlib.sha256(there.read_bytes()).hexdigest() == last.sha256:
                 return
-            raise DatabaseError(f"{folder} is not shard {number} of {self.where}: remove it, or choose another folder")
+            raise DatabaseError(f"{folder} is not shard {number} of {self._shown}: remove it, or choose another folder")
         partial = folder.with_name(f"{folder.name}.fetching-{uuid.uuid4().hex}")
         try:
             with ThreadPoolExecutor(THREADS) as pool:
@@ -185,26 +231,38 @@ class ShardStore:
             return None if self._info(MANIFEST).type == fs.FileType.NotFound else self._read(MANIFEST)
 
     def forget_uploads(self) -> None:
-        """Removes what killed uploads left. Nobody may be uploading."""
+        """Removes what killed uploads left, a day later. What is younger somebody may be writing."""
+        before = (time.time() - DAY) * 1e9
         with self._told("remove"):
-            if self._info(".uploads").type != fs.FileType.NotFound:
-                self._fs.delete_dir(self._path(".uploads"))
+            for info in self._found(".uploads"):
+                if info.mtime_ns is not None and info.mtime_ns < before:
+                    self._fs.delete_file(info.path)
 
     # Files
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._base, name) if name else self._base
 
+    def _look_anew(self) -> None:
+        """Filesystems of fsspec remember what they listed, and other machines write files meanwhile."""
+        if isinstance(self._fs, fs.PyFileSystem) and isinstance(self._fs.handler, fs.FSSpecHandler):
+            self._fs.handler.fs.invalidate_cache()
+
     def _info(self, name: str) -> Any:
+        self._look_anew()
         return self._fs.get_file_info(self._path(name))
 
     def _sizes(self, folder: str) -> dict[str, int]:
         """The files below a folder, by their paths below it, with their lengths."""
-        base = self._path(folder)
-        found = self._fs.get_file_info(fs.FileSelector(base, allow_not_found=True, recursive=True))
         # Some filesystems answer with another number of slashes before the path than they were asked with.
-        skipped = len(base.strip("/")) + 1
-        return {info.path.strip("/")[skipped:]: info.size for info in found if info.type == fs.FileType.File}
+        skipped = len(self._path(folder).strip("/")) + 1
+        return {info.path.strip("/")[skipped:]: info.size for info in self._found(folder)}
+
+    def _found(self, folder: str) -> list[Any]:
+        """The files below a folder, as the filesystem tells them."""
+        self._look_anew()
+        selector = fs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
+        return [info for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File]
 
     def _read(self, name: str) -> bytes:
         with self._fs.open_input_stream(self._path(name)) as stream:
@@ -214,9 +272,9 @@ class ShardStore:
     def _record(self, number: int, digest: str | None) -> list[StoredFile] | None:
         """The files of a shard, if it has a record; of this plan, if one is given."""
         with self._told("read"):
-            if self._info(_record_name(number)).type == fs.FileType.NotFound:
+            if self._info(record_name(number)).type == fs.FileType.NotFound:
                 return None
-            text = self._read(_record_name(number))
+            text = self._read(record_name(number))
         try:
             record = json.loads(text)
             if (record["format"], record["version"]) != (FORMAT, VERSION) or record["plan"] != (digest or record["plan"]):
@@ -225,11 +283,16 @@ class ShardStore:
         except (ValueError, KeyError, TypeError):
             # Whatever it is, it is no record of ours.
             return None
+        if not all(is_inside(file.name) for file in files):
+            return None
         return files if any(file.name == LAST for file in files) else None
 
     @contextmanager
     def _output(self, name: str) -> Iterator[Any]:
-        """A file to write, which appears whole. Object stores see to that themselves."""
+        """A file to write, which appears whole but for one case: an exception ends a file of an object store where it is.
+
+        So no record may be written before all files are.
+        """
         path = self._path(name)
         if self._fs.type_name in OBJECT_STORES:
             with self._fs.open_output_stream(path) as stream:
@@ -256,8 +319,8 @@ class ShardStore:
         return StoredFile(name, length, hashed.hexdigest())
 
     def _download(self, number: int, file: StoredFile, folder: Path) -> None:
-        name = f"{_folder(number)}/{file.name}"
-        at = posixpath.join(self.where, name)
+        name = f"{folder_of(number)}/{file.name}"
+        at = posixpath.join(self._shown, name)
         with self._told("read"):
             if self._info(name).type == fs.FileType.NotFound:
                 raise DatabaseError(f"shard {number}: there is no {at}; build the shard again")
@@ -271,7 +334,7 @@ class ShardStore:
         if hashed.hexdigest() != file.sha256:
             raise DatabaseError(
                 f"shard {number}: {at} is damaged: its SHA-256 is {hashed.hexdigest()}, and its record says {file.sha256}; "
-                f"remove {_record_name(number)} and build the shard again"
+                f"remove {record_name(number)} and build the shard again"
             )
 
     @contextmanager
@@ -281,7 +344,7 @@ class ShardStore:
         except (OSError, pyarrow.ArrowException) as error:
             if isinstance(error, SystemFailure):
                 raise
-            raise SystemFailure(f"{self.where}: cannot {what}: {error}") from error
+            raise SystemFailure(f"{self._shown}: cannot {what}: {error}") from error
 
 
 class ShardBuilder:
@@ -338,12 +401,14 @@ class ShardBuilder:
         """The plan, in a folder of this machine."""
         if self._plan is None:
             for name, content in sorted(self.files.items(), key=lambda file: file[0] == PLAN):
-                _write_whole(self._scratch / name, content)
+                write_whole(self._scratch / name, content)
             self._plan = ShardPlan.open(self._scratch)
         return self._plan
 
     def build(self, number: int, documents: Any = None, **options: Any) -> bool:
         """Builds a shard and uploads it, unless it is there. Whether something was done.
+
+        A shard that was changed since is an error, for it would be lost.
 
         :param documents: as in `ShardPlan.build`, and so are the options: `part`, `files`, `fields`, `progress`.
         """
@@ -351,7 +416,10 @@ class ShardBuilder:
         folder = plan.shard_path(number)
         with _alone(folder):
             if self.store.is_whole(number, self.files):
+                # What a kill left after the upload.
+                shutil.rmtree(folder, ignore_errors=True)
                 return False
+            self.store.refuse_changed(number, self.files)
             self.load()
             plan.build(number, documents, encoder=self._loaded, **options)
             self.store.upload(number, folder, self.files)
@@ -366,7 +434,9 @@ def finish(where: _Path, *, filesystem: Any = None, scratch: _Path | None = None
     """
     store = ShardStore(where, filesystem)
     if store.local_path is not None:
-        return ShardPlan.open(store.local_path).finish()
+        local = ShardPlan.open(store.local_path)
+        store.refuse_other_plans(local.num_shards, store.plan())
+        return local.finish()
     with tempfile.TemporaryDirectory(dir=_scratch(scratch)) as folder:
         path = Path(folder) / "set"
         fetch(where, path, filesystem=filesystem)
@@ -383,65 +453,18 @@ def fetch(where: _Path, path: _Path, *, shards: Iterable[int] | None = None, fil
     store = ShardStore(where, filesystem)
     files = store.plan()
     target = Path(path)
+    if (target / PLAN).is_file():
+        there = plan_files(target)
+        if any(there.get(name) != content for name, content in files.items()):
+            raise DatabaseError(f"{target} has the plan of another set: choose another folder, or remove that set")
     for name, content in sorted(files.items(), key=lambda file: file[0] == PLAN):
-        _write_whole(target / name, content)
+        write_whole(target / name, content)
     plan = ShardPlan.open(target)
     for number in range(plan.num_shards) if shards is None else shards:
-        store.download(number, plan.shard_path(number))
+        store.download(number, plan.shard_path(number), files)
     manifest = store.read_manifest()
     if manifest is not None:
-        _write_whole(target / MANIFEST, manifest)
-
-
-def plan_files(path: Path) -> dict[str, bytes]:
-    """The files of the plan in a folder, by their names."""
-    settings = sorted(file for file in (path / SETTINGS).rglob("*") if file.is_file())
-    names = [PLAN, *(file.relative_to(path).as_posix() for file in settings)]
-    return {name: (path / name).read_bytes() for name in names if _is_kept(name)}
-
-
-def digest_of(plan: Mapping[str, bytes]) -> str:
-    """A checksum of all files of a plan."""
-    hashed = hashlib.sha256()
-    for name in sorted(plan):
-        hashed.update(f"{len(name)} {name} {len(plan[name])} ".encode())
-        hashed.update(plan[name])
-    return hashed.hexdigest()
-
-
-def _is_kept(name: str) -> bool:
-    """Locks belong to a machine."""
-    return posixpath.basename(name) != "LOCK"
-
-
-def _folder(number: int) -> str:
-    return f"shard-{number:05}"
-
-
-def _record_name(number: int) -> str:
-    return f"{_folder(number)}.json"
-
-
-def _number_of(name: str) -> int | None:
-    """The number of the shard whose record a file is."""
-    digits = name.removeprefix("shard-").removesuffix(".json")
-    return int(digits) if digits.isdecimal() and name == _record_name(int(digits)) else None
-
-
-def _located(where: str, filesystem: Any) -> tuple[Any, str]:
-    """A filesystem of pyarrow, and the path in it."""
-    if filesystem is not None:
-        if not isinstance(filesystem, fs.FileSystem):
-            filesystem = fs.PyFileSystem(fs.FSSpecHandler(filesystem))
-        return filesystem, where.split("://", 1)[-1].rstrip("/")
-    if "://" not in where:
-        return fs.LocalFileSystem(), os.path.abspath(where)
-    try:
-        found, path = fs.FileSystem.from_uri(where)
-    except (pyarrow.ArrowException, ValueError, OSError) as error:
-        advice = "give a folder, a URI that pyarrow knows, or a filesystem"
-        raise UsageError(f"{where} is no place for shards: {error}; {advice}") from error
-    return found, path.rstrip("/")
+        write_whole(target / MANIFEST, manifest)
 
 
 def _scratch(folder: _Path | None) -> Path:
@@ -455,16 +478,6 @@ def _scratch(folder: _Path | None) -> Path:
     if own.lstat().st_uid != os.getuid() or own.is_symlink():
         raise UsageError(f"{own} belongs to somebody else: name another scratch folder")
     return own
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Writes a small file, unless it is there. Others may write the same at the same time."""
-    if path.is_file() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 @contextmanager

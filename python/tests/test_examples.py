@@ -23,6 +23,7 @@ NEED = {
     "ray_builds": "ray",
     "ray_data": "ray.data",
     "shard_store": "pyarrow",
+    "stored_files": "pyarrow",
 }
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,10 +23,22 @@ pytest.importorskip("pyarrow", reason="pyarrow is not here: pip install 'ray[dat
 
 from ray.cluster_utils import Cluster
 
-from secateur import BeirFolder, Database, DatabaseError, Document, Encoder, InputError, ShardPlan, ShardSet, UsageError
+from secateur import (
+    BeirFolder,
+    Database,
+    DatabaseError,
+    Document,
+    Encoder,
+    InputError,
+    ShardPlan,
+    ShardSet,
+    SystemFailure,
+    UsageError,
+)
 from secateur.progress import Progress
 from secateur.ray import EncodeBatches, build_shards, write_shards
-from secateur.shard_store import ShardStore, fetch, plan_files
+from secateur.shard_store import ShardStore, fetch
+from secateur.stored_files import plan_files
 from test_shards import files
 
 # What Ray says of itself is no business of these tests.
@@ -221,6 +234,57 @@ def test_errors_are_those_of_one_process(cluster: Cluster, plan: ShardPlan, tmp_
         build_shards(plan, tmp_path / "other", encoder=Encoder("default"))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="num_actors is 0"):
         build_shards(plan, tmp_path / "other", num_actors=0)
+    rows = ray.data.from_items([{"id": "1", "text": "Bees dance."}])
+    with pytest.raises(UsageError, match="num_actors is 0"):
+        write_shards(rows, tmp_path / "rows", 1, num_actors=0)
+    with pytest.raises(UsageError, match="does not travel"):
+        write_shards(rows, tmp_path / "rows", 1, encoder=Encoder("default"))  # type: ignore[arg-type]
+    assert not (tmp_path / "rows").exists()
+
+
+def test_what_fails_a_few_times_is_tried_again(
+    cluster: Cluster, plan: ShardPlan, undisturbed: ShardPlan, mini: BeirFolder, tmp_path: Path
+) -> None:
+    path, marks = mini.path, tmp_path / "marks"
+    marks.mkdir()
+
+    def dies_at_first() -> Encoder:
+        # More often than one shard may, for all actors of a machine die with it.
+        (marks / f"{os.getpid()}.started").touch()
+        if len(list(marks.glob("*.started"))) <= 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Encoder("default")
+
+    def fails_at_first() -> Iterator[Document]:
+        if not (marks / "failed").exists():
+            (marks / "failed").touch()
+            raise SystemFailure("the store answers late")
+        yield from BeirFolder(path).corpus()
+
+    store = tmp_path / "store"
+    options = {"encoder": dies_at_first, "documents": fails_at_first, "scratch": tmp_path / "scratch"}
+    report = build_shards(plan, store, num_actors=2, max_retries=1, **options)  # type: ignore[arg-type]
+    assert report.num_built == SHARDS and len(list(marks.glob("*.started"))) > 3
+    same_as(undisturbed, store)
+
+    def fails() -> Iterator[Document]:
+        raise SystemFailure("the store does not answer")
+        yield
+
+    with pytest.raises(SystemFailure, match=r"shard \d: its actor was lost or failed, 2 times.*the store does not answer"):
+        build_shards(plan, tmp_path / "other", documents=fails, num_actors=1, max_retries=1)
+
+
+@pytest.mark.parametrize("given", [{}, {"device": "cpu"}])
+def test_an_actor_with_a_gpu_encodes_on_it(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+    actor = SimpleNamespace(get_actor_id=lambda: "id", get_assigned_resources=lambda: {"CPU": 1.0, "GPU": 0.5})
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: actor)
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr("secateur.ray_data.Encoder", lambda model, **options: asked.append(options))
+    monkeypatch.setattr("secateur.ray_data.set_num_threads", lambda threads: None)
+    EncodeBatches(**given)
+    assert asked == [given or {"device": "cuda:0"}]
 
 
 def test_datasets_are_encoded_and_written(cluster: Cluster, mini: BeirFolder, tmp_path: Path) -> None:
