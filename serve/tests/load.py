@@ -25,7 +25,7 @@ from pathlib import Path
 MIB = 1 << 20
 CONNECTIONS = 10_000
 # Of the server, small enough that what goes wrong shows within the time.
-TIMEOUT, IDLE, HELD, BODY = 10, 25, 64 * MIB, 16 * MIB
+TIMEOUT, IDLE, HELD, BODY = 20, 25, 64 * MIB, 16 * MIB
 # Clients at a time whose head never ends.
 SLOW_HEADS = 100
 # Requests a second of clients that behave.
