@@ -60,8 +60,10 @@ pub struct ShardInfo {
 /// What a shard answers in one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardLimits {
-    /// Queries, terms or ids.
+    /// Terms or ids.
     pub items: usize,
+    /// Queries.
+    pub queries: usize,
     /// Hits of each index for a query.
     pub hits_of_query: usize,
     /// Queries times hits of each index for a query, if there are several queries.
@@ -278,6 +280,23 @@ pub enum ShardAsk {
     Filter(ShardFilter),
     /// The fields of the metadata.
     Fields,
+}
+
+impl ShardAsk {
+    /// The vectors, texts, terms or ids of it, at least 1.
+    pub(crate) fn num_items(&self) -> usize {
+        let count = match self {
+            ShardAsk::Facts | ShardAsk::Filter(_) | ShardAsk::Fields => 1,
+            ShardAsk::Statistics(ask) => ask.terms.len(),
+            ShardAsk::Search(ShardSearch { vectors, queries, .. }) => {
+                vectors.as_ref().map(Vec::len).or(queries.as_ref().map(Vec::len)).unwrap_or_default()
+            }
+            ShardAsk::Exact(ask) => ask.vectors.len(),
+            ShardAsk::Documents(ask) | ShardAsk::Contains(ask) => ask.ids.len(),
+            ShardAsk::Passages(ask) => ask.ids.len(),
+        };
+        count.max(1)
+    }
 }
 
 /// Whatever a shard answers, as [`ShardAsk`] has it.

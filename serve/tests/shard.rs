@@ -17,7 +17,10 @@ fn questions_are_about_one_state() {
     let info = client.post("/shard/info", &json!({})).ok();
     assert_eq!(info["answer"]["facts"]["documents"], 3);
     assert_eq!(info["answer"]["limits"]["items"], Limits::default().items);
+    assert_eq!(info["answer"]["limits"]["queries"], 64);
     assert_eq!(info["answer"]["limits"]["hits_of_query"], 10_000);
+    let many = json!({"vectors": vec![[0]; 65], "k": 1});
+    client.post("/shard/exact", &question(&info["snapshot"], many)).fails(400, "65 are too many");
     let ask = question(&info["snapshot"], json!({"ids": ["a", "no"]}));
     let found = client.post("/shard/contains", &ask).ok();
     assert_eq!((&found["answer"]["found"], &found["snapshot"]), (&json!([true, false]), &info["snapshot"]));
@@ -72,6 +75,7 @@ fn limits_and_keys_are_those_of_the_server() {
         (json!({"vectors": [[1], [2]]}), "their number is 2, and that of queries 1"),
         (json!({"statistics": null}), "statistics"),
         (json!({"queries": ["a", "b", "c", "d"]}), "4 are too many"),
+        (json!({"queries": ["a".repeat(65_537)]}), "65537 bytes"),
         (json!({"k1": -1}), "-1"),
         (json!({"limit": 1}), "unknown field `limit`"),
     ] {
@@ -83,6 +87,13 @@ fn limits_and_keys_are_those_of_the_server() {
     }
     client.post("/shard/fields", &json!({"ask": {}})).fails(400, "snapshot");
     assert_eq!(client.get("/shard/info").status, 405);
+    running.end();
+
+    // Room in the queue is for what is in a request.
+    let running = Running::start(served(), Access::default(), Limits { queue: 2, ..Limits::default() });
+    let ask = |ids: Value| running.client.post("/shard/contains", &question(&snapshot, json!({"ids": ids})));
+    ask(json!(["a", "b"])).ok();
+    ask(json!(["a", "b", "no"])).fails(429, "the request has 3");
     running.end();
 
     let running = Running::start(

@@ -5,10 +5,10 @@ use std::io::IsTerminal;
 use secateur::index::bm25::Analyzer;
 use secateur::search::{Place, Sides, snippet};
 use secateur::shards::MissingShard;
-use secateur::{Document, Hit, SearchMode, SearchParams};
+use secateur::{Document, Error, Hit, SearchMode, SearchParams};
 use serde_json::{Value, json};
 
-use super::failure::Result;
+use super::failure::{Result, moved_again};
 use super::searched::Searched;
 
 /// A hit with what is shown of it.
@@ -21,19 +21,44 @@ pub struct Found {
     passage: Option<String>,
 }
 
+/// Hits, and where they stand on either side.
+pub type Hits = Vec<(Hit, Sides)>;
+
 /// The hits of a query with their documents.
 pub fn found(database: &dyn Searched, query: &str, params: &SearchParams) -> Result<Vec<Found>> {
-    let hits = database.search_sides(&[query], params)?.pop().unwrap_or_default();
-    with_documents(database, query, params, hits)
+    let search = || -> secateur::Result<Hits> {
+        Ok(database.search_sides(&[query], params)?.pop().unwrap_or_default())
+    };
+    let hits = (search()?, database.reopened());
+    with_documents(database, query, params, hits, search)
 }
 
-/// Reads the documents of the hits of a query, which is empty if a vector was asked with.
+/// Reads the documents of the hits of a query, which is empty if a vector was asked with. With the hits comes how often
+/// the database had been opened anew when they were found. If that is another state now, `search` finds the hits again,
+/// once.
 pub fn with_documents(
     database: &dyn Searched,
     query: &str,
     params: &SearchParams,
-    hits: Vec<(Hit, Sides)>,
+    (hits, reopened): (Hits, usize),
+    search: impl FnOnce() -> secateur::Result<Hits>,
 ) -> Result<Vec<Found>> {
+    if reopened == database.reopened() {
+        match read(database, query, params, hits) {
+            Err(Error::Shards(error)) if error.is_moved() => {}
+            found => return Ok(found?),
+        }
+    }
+    Ok(read(database, query, params, search()?).map_err(moved_again)?)
+}
+
+/// Reads the documents of hits from the state in which they were found.
+fn read(
+    database: &dyn Searched,
+    query: &str,
+    params: &SearchParams,
+    hits: Hits,
+) -> secateur::Result<Vec<Found>> {
     let ids: Vec<&str> = hits.iter().map(|(hit, _)| hit.doc_id.as_str()).collect();
     let passages = match query.is_empty() || database.mode(params) == SearchMode::Bm25 {
         true => vec![None; ids.len()],
@@ -41,7 +66,7 @@ pub fn with_documents(
     };
     let documents = database.hits_with(&ids)?;
     let with_document = |(((hit, sides), passage), document): (_, Option<Document>)| {
-        // Hits and documents are read from one snapshot, so each hit has its document, unless its shard is gone since.
+        // Hits and documents are of one state, so each hit has its document, unless its shard is missing since.
         Found { hit, sides, document: document.unwrap_or_default(), passage }
     };
     Ok(hits.into_iter().zip(passages).zip(documents).map(with_document).collect())

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::failure::{Code, Failure, Result, warn};
-use super::hits::{as_json, missing_text, with_documents};
+use super::hits::{Hits, as_json, missing_text, with_documents};
 use super::searched::Searched;
 
 /// Queries of a file that are encoded together.
@@ -124,15 +124,20 @@ impl<W: Write> Answering<'_, W> {
             let missing = missing_text(self.database);
             missing.lines().for_each(warn);
         }
-        for (question, hits) in batch.iter().zip(hits) {
+        for (question, (hits, reopened)) in batch.iter().zip(hits) {
             if let Some(answers) = &mut self.answers {
                 let scored =
                     hits.into_iter().map(|(hit, _)| ScoredDocument { doc_id: hit.doc_id, score: hit.score });
                 answers.insert(question.id.clone(), scored.collect());
                 continue;
             }
-            let found = with_documents(self.database, &question.text, &question.params, hits)?;
-            let mut json = as_json(self.database, &question.text, &question.params, &found);
+            let Question { text, params, .. } = question;
+            let again = || -> secateur::Result<Hits> {
+                let hits = hits_of(self.database, std::slice::from_ref(question))?.pop();
+                Ok(hits.map(|(hits, _)| hits).unwrap_or_default())
+            };
+            let found = with_documents(self.database, text, params, (hits, reopened), again)?;
+            let mut json = as_json(self.database, text, params, &found);
             json["query_id"] = question.id.as_str().into();
             if !self.print(&json)? {
                 return Ok(false);
@@ -192,21 +197,24 @@ fn question(database: &dyn Searched, line: &str, number: usize, params: &SearchP
     }
 }
 
-/// The hits of each query: those that ask in the same way are encoded together.
-fn hits_of(database: &dyn Searched, batch: &[Question]) -> Result<Vec<Vec<(secateur::Hit, Sides)>>> {
+/// The hits of each query, and how often the database had been opened anew when they were found. Queries that ask in
+/// the same way are encoded together.
+fn hits_of(database: &dyn Searched, batch: &[Question]) -> secateur::Result<Vec<(Hits, usize)>> {
     let mut answers = Vec::with_capacity(batch.len());
     let mut rest = batch;
     while let Some(first) = rest.first() {
         if let Some(vector) = &first.vector {
             let hits = database.search_vector(vector, &first.params)?;
-            answers.push(hits.into_iter().map(|hit| (hit, Sides::default())).collect());
+            let hits = hits.into_iter().map(|hit| (hit, Sides::default())).collect();
+            answers.push((hits, database.reopened()));
             rest = &rest[1..];
             continue;
         }
         let len = rest.iter().take_while(|next| next.vector.is_none() && next.params == first.params).count();
         let (same, others) = rest.split_at(len);
         let texts: Vec<&str> = same.iter().map(|question| question.text.as_str()).collect();
-        answers.extend(database.search_sides(&texts, &first.params)?);
+        let found = database.search_sides(&texts, &first.params)?;
+        answers.extend(found.into_iter().map(|hits| (hits, database.reopened())));
         rest = others;
     }
     Ok(answers)

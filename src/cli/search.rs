@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
-use super::hits::{Look, as_json, as_text, found, missing_text, with_documents};
+use super::hits::{Hits, Look, as_json, as_text, found, missing_text, with_documents};
 use super::queries;
 use super::searched::{Opening, Searched, open_searched};
 
@@ -222,8 +222,10 @@ impl Arguments {
             });
         }
         let explanation = database.explain(&query, &params)?;
+        let hits = (explanation.hits, database.reopened());
         let start = Instant::now();
-        let found = with_documents(&*database, &query, &params, explanation.hits)?;
+        let again = || -> secateur::Result<Hits> { Ok(database.explain(&query, &params)?.hits) };
+        let found = with_documents(&*database, &query, &params, hits, again)?;
         let times = Times { load: loading, search: explanation.times, documents: start.elapsed() };
         if self.json {
             let mut json = as_json(&*database, &query, &params, &found);
@@ -256,9 +258,12 @@ impl Arguments {
         let mode =
             ModeArguments { mode: Some(self.mode.mode.unwrap_or(SearchMode::Dense)), ..self.mode.clone() };
         let params = mode.params(database, self.k.get())?;
-        let hits = database.search_vector(&vector, &params)?;
-        let hits = hits.into_iter().map(|hit| (hit, Sides::default())).collect();
-        let found = with_documents(database, "", &params, hits)?;
+        let search = || -> secateur::Result<Hits> {
+            let hits = database.search_vector(&vector, &params)?;
+            Ok(hits.into_iter().map(|hit| (hit, Sides::default())).collect())
+        };
+        let hits = (search()?, database.reopened());
+        let found = with_documents(database, "", &params, hits, search)?;
         Ok(match self.json {
             true => format!("{:#}\n", as_json(database, "", &params, &found)),
             false => as_text(&found, "", &Look::of_stdout(database)) + &missing_text(database),

@@ -28,6 +28,14 @@ macro_rules! searched {
             /// The documents with these ids, which were hits of it.
             fn hits_with(&self, doc_ids: &[&str]) -> Result<Vec<Option<Document>>>;
 
+            /// The passages of these hits that are nearest to a query.
+            fn best_passages(&self, query: &str, doc_ids: &[&str]) -> Result<Vec<Option<String>>>;
+
+            /// How often it was opened anew: answers between which it was not are of one state.
+            fn reopened(&self) -> usize {
+                0
+            }
+
             /// Whether there is a document with each of these ids.
             fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>>;
 
@@ -66,6 +74,10 @@ macro_rules! searched {
                 doc_ids.iter().map(|doc_id| self.document(doc_id)).collect()
             }
 
+            fn best_passages(&self, query: &str, doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
+                Database::best_passages(self, query, doc_ids)
+            }
+
             fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>> {
                 doc_ids.iter().map(|doc_id| self.contains(doc_id)).collect()
             }
@@ -91,6 +103,10 @@ macro_rules! searched {
                 self.documents_with(doc_ids)
             }
 
+            fn best_passages(&self, query: &str, doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
+                ShardSet::best_passages(self, query, doc_ids)
+            }
+
             fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>> {
                 ShardSet::contains_each(self, doc_ids)
             }
@@ -112,6 +128,14 @@ macro_rules! searched {
 
             fn hits_with(&self, doc_ids: &[&str]) -> Result<Vec<Option<Document>>> {
                 RemoteSet::hits_with(self, doc_ids)
+            }
+
+            fn best_passages(&self, query: &str, doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
+                self.ask_same(|set| set.best_passages(query, doc_ids))
+            }
+
+            fn reopened(&self) -> usize {
+                RemoteSet::reopened(self)
             }
 
             fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>> {
@@ -147,7 +171,6 @@ searched! {
     }
     asked {
         check_filter(filter: &Filter) -> ();
-        best_passages(query: &str, doc_ids: &[&str]) -> Vec<Option<String>>;
         search_sides(queries: &[&str], params: &SearchParams) -> Vec<Vec<(Hit, Sides)>>;
         search_vector(vector: &[f32], params: &SearchParams) -> Vec<Hit>;
         explain(query: &str, params: &SearchParams) -> Explanation;

@@ -151,6 +151,10 @@ impl ShardSet {
             if let Some(first) = &first {
                 found.state().check(first, *number, Path::new(&set.shards[*number].place()))?;
             }
+            if found.generation != facts[0].1.generation {
+                let problem = "it reads another generation than the first shard".to_owned();
+                return Err(set.failed(*number, ShardError::WrongAnswer { problem }.into()).into());
+            }
             set.sizes[*number] = found.record.documents;
             set.num_vectors = set.num_vectors.saturating_add(found.num_vectors);
         }
@@ -169,6 +173,12 @@ impl ShardSet {
                     got: Box::new(*encoder.fingerprint()),
                 }
                 .into());
+            }
+            if let Some(Vectors { dim, .. }) = set.vectors.filter(|vectors| vectors.dim != encoder.dim()) {
+                let of_encoder = encoder.dim();
+                let problem =
+                    format!("its vectors have {dim} numbers, and those of its encoder {of_encoder}");
+                return Err(Error::from(ShardError::WrongAnswer { problem }).into());
             }
             set.encoder = Some(encoder);
         }
@@ -423,10 +433,15 @@ impl ShardSet {
     ///
     /// As [`Database::check_filter`].
     pub fn check_filter(&self, filter: &Filter) -> Result<()> {
+        use secateur_index::Error::{FieldKind, UnknownField};
+        let answers = self.each(|shard| match shard.check_filter(filter) {
+            Ok(()) => Ok(true),
+            Err(Error::Index(UnknownField { .. } | FieldKind { .. })) => Ok(false),
+            Err(error) => Err(error),
+        })?;
         // A shard without documents takes any filter.
-        let shards = self.shards.iter().zip(&self.sizes);
-        let mut shards = shards.filter(|(_, size)| **size > 0);
-        if self.is_empty() || shards.any(|(shard, _)| shard.check_filter(filter).is_ok()) {
+        let is_taken = |(number, fits): &(usize, bool)| *fits && self.sizes[*number] > 0;
+        if self.is_empty() || answers.iter().any(is_taken) {
             return Ok(());
         }
         // No shard has all of the fields, or none does with the right kind.

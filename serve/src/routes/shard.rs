@@ -10,7 +10,7 @@ use crate::app::{App, Question};
 use crate::body::{Json, json_of_size};
 use crate::budget::Share;
 use crate::fault::Fault;
-use crate::input::check_count;
+use crate::input::{check_count, check_query};
 use crate::shard::{
     ShardAnswer, ShardAsk, ShardExact, ShardFilter, ShardIds, ShardInfo, ShardLimits, ShardNearest,
     ShardNothing, ShardOpening, ShardQuestion, ShardReply, ShardSearch, ShardTerms,
@@ -18,6 +18,9 @@ use crate::shard::{
 
 /// Queries times hits that are answered together: some megabytes of ids and scores.
 const HITS: usize = 1 << 17;
+
+/// Queries that are answered together. What is begun is ended even if nobody waits any more, so it is to be short.
+const QUERIES: usize = 64;
 
 type Asked<T> = Json<ShardQuestion<T>>;
 
@@ -31,6 +34,7 @@ pub async fn info(
     let ShardReply { snapshot, answer } = replied(&app, share, question).await?;
     let limits = ShardLimits {
         items: app.limits.items,
+        queries: QUERIES.min(app.limits.items),
         hits_of_query: most_besides(app.limits.hits),
         hits: HITS,
         body_bytes: app.limits.body_bytes,
@@ -72,9 +76,13 @@ pub async fn search(
         return Err(Fault::invalid_field("statistics", "they go with queries: send both, or neither"));
     }
     check(&app, count, ask.k)?;
+    ask.queries.iter().flatten().try_for_each(|query| check_query(query))?;
     let most = most_besides(app.limits.hits);
     if let Some(ef) = ask.ef.filter(|ef| !(1..=most).contains(ef)) {
-        return Err(Fault::invalid_field("ef", format!("{ef} is not in 1 to {most}")));
+        let problem = format!(
+            "{ef} is not in 1 to {most}: ask for fewer, or start the server with a larger --max-hits"
+        );
+        return Err(Fault::invalid_field("ef", problem));
     }
     answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Search(ask) }).await
 }
@@ -139,10 +147,12 @@ pub async fn fields(
 
 /// Refuses more queries, or more hits, than are answered together.
 fn check(app: &App, count: usize, k: usize) -> Result<(), Fault> {
-    check_count("vectors", count, app.limits.items)?;
+    check_count("vectors", count, app.limits.items.min(QUERIES))?;
     let most = most_besides(app.limits.hits);
     if k > most {
-        return Err(Fault::invalid_field("k", format!("{k} is more than {most}")));
+        let problem =
+            format!("{k} is more than {most}: ask for fewer, or start the server with a larger --max-hits");
+        return Err(Fault::invalid_field("k", problem));
     }
     if count > 1 && count.saturating_mul(k) > HITS {
         let problem = format!("{count} queries of {k} hits are more than {HITS} hits: send them in parts");
@@ -165,7 +175,7 @@ async fn replied(app: &App, share: Share, question: Question) -> Result<ShardRep
     if let Some(name) = &question.generation {
         load(app, database, name).await?;
     }
-    let room = sharing.admit(1)?.with(share);
+    let room = sharing.admit(question.ask.num_items())?.with(share);
     let mut replies = sharing.compute(room, vec![question], app.limits.timeout).await?;
     replies.pop().ok_or_else(|| Fault::internal("the shard gave no answer"))
 }

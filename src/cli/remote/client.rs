@@ -60,8 +60,10 @@ impl Client {
     /// One question to one server.
     fn ask(&self, url: &str, route: &str, body: &[u8], deadline: Instant) -> Result<Vec<u8>, Fault> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let mut request =
-            self.agent.post(format!("{url}{route}")).config().timeout_global(Some(left)).build();
+        // A host that is off takes no connection and says nothing: time is left to ask another one.
+        let config = self.agent.post(format!("{url}{route}")).config();
+        let config = config.timeout_global(Some(left)).timeout_connect(Some(left / 4));
+        let mut request = config.build();
         request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(key) = &self.api_key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
@@ -71,6 +73,10 @@ impl Client {
             false => Fault::Broken { url: url.to_owned(), problem },
         };
         let mut response = request.send(body).map_err(|error| match error {
+            ureq::Error::Timeout(ureq::Timeout::Connect) => {
+                let seconds = three_digits((left / 4).as_secs_f64());
+                broken(format!("there was no connection within {seconds} s"))
+            }
             ureq::Error::Timeout(_) => self.slow(url),
             error => broken(error.to_string()),
         })?;
@@ -114,11 +120,16 @@ pub struct Replicas {
     urls: Vec<String>,
     /// The one that is asked first next time: they take turns.
     next: AtomicUsize,
+    /// How often a single server was asked again.
+    again: AtomicUsize,
 }
+
+/// A single server is asked again in one of so many questions: if it is slow because of its load, that adds to it.
+const ONE_AGAIN: usize = 20;
 
 impl Replicas {
     pub fn new(client: Arc<Client>, urls: Vec<String>) -> Replicas {
-        Replicas { client, urls, next: AtomicUsize::new(0) }
+        Replicas { client, urls, next: AtomicUsize::new(0), again: AtomicUsize::new(0) }
     }
 
     pub fn place(&self) -> String {
@@ -135,7 +146,8 @@ impl Replicas {
         question: &impl Serialize,
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<T, Fault> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.urls.len();
+        let asked = self.next.fetch_add(1, Ordering::Relaxed);
+        let first = asked % self.urls.len();
         let url = |number: usize| self.urls[(first + number) % self.urls.len()].clone();
         let body = serde_json::to_vec(question)
             .map_err(|error| Fault::Broken { url: url(0), problem: error.to_string() })?;
@@ -147,7 +159,13 @@ impl Replicas {
         begin(0)?;
         let (mut begun, mut waiting) = (1, 1);
         let mut worst: Option<Fault> = None;
-        let most = if quick { self.urls.len().max(2) } else { 1 };
+        let has_others = self.urls.len() > 1;
+        let may_again = || asked / ONE_AGAIN >= self.again.load(Ordering::Relaxed);
+        let most = match quick {
+            true if has_others => self.urls.len(),
+            true if may_again() => 2,
+            _ => 1,
+        };
         loop {
             let hedge = start + self.client.hedge_after * begun as u32;
             let until = if begun < most { hedge.min(deadline) } else { deadline };
@@ -167,6 +185,7 @@ impl Replicas {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if begun < most && Instant::now() < deadline => {
+                    self.again.fetch_add(usize::from(!has_others), Ordering::Relaxed);
                     begin(begun)?;
                     (begun, waiting) = (begun + 1, waiting + 1);
                 }

@@ -12,7 +12,7 @@ pub enum Fault {
     /// The time is up.
     #[error("{url} gave no answer within {seconds} s; give it a larger `timeout`, or name another replica")]
     Slow { url: String, seconds: String },
-    /// The request is refused, and another server of the shard would refuse it too.
+    /// The request is refused.
     #[error("{url} refuses the request ({status}): {message}")]
     Refused { url: String, status: u16, message: String },
     /// The server cannot answer now, or does not know what is asked.
@@ -34,7 +34,8 @@ pub enum Fault {
 impl Fault {
     /// Whether other servers of the shard would answer in the same way.
     pub fn is_final(&self) -> bool {
-        matches!(self, Fault::Refused { .. })
+        // Keys and sizes of requests are of one server; what is asked is the same to all.
+        matches!(self, Fault::Refused { status: 400, .. })
     }
 
     fn kind(&self) -> ErrorKind {

@@ -1,8 +1,9 @@
 //! A set whose shards are servers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use secateur::shards::{MissingShard, SetOptions, Shard, ShardError, ShardSet};
 use secateur::{Document, Encoder, EncoderRecord, Error, Result};
@@ -11,7 +12,7 @@ use super::client::Client;
 use super::shard::RemoteShard;
 use super::threads::Threads;
 use super::topology::Topology;
-use crate::cli::failure::{self, Failure};
+use crate::cli::failure::{self, Failure, moved_again};
 
 /// A set whose shards are servers. Every answer is of one state of each shard. If one of them has gone on meanwhile,
 /// the set is opened anew, once.
@@ -24,6 +25,11 @@ pub struct RemoteSet {
     current: RwLock<Arc<ShardSet>>,
     /// Whether the set is to be opened anew before it is asked again.
     is_stale: AtomicBool,
+    /// How often it was opened anew.
+    reopened: AtomicUsize,
+    /// The shards that an answer since the last [`RemoteSet::renew`] lacks, by their numbers. A set that was opened
+    /// anew meanwhile may have them.
+    left_out: Mutex<BTreeMap<usize, MissingShard>>,
 }
 
 impl RemoteSet {
@@ -56,9 +62,19 @@ impl RemoteSet {
         };
         let shards = shards(&topology, &client, &generation);
         let set = ShardSet::of(shards, options(&topology, partial), load)?;
-        let current = RwLock::new(Arc::new(set));
-        let is_stale = AtomicBool::new(false);
-        Ok(RemoteSet { topology, client, generation, partial, encoder, current, is_stale })
+        let left_out =
+            Mutex::new(set.missing().into_iter().map(|missing| (missing.shard, missing)).collect());
+        Ok(RemoteSet {
+            topology,
+            client,
+            generation,
+            partial,
+            encoder,
+            current: RwLock::new(Arc::new(set)),
+            is_stale: AtomicBool::new(false),
+            reopened: AtomicUsize::new(0),
+            left_out,
+        })
     }
 
     /// The set as it was opened last.
@@ -71,39 +87,78 @@ impl RemoteSet {
         if self.is_stale.swap(false, Ordering::Relaxed) {
             self.reopen()?;
         }
-        match ask(&self.current()) {
+        let set = self.current();
+        match ask(&set) {
             Err(Error::Shards(error)) if error.is_moved() => {
-                ask(&*self.reopen()?).map_err(|error| match error {
-                    Error::Shards(error) if error.is_moved() => {
-                        ShardError::MovedAgain { source: Box::new(error) }.into()
-                    }
-                    error => error,
-                })
+                let set = self.reopen()?;
+                let answer = ask(&set).map_err(moved_again)?;
+                self.note(&set);
+                Ok(answer)
             }
-            answer => answer,
+            answer => {
+                self.note(&set);
+                answer
+            }
         }
     }
 
-    /// The documents with these ids, which were hits of this set. One that is gone was changed since.
+    /// Asks the set as it was opened last, which its hits are of. If it was changed meanwhile, that is an error, and
+    /// the next question opens it anew.
+    pub fn ask_same<T>(&self, ask: impl Fn(&ShardSet) -> Result<T>) -> Result<T> {
+        let set = self.current();
+        let answer = ask(&set);
+        if matches!(&answer, Err(Error::Shards(error)) if error.is_moved()) {
+            self.is_stale.store(true, Ordering::Relaxed);
+        }
+        self.note(&set);
+        answer
+    }
+
+    /// The documents with these ids, which were hits of the set as it was opened last.
     pub fn hits_with(&self, doc_ids: &[&str]) -> Result<Vec<Option<Document>>> {
-        let before = self.current();
-        let documents = self.ask(|set| set.documents_with(doc_ids))?;
-        if documents.contains(&None) && !Arc::ptr_eq(&before, &self.current()) {
-            return Err(ShardError::MovedAgain { source: Box::new(ShardError::Moved) }.into());
-        }
-        Ok(documents)
+        self.ask_same(|set| {
+            let documents = set.documents_with(doc_ids)?;
+            let gone = doc_ids.iter().zip(&documents).find(|(_, document)| document.is_none());
+            match gone.map(|(id, _)| *id) {
+                // It may be one of a shard that is missing.
+                Some(id) if set.missing().is_empty() => {
+                    let problem = format!("{id:?} was a hit, and no shard has such a document");
+                    Err(ShardError::WrongAnswer { problem }.into())
+                }
+                _ => Ok(documents),
+            }
+        })
     }
 
-    /// The shards that gave no answer since the last [`RemoteSet::renew`]; `None` where all must.
+    /// How often it was opened anew: answers between which it was not are of one state.
+    pub fn reopened(&self) -> usize {
+        self.reopened.load(Ordering::Relaxed)
+    }
+
+    /// The shards that an answer since the last [`RemoteSet::renew`] lacks; `None` where all must answer.
     pub fn missing(&self) -> Option<Vec<MissingShard>> {
-        self.partial.then(|| self.current().missing())
+        self.partial.then(|| self.left_out().values().cloned().collect())
     }
 
     /// Shards that gave no answer are asked again from now on.
     pub fn renew(&self) {
-        if self.missing().is_some_and(|missing| !missing.is_empty()) {
+        let mut left_out = self.left_out();
+        if !left_out.is_empty() {
+            left_out.clear();
             self.is_stale.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Keeps which shards an answer of this set lacks.
+    fn note(&self, set: &ShardSet) {
+        let mut left_out = self.left_out();
+        for missing in set.missing() {
+            left_out.entry(missing.shard).or_insert(missing);
+        }
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, BTreeMap<usize, MissingShard>> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reopen(&self) -> Result<Arc<ShardSet>> {
@@ -111,6 +166,7 @@ impl RemoteSet {
         let load = |_: &EncoderRecord| Ok::<_, Error>(self.encoder.clone());
         let set = Arc::new(ShardSet::of(shards, options(&self.topology, self.partial), load)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&set);
+        self.reopened.fetch_add(1, Ordering::Relaxed);
         Ok(set)
     }
 }

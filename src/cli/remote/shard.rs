@@ -25,8 +25,11 @@ use crate::cli::wire;
 /// Bytes of a number of a vector, as JSON.
 const BYTES_OF_NUMBER: usize = 11;
 
-/// The most terms of a document, on average: sums of all shards of a set stay within 64 bits.
+/// The most terms of a shard: sums of all shards of a set stay within 64 bits.
 const MOST_TERMS: u64 = 1 << 46;
+
+/// Documents of a request: texts are of 1 MiB at most where servers took them, and an answer has a bound.
+const DOCUMENTS: usize = 64;
 
 /// Queries of a request that is expected to be answered soon: more take long on any server.
 const QUICK: usize = 16;
@@ -58,8 +61,15 @@ impl RemoteShard {
             return Ok(opened);
         }
         let opening = ShardOpening { generation: self.generation.clone() };
-        let opened =
-            self.replicas.ask("/shard/info", true, &opening, read_info).map_err(Fault::into_error)?;
+        let asked = self.generation.clone();
+        let read = move |bytes: &[u8]| {
+            let opened = read_info(bytes)?;
+            match asked.is_none() || opened.facts.generation == asked {
+                true => Ok(opened),
+                false => Err("it is of another generation than was asked for".to_owned()),
+            }
+        };
+        let opened = self.replicas.ask("/shard/info", true, &opening, read).map_err(Fault::into_error)?;
         Ok(self.opened.get_or_init(|| opened))
     }
 
@@ -92,11 +102,17 @@ impl RemoteShard {
         self.replicas.ask(route, quick, &question, read).map_err(Fault::into_error)
     }
 
-    /// Asks about ids, as many at a time as the server takes.
-    fn ask_of_ids<T>(&self, doc_ids: &[&str], ask: impl Fn(Vec<String>) -> Result<Vec<T>>) -> Result<Vec<T>> {
+    /// Asks about ids: `most` at a time, or as many as the server takes.
+    fn ask_of_ids<T>(
+        &self,
+        doc_ids: &[&str],
+        most: usize,
+        ask: impl Fn(Vec<String>) -> Result<Vec<T>>,
+    ) -> Result<Vec<T>> {
         let limits = self.opened()?.limits;
         let mut answers = Vec::with_capacity(doc_ids.len());
-        for part in parts(doc_ids.iter().map(|id| id.len() + 8), limits.items, limits.body_bytes / 2) {
+        let most = most.min(limits.items);
+        for part in parts(doc_ids.iter().map(|id| id.len() + 8), most, limits.body_bytes / 2) {
             let ids: Vec<String> = doc_ids[part].iter().map(|id| (*id).to_owned()).collect();
             let count = ids.len();
             let found = ask(ids)?;
@@ -117,7 +133,7 @@ impl RemoteShard {
             (None, Some(vectors)) => vectors.len() / dim.max(1),
             (None, None) => 0,
         };
-        let most = limits.items.min((limits.hits / asked.k.max(1)).max(1));
+        let most = limits.queries.min((limits.hits / asked.k.max(1)).max(1));
         Ok(parts((0..count).map(|number| of_vector + of_text(number) + 64), most, limits.body_bytes / 2))
     }
 
@@ -231,14 +247,14 @@ impl Shard for RemoteShard {
     }
 
     fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>> {
-        self.ask_of_ids(doc_ids, |ids| {
+        self.ask_of_ids(doc_ids, usize::MAX, |ids| {
             let ShardContains { found } = self.ask("/shard/contains", ShardIds { ids })?;
             Ok(found)
         })
     }
 
     fn documents_with(&self, doc_ids: &[&str]) -> Result<Vec<Option<Document>>> {
-        self.ask_of_ids(doc_ids, |ids| {
+        self.ask_of_ids(doc_ids, DOCUMENTS, |ids| {
             let asked = ids.clone();
             let ShardDocuments { documents } = self.ask("/shard/documents", ShardIds { ids })?;
             if asked
@@ -254,7 +270,7 @@ impl Shard for RemoteShard {
 
     fn nearest_passages(&self, vector: &[f32], doc_ids: &[&str]) -> Result<Vec<Option<String>>> {
         let vector: Vec<u32> = vector.iter().map(|number| number.to_bits()).collect();
-        self.ask_of_ids(doc_ids, |ids| {
+        self.ask_of_ids(doc_ids, usize::MAX, |ids| {
             let ask = ShardNearest { vector: vector.clone(), ids };
             let ShardPassages { passages } = self.ask("/shard/passages", ask)?;
             Ok(passages)
@@ -287,7 +303,9 @@ fn read_info(bytes: &[u8]) -> std::result::Result<Opened, String> {
     if !is_one {
         return Err("it is of two states".to_owned());
     }
-    if facts.record.documents > u64::from(u32::MAX) || limits.items == 0 || limits.body_bytes == 0 {
+    if facts.record.documents > u64::from(u32::MAX)
+        || [limits.items, limits.queries, limits.body_bytes].contains(&0)
+    {
         return Err("its numbers are out of range".to_owned());
     }
     let analyzer = facts.analyzer.parse::<Analyzer>().map_err(|error| error.to_string())?;

@@ -208,7 +208,7 @@ fn answers_that_are_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let (_, [first, second]) = two_shards(folder.path());
     type Change = fn(Value) -> Value;
-    let wrong: [(&str, Change, &str); 10] = [
+    let wrong: [(&str, Change, &str); 11] = [
         (
             "/shard/search",
             |mut answer| {
@@ -289,6 +289,15 @@ fn answers_that_are_wrong() {
                 answer
             },
             "two states",
+        ),
+        (
+            "/shard/info",
+            |mut answer| {
+                answer["answer"]["facts"]["generation"] = json!("other");
+                answer["snapshot"]["generation"] = json!("other");
+                answer
+            },
+            "another generation than the first shard",
         ),
     ];
     for (route, change, part) in wrong {

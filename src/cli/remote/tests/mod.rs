@@ -1,7 +1,9 @@
 //! Sets whose shards are servers of this process, good ones and bad ones.
 
 mod bad_servers;
+mod loads;
 mod same_answers;
+mod states;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

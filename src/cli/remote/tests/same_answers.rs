@@ -227,9 +227,15 @@ fn partial_answers_are_those_of_the_others() {
     assert_eq!(remote.missing(), Some(vec![]));
     assert!(all.iter().flatten().any(|(hit, _)| hit.doc_id.as_str() > "d1" && hit.doc_id.as_str() < "d2"));
 
+    let checked = open(topology.clone(), None, true).unwrap();
     let gone = servers.remove(1);
     let url = gone.url.clone();
     drop(gone);
+    // A filter is checked by those that are there, and the other one is not asked again.
+    checked.ask(|set| set.check_filter(&"n >= 0".parse().unwrap())).unwrap();
+    assert_eq!(checked.missing().unwrap()[0].shard, 1);
+    let error = checked.ask(|set| set.check_filter(&"m >= 0".parse().unwrap())).unwrap_err();
+    assert!(error.to_string().contains("no document has a field m"), "{error}");
     let others: Vec<Box<dyn Shard>> = vec![Box::new(open_shard(0)), Box::new(open_shard(2))];
     let of_others =
         SetOptions { path: path.clone(), manifest: None, partial: false, fan_out: Box::new(Threads) };
