@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -68,12 +69,13 @@ fn main() -> Outcome<()> {
     let set = ShardSet::open_with(&arguments.set, None, reload)?;
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let (one, two) = (pool(1)?, pool(2)?);
-    let say = |what: String, ms: &[f64]| println!("{}", json!({ "what": what, "ms": ms }));
+    let mut stdout = std::io::stdout();
+    let mut say = |what: String, ms: &[f64]| writeln!(stdout, "{}", json!({ "what": what, "ms": ms }));
     let (times, expected) = timed(asked, &one, |query| database.search(query, &params))?;
-    say("database".to_owned(), &times);
+    say("database".to_owned(), &times)?;
     for (threads, pool) in [(1, &one), (2, &two)] {
         let (times, answers) = timed(asked, pool, |query| set.search(query, &params))?;
-        say(format!("set, {threads}"), &times);
+        say(format!("set, {threads}"), &times)?;
         if answers != expected {
             return Err("the set and the database disagree".into());
         }
@@ -82,7 +84,7 @@ fn main() -> Outcome<()> {
         let path = arguments.set.join(format!("shard-{number:05}"));
         let shard = Database::open_with(path, reload)?;
         let (times, _) = timed(asked, &one, |query| shard.search(query, &params))?;
-        say(format!("shard {number}"), &times);
+        say(format!("shard {number}"), &times)?;
     }
     Ok(())
 }

@@ -84,13 +84,16 @@ fn two_shards(folder: &Path) -> (secateur::shards::ShardPlan, [Server; 2]) {
     (plan, servers)
 }
 
+/// Whether a fault is the one that is expected.
+type IsThis = fn(&Fault) -> bool;
+
 /// An answer of one route is not an answer at all.
 #[test]
 fn answers_that_are_none() {
     let folder = tempfile::tempdir().unwrap();
     let (_, [first, second]) = two_shards(folder.path());
     type Bad = fn(&mut std::net::TcpStream);
-    let bad: [(Bad, fn(&Fault) -> bool); 6] = [
+    let bad: [(Bad, IsThis); 6] = [
         // Nothing.
         (|_| (), |fault| matches!(fault, Fault::Broken { .. })),
         // Half of it.
