@@ -10,7 +10,7 @@ use crate::support::dataset::write;
 const TEXTS: &str = "Roses are pruned in late winter. Cut above an outward bud. Old canes go first.\n\
     Rye is a grass, and roses are not. Bread of rye is dense and keeps for a week.\n";
 
-fn with_config(change: impl FnOnce(&mut Value)) -> Sandbox {
+pub fn with_config(change: impl FnOnce(&mut Value)) -> Sandbox {
     let sandbox = Sandbox::new();
     let mut config = json!({
         "model_type": "qwen3", "vocab_size": 280, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,

@@ -36,6 +36,7 @@ mod shards;
 mod slim;
 mod support;
 mod swap;
+mod teacher_vectors;
 mod train;
 mod training_data;
 mod triples;

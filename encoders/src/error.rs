@@ -171,6 +171,34 @@ pub enum Error {
         /// Its dimension.
         expected: usize,
     },
+    /// A file of a teacher's vectors is damaged, or is none.
+    #[error("{} cannot be read as a teacher's vectors: {problem}; write it again with `secateur teach --vectors`", path.display())]
+    TeacherVectors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Vectors of two teachers were to be learned together.
+    #[error("{} and {} hold vectors of two teachers, or of one that was loaded in two ways: give files of one", path.display(), other.display())]
+    OtherTeacher {
+        /// A file.
+        path: PathBuf,
+        /// A file of another teacher.
+        other: PathBuf,
+    },
+    /// A teacher's vectors lack a text that is trained on.
+    #[error(
+        "{files} has no vector of the {kind} {text:?}: give those of all training data, by `secateur teach --vectors`"
+    )]
+    NotTaught {
+        /// The files of vectors.
+        files: String,
+        /// What the text is.
+        kind: &'static str,
+        /// Its beginning.
+        text: String,
+    },
     /// A checkpoint lacks a tensor.
     #[error("{} has no tensor {tensor}, which the model's config.json asks for", path.display())]
     MissingTensor {
@@ -445,6 +473,9 @@ impl Error {
             | Error::QuantizedToTrain { .. }
             | Error::Diverged { .. }
             | Error::TeacherDimension { .. }
+            | Error::TeacherVectors { .. }
+            | Error::OtherTeacher { .. }
+            | Error::NotTaught { .. }
             | Error::MissingTensor { .. }
             | Error::AdapterTensorWithoutHome { .. }
             | Error::ShapeMismatch { .. }

@@ -1,5 +1,6 @@
 //! `secateur dataset cloze`: plain texts become training examples.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,7 +13,7 @@ use super::locate::texts;
 
 const EXAMPLES: &str = "\
 Texts are cut into passages of whole sentences. A sentence drawn from each is the query; the others are the passage that \
-answers it (the inverse cloze task). Any text will do to learn from a teacher with `secateur train --teacher`.
+answers it (the inverse cloze task). With --max-query-words the query is some words of the sentence. Any text will do to learn from a teacher with `secateur train --teacher`.
 
 Example:
   secateur dataset cloze c4.jsonl.gz news.txt --out cloze.jsonl";
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// Shorter sentences are no queries.
     #[arg(long, value_name = "N", default_value_t = ClozeOptions::default().min_query_words)]
     min_query_words: usize,
+    /// A query is a span of at most this many words of its sentence [default: the whole sentence].
+    #[arg(long, value_name = "N")]
+    max_query_words: Option<NonZeroUsize>,
     /// Decides which sentences are queries.
     #[arg(long, value_name = "N", default_value_t = ClozeOptions::default().seed)]
     seed: u64,
@@ -39,9 +43,16 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        let Arguments { texts: paths, out, passage_words, min_query_words, seed } = self;
+        let Arguments { texts: paths, out, passage_words, min_query_words, max_query_words, seed } = self;
+        if let Some(most) = max_query_words.filter(|most| most.get() < min_query_words) {
+            let message = format!(
+                "--max-query-words {most} is below --min-query-words {min_query_words}: no query has so few words"
+            );
+            return Err(Failure::new(Code::Usage, message));
+        }
+        let max_query_words = max_query_words.map(NonZeroUsize::get);
         let opened = paths.iter().map(|path| Ok(Texts::open(&texts(path)?)?)).collect::<Result<Vec<_>>>()?;
-        let options = ClozeOptions { passage_words, min_query_words, seed };
+        let options = ClozeOptions { passage_words, min_query_words, max_query_words, seed };
         let examples = ClozeExamples::new(opened.into_iter().flatten(), options);
         let count = write_examples(&out, examples.map(|example| example.map_err(Failure::from)))?;
         if count == 0 {

@@ -185,9 +185,7 @@ impl SlimOptions {
         let options = LoadOptions { device, ..self.reading.load_options() };
         let mut trainer = Trainer::load_with(path, settings, &options)?;
         self.steps.tell_device(&trainer, on);
-        if let Some(teacher) = self.loss.load_teacher(device)? {
-            trainer = trainer.with_teacher(teacher)?;
-        }
+        trainer = self.loss.give_teacher(trainer, device)?;
         let folder = with_suffix(out, ".gates");
         self.steps.run_in(&folder).observed(&mut trainer, &mut batches, on)?;
         Ok(trainer.neuron_scores()?)

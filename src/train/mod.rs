@@ -5,7 +5,8 @@
 //!   again.
 //! - [`mine()`] adds hard negatives from a database to a file of [`Examples`]; [`teach()`] adds the scores of a
 //!   [`Teacher`]. Both stream files of any size. They keep results in a journal beside the output, and the same call
-//!   continues from there. The output is the same, byte for byte, as without an interruption.
+//!   continues from there. The output is the same, byte for byte, as without an interruption. [`teach_vectors()`] does
+//!   the same for the vectors that a student is to learn.
 
 mod journal;
 mod log;
@@ -16,6 +17,7 @@ mod run;
 mod stage;
 mod teach;
 mod teacher;
+mod vectors;
 
 pub use log::{LogLine, read_log};
 pub use mine::{MineOptions, MineReport, mine};
@@ -26,8 +28,10 @@ pub use secateur_datasets::triples::{
     write_examples,
 };
 pub use secateur_encoders::train::{
-    AdamW, Decay, Example, Lora, Loss, Schedule, Slim, StepReport, TrainSettings, Trained, Trainer,
+    AdamW, Decay, Example, Lora, Loss, Schedule, Slim, StepReport, TeacherVectors, TextKey, TrainSettings,
+    Trained, Trainer,
 };
 pub use stage::TrainReport;
 pub use teach::teach;
 pub use teacher::Teacher;
+pub use vectors::{count_texts, teach_vectors};

@@ -208,14 +208,20 @@ pub struct LossOptions {
     /// Cut what the teacher reads to this many tokens [default: as long as it can read].
     #[arg(long, value_name = "TOKENS", requires = "teacher")]
     pub teacher_length: Option<usize>,
+    /// Files of a teacher's vectors, which `secateur teach --vectors` wrote, in place of a --teacher that reads each
+    /// batch.
+    ///
+    /// A text that they lack is an error. The teacher read as much of a text as `teach --max-length` said.
+    #[arg(long, value_name = "FILES", num_args = 1.., value_delimiter = ',', conflicts_with = "teacher")]
+    pub teacher_vectors: Vec<PathBuf>,
     /// The weight of the distance to the teacher's ranking.
     #[arg(long, value_name = "WEIGHT", default_value_t = Loss::default().distillation_weight)]
     pub distillation_weight: f64,
     /// The weight of the distance between each text's vector and the teacher's; needs a --teacher of the same
-    /// dimension.
+    /// dimension, or its --teacher-vectors.
     #[arg(long, value_name = "WEIGHT", default_value_t = Loss::default().alignment_weight)]
     pub alignment_weight: f64,
-    /// Divides the teacher's scores [default: 1; 0.02 for the cosines of --teacher].
+    /// Divides the teacher's scores [default: 1; 0.02 for cosines, of --teacher or --teacher-vectors].
     #[arg(long, value_name = "TEMPERATURE")]
     pub teacher_temperature: Option<f64>,
     /// Divides the cosines that are compared with the teacher's scores.
@@ -252,6 +258,7 @@ impl Default for LossOptions {
             contrastive_weight: loss.contrastive_weight,
             teacher: None,
             teacher_length: None,
+            teacher_vectors: Vec::new(),
             distillation_weight: loss.distillation_weight,
             alignment_weight: loss.alignment_weight,
             teacher_temperature: None,
@@ -303,13 +310,22 @@ impl StepOptions {
 impl LossOptions {
     pub(crate) fn check(&self) -> Result<()> {
         match &self.teacher {
-            None if self.alignment_weight != 0.0 => {
-                Err(Error::option("alignment-weight", "it needs the vectors of a `teacher` (--teacher)"))
+            Some(_) if !self.teacher_vectors.is_empty() => {
+                Err(Error::option("teacher-vectors", "there is a `teacher` already: name one of the two"))
             }
+            None if self.alignment_weight != 0.0 && !self.has_teacher() => Err(Error::option(
+                "alignment-weight",
+                "it needs the vectors of a `teacher` (--teacher), or a file of them (--teacher-vectors)",
+            )),
             None if self.teacher_length.is_some() => {
                 Err(Error::option("teacher-length", "there is no `teacher` to cut texts for"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is a teacher, as a model or as vectors.
+    pub(crate) fn has_teacher(&self) -> bool {
+        self.teacher.is_some() || !self.teacher_vectors.is_empty()
     }
 }

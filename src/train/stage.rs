@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use secateur_datasets::beir::BeirFolder;
 use secateur_datasets::triples::{BatchOptions, Batches};
-use secateur_encoders::train::{AdamW, Lora, Loss, Schedule, TrainSettings, Trained, Trainer};
+use secateur_encoders::train::{
+    AdamW, Lora, Loss, Schedule, TeacherVectors, TrainSettings, Trained, Trainer,
+};
 use secateur_encoders::{Device, Encoder, LoadOptions, Notice};
 
 use super::options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};
@@ -56,9 +58,7 @@ impl TrainOptions {
         let options = LoadOptions { strict, device, ..self.what.load_options() };
         let mut trainer = Trainer::load_with(model, settings, &options)?;
         self.steps.tell_device(&trainer, on);
-        if let Some(teacher) = self.loss.load_teacher(device)? {
-            trainer = trainer.with_teacher(teacher)?;
-        }
+        trainer = self.loss.give_teacher(trainer, device)?;
         let dev = self.dev.iter().map(|path| self.open_dev(path)).collect::<Result<Vec<_>>>()?;
         let run = Run {
             save_every: self.save_every,
@@ -200,7 +200,7 @@ impl StepOptions {
 
 impl LossOptions {
     pub(crate) fn loss(&self) -> Loss {
-        let default_temperature = if self.teacher.is_some() { 0.02 } else { 1.0 };
+        let default_temperature = if self.has_teacher() { 0.02 } else { 1.0 };
         Loss {
             temperature: self.temperature,
             contrastive_weight: self.contrastive_weight,
@@ -211,10 +211,13 @@ impl LossOptions {
         }
     }
 
-    /// The teacher, on the device that trains.
-    pub(crate) fn load_teacher(&self, device: Device) -> Result<Option<Encoder>> {
-        let Some(directory) = &self.teacher else { return Ok(None) };
+    /// The trainer with its teacher, if there is one: a model on the device that trains, or its vectors.
+    pub(crate) fn give_teacher(&self, trainer: Trainer, device: Device) -> Result<Trainer> {
+        if !self.teacher_vectors.is_empty() {
+            return Ok(trainer.with_teacher_vectors(TeacherVectors::open(&self.teacher_vectors)?)?);
+        }
+        let Some(directory) = &self.teacher else { return Ok(trainer) };
         let options = LoadOptions { max_length: self.teacher_length, device, ..LoadOptions::default() };
-        Ok(Some(Encoder::load(directory, &options)?))
+        Ok(trainer.with_teacher(Encoder::load(directory, &options)?)?)
     }
 }

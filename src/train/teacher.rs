@@ -39,6 +39,14 @@ impl Teacher {
         matches!(self.0, Model::CrossEncoder(_))
     }
 
+    /// The encoder that it is, if it is one.
+    pub fn encoder(&self) -> Option<&Encoder> {
+        match &self.0 {
+            Model::CrossEncoder(_) => None,
+            Model::Encoder { encoder, .. } => Some(encoder),
+        }
+    }
+
     /// What it is called.
     pub fn name(&self) -> &str {
         match &self.0 {

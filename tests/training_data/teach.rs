@@ -93,6 +93,12 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn killed_vectors_go_on_and_end_with_the_same_bytes() {
+    let sandbox = sandbox(&examples(6000));
+    kill_and_resume(&sandbox, &["teach", "in.jsonl", "--model", "bi", "--vectors", "out.jsonl"]);
+}
+
+#[test]
 fn a_journal_serves_the_same_teacher_and_examples_only() {
     let all = examples(200);
     let sandbox = sandbox(&all);

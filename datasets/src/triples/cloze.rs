@@ -15,14 +15,17 @@ pub struct ClozeOptions {
     pub passage_words: usize,
     /// Shorter sentences are no queries.
     pub min_query_words: usize,
-    /// Decides which sentence of a passage is taken.
+    /// The query is a span of a sentence, of at most this many words and at least `min_query_words`, drawn at random.
+    /// Without this it is the whole sentence. People's queries are shorter than sentences.
+    pub max_query_words: Option<usize>,
+    /// Decides which sentence of a passage is taken, and which span of it.
     pub seed: u64,
 }
 
 impl Default for ClozeOptions {
     /// Passages of 100 words, queries of 5 words or more, seed 42.
     fn default() -> ClozeOptions {
-        ClozeOptions { passage_words: 100, min_query_words: 5, seed: 42 }
+        ClozeOptions { passage_words: 100, min_query_words: 5, max_query_words: None, seed: 42 }
     }
 }
 
@@ -67,8 +70,25 @@ impl<I: Iterator<Item = Result<Passage>>> ClozeExamples<I> {
         if long.is_empty() || sentences.len() < 2 {
             return None;
         }
-        let query = sentences.remove(long[self.random.below(long.len() as u64) as usize]);
+        let sentence = sentences.remove(long[self.random.below(long.len() as u64) as usize]);
+        let query = match self.options.max_query_words {
+            Some(most) => self.span(&sentence, most),
+            None => sentence,
+        };
         Some(TrainingExample { query, positives: vec![sentences.join(" ")], ..TrainingExample::default() })
+    }
+}
+
+impl<I> ClozeExamples<I> {
+    /// Some words of a sentence, side by side: any number from the fewest to the most, and any place.
+    fn span(&mut self, sentence: &str, most: usize) -> String {
+        let words: Vec<&str> = sentence.split(' ').collect();
+        let most = most.clamp(1, words.len());
+        let least = self.options.min_query_words.clamp(1, most);
+        let mut below = |end: usize| self.random.below(end as u64) as usize;
+        let count = least + below(most - least + 1);
+        let first = below(words.len() - count + 1);
+        words[first..first + count].join(" ")
     }
 }
 
@@ -159,6 +179,27 @@ mod tests {
         all.sort_unstable();
         assert_eq!(found, all);
         assert!(examples.iter().any(|example| example.query != examples[0].query));
+    }
+
+    /// A query of few words stands in a sentence as it is, and the passage is what it would be without the limit.
+    #[test]
+    fn queries_may_be_spans() {
+        let text: String = (0..400).map(|i| format!("a{i} b{i} c{i} d{i} e{i} f{i}. ")).collect();
+        let whole = ClozeOptions { passage_words: 20, min_query_words: 2, ..ClozeOptions::default() };
+        let spans = examples(&text, ClozeOptions { max_query_words: Some(4), ..whole.clone() });
+        assert_eq!(spans.len(), examples(&text, whole).len());
+        let mut lengths = [0; 8];
+        for TrainingExample { query, positives, .. } in &spans {
+            lengths[query.split(' ').count()] += 1;
+            assert!(text.contains(query), "{query}");
+            assert!(!positives[0].contains(query.trim_end_matches('.')), "{query}: {positives:?}");
+            assert_eq!(positives[0].split(' ').count(), 18);
+        }
+        // 100 queries of 2, 3 and 4 words: fewer than 15 of one kind would be 4 deviations off.
+        assert!(lengths[2..5].iter().all(|count| *count >= 15), "{lengths:?}");
+        assert_eq!(lengths.iter().sum::<usize>(), lengths[2..5].iter().sum());
+        let first = |query: &str| query.starts_with('a');
+        assert!(spans.iter().any(|e| first(&e.query)) && spans.iter().any(|e| !first(&e.query)));
     }
 
     #[test]

@@ -95,10 +95,8 @@ impl Loss {
         let taught = targets.iter().filter(|target| !target.teacher.is_empty()).count();
         for (i, target) in targets.iter().enumerate() {
             let query = &unit_queries[i * dim..(i + 1) * dim];
-            let cosines: Vec<f64> = unit_passages
-                .chunks_exact(dim)
-                .map(|p| p.iter().zip(query).map(|(p, q)| p * q).sum())
-                .collect();
+            let cosines: Vec<f64> =
+                unit_passages.chunks_exact(dim).map(|passage| dot(passage, query)).collect();
             // dL/dcos
             let mut slopes = vec![0.0; num_passages];
             let counted: Vec<usize> = (0..num_passages).filter(|j| !target.ignored.contains(j)).collect();
@@ -157,6 +155,19 @@ impl Loss {
             of_passages: through_units(&of_passages, &unit_passages, &passage_lengths, dim),
         }
     }
+}
+
+/// The inner product of two vectors. There are eight sums, so that a processor need not wait for one addition to begin
+/// the next.
+pub(crate) fn dot(x: &[f64], y: &[f64]) -> f64 {
+    let ((x, last_x), (y, last_y)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (x, y) in x.iter().zip(y) {
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += x * y;
+        }
+    }
+    sums.iter().sum::<f64>() + last_x.iter().zip(last_y).map(|(x, y)| x * y).sum::<f64>()
 }
 
 /// Vectors of length 1 in f64, and the lengths. A zero vector stays as it is.

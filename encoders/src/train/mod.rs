@@ -14,6 +14,8 @@ mod settings;
 mod slim;
 mod state;
 mod step;
+mod teacher_vectors;
+mod teaching;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -27,6 +29,7 @@ pub use optimizer::{AdamW, Decay, Schedule};
 pub use settings::{TrainSettings, Trained};
 pub use slim::Slim;
 pub use step::StepReport;
+pub use teacher_vectors::{TeacherVectors, TextKey};
 pub use texts::Example;
 pub(crate) use texts::Texts;
 pub use trainer::Trainer;

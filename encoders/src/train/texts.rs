@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::teaching::Teaching;
 use crate::contrastive::engine::TokenLists;
 use crate::contrastive::loss::Target;
-use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::text_kind::TextKind;
 use crate::tokenize::Tokenizer;
@@ -45,7 +45,7 @@ pub(super) struct Reader {
     pub(super) tokenizers: [Tokenizer; 2],
     /// What is put before every query and every passage.
     pub(super) prompts: [String; 2],
-    pub(super) teacher: Option<Encoder>,
+    pub(super) teacher: Option<Teaching>,
     /// Whether the loss wants the teacher's vectors.
     pub(super) aligns: bool,
 }
@@ -98,7 +98,7 @@ impl Reader {
         }
         let teacher = match &self.teacher {
             Some(teacher) => {
-                let vectors = teach(teacher, &all, examples.len(), &mut targets)?;
+                let vectors = teacher.teach(&all, examples.len(), &mut targets)?;
                 self.aligns.then_some(vectors)
             }
             None => None,
@@ -106,28 +106,4 @@ impl Reader {
         let tokens = self.tokenize(&all)?;
         Ok(Texts { tokens, num_queries: examples.len(), targets, teacher })
     }
-}
-
-/// A teacher's vectors of all texts, and its cosines of each query with all passages as the targets' scores.
-fn teach(
-    teacher: &Encoder,
-    all: &[(&str, TextKind)],
-    num_queries: usize,
-    targets: &mut [Target],
-) -> Result<Vec<f32>> {
-    let texts: Vec<&str> = all.iter().map(|(text, _)| *text).collect();
-    let (queries, passages) = texts.split_at(num_queries);
-    let dim = teacher.dim();
-    let mut vectors = teacher.encode(queries, TextKind::Query)?;
-    vectors.extend(teacher.encode(passages, TextKind::Passage)?);
-    crate::pooling::normalize(&mut vectors, dim);
-    let (queries, passages) = vectors.split_at(num_queries * dim);
-    for (target, query) in targets.iter_mut().zip(queries.chunks_exact(dim)) {
-        let scores = passages.chunks_exact(dim).map(|passage| {
-            let products = passage.iter().zip(query).map(|(p, q)| f64::from(*p) * f64::from(*q));
-            products.sum::<f64>()
-        });
-        target.teacher = scores.enumerate().collect();
-    }
-    Ok(vectors)
 }

@@ -8,6 +8,8 @@ use super::learner::{Learner, Learning};
 use super::settings::{TrainSettings, Trained};
 use super::slim::Slim;
 use super::step::StepReport;
+use super::teacher_vectors::TeacherVectors;
+use super::teaching::Teaching;
 use super::texts::{Example, Reader};
 use super::{lora, write};
 use crate::architecture::{Architecture, NeuronAxis, NeuronMask};
@@ -159,12 +161,26 @@ impl Trainer {
     ///
     /// Vectors are to be aligned that are not as long as the teacher's.
     pub fn with_teacher(self, teacher: Encoder) -> Result<Trainer> {
+        self.taught_by(Teaching::Encoder(Box::new(teacher)))
+    }
+
+    /// The same from vectors that the teacher has made of the texts before, so that it need not run. Losses differ by
+    /// the rounding of these to f16 alone. A step is an error if one of its texts has no vector.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainer::with_teacher`].
+    pub fn with_teacher_vectors(self, vectors: TeacherVectors) -> Result<Trainer> {
+        self.taught_by(Teaching::Vectors(vectors))
+    }
+
+    fn taught_by(self, teacher: Teaching) -> Result<Trainer> {
         let (dim, expected) = (self.architecture().hidden_size, teacher.dim());
         if self.reader.aligns && dim != expected {
             return Err(Error::TeacherDimension {
                 model: name_of(&self.directory),
                 dim,
-                teacher: teacher.name().to_owned(),
+                teacher: teacher.name(),
                 expected,
             });
         }
@@ -216,7 +232,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Diverged`], after which the parameters are those of the step before; the tokenizer refuses a text.
+    /// [`Error::Diverged`], after which the parameters are those of the step before; the tokenizer refuses a text;
+    /// [`Error::NotTaught`], if a teacher's vectors lack a text.
     ///
     /// # Panics
     ///

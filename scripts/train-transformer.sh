@@ -1,0 +1,113 @@
+#!/bin/sh
+# Makes a bidirectional transformer of ours from random weights, which learns the vectors of all-MiniLM-L6-v2:
+#
+#     scripts/train-transformer.sh DATA OUT
+#
+# DATA holds BEIR folders of training pairs and text/ with general text; .models/all-MiniLM-L6-v2 is the teacher. Its
+# vectors of all texts are computed once (OUT/*.vectors). OUT/static/model is a mean of embeddings, OUT/long/model the
+# transformer that grows from it. Stages that are done are not done again, and an interrupted one goes on. FACTOR=2
+# takes twice as many steps. STAGES=texts, vectors, static, grown or long ends with that stage.
+set -eu
+data=$(CDPATH='' cd -- "$1" && pwd) out=$2 factor=${FACTOR:-1} last=${STAGES:-long}
+here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+secateur=${SECATEUR:-"$here/target/release/secateur"}
+teacher=${TEACHER:-"$here/.models/all-MiniLM-L6-v2"}
+config=$here/encoders/recipes/bidirectional.json
+mkdir -p "$out"
+cd "$out"
+
+reached() {
+    [ "$last" != "$1" ] || exit 0
+}
+
+# Pairs of training splits.
+pairs="nq-qed boolq squadshifts-wiki squadshifts-reddit squadshifts-amazon medquad stackexchange-sample pubmedqa foolmetwice scitldr
+    papers-title-abstract"
+pair_files=
+for name in $pairs; do
+    [ -e "$name.jsonl" ] || "$secateur" dataset triples "$data/$name" --split train --out "$name.jsonl"
+    pair_files="$pair_files $name.jsonl"
+done
+
+# Texts without pairs: spans of up to 10 words and passages of some 25, then sentences and passages of some 60. nq-qed and
+# scitldr are left out, whose documents belong to evaluation splits, too.
+text=$data/text
+texts="$data/boolq $data/squadshifts-wiki $data/squadshifts-reddit $data/squadshifts-amazon $data/medquad $data/stackexchange-sample
+    $data/pubmedqa $data/foolmetwice $data/papers-title-abstract $text/c4-sample.jsonl.gz $text/cc-sample.jsonl.gz
+    $text/wikipedia-demo.jsonl.gz $text/abc-news.jsonl.gz $text/brown.jsonl.gz $text/state_union.jsonl.gz $text/inaugural.jsonl.gz"
+
+# Lines in another order, which does not change from run to run.
+shuffled() {
+    awk 'BEGIN { srand(1) } { printf "%.9f\t%s\n", rand(), $0 }' "$1" | LC_ALL=C sort | cut -f 2-
+}
+
+# NAME FIRST LAST: those lines of the shuffled cloze.jsonl.
+part() {
+    [ -e "$1.jsonl" ] || { shuffled cloze.jsonl | sed -n "$2,$3p" >"$1.tmp" && mv "$1.tmp" "$1.jsonl"; }
+}
+
+if [ ! -e short3.jsonl ]; then
+    # shellcheck disable=SC2086
+    "$secateur" dataset cloze $texts --passage-words 25 --min-query-words 1 --max-query-words 10 --seed 1 --out cloze.jsonl
+    part short1 1 80000
+    part short2 80001 160000
+    part short3 160001 240000
+    rm cloze.jsonl
+fi
+if [ ! -e middle.jsonl ]; then
+    # shellcheck disable=SC2086
+    "$secateur" dataset cloze $texts --passage-words 60 --seed 2 --out cloze.jsonl
+    part middle 1 60000
+    rm cloze.jsonl
+fi
+reached texts
+
+# NAME FILES: the teacher's vectors of all texts of some files.
+teach() {
+    name=$1
+    shift
+    [ -e "$name.vectors" ] || "$secateur" teach "$@" --model "$teacher" --max-length 128 --precision int8 --vectors "$name.vectors"
+}
+teach short1 short1.jsonl
+# shellcheck disable=SC2086
+teach pairs $pair_files
+teach short2 short2.jsonl
+teach middle middle.jsonl
+teach short3 short3.jsonl
+reached vectors
+
+# A bidirectional transformer with random weights, and what is left of it without attentions and MLPs: embeddings and a norm.
+# shellcheck disable=SC2086
+[ -e random ] || "$secateur" model create "$config" --pooling mean --max-length 256 --out random --vocabulary $texts
+[ -e embeddings ] || "$secateur" prune drop random --layers attention:0-3,mlp:0-3 --out embeddings
+
+# FROM TO STEPS LENGTH and more.
+stage() {
+    from=$1 to=$2 steps=$3 length=$4
+    shift 4
+    [ -e "$to/model" ] || "$secateur" train "$from" --passage-length "$length" --steps $((steps * factor)) --full \
+        --contrastive-weight 0 --alignment-weight 20 --save-every 200 --resume --out "$to" "$@"
+}
+short_data="--data short1.jsonl,short2.jsonl,short3.jsonl --teacher-vectors short1.vectors,short2.vectors,short3.vectors"
+all_data="--data short1.jsonl,short2.jsonl,short3.jsonl,middle.jsonl,$(echo $pair_files | tr ' ' ',')
+    --teacher-vectors short1.vectors,short2.vectors,short3.vectors,middle.vectors,pairs.vectors"
+# Embeddings alone: short texts first, of which more can be read.
+# shellcheck disable=SC2086
+stage embeddings static-short 2000 64 $short_data --query-length 32 --batch-size 256 --learning-rate 1e-2 \
+    --distillation-weight 0.5 --warmup 20 --decay cosine
+# shellcheck disable=SC2086
+stage static-short/model static 1500 128 $all_data --query-length 48 --batch-size 128 --learning-rate 3e-3 \
+    --distillation-weight 1 --warmup 50 --decay cosine --seed 3
+reached static
+
+# Layers that add nothing at first.
+[ -e grown ] || "$secateur" model create "$config" --grow static/model --pooling mean --max-length 256 --out grown
+# shellcheck disable=SC2086
+stage grown grown-short 6000 64 $short_data --query-length 32 --batch-size 128 --learning-rate 1e-3 --distillation-weight 0.5 \
+    --warmup 200 --decay cosine --seed 5
+reached grown
+# shellcheck disable=SC2086
+stage grown-short/model long 6000 128 $all_data --query-length 48 --batch-size 64 --learning-rate 7e-4 --distillation-weight 1 \
+    --warmup 200 --decay cosine --seed 7
+[ -e transformer ] || "$secateur" model create long/model/config.json --grow long/model --pooling mean --max-length 256 --half --out transformer
+echo "$out/static/model $out/transformer"
