@@ -139,6 +139,38 @@ fn a_decoder_that_pools_the_last_token_grows_from_a_mean_of_embeddings() {
     grouped.run([&from[..], &grow, &["--pooling", "mean"]].concat()).ok();
 }
 
+/// A transformer that looks to both sides begins with the vectors of its embeddings, and learns what order means.
+#[test]
+fn a_bidirectional_model_grows_from_a_mean_of_embeddings() {
+    let sandbox = with_config(|config| {
+        config["model_type"] = json!("llama");
+        config["is_causal"] = json!(false);
+        config["head_dim"] = json!(4);
+        // With this the norms leave short vectors short, so that a mean can weigh words.
+        config["rms_norm_eps"] = json!(1.0);
+    });
+    let from = ["model", "create", "config.json"];
+    sandbox.run([&from[..], &["--vocabulary", "texts.txt", "--out", "whole"]].concat()).ok();
+    sandbox.run(["prune", "drop", "whole", "--layers", "attention:0-1,mlp:0-1", "--out", "embeddings"]).ok();
+    sandbox.run([&from[..], &["--grow", "embeddings", "--out", "grown"]].concat()).ok();
+    let inspected = sandbox.run(["model", "inspect", "grown", "--json"]).json();
+    assert_eq!(inspected["settings"]["pooling"], "mean", "{inspected}");
+    assert_eq!(inspected["layers"].as_array().unwrap().len(), 2, "{inspected}");
+    sandbox.run(["model", "check", "embeddings", "--golden", "golden.jsonl", "--write"]).ok();
+    sandbox.run(["model", "check", "grown", "--golden", "golden.jsonl", "--min-cosine", "0.999999"]).ok();
+
+    sandbox.run(["dataset", "cloze", "texts.txt", "--passage-words", "10", "--out", "pairs.jsonl"]).ok();
+    let train = ["train", "grown", "--full", "--data", "pairs.jsonl", "--steps", "3", "--batch-size", "2"];
+    sandbox.run([&train[..], &["--learning-rate", "1e-2", "--out", "run"]].concat()).ok();
+    for (model, depends) in [("grown", false), ("run/model", true)] {
+        let encoder = Encoder::load(sandbox.path(model), &LoadOptions::default()).unwrap();
+        let [one, other] = ["roses are pruned", "pruned are roses"]
+            .map(|text| encoder.encode(&[text], TextKind::Passage).unwrap());
+        let distance = one.iter().zip(&other).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert_eq!(distance > 1e-4, depends, "{model}: {distance}");
+    }
+}
+
 /// A prompt that is computed once gives the vectors that it gives before each text.
 #[test]
 fn a_prompt_of_a_decoder_changes_no_bit_by_being_computed_once() {

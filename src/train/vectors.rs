@@ -123,7 +123,7 @@ impl Work<'_> {
         self.chunk.iter().for_each(|(key, _, _)| {
             hasher.update(key.as_bytes());
         });
-        let hash = hasher.finalize().into();
+        let hash: [u8; 32] = hasher.finalize().into();
         let number = self.num_chunks;
         if self.journal.get(number)?.is_none_or(|stored| stored.hash != hash) {
             // The texts have changed from here on.

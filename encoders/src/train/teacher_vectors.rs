@@ -3,6 +3,7 @@
 //! First there is a [header] with the mark `SCTRTEAC`, and then an index of the texts, in the order of their keys. The
 //! vectors follow in f16, in the order in which they were made. TRAINING.md has the table. The file is mapped, so a
 //! training holds the pages that it reads.
+
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::mem::offset_of;
@@ -130,7 +131,7 @@ impl TeacherVectors {
     }
 
     /// The teacher's vector of a text, of length 1 but for the rounding to f16: (D). `None` if there is none.
-    pub fn get(&self, text: &str, kind: TextKind) -> Option<impl Iterator<Item = f32> + '_> {
+    pub fn get<'a>(&'a self, text: &str, kind: TextKind) -> Option<impl Iterator<Item = f32> + use<'a>> {
         let key = TextKey::of(text, kind);
         let row = self.files.iter().find_map(|file| file.row(&key))?;
         Some(row.iter().map(|bits| f16::from_bits(*bits).to_f32()))
