@@ -49,9 +49,9 @@ part() {
 if [ ! -e short3.jsonl ]; then
     # shellcheck disable=SC2086
     "$secateur" dataset cloze $texts --passage-words 25 --min-query-words 1 --max-query-words 10 --seed 1 --out cloze.jsonl
-    part short1 1 80000
-    part short2 80001 160000
-    part short3 160001 240000
+    part short1 1 40000
+    part short2 40001 140000
+    part short3 140001 240000
     rm cloze.jsonl
 fi
 if [ ! -e middle.jsonl ]; then
