@@ -17,9 +17,9 @@ use secateur_files::{AtPath, Durable};
 
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::pooling::normalize;
 use crate::text_kind::TextKind;
+use crate::weights::shards::map_file;
 
 const KIND: Kind = Kind { mark: *b"SCTRTEAC", name: "a file of a teacher's vectors", version: 1 };
 
@@ -225,9 +225,7 @@ impl TeacherVectors {
 impl Mapped {
     fn open(path: &Path) -> Result<Mapped> {
         let file = File::open(path).at("open", path)?;
-        // SAFETY: the map is read-only and private. If another process shortens the file, reading it ends this process
-        // with SIGBUS. Files of vectors are written once, by rename, which keeps the mapped file.
-        let map = unsafe { Mmap::map(&file) }.at("map", path)?;
+        let map = map_file(&file, path)?;
         let damaged = |problem: String| Error::TeacherVectors { path: path.to_owned(), problem };
         let header: VectorsHeader = header::read(&map, &KIND).map_err(|fault| damaged(fault.to_string()))?;
         let text = size_of::<Entry>() as u64 + u64::from(header.dim) * size_of::<f16>() as u64;

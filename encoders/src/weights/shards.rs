@@ -136,6 +136,13 @@ impl Entry {
     }
 }
 
+/// Maps the file `path`, which must be one that is written once, by rename.
+pub(crate) fn map_file(file: &File, path: &Path) -> Result<Mmap> {
+    // SAFETY: the map is read-only and private. If another process shortens the file, reading it ends this process with
+    // SIGBUS. Models and vectors of a teacher are written once, by rename, which keeps the mapped file.
+    Ok(unsafe { Mmap::map(file) }.at("map", path)?)
+}
+
 impl Shards {
     /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names, or what torch pickled.
     pub(crate) fn open(directory: &Path) -> Result<Shards> {
@@ -194,10 +201,9 @@ impl Shards {
         let opened = SystemTime::now();
         let file = File::open(&path).at("open", &path)?;
         let stamp = FileStamp::of(&file.metadata().at("open", &path)?, opened);
-        // SAFETY: the map is read-only and private. If another process shortens the file, reading it ends this
-        // process with SIGBUS. Model directories are written once, by rename, which keeps the mapped file. Tables of
-        // embeddings are read where they are mapped for as long as the encoder lives; the weights else at loading only.
-        let map = unsafe { Mmap::map(&file) }.at("map", &path)?;
+        // Tables of embeddings are read where they are mapped for as long as the encoder lives; the weights else at
+        // loading only.
+        let map = map_file(&file, &path)?;
         self.add(path, Bytes::Mapped(Arc::new(map)), stamp)
     }
 
