@@ -138,11 +138,11 @@ fn what_cannot_be_learned_from_is_refused() {
     std::fs::copy(wide.path("wide.vectors"), sandbox.path("wide.vectors")).unwrap();
     train(&["wide.vectors"]).fails(3, ["vectors of 16 numbers", "wide.vectors of 32"]);
 
-    let more = "{\"query\": \"Bees dance.\", \"pos\": [\"They tell where flowers are.\"]}\n";
-    let pairs = std::fs::read_to_string(sandbox.path("pairs.jsonl")).unwrap();
-    write(&sandbox.path(""), "pairs.jsonl", format!("{more}{more}{more}{more}{more}{more}{pairs}"));
+    let other =
+        |query: &str| format!("{{\"query\": \"{query}\", \"pos\": [\"They tell where flowers are.\"]}}\n");
+    write(&sandbox.path(""), "pairs.jsonl", other("Bees dance.") + &other("Bees dance again."));
     train(&["new.vectors"])
-        .fails(3, ["new.vectors has no vector of the query \"Bees dance.\"", "teach --vectors"]);
+        .fails(3, ["new.vectors has no vector of the query \"Bees dance", "teach --vectors"]);
     teach(&sandbox, "new", "new.vectors");
     train(&["new.vectors"]).ok();
 }

@@ -118,6 +118,9 @@ impl Run<'_> {
         for number in [self.accumulate as u64, self.num_negatives as u64, self.seed] {
             hash.update(&number.to_le_bytes());
         }
+        if let Some(teacher) = trainer.teacher() {
+            hash.update(teacher);
+        }
         let data = hash.finalize().to_hex().to_string();
         let mut best = None;
         if folder.checkpoint().exists() {

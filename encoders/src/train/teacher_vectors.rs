@@ -108,7 +108,8 @@ impl TeacherVectors {
         let files = paths.iter().map(|path| Mapped::open(path.as_ref())).collect::<Result<Vec<_>>>()?;
         let first = &files[0];
         let teacher = first.header.teacher;
-        if let Some(other) = files.iter().find(|file| file.header.teacher != teacher) {
+        let is_other = |file: &&Mapped| file.header.teacher != teacher || file.header.dim != first.header.dim;
+        if let Some(other) = files.iter().find(is_other) {
             return Err(Error::OtherTeacher { path: first.path.clone(), other: other.path.clone() });
         }
         Ok(TeacherVectors { dim: first.header.dim as usize, files })
@@ -117,6 +118,11 @@ impl TeacherVectors {
     /// D, the length of a vector.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// The teacher's fingerprint.
+    pub fn teacher(&self) -> &[u8; 32] {
+        &self.files[0].header.teacher
     }
 
     /// How many vectors there are.
@@ -228,9 +234,9 @@ impl Mapped {
         let map = map_file(&file, path)?;
         let damaged = |problem: String| Error::TeacherVectors { path: path.to_owned(), problem };
         let header: VectorsHeader = header::read(&map, &KIND).map_err(|fault| damaged(fault.to_string()))?;
-        let text = size_of::<Entry>() as u64 + u64::from(header.dim) * size_of::<f16>() as u64;
-        let expected = HEADER_LEN as u64 + u64::from(header.num_texts) * text;
-        if map.len() as u64 != expected {
+        let text = size_of::<Entry>() as u128 + u128::from(header.dim) * size_of::<f16>() as u128;
+        let expected = HEADER_LEN as u128 + u128::from(header.num_texts) * text;
+        if map.len() as u128 != expected {
             return Err(damaged(format!(
                 "it has {} bytes, and its header says {expected}, for {} vectors of {} numbers",
                 map.len(),
@@ -243,8 +249,12 @@ impl Mapped {
             return Err(damaged("its bytes are not those that its header's hash is of".to_owned()));
         }
         let mapped = Mapped { path: path.to_owned(), map, header };
-        if mapped.entries().iter().any(|entry| entry.row >= header.num_texts) {
+        let entries = mapped.entries();
+        if header.dim == 0 || entries.iter().any(|entry| entry.row >= header.num_texts) {
             return Err(damaged("its index names vectors that it has not".to_owned()));
+        }
+        if !entries.is_sorted_by(|a, b| a.key < b.key) {
+            return Err(damaged("its index is not in order".to_owned()));
         }
         Ok(mapped)
     }

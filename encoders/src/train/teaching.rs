@@ -22,6 +22,14 @@ impl Teaching {
         }
     }
 
+    /// What makes it the teacher it is.
+    pub(super) fn fingerprint(&self) -> &[u8; 32] {
+        match self {
+            Teaching::Encoder(encoder) => encoder.fingerprint().as_bytes(),
+            Teaching::Vectors(vectors) => vectors.teacher(),
+        }
+    }
+
     /// D, the length of its vectors.
     pub(super) fn dim(&self) -> usize {
         match self {

@@ -187,6 +187,11 @@ impl Trainer {
         Ok(Trainer { reader: Reader { teacher: Some(teacher), ..self.reader }, ..self })
     }
 
+    /// The fingerprint of the teacher, if there is one.
+    pub fn teacher(&self) -> Option<&[u8; 32]> {
+        self.reader.teacher.as_ref().map(Teaching::fingerprint)
+    }
+
     /// What it was told.
     pub fn settings(&self) -> &TrainSettings {
         &self.settings
