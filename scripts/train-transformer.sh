@@ -36,19 +36,23 @@ texts="$data/boolq $data/squadshifts-wiki $data/squadshifts-reddit $data/squadsh
     $data/pubmedqa $data/foolmetwice $data/papers-title-abstract $text/c4-sample.jsonl.gz $text/cc-sample.jsonl.gz
     $text/wikipedia-demo.jsonl.gz $text/abc-news.jsonl.gz $text/brown.jsonl.gz $text/state_union.jsonl.gz $text/inaugural.jsonl.gz"
 
-# Lines in another order, which does not change from run to run.
-shuffled() {
-    awk 'BEGIN { srand(1) } { printf "%.9f\t%s\n", rand(), $0 }' "$1" | LC_ALL=C sort | cut -f 2-
+# Puts the lines of cloze.jsonl in another order, which does not change from run to run. A step's failure ends the script.
+shuffle() {
+    awk 'BEGIN { srand(1) } { printf "%.9f\t%s\n", rand(), $0 }' cloze.jsonl >numbered.tmp
+    LC_ALL=C sort -o numbered.tmp numbered.tmp
+    cut -f 2- numbered.tmp >cloze.jsonl
+    rm numbered.tmp
 }
 
-# NAME FIRST LAST: those lines of the shuffled cloze.jsonl.
+# NAME FIRST LAST: those lines of cloze.jsonl.
 part() {
-    [ -e "$1.jsonl" ] || { shuffled cloze.jsonl | sed -n "$2,$3p" >"$1.tmp" && mv "$1.tmp" "$1.jsonl"; }
+    [ -e "$1.jsonl" ] || { sed -n "$2,$3p" cloze.jsonl >"$1.tmp" && mv "$1.tmp" "$1.jsonl"; }
 }
 
 if [ ! -e short3.jsonl ]; then
     # shellcheck disable=SC2086
     "$secateur" dataset cloze $texts --passage-words 25 --min-query-words 1 --max-query-words 10 --seed 1 --out cloze.jsonl
+    shuffle
     part short1 1 40000
     part short2 40001 140000
     part short3 140001 240000
@@ -57,6 +61,7 @@ fi
 if [ ! -e middle.jsonl ]; then
     # shellcheck disable=SC2086
     "$secateur" dataset cloze $texts --passage-words 60 --seed 2 --out cloze.jsonl
+    shuffle
     part middle 1 60000
     rm cloze.jsonl
 fi

@@ -143,6 +143,15 @@ fn what_cannot_be_learned_from_is_refused() {
     write(&sandbox.path(""), "pairs.jsonl", other("Bees dance.") + &other("Bees dance again."));
     train(&["new.vectors"])
         .fails(3, ["new.vectors has no vector of the query \"Bees dance", "teach --vectors"]);
+    // A negative counts where it is read.
+    let negative = "{\"query\": \"Bees\", \"pos\": [\"They dance.\"], \"neg\": [\"Wasps do not.\"]}\n";
+    write(&sandbox.path(""), "pairs.jsonl", negative.replace(", \"neg\": [\"Wasps do not.\"]", ""));
+    teach(&sandbox, "new", "short.vectors");
+    write(&sandbox.path(""), "pairs.jsonl", negative);
+    train(&["short.vectors", "--negatives", "1"])
+        .fails(3, ["short.vectors has no vector of the passage \"Wasps do not.\""]);
+    assert!(!sandbox.path("run").exists(), "it is found before the run begins");
+    write(&sandbox.path(""), "pairs.jsonl", other("Bees dance.") + &other("Bees dance again."));
     teach(&sandbox, "new", "new.vectors");
     train(&["new.vectors"]).ok();
 }

@@ -185,7 +185,7 @@ impl SlimOptions {
         let options = LoadOptions { device, ..self.reading.load_options() };
         let mut trainer = Trainer::load_with(path, settings, &options)?;
         self.steps.tell_device(&trainer, on);
-        trainer = self.loss.give_teacher(trainer, device)?;
+        trainer = self.loss.give_teacher(trainer, &self.steps, &self.train)?;
         let folder = with_suffix(out, ".gates");
         self.steps.run_in(&folder).observed(&mut trainer, &mut batches, on)?;
         Ok(trainer.neuron_scores()?)

@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use secateur_datasets::beir::BeirFolder;
-use secateur_datasets::triples::{BatchOptions, Batches};
+use secateur_datasets::triples::{BatchOptions, Batches, Examples};
 use secateur_encoders::train::{
     AdamW, Lora, Loss, Schedule, TeacherVectors, TrainSettings, Trained, Trainer,
 };
-use secateur_encoders::{Device, Encoder, LoadOptions, Notice};
+use secateur_encoders::{Device, Encoder, LoadOptions, Notice, TextKind};
 
 use super::options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};
 use super::run::{Run, RunOutcome};
@@ -58,7 +58,7 @@ impl TrainOptions {
         let options = LoadOptions { strict, device, ..self.what.load_options() };
         let mut trainer = Trainer::load_with(model, settings, &options)?;
         self.steps.tell_device(&trainer, on);
-        trainer = self.loss.give_teacher(trainer, device)?;
+        trainer = self.loss.give_teacher(trainer, &self.steps, &self.data)?;
         let dev = self.dev.iter().map(|path| self.open_dev(path)).collect::<Result<Vec<_>>>()?;
         let run = Run {
             save_every: self.save_every,
@@ -211,13 +211,37 @@ impl LossOptions {
         }
     }
 
-    /// The trainer with its teacher, if there is one: a model on the device that trains, or its vectors.
-    pub(crate) fn give_teacher(&self, trainer: Trainer, device: Device) -> Result<Trainer> {
+    /// The trainer with its teacher, if there is one: a model on the device that trains, or its vectors. Each text of
+    /// `data` must then have one.
+    pub(crate) fn give_teacher(
+        &self,
+        trainer: Trainer,
+        steps: &StepOptions,
+        data: &[PathBuf],
+    ) -> Result<Trainer> {
         if !self.teacher_vectors.is_empty() {
-            return Ok(trainer.with_teacher_vectors(TeacherVectors::open(&self.teacher_vectors)?)?);
+            let vectors = TeacherVectors::open(&self.teacher_vectors)?;
+            check_texts(&vectors, data, steps.negatives)?;
+            return Ok(trainer.with_teacher_vectors(vectors)?);
         }
         let Some(directory) = &self.teacher else { return Ok(trainer) };
-        let options = LoadOptions { max_length: self.teacher_length, device, ..LoadOptions::default() };
+        let options =
+            LoadOptions { max_length: self.teacher_length, device: steps.device, ..LoadOptions::default() };
         Ok(trainer.with_teacher(Encoder::load(directory, &options)?)?)
     }
+}
+
+/// Finds a text without a vector before the training begins, rather than at the step that reads it.
+fn check_texts(vectors: &TeacherVectors, data: &[PathBuf], num_negatives: usize) -> Result<()> {
+    for file in data {
+        for example in Examples::open(file, None)? {
+            let example = example?;
+            vectors.check(&example.query, TextKind::Query)?;
+            let negatives = example.negatives.iter().filter(|_| num_negatives > 0);
+            for passage in example.positives.iter().chain(negatives) {
+                vectors.check(passage, TextKind::Passage)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -21,7 +21,7 @@ const CHUNK: usize = 1024;
 ///
 /// [`TrainOptions`](super::TrainOptions) learns from such files by `loss.teacher_vectors`. Vectors are kept in the file
 /// OUTPUT.journal, and the same call continues from there. The output is the same, byte for byte, as without an
-/// interruption. Memory: 40 bytes a text.
+/// interruption. Memory: about 64 bytes a text.
 ///
 /// # Errors
 ///

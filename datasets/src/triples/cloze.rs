@@ -181,7 +181,7 @@ mod tests {
         assert!(examples.iter().any(|example| example.query != examples[0].query));
     }
 
-    /// A query of few words stands in a sentence as it is, and the passage is what it would be without the limit.
+    /// A query of few words stands in a sentence as it is. The whole sentence leaves the passage.
     #[test]
     fn queries_may_be_spans() {
         let text: String = (0..400).map(|i| format!("a{i} b{i} c{i} d{i} e{i} f{i}. ")).collect();

@@ -151,17 +151,29 @@ impl TeacherVectors {
     pub fn vectors(&self, texts: &[&str], kind: TextKind) -> Result<Vec<f32>> {
         let mut vectors = Vec::with_capacity(texts.len() * self.dim);
         for text in texts {
-            let row = self.get(text, kind).ok_or_else(|| Error::NotTaught {
-                files: self.name(),
-                kind: match kind {
-                    TextKind::Query => "query",
-                    TextKind::Passage => "passage",
-                },
-                text: text.chars().take(SHOWN).collect(),
-            })?;
-            vectors.extend(row);
+            vectors.extend(self.get(text, kind).ok_or_else(|| self.not_taught(text, kind))?);
         }
         Ok(vectors)
+    }
+
+    /// Finds out whether there is a vector of a text, without reading it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotTaught`] if there is none.
+    pub fn check(&self, text: &str, kind: TextKind) -> Result<()> {
+        self.get(text, kind).map(|_| ()).ok_or_else(|| self.not_taught(text, kind))
+    }
+
+    fn not_taught(&self, text: &str, kind: TextKind) -> Error {
+        Error::NotTaught {
+            files: self.name(),
+            kind: match kind {
+                TextKind::Query => "query",
+                TextKind::Passage => "passage",
+            },
+            text: text.chars().take(SHOWN).collect(),
+        }
     }
 
     /// What a file holds of texts of a kind: the teacher's vectors, scaled to length 1, in f16. The bytes of B texts
