@@ -15,6 +15,8 @@ The modules `secateur.mteb`, `secateur.langchain`, `secateur.llama_index`, `seca
 packages of these names: ``pip install secateur[langchain]``, say.
 """
 
+import numpy  # noqa: F401  Here, since the native module panics where it is missing.
+
 from ._native import __version__, num_threads, set_num_threads
 from .benches import BenchReport, bench
 from .comparison import Comparison, compare

@@ -8,12 +8,26 @@ from typing import Any, TypeGuard
 from numpy.typing import NDArray
 
 from .documents import Document
+from .errors import UsageError
 from .results import Explanation, Hit, Place
+from .vectors import matrix
 
 
 def is_vectors(queries: Any) -> TypeGuard[NDArray[Any]]:
-    """Whether queries are vectors, an array or a list of them, and no texts."""
-    return hasattr(queries, "dtype") or (isinstance(queries, list) and bool(queries) and not isinstance(queries[0], str))
+    """Whether queries are vectors, an array or a list of them, and no texts. A column of a table may be of texts."""
+    if hasattr(queries, "dtype"):
+        return not (len(getattr(queries, "shape", ())) == 1 and any(isinstance(one, str) for one in queries[:1]))
+    return isinstance(queries, list | tuple) and bool(queries) and not isinstance(queries[0], str)
+
+
+def one_query(query: Any) -> Any:
+    """One query, a text or a vector, as a batch."""
+    if isinstance(query, str):
+        return [query]
+    vectors = matrix(query)
+    if len(vectors) != 1:
+        raise UsageError(f"query is of shape {vectors.shape}: expected one vector; search_batch takes many")
+    return vectors
 
 
 def hits_of(found: list[tuple[list[str], NDArray[Any]]]) -> list[list[Hit]]:

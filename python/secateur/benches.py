@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _native
+from . import _native, arguments
 from .datasets import BeirFolder
 from .encoder import Encoder
 from .errors import UsageError
@@ -106,46 +106,52 @@ def bench(
     models = [(name, _model(encoder)) for name, encoder in _named(encoders, _name_of)]
     if modes is None:
         modes = ["dense", "bm25", "hybrid"] if models else ["bm25"]
-    elif isinstance(modes, str):
-        raise UsageError(f"modes is one text, {modes!r}: give a list")
-    if isinstance(indexes, str):
-        raise UsageError(f"indexes is one text, {indexes!r}: give a list")
     if baseline is None and (max_ndcg_drop is not None or max_latency_ratio is not None):
         raise UsageError("max_ndcg_drop and max_latency_ratio compare with an earlier bench: name it as baseline")
-    arguments = {
-        "datasets": [(name, _folder(dataset)) for name, dataset in _named(datasets, lambda _: None)],
-        "encoders": models,
-        "indexes": list(indexes),
-        "modes": list(modes),
-        "device": device,
-        "reranker": None if reranker is None else locate(reranker),
+    counts = {
         "rerank_top": rerank_top,
-        "split": split,
-        "rules": rules,
         "max_queries": max_queries,
         "k": k,
         "timed_queries": timed_queries,
         "warm_up": warm_up,
         "repetitions": repetitions,
         "concurrency": concurrency,
-        "rate": rate,
         "seed": seed,
+    }
+    numbers = {
+        "rate": rate,
         "within": within,
-        "discard": discard,
-        "baseline": None if baseline is None else os.fspath(baseline),
         "max_ndcg_drop": max_ndcg_drop,
         "max_latency_ratio": max_latency_ratio,
+    }
+    names = {"device": device, "split": split, "rules": rules}
+    for kind, given in (("int", counts), ("float", numbers), ("str", names), ("bool", {"discard": discard})):
+        arguments.of_kinds(dict.fromkeys(given, kind), given)
+    described = {
+        **counts,
+        **numbers,
+        **names,
+        "datasets": [(name, _folder(dataset)) for name, dataset in _named(datasets, lambda _: None)],
+        "encoders": models,
+        "indexes": arguments.texts("indexes", indexes, "index"),
+        "modes": arguments.texts("modes", modes, "mode"),
+        "reranker": None if reranker is None else locate(reranker),
+        "discard": discard,
+        "baseline": None if baseline is None else os.fspath(baseline),
         "program": _native.__file__,
     }
-    return BenchReport(**_native.bench(os.fspath(out), arguments, native(progress)), out=Path(out))
+    return BenchReport(**_native.bench(os.fspath(out), described, native(progress)), out=Path(out))
 
 
 def _named(given: Any, name: Any) -> list[tuple[Any, Any]]:
     """What is given, with names: those of a mapping, or as `name` says."""
     if isinstance(given, Mapping):
         return list(given.items())
-    single = isinstance(given, str | os.PathLike | Encoder | BeirFolder)
-    return [(name(one), one) for one in ([given] if single else given)]
+    if isinstance(given, str | os.PathLike | Encoder | BeirFolder):
+        given = [given]
+    if not isinstance(given, Iterable):
+        raise UsageError(f"{given!r:.40} is none of: a name or path, an iterable of them, a mapping")
+    return [(name(one), one) for one in given]
 
 
 def _name_of(encoder: Any) -> str:

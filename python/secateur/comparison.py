@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _native
+from . import _native, arguments
 from .datasets import BeirFolder
 from .errors import UsageError
 from .evaluation import Qrels, Run, judgments, scores
@@ -133,16 +133,15 @@ def compare(
         qrels = BeirFolder(qrels)
     folder = qrels._native if isinstance(qrels, BeirFolder) else None
     judged, dataset = judgments(qrels, split, dataset)
-    arguments = {
-        "permutations": permutations,
-        "seed": seed,
-        "moved": moved,
-        "answers": answers,
-        "measures": list(measures),
+    counts = {"permutations": permutations, "seed": seed, "moved": moved, "answers": answers}
+    arguments.of_kinds(dict.fromkeys(counts, "int"), counts)
+    given = {
+        **counts,
+        "measures": arguments.texts("measures", measures, "measure"),
         "rules": rules,
         "dataset": dataset,
     }
-    found = _native.compare(judged, _named(runs), arguments, folder)
+    found = _native.compare(judged, _named(runs), given, folder)
     compared = found["found"]
     names = compared["measures"]
     return Comparison(
@@ -164,6 +163,8 @@ def _named(runs: Any) -> list[tuple[str, dict[str, dict[str, float]]]]:
     """The runs with their names: of files with one name the paths."""
     if isinstance(runs, str | os.PathLike):
         raise UsageError(f"runs is one path, {os.fspath(runs)!r}: give two or more, in a list")
+    if not isinstance(runs, Iterable):
+        raise UsageError(f"runs is {runs!r:.40}: expected a mapping of names and runs, or a list of files")
     if not isinstance(runs, Mapping):
         paths = list(runs)
         if not all(isinstance(path, str | os.PathLike) for path in paths):

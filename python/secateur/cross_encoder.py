@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
+from . import _native, arguments
+from .errors import UsageError
 from .hub import locate
 from .progress import ProgressCallback, native
 
@@ -47,6 +48,10 @@ class CrossEncoder:
         :param activation_fn: what becomes of logits in `predict`. Unless given it is what the model's files name for
             sentence-transformers, or the sigmoid.
         """
+        arguments.of_kinds(
+            {"name": "str", "device": "str", "max_length": "int", "batch_tokens": "int"},
+            {"name": name, "device": device, "max_length": max_length, "batch_tokens": batch_tokens},
+        )
         options = {
             "name": name,
             "device": device,
@@ -60,7 +65,7 @@ class CrossEncoder:
 
     def score(self, pairs: Iterable[tuple[str, str]], *, progress: ProgressCallback | None = None) -> Floats:
         """The logit of each pair of a query and a document: (B) -> (B), higher is better."""
-        return self._native.score([(query, document) for query, document in pairs], native(progress))
+        return self._native.score([_pair(number, pair) for number, pair in enumerate(_listed(pairs))], native(progress))
 
     def predict(
         self,
@@ -75,22 +80,25 @@ class CrossEncoder:
         :param batch_size: accepted and not needed: batches are formed by tokens.
         """
         del batch_size
-        pairs = list(sentences)
+        pairs = _listed(sentences)
         single = len(pairs) == 2 and all(isinstance(text, str) for text in pairs)
-        logits = self.score([tuple(pairs)] if single else pairs, progress=progress)  # type: ignore[list-item, arg-type]
+        logits = self.score([pairs] if single else pairs, progress=progress)  # type: ignore[list-item]
         scores = (activation_fn or self.activation_fn)(logits)
         return float(scores[0]) if single else scores
 
     def rank(
-        self, query: str, documents: Sequence[str], top_k: int | None = None, *, return_documents: bool = False
+        self, query: str, documents: Iterable[str], top_k: int | None = None, *, return_documents: bool = False
     ) -> list[dict[str, Any]]:
         """Documents, best first: ``corpus_id`` is the place in the list, ``score`` what `predict` gives."""
-        scores = self.predict([(query, document) for document in documents])
+        texts = arguments.texts("documents", documents, "document")
+        if top_k is not None:
+            arguments.whole("top_k", top_k)
+        scores = self.predict([(query, document) for document in texts])
         ranked = []
         for place in np.argsort(-scores, kind="stable")[:top_k]:
             hit: dict[str, Any] = {"corpus_id": int(place), "score": float(scores[place])}
             if return_documents:
-                hit["text"] = documents[place]
+                hit["text"] = texts[place]
             ranked.append(hit)
         return ranked
 
@@ -116,6 +124,19 @@ class CrossEncoder:
 
     def __repr__(self) -> str:
         return f"<secateur.CrossEncoder {self.name!r}>"
+
+
+def _listed(pairs: Any) -> list[Any]:
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        raise UsageError(f"pairs are {pairs!r:.40}: expected pairs of a query and a document")
+    return list(pairs)
+
+
+def _pair(number: int, pair: Any) -> tuple[str, str]:
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        raise UsageError(f"pair {number} is {pair!r:.40}: expected a query and a document")
+    query, document = pair
+    return arguments.text(f"the query of pair {number}", query), arguments.text(f"the document of pair {number}", document)
 
 
 def _stated_activation(directory: str | os.PathLike[str]) -> Callable[[Floats], Floats]:

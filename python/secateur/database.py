@@ -11,14 +11,14 @@ from typing import Any, Self, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
-from .answers import explanation, hits_of, is_vectors, with_documents
+from . import _native, arguments
+from .answers import explanation, hits_of, is_vectors, one_query, with_documents
 from .documents import Document, Documents, Fields, of_fields, source
 from .encoder import Encoder
 from .errors import DatabaseError, UsageError
 from .progress import ProgressCallback, native
 from .maintenance import Maintained
-from .opened import Loading, encoder_of
+from .opened import Loading, encoder_of, folder
 from .options import SearchOptions, VectorOptions, search_arguments, vector_arguments
 from .results import AddReport, Explanation, Hit
 from .vectors import matrix
@@ -94,6 +94,8 @@ class Database(Maintained):
         >>> len(db), db.search("line", k=1)[0].id
         (3, 'poem-0')
         """
+        if dim is None and fields and "vector" in fields:
+            raise UsageError(f"the field {fields['vector']} has vectors: say of which dim, or leave it out of fields")
         given = source(documents, fields)
         return cls._build(path, given, encoder, dim, analyzer, allow_empty, progress, vectors)
 
@@ -112,14 +114,18 @@ class Database(Maintained):
         if encoder is None and dim is None and vectors:
             what = ", ".join(sorted(vectors))
             raise UsageError(f"{what} does nothing without vectors: name an encoder or a dim")
-        arguments = {
+        arguments.of_kinds(
+            {"dim": "int", "analyzer": "str", "allow_empty": "bool"},
+            {"dim": dim, "analyzer": analyzer, "allow_empty": allow_empty},
+        )
+        made = {
             "encoder": None if encoder is None else encoder_of(encoder)._native,
             "dim": dim,
             "analyzer": analyzer,
             "allow_empty": allow_empty,
             "vectors": vector_arguments(vectors),
         }
-        built = _native.build(os.fspath(path), arguments, documents, native(progress))
+        built = _native.build(folder(path), made, documents, native(progress))
         return cls._of(built, Loading(None, None, None))
 
     @classmethod
@@ -149,7 +155,10 @@ class Database(Maintained):
         ...
         secateur.errors.DatabaseError: ...absent.db...
         """
-        opened = _native.Database.open(os.fspath(path), generation)
+        arguments.of_kinds({"generation": "str", "device": "str"}, {"generation": generation, "device": device})
+        if batch_tokens is not None:
+            arguments.whole("batch_tokens", batch_tokens, 1)
+        opened = _native.Database.open(folder(path), generation)
         loading = Loading(device, batch_tokens, None if cache is None else os.fspath(cache))
         self = cls._of(opened, loading)
         if encoder is not None:
@@ -208,11 +217,20 @@ class Database(Maintained):
         replace: bool,
         progress: ProgressCallback | None,
     ) -> AddReport:
+        self._takes_field(fields)
         self._load(all=True)
         given = source(documents, fields)
         if vectors is not None:
+            if fields and "vector" in fields:
+                raise UsageError(f"vectors come in the field {fields['vector']} and as vectors: leave one of them out")
             return AddReport(*self._native.add_with_vectors(given, np.ascontiguousarray(matrix(vectors)), replace))
         return AddReport(*self._native.add(given, replace, native(progress)))
+
+    def _takes_field(self, fields: Fields | None) -> None:
+        """A field with vectors is one of a database to which they are given."""
+        if fields and "vector" in fields and (self.dim is None or self._native.has_encoder_record):
+            made = "has no vectors" if self.dim is None else "makes vectors with its encoder"
+            raise UsageError(f"{self.path} {made}: leave the field {fields['vector']!r} out of fields")
 
     def add_from(
         self,
@@ -231,12 +249,13 @@ class Database(Maintained):
         :param replace: replace documents that have the same ids; otherwise such an id is an error.
         :param allow_empty: take documents without title and text.
         """
+        self._takes_field(fields)
         self._load(all=True)
         report = self._native.add_from(source(documents, fields), replace, allow_empty, native(progress))
         return AddReport(*report)
 
     def delete(
-        self, ids: str | Iterable[str] | None = None, *, filter: str | None = None, missing_ok: bool = False
+        self, ids: str | int | Iterable[str | int] | None = None, *, filter: str | None = None, missing_ok: bool = False
     ) -> int:
         """Deletes documents by their ids, or those that match a filter. Returns how many.
 
@@ -254,8 +273,8 @@ class Database(Maintained):
         if (ids is None) == (filter is None):
             raise UsageError("say what to delete: either ids or a filter")
         if filter is not None:
-            return self._native.delete_matching(filter)
-        return self._native.delete([ids] if isinstance(ids, str) else list(ids or ()), missing_ok)
+            return self._native.delete_matching(arguments.text("filter", filter))
+        return self._native.delete(arguments.ids(ids), missing_ok)
 
     def commit(self) -> None:
         """Makes all changes visible and durable at once. A crash leaves all of them or none."""
@@ -299,8 +318,7 @@ class Database(Maintained):
         >>> db.search("dancing", documents=True)[0].document.text
         'Bees dance.'
         """
-        queries: Any = [query] if isinstance(query, str) else matrix(query)
-        return self.search_batch(queries, k, documents=documents, **options)[0]
+        return self.search_batch(one_query(query), k, documents=documents, **options)[0]
 
     def search_batch(
         self,
@@ -314,14 +332,13 @@ class Database(Maintained):
 
         Vectors in f32 are read where they lie, if the numbers of each row are side by side.
         """
-        if isinstance(queries, str):
-            raise UsageError("queries is one text: give a list, or call search")
         if is_vectors(queries):
             hits = hits_of(self._native.search_vectors(matrix(queries), search_arguments(k, options)))
         else:
             if self._needs_encoder(options.get("mode")):
                 self._load()
-            hits = hits_of(self._native.search(list(queries), search_arguments(k, options)))
+            given = arguments.texts("queries", queries, "query")
+            hits = hits_of(self._native.search(given, search_arguments(k, options)))
         return [with_documents(of_query, self.get) for of_query in hits] if documents else hits
 
     def search_arrays(
@@ -340,12 +357,14 @@ class Database(Maintained):
         """
         if self._needs_encoder(options.get("mode")):
             self._load()
-        return explanation(*self._native.explain(query, search_arguments(k, options)))
+        return explanation(*self._native.explain(arguments.text("query", query), search_arguments(k, options)))
 
     def run(
         self, queries: Mapping[str, str], k: int = 1000, **options: Unpack[SearchOptions]
     ) -> dict[str, dict[str, float]]:
         """Answers the queries of a data set: query id -> document id -> score, as `secateur.evaluate` takes it."""
+        if not isinstance(queries, Mapping):
+            raise UsageError(f"queries is {queries!r:.40}: expected a mapping of query ids and texts")
         hits = self.search_batch(list(queries.values()), k, **options)
         return {id: {hit.id: hit.score for hit in found} for id, found in zip(queries, hits, strict=True)}
 
@@ -360,7 +379,8 @@ class Database(Maintained):
         >>> db.snippet("Bees dance. Prune roses in late winter.", "pruning a rose", 20)
         ('...Prune roses in late...', [(3, 8), (9, 14)])
         """
-        return self._native.snippet(text, query, max_chars)
+        given = arguments.text("text", text), arguments.text("query", query)
+        return self._native.snippet(*given, arguments.whole("max_chars", max_chars))
 
     def _needs_encoder(self, mode: str | None) -> bool:
         return mode != "bm25" and self._native.has_encoder_record
@@ -368,30 +388,31 @@ class Database(Maintained):
     # Documents
 
     @overload
-    def get(self, ids: str) -> Document | None: ...
+    def get(self, ids: str | int) -> Document | None: ...
     @overload
-    def get(self, ids: list[str] | tuple[str, ...]) -> list[Document | None]: ...
+    def get(self, ids: list[Any] | tuple[Any, ...] | NDArray[Any]) -> list[Document | None]: ...
 
-    def get(self, ids: str | list[str] | tuple[str, ...]) -> Document | None | list[Document | None]:
+    def get(self, ids: str | int | list[Any] | tuple[Any, ...] | NDArray[Any]) -> Document | None | list[Document | None]:
         """The document with an id, or those with some ids, in their order; `None` for an id that is not there.
+
+        An integer is the id that it is where documents are added: 7 is "7".
 
         >>> db = Database.build(tmp / "got.db", [("1", "Bees dance.")])
         >>> db.get("1").text, db.get(["2", "1"])[0]
         ('Bees dance.', None)
         """
-        if isinstance(ids, str):
-            return self.get([ids])[0]
-        found = self._native.documents(list(ids))
-        return [None if fields is None else of_fields(fields) for fields in found]
+        found = self._native.documents(arguments.ids(ids))
+        documents = [None if fields is None else of_fields(fields) for fields in found]
+        return documents[0] if arguments.is_id(ids) else documents
 
-    def __getitem__(self, id: str) -> Document:
+    def __getitem__(self, id: str | int) -> Document:
         document = self.get(id)
         if document is None:
             raise KeyError(id)
         return document
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self._native.contains([id])[0]
+        return arguments.is_id(id) and self._native.contains(arguments.ids(id))[0]
 
     def __len__(self) -> int:
         return len(self._native)
@@ -411,9 +432,9 @@ class Database(Maintained):
         while page := pages.take():
             yield from map(of_fields, page)
 
-    def vectors(self, ids: Iterable[str]) -> NDArray[np.float32]:
+    def vectors(self, ids: str | int | Iterable[str | int]) -> NDArray[np.float32]:
         """The vectors of documents as they are stored: (B, D). An id that is not there is an error."""
-        return self._native.vectors(list(ids))
+        return self._native.vectors(arguments.ids(ids))
 
     def info(self) -> dict[str, Any]:
         """What the database holds: counts, bytes, the fields of metadata, the generations.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
+from uuid import UUID
+
+import numpy as np
 
 from . import parquet
+from .arguments import unicode
 from .errors import InputError, UsageError
 
 __all__ = ["Document", "Documents", "Fields"]
@@ -85,6 +90,7 @@ def source(documents: Documents, fields: Fields | None = None) -> Source:
         if all(isinstance(one, str | os.PathLike) for one in documents):
             files = [os.fspath(path) for path in documents]
             if not are_parquet(files):
+                _are_there(files)
                 return Source(files=files, fields=names)
             documents = parquet.rows(files)
     return Source(records=records(documents), fields=names)
@@ -101,6 +107,11 @@ def are_parquet(files: list[str]) -> bool:
 
 def field_names(fields: Fields | None) -> dict[str, Any]:
     """The names of fields for the native module."""
+    if not isinstance(fields or {}, Mapping):
+        raise UsageError(f"fields is {fields!r:.40}: expected a mapping, such as {{'text': 'abstract'}}")
+    for name, field in (fields or {}).items():
+        if not isinstance(field, str):
+            raise UsageError(f"fields: {name} is {field!r:.40}: expected the name of a field")
     unknown = (fields or {}).keys() - Fields.__annotations__.keys()
     if unknown:
         raise UsageError(f"fields: {', '.join(sorted(unknown))} is none of {', '.join(Fields.__annotations__)}")
@@ -118,11 +129,11 @@ def records(documents: Documents) -> Iterator[Record]:
             for name in ("id", "title", "text"):
                 if not isinstance(getattr(one, name), str):
                     raise UsageError(f"document {number}: its {name} is {getattr(one, name)!r:.40}: expected a string")
-            yield one.id, one.title, one.text, _metadata(one)
+            yield *_texts(number, one.id, one.title, one.text), _metadata(number, one)
         elif isinstance(one, Mapping):
-            yield to_json({str(key): value for key, value in one.items() if not _is_missing(value)})
+            yield _json(number, {str(key): value for key, value in one.items() if not _is_missing(value)})
         elif isinstance(one, tuple) and len(one) in (2, 3) and all(isinstance(part, str) for part in one):
-            yield one[0], one[1] if len(one) == 3 else "", one[-1], None
+            yield *_texts(number, one[0], one[1] if len(one) == 3 else "", one[-1]), None
         else:
             raise UsageError(
                 f"document {number} is {one!r:.80}: expected a Document, a mapping with an id and a text, or a tuple of "
@@ -136,15 +147,22 @@ def _rows(documents: Any) -> Iterator[Any]:
         return iter(documents.iter_rows(named=True))
     if hasattr(documents, "itertuples"):  # pandas
         names = [str(name) for name in documents.columns]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UsageError(f"documents: two columns of the table are called {twice!r}: rename one, or leave it out")
         return (dict(zip(names, row, strict=True)) for row in documents.itertuples(index=False, name=None))
     if hasattr(documents, "to_batches"):  # a table of Arrow
         return (row for batch in documents.to_batches() for row in batch.to_pylist())
     if hasattr(documents, "read_next_batch"):  # a stream of Arrow
         return (row for batch in documents for row in batch.to_pylist())
+    if hasattr(documents, "to_pylist") and hasattr(documents, "schema"):  # a batch of Arrow
+        return iter(documents.to_pylist())
     if hasattr(documents, "collect_schema"):  # a lazy frame of polars
         return iter(documents.collect().iter_rows(named=True))
     if isinstance(documents, Mapping):
         return iter([documents])
+    if hasattr(documents, "__arrow_c_stream__") and not isinstance(documents, Iterable):  # of any other library
+        return (row for batch in _stream(documents) for row in batch.to_pylist())
     try:
         return iter(documents)
     except TypeError:
@@ -154,7 +172,7 @@ def _rows(documents: Any) -> Iterator[Any]:
 
 def _is_missing(value: Any) -> bool:
     """Whether a cell of a table is empty. It is no metadata then."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
 
 
 def to_json(value: Any) -> str:
@@ -163,6 +181,8 @@ def to_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise InputError(f"{value!r:.80} is no JSON: {error}") from error
+    except RecursionError:
+        raise InputError("lists or mappings are in one another too deeply for JSON") from None
 
 
 def _plain(value: Any) -> Any:
@@ -170,6 +190,10 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, set | frozenset):
@@ -177,8 +201,39 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
 
 
-def _metadata(document: Document) -> str | None:
-    return to_json(document.metadata) if document.metadata else None
+def _metadata(number: int, document: Document) -> str | None:
+    return _json(number, document.metadata) if document.metadata else None
+
+
+def _json(number: int, value: Any) -> str:
+    try:
+        text = to_json(value)
+    except InputError as error:
+        raise InputError(f"document {number}: {error}") from error
+    return unicode(f"document {number}", text)
+
+
+def _texts(number: int, id: str, title: str, text: str) -> tuple[str, str, str]:
+    name = f"document {number}"
+    return unicode(f"{name}: its id", id), unicode(f"{name}: its title", title), unicode(f"{name}: its text", text)
+
+
+def _are_there(files: list[str]) -> None:
+    for file in files:
+        if not os.path.exists(file):
+            raise InputError(
+                f"there is no file {file!r:.80}: strings are the paths of files; a document is a mapping with an id and a text, "
+                "or a tuple in a list: [(id, text)]"
+            )
+
+
+def _stream(table: Any) -> Any:
+    """The batches of a table that another library hands out as Arrow's."""
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise InputError("pyarrow reads this table, and it is not here: pip install pyarrow") from error
+    return pyarrow.RecordBatchReader.from_stream(table)
 
 
 def of_fields(fields: tuple[str, str, str, str | None]) -> Document:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
+from . import _native, arguments
 from .errors import UsageError
 from .hub import locate
 from .progress import ProgressCallback, native, show
@@ -73,7 +73,9 @@ class Encoder:
         :param cache: a folder in which fingerprints of models are remembered.
         """
         directory = locate(model)
-        given = dict(prompts or {})
+        given = _prompts(prompts)
+        if isinstance(ignore_settings, str):
+            raise UsageError(f"ignore_settings is one text, {ignore_settings!r:.40}: give a list")
         options: dict[str, Any] = {
             "name": name,
             "device": device,
@@ -86,10 +88,13 @@ class Encoder:
             "quantize": quantize,
             "base": None if base is None else locate(base),
             "batch_tokens": batch_tokens,
-            "ignore_settings": list(ignore_settings),
+            "ignore_settings": arguments.texts("ignore_settings", ignore_settings, "setting"),
             "strict": strict,
             "cache": None if cache is None else os.fspath(cache),
         }
+        arguments.of_kinds(_KINDS, options)
+        if batch_tokens is not None:
+            arguments.whole("batch_tokens", batch_tokens, 1)
         self._set(_native.Encoder(directory, options), given, default_prompt_name)
 
     def _set(self, encoder: _native.Encoder, prompts: Mapping[str, str], default: str | None) -> None:
@@ -197,15 +202,16 @@ class Encoder:
         progress: ProgressCallback | None = None,
     ) -> Any:
         single = isinstance(sentences, str)
-        texts = [sentences] if isinstance(sentences, str) else list(sentences)
-        for number, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise UsageError(f"text {number} is {text!r:.40}: expected a string")
+        texts = arguments.texts("sentences", [sentences] if isinstance(sentences, str) else sentences)
+        if prompt is not None:
+            arguments.text("prompt", prompt)
+        if truncate_dim is not None:
+            arguments.whole("truncate_dim", truncate_dim, 1)
         if progress is None and show_progress_bar:
             progress = show
         vectors: Any = self._native.encode(texts, kind, prompt, native(progress))
         if truncate_dim is not None:
-            if not 0 < truncate_dim <= self.dim:
+            if truncate_dim > self.dim:
                 raise UsageError(f"truncate_dim is {truncate_dim}: the vectors have {self.dim} numbers")
             vectors = vectors[:, :truncate_dim]
             if self._settings["normalize"]:
@@ -214,8 +220,10 @@ class Encoder:
             vectors = unit(vectors)
         vectors = quantized(vectors, precision)
         if convert_to_tensor:
-            import torch
-
+            try:
+                import torch
+            except ImportError as error:
+                raise UsageError("convert_to_tensor takes PyTorch, which is not here: pip install torch") from error
             tensor = torch.from_numpy(np.ascontiguousarray(vectors))
             return tensor[0] if single else tensor
         if single:
@@ -250,7 +258,9 @@ class Encoder:
 
     def tokenize(self, texts: Iterable[str], kind: Literal["query", "document"] = "document") -> list[list[int]]:
         """The token ids of each text, with those of the prompt and of special tokens."""
-        return self._native.tokenize(list(texts), kind)
+        if kind not in ("query", "document"):
+            raise UsageError(f"kind: {kind!r:.40} is none of query, document")
+        return self._native.tokenize(arguments.texts("texts", texts), kind)
 
     @property
     def dim(self) -> int:
@@ -305,6 +315,23 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"<secateur.Encoder {self.name!r}, {self.dim} dimensions, {self.device}>"
+
+
+_KINDS = {
+    **dict.fromkeys(("name", "device", "pooling", "precision", "quantize"), "str"),
+    **dict.fromkeys(("query_prompt", "passage_prompt"), "str"),
+    **dict.fromkeys(("max_length", "truncate_dim", "batch_tokens"), "int"),
+    "strict": "bool",
+}
+
+
+def _prompts(given: Any) -> dict[str, str]:
+    """The prompts by their names."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise UsageError(f"prompts is {given!r:.40}: expected a mapping of names and prompts")
+    return {arguments.text("a prompt's name", name): arguments.text(f"prompt {name}", text) for name, text in given.items()}
 
 
 def _stated(directory: str | os.PathLike[str]) -> dict[str, Any]:

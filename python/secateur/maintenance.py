@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, Self, Unpack
 
+from . import arguments
 from .encoder import Encoder
 from .opened import Opened, encoder_of
 from .options import VectorOptions, vector_arguments
@@ -66,7 +67,8 @@ class Maintained(Opened):
         The least ef whose mean recall reaches the target becomes the default of searches.
         """
         self._load()
-        return RecallCurve._of(self._native.tune(list(queries), k, target))
+        given = arguments.texts("queries", queries, "query")
+        return RecallCurve._of(self._native.tune(given, arguments.whole("k", k, 1), target))
 
     @property
     def recall_curve(self) -> RecallCurve | None:
@@ -76,7 +78,7 @@ class Maintained(Opened):
 
     def set_ef_search(self, ef_search: int) -> None:
         """Sets the ef of searches that name none."""
-        self._native.set_ef_search(ef_search)
+        self._native.set_ef_search(arguments.whole("ef_search", ef_search, 1))
 
     def verify(self, *, k: int = 10, num_queries: int = 200) -> VerifyReport:
         """Checks every byte of every file. The first damage is an error that names its file.
@@ -86,11 +88,14 @@ class Maintained(Opened):
         >>> Database.build(tmp / "sound.db", [("1", "Bees dance.")]).verify().num_documents
         1
         """
-        return VerifyReport._of(self._native.verify(k, num_queries))
+        counts = arguments.whole("k", k, 1), arguments.whole("num_queries", num_queries)
+        return VerifyReport._of(self._native.verify(*counts))
 
     def compact(self, *, memory: int | None = None, progress: ProgressCallback | None = None) -> CompactReport:
         """Reclaims the space of deleted documents and makes one segment of many. It can be stopped at any moment.
 
         :param memory: how many bytes it may take; 2 GiB unless given.
         """
+        if memory is not None:
+            memory = arguments.whole("memory", memory)
         return CompactReport(**self._native.compact(memory, native(progress)))

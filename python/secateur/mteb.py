@@ -163,7 +163,7 @@ class DatabaseSearch:
         k = len(self.database) if top_ranked is not None else top_k
         chosen = SearchOptions(**self._options)
         if self.database.mode(**chosen) == "hybrid":
-            chosen.setdefault("candidates", k)
+            chosen.setdefault("candidates", max(k, 1))
         found = self.database.search_batch(texts, max(k, 1), **chosen)
         among = {id: None if top_ranked is None else top_ranked.get(id, []) for id in ids}
         return {id: _scores(hits, among[id], top_k) for id, hits in zip(ids, found, strict=True)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_type_hints
 
+from .arguments import of_kinds, whole
 from .errors import UsageError
 
 __all__ = ["SearchOptions", "VectorOptions"]
@@ -55,12 +56,26 @@ class VectorOptions(TypedDict, total=False):
     """``TOKENS,OVERLAP``, such as ``256,32``: documents are split, and a document is found by its best passage."""
 
 
+_KINDS = {
+    kind: {name: str(hint) for name, hint in get_type_hints(kind).items()} for kind in (SearchOptions, VectorOptions)
+}
+
+
 def vector_arguments(vectors: VectorOptions) -> dict[str, Any]:
-    return {"metric": None, **_known(VectorOptions, vectors)}
+    return {"metric": None, **_of_graphs(_known(VectorOptions, vectors))}
 
 
 def search_arguments(k: int, options: SearchOptions) -> dict[str, Any]:
-    return {"k": k, **_known(SearchOptions, options)}
+    return {"k": whole("k", k, 1), **_known(SearchOptions, options)}
+
+
+def _of_graphs(vectors: VectorOptions) -> VectorOptions:
+    """The options. Those of a graph would do nothing in an index without."""
+    graph = ("hnsw_m", "hnsw_ef_construction", "hnsw_seed", "codes", "min_rows")
+    idle = [name for name, value in vectors.items() if name in graph and value is not None]
+    if idle and vectors.get("index") in (None, "flat"):
+        raise UsageError(f"{', '.join(idle)}: nothing of an index that compares every vector: name another index")
+    return vectors
 
 
 def _known(kind: Any, options: Any) -> Any:
@@ -69,4 +84,5 @@ def _known(kind: Any, options: Any) -> Any:
     if unknown:
         known = ", ".join(kind.__annotations__)
         raise UsageError(f"there is no option {', '.join(sorted(unknown))}; the options are {known}")
+    of_kinds(_KINDS[kind], options)
     return options

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .errors import UsageError
+
 __all__ = ["Progress", "ProgressCallback"]
 
 
@@ -37,6 +39,8 @@ def native(callback: ProgressCallback | None) -> _Native | None:
     """The callback as the native module calls it."""
     if callback is None:
         return None
+    if not callable(callback):
+        raise UsageError(f"progress is {callback!r:.40}: expected a function that takes a Progress")
 
     def tell(
         stage: str | None, what: str, unit: str, done: int, total: int | None, loss: float | None

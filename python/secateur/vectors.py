@@ -18,7 +18,12 @@ def matrix(vectors: Any) -> Floats:
     >>> matrix([1.0, 2.0]).shape
     (1, 2)
     """
-    array = np.asarray(vectors)
+    if isinstance(vectors, np.ma.MaskedArray) and vectors.mask.any():
+        raise UsageError("numbers of the vectors are masked: a vector has all of them")
+    try:
+        array = np.asarray(vectors)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"vectors: {error}") from error
     if array.dtype.kind not in "fiu":
         raise UsageError(f"vectors of {array.dtype}: expected numbers")
     array = np.atleast_2d(np.asarray(array, dtype=np.float32))
@@ -32,9 +37,10 @@ def matrix(vectors: Any) -> Floats:
 
 def unit(vectors: Floats) -> Floats:
     """Vectors scaled to length 1; one of zeros stays."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return scaled
+    # In f64, whose range holds the squares of all numbers.
+    lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors, dtype=np.float64))[..., np.newaxis]
+    scaled: Floats = np.empty(vectors.shape, dtype=np.float32)
+    return np.divide(vectors, np.where(lengths > 0, lengths, 1), out=scaled, casting="same_kind")
 
 
 def similarity(name: str, a: Floats, b: Floats) -> Floats:
@@ -88,6 +94,8 @@ def quantized(vectors: Any, precision: str) -> Any:
             return np.packbits(vectors > 0, axis=-1)
         case "int8" | "uint8" if not len(vectors):
             return vectors.astype(precision)
+        case "int8" | "uint8" if len(vectors) == 1:
+            raise UsageError(f"precision {precision} rounds to the ranges of many vectors, and one has none: encode more")
         case "int8" | "uint8":
             start = vectors.min(axis=0)
             step = np.maximum((vectors.max(axis=0) - start) / 255, np.finfo(np.float32).tiny)

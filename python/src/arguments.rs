@@ -100,19 +100,61 @@ pub struct SearchArguments {
 }
 
 impl SearchArguments {
-    /// As the library's. A filter is checked against the fields of `database`.
-    pub fn params(self, database: &secateur::Database) -> PyResult<SearchParams> {
+    /// As the library's. A filter is checked against the fields of `database`, and an option that does nothing is
+    /// refused. A vector is searched for in mode dense.
+    pub fn params(self, database: &secateur::Database, of_vectors: bool) -> PyResult<SearchParams> {
+        let idle = self.idle();
+        let by_ef = self.ef_search.is_some();
         let params = self.unchecked()?;
         if let Some(filter) = &params.filter {
             database.check_filter(filter).map_err(refused)?;
         }
-        Ok(params)
+        let mode = match params.mode {
+            None if of_vectors => SearchMode::Dense,
+            _ => database.mode(&params),
+        };
+        if let Some((name, _)) = idle.into_iter().find(|(_, modes)| modes.contains(&mode)) {
+            return Err(usage(format!(
+                "{name} does nothing in mode {mode}: leave it out, or say another mode"
+            )));
+        }
+        match database.vector_index().filter(|index| by_ef && index.ef_search().is_none()) {
+            Some(index) => Err(usage(format!(
+                "ef_search does nothing here: the index is {}, which compares every vector",
+                index.name()
+            ))),
+            None => Ok(params),
+        }
+    }
+
+    /// The options that are given, and the modes in which they do nothing.
+    fn idle(&self) -> Vec<(&'static str, &'static [SearchMode])> {
+        const ALONE: &[SearchMode] = &[SearchMode::Dense, SearchMode::Bm25];
+        let options: [(&str, bool, &[SearchMode]); 6] = [
+            ("k1", self.k1.is_some(), &[SearchMode::Dense]),
+            ("b", self.b.is_some(), &[SearchMode::Dense]),
+            ("ef_search", self.ef_search.is_some(), &[SearchMode::Bm25]),
+            ("candidates", self.candidates.is_some(), ALONE),
+            ("fusion", self.fusion.is_some(), ALONE),
+            ("dense_weight", self.dense_weight.is_some(), ALONE),
+        ];
+        options
+            .into_iter()
+            .filter(|(_, is_given, _)| *is_given)
+            .map(|(name, _, modes)| (name, modes))
+            .collect()
     }
 
     /// As the library's. Whether there are the fields of the filter is left to the caller.
     pub fn unchecked(self) -> PyResult<SearchParams> {
         if self.k == 0 {
             return Err(usage("k is 0: ask for at least one hit"));
+        }
+        if self.candidates == Some(0) {
+            return Err(usage("candidates is 0: fuse at least one hit of each index"));
+        }
+        if let Some(weight) = self.dense_weight.filter(|weight| !weight.is_finite() || *weight < 0.0) {
+            return Err(usage(format!("dense_weight is {weight}: expected a finite number, 0 or more")));
         }
         let filter = self.filter.as_deref().map(filter).transpose()?;
         let default = SearchParams::default();

@@ -284,3 +284,63 @@ def test_arrays_are_neither_copied_in_nor_out(tmp_path: Path, encoder: Encoder) 
     out = encoder.encode(["a", "b"])
     # The numbers are in the Vec that the library made, which numpy keeps alive.
     assert not out.flags.owndata and out.flags.c_contiguous and out.flags.writeable
+
+
+FORKED = """
+import os, sys, threading
+from secateur import Database, DatabaseError
+db = Database.create(sys.argv[1])
+with db:
+    db.add([("a", "x")])
+begun, end = threading.Event(), threading.Event()
+def documents():
+    yield ("b", "x")
+    begun.set()
+    end.wait(30)
+if sys.argv[2] == "while":
+    thread = threading.Thread(target=lambda: db.add(documents()))
+    thread.start()
+    begun.wait(30)
+else:
+    db.add([("b", "x")])
+child = os.fork()
+if child == 0:
+    assert [hit.id for hit in db.search("x")] == ["a"]
+    for change in (lambda: db.add([("c", "x")]), db.commit, db.rollback):
+        try:
+            change()
+        except DatabaseError as error:
+            assert "its changes are not committed: open the database anew" in str(error)
+        else:
+            os._exit(3)
+    del db  # What ends here is a copy, and the parent's lock is not.
+    sys.exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+if sys.argv[2] == "while":
+    end.set()
+    thread.join()
+try:
+    Database.open(sys.argv[1]).add([("d", "x")])
+except DatabaseError as error:
+    assert f"is being written by process {os.getpid()}" in str(error)
+else:
+    sys.exit(4)
+db.commit()
+assert [document.id for document in Database.open(sys.argv[1])] == ["a", "b"]
+child = os.fork()
+if child == 0:
+    with db:
+        db.add([("e", "x")])
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+db.reload()
+assert "e" in db and db.verify().num_documents == 3
+"""
+
+
+@pytest.mark.parametrize("when", ["after", "while"])
+def test_a_fork_leaves_changes_to_its_parent(when: str, tmp_path: Path) -> None:
+    """Both have the changes, and the lock, which the system gives to both."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path / "db"), when]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

@@ -7,16 +7,17 @@ pub mod read;
 pub mod search;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use secateur::{EncoderRecord, EncoderSource, Error, LoadOptions};
+use secateur::{EncoderRecord, EncoderSource, Error, ErrorKind, LoadOptions};
 
 use crate::arguments::LoadArguments;
 use crate::encoder::Encoder;
-use crate::errors::usage;
+use crate::errors::{of_kind, usage};
 use crate::work::{Watch, compute, watched};
 
 /// A database. Its methods may be called by several threads: searches never wait for changes.
@@ -29,6 +30,35 @@ pub struct Database {
     writer: Mutex<secateur::Database>,
     /// The thread of Python's that changes it, on which callbacks and iterators run.
     changed_by: Mutex<Option<ThreadId>>,
+    /// The process that changes it, or has changes that are not committed; 0 if none. One that is forked from it then
+    /// has a copy of them, and shares their lock.
+    held_by: AtomicU32,
+}
+
+/// The turn of a thread to change a database.
+struct Turn<'a> {
+    database: &'a Database,
+    writer: MutexGuard<'a, secateur::Database>,
+}
+
+impl Drop for Turn<'_> {
+    /// Is done at the end, also where work unwinds.
+    fn drop(&mut self) {
+        *self.database.changed_by() = None;
+        if !self.writer.has_changes() {
+            self.database.held_by.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Database {
+    /// Changes of the process that this one was forked from are left to it, and so is their lock, which would end here.
+    fn drop(&mut self) {
+        if matches!(*self.held_by.get_mut(), holder if holder != 0 && holder != std::process::id()) {
+            let committed = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner).reader();
+            std::mem::forget(std::mem::replace(&mut self.writer, Mutex::new(committed)));
+        }
+    }
 }
 
 /// How often a call that waits for another thread's change looks for signals.
@@ -41,6 +71,7 @@ impl Database {
             reader: RwLock::new(Arc::new(database.reader())),
             writer: Mutex::new(database),
             changed_by: Mutex::new(None),
+            held_by: AtomicU32::new(0),
         }
     }
 
@@ -67,13 +98,24 @@ impl Database {
     }
 
     /// Changes the database, and lets searches see what is committed then. A callback or an iterator of such a call
-    /// would wait for itself, and is refused.
+    /// would wait for itself, and is refused. So is a process that was forked while there were changes.
     fn change<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut secateur::Database, &Watch) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
-        let here = thread::current().id();
+        let (here, process) = (thread::current().id(), std::process::id());
+        let holder = self.held_by.load(Ordering::Relaxed);
+        if holder != 0 && holder != process {
+            let path = self.path.display();
+            return Err(of_kind(
+                ErrorKind::Database,
+                format!(
+                    "process {holder}, which this one was forked from, was changing {path}, and its changes are not \
+                     committed: open the database anew in this process, or commit before the fork"
+                ),
+            ));
+        }
         if *self.changed_by() == Some(here) {
             return Err(usage(format!(
                 "{} is being changed by the call that this callback or iterator belongs to: change it when that is done",
@@ -81,22 +123,13 @@ impl Database {
             )));
         }
         watched(py, |watch| {
-            let mut writer = self.locked(watch);
+            let mut turn = Turn { database: self, writer: self.locked(watch) };
             *self.changed_by() = Some(here);
-            let _done = OnDrop(|| *self.changed_by() = None);
-            let outcome = work(&mut writer, watch);
-            *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(writer.reader());
+            self.held_by.store(process, Ordering::Relaxed);
+            let outcome = work(&mut turn.writer, watch);
+            *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(turn.writer.reader());
             outcome
         })
-    }
-}
-
-/// Is done at the end, also where work unwinds.
-struct OnDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
 

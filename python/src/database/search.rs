@@ -29,7 +29,7 @@ impl Database {
         arguments: SearchArguments,
     ) -> PyResult<Vec<Found<'py>>> {
         let reader = self.reader();
-        let params = arguments.params(&reader)?;
+        let params = arguments.params(&reader, false)?;
         let queries: Vec<&str> = queries.iter().map(|query| &**query).collect();
         let answer = |queries: &[&str]| reader.search_batch(queries, &params);
         let hits = in_chunks(py, &queries, answer)?;
@@ -44,7 +44,7 @@ impl Database {
         arguments: SearchArguments,
     ) -> PyResult<Vec<Found<'py>>> {
         let reader = self.reader();
-        let params = arguments.params(&reader)?;
+        let params = arguments.params(&reader, true)?;
         let view = vectors.as_array();
         let rows = rows(&view)?;
         let answer = |rows: &[&[f32]]| rows.iter().map(|row| reader.search_vector(row, &params)).collect();
@@ -60,14 +60,14 @@ impl Database {
         arguments: SearchArguments,
     ) -> PyResult<(Vec<Explained>, Bound<'py, PyDict>)> {
         let reader = self.reader();
-        let params = arguments.params(&reader)?;
+        let params = arguments.params(&reader, false)?;
         explained(py, compute(py, || reader.explain(query, &params))?)
     }
 
     /// The name of the index that answers.
     fn mode(&self, arguments: SearchArguments) -> PyResult<String> {
         let reader = self.reader();
-        Ok(reader.mode(&arguments.params(&reader)?).to_string())
+        Ok(reader.mode(&arguments.params(&reader, false)?).to_string())
     }
 
     /// The part of a text with the most of a query's words, and where they are in it: characters from, and to.
