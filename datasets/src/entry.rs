@@ -78,23 +78,41 @@ impl Entry {
 }
 
 /// A JSON object with the fields of BEIR told apart, so that errors in them name their column.
+///
+/// A title or a text that is null is there without a value, as in tables.
 #[derive(Default)]
 struct Line {
     id: Option<Id>,
-    title: Option<String>,
-    text: Option<String>,
+    title: Option<Option<String>>,
+    text: Option<Option<String>>,
     metadata: Option<Box<RawValue>>,
     others: Vec<(String, Box<RawValue>)>,
 }
 
-/// A string field, in a seed that knows its name.
-struct TextSeed(Text);
+/// A string field or null, in a seed that knows its name.
+struct TextSeed(&'static str);
 
 impl<'de> serde::de::DeserializeSeed<'de> for TextSeed {
-    type Value = String;
+    type Value = Option<String>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_any(self.0)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextSeed {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a string for `{}`", self.0)
+    }
+
+    fn visit_none<E>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        deserializer.deserialize_any(Text { field: self.0, nullable: false }).map(Some)
     }
 }
 
@@ -111,11 +129,10 @@ impl<'de> Deserialize<'de> for Line {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
                 let mut line = Line::default();
                 while let Some(name) = map.next_key::<String>()? {
-                    let text = |field, nullable| TextSeed(Text { field, nullable });
                     match name.as_str() {
                         "_id" => line.id = Some(map.next_value()?),
-                        "title" => line.title = Some(map.next_value_seed(text("title", true))?),
-                        "text" => line.text = Some(map.next_value_seed(text("text", false))?),
+                        "title" => line.title = Some(map.next_value_seed(TextSeed("title"))?),
+                        "text" => line.text = Some(map.next_value_seed(TextSeed("text"))?),
                         "metadata" => line.metadata = map.next_value()?,
                         _ => line.others.push((name, map.next_value()?)),
                     }
@@ -152,8 +169,8 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title is empty, other fields
-/// become metadata.
+/// Reads `{"_id": ..., "title": ..., "text": ..., "metadata": {...}}`: a missing or null title and a null text are
+/// empty, other fields become metadata. A line without any text is a fault: its text may have another name.
 pub(crate) fn parse_document(line: &str) -> Result<Parsed<Document>, Fault> {
     let Parsed { record, oddities } = parse_entry(line, &FieldNames::default())?;
     match record.id.clone() {
@@ -184,17 +201,17 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
     if displaced(&names.id, "_id")
         && let Some(id) = line.id.take()
     {
-        line.others.push(("_id".to_owned(), raw(&id.into_text(&mut oddities)?)));
+        line.others.push(("_id".to_owned(), raw(Some(&id.into_text(&mut oddities)?))));
     }
     if displaced(&names.title, "title")
         && let Some(title) = line.title.take()
     {
-        line.others.push(("title".to_owned(), raw(&title)));
+        line.others.push(("title".to_owned(), raw(title.as_deref())));
     }
     if displaced(&names.text, "text")
         && let Some(text) = line.text.take()
     {
-        line.others.push(("text".to_owned(), raw(&text)));
+        line.others.push(("text".to_owned(), raw(text.as_deref())));
     }
 
     let id = match line.id {
@@ -206,13 +223,14 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
             None => None,
         },
     };
-    let mut string = |own: Option<String>, given: &Option<String>, usual: &[&str]| match own {
-        Some(own) => Ok(Some(own)),
-        None => match take(&mut line.others, given, usual).map_err(missing)? {
+    let mut string = |own: Option<Option<String>>, given: &Option<String>, usual: &[&str]| match own {
+        Some(Some(own)) => Ok(Some(own)),
+        // Where BEIR's own field is null, another one may have the text.
+        own => match take(&mut line.others, given, usual).map_err(missing)? {
             Some((name, value)) => {
                 Ok(Some(decode::<Option<String>>(&name, &value, "a string")?.unwrap_or_default()))
             }
-            None => Ok(None),
+            None => Ok(own.map(Option::unwrap_or_default)),
         },
     };
     let title = string(line.title, &names.title, &TITLES)?.unwrap_or_default();
@@ -229,8 +247,8 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
     Ok(Parsed { record: Entry { id, title, text, metadata, vector, found }, oddities })
 }
 
-fn raw(text: &str) -> Box<RawValue> {
-    serde_json::value::to_raw_value(text).expect("a string is JSON")
+fn raw(text: Option<&str>) -> Box<RawValue> {
+    serde_json::value::to_raw_value(&text).expect("a string is JSON")
 }
 
 /// Takes the field that is named, or else the first of the usual ones.
@@ -325,6 +343,17 @@ mod tests {
         let entry = entry.unwrap();
         assert_eq!((entry.id.as_deref(), &*entry.text), (Some("a"), "x"));
         assert_eq!(entry.metadata.as_deref(), Some(r#"{"year":2,"id":"b","body":"y"}"#));
+
+        // Null is no text, and no fault.
+        let nulls = r#"{"_id": "a", "title": null, "text": null, "metadata": null}"#;
+        let entry = parsed(nulls, &usual).unwrap();
+        assert_eq!((&*entry.title, &*entry.text, entry.metadata), ("", "", None));
+        let entry = parsed(r#"{"_id": "a", "text": null, "body": "y"}"#, &usual).unwrap();
+        assert_eq!((&*entry.text, entry.metadata), ("y", None));
+        assert_eq!(parsed(r#"{"_id": "a", "body": null}"#, &usual).unwrap().text, "");
+        let names = FieldNames { text: Some("body".to_owned()), ..usual.clone() };
+        let entry = parsed(r#"{"_id": "a", "text": null, "body": null}"#, &names).unwrap();
+        assert_eq!((&*entry.text, entry.metadata.as_deref()), ("", Some(r#"{"text":null}"#)));
 
         let names = FieldNames {
             id: Some("key".to_owned()),

@@ -29,13 +29,13 @@ pub(crate) fn parse_query(line: &str) -> Result<Parsed<Query>, Fault> {
     Ok(Parsed { record: Query { id, text: parsed.text }, oddities })
 }
 
-/// Reads `{"title": ..., "text": ...}`: a missing or null title is empty, other fields are ignored.
+/// Reads `{"title": ..., "text": ...}`: a missing or null title and a null text are empty, other fields are ignored.
 pub(crate) fn parse_passage(line: &str) -> Result<Passage, Fault> {
     #[derive(serde::Deserialize)]
     struct PassageLine {
         #[serde(default, deserialize_with = "title")]
         title: String,
-        #[serde(deserialize_with = "text")]
+        #[serde(deserialize_with = "text_or_null")]
         text: String,
     }
     let (PassageLine { title, text }, _) = parse(line)?;
@@ -206,6 +206,11 @@ fn title<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
     deserializer.deserialize_any(Text { field: "title", nullable: true })
 }
 
+/// A document's text, which tables without one have as null.
+fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_any(Text { field: "text", nullable: true })
+}
+
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     deserializer.deserialize_any(Text { field: "text", nullable: false })
 }
@@ -270,6 +275,7 @@ mod tests {
             (r#"{"_id":"a","title":"T","text":"x"}"#, ("a", "T", "x", None)),
             (r#"{"_id":"a","text":"x"}"#, ("a", "", "x", None)),
             (r#"{"_id":"a","title":null,"text":"x","metadata":null}"#, ("a", "", "x", None)),
+            (r#"{"_id":"a","title":"T","text":null}"#, ("a", "T", "", None)),
             (
                 r#"{"text":"","metadata":{"k": [1, 2.50]},"_id":"a","url":"u"}"#,
                 ("a", "", "", Some(r#"{"k":[1, 2.50],"url":"u"}"#)),
@@ -300,9 +306,11 @@ mod tests {
         assert_eq!(parsed.record.text, "\"Infinity\\");
         let metadata = parsed.record.metadata.unwrap();
         assert_eq!(metadata, r#"{"a":null,"b":[null,null],"NaN":"-Infinity"}"#);
-        for line in [r#"{"_id":"a","text":NaN}"#, r#"{"_id":"a","text":"x","b":NaNs}"#] {
-            assert!(matches!(parse_document(line).map(|_| ()), Err(Fault::BadJson { .. })), "{line}");
-        }
+        // pandas has NaN where a text is missing.
+        let parsed = parse_document(r#"{"_id":"a","text":NaN}"#).unwrap();
+        assert_eq!((parsed.oddities, &*parsed.record.text), (vec![Fault::PythonNumber], ""));
+        let bad = r#"{"_id":"a","text":"x","b":NaNs}"#;
+        assert!(matches!(parse_document(bad).map(|_| ()), Err(Fault::BadJson { .. })), "{bad}");
     }
 
     #[test]
@@ -325,8 +333,12 @@ mod tests {
                 "bad JSON at column 10: invalid type: floating point `1.5`, expected a string or an integer for `_id`",
             ),
             (
-                r#"{"_id":"a","text":null}"#,
-                "bad JSON at column 22: invalid type: null, expected a string for `text`",
+                r#"{"_id":"a","text":7}"#,
+                "bad JSON at column 19: invalid type: integer `7`, expected a string for `text`",
+            ),
+            (
+                r#"{"_id":null,"text":"x"}"#,
+                "bad JSON at column 11: invalid type: null, expected a string or an integer for `_id`",
             ),
             (
                 r#"{"_id":"a","title":7,"text":"x"}"#,

@@ -33,6 +33,28 @@ fn rows_become_documents() {
     }
 }
 
+/// A null is no title, no text or no metadata, as a field that is not there. Documents without either are counted.
+#[test]
+fn nulls_are_nothing() {
+    let source = Source::open(&[hub("../nulls.parquet")], FieldNames::default()).unwrap();
+    let mut documents = source.documents(EmptyDocuments::Few);
+    let read: Vec<_> = documents.by_ref().map(|item| item.unwrap().0).collect();
+    let parts: Vec<_> = read
+        .iter()
+        .map(|document| (&*document.id, &*document.title, &*document.text, document.metadata.as_deref()))
+        .collect();
+    let expected = [
+        ("a", "T", "x", Some("{\"year\":2020}")),
+        ("b", "", "y", None),
+        ("c", "T", "", Some("{\"year\":2021}")),
+        ("d", "", "", None),
+    ];
+    assert_eq!(parts, expected);
+    assert_eq!((documents.num_documents(), documents.num_empty()), (4, 1));
+    let refused = source.documents(EmptyDocuments::Refused).find_map(Result::err).unwrap().to_string();
+    assert!(refused.contains("nulls.parquet") && refused.contains("\"d\" has no text"), "{refused}");
+}
+
 /// The hub's layout becomes BEIR's: numbers as ids, scores as integers or not, a file for each split.
 #[test]
 fn the_hubs_layout_is_converted() {

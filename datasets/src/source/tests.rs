@@ -33,6 +33,10 @@ fn files_of_each_kind() {
     assert_eq!(documents("my notes.jsonl.gz", lines), expected);
     assert_eq!(documents("my notes.json", lines), expected);
 
+    // A null is no text, as an empty one; so it is in tables.
+    let nulls = "{\"id\": \"a\", \"title\": null, \"text\": null}\n{\"id\": \"b\", \"text\": \"y\"}\n";
+    assert_eq!(documents("nulls.jsonl", nulls), rows(&[["a", "", "", ""], ["b", "", "y", ""]]));
+
     let list = " [{\"id\": 1, \"text\": \"x\"},\n {\"text\": \"y\", \"title\": \"t\"}]";
     assert_eq!(documents("list.json", list), rows(&[["1", "", "x", ""], ["list-2", "t", "y", ""]]));
 
