@@ -114,13 +114,15 @@ pub enum Error {
     },
     /// Unfinished work of another encoder is in the place of a database.
     #[error(
-        "{} keeps vectors of {expected_name} (fingerprint {}), and {} is asked for: finish that work with its own \
-         options, or remove the file to begin anew",
-        journal.display(), short(expected), given(got)
+        "{} keeps {} of {expected_name} (fingerprint {}), and {} is asked for: finish that work with its own options, or \
+         remove the file to begin anew",
+        journal.display(), counted(*num_vectors as usize, "vector"), short(expected), given(got)
     )]
     UnfinishedWork {
         /// The journal.
         journal: PathBuf,
+        /// How many vectors it keeps.
+        num_vectors: u64,
         /// The encoder of the vectors.
         expected_name: String,
         /// Its fingerprint.
@@ -148,15 +150,15 @@ pub enum Error {
     PassagesWithoutEncoder,
     /// A journal keeps vectors of other texts.
     #[error(
-        "{} keeps {bytes} bytes of vectors that the same encoder made of other texts: name the files and the options (such as \
-         --separator and --passages) of that work to finish it, or remove the file to begin anew",
-        path.display()
+        "{} keeps {} that the same encoder made of other texts: name the files and the options (such as --separator and \
+         --passages) of that work to finish it, or remove the file to begin anew",
+        path.display(), counted(*num_vectors as usize, "vector")
     )]
     OtherTexts {
         /// The journal.
         path: PathBuf,
-        /// The length of what it keeps.
-        bytes: u64,
+        /// How many vectors it keeps.
+        num_vectors: u64,
     },
     /// A database does not say where its encoder is.
     #[error(

@@ -263,3 +263,22 @@ fn the_end_of_a_long_document_is_found() {
     sandbox.run(without).fails(2, ["--passages needs an encoder"]);
     assert!(!sandbox.path("bad").exists());
 }
+
+/// Texts that are longer than the encoder reads are counted.
+#[test]
+fn texts_that_are_cut_are_counted() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    let write = |name: &str, text: &str| std::fs::write(sandbox.path(name), text).unwrap();
+    let long = ["rose"; 10].join(" ");
+    write("a.jsonl", &format!("{{\"id\": 1, \"text\": \"{long}\"}}\n{{\"id\": 2, \"text\": \"bee\"}}\n"));
+    let said =
+        sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
+    assert!(
+        said.contains("(1 text is longer than the 5 tokens that the encoder reads; --passages"),
+        "{said}"
+    );
+    write("b.jsonl", "{\"id\": 3, \"text\": \"tea tea tea\"}\n");
+    let said = sandbox.run(["add", "db", "b.jsonl"]).ok();
+    assert!(said.contains("(1 text is longer than the encoder reads)"), "{said}");
+}

@@ -297,6 +297,8 @@ fn a_search_can_be_kept_open() {
     );
     assert!(ask("{\"query\"")["error"].as_str().unwrap().contains("bad JSON"));
     assert!(ask("{\"query\": \"x\", \"mode\": \"dense\"}")["error"].as_str().unwrap().contains("no vectors"));
+    // So a program that waits for an answer to each line never waits for good.
+    assert_eq!(ask(""), json!({"line": 6, "error": "the query is empty"}));
     assert_eq!(ask("q9\troses")["query_id"], "q9");
     drop(stdin);
     assert!(child.wait().unwrap().success());
@@ -417,6 +419,24 @@ fn what_data_sets_have_is_no_error() {
     write(&sandbox, "empty.jsonl", &[line(1, "roses"), line(2, ""), line(3, "")].concat());
     sandbox.run(["index", "empty.jsonl", "--out", "db3"]).fails(3, ["2 of the first 3 documents"]);
     assert!(!sandbox.path("db3").exists());
+    // A null is as empty as an empty text, in a file and in a data set.
+    let null = "{\"_id\": \"n\", \"title\": null, \"text\": null}\n";
+    for (number, name) in ["null.jsonl", "nulls/corpus.jsonl"].into_iter().enumerate() {
+        write(&sandbox, name, &[line(1, "roses"), null.to_owned()].concat());
+        let input = name.strip_suffix("/corpus.jsonl").unwrap_or(name);
+        let db = format!("null{number}");
+        let outcome = sandbox.run(["index", input, "--out", &db]);
+        assert!(outcome.stderr.starts_with("warning: 1 document has neither title nor text"), "{outcome:?}");
+        assert_eq!(exported(&sandbox, &db).len(), 2);
+        sandbox.run(["index", input, "--out", "db4", "--strict"]).fails(3, [":2: \"n\" has no text"]);
+    }
+    let outcome = sandbox.run(["dataset", "verify", "nulls"]);
+    assert!(outcome.stdout.contains("corpus.jsonl:2:") && outcome.stdout.contains("\"n\""), "{outcome:?}");
+    // Without judgments there is nothing to measure, and another command answers the queries.
+    write(&sandbox, "nulls/queries.jsonl", "{\"_id\": \"q\", \"text\": \"roses\"}\n");
+    sandbox
+        .run(["eval", "null1", "nulls", "--run", "b.run"])
+        .fails(3, ["no judgments", "`secateur search null1 --queries FILE --run RUN`"]);
 }
 
 /// Hours of encoding are not thrown away because an option was forgotten.
@@ -433,12 +453,14 @@ fn unfinished_work_of_another_encoder_is_kept() {
     write(&sandbox, "a.jsonl", &documents);
     for other in [vec!["--encoder", "default"], vec!["--encoder", "tiny", "--max-length", "9"]] {
         let index = ["index", "a.jsonl", "--out", "db"].into_iter().chain(other);
-        sandbox.run(index).fails(4, ["db.journal", "finish that work with its own"]);
+        sandbox
+            .run(index)
+            .fails(4, ["db.journal keeps ", " vectors of unfinished work", "finish that work with its own"]);
         assert_eq!(std::fs::read(sandbox.path("db.journal")).unwrap(), journal);
     }
     let outcome = sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--out", "db"]);
     assert!(outcome.stderr.starts_with("going on from "), "{outcome:?}");
-    assert!(outcome.stderr.ends_with(" bytes that an interrupted run left in db.journal\n"), "{outcome:?}");
+    assert!(outcome.stderr.ends_with(" vectors that an interrupted run left in db.journal\n"), "{outcome:?}");
     outcome.ok();
     assert!(!sandbox.path("db.journal").exists());
 
@@ -449,27 +471,6 @@ fn unfinished_work_of_another_encoder_is_kept() {
     sandbox.run(["add", "db", "b.jsonl"]).ok();
     assert_eq!(exported(&sandbox, "db").len(), 600);
     assert_eq!(sandbox.names().iter().filter(|name| name.contains("journal")).count(), 0);
-}
-
-/// Texts that are longer than the encoder reads are counted.
-#[test]
-fn texts_that_are_cut_are_counted() {
-    let sandbox = Sandbox::new();
-    model::tiny(&sandbox.path("tiny"));
-    write(
-        &sandbox,
-        "a.jsonl",
-        "{\"id\": 1, \"text\": \"rose rose rose rose rose rose rose rose rose rose\"}\n{\"id\": 2, \"text\": \"bee\"}\n",
-    );
-    let said =
-        sandbox.run(["index", "a.jsonl", "--encoder", "tiny", "--max-length", "5", "--out", "db"]).ok();
-    assert!(
-        said.contains("(1 text is longer than the 5 tokens that the encoder reads; --passages"),
-        "{said}"
-    );
-    write(&sandbox, "b.jsonl", "{\"id\": 3, \"text\": \"tea tea tea\"}\n");
-    let said = sandbox.run(["add", "db", "b.jsonl"]).ok();
-    assert!(said.contains("(1 text is longer than the encoder reads)"), "{said}");
 }
 
 /// A changed vector gives no wrong answer in silence.

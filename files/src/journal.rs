@@ -171,8 +171,7 @@ impl Journal {
         let file = LockedFile::try_lock(DiskFile::open_or_create(path)?)?
             .map_err(|_| JournalError::Locked { path: path.to_owned() })?;
         let len = file.0.file().metadata().at("read", path)?.len();
-        let item = if width == 0 { 1 } else { 4 * u64::from(width) };
-        let mut journal = Journal { file, item, offsets: vec![HEADER_LEN as u64] };
+        let mut journal = Journal { file, item: bytes_of_item(width), offsets: vec![HEADER_LEN as u64] };
         let header = JournalHeader { start: Start::of(&KIND), width, key, ..JournalHeader::zeroed() };
         let header = header::seal(&header);
         if journal.has_header(&header, len)? {
@@ -214,9 +213,9 @@ impl Journal {
     /// Finds the whole records of a file of `len` bytes and cuts off what follows them.
     fn find_records(&mut self, len: u64) -> Result<(), JournalError> {
         let mut at = HEADER_LEN as u64;
-        while let Some(head) = self.read_head(at, len)? {
+        while let Some(head) = read_head(&self.file.0, self.item, at, len)? {
             let start = at + RECORD_HEAD as u64;
-            let bytes = self.bytes_of(&head);
+            let bytes = head.num_bytes(self.item);
             if self.checksum(start, bytes)? != head.items_crc {
                 break;
             }
@@ -227,22 +226,6 @@ impl Journal {
             self.cut(at)?;
         }
         Ok(())
-    }
-
-    /// The head of the record at `at`, if it is whole and its items lie within `len` bytes.
-    fn read_head(&self, at: u64, len: u64) -> Result<Option<RecordHead>, JournalError> {
-        let start = at + RECORD_HEAD as u64;
-        if start > len {
-            return Ok(None);
-        }
-        let mut head = RecordHead::zeroed();
-        self.file.0.read_at(at, bytemuck::bytes_of_mut(&mut head))?;
-        Ok(Some(head).filter(|head| head.is_whole() && self.bytes_of(head) <= len - start))
-    }
-
-    fn bytes_of(&self, head: &RecordHead) -> u64 {
-        // At most 2^32 items of 2^34 bytes: may exceed u64 only in a file that nobody can store.
-        u64::from(head.items).saturating_mul(self.item)
     }
 
     /// The CRC-32 of `len` bytes at a position, read in pieces.
@@ -282,8 +265,8 @@ impl Journal {
             return Ok(None);
         };
         let changed = || JournalError::Record { path: self.path().to_owned(), number };
-        let head = self.read_head(at, end)?.ok_or_else(changed)?;
-        let mut bytes = vec![0; self.bytes_of(&head) as usize];
+        let head = read_head(&self.file.0, self.item, at, end)?.ok_or_else(changed)?;
+        let mut bytes = vec![0; head.num_bytes(self.item) as usize];
         self.file.0.read_at(at + RECORD_HEAD as u64, &mut bytes)?;
         if crc32fast::hash(&bytes) != head.items_crc {
             return Err(changed());
@@ -354,7 +337,61 @@ pub fn kept_bytes(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |file| file.len().saturating_sub(HEADER_LEN as u64))
 }
 
+/// How many items the journal at `path` keeps, by the heads of its records; 0 if there is none. It may be open
+/// elsewhere, and the items themselves are not read.
+///
+/// ```
+/// use secateur_files::{Journal, kept_items};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("journal");
+/// assert_eq!(kept_items(&path), 0);
+/// let mut journal = Journal::open(&path, [7; 32], 2)?;
+/// journal.append([1; 32], &[0; 3 * 8])?;
+/// journal.append([2; 32], &[0; 8])?;
+/// assert_eq!(kept_items(&path), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn kept_items(path: &Path) -> u64 {
+    let count = || -> Option<u64> {
+        let file = DiskFile::open(path).ok()?;
+        let len = file.file().metadata().ok()?.len();
+        let mut header = [0; HEADER_LEN];
+        file.read_at(0, &mut header).ok()?;
+        let item = bytes_of_item(header::read::<JournalHeader>(&header, &KIND).ok()?.width);
+        let (mut at, mut items) = (HEADER_LEN as u64, 0);
+        while let Some(head) = read_head(&file, item, at, len).ok()? {
+            items += u64::from(head.items);
+            at += RECORD_HEAD as u64 + head.num_bytes(item);
+        }
+        Some(items)
+    };
+    count().unwrap_or(0)
+}
+
+/// The bytes of an item of `width` words, as a header has it.
+fn bytes_of_item(width: u32) -> u64 {
+    if width == 0 { 1 } else { 4 * u64::from(width) }
+}
+
+/// The head of the record at `at`, if it is whole and its items lie within `len` bytes.
+fn read_head(file: &DiskFile, item: u64, at: u64, len: u64) -> Result<Option<RecordHead>, PathError> {
+    let start = at + RECORD_HEAD as u64;
+    if start > len {
+        return Ok(None);
+    }
+    let mut head = RecordHead::zeroed();
+    file.read_at(at, bytemuck::bytes_of_mut(&mut head))?;
+    Ok(Some(head).filter(|head| head.is_whole() && head.num_bytes(item) <= len - start))
+}
+
 impl RecordHead {
+    /// The bytes of its items, each of `item` bytes.
+    fn num_bytes(&self, item: u64) -> u64 {
+        // At most 2^32 items of 2^34 bytes: may exceed u64 only in a file that nobody can store.
+        u64::from(self.items).saturating_mul(item)
+    }
+
     fn new(hash: [u8; 32], items: u32, items_crc: u32) -> RecordHead {
         let mut head = RecordHead { hash, items, items_crc, crc: 0, zeros: [0; 4] };
         head.crc = head.own_crc();

@@ -44,6 +44,6 @@ mod parallel;
 
 pub use durable::{Durable, DurableFolder, with_suffix};
 pub use error::{AtPath, ErrorKind, PathError, Result};
-pub use journal::{Journal, JournalError, Record, kept_bytes};
+pub use journal::{Journal, JournalError, Record, kept_bytes, kept_items};
 pub use lock::LockedFile;
 pub use parallel::join;

@@ -66,15 +66,15 @@ pub enum Error {
     },
     /// A journal keeps the vectors of other work, which are not thrown away unasked.
     #[error(
-        "{} keeps {bytes} bytes of unfinished work with another encoder or other options: finish that work with its own, \
-         or remove the file to begin anew",
-        path.display()
+        "{} keeps {num_vectors} {} of unfinished work with another encoder or other options: finish that work with its \
+         own, or remove the file to begin anew",
+        path.display(), if *num_vectors == 1 { "vector" } else { "vectors" }
     )]
     OtherWork {
         /// The journal.
         path: PathBuf,
-        /// The length of what it keeps.
-        bytes: u64,
+        /// How many vectors it keeps.
+        num_vectors: u64,
     },
     /// A document with this id is stored already.
     #[error("document {id:?} is stored already; upsert it to replace it")]

@@ -113,7 +113,7 @@ fn another_key_or_dimension_is_refused() {
     drop(journal);
     for (key, dim) in [([4; 32], 2), (KEY, 1)] {
         let result = EmbeddingJournal::open(&path, key, dim);
-        assert!(matches!(&result, Err(Error::OtherWork { bytes: 56, .. })), "{result:?}");
+        assert!(matches!(&result, Err(Error::OtherWork { num_vectors: 1, .. })), "{result:?}");
     }
     assert_eq!(EmbeddingJournal::open(&path, KEY, 2).unwrap().len(), 1);
     assert!(matches!(EmbeddingJournal::open(&path, KEY, 0), Err(Error::InvalidParameter { .. })));

@@ -173,6 +173,15 @@ impl Arguments {
             database.search_on(self.encoder.device)?;
         }
         let dataset = open_dataset(&self.dataset)?;
+        if dataset.splits()?.is_empty() {
+            let message = format!(
+                "{} has no judgments to measure against (qrels/SPLIT.tsv): `secateur search {} --queries FILE --run RUN` \
+                 answers queries without any",
+                self.dataset.display(),
+                self.database.display()
+            );
+            return Err(Failure::new(Code::Input, message));
+        }
         let split = self.measuring.split(&dataset)?;
         let qrels = dataset.qrels(&split)?;
         self.check_cutoffs()?;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,15 @@ struct Told {
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The work that is going on, for those who interrupt it.
-static UNDER_WAY: Mutex<Option<(usize, &'static str)>> = Mutex::new(None);
+static UNDER_WAY: Mutex<UnderWay> = Mutex::new(UnderWay { done: 0, unit: "", journals: Vec::new() });
+
+struct UnderWay {
+    /// Units that are done, and what one is called.
+    done: usize,
+    unit: &'static str,
+    /// Where results are kept, if that is known.
+    journals: Vec<PathBuf>,
+}
 
 impl Progress {
     /// A bar of units, of which one is called `unit`. `total` is only asked for where someone looks, since counting may
@@ -44,7 +52,7 @@ impl Progress {
         unit: &'static str,
         total: impl FnOnce() -> std::result::Result<u64, E>,
     ) -> std::result::Result<Progress, E> {
-        under_way(0, unit);
+        under_way(|work| *work = UnderWay { done: 0, unit, journals: Vec::new() });
         let start = Instant::now();
         let told = Told { what, unit, start, last: Cell::new(start), first: Cell::new(None) };
         if !std::io::stderr().is_terminal() {
@@ -60,21 +68,24 @@ impl Progress {
     }
 
     /// Says that the work goes on from what an interrupted run has left in a journal, if it does. It is said when the
-    /// first results are there, because a journal of other work is refused before.
+    /// first results are there, because a journal of other work is refused before. Who interrupts the work before that
+    /// is told whether anything is in the journal.
     pub fn going_on_from(self, journal: &Path) -> Progress {
-        let bytes = secateur_files::kept_bytes(journal);
-        if bytes > 0 {
-            let bytes = counted(bytes as usize, "byte");
-            let kept = format!("going on from {bytes} that an interrupted run left in {}", journal.display());
+        let vectors = secateur_files::kept_items(journal);
+        if vectors > 0 {
+            let vectors = counted(vectors as usize, "vector");
+            let kept =
+                format!("going on from {vectors} that an interrupted run left in {}", journal.display());
             self.told.first.set(Some(kept));
         }
+        under_way(|work| work.journals.push(journal.to_owned()));
         self
     }
 
     /// `done` of the total.
     pub fn set(&self, done: usize) {
         let Told { what, unit, start, last, first } = &self.told;
-        under_way(done, unit);
+        under_way(|work| work.done = done);
         if let Some(kept) = first.take() {
             self.bar.suspend(|| say(&kept));
         }
@@ -113,8 +124,8 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn under_way(done: usize, unit: &'static str) {
-    *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, unit));
+fn under_way<T>(change: impl FnOnce(&mut UnderWay) -> T) -> T {
+    change(&mut UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Drop for Progress {
@@ -168,13 +179,19 @@ pub fn say_on_interrupt(message: &'static str) -> Result<()> {
     }
     ctrlc::set_handler(|| {
         let message = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
-        let text = match *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((done, unit)) if done > 0 => {
-                format!("interrupted at {}: {message}", counted(done, unit))
+        let text = under_way(|work| match work {
+            UnderWay { done: 1.., unit, .. } => {
+                format!("interrupted at {}: {message}", counted(work.done, unit))
             }
             // Results are kept before they are counted, so a count of 0 would say too little.
-            _ => format!("interrupted: {message}"),
-        };
+            UnderWay { journals, .. }
+                if journals.is_empty()
+                    || journals.iter().any(|path| secateur_files::kept_items(path) > 0) =>
+            {
+                format!("interrupted: {message}")
+            }
+            _ => "interrupted before the first results were kept: the same command begins anew".to_owned(),
+        });
         // There is nobody left to tell if standard error is closed.
         let _ = writeln!(std::io::stderr(), "\n{text}");
         std::process::exit(130);

@@ -17,6 +17,9 @@ use super::failure::{Code, Failure, Result, warn};
 use super::hits::{Hits, as_json, missing_text, with_documents};
 use super::searched::Searched;
 
+/// What is said of a line without words.
+const EMPTY_QUERY: &str = "the query is empty";
+
 /// Queries of a file that are encoded together.
 const BATCH: usize = 64;
 
@@ -64,7 +67,8 @@ pub fn answer(
     for (number, line) in (1..).zip(input.lines()) {
         let line = line.at("read", path)?;
         let line = line.trim_start_matches('\u{feff}').trim_end();
-        if line.trim().is_empty() {
+        // A program that waits for an answer to each of its lines gets one.
+        if line.trim().is_empty() && !(is_stdin && run.is_none()) {
             continue;
         }
         let answered = question(database, line, number, params).and_then(|question| {
@@ -163,6 +167,9 @@ fn question(database: &dyn Searched, line: &str, number: usize, params: &SearchP
             Some((id, text)) => (id.to_owned(), text.to_owned()),
             None => (number.to_string(), line.to_owned()),
         };
+        if text.trim().is_empty() {
+            return Err(input(EMPTY_QUERY.to_owned()));
+        }
         return Ok(Question { id, text, vector: None, params: params.clone() });
     }
     let line: Line = serde_json::from_str(line).map_err(|error| input(format!("bad JSON: {error}")))?;
@@ -192,7 +199,7 @@ fn question(database: &dyn Searched, line: &str, number: usize, params: &SearchP
     }
     match (line.query, &line.vector) {
         (None, None) => Err(input("there is no query: expected the field query, text or vector".to_owned())),
-        (Some(text), None) if text.trim().is_empty() => Err(input("the query is empty".to_owned())),
+        (Some(text), None) if text.trim().is_empty() => Err(input(EMPTY_QUERY.to_owned())),
         (text, _) => Ok(Question { id, text: text.unwrap_or_default(), vector: line.vector, params }),
     }
 }

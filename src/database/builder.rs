@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, Fingerprint};
-use secateur_files::kept_bytes;
+use secateur_files::kept_items;
 use secateur_index::bm25::Analyzer;
 use secateur_index::storage::{
     EncoderIdentity, Generation, Settings, Snapshot, Store, Unfinished, VectorIndex, VectorSettings,
@@ -311,9 +311,9 @@ impl DatabaseBuilder {
     fn check_unfinished(&self) -> Result<()> {
         let [partial, journal] =
             [PARTIAL, ".journal"].map(|suffix| secateur_files::with_suffix(&self.path, suffix));
-        let is_empty = kept_bytes(&journal) == 0;
+        let num_vectors = kept_items(&journal);
         let Ok(snapshot) = Snapshot::open(&partial) else { return Ok(()) };
-        let Some(identity) = snapshot.settings().encoder.as_ref().filter(|_| !is_empty) else {
+        let Some(identity) = snapshot.settings().encoder.as_ref().filter(|_| num_vectors > 0) else {
             return Ok(());
         };
         let got = match &self.vectors {
@@ -325,6 +325,7 @@ impl DatabaseBuilder {
         }
         Err(Error::UnfinishedWork {
             journal,
+            num_vectors,
             expected_name: identity.name.clone(),
             expected: Box::new(Fingerprint::from_bytes(identity.fingerprint)),
             got,

@@ -14,7 +14,9 @@ pub enum DownloadError {
     Io(#[from] PathError),
 
     /// The connection could not be made or broke again and again.
-    #[error("cannot download {url}: gave up after {attempts} attempts; run the command again to go on")]
+    #[error(
+        "cannot download {url}: gave up after {attempts} attempts; when the server can be reached, the same command goes on"
+    )]
     Network {
         /// The address.
         url: String,

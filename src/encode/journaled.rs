@@ -118,8 +118,7 @@ impl JournaledEncoding {
     }
 
     fn other_texts(&self) -> Error {
-        let bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-        Error::OtherTexts { path: self.path.clone(), bytes }
+        Error::OtherTexts { path: self.path.clone(), num_vectors: secateur_files::kept_items(&self.path) }
     }
 
     /// The rows of a chunk: in its place as a rule, elsewhere if the corpus has changed.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use secateur_files::{Journal, JournalError};
+use secateur_files::{Journal, JournalError, kept_items};
 
 use crate::error::{Damage, Error, Result};
 use crate::file_format::files::corrupt;
@@ -96,7 +96,7 @@ impl From<JournalError> for Error {
             JournalError::Io(error) => Error::Io(error),
             JournalError::Locked { path } => Error::Locked { path, holder: None },
             JournalError::Header { path, fault } => header_error(&path, fault),
-            JournalError::OtherWork { path, bytes } => Error::OtherWork { path, bytes },
+            JournalError::OtherWork { path, .. } => Error::OtherWork { num_vectors: kept_items(&path), path },
             JournalError::Record { path, .. } => corrupt(&path, Damage::Undecodable { part: "a record" }),
             JournalError::Length { expected, got } => {
                 Error::RaggedVectors { dim: expected as usize / 4, got: got / 4 }

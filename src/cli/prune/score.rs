@@ -27,7 +27,7 @@ pub struct Arguments {
     out: PathBuf,
     #[command(flatten)]
     strict: Strict,
-    /// Draw the drop order as a heat map.
+    /// Draw the drop order as a heat map. The numbers behind it are in --out, and in the table that is printed.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     #[command(flatten, next_help_heading = "What is measured")]
