@@ -13,6 +13,8 @@ mod components;
 mod crash;
 /// Databases with damaged, missing and newer files.
 mod damage;
+/// Documents that are stored and refused.
+mod documents;
 /// Writing to a full disk.
 mod full_disk;
 /// Generations, and older formats.

@@ -1,7 +1,8 @@
-//! The store against a list, over random additions, replacements, deletions, commits, aborts, reopenings, compactions
-//! and generations.
+//! The store against a list, over random additions, replacements, deletions, commits, aborts, reopenings, compactions,
+//! generations, merges of small segments and power failures.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use proptest::prelude::*;
 use secateur_index::bm25::Bm25Params;
@@ -41,6 +42,9 @@ enum End {
     Abort,
 }
 
+/// The disk operation of an end, counted from 0, at which the power fails.
+type PowerFailure = Option<usize>;
+
 fn step() -> impl Strategy<Value = Step> {
     let id = (0u8..12).prop_map(|number| format!("id{number}"));
     let content = (
@@ -60,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn transactions() -> impl Strategy<Value = Vec<(Vec<Step>, End)>> {
+fn transactions() -> impl Strategy<Value = Vec<(Vec<Step>, End, PowerFailure)>> {
     let end = prop_oneof![
         Just(End::Commit),
         Just(End::CommitAndReopen),
@@ -68,8 +72,10 @@ fn transactions() -> impl Strategy<Value = Vec<(Vec<Step>, End)>> {
         Just(End::CommitAndGeneration),
         Just(End::Abort)
     ];
+    // A commit takes about ten operations, a compaction or a generation some tens.
+    let power = prop::option::weighted(if cfg!(unix) { 0.25 } else { 0.0 }, 0usize..50);
     // Enough small commits that segments are merged unasked.
-    prop::collection::vec((prop::collection::vec(step(), 0..10), end), 1..14)
+    prop::collection::vec((prop::collection::vec(step(), 0..10), end, power), 1..14)
 }
 
 /// The documents in the order of their rows.
@@ -92,16 +98,15 @@ fn has_second(snapshot: &Snapshot) -> bool {
     snapshot.generations().iter().any(|generation| generation.name == SECOND)
 }
 
-fn toggle_second(store: &mut Store, model: &Model) {
+fn toggle_second(store: &mut Store, model: &Model) -> Result<(), Error> {
     if has_second(store.snapshot()) {
-        store.drop_generation(SECOND).unwrap();
-        return;
+        return store.drop_generation(SECOND).map(drop);
     }
     let vectors = Settings::with_vectors(Metric::L2, 1).vectors.unwrap();
     let generation = Generation { name: SECOND.into(), vectors, encoder: None, properties: BTreeMap::new() };
-    let mut writer = store.begin_generation(generation).unwrap();
-    model.iter().for_each(|(_, content)| writer.add(&second(content)).unwrap());
-    writer.finish().unwrap();
+    let mut writer = store.begin_generation(generation)?;
+    model.iter().try_for_each(|(_, content)| writer.add(&second(content)))?;
+    writer.finish().map(drop)
 }
 
 fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
@@ -193,7 +198,13 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<Model, TestCaseError> {
+/// Applies the steps. The documents that there are then, and whether the commit was acknowledged.
+fn apply(
+    store: &mut Store,
+    model: &Model,
+    steps: &[Step],
+    end: End,
+) -> Result<(Model, Result<(), Error>), TestCaseError> {
     let before = store.snapshot().commit_number();
     let mut next = model.clone();
     let num_generations = store.snapshot().generations().len();
@@ -241,12 +252,65 @@ fn apply(store: &mut Store, model: &Model, steps: &[Step], end: End) -> Result<M
     if matches!(end, End::Abort) {
         drop(transaction);
         prop_assert_eq!(store.snapshot().commit_number(), before);
-        return Ok(model.clone());
+        return Ok((model.clone(), Ok(())));
     }
-    let committed = transaction.commit().unwrap();
+    let committed = match transaction.commit() {
+        Ok(committed) => committed,
+        Err(error) => return Ok((next, Err(error))),
+    };
     prop_assert_eq!(committed.commit_number(), store.snapshot().commit_number());
     prop_assert!(committed.commit_number() - before <= 1);
-    Ok(next)
+    Ok((next, Ok(())))
+}
+
+/// What comes after the commit.
+fn finish(store: &mut Store, model: &Model, end: End) -> Result<(), Error> {
+    match end {
+        End::Commit | End::CommitAndReopen | End::Abort => Ok(()),
+        End::CommitAndCompact => {
+            let report = store.compact(&CompactOptions::default(), |_, _| {})?;
+            assert_eq!(report.num_rows[1], model.len());
+            assert_eq!(report.num_segments[1], usize::from(!model.is_empty()));
+            assert_eq!(store.snapshot().num_segments(), report.num_segments[1]);
+            Ok(())
+        }
+        End::CommitAndGeneration => toggle_second(store, model),
+    }
+}
+
+/// Does all of an end in which the power fails at a disk operation, and opens what is left of the database. All that
+/// was acknowledged is there; of what was not, all or nothing.
+#[cfg(unix)]
+fn fail(
+    mut store: Store,
+    [path, restored]: [&Path; 2],
+    model: &Model,
+    (steps, end): (&[Step], End),
+    number: usize,
+) -> Result<(Store, Model), TestCaseError> {
+    use secateur_files::faults::{Failure, Faults};
+
+    let faults = Faults::begin(path, Failure::Power, number);
+    let (next, committed) = apply(&mut store, model, steps, end)?;
+    let ended = if committed.is_ok() { finish(&mut store, &next, end) } else { Ok(()) };
+    drop(store);
+    let aftermath = faults.end();
+    prop_assert!(aftermath.has_failed() || committed.is_ok() && ended.is_ok());
+    aftermath.restore(path, restored);
+    let store = Store::open(restored).unwrap();
+    let is_done = committed.is_ok() || compare(store.snapshot(), &next).is_ok();
+    Ok((store, if is_done { next } else { model.clone() }))
+}
+
+#[cfg(not(unix))]
+fn fail(
+    _: Store,
+    _: [&Path; 2],
+    _: &Model,
+    _: (&[Step], End),
+    _: usize,
+) -> Result<(Store, Model), TestCaseError> {
+    unreachable!("there is no such disk")
 }
 
 proptest! {
@@ -260,7 +324,7 @@ proptest! {
         components in prop::sample::select(ComponentType::ALL),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("db");
+        let mut path = folder.path().join("db");
         let mut settings = Settings::with_vectors(Metric::InnerProduct, DIM);
         if let Some(vectors) = &mut settings.vectors {
             // The numbers are small integers, which all of them hold.
@@ -272,22 +336,22 @@ proptest! {
         }
         let mut store = Store::create(&path, &settings).unwrap();
         let mut model = Model::new();
-        for (steps, end) in &transactions {
+        for (turn, (steps, end, power)) in transactions.iter().enumerate() {
             let old = (store.snapshot().clone(), model.clone());
             let unread = Snapshot::open(&path).unwrap();
-            model = apply(&mut store, &model, steps, *end)?;
-            if let End::CommitAndReopen = end {
-                drop(store);
-                store = Store::open(&path).unwrap();
-            }
-            if let End::CommitAndCompact = end {
-                let report = store.compact(&CompactOptions::default(), |_, _| {}).unwrap();
-                prop_assert_eq!(report.num_rows[1], model.len());
-                prop_assert_eq!(report.num_segments[1], usize::from(!model.is_empty()));
-                prop_assert_eq!(store.snapshot().num_segments(), report.num_segments[1]);
-            }
-            if let End::CommitAndGeneration = end {
-                toggle_second(&mut store, &model);
+            if let Some(number) = power {
+                let restored = folder.path().join(format!("restored{turn}"));
+                (store, model) = fail(store, [&path, &restored], &model, (steps, *end), *number)?;
+                path = restored;
+            } else {
+                let (next, committed) = apply(&mut store, &model, steps, *end)?;
+                committed.unwrap();
+                model = next;
+                if let End::CommitAndReopen = end {
+                    drop(store);
+                    store = Store::open(&path).unwrap();
+                }
+                finish(&mut store, &model, *end).unwrap();
             }
             prop_assert!(store.snapshot().num_segments() <= model.len(), "no segment is without a document");
             compare(store.snapshot(), &model)?;
@@ -376,74 +440,4 @@ fn graphs_follow_commits() {
     settings.properties.insert("index.kind".into(), "tree".into());
     let result = Store::create(folder.path().join("other"), &settings);
     assert!(matches!(result, Err(Error::ReservedProperty { name }) if name == "index.kind"));
-}
-
-/// A document that cannot be stored is refused and named, and the transaction goes on without it.
-#[test]
-fn bad_documents_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store =
-        Store::create(folder.path().join("v"), &Settings::with_vectors(Metric::Cosine, 2)).unwrap();
-    let mut transaction = store.begin().unwrap();
-    let document = |id| NewDocument { id, title: "", text: "text", metadata: None };
-    let long_id = "x".repeat(65_536);
-    for id in ["", &long_id] {
-        let result = transaction.add(&document(id), Some(&[0.0, 1.0]));
-        assert!(matches!(result, Err(Error::DocumentSize { field: "the id", .. })), "{result:?}");
-    }
-    assert!(matches!(
-        transaction.add(&document("a"), None),
-        Err(Error::VectorPresence { expected: true, .. })
-    ));
-    let result = transaction.add(&document("a"), Some(&[1.0]));
-    assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, got: 1 })));
-    let result = transaction.add(&document("a"), Some(&[1.0, f32::NAN]));
-    assert!(matches!(result, Err(Error::NotFinite { component: 1, .. })));
-    let result = transaction.add(&document("a"), Some(&[1.0, 0.0, 0.0, 1.0]));
-    assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, got: 4 })), "there are no passages");
-    let result = transaction.add(&document("a"), Some(&[1e30, 0.0]));
-    assert!(matches!(result, Err(Error::VectorTooLong { .. })));
-    for (metadata, named) in [
-        ("", "no JSON"),
-        ("{\"a\":}", "no JSON"),
-        ("[1]", "a list"),
-        (" \"a\"", "a string"),
-        ("null", "null, a boolean or a number"),
-    ] {
-        let bad = NewDocument { metadata: Some(metadata), ..document("a") };
-        let result = transaction.add(&bad, Some(&[1.0, 0.0]));
-        assert!(
-            matches!(&result, Err(Error::InvalidMetadata { id, got }) if id == "a" && *got == named),
-            "{result:?}"
-        );
-    }
-    transaction.add(&document("a"), Some(&[1.0, 0.0])).unwrap();
-    transaction.add(&document(&long_id[1..]), Some(&[0.0, 0.0])).unwrap();
-    let snapshot = transaction.commit().unwrap();
-    assert_eq!(snapshot.len(), 2);
-    assert!(snapshot.contains(&long_id[1..]).unwrap());
-
-    let mut store = Store::create(folder.path().join("t"), &Settings::bm25_only()).unwrap();
-    assert!(matches!(store.snapshot().flat(), Err(Error::NoVectors)));
-    let result = store.begin().unwrap().add(&document("a"), Some(&[1.0, 0.0]));
-    assert!(matches!(result, Err(Error::VectorPresence { expected: false, .. })));
-    let result = Store::create(folder.path().join("z"), &Settings::with_vectors(Metric::L2, 0));
-    assert!(matches!(result, Err(Error::InvalidParameter { name: "dim", .. })));
-}
-
-/// A megabyte of text in one document, and none in another.
-#[test]
-fn long_and_empty_texts() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only()).unwrap();
-    let text = "needle ".to_owned() + &"hay ".repeat(300_000);
-    let mut transaction = store.begin().unwrap();
-    transaction.add(&crate::document("long", &text), None).unwrap();
-    transaction.add(&crate::document("empty", ""), None).unwrap();
-    let snapshot = transaction.commit().unwrap();
-    assert_eq!(snapshot.document("long").unwrap().unwrap().text, text);
-    assert_eq!(snapshot.document("empty").unwrap().unwrap().text, "");
-    let hits = snapshot.bm25().unwrap().search("needle", 5, Bm25Params::default()).unwrap();
-    assert_eq!(hits.len(), 1);
-    snapshot.verify().unwrap();
 }
