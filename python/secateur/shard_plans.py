@@ -137,11 +137,12 @@ class ShardPlan:
         if num_shards < 1:
             raise UsageError(f"num_shards is {num_shards}: a corpus is divided into at least 1 shard")
         tell = native(progress)
+        were_counted = num_documents is None
         if num_documents is None:
             num_documents = native_module.count_documents(read(documents, fields), allow_empty, tell)
         if num_documents < 0:
             raise UsageError(f"num_documents is {num_documents}: expected 0 or more")
-        counts = num_shards, num_documents
+        counts = num_shards, num_documents, were_counted
         return cls._of(native_module.plan_shards(os.fspath(path), arguments, counts, read(documents, fields), tell))
 
     @classmethod
@@ -251,7 +252,7 @@ class ShardPlan:
         return SetReport(*self._native.finish())
 
     def verify(self) -> SetReport:
-        """Checks every byte of a finished set. The first damage is an error."""
+        """Checks every byte of a finished set. The first damage is an error. Ctrl-C is heard between two shards."""
         return SetReport(*self._native.verify())
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,8 +121,15 @@ def test_wrong_calls(tmp_path: Path, mini: BeirFolder) -> None:
         ShardPlan.create(tmp_path / "set", some(3), 2, index="hnsw")
     with pytest.raises(InputError, match="10 documents.*3 were counted"):
         ShardPlan.create(tmp_path / "set", some(10), 2, num_documents=3)
-    with pytest.raises(InputError, match='"empty" has neither'):
-        ShardPlan.create(tmp_path / "set", [("empty", " ")], 1)
+    for known in (None, 1):
+        with pytest.raises(InputError, match='"empty" has neither'):
+            ShardPlan.create(tmp_path / "set", [("empty", " ")], 1, num_documents=known)
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text('{"id": "1", "text": "Bees dance."}\n' * 2)
+    for known in (None, 2):
+        with pytest.raises(InputError, match='twice.jsonl.*"1"'):
+            ShardPlan.create(tmp_path / "set", twice, 1, num_documents=known)
+    twice.unlink()
     assert list(tmp_path.iterdir()) == []
     plan = ShardPlan.create(tmp_path / "set", some(3), 2)
     for number in (-1, 2):
@@ -170,3 +179,14 @@ def test_what_is_wrong_with_a_set(tmp_path: Path, encoder: Encoder) -> None:
     with pytest.raises(DatabaseError, match=lost.name):
         ShardSet.open(plan.path)
     assert plan.status()[1].problem and lost.name in plan.status()[1].problem
+
+
+def test_ctrl_c_is_heard_between_two_shards(tmp_path: Path) -> None:
+    plan = built(tmp_path / "set", some(40), 40)
+    with pytest.raises(KeyboardInterrupt):
+        timer = threading.Timer(0, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
+        timer.start()
+        for _ in range(1000):
+            plan.verify()
+    timer.join()
+    assert plan.verify().num_shards == 40

@@ -46,9 +46,19 @@ impl ShardPlan {
     ///
     /// As [`ShardPlan::finish`]; [`ShardError::NotFinished`], [`ShardError::Changed`], and the first damage found.
     pub fn verify(&self) -> Result<SetReport> {
+        self.verify_with(|_| {})
+    }
+
+    /// Does what [`ShardPlan::verify`] does, and calls `before` with the number of each shard before it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardPlan::verify`].
+    pub fn verify_with(&self, mut before: impl FnMut(usize)) -> Result<SetReport> {
         let finished = self.finished()?;
         let databases = self.databases()?;
         for (number, database) in databases.iter().enumerate() {
+            before(number);
             let path = self.shard_path(number);
             let failed = |error| in_shard(number, path.display(), error);
             let found = ShardRecord::of(database).map_err(failed)?;

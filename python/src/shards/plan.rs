@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use secateur::datasets::source::FieldNames;
 use secateur::shards::{CorpusSource, DocumentsChecksum, SetReport, ShardState, ShardStatus};
-use secateur::{Error, message_with_causes};
+use secateur::{Document, Error, message_with_causes};
 use serde_json::{Value, json};
 
 use crate::database::build::BuildArguments;
@@ -42,9 +42,8 @@ pub fn count_documents(
         let mut count = 0;
         for item in source.documents(watch, allow_empty, false)? {
             let (document, _) = item?;
-            let is_empty = document.title.trim().is_empty() && document.text.trim().is_empty();
-            if is_empty && !allow_empty && !from_files {
-                return Err(Error::EmptyDocument { doc_id: document.id });
+            if !allow_empty && !from_files {
+                check_not_empty(&document)?;
             }
             count += 1;
             if usize::is_multiple_of(count, TELL_EVERY) {
@@ -56,33 +55,46 @@ pub fn count_documents(
     })
 }
 
+/// Files are checked as they are read; documents of an iterator here.
+fn check_not_empty(document: &Document) -> Result<(), Error> {
+    match document.title.trim().is_empty() && document.text.trim().is_empty() {
+        true => Err(Error::EmptyDocument { doc_id: document.id.clone() }),
+        false => Ok(()),
+    }
+}
+
 /// How many documents are read between two reports.
 const TELL_EVERY: usize = 1024;
 
-/// Makes a set of `num_shards` shards for a source of `num_documents` documents.
+/// Makes a set for a source. `counts` are its shards, its documents, and whether those were counted here: then all was
+/// checked there.
 #[pyfunction]
 pub fn plan_shards(
     py: Python<'_>,
     path: PathBuf,
     arguments: BuildArguments,
-    counts: (usize, u64),
+    counts: (usize, u64, bool),
     source: SourceArguments,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<ShardPlan> {
-    let (num_shards, num_documents) = counts;
+    let (num_shards, num_documents, were_counted) = counts;
     let allow_empty = arguments.allow_empty;
     let builder = arguments.builder(py, path)?;
     let corpus = corpus_of(&source, allow_empty);
     let progress = Progress::new(progress);
     let plan = watched(py, |watch| {
         let told = Told::of("planning", "documents", Some(num_documents as usize));
-        // Ids were compared when the documents were counted.
-        let documents = source.documents(watch, allow_empty, true)?;
+        let is_checked_here = !were_counted && !allow_empty && source.files().is_none();
+        let documents = source.documents(watch, allow_empty, were_counted)?;
         let documents = documents.enumerate().map(|(number, item)| {
             if number.is_multiple_of(TELL_EVERY) && !watch.is_stopped() {
                 progress.tell(watch, &told, number, None);
             }
-            item
+            let (document, vector) = item?;
+            if is_checked_here {
+                check_not_empty(&document)?;
+            }
+            Ok::<_, Error>((document, vector))
         });
         let plan = builder.plan_shards(num_shards, num_documents, documents, corpus)?;
         progress.tell(watch, &told, num_documents as usize, None);
@@ -215,9 +227,9 @@ impl ShardPlan {
         Ok(report(compute(py, || self.0.finish())?))
     }
 
-    /// Checks every byte of a finished set.
+    /// Checks every byte of a finished set. Between two shards it can be stopped.
     fn verify(&self, py: Python<'_>) -> PyResult<(usize, u64, u64)> {
-        Ok(report(compute(py, || self.0.verify())?))
+        Ok(report(watched(py, |watch| watch.install(|| self.0.verify_with(|_| watch.check())))?))
     }
 
     /// Whether the set is finished, and its shards are those that it was finished with.
