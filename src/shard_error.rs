@@ -231,6 +231,22 @@ pub enum ShardError {
         /// What names its shards.
         path: PathBuf,
     },
+    /// The file that names the servers of a set is wrong.
+    #[error("{}: {problem}", path.display())]
+    BadServers {
+        /// The file.
+        path: PathBuf,
+        /// The field, and what is wrong with it.
+        problem: String,
+    },
+    /// A shard is asked what nobody can answer.
+    #[error("{field}: {problem}")]
+    BadQuestion {
+        /// The field of the question.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Other shards are named than the set was finished with.
     #[error(
         "{} is of a set of {}, and {got} {} named; name all of them, in their order",
@@ -253,8 +269,11 @@ impl ShardError {
             ShardError::NumShards { .. }
             | ShardError::NoSuchShard { .. }
             | ShardError::NoShards { .. }
+            | ShardError::BadQuestion { .. }
             | ShardError::OtherNumber { .. } => ErrorKind::Usage,
-            ShardError::CorpusChanged { .. } | ShardError::CorpusCount { .. } => ErrorKind::Input,
+            ShardError::CorpusChanged { .. }
+            | ShardError::CorpusCount { .. }
+            | ShardError::BadServers { .. } => ErrorKind::Input,
             ShardError::InShard { kind, .. } | ShardError::NoAnswer { kind, .. } => *kind,
             ShardError::NoneAnswered { .. } => ErrorKind::System,
             ShardError::NotASet { .. }

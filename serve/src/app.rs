@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use secateur_wire::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::access::Access;
@@ -15,7 +16,6 @@ use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Embedder, Kind, Scorer};
-use crate::shard::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 
 /// Searches that are answered together.
 const SEARCHES: usize = 32;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use secateur_wire::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
 use crate::model::Embedder;
-use crate::shard::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 
 /// A search, as it is asked for. Fields that are `None` are the database's to choose.
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]

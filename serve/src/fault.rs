@@ -19,9 +19,6 @@ pub struct Fault {
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl Fault {
-    /// The code of [`Fault::moved`], by which it is told apart from other conflicts.
-    pub const MOVED: &str = "snapshot_gone";
-
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Fault {
         Fault { status, code, message: message.into(), param: None }
     }
@@ -49,7 +46,7 @@ impl Fault {
 
     /// The database is in another state than the one that was asked about.
     pub fn moved(message: impl Into<String>) -> Fault {
-        Fault::new(StatusCode::CONFLICT, Fault::MOVED, message)
+        Fault::new(StatusCode::CONFLICT, secateur_wire::MOVED, message)
     }
 
     /// The server does not do this.

@@ -31,7 +31,6 @@ mod model;
 mod peer;
 mod request_id;
 mod routes;
-mod shard;
 mod slow_writes;
 mod stdio;
 mod stop;
@@ -46,11 +45,5 @@ pub use fault::Fault;
 pub use limits::Limits;
 pub use listen::run;
 pub use model::{Embedder, EmbedderFacts, Kind, Scorer};
-pub use shard::{
-    SetStatistics, ShardAnswer, ShardAsk, ShardContains, ShardDocument, ShardDocuments, ShardExact,
-    ShardField, ShardFields, ShardFilter, ShardFits, ShardHits, ShardIds, ShardInfo, ShardLimits,
-    ShardNearest, ShardNothing, ShardOpening, ShardPassages, ShardQuestion, ShardRanking, ShardRankings,
-    ShardReply, ShardSearch, ShardStatistics, ShardTerms, ShardTruth, SnapshotId,
-};
 pub use stdio::run_stdio;
 pub use stop::Stop;

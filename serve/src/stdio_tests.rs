@@ -1,5 +1,6 @@
 use std::sync::{Condvar, Mutex};
 
+use secateur_wire::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, duplex, split};
 
@@ -7,7 +8,6 @@ use super::*;
 use crate::collection::{Change, Changed, Collection, Listed, SearchAnswer, SearchRequest};
 use crate::fault::Fault;
 use crate::model::Embedder;
-use crate::shard::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 
 /// A database whose searches wait until a gate is open.
 #[derive(Default)]

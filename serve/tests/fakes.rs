@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use secateur_serve::{
     Change, Changed, Collection, Embedder, EmbedderFacts, Fault, FoundHit, Kind, Listed, Scorer,
-    SearchAnswer, SearchRequest, ShardAnswer, ShardAsk, ShardContains, ShardReply, SnapshotId, Span,
+    SearchAnswer, SearchRequest, Span,
 };
+use secateur_wire::{ShardAnswer, ShardAsk, ShardContains, ShardReply, SnapshotId};
 use serde_json::{Value, json};
 
 /// Tokens are characters, and a vector says how many there are, which is the first and whether it is of a query.

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use secateur::message_with_causes;
-use secateur::shards::ShardError;
 use serde_json::json;
 
 use crate::download::DownloadError;
@@ -72,16 +71,6 @@ pub fn of_command_line(error: &clap::Error) -> Failure {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     Failure::new(Code::Usage, first.trim_start_matches("error: ").trim())
-}
-
-/// The error of what was started anew already because a shard had changed.
-pub fn moved_again(error: secateur::Error) -> secateur::Error {
-    match error {
-        secateur::Error::Shards(error) if error.is_moved() => {
-            ShardError::MovedAgain { source: Box::new(error) }.into()
-        }
-        error => error,
-    }
 }
 
 /// Says on standard error what deserves a look, and goes on.

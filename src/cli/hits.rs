@@ -5,10 +5,11 @@ use std::io::IsTerminal;
 use secateur::index::bm25::Analyzer;
 use secateur::search::{Place, Sides, snippet};
 use secateur::shards::MissingShard;
+use secateur::shards::remote::moved_again;
 use secateur::{Document, Error, Hit, SearchMode, SearchParams};
 use serde_json::{Value, json};
 
-use super::failure::{Result, moved_again};
+use super::failure::Result;
 use super::searched::Searched;
 
 /// A hit with what is shown of it.

@@ -30,7 +30,7 @@ mod model_options;
 mod progress;
 mod prune;
 mod queries;
-#[cfg(feature = "serve")]
+#[cfg(all(test, feature = "serve"))]
 mod remote;
 mod report;
 mod rerank;
@@ -47,8 +47,6 @@ mod triples;
 mod tune;
 mod tune_fusion;
 mod verify;
-#[cfg(feature = "serve")]
-mod wire;
 
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;

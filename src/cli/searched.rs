@@ -7,13 +7,12 @@ use secateur::encoders::Device;
 use secateur::index::bm25::Analyzer;
 use secateur::index::search::RecallCurve;
 use secateur::search::{Explanation, Sides};
+use secateur::shards::remote::{RemoteSet, Topology};
 use secateur::shards::{MissingShard, ShardPlan, ShardSet};
 use secateur::{Database, Document, Filter, Hit, Result, SearchMode, SearchParams, VectorIndex};
 
 use super::encoder::{EncoderArguments, load_for, open_database, search_on_device};
 use super::failure::{self, Code, Failure};
-#[cfg(feature = "serve")]
-use super::remote::{RemoteSet, Topology};
 
 macro_rules! searched {
     (
@@ -117,7 +116,6 @@ macro_rules! searched {
             }
         }
 
-        #[cfg(feature = "serve")]
         impl Searched for RemoteSet {
             $(fn $told(&self, $($given: $of),*) -> $tells {
                 self.current().$told($($given),*)
@@ -238,12 +236,10 @@ fn check_encoder(path: &Path, set: &ShardSet, arguments: &EncoderArguments) -> f
     Err(Failure::new(Code::Usage, message))
 }
 
-#[cfg(feature = "serve")]
 fn is_remote(path: &Path) -> bool {
     Topology::is_named(path)
 }
 
-#[cfg(feature = "serve")]
 fn open_remote(
     path: &Path,
     opening: Opening<'_>,
@@ -256,15 +252,4 @@ fn open_remote(
     })?;
     check_encoder(path, &set.current(), arguments)?;
     Ok(Box::new(set))
-}
-
-#[cfg(not(feature = "serve"))]
-fn is_remote(_: &Path) -> bool {
-    false
-}
-
-#[cfg(not(feature = "serve"))]
-fn open_remote(path: &Path, _: Opening<'_>, _: &EncoderArguments) -> failure::Result<Box<dyn Searched>> {
-    let message = format!("{}: this program was built without servers", path.display());
-    Err(Failure::new(Code::Usage, message))
 }

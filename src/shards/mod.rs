@@ -47,12 +47,14 @@
 
 mod asking;
 mod build;
+mod encoder;
 mod facts;
 mod finish;
 mod known;
 mod manifest;
 mod plan;
 mod record;
+pub mod remote;
 mod set;
 mod shard;
 mod status;

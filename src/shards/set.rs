@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -28,7 +28,7 @@ use crate::shard_error::ShardError;
 /// Its answers are those of one database of the same documents: exact searches, searches by words and hybrid searches
 /// bit for bit. See the [module](super) for why, and for an example.
 pub struct ShardSet {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) shards: Vec<Box<dyn Shard>>,
     /// The documents of each shard.
     pub(super) sizes: Vec<u64>,
@@ -36,8 +36,8 @@ pub struct ShardSet {
     pub(super) num_vectors: u64,
     analyzer: Analyzer,
     pub(super) vectors: Option<Vectors>,
-    encoder_record: Option<EncoderRecord>,
-    encoder: Option<Arc<Encoder>>,
+    pub(super) encoder_record: Option<EncoderRecord>,
+    pub(super) encoder: OnceLock<Arc<Encoder>>,
     pub(super) known: KnownTerms,
     pub(super) fan_out: Box<dyn FanOut>,
     /// Whether it is known that no two shards have a document with the same id.
@@ -134,7 +134,7 @@ impl ShardSet {
             analyzer: Analyzer::default(),
             vectors: None,
             encoder_record: None,
-            encoder: None,
+            encoder: OnceLock::new(),
             known: KnownTerms::default(),
             fan_out,
             is_compared: manifest.is_some(),
@@ -164,23 +164,7 @@ impl ShardSet {
         if let Some(record) = &set.encoder_record
             && let Some(encoder) = reload(record)?
         {
-            if *encoder.fingerprint() != record.fingerprint {
-                return Err(Error::EncoderMismatch {
-                    path: set.path,
-                    expected_name: record.name.clone(),
-                    expected: Box::new(record.fingerprint),
-                    got_name: encoder.name().to_owned(),
-                    got: Box::new(*encoder.fingerprint()),
-                }
-                .into());
-            }
-            if let Some(Vectors { dim, .. }) = set.vectors.filter(|vectors| vectors.dim != encoder.dim()) {
-                let of_encoder = encoder.dim();
-                let problem =
-                    format!("its vectors have {dim} numbers, and those of its encoder {of_encoder}");
-                return Err(Error::from(ShardError::WrongAnswer { problem }).into());
-            }
-            set.encoder = Some(encoder);
+            set.set_encoder(encoder)?;
         }
         Ok(set)
     }
@@ -195,7 +179,7 @@ impl ShardSet {
             analyzer: first.map(Database::analyzer).unwrap_or_default(),
             vectors: vectors.map(|of| Vectors { dim: of.dim, index: of.index, passages: of.passages }),
             encoder_record: first.and_then(Database::encoder_record),
-            encoder,
+            encoder: encoder.map(OnceLock::from).unwrap_or_default(),
             shards: databases.into_iter().map(|database| Box::new(database) as Box<dyn Shard>).collect(),
             known: KnownTerms::default(),
             fan_out: Box::new(Pool),
@@ -274,11 +258,6 @@ impl ShardSet {
     /// again: answers are those of the others. Scores of words depend on the shards that answered the first round.
     pub fn missing(&self) -> Vec<MissingShard> {
         self.missing_now().into_values().collect()
-    }
-
-    /// The encoder of the vectors, as the shards remember it; `None` where no encoder makes vectors.
-    pub fn encoder_record(&self) -> Option<&EncoderRecord> {
-        self.encoder_record.as_ref()
     }
 
     /// Which index answers, as [`Database::mode`].
@@ -448,19 +427,6 @@ impl ShardSet {
         let fields: Vec<_> =
             self.each(|shard| shard.fields())?.into_iter().flat_map(|(_, fields)| fields).collect();
         Ok(check_filter_of_fields(filter, &fields)?)
-    }
-
-    /// The encoder for queries.
-    pub(super) fn query_encoder(&self) -> Result<&Arc<Encoder>> {
-        let path = || self.path.clone();
-        match (&self.encoder, &self.encoder_record, self.vectors) {
-            (Some(encoder), ..) => Ok(encoder),
-            (None, Some(record), _) => {
-                Err(Error::EncoderRequired { path: path(), name: record.name.clone() })
-            }
-            (None, None, Some(_)) => Err(Error::NoEncoder { path: path() }),
-            (None, None, None) => Err(Error::NoVectors { path: path() }),
-        }
     }
 }
 

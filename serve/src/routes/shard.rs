@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use secateur_wire::{
+    ShardAnswer, ShardAsk, ShardExact, ShardFilter, ShardIds, ShardInfo, ShardLimits, ShardNearest,
+    ShardNothing, ShardOpening, ShardQuestion, ShardReply, ShardSearch, ShardTerms,
+};
 
 use super::search::{load, most_besides};
 use crate::app::{App, Question};
@@ -11,10 +15,6 @@ use crate::body::{Json, json_of_size};
 use crate::budget::Share;
 use crate::fault::Fault;
 use crate::input::{check_count, check_query};
-use crate::shard::{
-    ShardAnswer, ShardAsk, ShardExact, ShardFilter, ShardIds, ShardInfo, ShardLimits, ShardNearest,
-    ShardNothing, ShardOpening, ShardQuestion, ShardReply, ShardSearch, ShardTerms,
-};
 
 /// Queries times hits that are answered together: some megabytes of ids and scores.
 const HITS: usize = 1 << 17;
@@ -50,18 +50,19 @@ pub async fn info(
 pub async fn statistics(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask }): Asked<ShardTerms>,
+    Json(question): Asked<ShardTerms>,
 ) -> Result<Response, Fault> {
-    check_count("terms", ask.terms.len(), app.limits.items)?;
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Statistics(ask) }).await
+    check_count("terms", question.ask.terms.len(), app.limits.items)?;
+    answered(&app, share, question.map(ShardAsk::Statistics)).await
 }
 
 /// `POST /shard/search`.
 pub async fn search(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask }): Asked<ShardSearch>,
+    Json(question): Asked<ShardSearch>,
 ) -> Result<Response, Fault> {
+    let ask = &question.ask;
     let counts = [ask.vectors.as_ref().map(Vec::len), ask.queries.as_ref().map(Vec::len)];
     let count = match counts {
         [None, None] => return Err(Fault::invalid_field("vectors", "send vectors, queries or both")),
@@ -84,65 +85,65 @@ pub async fn search(
         );
         return Err(Fault::invalid_field("ef", problem));
     }
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Search(ask) }).await
+    answered(&app, share, question.map(ShardAsk::Search)).await
 }
 
 /// `POST /shard/exact`.
 pub async fn exact(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask }): Asked<ShardExact>,
+    Json(question): Asked<ShardExact>,
 ) -> Result<Response, Fault> {
-    check(&app, ask.vectors.len(), ask.k)?;
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Exact(ask) }).await
+    check(&app, question.ask.vectors.len(), question.ask.k)?;
+    answered(&app, share, question.map(ShardAsk::Exact)).await
 }
 
 /// `POST /shard/documents`.
 pub async fn documents(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask }): Asked<ShardIds>,
+    Json(question): Asked<ShardIds>,
 ) -> Result<Response, Fault> {
-    check_count("ids", ask.ids.len(), app.limits.items)?;
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Documents(ask) }).await
+    check_count("ids", question.ask.ids.len(), app.limits.items)?;
+    answered(&app, share, question.map(ShardAsk::Documents)).await
 }
 
 /// `POST /shard/contains`.
 pub async fn contains(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask }): Asked<ShardIds>,
+    Json(question): Asked<ShardIds>,
 ) -> Result<Response, Fault> {
-    check_count("ids", ask.ids.len(), app.limits.items)?;
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Contains(ask) }).await
+    check_count("ids", question.ask.ids.len(), app.limits.items)?;
+    answered(&app, share, question.map(ShardAsk::Contains)).await
 }
 
 /// `POST /shard/passages`.
 pub async fn passages(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask }): Asked<ShardNearest>,
+    Json(question): Asked<ShardNearest>,
 ) -> Result<Response, Fault> {
-    check_count("ids", ask.ids.len(), app.limits.items)?;
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Passages(ask) }).await
+    check_count("ids", question.ask.ids.len(), app.limits.items)?;
+    answered(&app, share, question.map(ShardAsk::Passages)).await
 }
 
 /// `POST /shard/filter`.
 pub async fn filter(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask }): Asked<ShardFilter>,
+    Json(question): Asked<ShardFilter>,
 ) -> Result<Response, Fault> {
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Filter(ask) }).await
+    answered(&app, share, question.map(ShardAsk::Filter)).await
 }
 
 /// `POST /shard/fields`.
 pub async fn fields(
     State(app): State<Arc<App>>,
     share: Share,
-    Json(ShardQuestion { snapshot, ask: ShardNothing {} }): Asked<ShardNothing>,
+    Json(question): Asked<ShardNothing>,
 ) -> Result<Response, Fault> {
-    answered(&app, share, ShardQuestion { snapshot, ask: ShardAsk::Fields }).await
+    answered(&app, share, question.map(|ShardNothing {}| ShardAsk::Fields)).await
 }
 
 /// Refuses more queries, or more hits, than are answered together.

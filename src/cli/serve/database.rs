@@ -7,8 +7,8 @@ use secateur::search::Sides;
 use secateur::{Database, Document, Hit, SearchParams};
 use secateur_serve::{
     Change, Changed, Collection, Embedder, Fault, Listed, NewDocument, SearchAnswer, SearchRequest,
-    ShardAnswer, ShardAsk, ShardReply, SnapshotId,
 };
+use secateur_wire::{ShardAnswer, ShardAsk, ShardReply, SnapshotId};
 use serde_json::{Value, json};
 
 use super::fault;

@@ -1,6 +1,7 @@
 //! What is wrong with a request, of what the library says is wrong.
 
 use secateur::index::Error as IndexError;
+use secateur::shards::ShardError;
 use secateur::{Error, ErrorKind, message_with_causes};
 use secateur_serve::Fault;
 
@@ -18,6 +19,7 @@ pub fn of(error: &Error) -> Fault {
         Error::Index(
             IndexError::InvalidFilter { .. } | IndexError::UnknownField { .. } | IndexError::FieldKind { .. },
         ) => Fault::invalid_field("filter", message),
+        Error::Shards(ShardError::BadQuestion { field, problem }) => Fault::invalid_field(*field, problem),
         // Of the kind of the database, but asked for by the request.
         Error::NoVectors { .. }
         | Error::NoEncoder { .. }

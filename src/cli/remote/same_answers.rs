@@ -8,15 +8,14 @@ use secateur::fusion::Fusion;
 use secateur::index::ComponentType;
 use secateur::index::bm25::Bm25Params;
 use secateur::search::Sides;
+use secateur::shards::remote::{RemoteSet, Threads};
 use secateur::shards::{SetOptions, Shard, ShardSet};
 use secateur::{
     Database, Document, Encoder, Error, Filter, Hit, Metric, SearchMode, SearchParams, VectorOptions,
 };
 use secateur_serve::{Access, Limits};
 
-use super::super::threads::Threads;
 use super::{Server, encoder, finished, open, open_in, options, some_documents, topology, urls};
-use crate::cli::remote::RemoteSet;
 
 #[derive(Debug, Clone)]
 struct Case {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use secateur::search::Sides;
+use secateur::shards::remote::RemoteSet;
 use secateur::shards::{ShardPlan, ShardSet};
 use secateur::{Database, Document, Hit, SearchMode, SearchParams};
 use serde_json::json;
 
 use super::{Server, between, finished, open, some_documents, topology, urls};
 use crate::cli::hits::{as_json, found, with_documents};
-use crate::cli::remote::RemoteSet;
 use crate::cli::searched::Searched;
 
 const QUERY: &str = "text number 13";

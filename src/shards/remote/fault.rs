@@ -1,10 +1,13 @@
 //! Why a server of a shard gave no answer that can be used.
 
-use secateur::shards::ShardError;
-use secateur::{Error, ErrorKind};
+use secateur_files::ErrorKind;
+
+use crate::error::Error;
+use crate::shard_error::ShardError;
 
 /// Why a server of a shard gave no answer that can be used. Each message names its address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each field is the part of the message that it is called after")]
 pub enum Fault {
     /// There is no connection, or it broke.
     #[error("{url} cannot be asked: {problem}; is `secateur serve` running there?")]

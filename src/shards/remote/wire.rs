@@ -1,9 +1,21 @@
 //! What shards are asked and answer, between the types of the library and those that are sent.
 
-use secateur::index::filter::Field;
-use secateur::index::storage::FieldCount;
-use secateur::{Document, Hit};
-use secateur_serve::{ShardDocument, ShardField, ShardHits};
+use secateur_datasets::Document;
+use secateur_index::filter::Field;
+use secateur_index::storage::FieldCount;
+use secateur_wire::{ShardDocument, ShardField, ShardHits, SnapshotId};
+
+use crate::search::Hit;
+use crate::shards::facts::ShardFacts;
+
+/// The state that a shard says it is in.
+pub fn snapshot_of(facts: &ShardFacts) -> SnapshotId {
+    SnapshotId {
+        commit: facts.record.commit,
+        checksum: facts.record.checksum.clone(),
+        generation: facts.generation.clone(),
+    }
+}
 
 /// The bits of vectors (Q, D).
 pub fn to_bits(vectors: &[f32], dim: usize) -> Vec<Vec<u32>> {

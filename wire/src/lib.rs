@@ -3,6 +3,9 @@
 //! Numbers that must arrive bit for bit are sent as the bits of their IEEE 754 form. These are whole numbers; readers
 //! of JSON may round others.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +33,16 @@ pub struct ShardQuestion<T> {
     /// What is asked.
     pub ask: T,
 }
+
+impl<T> ShardQuestion<T> {
+    /// The same question, asked in another form.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> ShardQuestion<U> {
+        ShardQuestion { snapshot: self.snapshot, ask: of(self.ask) }
+    }
+}
+
+/// The code of an error that says that a shard is in another state than the one that was asked about.
+pub const MOVED: &str = "snapshot_gone";
 
 /// An answer, and the state that it is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -284,7 +297,7 @@ pub enum ShardAsk {
 
 impl ShardAsk {
     /// The vectors, texts, terms or ids of it, at least 1.
-    pub(crate) fn num_items(&self) -> usize {
+    pub fn num_items(&self) -> usize {
         let count = match self {
             ShardAsk::Facts | ShardAsk::Filter(_) | ShardAsk::Fields => 1,
             ShardAsk::Statistics(ask) => ask.terms.len(),
@@ -327,7 +340,7 @@ pub enum ShardAnswer {
 
 impl ShardAnswer {
     /// Its bytes as JSON, about.
-    pub(crate) fn num_bytes(&self) -> usize {
+    pub fn num_bytes(&self) -> usize {
         let of_hits = |hits: &ShardHits| hits.ids.iter().map(|id| id.len() + 24).sum::<usize>();
         match self {
             ShardAnswer::Facts(_) | ShardAnswer::Info(_) | ShardAnswer::Fits(_) => 1 << 10,

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secateur::shards::ShardError;
 use serde_json::{Map, Value};
 
-use crate::cli::failure::{Code, Failure, Result};
+use crate::error::Result;
+use crate::shard_error::ShardError;
 
 /// The servers of a set, and how they are asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Topology {
     /// The file.
     pub path: PathBuf,
@@ -40,21 +40,25 @@ impl Topology {
         path.extension().is_some_and(|extension| extension == "json") && !path.is_dir()
     }
 
-    /// Reads the file. Errors name it and the field.
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// [`ShardError::BadServers`] names the file and the field; [`ShardError::NoShards`].
     pub fn read(path: &Path) -> Result<Topology> {
-        let input = |message: String| Failure::new(Code::Input, format!("{}: {message}", path.display()));
+        let input = |problem: String| ShardError::BadServers { path: path.to_owned(), problem };
         let text = std::fs::read(path).map_err(|error| {
             input(format!("{error}; a file that names the servers of a set of shards is expected"))
         })?;
         let json: Value =
             serde_json::from_slice(&text).map_err(|error| input(format!("it is no JSON: {error}")))?;
         let Value::Object(fields) = json else {
-            return Err(input("expected an object with the field shards".to_owned()));
+            return Err(input("expected an object with the field shards".to_owned()).into());
         };
         let topology =
             of_fields(path, &fields).map_err(|(field, problem)| input(format!("{field}: {problem}")))?;
         match topology.shards.is_empty() {
-            true => Err(secateur::Error::from(ShardError::NoShards { path: path.to_owned() }).into()),
+            true => Err(ShardError::NoShards { path: path.to_owned() }.into()),
             false => Ok(topology),
         }
     }
@@ -126,7 +130,7 @@ fn shards(value: Option<&Value>) -> std::result::Result<Vec<Vec<String>>, Wrong>
     Ok(all)
 }
 
-/// The address of a server, without a slash at its end.
+/// The address of a server, without a slash at its end. The case of its host says nothing.
 fn checked_url(value: &Value) -> std::result::Result<String, String> {
     let expected = "expected an address such as \"http://10.0.0.1:8080\"";
     let Value::String(url) = value else { return Err(format!("it is {value}, {expected}")) };
@@ -135,7 +139,10 @@ fn checked_url(value: &Value) -> std::result::Result<String, String> {
     let uri = url.parse::<ureq::http::Uri>().ok();
     let is_plain = rest.is_some_and(|rest| !rest.contains(['@', '?', '#']));
     match uri.and_then(|uri| uri.host().map(|host| !host.is_empty())) {
-        Some(true) if is_plain => Ok(url.to_owned()),
+        Some(true) if is_plain => {
+            let path = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+            Ok(url[..path].to_ascii_lowercase() + &url[path..])
+        }
         // What stands before an @ may be a password, which is not to be printed.
         _ if url.contains('@') => {
             Err(format!("it has a name or a password in it: name api_key_file, and {expected}"))
@@ -181,11 +188,11 @@ mod tests {
     #[test]
     fn servers_are_named() {
         let topology = read(
-            r#"{"shards": [{"replicas": ["http://a:1/", "https://gate/shard-0"]}, {"replicas": ["http://[::1]:3"]}],
+            r#"{"shards": [{"replicas": ["http://a:1/", "https://Gate/Shard-0"]}, {"replicas": ["http://[::1]:3"]}],
                 "manifest": "set/manifest.json", "api_key_file": "key", "timeout": 2, "hedge_after": 0.25}"#,
         )
         .unwrap();
-        assert_eq!(topology.shards, [vec!["http://a:1", "https://gate/shard-0"], vec!["http://[::1]:3"]]);
+        assert_eq!(topology.shards, [vec!["http://a:1", "https://gate/Shard-0"], vec!["http://[::1]:3"]]);
         assert_eq!(topology.api_key.as_deref(), Some("secret"));
         assert!(topology.manifest.unwrap().ends_with("set/manifest.json"));
         assert_eq!(
@@ -214,7 +221,7 @@ mod tests {
             (r#"{"shards": [{"replicas": ["http://a?b"]}]}"#, ["shards[0].replicas[0]: ", "http"]),
             (r#"{"shards": [{"replicas": [7]}]}"#, ["shards[0].replicas[0]: ", "it is 7"]),
             (
-                r#"{"shards": [{"replicas": ["http://a"]}, {"replicas": ["http://b", "http://a/"]}]}"#,
+                r#"{"shards": [{"replicas": ["http://a"]}, {"replicas": ["http://b", "http://A/"]}]}"#,
                 ["shards[1].replicas[1]: ", "shards[0].replicas[0] already"],
             ),
             (r#"{"shards": [{"replicas": ["http://a"]}], "timeout": 0}"#, ["timeout: ", "it is 0"]),
@@ -229,10 +236,11 @@ mod tests {
                 ["api_key_file: ", "gone"],
             ),
         ] {
-            let message = read(text).unwrap_err().message;
+            let message = read(text).err().unwrap().to_string();
             assert!(parts.iter().all(|part| message.contains(part)), "{parts:?} in {message}");
         }
-        let message = read(r#"{"shards": [{"replicas": ["http://me:secret@a"]}]}"#).unwrap_err().message;
+        let message =
+            read(r#"{"shards": [{"replicas": ["http://me:secret@a"]}]}"#).err().unwrap().to_string();
         assert!(message.contains("password") && !message.contains("secret"), "{message}");
     }
 }

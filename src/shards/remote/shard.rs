@@ -1,16 +1,15 @@
-//! A shard that servers answer for.
+//! A shard that is elsewhere.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use secateur::index::bm25::{Analyzer, Bm25Statistics};
-use secateur::index::storage::FieldCount;
-use secateur::search::{Asked, Ranking, SearchTimes, Words};
-use secateur::shards::{Shard, ShardError, ShardFacts};
-use secateur::{Document, Filter, Hit, Result};
-use secateur_serve::{
+use secateur_datasets::Document;
+use secateur_index::bm25::{Analyzer, Bm25Statistics};
+use secateur_index::filter::Filter;
+use secateur_index::storage::{FieldCount, check_filter_of_fields};
+use secateur_wire::{
     SetStatistics, ShardContains, ShardDocuments, ShardExact, ShardFields, ShardFilter, ShardFits, ShardHits,
     ShardIds, ShardInfo, ShardLimits, ShardNearest, ShardNothing, ShardOpening, ShardPassages, ShardQuestion,
     ShardRankings, ShardReply, ShardSearch, ShardStatistics, ShardTerms, ShardTruth, SnapshotId,
@@ -18,9 +17,13 @@ use secateur_serve::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{Client, Replicas};
-use super::fault::Fault;
-use crate::cli::wire;
+use super::carrier::Carrier;
+use super::wire;
+use crate::error::{Error, Result};
+use crate::search::{Asked, Hit, Ranking, SearchParams, SearchTimes, Words};
+use crate::shard_error::ShardError;
+use crate::shards::facts::ShardFacts;
+use crate::shards::shard::Shard;
 
 /// Bytes of a number of a vector, as JSON.
 const BYTES_OF_NUMBER: usize = 11;
@@ -34,9 +37,9 @@ const DOCUMENTS: usize = 64;
 /// Queries of a request that is expected to be answered soon: more take long on any server.
 const QUICK: usize = 16;
 
-/// A shard that servers answer for, in the state in which they were when it was asked first.
-pub struct RemoteShard {
-    replicas: Replicas,
+/// A shard that is elsewhere, in the state in which it was when it was asked first.
+pub struct RemoteShard<C> {
+    carrier: C,
     generation: Option<String>,
     opened: OnceLock<Opened>,
 }
@@ -50,10 +53,10 @@ struct Opened {
     limits: ShardLimits,
 }
 
-impl RemoteShard {
+impl<C: Carrier> RemoteShard<C> {
     /// A shard as read through a generation, or through the one in use. Nothing is asked yet.
-    pub fn new(client: Arc<Client>, urls: Vec<String>, generation: Option<String>) -> RemoteShard {
-        RemoteShard { replicas: Replicas::new(client, urls), generation, opened: OnceLock::new() }
+    pub fn new(carrier: C, generation: Option<String>) -> RemoteShard<C> {
+        RemoteShard { carrier, generation, opened: OnceLock::new() }
     }
 
     fn opened(&self) -> Result<&Opened> {
@@ -69,7 +72,7 @@ impl RemoteShard {
                 false => Err("it is of another generation than was asked for".to_owned()),
             }
         };
-        let opened = self.replicas.ask("/shard/info", true, &opening, read).map_err(Fault::into_error)?;
+        let opened = self.carrier.ask("/shard/info", true, json(&opening)?, read)?;
         Ok(self.opened.get_or_init(|| opened))
     }
 
@@ -99,7 +102,7 @@ impl RemoteShard {
             }
         };
         let question = ShardQuestion { snapshot, ask };
-        self.replicas.ask(route, quick, &question, read).map_err(Fault::into_error)
+        self.carrier.ask(route, quick, json(&question)?, read)
     }
 
     /// Asks about ids: `most` at a time, or as many as the server takes.
@@ -168,9 +171,9 @@ impl RemoteShard {
     }
 }
 
-impl Shard for RemoteShard {
+impl<C: Carrier> Shard for RemoteShard<C> {
     fn place(&self) -> String {
-        self.replicas.place()
+        self.carrier.place()
     }
 
     fn facts(&self) -> Result<ShardFacts> {
@@ -232,7 +235,7 @@ impl Shard for RemoteShard {
 
     fn search_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         let dim = self.dim()?;
-        let params = secateur::SearchParams::default();
+        let params = SearchParams::default();
         let asked = Asked { vectors: Some(vectors), words: None, k, params: &params };
         let mut all = Vec::new();
         for part in self.parts(&asked, dim)? {
@@ -282,9 +285,7 @@ impl Shard for RemoteShard {
         match self.ask("/shard/filter", ask)? {
             ShardFits { fits: true } => Ok(()),
             // Which field it is the fields of all shards say.
-            ShardFits { fits: false } => {
-                Ok(secateur::index::storage::check_filter_of_fields(filter, &self.fields()?)?)
-            }
+            ShardFits { fits: false } => Ok(check_filter_of_fields(filter, &self.fields()?)?),
         }
     }
 
@@ -298,9 +299,7 @@ impl Shard for RemoteShard {
 fn read_info(bytes: &[u8]) -> std::result::Result<Opened, String> {
     let ShardReply { snapshot, answer: ShardInfo { facts, limits } } = read_json(bytes)?;
     let facts: ShardFacts = serde_json::from_value(facts).map_err(|error| error.to_string())?;
-    let is_one = (facts.record.commit, &facts.record.checksum, &facts.generation)
-        == (snapshot.commit, &snapshot.checksum, &snapshot.generation);
-    if !is_one {
+    if wire::snapshot_of(&facts) != snapshot {
         return Err("it is of two states".to_owned());
     }
     if facts.record.documents > u64::from(u32::MAX)
@@ -312,6 +311,11 @@ fn read_info(bytes: &[u8]) -> std::result::Result<Opened, String> {
     Ok(Opened { snapshot, facts, analyzer, limits })
 }
 
+fn json(question: &impl Serialize) -> Result<Vec<u8>> {
+    let wrong = |problem: String| ShardError::BadQuestion { field: "body", problem };
+    Ok(serde_json::to_vec(question).map_err(|error| wrong(error.to_string()))?)
+}
+
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
@@ -320,7 +324,7 @@ fn hits_of(hits: ShardHits) -> Result<Vec<Hit>> {
     wire::of_hits(hits).ok_or_else(|| wrong("there is not one score for each id"))
 }
 
-fn wrong(problem: &str) -> secateur::Error {
+fn wrong(problem: &str) -> Error {
     ShardError::WrongAnswer { problem: problem.to_owned() }.into()
 }
 

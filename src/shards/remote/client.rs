@@ -7,15 +7,15 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use secateur::report::three_digits;
-use secateur_serve::Fault as ServerFault;
-use serde::Serialize;
+use secateur_wire::MOVED;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::header;
 
+use super::carrier::Carrier;
 use super::fault::Fault;
 use super::topology::Topology;
+use crate::number::three_digits;
 
 /// Bytes of an answer. Those to searches and about statistics are some megabytes at most.
 const MOST_BYTES: u64 = 64 << 20;
@@ -33,6 +33,7 @@ pub struct Client {
 }
 
 impl Client {
+    /// One that asks as a file says.
     pub fn new(topology: &Topology) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -51,8 +52,7 @@ impl Client {
         }
     }
 
-    /// The same with another bound on answers.
-    #[cfg(test)]
+    /// The same with another bound on an answer than 64 MiB, in bytes.
     pub fn with_most_bytes(self, most_bytes: u64) -> Client {
         Client { most_bytes, ..self }
     }
@@ -108,7 +108,7 @@ fn fault_of(url: &str, status: u16, body: &[u8]) -> Fault {
         str::to_owned,
     );
     match status {
-        409 if said["error"]["code"] == ServerFault::MOVED => Fault::Moved { url, message },
+        409 if said["error"]["code"] == MOVED => Fault::Moved { url, message },
         400 | 401 | 403 | 413 => Fault::Refused { url, status, message },
         status => Fault::Failed { url, status, message },
     }
@@ -128,29 +128,24 @@ pub struct Replicas {
 const ONE_AGAIN: usize = 20;
 
 impl Replicas {
+    /// The servers at these addresses, of which there is at least one.
     pub fn new(client: Arc<Client>, urls: Vec<String>) -> Replicas {
         Replicas { client, urls, next: AtomicUsize::new(0), again: AtomicUsize::new(0) }
-    }
-
-    pub fn place(&self) -> String {
-        self.urls.join(", ")
     }
 
     /// Asks one server. Another one is asked as soon as one has failed. Where answers are to be `quick`, the same goes
     /// when there is none after a while, and a single server is asked again. The first answer that `read` can read
     /// counts.
-    pub fn ask<T: Send + 'static>(
+    fn heard<T: Send + 'static>(
         &self,
         route: &'static str,
         quick: bool,
-        question: &impl Serialize,
+        body: Vec<u8>,
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<T, Fault> {
         let asked = self.next.fetch_add(1, Ordering::Relaxed);
         let first = asked % self.urls.len();
         let url = |number: usize| self.urls[(first + number) % self.urls.len()].clone();
-        let body = serde_json::to_vec(question)
-            .map_err(|error| Fault::Broken { url: url(0), problem: error.to_string() })?;
         let start = Instant::now();
         let deadline = start + self.client.timeout;
         let question = Arc::new(Question { client: Arc::clone(&self.client), route, body, deadline, read });
@@ -195,6 +190,22 @@ impl Replicas {
                 return Err(worst.unwrap_or_else(|| self.client.slow(&url(0))));
             }
         }
+    }
+}
+
+impl Carrier for Replicas {
+    fn place(&self) -> String {
+        self.urls.join(", ")
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        route: &'static str,
+        quick: bool,
+        body: Vec<u8>,
+        read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> crate::Result<T> {
+        self.heard(route, quick, body, read).map_err(Fault::into_error)
     }
 }
 

@@ -7,18 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secateur::shards::{ShardError, ShardSet};
+use secateur::shards::remote::{Client, Fault, RemoteSet, RemoteShard, Replicas, Threads};
+use secateur::shards::{SetOptions, Shard, ShardError, ShardSet};
 use secateur::{Database, Document, Error, ErrorKind, Hit, SearchMode, SearchParams};
 use secateur_serve::{Access, Limits};
 use serde_json::{Value, json};
 
-use super::super::client::Client;
-use super::super::fault::Fault;
 use super::{
     Asked, Server, Topology, between, encoder, fake, finished, open, options, say, some_documents, topology,
     urls,
 };
-use crate::cli::remote::RemoteSet;
 
 const ROUTES: [&str; 3] = ["/shard/info", "/shard/statistics", "/shard/search"];
 
@@ -35,19 +33,19 @@ fn search(set: &RemoteSet) -> Result<Vec<Hit>, Error> {
 fn error_of(first: &Server, url: &str, with: impl FnOnce(Topology) -> Topology) -> Error {
     let topology = with(topology(&[vec![first.url.clone()], vec![url.to_owned()]]));
     let client = Arc::new(Client::new(&topology).with_most_bytes(100_000));
-    let shards: Vec<Box<dyn secateur::shards::Shard>> = topology
+    let shards: Vec<Box<dyn Shard>> = topology
         .shards
         .iter()
         .map(|urls| {
-            let shard = super::RemoteShard::new(Arc::clone(&client), urls.clone(), None);
-            Box::new(shard) as Box<dyn secateur::shards::Shard>
+            let replicas = Replicas::new(Arc::clone(&client), urls.clone());
+            Box::new(RemoteShard::new(replicas, None)) as Box<dyn Shard>
         })
         .collect();
-    let options = secateur::shards::SetOptions {
+    let options = SetOptions {
         path: topology.path.clone(),
         manifest: topology.manifest.clone(),
         partial: false,
-        fan_out: Box::new(super::super::threads::Threads),
+        fan_out: Box::new(Threads),
     };
     let set = ShardSet::of(shards, options, |_| Ok::<_, Error>(None));
     let error = match set.and_then(|set| set.search("text number 13", &words())) {

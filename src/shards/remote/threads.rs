@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use secateur::shards::FanOut;
+use crate::shards::shard::FanOut;
 
 /// Threads that wait at a time, of one question to all shards.
 const MOST: usize = 256;
 
-/// Asks on threads of its own, so that the slowest answer is all that is waited for.
+/// Asks shards that are elsewhere on threads of its own, so that the slowest answer is all that is waited for.
 pub struct Threads;
 
 impl FanOut for Threads {
