@@ -31,7 +31,7 @@ from .pipeline import EffirReport, TrainReport, effir, inspect, train
 from .progress import Progress
 from .results import AddReport, CompactReport, Explanation, Hit, Place, Recall, RecallCurve, VerifyReport
 from .shard_plans import BuiltShard, PlannedShard, SetReport, ShardPlan, ShardStatus
-from .shard_sets import ShardSet
+from .shard_sets import MissingShard, ShardSet
 
 __all__ = [
     "AddReport",
@@ -50,6 +50,7 @@ __all__ = [
     "Explanation",
     "Hit",
     "InputError",
+    "MissingShard",
     "Place",
     "PlannedShard",
     "Progress",

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _native, arguments
-from .answers import explanation, hits_of, is_vectors, one_query, with_documents
+from .answers import hits_of, with_documents
 from .documents import Document, Documents, Fields, of_fields, source
 from .encoder import Encoder
 from .errors import DatabaseError, UsageError
 from .progress import ProgressCallback, native
 from .maintenance import Maintained
-from .opened import Loading, encoder_of, folder
-from .options import SearchOptions, VectorOptions, search_arguments, vector_arguments
-from .results import AddReport, Explanation, Hit
-from .vectors import matrix
+from .opened import Loading, build_arguments, encoder_of, folder
+from .options import SearchOptions, VectorOptions, search_arguments
+from .results import AddReport, Hit
+from .vectors import Floats, matrix
 
 __all__ = ["Database"]
 
@@ -111,20 +111,7 @@ class Database(Maintained):
         progress: ProgressCallback | None,
         vectors: VectorOptions,
     ) -> Self:
-        if encoder is None and dim is None and vectors:
-            what = ", ".join(sorted(vectors))
-            raise UsageError(f"{what} does nothing without vectors: name an encoder or a dim")
-        arguments.of_kinds(
-            {"dim": "int", "analyzer": "str", "allow_empty": "bool"},
-            {"dim": dim, "analyzer": analyzer, "allow_empty": allow_empty},
-        )
-        made = {
-            "encoder": None if encoder is None else encoder_of(encoder)._native,
-            "dim": dim,
-            "analyzer": analyzer,
-            "allow_empty": allow_empty,
-            "vectors": vector_arguments(vectors),
-        }
+        made = build_arguments(encoder, dim, analyzer, allow_empty, vectors)
         built = _native.build(folder(path), made, documents, native(progress))
         return cls._of(built, Loading(None, None, None))
 
@@ -302,43 +289,11 @@ class Database(Maintained):
 
     # Searches
 
-    def search(
-        self,
-        query: str | Sequence[float] | NDArray[Any],
-        k: int = 10,
-        *,
-        documents: bool = False,
-        **options: Unpack[SearchOptions],
-    ) -> list[Hit]:
-        """Searches for a text, or for a vector of your own. Returns at most `k` hits, best first.
-
-        :param documents: read the document of each hit, too.
-
-        >>> db = Database.build(tmp / "searched.db", [("1", "Bees dance."), ("2", "Bread rises.")])
-        >>> db.search("dancing", documents=True)[0].document.text
-        'Bees dance.'
-        """
-        return self.search_batch(one_query(query), k, documents=documents, **options)[0]
-
-    def search_batch(
-        self,
-        queries: Iterable[str] | NDArray[Any],
-        k: int = 10,
-        *,
-        documents: bool = False,
-        **options: Unpack[SearchOptions],
-    ) -> list[list[Hit]]:
-        """Searches for many texts at once, or for many vectors (Q, D). Returns the hits of each.
-
-        Vectors in f32 are read where they lie, if the numbers of each row are side by side.
-        """
-        if is_vectors(queries):
-            hits = hits_of(self._native.search_vectors(matrix(queries), search_arguments(k, options)))
+    def _found(self, queries: list[str] | Floats, arguments: dict[str, Any], documents: bool) -> list[list[Hit]]:
+        if isinstance(queries, list):
+            hits = hits_of(self._native.search(queries, arguments))
         else:
-            if self._needs_encoder(options.get("mode")):
-                self._load()
-            given = arguments.texts("queries", queries, "query")
-            hits = hits_of(self._native.search(given, search_arguments(k, options)))
+            hits = hits_of(self._native.search_vectors(queries, arguments))
         return [with_documents(of_query, self.get) for of_query in hits] if documents else hits
 
     def search_arrays(
@@ -347,30 +302,6 @@ class Database(Maintained):
         """Searches for vectors (Q, D). Returns the ids and the scores of each query's hits, without objects between."""
         found = self._native.search_vectors(matrix(vectors), search_arguments(k, options))
         return [ids for ids, _ in found], [scores for _, scores in found]
-
-    def explain(self, query: str, k: int = 10, **options: Unpack[SearchOptions]) -> Explanation:
-        """Searches, and says of each hit where it stands in the ranking by vectors and by words.
-
-        >>> db = Database.build(tmp / "explained.db", [("1", "Bees dance."), ("2", "Bread rises.")])
-        >>> db.explain("dancing").hits[0].bm25.rank
-        1
-        """
-        if self._needs_encoder(options.get("mode")):
-            self._load()
-        return explanation(*self._native.explain(arguments.text("query", query), search_arguments(k, options)))
-
-    def run(
-        self, queries: Mapping[str, str], k: int = 1000, **options: Unpack[SearchOptions]
-    ) -> dict[str, dict[str, float]]:
-        """Answers the queries of a data set: query id -> document id -> score, as `secateur.evaluate` takes it."""
-        if not isinstance(queries, Mapping):
-            raise UsageError(f"queries is {queries!r:.40}: expected a mapping of query ids and texts")
-        hits = self.search_batch(list(queries.values()), k, **options)
-        return {id: {hit.id: hit.score for hit in found} for id, found in zip(queries, hits, strict=True)}
-
-    def mode(self, **options: Unpack[SearchOptions]) -> str:
-        """Which index answers a search with these options."""
-        return self._native.mode(search_arguments(1, options))
 
     def snippet(self, text: str, query: str, max_chars: int = 160) -> tuple[str, list[tuple[int, int]]]:
         """The part of a text with the most of a query's words, and where they are in it: from which character to which.
@@ -382,43 +313,7 @@ class Database(Maintained):
         given = arguments.text("text", text), arguments.text("query", query)
         return self._native.snippet(*given, arguments.whole("max_chars", max_chars))
 
-    def _needs_encoder(self, mode: str | None) -> bool:
-        return mode != "bm25" and self._native.has_encoder_record
-
     # Documents
-
-    @overload
-    def get(self, ids: str | int) -> Document | None: ...
-    @overload
-    def get(self, ids: list[Any] | tuple[Any, ...] | NDArray[Any]) -> list[Document | None]: ...
-
-    def get(self, ids: str | int | list[Any] | tuple[Any, ...] | NDArray[Any]) -> Document | None | list[Document | None]:
-        """The document with an id, or those with some ids, in their order; `None` for an id that is not there.
-
-        An integer is the id that it is where documents are added: 7 is "7".
-
-        >>> db = Database.build(tmp / "got.db", [("1", "Bees dance.")])
-        >>> db.get("1").text, db.get(["2", "1"])[0]
-        ('Bees dance.', None)
-        """
-        found = self._native.documents(arguments.ids(ids))
-        documents = [None if fields is None else of_fields(fields) for fields in found]
-        return documents[0] if arguments.is_id(ids) else documents
-
-    def __getitem__(self, id: str | int) -> Document:
-        document = self.get(id)
-        if document is None:
-            raise KeyError(id)
-        return document
-
-    def __contains__(self, id: object) -> bool:
-        return arguments.is_id(id) and self._native.contains(arguments.ids(id))[0]
-
-    def __len__(self) -> int:
-        return len(self._native)
-
-    def __bool__(self) -> bool:
-        return True
 
     def __iter__(self) -> Iterator[Document]:
         return self.documents()
@@ -451,21 +346,9 @@ class Database(Maintained):
         self._native.reload()
 
     @property
-    def encoder(self) -> Encoder | None:
-        """The encoder of the vectors that are read; `None` if no encoder makes them."""
-        self._load()
-        found = self._native.encoder
-        return None if found is None else Encoder._of(found)
-
-    @property
     def dim(self) -> int | None:
         """How many numbers a vector has; `None` without vectors."""
         return self._native.dim
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return Path(self._native.path)
 
     def __repr__(self) -> str:
         return f"<secateur.Database {str(self.path)!r}: {len(self)} documents>"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from . import _native as native_module
+from .arguments import of_kinds
 from .encoder import Encoder
 from .errors import UsageError
 from .hub import locate
+from .options import VectorOptions, vector_arguments
+from .searching import Searching
 
 
 class Loading(NamedTuple):
@@ -17,7 +20,7 @@ class Loading(NamedTuple):
     cache: str | None
 
 
-class Opened:
+class Opened(Searching):
     """What the parts of `secateur.Database` share."""
 
     _native: native_module.Database
@@ -48,3 +51,27 @@ def folder(path: str | os.PathLike[str]) -> str:
 
 def encoder_of(encoder: Encoder | str | os.PathLike[str]) -> Encoder:
     return encoder if isinstance(encoder, Encoder) else Encoder(encoder)
+
+
+def build_arguments(
+    encoder: Encoder | str | os.PathLike[str] | None,
+    dim: int | None,
+    analyzer: str | None,
+    allow_empty: bool,
+    vectors: VectorOptions,
+) -> dict[str, Any]:
+    """The settings of a database, or of a set's shards, for the native module."""
+    if encoder is None and dim is None and vectors:
+        what = ", ".join(sorted(vectors))
+        raise UsageError(f"{what} does nothing without vectors: name an encoder or a dim")
+    of_kinds(
+        {"dim": "int", "analyzer": "str", "allow_empty": "bool"},
+        {"dim": dim, "analyzer": analyzer, "allow_empty": allow_empty},
+    )
+    return {
+        "encoder": None if encoder is None else encoder_of(encoder)._native,
+        "dim": dim,
+        "analyzer": analyzer,
+        "allow_empty": allow_empty,
+        "vectors": vector_arguments(vectors),
+    }

@@ -16,10 +16,10 @@ from . import _native, set_num_threads
 from .documents import Document, Fields, source
 from .encoder import Encoder
 from .errors import InputError, UsageError
+from .opened import build_arguments
 from .options import VectorOptions
 from .progress import ProgressCallback
 from .ray_builds import BuildReport, Documents, Resources, cause_of, check, run, shown
-from .shard_plans import plan_arguments
 from .shard_store import ShardBuilder
 from .stored_files import plan_files
 
@@ -121,7 +121,7 @@ def write_shards(
         fields = Fields(**{"vector": "vector", **(fields or {})})
     if num_shards < 1:
         raise UsageError(f"num_shards is {num_shards}: a dataset is divided into at least 1 shard")
-    arguments = plan_arguments(encoder, dim, analyzer, True, vectors)
+    arguments = build_arguments(encoder, dim, analyzer, True, vectors)
     parts = _parts(dataset, num_shards)
     tasks = ray.remote(_checksum).options(num_cpus=1)
     try:

@@ -12,8 +12,8 @@ from .database import Database
 from .documents import Documents, Fields, Source, source
 from .encoder import Encoder
 from .errors import UsageError
-from .opened import encoder_of
-from .options import VectorOptions, vector_arguments
+from .opened import build_arguments, encoder_of
+from .options import VectorOptions
 from .progress import ProgressCallback, native
 
 __all__ = ["BuiltShard", "Corpus", "PlannedShard", "SetReport", "ShardPlan", "ShardStatus"]
@@ -133,7 +133,7 @@ class ShardPlan:
         >>> ShardPlan.create(tmp / "mini.set", mini_dataset, 4).num_documents
         63
         """
-        arguments = plan_arguments(encoder, dim, analyzer, allow_empty, vectors)
+        arguments = build_arguments(encoder, dim, analyzer, allow_empty, vectors)
         if num_shards < 1:
             raise UsageError(f"num_shards is {num_shards}: a corpus is divided into at least 1 shard")
         tell = native(progress)
@@ -275,26 +275,6 @@ def _counted(number: int) -> int:
     if number < 0:
         raise UsageError(f"there is no shard {number}: shards are counted from 0")
     return number
-
-
-def plan_arguments(
-    encoder: Encoder | str | os.PathLike[str] | None,
-    dim: int | None,
-    analyzer: str | None,
-    allow_empty: bool,
-    vectors: VectorOptions,
-) -> dict[str, Any]:
-    """The settings of a set's shards for the native module."""
-    if encoder is None and dim is None and vectors:
-        what = ", ".join(sorted(vectors))
-        raise UsageError(f"{what} does nothing without vectors: name an encoder or a dim")
-    return {
-        "encoder": None if encoder is None else encoder_of(encoder)._native,
-        "dim": dim,
-        "analyzer": analyzer,
-        "allow_empty": allow_empty,
-        "vectors": vector_arguments(vectors),
-    }
 
 
 def read(documents: Corpus, fields: Fields | None, *, once: bool = False) -> Source:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, Unpack, overload
-
-from numpy.typing import NDArray
+from typing import Any, NamedTuple, Self
 
 from . import _native as native_module
-from .answers import explanation, hits_of, is_vectors, with_documents
-from .documents import Document, of_fields
+from .answers import hits_of
+from .documents import of_fields
 from .encoder import Encoder
-from .errors import UsageError
 from .hub import locate
-from .opened import Loading, encoder_of
-from .options import SearchOptions, search_arguments
-from .results import Explanation, Hit
-from .vectors import matrix
+from .opened import Loading, encoder_of, folder
+from .results import Hit
+from .searching import Searching
+from .vectors import Floats
 
-__all__ = ["ShardSet"]
+__all__ = ["MissingShard", "ShardSet"]
 
 
-class ShardSet:
+class MissingShard(NamedTuple):
+    """A shard that gave no answer."""
+
+    number: int
+    """Counted from 0."""
+    place: str
+    """Where it is."""
+    problem: str
+    """Why there is no answer."""
+
+
+class ShardSet(Searching):
     """A finished set of shards, as its manifest has it: see `ShardPlan`.
 
     Exact searches, searches by words and hybrid searches answer as one database of the same documents, with the same scores.
@@ -41,10 +48,10 @@ class ShardSet:
 
     _native: native_module.ShardSet
     _loading: Loading
-    _generation: str | None
+    _reopened: tuple[Any, ...]
 
     def __init__(self) -> None:
-        raise TypeError("call ShardSet.open")
+        raise TypeError("call ShardSet.open or ShardSet.connect")
 
     @classmethod
     def open(
@@ -65,97 +72,69 @@ class ShardSet:
         :param device: where an encoder that it loads computes.
         :param cache: a folder in which fingerprints of models are remembered, so that they load faster.
         """
+        opened = native_module.ShardSet.open(folder(path), generation)
+        return cls._of(opened, encoder, Loading(device, batch_tokens, _text(cache)), (cls, path, generation, None))
+
+    @classmethod
+    def connect(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        partial: bool = False,
+        encoder: Encoder | str | os.PathLike[str] | None = None,
+        generation: str | None = None,
+        device: str | None = None,
+        batch_tokens: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Opens a set whose shards are servers: ``secateur serve`` answers for each, and a file names them.
+
+        The guide describes the file. Answers are those of the folders, with the same scores. Each is of one state of each
+        shard; if one of them has changed meanwhile, the search starts anew, once.
+
+        :param partial: leave out shards that give no answer: `missing` says which.
+
+        >>> ShardSet.connect(tmp / "servers.json")
+        Traceback (most recent call last):
+        ...
+        secateur.errors.InputError: ...servers.json...
+        """
+        opened = native_module.ShardSet.connect(os.fspath(path), generation, partial)
+        return cls._of(opened, encoder, Loading(device, batch_tokens, _text(cache)), (cls, path, generation, partial))
+
+    @classmethod
+    def _of(
+        cls,
+        opened: native_module.ShardSet,
+        encoder: Encoder | str | os.PathLike[str] | None,
+        loading: Loading,
+        reopened: tuple[Any, ...],
+    ) -> Self:
         self = cls.__new__(cls)
-        self._native = native_module.ShardSet.open(os.fspath(path), generation)
-        self._loading = Loading(device, batch_tokens, None if cache is None else os.fspath(cache))
-        self._generation = generation
+        self._native = opened
+        self._loading = loading
+        self._reopened = reopened
         if encoder is not None:
-            self._native.set_encoder(encoder_of(encoder)._native)
+            opened.set_encoder(encoder_of(encoder)._native)
         return self
 
     def _load(self) -> None:
         if self._native.has_encoder_record and self._native.encoder is None:
             self._native.load_encoder(locate, {"name": None, **self._loading._asdict()})
 
-    def _load_for(self, mode: str | None) -> None:
-        if mode != "bm25":
-            self._load()
-
-    def search(
-        self,
-        query: str | Sequence[float] | NDArray[Any],
-        k: int = 10,
-        *,
-        documents: bool = False,
-        **options: Unpack[SearchOptions],
-    ) -> list[Hit]:
-        """Searches for a text, or for a vector of your own, as `Database.search`."""
-        queries: Any = [query] if isinstance(query, str) else matrix(query)
-        return self.search_batch(queries, k, documents=documents, **options)[0]
-
-    def search_batch(
-        self,
-        queries: Iterable[str] | NDArray[Any],
-        k: int = 10,
-        *,
-        documents: bool = False,
-        **options: Unpack[SearchOptions],
-    ) -> list[list[Hit]]:
-        """Searches for many texts at once, or for many vectors (Q, D), as `Database.search_batch`."""
-        if isinstance(queries, str):
-            raise UsageError("queries is one text: give a list, or call search")
-        if is_vectors(queries):
-            hits = hits_of(self._native.search_vectors(matrix(queries), search_arguments(k, options)))
+    def _found(self, queries: list[str] | Floats, arguments: dict[str, Any], documents: bool) -> list[list[Hit]]:
+        if isinstance(queries, list):
+            answers = self._native.search(queries, arguments, documents)
         else:
-            self._load_for(options.get("mode"))
-            hits = hits_of(self._native.search(list(queries), search_arguments(k, options)))
-        return [with_documents(of_query, self.get) for of_query in hits] if documents else hits
-
-    def explain(self, query: str, k: int = 10, **options: Unpack[SearchOptions]) -> Explanation:
-        """Searches, and says of each hit where it stands in the merged ranking by vectors and by words.
-
-        Times are those of the shard that took longest.
-        """
-        self._load_for(options.get("mode"))
-        return explanation(*self._native.explain(query, search_arguments(k, options)))
-
-    def run(
-        self, queries: Mapping[str, str], k: int = 1000, **options: Unpack[SearchOptions]
-    ) -> dict[str, dict[str, float]]:
-        """Answers the queries of a data set: query id -> document id -> score, as `secateur.evaluate` takes it."""
-        hits = self.search_batch(list(queries.values()), k, **options)
-        return {id: {hit.id: hit.score for hit in found} for id, found in zip(queries, hits, strict=True)}
-
-    def mode(self, **options: Unpack[SearchOptions]) -> str:
-        """Which index answers a search with these options."""
-        return self._native.mode(search_arguments(1, options))
-
-    @overload
-    def get(self, ids: str) -> Document | None: ...
-    @overload
-    def get(self, ids: list[str] | tuple[str, ...]) -> list[Document | None]: ...
-
-    def get(self, ids: str | list[str] | tuple[str, ...]) -> Document | None | list[Document | None]:
-        """The document with an id, or those with some ids, in their order; `None` for an id that is not there."""
-        if isinstance(ids, str):
-            return self.get([ids])[0]
-        found = self._native.documents(list(ids))
-        return [None if fields is None else of_fields(fields) for fields in found]
-
-    def __getitem__(self, id: str) -> Document:
-        document = self.get(id)
-        if document is None:
-            raise KeyError(id)
-        return document
-
-    def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self._native.contains([id])[0]
-
-    def __len__(self) -> int:
-        return len(self._native)
-
-    def __bool__(self) -> bool:
-        return True
+            answers = self._native.search_vectors(queries, arguments, documents)
+        hits = hits_of([found for found, _ in answers])
+        if not documents:
+            return hits
+        read = [[fields and of_fields(fields) for fields in found or ()] for _, found in answers]
+        return [
+            [hit._replace(document=document) for hit, document in zip(of_query, found, strict=True)]
+            for of_query, found in zip(hits, read, strict=True)
+        ]
 
     @property
     def num_shards(self) -> int:
@@ -163,24 +142,26 @@ class ShardSet:
         return self._native.num_shards
 
     @property
-    def encoder(self) -> Encoder | None:
-        """The encoder of the vectors; `None` if no encoder makes them."""
-        self._load()
-        found = self._native.encoder
-        return None if found is None else Encoder._of(found)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return Path(self._native.path)
+    def missing(self) -> list[MissingShard]:
+        """The shards that the last answer lacks: none unless the set was opened with ``partial=True``."""
+        return [MissingShard(*shard) for shard in self._native.missing() or ()]
 
     def __repr__(self) -> str:
-        return f"<secateur.ShardSet {str(self.path)!r}: {len(self)} documents in {self.num_shards} shards>"
+        name = type(self).__name__
+        return f"<secateur.{name} {str(self.path)!r}: {len(self)} documents in {self.num_shards} shards>"
 
     def __reduce__(self) -> Any:
-        return _reopen, (type(self), self.path, self._generation, self._loading)
+        return _reopen, (*self._reopened, self._loading)
 
 
-def _reopen(cls: type[ShardSet], path: Path, generation: str | None, loading: Loading) -> ShardSet:
+def _text(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _reopen(
+    cls: type[ShardSet], path: Path, generation: str | None, partial: bool | None, loading: Loading
+) -> ShardSet:
     """What a pickled set becomes, in another process say."""
-    return cls.open(path, generation=generation, **loading._asdict())
+    if partial is None:
+        return cls.open(path, generation=generation, **loading._asdict())
+    return cls.connect(path, partial=partial, generation=generation, **loading._asdict())

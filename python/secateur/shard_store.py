@@ -377,7 +377,7 @@ class ShardBuilder:
         found: Mapping[str, bytes] = self.store.plan() if given is None else given
         self.files = found
         """The files of the plan, by their names."""
-        self._scratch = _scratch(scratch) / digest_of(found)[:32]
+        self._scratch = scratch_folder(scratch) / digest_of(found)[:32]
         self._given, self._device = encoder, device
         self._loaded: Any = None
         self._plan: ShardPlan | None = None
@@ -437,7 +437,7 @@ def finish(where: _Path, *, filesystem: Any = None, scratch: _Path | None = None
         local = ShardPlan.open(store.local_path)
         store.refuse_other_plans(local.num_shards, store.plan())
         return local.finish()
-    with tempfile.TemporaryDirectory(dir=_scratch(scratch)) as folder:
+    with tempfile.TemporaryDirectory(dir=scratch_folder(scratch)) as folder:
         path = Path(folder) / "set"
         fetch(where, path, filesystem=filesystem)
         report = ShardPlan.open(path).finish()
@@ -467,8 +467,8 @@ def fetch(where: _Path, path: _Path, *, shards: Iterable[int] | None = None, fil
         write_whole(target / MANIFEST, manifest)
 
 
-def _scratch(folder: _Path | None) -> Path:
-    """The folder in which shards are built: one of this user's unless given."""
+def scratch_folder(folder: _Path | None) -> Path:
+    """A folder of this machine for shards: one of this user's unless given."""
     if folder is not None:
         given = Path(folder)
         given.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,20 @@ pub fn defect(panic: Box<dyn Any + Send>) -> PyErr {
 
 /// An exception of this kind.
 pub fn of_kind(kind: ErrorKind, message: String) -> PyErr {
+    Python::attach(|py| match class_of(py, kind) {
+        Ok(class) => PyErr::from_type(class, message),
+        Err(error) => error,
+    })
+}
+
+/// The kind of an exception. Those that are none of ours are the system's.
+pub fn kind_of(py: Python<'_>, error: &PyErr) -> ErrorKind {
+    let ours = [ErrorKind::Usage, ErrorKind::Input, ErrorKind::Database];
+    let is_of = |kind: &ErrorKind| class_of(py, *kind).is_ok_and(|class| error.is_instance(py, &class));
+    ours.into_iter().find(is_of).unwrap_or(ErrorKind::System)
+}
+
+fn class_of(py: Python<'_>, kind: ErrorKind) -> PyResult<Bound<'_, PyType>> {
     static SYSTEM: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static USAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static INPUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -46,8 +60,5 @@ pub fn of_kind(kind: ErrorKind, message: String) -> PyErr {
         ErrorKind::Input => (&INPUT, "InputError"),
         ErrorKind::Database => (&DATABASE, "DatabaseError"),
     };
-    Python::attach(|py| match class.import(py, "secateur.errors", name) {
-        Ok(class) => PyErr::from_type(class.clone(), message),
-        Err(error) => error,
-    })
+    class.import(py, "secateur.errors", name).cloned()
 }

@@ -45,6 +45,8 @@ mod _native {
     #[pymodule_export]
     use crate::evaluation::{compare, evaluate};
     #[pymodule_export]
+    use crate::shards::calls::ServedShard;
+    #[pymodule_export]
     use crate::shards::plan::{ShardPlan, count_documents, documents_checksum, plan_parts, plan_shards};
     #[pymodule_export]
     use crate::shards::set::ShardSet;

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import secateur
-from secateur import BeirFolder, Database, DatabaseError, Document, Encoder, InputError, ShardPlan, ShardSet, UsageError
+from secateur import (
+    BeirFolder,
+    Database,
+    DatabaseError,
+    Document,
+    Encoder,
+    InputError,
+    ShardPlan,
+    ShardSet,
+    SystemFailure,
+    UsageError,
+    _native,
+)
+from secateur.opened import Loading
 
 
 def built(path: Path, documents: object, num_shards: int, **options: object) -> ShardPlan:
@@ -190,3 +207,156 @@ def test_ctrl_c_is_heard_between_two_shards(tmp_path: Path) -> None:
             plan.verify()
     timer.join()
     assert plan.verify().num_shards == 40
+
+
+def bits(answers: list[list[secateur.Hit]]) -> list[list[tuple[str, str, Document | None]]]:
+    """Hits with all digits of their scores."""
+    return [[(hit.id, hit.score.hex(), hit.document) for hit in hits] for hits in answers]
+
+
+def same_answers(found: ShardSet, expected: ShardSet) -> None:
+    queries = ["text number 3", "of 2", "12", "nothing of it", ""]
+    for mode in ("dense", "bm25", "hybrid", None):
+        for filter in (None, "n >= 2"):
+            for k in (3, 100):
+                given: dict[str, Any] = {"mode": mode, "filter": filter}
+                answers = [bits(one.search_batch(queries, k, documents=True, **given)) for one in (found, expected)]
+                assert answers[0] == answers[1], (mode, filter, k)
+    assert found.explain(queries[0]).hits == expected.explain(queries[0]).hits
+    vectors = Encoder("default").encode_query(queries)
+    assert bits(found.search_batch(vectors)) == bits(expected.search_batch(vectors))
+    assert found.get(["d1", "none"]) == expected.get(["d1", "none"]) and "d1" in found and "none" not in found
+    assert (len(found), found.num_shards, found.mode()) == (len(expected), expected.num_shards, expected.mode())
+    for one in (found, expected):
+        with pytest.raises(UsageError, match="no document has a field m"):
+            one.search("text", filter="m > 1")
+
+
+class Server(ThreadingHTTPServer):
+    """A server of one shard, as `secateur serve` is one."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shard = _native.ServedShard.open(str(path), None)
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self.server_address[1]
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        answer = self.server.shard.answer(self.path, body)
+        moved = json.dumps({"error": {"code": "snapshot_gone", "message": "it has gone on"}}).encode()
+        self.send_response(409 if answer is None else 200)
+        self.send_header("content-length", str(len(answer or moved)))
+        self.end_headers()
+        self.wfile.write(answer or moved)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def servers(plan: ShardPlan, **fields: Any) -> Iterator[tuple[Path, list[Server]]]:
+    """Servers of all shards, and the file that names them."""
+    running = [Server(plan.shard_path(number)) for number in range(plan.num_shards)]
+    named = plan.path.with_name("servers.json")
+    shards = [{"replicas": [server.url]} for server in running]
+    named.write_text(json.dumps({"shards": shards, "manifest": "set/manifest.json", "timeout": 60, **fields}))
+    try:
+        yield named, running
+    finally:
+        for server in running:
+            server.stop()
+
+
+def test_a_set_of_servers_answers_as_that_of_folders(tmp_path: Path, encoder: Encoder) -> None:
+    plan = built(tmp_path / "set", some(40), 3, encoder=encoder)
+    with servers(plan) as (named, running):
+        found = ShardSet.connect(named)
+        same_answers(found, ShardSet.open(plan.path))
+        assert found.path == named and found.missing == [] and found.encoder is not None
+        same_answers(pickle.loads(pickle.dumps(found)), ShardSet.open(plan.path))
+        # A shard goes on: the next search begins anew.
+        with Database.open(plan.shard_path(1)) as database:
+            database.delete("d13")
+        plan.finish()
+        running[1].shard = _native.ServedShard.open(str(plan.shard_path(1)), None)
+        same_answers(found, ShardSet.open(plan.path))
+        assert "d13" not in found
+        with pytest.raises(DatabaseError, match="vectors of"):
+            ShardSet.connect(named, encoder=Encoder("default", truncate_dim=64))
+
+
+def test_servers_that_give_no_answer(tmp_path: Path) -> None:
+    plan = built(tmp_path / "set", some(40), 2)
+    with servers(plan) as (named, running):
+        strict, partial = ShardSet.connect(named), ShardSet.connect(named, partial=True)
+        assert len(partial.search("text", 40)) == 40 and partial.missing == []
+        running[1].stop()
+        for search in (lambda: strict.search("text"), lambda: ShardSet.connect(named)):
+            with pytest.raises(SystemFailure, match=rf"shard 1 \({running[1].url}\): .*cannot be asked"):
+                search()
+        assert {hit.id for hit in partial.search("text", 40)} == {f"d{n}" for n in range(20)}
+        assert [(one.number, one.place) for one in partial.missing] == [(1, running[1].url)]
+        running[1] = Server(plan.shard_path(1))
+    for text, message in [('{"shards": 1}', "servers.json: shards: expected a list"), ("{", "servers.json: it is no JSON")]:
+        named.write_text(text)
+        with pytest.raises(InputError, match=message):
+            ShardSet.connect(named)
+
+
+def test_shards_that_are_called(tmp_path: Path, encoder: Encoder) -> None:
+    plan = built(tmp_path / "set", some(40), 3, encoder=encoder)
+    shards = [_native.ServedShard.open(str(plan.shard_path(number)), None) for number in range(3)]
+
+    def called(ask: Any, partial: bool = False) -> ShardSet:
+        places = ["first", "second", "third"]
+        opened = _native.ShardSet.called(str(plan.path / "manifest.json"), places, ask, None, partial)
+        return ShardSet._of(opened, encoder, Loading(None, None, None), ())
+
+    same_answers(called(lambda number, route, body: shards[number].answer(route, body)), ShardSet.open(plan.path))
+
+    broken: list[Any] = []
+
+    def ask(number: int, route: str, body: bytes) -> bytes | None:
+        if broken and number == 1:
+            if isinstance(broken[0], Exception):
+                raise broken[0]
+            found: bytes | None = broken[0]
+            return found
+        return shards[number].answer(route, body)
+
+    strict, partial = called(ask), called(ask, True)
+    for given, kind, message in [
+        (None, DatabaseError, "started anew once already|changed since"),
+        (b"{}", DatabaseError, r"shard 1 \(second\): its answer is wrong"),
+        ("text", SystemFailure, r"shard 1 \(second\)"),
+        (OSError("gone"), SystemFailure, r"shard 1 \(second\): gone"),
+        (UsageError("not so"), UsageError, r"shard 1 \(second\): not so"),
+    ]:
+        broken[:] = [given]
+        with pytest.raises(kind, match=message):
+            strict.search("text")
+        if isinstance(given, OSError):
+            assert len(partial.search("text", 40)) == 27 and partial.missing[0].place == "second"
+    for route, body, message in [
+        ("/shard/nothing", b"{}", "shards are asked nothing at /shard/nothing"),
+        ("/shard/search", b"{}", "body: "),
+        ("/shard/info", b'{"generation": "other"}', "generation: "),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            shards[0].answer(route, body)
+    assert shards[0].answer("/shard/fields", json.dumps(OTHER).encode()) is None
+
+
+OTHER = {"snapshot": {"commit": 99, "checksum": "00000000", "generation": None}, "ask": {}}

@@ -110,21 +110,21 @@ pub fn rows<'v>(view: &'v ArrayView2<'_, f32>) -> PyResult<Vec<&'v [f32]>> {
 }
 
 /// Answers some at a time, so that Ctrl-C is heard between.
-pub fn in_chunks<Q: Sync>(
+pub fn in_chunks<Q: Sync, A: Send>(
     py: Python<'_>,
     queries: &[Q],
-    answer: impl Fn(&[Q]) -> Result<Vec<Vec<Hit>>, Error> + Sync,
-) -> PyResult<Vec<Vec<Hit>>> {
+    answer: impl Fn(&[Q]) -> Result<Vec<A>, Error> + Sync,
+) -> PyResult<Vec<A>> {
     if queries.len() <= CHUNK {
         return compute(py, || answer(queries));
     }
     watched(py, |watch| {
-        let mut hits = Vec::with_capacity(queries.len());
+        let mut answers = Vec::with_capacity(queries.len());
         for chunk in queries.chunks(CHUNK) {
             watch.check();
-            hits.extend(watch.install(|| answer(chunk))?);
+            answers.extend(watch.install(|| answer(chunk))?);
         }
-        Ok(hits)
+        Ok(answers)
     })
 }
 

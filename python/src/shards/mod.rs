@@ -1,4 +1,5 @@
 //! Sets of shards.
 
+pub mod calls;
 pub mod plan;
 pub mod set;

@@ -1,14 +1,17 @@
 //! Sets of shards are searched as one database.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use numpy::PyReadonlyArray2;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
-use secateur::{EncoderRecord, Error, Hit, SearchParams};
+use secateur::shards::remote::{Origin, RemoteSet, RemoteShard};
+use secateur::shards::{MissingShard, Shard, ShardSet as Set};
+use secateur::{Document, EncoderRecord, Error, Hit, SearchParams};
 
+use super::calls::Calls;
 use crate::arguments::{LoadArguments, SearchArguments};
 use crate::database::on_this_machine;
 use crate::database::search::{Explained, Found, explained, found, in_chunks, rows};
@@ -18,52 +21,107 @@ use crate::work::compute;
 
 /// A finished set of shards.
 #[pyclass(frozen, module = "secateur._native")]
-pub struct ShardSet {
-    path: PathBuf,
-    generation: Option<String>,
-    set: RwLock<Arc<secateur::shards::ShardSet>>,
-    encoder: RwLock<Option<Arc<secateur::Encoder>>>,
-}
+pub struct ShardSet(Place);
 
-impl ShardSet {
-    fn set(&self) -> Arc<secateur::shards::ShardSet> {
-        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Opens the set again, with an encoder.
-    fn give(&self, py: Python<'_>, encoder: Arc<secateur::Encoder>) -> PyResult<()> {
-        let set = compute(py, || {
-            let given = |_: &EncoderRecord| Ok::<_, Error>(Arc::clone(&encoder));
-            secateur::shards::ShardSet::open_with(&self.path, self.generation.as_deref(), given)
-        })?;
-        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
-        *self.encoder.write().unwrap_or_else(PoisonError::into_inner) = Some(encoder);
-        Ok(())
-    }
-
-    /// The arguments of a search; a filter is checked against the fields of all shards.
-    fn params(&self, py: Python<'_>, arguments: SearchArguments) -> PyResult<SearchParams> {
-        let params = arguments.unchecked()?;
-        if let Some(filter) = &params.filter {
-            compute(py, || self.set().check_filter(filter))?;
-        }
-        Ok(params)
-    }
+/// Where its shards are.
+enum Place {
+    Here(Box<Set>),
+    Elsewhere(RemoteSet),
 }
 
 /// A document: id, title, text and the text of its metadata.
 type Fields = (String, String, String, Option<String>);
 
+/// The hits of a query, and the document of each if they were asked for.
+type Answer = (Vec<Hit>, Option<Vec<Option<Document>>>);
+
+/// The same for Python: ids, scores f64 (K), documents.
+type Answered<'py> = (Found<'py>, Option<Vec<Option<Fields>>>);
+
+impl ShardSet {
+    /// Asks the set in one state. Shards elsewhere that gave no answer before are asked again.
+    fn ask<T>(&self, ask: impl Fn(&Set) -> Result<T, Error>) -> Result<T, Error> {
+        match &self.0 {
+            Place::Here(set) => ask(set.as_ref()),
+            Place::Elsewhere(set) => {
+                set.renew();
+                set.ask(ask)
+            }
+        }
+    }
+
+    /// What is known of the set without asking it.
+    fn told<T>(&self, tell: impl FnOnce(&Set) -> T) -> T {
+        match &self.0 {
+            Place::Here(set) => tell(set.as_ref()),
+            Place::Elsewhere(set) => tell(&set.current()),
+        }
+    }
+
+    /// Searches one state of the set, whose fields a filter is checked against.
+    fn searched<T>(
+        &self,
+        params: &SearchParams,
+        search: impl Fn(&Set) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.ask(|set| {
+            params.filter.as_ref().map_or(Ok(()), |filter| set.check_filter(filter))?;
+            search(set)
+        })
+    }
+
+    fn give(&self, py: Python<'_>, encoder: Arc<secateur::Encoder>) -> PyResult<()> {
+        compute(py, || match &self.0 {
+            Place::Here(set) => set.set_encoder(encoder),
+            Place::Elsewhere(set) => set.set_encoder(encoder),
+        })
+    }
+}
+
 #[pymethods]
 impl ShardSet {
     /// Opens a finished set, without its encoder.
     #[staticmethod]
-    fn open(py: Python<'_>, path: PathBuf, generation: Option<String>) -> PyResult<ShardSet> {
-        let set = compute(py, || match &generation {
-            Some(name) => secateur::shards::ShardSet::open_generation(&path, name),
-            None => secateur::shards::ShardSet::open(&path),
+    fn open(py: Python<'_>, path: PathBuf, generation: Option<&str>) -> PyResult<ShardSet> {
+        let set = compute(py, || match generation {
+            Some(name) => Set::open_generation(&path, name),
+            None => Set::open(&path),
         })?;
-        Ok(ShardSet { path, generation, set: RwLock::new(Arc::new(set)), encoder: RwLock::default() })
+        Ok(ShardSet(Place::Here(Box::new(set))))
+    }
+
+    /// Opens the set whose servers a file names, without its encoder.
+    #[staticmethod]
+    fn connect(py: Python<'_>, path: PathBuf, generation: Option<&str>, partial: bool) -> PyResult<ShardSet> {
+        let set = compute(py, || {
+            RemoteSet::open(&path, generation, partial, |_: &EncoderRecord| Ok::<_, Error>(None))
+        })?;
+        Ok(ShardSet(Place::Elsewhere(set)))
+    }
+
+    /// Opens a set of which each shard is asked by calls of `ask`, without its encoder. `places` are where the shards
+    /// are, for messages. See [`Calls`].
+    #[staticmethod]
+    fn called(
+        py: Python<'_>,
+        manifest: PathBuf,
+        places: Vec<String>,
+        ask: Py<PyAny>,
+        generation: Option<String>,
+        partial: bool,
+    ) -> PyResult<ShardSet> {
+        let ask = Arc::new(ask);
+        let shards = move || {
+            let shard = |(number, place): (usize, &String)| {
+                let calls = Calls::new(number, place.clone(), Arc::clone(&ask));
+                Box::new(RemoteShard::new(calls, generation.clone())) as Box<dyn Shard>
+            };
+            places.iter().enumerate().map(shard).collect::<Vec<_>>()
+        };
+        let path = manifest.parent().unwrap_or(&manifest).to_owned();
+        let origin = Origin { path, manifest: Some(manifest), partial, shards: Box::new(shards) };
+        let set = compute(py, || RemoteSet::of(origin, |_: &EncoderRecord| Ok::<_, Error>(None)))?;
+        Ok(ShardSet(Place::Elsewhere(set)))
     }
 
     /// Gives it the encoder of its vectors.
@@ -79,7 +137,7 @@ impl ShardSet {
         options: LoadArguments,
     ) -> PyResult<()> {
         let here = options.options()?;
-        let Some(record) = self.set().encoder_record().cloned() else { return Ok(()) };
+        let Some(record) = self.told(|set| set.encoder_record().cloned()) else { return Ok(()) };
         let source = match &record.source {
             Some(source) => {
                 let model: PathBuf = locate.call1((&source.model,))?.extract()?;
@@ -95,41 +153,49 @@ impl ShardSet {
     /// The encoder, if it is loaded.
     #[getter]
     fn encoder(&self) -> Option<Encoder> {
-        let encoder = self.encoder.read().unwrap_or_else(PoisonError::into_inner);
-        encoder.as_ref().map(|encoder| Encoder(Arc::clone(encoder)))
+        self.told(|set| set.encoder().map(|encoder| Encoder(Arc::clone(encoder))))
     }
 
     #[getter]
     fn has_encoder_record(&self) -> bool {
-        self.set().encoder_record().is_some()
+        self.told(|set| set.encoder_record().is_some())
     }
 
     #[getter]
-    fn path(&self) -> &Path {
-        &self.path
+    fn path(&self) -> PathBuf {
+        self.told(|set| set.path().to_owned())
     }
 
     #[getter]
     fn num_shards(&self) -> usize {
-        self.set().num_shards()
+        self.told(Set::num_shards)
+    }
+
+    /// The shards that the last answer lacks: number, place, why. `None` where all must answer.
+    fn missing(&self) -> Option<Vec<(usize, String, String)>> {
+        let Place::Elsewhere(set) = &self.0 else { return None };
+        let told = |MissingShard { shard, place, problem }| (shard, place, problem);
+        Some(set.missing()?.into_iter().map(told).collect())
     }
 
     fn __len__(&self) -> usize {
-        self.set().len() as usize
+        self.told(|set| set.len() as usize)
     }
 
-    /// The hits of each query.
+    /// The hits of each query. Their documents are of the same state.
     fn search<'py>(
         &self,
         py: Python<'py>,
         queries: Vec<PyBackedStr>,
         arguments: SearchArguments,
-    ) -> PyResult<Vec<Found<'py>>> {
-        let params = self.params(py, arguments)?;
-        let set = self.set();
+        documents: bool,
+    ) -> PyResult<Vec<Answered<'py>>> {
+        let params = arguments.unchecked()?;
         let queries: Vec<&str> = queries.iter().map(|query| &**query).collect();
-        let hits = in_chunks(py, &queries, |queries| set.search_batch(queries, &params))?;
-        Ok(hits.into_iter().map(|hits| found(py, hits)).collect())
+        let answer = |queries: &[&str]| {
+            self.searched(&params, |set| answers(set, set.search_batch(queries, &params)?, documents))
+        };
+        Ok(answered(py, in_chunks(py, &queries, answer)?))
     }
 
     /// The hits of each vector of f32 (Q, D), which are read where they lie.
@@ -138,15 +204,17 @@ impl ShardSet {
         py: Python<'py>,
         vectors: PyReadonlyArray2<'_, f32>,
         arguments: SearchArguments,
-    ) -> PyResult<Vec<Found<'py>>> {
-        let params = self.params(py, arguments)?;
-        let set = self.set();
+        documents: bool,
+    ) -> PyResult<Vec<Answered<'py>>> {
+        let params = arguments.unchecked()?;
         let view = vectors.as_array();
-        let answer = |rows: &[&[f32]]| -> Result<Vec<Vec<Hit>>, Error> {
-            rows.iter().map(|row| set.search_vector(row, &params)).collect()
+        let answer = |rows: &[&[f32]]| {
+            self.searched(&params, |set| {
+                let hits = rows.iter().map(|row| set.search_vector(row, &params));
+                answers(set, hits.collect::<Result<_, Error>>()?, documents)
+            })
         };
-        let hits = in_chunks(py, &rows(&view)?, answer)?;
-        Ok(hits.into_iter().map(|hits| found(py, hits)).collect())
+        Ok(answered(py, in_chunks(py, &rows(&view)?, answer)?))
     }
 
     /// The hits of one query, each with its place in the ranking of either index, and the seconds of each part.
@@ -156,26 +224,48 @@ impl ShardSet {
         query: &str,
         arguments: SearchArguments,
     ) -> PyResult<(Vec<Explained>, Bound<'py, PyDict>)> {
-        let params = self.params(py, arguments)?;
-        let set = self.set();
-        explained(py, compute(py, || set.explain(query, &params))?)
+        let params = arguments.unchecked()?;
+        explained(py, compute(py, || self.searched(&params, |set| set.explain(query, &params)))?)
     }
 
     /// The name of the index that answers.
     fn mode(&self, py: Python<'_>, arguments: SearchArguments) -> PyResult<String> {
-        let params = self.params(py, arguments)?;
-        Ok(self.set().mode(&params).to_string())
+        let params = arguments.unchecked()?;
+        compute(py, || self.searched(&params, |set| Ok(set.mode(&params).to_string())))
     }
 
     /// The documents with these ids; `None` for an id that is not there.
-    fn documents(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<Vec<Option<Fields>>> {
-        let set = self.set();
-        compute(py, || ids.iter().map(|id| Ok(set.document(id)?.map(fields))).collect())
+    fn documents(&self, py: Python<'_>, ids: Vec<PyBackedStr>) -> PyResult<Vec<Option<Fields>>> {
+        let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        let found = compute(py, || self.ask(|set| set.documents_with(&ids)))?;
+        Ok(found.into_iter().map(|document| document.map(fields)).collect())
     }
 
     /// Whether each id is there.
-    fn contains(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<Vec<bool>> {
-        let set = self.set();
-        compute(py, || ids.iter().map(|id| set.contains(id)).collect())
+    fn contains(&self, py: Python<'_>, ids: Vec<PyBackedStr>) -> PyResult<Vec<bool>> {
+        let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        compute(py, || self.ask(|set| set.contains_each(&ids)))
     }
+}
+
+/// The hits of queries, with their documents if they are asked for.
+fn answers(set: &Set, hits: Vec<Vec<Hit>>, documents: bool) -> Result<Vec<Answer>, Error> {
+    if !documents {
+        return Ok(hits.into_iter().map(|hits| (hits, None)).collect());
+    }
+    let ids: Vec<&str> = hits.iter().flatten().map(|hit| hit.doc_id.as_str()).collect();
+    let mut found = set.documents_with(&ids)?.into_iter();
+    let with_documents = |hits: Vec<Hit>| {
+        let documents = found.by_ref().take(hits.len()).collect();
+        (hits, Some(documents))
+    };
+    Ok(hits.into_iter().map(with_documents).collect())
+}
+
+fn answered(py: Python<'_>, answers: Vec<Answer>) -> Vec<Answered<'_>> {
+    let of_query = |(hits, documents): Answer| {
+        let documents = documents.map(|all| all.into_iter().map(|one| one.map(fields)).collect());
+        (found(py, hits), documents)
+    };
+    answers.into_iter().map(of_query).collect()
 }
