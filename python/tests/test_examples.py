@@ -22,6 +22,7 @@ NEED = {
     "ray": "ray.data",
     "ray_builds": "ray",
     "ray_data": "ray.data",
+    "ray_serving": "ray",
     "shard_store": "pyarrow",
     "stored_files": "pyarrow",
 }

@@ -7,6 +7,7 @@ each. Its processes are real ones, which are killed by SIGKILL.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -36,10 +37,10 @@ from secateur import (
     UsageError,
 )
 from secateur.progress import Progress
-from secateur.ray import EncodeBatches, build_shards, write_shards
+from secateur.ray import EncodeBatches, build_shards, serve_shards, write_shards
 from secateur.shard_store import ShardStore, fetch
 from secateur.stored_files import plan_files
-from test_shards import files
+from test_shards import built, files, same_answers, some
 
 # What Ray says of itself is no business of these tests.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -275,6 +276,16 @@ def test_what_fails_a_few_times_is_tried_again(
         build_shards(plan, tmp_path / "other", documents=fails, num_actors=1, max_retries=1)
 
 
+def test_relative_places_are_those_of_the_driver(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ShardPlan.create("plan.set", some(4), 2)
+    build_shards("plan.set", "store.set", documents=some(4))
+    with serve_shards("store.set", num_actors=1) as served:
+        assert served.search("text", 4) == ShardSet.open(tmp_path / "store.set").search("text", 4)
+
+
 @pytest.mark.parametrize("given", [{}, {"device": "cpu"}])
 def test_an_actor_with_a_gpu_encodes_on_it(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
     actor = SimpleNamespace(get_actor_id=lambda: "id", get_assigned_resources=lambda: {"CPU": 1.0, "GPU": 0.5})
@@ -307,7 +318,80 @@ def test_datasets_are_encoded_and_written(cluster: Cluster, mini: BeirFolder, tm
 
     again = write_shards(encoded, store, 3, dim=384, scratch=tmp_path / "scratch")
     assert (again.num_built, again.num_there) == (0, 3)
+    # The shards' actors encode, and the plan is the same when it is made again.
+    for counts in ((3, 0), (0, 3)):
+        report = write_shards(ray.data.from_items(rows), tmp_path / "texts", 3, encoder="default", scratch=tmp_path / "scratch")
+        assert (report.num_built, report.num_there) == counts
+    assert ShardSet.open(tmp_path / "texts").search("pruning a rose") == whole.search("pruning a rose")
     with pytest.raises(DatabaseError, match="the plan of another set"):
         write_shards(ray.data.from_items(rows[1:]), store, 3)
     with pytest.raises(InputError, match="which is no JSON"):
         write_shards(ray.data.from_items([{"id": "1", "text": "x", "metadata": "{"}]), tmp_path / "wrong", 1)
+
+
+def killed(actor: Any) -> int:
+    """Kills the process of an actor, and gives its id."""
+    found: int = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
+    os.kill(found, signal.SIGKILL)
+    return found
+
+
+def test_actors_answer_as_folders_do(cluster: Cluster, encoder: Encoder, tmp_path: Path) -> None:
+    plan = built(tmp_path / "set", some(40), 3, encoder=encoder)
+    local = ShardSet.open(plan.path)
+    with serve_shards(plan, num_actors=2) as served:
+        same_answers(served, local)
+        assert repr(served) == f"<secateur.ServedShards {str(plan.path)!r}: 40 documents in 3 shards>"
+        # Another process takes the place of one that dies.
+        before = killed(served.actors[0])
+        same_answers(served, local)
+        assert ray.get(served.actors[0].__ray_call__.remote(lambda _: os.getpid())) != before
+        with pytest.raises(UsageError, match="does not travel"):
+            pickle.dumps(served)
+    with pytest.raises(SystemFailure, match="was lost"):
+        served.search("text")
+
+
+def test_actors_that_are_lost(cluster: Cluster, tmp_path: Path) -> None:
+    plan = built(tmp_path / "set", some(40), 3)
+    with serve_shards(plan, num_actors=2, max_restarts=0) as served:
+        killed(served.actors[1])
+        with pytest.raises(SystemFailure, match=r"shard 1 \(actor 1 of 2\): it was lost"):
+            served.search("text", mode="bm25")
+    with serve_shards(plan, num_actors=2, max_restarts=0, partial=True) as served:
+        killed(served.actors[1])
+        assert len(served.search("text", 40)) == 27
+        assert [missing.number for missing in served.missing] == [1]
+
+
+def test_what_cannot_be_served(cluster: Cluster, tmp_path: Path) -> None:
+    plan = ShardPlan.create(tmp_path / "set", some(4), 2)
+    with pytest.raises(DatabaseError, match="set is not finished"):
+        serve_shards(plan)
+    with pytest.raises(DatabaseError, match="no plan.json"):
+        serve_shards(tmp_path)
+    for number in range(2):
+        plan.build(number, some(4))
+    plan.finish()
+    for options in ({"num_actors": 0}, {"max_restarts": -2}, {"timeout": 0}):
+        with pytest.raises(UsageError, match=rf"{next(iter(options))} is "):
+            serve_shards(plan, **options)  # type: ignore[arg-type]
+    next(plan.shard_path(1).rglob("*.pack")).unlink()
+    with pytest.raises(DatabaseError, match="pack"):
+        serve_shards(plan, num_actors=1)
+    # What was started for it is gone.
+    until(lambda: ray.available_resources().get("CPU") == 2)
+
+
+def test_shards_of_a_store_are_copied_to_actors(cluster: Cluster, tmp_path: Path) -> None:
+    from pyarrow import fs
+
+    plan = built(tmp_path / "set", some(40), 2)
+    (tmp_path / "bucket").mkdir()
+    bucket = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
+    options: dict[str, Any] = {"filesystem": bucket, "scratch": tmp_path / "scratch"}
+    build_shards(plan, "a.set", documents=some(40), **options)
+    with serve_shards("a.set", num_actors=1, **options) as served:
+        queries = {"1": "text number 3", "2": "of 2"}
+        assert served.run(queries, 40) == ShardSet.open(plan.path).run(queries, 40)
+    assert len(list((tmp_path / "scratch").glob("*-served/shard-*/MANIFEST"))) == 2
