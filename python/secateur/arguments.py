@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -130,3 +130,36 @@ def of_kinds(kinds: Mapping[str, str], given: Mapping[str, Any]) -> None:
 
 def _is(kind: str, value: Any) -> bool:
     return isinstance(value, bool) if kind == "bool" else isinstance(value, Real) and not isinstance(value, bool)
+
+
+def by_query(name: str, given: Any, is_value: Callable[[Any], bool]) -> dict[str, dict[str, Any]]:
+    """Judgments or a run: query id -> document id -> number. `is_value` is `is_relevance` or `is_score`.
+
+    >>> by_query("qrels", {"q": {"a": 1.5}}, is_relevance)
+    Traceback (most recent call last):
+    ...
+    secateur.errors.UsageError: qrels: query 'q': document 'a' has 1.5: expected an integer of 32 bits
+    """
+    if not isinstance(given, Mapping) or not all(isinstance(inner, Mapping) for inner in given.values()):
+        raise UsageError(f"{name} is {given!r:.60}: expected a file, or query id -> document id -> number")
+    for query, values in given.items():
+        wrong = [id for id in (query, *values) if not isinstance(id, str)]
+        if wrong:
+            raise UsageError(f"{name}: the id {wrong[0]!r:.40} of query {query!r:.40} is none: expected a string")
+        for document, value in values.items():
+            if not is_value(value):
+                expected = "an integer of 32 bits" if is_value is is_relevance else "a number"
+                raise UsageError(
+                    f"{name}: query {query!r:.40}: document {document!r:.40} has {value!r:.40}: expected {expected}"
+                )
+    return {query: dict(values) for query, values in given.items()}
+
+
+def is_relevance(value: Any) -> bool:
+    """Whether it is the relevance of a document."""
+    return isinstance(value, Integral) and -(2**31) <= int(value) < 2**31
+
+
+def is_score(value: Any) -> bool:
+    """Whether it is the score of a document."""
+    return type(value) is float or isinstance(value, Real)

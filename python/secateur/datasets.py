@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import _native, parquet
+from . import _native, arguments, parquet
 from .documents import Document, Fields, are_parquet, field_names, of_fields, records
 
 __all__ = [
@@ -182,7 +182,7 @@ def write_qrels(path: _Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     >>> read_qrels(tmp / "a.qrels")
     {'q': {'d': 1}}
     """
-    _native.write_qrels(os.fspath(path), {query: dict(judged) for query, judged in qrels.items()})
+    _native.write_qrels(os.fspath(path), arguments.by_query("qrels", qrels, arguments.is_relevance))
 
 
 def write_run(path: _Path, run: Mapping[str, Mapping[str, float]], *, tag: str = "secateur") -> None:
@@ -192,4 +192,4 @@ def write_run(path: _Path, run: Mapping[str, Mapping[str, float]], *, tag: str =
     >>> read_run(tmp / "a.run")
     {'q': {'d': 1.5}}
     """
-    _native.write_run(os.fspath(path), {query: dict(scores) for query, scores in run.items()}, tag)
+    _native.write_run(os.fspath(path), arguments.by_query("run", run, arguments.is_score), tag)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 from . import _native, arguments
@@ -86,37 +85,11 @@ def judgments(
         raise UsageError(f"split={split!r} chooses among those of a data set: give one, or leave split out")
     if isinstance(qrels, str | os.PathLike):
         return read_qrels(qrels), dataset
-    return {query: dict(judged) for query, judged in _mapping("qrels", qrels, _is_relevance).items()}, dataset
+    return arguments.by_query("qrels", qrels, arguments.is_relevance), dataset
 
 
 def scores(run: Run | str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """A run for the native module, or that of a file."""
     if isinstance(run, str | os.PathLike):
         return read_run(run)
-    return {query: dict(hits) for query, hits in _mapping("run", run, _is_score).items()}
-
-
-def _mapping(name: str, given: Any, is_value: Callable[[Any], bool]) -> Mapping[str, Mapping[str, Any]]:
-    if not isinstance(given, Mapping) or not all(isinstance(inner, Mapping) for inner in given.values()):
-        raise UsageError(f"{name} is {given!r:.60}: expected a file, or query id -> document id -> number")
-    for query, values in given.items():
-        if not isinstance(query, str) or not all(map(_is_string, values)):
-            wrong = next((id for id in (query, *values) if not isinstance(id, str)), None)
-            raise UsageError(f"{name}: the id {wrong!r:.40} of query {query!r:.40} is none: expected a string")
-        if not all(map(is_value, values.values())):
-            document, value = next((id, value) for id, value in values.items() if not is_value(value))
-            expected = "an integer of 32 bits" if is_value is _is_relevance else "a number"
-            raise UsageError(f"{name}: query {query!r:.40}: document {document!r:.40} has {value!r:.40}: expected {expected}")
-    return given
-
-
-def _is_string(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_relevance(value: Any) -> bool:
-    return isinstance(value, Integral) and -(2**31) <= int(value) < 2**31
-
-
-def _is_score(value: Any) -> bool:
-    return type(value) is float or isinstance(value, Real)
+    return arguments.by_query("run", run, arguments.is_score)

@@ -238,6 +238,8 @@ def test_wrong_pairs_are_named(tmp_path: Path) -> None:
 )
 def test_wrong_judgments_and_runs_are_named(qrels: Any, run: Any, message: str) -> None:
     refused(lambda: secateur.evaluate(qrels, run), message)
+    written = secateur.datasets.write_qrels if message.startswith("qrels") else secateur.datasets.write_run
+    refused(lambda: written("unused", qrels if message.startswith("qrels") else run), message)
     refused(lambda: secateur.evaluate({"q": {"a": 1}}, {"q": {"a": 1.0}}, "MAP"), "measures is one text")
     refused(lambda: secateur.compare({"q": {"a": 1}}, None), "runs is None")  # type: ignore[arg-type]
     two = {"x": {"q": {"a": 1.0}}, "y": {"q": {"a": 2.0}}}

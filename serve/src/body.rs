@@ -78,10 +78,17 @@ impl FromRequestParts<Arc<App>> for Share {
 fn check_type(headers: &HeaderMap) -> Result<(), Fault> {
     let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = sent.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Fault::media_type(format!(
+            "the body must be application/json, and Content-Type is {sent:?}"
+        )));
     }
-    Err(Fault::media_type(format!("the body must be application/json, and Content-Type is {sent:?}")))
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Fault::media_type(
+            format!("the body must be sent as it is, and Content-Encoding is {encoding:?}: leave it out"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn read(request: Request, app: &App, share: &Share) -> Result<Vec<u8>, Fault> {
@@ -143,6 +150,12 @@ fn make_room(bytes: &mut Vec<u8>, length: usize, most: usize, share: &Share) -> 
 }
 
 fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        // Serde would take the values of a list for the fields, in their order.
+        return Err(Fault::invalid(
+            "the body is not the JSON that is expected: it is a list, expected an object",
+        ));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let text = match std::str::from_utf8(bytes) {
             Err(error) => format!("byte {} is no UTF-8", error.valid_up_to() + 1),
@@ -251,6 +264,36 @@ mod tests {
             sender.send(()).unwrap();
             parsing.await.unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn bodies_are_objects_that_are_sent_as_they_are() {
+        let headers = |encoding: Option<&'static str>| {
+            let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let encoding = encoding.map(|name| (header::CONTENT_ENCODING, HeaderValue::from_static(name)));
+            [Some(json), encoding].into_iter().flatten().collect::<HeaderMap>()
+        };
+        for encoding in [None, Some("identity"), Some("Identity")] {
+            check_type(&headers(encoding)).unwrap();
+        }
+        for encoding in ["gzip", "br", "gzip, identity", ""] {
+            let refused = check_type(&headers(Some(encoding))).unwrap_err();
+            assert!(
+                refused.message().contains(&format!("Content-Encoding is {encoding:?}")),
+                "{}",
+                refused.message()
+            );
+        }
+
+        #[derive(Deserialize)]
+        struct Two {
+            first: u8,
+            second: u8,
+        }
+        let two: Two = parsed(br#" {"second": 2, "first": 1}"#).unwrap();
+        assert_eq!((two.first, two.second), (1, 2));
+        let refused = parsed::<Two>(b" [1, 2]").err().unwrap();
+        assert!(refused.message().ends_with("it is a list, expected an object"), "{}", refused.message());
     }
 
     #[test]

@@ -27,6 +27,8 @@ fn bodies_that_are_wrong_are_refused() {
     post(&[JSON], &[b"{\"input\": ".as_slice(), &b"[".repeat(10_000)].concat()).fails(400, "the JSON");
     post(&["content-type: text/plain"], b"{}").fails(415, "application/json");
     post(&[], b"{}").fails(415, "Content-Type is \"\"");
+    post(&["content-type: application/json", "content-encoding: gzip"], b"{}")
+        .fails(415, "Content-Encoding is \"gzip\"");
     assert_eq!(post(&["content-type: application/JSON; charset=utf-8"], b"{\"input\": \"a\"}").status, 200);
     // Unpaired surrogates are no text.
     post(&[JSON], br#"{"input": "\ud800"}"#).fails(400, "the JSON");
