@@ -10,7 +10,7 @@ use secateur_serve::{Access, Limits, Stop};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result, say};
-use super::serve::{keys, seconds, served, stop_on_signals, teller};
+use super::serve::{keys, limit_arenas, seconds, served, stop_on_signals, teller};
 
 const EXAMPLES: &str = "\
 An agent gets four tools that read and change nothing: search (by meaning, by words, or both, with a filter), fetch (a document by its \
@@ -47,6 +47,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        limit_arenas();
         let access = match self.http {
             Some(address) => self.access(address)?,
             None => Access::default(),

@@ -22,6 +22,7 @@ use secateur_serve::{Access, Event, Limits, Served, Stop, Tell};
 
 use super::encoder::{EncoderArguments, base_directory, model_directory, open_database, tell};
 use super::failure::{Code, Failure, Result, say, warn};
+pub use arenas::limit_arenas;
 use database::ServedDatabase;
 use model::{ServedEncoder, ServedScorer};
 use state::Current;
@@ -148,7 +149,7 @@ impl LimitArguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        arenas::limit_arenas();
+        limit_arenas();
         let limits = Limits { refresh: self.refresh, ..self.limits.limits()? };
         let access = self.access()?;
         let address = SocketAddr::new(self.host, self.port);
