@@ -21,6 +21,7 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is not here: pip install 'ray[data]'")
 pytest.importorskip("pyarrow", reason="pyarrow is not here: pip install 'ray[data]'")
+pytest.importorskip("ray.cluster_utils", reason="this ray is a folder and no package")
 
 from ray.cluster_utils import Cluster
 
