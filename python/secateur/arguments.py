@@ -19,11 +19,15 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     Traceback (most recent call last):
     ...
     secateur.errors.UsageError: k is -1: expected a whole number, 1 or more
+    >>> whole("max_restarts", "often", -1)
+    Traceback (most recent call last):
+    ...
+    secateur.errors.UsageError: max_restarts is 'often': expected a whole number, -1 or more
     """
     try:
         number = operator.index(value)
     except TypeError:
-        number = -1
+        number = least - 1
     if isinstance(value, bool) or number < least:
         raise UsageError(f"{name} is {value!r:.40}: expected a whole number, {least} or more")
     if number >= 2**63:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from . import arguments
 from .encoder import Encoder
 from .errors import SecateurError, SystemFailure, UsageError
 from .progress import Progress, ProgressCallback, show
@@ -161,9 +162,9 @@ def check(encoder: Any, num_actors: int | None, max_retries: int) -> None:
     """What cannot be asked of Ray is an error before anything is begun."""
     if isinstance(encoder, Encoder):
         raise UsageError("an Encoder does not travel to other machines: give its path, or a function that loads it")
-    for name, number, least in (("num_actors", num_actors, 1), ("max_retries", max_retries, 0)):
-        if number is not None and number < least:
-            raise UsageError(f"{name} is {number}: expected {least} or more")
+    if num_actors is not None:
+        arguments.whole("num_actors", num_actors, 1)
+    arguments.whole("max_retries", max_retries)
 
 
 def shown(given: ProgressCallback | None) -> ProgressCallback | None:

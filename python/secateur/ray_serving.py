@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from . import _native as native_module
+from . import arguments
 from .encoder import Encoder
 from .errors import DatabaseError, SecateurError, SystemFailure, UsageError
 from .opened import Loading
@@ -154,9 +155,9 @@ def serve_shards(
     :param device: where an encoder that it loads computes.
     :param scratch: a folder on each machine, for copies.
     """
-    for name, number, least in (("num_actors", num_actors, 1), ("max_restarts", max_restarts, -1)):
-        if number is not None and number < least:
-            raise UsageError(f"{name} is {number}: expected {least} or more")
+    if num_actors is not None:
+        arguments.whole("num_actors", num_actors, 1)
+    arguments.whole("max_restarts", max_restarts, -1)
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout}: expected some seconds")
     store = ShardStore(where.path if isinstance(where, ShardPlan) else where, filesystem)
