@@ -64,10 +64,12 @@ pub struct SearchParams {
     /// For a hybrid search: how many hits of each index are fused. `None` for 100, or `k` if that is more. With fewer
     /// than `k` there can be fewer than `k` hits.
     pub num_candidates: Option<usize>,
-    /// For a hybrid search: how the rankings are fused.
-    pub fusion: Fusion,
-    /// For a hybrid search: how much the ranking by vectors counts, if the ranking by words counts 1.
-    pub dense_weight: f64,
+    /// For a hybrid search: how the rankings are fused. `None` is the weighted sum where the encoder's files say how
+    /// much its ranking counts, else reciprocal rank fusion.
+    pub fusion: Option<Fusion>,
+    /// For a hybrid search: how much the ranking by vectors counts, if the ranking by words counts 1. `None` is what
+    /// the encoder's files say for a weighted sum, else 1.
+    pub dense_weight: Option<f64>,
 }
 
 impl SearchParams {
@@ -81,6 +83,17 @@ impl SearchParams {
         if mode == SearchMode::Hybrid { self.depth() } else { self.k }
     }
 
+    /// How a hybrid search fuses, and how much its ranking by vectors counts. `of_encoder` is what the encoder says of
+    /// a weighted sum.
+    pub(crate) fn fusing(&self, of_encoder: Option<f64>) -> (Fusion, f64) {
+        let fusion = match of_encoder {
+            Some(_) => self.fusion.unwrap_or(Fusion::WeightedSum),
+            None => self.fusion.unwrap_or_default(),
+        };
+        let of_encoder = of_encoder.filter(|_| fusion == Fusion::WeightedSum);
+        (fusion, self.dense_weight.or(of_encoder).unwrap_or(1.0))
+    }
+
     /// The default parameters in this mode.
     pub fn new(mode: SearchMode) -> SearchParams {
         SearchParams { mode: Some(mode), ..SearchParams::default() }
@@ -88,7 +101,8 @@ impl SearchParams {
 }
 
 impl Default for SearchParams {
-    /// Ten hits by the best index there is, Anserini's BM25, reciprocal rank fusion of the first hundred with k = 60.
+    /// Ten hits by the best index there is. BM25 is Anserini's. Of each index the first hundred hits are fused, as the
+    /// encoder says.
     fn default() -> SearchParams {
         SearchParams {
             mode: None,
@@ -97,8 +111,8 @@ impl Default for SearchParams {
             ef_search: None,
             filter: None,
             num_candidates: None,
-            fusion: Fusion::default(),
-            dense_weight: 1.0,
+            fusion: None,
+            dense_weight: None,
         }
     }
 }

@@ -172,7 +172,7 @@ fn bad_parameters_are_refused() {
     let sandbox = Sandbox::new();
     dataset::small(&sandbox.path("data"));
     let index = ["index", "data", "--out", "db", "--index", "hnsw"];
-    sandbox.run(index).fails(2, ["--encoder"]);
+    sandbox.run(index.into_iter().chain(["--encoder", "none"])).fails(2, ["--encoder"]);
     for (name, value) in [
         ("--hnsw-m", "1"),
         ("--hnsw-m", "257"),

@@ -15,7 +15,7 @@ fn databases() -> Sandbox {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
     let mini = mini().into_os_string().into_string().unwrap();
-    let said = sandbox.run(["index", &mini, "--out", "words"]).ok();
+    let said = sandbox.run(["index", &mini, "--encoder", "none", "--out", "words"]).ok();
     assert!(said.starts_with("words: 63 documents with BM25 only, in "), "{said}");
     let said = sandbox.run(["index", &mini, "--out", "both", "--encoder", "tiny"]).ok();
     assert!(said.starts_with("both: 63 documents with vectors and BM25 (3 texts are longer than the 320 tokens that the encoder reads; --passages splits documents), in "), "{said}");
@@ -192,6 +192,32 @@ fn the_weight_of_vectors_moves_a_hybrid_search_between_both_rankings() {
     }
     let sum = ranked(&["--mode", "hybrid", "--fusion", "sum"]);
     assert!(sum != dense && sum != words, "{sum:?}");
+}
+
+/// The encoder in the box says how much its vectors count, so scores are summed by that weight unless told otherwise.
+/// Another encoder's rankings are fused by ranks.
+#[test]
+fn a_hybrid_search_weighs_vectors_as_the_encoder_says() {
+    let sandbox = databases();
+    sandbox.run(["index", &mini_text(), "--out", "weighed", "--encoder", "default"]).ok();
+    let found = |database: &str, more: &[&str]| {
+        let search = ["search", database, "how do bees dance", "-k", "9", "--mode", "hybrid", "--json"];
+        hits(&sandbox.run(search.iter().chain(more)).json())
+    };
+    let sum = ["--fusion", "sum"];
+    let weight = ["--dense-weight", "0.25"];
+    let by_default = found("weighed", &[]);
+    assert_eq!(by_default, found("weighed", &[sum, weight].concat()));
+    assert_eq!(by_default, found("weighed", &sum));
+    assert_eq!(by_default, found("weighed", &weight));
+    assert_ne!(by_default, found("weighed", &["--dense-weight", "1"]));
+    let by_ranks = ["--fusion", "rrf"];
+    assert_eq!(
+        found("weighed", &by_ranks),
+        found("weighed", &[&by_ranks[..], &["--dense-weight", "1"]].concat())
+    );
+    assert_eq!(found("both", &[]), found("both", &[&by_ranks[..], &["--dense-weight", "1"]].concat()));
+    assert_eq!(found("both", &sum), found("both", &[&sum[..], &["--dense-weight", "1"]].concat()));
 }
 
 /// The value that `tune-fusion` prints for a setting is the value that `eval` prints for a hybrid search with that

@@ -284,12 +284,14 @@ fn one_index_at_a_time_writes_an_output() {
 fn an_output_that_exists_is_left_alone() {
     let sandbox = Sandbox::new();
     dataset::small(&sandbox.path("corpus"));
-    sandbox.run(["index", "corpus", "--out", "db"]).ok();
+    sandbox.run(["index", "corpus", "--encoder", "none", "--out", "db"]).ok();
     dataset::write(&sandbox.path("notes"), "mine.txt", "not a database");
     dataset::write(&sandbox.path("."), "file", "not even a folder");
     for out in ["db", "notes", "file"] {
         let before = tree(&sandbox.path("."));
-        sandbox.run(["index", "corpus", "--out", out]).fails(4, [out, "exists: choose another --out"]);
+        sandbox
+            .run(["index", "corpus", "--encoder", "none", "--out", out])
+            .fails(4, [out, "exists: choose another --out"]);
         assert_eq!(tree(&sandbox.path(".")), before, "{out}");
     }
 }
@@ -310,7 +312,7 @@ fn leftovers_of_a_kill_do_not_stop_the_next_run() {
         for name in names {
             dataset::write(&sandbox.path("db.partial"), name, "");
         }
-        sandbox.run(["index", "corpus", "--out", "db"]).ok();
+        sandbox.run(["index", "corpus", "--encoder", "none", "--out", "db"]).ok();
         sandbox.run(["verify", "db"]).ok();
         assert_eq!(sandbox.names(), ["corpus", "db"], "{names:?}");
     }
@@ -322,6 +324,8 @@ fn a_folder_of_the_users_is_not_taken_for_a_leftover() {
     dataset::small(&sandbox.path("corpus"));
     dataset::write(&sandbox.path("db.partial"), "thesis.txt", "years of work");
     let before = tree(&sandbox.path("."));
-    sandbox.run(["index", "corpus", "--out", "db"]).fails(1, ["db.partial", "thesis.txt"]);
+    sandbox
+        .run(["index", "corpus", "--encoder", "none", "--out", "db"])
+        .fails(1, ["db.partial", "thesis.txt"]);
     assert_eq!(tree(&sandbox.path(".")), before);
 }

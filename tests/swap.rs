@@ -136,7 +136,7 @@ fn wrong_questions_are_refused_before_anything_is_encoded() {
     dataset::small(&sandbox.path("other"));
     swap(&["--on", "other", "--encoder", "tiny", drop[0], "1"])
         .fails(3, ["other: ", "judgments", "does not hold"]);
-    sandbox.run(["index", "mini", "--out", "words"]).ok();
+    sandbox.run(["index", "mini", "--encoder", "none", "--out", "words"]).ok();
     sandbox
         .run(["swap", "words", "--on", "mini", "--encoder", "tiny", drop[0], "1"])
         .fails(4, ["words has no vectors"]);

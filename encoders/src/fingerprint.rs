@@ -131,6 +131,7 @@ impl Fields {
             pool_prompt,
             lower_case,
             similarity: _,
+            dense_weight: _,
         } = settings;
         fields.add("pooling", pooling.to_string().as_bytes());
         fields.add("truncate_dim", &(truncate_dim.unwrap_or(0) as u64).to_le_bytes());

@@ -44,7 +44,7 @@ pub(crate) const TRANSFORMER: Keys = Keys {
 
 /// config_sentence_transformers.json
 pub(crate) const MODEL: Keys = Keys {
-    read: &["prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim"],
+    read: &["prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim", "dense_weight"],
     harmless: &[
         (
             "it says where the file comes from",

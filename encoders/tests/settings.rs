@@ -184,6 +184,24 @@ fn a_similarity_that_no_index_has_is_told() {
     load(&directory, &strict).unwrap();
 }
 
+/// The weight of a hybrid search is read and told, changes no vector, and goes with what is made of the model.
+#[test]
+fn the_weight_of_a_hybrid_search_is_a_setting() {
+    let directory = directory();
+    let plain = load(&directory, &LoadOptions::default()).unwrap();
+    assert_eq!(plain.settings().dense_weight, None);
+    let file = "config_sentence_transformers.json";
+    with(&directory, file, "dense_weight", json!(0.25));
+    let weighed = load(&directory, &LoadOptions::default()).unwrap();
+    assert_eq!(weighed.settings().dense_weight, Some(0.25));
+    assert_eq!(weighed.fingerprint(), plain.fingerprint());
+    for (wrong, message) in [(json!(-1), "at least 0"), (json!("much"), "invalid type")] {
+        with(&directory, file, "dense_weight", wrong);
+        let refusal = load(&directory, &LoadOptions::default()).err().unwrap();
+        assert!(refusal.contains(file) && refusal.contains(message), "{refusal}");
+    }
+}
+
 #[test]
 fn a_pickle_that_names_a_function_is_not_run() {
     let fixture = Fixture::read("bert");

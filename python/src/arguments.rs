@@ -168,8 +168,8 @@ impl SearchArguments {
             ef_search: self.ef_search,
             filter,
             num_candidates: self.candidates,
-            fusion: fusion.unwrap_or_default(),
-            dense_weight: self.dense_weight.unwrap_or(default.dense_weight),
+            fusion,
+            dense_weight: self.dense_weight,
         })
     }
 }

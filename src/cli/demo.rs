@@ -12,7 +12,7 @@ use secateur::{Database, EncoderSource, LoadOptions, SearchMode, SearchParams, r
 use secateur_files::Durable;
 
 use super::bench::program;
-use super::encoder::{EncoderArguments, located};
+use super::encoder::{ENCODER_OR_DEFAULT, EncoderArguments, located};
 use super::failure::{Failure, Result};
 use super::hits::{Look, as_text, found};
 
@@ -27,10 +27,10 @@ const MINI: [(&str, &str); 3] = [
 const SHOWN_QUERIES: usize = 2;
 
 #[derive(Args)]
-#[command(after_help = "\
+#[command(mut_arg("encoder", |encoder| encoder.help(ENCODER_OR_DEFAULT)), after_help = "\
 Examples:
   secateur demo
-  secateur demo --encoder default")]
+  secateur demo --encoder sentence-transformers/all-MiniLM-L6-v2")]
 pub struct Arguments {
     /// Which index answers [default: hybrid with an encoder, bm25 without].
     #[arg(long)]
@@ -52,7 +52,7 @@ impl Arguments {
         }
         let dataset = BeirFolder::open(&mini)?;
         let mut builder = Database::builder(folder.path().join("db"));
-        if let Some(encoder) = self.encoder.load()? {
+        if let Some(encoder) = self.encoder.or_default().load()? {
             builder = builder.encoder(encoder);
         }
         let database = builder.build_from(dataset.corpus()?, |_| {})?;
@@ -78,8 +78,7 @@ impl Arguments {
         text.push_str(&format!("\n{}", report::table(&evaluation)));
         if self.encoder.encoder.is_none() {
             text.push_str(
-                "\nThis was BM25 alone. To search by meaning, name an encoder, the small one in the box or a better one:\n  \
-                 secateur demo --encoder default --mode hybrid\n  \
+                "\nVectors are those of the small encoder in the box. A better one is as good as named:\n  \
                  secateur demo --encoder sentence-transformers/all-MiniLM-L6-v2\n",
             );
         }
@@ -90,7 +89,7 @@ impl Arguments {
 
     /// Ways to search the collection side by side, and the page of it, which stays.
     fn bench(&self, mini: &Path, out: &Path) -> Result<String> {
-        let source = self.encoder.source().unwrap_or_else(|| EncoderSource {
+        let source = self.encoder.or_default().source().unwrap_or_else(|| EncoderSource {
             model: DEFAULT_ENCODER.to_owned(),
             options: LoadOptions::default(),
         });

@@ -64,7 +64,20 @@ pub struct EncoderArguments {
     pub strict: bool,
 }
 
+/// What `--encoder` says for a database that is searched by words alone.
+const NO_ENCODER: &str = "none";
+
+/// The help of `--encoder` where the encoder in the box is the default.
+pub const ENCODER_OR_DEFAULT: &str = "A model directory, OWNER/NAME of the Hugging Face hub, `default`, the encoder in the box, or \
+     `none` for words alone [default: default]";
+
 impl EncoderArguments {
+    /// The same with the encoder in the box where none is named, and without one for `none`.
+    pub fn or_default(&self) -> EncoderArguments {
+        let named = self.encoder.clone().unwrap_or_else(|| DEFAULT_ENCODER.to_owned());
+        EncoderArguments { encoder: Some(named).filter(|name| name != NO_ENCODER), ..self.clone() }
+    }
+
     /// Loads the encoder, if one is named.
     pub fn load(&self) -> Result<Option<Arc<Encoder>>> {
         self.source().as_ref().map(load).transpose()

@@ -16,13 +16,13 @@ use secateur::report::{agreed, counted, three_digits};
 use secateur::{Database, DatabaseBuilder, Encoder, Error, Metric, VectorIndex, VectorOptions};
 use secateur_files::with_suffix;
 
-use super::encoder::EncoderArguments;
+use super::encoder::{ENCODER_OR_DEFAULT, EncoderArguments};
 use super::failure::{Code, Failure, Result, warn};
 use super::progress::{Progress, say_on_interrupt};
 use super::source::{Inputs, SourceArguments};
 
 const EXAMPLES: &str = "\
-Without --encoder the database has words only, for BM25; `generation add` gives it vectors later.
+With `--encoder none` the database has words only, for BM25; `generation add` gives it vectors later.
 
 Files are JSON lines (.jsonl, .json), tables (.csv, .tsv, and .parquet in a build with that feature), texts (.txt, .md) or folders: of texts, or with corpus.jsonl \
 as BEIR has them. Fields that are not the id, the title or the text become metadata, which --filter looks at.
@@ -30,10 +30,11 @@ as BEIR has them. Fields that are not the id, the title or the text become metad
 Examples:
   secateur index notes.jsonl --out my.db
   secateur index my-folder --out my.db
-  secateur index my-folder --encoder default --index hnsw --out my.db";
+  secateur index my-folder --encoder sentence-transformers/all-MiniLM-L6-v2 --index hnsw --out my.db
+  secateur index my-folder --encoder none --out my.db";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(mut_arg("encoder", |encoder| encoder.help(ENCODER_OR_DEFAULT)), after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     making: MakingArguments,
@@ -143,6 +144,11 @@ impl IndexArguments {
 }
 
 impl MakingArguments {
+    /// The encoder that makes the vectors: the one in the box, unless another is named or vectors are given.
+    pub fn encoder(&self, inputs: &Inputs) -> EncoderArguments {
+        if inputs.has_vectors() { self.encoder.clone() } else { self.encoder.or_default() }
+    }
+
     /// What makes a database at this path, with the encoder if there is one.
     pub fn builder(
         &self,
@@ -151,7 +157,7 @@ impl MakingArguments {
         encoder: Option<&Arc<Encoder>>,
     ) -> Result<DatabaseBuilder> {
         self.check_vectors(inputs, encoder.is_some())?;
-        let options = self.index.options(self.metric, &self.separator, &self.encoder);
+        let options = self.index.options(self.metric, &self.separator, &self.encoder(inputs));
         let mut builder =
             Database::builder(out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
         if let Some(dim) = inputs.dim()? {
@@ -166,16 +172,16 @@ impl MakingArguments {
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
         let message = match (has_encoder, inputs.has_vectors()) {
             (true, true) => {
-                "vectors are made by --encoder or come from --npy or --vector-field: leave one out"
+                "vectors are made by --encoder, or come from --npy or --vector-field: leave one out"
             }
             (false, false) if self.metric.is_some() => {
-                "--metric does nothing without vectors: name an --encoder, --npy or --vector-field"
+                "--metric does nothing without vectors: name another --encoder than none, --npy or --vector-field"
             }
             (_, _) if self.index.passages.is_some() && !has_encoder => {
-                "--passages needs an encoder, whose tokens are counted: name it with --encoder"
+                "--passages needs an encoder, whose tokens are counted: name another --encoder than none"
             }
             (false, false) if self.index.is_other_than_default() => {
-                "--index needs vectors: name an --encoder, --npy or --vector-field"
+                "--index needs vectors: name another --encoder than none, --npy or --vector-field"
             }
             _ => return Ok(()),
         };
@@ -189,7 +195,7 @@ impl Arguments {
         let making = &self.making;
         let inputs = making.source.open(&making.files, making.encoder.strict)?;
         check_out(&self.out, "put documents into it with `secateur add`")?;
-        let encoder = making.encoder.load()?;
+        let encoder = making.encoder(&inputs).load()?;
         let builder = making.builder(&self.out, &inputs, encoder.as_ref())?;
         let num_empty = Cell::new(0);
         let documents = inputs.counted(false, |count| num_empty.set(count));

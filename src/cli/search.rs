@@ -95,10 +95,10 @@ pub struct ModeArguments {
     /// hybrid: hits of each index that are fused [default: 100, or -k if that is more].
     #[arg(long, value_name = "N", value_parser = super::positive)]
     candidates: Option<NonZeroUsize>,
-    /// hybrid: how both rankings are fused [default: rrf].
+    /// hybrid: how both rankings are fused [default: sum if the encoder says how much its vectors count, else rrf].
     #[arg(long)]
     fusion: Option<Fusion>,
-    /// hybrid: how much the ranking by vectors counts; that by words counts 1 [default: 1].
+    /// hybrid: how much the ranking by vectors counts; that by words counts 1 [default: what the encoder says, or 1].
     ///
     /// Choose it with `tune-fusion`, on a split that no results are reported on.
     #[arg(long, value_name = "WEIGHT", value_parser = weight, allow_negative_numbers = true)]
@@ -136,8 +136,8 @@ impl ModeArguments {
             ef_search: self.ef.map(NonZeroUsize::get),
             filter: self.filter.clone(),
             num_candidates: self.candidates.map(NonZeroUsize::get),
-            fusion: self.fusion.unwrap_or_default(),
-            dense_weight: self.dense_weight.unwrap_or(1.0),
+            fusion: self.fusion,
+            dense_weight: self.dense_weight,
             ..SearchParams::new(mode)
         })
     }

@@ -13,7 +13,7 @@ use secateur::shards::{CorpusSource, SetReport, ShardError, ShardPlan, ShardStat
 use secateur_files::with_suffix;
 use serde_json::{Value, json};
 
-use super::encoder::{EncoderArguments, open_database};
+use super::encoder::{ENCODER_OR_DEFAULT, EncoderArguments, open_database};
 use super::failure::{Failure, Result};
 use super::index::{MakingArguments, check_out, with_advice};
 use super::progress::{Progress, say_on_interrupt};
@@ -30,7 +30,7 @@ A shard can be served on another machine with `secateur serve`. A .json file tha
 {\"shards\": [{\"replicas\": [\"http://10.0.0.1:8080\"]}, {\"replicas\": [\"http://10.0.0.2:8080\"]}]}
 
 Examples:
-  secateur shards plan corpus.jsonl --shards 4 --encoder default --out my.set
+  secateur shards plan corpus.jsonl --shards 4 --out my.set
   secateur shards build my.set 0 1 2 3
   secateur shards status my.set
   secateur shards finish my.set
@@ -59,7 +59,7 @@ pub enum Command {
 }
 
 #[derive(Args)]
-#[command(after_help = "\
+#[command(mut_arg("encoder", |encoder| encoder.help(ENCODER_OR_DEFAULT)), after_help = "\
 Example:
   secateur shards plan corpus.jsonl --shards 4 --out my.set")]
 pub struct PlanArguments {
@@ -155,7 +155,7 @@ impl PlanArguments {
         let making = &self.making;
         let inputs = making.source.open(&making.files, making.encoder.strict)?;
         check_out(&self.out, "build its shards with `secateur shards build`")?;
-        let encoder = making.encoder.load()?;
+        let encoder = making.encoder(&inputs).load()?;
         let builder = making.builder(&self.out, &inputs, encoder.as_ref())?;
         let source =
             CorpusSource { files: inputs.paths(), options: making.source.to_options(making.encoder.strict) };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use secateur_datasets::{Query, Run, ScoredDocument};
 
 use super::{Hit, Place, SearchParams, Sides};
-use crate::fusion::{Error, RankedList};
+use crate::fusion::{Error, Fusion, RankedList};
 
 /// What each index answers to a query. Hits are sorted by score, descending, and equal scores by the order in which the
 /// documents were added.
@@ -38,23 +38,33 @@ impl Ranking {
     }
 
     /// The hits of the one index that was asked, or those of both, fused.
-    pub(crate) fn hits(&self, params: &SearchParams) -> Result<Vec<Hit>, Error> {
+    /// `of_encoder` is how much the encoder says its ranking counts.
+    pub(crate) fn hits(&self, params: &SearchParams, of_encoder: Option<f64>) -> Result<Vec<Hit>, Error> {
         match (&self.dense, &self.bm25) {
-            (Some(dense), Some(bm25)) => fuse(dense, bm25, params),
+            (Some(dense), Some(bm25)) => {
+                let (fusion, dense_weight) = params.fusing(of_encoder);
+                let mut hits = fuse(dense, bm25, fusion, dense_weight)?;
+                hits.truncate(params.k);
+                Ok(hits)
+            }
             (Some(hits), None) | (None, Some(hits)) => Ok(hits.clone()),
             (None, None) => Ok(Vec::new()),
         }
     }
 
     /// The same, each with its places in both rankings.
-    pub(crate) fn with_sides(&self, params: &SearchParams) -> Result<Vec<(Hit, Sides)>, Error> {
+    pub(crate) fn with_sides(
+        &self,
+        params: &SearchParams,
+        of_encoder: Option<f64>,
+    ) -> Result<Vec<(Hit, Sides)>, Error> {
         let [dense, bm25] = [&self.dense, &self.bm25].map(|hits| places(hits.as_deref().unwrap_or_default()));
         let sides = |hit: Hit| {
             let id = hit.doc_id.as_str();
             let sides = Sides { dense: dense.get(id).copied(), bm25: bm25.get(id).copied() };
             (hit, sides)
         };
-        Ok(self.hits(params)?.into_iter().map(sides).collect())
+        Ok(self.hits(params, of_encoder)?.into_iter().map(sides).collect())
     }
 }
 
@@ -84,12 +94,12 @@ fn places(hits: &[Hit]) -> HashMap<&str, Place> {
     hits.iter().enumerate().map(|(number, hit)| (hit.doc_id.as_str(), place((number, hit)))).collect()
 }
 
-fn fuse(dense: &[Hit], bm25: &[Hit], params: &SearchParams) -> Result<Vec<Hit>, Error> {
+fn fuse(dense: &[Hit], bm25: &[Hit], fusion: Fusion, dense_weight: f64) -> Result<Vec<Hit>, Error> {
     let keyed = |hits: &[Hit]| hits.iter().map(|hit| (hit.doc_id.clone(), hit.score)).collect::<Vec<_>>();
     let (dense, bm25) = (keyed(dense), keyed(bm25));
-    let dense = RankedList { hits: &dense, weight: params.dense_weight };
-    let fused = params.fusion.fuse(&[dense, RankedList::new(&bm25)])?;
-    Ok(fused.into_iter().take(params.k).map(|(doc_id, score)| Hit { doc_id, score }).collect())
+    let dense = RankedList { hits: &dense, weight: dense_weight };
+    let fused = fusion.fuse(&[dense, RankedList::new(&bm25)])?;
+    Ok(fused.into_iter().map(|(doc_id, score)| Hit { doc_id, score }).collect())
 }
 
 #[cfg(test)]

@@ -266,6 +266,11 @@ impl ShardSet {
         params.mode.unwrap_or(best)
     }
 
+    /// How much the encoder says that its ranking counts in a hybrid search.
+    fn dense_weight(&self) -> Option<f64> {
+        self.encoder.get().and_then(|encoder| encoder.settings().dense_weight)
+    }
+
     /// Searches for one query, as [`Database::search`].
     ///
     /// # Errors
@@ -282,7 +287,7 @@ impl ShardSet {
     /// As [`Database::search_batch`]; [`ShardError::InShard`] says which shard failed.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| Ok(ranking.hits(params)?)).collect()
+        rankings.iter().map(|ranking| Ok(ranking.hits(params, self.dense_weight())?)).collect()
     }
 
     /// Searches for many queries, and says of each hit where it stands in the merged ranking of either index.
@@ -292,7 +297,7 @@ impl ShardSet {
     /// As [`ShardSet::search_batch`].
     pub fn search_sides(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<(Hit, Sides)>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| Ok(ranking.with_sides(params)?)).collect()
+        rankings.iter().map(|ranking| Ok(ranking.with_sides(params, self.dense_weight())?)).collect()
     }
 
     /// Searches for one query, as [`Database::explain`]. The times of filters, vectors and words are those of the shard
@@ -304,7 +309,7 @@ impl ShardSet {
     pub fn explain(&self, query: &str, params: &SearchParams) -> Result<Explanation> {
         let (mut rankings, mut times) = self.rankings(&[query], params)?;
         let start = Instant::now();
-        let hits = rankings.pop().unwrap_or_default().with_sides(params)?;
+        let hits = rankings.pop().unwrap_or_default().with_sides(params, self.dense_weight())?;
         times.fuse += start.elapsed();
         Ok(Explanation { hits, times })
     }
@@ -326,7 +331,7 @@ impl ShardSet {
         }
         let asked = Asked { vectors: Some(vector), words: None, k: params.k, params };
         let ranking = self.asked(&asked, 1, &mut SearchTimes::default())?.pop().unwrap_or_default();
-        Ok(ranking.hits(params)?)
+        Ok(ranking.hits(params, None)?)
     }
 
     /// The answers to the queries of a data set, as [`Database::run`].

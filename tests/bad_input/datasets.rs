@@ -90,7 +90,7 @@ fn a_faulty_corpus_is_not_indexed() {
         let sandbox = Sandbox::new();
         spoil(&small(&sandbox.path("set")));
         model::tiny(&sandbox.path("model"));
-        let outcome = sandbox.run(["index", "set", "--out", "db"]);
+        let outcome = sandbox.run(["index", "set", "--encoder", "none", "--out", "db"]);
         if what == "not gzip" {
             // The plain file is read; the one beside it is ignored, which `dataset verify` says.
             outcome.ok();
@@ -128,7 +128,7 @@ fn empty_documents_are_taken_on_request() {
     let sandbox = Sandbox::new();
     replace_line(&small(&sandbox.path("set")), "corpus.jsonl", 2, line("d2", "", "").trim_end());
     model::tiny(&sandbox.path("model"));
-    sandbox.run(["index", "set", "--out", "words", "--allow-empty"]).ok();
+    sandbox.run(["index", "set", "--encoder", "none", "--out", "words", "--allow-empty"]).ok();
     sandbox.run(["index", "set", "--out", "both", "--allow-empty", "--encoder", "model"]).ok();
     for database in ["words", "both"] {
         let sound = sandbox.run(["verify", database]).ok();

@@ -72,7 +72,7 @@ fn a_full_disk_loses_nothing_that_was_stored() {
     };
     let full = "No space left on device";
 
-    sandbox.run(["index", "many", "--out", "disk/new"]).fails(1, ["disk/new", full]);
+    sandbox.run(["index", "many", "--encoder", "none", "--out", "disk/new"]).fails(1, ["disk/new", full]);
     untouched("index by words");
     sandbox.run(["index", "many", "--out", "disk/new", "--encoder", "model"]).fails(1, ["disk/new", full]);
     untouched("index with vectors");
@@ -136,7 +136,9 @@ fn a_database_on_a_read_only_disk_answers() {
     for mode in ["dense", "bm25", "hybrid"] {
         sandbox.run(["search", "disk/db", "how bees dance", "--mode", mode]).ok();
     }
-    sandbox.run(["index", &mini, "--out", "disk/new"]).fails(1, ["disk/new", "Read-only file system"]);
+    sandbox
+        .run(["index", &mini, "--encoder", "none", "--out", "disk/new"])
+        .fails(1, ["disk/new", "Read-only file system"]);
     sandbox
         .run(["encode", &mini, "--out", "disk/out.npy", "--encoder", "model"])
         .fails(1, ["disk/out.npy", "Read-only file system"]);
@@ -151,7 +153,7 @@ fn training_data_appears_whole_or_not_at_all() {
     let Some(disk) = Disk::mount("training_data_appears_whole_or_not_at_all", &sandbox) else { return };
     model::tiny(&sandbox.path("model"));
     dataset::generated(&sandbox.path("set"), 200);
-    sandbox.run(["index", "set", "--out", "disk/db"]).ok();
+    sandbox.run(["index", "set", "--encoder", "none", "--out", "disk/db"]).ok();
     let line = |i| format!("{{\"query\":\"rose bee {i}\",\"pos\":[\"{}\"]}}\n", "winter ".repeat(200));
     dataset::write(&sandbox.path("."), "in.jsonl", (0..2000).map(line).collect::<String>());
     let teach = ["teach", "in.jsonl", "--model", "model", "--max-length", "8", "--out", "disk/t.jsonl"];
@@ -186,5 +188,7 @@ fn a_folder_without_permission_is_named() {
         skip("a_folder_without_permission_is_named", "this user may write everywhere");
         return;
     }
-    sandbox.run(["index", "set", "--out", "closed/db"]).fails(1, ["closed/db", "ermission denied"]);
+    sandbox
+        .run(["index", "set", "--encoder", "none", "--out", "closed/db"])
+        .fails(1, ["closed/db", "ermission denied"]);
 }

@@ -17,7 +17,7 @@ fn commands() -> (Sandbox, Vec<Vec<String>>) {
     let titles: String = (0..10_000).map(|i| line(&format!("t{i}"), "title", "")).collect();
     write(&sandbox.path("titles"), "corpus.jsonl", titles);
     write(&sandbox.path("titles"), "queries.jsonl", "{\"_id\": \"q\", \"text\": \"title\"}\n");
-    sandbox.run(["index", "set", "--out", "db"]).ok();
+    sandbox.run(["index", "set", "--encoder", "none", "--out", "db"]).ok();
     let mini = mini().into_os_string().into_string().unwrap();
     let commands = [
         "search db rose --json",

@@ -269,7 +269,7 @@ fn hits_are_ranked_anew_with_the_separator_of_the_database() {
 fn databases_of_words_and_locked_ones() {
     let sandbox = Sandbox::new();
     write(&sandbox.path("."), "notes.jsonl", NOTES);
-    sandbox.run(["index", "notes.jsonl", "--out", "words"]).ok();
+    sandbox.run(["index", "notes.jsonl", "--encoder", "none", "--out", "words"]).ok();
     let server = Server::start(&sandbox, &["words", "--writable"]);
     let found = server.post("/search", &json!({"query": "dancing bees"})).ok();
     assert_eq!(

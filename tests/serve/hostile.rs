@@ -159,7 +159,7 @@ fn command_lines_that_are_wrong_are_refused() {
     write(&sandbox.path("."), "empty.txt", "\n");
     write(&sandbox.path("."), "bad.txt", "one\nkéy\n");
     write(&sandbox.path("."), "notes.jsonl", "{\"id\": \"1\", \"text\": \"a\"}\n");
-    sandbox.run(["index", "notes.jsonl", "--out", "db"]).ok();
+    sandbox.run(["index", "notes.jsonl", "--encoder", "none", "--out", "db"]).ok();
     let default = ["serve", "--encoder", "default"];
     let with = |more: &[&'static str]| sandbox.run([&default[..], more].concat());
     sandbox.run(["serve"]).fails(2, ["DATABASE"]);

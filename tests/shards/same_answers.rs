@@ -90,8 +90,8 @@ fn all_params() -> Vec<SearchParams> {
     }
     let of_fusion = |num_candidates| SearchParams {
         num_candidates: Some(num_candidates),
-        fusion: Fusion::WeightedSum,
-        dense_weight: 0.3,
+        fusion: Some(Fusion::WeightedSum),
+        dense_weight: Some(0.3),
         ..SearchParams::new(SearchMode::Hybrid)
     };
     all.extend([of_fusion(3), of_fusion(1000)]);

@@ -196,7 +196,7 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
 fn a_journal_serves_the_same_database_options_and_examples_only() {
     let (sandbox, all) = sandbox(100);
     let (input, output) = (sandbox.path("in.jsonl"), sandbox.path("out.jsonl"));
-    sandbox.run(["index", "data", "--out", "words"]).ok();
+    sandbox.run(["index", "data", "--encoder", "none", "--out", "words"]).ok();
     let options = |seed| MineOptions { depth: 1..=20, seed, ..MineOptions::new(SearchMode::Bm25) };
     let mine = |seed, progress: &mut dyn FnMut(u64)| {
         let database = Database::open(sandbox.path("words")).unwrap();
@@ -253,7 +253,7 @@ fn what_is_wrong_is_named() {
         assert!(outcome.stderr.contains("expected two ranks, such as 10-100"), "{outcome:?}");
     }
     assert_eq!(sandbox.run(mine(&["--margin", "1"])).status.code(), Some(2), "a margin to what?");
-    sandbox.run(["index", "data", "--out", "words"]).ok();
+    sandbox.run(["index", "data", "--encoder", "none", "--out", "words"]).ok();
     let dense = ["mine", "in.jsonl", "--db", "words", "--out", "out.jsonl", "--mode", "dense"];
     sandbox.run(dense).fails(4, ["words has no vectors"]);
     examples[1].positive_scores = Some(vec![1.0; examples[1].positives.len()]);

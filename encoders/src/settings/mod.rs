@@ -48,6 +48,9 @@ pub struct Settings {
     pub lower_case: bool,
     /// How the model's authors compare vectors, where they say so.
     pub similarity: Option<Similarity>,
+    /// How much the ranking by these vectors counts in a hybrid search, where somebody measured it. Scores are summed,
+    /// and the ranking by words counts 1.
+    pub dense_weight: Option<f64>,
 }
 
 /// What a directory is read for.
@@ -104,6 +107,7 @@ impl Settings {
             pool_prompt: true,
             lower_case: false,
             similarity: None,
+            dense_weight: None,
         }
     }
 
@@ -209,6 +213,9 @@ impl Settings {
         });
         if let Some(dim) = self.truncate_dim {
             model["truncate_dim"] = dim.into();
+        }
+        if let Some(weight) = self.dense_weight {
+            model["dense_weight"] = weight.into();
         }
         vec![
             (MODULES_FILE, modules.into()),

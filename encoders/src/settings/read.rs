@@ -55,6 +55,7 @@ struct PromptConfig {
     default_prompt_name: Option<String>,
     similarity_fn_name: Option<String>,
     truncate_dim: Option<usize>,
+    dense_weight: Option<f64>,
 }
 
 /// tokenizer_config.json
@@ -252,6 +253,19 @@ impl Read {
         if let Some(dim) = config.truncate_dim {
             self.settings.truncate_dim = Some(dim);
             self.from("truncate_dim", PROMPTS_FILE);
+        }
+        if let Some(weight) = config.dense_weight {
+            // JSON has no NaN and no infinity.
+            if weight < 0.0 {
+                return Err(Error::InvalidField {
+                    path,
+                    field: "dense_weight".to_owned(),
+                    found: weight.to_string(),
+                    expected: "a number, at least 0".to_owned(),
+                });
+            }
+            self.settings.dense_weight = Some(weight);
+            self.from("dense_weight", PROMPTS_FILE);
         }
         Ok(())
     }

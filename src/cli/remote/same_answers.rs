@@ -68,8 +68,8 @@ fn all_params() -> Vec<SearchParams> {
     }
     all.push(SearchParams {
         num_candidates: Some(3),
-        fusion: Fusion::WeightedSum,
-        dense_weight: 0.3,
+        fusion: Some(Fusion::WeightedSum),
+        dense_weight: Some(0.3),
         ..SearchParams::new(SearchMode::Hybrid)
     });
     all.push(SearchParams { bm25: Bm25Params { k1: 1.7, b: 0.9 }, ..SearchParams::new(SearchMode::Bm25) });

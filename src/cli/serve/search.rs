@@ -31,8 +31,8 @@ pub fn params(request: &SearchRequest, database: &Database) -> Result<SearchPara
     let filter = request.filter.as_deref().map(|filter| checked_filter(database, filter)).transpose()?;
     let bm25 = Bm25Params::default();
     let fusion = match request.fusion.as_deref() {
-        Some(fusion) => fusion.parse::<Fusion>().map_err(|error| field("fusion", &error))?,
-        None => Fusion::default(),
+        Some(fusion) => Some(fusion.parse::<Fusion>().map_err(|error| field("fusion", &error))?),
+        None => None,
     };
     Ok(SearchParams {
         k: request.k.unwrap_or(HITS),
@@ -41,7 +41,7 @@ pub fn params(request: &SearchRequest, database: &Database) -> Result<SearchPara
         filter,
         num_candidates: request.candidates,
         fusion,
-        dense_weight: request.dense_weight.unwrap_or(1.0),
+        dense_weight: request.dense_weight,
         ..SearchParams::new(mode)
     })
 }
@@ -77,8 +77,7 @@ fn check(request: &SearchRequest, database: &Database, mode: SearchMode) -> Resu
             format!("it does nothing here: the index is {}, which compares every vector", index.name());
         return Err(Fault::invalid_field("ef", problem));
     }
-    let weight = request.dense_weight.unwrap_or(1.0);
-    if !weight.is_finite() || weight < 0.0 {
+    if request.dense_weight.is_some_and(|weight| !weight.is_finite() || weight < 0.0) {
         return Err(Fault::invalid_field("dense_weight", "expected a number, 0 or more"));
     }
     Ok(())
