@@ -1,58 +1,108 @@
 #!/bin/sh
-# Makes the encoder in the box (encoders/default/) from nothing:
+# Makes the encoder in the box (encoders/default/) from random weights:
 #
 #     scripts/train-default-encoder.sh DATA OUT
 #
-# DATA holds BEIR folders of training pairs and text/ with general text; .models/all-MiniLM-L6-v2 is the teacher. OUT/default is the
-# encoder, and OUT/grown-long/model a decoder of ours that the paper's tables are measured on. Stages that are done are not done
-# again, and an interrupted one goes on. FACTOR=10 takes ten times as many steps.
+# DATA holds BEIR folders of training pairs and text/ with general text; .models/all-MiniLM-L6-v2 is the teacher, whose
+# vectors of all texts are computed once (OUT/*.vectors). OUT/default is the encoder: a transformer's embeddings without its
+# layers. STAGES=grown goes on to the transformer that grows from it (OUT/grown/model). Stages that are done are not done
+# again, and an interrupted one goes on. FACTOR=2 takes twice as many steps. STAGES=texts or vectors ends with that stage.
 set -eu
-data=$(CDPATH='' cd -- "$1" && pwd) out=$2 factor=${FACTOR:-1}
+data=$(CDPATH='' cd -- "$1" && pwd) out=$2 factor=${FACTOR:-1} last=${STAGES:-default}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 secateur=${SECATEUR:-"$here/target/release/secateur"}
-teacher=$here/.models/all-MiniLM-L6-v2
+teacher=${TEACHER:-"$here/.models/all-MiniLM-L6-v2"}
 config=$here/encoders/recipes/default.json
 mkdir -p "$out"
 cd "$out"
 
-files=
-for name in nq-qed boolq squadshifts-wiki squadshifts-reddit squadshifts-amazon medquad stackexchange-sample pubmedqa foolmetwice \
-    scitldr papers-title-abstract; do
-    [ -e "$name.jsonl" ] || "$secateur" dataset triples "$data/$name" --split train --out "$name.jsonl"
-    files="$files $name.jsonl"
-done
-text=$data/text
-[ -e web.jsonl ] || "$secateur" dataset cloze "$text/c4-sample.jsonl.gz" "$text/cc-sample.jsonl.gz" \
-    "$text/wikipedia-demo.jsonl.gz" --passage-words 60 --out web.jsonl
-[ -e news.jsonl ] || "$secateur" dataset cloze "$text/abc-news.jsonl.gz" "$text/brown.jsonl.gz" "$text/state_union.jsonl.gz" \
-    --passage-words 60 --out news.jsonl
-files="$files web.jsonl news.jsonl"
-
-# A causal decoder with random weights, and what is left of it without attentions and MLPs: embeddings and a norm.
-[ -e decoder ] || "$secateur" model create "$config" --pooling mean --out decoder --vocabulary "$text/c4-sample.jsonl.gz" \
-    "$text/cc-sample.jsonl.gz" "$text/abc-news.jsonl.gz" "$data/nq-qed" "$data/boolq" "$data/medquad" \
-    "$data/papers-title-abstract" "$data/squadshifts-wiki" "$data/squadshifts-reddit" "$data/stackexchange-sample" \
-    "$data/pubmedqa" "$data/foolmetwice"
-[ -e embeddings ] || "$secateur" prune drop decoder --layers attention:0-3,mlp:0-3 --out embeddings
-
-# FROM TO STEPS LENGTH and more: short texts first, of which more can be read.
-stage() {
-    from=$1 to=$2 steps=$3 length=$4
-    shift 4
-    # shellcheck disable=SC2086
-    [ -e "$to/model" ] || "$secateur" train "$from" --data $files --teacher "$teacher" --teacher-length "$length" \
-        --passage-length "$length" --steps $((steps * factor)) --full --contrastive-weight 0 --alignment-weight 20 \
-        --resume --out "$to" "$@"
+reached() {
+    [ "$last" != "$1" ] || exit 0
 }
-stage embeddings short 300 20 --query-length 20 --batch-size 200 --learning-rate 1e-2 --distillation-weight 0 --warmup 5
-stage short/model long 100 128 --query-length 32 --batch-size 48 --learning-rate 2e-3 --distillation-weight 0.5 --seed 3 --warmup 5
-stage long/model longer 240 128 --query-length 32 --batch-size 48 --learning-rate 4e-3 --distillation-weight 1 --seed 11 --warmup 5
-[ -e default ] || "$secateur" model create longer/model/config.json --grow longer/model --pooling mean --half --out default
 
-# A causal decoder that pools the last token, grown onto the embeddings.
-[ -e grown ] || "$secateur" model create "$here/encoders/recipes/decoder.json" --grow longer/model --max-length 128 --out grown
-stage grown grown-short 700 40 --query-length 24 --batch-size 96 --learning-rate 5e-4 --distillation-weight 0.5 --warmup 40 \
-    --decay cosine --seed 5
-stage grown-short/model grown-long 140 128 --query-length 32 --batch-size 40 --learning-rate 3e-4 --distillation-weight 1 \
-    --warmup 10 --decay cosine --seed 9
-echo "$out/default $out/grown-long/model"
+# Pairs of training splits.
+pairs="nq-qed boolq squadshifts-wiki squadshifts-reddit squadshifts-amazon medquad stackexchange-sample pubmedqa foolmetwice scitldr
+    papers-title-abstract"
+pair_files=
+for name in $pairs; do
+    [ -e "$name.jsonl" ] || "$secateur" dataset triples "$data/$name" --split train --out "$name.jsonl"
+    pair_files="$pair_files $name.jsonl"
+done
+
+# Texts without pairs: spans of up to 10 words and passages of some 25, then sentences and passages of some 60. nq-qed and
+# scitldr are left out, whose documents belong to evaluation splits, too.
+text=$data/text
+texts="$data/boolq $data/squadshifts-wiki $data/squadshifts-reddit $data/squadshifts-amazon $data/medquad $data/stackexchange-sample
+    $data/pubmedqa $data/foolmetwice $data/papers-title-abstract $text/c4-sample.jsonl.gz $text/cc-sample.jsonl.gz
+    $text/wikipedia-demo.jsonl.gz $text/abc-news.jsonl.gz $text/brown.jsonl.gz $text/state_union.jsonl.gz $text/inaugural.jsonl.gz"
+
+# Puts the lines of cloze.jsonl in another order, which does not change from run to run. A step's failure ends the script.
+shuffle() {
+    awk 'BEGIN { srand(1) } { printf "%.9f\t%s\n", rand(), $0 }' cloze.jsonl >numbered.tmp
+    LC_ALL=C sort -o numbered.tmp numbered.tmp
+    cut -f 2- numbered.tmp >cloze.jsonl
+    rm numbered.tmp
+}
+
+# NAME FIRST LAST: those lines of cloze.jsonl.
+part() {
+    [ -e "$1.jsonl" ] || { sed -n "$2,$3p" cloze.jsonl >"$1.tmp" && mv "$1.tmp" "$1.jsonl"; }
+}
+
+if [ ! -e short3.jsonl ]; then
+    # shellcheck disable=SC2086
+    "$secateur" dataset cloze $texts --passage-words 25 --min-query-words 1 --max-query-words 10 --seed 1 --out cloze.jsonl
+    shuffle
+    part short1 1 40000
+    part short2 40001 140000
+    part short3 140001 240000
+    rm cloze.jsonl
+fi
+if [ ! -e middle.jsonl ]; then
+    # shellcheck disable=SC2086
+    "$secateur" dataset cloze $texts --passage-words 60 --seed 2 --out cloze.jsonl
+    shuffle
+    part middle 1 60000
+    rm cloze.jsonl
+fi
+reached texts
+
+# NAME FILES: the teacher's vectors of all texts of some files.
+teach() {
+    name=$1
+    shift
+    [ -e "$name.vectors" ] || "$secateur" teach "$@" --model "$teacher" --max-length 128 --precision int8 --vectors "$name.vectors"
+}
+teach short1 short1.jsonl
+# shellcheck disable=SC2086
+teach pairs $pair_files
+teach short2 short2.jsonl
+teach middle middle.jsonl
+teach short3 short3.jsonl
+reached vectors
+
+# A bidirectional transformer with random weights, and what is left of it without attentions and MLPs: embeddings and a norm.
+# shellcheck disable=SC2086
+[ -e random ] || "$secateur" model create "$config" --pooling mean --max-length 256 --out random --vocabulary $texts
+[ -e embeddings ] || "$secateur" prune drop random --layers attention:0-2,mlp:0-2 --out embeddings
+
+# Texts of all kinds in each stage: a batch is of one file. InfoNCE learns from pairs, alignment and distillation from the teacher.
+# FROM TO STEPS and more.
+stage() {
+    from=$1 to=$2 steps=$3
+    shift 3
+    [ -e "$to/model" ] || "$secateur" train "$from" --full --steps $((steps * factor)) --save-every 100 --resume --out "$to" \
+        --data "short1.jsonl,short2.jsonl,short3.jsonl,middle.jsonl,$(echo $pair_files | tr ' ' ',')" \
+        --teacher-vectors short1.vectors,short2.vectors,short3.vectors,middle.vectors,pairs.vectors \
+        --passage-length 128 --query-length 48 --temperature 0.05 --alignment-weight 20 --distillation-weight 0.5 \
+        --decay cosine "$@"
+}
+stage embeddings static 8000 --batch-size 256 --learning-rate 1e-2 --warmup 20
+[ -e default ] || "$secateur" model create embeddings/config.json --grow static/model --pooling mean --max-length 256 --half --out default
+echo "$out/default"
+reached default
+
+# Layers that add nothing at first.
+[ -e grown3 ] || "$secateur" model create "$config" --grow static/model --pooling mean --max-length 256 --out grown3
+stage grown3 grown 1500 --batch-size 128 --learning-rate 1e-3 --warmup 60 --seed 5
+echo "$out/grown/model"

@@ -205,7 +205,7 @@ fn a_hybrid_search_weighs_vectors_as_the_encoder_says() {
         hits(&sandbox.run(search.iter().chain(more)).json())
     };
     let sum = ["--fusion", "sum"];
-    let weight = ["--dense-weight", "0.25"];
+    let weight = ["--dense-weight", "0.3"];
     let by_default = found("weighed", &[]);
     assert_eq!(by_default, found("weighed", &[sum, weight].concat()));
     assert_eq!(by_default, found("weighed", &sum));
