@@ -84,7 +84,7 @@ fn every_combination_is_measured_and_kept() {
     let vectors = flat.bytes_by_kind["vectors"] as f64 / half.bytes_by_kind["vectors"] as f64;
     assert!((1.8..2.1).contains(&vectors), "half the bits take half the bytes: {vectors}");
     let default = &report.encoders[0];
-    assert_eq!((default.name.as_str(), default.embedding_parameters), ("default", 3_145_728));
+    assert_eq!((default.name.as_str(), default.embedding_parameters), ("default", 9_437_184));
     assert!(
         report
             .encodings

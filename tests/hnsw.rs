@@ -173,6 +173,7 @@ fn bad_parameters_are_refused() {
     dataset::small(&sandbox.path("data"));
     let index = ["index", "data", "--out", "db", "--index", "hnsw"];
     sandbox.run(index.into_iter().chain(["--encoder", "none"])).fails(2, ["--encoder"]);
+    sandbox.run(index.into_iter().chain(["--encoder", "none", "--max-length", "9"])).fails(2, ["do nothing"]);
     for (name, value) in [
         ("--hnsw-m", "1"),
         ("--hnsw-m", "257"),

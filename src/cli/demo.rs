@@ -52,7 +52,7 @@ impl Arguments {
         }
         let dataset = BeirFolder::open(&mini)?;
         let mut builder = Database::builder(folder.path().join("db"));
-        if let Some(encoder) = self.encoder.or_default().load()? {
+        if let Some(encoder) = self.encoder.or_default()?.load()? {
             builder = builder.encoder(encoder);
         }
         let database = builder.build_from(dataset.corpus()?, |_| {})?;
@@ -89,7 +89,7 @@ impl Arguments {
 
     /// Ways to search the collection side by side, and the page of it, which stays.
     fn bench(&self, mini: &Path, out: &Path) -> Result<String> {
-        let source = self.encoder.or_default().source().unwrap_or_else(|| EncoderSource {
+        let source = self.encoder.or_default()?.source().unwrap_or_else(|| EncoderSource {
             model: DEFAULT_ENCODER.to_owned(),
             options: LoadOptions::default(),
         });

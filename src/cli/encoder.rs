@@ -73,9 +73,13 @@ pub const ENCODER_OR_DEFAULT: &str = "A model directory, OWNER/NAME of the Huggi
 
 impl EncoderArguments {
     /// The same with the encoder in the box where none is named, and without one for `none`.
-    pub fn or_default(&self) -> EncoderArguments {
+    pub fn or_default(&self) -> Result<EncoderArguments> {
         let named = self.encoder.clone().unwrap_or_else(|| DEFAULT_ENCODER.to_owned());
-        EncoderArguments { encoder: Some(named).filter(|name| name != NO_ENCODER), ..self.clone() }
+        if named == NO_ENCODER && self.options() != self.passing().options() {
+            let message = "with --encoder none no text is encoded, so an encoder's options do nothing: leave them out";
+            return Err(Failure::new(Code::Usage, message));
+        }
+        Ok(EncoderArguments { encoder: Some(named).filter(|name| name != NO_ENCODER), ..self.clone() })
     }
 
     /// Loads the encoder, if one is named.

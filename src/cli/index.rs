@@ -145,8 +145,8 @@ impl IndexArguments {
 
 impl MakingArguments {
     /// The encoder that makes the vectors: the one in the box, unless another is named or vectors are given.
-    pub fn encoder(&self, inputs: &Inputs) -> EncoderArguments {
-        if inputs.has_vectors() { self.encoder.clone() } else { self.encoder.or_default() }
+    pub fn encoder(&self, inputs: &Inputs) -> Result<EncoderArguments> {
+        if inputs.has_vectors() { Ok(self.encoder.clone()) } else { self.encoder.or_default() }
     }
 
     /// What makes a database at this path, with the encoder if there is one.
@@ -157,7 +157,7 @@ impl MakingArguments {
         encoder: Option<&Arc<Encoder>>,
     ) -> Result<DatabaseBuilder> {
         self.check_vectors(inputs, encoder.is_some())?;
-        let options = self.index.options(self.metric, &self.separator, &self.encoder(inputs));
+        let options = self.index.options(self.metric, &self.separator, &self.encoder(inputs)?);
         let mut builder =
             Database::builder(out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
         if let Some(dim) = inputs.dim()? {
@@ -195,7 +195,7 @@ impl Arguments {
         let making = &self.making;
         let inputs = making.source.open(&making.files, making.encoder.strict)?;
         check_out(&self.out, "put documents into it with `secateur add`")?;
-        let encoder = making.encoder(&inputs).load()?;
+        let encoder = making.encoder(&inputs)?.load()?;
         let builder = making.builder(&self.out, &inputs, encoder.as_ref())?;
         let num_empty = Cell::new(0);
         let documents = inputs.counted(false, |count| num_empty.set(count));

@@ -155,7 +155,7 @@ impl PlanArguments {
         let making = &self.making;
         let inputs = making.source.open(&making.files, making.encoder.strict)?;
         check_out(&self.out, "build its shards with `secateur shards build`")?;
-        let encoder = making.encoder(&inputs).load()?;
+        let encoder = making.encoder(&inputs)?.load()?;
         let builder = making.builder(&self.out, &inputs, encoder.as_ref())?;
         let source =
             CorpusSource { files: inputs.paths(), options: making.source.to_options(making.encoder.strict) };
