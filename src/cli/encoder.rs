@@ -76,7 +76,8 @@ impl EncoderArguments {
     pub fn or_default(&self) -> Result<EncoderArguments> {
         let named = self.encoder.clone().unwrap_or_else(|| DEFAULT_ENCODER.to_owned());
         if named == NO_ENCODER && self.options() != self.passing().options() {
-            let message = "with --encoder none no text is encoded, so an encoder's options do nothing: leave them out";
+            let message =
+                "with --encoder none no text is encoded, so an encoder's options do nothing: leave them out";
             return Err(Failure::new(Code::Usage, message));
         }
         Ok(EncoderArguments { encoder: Some(named).filter(|name| name != NO_ENCODER), ..self.clone() })
