@@ -95,7 +95,7 @@ def store(tmp_path: Path, encoder: Encoder) -> SecateurVectorStore:
 def test_searches(store: SecateurVectorStore) -> None:
     assert store.similarity_search("when to cut rose bushes", k=1) == [DOCUMENTS[0]]
     assert store.similarity_search("bread", k=1, mode="bm25") == [DOCUMENTS[1]]
-    scores = store.similarity_search_with_relevance_scores("rose bushes", k=3)
+    scores = store.similarity_search_with_relevance_scores("pruning roses", k=3)
     assert all(0 <= score <= 1 for _, score in scores) and scores[0][0].id == "a"
     assert {one.id for one in store.max_marginal_relevance_search("roses", k=2, fetch_k=3)} <= {"a", "b", "c"}
     vector = store.database.vectors(["c"])[0].tolist()
