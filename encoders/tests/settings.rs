@@ -184,7 +184,7 @@ fn a_similarity_that_no_index_has_is_told() {
     load(&directory, &strict).unwrap();
 }
 
-/// The weight of a hybrid search is read and told, changes no vector, and goes with what is made of the model.
+/// The weight of a hybrid search is read, changes no fingerprint, and is refused where it is no weight.
 #[test]
 fn the_weight_of_a_hybrid_search_is_a_setting() {
     let directory = directory();
