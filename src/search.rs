@@ -86,10 +86,8 @@ impl SearchParams {
     /// How a hybrid search fuses, and how much its ranking by vectors counts. `of_encoder` is what the encoder says of
     /// a weighted sum.
     pub(crate) fn fusing(&self, of_encoder: Option<f64>) -> (Fusion, f64) {
-        let fusion = match of_encoder {
-            Some(_) => self.fusion.unwrap_or(Fusion::WeightedSum),
-            None => self.fusion.unwrap_or_default(),
-        };
+        let by_default = if of_encoder.is_some() { Fusion::WeightedSum } else { Fusion::default() };
+        let fusion = self.fusion.unwrap_or(by_default);
         let of_encoder = of_encoder.filter(|_| fusion == Fusion::WeightedSum);
         (fusion, self.dense_weight.or(of_encoder).unwrap_or(1.0))
     }

@@ -222,6 +222,7 @@ fn vectors_may_come_from_elsewhere() {
     let mini = mini();
     let mini = mini.to_str().unwrap();
     sandbox.run(["encode", mini, "--encoder", "tiny", "--out", "m.npy"]).ok();
+    sandbox.run(["index", mini, "--npy", "m.npy", "--encoder", "none", "--out", "none"]).ok();
     sandbox.run(["index", mini, "--npy", "m.npy", "--out", "given"]).ok();
     sandbox.run(["index", mini, "--encoder", "tiny", "--out", "made"]).ok();
     let vectors =

@@ -52,7 +52,7 @@ impl Arguments {
         }
         let dataset = BeirFolder::open(&mini)?;
         let mut builder = Database::builder(folder.path().join("db"));
-        if let Some(encoder) = self.encoder.or_default()?.load()? {
+        if let Some(encoder) = self.encoder.or_named(Some(DEFAULT_ENCODER))?.load()? {
             builder = builder.encoder(encoder);
         }
         let database = builder.build_from(dataset.corpus()?, |_| {})?;
@@ -89,9 +89,8 @@ impl Arguments {
 
     /// Ways to search the collection side by side, and the page of it, which stays.
     fn bench(&self, mini: &Path, out: &Path) -> Result<String> {
-        let source = self.encoder.or_default()?.source().unwrap_or_else(|| EncoderSource {
-            model: DEFAULT_ENCODER.to_owned(),
-            options: LoadOptions::default(),
+        let source = self.encoder.or_named(Some(DEFAULT_ENCODER))?.source().unwrap_or_else(|| {
+            EncoderSource { model: DEFAULT_ENCODER.to_owned(), options: LoadOptions::default() }
         });
         let source = located(&source)?;
         let name = Path::new(&source.model).file_name().map(|name| name.to_string_lossy().into_owned());

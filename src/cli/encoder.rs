@@ -72,15 +72,16 @@ pub const ENCODER_OR_DEFAULT: &str = "A model directory, OWNER/NAME of the Huggi
      `none` for words alone [default: default]";
 
 impl EncoderArguments {
-    /// The same with the encoder in the box where none is named, and without one for `none`.
-    pub fn or_default(&self) -> Result<EncoderArguments> {
-        let named = self.encoder.clone().unwrap_or_else(|| DEFAULT_ENCODER.to_owned());
-        if named == NO_ENCODER && self.options() != self.passing().options() {
+    /// The same with this encoder where none is named, and without one for `none`.
+    pub fn or_named(&self, default: Option<&str>) -> Result<EncoderArguments> {
+        let named = self.encoder.as_deref().or(default);
+        if named == Some(NO_ENCODER) && self.options() != self.passing().options() {
             let message =
                 "with --encoder none no text is encoded, so an encoder's options do nothing: leave them out";
             return Err(Failure::new(Code::Usage, message));
         }
-        Ok(EncoderArguments { encoder: Some(named).filter(|name| name != NO_ENCODER), ..self.clone() })
+        let encoder = named.filter(|name| *name != NO_ENCODER).map(str::to_owned);
+        Ok(EncoderArguments { encoder, ..self.clone() })
     }
 
     /// Loads the encoder, if one is named.

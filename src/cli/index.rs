@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 use secateur::datasets::{Error as DatasetError, Fault};
-use secateur::encode::Passages;
+use secateur::encode::{DEFAULT_ENCODER, Passages};
 use secateur::index::ComponentType;
 use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
@@ -146,7 +146,7 @@ impl IndexArguments {
 impl MakingArguments {
     /// The encoder that makes the vectors: the one in the box, unless another is named or vectors are given.
     pub fn encoder(&self, inputs: &Inputs) -> Result<EncoderArguments> {
-        if inputs.has_vectors() { Ok(self.encoder.clone()) } else { self.encoder.or_default() }
+        self.encoder.or_named((!inputs.has_vectors()).then_some(DEFAULT_ENCODER))
     }
 
     /// What makes a database at this path, with the encoder if there is one.

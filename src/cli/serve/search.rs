@@ -30,10 +30,8 @@ pub fn params(request: &SearchRequest, database: &Database) -> Result<SearchPara
     check(request, database, mode)?;
     let filter = request.filter.as_deref().map(|filter| checked_filter(database, filter)).transpose()?;
     let bm25 = Bm25Params::default();
-    let fusion = match request.fusion.as_deref() {
-        Some(fusion) => Some(fusion.parse::<Fusion>().map_err(|error| field("fusion", &error))?),
-        None => None,
-    };
+    let fusion = request.fusion.as_deref().map(str::parse::<Fusion>).transpose();
+    let fusion = fusion.map_err(|error| field("fusion", &error))?;
     Ok(SearchParams {
         k: request.k.unwrap_or(HITS),
         bm25: Bm25Params { k1: request.k1.unwrap_or(bm25.k1), b: request.b.unwrap_or(bm25.b) },
