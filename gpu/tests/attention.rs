@@ -1,9 +1,9 @@
 use proptest::prelude::*;
-use secateur_gpu::Gpu;
 use secateur_gpu::attention::{self, Attention, Forward, Texts, tiles};
 use secateur_gpu::heads::{Heads, Preparation, Rotation};
 use secateur_gpu::rows::Half;
 
+use crate::device::gpu;
 use crate::numbers::{Numbers, close, read_half, upload_half, wide_half};
 use crate::rows::{PreparationTwin, heads_twin};
 
@@ -94,7 +94,7 @@ fn case(
 /// Texts shorter and longer than a tile, heads of all kernels, whole and partly used, masks of all kinds. `backward`
 /// checks the way back as well.
 fn check(attention: &Attention, lengths: &[usize], backward: bool) {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let heads = attention.heads;
     let (columns, width) = (heads.columns(), heads.num_heads * heads.head_dim);
     let tokens: usize = lengths.iter().sum();
@@ -148,7 +148,7 @@ fn gpu_attention_of_odd_heads_has_windows_and_caps() {
 /// Against the two launches that it replaces.
 #[test]
 fn gpu_attention_of_few_tokens_prepares_its_heads() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     for (shape, causal, window, softcap, lengths) in [
         ((4, 2, 16), true, None, None, &[5usize, 32, 1][..]),
         ((2, 2, 12), false, Some(3), Some(4.0), &[9, 10][..]),

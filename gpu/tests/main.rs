@@ -1,9 +1,11 @@
-//! The kernels on the emulator, each against a plain twin in f64.
+//! The kernels, each against a plain twin in f64: on the emulator, or on the GPU whose number SECATEUR_GPU_TESTS has.
 
 /// Attention and its gradient.
 mod attention;
 /// The compiled kernels are those of the sources.
 mod compiled;
+/// The emulator or a GPU.
+mod device;
 /// Buffers and the pool behind them.
 mod memory;
 /// Numbers by a formula, and how far others are from them.

@@ -2,6 +2,8 @@ use half::bf16;
 use secateur_gpu::Gpu;
 use secateur_gpu::rows::Half;
 
+use crate::device::allowed;
+
 /// Values of [-1, 1) by a linear congruential generator (Knuth's MMIX constants).
 pub struct Numbers(u64);
 
@@ -66,6 +68,6 @@ pub const OF_BF16: f64 = 4e-3;
 
 #[track_caller]
 pub fn close(what: &str, got: &[f64], want: &[f64], limit: f64) {
-    let error = error(got, want);
+    let (error, limit) = (error(got, want), allowed(limit));
     assert!(error <= limit, "{what} is off by {error:.1e}; at most {limit:.1e} is rounding");
 }

@@ -1,8 +1,9 @@
 use secateur_gpu::gate::Activation;
 use secateur_gpu::rows::{Half, Norm};
 use secateur_gpu::skinny::{self, Input, Output, Weight};
-use secateur_gpu::{Gpu, Operand, Product};
+use secateur_gpu::{Operand, Product};
 
+use crate::device::gpu;
 use crate::numbers::{Numbers, OF_BF16, close, read_half, upload_half, wide, wide_half};
 use crate::rows::activate;
 
@@ -16,8 +17,8 @@ fn twin(left: &[f64], right: &[f64], [rows, columns, depth]: [usize; 3]) -> Vec<
 /// x W^T, added to what is there, both operands transposed and not.
 #[test]
 fn gpu_products_are_sums_of_products() {
-    let gpu = Gpu::emulated();
-    let (rows, columns, depth) = (5, 16, 24);
+    let gpu = gpu();
+    let (rows, columns, depth) = (8, 16, 24);
     let mut numbers = Numbers::new(1);
     let (x, w) = (numbers.half(rows * depth, 1.0), numbers.half(columns * depth, 1.0));
     let before = numbers.full(rows * columns);
@@ -46,21 +47,22 @@ fn gpu_products_are_sums_of_products() {
 
 #[test]
 fn gpu_products_of_bytes_are_exact() {
-    let gpu = Gpu::emulated();
-    let (rows, columns, depth) = (2, 3, 4096);
+    let gpu = gpu();
+    // cuBLASLt takes integers in fours.
+    let (rows, columns, depth) = (4, 8, 4096);
     let x = gpu.upload(&vec![-128i8; rows * depth]).unwrap();
     let w = gpu.upload(&vec![127i8; columns * depth]).unwrap();
     let out = gpu.buffer::<i32>(rows * columns).unwrap();
     let (left, right) = (Operand::new(&x, depth), Operand::new(&w, depth).transposed());
     let out_operand = Operand::new(&out, columns);
     Product { left, right, out: out_operand, rows, columns, depth, alpha: 1.0, beta: 0.0 }.run(&gpu).unwrap();
-    assert_eq!(out.to_vec().unwrap(), [-128 * 127 * 4096; 6]);
+    assert_eq!(out.to_vec().unwrap(), [-128 * 127 * 4096; 32]);
 }
 
 #[test]
 #[should_panic(expected = "the left matrix fits its buffer")]
 fn gpu_products_beyond_their_buffers_are_refused() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let x = gpu.buffer::<f32>(7).unwrap();
     let operand = Operand::new(&x, 2);
     let _ = Product {
@@ -79,7 +81,7 @@ fn gpu_products_beyond_their_buffers_are_refused() {
 /// Products of few rows in each form, with and without norm and bias.
 #[test]
 fn gpu_products_of_few_rows_are_those_of_many() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     for (case, (tokens, depth, rows, normed, biased)) in [
         (1, 64, 40, false, false),
         (3, 520, 40, true, true),

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
-use secateur_gpu::Gpu;
 use secateur_gpu::search::{Bounds, Queries, Rows, promising};
+
+use crate::device::gpu;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -37,7 +38,7 @@ proptest! {
         let begin = (range.0 * 16).min(num_rows / 16 * 16);
         let range = begin..(begin + range.1).min(num_rows);
         let bits: Vec<u32> = (0..(first as usize + num_rows).div_ceil(32)).map(|_| draw(1 << 32) as u32).collect();
-        let gpu = Gpu::emulated();
+        let gpu = gpu();
         let rows = Rows::upload(&gpu, &codes, &metas, width).unwrap();
         let queries = Queries::upload(&gpu, &query_codes, width).unwrap();
         let (counts, found) =

@@ -1,14 +1,14 @@
 use half::bf16;
 use proptest::prelude::*;
-use secateur_gpu::Gpu;
 use secateur_gpu::numbers::{AdamW, Filling, add, add_rows, copy, fill_table, relu, squared_sum};
 
+use crate::device::gpu;
 use crate::numbers::{Numbers, close, wide};
 
 /// Three steps against the formula in f64.
 #[test]
 fn gpu_steps_of_adamw_are_those_of_the_paper() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let count = 300;
     let mut numbers = Numbers::new(4);
     let start = numbers.full(count);
@@ -38,16 +38,16 @@ fn gpu_steps_of_adamw_are_those_of_the_paper() {
 
 #[test]
 fn gpu_sums_of_squares_have_all_numbers() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let x = Numbers::new(5).full(70_001);
     let want: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
     let got = squared_sum(&gpu.upload(&x).unwrap()).unwrap();
-    assert!((got - want).abs() < 1e-5 * want, "{got} is not {want}");
+    close("a sum of squares", &[got], &[want], 1e-5);
 }
 
 #[test]
 fn gpu_numbers_are_added_and_copied_where_they_should() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let mut numbers = Numbers::new(6);
     let (x, y) = (numbers.full(700), numbers.full(300));
     let mut sum = gpu.upload(&x).unwrap();
@@ -66,7 +66,7 @@ fn gpu_numbers_are_added_and_copied_where_they_should() {
 
 #[test]
 fn gpu_tables_are_filled_with_what_is_trained() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let (types, positions, columns) = (2, 7, 50);
     let mut numbers = Numbers::new(7);
     let of_types = numbers.full(types * columns);
@@ -96,7 +96,7 @@ proptest! {
         rows in prop::collection::vec(0..9u32, 0..30),
         columns in 1..300usize,
     ) {
-        let gpu = Gpu::emulated();
+        let gpu = gpu();
         let mut numbers = Numbers::new(columns as u64);
         let (before, x) = (numbers.full(9 * columns), numbers.full(rows.len() * columns));
         let mut out = gpu.upload(&before).unwrap();

@@ -1,9 +1,9 @@
 use half::bf16;
-use secateur_gpu::Gpu;
 use secateur_gpu::gate::{Activation, Combination, combine, combine_backward};
 use secateur_gpu::rows::{Half, Norm};
 use secateur_gpu::training::{Dropout, NormedHeads, Rows, column_sums, norm_backward};
 
+use crate::device::gpu;
 use crate::numbers::{Numbers, OF_BF16, close, read_half, upload_half, wide};
 use crate::rows::activate;
 
@@ -19,7 +19,7 @@ fn normed(x: &[f64], centered: bool) -> Vec<f64> {
 /// Against central differences in f64: whole rows, and some of a row's heads, of which the others stay.
 #[test]
 fn gpu_gradients_of_norms_are_slopes() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let rows = 2;
     for (centered, of) in [
         (false, NormedHeads { columns: 300, first: 0, heads: 1 }),
@@ -64,7 +64,7 @@ fn gpu_gradients_of_norms_are_slopes() {
 /// Rows of one block and of several; some of the columns.
 #[test]
 fn gpu_columns_are_added_up() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     for (rows, columns, first, count) in [(1, 40, 0, 40), (513, 37, 5, 30), (70, 8, 7, 1)] {
         let mut numbers = Numbers::new(rows as u64);
         let x: Vec<bf16> = numbers.half(rows * columns, 1.0);
@@ -88,7 +88,7 @@ fn gpu_columns_are_added_up() {
 /// As the host decides it, by the formula.
 #[test]
 fn gpu_dropout_keeps_what_the_hash_says() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let (rows, columns, stride) = (3, 300, 304);
     let x = Numbers::new(9).half(rows * columns, 1.0);
     let (key, share) = (0x1234_5678_9abc_def0u64, 0.3f64);
@@ -114,7 +114,7 @@ fn gpu_dropout_keeps_what_the_hash_says() {
 
 #[test]
 fn gpu_mlps_and_their_gradients_are_those_of_the_formula() {
-    let gpu = Gpu::emulated();
+    let gpu = gpu();
     let (rows, width, stride) = (3, 37, 40);
     use Activation::{Gelu, GeluTanh, Relu, Silu, Tanh};
     for (number, activation) in [Gelu, GeluTanh, Silu, Relu, Tanh].into_iter().enumerate() {
