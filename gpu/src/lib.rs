@@ -56,7 +56,7 @@ pub mod training;
 use device::{backend, buffer, launch, memory, product};
 
 pub use buffer::Buffer;
-pub use device::Gpu;
+pub use device::{Gpu, Kernels};
 pub use element::Element;
 pub use error::{Error, Result};
 pub use launch::{Argument, Launch};

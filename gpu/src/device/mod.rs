@@ -9,6 +9,8 @@ pub(crate) mod launch;
 pub(crate) mod memory;
 pub(crate) mod product;
 
+pub use cuda::Kernels;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +50,16 @@ impl Gpu {
     /// [`Error::NotUsable`](crate::Error::NotUsable) says what is missing: the driver, a GPU of this number, cuBLASLt,
     /// a driver new enough for the kernels.
     pub fn open(number: usize) -> Result<Gpu> {
-        Ok(Gpu::over(Box::new(cuda::Cuda::open(number)?)))
+        Gpu::open_with(number, Kernels::Fitting)
+    }
+
+    /// The same with these kernels.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::open`].
+    pub fn open_with(number: usize, kernels: Kernels) -> Result<Gpu> {
+        Ok(Gpu::over(Box::new(cuda::Cuda::open(number, kernels)?)))
     }
 
     /// Opens all NVIDIA GPUs: at least one.

@@ -28,6 +28,15 @@ const PTX: &[u8] = include_bytes!("../../../kernels/kernels.ptx.gz");
 /// The kernels as machine code of compute capability 9.0 (H100, H200), gzipped.
 const SM_90: &[u8] = include_bytes!("../../../kernels/kernels.sm_90.cubin.gz");
 
+/// Which of the compiled kernels a GPU is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// Machine code where there is some for the GPU.
+    Fitting,
+    /// What its driver compiles, as it does for a GPU without machine code here.
+    Ptx,
+}
+
 /// Beyond this a kernel must be allowed its shared memory.
 const ALWAYS_ALLOWED_SHARED: usize = 48 << 10;
 
@@ -89,7 +98,7 @@ pub(crate) fn count() -> Result<usize> {
 }
 
 impl Cuda {
-    pub(crate) fn open(number: usize) -> Result<Cuda> {
+    pub(crate) fn open(number: usize, kernels: Kernels) -> Result<Cuda> {
         let count = count()?;
         let ordinal = i32::try_from(number).ok().filter(|_| number < count).ok_or_else(|| match count {
             1 => not_usable(format!("there is one GPU, cuda:0, and none of number {number}")),
@@ -119,7 +128,7 @@ impl Cuda {
         let context = unsafe { driver::primary_ctx::retain(device) }.map_err(failed("opening a context"))?;
         // SAFETY: the context was just retained, and is released when `Cuda` is dropped.
         unsafe { driver::ctx::set_current(context) }.map_err(failed("entering a context"))?;
-        let module = load_module(major, &name)?;
+        let module = load_module(major, kernels, &name)?;
         let stream = driver::stream::create(driver::stream::StreamKind::NonBlocking)
             .map_err(failed("creating a stream"))?;
         Ok(Cuda {
@@ -167,9 +176,9 @@ impl Cuda {
 }
 
 /// The kernels: machine code where there is some for the GPU, else what its driver compiles.
-fn load_module(major: i32, name: &str) -> Result<sys::CUmodule> {
+fn load_module(major: i32, kernels: Kernels, name: &str) -> Result<sys::CUmodule> {
     let mut image = Vec::new();
-    let packed = if major == 9 { SM_90 } else { PTX };
+    let packed = if major == 9 && kernels == Kernels::Fitting { SM_90 } else { PTX };
     flate2::read::GzDecoder::new(packed).read_to_end(&mut image).expect("the kernels were packed whole");
     image.push(0); // PTX is a text that ends with a zero.
     // SAFETY: the image is a whole cubin, or a text with its zero, and lives until this returns.

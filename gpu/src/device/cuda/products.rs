@@ -338,3 +338,59 @@ impl Products {
         start.milliseconds_to(&end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+
+    use super::*;
+    use crate::Gpu;
+
+    /// Rows of one group differ by less than a quarter, and all below 8 are told apart.
+    #[test]
+    fn rows_of_about_one_number_have_one_plan() {
+        assert_eq!([1, 7, 8, 9, 10, 31, 32, 4160].map(about), [1, 7, 9, 9, 11, 31, 39, 5119]);
+        for rows in 1..5000 {
+            let group = about(rows);
+            assert!(group >= rows && 4 * group < 5 * rows + 4, "{rows} {group}");
+            assert_eq!(about(group), group);
+            assert!(about(rows + 1) >= group);
+        }
+    }
+
+    #[test]
+    fn alignment_is_that_of_the_address() {
+        assert_eq!(
+            [1, 2, 6, 16, 48, 0x300, 0x7f00_0000_0000, 0].map(alignment),
+            [1, 2, 2, 16, 16, 256, 256, 256]
+        );
+    }
+
+    /// Addresses make no difference, but for what divides them. All else does that cuBLASLt is told.
+    #[test]
+    fn plans_are_kept_by_what_decides_them() {
+        let gpu = Gpu::emulated();
+        let halves = gpu.buffer::<bf16>(4096).unwrap();
+        let sums = gpu.buffer::<f32>(4096).unwrap();
+        let (left, right) = (Operand::at(&halves, 0, 32), Operand::at(&halves, 1024, 32).transposed());
+        let out = Operand::at(&sums, 0, 16);
+        let base = Product { left, right, out, rows: 33, columns: 16, depth: 32, alpha: 1.0, beta: 0.0 };
+        let key = |product: Product| Key::of(&product);
+        assert!(key(base) == key(Product { left: Operand::at(&halves, 2048, 32), alpha: 0.5, ..base }));
+        for other in [
+            Product { left: Operand::at(&halves, 1, 32), ..base },
+            Product { left: Operand::at(&halves, 0, 40), ..base },
+            Product { left: left.transposed(), ..base },
+            Product { out: Operand::at(&halves, 0, 16), ..base },
+            Product { rows: 34, ..base },
+            Product { columns: 8, ..base },
+            Product { depth: 24, ..base },
+            Product { beta: 1.0, ..base },
+        ] {
+            assert!(key(base) != key(other), "{other:?}");
+        }
+        assert!(key(base).about() == key(Product { rows: 39, ..base }).about());
+        assert!(key(base).about() != key(Product { rows: 40, ..base }).about());
+        assert!(key(base).about() != key(Product { depth: 24, ..base }).about());
+    }
+}
