@@ -59,7 +59,7 @@ pub(crate) use clients::{percentiles, shuffle};
 pub(crate) use dataset::has_relevant;
 pub use environment::{Environment, Program};
 pub use gate::{Gate, Verdict};
-pub use gpu_search::{SearchSpeed, gpu_search};
+pub use gpu_search::{SearchSize, SearchSpeed, gpu_search};
 pub use index_spec::{IndexSpec, InvalidIndex};
 pub use options::{BenchDataset, BenchEncoder, BenchOptions, BenchReranker};
 pub use pipeline::{Answer, Pipeline, STAGES};

@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use secateur::bench::gpu_search;
-use secateur::encoders::gpu_bench::{self, Gpu, Groups, SHAPES};
+use secateur::LoadOptions;
+use secateur::bench::{SearchSize, gpu_search};
+use secateur::encode::{TextKind, default_encoder};
+use secateur::encoders::gpu_bench::{self, Gpu, Groups, Kernels, SHAPES};
 use serde_json::{Value, json};
 
 use super::failure::{Code, Failure, Result};
@@ -14,6 +16,9 @@ use super::print;
 
 /// Hits of each query that is timed.
 const SEARCH_K: usize = 100;
+
+/// What is timed from its text on; scripts/gpu/theirs.py has the same.
+const QUERY: &str = "what is the best time to prune roses";
 
 /// What goes without a model's shape, and without vectors to search.
 const OTHERS: [&str; 3] = ["probe", "ceilings", "search"];
@@ -44,21 +49,32 @@ pub struct Arguments {
     /// Weights are random: the time does not depend on them.
     #[arg(long, conflicts_with_all = OTHERS)]
     random_weights: bool,
-    /// Compare every family, whole and pruned, with the CPU in f32. Fails if one differs by more than rounding.
+    /// Compare every family, whole and pruned, and training with the CPU in f32. Fails if one differs by more than
+    /// rounding.
     #[arg(long)]
     probe: bool,
+    /// Probe only the models whose names begin with this, such as "mistral 64".
+    #[arg(long, value_name = "NAME", requires = "probe")]
+    only: Option<String>,
+    /// Probe with the kernels that the GPU's driver compiles, even if there is machine code for the GPU.
+    #[arg(long, requires = "probe")]
+    ptx: bool,
     /// Measure what products and memory give at most.
     #[arg(long)]
     ceilings: bool,
     /// Search random vectors exactly, on the GPU and on the CPU. Fails if they do not find the same.
     #[arg(long)]
     search: bool,
-    /// Vectors to search; each takes 5 bytes a component of the memory, and one of the GPU's.
+    /// Vectors to search; each takes 5 bytes a component of the memory, and one of the GPU's. One that is compared
+    /// takes one more of either.
     #[arg(long, value_name = "N", default_value_t = 100_000, conflicts_with_all = NO_SEARCH)]
     rows: usize,
     /// Their components.
     #[arg(long, value_name = "D", default_value_t = 1024, conflicts_with_all = NO_SEARCH)]
     dim: usize,
+    /// Compare the GPU's hits with the CPU's among this many of the vectors; among all unless given.
+    #[arg(long, value_name = "N", requires = "search")]
+    compare_rows: Option<NonZeroUsize>,
     /// Time steps of LoRA training in place of encoding: 8 queries with 8 passages of 512 tokens each, recomputation.
     #[arg(long, requires = "config")]
     train: bool,
@@ -78,7 +94,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self, out: &mut impl Write) -> Result<String> {
-        let gpu = Gpu::open(self.gpu).map_err(|error| Failure::new(Code::System, error.to_string()))?;
+        let kernels = if self.ptx { Kernels::Ptx } else { Kernels::Fitting };
+        let gpu = Gpu::open_with(self.gpu, kernels)
+            .map_err(|error| Failure::new(Code::System, error.to_string()))?;
         if self.probe {
             self.probe(&gpu, out)
         } else if self.ceilings {
@@ -105,7 +123,9 @@ impl Arguments {
 
     fn search(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
         let (mut written, mut identical) = (Ok(()), true);
-        gpu_search(gpu, [self.rows, self.dim, SEARCH_K], self.each(), &mut |speed| {
+        let compared_rows = self.compare_rows.map_or(self.rows, NonZeroUsize::get);
+        let size = SearchSize { rows: self.rows, dim: self.dim, k: SEARCH_K, compared_rows };
+        gpu_search(gpu, size, self.each(), &mut |speed| {
             let mut line = json!({"what": "our search", "gpu": gpu.name()});
             identical &= speed.identical;
             merge(&mut line, json!(speed));
@@ -157,8 +177,11 @@ impl Arguments {
     fn time(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
         let config = self.config.as_deref().unwrap_or_default();
         let architecture = gpu_bench::shape(config, [self.drop_mlp, self.drop_attention], self.width)?;
+        // Shapes have no tokenizer of their own. Ids of this one are below their vocabularies' sizes.
+        let tokenizer = default_encoder(&LoadOptions::default())?;
+        let query = || tokenizer.tokenize(&[QUERY], TextKind::Query).map(|ids| ids.concat());
         let mut written = Ok(());
-        gpu_bench::measure(gpu, architecture, self.each(), &mut |shape, result| {
+        gpu_bench::measure(gpu, architecture, &query, self.each(), &mut |shape, result| {
             let mut line = json!({"what": "ours", "gpu": gpu.name(), "config": config, "drop_mlp": self.drop_mlp,
                 "drop_attention": self.drop_attention, "width": self.width, "shape": shape});
             match result {
@@ -173,8 +196,9 @@ impl Arguments {
     }
 
     fn probe(&self, gpu: &Gpu, out: &mut impl Write) -> Result<String> {
-        let (mut written, mut failed) = (Ok(()), Vec::new());
-        gpu_bench::probe(gpu, &mut |model, result| {
+        let (mut written, mut failed, mut any) = (Ok(()), Vec::new(), false);
+        let only = self.only.as_deref().unwrap_or_default();
+        gpu_bench::probe(gpu, only, &mut |model, result| {
             let mut line = json!({"what": "probe", "gpu": gpu.name(), "model": model});
             let passes = match result {
                 Ok(probe) => {
@@ -187,6 +211,7 @@ impl Arguments {
                 }
             };
             line["passes"] = passes.into();
+            any = true;
             if !passes {
                 failed.push(model.to_owned());
             }
@@ -195,6 +220,12 @@ impl Arguments {
             }
         })?;
         written?;
+        if !any {
+            return Err(Failure::new(
+                Code::Usage,
+                format!("there is no model whose name begins with {only:?}"),
+            ));
+        }
         match failed.is_empty() {
             true => Ok(String::new()),
             false => Err(Failure::new(

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::speed::median;
 use crate::error::Result;
+use crate::random;
 
 /// The most that products and memory of a GPU give.
 #[derive(Clone, Debug, Serialize)]
@@ -32,20 +33,20 @@ pub const LARGE: [usize; 3] = [8192, 1 << 30, 65_536];
 /// The device fails, or has no memory for three arrays of such sizes.
 pub fn ceilings(gpu: &Gpu, [side, bytes, rows]: [usize; 3]) -> Result<Ceilings> {
     let operations = 2.0 * (side as f64).powi(3);
-    let (x, w) = (gpu.zeros::<bf16>(side * side)?, gpu.zeros::<bf16>(side * side)?);
+    let (x, w) = (gpu.upload(&halves(side * side, 1))?, gpu.upload(&halves(side * side, 2))?);
     let y = gpu.buffer::<bf16>(side * side)?;
     let product = |left, right, out| {
         let (left, right): (Operand, Operand) = (left, right);
         let right = right.transposed();
         Product { left, right, out, rows: side, columns: side, depth: side, alpha: 1.0, beta: 0.0 }
     };
-    let halves = product(Operand::new(&x, side), Operand::new(&w, side), Operand::new(&y, side));
-    let half_ms = milliseconds(gpu, || halves.run(gpu))?;
+    let of_halves = product(Operand::new(&x, side), Operand::new(&w, side), Operand::new(&y, side));
+    let half_ms = milliseconds(gpu, || of_halves.run(gpu))?;
     drop((x, w, y));
-    let (x, w) = (gpu.zeros::<i8>(side * side)?, gpu.zeros::<i8>(side * side)?);
+    let (x, w) = (gpu.upload(&bytes_of(side * side, 1))?, gpu.upload(&bytes_of(side * side, 2))?);
     let y = gpu.buffer::<i32>(side * side)?;
-    let whole = product(Operand::new(&x, side), Operand::new(&w, side), Operand::new(&y, side));
-    let int8_ms = milliseconds(gpu, || whole.run(gpu))?;
+    let of_bytes = product(Operand::new(&x, side), Operand::new(&w, side), Operand::new(&y, side));
+    let int8_ms = milliseconds(gpu, || of_bytes.run(gpu))?;
     drop((x, w, y));
     let (from, mut to) = (gpu.zeros::<u8>(bytes)?, gpu.buffer::<u8>(bytes)?);
     let copy_ms = milliseconds(gpu, || to.copy_from(0, &from, 0, bytes))?;
@@ -65,6 +66,31 @@ pub fn ceilings(gpu: &Gpu, [side, bytes, rows]: [usize; 3]) -> Result<Ceilings> 
     })
 }
 
+/// Random numbers, the same block of them again and again: zeros take less power and are multiplied faster.
+fn repeated<T: Copy>(count: usize, block: impl FnOnce(usize) -> Vec<T>) -> Vec<T> {
+    const BLOCK: usize = 1 << 16;
+    let block = block(BLOCK.min(count));
+    let mut numbers = Vec::with_capacity(count);
+    while numbers.len() < count {
+        numbers.extend_from_slice(&block[..block.len().min(count - numbers.len())]);
+    }
+    numbers
+}
+
+fn halves(count: usize, key: u64) -> Vec<bf16> {
+    repeated(count, |count| {
+        let mut random = random::named(key, "ceilings");
+        (0..count).map(|_| bf16::from_f32(2.0 * random.unit() as f32 - 1.0)).collect()
+    })
+}
+
+fn bytes_of(count: usize, key: u64) -> Vec<i8> {
+    repeated(count, |count| {
+        let mut random = random::named(key, "ceilings");
+        (0..count).map(|_| random.bits() as i8).collect()
+    })
+}
+
 /// The median of some runs, after two that are not counted.
 fn milliseconds(gpu: &Gpu, mut run: impl FnMut() -> secateur_gpu::Result<()>) -> Result<f64> {
     run()?;
@@ -76,6 +102,19 @@ fn milliseconds(gpu: &Gpu, mut run: impl FnMut() -> secateur_gpu::Result<()>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_numbers_fill_any_size() {
+        for count in [1, 100, (1 << 16) + 3] {
+            let (numbers, others) = (halves(count, 1), halves(count, 2));
+            assert!(numbers.len() == count && numbers != others, "{count}");
+            assert_eq!(bytes_of(count, 1).len(), count);
+        }
+        let numbers = halves(1 << 12, 1);
+        let mean = numbers.iter().map(|x| x.to_f64()).sum::<f64>() / numbers.len() as f64;
+        // The standard deviation of the mean is 0.577 / 64.
+        assert!(mean.abs() < 0.04 && numbers.iter().any(|x| x.to_f64() > 0.9), "{mean}");
+    }
 
     #[test]
     fn ceilings_are_measured() {

@@ -2,14 +2,16 @@
 
 mod ceilings;
 mod probe;
+mod probe_training;
 mod random_weights;
 mod speed;
 mod training;
 
 pub use ceilings::{Ceilings, LARGE, ceilings};
-pub use probe::{Probe, probe};
-pub use secateur_gpu::Gpu;
-pub use speed::{Speed, measure};
+pub use probe::{Probe, VectorsProbe, probe};
+pub use probe_training::TrainingProbe;
+pub use secateur_gpu::{Gpu, Kernels};
+pub use speed::{Speed, Tokenize, measure};
 pub use training::{Groups, StepSpeed, train};
 
 use std::path::Path;

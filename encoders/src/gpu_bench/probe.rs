@@ -4,6 +4,7 @@ use secateur_gpu::Gpu;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::probe_training::{TrainingProbe, probe_training};
 use super::random_weights::RandomWeights;
 use super::{read, reduced};
 use crate::compute::Backend;
@@ -16,18 +17,36 @@ use crate::spans::Spans;
 
 /// A small model on both.
 #[derive(Clone, Debug, Serialize)]
-pub struct Probe {
-    /// The family, and what of it.
-    pub model: String,
+#[serde(untagged)]
+pub enum Probe {
+    /// Its vectors.
+    Vectors(VectorsProbe),
+    /// Its training.
+    Training(TrainingProbe),
+}
+
+impl Probe {
+    /// Whether what differs is rounding.
+    pub fn passes(&self) -> bool {
+        match self {
+            Probe::Vectors(probe) => probe.passes(),
+            Probe::Training(probe) => probe.passes(),
+        }
+    }
+}
+
+/// The vectors of a small model on both.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct VectorsProbe {
     /// The least cosine of a text's vector to that of the CPU in f32, all texts in one batch.
     pub cosine: f64,
     /// The same of each text alone, to its vector in the batch.
     pub alone: f64,
 }
 
-impl Probe {
+impl VectorsProbe {
     /// Whether both are those of rounding.
-    pub fn passes(&self) -> bool {
+    fn passes(&self) -> bool {
         self.cosine >= 0.999 && self.alone >= 0.999
     }
 }
@@ -100,22 +119,34 @@ fn configs() -> Vec<(String, Value)> {
     ]
 }
 
-/// Every family, whole and pruned, on the GPU and on the CPU. `report` is told of each as soon as it is known.
+/// Every family, whole and pruned, on the GPU and on the CPU, and the training of two: those whose names begin with
+/// `only`. `report` is told of each as soon as it is known.
 ///
 /// # Errors
 ///
 /// None of its own: a model that fails is reported with its error, and the next goes on.
-pub fn probe(gpu: &Gpu, report: &mut dyn FnMut(&str, Result<Probe>)) -> Result<()> {
+pub fn probe(gpu: &Gpu, only: &str, report: &mut dyn FnMut(&str, Result<Probe>)) -> Result<()> {
     for (name, config) in configs() {
         for pruned in [false, true] {
             let name = if pruned { format!("{name} pruned") } else { name.clone() };
-            report(&name, of_model(gpu, &name, &config, pruned));
+            if !name.starts_with(only) {
+                continue;
+            }
+            report(&name, of_model(gpu, &name, &config, pruned).map(Probe::Vectors));
+        }
+        let trained = format!("{name} trained");
+        if TRAINED.contains(&&name[..]) && trained.starts_with(only) {
+            let probed = read(&name, &config).and_then(|architecture| probe_training(gpu, &architecture));
+            report(&trained, probed.map(Probe::Training));
         }
     }
     Ok(())
 }
 
-fn of_model(gpu: &Gpu, name: &str, config: &Value, pruned: bool) -> Result<Probe> {
+/// With norms before and behind, gated and not, causal and not.
+const TRAINED: [&str; 2] = ["bert 32", "mistral 64"];
+
+fn of_model(gpu: &Gpu, name: &str, config: &Value, pruned: bool) -> Result<VectorsProbe> {
     let whole = read(name, config)?;
     let architecture = if pruned { reduced(whole, [2, 1], 0.7)? } else { whole };
     let weights = RandomWeights::new(&architecture, 0.08);
@@ -130,11 +161,7 @@ fn of_model(gpu: &Gpu, name: &str, config: &Value, pruned: bool) -> Result<Probe
         first += length;
     }
     let dim = model.architecture().hidden_size;
-    Ok(Probe {
-        model: name.to_owned(),
-        cosine: least(&together, &want, dim),
-        alone: least(&alone, &together, dim),
-    })
+    Ok(VectorsProbe { cosine: least(&together, &want, dim), alone: least(&alone, &together, dim) })
 }
 
 /// Last-token and mean vectors of texts of these lengths, whose ids go on from place `first`: (B, 2, D).
@@ -171,16 +198,24 @@ fn least(got: &[f32], want: &[f32], dim: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// One family on the emulator; the others are small models of the integration tests.
+    /// One model on the emulator; the others are small models of the integration tests.
     #[test]
     fn a_model_is_probed() {
-        let (name, config) = configs().swap_remove(1);
-        let probe = of_model(&Gpu::emulated(), &name, &config, true).unwrap();
-        assert!(probe.passes(), "{probe:?}");
+        let mut probed = Vec::new();
+        for only in ["bert 12 pruned", "mistral 64 trained"] {
+            probe(&Gpu::emulated(), only, &mut |name, result| {
+                let result = result.unwrap();
+                assert!(result.passes(), "{result:?}");
+                probed.push(name.to_owned());
+            })
+            .unwrap();
+        }
+        assert_eq!(probed, ["bert 12 pruned", "mistral 64 trained"]);
     }
 
     #[test]
     fn all_configurations_are_read() {
+        assert!(TRAINED.iter().all(|name| configs().iter().any(|(other, _)| other == name)));
         for (name, config) in configs() {
             reduced(read(&name, &config).unwrap(), [2, 1], 0.7).unwrap();
         }

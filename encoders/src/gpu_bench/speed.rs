@@ -17,7 +17,7 @@ use crate::spans::Spans;
 /// What one batch took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Speed {
-    /// query1, query32, doc130, ragged or doc512.
+    /// query1, text1, query32, doc130, ragged or doc512.
     pub shape: &'static str,
     /// B
     pub texts: usize,
@@ -25,7 +25,7 @@ pub struct Speed {
     pub tokens: usize,
     /// The device's time, the median.
     pub device_ms: f64,
-    /// From ids to vectors in the program's memory, the median.
+    /// From ids to vectors in the program's memory, of text1 from the text: the median.
     pub end_to_end_ms: f64,
     /// Products of the forward by the device's time.
     pub tflops: f64,
@@ -35,8 +35,11 @@ pub struct Speed {
     pub runs: usize,
 }
 
-/// The batches: one query, 32 of them, and documents. `ragged` has 128 lengths around 130: the middles of equal parts
-/// of a normal distribution (130, 45), cut to 20..256. They are sorted, as an encoder's batches are.
+/// Makes the ids of a query from its text. That takes part of the time of `text1`.
+pub type Tokenize<'a> = &'a dyn Fn() -> Result<Vec<u32>>;
+
+/// The batches of ids: one query, 32 of them, and documents. `ragged` has 128 lengths around 130: the middles of equal
+/// parts of a normal distribution (130, 45), cut to 20..256. They are sorted, as an encoder's batches are.
 fn batches() -> [(&'static str, Vec<usize>); 5] {
     [
         ("query1", vec![10]),
@@ -82,8 +85,8 @@ pub(super) fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Times every batch on a model of this shape, for about `each` a batch after three that are not counted. `report` is
-/// told of each as soon as it is known.
+/// Times every batch on a model of this shape, and a query from its text on. Each is timed for about `each`, after
+/// three that are not counted. `report` is told of each as soon as it is known.
 ///
 /// # Errors
 ///
@@ -91,6 +94,7 @@ pub(super) fn median(mut times: Vec<f64>) -> f64 {
 pub fn measure(
     gpu: &Gpu,
     architecture: Architecture,
+    query: Tokenize<'_>,
     each: Duration,
     report: &mut dyn FnMut(&'static str, Result<Speed>),
 ) -> Result<()> {
@@ -99,62 +103,78 @@ pub fn measure(
     let pooling = if architecture.attention.causal { Pooling::LastToken } else { Pooling::Mean };
     let model = Transformer::load(&backend, architecture, &weights)?;
     drop(weights);
+    let timing = Timing { backend: &backend, model: &model, pooling, each };
+    report("text1", timing.of_text(query));
     for (shape, lengths) in batches() {
-        report(shape, of_batch(&backend, &model, pooling, (shape, &lengths), each));
+        report(shape, timing.of_batch(shape, &lengths));
     }
     Ok(())
 }
 
-fn of_batch(
-    backend: &Cuda,
-    model: &Transformer<Cuda>,
+/// A model, and how it is timed.
+struct Timing<'a> {
+    backend: &'a Cuda,
+    model: &'a Transformer<Cuda>,
     pooling: Pooling,
-    (shape, lengths): (&'static str, &[usize]),
     each: Duration,
-) -> Result<Speed> {
-    let spans = Spans::from_lengths(lengths.iter().copied());
-    let tokens = spans.num_tokens();
-    let architecture = model.architecture();
-    let ids: Vec<u32> =
-        (0..tokens).map(|place| (3 + place * 7919 % (architecture.vocab_size - 3)) as u32).collect();
-    let gpu = backend.gpu();
-    let run = || {
-        let pooled = model.pooled(backend, &ids, &spans, pooling, 0)?;
-        backend.to_vectors(&pooled, architecture.hidden_size, true)
-    };
-    for _ in 0..3 {
-        run()?;
+}
+
+impl Timing<'_> {
+    fn of_text(&self, query: Tokenize<'_>) -> Result<Speed> {
+        self.of("text1", &[query()?.len()], query)
     }
-    let (mut device, mut end_to_end) = (Vec::new(), Vec::new());
-    let before = gpu.launches();
-    let begin = Instant::now();
-    while device.len() < 3 || (begin.elapsed() < each && device.len() < 500) {
-        let start = Instant::now();
-        let mut failure = None;
-        let milliseconds = gpu.time(|| {
-            failure = run().err();
-            Ok(())
-        })?;
-        if let Some(error) = failure {
-            return Err(error);
+
+    fn of_batch(&self, shape: &'static str, lengths: &[usize]) -> Result<Speed> {
+        let vocab_size = self.model.architecture().vocab_size;
+        let tokens: usize = lengths.iter().sum();
+        let ids: Vec<u32> = (0..tokens).map(|place| (3 + place * 7919 % (vocab_size - 3)) as u32).collect();
+        self.of(shape, lengths, &|| Ok(ids.clone()))
+    }
+
+    fn of(&self, shape: &'static str, lengths: &[usize], ids: Tokenize<'_>) -> Result<Speed> {
+        let Timing { backend, model, pooling, each } = *self;
+        let spans = Spans::from_lengths(lengths.iter().copied());
+        let architecture = model.architecture();
+        let gpu = backend.gpu();
+        let run = |ids: &[u32]| {
+            let pooled = model.pooled(backend, ids, &spans, pooling, 0)?;
+            backend.to_vectors(&pooled, architecture.hidden_size, true)
+        };
+        for _ in 0..3 {
+            run(&ids()?)?;
         }
-        end_to_end.push(start.elapsed().as_secs_f64() * 1e3);
-        device.push(milliseconds);
+        let (mut device, mut end_to_end) = (Vec::new(), Vec::new());
+        let before = gpu.launches();
+        let begin = Instant::now();
+        while device.len() < 3 || (begin.elapsed() < each && device.len() < 500) {
+            let start = Instant::now();
+            let ids = ids()?;
+            let mut failure = None;
+            let milliseconds = gpu.time(|| {
+                failure = run(&ids).err();
+                Ok(())
+            })?;
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            end_to_end.push(start.elapsed().as_secs_f64() * 1e3);
+            device.push(milliseconds);
+        }
+        let runs = device.len();
+        let device_ms = median(device);
+        let flop: f64 =
+            lengths.iter().map(|length| *length as f64 * architecture.flop_per_token(*length).total()).sum();
+        Ok(Speed {
+            shape,
+            texts: lengths.len(),
+            tokens: spans.num_tokens(),
+            device_ms,
+            end_to_end_ms: median(end_to_end),
+            tflops: flop / device_ms / 1e9,
+            launches: (gpu.launches() - before) / runs as u64,
+            runs,
+        })
     }
-    let runs = device.len();
-    let device_ms = median(device);
-    let flop: f64 =
-        lengths.iter().map(|length| *length as f64 * architecture.flop_per_token(*length).total()).sum();
-    Ok(Speed {
-        shape,
-        texts: lengths.len(),
-        tokens,
-        device_ms,
-        end_to_end_ms: median(end_to_end),
-        tflops: flop / device_ms / 1e9,
-        launches: (gpu.launches() - before) / runs as u64,
-        runs,
-    })
 }
 
 #[cfg(test)]
@@ -180,8 +200,11 @@ mod tests {
         let architecture = super::super::read("small", &config).unwrap();
         let weights = RandomWeights::new(&architecture, 0.1);
         let model = Transformer::load(&backend, architecture, &weights).unwrap();
-        let speed =
-            of_batch(&backend, &model, Pooling::Mean, ("query1", &[5, 3]), Duration::from_millis(1)).unwrap();
+        let each = Duration::from_millis(1);
+        let timing = Timing { backend: &backend, model: &model, pooling: Pooling::Mean, each };
+        let speed = timing.of_text(&|| Ok(vec![7; 4])).unwrap();
+        assert_eq!((speed.shape, speed.texts, speed.tokens), ("text1", 1, 4));
+        let speed = timing.of_batch("query1", &[5, 3]).unwrap();
         assert_eq!((speed.texts, speed.tokens), (2, 8));
         assert!(speed.runs >= 3 && speed.device_ms > 0.0 && speed.tflops > 0.0 && speed.launches > 5);
     }

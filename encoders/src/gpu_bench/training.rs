@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::random_weights::RandomWeights;
 use crate::architecture::Architecture;
+use crate::compute::backward::Backward;
 use crate::compute::cuda::Cuda;
-use crate::compute::tape::{Tape, sizes};
+use crate::compute::tape::{Parameter, Tape, sizes};
 use crate::contrastive::engine::{Engine, MemoryUse};
 use crate::contrastive::loss::Target;
 use crate::device::Device;
@@ -61,30 +62,13 @@ pub fn train(gpu: &Gpu, architecture: Architecture, groups: Groups, num_steps: u
         Ok((memory.total - memory.free) as f64 / 1e9)
     };
     let before = used()?;
-    let lora = Lora { dropout: 0.0, ..Lora::default() };
-    let schedule = Schedule { warmup_steps: 0, num_steps: num_steps + 1, decay: Decay::Constant };
-    let optimizer = AdamW { learning_rate: 2e-4, ..AdamW::default() };
-    let settings = TrainSettings {
-        optimizer,
-        schedule,
-        recompute: true,
-        ..TrainSettings::new(Trained::Lora(lora.clone()), num_steps + 1)
-    };
-    let pooling = if architecture.attention.causal { Pooling::LastToken } else { Pooling::Mean };
+    let settings = lora(num_steps + 1);
     let tape = Tape::forward_only(Cuda::for_training(gpu.clone()));
     let weights = RandomWeights::new(&architecture, 0.03);
-    let mut model = Transformer::load(&tape, architecture.clone(), &weights)?;
+    let model = Transformer::load(&tape, architecture.clone(), &weights)?;
     drop(weights);
     let loaded = used()?;
-    let parameters = lora.parameters(&architecture, settings.seed)?;
-    model.train_adapters(tape.backend(), &parameters, lora.shape())?;
-    let memory = MemoryUse {
-        batch_tokens: Device::Cuda(0).batch_tokens(),
-        gradient_cache: false,
-        recompute: settings.recompute,
-    };
-    let engine = Engine::on_gpu(model, gpu.clone(), pooling, [0, 0], memory, sizes(&parameters));
-    let mut learner = Learner::new(engine, parameters)?;
+    let mut learner = on_gpu(gpu, &tape, model, &settings)?;
     let (mut losses, mut seconds, mut tokens) = (Vec::new(), Vec::new(), 0);
     for _ in 0..=num_steps {
         let start = Instant::now();
@@ -109,8 +93,47 @@ pub fn train(gpu: &Gpu, architecture: Architecture, groups: Groups, num_steps: u
     })
 }
 
+/// Settings of LoRA training, all linear layers, without chance.
+pub(super) fn lora(num_steps: usize) -> TrainSettings {
+    let trained = Trained::Lora(Lora { dropout: 0.0, ..Lora::default() });
+    let schedule = Schedule { warmup_steps: 0, num_steps, decay: Decay::Constant };
+    let optimizer = AdamW { learning_rate: 2e-4, ..AdamW::default() };
+    TrainSettings { optimizer, schedule, recompute: true, ..TrainSettings::new(trained, num_steps) }
+}
+
+pub(super) fn pooling_of(architecture: &Architecture) -> Pooling {
+    if architecture.attention.causal { Pooling::LastToken } else { Pooling::Mean }
+}
+
+pub(super) fn memory_of(device: Device, settings: &TrainSettings) -> MemoryUse {
+    MemoryUse { batch_tokens: device.batch_tokens(), gradient_cache: false, recompute: settings.recompute }
+}
+
+/// Gives a model its adapters, and says what is trained.
+pub(super) fn adapt<B: Backward>(
+    tape: &Tape<B>,
+    model: &mut Transformer<Tape<B>>,
+    settings: &TrainSettings,
+) -> Result<Vec<Parameter>> {
+    let Trained::Lora(lora) = &settings.trained else { panic!("the settings are those of LoRA training") };
+    let parameters = lora.parameters(model.architecture(), settings.seed)?;
+    model.train_adapters(tape.backend(), &parameters, lora.shape())?;
+    Ok(parameters)
+}
+
+pub(super) fn on_gpu(
+    gpu: &Gpu,
+    tape: &Tape<Cuda>,
+    mut model: Transformer<Tape<Cuda>>,
+    settings: &TrainSettings,
+) -> Result<Learner<Cuda>> {
+    let parameters = adapt(tape, &mut model, settings)?;
+    let (pooling, memory) = (pooling_of(model.architecture()), memory_of(Device::Cuda(0), settings));
+    Learner::new(Engine::on_gpu(model, gpu.clone(), pooling, [0, 0], memory, sizes(&parameters)), parameters)
+}
+
 /// The same texts at each call.
-fn random_texts(groups: Groups, vocab_size: usize) -> Texts {
+pub(super) fn random_texts(groups: Groups, vocab_size: usize) -> Texts {
     let Groups { groups, passages, passage_tokens, query_tokens } = groups;
     let text = |number: usize, length: usize| -> Vec<u32> {
         let mut random = crate::random::named(number as u64, "texts");
