@@ -2,16 +2,23 @@
 """Hugging Face Transformers on the shapes of `secateur bench gpu`: random weights, bf16, torch.compile, sdpa.
 
 One JSON line a measurement: CUDA events after warm-up, the median of what fits its seconds. A part that fails or runs out of its
-seconds is a line with "error", and the others go on. `--table FILE` prints the lines of both sides as a table instead, and needs
-no PyTorch. `--device cpu --tiny --modes eager` tries the script without a GPU.
+seconds is a line with "error", and the others go on. `--device cpu --tiny` tries the script without a GPU.
+
+Modes are those of torch.compile, layer by layer: all layers share the compiled code, so it takes seconds and not minutes. Beside
+them: `eager` compiles nothing; `captured` is `default` with the whole forward in one CUDA graph; `whole` compiles the model as one,
+with CUDA graphs (reduce-overhead).
 """
 import argparse
 import json
+import pathlib
 import signal
 import statistics
 import time
 
 SHAPES = [("query1", 1, 10), ("query32", 32, 10), ("doc130", 128, 130), ("doc512", 32, 512)]
+# What `bench gpu` has as well: a query from its text on, and the tokenizer of both sides.
+QUERY = "what is the best time to prune roses"
+TOKENIZER = pathlib.Path(__file__).resolve().parents[2] / "encoders" / "default" / "tokenizer.json"
 MLPS = {"full": (32, 1.0), "drop8": (24, 1.0), "drop16": (16, 1.0), "drop20": (12, 1.0), "effir": (16, 0.7)}
 
 
@@ -21,73 +28,18 @@ def ragged():
     return sorted((min(256, max(20, round(normal.inv_cdf((part + 0.5) / 128)))) for part in range(128)), reverse=True)
 
 
-def name_of(row):
-    if row.get("what") != "ours":
-        return row.get("config")
-    if row["config"] != "mistral-7b":
-        return row["config"]
-    names = {(0, 0, 1.0): "full", (16, 0, 0.7): "effir", **{(n, 0, 1.0): f"drop{n}" for n in (8, 16, 20)}, **{(0, n, 1.0): f"drop{n}A" for n in (8, 16)}}
-    return names.get((row["drop_mlp"], row.get("drop_attention", 0), row["width"]))
-
-
-def table(path):
-    with open(path) as lines:
-        rows = [json.loads(line) for line in lines if line.startswith("{")]
-    for row in rows:
-        for key in ("failed", "skipped", "error"):
-            if key in row:
-                print(f"{key}: {row['what']} {row.get('config', '')} {row.get('shape', '')}: {row[key]}")
-    rate = next((row["tflops"] for row in rows if row.get("what") == "ceilings" and "tflops" in row), None)
-    ours = {(name_of(row), row["shape"]): row for row in rows if row.get("what") == "ours" and "device_ms" in row}
-    theirs = {}
-    for row in rows:
-        if row.get("what") == "theirs" and "ms" in row:
-            key = (row["config"], row["shape"])
-            if key not in theirs or row["ms"] < theirs[key]["ms"]:
-                theirs[key] = row
-    for row in rows:
-        if row.get("what", "").startswith("train ") and "tokens_per_second" in row:
-            used = row["used_gb"][-1] if isinstance(row["used_gb"], list) else row["used_gb"] or float("nan")
-            print(f"{row['what']}: {row['tokens_per_second']:.0f} tokens/s, {row['seconds']:.2f} s a step, {used:.1f} GB, loss {row['losses'][0]:.3f} to {row['losses'][1]:.3f}")
-    print(f"{'model':8} {'shape':8} {'ours ms':>9} {'host ms':>9} {'TFLOP/s':>8} {'of rate':>8} {'theirs ms':>10} {'ratio':>6} {'full/this':>9}")
-    for (config, shape), row in ours.items():
-        other, full = theirs.get((config, shape)), ours.get(("full", shape))
-        cells = [
-            f"{config or '?':8} {shape:8} {row['device_ms']:9.3f} {row['end_to_end_ms']:9.3f} {row['tflops']:8.1f}",
-            f"{100 * row['tflops'] / rate:7.1f}%" if rate else f"{'':>8}",
-            f"{other['ms']:10.3f} {other['ms'] / row['device_ms']:6.2f}" if other else f"{'':>10} {'':>6}",
-            f"{full['device_ms'] / row['device_ms']:9.2f}" if full and row["config"] == "mistral-7b" else "",
-        ]
-        print(" ".join(cells).rstrip())
-    for row in rows:
-        if row.get("what") in ("ceilings", "our ceilings") and "tflops" in row:
-            names = ("tflops", "int8_tops", "copy_gb_s", "read_gb_s")
-            print(f"{row['what']}: " + ", ".join(f"{name} {row[name]:.0f}" for name in names if name in row))
-    searches = {row["queries"]: row["ms"] for row in rows if row.get("what") == "their search" and "ms" in row}
-    for row in rows:
-        if row.get("what") == "our search" and "gpu_ms" in row:
-            other = searches.get(row["queries"])
-            beside = f", matmul and topk {other:.2f} ms, ratio {other / row['gpu_ms']:.2f}" if other else ""
-            same = "identical hits" if row["identical"] else "OTHER HITS"
-            print(f"search {row['rows']} x {row['dim']}, {row['queries']} queries: {row['gpu_ms']:.2f} ms, CPU {row['cpu_ms']:.0f} ms, {same}{beside}")
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny models, to try the script on a CPU")
     parser.add_argument("--seconds", type=float, default=200, help="of everything")
     parser.add_argument("--configs", default="full,effir", help="of " + ", ".join([*MLPS, "minilm"]))
-    parser.add_argument("--modes", default="default", help="of torch.compile; eager is none")
-    parser.add_argument("--shapes", default="query1,query32,doc130,doc512,ragged")
+    parser.add_argument("--modes", default="default", help="see above")
+    parser.add_argument("--shapes", default="text1,ragged,doc130,doc512,query1,query32")
     parser.add_argument("--only", choices=["ceilings", "search", "train"])
     parser.add_argument("--rows", type=int, default=1_000_000, help="vectors of --only search")
     parser.add_argument("--dim", type=int, default=4096, help="their components")
-    parser.add_argument("--table", metavar="FILE")
-    arguments = parser.parse_args()
-    if arguments.table:
-        return table(arguments.table)
-    return Measurement(arguments).run()
+    return Measurement(parser.parse_args()).run()
 
 
 class OutOfTime(Exception):
@@ -228,33 +180,60 @@ class Measurement:
                 layer.mlp.down_proj = torch.nn.Linear(narrow(old.in_features), old.out_features, **like)
         return model.eval().requires_grad_(False)
 
-    def shape(self, model, mean, batch, length):
+    def runner(self, model, mean, ids, mode):
+        """Computes vectors of `ids`, whatever they are by then; not yet of length 1."""
         torch = self.torch
-        if self.arguments.tiny:
-            batch = min(batch, 4)
-        ids = torch.randint(3, 30000, (batch, length), device=self.arguments.device)
         more = {} if mean else {"use_cache": False}
 
         def run():
             hidden = model(input_ids=ids, **more).last_hidden_state
             return hidden.mean(1) if mean else hidden[:, -1]
 
+        if mode != "captured":
+            return run
+        run()  # what is compiled or chosen at the first call is none of the graph's
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            out = run()
+
+        def replay():
+            graph.replay()
+            return out
+
+        return replay
+
+    def end_to_end(self, run, ids, new_ids):
+        """Milliseconds from `new_ids()` to unit vectors in the program's memory."""
+        torch, times = self.torch, []
+        for _ in range(12):
+            start = time.time()
+            ids.copy_(new_ids())
+            torch.nn.functional.normalize(run().float(), dim=-1).cpu()
+            times.append(1e3 * (time.time() - start))
+        return statistics.median(times[2:])
+
+    def shape(self, model, mean, mode, batch, length):
+        torch = self.torch
+        if self.arguments.tiny:
+            batch = min(batch, 4)
+        host = torch.randint(3, 30000, (batch, length))
+        ids = host.to(self.arguments.device)
         start = time.time()
+        run = self.runner(model, mean, ids, mode)
         run()
         self.synchronize()
         first = time.time() - start
-        row = self.median_ms(run)
+        return {"batch": batch, "length": length, **self.median_ms(run), "end_to_end_ms": self.end_to_end(run, ids, lambda: host), "first_s": first}
 
-        def whole():
-            ids.copy_(ids.cpu())
-            return torch.nn.functional.normalize(run().float(), dim=-1).cpu()
+    def text(self, model, mean, mode):
+        """A query from its text on."""
+        import transformers
 
-        times = []
-        for _ in range(5):
-            start = time.time()
-            whole()
-            times.append(1e3 * (time.time() - start))
-        return {"batch": batch, "length": length, **row, "end_to_end_ms": statistics.median(times), "first_s": first}
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(TOKENIZER))
+        new_ids = lambda: tokenizer(QUERY, return_tensors="pt").input_ids
+        ids = new_ids().to(self.arguments.device)
+        run = self.runner(model, mean, ids, mode)
+        return {"batch": 1, "length": ids.shape[1], **self.median_ms(run), "end_to_end_ms": self.end_to_end(run, ids, new_ids)}
 
     def padded(self, model, mean):
         """As sentence-transformers does it: sorted by length, 32 at a time, padded to the longest, with a mask."""
@@ -343,8 +322,10 @@ class Measurement:
         }
 
     def run(self):
-        import torch
-
+        try:
+            import torch
+        except ImportError as error:
+            raise SystemExit(f"PyTorch is not here: {error}")
         self.torch = torch
         if self.cuda and not torch.cuda.is_available():
             raise SystemExit("no card: PyTorch finds no GPU")
@@ -358,34 +339,46 @@ class Measurement:
                     what = {"what": "their search", "rows": self.arguments.rows, "dim": self.arguments.dim, "queries": queries}
                     self.attempt(20, what, lambda: self.search(queries))
                 return None
-            for name in self.arguments.configs.split(","):
-                what = {"what": "theirs", "config": name}
-                try:
-                    model = self.model(name)
-                except Exception as error:
-                    self.say(**what, error=repr(error)[:300])
-                    continue
-                for mode in self.arguments.modes.split(","):
+            # The first mode of all models comes before the second of any.
+            for mode in self.arguments.modes.split(","):
+                for name in self.arguments.configs.split(","):
+                    what = {"what": "theirs", "config": name, "mode": mode}
+                    if self.left() < 8:
+                        self.say(**what, error="no time is left")
+                        continue
+                    try:
+                        model = self.model(name)
+                    except Exception as error:
+                        self.say(**what, error=repr(error)[:300])
+                        continue
                     self.of_mode(model, name, mode)
-                del model
-                if self.cuda:
-                    torch.cuda.empty_cache()
+                    del model
+                    if self.cuda:
+                        torch.cuda.empty_cache()
         self.say(what="theirs", config="all", seconds=time.time() - self.begin)
+
+    def compile(self, model, mean, mode):
+        dynamo = self.torch._dynamo
+        dynamo.reset()
+        # Each shape is compiled for itself, for layers with an MLP and without: beyond its limit PyTorch would give up.
+        for limit in ("recompile_limit", "cache_size_limit"):
+            if hasattr(dynamo.config, limit):
+                setattr(dynamo.config, limit, 64)
+        if mode == "whole":
+            model.compile(mode="reduce-overhead", dynamic=False)
+        elif mode != "eager":
+            for layer in model.encoder.layer if mean else model.layers:
+                layer.compile(mode=None if mode in ("default", "captured") else mode, dynamic=False)
 
     def of_mode(self, model, name, mode):
         mean = name == "minilm"
         what = {"what": "theirs", "config": name, "mode": mode}
-        self.torch._dynamo.reset()
-        # Layer by layer: all layers share the compiled code, so it takes seconds and not minutes.
-        if mode != "eager":
-            for layer in model.encoder.layer if mean else model.layers:
-                layer.compile(mode=None if mode == "default" else mode, dynamic=False)
-        shapes = self.arguments.shapes.split(",")
-        for shape, batch, length in SHAPES:
-            if shape in shapes:
-                self.attempt(60, {**what, "shape": shape}, lambda: self.shape(model, mean, batch, length))
-        if "ragged" in shapes:
-            self.attempt(60, {**what, "shape": "ragged"}, lambda: self.padded(model, mean))
+        self.compile(model, mean, mode)
+        parts = {shape: lambda batch=batch, length=length: self.shape(model, mean, mode, batch, length) for shape, batch, length in SHAPES}
+        parts["text1"] = lambda: self.text(model, mean, mode)
+        parts["ragged"] = lambda: self.padded(model, mean)
+        for shape in self.arguments.shapes.split(","):
+            self.attempt(60, {**what, "shape": shape}, parts[shape])
 
 
 if __name__ == "__main__":
