@@ -14,6 +14,7 @@ use crate::model::Classifier;
 use crate::notice::Notice;
 use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
 use crate::settings::Purpose;
+use crate::text_name::TextName;
 use crate::tokenize::Tokenizer;
 
 /// A model that reads a query and a passage together and scores how well they match, in f32.
@@ -148,7 +149,7 @@ impl CrossEncoder {
         let batches = batches(&tokens, self.batch_tokens, None);
         let logits = self.model.run_by_text(batches, &Logits { tokens: &tokens, types: &types })?;
         match logits.iter().position(|logit| !logit.is_finite()) {
-            Some(text) => Err(Error::VectorNotFinite { text }),
+            Some(text) => Err(Error::VectorNotFinite { text: TextName::Place(text) }),
             None => Ok(logits),
         }
     }

@@ -18,6 +18,7 @@ use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
 use crate::pooling::Pooling;
 use crate::settings::{Purpose, Settings};
 use crate::text_kind::TextKind;
+use crate::text_name::TextName;
 use crate::tokenize::{SpecialTokens, Tokenizer};
 use crate::weights::model_files::{ModelFile, ModelFiles};
 
@@ -127,6 +128,23 @@ impl Encoder {
         Encoder::of_files(directory, name_of(directory), files, options, Some(pruned))
     }
 
+    /// The same as [`Encoder::from_parts`], on this GPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::load`].
+    #[cfg(feature = "emulate")]
+    pub fn from_parts_on(
+        gpu: secateur_gpu::Gpu,
+        name: &str,
+        parts: &'static [ModelFile],
+        options: &LoadOptions,
+    ) -> Result<Encoder> {
+        let files = ModelFiles::in_memory(name, parts, &options.ignore_settings);
+        let found = Found::of_gpu(&files, gpu)?;
+        Encoder::on_found(found, (Path::new(name), name.to_owned()), files, options, None)
+    }
+
     fn of_files(
         directory: &Path,
         name: String,
@@ -134,7 +152,16 @@ impl Encoder {
         options: &LoadOptions,
         pruned: Option<Pruned<'_>>,
     ) -> Result<Encoder> {
-        let found = Found::open(&files, options)?;
+        Encoder::on_found(Found::open(&files, options)?, (directory, name), files, options, pruned)
+    }
+
+    fn on_found(
+        found: Found,
+        (directory, name): (&Path, String),
+        files: ModelFiles,
+        options: &LoadOptions,
+        pruned: Option<Pruned<'_>>,
+    ) -> Result<Encoder> {
         let options = LoadOptions { precision: Some(found.precision), ..options.clone() };
         // Only a whole model is known to be in order once it is loaded.
         let cache = options.cache.as_deref().filter(|_| pruned.is_none());
@@ -360,7 +387,7 @@ impl Encoder {
         let mut out = vec![0.0; tokens.len() * dim];
         for (text, vector) in vectors.iter().flat_map(|(batch, v)| batch.iter().zip(v.chunks_exact(dim))) {
             if !vector.iter().all(|x| x.is_finite()) {
-                return Err(Error::VectorNotFinite { text: *text });
+                return Err(Error::VectorNotFinite { text: TextName::Place(*text) });
             }
             out[text * dim..(text + 1) * dim].copy_from_slice(vector);
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::notice::Notice;
+use crate::text_name::TextName;
 use secateur_files::{ErrorKind, JournalError, PathError};
 
 /// The result of an operation of this crate.
@@ -270,10 +271,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// A text's vector is not finite.
-    #[error("the vector of text {text} is not finite: the weights overflow")]
+    #[error("the vector of {text} is not finite: the weights overflow")]
     VectorNotFinite {
-        /// The text's place in the call.
-        text: usize,
+        /// The text.
+        text: TextName,
     },
     /// A line of a golden file cannot be read.
     #[error(r#"{}: line {line} is not a text with its vector: {source}; expected {{"text": "...", "kind": "query" or "passage", "vector": [...]}}"#, path.display())]
@@ -429,13 +430,12 @@ pub enum Error {
     Gpu(#[source] secateur_gpu::Error),
     /// A text needs more memory than a GPU has.
     #[error(
-        "text {} has {tokens} tokens, for which the GPU has no memory even by itself: {source}; cut texts with \
-         --max-length, or compute on the CPU (--device cpu)",
-        text + 1
+        "{text} has {tokens} tokens, for which the GPU has no memory even by itself: {source}; cut texts with \
+         --max-length, or compute on the CPU (--device cpu)"
     )]
     TextTooLong {
-        /// The number of the text, from 0.
-        text: usize,
+        /// The text.
+        text: TextName,
         /// Its tokens.
         tokens: usize,
         /// What ran out.
@@ -447,6 +447,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error, with another name for the text that it is of, if that is one of the call's.
+    #[must_use]
+    pub fn with_text(mut self, name: impl FnOnce(usize) -> TextName) -> Error {
+        if let Error::VectorNotFinite { text } | Error::TextTooLong { text, .. } = &mut self
+            && let TextName::Place(place) = *text
+        {
+            *text = name(place);
+        }
+        self
+    }
+
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -18,6 +18,7 @@ use crate::device::Device;
 use crate::error::{BoxedError, Error, Result};
 use crate::load_options::LoadOptions;
 use crate::loaded::Loaded;
+use crate::text_name::TextName;
 use crate::tokenize::Tokenizer;
 use crate::weights::model_files::ModelFiles;
 
@@ -60,7 +61,7 @@ impl Found {
     /// CPU then computes in 8 bits what is stored in 8 bits, and all else in f32.
     pub(crate) fn open(files: &ModelFiles, options: &LoadOptions) -> Result<Found> {
         let LoadOptions { device, precision, .. } = *options;
-        let own = if int8::is_in(&files.config()?) { Precision::Int8 } else { Precision::F32 };
+        let own = own_precision(files)?;
         let cpu = |what: String| Found {
             device: Device::Cpu,
             precision: precision.unwrap_or(own),
@@ -68,11 +69,7 @@ impl Found {
             gpus: Vec::new(),
             what,
         };
-        let of_gpus = |device: Device, gpus: Vec<Gpu>| {
-            let names: Vec<String> = gpus.iter().map(Gpu::name).collect();
-            let what = format!("{device}, {}", names.join(", "));
-            Found { device, precision: Precision::Bf16, own, gpus, what }
-        };
+        let of_gpus = |device: Device, gpus: Vec<Gpu>| Found::of_gpus(device, gpus, own);
         let of_gpu = |gpu: Gpu, number: usize| of_gpus(Device::Cuda(number), vec![gpu]);
         let unusable = |source: BoxedError| Error::Device { device: device.to_string(), source };
         match (device, precision) {
@@ -97,6 +94,23 @@ impl Found {
             }
         }
     }
+
+    /// A GPU that somebody opened.
+    #[cfg(feature = "emulate")]
+    pub(crate) fn of_gpu(files: &ModelFiles, gpu: Gpu) -> Result<Found> {
+        Ok(Found::of_gpus(Device::Cuda(0), vec![gpu], own_precision(files)?))
+    }
+
+    fn of_gpus(device: Device, gpus: Vec<Gpu>, own: Precision) -> Found {
+        let names: Vec<String> = gpus.iter().map(Gpu::name).collect();
+        let what = format!("{device}, {}", names.join(", "));
+        Found { device, precision: Precision::Bf16, own, gpus, what }
+    }
+}
+
+/// How precisely a model is computed on a CPU if nobody says otherwise.
+fn own_precision(files: &ModelFiles) -> Result<Precision> {
+    Ok(if int8::is_in(&files.config()?) { Precision::Int8 } else { Precision::F32 })
 }
 
 /// A model loaded for the device it computes on.
@@ -258,7 +272,9 @@ impl<M: HasModel> OnGpu<M> {
             match task.compute(&self.model, &self.backend, &batch) {
                 Ok(output) => results.push((batch, output)),
                 Err(Error::Gpu(source)) if source.is_out_of_memory() => match batch[..] {
-                    [text] => return Err(Error::TextTooLong { text, tokens, source }),
+                    [text] => {
+                        return Err(Error::TextTooLong { text: TextName::Place(text), tokens, source });
+                    }
                     _ => {
                         self.most_tokens.fetch_min(tokens / 2, Ordering::Relaxed);
                         waiting.change(|waiting| waiting.push_front(batch));

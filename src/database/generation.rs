@@ -6,7 +6,7 @@ use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::{Generation, GenerationWriter};
 
-use super::reading::{Rows, texts_of};
+use super::reading::{Rows, name_of, texts_of};
 use super::{Changes, Database, EncoderSource, REPLACES, VectorOptions, check_encoder};
 use crate::encode::journaled::{JournaledEncoding, remove};
 use crate::encode::stream::{self, Destination, Stage, Vectors};
@@ -227,6 +227,10 @@ impl<P: FnMut(usize)> Destination for NewGeneration<'_, P> {
 
     fn bytes(&self, document: &Document) -> usize {
         document.title.len() + document.text.len()
+    }
+
+    fn name(&self, document: &Document, _: usize) -> String {
+        name_of(document)
     }
 
     fn texts(&self, document: &Document, _: usize) -> Result<Vec<String>> {

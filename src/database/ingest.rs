@@ -9,7 +9,7 @@ use secateur_files::kept_bytes;
 use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
-use super::reading::{Reading, Rows, texts_of};
+use super::reading::{Reading, Rows, name_of, texts_of};
 use super::{Changes, Database, check_not_empty};
 use crate::encode::journaled::{JournaledEncoding, borrowed, remove};
 use crate::encode::stream::{self, Destination, Stage, Vectors};
@@ -380,6 +380,10 @@ impl<P: FnMut(usize)> Destination for Added<'_, P> {
 
     fn bytes(&self, (document, _): &(Document, Option<Vec<f32>>)) -> usize {
         document.title.len() + document.text.len()
+    }
+
+    fn name(&self, (document, _): &(Document, Option<Vec<f32>>), _: usize) -> String {
+        name_of(document)
     }
 
     fn check(&mut self, items: &[(Document, Option<Vec<f32>>)]) -> Result<()> {

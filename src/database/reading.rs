@@ -76,6 +76,11 @@ pub(super) fn texts_of(
     })
 }
 
+/// What errors call a document.
+pub(super) fn name_of(document: &Document) -> String {
+    format!("document {:?}", document.id)
+}
+
 /// What stands between title and text when the encoder of a generation reads them.
 pub(crate) fn separator(generation: &Generation) -> &str {
     generation.properties.get(SEPARATOR).map_or(" ", String::as_str)

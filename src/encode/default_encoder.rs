@@ -12,7 +12,7 @@ use crate::error::Result;
 pub const DEFAULT_ENCODER: &str = "default";
 
 /// The files of `encoders/default/` that make it.
-static FILES: [ModelFile; 8] = [
+pub(super) static FILES: [ModelFile; 8] = [
     ("config.json", include_bytes!("../../encoders/default/config.json")),
     ("model.safetensors", include_bytes!("../../encoders/default/model.safetensors")),
     ("tokenizer.json", include_bytes!("../../encoders/default/tokenizer.json")),

@@ -74,6 +74,10 @@ impl<P: FnMut(usize)> Destination for Matrix<'_, P> {
         text.len()
     }
 
+    fn name(&self, _: &String, number: usize) -> String {
+        format!("text {}", number + 1)
+    }
+
     fn texts(&self, text: &String, _: usize) -> Result<Vec<String>> {
         Ok(vec![text.clone()])
     }

@@ -5,7 +5,7 @@
 //! a stage further, so at most four are in memory. Nobody waits for a thread that might not come: a pool of one will
 //! do.
 
-use secateur_encoders::{Encoder, TextKind};
+use secateur_encoders::{Encoder, TextKind, TextName};
 
 use super::journaled::{CHUNK_BYTES, CHUNK_TEXTS, Hash, JournaledEncoding, borrowed, hash, next_chunk};
 use crate::error::{Error, Result};
@@ -23,6 +23,9 @@ pub(crate) trait Destination {
 
     /// The bytes of an item's text.
     fn bytes(&self, item: &Self::Item) -> usize;
+
+    /// What an error calls an item, which is the one of this number in the corpus, from 0.
+    fn name(&self, item: &Self::Item, number: usize) -> String;
 
     /// Refuses what need not be encoded first to be refused.
     fn check(&mut self, _items: &[Self::Item]) -> Result<()> {
@@ -59,6 +62,8 @@ impl<'e> Stage<'e> {
 /// A chunk of items on its way.
 struct Load<T> {
     items: Vec<T>,
+    /// The number of the first one in the corpus.
+    first: usize,
     /// What there is of them by now for each encoder.
     parts: Vec<Part>,
 }
@@ -103,6 +108,7 @@ where
         items: items.into_iter(),
         next_error: None,
         is_done: false,
+        num_read: 0,
         chunk_tokens: encoders.iter().map(|encoder| encoder.chunk_tokens()).min().unwrap_or(WITHOUT_ENCODER),
         max_length: encoders.iter().map(|encoder| encoder.max_length()).max().unwrap_or(usize::MAX),
         journals: stages.into_iter().map(|stage| (stage.journal, stage.encoder.dim())).collect(),
@@ -130,6 +136,10 @@ where
             Ok(())
         });
         written?;
+        let computing = computing.map_err(|error| match &tokenized {
+            Some(Ok(load)) => load.named(error, destination),
+            _ => error,
+        });
         (computed, tokenized, read) = (after(tokenized, computing), after(read, tokenizing), next);
     }
     ends.journals.iter().try_for_each(|(journal, _)| journal.check_complete())
@@ -140,6 +150,20 @@ fn after<T>(load: Option<Result<Load<T>>>, step: Result<()>) -> Option<Result<Lo
     load.map(|load| load.and_then(|load| step.map(|()| load)))
 }
 
+impl<T> Load<T> {
+    /// An error of computing these items, which now says which one it is of.
+    fn named<D: Destination<Item = T>>(&self, error: Error, destination: &D) -> Error {
+        match error {
+            Error::Encoder(error) => {
+                Error::Encoder(error.with_text(|item| {
+                    TextName::Named(destination.name(&self.items[item], self.first + item))
+                }))
+            }
+            other => other,
+        }
+    }
+}
+
 impl Part {
     fn tokenize(&mut self, encoder: &Encoder, kind: TextKind) -> Result<()> {
         self.tokens = encoder.tokenize(&borrowed(&std::mem::take(&mut self.texts)), kind)?;
@@ -147,8 +171,26 @@ impl Part {
     }
 
     fn compute(&mut self, encoder: &Encoder, kind: TextKind) -> Result<()> {
-        self.made = encoder.encode_tokens(&std::mem::take(&mut self.tokens), kind)?;
+        let made = encoder.encode_tokens(&std::mem::take(&mut self.tokens), kind);
+        // The encoder knows a text by its place among those that are computed; the caller knows items.
+        self.made = made.map_err(|error| error.with_text(|text| TextName::Place(self.item_of(text))))?;
         Ok(())
+    }
+
+    /// The item that a text is of, by the place of the text among those that the journal lacks.
+    fn item_of(&self, text: usize) -> usize {
+        let (mut place, mut lacking) = (0, text);
+        for entry in &self.entries {
+            if entry.kept.is_none() {
+                if lacking < entry.num_texts {
+                    place += lacking;
+                    break;
+                }
+                lacking -= entry.num_texts;
+            }
+            place += entry.num_texts;
+        }
+        self.starts.partition_point(|start| *start <= place) - 1
     }
 
     /// The vectors of all texts, those that were made kept in the journal.
@@ -177,6 +219,8 @@ struct Ends<I> {
     next_error: Option<Error>,
     /// Whether there is nothing more, or an error was read.
     is_done: bool,
+    /// Items of all chunks so far.
+    num_read: usize,
     chunk_tokens: usize,
     /// No text counts as more tokens than this.
     max_length: usize,
@@ -253,11 +297,13 @@ impl<I> Ends<I> {
             }
             items.extend(group);
         }
-        Ok((!items.is_empty()).then_some(Load { items, parts }))
+        let first = self.num_read;
+        self.num_read += items.len();
+        Ok((!items.is_empty()).then_some(Load { items, first, parts }))
     }
 
     fn write<D: Destination>(&mut self, load: Load<D::Item>, destination: &mut D) -> Result<()> {
-        let Load { items, parts } = load;
+        let Load { items, parts, .. } = load;
         let vectors = parts.into_iter().zip(&mut self.journals);
         let vectors = vectors.map(|(part, (journal, dim))| part.into_vectors(*dim, journal));
         let vectors = vectors.collect::<Result<_>>()?;
@@ -270,8 +316,9 @@ mod tests {
     use std::path::Path;
 
     use secateur_encoders::LoadOptions;
+    use secateur_gpu::Gpu;
 
-    use super::super::default_encoder;
+    use super::super::default_encoder::{FILES, default_encoder};
     use super::*;
 
     /// Keeps what arrives, and refuses one text.
@@ -287,6 +334,10 @@ mod tests {
 
         fn bytes(&self, text: &String) -> usize {
             text.len()
+        }
+
+        fn name(&self, _: &String, number: usize) -> String {
+            format!("line {}", number + 1)
         }
 
         fn check(&mut self, texts: &[String]) -> Result<()> {
@@ -360,5 +411,47 @@ mod tests {
         // Other texts: nothing would be kept, which is refused.
         let others: Vec<String> = texts.iter().map(|text| format!("{text}!")).collect();
         assert!(run(&encoder, &path, &others, &mut Kept::default()).is_err());
+    }
+
+    /// An encoder on an emulated GPU with so many bytes, and the memory that is left.
+    fn on_gpu(bytes: usize) -> (Encoder, usize) {
+        let gpu = Gpu::emulated_with(bytes);
+        let encoder =
+            Encoder::from_parts_on(gpu.clone(), "default", &FILES, &LoadOptions::default()).unwrap();
+        gpu.release().unwrap();
+        let free = gpu.memory().unwrap().free;
+        (encoder, free)
+    }
+
+    /// Among texts that the journal has and texts that it lacks, in a later chunk than the first.
+    #[test]
+    fn a_text_too_long_for_a_gpu_is_named() {
+        const ALL: usize = 1 << 30;
+        let weights = ALL - on_gpu(ALL).1;
+        // The rows of 256 tokens take 393 KB even before anything is computed of them.
+        let (encoder, _) = on_gpu(weights + (256 << 10));
+        let mut texts: Vec<String> = (0..CHUNK_TEXTS + 2).map(|number| format!("{number}")).collect();
+        texts[CHUNK_TEXTS + 1] = "roses are pruned in winter ".repeat(60);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut journal = JournaledEncoding::open(&path, &encoder, TextKind::Passage).unwrap();
+        journal.keep(hash(&texts[..CHUNK_TEXTS]), &vec![9.0; CHUNK_TEXTS * encoder.dim()]).unwrap();
+        drop(journal);
+        let message = run(&encoder, &path, &texts, &mut Kept::default()).unwrap_err().to_string();
+        assert!(message.starts_with("line 130 has 256 tokens, for which the GPU has no memory"), "{message}");
+    }
+
+    /// Entries that the journal has are passed over, and an item may have no text or several.
+    #[test]
+    fn a_text_is_found_in_its_item() {
+        let entry = |num_texts, kept: bool| Entry { hash: [0; 32], num_texts, kept: kept.then(Vec::new) };
+        let part = Part {
+            starts: vec![0, 2, 2, 3, 7, 8],
+            entries: vec![entry(2, true), entry(1, false), entry(3, true), entry(2, false)],
+            texts: Vec::new(),
+            tokens: Vec::new(),
+            made: Vec::new(),
+        };
+        assert_eq!([0, 1, 2].map(|text| part.item_of(text)), [2, 3, 4]);
     }
 }
