@@ -145,6 +145,7 @@ fn what_cannot_be_trained_is_refused() {
     refused(&["--temperature", "0"], 3, &["temperature is 0; it must be above 0"]);
     refused(&["--dropout", "1"], 3, &["dropout is 1; it must be 0 to below 1"]);
     refused(&["--batch-tokens", "0"], 2, &["--batch-tokens", "at least 1"]);
+    refused(&["--precision", "int8"], 2, &["precision: ", "f32 or bf16"]);
     refused(&["--device", "gpu"], 2, &["--device", "cuda:N"]);
     refused(&["--device", "cuda:all"], 1, &["cuda:all cannot be used", "--device cuda:0"]);
     // No machine has so many, and most have none.

@@ -143,6 +143,9 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// A model is to be trained in 8 bits.
+    #[error("a model is not trained in int8: choose f32 or bf16")]
+    Int8ToTrain,
     /// The loss is not finite or has risen for good. The parameters are those of the step before.
     #[error(
         "training diverged at step {step}: the loss is {loss:.4}, after a lowest mean of {lowest:.4}; go on from the last checkpoint with a lower learning rate or a longer warm-up"
@@ -482,6 +485,7 @@ impl Error {
             | Error::NoSuchTarget { .. }
             | Error::AdapterToTrain { .. }
             | Error::QuantizedToTrain { .. }
+            | Error::Int8ToTrain
             | Error::Diverged { .. }
             | Error::TeacherDimension { .. }
             | Error::TeacherVectors { .. }

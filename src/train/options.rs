@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use secateur_encoders::train::{Decay, Loss};
-use secateur_encoders::{Device, Pooling, Quantization};
+use secateur_encoders::{Device, Pooling, Precision, Quantization};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -144,6 +144,11 @@ pub struct StepOptions {
     /// Where to compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
     #[arg(long, default_value_t = DEFAULT.device)]
     pub device: Device,
+    /// What linear layers multiply, forward and back: f32, or bf16, which is fast on processors with AMX.
+    ///
+    /// Sums and what is trained are f32 all the same. A GPU always multiplies bf16.
+    #[arg(long, value_enum, default_value_t = DEFAULT.precision)]
+    pub precision: Precision,
     /// Tokens that each thread, or a GPU, computes together [default: 512, or 16,384 on a GPU].
     #[arg(long, value_name = "TOKENS", value_parser = positive, help_heading = MEMORY)]
     pub batch_tokens: Option<NonZeroUsize>,
@@ -183,6 +188,7 @@ const DEFAULT: StepOptions = StepOptions {
     passage_length: None,
     seed: 42,
     device: Device::Cpu,
+    precision: Precision::F32,
     batch_tokens: None,
     gradient_cache: false,
     recompute: false,
@@ -301,6 +307,9 @@ impl StepOptions {
         match (self.steps, self.epochs) {
             (Some(_), Some(_)) => {
                 Err(Error::option("epochs", "`steps` says already how long training takes"))
+            }
+            _ if self.precision == Precision::Int8 => {
+                Err(Error::option("precision", "a model is not trained in int8: choose f32 or bf16"))
             }
             _ => Ok(()),
         }

@@ -192,6 +192,7 @@ impl StepOptions {
             gradient_cache: self.gradient_cache,
             recompute: self.recompute,
             bf16_weights: self.bf16_weights,
+            precision: self.precision,
             seed: self.seed,
             ..settings
         }

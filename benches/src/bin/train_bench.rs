@@ -1,9 +1,9 @@
 //! Times training steps for `benches/peers/train.py`.
 //!
 //! `train_bench --model DIR --pairs FILE.jsonl --threads N --steps R --batch B [--full] [--recompute]
-//! [--gradient-cache] [--bf16-weights]` prints one JSON line a step, `{"loss": .., "ms": ..}`, and at the end
-//! `{"peak_mib": ..}`, the most memory that the process had. FILE.jsonl has one `{"query": .., "passage": ..}` a
-//! line; every step takes the next B of them.
+//! [--gradient-cache] [--bf16-weights] [--precision bf16]` prints one JSON line a step, `{"loss": .., "ms": ..}`. At
+//! the end it prints `{"peak_mib": ..}`, the most memory that the process had. FILE.jsonl has one
+//! `{"query": .., "passage": ..}` a line; every step takes the next B of them.
 
 use std::error::Error as StdError;
 use std::io::Write;
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
+use secateur_encoders::Precision;
 use secateur_encoders::train::{AdamW, Decay, Example, Lora, Schedule, TrainSettings, Trained, Trainer};
 
 /// Errors cross threads.
@@ -30,6 +31,9 @@ struct Arguments {
     batch: usize,
     #[arg(long, default_value_t = 128)]
     max_length: usize,
+    /// Queries are cut to this many tokens, where it is fewer.
+    #[arg(long)]
+    query_length: Option<usize>,
     #[arg(long)]
     full: bool,
     #[arg(long)]
@@ -38,6 +42,10 @@ struct Arguments {
     gradient_cache: bool,
     #[arg(long)]
     bf16_weights: bool,
+    #[arg(long, default_value_t)]
+    precision: Precision,
+    #[arg(long)]
+    batch_tokens: Option<usize>,
 }
 
 fn main() -> Result<(), Error> {
@@ -53,11 +61,13 @@ fn main() -> Result<(), Error> {
     let settings = TrainSettings {
         optimizer: AdamW { learning_rate: 1e-5, ..AdamW::default() },
         schedule: Schedule { warmup_steps: 0, num_steps: arguments.steps, decay: Decay::Constant },
-        query_max_length: Some(arguments.max_length),
+        query_max_length: arguments.query_length.or(Some(arguments.max_length)),
         passage_max_length: Some(arguments.max_length),
         recompute: arguments.recompute,
         gradient_cache: arguments.gradient_cache,
         bf16_weights: arguments.bf16_weights,
+        precision: arguments.precision,
+        batch_tokens: arguments.batch_tokens,
         ..TrainSettings::new(trained, arguments.steps)
     };
     let mut trainer = Trainer::load(&arguments.model, settings)?;

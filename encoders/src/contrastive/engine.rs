@@ -10,7 +10,7 @@ use super::parts::{even_parts, num_parts};
 use super::pass::{Keep, MicroBatch, Pass};
 use crate::compute::Spans;
 use crate::compute::backward::Backward;
-use crate::compute::cpu::{Cpu, Pool};
+use crate::compute::cpu::{Cpu, Factors, Pool};
 use crate::compute::cuda::Cuda;
 use crate::compute::numbers::Numbers;
 use crate::compute::tape::{Dropout, Gradients, Sizes, Tape};
@@ -87,19 +87,19 @@ pub(crate) struct Forward<B: Backward> {
 }
 
 impl Engine<Cpu> {
-    /// Computes on the CPU.
+    /// Computes on the CPU; `factors` are what is multiplied.
     pub(crate) fn on_cpu(
         model: Transformer<Tape<Cpu>>,
         pooling: Pooling,
         skipped: [usize; 2],
         memory: MemoryUse,
-        sizes: Sizes,
+        (sizes, factors): (Sizes, Factors),
     ) -> Engine<Cpu> {
         // What one part gives back another takes.
         let pool = Arc::<Pool>::default();
         let new = move |spread| {
             let backend = if spread == Spread::Operations { Cpu::parallel() } else { Cpu::serial() };
-            backend.with_pool(Arc::clone(&pool))
+            backend.with_factors(factors).with_pool(Arc::clone(&pool))
         };
         let (free, spare) = Default::default();
         let new = Box::new(new);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::random_weights::RandomWeights;
 use super::training::{Groups, adapt, lora, memory_of, on_gpu, pooling_of, random_texts};
 use crate::architecture::Architecture;
-use crate::compute::cpu::Cpu;
+use crate::compute::cpu::{Cpu, Factors};
 use crate::compute::cuda::Cuda;
 use crate::compute::tape::{Tape, sizes};
 use crate::contrastive::engine::Engine;
@@ -71,7 +71,10 @@ fn on_cpu(
 ) -> Result<Learner<Cpu>> {
     let parameters = adapt(tape, &mut model, settings)?;
     let (pooling, memory) = (pooling_of(model.architecture()), memory_of(Device::Cpu, settings));
-    Learner::new(Engine::on_cpu(model, pooling, [0, 0], memory, sizes(&parameters)), parameters)
+    Learner::new(
+        Engine::on_cpu(model, pooling, [0, 0], memory, (sizes(&parameters), Factors::F32)),
+        parameters,
+    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::lora::Lora;
 use super::optimizer::{AdamW, Schedule};
 use super::slim::Slim;
+use crate::compute::precision::Precision;
 use crate::contrastive::loss::Loss;
 use crate::error::{Error, Result};
 
@@ -50,6 +51,11 @@ pub struct TrainSettings {
     /// rule is that of Micikevicius et al. 2018 ("Mixed Precision Training").
     #[serde(default)]
     pub bf16_weights: bool,
+    /// What a CPU multiplies in linear layers and their gradients: f32, or numbers rounded to bf16. Sums, everything
+    /// else and what is trained are f32 all the same. bf16 is fast on processors with AMX; others gain nothing. A GPU
+    /// always multiplies bf16.
+    #[serde(default)]
+    pub precision: Precision,
     /// Decides everything that is random.
     pub seed: u64,
 }
@@ -72,12 +78,16 @@ impl TrainSettings {
             gradient_cache: false,
             recompute: false,
             bf16_weights: false,
+            precision: Precision::F32,
             seed: 42,
         }
     }
 
     /// Refuses numbers that nothing can be trained with.
     pub(super) fn check(&self) -> Result<()> {
+        if self.precision == Precision::Int8 {
+            return Err(Error::Int8ToTrain);
+        }
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let not_negative = |x: f64| x >= 0.0 && x.is_finite();
         let share = |x: f64| (0.0..1.0).contains(&x);

@@ -14,7 +14,7 @@ use super::texts::{Example, Reader};
 use super::{lora, write};
 use crate::architecture::{Architecture, NeuronAxis, NeuronMask};
 use crate::compute::backward::Backward;
-use crate::compute::cpu::{Cpu, Products};
+use crate::compute::cpu::{Cpu, Factors, Products};
 use crate::compute::cuda::Cuda;
 use crate::compute::tape::{Parameter, Tape, sizes};
 use crate::contrastive::engine::{Engine, MemoryUse};
@@ -131,7 +131,8 @@ impl Trainer {
                 let products = if settings.bf16_weights { Products::Halves } else { Products::F32 };
                 let backend = Cpu::serial().with_products(products);
                 let (model, parameters) = parts.load(&Tape::forward_only(backend))?;
-                let engine = Engine::on_cpu(model, pooling, skipped, memory, sizes(&parameters));
+                let factors = Factors::of(settings.precision);
+                let engine = Engine::on_cpu(model, pooling, skipped, memory, (sizes(&parameters), factors));
                 Box::new(Learner::new(engine, parameters)?)
             }
             Some(gpu) => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::attention::seen;
 use super::elementwise::{softmax_row, sum, tanh};
-use super::gemm::{Gemm, Scaled};
+use super::gemm::{Accumulate, Gemm, PackTransposedTiles, Scaled};
 use super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use super::packed_matrix::PackedMatrix;
 use crate::architecture::AttentionShape;
@@ -33,15 +33,14 @@ impl AttentionGradient<'_> {
         let context = num_heads * head_dim;
         let length = qkv.len() / stride;
         let group = num_heads / num_key_value_heads;
-        let (mut keys, mut values, mut transposed_keys) =
-            (PackedMatrix::default(), PackedMatrix::default(), PackedMatrix::default());
+        let [mut keys, mut values, mut transposed_keys, mut turned]: [PackedMatrix; 4] = Default::default();
         let (mut scores, mut raw, mut slopes, mut tiles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for key_value_head in 0..num_key_value_heads {
             let key = (num_heads + key_value_head) * head_dim;
             let value = key + num_key_value_heads * head_dim;
-            keys.refill(length, head_dim, |token, k| qkv[token * stride + key + k]);
-            values.refill(length, head_dim, |token, k| qkv[token * stride + value + k]);
-            transposed_keys.refill(head_dim, length, |k, token| qkv[token * stride + key + k]);
+            keys.refill_strided(&qkv[key..], stride, head_dim);
+            values.refill_strided(&qkv[value..], stride, head_dim);
+            transposed_keys.refill_columns(&qkv[key..], stride, head_dim);
             for block in QueryBlock::all(shape, window, length) {
                 let (start, end, width) = (block.queries.start, block.queries.end, block.width());
                 for head in key_value_head * group..(key_value_head + 1) * group {
@@ -94,22 +93,38 @@ impl AttentionGradient<'_> {
                         tiles: None,
                         scratch: &mut tiles,
                     });
-                    let columns = [(query, key), (query, value)];
-                    isa.dispatch(Spread {
-                        slopes: &slopes,
-                        weights: &scores,
-                        width,
-                        seen: &block.seen,
-                        first_key: block.keys.start,
-                        queries: &qkv[start * stride..end * stride],
-                        gradient: &gradient[start * context..end * context],
-                        out: &mut *out,
-                        stride,
-                        context,
-                        head_dim,
-                        columns,
-                        scale,
-                    });
+                    // dK and dV: to the columns that the heads of the group share.
+                    let of_queries = &qkv[start * stride + query..end * stride];
+                    let of_context = &gradient[start * context + query..end * context];
+                    for (left, right, right_stride, column, factor) in [
+                        (&slopes, of_queries, stride, key, scale),
+                        (&scores, of_context, context, value, 1.0),
+                    ] {
+                        turned.refill_columns(right, right_stride, head_dim);
+                        let columns = 0..block.keys.len();
+                        isa.dispatch(PackTransposedTiles {
+                            a: left,
+                            stride: width,
+                            columns,
+                            out: &mut tiles,
+                        });
+                        let mut rows: Vec<&mut [f32]> = out
+                            [block.keys.start * stride..block.keys.end * stride]
+                            .chunks_exact_mut(stride)
+                            .map(|row| &mut row[column..column + head_dim])
+                            .collect();
+                        isa.dispatch(Gemm {
+                            a: &[],
+                            stride: end - start,
+                            b: &turned,
+                            panels: 0..turned.num_panels(),
+                            depth: 0..end - start,
+                            epilogue: Accumulate(factor),
+                            out: &mut rows,
+                            tiles: Some(&tiles),
+                            scratch: &mut Vec::new(),
+                        });
+                    }
                 }
             }
         }
@@ -210,48 +225,6 @@ impl Kernel for Slopes<'_> {
                 for (slope, score) in slopes.iter_mut().zip(raw) {
                     let t = tanh::<A>(*score / cap);
                     *slope *= 1.0 - t * t;
-                }
-            }
-        }
-    }
-}
-
-/// dK += scale dS^T Q and dV += P^T dO, for a block of queries of one head.
-struct Spread<'a> {
-    slopes: &'a [f32],
-    weights: &'a [f32],
-    width: usize,
-    seen: &'a [Range<usize>],
-    /// The token of the first column of `slopes`.
-    first_key: usize,
-    queries: &'a [f32],
-    gradient: &'a [f32],
-    out: &'a mut [f32],
-    stride: usize,
-    context: usize,
-    head_dim: usize,
-    /// Where the head's queries and keys begin; where the head's context and values do.
-    columns: [(usize, usize); 2],
-    scale: f32,
-}
-
-impl Kernel for Spread<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let [(query, key), (context, value)] = self.columns;
-        for (row, seen) in self.seen.iter().enumerate() {
-            let q = &self.queries[row * self.stride + query..][..self.head_dim];
-            let g = &self.gradient[row * self.context + context..][..self.head_dim];
-            for column in seen.clone() {
-                let slope = self.scale * self.slopes[row * self.width + column];
-                let weight = self.weights[row * self.width + column];
-                let token = &mut self.out[(self.first_key + column) * self.stride..][..self.stride];
-                for (slot, q) in token[key..key + self.head_dim].iter_mut().zip(q) {
-                    *slot = A::mul_add(slope, *q, *slot);
-                }
-                for (slot, g) in token[value..value + self.head_dim].iter_mut().zip(g) {
-                    *slot = A::mul_add(weight, *g, *slot);
                 }
             }
         }

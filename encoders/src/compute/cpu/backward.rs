@@ -50,7 +50,7 @@ impl Backward for Cpu {
                 None => biases.resize(rows.len(), 0.0),
             }
         }
-        linear.refill(|row, k| rows[row][k], |row| biases[row]);
+        linear.refill(&rows, &biases);
         Ok(())
     }
 

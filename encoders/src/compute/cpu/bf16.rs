@@ -110,11 +110,6 @@ pub(super) fn round_into(values: &[f32], out: &mut Vec<bf16>) {
     out.extend(values.iter().map(|x| rounded(*x)));
 }
 
-/// Rounds, and stays in f32.
-pub(super) fn round_in_f32(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
-}
-
 /// The twin of [`Bf16Panels`]: the rounded numbers, to be multiplied in f32.
 pub(super) fn pack_rounded(rows: usize, depth: usize, value: impl Fn(usize, usize) -> f32) -> PackedMatrix {
     let mut matrix = PackedMatrix::default();

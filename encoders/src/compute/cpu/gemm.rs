@@ -277,6 +277,30 @@ impl Epilogue for Scaled {
     }
 }
 
+/// Adds the sums times a factor.
+#[derive(Clone, Copy)]
+pub(crate) struct Accumulate(pub(crate) f32);
+
+impl Epilogue for Accumulate {
+    const WIDTH: usize = PANEL;
+    #[inline(always)]
+    fn store<A: Arithmetic>(&self, _: usize, values: &[f32; PANEL], out: &mut [f32]) {
+        match <&mut [f32; PANEL]>::try_from(&mut *out) {
+            // The length is known here, so that the sum is one vector instruction.
+            Ok(out) => {
+                for lane in 0..PANEL {
+                    out[lane] = A::mul_add(values[lane], self.0, out[lane]);
+                }
+            }
+            Err(_) => {
+                for (out, value) in out.iter_mut().zip(values) {
+                    *out = A::mul_add(*value, self.0, *out);
+                }
+            }
+        }
+    }
+}
+
 /// Copies the beginning of `values` that fits: one vector store where all of it does.
 #[inline(always)]
 pub(crate) fn write<const N: usize>(values: &[f32; N], out: &mut [f32]) {
@@ -370,7 +394,18 @@ mod tests {
             };
             let want = packed(&b, n, depth);
             let mut got = packed(&[7.0; 12], 4, 3);
-            got.refill_columns(&turned(&b, n), n);
+            got.refill_columns(&turned(&b, n), n, n);
+            prop_assert_eq!(got.all_panels(), want.all_panels());
+            // Of an array with more columns; and rows as they are.
+            let wider: Vec<f32> = turned(&b, n).chunks(n).flat_map(|row| row.iter().copied().chain([7.0; 2])).collect();
+            got.refill_columns(&wider, n + 2, n);
+            prop_assert_eq!(got.all_panels(), want.all_panels());
+            let longer: Vec<f32> = b.chunks(depth).flat_map(|row| row.iter().copied().chain([7.0; 3])).collect();
+            got.refill_strided(&longer, depth + 3, depth);
+            prop_assert_eq!(got.all_panels(), want.all_panels());
+            let rows: Vec<&[f32]> = b.chunks(depth).collect();
+            got.refill(1, 1, |_, _| 7.0);
+            got.refill_rows(&rows, depth);
             prop_assert_eq!(got.all_panels(), want.all_panels());
             for isa in Isa::available() {
                 let (mut want, mut got) = (Vec::new(), vec![7.0; 3]);

@@ -189,18 +189,18 @@ impl PackedLinear {
     }
 
     /// Replaces weights and biases by others of the same shape, in the same type: bf16 or f32.
-    pub(super) fn refill(&mut self, value: impl Fn(usize, usize) -> f32, bias: impl Fn(usize) -> f32) {
-        let (rows, depth) = (self.num_rows(), self.num_columns());
+    pub(super) fn refill(&mut self, rows: &[&[f32]], biases: &[f32]) {
+        let depth = self.num_columns();
         match &mut self.matrix {
-            Packed::Dense(matrix) => matrix.refill(rows, depth, value),
-            Packed::LowPrecision(LowPrecision::Bf16(matrix)) => matrix.refill(value),
+            Packed::Dense(matrix) => matrix.refill_rows(rows, depth),
+            Packed::LowPrecision(LowPrecision::Bf16(matrix)) => matrix.refill(|row, k| rows[row][k]),
             other => {
                 let mut matrix = PackedMatrix::default();
-                matrix.refill(rows, depth, value);
+                matrix.refill_rows(rows, depth);
                 *other = Packed::Dense(matrix);
             }
         }
-        self.bias[..rows].iter_mut().enumerate().for_each(|(row, slot)| *slot = bias(row));
+        self.bias[..rows.len()].copy_from_slice(biases);
     }
 
     pub(super) fn bias(&self) -> Bias<'_> {

@@ -2,6 +2,8 @@
 //! is no padding.
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 mod attention_gradient;
 mod backward;
@@ -9,6 +11,7 @@ mod bf16;
 mod elementwise;
 mod gate_up;
 mod gemm;
+mod half_products;
 pub(crate) mod idle;
 mod int8;
 mod isa;
@@ -23,6 +26,7 @@ mod product_gradients;
 mod rotary;
 mod table;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,6 +44,9 @@ pub use activations::Activations;
 pub(crate) use activations::Pool;
 use attention::{HeadGroup, Scratch};
 use gemm::{Epilogue, Gemm, PackTiles};
+pub(crate) use half_products::Factors;
+#[cfg(target_arch = "x86_64")]
+use half_products::{RoundedRows, Tile};
 #[cfg(test)]
 pub(crate) use int8::Units;
 pub(crate) use int8::quantize_rows;
@@ -62,6 +69,8 @@ pub struct Cpu {
     parallel: bool,
     /// How the loaded linear layers are multiplied.
     products: Products,
+    /// What the products multiply that training goes back through, forward and back.
+    factors: Factors,
     /// What was packed when the model was loaded before.
     kept: RefCell<KeptPanels>,
     pool: Arc<Pool>,
@@ -72,6 +81,9 @@ pub struct Cpu {
     halves: RefCell<Vec<numkong::bf16>>,
     /// The activations in 8 bits.
     codes: RefCell<QuantizedRows>,
+    /// What is multiplied with AMX.
+    #[cfg(target_arch = "x86_64")]
+    rounded_rows: RefCell<RoundedRows>,
     memory: RefCell<Memory>,
 }
 
@@ -83,6 +95,9 @@ struct Memory {
     window: PackedMatrix,
     /// Before their epilogue, where another library has summed.
     sums: Vec<f32>,
+    /// The panels that are multiplied with AMX.
+    #[cfg(target_arch = "x86_64")]
+    half_panels: [Vec<Tile>; 2],
 }
 
 impl Cpu {
@@ -106,6 +121,11 @@ impl Cpu {
         Cpu { products, ..self }
     }
 
+    /// Sets what the products multiply that training goes back through.
+    pub(crate) fn with_factors(self, factors: Factors) -> Cpu {
+        Cpu { factors, ..self }
+    }
+
     /// Reads the packed matrices of the linear layers that are loaded later, or writes them.
     pub(crate) fn with_kept(self, kept: KeptPanels) -> Cpu {
         Cpu { kept: RefCell::new(kept), ..self }
@@ -126,12 +146,15 @@ impl Cpu {
             isa,
             parallel,
             products: Products::F32,
+            factors: Factors::F32,
             kept: RefCell::new(KeptPanels::off()),
             pool: Arc::default(),
             scratch: RefCell::default(),
             packed: RefCell::default(),
             halves: RefCell::default(),
             codes: RefCell::default(),
+            #[cfg(target_arch = "x86_64")]
+            rounded_rows: RefCell::default(),
             memory: RefCell::default(),
         }
     }
@@ -150,13 +173,19 @@ impl Cpu {
     ) {
         let matrix = &linear.matrix;
         assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
+        #[cfg(target_arch = "x86_64")]
+        if self.factors == Factors::Tiles {
+            return self.half_product(x, linear, epilogue, out);
+        }
         let num_panels = matrix.num_panels();
         let (isa, stride) = (self.isa, x.columns);
-        let rounded = match matrix {
-            Packed::Rounded(_) => bf16::round_in_f32(&x.values),
-            _ => Vec::new(),
+        let factors = if matches!(matrix, Packed::Rounded(_)) { Factors::Rounded } else { self.factors };
+        let a = &*factors.numbers(&x.values);
+        let dense = match matrix {
+            Packed::Dense(matrix) => factors.matrix(matrix),
+            Packed::Rounded(matrix) => Cow::Borrowed(matrix),
+            _ => Cow::Owned(PackedMatrix::default()),
         };
-        let a = if rounded.is_empty() { &x.values[..] } else { &rounded[..] };
         let mut packed = self.packed.borrow_mut();
         let mut halves = self.halves.borrow_mut();
         let mut codes = self.codes.borrow_mut();
@@ -182,9 +211,7 @@ impl Cpu {
                 isa.dispatch(Gemm { a, stride, b, panels, depth, epilogue, out, tiles, scratch });
             };
         let strip = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Memory| match matrix {
-            Packed::Dense(matrix) | Packed::Rounded(matrix) => {
-                gemm(matrix, panels, rows, &mut scratch.tiles);
-            }
+            Packed::Dense(_) | Packed::Rounded(_) => gemm(&dense, panels, rows, &mut scratch.tiles),
             Packed::Bf16(matrix) => {
                 for first_panel in panels.clone().step_by(bf16::CHUNK) {
                     let columns = matrix.multiply(halves, first_panel / bf16::CHUNK, &mut scratch.sums);
@@ -201,16 +228,9 @@ impl Cpu {
                 for first in panels.clone().step_by(matrix.window()) {
                     let window = first..(first + matrix.window()).min(panels.end);
                     matrix.unpack(isa, window.clone(), &mut scratch.window);
-                    let mut out: Vec<&mut [f32]> = rows
-                        .iter_mut()
-                        .map(|row| {
-                            // The last panel may be cut.
-                            let column = |panel: usize| ((panel - panels.start) * E::WIDTH).min(row.len());
-                            let columns = column(window.start)..column(window.end);
-                            &mut row[columns]
-                        })
-                        .collect();
-                    gemm(&scratch.window, window.clone(), &mut out, &mut scratch.tiles);
+                    let unpacked = factors.matrix(&scratch.window);
+                    let mut out = columns_of(rows, &panels, &window, E::WIDTH);
+                    gemm(&unpacked, window, &mut out, &mut scratch.tiles);
                 }
             }
         };
@@ -228,6 +248,22 @@ impl Cpu {
             },
         );
     }
+}
+
+/// The columns that a window of `panels` yields, `width` a panel. `rows` have the columns of all of them.
+fn columns_of<'r>(
+    rows: &'r mut [&mut [f32]],
+    panels: &Range<usize>,
+    window: &Range<usize>,
+    width: usize,
+) -> Vec<&'r mut [f32]> {
+    let cut = |row: &'r mut &mut [f32]| {
+        // The last panel may be cut.
+        let column = |panel: usize| ((panel - panels.start) * width).min(row.len());
+        let columns = column(window.start)..column(window.end);
+        &mut row[columns]
+    };
+    rows.iter_mut().map(cut).collect()
 }
 
 /// Vertical strips of `width` columns (the last may be narrower), each as one slice a row.

@@ -48,23 +48,33 @@ impl PackedMatrix {
 
     /// Packs a row-major matrix (N, `depth`), in parallel on the current rayon pool.
     pub(crate) fn of_rows(matrix: &[f32], depth: usize) -> PackedMatrix {
-        // A few lines of a panel at a time, which stay in the first-level cache while all rows are written to them.
-        const LINES: usize = 32;
         let panel_len = (PANEL * depth).max(1);
         let rows = matrix.len() / depth.max(1);
         // Not written here: the system clears the pages as the tasks meet them.
         let mut panels = vec![0.0; PackedMatrix::len_of(rows, depth)];
-        panels.par_chunks_exact_mut(panel_len).zip(matrix.par_chunks(panel_len)).for_each(|(panel, rows)| {
-            for (block, lines) in panel.chunks_mut(PANEL * LINES).enumerate() {
-                for (lane, row) in rows.chunks_exact(depth).enumerate() {
-                    let values = &row[block * LINES..];
-                    for (line, value) in lines.chunks_exact_mut(PANEL).zip(values) {
-                        line[lane] = *value;
-                    }
-                }
-            }
-        });
+        panels
+            .par_chunks_exact_mut(panel_len)
+            .zip(matrix.par_chunks(panel_len))
+            .for_each(|(panel, rows)| write_panel(panel, || rows.chunks_exact(depth)));
         PackedMatrix { rows, depth, ..PackedMatrix::in_memory(panels) }
+    }
+
+    /// Packs other rows of `depth` numbers, reusing the memory, in parallel on the current rayon pool.
+    pub(super) fn refill_rows(&mut self, rows: &[&[f32]], depth: usize) {
+        let panels = self.refill_window(rows.len(), depth, 0..rows.len().div_ceil(PANEL));
+        let panels = panels.par_chunks_exact_mut((PANEL * depth).max(1));
+        panels.zip(rows.par_chunks(PANEL)).for_each(|(panel, rows)| {
+            if rows.len() < PANEL {
+                panel.fill(0.0);
+            }
+            write_panel(panel, || rows.iter().copied());
+        });
+    }
+
+    /// The same with each number replaced.
+    pub(super) fn map(&self, number: impl Fn(f32) -> f32) -> PackedMatrix {
+        let panels = self.all_panels().iter().map(|x| number(*x)).collect();
+        PackedMatrix { panels, mapped: None, ..*self }
     }
 
     /// Packs anew, reusing the memory; `value(row, k)` gives the elements.
@@ -81,12 +91,26 @@ impl PackedMatrix {
         }
     }
 
-    /// Packs the transpose of a row-major matrix (`depth`, `rows`) anew, reusing the memory.
-    pub(crate) fn refill_columns(&mut self, matrix: &[f32], rows: usize) {
-        let depth = matrix.len() / rows;
+    /// Packs the first `depth` numbers of rows that lie `stride` apart, reusing the memory.
+    pub(super) fn refill_strided(&mut self, values: &[f32], stride: usize, depth: usize) {
+        let rows = values.len().div_ceil(stride);
         let panels = self.refill_window(rows, depth, 0..rows.div_ceil(PANEL));
-        for (k, values) in matrix.chunks_exact(rows).enumerate() {
-            for (p, values) in values.chunks(PANEL).enumerate() {
+        let panels = panels.chunks_exact_mut((PANEL * depth).max(1));
+        for (panel, rows) in panels.zip(values.chunks(PANEL * stride)) {
+            if rows.len() <= (PANEL - 1) * stride {
+                panel.fill(0.0);
+            }
+            write_panel(panel, || rows.chunks(stride).map(|row| &row[..depth]));
+        }
+    }
+
+    /// Packs the transpose of the first `rows` columns of an array anew, whose rows lie `stride` apart, reusing the
+    /// memory.
+    pub(super) fn refill_columns(&mut self, values: &[f32], stride: usize, rows: usize) {
+        let depth = values.len().div_ceil(stride);
+        let panels = self.refill_window(rows, depth, 0..rows.div_ceil(PANEL));
+        for (k, values) in values.chunks(stride).enumerate() {
+            for (p, values) in values[..rows].chunks(PANEL).enumerate() {
                 let line = &mut panels[(p * depth + k) * PANEL..][..PANEL];
                 match <&[f32; PANEL]>::try_from(values) {
                     Ok(values) => line.copy_from_slice(values),
@@ -144,5 +168,19 @@ impl PackedMatrix {
     pub(super) fn panel(&self, p: usize) -> &[f32] {
         let p = p - self.first;
         &self.all_panels()[p * PANEL * self.depth..(p + 1) * PANEL * self.depth]
+    }
+}
+
+/// Writes at most [`PANEL`] rows to a panel.
+fn write_panel<'a, R: Iterator<Item = &'a [f32]>>(panel: &mut [f32], rows: impl Fn() -> R) {
+    // A few lines of a panel at a time, which stay in the first-level cache while all rows are written to them.
+    const LINES: usize = 32;
+    for (block, lines) in panel.chunks_mut(PANEL * LINES).enumerate() {
+        for (lane, row) in rows().enumerate() {
+            let values = &row[block * LINES..];
+            for (line, value) in lines.chunks_exact_mut(PANEL).zip(values) {
+                line[lane] = *value;
+            }
+        }
     }
 }

@@ -6,38 +6,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{Epilogue, Gemm, PackTransposedTiles};
-use super::isa::{Arithmetic, PANEL};
+use super::gemm::{Accumulate, Gemm, PackTransposedTiles};
+use super::half_products::Factors;
+use super::isa::PANEL;
 use super::linear::{Packed, PackedLinear};
 use super::packed_matrix::PackedMatrix;
-use super::{Activations, Cpu, Memory};
+use super::{Activations, Cpu, Memory, columns_of};
 
 /// Panels of a transposed matrix that are made at a time.
 const WINDOW: usize = 8;
-
-/// Adds the sums times a factor.
-#[derive(Clone, Copy)]
-struct Accumulate(f32);
-
-impl Epilogue for Accumulate {
-    const WIDTH: usize = PANEL;
-    #[inline(always)]
-    fn store<A: Arithmetic>(&self, _: usize, values: &[f32; PANEL], out: &mut [f32]) {
-        match <&mut [f32; PANEL]>::try_from(&mut *out) {
-            // The length is known here, so that the sum is one vector instruction.
-            Ok(out) => {
-                for lane in 0..PANEL {
-                    out[lane] = A::mul_add(values[lane], self.0, out[lane]);
-                }
-            }
-            Err(_) => {
-                for (out, value) in out.iter_mut().zip(values) {
-                    *out = A::mul_add(*value, self.0, *out);
-                }
-            }
-        }
-    }
-}
 
 impl PackedLinear {
     /// Its matrix in f32: as it is, or unpacked into `memory`.
@@ -57,19 +34,20 @@ impl PackedLinear {
 
 impl Cpu {
     /// Calls `compute` for strips of the `columns` of `out`, in parallel if operations are spread over the pool.
-    /// `compute` gets the panels that yield a strip, and the strip's slice of each row.
-    fn for_strips(
+    /// `compute` gets the panels that yield a strip, `width` columns each, and the strip's slice of each row.
+    pub(super) fn for_strips(
         &self,
         out: &mut Activations,
         columns: Range<usize>,
+        width: usize,
         compute: impl Fn(Range<usize>, &mut [&mut [f32]], &mut Memory) + Sync,
     ) {
-        let num_panels = columns.len().div_ceil(PANEL);
+        let num_panels = columns.len().div_ceil(width);
         let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
         let panels_each = num_panels.div_ceil(tasks.max(1)).max(1);
         let mut strips: Vec<Vec<&mut [f32]>> = Vec::new();
         for row in out.values.chunks_exact_mut(out.columns) {
-            for (task, piece) in row[columns.clone()].chunks_mut(panels_each * PANEL).enumerate() {
+            for (task, piece) in row[columns.clone()].chunks_mut(panels_each * width).enumerate() {
                 if task == strips.len() {
                     strips.push(Vec::new());
                 }
@@ -98,10 +76,15 @@ impl Cpu {
         columns: Range<usize>,
     ) {
         assert_eq!((x.columns, columns.len()), (matrix.depth(), matrix.rows()), "shapes agree");
-        let isa = self.isa;
-        self.for_strips(out, columns, |panels, rows, memory| {
+        #[cfg(target_arch = "x86_64")]
+        if self.factors == Factors::Tiles {
+            return self.half_product_into(x, matrix, scale, out, columns);
+        }
+        let (isa, matrix) = (self.isa, &*self.factors.matrix(matrix));
+        let a = &*self.factors.numbers(&x.values);
+        self.for_strips(out, columns, PANEL, |panels, rows, memory| {
             isa.dispatch(Gemm {
-                a: &x.values,
+                a,
                 stride: x.columns,
                 b: matrix,
                 panels,
@@ -124,23 +107,20 @@ impl Cpu {
         out: &mut Activations,
     ) {
         assert_eq!((columns.len(), out.columns), (matrix.rows(), matrix.depth()), "shapes agree");
+        #[cfg(target_arch = "x86_64")]
+        if self.factors == Factors::Tiles {
+            return self.half_transposed_product_into(gradient, columns, matrix, scale, out);
+        }
         let (isa, all) = (self.isa, 0..out.columns);
-        let rows = matrix.rows();
-        self.for_strips(out, all, |panels, rows_out, memory| {
+        let (rows, matrix) = (matrix.rows(), &*self.factors.matrix(matrix));
+        let a = &self.factors.numbers(&gradient.values)[columns.start..];
+        self.for_strips(out, all, PANEL, |panels, rows_out, memory| {
             for first in panels.clone().step_by(WINDOW) {
                 let some = first..(first + WINDOW).min(panels.end);
                 memory.window.refill_transposed(matrix, some.clone());
-                let mut out: Vec<&mut [f32]> = rows_out
-                    .iter_mut()
-                    .map(|row| {
-                        // The last panel may be cut.
-                        let column = |panel: usize| ((panel - panels.start) * PANEL).min(row.len());
-                        let columns = column(some.start)..column(some.end);
-                        &mut row[columns]
-                    })
-                    .collect();
+                let mut out = columns_of(rows_out, &panels, &some, PANEL);
                 isa.dispatch(Gemm {
-                    a: &gradient.values[columns.start..],
+                    a,
                     stride: gradient.columns,
                     b: &memory.window,
                     panels: some,
@@ -165,9 +145,14 @@ impl Cpu {
     ) {
         let (num_tokens, depth) = (x.num_rows(), x.columns);
         assert_eq!(out.len(), columns.len() * depth, "shapes agree");
+        #[cfg(target_arch = "x86_64")]
+        if self.factors == Factors::Tiles {
+            return self.half_outer_product_into(gradient, columns, x, scale, out);
+        }
+        let (g, values) = (&*self.factors.numbers(&gradient.values), &*self.factors.numbers(&x.values));
         let pool = &self.pool;
         let mut packed = PackedMatrix::in_memory(pool.take(depth.next_multiple_of(PANEL) * num_tokens));
-        packed.refill_columns(&x.values, depth);
+        packed.refill_columns(values, depth, depth);
         let tasks = if self.parallel { rayon::current_num_threads() } else { 1 };
         let rows_each = columns.len().div_ceil(tasks).max(1);
         let isa = self.isa;
@@ -176,7 +161,7 @@ impl Cpu {
             let num_rows = out.len() / depth;
             let mut tiles = pool.take(num_rows * num_tokens);
             isa.dispatch(PackTransposedTiles {
-                a: &gradient.values,
+                a: g,
                 stride: gradient.columns,
                 columns: first..first + num_rows,
                 out: &mut tiles,

@@ -15,7 +15,7 @@ use super::importance::hash_of;
 use super::score_settings::{ImportanceMetric, ScoreSettings, ScoredTokens};
 use super::scores::{Importance, Scores};
 use crate::architecture::{LayerShape, Remaining};
-use crate::compute::cpu::Cpu;
+use crate::compute::cpu::{Cpu, Factors};
 use crate::compute::tape::{Dropout, Tape};
 use crate::contrastive::engine::{Engine, MemoryUse};
 use crate::contrastive::loss::{Loss, Target};
@@ -149,7 +149,7 @@ impl Scaled {
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;
         let batch_tokens = Device::Cpu.batch_tokens();
         let memory = MemoryUse { batch_tokens, gradient_cache: true, recompute: true };
-        let engine = Engine::on_cpu(model, pooling, skipped, memory, sizes);
+        let engine = Engine::on_cpu(model, pooling, skipped, memory, (sizes, Factors::F32));
         Ok(Scaled { name: name_of(directory), fingerprint, settings, tokenizer, engine })
     }
 

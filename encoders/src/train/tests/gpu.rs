@@ -45,7 +45,7 @@ const OF_GRADIENTS: f64 = 0.06;
 /// by this share of the length of all.
 const FLOOR: f64 = 0.02;
 
-fn compare_with_cpu(what: &str, gpu: &Trainer, cpu: &Trainer) {
+pub(super) fn compare_with_f32(what: &str, gpu: &Trainer, cpu: &Trainer) {
     let ((got, of_gpu), (want, of_cpu)) = (gradients_of(gpu), gradients_of(cpu));
     assert!(
         (got.total - want.total).abs() < 0.05 * want.total.max(1.0),
@@ -78,7 +78,7 @@ fn pair(name: &str, settings: TrainSettings, options: &LoadOptions) -> [Trainer;
 fn gpu_gradients_of_all_weights_are_the_cpus_for_every_family() {
     for name in fixture::<Records>("gradients.json").keys() {
         let [gpu, cpu] = pair(name, settings(Trained::Full), &LoadOptions::default());
-        compare_with_cpu(&format!("{name}, full"), &gpu, &cpu);
+        compare_with_f32(&format!("{name}, full"), &gpu, &cpu);
     }
 }
 
@@ -91,7 +91,7 @@ fn gpu_gradients_of_adapters_are_the_cpus() {
         let settings = TrainSettings { batch_tokens: Some(1 << 20), ..settings(Trained::Lora(lora)) };
         let [gpu, cpu] = pair(name, settings, &options);
         if name != "qwen3" {
-            compare_with_cpu(&format!("{name}, LoRA"), &gpu, &cpu);
+            compare_with_f32(&format!("{name}, LoRA"), &gpu, &cpu);
             continue;
         }
         // The CPU makes four parts, and other parts drop other inputs.
@@ -107,7 +107,7 @@ fn gpu_gradients_of_neuron_factors_are_the_cpus() {
     for name in ["bert", "gemma2-pruned"] {
         let slim = Slim { pressure: 0.5 };
         let [gpu, cpu] = pair(name, settings(Trained::Slim(slim)), &LoadOptions::default());
-        compare_with_cpu(&format!("{name}, slim"), &gpu, &cpu);
+        compare_with_f32(&format!("{name}, slim"), &gpu, &cpu);
     }
 }
 
