@@ -397,8 +397,10 @@ fn a_gpu_is_asked_for_one_thing() {
     fails(&["--config", "mistral-8b", "--random-weights"], "mistral-7b");
     fails(&["--probe", "--search"], "cannot be used with");
     fails(&["--ceilings", "--rows", "5"], "--rows");
-    fails(&["--ceilings", "--only", "bert"], "--probe");
-    fails(&["--probe", "--compare-rows", "5"], "--search");
+    fails(&["--ceilings", "--only", "bert"], "--only");
+    fails(&["--ceilings", "--ptx"], "--ptx");
+    fails(&["--probe", "--compare-rows", "5"], "--compare-rows");
+    fails(&["--probe", "--train"], "--train");
     fails(&["--search", "--width", "0.5"], "--width");
     sandbox.run(["bench"]).fails(2, ["DATASET"]);
 }

@@ -20,8 +20,10 @@ const SEARCH_K: usize = 100;
 /// What is timed from its text on; scripts/gpu/theirs.py has the same.
 const QUERY: &str = "what is the best time to prune roses";
 
-/// What goes without a model's shape, and without vectors to search.
+/// What goes without a model's shape, without small models, and without vectors to search. `requires` would not do:
+/// clap requires nothing that conflicts with what is given.
 const OTHERS: [&str; 3] = ["probe", "ceilings", "search"];
+const NO_PROBE: [&str; 3] = ["config", "ceilings", "search"];
 const NO_SEARCH: [&str; 3] = ["config", "probe", "ceilings"];
 
 /// Times a model with random weights, or its training, or exact search, or compares small models with the CPU.
@@ -54,10 +56,10 @@ pub struct Arguments {
     #[arg(long)]
     probe: bool,
     /// Probe only the models whose names begin with this, such as "mistral 64".
-    #[arg(long, value_name = "NAME", requires = "probe")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = NO_PROBE)]
     only: Option<String>,
     /// Probe with the kernels that the GPU's driver compiles, even if there is machine code for the GPU.
-    #[arg(long, requires = "probe")]
+    #[arg(long, conflicts_with_all = NO_PROBE)]
     ptx: bool,
     /// Measure what products and memory give at most.
     #[arg(long)]
@@ -73,10 +75,10 @@ pub struct Arguments {
     #[arg(long, value_name = "D", default_value_t = 1024, conflicts_with_all = NO_SEARCH)]
     dim: usize,
     /// Compare the GPU's hits with the CPU's among this many of the vectors; among all unless given.
-    #[arg(long, value_name = "N", requires = "search")]
+    #[arg(long, value_name = "N", conflicts_with_all = NO_SEARCH)]
     compare_rows: Option<NonZeroUsize>,
     /// Time steps of LoRA training in place of encoding: 8 queries with 8 passages of 512 tokens each, recomputation.
-    #[arg(long, requires = "config")]
+    #[arg(long, conflicts_with_all = OTHERS)]
     train: bool,
     /// Steps that are timed, after one that is not.
     #[arg(long, value_name = "N", default_value = "5", requires = "train")]

@@ -31,14 +31,21 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub enum Command {
     /// Encode all documents with another encoder.
+    #[command(after_help = "Example:\n  secateur generation add scifact.db small --encoder minilm-effir")]
     Add(Box<AddArguments>),
     /// List the generations.
+    #[command(after_help = "Example:\n  secateur generation list scifact.db")]
     List(ListArguments),
     /// Make searches read a generation.
+    #[command(after_help = "Example:\n  secateur generation use scifact.db small")]
     Use(NameArguments),
     /// Remove a generation that is not in use.
+    #[command(after_help = "Example:\n  secateur generation drop scifact.db original")]
     Drop(NameArguments),
     /// Write down where the encoder of a generation is now. It must be the one that made the vectors.
+    #[command(
+        after_help = "Example:\n  secateur generation relocate scifact.db small --encoder models/minilm-effir"
+    )]
     Relocate(RelocateArguments),
 }
 

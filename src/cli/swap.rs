@@ -69,6 +69,7 @@ pub struct Arguments {
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  secateur rollback scifact.db")]
 pub struct RollbackArguments {
     /// The database.
     database: PathBuf,
