@@ -54,7 +54,7 @@ impl CrossEncoder {
         let files = options.locate(directory)?;
         let found = Found::open(&files, options)?;
         let loaded = Loaded::of_files(files, options, Purpose::Score, options.cache.as_deref())?;
-        let (precision, own, batch_tokens) = (found.precision, found.own, found.device.batch_tokens());
+        let (precision, own, batch_tokens) = (found.precision, found.own, found.batch_tokens());
         let (model, tokenizer) = OnDevice::with_tokenizer(found, &loaded)?;
         let Loaded { settings, architecture, fingerprint, notices, .. } = loaded;
         let fingerprint = fingerprint.computed_in(precision, own);

@@ -76,9 +76,9 @@ impl FromStr for Device {
 }
 
 impl Device {
-    /// How many tokens are computed together unless the caller says otherwise. On a CPU these are enough rows for the
-    /// products to run at full speed. They are few enough for a thread's activations to stay in its cache. A GPU needs
-    /// more at a time: 16,384 tokens of Mistral-7B are 120 ms of an H100, and their activations have 2.2 GB.
+    /// How many tokens are computed together, on a CPU in f32. These are enough rows for the products to run at full
+    /// speed. They are few enough for a thread's activations to stay in its cache. A GPU needs more at a time: 16,384
+    /// tokens of Mistral-7B are 120 ms of an H100, and their activations have 2.2 GB.
     pub(crate) fn batch_tokens(self) -> usize {
         match self {
             Device::Cpu => 512,

@@ -170,7 +170,7 @@ impl Encoder {
         if let Some(pruned) = pruned {
             loaded = pruned(loaded)?;
         }
-        let (computes_on, batch_tokens) = (found.what.clone(), found.device.batch_tokens());
+        let (computes_on, batch_tokens) = (found.what.clone(), found.batch_tokens());
         let (model, tokenizer) = OnDevice::with_tokenizer(found, &loaded)?;
         let Loaded { settings, architecture, fingerprint, finish, notices, .. } = loaded;
         let skipped = settings.skipped_tokens([&tokenizer, &tokenizer])?;

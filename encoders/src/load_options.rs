@@ -44,7 +44,8 @@ pub struct LoadOptions {
     /// Where the model computes.
     pub device: Device,
     /// The most tokens that are computed together; on a CPU, by each thread. This bounds the memory of the
-    /// activations. A longer text is computed by itself. Unless given: 512 on a CPU and 16,384 on a GPU.
+    /// activations. A longer text is computed by itself. Unless given: 512 on a CPU in f32, 128 there in fewer bits,
+    /// 16,384 on a GPU.
     pub batch_tokens: Option<usize>,
     /// Settings of the model's files that are read as if they were not there: a key, or `outer.inner`. Settings that
     /// could change a vector and that are not heeded are refused otherwise.

@@ -57,6 +57,16 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// How many tokens are computed together unless the caller says otherwise.
+    pub(crate) fn batch_tokens(&self) -> usize {
+        match (self.device, self.precision) {
+            // Products take so little time here that activations should lie in the second-level cache. 128 tokens of
+            // all-MiniLM-L6-v2 at a time were 1.5 times as fast as 512.
+            (Device::Cpu, Precision::Bf16 | Precision::Int8) => 128,
+            (device, _) => device.batch_tokens(),
+        }
+    }
+
     /// Opens a device for a model. Unless a precision is asked for, a GPU computes in bf16, which is all that it can. A
     /// CPU then computes in 8 bits what is stored in 8 bits, and all else in f32.
     pub(crate) fn open(files: &ModelFiles, options: &LoadOptions) -> Result<Found> {
@@ -156,7 +166,7 @@ impl<M: HasModel> OnDevice<M> {
             let backend = Cpu::serial().with_precision(found.precision).with_kept(kept);
             let model = M::load(&backend, loaded)?;
             backend.finish_kept();
-            return Ok(OnDevice::Cpu(OnCpu { model, idle: Idle::default() }));
+            return Ok(OnDevice::Cpu(OnCpu { model, idle: Idle::of(found.precision) }));
         }
         found.gpus.into_iter().map(|gpu| OnGpu::load(gpu, loaded)).collect::<Result<_>>().map(OnDevice::Cuda)
     }
@@ -196,16 +206,17 @@ impl<M: HasModel> OnDevice<M> {
                     let output = task.compute(model, &backend, &batch)?;
                     Ok((batch, output))
                 };
-                let results = batches.into_iter().map(run).collect();
-                idle.give_back(backend);
-                results
+                batches.into_iter().map(run).collect()
             }
-            OnDevice::Cpu(OnCpu { model, .. }) => batches
+            OnDevice::Cpu(OnCpu { model, idle }) => batches
                 .into_par_iter()
-                .map_init(Cpu::serial, |backend, batch| {
-                    let output = task.compute(model, backend, &batch)?;
-                    Ok((batch, output))
-                })
+                .map_init(
+                    || idle.take(false),
+                    |backend, batch| {
+                        let output = task.compute(model, &**backend, &batch)?;
+                        Ok((batch, output))
+                    },
+                )
                 .collect(),
         }
     }
@@ -358,7 +369,7 @@ mod tests {
     fn results_are_in_the_order_of_the_texts() {
         let task = Hungry { lengths: vec![100; 16], bytes_of_token: 1024 };
         let gpu = OnDevice::Cuda(vec![on_gpu(1 << 20)]);
-        for model in [OnDevice::<Nothing>::Cpu(OnCpu { model: (), idle: Idle::default() }), gpu] {
+        for model in [OnDevice::<Nothing>::Cpu(OnCpu { model: (), idle: Idle::of(Precision::F32) }), gpu] {
             for batches in [vec![(0..16).rev().collect()], (0..16).rev().map(|text| vec![text]).collect()] {
                 let results = model.run_by_text(batches, &task).unwrap();
                 assert_eq!(results, (0..16).collect::<Vec<usize>>());

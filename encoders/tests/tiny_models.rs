@@ -83,7 +83,7 @@ fn check_int8(directory: &Path, name: &str) {
     let alone = |sequence| hidden(&backend, &model, std::slice::from_ref(sequence));
     let alone: Vec<f32> = sequences.iter().flat_map(alone).collect();
     assert!(alone == together, "{name}, int8: hidden states depend on the batch");
-    let parallel = hidden(&Cpu::parallel(), &model, &sequences);
+    let parallel = hidden(&Cpu::parallel().with_precision(Precision::Int8), &model, &sequences);
     assert!(parallel == together, "{name}, int8: hidden states depend on the number of threads");
 }
 

@@ -1,8 +1,8 @@
 //! Times encoding, tokenization included, for `benches/peers/encode.py`.
 //!
 //! `encode_bench --model DIR --texts FILE.jsonl --threads N --mode docs|query --rounds R [--precision bf16]
-//! [--vectors FILE.npy]` prints one JSON line a round: `{"docs_per_s": ..}` or `{"p50_ms": .., "p95_ms": ..}`.
-//! FILE.jsonl has one `{"text": ..}` a line.
+//! [--batch-tokens N] [--vectors FILE.npy]` prints one JSON line a round: `{"docs_per_s": ..}` or
+//! `{"p50_ms": .., "p95_ms": ..}`. FILE.jsonl has one `{"text": ..}` a line.
 
 use std::error::Error as StdError;
 use std::io::Write;
@@ -29,6 +29,9 @@ struct Arguments {
     rounds: usize,
     #[arg(long, default_value_t = 256)]
     max_length: usize,
+    /// Tokens that each thread computes together.
+    #[arg(long)]
+    batch_tokens: Option<usize>,
     #[arg(long, default_value_t)]
     precision: Precision,
     /// Write the vectors here, to be compared with the peers'.
@@ -52,6 +55,7 @@ fn main() -> Result<(), Error> {
     let options = LoadOptions {
         max_length: Some(arguments.max_length),
         precision: Some(arguments.precision),
+        batch_tokens: arguments.batch_tokens,
         ..LoadOptions::default()
     };
     let encoder = Encoder::load(&arguments.model, &options)?;

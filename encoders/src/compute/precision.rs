@@ -5,7 +5,8 @@ use strum::{Display, EnumString, VariantNames};
 
 use crate::names::UnknownName;
 
-/// How precisely linear layers are multiplied. Everything else is computed in f32.
+/// How precisely linear layers are multiplied. Everything else is computed in f32, with one exception. On a processor
+/// with AMX, attention beside linear layers in bf16 or 8 bits multiplies in bf16.
 ///
 /// ```
 /// use secateur_encoders::Precision;
@@ -27,7 +28,7 @@ pub enum Precision {
     /// gains nothing.
     Bf16,
     /// Weights and activations are quantized to 8 bits in groups of 128, and their products are summed exactly. This
-    /// is fastest on processors with products of 8 bits (AVX-512 VNNI), and weights take a quarter of the memory of
+    /// is fastest on processors with products of 8 bits (AMX, AVX-512 VNNI). Weights take a quarter of the memory of
     /// f32. For CPUs only.
     Int8,
 }

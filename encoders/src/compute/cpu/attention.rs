@@ -115,7 +115,7 @@ impl Kernel for HeadGroup<'_, '_> {
 
 /// Up to [`PANEL`] numbers, then zeros.
 #[inline(always)]
-fn line(values: &[f32]) -> [f32; PANEL] {
+pub(super) fn line(values: &[f32]) -> [f32; PANEL] {
     match <&[f32; PANEL]>::try_from(values) {
         Ok(values) => *values,
         Err(_) => {

@@ -5,6 +5,8 @@ mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod attention_amx;
 mod attention_gradient;
 mod backward;
 mod bf16;
@@ -42,7 +44,9 @@ use crate::error::Result;
 use crate::pooling::Pooling;
 pub use activations::Activations;
 pub(crate) use activations::Pool;
-use attention::{HeadGroup, Scratch};
+use attention::HeadGroup;
+#[cfg(target_arch = "x86_64")]
+use attention_amx::HalfHeadGroup;
 use gemm::{Epilogue, Gemm, PackTiles};
 pub(crate) use half_products::Factors;
 #[cfg(target_arch = "x86_64")]
@@ -85,6 +89,14 @@ pub struct Cpu {
     #[cfg(target_arch = "x86_64")]
     rounded_rows: RefCell<RoundedRows>,
     memory: RefCell<Memory>,
+}
+
+/// The working memory of one thread's attention.
+#[derive(Default)]
+struct Scratch {
+    whole: attention::Scratch,
+    #[cfg(target_arch = "x86_64")]
+    half: attention_amx::Scratch,
 }
 
 /// The working memory of products.
@@ -162,6 +174,12 @@ impl Cpu {
     /// An array to be written: what an earlier use left in it is not cleared.
     fn array(&self, num_rows: usize, columns: usize) -> Activations {
         Activations::new(&self.pool, num_rows, columns)
+    }
+
+    /// Whether attention multiplies in bf16: beside linear layers of fewer than 32 bits, where AMX does it.
+    #[cfg(target_arch = "x86_64")]
+    fn attends_in_halves(&self) -> bool {
+        matches!(self.products, Products::Bf16 | Products::Int8(_)) && amx::is_there()
     }
 
     fn product<E: Epilogue + Sync>(
@@ -433,9 +451,21 @@ impl Backend for Cpu {
             }
         }
         let (isa, qkv, columns) = (self.isa, &qkv.values[..], qkv.columns);
+        #[cfg(target_arch = "x86_64")]
+        let in_halves = self.attends_in_halves();
         let run = |(span, head, mut out): (Range<usize>, usize, Vec<&mut [f32]>), scratch: &mut Scratch| {
             let qkv = &qkv[span.start * columns..span.end * columns];
-            isa.dispatch(HeadGroup { qkv, shape, window, key_value_head: head, out: &mut out, scratch });
+            let Scratch {
+                whole: scratch,
+                #[cfg(target_arch = "x86_64")]
+                half,
+            } = scratch;
+            let group = HeadGroup { qkv, shape, window, key_value_head: head, out: &mut out, scratch };
+            #[cfg(target_arch = "x86_64")]
+            if in_halves {
+                return isa.dispatch(HalfHeadGroup { group, half });
+            }
+            isa.dispatch(group);
         };
         if self.parallel {
             groups.into_par_iter().for_each_init(Scratch::default, |scratch, group| run(group, scratch));

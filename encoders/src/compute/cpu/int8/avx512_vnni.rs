@@ -18,6 +18,12 @@ use super::panels::Line;
 use super::tile::{Group, Tile};
 use super::{GROUP, QUAD, Quad, Sums, Units};
 
+/// Rows of a tile. Their sums of two panels leave four of 32 registers.
+pub(super) const TILE_ROWS: usize = 14;
+
+/// Codes of [`PANEL`] numbers.
+pub(super) type Chunk = [Quad; PANEL / QUAD];
+
 /// Writes the codes of a group to every `stride`th of `slots` and returns the scale.
 pub(super) fn quantize(group: &[f32], slots: &mut [Quad], stride: usize) -> f32 {
     let quads = group.len().div_ceil(QUAD);
@@ -25,13 +31,16 @@ pub(super) fn quantize(group: &[f32], slots: &mut [Quad], stride: usize) -> f32 
     match <&[f32; GROUP]>::try_from(group) {
         // SAFETY: units of this kind are made after the processor said that it has the instructions.
         Ok(group) => unsafe { quantize_group::<true>(group, GROUP / QUAD, slots, stride) },
-        Err(_) => {
-            let mut whole = [0.0; GROUP];
-            whole[..group.len()].copy_from_slice(group);
-            // SAFETY: as above.
-            unsafe { quantize_group::<false>(&whole, quads, slots, stride) }
-        }
+        // SAFETY: as above.
+        Err(_) => unsafe { quantize_group::<false>(&filled_up(group), quads, slots, stride) },
     }
+}
+
+/// The numbers of a group that is cut, and zeros.
+pub(super) fn filled_up(group: &[f32]) -> [f32; GROUP] {
+    let mut whole = [0.0; GROUP];
+    whole[..group.len()].copy_from_slice(group);
+    whole
 }
 
 /// The same of a group with zeros at its end, of which only the first `quads` are written; all of them if `WHOLE`. That
@@ -44,6 +53,20 @@ fn quantize_group<const WHOLE: bool>(
     slots: &mut [Quad],
     stride: usize,
 ) -> f32 {
+    let (codes, scale) = encode_group(group, Units::Avx512Vnni.offset());
+    for (quad, code) in codes.as_flattened().iter().enumerate() {
+        if WHOLE || quad < quads {
+            // SAFETY: `quantize` has compared the last place with the length.
+            *unsafe { slots.get_unchecked_mut(quad * stride) } = *code;
+        }
+    }
+    scale
+}
+
+/// The codes of a group, plus `offset`, and the scale.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn encode_group(group: &[f32; GROUP], offset: u8) -> ([Chunk; GROUP / PANEL], f32) {
     let mut largest = _mm512_setzero_si512();
     let (chunks, _) = group.as_chunks::<PANEL>();
     for chunk in chunks {
@@ -53,23 +76,16 @@ fn quantize_group<const WHOLE: bool>(
         largest = _mm512_max_epu32(largest, _mm512_and_si512(bits, _mm512_set1_epi32(i32::MAX)));
     }
     let (inverse, scale) = of_largest(f32::from_bits(_mm512_reduce_max_epu32(largest)));
-    let (inverse, round) =
-        (_mm512_set1_ps(inverse), _mm512_set1_ps(ROUND + f32::from(Units::Avx512Vnni.offset())));
-    for (number, chunk) in chunks.iter().enumerate() {
+    let (inverse, round) = (_mm512_set1_ps(inverse), _mm512_set1_ps(ROUND + f32::from(offset)));
+    let mut codes = [Chunk::default(); GROUP / PANEL];
+    for (chunk, codes) in chunks.iter().zip(&mut codes) {
         // SAFETY: as above.
         let values = unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
         let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(_mm512_fmadd_ps(values, inverse, round)));
         // SAFETY: both have 16 bytes.
-        let codes = unsafe { transmute::<__m128i, [Quad; PANEL / QUAD]>(bytes) };
-        for (place, code) in codes.iter().enumerate() {
-            let quad = number * (PANEL / QUAD) + place;
-            if WHOLE || quad < quads {
-                // SAFETY: `quantize` has compared the last place with the length.
-                *unsafe { slots.get_unchecked_mut(quad * stride) } = *code;
-            }
-        }
+        *codes = unsafe { transmute::<__m128i, Chunk>(bytes) };
     }
-    scale
+    (codes, scale)
 }
 
 /// Writes the sums of a tile.
@@ -95,6 +111,26 @@ pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {
 fn load(line: &Line) -> __m512i {
     // SAFETY: a line has 64 bytes.
     unsafe { _mm512_loadu_si512(line.0.as_ptr().cast()) }
+}
+
+/// Adds the sums of a group, times the scales of a row and of a panel. Before the first group the sums are zero,
+/// whatever they hold.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn add_scaled(
+    sums: &mut [f32; PANEL],
+    integers: __m512i,
+    scale: f32,
+    of_weights: &[f32; PANEL],
+    is_first: bool,
+) {
+    // SAFETY: both are 16 floats.
+    let (of_weights, old) = unsafe { (_mm512_loadu_ps(of_weights.as_ptr()), _mm512_loadu_ps(sums.as_ptr())) };
+    let old = if is_first { _mm512_setzero_ps() } else { old };
+    let scale = _mm512_mul_ps(_mm512_set1_ps(scale), of_weights);
+    let new = _mm512_fmadd_ps(_mm512_cvtepi32_ps(integers), scale, old);
+    // SAFETY: as above.
+    unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), new) };
 }
 
 /// R rows by P panels. R P sums of integers stay in registers, at most 28 of 32. Those in f32 are touched once a group.
@@ -126,15 +162,7 @@ fn run<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &mut Sums) {
         }
         for ((row, sums), scale) in integers.iter().zip(sums.0.iter_mut()).zip(scales) {
             for ((integers, sums), of_weights) in row.iter().zip(sums).zip(head) {
-                // SAFETY: both are 16 floats.
-                let (of_weights, old) = unsafe {
-                    (_mm512_loadu_ps(of_weights.floats().as_ptr()), _mm512_loadu_ps(sums.as_ptr()))
-                };
-                let old = if g == 0 { _mm512_setzero_ps() } else { old };
-                let scale = _mm512_mul_ps(_mm512_set1_ps(*scale), of_weights);
-                let new = _mm512_fmadd_ps(_mm512_cvtepi32_ps(*integers), scale, old);
-                // SAFETY: as above.
-                unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), new) };
+                add_scaled(sums, *integers, *scale, of_weights.floats(), g == 0);
             }
         }
     }

@@ -8,9 +8,9 @@ use super::super::isa::{Arithmetic, Kernel, PANEL, prefetch};
 use super::panels::Int8Panels;
 use super::quantize::{QuantizedRows, Tiles};
 use super::tile::Tile;
-use super::{MAX_ROWS, Sums, Units, WIDE, portable};
+use super::{MAX_ROWS, QUAD, Sums, Units, WIDE, portable, quads};
 #[cfg(target_arch = "x86_64")]
-use super::{avx_vnni, avx2, avx512_vnni};
+use super::{amx, avx_vnni, avx2, avx512_vnni};
 
 /// Bytes of A that are multiplied with all panels before the next are touched: a part of a second-level cache.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -42,6 +42,8 @@ fn multiply<A: Arithmetic>(tile: &Tile<'_>, units: Units, sums: &mut Sums) {
         Units::AvxVnniByAvx512 => avx_vnni::multiply_by_avx512(tile, sums),
         #[cfg(target_arch = "x86_64")]
         Units::Avx512Vnni => avx512_vnni::multiply(tile, sums),
+        #[cfg(target_arch = "x86_64")]
+        Units::Amx => amx::multiply(tile, sums),
     }
 }
 
@@ -53,7 +55,10 @@ impl<E: Epilogue> Kernel for Int8Gemm<'_, '_, E> {
         let Int8Gemm { a, b, panels, epilogue, out } = self;
         let units = b.units();
         let tiles = Tiles::new(a.rows(), units.tile_rows());
-        let tiles_of_block = (BLOCK_BYTES / (units.tile_rows() * a.depth().max(1))).max(1);
+        let quads = quads(a.depth());
+        let tiles_of_block = (BLOCK_BYTES / (units.tile_rows() * quads * QUAD).max(1)).max(1);
+        #[cfg(target_arch = "x86_64")]
+        let _tiles = (units == Units::Amx).then(amx::configure);
         let mut sums = Sums([[[0.0; PANEL]; WIDE]; MAX_ROWS]);
         for block in (0..tiles.count).step_by(tiles_of_block) {
             let end = (block + tiles_of_block).min(tiles.count);
@@ -65,7 +70,7 @@ impl<E: Epilogue> Kernel for Int8Gemm<'_, '_, E> {
                 let next = if fetches { b.lines(first + WIDE).0 } else { &lines[..0] };
                 for tile in block..end {
                     let (row, rows) = tiles.get(tile);
-                    let (codes, scales) = a.tile(row, rows);
+                    let (codes, scales) = a.tile(units, tiles, tile);
                     let columns = |panel: usize| (panel - panels.start) * E::WIDTH;
                     // What will be written arrives while it is computed.
                     for out in &out[row..row + rows] {
@@ -81,7 +86,7 @@ impl<E: Epilogue> Kernel for Int8Gemm<'_, '_, E> {
                         lines,
                         panels: wide,
                         ahead: next.as_ptr().cast::<u8>().wrapping_add(bytes * (tile - block)),
-                        step: (bytes * rows).div_ceil((codes.len() * wide).max(1)),
+                        step: bytes.div_ceil((quads * wide).max(1)),
                     };
                     multiply::<A>(&tile, units, &mut sums);
                     for (out, sums) in out[row..row + rows].iter_mut().zip(&sums.0) {

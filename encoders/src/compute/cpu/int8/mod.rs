@@ -25,6 +25,8 @@
 //! the same bits, and a row of C depends on its row of A alone.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512_vnni;
@@ -56,8 +58,16 @@ type Quad = u32;
 /// Panels that are multiplied together: both use what is read of A.
 pub(super) const WIDE: usize = 2;
 
+/// Quads of a row that units multiply with one instruction at most. Rows are filled up to a multiple with zeros.
+const STEP: usize = 16;
+
+/// Quads of a row of `depth` numbers.
+fn quads(depth: usize) -> usize {
+    depth.div_ceil(QUAD).next_multiple_of(STEP)
+}
+
 /// Rows of the tallest tile.
-const MAX_ROWS: usize = 14;
+const MAX_ROWS: usize = 16;
 
 /// Sums of a tile: row by row, panel by panel. Each is in a cache line of its own.
 #[repr(C, align(64))]
@@ -80,6 +90,9 @@ pub(crate) enum Units {
     /// AVX-512 VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// AMX, beside AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Units {
@@ -105,6 +118,9 @@ impl Units {
                         found.push(Units::AvxVnniByAvx512);
                     }
                     found.push(Units::Avx512Vnni);
+                    if super::amx::is_there() {
+                        found.push(Units::Amx);
+                    }
                 }
             }
         }
@@ -122,7 +138,9 @@ impl Units {
             #[cfg(all(test, target_arch = "x86_64"))]
             Units::AvxVnniByAvx512 => avx_vnni::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
-            Units::Avx512Vnni => MAX_ROWS,
+            Units::Avx512Vnni => avx512_vnni::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Units::Amx => MAX_ROWS,
         }
     }
 
@@ -131,9 +149,18 @@ impl Units {
         match self {
             Units::Portable => 0,
             #[cfg(target_arch = "x86_64")]
-            Units::Avx2 => 0,
+            Units::Avx2 | Units::Amx => 0,
             #[cfg(target_arch = "x86_64")]
             _ => 128,
+        }
+    }
+
+    /// Rows of a tile of `rows` rows as it is stored. All tiles of AMX have one shape.
+    fn stored_rows(self, rows: usize) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Units::Amx => MAX_ROWS,
+            _ => rows,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Weights in 8 bits, in the order in which products read them, and row by row, as a file has them.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::super::isa::{Arithmetic, Isa, Kernel, PANEL};
 use super::codes::{encode, factors};
-use super::{GROUP, QUAD, Units, WIDE};
+use super::{GROUP, QUAD, Units, WIDE, quads};
 
 /// A cache line: a vector of codes, scales or corrections.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [i8; 4 * PANEL]);
 
@@ -22,7 +23,8 @@ impl Line {
 ///
 /// - the scales of the rows;
 /// - the corrections: -128 times the sum of each row's codes, which undoes the offset of A's codes;
-/// - for each four k the codes of row 0, of row 1, and so on.
+/// - for each four k the codes of row 0, of row 1, and so on. Of [`STEP`](super::STEP) times four k each this is the
+///   tile that AMX multiplies with.
 pub(crate) struct Int8Panels {
     lines: Vec<Line>,
     rows: usize,
@@ -32,7 +34,7 @@ pub(crate) struct Int8Panels {
 
 /// Lines of a panel.
 fn lines_of_panel(depth: usize) -> usize {
-    2 * depth.div_ceil(GROUP) + depth.div_ceil(QUAD)
+    2 * depth.div_ceil(GROUP) + quads(depth)
 }
 
 impl Int8Panels {
@@ -177,12 +179,12 @@ impl Kernel for PackRow<'_> {
         let (panel, lane) = (lane / PANEL, lane % PANEL);
         let (mut rest, mut codes) = (lines, [0; GROUP]);
         for number in 0..row.len().div_ceil(GROUP) {
-            let quads = (row.len() - number * GROUP).min(GROUP).div_ceil(QUAD);
+            let numbers = (row.len() - number * GROUP).min(GROUP);
             let (head, body) = rest.split_at_mut(2 * panels);
-            let (body, after) = body.split_at_mut(panels * quads);
+            let (body, after) = body.split_at_mut(panels * quads(numbers));
             rest = after;
             let scale = row.group::<A>(number, &mut codes);
-            let codes = &codes[..quads * QUAD];
+            let codes = &codes[..numbers.next_multiple_of(QUAD)];
             for (quad, line) in
                 codes.as_chunks::<QUAD>().0.iter().zip(body.iter_mut().skip(panel).step_by(panels))
             {

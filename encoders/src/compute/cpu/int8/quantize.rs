@@ -1,10 +1,15 @@
 //! Activations in 8 bits.
 
+use std::ops::Range;
+
+use bytemuck::Zeroable;
+
 use super::super::isa::{Arithmetic, Kernel, PANEL};
-#[cfg(target_arch = "x86_64")]
-use super::avx512_vnni;
 use super::codes::{encode, factors};
-use super::{GROUP, QUAD, Quad, Units};
+use super::panels::Line;
+use super::{GROUP, QUAD, Quad, STEP, Units, quads};
+#[cfg(target_arch = "x86_64")]
+use super::{amx, avx512_vnni};
 
 /// The rows of a product, divided into tiles of nearly the same height, none above a given one.
 #[derive(Clone, Copy)]
@@ -30,8 +35,8 @@ impl Tiles {
 /// Activations (M, K) as codes, tile by tile.
 #[derive(Default)]
 pub(crate) struct QuantizedRows {
-    /// For each four k of a tile, those of each of its rows.
-    codes: Vec<Quad>,
+    /// For each four k of a tile, those of each of its rows; for AMX, as [`amx::quantize`] writes them.
+    codes: Vec<Line>,
     /// For each group of a tile, those of its rows.
     scales: Vec<f32>,
     rows: usize,
@@ -49,23 +54,41 @@ impl QuantizedRows {
         self.depth
     }
 
-    /// Codes and scales of a tile.
-    pub(super) fn tile(&self, first: usize, height: usize) -> (&[Quad], &[f32]) {
-        let (quads, groups) = (self.depth.div_ceil(QUAD), self.depth.div_ceil(GROUP));
-        (&self.codes[first * quads..][..height * quads], &self.scales[first * groups..][..height * groups])
+    /// Codes and scales of a tile for some units.
+    pub(super) fn tile(&self, units: Units, tiles: Tiles, number: usize) -> (&[Quad], &[f32]) {
+        let (first, height) = tiles.get(number);
+        let groups = self.depth.div_ceil(GROUP);
+        let codes = &bytemuck::cast_slice(&self.codes)[units.codes_of_tile(tiles, number, self.depth)];
+        (codes, &self.scales[first * groups..][..height * groups])
     }
 }
 
 impl Units {
-    /// Writes the codes of a group to every `stride`th of `slots` and returns the scale.
+    /// Where the codes of a tile are.
+    fn codes_of_tile(self, tiles: Tiles, number: usize, depth: usize) -> Range<usize> {
+        let (first, height) = tiles.get(number);
+        // Stored tiles are as tall as they are, or all alike.
+        let stored = self.stored_rows(height);
+        let before = if stored == height { first } else { number * stored };
+        before * quads(depth)..(before + stored) * quads(depth)
+    }
+
+    /// Writes the codes of a group of the `row`th of `height` rows, whose codes begin at `codes`. Returns the scale.
     #[inline(always)]
-    fn quantize<A: Arithmetic>(self, group: &[f32], slots: &mut [Quad], stride: usize) -> f32 {
+    fn quantize<A: Arithmetic>(
+        self,
+        group: &[f32],
+        codes: &mut [Quad],
+        (row, height): (usize, usize),
+    ) -> f32 {
         #[cfg(target_arch = "x86_64")]
-        if self == Units::Avx512Vnni {
-            return avx512_vnni::quantize(group, slots, stride);
+        match self {
+            Units::Avx512Vnni => return avx512_vnni::quantize(group, &mut codes[row..], height),
+            Units::Amx => return amx::quantize(group, codes, row),
+            _ => {}
         }
         let (inverse, scale) = factors::<A>(group);
-        let mut slots = slots.iter_mut().step_by(stride);
+        let mut slots = codes[row..].iter_mut().step_by(height);
         for values in group.chunks(PANEL) {
             let quads: [Quad; PANEL / QUAD] = bytemuck::cast(encode::<A>(values, inverse, self.offset()));
             for (quad, slot) in quads[..values.len().div_ceil(QUAD)].iter().zip(slots.by_ref()) {
@@ -92,22 +115,25 @@ impl Kernel for Quantize<'_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let Quantize { a, depth, units, out } = self;
-        let (quads, groups) = (depth.div_ceil(QUAD), depth.div_ceil(GROUP));
+        let groups = depth.div_ceil(GROUP);
         let rows = a.len() / depth.max(1);
         (out.rows, out.depth) = (rows, depth);
-        // Every element is written below; old ones need not be cleared.
-        out.codes.resize(rows * quads, 0);
-        out.scales.resize(rows * groups, 0.0);
         let tiles = Tiles::new(rows, units.tile_rows());
+        let codes = tiles.count.checked_sub(1).map_or(0, |last| units.codes_of_tile(tiles, last, depth).end);
+        // Every element that is multiplied is written below, or meets zeros; old ones need not be cleared.
+        out.codes.resize(codes / STEP, Line::zeroed());
+        out.scales.resize(rows * groups, 0.0);
+        let codes: &mut [Quad] = bytemuck::cast_slice_mut(&mut out.codes);
         for tile in 0..tiles.count {
             let (first, height) = tiles.get(tile);
-            let codes = &mut out.codes[first * quads..][..height * quads];
+            let codes = &mut codes[units.codes_of_tile(tiles, tile, depth)];
+            let stored = units.stored_rows(height);
             let scales = &mut out.scales[first * groups..][..height * groups];
             for row in 0..height {
                 let values = &a[(first + row) * depth..][..depth];
                 for (g, group) in values.chunks(GROUP).enumerate() {
-                    let slots = &mut codes[g * (GROUP / QUAD) * height + row..];
-                    scales[g * height + row] = units.quantize::<A>(group, slots, height);
+                    let codes = &mut codes[g * (GROUP / QUAD) * stored..];
+                    scales[g * height + row] = units.quantize::<A>(group, codes, (row, height));
                 }
             }
         }

@@ -1,0 +1,329 @@
+//! Attention with products in bf16 on AMX; the softmax between them is that of [`attention`](super::attention) in f32.
+//!
+//! A tile register is 16 rows of 16 pairs. On the left of a product a row has 32 numbers, and on the right two numbers
+//! of each of 16 columns. So queries and weights are multiplied as they lie. Keys are transposed, once for each text
+//! and head. Rows of values are joined two by two.
+
+#![allow(unsafe_code, reason = "instructions of the processor at hand")]
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::amx::{self, ROW_BYTES, TILE_ROWS};
+use super::attention::{HeadGroup, line, seen};
+use super::elementwise::{exp, tanh};
+use super::gemm::write;
+use super::isa::{Arithmetic, Kernel, PANEL};
+use crate::architecture::AttentionShape;
+
+/// Numbers of a row of a register.
+const STEP: usize = 2 * PANEL;
+
+/// What a register holds: pairs of bf16, the first in the lower half.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Pairs([[u32; PANEL]; TILE_ROWS]);
+
+/// What a register holds: sums in f32.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Sums([[f32; PANEL]; TILE_ROWS]);
+
+/// Memory that one thread's attention reuses.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Of each 16 keys, the steps of their numbers.
+    keys: Vec<Pairs>,
+    /// Of each panel of columns, the steps of the tokens.
+    values: Vec<Pairs>,
+    /// The steps of the numbers of 16 queries.
+    queries: Vec<Pairs>,
+    /// The scores of 16 queries, by each 16 keys.
+    scores: Vec<Sums>,
+    /// Their weights, by the steps of the tokens.
+    weights: Vec<Pairs>,
+}
+
+/// [`HeadGroup`] in bf16. The processor has AMX.
+pub(super) struct HalfHeadGroup<'a, 'out> {
+    pub(super) group: HeadGroup<'a, 'out>,
+    pub(super) half: &'a mut Scratch,
+}
+
+/// The bits of a number that is rounded to bf16, in the upper half.
+#[inline(always)]
+fn rounded(x: f32) -> u32 {
+    let bits = x.to_bits();
+    bits.wrapping_add(0x7fff + ((bits >> 16) & 1))
+}
+
+#[inline(always)]
+fn pair(first: f32, second: f32) -> u32 {
+    (rounded(first) >> 16) | (rounded(second) & 0xffff_0000)
+}
+
+/// A row of a left operand: up to 32 numbers times a factor, then zeros.
+#[inline(always)]
+fn left_row(values: &[f32], factor: f32) -> [u32; PANEL] {
+    let mut whole = [0.0; STEP];
+    match <&[f32; STEP]>::try_from(values) {
+        // The length is known here: no call copies.
+        Ok(values) => whole = *values,
+        Err(_) => whole[..values.len()].copy_from_slice(values),
+    }
+    let mut row = [0; STEP];
+    for (slot, x) in row.iter_mut().zip(whole) {
+        *slot = (rounded(x * factor) >> 16) as u16;
+    }
+    bytemuck::cast(row)
+}
+
+/// `sums` = the product of two rows of tiles.
+#[inline(always)]
+fn multiply(left: &[Pairs], right: &[Pairs], sums: &mut Sums) {
+    // SAFETY: registers and tiles are 16 rows of 64 bytes. Whoever makes a `HalfHeadGroup` knows that the instructions
+    // are there, and `run` has configured them.
+    unsafe {
+        amx::zero!("tmm0");
+        for (left, right) in left.iter().zip(right) {
+            amx::load!("tmm1", left.0.as_ptr(), ROW_BYTES);
+            amx::load!("tmm2", right.0.as_ptr(), ROW_BYTES);
+            amx::add_products!("tdpbf16ps", "tmm0", "tmm1", "tmm2");
+        }
+        amx::store!("tmm0", sums.0.as_mut_ptr());
+    }
+}
+
+impl Kernel for HalfHeadGroup<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        // SAFETY: whoever makes a `HalfHeadGroup` knows that the instructions are there.
+        let _tiles = unsafe { amx::Tiles::configure() };
+        let HeadGroup { qkv, shape, window, key_value_head, out, .. } = self.group;
+        let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, .. } = *shape;
+        let stride = shape.joined_columns();
+        let (length, group) = (out.len(), num_heads / num_key_value_heads);
+        let key_column = (num_heads + key_value_head) * head_dim;
+        let value_column = key_column + num_key_value_heads * head_dim;
+        let (steps, token_steps) = (head_dim.div_ceil(STEP), length.div_ceil(STEP));
+        let Scratch { keys, values, queries, scores, weights } = self.half;
+        pack_keys(&qkv[key_column..], (stride, head_dim, length), keys);
+        pack_values(&qkv[value_column..], (stride, head_dim, length), values);
+        queries.resize(steps, Pairs::zeroed());
+        scores.resize(2 * token_steps, Sums::zeroed());
+        weights.resize(token_steps, Pairs::zeroed());
+        for start in (0..length).step_by(TILE_ROWS) {
+            let count = (length - start).min(TILE_ROWS);
+            let of_row = |row: usize| seen(shape, window, start + row, length);
+            // Both ends grow with the query. Tiles of keys are taken two by two, as many as a step of tokens has.
+            let tokens = of_row(0).start / STEP..of_row(count - 1).end.div_ceil(STEP);
+            let tiles = 2 * tokens.start..2 * tokens.end;
+            for head in 0..group {
+                let column = (key_value_head * group + head) * head_dim;
+                for row in 0..count {
+                    let values = &qkv[(start + row) * stride + column..][..head_dim];
+                    for (tile, values) in queries.iter_mut().zip(values.chunks(STEP)) {
+                        tile.0[row] = left_row(values, scale);
+                    }
+                }
+                for tile in tiles.clone() {
+                    multiply(queries, &keys[tile * steps..][..steps], &mut scores[tile]);
+                }
+                let mut factors = [0.0; TILE_ROWS];
+                for (row, factor) in factors.iter_mut().enumerate().take(count) {
+                    let (scores, weights) = (&mut scores[tiles.clone()], &mut weights[tokens.clone()]);
+                    *factor = softmax::<A>(scores, weights, row, (of_row(row), tiles.start * PANEL), softcap);
+                }
+                for (panel, values) in values.chunks_exact(token_steps).enumerate() {
+                    let columns = head * head_dim + panel * PANEL
+                        ..(head * head_dim + (panel + 1) * PANEL).min((head + 1) * head_dim);
+                    let mut sums = Sums::zeroed();
+                    multiply(&weights[tokens.clone()], &values[tokens.clone()], &mut sums);
+                    for ((out, sums), factor) in out[start..].iter_mut().zip(&sums.0).zip(&factors[..count]) {
+                        let mut scaled = [0.0; PANEL];
+                        for lane in 0..PANEL {
+                            scaled[lane] = sums[lane] * factor;
+                        }
+                        write(&scaled, &mut out[columns.clone()]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Of each 16 of `length` rows the steps of their numbers, as right operands; rows that are not there are zeros. The
+/// tiles of the keys are as many as two for each step of tokens.
+#[inline(always)]
+fn pack_keys(rows: &[f32], (stride, head_dim, length): (usize, usize, usize), keys: &mut Vec<Pairs>) {
+    let steps = head_dim.div_ceil(STEP);
+    keys.resize(2 * length.div_ceil(STEP) * steps, Pairs::zeroed());
+    for (tile, keys) in keys.chunks_exact_mut(steps).enumerate() {
+        for lane in 0..TILE_ROWS {
+            let token = tile * TILE_ROWS + lane;
+            for (step, keys) in keys.iter_mut().enumerate() {
+                let numbers = step * STEP..((step + 1) * STEP).min(head_dim);
+                let row =
+                    if token < length { left_row(&rows[token * stride..][numbers], 1.0) } else { [0; PANEL] };
+                for (slots, pair) in keys.0.iter_mut().zip(row) {
+                    slots[lane] = pair;
+                }
+            }
+        }
+    }
+}
+
+/// Of each panel of columns, the steps of the tokens, as right operands; tokens that are not there are zeros.
+#[inline(always)]
+fn pack_values(rows: &[f32], (stride, head_dim, length): (usize, usize, usize), values: &mut Vec<Pairs>) {
+    let steps = length.div_ceil(STEP);
+    values.resize(head_dim.div_ceil(PANEL) * steps, Pairs::zeroed());
+    for (number, tile) in values.iter_mut().enumerate() {
+        let (panel, step) = (number / steps, number % steps);
+        let columns = panel * PANEL..((panel + 1) * PANEL).min(head_dim);
+        let row = |token: usize| {
+            if token < length { line(&rows[token * stride..][columns.clone()]) } else { [0.0; PANEL] }
+        };
+        for (place, slots) in tile.0.iter_mut().enumerate() {
+            let token = step * STEP + 2 * place;
+            let (first, second) = (row(token), row(token + 1));
+            for lane in 0..PANEL {
+                slots[lane] = pair(first[lane], second[lane]);
+            }
+        }
+    }
+}
+
+/// Writes e^(score - max) of a query as its row of `weights`, and returns one by their sum. It sees the keys in `seen`,
+/// where the scores begin with key `first`; other keys get weight 0.
+#[inline(always)]
+fn softmax<A: Arithmetic>(
+    scores: &mut [Sums],
+    weights: &mut [Pairs],
+    row: usize,
+    (seen, first): (Range<usize>, usize),
+    softcap: Option<f32>,
+) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; PANEL];
+    for (tile, scores) in scores.iter_mut().enumerate() {
+        let (scores, key) = (&mut scores.0[row], first + tile * PANEL);
+        if let Some(cap) = softcap {
+            for score in scores.iter_mut() {
+                *score = cap * tanh::<A>(*score / cap);
+            }
+        }
+        if key < seen.start || key + PANEL > seen.end {
+            for (score, key) in scores.iter_mut().zip(key..) {
+                *score = if seen.contains(&key) { *score } else { f32::NEG_INFINITY };
+            }
+        }
+        for lane in 0..PANEL {
+            largest[lane] = if scores[lane] > largest[lane] { scores[lane] } else { largest[lane] };
+        }
+    }
+    let largest = across(largest, |a, b| if a > b { a } else { b });
+    let mut sums = [0.0f32; PANEL];
+    for (scores, weights) in scores.as_chunks::<2>().0.iter().zip(weights) {
+        let mut of_step = [0u16; STEP];
+        for (scores, slots) in scores.iter().zip(of_step.as_chunks_mut::<PANEL>().0) {
+            let scores = &scores.0[row];
+            for lane in 0..PANEL {
+                let weight = exp::<A>(scores[lane] - largest);
+                let weight = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
+                sums[lane] += weight;
+                slots[lane] = (rounded(weight) >> 16) as u16;
+            }
+        }
+        weights.0[row] = bytemuck::cast(of_step);
+    }
+    1.0 / across(sums, |a, b| a + b)
+}
+
+/// All lanes joined, half by half.
+#[inline(always)]
+fn across(mut lanes: [f32; PANEL], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = PANEL / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = join(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::attention;
+    use super::super::isa::Isa;
+    use super::*;
+
+    /// Shapes whose numbers, columns and tokens fill registers, and those that leave a part of one empty.
+    fn shapes() -> impl Strategy<Value = (AttentionShape, Option<usize>, usize)> {
+        let heads = prop_oneof![Just((1usize, 1usize)), Just((4, 2)), Just((3, 3))];
+        let head_dim = prop_oneof![Just(8usize), Just(32), Just(40), Just(64)];
+        let window = prop_oneof![Just(None), Just(Some(1usize)), Just(Some(20))];
+        (heads, head_dim, window, any::<bool>(), prop_oneof![Just(None), Just(Some(3.0f32))], 1..80usize)
+            .prop_map(|((num_heads, num_key_value_heads), head_dim, window, causal, softcap, length)| {
+                let scale = 1.0 / (head_dim as f32).sqrt();
+                (
+                    AttentionShape { num_heads, num_key_value_heads, head_dim, scale, causal, softcap },
+                    window,
+                    length,
+                )
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Beside the twin in f32. Let u = 2^-9, the rounding of bf16, and all numbers be at most 1. After the scale
+        /// 1 / sqrt(K) a score of K numbers is wrong by at most e = (2 u + u^2) sqrt(K). So a weight is wrong by a
+        /// factor of at most e^(2 e). Weights and values are rounded, too.
+        #[test]
+        fn attention_is_that_of_the_twin((shape, window, length) in shapes(), seed in any::<u64>()) {
+            if !amx::is_there() {
+                return Ok(());
+            }
+            let mut state = seed;
+            let columns = shape.joined_columns();
+            let qkv: Vec<f32> = (0..length * columns).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+            }).collect();
+            let group_columns = shape.num_heads / shape.num_key_value_heads * shape.head_dim;
+            let isa = Isa::detect();
+            let u = 2f32.powi(-9);
+            let of_score = (2.0 * u + u * u) * (shape.head_dim as f32).sqrt();
+            let bound = (2.0 * of_score).exp() * (1.0 + u) * (1.0 + u) - 1.0 + 1e-5;
+            let mut half = Scratch::default();
+            for head in 0..shape.num_key_value_heads {
+                let mut results = [vec![0.0; length * group_columns], vec![0.0; length * group_columns]];
+                for (number, values) in results.iter_mut().enumerate() {
+                    let mut out: Vec<&mut [f32]> = values.chunks_exact_mut(group_columns).collect();
+                    let group = HeadGroup {
+                        qkv: &qkv,
+                        shape: &shape,
+                        window,
+                        key_value_head: head,
+                        out: &mut out,
+                        scratch: &mut attention::Scratch::default(),
+                    };
+                    if number == 0 {
+                        isa.dispatch(group);
+                    } else {
+                        isa.dispatch(HalfHeadGroup { group, half: &mut half });
+                    }
+                }
+                for (want, got) in results[0].iter().zip(&results[1]) {
+                    prop_assert!((want - got).abs() <= bound, "{got} for {want}, bound {bound}");
+                }
+            }
+        }
+    }
+}
