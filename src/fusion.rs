@@ -37,7 +37,7 @@ pub const DEFAULT_RRF_K: f64 = 60.0;
 /// use secateur::fusion::{Fusion, RankedList};
 ///
 /// let (dense, sparse) = ([("a", 0.9), ("b", 0.8), ("d", 0.1)], [("b", 12.0), ("c", 4.0)]);
-/// let lists = [RankedList { hits: &dense, weight: 0.25 }, RankedList::new(&sparse)];
+/// let lists = [RankedList { weight: 0.25, ..RankedList::new(&dense) }, RankedList::new(&sparse)];
 /// for fusion in Fusion::ALL {
 ///     assert_eq!(fusion.fuse(&lists)?[0].0, "b", "{fusion}");
 /// }
@@ -54,7 +54,7 @@ pub enum Fusion {
     #[strum(serialize = "rrf")]
     #[value(name = "rrf")]
     ReciprocalRank,
-    /// By scores, those of each ranking put in 0 ... 1.
+    /// By scores, as shares of each ranking's best.
     ///
     /// [`weighted_sum`]
     #[strum(serialize = "sum")]
@@ -90,12 +90,14 @@ pub struct RankedList<'a, K> {
     pub hits: &'a [(K, f64)],
     /// How much the list counts: finite, 0 or more. A list of weight 0 is left out.
     pub weight: f64,
+    /// Whether there is more than is listed: what the list lacks may score as much as its last key.
+    pub is_cut: bool,
 }
 
 impl<'a, K> RankedList<'a, K> {
-    /// A list of weight 1.
+    /// A list of weight 1 that has all there is.
     pub fn new(hits: &'a [(K, f64)]) -> Self {
-        RankedList { hits, weight: 1.0 }
+        RankedList { hits, weight: 1.0, is_cut: false }
     }
 }
 
@@ -165,7 +167,7 @@ pub enum Error {
 ///
 /// let first = [("a", 2.0), ("b", 1.0)];
 /// let second = [("b", 2.0), ("a", 1.0)];
-/// let lists = [RankedList { hits: &first, weight: 1.0 }, RankedList { hits: &second, weight: 3.0 }];
+/// let lists = [RankedList::new(&first), RankedList { weight: 3.0, ..RankedList::new(&second) }];
 /// let fused = reciprocal_rank_fusion(&lists, 0.0)?;
 /// assert_eq!(fused, [("b", 3.0 + 0.5), ("a", 1.0 + 1.5)]);
 /// # Ok::<(), secateur::fusion::Error>(())
@@ -178,19 +180,22 @@ pub fn reciprocal_rank_fusion<K: Ord + Clone>(
         return Err(Error::InvalidK { k });
     }
     fuse(lists, |list| {
-        list.hits.iter().enumerate().map(move |(i, (key, _))| (key, 1.0 / (k + i as f64 + 1.0))).collect()
+        let of_keys = list.hits.iter().enumerate().map(|(i, (key, _))| (key, 1.0 / (k + i as f64 + 1.0)));
+        Contributions { of_keys: of_keys.collect(), absent: 0.0 }
     })
 }
 
-/// Weighted sum of scores. The score of a key is Σ weight · (score - min) / (max - min) over the lists that hold it.
-/// Here min and max are the list's least and greatest score.
+/// Weighted sum of scores. The score of a key is Σ weight · (score - least) / (greatest - least) over the lists.
 ///
-/// Normalization puts the scores of each list in 0 ... 1, because cosines and BM25 scores are not comparable. So the
-/// last document of a list adds nothing, like a document that the list lacks. If all scores of a list are equal, each
-/// becomes 1.
+/// Normalization makes cosines and BM25 scores comparable. `least` is 0, or the list's least score if that is negative.
+/// BM25 scores and the cosines that matter are not: so what is at the end of a list does not count as nothing. If all
+/// scores of a list are 0, or equal and negative, each becomes 1.
 ///
-/// Fox and Shaw: Combination of multiple searches (CombSUM). TREC-2, 1994; with the normalization of Lee: Analyses of
-/// multiple evidence combination. SIGIR 1997.
+/// A key that a cut list lacks has at most the list's last score, and counts as if it had that. If the list has all
+/// there is, the key adds 0.
+///
+/// Fox and Shaw: Combination of multiple searches (CombSUM). TREC-2, 1994. Bruch, Gai and Ingber: An analysis of fusion
+/// functions for hybrid retrieval. TOIS 2023: normalization from the least score that there can be.
 ///
 /// # Errors
 ///
@@ -201,12 +206,12 @@ pub fn reciprocal_rank_fusion<K: Ord + Clone>(
 ///
 /// let dense = [("a", 0.9), ("b", 0.8), ("c", 0.5)];
 /// let sparse = [("c", 12.0), ("a", 4.0)];
-/// let lists = [RankedList { hits: &dense, weight: 0.75 }, RankedList { hits: &sparse, weight: 0.25 }];
+/// let dense = RankedList { weight: 0.75, ..RankedList::new(&dense) };
+/// let lists = [dense, RankedList { weight: 0.25, ..RankedList::new(&sparse) }];
 /// let fused = weighted_sum(&lists)?;
-/// let order: Vec<&str> = fused.iter().map(|(key, _)| *key).collect();
-/// assert_eq!(order, ["a", "b", "c"]);
-/// assert_eq!(fused[0].1, 0.75);
-/// assert_eq!(fused[2].1, 0.25);
+/// assert_eq!(fused[0], ("a", 0.25 * (4.0 / 12.0) + 0.75));
+/// assert_eq!(fused[1], ("c", 0.25 + 0.75 * (0.5 / 0.9)));
+/// assert_eq!(fused[2], ("b", 0.75 * (0.8 / 0.9)));
 /// # Ok::<(), secateur::fusion::Error>(())
 /// ```
 pub fn weighted_sum<K: Ord + Clone>(lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
@@ -216,28 +221,46 @@ pub fn weighted_sum<K: Ord + Clone>(lists: &[RankedList<'_, K>]) -> Result<Vec<(
         }
     }
     fuse(lists, |list| {
-        let min = list.hits.iter().map(|(_, score)| *score).fold(f64::INFINITY, f64::min);
-        let max = list.hits.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
-        // Halves, because max - min may exceed the largest f64.
-        let range = max / 2.0 - min / 2.0;
-        let normalized = |score: f64| if range > 0.0 { (score / 2.0 - min / 2.0) / range } else { 1.0 };
-        list.hits.iter().map(|(key, score)| (key, normalized(*score))).collect()
+        let scores = || list.hits.iter().map(|(_, score)| *score);
+        let least = scores().fold(0.0, f64::min);
+        let greatest = scores().fold(f64::NEG_INFINITY, f64::max);
+        // Halves, because the difference may exceed the largest f64.
+        let range = greatest / 2.0 - least / 2.0;
+        let normalized = |score: f64| if range > 0.0 { (score / 2.0 - least / 2.0) / range } else { 1.0 };
+        Contributions {
+            absent: if list.is_cut { scores().map(normalized).fold(1.0, f64::min) } else { 0.0 },
+            of_keys: list.hits.iter().map(|(key, score)| (key, normalized(*score))).collect(),
+        }
     })
 }
 
-/// Adds up each list's `contributions` to its keys, times the list's weight, and ranks the keys.
+/// What a list adds to keys, before its weight.
+struct Contributions<'a, K> {
+    of_keys: BTreeMap<&'a K, f64>,
+    /// To each key that it lacks.
+    absent: f64,
+}
+
+/// Adds up each list's `contributions` to the keys of all lists, times the list's weight, and ranks the keys.
 fn fuse<'a, K: Ord + Clone>(
     lists: &[RankedList<'a, K>],
-    contributions: impl Fn(&RankedList<'a, K>) -> Vec<(&'a K, f64)>,
+    contributions: impl Fn(&RankedList<'a, K>) -> Contributions<'a, K>,
 ) -> Result<Vec<(K, f64)>, Error> {
-    let mut terms: BTreeMap<&K, Vec<f64>> = BTreeMap::new();
+    let mut weighted = Vec::new();
     for (l, list) in lists.iter().enumerate() {
         check(l + 1, list)?;
         if list.weight > 0.0 {
-            for (key, contribution) in contributions(list) {
-                terms.entry(key).or_default().push(list.weight * contribution);
-            }
+            weighted.push((list.weight, contributions(list)));
         }
+    }
+    let mut terms: BTreeMap<&K, Vec<f64>> = BTreeMap::new();
+    for key in weighted.iter().flat_map(|(_, list)| list.of_keys.keys()) {
+        terms.entry(key).or_insert_with(|| {
+            let term = |(weight, list): &(f64, Contributions<'_, K>)| {
+                weight * list.of_keys.get(key).copied().unwrap_or(list.absent)
+            };
+            weighted.iter().map(term).collect()
+        });
     }
     let mut fused: Vec<(K, f64)> = terms
         .into_iter()

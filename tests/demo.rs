@@ -17,7 +17,7 @@ fn demo_answers_two_queries_and_prints_measures() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(["demo"]).ok();
     assert!(output.starts_with("indexed datasets/mini: 63 documents; answers by hybrid\n"), "{output}");
-    assert!(output.contains("\nwhen to prune fruit trees\n  1  1.2832    garden-02  Why plums"), "{output}");
+    assert!(output.contains("\nwhen to prune fruit trees\n  1  1.9441    garden-02  Why plums"), "{output}");
     assert!(output.contains("\nhow do bees tell each other where food is\n  1  "), "{output}");
     assert!(output.contains("rules: trec_eval"), "{output}");
     for name in ["nDCG@10", "Recall@100", "MAP", "MRR@10", "P@10"] {

@@ -190,8 +190,9 @@ fn the_weight_of_vectors_moves_a_hybrid_search_between_both_rankings() {
         assert_eq!(hybrid("0"), words, "{fusion}");
         assert_eq!(hybrid("1e6"), dense, "{fusion}");
     }
-    let sum = ranked(&["--mode", "hybrid", "--fusion", "sum"]);
-    assert!(sum != dense && sum != words, "{sum:?}");
+    let between = ["0.1", "0.25", "0.5", "1", "2", "4", "10"]
+        .map(|weight| ranked(&["--mode", "hybrid", "--fusion", "sum", "--dense-weight", weight]));
+    assert!(between.iter().any(|sum| *sum != dense && *sum != words), "{between:?}");
 }
 
 /// The encoder in the box says how much its vectors count, so scores are summed by that weight unless told otherwise.
@@ -205,12 +206,12 @@ fn a_hybrid_search_weighs_vectors_as_the_encoder_says() {
         hits(&sandbox.run(search.iter().chain(more)).json())
     };
     let sum = ["--fusion", "sum"];
-    let weight = ["--dense-weight", "0.3"];
+    let weight = ["--dense-weight", "1"];
     let by_default = found("weighed", &[]);
     assert_eq!(by_default, found("weighed", &[sum, weight].concat()));
     assert_eq!(by_default, found("weighed", &sum));
     assert_eq!(by_default, found("weighed", &weight));
-    assert_ne!(by_default, found("weighed", &["--dense-weight", "1"]));
+    assert_ne!(by_default, found("weighed", &["--dense-weight", "0.3"]));
     let by_ranks = ["--fusion", "rrf"];
     assert_eq!(
         found("weighed", &by_ranks),

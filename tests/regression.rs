@@ -69,8 +69,8 @@ fn bm25_on_lisa() {
     bm25("lisa", None, 0.4230);
 }
 
-/// What the encoder in the box adds to BM25 where nothing is said. Its weight is best on SciFact's training queries and
-/// NFCorpus' dev queries (encoders/default/README.md).
+/// What the encoder in the box adds to BM25 where nothing is said. Its weight is best on seven other sets of queries
+/// (encoders/default/README.md).
 #[test]
 fn the_encoder_in_the_box_and_bm25() {
     const TEST: &str = "the_encoder_in_the_box_and_bm25";
@@ -87,8 +87,8 @@ fn the_encoder_in_the_box_and_bm25() {
     // Recorded with this program; the tolerance is BM25's.
     let [hybrid, words, dense] = sums.map(|sum| sum / 5.0);
     close("dense", dense, 0.3698, 0.002);
-    close("hybrid", hybrid, 0.4726, 0.002);
-    assert!(hybrid > words + 0.02, "{hybrid} against {words}");
+    close("hybrid", hybrid, 0.4824, 0.002);
+    assert!(hybrid > words + 0.03, "{hybrid} against {words}");
 }
 
 /// Indexes a collection with MiniLM and compares nDCG@10 with PyTorch's (tests/fixtures/minilm/measures.json).

@@ -27,7 +27,7 @@ def notes(tmp_path: Path, encoder: Encoder) -> Database:
 def test_a_search_finds_what_the_executable_finds(notes: Database) -> None:
     (hit,) = notes.search("when to cut rose bushes", k=1)
     # docs/GUIDE.md prints this score.
-    assert (hit.id, round(hit.score, 4)) == ("n1", 1.3)
+    assert (hit.id, round(hit.score, 4)) == ("n1", 2.0)
 
 
 def test_modes_filters_and_documents(notes: Database) -> None:

@@ -21,7 +21,7 @@ pub struct FusionPoint {
 /// Measures each fusion with each of the `weights` on two rankings of the same queries, one by vectors and one by
 /// words. The result has one fusion after the other, in the order of [`Fusion::ALL`].
 ///
-/// The weighted sum puts the scores of each ranking in 0 ... 1, so a result holds for rankings of this length only.
+/// The rankings of a query are taken as cut at the length of the longer one.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -59,7 +59,9 @@ pub fn fusion_curve(
             let mut run = Run::new();
             for (query, hits) in &words {
                 let dense = dense.get(query).map_or(&[][..], Vec::as_slice);
-                let lists = [RankedList { hits: dense, weight: dense_weight }, RankedList::new(hits)];
+                let depth = dense.len().max(hits.len());
+                let list = |hits, weight| RankedList { hits, weight, is_cut: hits.len() == depth };
+                let lists = [list(dense, dense_weight), list(hits, 1.0)];
                 let fused = fusion.fuse(&lists)?.into_iter();
                 let hit = |(doc_id, score): (&str, f64)| ScoredDocument { doc_id: doc_id.to_owned(), score };
                 run.insert((*query).to_owned(), fused.map(hit).collect());

@@ -43,7 +43,7 @@ impl Ranking {
         match (&self.dense, &self.bm25) {
             (Some(dense), Some(bm25)) => {
                 let (fusion, dense_weight) = params.fusing(of_encoder);
-                let mut hits = fuse(dense, bm25, fusion, dense_weight)?;
+                let mut hits = fuse([dense, bm25], params.depth(), fusion, dense_weight)?;
                 hits.truncate(params.k);
                 Ok(hits)
             }
@@ -94,11 +94,12 @@ fn places(hits: &[Hit]) -> HashMap<&str, Place> {
     hits.iter().enumerate().map(|(number, hit)| (hit.doc_id.as_str(), place((number, hit)))).collect()
 }
 
-fn fuse(dense: &[Hit], bm25: &[Hit], fusion: Fusion, dense_weight: f64) -> Result<Vec<Hit>, Error> {
+/// Fuses the first `depth` hits by vectors and by words.
+fn fuse(rankings: [&[Hit]; 2], depth: usize, fusion: Fusion, dense_weight: f64) -> Result<Vec<Hit>, Error> {
     let keyed = |hits: &[Hit]| hits.iter().map(|hit| (hit.doc_id.clone(), hit.score)).collect::<Vec<_>>();
-    let (dense, bm25) = (keyed(dense), keyed(bm25));
-    let dense = RankedList { hits: &dense, weight: dense_weight };
-    let fused = fusion.fuse(&[dense, RankedList::new(&bm25)])?;
+    let [dense, bm25] = rankings.map(keyed);
+    let list = |hits, weight| RankedList { hits, weight, is_cut: hits.len() >= depth };
+    let fused = fusion.fuse(&[list(&dense, dense_weight), list(&bm25, 1.0)])?;
     Ok(fused.into_iter().map(|(doc_id, score)| Hit { doc_id, score }).collect())
 }
 
