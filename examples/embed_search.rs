@@ -3,8 +3,9 @@
 //! The encoder in the box makes the vectors. For a better one give a model directory to `Encoder::load`.
 #![allow(clippy::print_stdout, reason = "a program prints its answer")]
 
+use secateur::database::EncoderRecord;
 use secateur::encode::default_encoder;
-use secateur::{Database, Document, EncoderRecord, LoadOptions, SearchMode, SearchParams};
+use secateur::{Database, Document, LoadOptions, SearchMode, SearchParams};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;

@@ -489,7 +489,7 @@ pub(crate) const NO_GRADIENT: &str = "nothing is learned where a query is compar
 /// An error's message and those of its causes that the message does not repeat.
 ///
 /// ```
-/// use secateur::message_with_causes;
+/// use secateur::error::message_with_causes;
 /// let error = secateur::Database::open("no/such/database").err().unwrap();
 /// assert!(message_with_causes(&error).contains("no/such/database"));
 /// ```

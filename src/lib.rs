@@ -17,17 +17,20 @@
 //! - [`SearchParams`] say what is asked for: a [`SearchMode`] (by meaning, by words, or both), a number of hits, a
 //!   [`Filter`] on metadata.
 //! - A [`Hit`] is an answer: the id of a document and a score, higher is better.
-//! - [`VectorOptions`] say how vectors are made, compared ([`Metric`]), stored and searched ([`VectorIndex`]).
-//! - An [`EncoderRecord`] is what a database remembers of its encoder; [`Database::open_with`] loads it again.
+//! - A [`Metric`] compares vectors, and a [`VectorIndex`] searches them.
+//!   [`VectorOptions`](database::VectorOptions) hold these, and how vectors are made and stored.
+//! - An [`EncoderRecord`](database::EncoderRecord) is what a database remembers of its encoder.
+//!   [`Database::open_with`] loads it again.
 //! - A generation is all documents under one more encoder: [`Database::add_generation`], [`Database::generation`].
 //! - An [`Error`] says what is wrong and what to do. Its [`ErrorKind`] says who can do it: the system, the caller,
 //!   whoever made the input, or whoever keeps the database.
 //!
-//! The rest is in modules by task: [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders,
-//! [`eval`]uate rankings as trec_eval does, [`compare`] and [`report`] them. [`shards`] divide a corpus over several
-//! databases. [`mod@bench`] measures encoders side by
-//! side, and [`swap`] puts another one in the place of the one that serves. [`datasets`], [`encoders`] and [`index`]
-//! are the three crates below, for programs that need one of them alone.
+//! These names are at the root, because a first program needs them. The rest is in modules by task. [`mod@database`]
+//! has what goes into its methods and what comes out, and [`mod@error`] what to print of an error. The others
+//! [`encode`] texts, [`search`] and [`fusion`], [`train`] and [`prune`] encoders, [`eval`]uate rankings as trec_eval
+//! does, [`compare`] and [`report`] them. [`shards`] divide a corpus over several databases. [`mod@bench`] measures
+//! encoders side by side, and [`swap`] puts another one in the place of the one that serves. [`datasets`],
+//! [`encoders`] and [`index`] are the three crates below, for programs that need one of them alone.
 //!
 //! ```
 //! use secateur::datasets::beir::BeirFolder;
@@ -57,10 +60,10 @@
 
 pub mod bench;
 pub mod compare;
-mod database;
+pub mod database;
 pub mod effir;
 pub mod encode;
-mod error;
+pub mod error;
 pub mod eval;
 pub mod fusion;
 pub mod measure;
@@ -82,11 +85,8 @@ pub use secateur_datasets as datasets;
 pub use secateur_encoders as encoders;
 pub use secateur_index as index;
 
-pub use database::{
-    AddOptions, AddReport, Database, DatabaseBuilder, DatabaseInfo, EncoderRecord, EncoderSource,
-    GenerationInfo, VectorOptions,
-};
-pub use error::{Error, Result, message_with_causes};
+pub use database::{Database, DatabaseBuilder};
+pub use error::{Error, Result};
 pub use search::{Hit, SearchMode, SearchParams};
 pub use secateur_datasets::Document;
 pub use secateur_encoders::{Encoder, LoadOptions};

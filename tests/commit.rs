@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use secateur::database::VectorOptions;
 use secateur::encode::Passages;
 use secateur::index::storage::CompactOptions;
-use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, VectorOptions};
+use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams};
 
 use crate::support::{Random, Sandbox, model};
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, VectorOptions};
+use secateur::database::VectorOptions;
+use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams};
 use serde_json::Value;
 
 use crate::support::{Outcome, Sandbox, dataset, model, tree};

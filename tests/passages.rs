@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use secateur::database::{EncoderRecord, VectorOptions};
 use secateur::encode::{Passages, TextKind};
 use secateur::index::hnsw::HnswParams;
-use secateur::{
-    Database, Document, Encoder, EncoderRecord, LoadOptions, SearchMode, SearchParams, VectorIndex,
-    VectorOptions,
-};
+use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams, VectorIndex};
 use serde_json::json;
 
 use crate::support::{Sandbox, model};

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use pyo3::prelude::*;
+use secateur::database::VectorOptions;
 use secateur::fusion::Fusion;
 use secateur::index::bm25::{Analyzer, Bm25Params};
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
-use secateur::{Filter, LoadOptions, Metric, SearchMode, SearchParams, VectorIndex, VectorOptions};
+use secateur::{Filter, LoadOptions, Metric, SearchMode, SearchParams, VectorIndex};
 
 use crate::errors::{refused, usage};
 

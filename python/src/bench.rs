@@ -7,9 +7,10 @@ use secateur::bench::{
     BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, Environment, Gate,
     IndexSpec, Program, run,
 };
+use secateur::database::EncoderSource;
 use secateur::encode::Device;
 use secateur::report::{bench_text, write_bench};
-use secateur::{EncoderSource, ErrorKind, LoadOptions, SearchMode};
+use secateur::{ErrorKind, LoadOptions, SearchMode};
 use serde_json::json;
 
 use crate::arguments::named;

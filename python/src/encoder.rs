@@ -6,9 +6,10 @@ use std::sync::Arc;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use secateur::Error;
+use secateur::database::EncoderSource;
 use secateur::encode::{DEFAULT_ENCODER, TextKind};
 use secateur::encoders::inspect::{InspectOptions, Inspection};
-use secateur::{EncoderSource, Error};
 use serde_json::json;
 
 use crate::arguments::LoadArguments;

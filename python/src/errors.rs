@@ -9,7 +9,7 @@ use secateur::ErrorKind;
 
 /// The exception for an error of the library.
 pub fn exception(error: &secateur::Error) -> PyErr {
-    of_kind(error.kind(), secateur::message_with_causes(error))
+    of_kind(error.kind(), secateur::error::message_with_causes(error))
 }
 
 /// The exception for what anything below the library refuses.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use secateur::database::AddOptions;
 use secateur::index::Error as IndexError;
 use secateur::report::{agreed, counted, grouped, three_digits};
-use secateur::{AddOptions, Database, Error};
+use secateur::{Database, Error};
 use secateur_files::with_suffix;
 use serde_json::json;
 

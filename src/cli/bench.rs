@@ -9,10 +9,11 @@ use secateur::bench::{
     BenchDataset, BenchEncoder, BenchOptions, BenchProgress, BenchReport, BenchReranker, Environment, Gate,
     IndexSpec, Program, run,
 };
+use secateur::database::EncoderSource;
 use secateur::encode::{CrossEncoder, Device};
 use secateur::eval::RuleSet;
 use secateur::report::{bench_text, three_digits, write_bench};
-use secateur::{EncoderSource, LoadOptions, SearchMode};
+use secateur::{LoadOptions, SearchMode};
 
 use super::encoder::{kept_models, located, model_directory};
 use super::failure::{Code, Failure, Result, say};

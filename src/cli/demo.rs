@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::bench::{BenchEncoder, BenchOptions, run};
+use secateur::database::EncoderSource;
 use secateur::datasets::beir::BeirFolder;
 use secateur::encode::DEFAULT_ENCODER;
 use secateur::eval::{Measure, RuleSet, evaluate};
 use secateur::report::{bench_page, bench_text, counted};
-use secateur::{Database, EncoderSource, LoadOptions, SearchMode, SearchParams, report};
+use secateur::{Database, LoadOptions, SearchMode, SearchParams, report};
 use secateur_files::Durable;
 
 use super::bench::program;

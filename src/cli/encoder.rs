@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use secateur::database::{EncoderRecord, EncoderSource};
 use secateur::encode::{
     DEFAULT_ENCODER, Device, Pooling, Precision, Quantization, default_encoder_version, write_default_encoder,
 };
 use secateur::encoders::{Adapter, Notice};
 use secateur::index::Error as IndexError;
-use secateur::{Database, Encoder, EncoderRecord, EncoderSource, Error, LoadOptions};
+use secateur::{Database, Encoder, Error, LoadOptions};
 
 use super::failure::{Code, Failure, Result, warn};
 use super::inputs::{cache, hub};

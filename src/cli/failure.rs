@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use secateur::message_with_causes;
+use secateur::error::message_with_causes;
 use serde_json::json;
 
 use crate::download::DownloadError;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use secateur::database::GenerationInfo;
 use secateur::index::storage::VectorSettings;
 use secateur::report::{Align, Table, counted, three_digits};
-use secateur::{Database, GenerationInfo, Metric};
+use secateur::{Database, Metric};
 use secateur_files::with_suffix;
 use serde_json::json;
 

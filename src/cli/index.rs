@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use secateur::database::VectorOptions;
 use secateur::datasets::{Error as DatasetError, Fault};
 use secateur::encode::{DEFAULT_ENCODER, Passages};
 use secateur::index::ComponentType;
@@ -13,7 +14,7 @@ use secateur::index::bm25::Analyzer;
 use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::report::{agreed, counted, three_digits};
-use secateur::{Database, DatabaseBuilder, Encoder, Error, Metric, VectorIndex, VectorOptions};
+use secateur::{Database, DatabaseBuilder, Encoder, Error, Metric, VectorIndex};
 use secateur_files::with_suffix;
 
 use super::encoder::{ENCODER_OR_DEFAULT, EncoderArguments};

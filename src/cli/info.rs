@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::Database;
+use secateur::database::{DatabaseInfo, GenerationInfo};
 use secateur::encode::Passages;
 use secateur::index::ComponentType;
 use secateur::index::filter::ValueKind;
 use secateur::index::storage::FieldCount;
 use secateur::report::{Align, Table, counted, grouped};
-use secateur::{Database, DatabaseInfo, GenerationInfo};
 use serde_json::json;
 
 use super::failure::Result;

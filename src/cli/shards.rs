@@ -278,7 +278,7 @@ impl StatusArguments {
                 }
                 ShardState::Missing => [String::new(), String::new(), "not built".to_owned()],
                 ShardState::Wrong(error) => {
-                    [String::new(), String::new(), secateur::message_with_causes(error)]
+                    [String::new(), String::new(), secateur::error::message_with_causes(error)]
                 }
             };
             table.row([number.to_string(), grouped(*num_planned as usize), documents, bytes, state]);
@@ -309,7 +309,7 @@ fn as_json(status: &ShardStatus) -> Value {
         }
         ShardState::Wrong(error) => {
             json["state"] = "wrong".into();
-            json["problem"] = secateur::message_with_causes(error).into();
+            json["problem"] = secateur::error::message_with_causes(error).into();
         }
     }
     json

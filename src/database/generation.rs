@@ -64,7 +64,8 @@ impl Database {
     /// The database as read through the named generation, without an encoder.
     ///
     /// ```no_run
-    /// use secateur::{Database, EncoderRecord, SearchParams};
+    /// use secateur::database::EncoderRecord;
+    /// use secateur::{Database, SearchParams};
     /// let database = Database::open("garden.db")?;
     /// let small = database.generation("small")?.reload_encoder(EncoderRecord::load)?;
     /// let hits = small.search("pruning roses", &SearchParams::default())?;
@@ -124,7 +125,8 @@ impl Database {
     ///
     /// ```
     /// use secateur::encode::default_encoder;
-    /// use secateur::{Database, Document, LoadOptions, VectorOptions};
+    /// use secateur::database::VectorOptions;
+    /// use secateur::{Database, Document, LoadOptions};
     ///
     /// let folder = tempfile::tempdir()?;
     /// let path = folder.path().join("db");

@@ -1,4 +1,8 @@
 //! The database: documents, their vectors under one encoder, and a BM25 index, in one folder.
+//!
+//! A [`DatabaseBuilder`] makes a [`Database`]. [`AddOptions`] and [`AddReport`] go with the documents that are added.
+//! [`VectorOptions`] say how vectors are made, stored and searched; an [`EncoderRecord`] with its [`EncoderSource`] is
+//! what is remembered of their encoder. [`DatabaseInfo`] and [`GenerationInfo`] describe what there is.
 
 mod builder;
 mod changes;
@@ -101,7 +105,8 @@ impl Database {
     /// [`Database::open`] does.
     ///
     /// ```no_run
-    /// use secateur::{Database, EncoderRecord};
+    /// use secateur::database::EncoderRecord;
+    /// use secateur::Database;
     /// let database = Database::open_with("garden.db", EncoderRecord::load)?;
     /// # Ok::<(), secateur::Error>(())
     /// ```

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use secateur::database::VectorOptions;
 use secateur::encode::Passages;
 use secateur::fusion::Fusion;
 use secateur::index::ComponentType;
@@ -10,9 +11,7 @@ use secateur::index::bm25::Bm25Params;
 use secateur::index::hnsw::HnswParams;
 use secateur::search::Sides;
 use secateur::shards::{CorpusSource, ShardSet};
-use secateur::{
-    Database, Document, Encoder, Error, Hit, Metric, SearchMode, SearchParams, VectorIndex, VectorOptions,
-};
+use secateur::{Database, Document, Encoder, Error, Hit, Metric, SearchMode, SearchParams, VectorIndex};
 
 use super::{encoder, items, planned};
 use crate::support::Random;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use secateur::database::VectorOptions;
 use secateur::index::Error as IndexError;
 use secateur::index::hnsw::HnswParams;
 use secateur::shards::ShardSet;
-use secateur::{Database, Document, Encoder, Error, SearchMode, SearchParams, VectorIndex, VectorOptions};
+use secateur::{Database, Document, Encoder, Error, SearchMode, SearchParams, VectorIndex};
 
 use super::{encoder, items, planned};
 use crate::support::Random;

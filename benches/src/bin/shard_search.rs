@@ -15,9 +15,10 @@ use std::time::Instant;
 
 use clap::Parser;
 use rayon::ThreadPool;
+use secateur::database::EncoderRecord;
 use secateur::encode::default_encoder;
 use secateur::shards::ShardSet;
-use secateur::{Database, EncoderRecord, Hit, LoadOptions, SearchMode, SearchParams};
+use secateur::{Database, Hit, LoadOptions, SearchMode, SearchParams};
 use serde_json::json;
 
 #[derive(Parser)]

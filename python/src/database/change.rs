@@ -2,7 +2,8 @@
 
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use secateur::{AddOptions, Document, Error};
+use secateur::database::AddOptions;
+use secateur::{Document, Error};
 
 use super::Database;
 use crate::arguments::filter;

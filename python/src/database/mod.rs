@@ -13,7 +13,8 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use secateur::{EncoderRecord, EncoderSource, Error, ErrorKind, LoadOptions};
+use secateur::database::{EncoderRecord, EncoderSource};
+use secateur::{Error, ErrorKind, LoadOptions};
 
 use crate::arguments::LoadArguments;
 use crate::encoder::Encoder;

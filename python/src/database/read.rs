@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
-use secateur::GenerationInfo;
+use secateur::database::GenerationInfo;
 use secateur::index::RowId;
 use secateur::index::filter::ValueKind;
 use serde_json::{Value, json};

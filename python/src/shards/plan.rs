@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use secateur::datasets::source::FieldNames;
+use secateur::error::message_with_causes;
 use secateur::shards::{CorpusSource, DocumentsChecksum, SetReport, ShardState, ShardStatus};
-use secateur::{Document, Error, message_with_causes};
+use secateur::{Document, Error};
 use serde_json::{Value, json};
 
 use crate::database::build::BuildArguments;

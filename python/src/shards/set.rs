@@ -7,9 +7,10 @@ use numpy::PyReadonlyArray2;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
+use secateur::database::EncoderRecord;
 use secateur::shards::remote::{Origin, RemoteSet, RemoteShard};
 use secateur::shards::{MissingShard, Shard, ShardSet as Set};
-use secateur::{Document, EncoderRecord, Error, Hit, SearchParams};
+use secateur::{Document, Error, Hit, SearchParams};
 
 use super::calls::Calls;
 use crate::arguments::{LoadArguments, SearchArguments};

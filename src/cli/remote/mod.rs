@@ -13,12 +13,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use secateur::database::{EncoderSource, VectorOptions};
 use secateur::encode::{DEFAULT_ENCODER, default_encoder};
 use secateur::shards::remote::{Client, Origin, RemoteSet, RemoteShard, Replicas, Topology};
 use secateur::shards::{CorpusSource, Shard, ShardPlan};
-use secateur::{
-    Database, DatabaseBuilder, Document, Encoder, EncoderSource, Error, LoadOptions, VectorOptions,
-};
+use secateur::{Database, DatabaseBuilder, Document, Encoder, Error, LoadOptions};
 use secateur_serve::{Access, Event, Limits, Stop};
 
 use crate::cli::encoder::EncoderArguments;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use secateur::database::VectorOptions;
 use secateur::encode::Passages;
 use secateur::fusion::Fusion;
 use secateur::index::ComponentType;
@@ -10,9 +11,7 @@ use secateur::index::bm25::Bm25Params;
 use secateur::search::Sides;
 use secateur::shards::remote::{RemoteSet, Threads};
 use secateur::shards::{SetOptions, Shard, ShardSet};
-use secateur::{
-    Database, Document, Encoder, Error, Filter, Hit, Metric, SearchMode, SearchParams, VectorOptions,
-};
+use secateur::{Database, Document, Encoder, Error, Filter, Hit, Metric, SearchMode, SearchParams};
 use secateur_serve::{Access, Limits};
 
 use super::{Server, encoder, finished, open, open_in, options, some_documents, topology, urls};

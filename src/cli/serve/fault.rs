@@ -1,8 +1,9 @@
 //! What is wrong with a request, of what the library says is wrong.
 
+use secateur::error::message_with_causes;
 use secateur::index::Error as IndexError;
 use secateur::shards::ShardError;
-use secateur::{Error, ErrorKind, message_with_causes};
+use secateur::{Error, ErrorKind};
 use secateur_serve::Fault;
 
 /// The fault that an error is for whoever asked.

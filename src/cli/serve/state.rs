@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use secateur::database::EncoderRecord;
 use secateur::encoders::Fingerprint;
 use secateur::shards::ShardFacts;
-use secateur::{Database, Encoder, EncoderRecord, Error};
+use secateur::{Database, Encoder, Error};
 use secateur_serve::Fault;
 use serde_json::Value;
 
