@@ -8,6 +8,8 @@ use secateur_files::{ErrorKind, JournalError, PathError};
 use crate::number::{agreed, counted};
 use crate::search::SearchMode;
 
+pub use secateur_files::UnknownName;
+
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -23,7 +23,7 @@ mod tuning;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secateur_encoders::UnknownName;
+use secateur_files::UnknownName;
 use strum::{Display, EnumString, VariantNames};
 
 pub use tuning::{FusionPoint, fusion_curve};

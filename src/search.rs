@@ -5,7 +5,7 @@ mod explanation;
 mod ranking;
 mod snippet;
 
-use secateur_encoders::UnknownName;
+use secateur_files::UnknownName;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
 use strum::{Display, EnumString, VariantNames};

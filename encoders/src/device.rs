@@ -3,9 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use secateur_files::UnknownName;
 use serde::{Deserialize, Serialize};
-
-use crate::names::UnknownName;
 
 /// Where a model computes. The vectors are the same up to rounding.
 ///

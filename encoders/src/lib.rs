@@ -74,7 +74,6 @@ mod matryoshka;
 mod merge;
 #[doc(hidden)]
 pub mod model;
-mod names;
 mod notice;
 mod on_device;
 mod pooling;
@@ -104,7 +103,6 @@ pub use export::{ExportFormat, ExportOptions, Exported, write_exported};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use load_options::LoadOptions;
 pub use merge::write_merged;
-pub use names::UnknownName;
 pub use notice::Notice;
 pub use pooling::{Pooling, Poolings};
 pub use quantize::{QuantizedFormat, write_quantized};

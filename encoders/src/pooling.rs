@@ -3,10 +3,10 @@
 use std::fmt;
 use std::ops::Range;
 
+use secateur_files::UnknownName;
 use serde::{Deserialize, Serialize, Serializer};
 use strum::{Display, EnumString, VariantArray, VariantNames};
 
-use crate::names::UnknownName;
 use crate::spans::Spans;
 
 /// Which hidden states make the vector of a text.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use safetensors::Dtype;
+use secateur_files::UnknownName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strum::{Display, EnumString, VariantNames};
@@ -12,7 +13,6 @@ use crate::architecture::{INT8_GROUP, Storage, int8};
 use crate::compute::cpu::quantize_rows;
 use crate::error::{Error, Result};
 use crate::loaded::{Weights, merged};
-use crate::names::UnknownName;
 use crate::weights::quantized::bitsandbytes;
 use crate::weights::quantized::int8::scales_of;
 use crate::weights::quantized::nf4::Nf4Matrix;

@@ -10,6 +10,7 @@
 //! - [`LockedFile`] keeps other processes away.
 //! - [`PathError`] is the one error of a file operation: what was attempted, on which path, and why it failed.
 //! - [`ErrorKind`] says of every error of the workspace whose turn it is.
+//! - [`UnknownName`] is the error of a value that has names, of a name that is none of them.
 //! - [`join`] does two pieces of work at a time.
 //! - `faults`, behind the feature of that name, makes any operation of a test fail, or cuts the power.
 //!
@@ -40,10 +41,12 @@ pub mod faults;
 pub mod header;
 mod journal;
 mod lock;
+mod names;
 mod parallel;
 
 pub use durable::{Durable, DurableFolder, with_suffix};
 pub use error::{AtPath, ErrorKind, PathError, Result};
 pub use journal::{Journal, JournalError, Record, kept_bytes, kept_items};
 pub use lock::LockedFile;
+pub use names::UnknownName;
 pub use parallel::join;

@@ -1,6 +1,6 @@
 //! How two vectors are compared.
 
-use crate::names::UnknownName;
+use secateur_files::UnknownName;
 
 /// How a query vector q and a row v are compared. Scores are "higher is better" for all three.
 ///
@@ -9,7 +9,7 @@ use crate::names::UnknownName;
 /// assert_eq!("cosine".parse(), Ok(Metric::Cosine));
 /// assert_eq!(Metric::L2.to_string(), "l2");
 /// let error = "angle".parse::<Metric>().unwrap_err();
-/// assert_eq!(error.to_string(), "\"angle\" is no metric; choose inner-product, cosine or l2");
+/// assert_eq!(error.to_string(), "\"angle\" is not a metric; expected inner-product, cosine or l2");
 /// ```
 #[derive(
     Debug,
@@ -35,7 +35,7 @@ pub enum Metric {
 }
 
 fn unknown(name: &str) -> UnknownName {
-    UnknownName::new::<Metric>("metric", name)
+    UnknownName::of::<Metric>("a metric", name)
 }
 
 impl Metric {

@@ -34,6 +34,6 @@ pub use cloze::{ClozeExamples, ClozeOptions};
 pub use example::TrainingExample;
 pub use from_beir::{BeirExamples, BeirOptions};
 pub use group::Group;
-pub use read::{Examples, Format, UnknownFormat};
+pub use read::{Examples, Format};
 pub use shuffle::{Shuffled, shuffled};
 pub use write::{write_examples, write_examples_alone};

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use strum::{Display, EnumString};
+use secateur_files::UnknownName;
+use strum::{Display, EnumString, VariantNames};
 
 use super::example::TrainingExample;
 use super::fields::Fields;
@@ -12,8 +13,8 @@ use crate::fault::Fault;
 use crate::reader::Lines;
 
 /// Whose training data a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString)]
-#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownFormat, parse_err_fn = unknown)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Format {
     /// FlagEmbedding's: `query`, `pos`, `neg`.
     FlagEmbedding,
@@ -26,15 +27,8 @@ impl Format {
     pub const ALL: [Format; 2] = [Format::FlagEmbedding, Format::Tevatron];
 }
 
-/// The name is not that of a format.
-#[derive(Debug, thiserror::Error)]
-#[error("{found:?} is not a format of training data; expected flag-embedding or tevatron")]
-pub struct UnknownFormat {
-    found: String,
-}
-
-fn unknown(found: &str) -> UnknownFormat {
-    UnknownFormat { found: found.to_owned() }
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::of::<Format>("a format of training data", found)
 }
 
 /// The examples of a file in its order, read as they are asked for.

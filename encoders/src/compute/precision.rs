@@ -1,9 +1,8 @@
 //! How precisely linear layers are multiplied.
 
+use secateur_files::UnknownName;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
-
-use crate::names::UnknownName;
 
 /// How precisely linear layers are multiplied. Everything else is computed in f32, with one exception. On a processor
 /// with AMX, attention beside linear layers in bf16 or 8 bits multiplies in bf16.

@@ -19,11 +19,11 @@ use strum::{Display, EnumString, VariantNames};
 use crate::architecture::class;
 use crate::error::{Error, Result};
 use crate::loaded::{Weights, merged};
-use crate::names::UnknownName;
 use crate::settings::{PROMPTS_FILE, Purpose, Read};
 use crate::tokenize::Tokenizer;
 use crate::weights::model_files::ModelFiles;
 use crate::weights::write::write_directory;
+use secateur_files::UnknownName;
 use shape::Shape;
 
 /// For whom [`write_exported`] writes a model.

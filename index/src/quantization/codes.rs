@@ -1,11 +1,12 @@
 //! Codes of either kind, as graphs have them.
 
+use secateur_files::UnknownName;
+
 use super::int8::{self, Int8Codes, Int8CodesBuf};
 use super::kernel::int8::Int8Kernel;
 use super::kernel::one_bit::OneBitKernel;
 use super::one_bit::{self, OneBitCodes, OneBitCodesBuf};
 use crate::metric::Metric;
-use crate::names::UnknownName;
 
 /// The codes of the rows that a graph search compares.
 ///
@@ -41,7 +42,7 @@ pub enum CodeType {
 }
 
 fn unknown(name: &str) -> UnknownName {
-    UnknownName::new::<CodeType>("kind of codes", name)
+    UnknownName::of::<CodeType>("a kind of codes", name)
 }
 
 impl CodeType {

@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 
 use bytemuck::{Pod, Zeroable};
-
-use crate::names::UnknownName;
+use secateur_files::UnknownName;
 
 /// The type of the components of stored vectors. Queries are always f32.
 ///
@@ -43,7 +42,7 @@ pub enum ComponentType {
 }
 
 fn unknown(name: &str) -> UnknownName {
-    UnknownName::new::<ComponentType>("type of components", name)
+    UnknownName::of::<ComponentType>("a type of components", name)
 }
 
 impl ComponentType {

@@ -12,10 +12,9 @@ pub mod nf4;
 #[cfg(test)]
 mod tests;
 
+use secateur_files::UnknownName;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
-
-use crate::names::UnknownName;
 
 /// How linear layers are stored in fewer bits.
 ///

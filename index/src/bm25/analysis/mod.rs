@@ -25,8 +25,7 @@ use cjk::Bigrams;
 use former::Former;
 use language::{Language, LanguageChain};
 use porter::Stemmer;
-
-use crate::names::UnknownName;
+use secateur_files::UnknownName;
 
 /// How texts become terms. The names are those of Lucene's analyzers, `EnglishAnalyzer` and so on.
 ///
@@ -127,7 +126,7 @@ pub enum Analyzer {
 }
 
 fn unknown(name: &str) -> UnknownName {
-    UnknownName::new::<Analyzer>("analyzer", name)
+    UnknownName::of::<Analyzer>("an analyzer", name)
 }
 
 impl Analyzer {

@@ -15,7 +15,7 @@ use bytemuck::{Pod, Zeroable};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
-use secateur_files::{AtPath, Durable};
+use secateur_files::{AtPath, Durable, UnknownName};
 
 use super::PARTIAL;
 use super::columns;
@@ -26,7 +26,6 @@ use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{Written, check_crc, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 use crate::metric::Metric;
-use crate::names::UnknownName;
 use crate::rows::ComponentType;
 use crate::vector_index::VectorIndex;
 
@@ -235,7 +234,7 @@ impl Manifest {
     pub fn analyzer(&self, file: &Path) -> Result<Option<Analyzer>> {
         let name = self.properties.get(ANALYZER);
         name.map(|name| name.parse()).transpose().map_err(|error: UnknownName| {
-            corrupt(file, wrong_field(ANALYZER, "an analyzer's name", error.name))
+            corrupt(file, wrong_field(ANALYZER, "an analyzer's name", error.found))
         })
     }
 

@@ -1,11 +1,20 @@
 //! Values that have names, on a command line as in a file: what is said of a name that none of them has.
 
+use strum::VariantNames;
+
 /// A name that is none of those expected.
 ///
 /// ```
-/// use secateur_encoders::Pooling;
-/// let error = "middle".parse::<Pooling>().unwrap_err();
-/// assert!(error.to_string().starts_with("\"middle\" is not a pooling; expected cls, "));
+/// use secateur_files::UnknownName;
+///
+/// #[derive(strum::VariantNames)]
+/// #[strum(serialize_all = "kebab-case")]
+/// enum Season {
+///     Spring,
+///     Autumn,
+/// }
+/// let error = UnknownName::of::<Season>("a season", "fall");
+/// assert_eq!(error.to_string(), "\"fall\" is not a season; expected spring or autumn");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is not {what}; expected {}", alternatives(expected))]
@@ -20,7 +29,7 @@ pub struct UnknownName {
 
 impl UnknownName {
     /// `found` in the place of a name of a `T`.
-    pub fn of<T: strum::VariantNames>(what: &'static str, found: &str) -> UnknownName {
+    pub fn of<T: VariantNames>(what: &'static str, found: &str) -> UnknownName {
         UnknownName { what, found: found.to_owned(), expected: T::VARIANTS }
     }
 }
