@@ -1,8 +1,8 @@
 //! What can go wrong: one variant for each layer, and the errors that only several layers together can see.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use secateur_encoders::Fingerprint;
+use secateur_encoders::{Encoder, Fingerprint};
 use secateur_files::{ErrorKind, JournalError, PathError};
 
 use crate::number::{agreed, counted};
@@ -399,6 +399,17 @@ impl Error {
     /// A problem with an option of a stage.
     pub(crate) fn option(option: &'static str, problem: impl Into<String>) -> Error {
         Error::InvalidOption { stage: None, option, problem: problem.into() }
+    }
+
+    /// The encoder given is another one than that of the vectors in `path`, which `name` and `fingerprint` describe.
+    pub(crate) fn other_encoder(path: &Path, name: &str, fingerprint: Fingerprint, given: &Encoder) -> Error {
+        Error::EncoderMismatch {
+            path: path.to_owned(),
+            expected_name: name.to_owned(),
+            expected: Box::new(fingerprint),
+            got_name: given.name().to_owned(),
+            got: Box::new(*given.fingerprint()),
+        }
     }
 
     /// Whose turn it is. Programs that end with an exit code choose it by this.

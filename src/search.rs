@@ -5,6 +5,7 @@ mod explanation;
 mod ranking;
 mod snippet;
 
+use secateur_encoders::Encoder;
 use secateur_files::UnknownName;
 use secateur_index::bm25::Bm25Params;
 use secateur_index::filter::Filter;
@@ -83,9 +84,10 @@ impl SearchParams {
         if mode == SearchMode::Hybrid { self.depth() } else { self.k }
     }
 
-    /// How a hybrid search fuses, and how much its ranking by vectors counts. `of_encoder` is what the encoder says of
-    /// a weighted sum.
-    pub(crate) fn fusing(&self, of_encoder: Option<f64>) -> (Fusion, f64) {
+    /// How a hybrid search fuses, and how much its ranking by vectors counts. The encoder can say it of a
+    /// weighted sum.
+    pub(crate) fn fusing(&self, encoder: Option<&Encoder>) -> (Fusion, f64) {
+        let of_encoder = encoder.and_then(|encoder| encoder.settings().dense_weight);
         let by_default = if of_encoder.is_some() { Fusion::WeightedSum } else { Fusion::default() };
         let fusion = self.fusion.unwrap_or(by_default);
         let of_encoder = of_encoder.filter(|_| fusion == Fusion::WeightedSum);

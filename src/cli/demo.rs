@@ -53,7 +53,8 @@ impl Arguments {
         }
         let dataset = BeirFolder::open(&mini)?;
         let mut builder = Database::builder(folder.path().join("db"));
-        if let Some(encoder) = self.encoder.or_named(Some(DEFAULT_ENCODER))?.load()? {
+        let arguments = self.encoder.or_named(Some(DEFAULT_ENCODER))?;
+        if let Some(encoder) = arguments.load()? {
             builder = builder.encoder(encoder);
         }
         let database = builder.build_from(dataset.corpus()?, |_| {})?;
@@ -84,36 +85,37 @@ impl Arguments {
             );
         }
         drop(database);
-        text.push_str(&self.bench(&mini, &folder.path().join("bench"))?);
+        text.push_str(&bench(arguments.source(), &mini, &folder.path().join("bench"))?);
         Ok(text)
     }
+}
 
-    /// Ways to search the collection side by side, and the page of it, which stays.
-    fn bench(&self, mini: &Path, out: &Path) -> Result<String> {
-        let source = self.encoder.or_named(Some(DEFAULT_ENCODER))?.source().unwrap_or_else(|| {
-            EncoderSource { model: DEFAULT_ENCODER.to_owned(), options: LoadOptions::default() }
-        });
-        let source = located(&source)?;
-        let name = Path::new(&source.model).file_name().map(|name| name.to_string_lossy().into_owned());
-        let options = BenchOptions {
-            datasets: vec![mini.to_owned().into()],
-            encoders: vec![BenchEncoder { name: name.unwrap_or_else(|| source.model.clone()), source }],
-            indexes: ["flat", "hnsw"].iter().filter_map(|name| name.parse().ok()).collect(),
-            warm_up: 3,
-            repetitions: 1,
-            command: "secateur demo".to_owned(),
-            program: program(),
-            ..BenchOptions::default()
-        };
-        let bench = run(&options, out, &mut |_| {})?;
-        let page = kept_page()?;
-        Durable::write(&page, |file| file.write_all(bench_page(&bench).as_bytes()))?;
-        Ok(format!(
-            "\nThe same collection in every mode, each query asked once (`secateur bench` measures in earnest):\n\n{}\nreport: {}\n",
-            bench_text(&bench),
-            page.display()
-        ))
-    }
+/// Ways to search the collection side by side, and the page of it, which stays.
+fn bench(encoder: Option<EncoderSource>, mini: &Path, out: &Path) -> Result<String> {
+    let source = encoder.unwrap_or_else(|| EncoderSource {
+        model: DEFAULT_ENCODER.to_owned(),
+        options: LoadOptions::default(),
+    });
+    let source = located(&source)?;
+    let name = Path::new(&source.model).file_name().map(|name| name.to_string_lossy().into_owned());
+    let options = BenchOptions {
+        datasets: vec![mini.to_owned().into()],
+        encoders: vec![BenchEncoder { name: name.unwrap_or_else(|| source.model.clone()), source }],
+        indexes: ["flat", "hnsw"].iter().filter_map(|name| name.parse().ok()).collect(),
+        warm_up: 3,
+        repetitions: 1,
+        command: "secateur demo".to_owned(),
+        program: program(),
+        ..BenchOptions::default()
+    };
+    let bench = run(&options, out, &mut |_| {})?;
+    let page = kept_page()?;
+    Durable::write(&page, |file| file.write_all(bench_page(&bench).as_bytes()))?;
+    Ok(format!(
+        "\nThe same collection in every mode, each query asked once (`secateur bench` measures in earnest):\n\n{}\nreport: {}\n",
+        bench_text(&bench),
+        page.display()
+    ))
 }
 
 /// A page in a folder of its own among the temporary files, which nobody removes but the system.

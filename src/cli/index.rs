@@ -145,29 +145,22 @@ impl IndexArguments {
 }
 
 impl MakingArguments {
-    /// The encoder that makes the vectors: the one in the box, unless another is named or vectors are given.
-    pub fn encoder(&self, inputs: &Inputs) -> Result<EncoderArguments> {
-        self.encoder.or_named((!inputs.has_vectors()).then_some(DEFAULT_ENCODER))
-    }
-
-    /// What makes a database at this path, with the encoder if there is one.
-    pub fn builder(
-        &self,
-        out: &Path,
-        inputs: &Inputs,
-        encoder: Option<&Arc<Encoder>>,
-    ) -> Result<DatabaseBuilder> {
-        self.check_vectors(inputs, encoder.is_some())?;
-        let options = self.index.options(self.metric, &self.separator, &self.encoder(inputs)?);
+    /// What makes a database at this path, and the encoder of its vectors. That is the one in the box, unless another
+    /// is named or vectors are given.
+    pub fn builder(&self, out: &Path, inputs: &Inputs) -> Result<(DatabaseBuilder, Option<Arc<Encoder>>)> {
+        let arguments = self.encoder.or_named((!inputs.has_vectors()).then_some(DEFAULT_ENCODER))?;
+        self.check_vectors(inputs, arguments.encoder.is_some())?;
+        let options = self.index.options(self.metric, &self.separator, &arguments);
         let mut builder =
             Database::builder(out).vector_options(options).analyzer(self.analyzer).allow_empty(true);
         if let Some(dim) = inputs.dim()? {
             builder = builder.vectors(dim);
         }
-        Ok(match encoder {
-            Some(encoder) => builder.encoder(Arc::clone(encoder)),
-            None => builder,
-        })
+        let encoder = arguments.load()?;
+        if let Some(encoder) = &encoder {
+            builder = builder.encoder(Arc::clone(encoder));
+        }
+        Ok((builder, encoder))
     }
 
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
@@ -196,8 +189,7 @@ impl Arguments {
         let making = &self.making;
         let inputs = making.source.open(&making.files, making.encoder.strict)?;
         check_out(&self.out, "put documents into it with `secateur add`")?;
-        let encoder = making.encoder(&inputs)?.load()?;
-        let builder = making.builder(&self.out, &inputs, encoder.as_ref())?;
+        let (builder, encoder) = making.builder(&self.out, &inputs)?;
         let num_empty = Cell::new(0);
         let documents = inputs.counted(false, |count| num_empty.set(count));
         let progress = Progress::start("indexing", "document", || inputs.count())?

@@ -155,8 +155,7 @@ impl PlanArguments {
         let making = &self.making;
         let inputs = making.source.open(&making.files, making.encoder.strict)?;
         check_out(&self.out, "build its shards with `secateur shards build`")?;
-        let encoder = making.encoder(&inputs)?.load()?;
-        let builder = making.builder(&self.out, &inputs, encoder.as_ref())?;
+        let (builder, _) = making.builder(&self.out, &inputs)?;
         let source =
             CorpusSource { files: inputs.paths(), options: making.source.to_options(making.encoder.strict) };
         // Ids are compared when the documents are read, so here they are only counted.

@@ -492,13 +492,7 @@ fn check_encoder(path: &Path, snapshot: &Snapshot, encoder: &Encoder) -> Result<
 }
 
 fn mismatch(path: &Path, identity: &EncoderIdentity, encoder: &Encoder) -> Error {
-    Error::EncoderMismatch {
-        path: path.to_owned(),
-        expected_name: identity.name.clone(),
-        expected: Box::new(Fingerprint::from_bytes(identity.fingerprint)),
-        got_name: encoder.name().to_owned(),
-        got: Box::new(*encoder.fingerprint()),
-    }
+    Error::other_encoder(path, &identity.name, Fingerprint::from_bytes(identity.fingerprint), encoder)
 }
 
 /// Refuses documents without title and text, in which there is nothing to find.

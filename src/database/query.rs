@@ -51,7 +51,7 @@ impl Database {
     /// vectors or encoder. A parameter is out of range. A file is damaged.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| Ok(ranking.hits(params, self.dense_weight())?)).collect()
+        rankings.iter().map(|ranking| Ok(ranking.hits(params, self.encoder.as_deref())?)).collect()
     }
 
     /// Searches for one query, as [`Database::search`], and says where the time went.
@@ -62,7 +62,7 @@ impl Database {
     pub fn search_timed(&self, query: &str, params: &SearchParams) -> Result<(Vec<Hit>, SearchTimes)> {
         let (mut rankings, mut times) = self.rankings(&[query], params)?;
         let start = Instant::now();
-        let hits = rankings.pop().unwrap_or_default().hits(params, self.dense_weight())?;
+        let hits = rankings.pop().unwrap_or_default().hits(params, self.encoder.as_deref())?;
         times.fuse = start.elapsed();
         Ok((hits, times))
     }
@@ -74,7 +74,7 @@ impl Database {
     /// As [`Database::search_batch`].
     pub fn search_sides(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<(Hit, Sides)>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| Ok(ranking.with_sides(params, self.dense_weight())?)).collect()
+        rankings.iter().map(|ranking| Ok(ranking.with_sides(params, self.encoder.as_deref())?)).collect()
     }
 
     /// Searches for one query, and says where each score comes from and where the time went.
@@ -99,7 +99,7 @@ impl Database {
         let (mut rankings, mut times) = self.rankings(&[query], params)?;
         let start = Instant::now();
         let hits = match rankings.pop() {
-            Some(ranking) => ranking.with_sides(params, self.dense_weight())?,
+            Some(ranking) => ranking.with_sides(params, self.encoder.as_deref())?,
             None => Vec::new(),
         };
         times.fuse = start.elapsed();
@@ -238,11 +238,6 @@ impl Database {
         let best =
             if self.snapshot.settings().encoder.is_some() { SearchMode::Hybrid } else { SearchMode::Bm25 };
         params.mode.unwrap_or(best)
-    }
-
-    /// How much the encoder says that its ranking counts in a hybrid search.
-    fn dense_weight(&self) -> Option<f64> {
-        self.encoder.as_ref().and_then(|encoder| encoder.settings().dense_weight)
     }
 
     fn matching(&self, params: &SearchParams) -> Result<Option<Bitmap>> {

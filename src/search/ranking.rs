@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use secateur_datasets::{Query, Run, ScoredDocument};
+use secateur_encoders::Encoder;
 
 use super::{Hit, Place, SearchParams, Sides};
 use crate::fusion::{Error, Fusion, RankedList};
@@ -38,11 +39,11 @@ impl Ranking {
     }
 
     /// The hits of the one index that was asked, or those of both, fused.
-    /// `of_encoder` is how much the encoder says its ranking counts.
-    pub(crate) fn hits(&self, params: &SearchParams, of_encoder: Option<f64>) -> Result<Vec<Hit>, Error> {
+    /// The encoder can say how much its ranking counts.
+    pub(crate) fn hits(&self, params: &SearchParams, encoder: Option<&Encoder>) -> Result<Vec<Hit>, Error> {
         match (&self.dense, &self.bm25) {
             (Some(dense), Some(bm25)) => {
-                let (fusion, dense_weight) = params.fusing(of_encoder);
+                let (fusion, dense_weight) = params.fusing(encoder);
                 let mut hits = fuse([dense, bm25], params.depth(), fusion, dense_weight)?;
                 hits.truncate(params.k);
                 Ok(hits)
@@ -56,7 +57,7 @@ impl Ranking {
     pub(crate) fn with_sides(
         &self,
         params: &SearchParams,
-        of_encoder: Option<f64>,
+        encoder: Option<&Encoder>,
     ) -> Result<Vec<(Hit, Sides)>, Error> {
         let [dense, bm25] = [&self.dense, &self.bm25].map(|hits| places(hits.as_deref().unwrap_or_default()));
         let sides = |hit: Hit| {
@@ -64,7 +65,7 @@ impl Ranking {
             let sides = Sides { dense: dense.get(id).copied(), bm25: bm25.get(id).copied() };
             (hit, sides)
         };
-        Ok(self.hits(params, of_encoder)?.into_iter().map(sides).collect())
+        Ok(self.hits(params, encoder)?.into_iter().map(sides).collect())
     }
 }
 

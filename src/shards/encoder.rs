@@ -24,13 +24,7 @@ impl ShardSet {
             (_, None) => return Err(Error::NoVectors { path: self.path.clone() }),
         };
         if *encoder.fingerprint() != record.fingerprint {
-            return Err(Error::EncoderMismatch {
-                path: self.path.clone(),
-                expected_name: record.name.clone(),
-                expected: Box::new(record.fingerprint),
-                got_name: encoder.name().to_owned(),
-                got: Box::new(*encoder.fingerprint()),
-            });
+            return Err(Error::other_encoder(&self.path, &record.name, record.fingerprint, &encoder));
         }
         let of_encoder = encoder.dim();
         if dim != of_encoder {

@@ -266,11 +266,6 @@ impl ShardSet {
         params.mode.unwrap_or(best)
     }
 
-    /// How much the encoder says that its ranking counts in a hybrid search.
-    fn dense_weight(&self) -> Option<f64> {
-        self.encoder.get().and_then(|encoder| encoder.settings().dense_weight)
-    }
-
     /// Searches for one query, as [`Database::search`].
     ///
     /// # Errors
@@ -287,7 +282,7 @@ impl ShardSet {
     /// As [`Database::search_batch`]; [`ShardError::InShard`] says which shard failed.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| Ok(ranking.hits(params, self.dense_weight())?)).collect()
+        rankings.iter().map(|ranking| Ok(ranking.hits(params, self.encoder().map(Arc::as_ref))?)).collect()
     }
 
     /// Searches for many queries, and says of each hit where it stands in the merged ranking of either index.
@@ -297,7 +292,10 @@ impl ShardSet {
     /// As [`ShardSet::search_batch`].
     pub fn search_sides(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<(Hit, Sides)>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| Ok(ranking.with_sides(params, self.dense_weight())?)).collect()
+        rankings
+            .iter()
+            .map(|ranking| Ok(ranking.with_sides(params, self.encoder().map(Arc::as_ref))?))
+            .collect()
     }
 
     /// Searches for one query, as [`Database::explain`]. The times of filters, vectors and words are those of the shard
@@ -309,7 +307,7 @@ impl ShardSet {
     pub fn explain(&self, query: &str, params: &SearchParams) -> Result<Explanation> {
         let (mut rankings, mut times) = self.rankings(&[query], params)?;
         let start = Instant::now();
-        let hits = rankings.pop().unwrap_or_default().with_sides(params, self.dense_weight())?;
+        let hits = rankings.pop().unwrap_or_default().with_sides(params, self.encoder().map(Arc::as_ref))?;
         times.fuse += start.elapsed();
         Ok(Explanation { hits, times })
     }

@@ -8,10 +8,11 @@ use secateur_datasets::triples::{BatchOptions, Batches, Examples};
 use secateur_encoders::train::{
     AdamW, Lora, Loss, Schedule, TeacherVectors, TrainSettings, Trained, Trainer,
 };
-use secateur_encoders::{Device, Encoder, LoadOptions, Notice, TextKind};
+use secateur_encoders::{Device, Encoder, LoadOptions, Notice};
 
 use super::options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};
 use super::run::{Run, RunOutcome};
+use super::vectors::texts;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -236,11 +237,8 @@ impl LossOptions {
 fn check_texts(vectors: &TeacherVectors, data: &[PathBuf], num_negatives: usize) -> Result<()> {
     for file in data {
         for example in Examples::open(file, None)? {
-            let example = example?;
-            vectors.check(&example.query, TextKind::Query)?;
-            let negatives = example.negatives.iter().filter(|_| num_negatives > 0);
-            for passage in example.positives.iter().chain(negatives) {
-                vectors.check(passage, TextKind::Passage)?;
+            for (kind, text) in texts(example?, num_negatives > 0) {
+                vectors.check(&text, kind)?;
             }
         }
     }

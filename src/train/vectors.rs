@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use secateur_datasets::triples::Examples;
+use secateur_datasets::triples::{Examples, TrainingExample};
 use secateur_encoders::train::{TeacherVectors, TextKey};
 use secateur_encoders::{Encoder, TextKind};
 use secateur_files::{Journal, with_suffix};
@@ -89,10 +89,7 @@ fn each_text(inputs: &[PathBuf], mut on: impl FnMut(TextKey, TextKind, String) -
     let mut seen = HashSet::new();
     for input in inputs {
         for example in Examples::open(input, None)? {
-            let example = example?;
-            let passages = example.positives.into_iter().chain(example.negatives);
-            let passages = passages.map(|passage| (TextKind::Passage, passage));
-            for (kind, text) in std::iter::once((TextKind::Query, example.query)).chain(passages) {
+            for (kind, text) in texts(example?, true) {
                 let key = TextKey::of(&text, kind);
                 if seen.insert(key) {
                     on(key, kind, text)?;
@@ -101,6 +98,17 @@ fn each_text(inputs: &[PathBuf], mut on: impl FnMut(TextKey, TextKind, String) -
         }
     }
     Ok(())
+}
+
+/// The texts of an example.
+pub(super) fn texts(
+    example: TrainingExample,
+    with_negatives: bool,
+) -> impl Iterator<Item = (TextKind, String)> {
+    let negatives = example.negatives.into_iter().filter(move |_| with_negatives);
+    let passages = example.positives.into_iter().chain(negatives);
+    let passages = passages.map(|passage| (TextKind::Passage, passage));
+    std::iter::once((TextKind::Query, example.query)).chain(passages)
 }
 
 struct Work<'t> {
