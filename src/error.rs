@@ -35,6 +35,9 @@ pub enum Error {
     /// A set of shards.
     #[error(transparent)]
     Shards(#[from] crate::shard_error::ShardError),
+    /// Training, or making the data for it.
+    #[error(transparent)]
+    Training(#[from] crate::training_error::TrainingError),
     /// The database's vectors come from another encoder.
     #[error(
         "{} holds vectors of {expected_name} (fingerprint {}), but the encoder given is {got_name} (fingerprint {}); \
@@ -257,76 +260,6 @@ pub enum Error {
         /// Its id.
         doc_id: String,
     },
-    /// The checkpoint in a run's folder is of a run on other data.
-    #[error(
-        "{} is of a run on other training data, or with another batch size, accumulation, number of negatives or seed; \
-         give those, or another folder",
-        path.display()
-    )]
-    OtherTrainingData {
-        /// The checkpoint.
-        path: PathBuf,
-    },
-    /// A step has no gradient, and that is not to be passed over.
-    #[error("step {step} has no gradient: {NO_GRADIENT}")]
-    NoGradient {
-        /// The step, counted from 1.
-        step: usize,
-    },
-    /// There is nothing to train on.
-    #[error("there is no training data: name at least one file")]
-    NoTrainingData,
-    /// An example asks for another prompt than the model's.
-    #[error(
-        "an example asks for the query prompt {found:?}, the model has {expected:?}: give the model that prompt, or take the \
-         field `prompt` out of the data"
-    )]
-    OtherPrompt {
-        /// The example's.
-        found: String,
-        /// The model's.
-        expected: String,
-    },
-    /// A file of training examples was to be written over itself.
-    #[error("{} is the input: choose another output", path.display())]
-    SameFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A training example has scores, and mined negatives would have none.
-    #[error(
-        "{}: example {example} has a teacher's scores, which its mined negatives would lack; \
-         mine with the teacher, or mine first and teach after",
-        path.display()
-    )]
-    Scored {
-        /// The file.
-        path: PathBuf,
-        /// The example, counted from 1.
-        example: u64,
-    },
-    /// The ranks from which negatives are to be mined make no range.
-    #[error(
-        "negatives cannot be mined from ranks {start} to {end}: ranks begin at 1, and the last is not before the first"
-    )]
-    InvalidDepth {
-        /// The first rank.
-        start: usize,
-        /// The last rank.
-        end: usize,
-    },
-    /// The database has lost a document that was mined.
-    #[error(
-        "document {doc_id:?} was mined before the interruption, but the database no longer holds it; \
-         remove {} and mine again",
-        journal.display()
-    )]
-    MinedDocument {
-        /// The document.
-        doc_id: String,
-        /// The journal that names it.
-        journal: PathBuf,
-    },
     /// An option of a stage is missing, wrong, or contradicts another.
     #[error("{}{option}: {problem}", of_stage(*stage))]
     InvalidOption {
@@ -419,15 +352,14 @@ impl Error {
             Error::Encoder(error) => error.kind(),
             Error::Dataset(error) => error.kind(),
             Error::Shards(error) => error.kind(),
+            Error::Training(error) => error.kind(),
             Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Journal(error) => error.kind(),
             Error::OutputExists { .. } => ErrorKind::System,
-            Error::SameFile { .. }
-            | Error::InvalidOption { .. }
+            Error::InvalidOption { .. }
             | Error::MeasuringElsewhere { .. }
             | Error::InvalidRecipe { .. }
             | Error::OtherRecipe { .. }
-            | Error::InvalidDepth { .. }
             | Error::UncommittedChanges { .. }
             | Error::VectorCount { .. }
             | Error::NoWords { .. } => ErrorKind::Usage,
@@ -440,11 +372,6 @@ impl Error {
             | Error::MatrixRows { .. }
             | Error::Fusion(_)
             | Error::EmptyDocument { .. }
-            | Error::OtherTrainingData { .. }
-            | Error::NoTrainingData
-            | Error::NoGradient { .. }
-            | Error::OtherPrompt { .. }
-            | Error::Scored { .. }
             | Error::PassageLength { .. }
             | Error::PassagesWithoutEncoder => ErrorKind::Input,
             Error::EncoderMismatch { .. }
@@ -458,8 +385,7 @@ impl Error {
             | Error::NoEncoderSource { .. }
             | Error::NoEncoder { .. }
             | Error::VectorsOfAnEncoder { .. }
-            | Error::NoVectors { .. }
-            | Error::MinedDocument { .. } => ErrorKind::Database,
+            | Error::NoVectors { .. } => ErrorKind::Database,
         }
     }
 }
@@ -494,10 +420,6 @@ pub(crate) fn short_digits(mut digits: String) -> String {
     digits.truncate(16);
     digits
 }
-
-/// Why a step has no gradient, and what to do.
-pub(crate) const NO_GRADIENT: &str = "nothing is learned where a query is compared with its own passage alone; give batches \
-                                      of more than one query, or examples with negatives or a teacher's scores";
 
 /// An error's message and those of its causes that the message does not repeat.
 ///

@@ -80,6 +80,7 @@ pub mod statistics;
 pub mod swap;
 mod table;
 pub mod train;
+mod training_error;
 
 pub use secateur_datasets as datasets;
 pub use secateur_encoders as encoders;

@@ -27,7 +27,7 @@
 //!
 //! | storey | what it answers | files |
 //! |---|---|---|
-//! | ground | what can go wrong, where texts lie, how token vectors become one | `error`, `json`, `keys`, `notice`, `random`, `spans`, `pooling`, `cosine` |
+//! | ground | what can go wrong, where texts lie, how token vectors become one | `error`, `prune_error`, `json`, `keys`, `notice`, `random`, `spans`, `pooling`, `cosine` |
 //! | architecture | what is a model? | `architecture/` |
 //! | weights | where do tensors come from? | `weights/` |
 //! | compute | who computes? | `compute/` |
@@ -78,6 +78,7 @@ mod notice;
 mod on_device;
 mod pooling;
 pub mod prune;
+mod prune_error;
 mod quantize;
 mod random;
 mod remembered;

@@ -5,7 +5,8 @@ use secateur_encoders::compute::Spans;
 use secateur_encoders::compute::candle::Candle;
 use secateur_encoders::model::{Stage, Transformer};
 use secateur_encoders::prune::{
-    Calibration, CalibrationFormat, Layout, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
+    Calibration, CalibrationFormat, Layout, ModelDirectory, NeuronMask, NeuronScores, PruneError,
+    activation_magnitude,
 };
 use secateur_encoders::{
     Checkpoint, Encoder, Error, LoadOptions, Quantization, QuantizedFormat, TextKind, write_quantized,
@@ -250,7 +251,10 @@ fn masks_that_do_not_fit_are_refused() {
     }
     let scores = random_scores(&model);
     let other = ModelDirectory::open(other.path()).unwrap();
-    assert!(matches!(scores.check(&file, &other), Err(Error::ScoresOfAnotherModel { .. })));
+    assert!(matches!(
+        scores.check(&file, &other),
+        Err(Error::Prune(PruneError::ScoresOfAnotherModel { .. }))
+    ));
     std::fs::write(&file, scores.to_json()).unwrap();
     assert_eq!(NeuronScores::read(&file).unwrap(), scores);
 }

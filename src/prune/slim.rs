@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use secateur_encoders::prune::{
-    Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, activation_magnitude,
+    Calibration, CalibrationFormat, ModelDirectory, NeuronMask, NeuronScores, PruneError,
+    activation_magnitude,
 };
 use secateur_encoders::train::{Slim, Trained, Trainer};
 use secateur_encoders::{Encoder, LoadOptions};
@@ -149,7 +150,7 @@ impl SlimOptions {
         self.check()?;
         let opened = open_model(model, &self.reading, out)?;
         if opened.architecture().layers.iter().all(|layer| layer.intermediate_size.is_none()) {
-            return Err(secateur_encoders::Error::NoMlp { model: opened.name() }.into());
+            return Err(secateur_encoders::Error::from(PruneError::NoMlp { model: opened.name() }).into());
         }
         let scores = match (&self.scores, &self.calibration) {
             (Some(file), _) => {

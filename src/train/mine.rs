@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::rewrite::rewrite;
 use super::teacher::Teacher;
 use crate::database::Database;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::search::{Hit, SearchMode, SearchParams};
+use crate::training_error::TrainingError;
 
 /// Which documents become negatives.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +113,9 @@ pub fn mine(
     progress: impl FnMut(u64),
 ) -> Result<MineReport> {
     if *options.depth.start() == 0 || options.depth.is_empty() {
-        return Err(Error::InvalidDepth { start: *options.depth.start(), end: *options.depth.end() });
+        return Err(
+            TrainingError::InvalidDepth { start: *options.depth.start(), end: *options.depth.end() }.into()
+        );
     }
     let teacher_key = teacher.map(|teacher| teacher.fingerprint().to_string());
     let key = format!("mine 1 {} {options:?} {teacher_key:?}", database.state());
@@ -125,7 +128,11 @@ pub fn mine(
             let scored =
                 chunk.iter().position(|e| e.positive_scores.is_some() || e.negative_scores.is_some());
             if let Some(place) = scored.filter(|_| teacher.is_none()) {
-                return Err(Error::Scored { path: input.to_owned(), example: first + place as u64 + 1 });
+                return Err(TrainingError::Scored {
+                    path: input.to_owned(),
+                    example: first + place as u64 + 1,
+                }
+                .into());
             }
             Miner { database, options }.mine(first, chunk, teacher)
         },
@@ -289,7 +296,7 @@ impl Search {
 fn add(example: &mut TrainingExample, mined: Mined, database: &Database, output: &Path) -> Result<()> {
     let has_ids = example.negatives.is_empty() || example.negative_ids.is_some();
     for doc_id in &mined.doc_ids {
-        let passage = database.passage(doc_id)?.ok_or_else(|| Error::MinedDocument {
+        let passage = database.passage(doc_id)?.ok_or_else(|| TrainingError::MinedDocument {
             doc_id: doc_id.clone(),
             journal: with_suffix(output, ".journal"),
         })?;

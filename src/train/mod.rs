@@ -19,6 +19,7 @@ mod teach;
 mod teacher;
 mod vectors;
 
+pub use crate::training_error::TrainingError;
 pub use log::{LogLine, read_log};
 pub use mine::{MineOptions, MineReport, mine};
 pub use options::{EncodingOptions, LossOptions, StepOptions, TrainOptions, WhatOptions};

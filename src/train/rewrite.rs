@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 
 use super::journal::ChunkJournal;
 use crate::encode::journaled::remove;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::training_error::TrainingError;
 
 /// Examples whose results are kept together: seconds of a cross-encoder's work, so that little is lost.
 const CHUNK: usize = 32;
@@ -28,7 +29,7 @@ pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
     if let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
         && input == output
     {
-        return Err(Error::SameFile { path: output });
+        return Err(TrainingError::SameFile { path: output }.into());
     }
     let journal_path = with_suffix(output, ".journal");
     let mut journal = ChunkJournal::open(&journal_path, key)?;

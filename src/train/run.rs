@@ -10,9 +10,10 @@ use secateur_files::{Durable, disk};
 use serde::{Deserialize, Serialize};
 
 use super::log::{Log, LogLine};
-use crate::error::{Error, NO_GRADIENT, Result};
+use crate::error::Result;
 use crate::measure;
 use crate::progress::Progress;
+use crate::training_error::{NO_GRADIENT, TrainingError};
 
 /// A training run: where it is kept, how steps are made of examples, and what is measured on the way.
 #[derive(Debug)]
@@ -130,7 +131,7 @@ impl Run<'_> {
                     secateur_encoders::Error::Json { path, source: source.into() }
                 })?;
             if notes.data != data {
-                return Err(Error::OtherTrainingData { path: folder.checkpoint() });
+                return Err(TrainingError::OtherTrainingData { path: folder.checkpoint() }.into());
             }
             best = notes.best;
         }
@@ -142,7 +143,7 @@ impl Run<'_> {
             let start = Instant::now();
             let parts = (0..self.accumulate)
                 .map(|_| {
-                    let batch = batches.next().ok_or(Error::NoTrainingData)??;
+                    let batch = batches.next().ok_or(TrainingError::NoTrainingData)??;
                     let examples = batch.examples.iter().enumerate();
                     examples
                         .map(|(place, example)| {
@@ -157,7 +158,7 @@ impl Run<'_> {
             loss = Some(report.loss);
             without_gradient += usize::from(report.gradient_norm == 0.0);
             if self.strict && report.gradient_norm == 0.0 {
-                return Err(Error::NoGradient { step: report.step });
+                return Err(TrainingError::NoGradient { step: report.step }.into());
             }
             log.add(LogLine::of_step(&report, start.elapsed().as_secs_f64()))?;
             observe(&report);
@@ -190,7 +191,7 @@ fn example_of(
 ) -> Result<Example> {
     let own = trainer.query_prompt();
     if let Some(prompt) = example.prompt.as_deref().filter(|prompt| *prompt != own) {
-        return Err(Error::OtherPrompt { found: prompt.to_owned(), expected: own.to_owned() });
+        return Err(TrainingError::OtherPrompt { found: prompt.to_owned(), expected: own.to_owned() }.into());
     }
     let group = example.group(num_negatives, seed);
     Ok(Example { query: group.query, passages: group.passages, scores: group.scores })

@@ -9,7 +9,8 @@ use secateur_encoders::{Encoder, TextKind};
 use secateur_files::{Journal, with_suffix};
 
 use crate::encode::journaled::remove;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::training_error::TrainingError;
 
 /// Texts whose vectors are kept together. So many are encoded at a time that texts of one length find each other. An
 /// interruption loses some minutes of a large teacher's work.
@@ -36,7 +37,7 @@ pub fn teach_vectors(
     if let Ok(output) = output.canonicalize()
         && inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == output))
     {
-        return Err(Error::SameFile { path: output });
+        return Err(TrainingError::SameFile { path: output }.into());
     }
     let key = blake3::hash(format!("teach --vectors 1 {}", teacher.fingerprint()).as_bytes());
     let journal_path = with_suffix(output, ".journal");

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Architecture, LayerShape, SubLayer};
 use crate::error::{Error, Result};
+use crate::prune_error::PruneError;
 
 /// What is left of a model, by layer.
 ///
@@ -97,11 +98,11 @@ impl Remaining {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchSubLayer`]
+    /// [`PruneError::NoSuchSubLayer`]
     pub fn drop(&mut self, sub_layer: SubLayer, layer: usize) -> Result<()> {
         if !self.has(sub_layer, layer) {
             let layers = self.attention.len();
-            return Err(Error::NoSuchSubLayer { sub_layer: sub_layer.name(), layer, layers });
+            return Err(PruneError::NoSuchSubLayer { sub_layer: sub_layer.name(), layer, layers }.into());
         }
         if sub_layer != SubLayer::Mlp {
             self.attention[layer] = false;
@@ -116,7 +117,7 @@ impl Remaining {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyDrops`]
+    /// [`PruneError::TooManyDrops`]
     pub fn drop_in_order(
         &mut self,
         sub_layer: SubLayer,
@@ -126,12 +127,13 @@ impl Remaining {
         let candidates: Vec<usize> =
             order.into_iter().filter(|layer| self.has(sub_layer, *layer)).take(count).collect();
         if candidates.len() < count {
-            return Err(Error::TooManyDrops {
+            return Err(PruneError::TooManyDrops {
                 sub_layer: sub_layer.name(),
                 asked: count,
                 available: self.layers().filter(|layer| self.has(sub_layer, *layer)).count(),
                 layers: self.attention.len(),
-            });
+            }
+            .into());
         }
         candidates.into_iter().try_for_each(|layer| self.drop(sub_layer, layer))
     }
@@ -141,7 +143,7 @@ impl Remaining {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyDrops`]
+    /// [`PruneError::TooManyDrops`]
     pub fn drop_last(&mut self, sub_layer: SubLayer, count: usize) -> Result<()> {
         self.drop_in_order(sub_layer, self.layers().rev(), count)
     }
@@ -150,14 +152,15 @@ impl Remaining {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidShare`] unless it is above 0 and at most 1.
+    /// [`PruneError::InvalidShare`] unless it is above 0 and at most 1.
     pub fn narrow(&mut self, share: f64) -> Result<()> {
         if !(share > 0.0 && share <= 1.0) {
-            return Err(Error::InvalidShare {
+            return Err(PruneError::InvalidShare {
                 what: "the MLPs' width",
                 asked: share.to_string(),
                 expected: "the part that stays is above 0 and at most 1".to_owned(),
-            });
+            }
+            .into());
         }
         // Neurons are ranked over all layers together: their sum is rounded, not each layer's number.
         let mut before = 0;

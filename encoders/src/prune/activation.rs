@@ -8,6 +8,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::model::{Stage, Transformer};
 use crate::on_device::PerBatch;
+use crate::prune_error::PruneError;
 
 /// For each layer a number for every neuron of its MLP.
 type Sums = Vec<Option<Vec<f64>>>;
@@ -20,7 +21,7 @@ type Sums = Vec<Option<Vec<f64>>>;
 ///
 /// # Errors
 ///
-/// The errors of the texts. [`Error::CalibrationTooShort`] if they do not fill one block.
+/// The errors of the texts. [`PruneError::CalibrationTooShort`] if they do not fill one block.
 pub fn activation_magnitude<E: From<Error>>(
     encoder: &Encoder,
     texts: impl IntoIterator<Item = std::result::Result<String, E>>,
@@ -49,10 +50,10 @@ pub fn activation_magnitude<E: From<Error>>(
         progress(done);
     }
     if done == 0 {
-        return Err(Error::CalibrationTooShort {
+        return Err(Error::from(PruneError::CalibrationTooShort {
             tokens: sequences.tokens_read,
             block_length: calibration.block_length(encoder)?,
-        }
+        })
         .into());
     }
     total.iter_mut().flatten().flatten().for_each(|sum| *sum /= num_tokens as f64);

@@ -5,7 +5,8 @@ use std::fmt;
 use super::scores::Importance;
 use super::variant::Variant;
 use crate::architecture::{Architecture, Remaining};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::prune_error::PruneError;
 
 /// What a model may have or cost at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +64,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// [`Error::BudgetOutOfReach`] if the model keeps it already, or does not even without any MLP.
+    /// [`PruneError::BudgetOutOfReach`] if the model keeps it already, or does not even without any MLP.
     pub fn plan(
         self,
         architecture: &Architecture,
@@ -83,11 +84,12 @@ impl Budget {
         let (most, least) = (self.cost(&start), self.cost(&without(there)?.1));
         let limit = self.limit();
         if !(least..most).contains(&limit) {
-            return Err(Error::BudgetOutOfReach {
+            return Err(PruneError::BudgetOutOfReach {
                 asked: self.show(limit),
                 least: self.show(least),
                 most: self.show(most),
-            });
+            }
+            .into());
         }
         // Layers without an MLP count towards the half, whoever took it.
         let layers = architecture.layers.len();

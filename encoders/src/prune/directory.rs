@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::architecture::{Architecture, Layout, Remaining};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
+use crate::prune_error::PruneError;
 use crate::settings::Purpose;
 use crate::weights::tensors::{TensorInfo, Tensors};
 use crate::weights::write::{NewTensor, write_directory};
@@ -72,7 +73,7 @@ impl ModelDirectory {
     ///
     /// # Errors
     ///
-    /// `out` exists or cannot be written; [`Error::NotLlmDrop`] if LLM-Drop's layout cannot express the model.
+    /// `out` exists or cannot be written; [`PruneError::NotLlmDrop`] if LLM-Drop's layout cannot express the model.
     ///
     /// # Panics
     ///
@@ -84,7 +85,7 @@ impl ModelDirectory {
         config["vocab_size"] = left.vocab_size.into();
         left.remaining().write_to(&mut config, layout);
         if Architecture::from_config(&self.loaded.config_path, &config)? != left {
-            return Err(Error::NotLlmDrop { path: out.to_owned() });
+            return Err(PruneError::NotLlmDrop { path: out.to_owned() }.into());
         }
         let reserved = json!(left.remaining().reserved_layers());
         let others: &[_] =

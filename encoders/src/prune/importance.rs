@@ -11,6 +11,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::model::{Stage, Transformer};
 use crate::on_device::PerBatch;
+use crate::prune_error::PruneError;
 
 /// What is scored in each layer, in this order: its attention, its MLP, the whole block.
 pub(super) const PARTS: usize = 3;
@@ -27,7 +28,8 @@ pub(super) const PARTS: usize = 3;
 ///
 /// # Errors
 ///
-/// Those of the texts; [`Error::CalibrationTooShort`] if they do not fill one block; the journal cannot be written.
+/// Those of the texts; [`PruneError::CalibrationTooShort`] if they do not fill one block. The journal cannot be
+/// written.
 ///
 /// # Panics
 ///
@@ -74,10 +76,10 @@ pub fn score<E: From<Error>>(
         progress(done);
     }
     if done == 0 {
-        return Err(Error::CalibrationTooShort {
+        return Err(Error::from(PruneError::CalibrationTooShort {
             tokens: sequences.tokens_read,
             block_length: settings.calibration.block_length(encoder)?,
-        }
+        })
         .into());
     }
     total.iter_mut().for_each(|sum| *sum /= num_scored as f64);

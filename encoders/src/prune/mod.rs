@@ -31,6 +31,7 @@ mod wanda;
 mod width;
 
 pub use crate::architecture::{Layout, MaskedMlp, NeuronMask, Remaining, SubLayer};
+pub use crate::prune_error::PruneError;
 pub use activation::activation_magnitude;
 pub use budget::{Budget, BudgetPlan};
 pub use calibration::{Calibration, CalibrationFormat};

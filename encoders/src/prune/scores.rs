@@ -10,6 +10,7 @@ use crate::architecture::SubLayer;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::json;
+use crate::prune_error::PruneError;
 
 /// The importance of every sub-layer of every layer; `None` for one that the model does not have. Higher is more
 /// important.
@@ -116,17 +117,18 @@ impl Scores {
     ///
     /// # Errors
     ///
-    /// [`Error::ScoresOfAnotherModel`]
+    /// [`PruneError::ScoresOfAnotherModel`]
     pub fn check(&self, path: &Path, name: &str, fingerprint: &Fingerprint) -> Result<()> {
         if self.fingerprint == *fingerprint {
             return Ok(());
         }
-        Err(Error::ScoresOfAnotherModel {
+        Err(PruneError::ScoresOfAnotherModel {
             path: path.to_owned(),
             scored_name: self.model.clone(),
             scored: self.fingerprint.to_string(),
             name: name.to_owned(),
             fingerprint: fingerprint.to_string(),
-        })
+        }
+        .into())
     }
 }

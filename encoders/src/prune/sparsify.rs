@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::loaded::Loaded;
 use crate::model::{Stage, Transformer};
 use crate::on_device::batches;
+use crate::prune_error::PruneError;
 use crate::weights::matrix::Weight;
 use crate::weights::shards::StoredTensor;
 use crate::weights::tensors::{TensorInfo, Tensors};
@@ -88,8 +89,8 @@ impl ModelDirectory {
     ///
     /// # Errors
     ///
-    /// Those of the texts, [`Error::CalibrationTooShort`]; [`Error::InvalidShare`] for a linear layer whose inputs
-    /// are not a multiple of four. Others: the model is quantized, or `out` exists or cannot be written.
+    /// Those of the texts, [`PruneError::CalibrationTooShort`]; [`PruneError::InvalidShare`] for a linear layer whose
+    /// inputs are not a multiple of four. Others: the model is quantized, or `out` exists or cannot be written.
     #[expect(clippy::too_many_arguments, reason = "what is read, how, where to, and who is told")]
     pub fn write_sparse<E: From<Error>>(
         &self,
@@ -103,10 +104,10 @@ impl ModelDirectory {
         let mut sequences = Sequences::new(encoder, calibration, texts.into_iter())?;
         let read = sequences.by_ref().collect::<std::result::Result<Vec<Vec<u32>>, E>>()?;
         if read.is_empty() {
-            return Err(Error::CalibrationTooShort {
+            return Err(Error::from(PruneError::CalibrationTooShort {
                 tokens: sequences.tokens_read,
                 block_length: calibration.block_length(encoder)?,
-            }
+            })
             .into());
         }
         Ok(self.sparsify(&read, method, out, progress)?)
@@ -131,14 +132,15 @@ impl ModelDirectory {
         let all = (0..architecture.layers.len()).flat_map(|layer| architecture.layer_matrices(layer));
         for (tensor, _) in all {
             if !tensor.shape[1].is_multiple_of(GROUP) {
-                return Err(Error::InvalidShare {
+                return Err(PruneError::InvalidShare {
                     what: "the linear layers",
                     asked: format!("{KEPT} of every {GROUP} weights"),
                     expected: format!(
                         "{} has {} inputs, not a multiple of {GROUP}",
                         tensor.name, tensor.shape[1]
                     ),
-                });
+                }
+                .into());
             }
         }
         // By name without prefix, the name in the file.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::scores::Importance;
 use crate::architecture::{Remaining, SubLayer};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::prune_error::PruneError;
 
 /// A variant of the paper's Tables 1 and 2: how many sub-layers are dropped. As text: "full", "8M", "8A", "8B",
 /// "16M8A" (in any order), "last-16B".
@@ -67,10 +68,10 @@ impl Variant {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyDrops`]; [`Error::ScoresRequired`] without `importance` where it decides.
+    /// [`PruneError::TooManyDrops`]; [`PruneError::ScoresRequired`] without `importance` where it decides.
     pub fn choose(&self, remaining: &Remaining, importance: Option<&Importance>) -> Result<Remaining> {
         if importance.is_none() && self.needs_scores() {
-            return Err(Error::ScoresRequired { variant: self.to_string() });
+            return Err(PruneError::ScoresRequired { variant: self.to_string() }.into());
         }
         let mut remaining = remaining.clone();
         remaining.drop_last(SubLayer::Block, self.last_blocks)?;

@@ -9,6 +9,7 @@ use crate::architecture::{MaskedMlp, NeuronMask};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::json;
+use crate::prune_error::PruneError;
 
 /// A number for every neuron of every MLP; higher is more important. Learned gates, or
 /// [`activation_magnitude`](super::activation_magnitude).
@@ -51,18 +52,19 @@ impl NeuronScores {
     ///
     /// # Errors
     ///
-    /// [`Error::ScoresOfAnotherModel`]
+    /// [`PruneError::ScoresOfAnotherModel`]
     pub fn check(&self, path: &Path, model: &ModelDirectory) -> Result<()> {
         if self.fingerprint == *model.fingerprint() {
             return Ok(());
         }
-        Err(Error::ScoresOfAnotherModel {
+        Err(PruneError::ScoresOfAnotherModel {
             path: path.to_owned(),
             scored_name: self.model.clone(),
             scored: self.fingerprint.to_string(),
             name: model.name(),
             fingerprint: model.fingerprint().to_string(),
-        })
+        }
+        .into())
     }
 
     /// Masks the share `sparsity` of all neurons, rounded to whole neurons: those with the lowest scores over all
@@ -74,7 +76,7 @@ impl NeuronScores {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidShare`]: a share is not one, or the floors leave too little to mask.
+    /// [`PruneError::InvalidShare`]: a share is not one, or the floors leave too little to mask.
     ///
     /// ```
     /// use secateur_encoders::Fingerprint;
@@ -91,8 +93,9 @@ impl NeuronScores {
     /// # Ok::<(), secateur_encoders::Error>(())
     /// ```
     pub fn mask(&self, sparsity: f64, floor: f64) -> Result<NeuronMask> {
-        let invalid =
-            |asked: String, expected: String| Error::InvalidShare { what: "the MLPs", asked, expected };
+        let invalid = |asked: String, expected: String| {
+            Error::from(PruneError::InvalidShare { what: "the MLPs", asked, expected })
+        };
         if !(0.0..1.0).contains(&sparsity) {
             return Err(invalid(
                 format!("a sparsity of {sparsity}"),

@@ -25,6 +25,7 @@ use crate::fingerprint::Fingerprint;
 use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
+use crate::prune_error::PruneError;
 use crate::settings::{Purpose, Settings};
 use crate::tokenize::Tokenizer;
 
@@ -48,7 +49,7 @@ type Pair = (String, String);
 ///
 /// # Errors
 ///
-/// [`Error::NoPairs`]; those of the texts and of loading the model.
+/// [`PruneError::NoPairs`]; those of the texts and of loading the model.
 pub fn score<E: From<Error>>(
     directory: &Path,
     options: &LoadOptions,
@@ -94,7 +95,7 @@ pub fn score<E: From<Error>>(
         progress(done);
     }
     if num_batches == 0 {
-        return Err(Error::NoPairs.into());
+        return Err(Error::from(PruneError::NoPairs).into());
     }
     let mean = |part: usize, there: fn(&LayerShape) -> bool| {
         let layers = model.layers().iter().zip(&total);
