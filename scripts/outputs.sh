@@ -76,8 +76,8 @@ done
 run prune sweep tiny --variants full,1M,1A,1B,last-1B --datasets mini --scores scores.json --out sweep
 run prune slim tiny --sparsity 0.3 --calibration texts.txt --save-scores neurons.json --out masked --plot widths.svg
 run prune slim dropmlp2 --sparsity 0.3 --train pairs.jsonl --steps 4 --batch-size 4 --out trained-mask
-run prune compact masked --out narrow
-run prune compact tiny --mask masked/neuron_mask.json --out narrow2
+run prune narrow masked --out narrow
+run prune narrow tiny --mask masked/neuron_mask.json --out narrow2
 run prune sparsify tiny --method wanda --calibration texts.txt --out wanda
 run prune sparsify tiny --method sparsegpt --calibration texts.txt --out sparsegpt
 run model quantize tiny --out quantized

@@ -39,7 +39,11 @@ fn graphs_find_what_the_exact_index_finds() {
         wanted += exact.len();
         found += count(&many);
         found_by_few += count(&few);
-        assert_eq!(search("hnsw", "1500"), exact, "a walk as long as the rows is a comparison of all");
+        assert_eq!(
+            search("hnsw", "1500"),
+            exact,
+            "with an ef as large as the number of rows all are compared"
+        );
         let hybrid = sandbox.run(["search", "hnsw", query, "--mode", "hybrid", "--json"]).json();
         assert_eq!(ids(&hybrid).len(), 10);
     }
@@ -69,7 +73,7 @@ fn one_bit_codes_are_walked() {
     let (found, exact, all) = (search("bits", &[]), search("flat", &[]), search("flat", &["-k", "1500"]));
     assert!(found.len() == 10 && found.iter().all(|hit| all.contains(hit)), "{found:?}");
     let whole = search("bits", &["--ef", "1500"]);
-    assert_eq!(whole, exact, "a walk as long as the rows is a comparison of all");
+    assert_eq!(whole, exact, "with an ef as large as the number of rows all are compared");
 
     let verified = sandbox.run(["verify", "bits"]).ok();
     let (_, mean) = verified.split_once("recall@10 of its own vectors at ef 100 with 1bit codes: ").unwrap();

@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 
 use secateur_files::AtPath;
 
-use crate::catalog;
 use crate::corpus_files::corpus_files;
 use crate::document::{Document, Qrels, Query};
 use crate::entry;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::judgment;
+use crate::known_datasets;
 use crate::reader::Lines;
 use crate::record::{self, Parsed};
 use crate::writer::{write_each, write_records};
@@ -209,7 +209,7 @@ impl BeirFolder {
     /// [`Error::UnknownSplit`] if the folder has no judgments.
     pub fn default_split(&self) -> Result<String> {
         let splits = self.splits()?;
-        let listed = catalog::find(&self.name).map(|dataset| dataset.default_split);
+        let listed = known_datasets::find(&self.name).map(|dataset| dataset.default_split);
         let preferred = listed.into_iter().chain(["test", "dev"]);
         preferred
             .filter_map(|name| splits.iter().find(|split| *split == name))
@@ -235,7 +235,7 @@ impl BeirFolder {
     /// # Ok::<(), secateur_datasets::Error>(())
     /// ```
     pub fn is_reported(&self, split: &str) -> bool {
-        let published = catalog::find(&self.name).map(|dataset| dataset.default_split);
+        let published = known_datasets::find(&self.name).map(|dataset| dataset.default_split);
         split == published.unwrap_or("test") || split == "test"
     }
 

@@ -26,7 +26,6 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod beir;
-pub mod catalog;
 mod checked;
 mod corpus_files;
 mod document;
@@ -35,6 +34,7 @@ mod error;
 mod fault;
 mod info;
 mod judgment;
+pub mod known_datasets;
 pub mod layout;
 mod reader;
 mod record;

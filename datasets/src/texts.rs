@@ -10,9 +10,9 @@ use crate::reader::Lines;
 use crate::record;
 
 /// The texts of a file or folder, read as they are asked for.
-pub struct Texts(Source);
+pub struct Texts(TextReader);
 
-enum Source {
+enum TextReader {
     Beir(Documents),
     /// One JSON object a line, or one text a line.
     Lines {
@@ -45,7 +45,7 @@ impl Texts {
     pub fn open(path: impl AsRef<Path>) -> Result<Texts> {
         let path = path.as_ref();
         if path.is_dir() {
-            return Ok(Texts(Source::Beir(BeirFolder::open(path)?.corpus()?)));
+            return Ok(Texts(TextReader::Beir(BeirFolder::open(path)?.corpus()?)));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
@@ -54,7 +54,7 @@ impl Texts {
         } else {
             |line: &str| Ok(Passage { title: String::new(), text: line.to_owned() })
         };
-        Ok(Texts(Source::Lines { lines: Lines::open(path)?, parse }))
+        Ok(Texts(TextReader::Lines { lines: Lines::open(path)?, parse }))
     }
 }
 
@@ -63,10 +63,10 @@ impl Iterator for Texts {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {
-            Source::Beir(documents) => {
+            TextReader::Beir(documents) => {
                 Some(documents.next()?.map(|document| Passage { title: document.title, text: document.text }))
             }
-            Source::Lines { lines, parse } => {
+            TextReader::Lines { lines, parse } => {
                 let parsed = match lines.next()? {
                     Ok((_, line)) => parse(line),
                     Err(error) => return Some(Err(error)),

@@ -16,7 +16,7 @@ use crate::model::{Transformer, can_keep_prompt};
 use crate::notice::Notice;
 use crate::on_device::{Found, HasModel, OnDevice, PerBatch, batches};
 use crate::pooling::Pooling;
-use crate::settings::{Purpose, Settings};
+use crate::settings::{EncoderSettings, Purpose};
 use crate::text_kind::TextKind;
 use crate::text_name::TextName;
 use crate::tokenize::{SpecialTokens, Tokenizer};
@@ -35,7 +35,7 @@ pub struct Encoder {
     directory: PathBuf,
     options: LoadOptions,
     name: String,
-    settings: Settings,
+    settings: EncoderSettings,
     tokenizer: Tokenizer,
     architecture: Architecture,
     model: OnDevice<Encoder>,
@@ -230,7 +230,7 @@ impl Encoder {
     }
 
     /// How texts are encoded.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &EncoderSettings {
         &self.settings
     }
 
@@ -415,7 +415,7 @@ impl HasModel for Encoder {
 
 /// The vectors of a batch, (B, D).
 struct Vectors<'a> {
-    settings: &'a Settings,
+    settings: &'a EncoderSettings,
     finish: &'a Finish,
     tokens: &'a [Vec<u32>],
     /// Tokens at the beginning of each text that a mean leaves out.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::after_pooling::Finish;
 use crate::compute::precision::Precision;
 use crate::error::Result;
-use crate::settings::{Purpose, Settings};
+use crate::settings::{EncoderSettings, Purpose};
 use crate::weights::adapter::Adapter;
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::model_files::{ModelFiles, TOKENIZER_FILES};
@@ -55,7 +55,7 @@ impl Fingerprint {
         Fingerprint(*fields.0.finalize().as_bytes())
     }
 
-    pub(crate) fn of(parts: &Parts<'_>) -> Result<Fingerprint> {
+    pub(crate) fn of(parts: &FingerprintInput<'_>) -> Result<Fingerprint> {
         let mut fields = Fields(blake3::Hasher::new());
         fields.add_parts(parts, Fields::add_tensors)?;
         Ok(Fingerprint(*fields.0.finalize().as_bytes()))
@@ -64,7 +64,7 @@ impl Fingerprint {
     /// A hash that is another if the fingerprint is, found without reading the weights: from what their files are like.
     /// `None` if that does not tell, as for weights in memory or files that were written just now. What is packed
     /// depends on the purpose: a cross-encoder has a head.
-    pub(crate) fn key(parts: &Parts<'_>, purpose: Purpose) -> Result<Option<Fingerprint>> {
+    pub(crate) fn key(parts: &FingerprintInput<'_>, purpose: Purpose) -> Result<Option<Fingerprint>> {
         let shards = [Some(parts.stored), parts.adapter.map(Adapter::shards)];
         let finish = parts.finish.checkpoints().iter().map(Checkpoint::shards);
         if shards.into_iter().flatten().chain(finish).any(|shards| shards.stamps().is_none()) {
@@ -85,9 +85,9 @@ impl Fingerprint {
 }
 
 /// What makes an encoder what it is.
-pub(crate) struct Parts<'a> {
+pub(crate) struct FingerprintInput<'a> {
     pub(crate) files: &'a ModelFiles,
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: &'a EncoderSettings,
     pub(crate) stored: &'a Shards,
     pub(crate) adapter: Option<&'a Adapter>,
     /// What comes after the pooling.
@@ -100,8 +100,12 @@ struct Fields(blake3::Hasher);
 
 impl Fields {
     /// Adds everything that shapes a vector; `add_weights` adds those of the model and of the adapter.
-    fn add_parts(&mut self, parts: &Parts<'_>, add_weights: impl Fn(&mut Fields, &Shards)) -> Result<()> {
-        let Parts { files, settings, stored, adapter, finish, quantization } = *parts;
+    fn add_parts(
+        &mut self,
+        parts: &FingerprintInput<'_>,
+        add_weights: impl Fn(&mut Fields, &Shards),
+    ) -> Result<()> {
+        let FingerprintInput { files, settings, stored, adapter, finish, quantization } = *parts;
         let fields = self;
         // tokenizer_config.json and special_tokens_map.json decide about special tokens, so they count; how the files
         // are sharded does not.
@@ -118,7 +122,7 @@ impl Fields {
                 }
             }
         }
-        let Settings {
+        let EncoderSettings {
             pooling,
             truncate_dim,
             normalize,

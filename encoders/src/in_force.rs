@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::architecture::config_settings;
 use crate::error::Result;
 use crate::keys::DEFAULT_OF_TRANSFORMERS as DEFAULT;
-use crate::settings::Settings;
+use crate::settings::EncoderSettings;
 use crate::tokenize::Tokenizer;
 use crate::weights::adapter::{config::FILE, keys::KEYS};
 use crate::weights::model_files::ModelFiles;
@@ -28,7 +28,7 @@ pub struct InForce {
 pub(crate) fn all(
     files: &ModelFiles,
     config: &Value,
-    settings: &Settings,
+    settings: &EncoderSettings,
     sources: &BTreeMap<&'static str, String>,
     tokenizer: Option<&Tokenizer>,
 ) -> Result<Vec<InForce>> {

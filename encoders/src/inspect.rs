@@ -8,16 +8,16 @@ use serde_json::Value;
 
 use crate::after_pooling::Finish;
 pub use crate::architecture::LanguageModelHead;
-use crate::architecture::catalog::Backbone;
+use crate::architecture::known_models::Backbone;
 use crate::architecture::{Architecture, Flop, Parameters, Remaining, Storage, SubLayer, class};
 use crate::error::{Error, Result};
-use crate::fingerprint::{Fingerprint, Parts};
+use crate::fingerprint::{Fingerprint, FingerprintInput};
 use crate::in_force;
 pub use crate::in_force::InForce;
 use crate::json;
 use crate::notice::Notice;
 use crate::prune::Variant;
-use crate::settings::{Purpose, Read, Settings};
+use crate::settings::{EncoderSettings, Purpose, Read};
 pub use crate::tokenize::SpecialTokens;
 use crate::tokenize::Tokenizer;
 use crate::weights::adapter::Adapter;
@@ -29,7 +29,7 @@ use crate::weights::tensors::Tensors;
 /// What a model is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {
-    /// The model's directory or file, or its name in the catalog.
+    /// The model's directory or file, or its name among the known models.
     pub name: String,
     /// `model_type` of its config.json.
     pub family: &'static str,
@@ -62,7 +62,7 @@ pub struct Inspection {
     /// What the weights take.
     pub sizes: Vec<Size>,
     /// How texts become vectors; `None` where only the configuration is known.
-    pub settings: Option<Settings>,
+    pub settings: Option<EncoderSettings>,
     /// Every setting in force, with where it comes from; empty where only the configuration is known.
     pub in_force: Vec<InForce>,
     /// What the files do not say, and what is assumed in its place.
@@ -188,7 +188,7 @@ impl Inspection {
                 let finish = &Finish::load(&files, &settings.modules)?;
                 let (stored, adapter) = (checkpoint.shards(), adapter.as_ref());
                 let (files, settings) = (&files, &settings);
-                let parts = Parts { files, settings, stored, adapter, finish, quantization: None };
+                let parts = FingerprintInput { files, settings, stored, adapter, finish, quantization: None };
                 Some(Fingerprint::of(&parts)?.to_string())
             }
             _ => None,
@@ -204,11 +204,11 @@ impl Inspection {
         Ok(inspection)
     }
 
-    /// Inspects a backbone of the [`catalog`](crate::architecture::catalog).
+    /// Inspects a backbone of the [known models](crate::architecture::known_models).
     ///
     /// ```
-    /// use secateur_encoders::{catalog, inspect::{InspectOptions, Inspection}};
-    /// let mistral = catalog::find("mistral-7b").unwrap();
+    /// use secateur_encoders::{known_models, inspect::{InspectOptions, Inspection}};
+    /// let mistral = known_models::find("mistral-7b").unwrap();
     /// let inspection = Inspection::of_backbone(mistral, &InspectOptions::default())?;
     /// assert_eq!(inspection.total_parameters, 7_110_660_096);
     /// assert_eq!(inspection.total_with_head(), 7_241_732_096);

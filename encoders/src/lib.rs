@@ -4,7 +4,7 @@
 //!
 //! - [`Encoder`] is a model directory of Hugging Face or sentence-transformers, loaded: texts in, vectors out.
 //! - [`LoadOptions`] says what is to be otherwise than the directory says: prompts, precision, device.
-//! - [`Settings`] tells how the encoder treats a text: pooling, prompts, the longest text.
+//! - [`EncoderSettings`] tells how the encoder treats a text: pooling, prompts, the longest text.
 //! - [`Notice`] tells what a model's files leave open, and what is assumed in its place.
 //! - [`Fingerprint`] is a hash over all that shapes a vector; two encoders with one fingerprint are the same.
 //! - [`CrossEncoder`] reads a query and a passage together and scores them.
@@ -92,7 +92,7 @@ pub mod train;
 mod weights;
 
 pub use after_pooling::{AfterPooling, DenseActivation};
-pub use architecture::catalog;
+pub use architecture::known_models;
 pub use compute::precision::Precision;
 pub use cosine::cosine;
 pub use create::{NewModelOptions, create_model};
@@ -107,7 +107,7 @@ pub use merge::write_merged;
 pub use notice::Notice;
 pub use pooling::{Pooling, Poolings};
 pub use quantize::{QuantizedFormat, write_quantized};
-pub use settings::{Settings, Similarity};
+pub use settings::{EncoderSettings, Similarity};
 pub use text_kind::TextKind;
 pub use text_name::TextName;
 pub use weights::adapted::Adapted;

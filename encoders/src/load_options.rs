@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::matryoshka;
 use crate::notice::Notice;
 use crate::pooling::Pooling;
-use crate::settings::{Purpose, Read, Settings};
+use crate::settings::{EncoderSettings, Purpose, Read};
 use crate::weights::model_files::ModelFiles;
 use crate::weights::quantized::Quantization;
 
@@ -114,7 +114,7 @@ impl LoadOptions {
     /// Puts the caller's word in place of the directory's, whose config.json is at `path`.
     fn apply(
         &self,
-        settings: &mut Settings,
+        settings: &mut EncoderSettings,
         architecture: &Architecture,
         path: &Path,
         config: &Value,

@@ -7,11 +7,11 @@ use serde_json::Value;
 use crate::after_pooling::Finish;
 use crate::architecture::{Architecture, NeuronMask, Remaining, int8};
 use crate::error::{Error, Result};
-use crate::fingerprint::{Fingerprint, Parts};
+use crate::fingerprint::{Fingerprint, FingerprintInput};
 use crate::load_options::LoadOptions;
 use crate::notice::Notice;
-use crate::remembered::Place;
-use crate::settings::{Purpose, Read, Settings};
+use crate::remembered::FingerprintFile;
+use crate::settings::{EncoderSettings, Purpose, Read};
 use crate::tokenize::Tokenizer;
 use crate::weights::adapted::Adapted;
 use crate::weights::adapter::Adapter;
@@ -26,7 +26,7 @@ pub(crate) struct Loaded {
     pub(crate) files: ModelFiles,
     pub(crate) config_path: PathBuf,
     pub(crate) config: Value,
-    pub(crate) settings: Settings,
+    pub(crate) settings: EncoderSettings,
     pub(crate) tensors: Box<dyn Tensors>,
     pub(crate) architecture: Architecture,
     /// Of what is loaded from it: as its files say, until [`computed_in`](Fingerprint::computed_in) says otherwise.
@@ -36,7 +36,7 @@ pub(crate) struct Loaded {
     /// What was assumed.
     pub(crate) notices: Vec<Notice>,
     /// Where the fingerprint in f32 and what was packed are kept once all that is read was found in order.
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<FingerprintFile>,
 }
 
 /// What a model is called unless it is given a name: the name of its directory.
@@ -125,7 +125,7 @@ impl Loaded {
             });
         }
         let quantization = options.quantize.filter(|_| !checkpoint.is_quantized());
-        let parts = Parts {
+        let parts = FingerprintInput {
             files: &files,
             settings: &settings,
             stored: checkpoint.shards(),
@@ -134,10 +134,10 @@ impl Loaded {
             quantization,
         };
         let place = match cache {
-            Some(folder) => Fingerprint::key(&parts, purpose)?.map(|key| Place::new(folder, &key)),
+            Some(folder) => Fingerprint::key(&parts, purpose)?.map(|key| FingerprintFile::new(folder, &key)),
             None => None,
         };
-        let remembered = place.as_ref().and_then(Place::read);
+        let remembered = place.as_ref().and_then(FingerprintFile::read);
         let is_remembered = remembered.is_some();
         let fingerprint = remembered.map_or_else(|| Fingerprint::of(&parts), Ok)?;
         let place = place.map(|place| place.of(fingerprint));

@@ -13,15 +13,15 @@ use crate::compute::cpu::kept_panels::EXTENSION;
 use crate::fingerprint::Fingerprint;
 
 /// The place of a fingerprint.
-pub(crate) struct Place {
+pub(crate) struct FingerprintFile {
     path: PathBuf,
     /// What is kept here, once it is known.
     fingerprint: Option<Fingerprint>,
 }
 
-impl Place {
-    pub(crate) fn new(folder: &Path, key: &Fingerprint) -> Place {
-        Place { path: folder.join(key.to_string()), fingerprint: None }
+impl FingerprintFile {
+    pub(crate) fn new(folder: &Path, key: &Fingerprint) -> FingerprintFile {
+        FingerprintFile { path: folder.join(key.to_string()), fingerprint: None }
     }
 
     /// The fingerprint that was kept here.
@@ -30,8 +30,8 @@ impl Place {
     }
 
     /// The same place, for this fingerprint.
-    pub(crate) fn of(self, fingerprint: Fingerprint) -> Place {
-        Place { fingerprint: Some(fingerprint), ..self }
+    pub(crate) fn of(self, fingerprint: Fingerprint) -> FingerprintFile {
+        FingerprintFile { fingerprint: Some(fingerprint), ..self }
     }
 
     /// Where the packed weights of the same model are kept.

@@ -45,5 +45,5 @@ mod tiny_models;
 mod tokenization;
 /// The similarity of a query and documents, layer by layer.
 mod trace;
-/// Models without some neurons of their MLPs: masked, compacted, scored.
+/// Models without some neurons of their MLPs: masked, narrowed, scored.
 mod width;

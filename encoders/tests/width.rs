@@ -53,33 +53,33 @@ fn out(parent: &TempDir, name: &str) -> PathBuf {
 }
 
 #[test]
-fn masked_and_compacted_models_give_the_same_embeddings() {
+fn masked_and_narrowed_models_give_the_same_embeddings() {
     for name in MODELS {
         let directory = tiny(name);
         let model = ModelDirectory::open(directory.path()).unwrap();
         let mask = random_scores(&model).mask(0.3, 0.1).unwrap();
-        let (masked, compacted) = (out(&directory, "masked"), out(&directory, "compacted"));
+        let (masked, narrowed) = (out(&directory, "masked"), out(&directory, "narrowed"));
         model.write_masked(&mask, &masked).unwrap();
         let masked_model = ModelDirectory::open(&masked).unwrap();
         let (_, read) = masked_model.mask().unwrap();
         assert_eq!(read, mask, "{name}");
-        masked_model.write_compacted(&read, &compacted).unwrap();
-        let [whole, masked, compacted] = [directory.path(), &masked, &compacted].map(load);
+        masked_model.write_narrowed(&read, &narrowed).unwrap();
+        let [whole, masked, narrowed] = [directory.path(), &masked, &narrowed].map(load);
         assert_eq!(masked.architecture(), whole.architecture(), "{name}");
         let widths: Vec<_> =
-            compacted.architecture().layers.iter().map(|layer| layer.intermediate_size).collect();
+            narrowed.architecture().layers.iter().map(|layer| layer.intermediate_size).collect();
         assert_eq!(widths, mask.widths(), "{name}");
         // Unit vectors. Sums over 80 and over 56 neurons, of which the missing ones are zero, run in one order.
-        let difference = deviation(&vectors(&masked), &vectors(&compacted));
+        let difference = deviation(&vectors(&masked), &vectors(&narrowed));
         assert!(difference < 1e-6, "{name}: {difference}");
         assert!(deviation(&vectors(&masked), &vectors(&whole)) > 1e-4, "{name}: a mask changes a model");
 
         // The same from the whole model, without the detour.
         let direct = out(&directory, "direct");
-        model.write_compacted(&mask, &direct).unwrap();
-        assert!(vectors(&load(&direct)) == vectors(&compacted), "{name}");
+        model.write_narrowed(&mask, &direct).unwrap();
+        assert!(vectors(&load(&direct)) == vectors(&narrowed), "{name}");
         let stored = Checkpoint::open(&direct).unwrap();
-        let architecture = compacted.architecture();
+        let architecture = narrowed.architecture();
         for tensor in architecture.tensors() {
             let found = stored.iter().find(|stored| architecture.bare_name(stored.name) == tensor.name);
             assert_eq!(found.unwrap().shape, tensor.shape, "{name}: {}", tensor.name);
@@ -109,7 +109,7 @@ fn pruned_models_are_loaded_as_they_are_written() {
         assert!(vectors(&loaded) == vectors(&load(&written)), "{name}");
         // In two steps it is the same.
         let (narrow, both) = (out(&directory, "narrow"), out(&directory, "both"));
-        model.write_compacted(&mask, &narrow).unwrap();
+        model.write_narrowed(&mask, &narrow).unwrap();
         let narrow = ModelDirectory::open(&narrow).unwrap();
         narrow.write_dropped(&mask.within(&remaining), Layout::Secateur, &both).unwrap();
         assert!(vectors(&load(&both)) == vectors(&loaded), "{name}");
@@ -126,23 +126,23 @@ fn masking_nothing_changes_no_bit() {
         let directory = tiny(name);
         let model = ModelDirectory::open(directory.path()).unwrap();
         let mask = random_scores(&model).mask(0.0, 0.0).unwrap();
-        let [masked, compacted] = ["masked", "compacted"].map(|name| out(&directory, name));
+        let [masked, narrowed] = ["masked", "narrowed"].map(|name| out(&directory, name));
         model.write_masked(&mask, &masked).unwrap();
-        model.write_compacted(&mask, &compacted).unwrap();
-        for written in [masked, compacted] {
+        model.write_narrowed(&mask, &narrowed).unwrap();
+        for written in [masked, narrowed] {
             assert!(vectors(&load(&written)) == vectors(&load(directory.path())));
         }
     }
 }
 
 #[test]
-fn compacted_models_are_compacted_again() {
+fn narrowed_models_are_narrowed_again() {
     let directory = tiny("llama");
     let narrow = |from: &Path, sparsity, name| {
         let model = ModelDirectory::open(from).unwrap();
         let mask = random_scores(&model).mask(sparsity, 0.0).unwrap();
         let out = out(&directory, name);
-        model.write_compacted(&mask, &out).unwrap();
+        model.write_narrowed(&mask, &out).unwrap();
         out
     };
     let first = narrow(directory.path(), 0.25, "first");
@@ -216,7 +216,7 @@ fn masks_that_do_not_fit_are_refused() {
     let mask = random_scores(&model).mask(0.3, 0.0).unwrap();
     let refused = |model: &ModelDirectory, mask: &NeuronMask| {
         let out = out(&directory, "refused");
-        let message = model.write_compacted(mask, &out).unwrap_err().to_string();
+        let message = model.write_narrowed(mask, &out).unwrap_err().to_string();
         assert!(!out.exists());
         message
     };
@@ -264,10 +264,10 @@ fn narrowed_models_are_quantized() {
     let directory = tiny("qwen3");
     let model = ModelDirectory::open(directory.path()).unwrap();
     let mask = random_scores(&model).mask(0.3, 0.0).unwrap();
-    let (compacted, quantized) = (out(&directory, "compacted"), out(&directory, "quantized"));
-    model.write_compacted(&mask, &compacted).unwrap();
-    write_quantized(&compacted, None, QuantizedFormat::Nf4, &quantized).unwrap();
+    let (narrowed, quantized) = (out(&directory, "narrowed"), out(&directory, "quantized"));
+    model.write_narrowed(&mask, &narrowed).unwrap();
+    write_quantized(&narrowed, None, QuantizedFormat::Nf4, &quantized).unwrap();
     let options = LoadOptions { quantize: Some(Quantization::Nf4), ..LoadOptions::default() };
-    let at_load = Encoder::load(&compacted, &options).unwrap();
+    let at_load = Encoder::load(&narrowed, &options).unwrap();
     assert!(vectors(&at_load) == vectors(&load(&quantized)));
 }

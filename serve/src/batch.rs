@@ -71,12 +71,12 @@ struct Waiting<W: Work> {
 
 /// What is computed of a request.
 struct Answer<W: Work> {
-    parts: Mutex<Parts<W>>,
+    parts: Mutex<Outputs<W>>,
     /// Room in the queue, until the request is answered or given up.
     _room: Room,
 }
 
-struct Parts<W: Work> {
+struct Outputs<W: Work> {
     outputs: Vec<Option<W::Output>>,
     missing: usize,
     /// `None` once it is answered.
@@ -152,7 +152,7 @@ impl<W: Work> Batches<W> {
             return Ok(Vec::new());
         }
         let (sender, receiver) = oneshot::channel();
-        let parts = Parts {
+        let parts = Outputs {
             outputs: items.iter().map(|_| None).collect(),
             missing: items.len(),
             sender: Some(sender),
@@ -242,11 +242,11 @@ fn panicked<T>(count: usize) -> Vec<Result<T, Fault>> {
 struct Batch<W: Work> {
     items: Vec<W::Item>,
     cost: usize,
-    parts: Vec<Part<W>>,
+    parts: Vec<RequestItems<W>>,
 }
 
 /// A request's part of a batch.
-struct Part<W: Work> {
+struct RequestItems<W: Work> {
     place: usize,
     count: usize,
     answer: Arc<Answer<W>>,
@@ -272,7 +272,7 @@ impl<W: Work> Queue<W> {
             let count = batch.items.len() - before;
             if count > 0 {
                 let (place, answer) = (waiting.place, Arc::clone(&waiting.answer));
-                batch.parts.push(Part { place, count, answer });
+                batch.parts.push(RequestItems { place, count, answer });
                 waiting.place += count;
             }
             if !waiting.items.is_empty() {
@@ -289,7 +289,7 @@ impl<W: Work> Queue<W> {
 }
 
 impl<W: Work> Answer<W> {
-    fn locked(&self) -> MutexGuard<'_, Parts<W>> {
+    fn locked(&self) -> MutexGuard<'_, Outputs<W>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Folder {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Part<R> {
+struct KeptResult<R> {
     /// What the result depends on.
     made_from: String,
     result: R,
@@ -51,17 +51,17 @@ impl Folder {
         measure: impl FnOnce() -> Result<R>,
     ) -> Result<(R, bool)> {
         let mut is_new = false;
-        let is_current = |part: &Part<R>| part.made_from == made_from;
+        let is_current = |part: &KeptResult<R>| part.made_from == made_from;
         let part = self.parts.get_or(&file_name(name), is_current, || {
             is_new = true;
-            Ok(Part { made_from: made_from.to_owned(), result: measure()? })
+            Ok(KeptResult { made_from: made_from.to_owned(), result: measure()? })
         })?;
         Ok((part.result, is_new))
     }
 
     /// Whether the result of this name is stored and was made from the same.
     pub fn has<R: DeserializeOwned>(&self, name: &str, made_from: &str) -> bool {
-        self.parts.kept(&file_name(name)).is_some_and(|part: Part<R>| part.made_from == made_from)
+        self.parts.kept(&file_name(name)).is_some_and(|part: KeptResult<R>| part.made_from == made_from)
     }
 
     /// Where the answers of a combination are.

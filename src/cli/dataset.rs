@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use secateur::datasets::catalog;
+use secateur::datasets::known_datasets;
 use secateur::datasets::layout::{Collection, Layout};
 use secateur::report::{Align, Table, counted};
 use secateur_files::DurableFolder;
@@ -232,7 +232,7 @@ fn list() -> String {
         ("MB", Align::Right),
         ("splits", Align::Left),
     ]);
-    for dataset in catalog::PUBLISHED {
+    for dataset in known_datasets::PUBLISHED {
         table.row([
             dataset.name.to_owned(),
             dataset.documents.to_string(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use secateur::datasets::beir::BeirFolder;
-use secateur::datasets::catalog;
+use secateur::datasets::known_datasets;
 
 use super::failure::{Code, Failure, Result};
 use crate::download::{DownloadError, HubConfig};
@@ -46,7 +46,7 @@ pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
     }
     let name = given.to_string_lossy();
     let (root, _) = name.split_once('/').unwrap_or((&name, ""));
-    if catalog::find(root).is_none() {
+    if known_datasets::find(root).is_none() {
         let message = format!(
             "there is no folder {name}, and no data set of that name is published; \
              `secateur dataset download --list` prints the names"

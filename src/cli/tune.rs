@@ -1,4 +1,4 @@
-//! `secateur tune`: how long walks through an HNSW index have to be.
+//! `secateur tune`: how many candidates searches of an HNSW index have to keep.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

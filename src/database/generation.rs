@@ -6,7 +6,7 @@ use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_index::storage::{Generation, GenerationWriter};
 
-use super::reading::{Rows, name_of, texts_of};
+use super::reading::{PassageVectors, name_of, texts_of};
 use super::{Changes, Database, EncoderSource, REPLACES, VectorOptions, check_encoder};
 use crate::encode::journaled::{JournaledEncoding, remove};
 use crate::encode::stream::{self, Destination, Stage, Vectors};
@@ -241,7 +241,7 @@ impl<P: FnMut(usize)> Destination for NewGeneration<'_, P> {
 
     fn write(&mut self, documents: Vec<Document>, vectors: Vec<Vectors>) -> Result<()> {
         for vectors in vectors {
-            let rows = Rows::streamed(self.encoder.dim(), vectors);
+            let rows = PassageVectors::streamed(self.encoder.dim(), vectors);
             rows.documents().try_for_each(|rows| self.writer.add(rows))?;
         }
         self.done += documents.len();

@@ -9,7 +9,7 @@ use secateur_files::kept_bytes;
 use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
-use super::reading::{Reading, Rows, name_of, texts_of};
+use super::reading::{PassageVectors, Reading, name_of, texts_of};
 use super::{Changes, Database, check_not_empty};
 use crate::encode::journaled::{JournaledEncoding, borrowed, remove};
 use crate::encode::stream::{self, Destination, Stage, Vectors};
@@ -287,7 +287,7 @@ impl Database {
     }
 
     /// The vectors of documents in every generation, made by the encoders.
-    fn encoded(&mut self, documents: &[Document]) -> Result<Vec<Rows>> {
+    fn encoded(&mut self, documents: &[Document]) -> Result<Vec<PassageVectors>> {
         // What another writer has committed may have changed the generations.
         self.changes()?;
         if self.generations().is_empty() {
@@ -302,12 +302,12 @@ impl Database {
     }
 
     /// Vectors of the caller's, for the one generation there is.
-    fn given(&mut self, num_documents: usize, rows: Vec<f32>) -> Result<Vec<Rows>> {
+    fn given(&mut self, num_documents: usize, rows: Vec<f32>) -> Result<Vec<PassageVectors>> {
         let dim = self.takes_vectors()?;
         if rows.len() != num_documents * dim {
             return Err(Error::VectorCount { documents: num_documents, dim, got: rows.len() });
         }
-        Ok(vec![Rows::one_each(dim, rows)])
+        Ok(vec![PassageVectors::one_each(dim, rows)])
     }
 
     /// The length of vectors that the caller makes, if the caller is to make them.
@@ -326,7 +326,7 @@ impl Database {
         &mut self,
         documents: &[Document],
         vectors: Vec<Option<Vec<f32>>>,
-    ) -> Result<Vec<Rows>> {
+    ) -> Result<Vec<PassageVectors>> {
         let dim = self.dim().unwrap_or_default();
         let mut rows = Vec::with_capacity(documents.len() * dim);
         for (document, vector) in documents.iter().zip(vectors) {
@@ -344,7 +344,12 @@ impl Database {
     }
 
     /// Writes documents with their vectors in each generation. Returns how many replaced others.
-    fn write_rows(&mut self, documents: &[Document], rows: &[Rows], replace: bool) -> Result<usize> {
+    fn write_rows(
+        &mut self,
+        documents: &[Document],
+        rows: &[PassageVectors],
+        replace: bool,
+    ) -> Result<usize> {
         let changes = self.changes()?;
         let mut num_replaced = 0;
         for (number, document) in documents.iter().enumerate() {
@@ -415,7 +420,7 @@ impl<P: FnMut(usize)> Destination for Added<'_, P> {
             true => self.database.given_one_each(&documents, given)?,
             false => {
                 let of = self.encoders.iter().zip(vectors);
-                of.map(|((_, encoder), vectors)| Rows::streamed(encoder.dim(), vectors)).collect()
+                of.map(|((_, encoder), vectors)| PassageVectors::streamed(encoder.dim(), vectors)).collect()
             }
         };
         let replaced = self.database.write_rows(&documents, &rows, self.options.replace)?;

@@ -17,7 +17,7 @@ pub(super) struct Reading {
 }
 
 /// The vectors of some documents in one generation.
-pub(super) struct Rows {
+pub(super) struct PassageVectors {
     dim: usize,
     rows: Vec<f32>,
     starts: Vec<usize>,
@@ -34,22 +34,22 @@ impl Reading {
     }
 
     /// The same texts with their vectors, (B, D) row-major.
-    pub fn rows(self, dim: usize, rows: Vec<f32>) -> Rows {
-        Rows { dim, rows, starts: self.starts }
+    pub fn rows(self, dim: usize, rows: Vec<f32>) -> PassageVectors {
+        PassageVectors { dim, rows, starts: self.starts }
     }
 }
 
-impl Rows {
+impl PassageVectors {
     /// One vector for each document, (B, D) row-major.
-    pub fn one_each(dim: usize, rows: Vec<f32>) -> Rows {
+    pub fn one_each(dim: usize, rows: Vec<f32>) -> PassageVectors {
         let num_documents = rows.len() / dim.max(1);
-        Rows { dim, rows, starts: (0..=num_documents).collect() }
+        PassageVectors { dim, rows, starts: (0..=num_documents).collect() }
     }
 
     /// Vectors of a corpus as they come.
-    pub fn streamed(dim: usize, vectors: Vectors) -> Rows {
+    pub fn streamed(dim: usize, vectors: Vectors) -> PassageVectors {
         let Vectors { rows, starts } = vectors;
-        Rows { dim, rows, starts }
+        PassageVectors { dim, rows, starts }
     }
 
     /// The vectors of a document, (n, D).

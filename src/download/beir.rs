@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use md5::Md5;
 use secateur_datasets::beir::BeirFolder;
-use secateur_datasets::catalog;
+use secateur_datasets::known_datasets;
 use secateur_files::disk::DiskFile;
 use secateur_files::{AtPath, DurableFolder, LockedFile, PathError, disk};
 
@@ -33,8 +33,8 @@ pub fn download_dataset(
     fetcher: &Fetcher,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, DownloadError> {
-    let Some(dataset) = catalog::find(name) else {
-        let known = catalog::PUBLISHED.iter().map(|dataset| dataset.name).collect();
+    let Some(dataset) = known_datasets::find(name) else {
+        let known = known_datasets::PUBLISHED.iter().map(|dataset| dataset.name).collect();
         return Err(DownloadError::UnknownDataset { name: name.to_owned(), known });
     };
     let archive = Archive { name, url: &dataset.url(), md5: dataset.md5, parts: dataset.parts };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur_datasets::catalog;
+use secateur_datasets::known_datasets;
 
 use super::beir::{Archive, download_archive};
 use super::config::HubConfig;
@@ -71,7 +71,7 @@ impl Suite {
     pub fn names(self) -> Vec<&'static str> {
         match self {
             Suite::Beir13 => BEIR_13.to_vec(),
-            Suite::Beir => catalog::PUBLISHED.iter().map(|dataset| dataset.name).collect(),
+            Suite::Beir => known_datasets::PUBLISHED.iter().map(|dataset| dataset.name).collect(),
             Suite::NanoBeir => NANO_BEIR.to_vec(),
         }
     }
@@ -88,7 +88,7 @@ impl Suite {
         if self == Suite::NanoBeir {
             return download_nano(&self.names(), &cache.join("nano-beir"), &hub()?, fetcher, progress);
         }
-        let published: Vec<_> = self.names().into_iter().filter_map(catalog::find).collect();
+        let published: Vec<_> = self.names().into_iter().filter_map(known_datasets::find).collect();
         let urls: Vec<String> = published.iter().map(|dataset| dataset.url()).collect();
         let archives = published.iter().zip(&urls).map(|(dataset, url)| Archive {
             name: dataset.name,

@@ -8,8 +8,8 @@ mod rerank;
 pub(crate) mod stream;
 
 pub use secateur_encoders::{
-    CrossEncoder, Device, Encoder, Fingerprint, LoadOptions, Pooling, Precision, Quantization, Settings,
-    Similarity, TextKind,
+    CrossEncoder, Device, Encoder, EncoderSettings, Fingerprint, LoadOptions, Pooling, Precision,
+    Quantization, Similarity, TextKind,
 };
 
 pub use crate::npy::NpyRows;

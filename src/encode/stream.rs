@@ -65,10 +65,11 @@ struct Load<T> {
     /// The number of the first one in the corpus.
     first: usize,
     /// What there is of them by now for each encoder.
-    parts: Vec<Part>,
+    parts: Vec<EncoderChunk>,
 }
 
-struct Part {
+/// The texts of a chunk for one encoder.
+struct EncoderChunk {
     /// Where the texts of each item begin, and at the end their number.
     starts: Vec<usize>,
     /// All texts, as they lie in the journal.
@@ -113,7 +114,7 @@ where
         max_length: encoders.iter().map(|encoder| encoder.max_length()).max().unwrap_or(usize::MAX),
         journals: stages.into_iter().map(|stage| (stage.journal, stage.encoder.dim())).collect(),
     };
-    let each = |parts: &mut [Part], step: fn(&mut Part, &Encoder, TextKind) -> Result<()>| {
+    let each = |parts: &mut [EncoderChunk], step: fn(&mut EncoderChunk, &Encoder, TextKind) -> Result<()>| {
         let with = encoders.iter().zip(&kinds);
         parts.iter_mut().zip(with).try_for_each(|(part, (encoder, kind))| step(part, encoder, *kind))
     };
@@ -124,10 +125,10 @@ where
         let (mut tokenizing, mut computing) = (Ok(()), Ok(()));
         let written = rayon::in_place_scope(|scope| -> Result<()> {
             if let Some(Ok(Load { parts, .. })) = &mut read {
-                scope.spawn(|_| tokenizing = each(parts, Part::tokenize));
+                scope.spawn(|_| tokenizing = each(parts, EncoderChunk::tokenize));
             }
             if let Some(Ok(Load { parts, .. })) = &mut tokenized {
-                scope.spawn(|_| computing = each(parts, Part::compute));
+                scope.spawn(|_| computing = each(parts, EncoderChunk::compute));
             }
             if let Some(load) = computed.take() {
                 ends.write(load?, destination)?;
@@ -164,7 +165,7 @@ impl<T> Load<T> {
     }
 }
 
-impl Part {
+impl EncoderChunk {
     fn tokenize(&mut self, encoder: &Encoder, kind: TextKind) -> Result<()> {
         self.tokens = encoder.tokenize(&borrowed(&std::mem::take(&mut self.texts)), kind)?;
         Ok(())
@@ -252,14 +253,14 @@ impl<I> Ends<I> {
         Error: From<E>,
     {
         let mut items = Vec::new();
-        let empty = || Part {
+        let empty = || EncoderChunk {
             starts: vec![0],
             entries: Vec::new(),
             texts: Vec::new(),
             tokens: Vec::new(),
             made: Vec::new(),
         };
-        let mut parts: Vec<Part> = self.journals.iter().map(|_| empty()).collect();
+        let mut parts: Vec<EncoderChunk> = self.journals.iter().map(|_| empty()).collect();
         let (mut bytes, mut tokens) = (0, 0);
         while tokens < self.chunk_tokens && bytes < CHUNK_BYTES {
             let group = next_chunk(&mut self.items, |item| destination.bytes(item)).map_err(Error::from);
@@ -445,7 +446,7 @@ mod tests {
     #[test]
     fn a_text_is_found_in_its_item() {
         let entry = |num_texts, kept: bool| Entry { hash: [0; 32], num_texts, kept: kept.then(Vec::new) };
-        let part = Part {
+        let part = EncoderChunk {
             starts: vec![0, 2, 2, 3, 7, 8],
             entries: vec![entry(2, true), entry(1, false), entry(3, true), entry(2, false)],
             texts: Vec::new(),

@@ -90,9 +90,9 @@ impl RuleSet {
 }
 
 impl RuleSet {
-    /// The rules of this set for a data set by its name, as the catalog of published data sets knows it.
+    /// The rules of this set for a data set by its name, as the list of published data sets has it.
     pub fn rules_for(self, dataset: &str) -> Rules {
-        let published = secateur_datasets::catalog::find(dataset);
+        let published = secateur_datasets::known_datasets::find(dataset);
         self.rules(published.is_some_and(|dataset| dataset.mteb_drops_identical_ids))
     }
 }

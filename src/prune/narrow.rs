@@ -41,7 +41,7 @@ pub fn narrow(
         }
         None => model.mask()?.1,
     };
-    model.write_compacted(&mask, out)?;
+    model.write_narrowed(&mask, out)?;
     let narrowed = ModelDirectory::open(out)?;
     let parameters = [&model, &narrowed].map(|model| model.architecture().parameters().total());
     Ok(Narrowed { model: model.name(), mask, parameters })

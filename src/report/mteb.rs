@@ -4,7 +4,7 @@ use std::path::Path;
 
 use secateur_encoders::architecture::Parameters;
 use secateur_encoders::inspect::{InspectOptions, Inspection};
-use secateur_encoders::{Encoder, Settings, Similarity};
+use secateur_encoders::{Encoder, EncoderSettings, Similarity};
 use serde_json::{Value, json};
 
 use crate::encode::{DEFAULT_ENCODER, default_encoder_bytes};
@@ -81,7 +81,7 @@ struct Facts<'a> {
     /// Those of the files of weights.
     bytes: Option<usize>,
     hidden_size: usize,
-    settings: Option<&'a Settings>,
+    settings: Option<&'a EncoderSettings>,
 }
 
 fn bytes(inspection: &Inspection) -> Option<usize> {

@@ -46,7 +46,7 @@ impl ShardPlan {
         Error: From<E>,
     {
         let planned = self.shard(number)?;
-        self.build_of(Part::new(number, planned, 0, corpus.into_iter()), encoder, progress)
+        self.build_of(ShardDocuments::new(number, planned, 0, corpus.into_iter()), encoder, progress)
     }
 
     /// Builds a shard as [`ShardPlan::build`] does, from its own documents: those of the corpus from its first one on.
@@ -65,12 +65,16 @@ impl ShardPlan {
         Error: From<E>,
     {
         let planned = self.shard(number)?;
-        self.build_of(Part::new(number, planned, planned.first, documents.into_iter()), encoder, progress)
+        self.build_of(
+            ShardDocuments::new(number, planned, planned.first, documents.into_iter()),
+            encoder,
+            progress,
+        )
     }
 
     fn build_of<C, E>(
         &self,
-        part: Part<'_, C>,
+        part: ShardDocuments<'_, C>,
         encoder: Option<Arc<Encoder>>,
         progress: impl FnMut(usize),
     ) -> Result<Built>
@@ -148,7 +152,7 @@ impl ShardPlan {
 }
 
 /// The documents of a shard, out of a corpus: those before are passed over, and at the end the checksum is compared.
-struct Part<'p, C> {
+struct ShardDocuments<'p, C> {
     number: usize,
     planned: &'p PlannedShard,
     corpus: C,
@@ -158,10 +162,17 @@ struct Part<'p, C> {
     is_done: bool,
 }
 
-impl<'p, C> Part<'p, C> {
+impl<'p, C> ShardDocuments<'p, C> {
     /// `read` documents of the corpus are left out of `corpus`.
-    fn new(number: usize, planned: &'p PlannedShard, read: u64, corpus: C) -> Part<'p, C> {
-        Part { number, planned, corpus, read, checksum: DocumentsChecksum::default(), is_done: false }
+    fn new(number: usize, planned: &'p PlannedShard, read: u64, corpus: C) -> ShardDocuments<'p, C> {
+        ShardDocuments {
+            number,
+            planned,
+            corpus,
+            read,
+            checksum: DocumentsChecksum::default(),
+            is_done: false,
+        }
     }
 
     fn changed(&self, problem: String) -> Error {
@@ -169,7 +180,7 @@ impl<'p, C> Part<'p, C> {
     }
 }
 
-impl<C, E> Iterator for Part<'_, C>
+impl<C, E> Iterator for ShardDocuments<'_, C>
 where
     C: Iterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
     Error: From<E>,

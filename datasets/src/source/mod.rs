@@ -73,12 +73,13 @@ pub enum EmptyDocuments {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Source {
-    parts: Vec<Part>,
+    parts: Vec<SourcePath>,
     names: FieldNames,
 }
 
+/// A file, or a folder as BEIR has them.
 #[derive(Debug, Clone)]
-struct Part {
+struct SourcePath {
     path: PathBuf,
     kind: Kind,
 }
@@ -104,7 +105,7 @@ impl Source {
     pub fn open(paths: &[PathBuf], names: FieldNames) -> Result<Source> {
         let parts = paths
             .iter()
-            .map(|path| Ok(Part { path: path.clone(), kind: kind_of(path)? }))
+            .map(|path| Ok(SourcePath { path: path.clone(), kind: kind_of(path)? }))
             .collect::<Result<Vec<_>>>()?;
         Ok(Source { parts, names })
     }
@@ -223,7 +224,7 @@ impl Reader for BeirReader {
     }
 }
 
-impl Part {
+impl SourcePath {
     fn reader(&self, names: &FieldNames) -> Result<Box<dyn Reader>> {
         let path = &self.path;
         Ok(match &self.kind {

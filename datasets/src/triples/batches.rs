@@ -78,7 +78,7 @@ pub struct Batch {
 /// # }
 /// ```
 pub struct Batches {
-    sources: Vec<Source>,
+    sources: Vec<ExampleFile>,
     options: BatchOptions,
     fingerprint: [u8; 32],
     /// The number of the next batch.
@@ -87,7 +87,7 @@ pub struct Batches {
     epoch: Option<Epoch>,
 }
 
-struct Source {
+struct ExampleFile {
     path: PathBuf,
     format: Format,
     num_examples: u64,
@@ -124,7 +124,7 @@ impl Batches {
         }
         let sources = sources
             .iter()
-            .map(|path| Source::open(path.as_ref(), options, &mut hasher))
+            .map(|path| ExampleFile::open(path.as_ref(), options, &mut hasher))
             .collect::<Result<Vec<_>>>()?;
         let fingerprint = hasher.finalize().into();
         Ok(Batches { sources, options: options.clone(), fingerprint, next: 0, epoch: None })
@@ -182,8 +182,8 @@ impl Iterator for Batches {
     }
 }
 
-impl Source {
-    fn open(path: &Path, options: &BatchOptions, hasher: &mut blake3::Hasher) -> Result<Source> {
+impl ExampleFile {
+    fn open(path: &Path, options: &BatchOptions, hasher: &mut blake3::Hasher) -> Result<ExampleFile> {
         let mut examples = Examples::open(path, None)?;
         let mut num_examples = 0;
         while let Some(item) = examples.next_with_line() {
@@ -194,7 +194,7 @@ impl Source {
         hasher.update(&u64::MAX.to_le_bytes());
         let fails = |fault| Error::File { path: path.to_owned(), fault };
         let format = examples.format().ok_or_else(|| fails(Fault::Empty))?;
-        let source = Source { path: path.to_owned(), format, num_examples };
+        let source = ExampleFile { path: path.to_owned(), format, num_examples };
         if source.num_batches(options) == 0 {
             return Err(fails(Fault::NoWholeBatch {
                 examples: num_examples,
@@ -222,9 +222,12 @@ impl Source {
 
 impl Epoch {
     /// Epoch `number` after `place` of its batches.
-    fn begin(number: u64, place: u64, sources: &[Source], options: &BatchOptions) -> Epoch {
-        let position =
-            |source: &Source| Position { remaining: source.num_batches(options), skipped: 0, lines: None };
+    fn begin(number: u64, place: u64, sources: &[ExampleFile], options: &BatchOptions) -> Epoch {
+        let position = |source: &ExampleFile| Position {
+            remaining: source.num_batches(options),
+            skipped: 0,
+            lines: None,
+        };
         let mut epoch = Epoch {
             number,
             random: SplitMix64::keyed(&[options.seed, number]),
@@ -258,7 +261,7 @@ impl Epoch {
     fn read(
         &mut self,
         drawn: usize,
-        source: &Source,
+        source: &ExampleFile,
         options: &BatchOptions,
     ) -> Result<Vec<TrainingExample>> {
         let changed = || Error::File {

@@ -88,7 +88,7 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::catalog;
+    use crate::architecture::known_models;
     use proptest::prelude::*;
 
     proptest! {
@@ -98,7 +98,7 @@ mod tests {
             window in proptest::option::of(0usize..50),
             causal: bool,
         ) {
-            let mut architecture = catalog::find("bert-base").unwrap().architecture();
+            let mut architecture = known_models::find("bert-base").unwrap().architecture();
             architecture.attention.causal = causal;
             let visible = |i: usize, j: usize| window.is_none_or(|w| i.abs_diff(j) <= w) && !(causal && j > i);
             let pairs = (0..length).flat_map(|i| (0..length).map(move |j| (i, j)));
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_token_of_mistral_7b_costs_what_method_and_paper_say() {
-        let mistral = catalog::find("mistral-7b").unwrap().architecture();
+        let mistral = known_models::find("mistral-7b").unwrap().architecture();
         // The linear layers alone: "2 * parameters" without embeddings and norms gives 13.96 exactly.
         let linear = |architecture: &Architecture| architecture.flop_per_token(512).linear / 1e9;
         assert_eq!(format!("{:.2}", linear(&mistral)), "13.96");

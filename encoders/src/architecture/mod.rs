@@ -1,10 +1,10 @@
 //! What a transformer looks like, apart from its weights.
 
 mod averaging;
-pub mod catalog;
 mod config;
 mod count;
 pub(crate) mod family;
+pub mod known_models;
 mod language_model_head;
 pub(crate) mod modules;
 mod neuron_mask;

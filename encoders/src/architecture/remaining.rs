@@ -21,8 +21,8 @@ use crate::prune_error::PruneError;
 /// ```
 ///
 /// ```
-/// use secateur_encoders::{architecture::SubLayer, catalog};
-/// let mistral = catalog::find("mistral-7b").unwrap().architecture();
+/// use secateur_encoders::{architecture::SubLayer, known_models};
+/// let mistral = known_models::find("mistral-7b").unwrap().architecture();
 /// let mut remaining = mistral.remaining();
 /// remaining.drop_last(SubLayer::Mlp, 16)?;
 /// remaining.narrow(0.7)?;
@@ -310,7 +310,7 @@ fn dropped(path: &Path, config: &Value, field: &str, num_layers: usize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::{LayerAttention, catalog};
+    use crate::architecture::{LayerAttention, known_models};
 
     fn layers_of(config: &Value) -> Result<Vec<(bool, Option<usize>)>> {
         let attention = Some(LayerAttention { window: None, rotary: None });
@@ -396,7 +396,7 @@ mod tests {
             ("llama2-7b", [0, 0, 28], 1.0, "2.8"),
         ];
         for (name, dropped, share, want) in cases {
-            let model = catalog::find(name).unwrap().architecture();
+            let model = known_models::find(name).unwrap().architecture();
             let kept = model.keep(&left(&model, dropped, share).unwrap());
             let billions = kept.parameters().total() as f64 / 1e9;
             assert_eq!(format!("{billions:.1}"), want, "{name} without {dropped:?}, {share}: {billions}");
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn the_widths_add_up_whatever_their_rounding() {
-        let model = catalog::find("mistral-7b").unwrap().architecture();
+        let model = known_models::find("mistral-7b").unwrap().architecture();
         let remaining = left(&model, [0, 0, 16], 0.7).unwrap();
         let widths: Vec<usize> = remaining.intermediate_sizes.into_iter().flatten().collect();
         assert_eq!(widths.len(), 16);
@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn nothing_changes_where_everything_remains() {
-        for backbone in catalog::all() {
+        for backbone in known_models::all() {
             let model = backbone.architecture();
             assert_eq!(model.keep(&left(&model, [0, 0, 0], 1.0).unwrap()), model, "{}", backbone.name());
             assert_eq!(model.remaining().losses_of(&model), "nothing");
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn more_than_there_is_cannot_be_dropped() {
-        let model = catalog::find("bert-base").unwrap().architecture();
+        let model = known_models::find("bert-base").unwrap().architecture();
         let cases = [
             ([13, 0, 0], 1.0, "cannot drop 13 block sub-layers: the model has 12, in 12 layers"),
             ([0, 13, 0], 1.0, "cannot drop 13 attention sub-layers: the model has 12"),
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn what_is_left_can_be_kept_twice() {
-        let model = catalog::find("bert-base").unwrap().architecture();
+        let model = known_models::find("bert-base").unwrap().architecture();
         let mut remaining = model.remaining();
         for (sub_layer, layer) in [(SubLayer::Attention, 0), (SubLayer::Mlp, 0), (SubLayer::Mlp, 2)] {
             remaining.drop(sub_layer, layer).unwrap();

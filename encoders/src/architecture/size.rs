@@ -72,11 +72,11 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::{SubLayer, catalog};
+    use crate::architecture::{SubLayer, known_models};
 
     #[test]
     fn sizes_are_those_of_table_6() {
-        let mistral = catalog::find("mistral-7b").unwrap();
+        let mistral = known_models::find("mistral-7b").unwrap();
         for (mlp, half, nf4) in [(0, "14.0", "4.3"), (8, "11.4", "3.7"), (16, "8.7", "3.0")] {
             let mut remaining = mistral.architecture().remaining();
             remaining.drop_last(SubLayer::Mlp, mlp).unwrap();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn in_f32_every_parameter_takes_four_bytes() {
-        for backbone in catalog::all() {
+        for backbone in known_models::all() {
             let architecture = backbone.architecture();
             assert_eq!(architecture.stored_bytes(Storage::F32), 4 * architecture.parameters().total());
         }

@@ -1,6 +1,6 @@
 //! New models: random weights for a config.json, and a vocabulary learned from texts.
 
-mod beginning;
+mod initialization;
 mod vocabulary;
 
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::json as json_file;
 use crate::pooling::Pooling;
-use crate::settings::{Settings, Similarity};
+use crate::settings::{EncoderSettings, Similarity};
 use crate::weights::model_files::ModelFiles;
 use crate::weights::write::{Elements, NewTensor, write_directory};
-use beginning::{Beginnings, Smaller};
+use initialization::{Initializations, Smaller};
 
 /// How a new model reads texts, and what its weights depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,8 @@ pub fn create_model(
     let files = ModelFiles::locate(folder, None, &[])?;
     let most = architecture.max_tokens().unwrap_or(usize::MAX);
     let causal = architecture.attention.causal;
-    let mut settings = Settings::plain(causal, options.max_length.unwrap_or(DEFAULT_MAX_LENGTH.min(most)));
+    let mut settings =
+        EncoderSettings::plain(causal, options.max_length.unwrap_or(DEFAULT_MAX_LENGTH.min(most)));
     settings.similarity = Some(Similarity::Cosine);
     let pooling = options.pooling.unwrap_or(if causal { Pooling::LastToken } else { Pooling::Mean });
     settings.pooling = pooling.into();
@@ -111,12 +112,13 @@ pub fn create_model(
     let (dtype, torch_dtype) = if options.half { (Dtype::F16, "float16") } else { (Dtype::F32, "float32") };
     let deviation = value["initializer_range"].as_f64().unwrap_or(DEFAULT_RANGE);
     let smaller = options.grow.as_deref().map(|folder| Smaller::open(folder, &files)).transpose()?;
-    let beginnings = &Beginnings::new(&architecture, config, pooling, smaller, deviation, options.seed)?;
+    let initializations =
+        &Initializations::new(&architecture, config, pooling, smaller, deviation, options.seed)?;
     let tensors = architecture.tensors().into_iter().map(|tensor| NewTensor {
         name: tensor.name.clone(),
         dtype,
         shape: tensor.shape.clone(),
-        elements: Elements::Computed(Box::new(move || beginnings.values(&tensor))),
+        elements: Elements::Computed(Box::new(move || initializations.values(&tensor))),
     });
     let mut value = value;
     value["torch_dtype"] = json!(torch_dtype);

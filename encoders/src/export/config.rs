@@ -44,13 +44,13 @@ const ROTARY: [&str; 4] =
     ["rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings"];
 
 /// A model's config.json, and what it says.
-pub(super) struct Source<'a> {
+pub(super) struct ModelConfig<'a> {
     pub(super) path: &'a Path,
     pub(super) config: &'a Value,
     pub(super) architecture: &'a Architecture,
 }
 
-impl Source<'_> {
+impl ModelConfig<'_> {
     /// What a config.json in the place of this one says.
     pub(super) fn read(&self, config: &Value) -> Result<Architecture> {
         Architecture::from_config(self.path, config)

@@ -154,7 +154,7 @@ pub fn write_exported(
             "export it to transformers",
         ));
     }
-    let source = config::Source { path: &config_path, config: &config, architecture: &architecture };
+    let source = config::ModelConfig { path: &config_path, config: &config, architecture: &architecture };
     let whole = source.whole()?;
     let shape = match format {
         ExportFormat::NemotronNas => Shape::of_blocks(&architecture, &whole),

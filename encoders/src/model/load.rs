@@ -44,7 +44,7 @@ impl<B: Backend> Transformer<B> {
         let prefixes = architecture.prefixes();
         let prefix = prefixes.iter().copied().find(has_embeddings).unwrap_or(prefixes[0]);
         let half = backend.takes_half();
-        let source = |modules| Source { tensors, architecture: &architecture, prefix, modules, half };
+        let source = |modules| LayerTensors { tensors, architecture: &architecture, prefix, modules, half };
         let embeddings = source(&outer[..]).embeddings(backend)?;
         let shapes = by_layer.iter().zip(&architecture.layers).enumerate();
         let layers = shapes.map(|(number, (modules, shape))| -> Result<Layer<B>> {
@@ -69,7 +69,7 @@ impl<B: Backend> Transformer<B> {
 }
 
 /// The modules of a layer, or of what is outside of the layers, and where their tensors come from.
-struct Source<'a> {
+struct LayerTensors<'a> {
     tensors: &'a dyn Tensors,
     architecture: &'a Architecture,
     prefix: &'a str,
@@ -78,7 +78,7 @@ struct Source<'a> {
     half: bool,
 }
 
-impl<'a> Source<'a> {
+impl<'a> LayerTensors<'a> {
     fn module(&self, role: Role) -> Option<&'a Module> {
         self.modules.iter().find(|module| module.role == role)
     }

@@ -153,10 +153,10 @@ impl fmt::Display for BudgetPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::{SubLayer, catalog};
+    use crate::architecture::{SubLayer, known_models};
 
     fn mistral() -> Architecture {
-        catalog::find("mistral-7b").unwrap().architecture()
+        known_models::find("mistral-7b").unwrap().architecture()
     }
 
     /// Deeper layers matter less.

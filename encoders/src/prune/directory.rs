@@ -69,7 +69,7 @@ impl ModelDirectory {
 
     /// Writes the layers of the model that remain to the new directory `out`. The weights of the others are not in
     /// it, nor are those of sub-layers that were dropped before, which LLM-Drop leaves in its files. Layers keep
-    /// their numbers. Widths are those of the model: [`ModelDirectory::write_compacted`] changes them.
+    /// their numbers. Widths are those of the model: [`ModelDirectory::write_narrowed`] changes them.
     ///
     /// # Errors
     ///

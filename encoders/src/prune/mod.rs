@@ -6,7 +6,7 @@
 //! anything.
 //!
 //! Within an MLP, [`NeuronScores`], learned or by [`activation_magnitude`], give a [`NeuronMask`];
-//! [`ModelDirectory::write_masked`] makes the masked neurons zero, [`ModelDirectory::write_compacted`] removes them.
+//! [`ModelDirectory::write_masked`] makes the masked neurons zero, [`ModelDirectory::write_narrowed`] removes them.
 //!
 //! [`trace()`] follows a query and documents through the layers.
 //!
@@ -15,11 +15,11 @@
 mod activation;
 mod budget;
 pub mod calibration;
-mod compact;
 mod directory;
 pub mod gradient;
 mod importance;
 mod journal;
+mod narrow;
 mod pattern;
 mod score_settings;
 mod scores;

@@ -23,7 +23,7 @@ pub(crate) use read::Read;
 
 /// How texts are encoded with a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Settings {
+pub struct EncoderSettings {
     /// Which hidden states make the vector.
     pub pooling: Poolings,
     /// What is done with the vector then, before it is cut or scaled.
@@ -91,10 +91,10 @@ const TRANSFORMER_FILES: [&str; 7] = [
 pub(crate) const PROMPTS_FILE: &str = "config_sentence_transformers.json";
 const MODULES_FILE: &str = "modules.json";
 
-impl Settings {
+impl EncoderSettings {
     /// Those of a bidirectional or a causal model of which nothing is said.
-    pub(crate) fn plain(causal: bool, max_length: usize) -> Settings {
-        Settings {
+    pub(crate) fn plain(causal: bool, max_length: usize) -> EncoderSettings {
+        EncoderSettings {
             pooling: if causal { Pooling::LastToken } else { Pooling::Mean }.into(),
             modules: Vec::new(),
             truncate_dim: None,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{LEGACY_MODES, MODULES_FILE, PROMPTS_FILE, Purpose, Settings, Similarity, TRANSFORMER_FILES};
+use super::{
+    EncoderSettings, LEGACY_MODES, MODULES_FILE, PROMPTS_FILE, Purpose, Similarity, TRANSFORMER_FILES,
+};
 use crate::after_pooling::AfterPooling;
 use crate::architecture::{Architecture, Positions, unheeded_part};
 use crate::error::{Error, Result};
@@ -17,8 +19,8 @@ use crate::sentence_keys::{MODEL, MODULE, NORMALIZE, POOLING, TRANSFORMER};
 use crate::weights::model_files::{ModelFiles, Module, is_below};
 /// The settings of a directory, and what they rest on.
 pub(crate) struct Read {
-    pub(crate) settings: Settings,
-    /// The file that each setting comes from, by its name in [`Settings`].
+    pub(crate) settings: EncoderSettings,
+    /// The file that each setting comes from, by its name in [`EncoderSettings`].
     pub(crate) sources: BTreeMap<&'static str, String>,
     /// What was assumed.
     pub(crate) notices: Vec<Notice>,
@@ -78,7 +80,7 @@ impl Read {
     /// A file that is not JSON, a setting that is not known, a module or a pooling mode that is not known.
     pub(crate) fn of(files: &ModelFiles, architecture: &Architecture, purpose: Purpose) -> Result<Read> {
         let mut read = Read {
-            settings: Settings::plain(architecture.attention.causal, DEFAULT_MAX_LENGTH),
+            settings: EncoderSettings::plain(architecture.attention.causal, DEFAULT_MAX_LENGTH),
             sources: BTreeMap::new(),
             notices: Vec::new(),
         };

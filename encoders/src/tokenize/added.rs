@@ -13,7 +13,7 @@ use super::config::{Config, NAMES};
 use crate::error::Result;
 
 /// Where tokens come from, and who decides about them.
-pub(super) struct Source<'a> {
+pub(super) struct AddedTokens<'a> {
     pub(super) config: &'a Config,
     pub(super) class: Class,
     /// Those of tokenizer.json.
@@ -24,10 +24,10 @@ pub(super) struct Source<'a> {
     pub(super) vocab_size: usize,
 }
 
-impl Source<'_> {
+impl AddedTokens<'_> {
     /// Adds the tokens to a tokenizer that has none. The outer error is the library's.
     pub(super) fn add_to(self, inner: &mut HuggingFace) -> tokenizers::Result<Result<()>> {
-        let Source { config, class, of_file, is_made, vocab_size } = self;
+        let AddedTokens { config, class, of_file, is_made, vocab_size } = self;
         if !is_made {
             inner.add_tokens(of_file.iter().map(|(_, token)| token.clone()))?;
         }

@@ -12,7 +12,7 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::{NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
 use super::config::Config;
-use super::read::{Model, Parts};
+use super::read::{Model, TokenizerFile};
 
 /// Classes that took the special tokens around a text from tokenizer.json in transformers 4 already.
 const OF_TOKENIZER_JSON: [&str; 2] = ["PreTrainedTokenizer", "TokenizersBackend"];
@@ -235,7 +235,7 @@ impl Class {
 
     /// Changes what tokenizer.json says to what the class makes of it. Says whether the class makes anything: it does
     /// not where the file holds a model of another kind.
-    pub(super) fn overrule(self, parts: &mut Parts, config: &Config) -> bool {
+    pub(super) fn overrule(self, parts: &mut TokenizerFile, config: &Config) -> bool {
         let unknown = self.token(config, "unk_token").map(str::to_owned);
         match (self, &mut parts.model) {
             (Class::Bert, Model::Whole(ModelWrapper::WordPiece(model))) => {

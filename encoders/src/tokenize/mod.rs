@@ -29,13 +29,13 @@ use crate::error::{Error, Result};
 use crate::json;
 use crate::keys::DEFAULT_OF_TRANSFORMERS as DEFAULT;
 use crate::weights::model_files::ModelFiles;
-use added::Source;
+use added::AddedTokens;
 use class::Class;
 use config::Config;
 #[cfg(test)]
 pub(crate) use keys::KEYS;
 pub(crate) use packed::Packer;
-use read::{Model, Parts};
+use read::{Model, TokenizerFile};
 pub use special_tokens::SpecialTokens;
 
 /// The tokenizer of a model directory.
@@ -108,7 +108,7 @@ impl Tokenizer {
         let truncate_left = config.truncate_left.unwrap_or(parts.truncates_left);
         let of_file = std::mem::take(&mut parts.added_tokens);
         let mut inner = parts.tokenizer().map_err(failed)?;
-        let added = Source { config: &config, class, of_file, is_made, vocab_size };
+        let added = AddedTokens { config: &config, class, of_file, is_made, vocab_size };
         added.add_to(&mut inner).map_err(failed)??;
         if is_made && let Some(around) = class.around(&config, |token| inner.token_to_id(token)) {
             inner.with_post_processor(Some(around));
@@ -270,7 +270,7 @@ fn too_short(path: &Path, max_length: usize, num_special: usize) -> Error {
 }
 
 /// Refuses a tokenizer that cuts texts into pieces at random.
-fn refuse_chance(path: &Path, parts: &Parts) -> Result<()> {
+fn refuse_chance(path: &Path, parts: &TokenizerFile) -> Result<()> {
     match &parts.model {
         Model::Whole(ModelWrapper::BPE(BPE { dropout: Some(dropout), .. })) if *dropout > 0.0 => {
             Err(Error::InvalidField {

@@ -15,7 +15,7 @@ use tokenizers::{
 };
 
 /// What a tokenizer.json says, without its padding. A class may change it before the tokenizer is put together.
-pub(super) struct Parts {
+pub(super) struct TokenizerFile {
     pub(super) model: Model,
     pub(super) normalizer: Option<NormalizerWrapper>,
     pub(super) pre_tokenizer: Option<PreTokenizerWrapper>,
@@ -78,12 +78,12 @@ struct Kind {
 /// # Errors
 ///
 /// Those of the library.
-pub(super) fn parts(json: &[u8]) -> tokenizers::Result<Parts> {
+pub(super) fn parts(json: &[u8]) -> tokenizers::Result<TokenizerFile> {
     // Old spellings, and what is wrong: the library knows better.
     in_one_pass(json).map_or_else(|| by_the_library(json), Ok)
 }
 
-fn in_one_pass(json: &[u8]) -> Option<Parts> {
+fn in_one_pass(json: &[u8]) -> Option<TokenizerFile> {
     let file: File<'_> = serde_json::from_slice(json).ok()?;
     if file.version.is_some_and(|version| version != "1.0") {
         return None;
@@ -98,7 +98,7 @@ fn in_one_pass(json: &[u8]) -> Option<Parts> {
         _ => return None,
     };
     let direction = file.truncation.and_then(|truncation| truncation.direction);
-    Some(Parts {
+    Some(TokenizerFile {
         model,
         normalizer: file.normalizer,
         pre_tokenizer: file.pre_tokenizer,
@@ -109,12 +109,12 @@ fn in_one_pass(json: &[u8]) -> Option<Parts> {
     })
 }
 
-fn by_the_library(json: &[u8]) -> tokenizers::Result<Parts> {
+fn by_the_library(json: &[u8]) -> tokenizers::Result<TokenizerFile> {
     let tokenizer = Tokenizer::from_bytes(json)?;
     let mut added_tokens: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
     added_tokens.sort_by_key(|(id, _)| *id);
     let truncation = tokenizer.get_truncation();
-    Ok(Parts {
+    Ok(TokenizerFile {
         model: Model::Whole(tokenizer.get_model().clone()),
         normalizer: tokenizer.get_normalizer().cloned(),
         pre_tokenizer: tokenizer.get_pre_tokenizer().cloned(),
@@ -125,7 +125,7 @@ fn by_the_library(json: &[u8]) -> tokenizers::Result<Parts> {
     })
 }
 
-impl Parts {
+impl TokenizerFile {
     /// The tokenizer of these parts, without the added tokens.
     pub(super) fn tokenizer(self) -> tokenizers::Result<Tokenizer> {
         let model = match self.model {
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    fn whole(mut parts: Parts) -> String {
+    fn whole(mut parts: TokenizerFile) -> String {
         let added = std::mem::take(&mut parts.added_tokens);
         let mut tokenizer = parts.tokenizer().unwrap();
         tokenizer.add_tokens(added.into_iter().map(|(_, token)| token)).unwrap();

@@ -17,7 +17,7 @@ use crate::json;
 /// on.
 pub(crate) struct ModelFiles {
     /// Where the transformer is.
-    model: Place,
+    model: FileStore,
     /// The folder that modules.json is in, where the transformer has one of its own below it, and that one's name.
     above: Option<(PathBuf, String)>,
     adapter: Option<PathBuf>,
@@ -60,33 +60,33 @@ impl Module {
 pub type ModelFile = (&'static str, &'static [u8]);
 
 /// What holds files.
-enum Place {
+enum FileStore {
     Folder(PathBuf),
     /// What errors call it, and the files.
     Memory(PathBuf, &'static [ModelFile]),
 }
 
-impl Place {
+impl FileStore {
     fn path(&self, file: &str) -> PathBuf {
         match self {
-            Place::Folder(path) | Place::Memory(path, _) => path.join(file),
+            FileStore::Folder(path) | FileStore::Memory(path, _) => path.join(file),
         }
     }
 
     fn contains(&self, file: &str) -> bool {
         match self {
-            Place::Folder(_) => self.path(file).exists(),
-            Place::Memory(_, parts) => parts.iter().any(|(name, _)| *name == file),
+            FileStore::Folder(_) => self.path(file).exists(),
+            FileStore::Memory(_, parts) => parts.iter().any(|(name, _)| *name == file),
         }
     }
 
     fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
         match self {
-            Place::Memory(_, parts) => {
+            FileStore::Memory(_, parts) => {
                 Ok(parts.iter().find(|(name, _)| *name == file).map(|(_, bytes)| (*bytes).into()))
             }
-            Place::Folder(_) if !self.contains(file) => Ok(None),
-            Place::Folder(_) => {
+            FileStore::Folder(_) if !self.contains(file) => Ok(None),
+            FileStore::Folder(_) => {
                 let path = self.path(file);
                 Ok(Some(std::fs::read(&path).at("read", &path)?.into()))
             }
@@ -126,13 +126,13 @@ impl ModelFiles {
     }
 
     fn of_folder(folder: &Path, adapter: Option<PathBuf>, ignored: &[String]) -> Result<ModelFiles> {
-        let place = Place::Folder(folder.to_owned());
+        let place = FileStore::Folder(folder.to_owned());
         let modules: Option<Vec<Module>> =
             place.read(MODULES)?.map(|bytes| json::parse(&place.path(MODULES), &bytes)).transpose()?;
         let transformer = modules.iter().flatten().find(|module| module.is_transformer());
         let above = transformer.map(Module::folder).filter(|name| !name.is_empty() && is_below(name));
         let (model, above) = match above {
-            Some(name) => (Place::Folder(folder.join(name)), Some((folder.to_owned(), name.to_owned()))),
+            Some(name) => (FileStore::Folder(folder.join(name)), Some((folder.to_owned(), name.to_owned()))),
             None => (place, None),
         };
         Ok(ModelFiles { model, above, adapter, ignored: ignored.to_vec() })
@@ -140,7 +140,7 @@ impl ModelFiles {
 
     /// Files in memory; errors call the model `name`.
     pub(crate) fn in_memory(name: &str, parts: &'static [ModelFile], ignored: &[String]) -> ModelFiles {
-        let model = Place::Memory(PathBuf::from(name), parts);
+        let model = FileStore::Memory(PathBuf::from(name), parts);
         ModelFiles { model, above: None, adapter: None, ignored: ignored.to_vec() }
     }
 
@@ -162,8 +162,8 @@ impl ModelFiles {
     /// The weights, without the adapter's.
     pub(crate) fn shards(&self) -> Result<Shards> {
         match &self.model {
-            Place::Folder(directory) => Shards::open(directory),
-            Place::Memory(name, parts) => match parts.iter().find(|(file, _)| *file == SINGLE_FILE) {
+            FileStore::Folder(directory) => Shards::open(directory),
+            FileStore::Memory(name, parts) => match parts.iter().find(|(file, _)| *file == SINGLE_FILE) {
                 Some((file, bytes)) => Shards::in_memory(name.join(file), bytes),
                 None => Err(Error::MissingFile {
                     directory: name.clone(),
@@ -177,8 +177,8 @@ impl ModelFiles {
     /// The weights of a module of sentence-transformers, in its folder.
     pub(crate) fn module_shards(&self, folder: &str) -> Result<Shards> {
         match &self.model {
-            Place::Folder(_) => Shards::open(&self.folder_of(folder)),
-            Place::Memory(name, parts) => {
+            FileStore::Folder(_) => Shards::open(&self.folder_of(folder)),
+            FileStore::Memory(name, parts) => {
                 let file = format!("{folder}/{SINGLE_FILE}");
                 match parts.iter().find(|(part, _)| *part == file) {
                     Some((_, bytes)) => Shards::in_memory(name.join(&file), bytes),
@@ -201,8 +201,8 @@ impl ModelFiles {
     /// Whether there are weights that [`ModelFiles::shards`] would look at.
     pub(crate) fn has_weights(&self) -> bool {
         match &self.model {
-            Place::Folder(directory) => Shards::are_in(directory),
-            Place::Memory(..) => self.model.contains(SINGLE_FILE),
+            FileStore::Folder(directory) => Shards::are_in(directory),
+            FileStore::Memory(..) => self.model.contains(SINGLE_FILE),
         }
     }
 
@@ -245,8 +245,10 @@ impl ModelFiles {
     /// Its bytes, `None` where there is no such file.
     pub(crate) fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>> {
         match (&self.adapter, &self.above) {
-            (Some(adapter), _) if adapter.join(file).exists() => Place::Folder(adapter.clone()).read(file),
-            (_, Some((root, _))) if !self.model.contains(file) => Place::Folder(root.clone()).read(file),
+            (Some(adapter), _) if adapter.join(file).exists() => {
+                FileStore::Folder(adapter.clone()).read(file)
+            }
+            (_, Some((root, _))) if !self.model.contains(file) => FileStore::Folder(root.clone()).read(file),
             _ => self.model.read(file),
         }
     }
@@ -273,9 +275,9 @@ impl ModelFiles {
             |adapter: &&PathBuf| TOKENIZER_FILES.iter().any(|file| adapter.join(file).exists());
         let own = self.adapter.as_ref().filter(has_tokenizer);
         let place = match (own, &self.model) {
-            (Some(adapter), _) => Place::Folder(adapter.clone()),
-            (None, Place::Folder(model)) => Place::Folder(model.clone()),
-            (None, Place::Memory(name, parts)) => Place::Memory(name.clone(), parts),
+            (Some(adapter), _) => FileStore::Folder(adapter.clone()),
+            (None, FileStore::Folder(model)) => FileStore::Folder(model.clone()),
+            (None, FileStore::Memory(name, parts)) => FileStore::Memory(name.clone(), parts),
         };
         ModelFiles { model: place, above: None, adapter: None, ignored: self.ignored.clone() }
     }
@@ -288,7 +290,7 @@ impl ModelFiles {
     /// The directory of the model, or its name.
     pub(crate) fn directory(&self) -> PathBuf {
         match &self.model {
-            Place::Folder(path) | Place::Memory(path, _) => path.clone(),
+            FileStore::Folder(path) | FileStore::Memory(path, _) => path.clone(),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Bm25Writer {
     field: Field,
     analyzer: Option<Analyzer>,
     current: Option<NewPart>,
-    parts: Vec<Part>,
+    parts: Vec<SegmentRun>,
     /// The number of parts that were begun in folders of their own.
     num_written: usize,
     lengths: Vec<u32>,
@@ -62,7 +62,7 @@ impl Document for NoFields {
 }
 
 /// Postings of documents that follow one another.
-struct Part {
+struct SegmentRun {
     segments: Vec<tantivy::Segment>,
     /// Those that are kept, unless all are.
     alive: Option<AliveBitSet>,
@@ -135,7 +135,7 @@ impl Bm25Writer {
         self.end_part()?;
         self.lengths.extend(rows.iter().map(|row| segment.lengths().length(row)));
         let num_rows = segment.lengths().len() as u32;
-        self.parts.push(Part {
+        self.parts.push(SegmentRun {
             segments: vec![segment.segment().clone()],
             alive: (rows.len() < num_rows).then(|| alive(rows, num_rows)),
             folder: None,
@@ -157,7 +157,7 @@ impl Bm25Writer {
         }
         self.end_part()?;
         match &self.parts[..] {
-            [Part { folder: Some(folder), segments, .. }] => {
+            [SegmentRun { folder: Some(folder), segments, .. }] => {
                 segments.iter().try_for_each(|segment| one_name::rename_files(folder, segment))?;
                 disk::rename(folder, &self.folder)?;
             }
@@ -205,7 +205,7 @@ impl Bm25Writer {
         let Some(part) = self.current.take() else { return Ok(()) };
         let segments = part.finish(self.field).and_then(|index| index.searchable_segments());
         let segments = segments.map_err(|error| self.error(error))?;
-        self.parts.push(Part { segments, alive: None, folder: Some(self.part_folder()) });
+        self.parts.push(SegmentRun { segments, alive: None, folder: Some(self.part_folder()) });
         Ok(())
     }
 

@@ -76,7 +76,7 @@ const _: () = assert!(
 
 /// The codes of a file by their kind, with what compares them.
 #[derive(Clone, Copy)]
-enum Kernel {
+enum CodesKernel {
     Int8(Int8Kernel),
     OneBit(OneBitKernel),
 }
@@ -89,7 +89,7 @@ struct Counts {
     m: u32,
     blocks: u32,
     has_copies: bool,
-    kernel: Kernel,
+    kernel: CodesKernel,
 }
 
 impl Counts {
@@ -100,8 +100,8 @@ impl Counts {
         let [rows, dim, m, blocks] = [self.rows, self.dim, self.m, self.blocks].map(u64::from);
         let number = size_of::<u32>() as u64;
         let (meta, code) = match self.kernel {
-            Kernel::Int8(_) => (size_of::<Meta>(), int8::stride(self.dim as usize)),
-            Kernel::OneBit(_) => (0, size_of::<u64>() * one_bit::stride(self.dim as usize)),
+            CodesKernel::Int8(_) => (size_of::<Meta>(), int8::stride(self.dim as usize)),
+            CodesKernel::OneBit(_) => (0, size_of::<u64>() * one_bit::stride(self.dim as usize)),
         };
         [
             number * dim,
@@ -188,8 +188,8 @@ impl GraphFile {
             }
         }
         let kernel = match (header.start.version, header.code_type) {
-            (..=INT8_VERSION, _) | (_, 0) => Kernel::Int8(Int8Kernel::detect()),
-            (_, ONE_BIT) => Kernel::OneBit(OneBitKernel::detect()),
+            (..=INT8_VERSION, _) | (_, 0) => CodesKernel::Int8(Int8Kernel::detect()),
+            (_, ONE_BIT) => CodesKernel::OneBit(OneBitKernel::detect()),
             (_, other) => return Err(corrupt(&path, wrong_field("the kind of codes", "0 or 1", other))),
         };
         let has_copies = header.start.version > ONE_BIT_VERSION;
@@ -211,14 +211,14 @@ impl GraphFile {
         // A map begins at a page and every section at a multiple of 64 bytes.
         let mean = bytemuck::cast_slice(mean);
         let codes = match self.counts.kernel {
-            Kernel::Int8(kernel) => {
+            CodesKernel::Int8(kernel) => {
                 let (codes, metas) = (bytemuck::cast_slice(codes), bytemuck::cast_slice(metas));
                 Codes::Int8(
                     Int8Codes { metric, dim, mean, codes, metas, max_length: self.max_length },
                     kernel,
                 )
             }
-            Kernel::OneBit(kernel) => {
+            CodesKernel::OneBit(kernel) => {
                 Codes::OneBit(OneBitCodes { metric, dim, mean, records: bytemuck::cast_slice(codes) }, kernel)
             }
         };

@@ -2,7 +2,7 @@
 
 use super::links::{LinksBuf, NONE};
 use crate::bitmap::Bitmap;
-use crate::quantization::int8::{Int8Codes, Query};
+use crate::quantization::int8::{Int8Codes, Int8Query};
 use crate::quantization::kernel::int8::Int8Kernel;
 
 /// Adds edges on level 0 until every row but copies of others can be reached there from the entry point. A row may lose
@@ -13,7 +13,7 @@ pub(crate) fn connect(links: &mut LinksBuf, codes: &Int8Codes<'_>, kernel: Int8K
     if num_rows > 0 {
         reach(links, links.entry_point, &mut reached);
     }
-    let mut query = Query::default();
+    let mut query = Int8Query::default();
     let mut full = 0;
     for row in 0..num_rows {
         if reached.contains(row) || is_copy.contains(row) {
@@ -51,7 +51,7 @@ fn nearest(
     links: &LinksBuf,
     codes: &Int8Codes<'_>,
     kernel: Int8Kernel,
-    query: &Query,
+    query: &Int8Query,
     reached: &Bitmap,
     rows: impl Iterator<Item = u32>,
 ) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! Choosing neighbors: algorithm 4 of the paper.
 
-use crate::quantization::int8::{Int8Codes, Query};
+use crate::quantization::int8::{Int8Codes, Int8Query};
 use crate::quantization::kernel::int8::Int8Kernel;
 
 /// A row and its similarity to the one whose neighbors are chosen.
@@ -11,7 +11,7 @@ pub(crate) type Candidate = (u32, f32);
 pub(crate) struct Selection {
     pub chosen: Vec<Candidate>,
     rows: Vec<u32>,
-    query: Query,
+    query: Int8Query,
     sums: Vec<i32>,
 }
 

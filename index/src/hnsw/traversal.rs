@@ -30,7 +30,7 @@ use super::visited::Visited;
 use crate::candidates::Matches;
 use crate::error::Damage;
 use crate::kernel::prefetch;
-use crate::quantization::codes::{Codes, Query};
+use crate::quantization::codes::{Codes, CodesQuery};
 
 /// A graph, and the codes of the rows that it connects.
 #[derive(Clone, Copy)]
@@ -42,7 +42,7 @@ pub(crate) struct GraphView<'a> {
 /// The working memory of a search, for use again.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    pub query: Query,
+    pub query: CodesQuery,
     pub pool: Pool,
     visited: Visited,
     fresh: Vec<u32>,

@@ -70,9 +70,9 @@ pub(crate) enum CodesBuf {
 
 /// A vector to be compared with codes of either kind.
 #[derive(Default)]
-pub(crate) struct Query {
-    pub int8: int8::Query,
-    one_bit: one_bit::Query,
+pub(crate) struct CodesQuery {
+    pub int8: int8::Int8Query,
+    one_bit: one_bit::OneBitQuery,
 }
 
 impl CodesBuf {
@@ -102,7 +102,7 @@ impl<'a> Codes<'a> {
     }
 
     /// A vector of D components as a query.
-    pub fn query(&self, vector: &[f32], query: &mut Query) {
+    pub fn query(&self, vector: &[f32], query: &mut CodesQuery) {
         match self {
             Codes::Int8(codes, _) => codes.query(vector, &mut query.int8),
             Codes::OneBit(codes, _) => codes.query(vector, &mut query.one_bit),
@@ -120,7 +120,13 @@ impl<'a> Codes<'a> {
 
     /// Similarities of a query and rows, none of which may be beyond the last. `sums` is scratch.
     #[inline]
-    pub fn compare(&self, query: &Query, rows: &[u32], sums: &mut Vec<i32>, visit: impl FnMut(u32, f32)) {
+    pub fn compare(
+        &self,
+        query: &CodesQuery,
+        rows: &[u32],
+        sums: &mut Vec<i32>,
+        visit: impl FnMut(u32, f32),
+    ) {
         match self {
             Codes::Int8(codes, kernel) => codes.compare(*kernel, &query.int8, rows, sums, visit),
             Codes::OneBit(codes, kernel) => codes.compare(*kernel, &query.one_bit, rows, sums, visit),

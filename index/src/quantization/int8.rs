@@ -50,7 +50,7 @@ pub struct Int8Codes<'a> {
 
 /// A vector to be compared with rows.
 #[derive(Default)]
-pub(crate) struct Query {
+pub(crate) struct Int8Query {
     /// (S)
     code: Vec<i16>,
     meta: Meta,
@@ -219,7 +219,7 @@ impl Int8Codes<'_> {
     }
 
     /// A vector of D components as a query.
-    pub(crate) fn query(&self, vector: &[f32], query: &mut Query) {
+    pub(crate) fn query(&self, vector: &[f32], query: &mut Int8Query) {
         query.code.resize(stride(self.dim), 0);
         query.meta = encode(self.metric, vector, self.mean, max_component(self.dim), &mut query.code);
     }
@@ -231,7 +231,7 @@ impl Int8Codes<'_> {
     }
 
     /// A row as a query.
-    pub(crate) fn row_as_query(&self, row: u32, query: &mut Query) {
+    pub(crate) fn row_as_query(&self, row: u32, query: &mut Int8Query) {
         query.code.clear();
         query.code.extend(self.code(row).iter().map(|x| i16::from(*x)));
         query.meta = self.metas[row as usize];
@@ -248,7 +248,7 @@ impl Int8Codes<'_> {
     pub(crate) fn compare(
         &self,
         kernel: Int8Kernel,
-        query: &Query,
+        query: &Int8Query,
         rows: &[u32],
         sums: &mut Vec<i32>,
         mut visit: impl FnMut(u32, f32),
@@ -354,7 +354,7 @@ mod tests {
             for &metric in Metric::ALL {
                 let buffer = Int8CodesBuf::encode(metric, dim, Rows::F32(rows));
                 let codes = buffer.borrow();
-                let mut encoded = Query::default();
+                let mut encoded = Int8Query::default();
                 codes.query(query, &mut encoded);
                 let numbers: Vec<u32> = (0..codes.metas.len() as u32).collect();
                 let mut found = Vec::new();
@@ -384,7 +384,7 @@ mod tests {
         let buffer =
             Int8CodesBuf::new(Metric::Cosine, 2, &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, -1.0, 0.0]).unwrap();
         let codes = buffer.borrow();
-        let mut query = Query::default();
+        let mut query = Int8Query::default();
         codes.query(&[3.0, 0.0], &mut query);
         let mut values = Vec::new();
         codes.compare(Int8Kernel::detect(), &query, &[0, 1, 2, 3], &mut Vec::new(), |_, value| {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::embeddings::GenerationFiles;
 use super::manifest::SegmentRecord;
-use super::parts::Piece;
 use super::segment::Segment;
+use super::segment_files::Piece;
 use super::segment_writer::{BM25_BUDGET, PACKED_ROWS, SegmentWriter};
 use super::snapshot::SegmentView;
 use super::store::{NewFolders, Store};

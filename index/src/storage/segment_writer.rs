@@ -11,7 +11,7 @@ use super::documents::NewDocument;
 use super::embeddings::GenerationFiles;
 use super::manifest::{PACK, SegmentRecord};
 use super::pack::{self, NewFile};
-use super::parts::{BATCH_BYTES, Parameters, Parts, Piece};
+use super::segment_files::{BATCH_BYTES, Parameters, Piece, SegmentFiles};
 use crate::bitmap::Bitmap;
 use crate::bm25::Analyzer;
 use crate::error::Result;
@@ -35,7 +35,7 @@ pub(super) struct SegmentWriter {
     rows: u32,
     /// The number of vectors in each generation.
     num_vectors: Vec<u32>,
-    parts: Option<Parts>,
+    open: Option<SegmentFiles>,
 }
 
 impl SegmentWriter {
@@ -48,7 +48,7 @@ impl SegmentWriter {
     ) -> SegmentWriter {
         let settings = Parameters { generations: generations.to_vec(), analyzer, bm25_budget };
         let (waiting, num_vectors) = (Batch::new(generations.len()), vec![0; generations.len()]);
-        SegmentWriter { folder, settings, waiting, rows: 0, num_vectors, parts: None }
+        SegmentWriter { folder, settings, waiting, rows: 0, num_vectors, open: None }
     }
 
     /// Adds the next row, with its vectors in each generation that was given at creation.
@@ -87,19 +87,19 @@ impl SegmentWriter {
 
     fn write_waiting(&mut self) -> Result<()> {
         let waiting = std::mem::replace(&mut self.waiting, Batch::new(0));
-        let written = self.in_a_folder().and_then(|parts| parts.write(&waiting));
+        let written = self.in_a_folder().and_then(|files| files.write(&waiting));
         self.waiting = waiting;
         self.waiting.clear();
         written
     }
 
     /// Where documents go that are too many for a pack.
-    fn in_a_folder(&mut self) -> Result<&mut Parts> {
-        if self.parts.is_none() {
+    fn in_a_folder(&mut self) -> Result<&mut SegmentFiles> {
+        if self.open.is_none() {
             disk::create_folder(&self.folder)?;
-            self.parts = Some(Parts::create(Output::Folder(self.folder.clone()), &self.settings)?);
+            self.open = Some(SegmentFiles::create(Output::Folder(self.folder.clone()), &self.settings)?);
         }
-        Ok(self.parts.as_mut().expect("it was made where there was none"))
+        Ok(self.open.as_mut().expect("it was made where there was none"))
     }
 
     /// Whether everything fits into a pack. An index has files that cannot be packed.
@@ -107,7 +107,7 @@ impl SegmentWriter {
         let mut generations = self.settings.generations.iter().zip(&self.num_vectors);
         let has_index =
             generations.any(|(generation, number)| generation.settings.index.format_for(*number).is_some());
-        self.parts.is_none()
+        self.open.is_none()
             && self.rows < PACKED_ROWS
             && self.waiting.num_bytes() <= PACKED_BYTES
             && !has_index
@@ -117,16 +117,16 @@ impl SegmentWriter {
     pub fn finish(mut self, deleted: &Bitmap) -> Result<SegmentRecord> {
         let files = if self.fits_a_pack() {
             let path = pack::path(&self.folder);
-            let mut parts = Parts::create(Output::Memory(path.clone()), &self.settings)?;
-            parts.write(&self.waiting)?;
-            let mut files = parts.finish()?;
+            let mut open = SegmentFiles::create(Output::Memory(path.clone()), &self.settings)?;
+            open.write(&self.waiting)?;
+            let mut files = open.finish()?;
             let written = pack::write(path, &files)?;
             files.insert(0, NewFile::on_disk(PACK, written));
             files
         } else {
             self.write_waiting()?;
             self.in_a_folder()?;
-            self.parts.take().map(Parts::finish).transpose()?.unwrap_or_default()
+            self.open.take().map(SegmentFiles::finish).transpose()?.unwrap_or_default()
         };
         let name = self.folder.file_name().unwrap_or_default();
         Ok(SegmentRecord {

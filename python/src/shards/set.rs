@@ -22,10 +22,10 @@ use crate::work::compute;
 
 /// A finished set of shards.
 #[pyclass(frozen, module = "secateur._native")]
-pub struct ShardSet(Place);
+pub struct ShardSet(Location);
 
 /// Where its shards are.
-enum Place {
+enum Location {
     Here(Box<Set>),
     Elsewhere(RemoteSet),
 }
@@ -43,8 +43,8 @@ impl ShardSet {
     /// Asks the set in one state. Shards elsewhere that gave no answer before are asked again.
     fn ask<T>(&self, ask: impl Fn(&Set) -> Result<T, Error>) -> Result<T, Error> {
         match &self.0 {
-            Place::Here(set) => ask(set.as_ref()),
-            Place::Elsewhere(set) => {
+            Location::Here(set) => ask(set.as_ref()),
+            Location::Elsewhere(set) => {
                 set.renew();
                 set.ask(ask)
             }
@@ -54,8 +54,8 @@ impl ShardSet {
     /// What is known of the set without asking it.
     fn told<T>(&self, tell: impl FnOnce(&Set) -> T) -> T {
         match &self.0 {
-            Place::Here(set) => tell(set.as_ref()),
-            Place::Elsewhere(set) => tell(&set.current()),
+            Location::Here(set) => tell(set.as_ref()),
+            Location::Elsewhere(set) => tell(&set.current()),
         }
     }
 
@@ -73,8 +73,8 @@ impl ShardSet {
 
     fn give(&self, py: Python<'_>, encoder: Arc<secateur::Encoder>) -> PyResult<()> {
         compute(py, || match &self.0 {
-            Place::Here(set) => set.set_encoder(encoder),
-            Place::Elsewhere(set) => set.set_encoder(encoder),
+            Location::Here(set) => set.set_encoder(encoder),
+            Location::Elsewhere(set) => set.set_encoder(encoder),
         })
     }
 }
@@ -88,7 +88,7 @@ impl ShardSet {
             Some(name) => Set::open_generation(&path, name),
             None => Set::open(&path),
         })?;
-        Ok(ShardSet(Place::Here(Box::new(set))))
+        Ok(ShardSet(Location::Here(Box::new(set))))
     }
 
     /// Opens the set whose servers a file names, without its encoder.
@@ -97,7 +97,7 @@ impl ShardSet {
         let set = compute(py, || {
             RemoteSet::open(&path, generation, partial, |_: &EncoderRecord| Ok::<_, Error>(None))
         })?;
-        Ok(ShardSet(Place::Elsewhere(set)))
+        Ok(ShardSet(Location::Elsewhere(set)))
     }
 
     /// Opens a set of which each shard is asked by calls of `ask`, without its encoder. `places` are where the shards
@@ -122,7 +122,7 @@ impl ShardSet {
         let path = manifest.parent().unwrap_or(&manifest).to_owned();
         let origin = Origin { path, manifest: Some(manifest), partial, shards: Box::new(shards) };
         let set = compute(py, || RemoteSet::of(origin, |_: &EncoderRecord| Ok::<_, Error>(None)))?;
-        Ok(ShardSet(Place::Elsewhere(set)))
+        Ok(ShardSet(Location::Elsewhere(set)))
     }
 
     /// Gives it the encoder of its vectors.
@@ -174,7 +174,7 @@ impl ShardSet {
 
     /// The shards that the last answer lacks: number, place, why. `None` where all must answer.
     fn missing(&self) -> Option<Vec<(usize, String, String)>> {
-        let Place::Elsewhere(set) = &self.0 else { return None };
+        let Location::Elsewhere(set) = &self.0 else { return None };
         let told = |MissingShard { shard, place, problem }| (shard, place, problem);
         Some(set.missing()?.into_iter().map(told).collect())
     }

@@ -10,7 +10,7 @@ use secateur::encoders::architecture::Storage;
 use secateur::encoders::inspect::{
     InForce, InspectOptions, Inspection, LanguageModelHead, Layer, Size, SpecialTokens,
 };
-use secateur::encoders::{self, Settings, catalog as backbones};
+use secateur::encoders::{self, EncoderSettings, known_models};
 use secateur::prune::Variant;
 use secateur::report::{Align, Table, counted, mteb_model_meta};
 
@@ -108,7 +108,7 @@ impl Arguments {
     }
 }
 
-/// Files that are here come before the catalog, the catalog before a download.
+/// Files that are here come before the known models, and these before a download.
 fn inspect(model: &str, options: InspectOptions) -> Result<Inspection> {
     let of_directory = |directory: &Path| -> Result<Inspection> {
         let base = match &options.base {
@@ -121,7 +121,7 @@ fn inspect(model: &str, options: InspectOptions) -> Result<Inspection> {
     if path.exists() {
         return of_directory(path);
     }
-    let Some(backbone) = backbones::find(model) else {
+    let Some(backbone) = known_models::find(model) else {
         if !model.contains('/') && model != DEFAULT_ENCODER {
             let message = format!(
                 "there is no {model} here, and no backbone of that name is known; `secateur model inspect --list` prints \
@@ -144,7 +144,7 @@ fn list() -> String {
         ("family", Align::Left),
         ("parameters", Align::Right),
     ]);
-    for backbone in backbones::all() {
+    for backbone in known_models::all() {
         let architecture = backbone.architecture();
         table.row([
             backbone.name(),
@@ -255,7 +255,7 @@ fn shortened(value: &serde_json::Value) -> String {
 }
 
 /// How texts become vectors.
-pub fn encoding(settings: &Settings, tokens: Option<&SpecialTokens>) -> String {
+pub fn encoding(settings: &EncoderSettings, tokens: Option<&SpecialTokens>) -> String {
     let scaled = if settings.normalize { ", scaled to length 1" } else { "" };
     let mut lines = vec![
         ("pooling", format!("{}{scaled}", settings.pooling)),
@@ -274,7 +274,7 @@ pub fn encoding(settings: &Settings, tokens: Option<&SpecialTokens>) -> String {
     lines.iter().map(|(name, value)| format!("{name:LABEL$}{value}\n")).collect()
 }
 
-fn lengths(settings: &Settings) -> String {
+fn lengths(settings: &EncoderSettings) -> String {
     let own =
         |kind: &str, length: Option<usize>| length.map_or_else(String::new, |n| format!(", {n} of a {kind}"));
     format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use secateur::SearchMode;
 use secateur::bench::{BenchDataset, BenchOptions, BenchProgress, run};
 use secateur::report::{bench_markdown, bench_text};
-use secateur_datasets::catalog;
+use secateur_datasets::known_datasets;
 use secateur_testkit::server::{Resource, TestServer};
 
 use super::beir::{md5_of, zip_of};
@@ -210,7 +210,10 @@ fn data_sets_of_the_hub_come_row_by_row() {
 fn suites_are_published() {
     for suite in [Suite::Beir13, Suite::Beir] {
         let names = suite.names();
-        assert!(names.is_sorted() && names.iter().all(|name| catalog::find(name).is_some()), "{names:?}");
+        assert!(
+            names.is_sorted() && names.iter().all(|name| known_datasets::find(name).is_some()),
+            "{names:?}"
+        );
     }
     assert_eq!((Suite::Beir13.names().len(), Suite::Beir.names().len()), (13, 15));
     assert_eq!(Suite::NanoBeir.names().len(), 13);

@@ -166,7 +166,7 @@ impl Costs {
 mod tests {
     use super::*;
     use secateur_encoders::Fingerprint;
-    use secateur_encoders::architecture::catalog;
+    use secateur_encoders::architecture::known_models;
 
     fn layer(attention: bool, quarters: u8) -> Layer {
         Layer { attention, quarters }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn costs_are_sums_of_what_stays() {
-        let mistral = catalog::find("mistral-7b").unwrap().architecture();
+        let mistral = known_models::find("mistral-7b").unwrap().architecture();
         let model = mistral.remaining();
         let parameters = |remaining: &Remaining| mistral.keep(remaining).parameters().total() as f64;
         let costs = Costs::by(&model, parameters);

@@ -26,7 +26,7 @@ use crate::load_options::LoadOptions;
 use crate::loaded::{Loaded, name_of};
 use crate::model::Transformer;
 use crate::prune_error::PruneError;
-use crate::settings::{Purpose, Settings};
+use crate::settings::{EncoderSettings, Purpose};
 use crate::tokenize::Tokenizer;
 
 /// Pairs of a batch: each text competes with the 15 others.
@@ -130,7 +130,7 @@ pub fn score<E: From<Error>>(
 struct Scaled {
     name: String,
     fingerprint: Fingerprint,
-    settings: Settings,
+    settings: EncoderSettings,
     tokenizer: Tokenizer,
     engine: Engine<Cpu>,
 }

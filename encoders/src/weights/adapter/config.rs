@@ -28,14 +28,14 @@ pub(crate) struct Config {
     rank_stabilized: bool,
     /// Whether rows of the sums are scaled to lengths of their own (Liu et al. 2024, DoRA).
     pub(super) scales_rows: bool,
-    pub(super) beginning: Beginning,
+    pub(super) init: LoraInit,
     /// Rows of embedding tables that were trained, by what the name of the table ends in.
     tokens: BTreeMap<String, Vec<usize>>,
 }
 
 /// What was taken out of the base where the adapter began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub(super) enum LoraInit {
     /// Nothing.
     Apart,
     /// The best approximation of the adapter's rank.
@@ -99,15 +99,15 @@ impl Config {
         }
         check(path, "", &object, &[&KEYS])?;
         let raw: Raw = json::of_value(path, Value::Object(object))?;
-        let beginning = match &raw.init_lora_weights {
-            Value::Null | Value::Bool(_) => Beginning::Apart,
+        let init = match &raw.init_lora_weights {
+            Value::Null | Value::Bool(_) => LoraInit::Apart,
             Value::String(name) => match name.to_lowercase().as_str() {
                 // The weights that they begin with are those of the file by now.
-                "gaussian" | "eva" | "orthogonal" | "lora_ga" | "mica" => Beginning::Apart,
-                "pissa" => Beginning::Pissa,
-                "olora" => Beginning::Olora,
+                "gaussian" | "eva" | "orthogonal" | "lora_ga" | "mica" => LoraInit::Apart,
+                "pissa" => LoraInit::Pissa,
+                "olora" => LoraInit::Olora,
                 name if name.starts_with("pissa_niter_") => {
-                    let expected = "a beginning that can be computed again: this one took a part out of the base that \
+                    let expected = "an initialization that can be computed again: this one took a part out of the base that \
                                     random numbers decided, and they are not in the adapter; save it with PEFT's \
                                     path_initial_model_for_weight_conversion";
                     return Err(invalid("init_lora_weights", format!("{name:?}"), expected));
@@ -121,7 +121,7 @@ impl Config {
                 return Err(invalid(
                     "init_lora_weights",
                     other.to_string(),
-                    "true, false or the name of a beginning",
+                    "true, false or the name of an initialization",
                 ));
             }
         };
@@ -140,7 +140,7 @@ impl Config {
             alphas: alphas.collect::<Result<_>>()?,
             rank_stabilized: raw.use_rslora,
             scales_rows: raw.use_dora,
-            beginning,
+            init,
             base: raw.base_model_name_or_path.filter(|base| !base.is_empty()),
             revision: raw.revision.filter(|revision| !revision.is_empty()),
             tokens: match raw.trainable_token_indices {

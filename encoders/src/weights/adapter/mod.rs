@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::shards::{Shards, StoredTensor};
 use crate::weights::tensors::Tensors;
-use config::{Beginning, Config};
+use config::{Config, LoraInit};
 
 /// An adapter, read but not yet applied.
 pub struct Adapter {
@@ -194,12 +194,12 @@ impl Adapter {
         let Some(product) = &change.product else { return Ok(()) };
         let rank = self.config.rank(&product.module);
         let scaling = self.config.scaling(&product.module);
-        match self.config.beginning {
+        match self.config.init {
             // PEFT begins additions to embedding tables in the usual way.
             _ if product.embedding => {}
-            Beginning::Apart => {}
-            Beginning::Pissa => residual::without_principal(values, columns, rank),
-            Beginning::Olora => residual::without_first_columns(values, columns, rank, scaling),
+            LoraInit::Apart => {}
+            LoraInit::Pissa => residual::without_principal(values, columns, rank),
+            LoraInit::Olora => residual::without_first_columns(values, columns, rank, scaling),
         }
         self.add(product, values, rows, columns)?;
         if self.config.scales_rows {

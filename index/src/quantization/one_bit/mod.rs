@@ -40,7 +40,7 @@ pub(crate) struct OneBitCodes<'a> {
 
 /// A vector to be compared with rows.
 #[derive(Default)]
-pub(crate) struct Query {
+pub(crate) struct OneBitQuery {
     /// (S)
     rotated: Vec<f32>,
     /// (S / 64)
@@ -153,7 +153,7 @@ impl OneBitCodes<'_> {
     }
 
     /// A vector of D components as a query.
-    pub fn query(&self, vector: &[f32], query: &mut Query) {
+    pub fn query(&self, vector: &[f32], query: &mut OneBitQuery) {
         move_and_rotate(self.metric, vector, self.mean, &mut query.rotated);
         let largest = query.rotated.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
         // Below the smallest normal number the inverse would overflow, so such a vector counts as zero.
@@ -185,7 +185,7 @@ impl OneBitCodes<'_> {
     pub fn compare(
         &self,
         kernel: OneBitKernel,
-        query: &Query,
+        query: &OneBitQuery,
         rows: &[u32],
         sums: &mut Vec<i32>,
         mut visit: impl FnMut(u32, f32),

@@ -7,7 +7,7 @@ use crate::testing::random;
 
 /// What the similarities of a query and all rows are found to be.
 fn found(bits: &OneBitCodes<'_>, query: &[f32]) -> Vec<f32> {
-    let mut encoded = Query::default();
+    let mut encoded = OneBitQuery::default();
     bits.query(query, &mut encoded);
     let rows: Vec<u32> = (0..(bits.records.len() / stride(bits.dim)) as u32).collect();
     let mut found = Vec::new();

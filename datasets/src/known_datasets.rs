@@ -30,7 +30,7 @@ impl PublishedDataset {
     /// The address of the archive.
     ///
     /// ```
-    /// let scifact = secateur_datasets::catalog::find("scifact").unwrap();
+    /// let scifact = secateur_datasets::known_datasets::find("scifact").unwrap();
     /// assert_eq!(
     ///     scifact.url(),
     ///     "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/scifact.zip"

@@ -19,7 +19,7 @@ use crate::weights::tensors::Tensors;
 const MEAN_WEIGHT: f32 = 4.0;
 
 /// What a tensor begins as.
-enum Beginning {
+enum Initialization {
     Zeros,
     /// The scale of a norm that leaves what it norms as it is.
     Unscaled,
@@ -62,17 +62,17 @@ impl Smaller {
 }
 
 /// What every tensor of a new model begins as.
-pub(super) struct Beginnings {
+pub(super) struct Initializations {
     smaller: Option<Smaller>,
     /// Tensors that begin differently from the others of their kind.
-    special: HashMap<String, Beginning>,
+    special: HashMap<String, Initialization>,
     /// The scale of a norm that leaves what it norms as it is.
     unscaled: f32,
     deviation: f64,
     seed: u64,
 }
 
-impl Beginnings {
+impl Initializations {
     /// `config` is named in errors, and `deviation` is that of random numbers.
     pub(super) fn new(
         architecture: &Architecture,
@@ -81,38 +81,39 @@ impl Beginnings {
         smaller: Option<Smaller>,
         deviation: f64,
         seed: u64,
-    ) -> Result<Beginnings> {
+    ) -> Result<Initializations> {
         let unscaled = match architecture.norm {
             NormKind::Rms { offset } => 1.0 - offset,
             NormKind::Layer { .. } => 1.0,
         };
-        let mut beginnings = Beginnings { smaller, special: HashMap::new(), unscaled, deviation, seed };
-        if let Some(smaller) = &beginnings.smaller {
-            beginnings.special = grown(architecture, config, pooling, smaller)?;
+        let mut initializations =
+            Initializations { smaller, special: HashMap::new(), unscaled, deviation, seed };
+        if let Some(smaller) = &initializations.smaller {
+            initializations.special = grown(architecture, config, pooling, smaller)?;
         }
-        Ok(beginnings)
+        Ok(initializations)
     }
 
     /// The elements of a tensor.
     pub(super) fn values(&self, tensor: &TensorShape) -> Result<Cow<'_, [f32]>> {
         let num_elements = tensor.elements();
-        let beginning = match self.special.get(&tensor.name) {
-            Some(beginning) => beginning,
-            None if tensor.name.ends_with("bias") => &Beginning::Zeros,
-            None if tensor.group == TensorGroup::Norm => &Beginning::Unscaled,
-            None => &Beginning::Normal,
+        let initialization = match self.special.get(&tensor.name) {
+            Some(initialization) => initialization,
+            None if tensor.name.ends_with("bias") => &Initialization::Zeros,
+            None if tensor.group == TensorGroup::Norm => &Initialization::Unscaled,
+            None => &Initialization::Normal,
         };
-        Ok(match beginning {
-            Beginning::Zeros => vec![0.0; num_elements].into(),
-            Beginning::Unscaled => vec![self.unscaled; num_elements].into(),
-            Beginning::Normal => {
+        Ok(match initialization {
+            Initialization::Zeros => vec![0.0; num_elements].into(),
+            Initialization::Unscaled => vec![self.unscaled; num_elements].into(),
+            Initialization::Normal => {
                 normal(&mut named(self.seed, &tensor.name), num_elements, self.deviation).into()
             }
-            Beginning::Identity(scale) => {
+            Initialization::Identity(scale) => {
                 let columns = tensor.shape[1];
                 (0..num_elements).map(|i| if i / columns == i % columns { *scale } else { 0.0 }).collect()
             }
-            Beginning::Stored(name) => {
+            Initialization::Stored(name) => {
                 let smaller = self.smaller.as_ref().expect("only what is grown has stored tensors");
                 smaller.checkpoint.values(name, &tensor.shape)?
             }
@@ -126,17 +127,19 @@ fn grown(
     config: &Path,
     pooling: Pooling,
     smaller: &Smaller,
-) -> Result<HashMap<String, Beginning>> {
+) -> Result<HashMap<String, Initialization>> {
     smaller.named(&architecture.token_embeddings().name)?;
     let mut special = HashMap::new();
     // Zero, a sub-layer adds nothing to what passes by.
     for (tensor, input) in (0..architecture.layers.len()).flat_map(|layer| architecture.layer_matrices(layer))
     {
         if matches!(input, LinearInput::AttentionOutput | LinearInput::MlpOutput) {
-            special.insert(tensor.name, Beginning::Zeros);
+            special.insert(tensor.name, Initialization::Zeros);
         }
     }
-    special.extend(smaller.names.iter().map(|(bare, name)| (bare.clone(), Beginning::Stored(name.clone()))));
+    special.extend(
+        smaller.names.iter().map(|(bare, name)| (bare.clone(), Initialization::Stored(name.clone()))),
+    );
     if smaller.is_mean_of_embeddings && pooling == Pooling::LastToken {
         let tensors = architecture.averaging_tensors().ok_or_else(|| Error::InvalidField {
             path: config.to_owned(),
@@ -147,13 +150,13 @@ fn grown(
                        which pools by their mean; or keep that pooling"
                 .to_owned(),
         })?;
-        let norm = Beginning::Stored(smaller.named(&tensors.final_norm)?.to_owned());
+        let norm = Initialization::Stored(smaller.named(&tensors.final_norm)?.to_owned());
         special.extend([
-            (tensors.query, Beginning::Zeros),
-            (tensors.value, Beginning::Identity(1.0)),
-            (tensors.output, Beginning::Identity(MEAN_WEIGHT)),
+            (tensors.query, Initialization::Zeros),
+            (tensors.value, Initialization::Identity(1.0)),
+            (tensors.output, Initialization::Identity(MEAN_WEIGHT)),
             (tensors.input_norm, norm),
-            (tensors.final_norm, Beginning::Unscaled),
+            (tensors.final_norm, Initialization::Unscaled),
         ]);
     }
     Ok(special)

@@ -47,7 +47,7 @@ impl ModelDirectory {
     /// The mask is not of this model, the model is quantized, `out` exists or cannot be written.
     pub fn write_masked(&self, mask: &NeuronMask, out: impl AsRef<Path>) -> Result<()> {
         let out = out.as_ref();
-        self.write_narrowed(mask, Masked::Zero, out)
+        self.write_with(mask, Masked::Zero, out)
     }
 
     /// Writes the model without the weights of masked neurons to the new directory `out`, in our own layout with a
@@ -56,9 +56,9 @@ impl ModelDirectory {
     /// # Errors
     ///
     /// As [`ModelDirectory::write_masked`].
-    pub fn write_compacted(&self, mask: &NeuronMask, out: impl AsRef<Path>) -> Result<()> {
+    pub fn write_narrowed(&self, mask: &NeuronMask, out: impl AsRef<Path>) -> Result<()> {
         let out = out.as_ref();
-        self.write_narrowed(mask, Masked::Remove, out)
+        self.write_with(mask, Masked::Remove, out)
     }
 
     /// Writes what remains of the model to the new directory `out`, without the masked neurons of the MLPs that stay.
@@ -81,7 +81,7 @@ impl ModelDirectory {
         self.write_left(remaining, mask, Masked::Remove, out.as_ref())
     }
 
-    fn write_narrowed(&self, mask: &NeuronMask, masked: Masked, out: &Path) -> Result<()> {
+    fn write_with(&self, mask: &NeuronMask, masked: Masked, out: &Path) -> Result<()> {
         self.write_left(&self.architecture().remaining(), mask, masked, out)
     }
 

@@ -20,7 +20,7 @@ pub struct Backbone {
 }
 
 static BACKBONES: LazyLock<Vec<Backbone>> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("catalog.json")).expect("the bundled catalog is a list of backbones")
+    serde_json::from_str(include_str!("known_models.json")).expect("the bundled file is a list of backbones")
 });
 
 /// All of them.
@@ -31,10 +31,10 @@ pub fn all() -> &'static [Backbone] {
 /// The backbone of this name, or of this repository on the Hugging Face hub. Case does not matter.
 ///
 /// ```
-/// use secateur_encoders::catalog;
-/// assert_eq!(catalog::find("mistral-7b").unwrap().repository(), "mistralai/Mistral-7B-v0.1");
-/// assert_eq!(catalog::find("mistralai/Mistral-7B-v0.1").unwrap().name(), "mistral-7b");
-/// assert!(catalog::find("mistral").is_none());
+/// use secateur_encoders::known_models;
+/// assert_eq!(known_models::find("mistral-7b").unwrap().repository(), "mistralai/Mistral-7B-v0.1");
+/// assert_eq!(known_models::find("mistralai/Mistral-7B-v0.1").unwrap().name(), "mistral-7b");
+/// assert!(known_models::find("mistral").is_none());
 /// ```
 pub fn find(name: &str) -> Option<&'static Backbone> {
     all().iter().find(|backbone| {

@@ -37,7 +37,7 @@ pub(super) struct Parameters {
 }
 
 /// The files of a segment.
-pub(super) struct Parts {
+pub(super) struct SegmentFiles {
     output: Output,
     documents: DocumentsWriter,
     embeddings: Vec<EmbeddingsWriter>,
@@ -45,12 +45,12 @@ pub(super) struct Parts {
     rows: u32,
 }
 
-impl Parts {
+impl SegmentFiles {
     /// Begins the files. A folder is there.
-    pub fn create(output: Output, settings: &Parameters) -> Result<Parts> {
+    pub fn create(output: Output, settings: &Parameters) -> Result<SegmentFiles> {
         let embeddings = settings.generations.iter();
         let embeddings = embeddings.map(|generation| EmbeddingsWriter::create(&output, *generation));
-        Ok(Parts {
+        Ok(SegmentFiles {
             documents: DocumentsWriter::create(&output, DOCUMENTS)?,
             embeddings: embeddings.collect::<Result<_>>()?,
             bm25: Bm25Writer::create(&output, BM25, settings.analyzer, settings.bm25_budget),
@@ -61,7 +61,7 @@ impl Parts {
 
     /// Adds rows.
     pub fn write(&mut self, batch: &Batch) -> Result<()> {
-        let Parts { output, documents, embeddings, bm25, rows } = self;
+        let SegmentFiles { output, documents, embeddings, bm25, rows } = self;
         *rows += batch.len() as u32;
         both(
             output,
@@ -83,7 +83,7 @@ impl Parts {
 
     /// Adds rows of other segments as they lie there.
     pub fn copy(&mut self, pieces: &[Piece<'_>]) -> Result<()> {
-        let Parts { output, documents, embeddings, bm25, rows } = self;
+        let SegmentFiles { output, documents, embeddings, bm25, rows } = self;
         let runs =
             || pieces.iter().flat_map(|Piece { segment, runs }| runs.iter().map(move |run| (*segment, run)));
         *rows += runs().map(|(_, run)| run.len() as u32).sum::<u32>();
@@ -115,7 +115,7 @@ impl Parts {
 
     /// Completes and syncs the files and folders.
     pub fn finish(self) -> Result<Vec<NewFile>> {
-        let Parts { output, documents, embeddings, bm25, rows } = self;
+        let SegmentFiles { output, documents, embeddings, bm25, rows } = self;
         let (mut files, words) = both(
             &output,
             || {
