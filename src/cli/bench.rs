@@ -49,13 +49,13 @@ pub struct Arguments {
     /// Data sets that are reported on together, in place of others; what is missing is downloaded.
     #[arg(long, conflicts_with = "datasets")]
     suite: Option<Suite>,
-    /// Encoders, the one first that the others are compared with.
+    /// Encoders, separated by commas, the one first that the others are compared with.
     #[arg(long, value_name = "MODELS", value_delimiter = ',')]
     encoders: Vec<String>,
-    /// How vectors are indexed [default: flat,hnsw].
+    /// How vectors are indexed, separated by commas [default: flat,hnsw].
     #[arg(long, value_name = "INDEXES", value_delimiter = ',')]
     indexes: Vec<IndexSpec>,
-    /// Which index answers [default: dense,bm25,hybrid, or bm25 without encoders].
+    /// Which index answers, separated by commas [default: dense,bm25,hybrid, or bm25 without encoders].
     #[arg(long, value_name = "MODES", value_delimiter = ',')]
     modes: Vec<SearchMode>,
     /// A cross-encoder that ranks the best documents anew.

@@ -57,7 +57,7 @@ pub struct MeasuringArguments {
     /// How ties, missing queries and identical ids are treated.
     #[arg(long, default_value_t)]
     rules: RuleSet,
-    /// What to measure, separated by commas or blanks [default: nDCG@10,Recall@100,MAP,MRR@10,P@10].
+    /// What to measure, separated by commas [default: nDCG@10,Recall@100,MAP,MRR@10,P@10].
     #[arg(long, value_delimiter = ',', num_args = 1.., default_values_t = Measure::DEFAULT, hide_default_value = true)]
     measures: Vec<Measure>,
     /// Print the values of each query too.

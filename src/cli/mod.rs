@@ -266,3 +266,35 @@ fn stopped(error: io::Error) -> Result<String> {
         _ => Err(Failure::new(Code::System, format!("cannot write to standard output: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// Options of several values take commas, and their help says so.
+    #[test]
+    fn lists_of_values_are_separated_by_commas() {
+        fn check(command: &clap::Command, seen: &mut usize) {
+            for option in command.get_opts() {
+                let delimiter = option.get_value_delimiter();
+                if delimiter.is_some() || option.get_num_args().is_some_and(|range| range.max_values() > 1) {
+                    *seen += 1;
+                    let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+                    assert_eq!(delimiter, Some(','), "{option} of {}", command.get_name());
+                    assert!(
+                        help.contains("separated by commas"),
+                        "{option} of {}: {help}",
+                        command.get_name()
+                    );
+                }
+            }
+            command.get_subcommands().for_each(|command| check(command, seen));
+        }
+        let (mut command, mut seen) = (Cli::command(), 0);
+        command.build();
+        check(&command, &mut seen);
+        assert!(seen > 10, "{seen} options were found");
+    }
+}

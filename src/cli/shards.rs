@@ -83,8 +83,8 @@ pub struct BuildArguments {
     /// Numbers of shards, counted from 0.
     #[arg(required = true, value_name = "SHARD")]
     shards: Vec<usize>,
-    /// Files or folders of the corpus, if they are not where they were when the set was planned.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    /// Files or folders of the corpus, separated by commas, if they are not where they were when the set was planned.
+    #[arg(long, value_name = "FILES", num_args = 1.., value_delimiter = ',')]
     corpus: Vec<PathBuf>,
     #[command(flatten)]
     encoder: EncoderArguments,

@@ -17,8 +17,6 @@ const EXAMPLES: &str = "\
 The folder --out gets model/ (a PEFT adapter, or with --full a whole model), best/ (by --dev), log.jsonl, loss.svg and \
 checkpoint.safetensors. A run that was interrupted goes on with --resume, and ends with the same weights.
 
-Lists of values take commas, or the option again: --data a.jsonl,b.jsonl.
-
 Examples:
   secateur dataset triples nq-qed --split train --out nq.jsonl
   secateur train MODEL --data nq.jsonl --out run

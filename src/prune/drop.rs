@@ -33,7 +33,7 @@ pub struct DropOptions {
     /// Drop this many blocks at the end.
     #[arg(long, value_name = "N", value_parser = positive, help_heading = WHAT)]
     pub last_blocks: Option<NonZeroUsize>,
-    /// Drop these sub-layers, whatever their importance: mlp:3, attention:0-2 or block:5.
+    /// Drop these sub-layers, separated by commas, whatever their importance: mlp:3, attention:0-2 or block:5.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = WHAT)]
     pub layers: Vec<NamedLayers>,
     /// Drop MLPs until the model has at most this many parameters, such as 3.4B.

@@ -30,7 +30,8 @@ pub struct SlimOptions {
     /// The share of its neurons that each MLP keeps at least. One neuron always stays.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub floor: f64,
-    /// Learn a mask of the neurons on this training data, in the formats of `secateur train`; the weights are frozen.
+    /// Learn a mask of the neurons on these files of training data, separated by commas; the weights are frozen.
+    /// Formats are those of `secateur train`.
     ///
     /// The mask's checkpoint and loss are kept in OUT.gates, from which an interrupted command goes on.
     #[arg(long, value_name = "FILES", num_args = 1.., value_delimiter = ',', help_heading = HOW)]

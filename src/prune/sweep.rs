@@ -15,10 +15,10 @@ use crate::progress::Progress;
 /// Which variants of a model are measured, and on what. The options of `secateur prune sweep` are these.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SweepOptions {
-    /// What to drop: full, 8M (MLPs), 8A (attentions), 8B (blocks), 16M8A, last-2B.
+    /// What to drop, separated by commas: full, 8M (MLPs), 8A (attentions), 8B (blocks), 16M8A, last-2B.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
     pub variants: Vec<Variant>,
-    /// Data sets to measure on.
+    /// Data sets to measure on, separated by commas.
     #[arg(long, value_name = "DATASETS", num_args = 1.., value_delimiter = ',', required = true)]
     pub datasets: Vec<PathBuf>,
     /// The scores of this model, from `prune score`.

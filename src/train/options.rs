@@ -16,7 +16,8 @@ use crate::options::positive;
 #[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct TrainOptions {
-    /// Training data: JSON lines in FlagEmbedding's or Tevatron's format, .gz and .zst too.
+    /// Files of training data, separated by commas: JSON lines in FlagEmbedding's or Tevatron's format, .gz and .zst
+    /// too.
     ///
     /// All examples of a batch are from one file.
     #[arg(long, value_name = "FILES", num_args = 1.., value_delimiter = ',', required = true)]
@@ -33,7 +34,8 @@ pub struct TrainOptions {
     #[command(flatten)]
     #[serde(flatten)]
     pub loss: LossOptions,
-    /// Data sets to measure nDCG@10 on, with texts cut as in training; the best model is kept in best/.
+    /// Data sets to measure nDCG@10 on, separated by commas, with texts cut as in training; the best model is kept in
+    /// best/.
     #[arg(long, value_name = "DATASETS", num_args = 1.., value_delimiter = ',', help_heading = "Measuring on the way")]
     pub dev: Vec<PathBuf>,
     /// The split of the --dev data sets [default: dev, where there is one].
@@ -70,7 +72,8 @@ pub struct WhatOptions {
     /// The share of its inputs that an adapter does not see [default: 0.1].
     #[arg(long)]
     pub dropout: Option<f64>,
-    /// The ends of the names of the layers that are adapted [default: all linear layers of attentions and MLPs].
+    /// The ends of the names of the layers that are adapted, separated by commas [default: all linear layers of
+    /// attentions and MLPs].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub targets: Vec<String>,
     /// Keep the frozen linear layers in fewer bits (QLoRA).
@@ -214,8 +217,8 @@ pub struct LossOptions {
     /// Cut what the teacher reads to this many tokens [default: as long as it can read].
     #[arg(long, value_name = "TOKENS", requires = "teacher")]
     pub teacher_length: Option<usize>,
-    /// Files of a teacher's vectors, which `secateur teach --vectors` wrote, in place of a --teacher that reads each
-    /// batch.
+    /// Files of a teacher's vectors, separated by commas, which `secateur teach --vectors` wrote, in place of a
+    /// --teacher that reads each batch.
     ///
     /// A text that they lack is an error. The teacher read as much of a text as `teach --max-length` said.
     #[arg(long, value_name = "FILES", num_args = 1.., value_delimiter = ',', conflicts_with = "teacher")]

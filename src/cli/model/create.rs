@@ -18,10 +18,10 @@ Example:
 pub struct Arguments {
     /// The config.json of any family that loads: it says how many layers there are, and how wide.
     config: PathBuf,
-    /// Learn a vocabulary of the configuration's size from these: files of one text a line or of JSON lines, data sets.
+    /// Learn a vocabulary of the configuration's size from these, separated by commas: files of one text a line or of
+    /// JSON lines, data sets.
     ///
-    /// Without this, the tokenizer is that beside the config.json, or that of --grow. Lists take commas, or the
-    /// option again.
+    /// Without this, the tokenizer is that beside the config.json, or that of --grow.
     #[arg(long, value_name = "TEXTS", num_args = 1.., value_delimiter = ',')]
     vocabulary: Vec<PathBuf>,
     /// The model directory to write. It must not exist.

@@ -22,7 +22,7 @@ Everything that was measured is kept in OUT.search, with search.json; the same c
 
 Examples:
   secateur prune search MODEL --budget gflop=0.67 --dev nfcorpus --out small
-  secateur prune search MODEL --budget latency=0.5 --dev nfcorpus scifact --dev-split train --scores scores.json --out small";
+  secateur prune search MODEL --budget latency=0.5 --dev nfcorpus,scifact --dev-split train --scores scores.json --out small";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -15,7 +15,7 @@ use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
 
 const EXAMPLES: &str = "\
-nDCG@10 is measured by MTEB's rules. Lists of values take commas, or the option again.
+nDCG@10 is measured by MTEB's rules.
 
 Examples:
   secateur prune sweep MODEL --scores scores.json --variants full,2M,2B,last-2B --datasets scifact,nfcorpus --out table

@@ -52,7 +52,7 @@ pub struct SearchOptions {
     /// text to its vector.
     #[arg(long, value_name = "UNIT=SHARE")]
     pub budget: SearchBudget,
-    /// Data sets to choose by: BEIR folders, or names of downloaded ones.
+    /// Data sets to choose by, separated by commas: BEIR folders, or names of downloaded ones.
     #[arg(long, value_name = "DATASETS", num_args = 1.., value_delimiter = ',', required = true)]
     pub dev: Vec<PathBuf>,
     /// The split of the judgments [default: dev, where there is one]. Never one that results are reported on.
