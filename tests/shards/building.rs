@@ -5,7 +5,8 @@ use std::sync::Arc;
 use secateur::shards::{CorpusSource, DocumentsChecksum, ShardError, ShardPlan, ShardState};
 use secateur::{Database, Document, Error};
 
-use super::{encoder, finished, items, planned, some_documents};
+use super::encoder;
+use crate::support::shards::{finished, items, planned, some_documents};
 use crate::support::tree;
 
 /// An interrupted build of a shard goes on, and ends with the bytes of an undisturbed one in another set with the same
@@ -91,7 +92,7 @@ fn the_same_documents_give_the_same_bytes() {
 fn parts_of_a_corpus_are_planned_and_built_apart() {
     let folder = tempfile::tempdir().unwrap();
     let documents = some_documents(11);
-    let whole = finished(&folder.path().join("whole"), 3, &documents);
+    let whole = finished(Database::builder(folder.path().join("whole")), 3, &documents, None);
     let parts = [&documents[..3], &documents[3..7], &documents[7..]];
     let checksum_of = |part: &[Document]| {
         let mut checksum = DocumentsChecksum::default();

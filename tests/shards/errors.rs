@@ -6,8 +6,9 @@ use std::sync::Arc;
 use secateur::shards::{CorpusSource, ShardError, ShardPlan, ShardSet, ShardState};
 use secateur::{Database, Document, Encoder, Error, LoadOptions, SearchParams};
 
-use super::{encoder, finished, items, planned, some_documents};
+use super::encoder;
 use crate::support::copy_folder;
+use crate::support::shards::{finished, items, planned, some_documents};
 
 /// The error of a set, whose message names `parts`.
 #[track_caller]
@@ -87,7 +88,7 @@ fn corpora_that_changed() {
 #[test]
 fn damaged_and_foreign_files() {
     let folder = tempfile::tempdir().unwrap();
-    let plan = finished(&folder.path().join("set"), 3, &some_documents(12));
+    let plan = finished(Database::builder(folder.path().join("set")), 3, &some_documents(12), None);
     let manifest = plan.path().join("manifest.json");
     let whole = std::fs::read_to_string(&manifest).unwrap();
     replace(&manifest, "\"version\": 1", "\"version\": 2");
@@ -133,7 +134,7 @@ fn damaged_and_foreign_files() {
 fn shards_that_do_not_fit() {
     let folder = tempfile::tempdir().unwrap();
     let documents = some_documents(12);
-    let plan = finished(&folder.path().join("set"), 3, &documents);
+    let plan = finished(Database::builder(folder.path().join("set")), 3, &documents, None);
     let (shard, away) = (plan.shard_path(2), folder.path().join("away"));
 
     // Another shard's folder under this name.
@@ -227,7 +228,7 @@ fn filters_on_fields_of_some_shard() {
         Document::new("1", "a").metadata(r#"{"year": 1999}"#),
         Document::new("2", "a").metadata(r#"{"source": "web"}"#),
     ];
-    let set = open(&finished(&folder.path().join("set"), 2, &documents)).unwrap();
+    let set = open(&finished(Database::builder(folder.path().join("set")), 2, &documents, None)).unwrap();
     let check = |filter: &str| set.check_filter(&filter.parse().unwrap());
     check("year > 2000").unwrap();
     check("year > 2000 or source == \"web\"").unwrap();

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use secateur::database::VectorOptions;
 use secateur::encode::Passages;
-use secateur::fusion::Fusion;
 use secateur::index::ComponentType;
-use secateur::index::bm25::Bm25Params;
 use secateur::index::hnsw::HnswParams;
-use secateur::search::Sides;
 use secateur::shards::{CorpusSource, ShardSet};
-use secateur::{Database, Document, Encoder, Error, Hit, Metric, SearchMode, SearchParams, VectorIndex};
+use secateur::{Database, Document, Error, Hit, Metric, SearchParams, VectorIndex};
 
-use super::{encoder, items, planned};
+use super::encoder;
 use crate::support::Random;
+use crate::support::shards::{all_params, bits, few_words, items, opened, planned};
 
 const SHARDS: [usize; 5] = [1, 2, 3, 7, 16];
 
@@ -31,13 +29,12 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    // Few words, so that scores are often equal; texts without any word, too.
-    let words = |most| prop::collection::vec("[a-c]{1,2}", 0..most).prop_map(|words| words.join(" "));
+    let words = prop::collection::vec("[a-c]{1,2}", 0..6).prop_map(|words| words.join(" "));
     (
-        prop::collection::vec((words(3), words(9), 0u8..4), 0..40),
+        few_words(40),
         prop::sample::select(&SHARDS[..]),
         prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-        prop::collection::vec(words(6), 0..4),
+        prop::collection::vec(words, 0..4),
         any::<bool>(),
         any::<bool>(),
     )
@@ -76,45 +73,11 @@ impl Case {
     }
 }
 
-/// What a set and a database are asked.
-fn all_params() -> Vec<SearchParams> {
-    let mut all = Vec::new();
-    for mode in SearchMode::ALL {
-        for filter in [None, Some("n >= 2"), Some("n == 1 or n is missing")] {
-            for k in [1, 4, 100] {
-                let filter = filter.map(|filter| filter.parse().unwrap());
-                all.push(SearchParams { k, filter, ..SearchParams::new(mode) });
-            }
-        }
-    }
-    let of_fusion = |num_candidates| SearchParams {
-        num_candidates: Some(num_candidates),
-        fusion: Some(Fusion::WeightedSum),
-        dense_weight: Some(0.3),
-        ..SearchParams::new(SearchMode::Hybrid)
-    };
-    all.extend([of_fusion(3), of_fusion(1000)]);
-    all.push(SearchParams { bm25: Bm25Params { k1: 1.7, b: 0.9 }, ..SearchParams::new(SearchMode::Bm25) });
-    all.push(SearchParams::default());
-    all
-}
-
-/// A hit and its scores, bit for bit: its own, that by vectors and that by words.
-type Bits = (String, u64, Option<u64>, Option<u64>);
-
-fn bits(answers: &[Vec<(Hit, Sides)>]) -> Vec<Vec<Bits>> {
-    let bits = |(hit, sides): &(Hit, Sides)| {
-        let [dense, bm25] = [sides.dense, sides.bm25].map(|place| place.map(|place| place.score.to_bits()));
-        (hit.doc_id.clone(), hit.score.to_bits(), dense, bm25)
-    };
-    answers.iter().map(|hits| hits.iter().map(bits).collect()).collect()
-}
-
 /// Asks both everything, all queries at once and the first alone, twice so that statistics are known the second time.
 fn compare(set: &ShardSet, database: &Database) -> Result<(), TestCaseError> {
     let queries = ["a", "b c", "ab ab cc", "ba zz", "zz", ""];
     prop_assert_eq!(set.len(), database.len() as u64);
-    for params in all_params() {
+    for params in all_params(&["n >= 2", "n == 1 or n is missing"], &[1, 4, 100]) {
         let expected = database.search_sides(&queries, &params).unwrap();
         for _ in 0..2 {
             let found = set.search_sides(&queries, &params).unwrap();
@@ -127,10 +90,6 @@ fn compare(set: &ShardSet, database: &Database) -> Result<(), TestCaseError> {
     let explained = set.explain("a", &SearchParams::default()).unwrap();
     prop_assert_eq!(explained.hits, database.explain("a", &SearchParams::default()).unwrap().hits);
     Ok(())
-}
-
-fn opened(path: &std::path::Path, generation: Option<&str>, encoder: &Arc<Encoder>) -> ShardSet {
-    ShardSet::open_with(path, generation, |_| Ok::<_, Error>(Arc::clone(encoder))).unwrap()
 }
 
 proptest! {

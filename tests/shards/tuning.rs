@@ -1,16 +1,15 @@
 //! The least ef of a whole set for a recall.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use secateur::database::VectorOptions;
 use secateur::index::Error as IndexError;
 use secateur::index::hnsw::HnswParams;
-use secateur::shards::ShardSet;
-use secateur::{Database, Document, Encoder, Error, SearchMode, SearchParams, VectorIndex};
+use secateur::{Database, Document, Error, SearchMode, SearchParams, VectorIndex};
 
-use super::{encoder, items, planned};
+use super::encoder;
 use crate::support::Random;
+use crate::support::shards::{items, opened, planned};
 
 const TARGET: f64 = 0.9;
 const K: usize = 5;
@@ -19,10 +18,6 @@ fn texts(count: usize, seed: u64) -> Vec<String> {
     let mut random = Random(seed);
     let mut word = || -> String { (0..3).map(|_| (b'a' + random.below(8) as u8) as char).collect() };
     (0..count).map(|_| [word(), word(), word()].join(" ")).collect()
-}
-
-fn opened(path: &Path, encoder: &Arc<Encoder>) -> ShardSet {
-    ShardSet::open_with(path, None, |_| Ok::<_, Error>(Arc::clone(encoder))).unwrap()
 }
 
 /// The recall of a set is measured against exact search of all shards, and the ef that is found is kept in each.
@@ -49,7 +44,7 @@ fn a_set_is_tuned_as_a_whole() {
     let queries = texts(60, 8);
     let queries: Vec<&str> = queries.iter().map(String::as_str).collect();
 
-    let set = opened(plan.path(), &encoder);
+    let set = opened(plan.path(), None, &encoder);
     let curve = set.tune(&queries, K, TARGET).unwrap();
     assert_eq!((curve.k, curve.num_queries), (K, 60));
     let truth =
@@ -79,7 +74,7 @@ fn a_set_is_tuned_as_a_whole() {
     let given =
         SearchParams { k: K, ef_search: Some(curve.ef_search), ..SearchParams::new(SearchMode::Dense) };
     let default = SearchParams { ef_search: None, ..given.clone() };
-    let set = opened(plan.path(), &encoder);
+    let set = opened(plan.path(), None, &encoder);
     assert_eq!(set.search_batch(&queries, &default).unwrap(), set.search_batch(&queries, &given).unwrap());
 
     for (queries, k, target) in
@@ -101,6 +96,6 @@ fn exact_sets_have_no_ef() {
     let plan = planned(builder, 1, &documents);
     plan.build(0, Some(Arc::clone(&encoder)), items(&documents), |_| {}).unwrap();
     plan.finish().unwrap();
-    let error = opened(plan.path(), &encoder).tune(&["a"], 1, 0.9).unwrap_err();
+    let error = opened(plan.path(), None, &encoder).tune(&["a"], 1, 0.9).unwrap_err();
     assert!(matches!(error, Error::Index(IndexError::NotHnsw)), "{error}");
 }

@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod model;
 pub mod segment;
+pub mod shards;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

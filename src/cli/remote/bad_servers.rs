@@ -9,20 +9,14 @@ use std::time::{Duration, Instant};
 
 use secateur::shards::remote::{Client, Fault, RemoteSet, RemoteShard, Replicas, Threads};
 use secateur::shards::{SetOptions, Shard, ShardError, ShardSet};
-use secateur::{Database, Document, Error, ErrorKind, Hit, SearchMode, SearchParams};
+use secateur::{Database, Document, Error, ErrorKind, Hit};
 use secateur_serve::{Access, Limits};
 use serde_json::{Value, json};
 
-use super::{
-    Asked, Server, Topology, between, encoder, fake, finished, open, options, say, some_documents, topology,
-    urls,
-};
+use super::sets::{finished, some_documents};
+use super::{Asked, Server, Topology, between, encoder, fake, open, options, say, topology, urls, words};
 
 const ROUTES: [&str; 3] = ["/shard/info", "/shard/statistics", "/shard/search"];
-
-fn words() -> SearchParams {
-    SearchParams::new(SearchMode::Bm25)
-}
 
 fn search(set: &RemoteSet) -> Result<Vec<Hit>, Error> {
     set.ask(|set| set.search("text number 13", &words()))

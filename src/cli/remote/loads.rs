@@ -5,18 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use secateur::Database;
 use secateur::shards::ShardSet;
-use secateur::{Database, SearchMode, SearchParams};
 use secateur_serve::{Access, Limits};
 use serde_json::json;
 
-use super::{
-    Asked, Server, Topology, between, encoder, fake, finished, open, options, say, some_documents, topology,
-};
-
-fn words() -> SearchParams {
-    SearchParams::new(SearchMode::Bm25)
-}
+use super::sets::{finished, some_documents};
+use super::{Asked, Server, Topology, between, encoder, fake, open, options, say, topology, words};
 
 /// A host that takes no connection says nothing. The other server of the shard answers many queries as well.
 #[test]

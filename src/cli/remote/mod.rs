@@ -3,6 +3,8 @@
 mod bad_servers;
 mod loads;
 mod same_answers;
+#[path = "../../../tests/support/shards.rs"]
+mod sets;
 mod states;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use secateur::database::{EncoderSource, VectorOptions};
 use secateur::encode::{DEFAULT_ENCODER, default_encoder};
+use secateur::shards::Shard;
 use secateur::shards::remote::{Client, Origin, RemoteSet, RemoteShard, Replicas, Topology};
-use secateur::shards::{CorpusSource, Shard, ShardPlan};
-use secateur::{Database, DatabaseBuilder, Document, Encoder, Error, LoadOptions};
+use secateur::{Database, Encoder, LoadOptions, SearchMode, SearchParams};
 use secateur_serve::{Access, Event, Limits, Stop};
 
 use crate::cli::encoder::EncoderArguments;
@@ -112,6 +114,11 @@ fn open_in(
     RemoteSet::of(origin, |_| Ok::<_, Failure>(encoder.cloned()))
 }
 
+/// A search by words.
+fn words() -> SearchParams {
+    SearchParams::new(SearchMode::Bm25)
+}
+
 fn encoder() -> Arc<Encoder> {
     Arc::new(default_encoder(&LoadOptions::default()).unwrap())
 }
@@ -120,34 +127,6 @@ fn encoder() -> Arc<Encoder> {
 fn options() -> VectorOptions {
     let source = EncoderSource { model: DEFAULT_ENCODER.to_owned(), options: LoadOptions::default() };
     VectorOptions { source: Some(source), ..VectorOptions::default() }
-}
-
-fn items(documents: &[Document]) -> impl Iterator<Item = Result<(Document, Option<Vec<f32>>), Error>> + '_ {
-    documents.iter().cloned().map(|document| Ok((document, None)))
-}
-
-/// A finished set of these documents.
-fn finished(
-    builder: DatabaseBuilder,
-    num_shards: usize,
-    documents: &[Document],
-    encoder: Option<&Arc<Encoder>>,
-) -> ShardPlan {
-    let count = documents.len() as u64;
-    let plan = builder.plan_shards(num_shards, count, items(documents), CorpusSource::default()).unwrap();
-    for number in 0..num_shards {
-        plan.build(number, encoder.cloned(), items(documents), |_| {}).unwrap();
-    }
-    plan.finish().unwrap();
-    plan
-}
-
-fn some_documents(count: usize) -> Vec<Document> {
-    let document = |number: usize| {
-        Document::new(format!("d{number}"), format!("text number {number} of {}", number % 3))
-            .metadata(format!("{{\"n\": {}}}", number % 4))
-    };
-    (0..count).map(document).collect()
 }
 
 /// What came to a server that is none.

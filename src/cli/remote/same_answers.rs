@@ -5,16 +5,15 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use secateur::database::VectorOptions;
 use secateur::encode::Passages;
-use secateur::fusion::Fusion;
 use secateur::index::ComponentType;
 use secateur::index::bm25::Bm25Params;
-use secateur::search::Sides;
 use secateur::shards::remote::{RemoteSet, Threads};
 use secateur::shards::{SetOptions, Shard, ShardSet};
-use secateur::{Database, Document, Encoder, Error, Filter, Hit, Metric, SearchMode, SearchParams};
+use secateur::{Database, Document, Error, Filter, Metric, SearchMode, SearchParams};
 use secateur_serve::{Access, Limits};
 
-use super::{Server, encoder, finished, open, open_in, options, some_documents, topology, urls};
+use super::sets::{all_params, bits, few_words, finished, opened, some_documents};
+use super::{Server, encoder, open, open_in, options, topology, urls};
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -26,10 +25,8 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    // Few words, so that scores are often equal; texts without any word, too.
-    let words = |most| prop::collection::vec("[a-c]{1,2}", 0..most).prop_map(|words| words.join(" "));
     (
-        prop::collection::vec((words(3), words(9), 0u8..4), 0..30),
+        few_words(30),
         prop::sample::select(&[1, 2, 3, 7][..]),
         prop::collection::vec(any::<prop::sample::Index>(), 1..8),
         any::<bool>(),
@@ -55,40 +52,10 @@ impl Case {
     }
 }
 
-fn all_params() -> Vec<SearchParams> {
-    let mut all = Vec::new();
-    for mode in SearchMode::ALL {
-        for filter in [None, Some("n >= 2"), Some("n == 1 or n is missing or `a b` contains \"\\\"\"")] {
-            for k in [1, 100] {
-                let filter = filter.map(|filter| filter.parse().unwrap());
-                all.push(SearchParams { k, filter, ..SearchParams::new(mode) });
-            }
-        }
-    }
-    all.push(SearchParams {
-        num_candidates: Some(3),
-        fusion: Some(Fusion::WeightedSum),
-        dense_weight: Some(0.3),
-        ..SearchParams::new(SearchMode::Hybrid)
-    });
-    all.push(SearchParams { bm25: Bm25Params { k1: 1.7, b: 0.9 }, ..SearchParams::new(SearchMode::Bm25) });
-    all
-}
-
-/// A hit and its scores, bit for bit: its own, that by vectors and that by words.
-type Bits = (String, u64, Option<u64>, Option<u64>);
-
-fn bits(answers: &[Vec<(Hit, Sides)>]) -> Vec<Vec<Bits>> {
-    let bits = |(hit, sides): &(Hit, Sides)| {
-        let [dense, bm25] = [sides.dense, sides.bm25].map(|place| place.map(|place| place.score.to_bits()));
-        (hit.doc_id.clone(), hit.score.to_bits(), dense, bm25)
-    };
-    answers.iter().map(|hits| hits.iter().map(bits).collect()).collect()
-}
-
 fn compare(remote: &RemoteSet, local: &ShardSet) -> Result<(), TestCaseError> {
     let queries = ["a", "b c", "ab ab cc", "ba zz", "zz", ""];
-    for params in all_params() {
+    let filters = ["n >= 2", "n == 1 or n is missing or `a b` contains \"\\\"\""];
+    for params in all_params(&filters, &[1, 100]) {
         let expected = local.search_sides(&queries, &params).unwrap();
         let found = remote.ask(|set| set.search_sides(&queries, &params)).unwrap();
         prop_assert_eq!(&found, &expected, "{:?}", params);
@@ -114,10 +81,6 @@ fn compare(remote: &RemoteSet, local: &ShardSet) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn local(path: &std::path::Path, generation: Option<&str>, encoder: &Arc<Encoder>) -> ShardSet {
-    ShardSet::open_with(path, generation, |_| Ok::<_, Error>(Arc::clone(encoder))).unwrap()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 10, ..ProptestConfig::default() })]
 
@@ -141,8 +104,8 @@ proptest! {
             super::Topology { manifest, ..topology(&urls(&servers)) }
         };
         let remote = open(topology(&urls(&servers)), Some(&encoder), false).unwrap();
-        compare(&remote, &local(&path, None, &encoder))?;
-        compare(&open(with_manifest(), Some(&encoder), false).unwrap(), &local(&path, None, &encoder))?;
+        compare(&remote, &opened(&path, None, &encoder))?;
+        compare(&open(with_manifest(), Some(&encoder), false).unwrap(), &opened(&path, None, &encoder))?;
 
         // Documents go: the set that is open finds that out, and begins anew.
         let mut shards: Vec<Database> = paths
@@ -163,7 +126,7 @@ proptest! {
         }
         plan.finish().unwrap();
         servers.iter().zip(&paths).for_each(|(server, path)| server.caught_up(path));
-        compare(&remote, &local(&path, None, &encoder))?;
+        compare(&remote, &opened(&path, None, &encoder))?;
 
         // Another generation, which is read where it is named.
         let second = VectorOptions { metric: Some(Metric::L2), ..options() };
@@ -173,8 +136,8 @@ proptest! {
         plan.finish().unwrap();
         servers.iter().zip(&paths).for_each(|(server, path)| server.caught_up(path));
         let of_second = open_in(with_manifest(), Some("second"), Some(&encoder), false).unwrap();
-        compare(&of_second, &local(&path, Some("second"), &encoder))?;
-        compare(&remote, &local(&path, None, &encoder))?;
+        compare(&of_second, &opened(&path, Some("second"), &encoder))?;
+        compare(&remote, &opened(&path, None, &encoder))?;
     }
 }
 
@@ -191,7 +154,7 @@ fn questions_come_in_parts() {
         .map(|number| Server::with(&plan.shard_path(number), Access::default(), limits.clone()))
         .collect();
     let remote = open(topology(&urls(&servers)), Some(&encoder), false).unwrap().current();
-    let local = local(&path, None, &encoder);
+    let local = opened(&path, None, &encoder);
     let queries = ["text 1 2 3", "number", "7 of 2", "text number of", "of"];
     for mode in SearchMode::ALL {
         let params = SearchParams { k: 30, ..SearchParams::new(mode) };

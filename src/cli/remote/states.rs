@@ -6,21 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use secateur::search::Sides;
 use secateur::shards::remote::RemoteSet;
 use secateur::shards::{ShardPlan, ShardSet};
-use secateur::{Database, Document, Hit, SearchMode, SearchParams};
+use secateur::{Database, Document, Hit, SearchParams};
 use serde_json::json;
 
-use super::{Server, between, finished, open, some_documents, topology, urls};
+use super::sets::{finished, some_documents};
+use super::{Server, between, open, topology, urls, words};
 use crate::cli::hits::{as_json, found, with_documents};
 use crate::cli::searched::Searched;
 
 const QUERY: &str = "text number 13";
 
-fn words() -> SearchParams {
-    SearchParams { k: 5, ..SearchParams::new(SearchMode::Bm25) }
+fn five() -> SearchParams {
+    SearchParams { k: 5, ..words() }
 }
 
 fn search(set: &RemoteSet) -> secateur::Result<Vec<(Hit, Sides)>> {
-    Ok(set.search_sides(&[QUERY], &words())?.remove(0))
+    Ok(set.search_sides(&[QUERY], &five())?.remove(0))
 }
 
 /// Changes the documents of a shard, and waits until its server sees that.
@@ -42,11 +43,11 @@ fn hits_and_documents_are_of_one_state() {
     let set = open(topology(&urls(&servers)), None, false).unwrap();
     let expected = || {
         let local = ShardSet::open(plan.path()).unwrap();
-        as_json(&local, QUERY, &words(), &found(&local, QUERY, &words()).unwrap())
+        as_json(&local, QUERY, &five(), &found(&local, QUERY, &five()).unwrap())
     };
     let shown = |hits, reopened: usize| {
-        let found = with_documents(&set, QUERY, &words(), (hits, reopened), || search(&set)).unwrap();
-        as_json(&set, QUERY, &words(), &found)
+        let found = with_documents(&set, QUERY, &five(), (hits, reopened), || search(&set)).unwrap();
+        as_json(&set, QUERY, &five(), &found)
     };
     let hits = search(&set).unwrap();
     assert_eq!(hits[0].0.doc_id, "d13");
