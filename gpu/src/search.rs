@@ -13,7 +13,7 @@ const PADDED: usize = 16;
 
 /// Rows of 8-bit codes on a device.
 #[derive(Debug)]
-pub struct Rows {
+pub struct CodeRows {
     /// (rows, padded; width)
     codes: Buffer<i8>,
     /// The scale and the error of each.
@@ -21,7 +21,7 @@ pub struct Rows {
     width: usize,
 }
 
-impl Rows {
+impl CodeRows {
     /// Copies rows to a device: codes (N, width) and the scale and error of each row.
     ///
     /// # Errors
@@ -31,12 +31,12 @@ impl Rows {
     /// # Panics
     ///
     /// There are not as many codes as rows, or the width is no multiple of 16.
-    pub fn upload(gpu: &Gpu, codes: &[i8], metas: &[[f32; 2]], width: usize) -> Result<Rows> {
+    pub fn upload(gpu: &Gpu, codes: &[i8], metas: &[[f32; 2]], width: usize) -> Result<CodeRows> {
         assert!(width.is_multiple_of(PADDED) && codes.len() == metas.len() * width, "codes of each row");
         let mut buffer = gpu.buffer(metas.len().next_multiple_of(PADDED) * width)?;
         buffer.write_at(0, codes)?;
         buffer.write_at(codes.len(), &vec![0; buffer.len() - codes.len()])?;
-        Ok(Rows { codes: buffer, metas: gpu.upload(metas)?, width })
+        Ok(CodeRows { codes: buffer, metas: gpu.upload(metas)?, width })
     }
 
     /// Rows.
@@ -131,7 +131,7 @@ pub struct Promising {
 /// The range begins at no multiple of 16 or goes beyond the rows. Widths differ, `among` is short, or there are not as
 /// many bounds as queries.
 pub fn promising(
-    rows: &Rows,
+    rows: &CodeRows,
     range: Range<usize>,
     first: u32,
     (queries, bounds): (&Queries, &[Bounds]),

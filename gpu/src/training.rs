@@ -55,7 +55,7 @@ pub fn norm_backward(
 
 /// Rows whose columns are added up.
 #[derive(Clone, Copy, Debug)]
-pub enum Rows<'a> {
+pub enum SummedRows<'a> {
     /// f32 (T, columns)
     Full(&'a Buffer<f32>, usize),
     /// bf16
@@ -72,7 +72,7 @@ const ROWS_EACH: usize = 512;
 ///
 /// The device fails.
 pub fn column_sums(
-    rows: Rows<'_>,
+    rows: SummedRows<'_>,
     (first, columns): (usize, usize),
     out: &mut Buffer<f32>,
     to: usize,
@@ -80,8 +80,8 @@ pub fn column_sums(
     let gpu = out.gpu().clone();
     assert!(to + columns <= out.len(), "a sum for each column");
     let count = match rows {
-        Rows::Full(x, stride) => x.len() / stride,
-        Rows::Half(x) => x.rows,
+        SummedRows::Full(x, stride) => x.len() / stride,
+        SummedRows::Half(x) => x.rows,
     };
     let parts = count.div_ceil(ROWS_EACH).max(1);
     let launch = |kernel, blocks: usize| Launch::new(kernel, [columns.div_ceil(32), blocks, 1], 256);
@@ -91,12 +91,12 @@ pub fn column_sums(
         launch.value(i32::from(add)).run(&gpu)
     };
     let of_rows = |out: &Buffer<f32>, to: usize, add: bool| match rows {
-        Rows::Full(x, stride) => {
+        SummedRows::Full(x, stride) => {
             assert!(first + columns <= stride, "columns of a row");
             let launch = launch("column_sums_full", parts).buffer(x).buffer_at(out, to);
             with(launch, (count, stride, first), ROWS_EACH, add)
         }
-        Rows::Half(x) => {
+        SummedRows::Half(x) => {
             assert!(first + columns <= x.columns, "columns of a row");
             let launch = launch("column_sums_half", parts).buffer(&x.buffer).buffer_at(out, to);
             with(launch, (count, x.stride, first), ROWS_EACH, add)

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use secateur_gpu::search::{Bounds, Queries, Rows, promising};
+use secateur_gpu::search::{Bounds, CodeRows, Queries, promising};
 
 use crate::device::gpu;
 
@@ -39,7 +39,7 @@ proptest! {
         let range = begin..(begin + range.1).min(num_rows);
         let bits: Vec<u32> = (0..(first as usize + num_rows).div_ceil(32)).map(|_| draw(1 << 32) as u32).collect();
         let gpu = gpu();
-        let rows = Rows::upload(&gpu, &codes, &metas, width).unwrap();
+        let rows = CodeRows::upload(&gpu, &codes, &metas, width).unwrap();
         let queries = Queries::upload(&gpu, &query_codes, width).unwrap();
         let (counts, found) =
             promising(&rows, range.clone(), first, (&queries, &bounds), &gpu.upload(&bits).unwrap(), most).unwrap();

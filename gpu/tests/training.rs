@@ -1,7 +1,7 @@
 use half::bf16;
 use secateur_gpu::gate::{Activation, Combination, combine, combine_backward};
 use secateur_gpu::rows::{Half, Norm};
-use secateur_gpu::training::{Dropout, NormedHeads, Rows, column_sums, norm_backward};
+use secateur_gpu::training::{Dropout, NormedHeads, SummedRows, column_sums, norm_backward};
 
 use crate::device::gpu;
 use crate::numbers::{Numbers, OF_BF16, close, read_half, upload_half, wide};
@@ -77,7 +77,7 @@ fn gpu_columns_are_added_up() {
         }
         let full: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
         let (full, half) = (gpu.upload(&full).unwrap(), upload_half(&gpu, &x, columns, columns + 3));
-        for of in [Rows::Full(&full, columns), Rows::Half(&half)] {
+        for of in [SummedRows::Full(&full, columns), SummedRows::Half(&half)] {
             let mut out = gpu.upload(&before).unwrap();
             column_sums(of, (first, count), &mut out, 3).unwrap();
             close(&format!("sums of {rows} rows"), &wide(&out.to_vec().unwrap()), &want, 1e-5);

@@ -1,7 +1,7 @@
 //! How much each sub-layer changes what passes through it.
 
 use super::calibration::Sequences;
-use super::journal::Journal;
+use super::journal::SumsJournal;
 use super::score_settings::{ImportanceMetric, ScoreSettings, ScoredTokens};
 use super::scores::{Importance, Scores};
 use crate::architecture::Architecture;
@@ -45,7 +45,7 @@ pub fn score<E: From<Error>>(
     let mut sequences = Sequences::new(encoder, &settings.calibration, texts.into_iter())?;
     let width = PARTS * encoder.architecture().layers.len();
     let mut journal =
-        journal.map(|path| Journal::open(path, encoder.fingerprint(), settings, width)).transpose()?;
+        journal.map(|path| SumsJournal::open(path, encoder.fingerprint(), settings, width)).transpose()?;
     let mut total = vec![0.0; width];
     let (mut done, mut num_tokens, mut num_scored) = (0, 0, 0);
     let mut hash = blake3::Hasher::new();

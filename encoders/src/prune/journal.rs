@@ -7,7 +7,7 @@ use super::score_settings::ScoreSettings;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 
-pub(super) struct Journal {
+pub(super) struct SumsJournal {
     records: secateur_files::Journal,
     /// The record of the next sequence.
     next: usize,
@@ -15,19 +15,19 @@ pub(super) struct Journal {
     width: usize,
 }
 
-impl Journal {
+impl SumsJournal {
     /// Opens the journal of this measurement; one of another measurement is begun anew.
     pub(super) fn open(
         path: &Path,
         fingerprint: &Fingerprint,
         settings: &ScoreSettings,
         width: usize,
-    ) -> Result<Journal> {
+    ) -> Result<SumsJournal> {
         let settings = serde_json::to_string(settings).expect("settings can be written as JSON");
         let key = blake3::hash(format!("secateur importance 2 {fingerprint} {settings}").as_bytes());
         // In items of f64, which are two words of four bytes.
         let records = secateur_files::Journal::open(path, key.into(), 2)?;
-        Ok(Journal { records, next: 0, width })
+        Ok(SumsJournal { records, next: 0, width })
     }
 
     /// The sums of the first of these sequences, as far as the journal holds just them.

@@ -30,7 +30,7 @@ pub(super) struct Segment {
     pub base: u32,
     pub mean: Vec<f32>,
     pub max_length: f32,
-    pub rows: search::Rows,
+    pub rows: search::CodeRows,
 }
 
 impl DeviceCodes {
@@ -62,7 +62,7 @@ impl DeviceCodes {
             };
             let metas: Vec<[f32; 2]> =
                 codes.metas.iter().map(|[scale, .., error]| [*scale, *error]).collect();
-            let rows = search::Rows::upload(gpu, codes.codes, &metas, stride(dim))?;
+            let rows = search::CodeRows::upload(gpu, codes.codes, &metas, stride(dim))?;
             segments.push(Segment { base: view.base, mean: codes.mean.to_vec(), max_length, rows });
             if let Some(of_segment) = view.deleted {
                 deleted.unite(of_segment, view.base);

@@ -11,7 +11,7 @@ use secateur_gpu::gate::{self, Combination};
 use secateur_gpu::heads::{self, Preparation, Rotation};
 use secateur_gpu::numbers::{self, Filling};
 use secateur_gpu::rows::{self, Half, Norm};
-use secateur_gpu::training::{self, Dropout, NormedHeads, Rows};
+use secateur_gpu::training::{self, Dropout, NormedHeads, SummedRows};
 use secateur_gpu::{Buffer, Gpu, Operand, Product, pool};
 
 use super::activations::{Activations, State};
@@ -310,10 +310,10 @@ impl Backward for Cuda {
         let part = (columns.start, columns.len());
         if gradient.is_half() {
             let half = self.as_half(gradient)?;
-            return Ok(training::column_sums(Rows::Half(&half), part, out, first)?);
+            return Ok(training::column_sums(SummedRows::Half(&half), part, out, first)?);
         }
         let full = self.as_full(gradient)?;
-        Ok(training::column_sums(Rows::Full(&full, gradient.columns), part, out, first)?)
+        Ok(training::column_sums(SummedRows::Full(&full, gradient.columns), part, out, first)?)
     }
 
     fn combine(
@@ -348,7 +348,7 @@ impl Backward for Cuda {
         let wanted = of_factors.is_some();
         gate::combine_backward(&with, gate_half.as_mut(), &mut up_half, &mut gradient, wanted)?;
         if let Some(sums) = of_factors {
-            training::column_sums(Rows::Full(&gradient, width), (0, width), sums, 0)?;
+            training::column_sums(SummedRows::Full(&gradient, width), (0, width), sums, 0)?;
         }
         if let (Some(gate), Some(half)) = (gate, gate_half) {
             *gate = Activations::half(half);
@@ -374,11 +374,11 @@ impl Backward for Cuda {
             Some([of_weight, of_bias]) => {
                 if norm.bias.is_some() {
                     assert_eq!(length, columns, "norms with a bias are of whole rows");
-                    training::column_sums(Rows::Full(&gradient, columns), (0, columns), of_bias, 0)?;
+                    training::column_sums(SummedRows::Full(&gradient, columns), (0, columns), of_bias, 0)?;
                 }
                 let mut terms = self.gpu.buffer(x.len() / columns * heads.len() * length)?;
                 training::norm_backward(&x, norm, of, &mut gradient, Some(&mut terms))?;
-                training::column_sums(Rows::Full(&terms, length), (0, length), of_weight, 0)?;
+                training::column_sums(SummedRows::Full(&terms, length), (0, length), of_weight, 0)?;
             }
         }
         Ok(Activations::full(gradient, columns))
