@@ -147,7 +147,8 @@ pub struct StepOptions {
     /// Where to compute: cpu, cuda:N for the GPU of that number, or auto for a GPU if there is one.
     #[arg(long, default_value_t = DEFAULT.device)]
     pub device: Device,
-    /// What linear layers multiply, forward and back: f32, or bf16, which is fast on processors with AMX.
+    /// What linear layers multiply, forward and back: f32, or bf16, which is fast on processors with AMX. There
+    /// attention multiplies bf16 as well.
     ///
     /// Sums and what is trained are f32 all the same. A GPU always multiplies bf16.
     #[arg(long, value_enum, default_value_t = DEFAULT.precision)]

@@ -52,8 +52,8 @@ pub struct TrainSettings {
     #[serde(default)]
     pub bf16_weights: bool,
     /// What a CPU multiplies in linear layers and their gradients: f32, or numbers rounded to bf16. Sums, everything
-    /// else and what is trained are f32 all the same. bf16 is fast on processors with AMX; others gain nothing. A GPU
-    /// always multiplies bf16.
+    /// else and what is trained are f32 all the same. Processors with AMX are fast at bf16, and multiply it in
+    /// attention as well. Others gain nothing. A GPU always multiplies bf16.
     #[serde(default)]
     pub precision: Precision,
     /// Decides everything that is random.

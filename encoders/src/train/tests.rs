@@ -114,12 +114,15 @@ fn examples() -> Vec<Example> {
     ]
 }
 
-/// The loss and the gradients of the examples, by name.
-fn gradients(trainer: &Trainer) -> (LossValue, BTreeMap<String, Vec<f32>>) {
+/// A loss, and the gradients of all parameters, by name.
+type Computed = (LossValue, BTreeMap<String, Vec<f32>>);
+
+/// Those of the examples.
+fn gradients(trainer: &Trainer) -> Computed {
     gradients_of_examples(trainer, &examples())
 }
 
-fn gradients_of_examples(trainer: &Trainer, examples: &[Example]) -> (LossValue, BTreeMap<String, Vec<f32>>) {
+fn gradients_of_examples(trainer: &Trainer, examples: &[Example]) -> Computed {
     let texts = trainer.reader.texts(examples).unwrap();
     let (value, gradients) = trainer.learner.gradients(trainer.settings(), &texts).unwrap();
     let parameters = trainer.learner.parameters().unwrap();
@@ -187,6 +190,32 @@ fn gradients_of_neuron_factors_are_pytorchs() {
 }
 
 /// How a batch is computed changes rounding at most, and the number of threads nothing at all.
+fn on_threads(directory: &TempDir, settings: TrainSettings, threads: usize) -> Computed {
+    let trainer = trainer(directory, settings);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| gradients(&trainer))
+}
+
+/// The loss and the gradients, after neither the number of threads nor what is kept has changed a bit of them.
+fn gradients_however_computed(directory: &TempDir, base: &TrainSettings) -> Computed {
+    let want = on_threads(directory, base.clone(), 1);
+    for (settings, threads) in [
+        (base.clone(), 2),
+        (base.clone(), 7),
+        // More threads than parts: operations are spread instead.
+        (base.clone(), 16),
+        (TrainSettings { gradient_cache: true, ..base.clone() }, 2),
+        (TrainSettings { recompute: true, ..base.clone() }, 2),
+        (TrainSettings { recompute: true, gradient_cache: true, ..base.clone() }, 3),
+    ] {
+        let what = format!("{settings:?}, {threads} threads");
+        let got = on_threads(directory, settings, threads);
+        assert_eq!(got.0, want.0, "{what}");
+        assert!(got.1 == want.1, "{what}");
+    }
+    want
+}
+
 #[test]
 fn gradients_do_not_depend_on_how_they_are_computed() {
     let lora = Lora { dropout: 0.3, ..LORA };
@@ -194,30 +223,12 @@ fn gradients_do_not_depend_on_how_they_are_computed() {
         for name in ["bert", "gemma2-pruned"] {
             let directory = tiny(name);
             let base = settings(trained.clone());
-            let run = |settings: TrainSettings, threads: usize| {
-                let trainer = trainer(&directory, settings);
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| gradients(&trainer))
-            };
-            let want = run(base.clone(), 1);
-            for (settings, threads) in [
-                (base.clone(), 2),
-                (base.clone(), 7),
-                // More threads than parts: operations are spread instead.
-                (base.clone(), 16),
-                (TrainSettings { gradient_cache: true, ..base.clone() }, 2),
-                (TrainSettings { recompute: true, ..base.clone() }, 2),
-                (TrainSettings { recompute: true, gradient_cache: true, ..base.clone() }, 3),
-            ] {
-                let got = run(settings, threads);
-                assert_eq!(got.0, want.0, "{name}, {trained:?}");
-                assert!(got.1 == want.1, "{name}, {trained:?}, {threads} threads");
-            }
+            let want = gradients_however_computed(&directory, &base);
             if matches!(&trained, Trained::Lora(lora) if lora.dropout > 0.0) {
                 // Other parts drop other inputs.
                 continue;
             }
-            let got = run(TrainSettings { batch_tokens: Some(1 << 20), ..base }, 1);
+            let got = on_threads(&directory, TrainSettings { batch_tokens: Some(1 << 20), ..base }, 1);
             for (name, want) in &want.1 {
                 let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
                 let difference: Vec<f32> = got.1[name].iter().zip(want).map(|(a, b)| a - b).collect();

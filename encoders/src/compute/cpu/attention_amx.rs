@@ -8,90 +8,66 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
-
 use super::amx::{self, ROW_BYTES, TILE_ROWS};
-use super::attention::{HeadGroup, line, seen};
+use super::attention::{HeadGroup, seen};
 use super::elementwise::{exp, tanh};
 use super::gemm::write;
+use super::half_tiles::{STEP, Tile, ZEROS, turn, write_pairs, write_rows};
 use super::isa::{Arithmetic, Kernel, PANEL};
 use crate::architecture::AttentionShape;
 
-/// Numbers of a row of a register.
-const STEP: usize = 2 * PANEL;
-
-/// What a register holds: pairs of bf16, the first in the lower half.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Pairs([[u32; PANEL]; TILE_ROWS]);
-
 /// What a register holds: sums in f32.
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Sums([[f32; PANEL]; TILE_ROWS]);
+
+const NO_SUMS: Sums = Sums([[0.0; PANEL]; TILE_ROWS]);
 
 /// Memory that one thread's attention reuses.
 #[derive(Default)]
 pub(super) struct Scratch {
     /// Of each 16 keys, the steps of their numbers.
-    keys: Vec<Pairs>,
+    keys: Vec<Tile>,
     /// Of each panel of columns, the steps of the tokens.
-    values: Vec<Pairs>,
+    values: Vec<Tile>,
     /// The steps of the numbers of 16 queries.
-    queries: Vec<Pairs>,
-    /// The scores of 16 queries, by each 16 keys.
+    queries: Vec<Tile>,
+    /// The scores of 16 queries, by each 16 keys. Weights replace them.
     scores: Vec<Sums>,
-    /// Their weights, by the steps of the tokens.
-    weights: Vec<Pairs>,
+    /// The weights, by the steps of the tokens.
+    weights: Vec<Tile>,
 }
 
-/// [`HeadGroup`] in bf16. The processor has AMX.
+/// [`HeadGroup`] in bf16. The processor has what [`half_tiles`](super::half_tiles) asks for.
 pub(super) struct HalfHeadGroup<'a, 'out> {
     pub(super) group: HeadGroup<'a, 'out>,
     pub(super) half: &'a mut Scratch,
 }
 
-/// The bits of a number that is rounded to bf16, in the upper half.
-#[inline(always)]
-fn rounded(x: f32) -> u32 {
-    let bits = x.to_bits();
-    bits.wrapping_add(0x7fff + ((bits >> 16) & 1))
-}
-
-#[inline(always)]
-fn pair(first: f32, second: f32) -> u32 {
-    (rounded(first) >> 16) | (rounded(second) & 0xffff_0000)
-}
-
-/// A row of a left operand: up to 32 numbers times a factor, then zeros.
-#[inline(always)]
-fn left_row(values: &[f32], factor: f32) -> [u32; PANEL] {
-    let mut whole = [0.0; STEP];
-    match <&[f32; STEP]>::try_from(values) {
-        // The length is known here: no call copies.
-        Ok(values) => whole = *values,
-        Err(_) => whole[..values.len()].copy_from_slice(values),
-    }
-    let mut row = [0; STEP];
-    for (slot, x) in row.iter_mut().zip(whole) {
-        *slot = (rounded(x * factor) >> 16) as u16;
-    }
-    bytemuck::cast(row)
-}
-
 /// `sums` = the product of two rows of tiles.
 #[inline(always)]
-fn multiply(left: &[Pairs], right: &[Pairs], sums: &mut Sums) {
+fn multiply(left: &[Tile], right: &[Tile], sums: &mut Sums) {
     // SAFETY: registers and tiles are 16 rows of 64 bytes. Whoever makes a `HalfHeadGroup` knows that the instructions
     // are there, and `run` has configured them.
     unsafe {
         amx::zero!("tmm0");
         for (left, right) in left.iter().zip(right) {
-            amx::load!("tmm1", left.0.as_ptr(), ROW_BYTES);
-            amx::load!("tmm2", right.0.as_ptr(), ROW_BYTES);
+            amx::load!("tmm1", left.as_ptr(), ROW_BYTES);
+            amx::load!("tmm2", right.as_ptr(), ROW_BYTES);
             amx::add_products!("tdpbf16ps", "tmm0", "tmm1", "tmm2");
         }
         amx::store!("tmm0", sums.0.as_mut_ptr());
+    }
+}
+
+/// Makes `tiles` the steps of the numbers of 16 rows from `first` on. `row` gives the numbers of one, none where there
+/// is no such row.
+#[inline(always)]
+fn write_steps<'a>(tiles: &mut [Tile], first: usize, row: impl Fn(usize) -> &'a [f32]) {
+    for (step, tile) in tiles.iter_mut().enumerate() {
+        let half = |line: usize, number: usize| row(first + line).get(number * PANEL..).unwrap_or_default();
+        // SAFETY: whoever makes a `HalfHeadGroup` knows that the instructions are there.
+        unsafe { write_rows(tile, |line| [half(line, 2 * step), half(line, 2 * step + 1)]) }
     }
 }
 
@@ -112,9 +88,9 @@ impl Kernel for HalfHeadGroup<'_, '_> {
         let Scratch { keys, values, queries, scores, weights } = self.half;
         pack_keys(&qkv[key_column..], (stride, head_dim, length), keys);
         pack_values(&qkv[value_column..], (stride, head_dim, length), values);
-        queries.resize(steps, Pairs::zeroed());
-        scores.resize(2 * token_steps, Sums::zeroed());
-        weights.resize(token_steps, Pairs::zeroed());
+        queries.resize(steps, ZEROS);
+        scores.resize(2 * token_steps, NO_SUMS);
+        weights.resize(token_steps, ZEROS);
         for start in (0..length).step_by(TILE_ROWS) {
             let count = (length - start).min(TILE_ROWS);
             let of_row = |row: usize| seen(shape, window, start + row, length);
@@ -123,24 +99,27 @@ impl Kernel for HalfHeadGroup<'_, '_> {
             let tiles = 2 * tokens.start..2 * tokens.end;
             for head in 0..group {
                 let column = (key_value_head * group + head) * head_dim;
-                for row in 0..count {
-                    let values = &qkv[(start + row) * stride + column..][..head_dim];
-                    for (tile, values) in queries.iter_mut().zip(values.chunks(STEP)) {
-                        tile.0[row] = left_row(values, scale);
-                    }
-                }
+                let query = |row: usize| {
+                    if row < start + count { &qkv[row * stride + column..][..head_dim] } else { &[] }
+                };
+                write_steps(queries, start, query);
                 for tile in tiles.clone() {
                     multiply(queries, &keys[tile * steps..][..steps], &mut scores[tile]);
                 }
                 let mut factors = [0.0; TILE_ROWS];
                 for (row, factor) in factors.iter_mut().enumerate().take(count) {
-                    let (scores, weights) = (&mut scores[tiles.clone()], &mut weights[tokens.clone()]);
-                    *factor = softmax::<A>(scores, weights, row, (of_row(row), tiles.start * PANEL), softcap);
+                    let seen = (of_row(row), tiles.start * PANEL);
+                    *factor = softmax::<A>(&mut scores[tiles.clone()], row, seen, (scale, softcap));
+                }
+                let pairs = scores[tiles.clone()].as_chunks::<2>().0;
+                for (tile, scores) in weights[tokens.clone()].iter_mut().zip(pairs) {
+                    // SAFETY: whoever makes a `HalfHeadGroup` knows that the instructions are there.
+                    unsafe { write_rows(tile, |row| scores.each_ref().map(|scores| &scores.0[row][..])) }
                 }
                 for (panel, values) in values.chunks_exact(token_steps).enumerate() {
                     let columns = head * head_dim + panel * PANEL
                         ..(head * head_dim + (panel + 1) * PANEL).min((head + 1) * head_dim);
-                    let mut sums = Sums::zeroed();
+                    let mut sums = NO_SUMS;
                     multiply(&weights[tokens.clone()], &values[tokens.clone()], &mut sums);
                     for ((out, sums), factor) in out[start..].iter_mut().zip(&sums.0).zip(&factors[..count]) {
                         let mut scaled = [0.0; PANEL];
@@ -158,58 +137,48 @@ impl Kernel for HalfHeadGroup<'_, '_> {
 /// Of each 16 of `length` rows the steps of their numbers, as right operands; rows that are not there are zeros. The
 /// tiles of the keys are as many as two for each step of tokens.
 #[inline(always)]
-fn pack_keys(rows: &[f32], (stride, head_dim, length): (usize, usize, usize), keys: &mut Vec<Pairs>) {
+fn pack_keys(rows: &[f32], (stride, head_dim, length): (usize, usize, usize), keys: &mut Vec<Tile>) {
     let steps = head_dim.div_ceil(STEP);
-    keys.resize(2 * length.div_ceil(STEP) * steps, Pairs::zeroed());
-    for (tile, keys) in keys.chunks_exact_mut(steps).enumerate() {
-        for lane in 0..TILE_ROWS {
-            let token = tile * TILE_ROWS + lane;
-            for (step, keys) in keys.iter_mut().enumerate() {
-                let numbers = step * STEP..((step + 1) * STEP).min(head_dim);
-                let row =
-                    if token < length { left_row(&rows[token * stride..][numbers], 1.0) } else { [0; PANEL] };
-                for (slots, pair) in keys.0.iter_mut().zip(row) {
-                    slots[lane] = pair;
-                }
-            }
-        }
+    keys.resize(2 * length.div_ceil(STEP) * steps, ZEROS);
+    let row = |token: usize| if token < length { &rows[token * stride..][..head_dim] } else { &[] };
+    for (number, keys) in keys.chunks_exact_mut(steps).enumerate() {
+        write_steps(keys, number * TILE_ROWS, row);
+        // SAFETY: whoever makes a `HalfHeadGroup` knows that the instructions are there.
+        keys.iter_mut().for_each(|tile| unsafe { turn(tile) });
     }
 }
 
 /// Of each panel of columns, the steps of the tokens, as right operands; tokens that are not there are zeros.
 #[inline(always)]
-fn pack_values(rows: &[f32], (stride, head_dim, length): (usize, usize, usize), values: &mut Vec<Pairs>) {
+fn pack_values(rows: &[f32], (stride, head_dim, length): (usize, usize, usize), values: &mut Vec<Tile>) {
     let steps = length.div_ceil(STEP);
-    values.resize(head_dim.div_ceil(PANEL) * steps, Pairs::zeroed());
+    values.resize(head_dim.div_ceil(PANEL) * steps, ZEROS);
     for (number, tile) in values.iter_mut().enumerate() {
         let (panel, step) = (number / steps, number % steps);
         let columns = panel * PANEL..((panel + 1) * PANEL).min(head_dim);
         let row = |token: usize| {
-            if token < length { line(&rows[token * stride..][columns.clone()]) } else { [0.0; PANEL] }
+            if token < length { &rows[token * stride..][columns.clone()] } else { &[] }
         };
-        for (place, slots) in tile.0.iter_mut().enumerate() {
-            let token = step * STEP + 2 * place;
-            let (first, second) = (row(token), row(token + 1));
-            for lane in 0..PANEL {
-                slots[lane] = pair(first[lane], second[lane]);
-            }
-        }
+        // SAFETY: whoever makes a `HalfHeadGroup` knows that the instructions are there.
+        unsafe { write_pairs(tile, |line| row(step * STEP + line)) }
     }
 }
 
-/// Writes e^(score - max) of a query as its row of `weights`, and returns one by their sum. It sees the keys in `seen`,
-/// where the scores begin with key `first`; other keys get weight 0.
+/// Replaces a query's row of `scores` by e^(score - max), and returns one by their sum. Scores are products of queries
+/// and keys times `scale`. The query sees the keys in `seen`, where the scores begin with key `first`. Others get 0.
 #[inline(always)]
 fn softmax<A: Arithmetic>(
     scores: &mut [Sums],
-    weights: &mut [Pairs],
     row: usize,
     (seen, first): (Range<usize>, usize),
-    softcap: Option<f32>,
+    (scale, softcap): (f32, Option<f32>),
 ) -> f32 {
     let mut largest = [f32::NEG_INFINITY; PANEL];
     for (tile, scores) in scores.iter_mut().enumerate() {
         let (scores, key) = (&mut scores.0[row], first + tile * PANEL);
+        for score in scores.iter_mut() {
+            *score *= scale;
+        }
         if let Some(cap) = softcap {
             for score in scores.iter_mut() {
                 *score = cap * tanh::<A>(*score / cap);
@@ -226,18 +195,13 @@ fn softmax<A: Arithmetic>(
     }
     let largest = across(largest, |a, b| if a > b { a } else { b });
     let mut sums = [0.0f32; PANEL];
-    for (scores, weights) in scores.as_chunks::<2>().0.iter().zip(weights) {
-        let mut of_step = [0u16; STEP];
-        for (scores, slots) in scores.iter().zip(of_step.as_chunks_mut::<PANEL>().0) {
-            let scores = &scores.0[row];
-            for lane in 0..PANEL {
-                let weight = exp::<A>(scores[lane] - largest);
-                let weight = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
-                sums[lane] += weight;
-                slots[lane] = (rounded(weight) >> 16) as u16;
-            }
+    for scores in scores {
+        let scores = &mut scores.0[row];
+        for lane in 0..PANEL {
+            let weight = exp::<A>(scores[lane] - largest);
+            scores[lane] = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
+            sums[lane] += scores[lane];
         }
-        weights.0[row] = bytemuck::cast(of_step);
     }
     1.0 / across(sums, |a, b| a + b)
 }

@@ -154,6 +154,11 @@ impl Backward for Cpu {
     ) -> Result<()> {
         let mut memory = PackedMatrix::default();
         let matrix = linear.dense(self, &mut memory);
+        #[cfg(target_arch = "x86_64")]
+        if self.factors.are_tiles() {
+            self.half_input_gradient(gradient, linear, matrix, out);
+            return Ok(());
+        }
         self.transposed_product_into(gradient, 0..gradient.columns(), matrix, 1.0, out);
         Ok(())
     }
@@ -279,11 +284,11 @@ impl Backward for Cpu {
             texts.push((span, out));
             rest = behind;
         }
-        let (isa, values, gradient) = (self.isa, qkv.values(), gradient.values());
+        let (how, values, gradient) = ((self.isa, self.factors), qkv.values(), gradient.values());
         let run = |(span, out): (Range<usize>, &mut [f32])| {
             let qkv = &values[span.start * columns..span.end * columns];
             let gradient = &gradient[span.start * context..span.end * context];
-            AttentionGradient { qkv, shape, window, gradient, out }.run(isa);
+            AttentionGradient { qkv, shape, window, gradient, out }.run(how);
         };
         if self.parallel {
             texts.into_par_iter().for_each(run);

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, write};
+#[cfg(target_arch = "x86_64")]
+use super::half_products::RoundedMatrix;
 use super::int8::{self, Int8Panels, Row, Units};
 use super::isa::{Arithmetic, PANEL};
 use super::kept_panels::KeptPanels;
@@ -21,6 +23,9 @@ const GATED: usize = PANEL / 2;
 pub struct PackedLinear {
     pub(super) matrix: Packed,
     bias: Vec<f32>,
+    /// What AMX multiplies when the layer is trained or trained through.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) rounded: RoundedMatrix,
 }
 
 /// How linear layers are multiplied.
@@ -175,7 +180,17 @@ impl PackedLinear {
     fn new(matrix: Packed, bias: Option<Cow<'_, [f32]>>) -> PackedLinear {
         let mut bias = bias.map_or_else(Vec::new, Cow::into_owned);
         bias.resize(matrix.num_panels() * PANEL, 0.0);
-        PackedLinear { matrix, bias }
+        PackedLinear::of(matrix, bias)
+    }
+
+    /// `bias` has a number for every column of the panels.
+    fn of(matrix: Packed, bias: Vec<f32>) -> PackedLinear {
+        PackedLinear {
+            #[cfg(target_arch = "x86_64")]
+            rounded: RoundedMatrix::new(matrix.rows(), matrix.depth()),
+            matrix,
+            bias,
+        }
     }
 
     /// N
@@ -201,6 +216,8 @@ impl PackedLinear {
             }
         }
         self.bias[..rows.len()].copy_from_slice(biases);
+        #[cfg(target_arch = "x86_64")]
+        self.rounded.clear();
     }
 
     pub(super) fn bias(&self) -> Bias<'_> {
@@ -279,7 +296,7 @@ fn interleave(
         let bias = if of_gate { &gate.bias } else { &up.bias };
         bias.as_ref().and_then(|bias| bias.get(row)).copied().unwrap_or(0.0)
     });
-    PackedLinear { bias: bias.collect(), matrix }
+    PackedLinear::of(matrix, bias.collect())
 }
 
 /// Adds the bias of each column.

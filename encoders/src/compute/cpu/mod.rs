@@ -8,12 +8,15 @@ mod attention;
 #[cfg(target_arch = "x86_64")]
 mod attention_amx;
 mod attention_gradient;
+mod attention_products;
 mod backward;
 mod bf16;
 mod elementwise;
 mod gate_up;
 mod gemm;
 mod half_products;
+#[cfg(target_arch = "x86_64")]
+mod half_tiles;
 pub(crate) mod idle;
 mod int8;
 mod isa;
@@ -24,11 +27,11 @@ mod nf4;
 mod norm;
 mod numbers;
 mod packed_matrix;
+mod product;
 mod product_gradients;
 mod rotary;
 mod table;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,21 +50,23 @@ pub(crate) use activations::Pool;
 use attention::HeadGroup;
 #[cfg(target_arch = "x86_64")]
 use attention_amx::HalfHeadGroup;
-use gemm::{Epilogue, Gemm, PackTiles};
 pub(crate) use half_products::Factors;
 #[cfg(target_arch = "x86_64")]
-use half_products::{RoundedRows, Tile};
+use half_products::RoundedRows;
+#[cfg(target_arch = "x86_64")]
+use half_tiles::Tile;
+use int8::QuantizedRows;
 #[cfg(test)]
 pub(crate) use int8::Units;
 pub(crate) use int8::quantize_rows;
-use int8::{Int8Gemm, Quantize, QuantizedRows};
 use isa::Isa;
 use kept_panels::KeptPanels;
 pub(crate) use linear::Products;
-use linear::{BiasActivation, BiasResidual, GatedActivation, Packed};
+use linear::{BiasActivation, BiasResidual, GatedActivation};
 pub use linear::{PackedGateUp, PackedLinear};
 use norm::Norm;
 use packed_matrix::PackedMatrix;
+use product::split_columns;
 use rotary::Rotate;
 pub use rotary::Rotation;
 pub use table::Table;
@@ -179,123 +184,9 @@ impl Cpu {
     /// Whether attention multiplies in bf16: beside linear layers of fewer than 32 bits, where AMX does it.
     #[cfg(target_arch = "x86_64")]
     fn attends_in_halves(&self) -> bool {
-        matches!(self.products, Products::Bf16 | Products::Int8(_)) && amx::is_there()
+        let beside = matches!(self.products, Products::Bf16 | Products::Int8(_));
+        self.factors.are_tiles() || beside && half_tiles::are_there()
     }
-
-    fn product<E: Epilogue + Sync>(
-        &self,
-        x: &Activations,
-        linear: &PackedLinear,
-        epilogue: E,
-        out: &mut Activations,
-    ) {
-        let matrix = &linear.matrix;
-        assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
-        #[cfg(target_arch = "x86_64")]
-        if self.factors == Factors::Tiles {
-            return self.half_product(x, linear, epilogue, out);
-        }
-        let num_panels = matrix.num_panels();
-        let (isa, stride) = (self.isa, x.columns);
-        let factors = if matches!(matrix, Packed::Rounded(_)) { Factors::Rounded } else { self.factors };
-        let a = &*factors.numbers(&x.values);
-        let dense = match matrix {
-            Packed::Dense(matrix) => factors.matrix(matrix),
-            Packed::Rounded(matrix) => Cow::Borrowed(matrix),
-            _ => Cow::Owned(PackedMatrix::default()),
-        };
-        let mut packed = self.packed.borrow_mut();
-        let mut halves = self.halves.borrow_mut();
-        let mut codes = self.codes.borrow_mut();
-        let tiles = match matrix {
-            Packed::Dense(_) | Packed::Rounded(_) => None,
-            Packed::LowPrecision(_) => {
-                isa.dispatch(PackTiles { a, depth: stride, out: &mut packed });
-                Some(&packed[..])
-            }
-            Packed::Bf16(_) => {
-                bf16::round_into(a, &mut halves);
-                None
-            }
-            Packed::Int8(matrix) => {
-                isa.dispatch(Quantize { a, depth: stride, units: matrix.units(), out: &mut codes });
-                None
-            }
-        };
-        let (halves, codes) = (&halves[..], &*codes);
-        let gemm =
-            |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
-                let depth = 0..matrix.depth();
-                isa.dispatch(Gemm { a, stride, b, panels, depth, epilogue, out, tiles, scratch });
-            };
-        let strip = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Memory| match matrix {
-            Packed::Dense(_) | Packed::Rounded(_) => gemm(&dense, panels, rows, &mut scratch.tiles),
-            Packed::Bf16(matrix) => {
-                for first_panel in panels.clone().step_by(bf16::CHUNK) {
-                    let columns = matrix.multiply(halves, first_panel / bf16::CHUNK, &mut scratch.sums);
-                    let start = (first_panel - panels.start) * E::WIDTH;
-                    let mut out: Vec<&mut [f32]> = rows.iter_mut().map(|row| &mut row[start..]).collect();
-                    let sums = &scratch.sums[..];
-                    isa.dispatch(bf16::Finish { sums, columns, first_panel, epilogue, out: &mut out });
-                }
-            }
-            Packed::Int8(matrix) => {
-                isa.dispatch(Int8Gemm { a: codes, b: matrix, panels, epilogue, out: rows });
-            }
-            Packed::LowPrecision(matrix) => {
-                for first in panels.clone().step_by(matrix.window()) {
-                    let window = first..(first + matrix.window()).min(panels.end);
-                    matrix.unpack(isa, window.clone(), &mut scratch.window);
-                    let unpacked = factors.matrix(&scratch.window);
-                    let mut out = columns_of(rows, &panels, &window, E::WIDTH);
-                    gemm(&unpacked, window, &mut out, &mut scratch.tiles);
-                }
-            }
-        };
-        let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
-        if tasks <= 1 {
-            let mut rows: Vec<&mut [f32]> = out.values.chunks_exact_mut(out.columns).collect();
-            strip(0..num_panels, &mut rows, &mut self.memory.borrow_mut());
-            return;
-        }
-        let panels_each = num_panels.div_ceil(tasks).next_multiple_of(matrix.panels_together());
-        split_columns(out, panels_each * E::WIDTH).into_par_iter().enumerate().for_each(
-            |(task, mut rows)| {
-                let first = task * panels_each;
-                strip(first..(first + panels_each).min(num_panels), &mut rows, &mut Memory::default());
-            },
-        );
-    }
-}
-
-/// The columns that a window of `panels` yields, `width` a panel. `rows` have the columns of all of them.
-fn columns_of<'r>(
-    rows: &'r mut [&mut [f32]],
-    panels: &Range<usize>,
-    window: &Range<usize>,
-    width: usize,
-) -> Vec<&'r mut [f32]> {
-    let cut = |row: &'r mut &mut [f32]| {
-        // The last panel may be cut.
-        let column = |panel: usize| ((panel - panels.start) * width).min(row.len());
-        let columns = column(window.start)..column(window.end);
-        &mut row[columns]
-    };
-    rows.iter_mut().map(cut).collect()
-}
-
-/// Vertical strips of `width` columns (the last may be narrower), each as one slice a row.
-fn split_columns(rows: &mut Activations, width: usize) -> Vec<Vec<&mut [f32]>> {
-    let columns = rows.columns;
-    let num_rows = rows.values.len() / columns;
-    let mut strips: Vec<Vec<&mut [f32]>> =
-        (0..columns.div_ceil(width)).map(|_| Vec::with_capacity(num_rows)).collect();
-    for row in rows.values.chunks_exact_mut(columns) {
-        for (strip, piece) in strips.iter_mut().zip(row.chunks_mut(width)) {
-            strip.push(piece);
-        }
-    }
-    strips
 }
 
 impl Backend for Cpu {
@@ -444,7 +335,8 @@ impl Backend for Cpu {
         let group_columns = shape.num_heads / shape.num_key_value_heads * shape.head_dim;
         // One strip of the output for each text and key-value head.
         let mut groups = Vec::new();
-        for (head, mut strip) in split_columns(&mut out, group_columns).into_iter().enumerate() {
+        let all = 0..out.columns;
+        for (head, mut strip) in split_columns(&mut out, all, group_columns).into_iter().enumerate() {
             for span in spans.iter() {
                 let rest = strip.split_off(span.len());
                 groups.push((span, head, std::mem::replace(&mut strip, rest)));

@@ -7,11 +7,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::gemm::{Accumulate, Gemm, PackTransposedTiles};
-use super::half_products::Factors;
 use super::isa::PANEL;
 use super::linear::{Packed, PackedLinear};
 use super::packed_matrix::PackedMatrix;
-use super::{Activations, Cpu, Memory, columns_of};
+use super::product::columns_of;
+use super::{Activations, Cpu};
 
 /// Panels of a transposed matrix that are made at a time.
 const WINDOW: usize = 8;
@@ -33,39 +33,6 @@ impl PackedLinear {
 }
 
 impl Cpu {
-    /// Calls `compute` for strips of the `columns` of `out`, in parallel if operations are spread over the pool.
-    /// `compute` gets the panels that yield a strip, `width` columns each, and the strip's slice of each row.
-    pub(super) fn for_strips(
-        &self,
-        out: &mut Activations,
-        columns: Range<usize>,
-        width: usize,
-        compute: impl Fn(Range<usize>, &mut [&mut [f32]], &mut Memory) + Sync,
-    ) {
-        let num_panels = columns.len().div_ceil(width);
-        let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
-        let panels_each = num_panels.div_ceil(tasks.max(1)).max(1);
-        let mut strips: Vec<Vec<&mut [f32]>> = Vec::new();
-        for row in out.values.chunks_exact_mut(out.columns) {
-            for (task, piece) in row[columns.clone()].chunks_mut(panels_each * width).enumerate() {
-                if task == strips.len() {
-                    strips.push(Vec::new());
-                }
-                strips[task].push(piece);
-            }
-        }
-        let run = |memory: &mut Memory, (task, mut rows): (usize, Vec<&mut [f32]>)| {
-            let first = task * panels_each;
-            compute(first..(first + panels_each).min(num_panels), &mut rows, memory);
-        };
-        if strips.len() > 1 {
-            strips.into_par_iter().enumerate().for_each_init(Memory::default, run);
-        } else {
-            let memory = &mut self.memory.borrow_mut();
-            strips.into_iter().enumerate().for_each(|strip| run(memory, strip));
-        }
-    }
-
     /// `out[:, columns]` += `scale` x M^T: (T, K), (N, K) -> (T, N).
     pub(super) fn product_into(
         &self,
@@ -77,12 +44,12 @@ impl Cpu {
     ) {
         assert_eq!((x.columns, columns.len()), (matrix.depth(), matrix.rows()), "shapes agree");
         #[cfg(target_arch = "x86_64")]
-        if self.factors == Factors::Tiles {
+        if self.factors.are_tiles() {
             return self.half_product_into(x, matrix, scale, out, columns);
         }
         let (isa, matrix) = (self.isa, &*self.factors.matrix(matrix));
         let a = &*self.factors.numbers(&x.values);
-        self.for_strips(out, columns, PANEL, |panels, rows, memory| {
+        self.for_strips(out, columns, (PANEL, 1), |panels, rows, memory| {
             isa.dispatch(Gemm {
                 a,
                 stride: x.columns,
@@ -108,13 +75,13 @@ impl Cpu {
     ) {
         assert_eq!((columns.len(), out.columns), (matrix.rows(), matrix.depth()), "shapes agree");
         #[cfg(target_arch = "x86_64")]
-        if self.factors == Factors::Tiles {
+        if self.factors.are_tiles() {
             return self.half_transposed_product_into(gradient, columns, matrix, scale, out);
         }
         let (isa, all) = (self.isa, 0..out.columns);
         let (rows, matrix) = (matrix.rows(), &*self.factors.matrix(matrix));
         let a = &self.factors.numbers(&gradient.values)[columns.start..];
-        self.for_strips(out, all, PANEL, |panels, rows_out, memory| {
+        self.for_strips(out, all, (PANEL, 1), |panels, rows_out, memory| {
             for first in panels.clone().step_by(WINDOW) {
                 let some = first..(first + WINDOW).min(panels.end);
                 memory.window.refill_transposed(matrix, some.clone());
@@ -146,7 +113,7 @@ impl Cpu {
         let (num_tokens, depth) = (x.num_rows(), x.columns);
         assert_eq!(out.len(), columns.len() * depth, "shapes agree");
         #[cfg(target_arch = "x86_64")]
-        if self.factors == Factors::Tiles {
+        if self.factors.are_tiles() {
             return self.half_outer_product_into(gradient, columns, x, scale, out);
         }
         let (g, values) = (&*self.factors.numbers(&gradient.values), &*self.factors.numbers(&x.values));

@@ -50,23 +50,7 @@ fn gradients_of_rounded_products_do_not_depend_on_how_they_are_computed() {
     let lora = Lora { dropout: 0.3, ..LORA };
     for (name, trained) in [("bert", Trained::Full), ("gemma2-pruned", Trained::Lora(lora))] {
         let directory = tiny(name);
-        let base = bf16(settings(trained.clone()));
-        let run = |settings: TrainSettings, threads: usize| {
-            let trainer = trainer(&directory, settings);
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| gradients(&trainer))
-        };
-        let want = run(base.clone(), 1);
-        for (settings, threads) in [
-            (base.clone(), 2),
-            // More threads than parts: operations are spread instead.
-            (base.clone(), 16),
-            (TrainSettings { gradient_cache: true, ..base.clone() }, 2),
-            (TrainSettings { recompute: true, ..base.clone() }, 3),
-        ] {
-            let got = run(settings, threads);
-            assert!(got == want, "{name}, {trained:?}, {threads} threads");
-        }
+        gradients_however_computed(&directory, &bf16(settings(trained)));
     }
 }
 

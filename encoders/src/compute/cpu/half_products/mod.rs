@@ -11,6 +11,8 @@
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod products;
+#[cfg(target_arch = "x86_64")]
+mod rounded_matrix;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -19,7 +21,11 @@ mod tiles;
 use std::borrow::Cow;
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use tiles::{RoundedRows, Tile};
+pub(super) use gemm::HalfGemm;
+#[cfg(target_arch = "x86_64")]
+pub(super) use rounded_matrix::RoundedMatrix;
+#[cfg(target_arch = "x86_64")]
+pub(super) use tiles::{Panels, RoundedRows};
 
 use super::packed_matrix::PackedMatrix;
 use crate::compute::precision::Precision;
@@ -42,10 +48,18 @@ impl Factors {
         match precision {
             Precision::F32 => Factors::F32,
             #[cfg(target_arch = "x86_64")]
-            Precision::Bf16 if tiles::are_there() => Factors::Tiles,
+            Precision::Bf16 if super::half_tiles::are_there() => Factors::Tiles,
             Precision::Bf16 => Factors::Rounded,
             Precision::Int8 => unreachable!("settings of training that ask for 8 bits are refused"),
         }
+    }
+
+    /// Whether AMX multiplies.
+    pub(super) fn are_tiles(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Factors::Tiles;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// Numbers as they are multiplied in f32.

@@ -8,8 +8,10 @@ use super::super::gemm::{Accumulate, Epilogue};
 use super::super::isa::PANEL;
 use super::super::linear::{Packed, PackedLinear};
 use super::super::packed_matrix::PackedMatrix;
-use super::super::{Activations, Cpu, columns_of};
+use super::super::product::columns_of;
+use super::super::{Activations, Cpu};
 use super::gemm::HalfGemm;
+use super::rounded_matrix::RoundedPanel;
 use super::tiles::{Panels, RoundedRows};
 
 impl Cpu {
@@ -24,10 +26,11 @@ impl Cpu {
         let mut a = self.rounded_rows.borrow_mut();
         a.refill(&x.values, x.columns, x.columns, x.num_rows());
         let (isa, a, all) = (self.isa, &*a, 0..out.columns);
-        self.for_strips(out, all, E::WIDTH, |panels, rows, memory| match &linear.matrix {
+        self.for_strips(out, all, (E::WIDTH, 1), |panels, rows, memory| match &linear.matrix {
             Packed::Dense(matrix) => {
-                let (b, scratch) = (Panels::Of(matrix), &mut memory.half_panels);
-                isa.dispatch(HalfGemm { a, b, panels, epilogue, out: rows, scratch });
+                let (b, kept, scratch) =
+                    (Panels::Of(matrix), &linear.rounded.panels[..], &mut memory.half_panels);
+                isa.dispatch(HalfGemm { a, b, kept, panels, epilogue, out: rows, scratch });
             }
             Packed::LowPrecision(matrix) => {
                 for first in panels.clone().step_by(matrix.window()) {
@@ -35,7 +38,15 @@ impl Cpu {
                     matrix.unpack(isa, window.clone(), &mut memory.window);
                     let mut out = columns_of(rows, &panels, &window, E::WIDTH);
                     let (b, scratch) = (Panels::Of(&memory.window), &mut memory.half_panels);
-                    isa.dispatch(HalfGemm { a, b, panels: window, epilogue, out: &mut out, scratch });
+                    isa.dispatch(HalfGemm {
+                        a,
+                        b,
+                        kept: &[],
+                        panels: window,
+                        epilogue,
+                        out: &mut out,
+                        scratch,
+                    });
                 }
             }
             Packed::Rounded(_) | Packed::Bf16(_) | Packed::Int8(_) => {
@@ -55,7 +66,7 @@ impl Cpu {
     ) {
         let mut a = self.rounded_rows.borrow_mut();
         a.refill(&x.values, x.columns, x.columns, x.num_rows());
-        self.add_half_product(&a, Panels::Of(matrix), scale, out, columns);
+        self.add_half_product(&a, (Panels::Of(matrix), &[]), scale, out, columns);
     }
 
     /// `out` += `scale` g\[:, columns\] M: (T, N), (N, K) -> (T, K).
@@ -71,21 +82,37 @@ impl Cpu {
         let mut a = self.rounded_rows.borrow_mut();
         a.refill(values, stride, columns.len(), gradient.num_rows());
         let all = 0..out.columns;
-        self.add_half_product(&a, Panels::Transposed(matrix), scale, out, all);
+        self.add_half_product(&a, (Panels::Transposed(matrix), &[]), scale, out, all);
+    }
+
+    /// `out` += g M of a linear layer: (T, N), (N, K) -> (T, K).
+    pub(in super::super) fn half_input_gradient(
+        &self,
+        gradient: &Activations,
+        linear: &PackedLinear,
+        matrix: &PackedMatrix,
+        out: &mut Activations,
+    ) {
+        let mut a = self.rounded_rows.borrow_mut();
+        a.refill(&gradient.values, gradient.columns, gradient.columns, gradient.num_rows());
+        let kept =
+            if matches!(linear.matrix, Packed::Dense(_)) { &linear.rounded.transposed[..] } else { &[] };
+        let all = 0..out.columns;
+        self.add_half_product(&a, (Panels::Transposed(matrix), kept), 1.0, out, all);
     }
 
     /// `out[:, columns]` += `scale` A B^T
     fn add_half_product(
         &self,
         a: &RoundedRows,
-        b: Panels<'_>,
+        (b, kept): (Panels<'_>, &[RoundedPanel]),
         scale: f32,
         out: &mut Activations,
         columns: Range<usize>,
     ) {
         let (isa, epilogue) = (self.isa, Accumulate(scale));
-        self.for_strips(out, columns, PANEL, |panels, out, memory| {
-            isa.dispatch(HalfGemm { a, b, panels, epilogue, out, scratch: &mut memory.half_panels });
+        self.for_strips(out, columns, (PANEL, 1), |panels, out, memory| {
+            isa.dispatch(HalfGemm { a, b, kept, panels, epilogue, out, scratch: &mut memory.half_panels });
         });
     }
 
@@ -102,12 +129,21 @@ impl Cpu {
         let tasks = if self.parallel { rayon::current_num_threads() } else { 1 };
         let rows_each = columns.len().div_ceil(tasks).max(1);
         let (isa, epilogue) = (self.isa, Accumulate(scale));
-        let (b, panels) = (Panels::Columns(&x.values, depth), 0..depth.div_ceil(PANEL));
+        let b = Panels::Columns { values: &x.values, stride: depth, columns: depth };
+        let panels = 0..depth.div_ceil(PANEL);
         let run = |a: &mut RoundedRows, scratch: &mut _, (task, out): (usize, &mut [f32])| {
             let first = columns.start + task * rows_each;
             a.refill_columns(&gradient.values, gradient.columns, first..first + out.len() / depth);
             let mut rows: Vec<&mut [f32]> = out.chunks_exact_mut(depth).collect();
-            isa.dispatch(HalfGemm { a, b, panels: panels.clone(), epilogue, out: &mut rows, scratch });
+            isa.dispatch(HalfGemm {
+                a,
+                b,
+                kept: &[],
+                panels: panels.clone(),
+                epilogue,
+                out: &mut rows,
+                scratch,
+            });
         };
         if tasks > 1 {
             let work = out.par_chunks_mut(rows_each * depth).enumerate();

@@ -151,3 +151,33 @@ fn every_number_is_multiplied_where_it_belongs() {
         assert_eq!(out.values(), want, "{factors:?}");
     }
 }
+
+/// What was rounded of a matrix is forgotten with it.
+#[test]
+fn another_matrix_is_rounded_anew() {
+    let (t, n, k) = (5, 40, 50);
+    let mut state = 7;
+    let [x, g] = [random(&mut state, t * k), random(&mut state, t * n)];
+    let matrices = [random(&mut state, n * k), random(&mut state, n * k)];
+    for factors in available() {
+        let ops = Cpu::serial().with_factors(factors);
+        let load = |values: &[f32]| {
+            let matrix = Matrix { values: values.to_vec().into(), rows: n, columns: k };
+            ops.load_linear(LinearWeights { weight: Weight::Dense(vec![matrix]), bias: None }).unwrap()
+        };
+        let both_ways = |linear: &PackedLinear| {
+            let forward = ops.linear(&ops.upload(&x, k).unwrap(), linear).unwrap();
+            let mut back = ops.zeros(t, k);
+            ops.add_input_gradient(&ops.upload(&g, n).unwrap(), linear, &mut back).unwrap();
+            [forward.values().to_vec(), back.values().to_vec()]
+        };
+        let mut linear = load(&matrices[0]);
+        let before = both_ways(&linear);
+        assert_eq!(both_ways(&linear), before, "{factors:?}");
+        let rows: Vec<&[f32]> = matrices[1].chunks(k).collect();
+        linear.refill(&rows, &vec![0.0; n]);
+        let after = both_ways(&linear);
+        assert_ne!(after, before);
+        assert_eq!(after, both_ways(&load(&matrices[1])), "{factors:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The product of a linear layer, by whatever its matrix is packed for.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::gemm::{Epilogue, Gemm, PackTiles};
+use super::half_products::Factors;
+use super::int8::{Int8Gemm, Quantize};
+use super::linear::{Packed, PackedLinear};
+use super::packed_matrix::PackedMatrix;
+use super::{Activations, Cpu, Memory, bf16};
+
+impl Cpu {
+    /// `out` = x M^T by the epilogue.
+    pub(super) fn product<E: Epilogue + Sync>(
+        &self,
+        x: &Activations,
+        linear: &PackedLinear,
+        epilogue: E,
+        out: &mut Activations,
+    ) {
+        let matrix = &linear.matrix;
+        assert_eq!(x.columns, matrix.depth(), "a linear layer's input has as many columns as its weight");
+        #[cfg(target_arch = "x86_64")]
+        if self.factors.are_tiles() {
+            return self.half_product(x, linear, epilogue, out);
+        }
+        let (isa, stride) = (self.isa, x.columns);
+        let factors = if matches!(matrix, Packed::Rounded(_)) { Factors::Rounded } else { self.factors };
+        let a = &*factors.numbers(&x.values);
+        let dense = match matrix {
+            Packed::Dense(matrix) => factors.matrix(matrix),
+            Packed::Rounded(matrix) => Cow::Borrowed(matrix),
+            _ => Cow::Owned(PackedMatrix::default()),
+        };
+        let mut packed = self.packed.borrow_mut();
+        let mut halves = self.halves.borrow_mut();
+        let mut codes = self.codes.borrow_mut();
+        let tiles = match matrix {
+            Packed::Dense(_) | Packed::Rounded(_) => None,
+            Packed::LowPrecision(_) => {
+                isa.dispatch(PackTiles { a, depth: stride, out: &mut packed });
+                Some(&packed[..])
+            }
+            Packed::Bf16(_) => {
+                bf16::round_into(a, &mut halves);
+                None
+            }
+            Packed::Int8(matrix) => {
+                isa.dispatch(Quantize { a, depth: stride, units: matrix.units(), out: &mut codes });
+                None
+            }
+        };
+        let (halves, codes) = (&halves[..], &*codes);
+        let gemm =
+            |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
+                let depth = 0..matrix.depth();
+                isa.dispatch(Gemm { a, stride, b, panels, depth, epilogue, out, tiles, scratch });
+            };
+        let strip = |panels: Range<usize>, rows: &mut [&mut [f32]], scratch: &mut Memory| match matrix {
+            Packed::Dense(_) | Packed::Rounded(_) => gemm(&dense, panels, rows, &mut scratch.tiles),
+            Packed::Bf16(matrix) => {
+                for first_panel in panels.clone().step_by(bf16::CHUNK) {
+                    let columns = matrix.multiply(halves, first_panel / bf16::CHUNK, &mut scratch.sums);
+                    let start = (first_panel - panels.start) * E::WIDTH;
+                    let mut out: Vec<&mut [f32]> = rows.iter_mut().map(|row| &mut row[start..]).collect();
+                    let sums = &scratch.sums[..];
+                    isa.dispatch(bf16::Finish { sums, columns, first_panel, epilogue, out: &mut out });
+                }
+            }
+            Packed::Int8(matrix) => {
+                isa.dispatch(Int8Gemm { a: codes, b: matrix, panels, epilogue, out: rows });
+            }
+            Packed::LowPrecision(matrix) => {
+                for first in panels.clone().step_by(matrix.window()) {
+                    let window = first..(first + matrix.window()).min(panels.end);
+                    matrix.unpack(isa, window.clone(), &mut scratch.window);
+                    let unpacked = factors.matrix(&scratch.window);
+                    let mut out = columns_of(rows, &panels, &window, E::WIDTH);
+                    gemm(&unpacked, window, &mut out, &mut scratch.tiles);
+                }
+            }
+        };
+        let columns = 0..out.columns;
+        self.for_strips(out, columns, (E::WIDTH, matrix.panels_together()), strip);
+    }
+
+    /// Calls `compute` for strips of the `columns` of `out`, in parallel if operations are spread over the pool.
+    /// `compute` gets the panels that yield a strip, `width` columns each, and the strip's slice of each row. A strip
+    /// begins with a multiple of `together` panels.
+    pub(super) fn for_strips(
+        &self,
+        out: &mut Activations,
+        columns: Range<usize>,
+        (width, together): (usize, usize),
+        compute: impl Fn(Range<usize>, &mut [&mut [f32]], &mut Memory) + Sync,
+    ) {
+        let num_panels = columns.len().div_ceil(width);
+        let tasks = if self.parallel { rayon::current_num_threads().min(num_panels) } else { 1 };
+        let panels_each = num_panels.div_ceil(tasks.max(1)).next_multiple_of(together).max(together);
+        let strips = split_columns(out, columns, panels_each * width);
+        let run = |memory: &mut Memory, (task, mut rows): (usize, Vec<&mut [f32]>)| {
+            let first = task * panels_each;
+            compute(first..(first + panels_each).min(num_panels), &mut rows, memory);
+        };
+        if strips.len() > 1 {
+            strips.into_par_iter().enumerate().for_each_init(Memory::default, run);
+        } else {
+            let memory = &mut self.memory.borrow_mut();
+            strips.into_iter().enumerate().for_each(|strip| run(memory, strip));
+        }
+    }
+}
+
+/// The columns that a window of `panels` yields, `width` a panel. `rows` have the columns of all of them.
+pub(super) fn columns_of<'r>(
+    rows: &'r mut [&mut [f32]],
+    panels: &Range<usize>,
+    window: &Range<usize>,
+    width: usize,
+) -> Vec<&'r mut [f32]> {
+    let cut = |row: &'r mut &mut [f32]| {
+        // The last panel may be cut.
+        let column = |panel: usize| ((panel - panels.start) * width).min(row.len());
+        let columns = column(window.start)..column(window.end);
+        &mut row[columns]
+    };
+    rows.iter_mut().map(cut).collect()
+}
+
+/// Vertical strips of some columns, each `width` wide (the last may be narrower), as one slice a row.
+pub(super) fn split_columns(
+    rows: &mut Activations,
+    columns: Range<usize>,
+    width: usize,
+) -> Vec<Vec<&mut [f32]>> {
+    let num_rows = rows.num_rows();
+    let mut strips: Vec<Vec<&mut [f32]>> =
+        (0..columns.len().div_ceil(width)).map(|_| Vec::with_capacity(num_rows)).collect();
+    for row in rows.values.chunks_exact_mut(rows.columns) {
+        for (strip, piece) in strips.iter_mut().zip(row[columns.clone()].chunks_mut(width)) {
+            strip.push(piece);
+        }
+    }
+    strips
+}
