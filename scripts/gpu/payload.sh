@@ -2,6 +2,8 @@
 # Builds what check.sh runs on a machine with a GPU, where nothing is compiled: the program, and the tests of the kernels.
 #
 #   scripts/gpu/payload.sh [FOLDER]      FOLDER is target/gpu-payload unless given
+#
+# The program is the release build, which whoever works here has already. A card's figures do not depend on link-time optimisation.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder="${1:-target/gpu-payload}"
@@ -18,7 +20,7 @@ print(made[-1])')"
     strip -o "$folder/$name" "$made"
     xz -f "$folder/$name"
 }
-pack secateur build --profile dist --bin secateur
+pack secateur build --release --bin secateur
 pack kernels test --no-run -p secateur-gpu --test integration
 
 # What a machine takes may be limited: issue 16 speaks of 64 MiB.
