@@ -52,7 +52,7 @@ pub(crate) struct Found {
     pub(crate) own: Precision,
     /// None for the CPU.
     gpus: Vec<Gpu>,
-    /// What it is, and what else was looked for and not found.
+    /// The chosen device in words, and the devices that were looked for and not found.
     pub(crate) what: String,
 }
 

@@ -101,7 +101,7 @@ pub struct IndexArguments {
 }
 
 impl IndexArguments {
-    /// All that is said of the vectors.
+    /// The options of the vectors.
     pub fn options(
         &self,
         metric: Option<Metric>,

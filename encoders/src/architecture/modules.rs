@@ -1,6 +1,6 @@
 //! The modules of an architecture, one after the other: tables, linear layers and norms, with their names and shapes.
 //!
-//! [`Architecture::modules`] is the one list of a model's tensors. Loading, counting, writing and training follow it.
+//! [`Architecture::modules`] is the one list of a model's tensors. Loading, counting and writing follow it.
 
 use super::family::{self, Gate, Names, Norms, Projections};
 use super::{Architecture, LinearInput, NormKind, Positions, SubLayer};

@@ -93,7 +93,7 @@ impl ModelDirectory {
         write_directory(&self.loaded.files, &config, self.kept_tensors(&left), others, out)
     }
 
-    /// The tensors of all that `left` has, and of all that is not the transformer's.
+    /// The tensors of what `left` keeps of the transformer, and every tensor outside of it.
     fn kept_tensors(&self, left: &Architecture) -> Vec<NewTensor<'_>> {
         let tensors = &*self.loaded.tensors;
         kept(tensors, left).map(|info| NewTensor::of(tensors, info)).collect()

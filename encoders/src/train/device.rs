@@ -12,7 +12,7 @@ pub(super) struct Found {
     pub(super) device: Device,
     /// None for the CPU.
     pub(super) gpu: Option<Gpu>,
-    /// What it is, and what else was looked for and not found.
+    /// The chosen device in words, and the devices that were looked for and not found.
     pub(super) what: String,
 }
 

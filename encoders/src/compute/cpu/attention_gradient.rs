@@ -56,7 +56,7 @@ impl AttentionGradient<'_> {
                         (&mut scores, &qkv[start * stride + query..], stride, &keys, scale),
                         (&mut slopes, &gradient[start * context + query..], context, &values, 1.0),
                     ] {
-                        rows.clear();
+                        // What an earlier block left is written over, up to the last key.
                         rows.resize((end - start) * width, 0.0);
                         let a = Part { values: a, stride: a_stride, width: head_dim, transposed: false };
                         let (some, mut rows) = ((block.panels.clone(), 0..head_dim), block.rows(rows));

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use super::bf16::{self, Bf16Panels};
 use super::gemm::{Epilogue, write};
-#[cfg(target_arch = "x86_64")]
-use super::half_products::RoundedMatrix;
 use super::int8::{self, Int8Panels, Row, Units};
 use super::isa::{Arithmetic, PANEL};
 use super::kept_panels::KeptPanels;
 use super::low_precision::{HalfPanels, LowPrecision};
 use super::nf4::Nf4Panels;
 use super::packed_matrix::PackedMatrix;
+#[cfg(target_arch = "x86_64")]
+use super::rounded_matrix::RoundedMatrix;
 use crate::architecture::Activation;
 use crate::compute::precision::Precision;
 use crate::compute::{GateUpWeights, Int8Rows, LinearWeights, Matrix, Nf4Rows, Weight};

@@ -30,6 +30,9 @@ mod packed_matrix;
 mod product;
 mod product_gradients;
 mod rotary;
+#[cfg(target_arch = "x86_64")]
+mod rounded_matrix;
+mod strips;
 mod table;
 
 use std::cell::RefCell;
@@ -66,9 +69,9 @@ use linear::{BiasActivation, BiasResidual, GatedActivation};
 pub use linear::{PackedGateUp, PackedLinear};
 use norm::Norm;
 use packed_matrix::PackedMatrix;
-use product::split_columns;
 use rotary::Rotate;
 pub use rotary::Rotation;
+use strips::split_columns;
 pub use table::Table;
 
 /// The CPU as a backend. A value belongs to one thread at a time and keeps its working memory.

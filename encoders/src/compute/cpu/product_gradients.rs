@@ -10,7 +10,7 @@ use super::gemm::{Accumulate, Gemm, PackTransposedTiles};
 use super::isa::PANEL;
 use super::linear::{Packed, PackedLinear};
 use super::packed_matrix::PackedMatrix;
-use super::product::columns_of;
+use super::strips::columns_of;
 use super::{Activations, Cpu};
 
 /// Panels of a transposed matrix that are made at a time.

@@ -9,7 +9,7 @@ use super::super::amx::{ROW_BYTES, TILE_ROWS, Tiles, add_products, load, store, 
 use super::super::gemm::Epilogue;
 use super::super::half_tiles::Tile;
 use super::super::isa::{Arithmetic, Kernel, PANEL, prefetch};
-use super::rounded_matrix::RoundedPanel;
+use super::super::rounded_matrix::RoundedPanel;
 use super::tiles::{Panels, RoundedRows};
 
 /// Blocks of rows, and panels, that are multiplied together: 4 of the 8 registers are sums, and what is read is used

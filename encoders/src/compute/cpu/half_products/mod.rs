@@ -11,8 +11,6 @@
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod products;
-#[cfg(target_arch = "x86_64")]
-mod rounded_matrix;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -22,8 +20,6 @@ use std::borrow::Cow;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use gemm::HalfGemm;
-#[cfg(target_arch = "x86_64")]
-pub(super) use rounded_matrix::RoundedMatrix;
 #[cfg(target_arch = "x86_64")]
 pub(super) use tiles::{Panels, RoundedRows};
 

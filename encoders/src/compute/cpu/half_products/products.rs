@@ -8,10 +8,10 @@ use super::super::gemm::{Accumulate, Epilogue};
 use super::super::isa::PANEL;
 use super::super::linear::{Packed, PackedLinear};
 use super::super::packed_matrix::PackedMatrix;
-use super::super::product::columns_of;
+use super::super::rounded_matrix::RoundedPanel;
+use super::super::strips::columns_of;
 use super::super::{Activations, Cpu};
 use super::gemm::HalfGemm;
-use super::rounded_matrix::RoundedPanel;
 use super::tiles::{Panels, RoundedRows};
 
 impl Cpu {

@@ -8,7 +8,7 @@ use super::super::amx::{ROW_BYTES, TILE_ROWS};
 use super::super::half_tiles::{STEP, Tile, ZEROS, round_row, turn, write_pairs, write_rows};
 use super::super::isa::PANEL;
 use super::super::packed_matrix::PackedMatrix;
-use super::rounded_matrix::RoundedPanel;
+use super::super::rounded_matrix::RoundedPanel;
 
 /// The rows of A in bf16: blocks of [`TILE_ROWS`] rows, an even number of them, each with its tiles in the order of k.
 ///

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::super::half_tiles::Tile;
-use super::super::isa::PANEL;
+use super::half_tiles::Tile;
+use super::isa::PANEL;
 
 /// The tiles of a panel, made when it is first multiplied.
 pub(crate) type RoundedPanel = OnceLock<Vec<Tile>>;
