@@ -8,6 +8,9 @@ mod checkpoints;
 mod depth;
 /// Models for other programs: filled up with zeros, or with blocks that say what each layer has.
 mod export;
+/// Disks that fail, and power that does: checkpoints of training and model directories.
+#[cfg(unix)]
+mod faults;
 /// GPUs: every family on a CPU that runs the kernels of a GPU.
 mod gpu;
 /// Importance against PyTorch (tests/fixtures/importance/generate.py), and what must not change it.
