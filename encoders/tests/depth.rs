@@ -10,14 +10,7 @@ use secateur_encoders::{Checkpoint, Encoder, LoadOptions, Tensors, TextKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Fixture, HIDDEN_SIZE, MODELS, deviation, id_texts, id_tokenizer, sequences};
-
-fn tiny(name: &str) -> TempDir {
-    let fixture = Fixture::read(name);
-    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
-    id_tokenizer(directory.path());
-    directory
-}
+use crate::support::{Fixture, HIDDEN_SIZE, MODELS, deviation, id_texts, id_tokenizer, sequences, tiny};
 
 /// What is left of the model in `directory` without these.
 fn without(directory: &Path, attention: &[usize], mlp: &[usize]) -> Remaining {

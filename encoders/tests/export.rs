@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Fixture, MODELS, deviation, id_texts, id_tokenizer, sequences, write_json, write_tensors,
+    Fixture, MODELS, deviation, id_texts, id_tokenizer, sequences, tiny, write_json, write_tensors,
 };
 
 const PRUNED: [&str; 5] =
@@ -28,13 +28,6 @@ const LLAMAS: [&str; 7] = [
     "llama-pruned",
     "qwen2",
 ];
-
-fn tiny(name: &str) -> TempDir {
-    let fixture = Fixture::read(name);
-    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
-    id_tokenizer(directory.path());
-    directory
-}
 
 fn vectors(directory: &Path) -> Vec<f32> {
     let encoder = Encoder::load(directory, &LoadOptions::default()).unwrap();

@@ -7,14 +7,7 @@ use secateur_encoders::{QuantizedFormat, write_quantized};
 use secateur_files::faults::at_every_operation;
 use tempfile::TempDir;
 
-use crate::support::{Fixture, id_texts, id_tokenizer, sequences};
-
-fn tiny(name: &str) -> TempDir {
-    let fixture = Fixture::read(name);
-    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
-    id_tokenizer(directory.path());
-    directory
-}
+use crate::support::{id_texts, sequences, tiny};
 
 fn trainer(directory: &TempDir) -> Trainer {
     Trainer::load(directory.path(), TrainSettings::new(Trained::Full, 10)).unwrap()
@@ -61,7 +54,11 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
-            files.extend(self::files(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            files.extend(
+                self::files(&entry.path())
+                    .into_iter()
+                    .map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)),
+            );
         } else {
             files.push((name, fs::read(entry.path()).unwrap()));
         }
@@ -80,23 +77,27 @@ fn every_failure_leaves_a_whole_model_or_none() {
     let mut left = model.architecture().remaining();
     left.intermediate_sizes[0] = None;
     type Write<'a> = &'a dyn Fn(&Path) -> secateur_encoders::Result<()>;
-    let writers: [Write<'_>; 3] = [
-        &|out| trained.write(out),
-        &|out| model.write_dropped(&left, Layout::Secateur, out),
-        &|out| write_quantized(directory.path(), None, QuantizedFormat::Int8, out),
-    ];
+    let writers: [Write<'_>; 3] =
+        [&|out| trained.write(out), &|out| model.write_dropped(&left, Layout::Secateur, out), &|out| {
+            write_quantized(directory.path(), None, QuantizedFormat::Int8, out)
+        }];
     for (number, write) in writers.into_iter().enumerate() {
         let scratch = tempfile::tempdir().unwrap();
         let expected = scratch.path().join("expected");
         write(&expected).unwrap();
         let expected = files(&expected);
         let prepare = |folder: &Path| fs::create_dir(folder).unwrap();
-        at_every_operation(scratch.path(), prepare, |folder| write(&folder.join("model")), |folder, result, what| {
-            let model = folder.join("model");
-            assert!(model.exists() || result.is_err(), "writer {number}, {what}: said to be written");
-            if model.exists() {
-                assert!(files(&model) == expected, "writer {number}, {what}: half of a model");
-            }
-        });
+        at_every_operation(
+            scratch.path(),
+            prepare,
+            |folder| write(&folder.join("model")),
+            |folder, result, what| {
+                let model = folder.join("model");
+                assert!(model.exists() || result.is_err(), "writer {number}, {what}: said to be written");
+                if model.exists() {
+                    assert!(files(&model) == expected, "writer {number}, {what}: half of a model");
+                }
+            },
+        );
     }
 }

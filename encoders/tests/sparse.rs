@@ -10,17 +10,10 @@ use secateur_encoders::prune::{Calibration, CalibrationFormat, ModelDirectory, S
 use secateur_encoders::{Checkpoint, Encoder, Error, LoadOptions, TextKind};
 use tempfile::TempDir;
 
-use crate::support::{Fixture, MODELS, Tensor, deviation, id_texts, id_tokenizer, sequences, write_tensors};
+use crate::support::{MODELS, Tensor, deviation, id_texts, sequences, tiny, write_tensors};
 
 const TEXTS: Calibration =
     Calibration { format: CalibrationFormat::Texts, max_sequences: 100, block_length: None };
-
-fn tiny(name: &str) -> TempDir {
-    let fixture = Fixture::read(name);
-    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
-    id_tokenizer(directory.path());
-    directory
-}
 
 fn load(directory: &Path) -> Encoder {
     Encoder::load(directory, &LoadOptions::default()).unwrap()

@@ -13,14 +13,7 @@ use secateur_encoders::{
 };
 use tempfile::TempDir;
 
-use crate::support::{Fixture, MODELS, deviation, id_texts, id_tokenizer, sequences, splitmix64};
-
-fn tiny(name: &str) -> TempDir {
-    let fixture = Fixture::read(name);
-    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
-    id_tokenizer(directory.path());
-    directory
-}
+use crate::support::{MODELS, deviation, id_texts, sequences, splitmix64, tiny};
 
 fn load(directory: &Path) -> Encoder {
     Encoder::load(directory, &LoadOptions::default()).unwrap()

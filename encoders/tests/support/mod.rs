@@ -233,6 +233,14 @@ pub fn id_tokenizer(directory: &Path) {
     write_json(directory, "tokenizer_config.json", &serde_json::json!({"eos_token": "</s>"}));
 }
 
+/// A tiny model in a directory, whose tokenizer has a word for each id.
+pub fn tiny(name: &str) -> TempDir {
+    let fixture = Fixture::read(name);
+    let directory = fixture.write(&fixture.pruned_config(&fixture.config));
+    id_tokenizer(directory.path());
+    directory
+}
+
 /// The texts that [`id_tokenizer`] gives these ids.
 pub fn id_texts(sequences: &[Vec<u32>]) -> Vec<String> {
     let word = |id: &u32| format!("t{id}");
