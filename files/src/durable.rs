@@ -208,8 +208,8 @@ fn unique_sibling(path: &Path) -> PathBuf {
 /// A path beside another: its name with `suffix` after it.
 ///
 /// ```
-/// let journal = secateur_files::with_suffix("out/corpus.npy".as_ref(), ".journal");
-/// assert_eq!(journal, std::path::Path::new("out/corpus.npy.journal"));
+/// let ids = secateur_files::with_suffix("out/corpus.npy".as_ref(), ".ids");
+/// assert_eq!(ids, std::path::Path::new("out/corpus.npy.ids"));
 /// ```
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();

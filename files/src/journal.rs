@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use bytemuck::{Pod, Zeroable};
 
 use crate::disk::{DiskFile, sync_name};
+use crate::durable::with_suffix;
 use crate::error::{AtPath, ErrorKind, PathError};
 use crate::header::{self, HEADER_LEN, HeaderFault, Kind, Start};
 use crate::lock::LockedFile;
@@ -159,6 +160,16 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// The journal of the work that makes the file or folder `output`: NAME.journal beside it.
+    ///
+    /// ```
+    /// let journal = secateur_files::Journal::beside("out/corpus.npy".as_ref());
+    /// assert_eq!(journal, std::path::Path::new("out/corpus.npy.journal"));
+    /// ```
+    pub fn beside(output: &Path) -> PathBuf {
+        with_suffix(output, ".journal")
+    }
+
     /// Opens the journal at `path`, or creates it. A journal with another `key` or `width` is refused if anything is
     /// in it. An empty one, and a file whose header was not completely written, start afresh. Reads the file through
     /// and cuts it off at the first record that is not whole.

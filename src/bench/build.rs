@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use secateur_encoders::Encoder;
-use secateur_files::{AtPath, disk, with_suffix};
-use secateur_index::storage::Snapshot;
+use secateur_files::{AtPath, Journal, disk};
+use secateur_index::storage::{Snapshot, partial_folder};
 
 use super::dataset::Dataset;
 use super::index_spec::IndexSpec;
@@ -70,12 +70,12 @@ pub(super) fn build(
 
 /// Removes a database, and what an interrupted build left of one.
 fn remove(path: &Path) -> Result<()> {
-    for folder in [path.to_owned(), with_suffix(path, ".partial")] {
+    for folder in [path.to_owned(), partial_folder(path)] {
         if folder.exists() {
             disk::remove_folder(&folder)?;
         }
     }
-    Ok(disk::remove_if_there(&with_suffix(path, ".journal"))?)
+    Ok(disk::remove_if_there(&Journal::beside(path))?)
 }
 
 /// The lengths of all files of a database by what they hold. What is around the files in packs is other.

@@ -9,7 +9,6 @@ use secateur::database::AddOptions;
 use secateur::index::Error as IndexError;
 use secateur::report::{agreed, counted, grouped, three_digits};
 use secateur::{Database, Error};
-use secateur_files::with_suffix;
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_for_writing};
@@ -101,11 +100,10 @@ impl Arguments {
             Some(total) => Ok(total),
             None => inputs.check(count, |_| Ok(false)),
         })?;
-        let journal = |name: &str| with_suffix(&self.database, &format!(".add.{name}.journal"));
         let progress = database
             .generations()
             .iter()
-            .fold(progress, |progress, generation| progress.going_on_from(&journal(&generation.name)));
+            .fold(progress, |progress, generation| progress.going_on_from(&database.add_journal(generation)));
         let num_empty = Cell::new(0);
         let documents = inputs.counted(replace, |count| num_empty.set(count));
         let options = AddOptions { replace, allow_empty: true };

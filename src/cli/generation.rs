@@ -8,7 +8,6 @@ use secateur::database::GenerationInfo;
 use secateur::index::storage::VectorSettings;
 use secateur::report::{Align, Table, counted, three_digits};
 use secateur::{Database, Metric};
-use secateur_files::with_suffix;
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_relocated};
@@ -125,7 +124,7 @@ impl AddArguments {
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let total = database.len() as u64;
         let progress = Progress::start("encoding", "document", || Ok::<_, Failure>(total))?
-            .going_on_from(&with_suffix(&self.database, &format!(".{}.journal", self.name)));
+            .going_on_from(&database.generation_journal(&self.name));
         database.add_generation(&self.name, &encoder, &options, |done| progress.set(done))?;
         progress.finish();
         let (name, seconds) = (&self.name, three_digits(start.elapsed().as_secs_f64()));

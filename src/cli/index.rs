@@ -15,7 +15,7 @@ use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::report::{agreed, counted, three_digits};
 use secateur::{Database, DatabaseBuilder, Encoder, Error, Metric, VectorIndex};
-use secateur_files::with_suffix;
+use secateur_files::Journal;
 
 use super::encoder::{ENCODER_OR_DEFAULT, EncoderArguments};
 use super::failure::{Code, Failure, Result, warn};
@@ -193,7 +193,7 @@ impl Arguments {
         let num_empty = Cell::new(0);
         let documents = inputs.counted(false, |count| num_empty.set(count));
         let progress = Progress::start("indexing", "document", || inputs.count())?
-            .going_on_from(&with_suffix(&self.out, ".journal"));
+            .going_on_from(&Journal::beside(&self.out));
         let mut cut = String::new();
         let built = match encoder {
             Some(encoder) => {

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use secateur::Encoder;
 use secateur::report::{Align, Table, counted, grouped, three_digits};
 use secateur::shards::{CorpusSource, SetReport, ShardError, ShardPlan, ShardState, ShardStatus};
-use secateur_files::with_suffix;
+use secateur_files::Journal;
 use serde_json::{Value, json};
 
 use super::encoder::{ENCODER_OR_DEFAULT, EncoderArguments, open_database};
@@ -224,7 +224,7 @@ impl BuildArguments {
         let inputs = (!is_there).then(|| source.open(files, strict)).transpose()?;
         let planned = plan.shards().get(number).map_or(0, |shard| shard.num_documents);
         let progress = Progress::start("building", "document", || Ok::<_, Failure>(planned))?
-            .going_on_from(&with_suffix(&path, ".journal"));
+            .going_on_from(&Journal::beside(&path));
         if encoder.is_some() && !is_there {
             say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, Fingerprint};
-use secateur_files::kept_items;
+use secateur_files::{Journal, kept_items};
 use secateur_index::bm25::Analyzer;
 use secateur_index::storage::{
     EncoderIdentity, Generation, Settings, Snapshot, Store, Unfinished, VectorIndex, VectorSettings,
+    partial_folder, place_of_partial,
 };
 use secateur_index::{ComponentType, Metric};
 
@@ -97,16 +98,11 @@ impl VectorOptions {
 /// Opens a database that is complete. The folder of an interrupted build holds nothing, and no answer would be right.
 pub(super) fn finished(path: &Path) -> Result<Snapshot> {
     let snapshot = Snapshot::open(path)?;
-    match path.file_name().and_then(|name| name.to_str()?.strip_suffix(PARTIAL)) {
-        Some(name) if snapshot.is_empty() => {
-            Err(secateur_index::Error::Unfinished { path: path.with_file_name(name) }.into())
-        }
+    match place_of_partial(path) {
+        Some(path) if snapshot.is_empty() => Err(secateur_index::Error::Unfinished { path }.into()),
         _ => Ok(snapshot),
     }
 }
-
-/// What the folder of a database that is being made is called, behind the database's name.
-const PARTIAL: &str = ".partial";
 
 /// Which vectors the documents of a database get.
 enum Vectors {
@@ -309,10 +305,9 @@ impl DatabaseBuilder {
 
     /// Refuses to throw away the vectors that an interrupted build with another encoder has kept.
     fn check_unfinished(&self) -> Result<()> {
-        let [partial, journal] =
-            [PARTIAL, ".journal"].map(|suffix| secateur_files::with_suffix(&self.path, suffix));
+        let journal = Journal::beside(&self.path);
         let num_vectors = kept_items(&journal);
-        let Ok(snapshot) = Snapshot::open(&partial) else { return Ok(()) };
+        let Ok(snapshot) = Snapshot::open(partial_folder(&self.path)) else { return Ok(()) };
         let Some(identity) = snapshot.settings().encoder.as_ref().filter(|_| num_vectors > 0) else {
             return Ok(());
         };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
+use secateur_files::{Journal, with_suffix};
 use secateur_index::storage::{Generation, GenerationWriter};
 
 use super::reading::{PassageVectors, name_of, texts_of};
@@ -51,9 +52,9 @@ impl Database {
         remove(&journal)
     }
 
-    /// Where the vectors of a generation are kept until it is there.
-    fn generation_journal(&self, name: &str) -> PathBuf {
-        secateur_files::with_suffix(&self.path, &format!(".{name}.journal"))
+    /// Where the vectors of a generation are kept until it is there: DATABASE.NAME.journal.
+    pub fn generation_journal(&self, name: &str) -> PathBuf {
+        Journal::beside(&with_suffix(&self.path, &format!(".{name}")))
     }
 
     /// Removes what a process left that was killed when this generation was there already.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
-use secateur_files::kept_bytes;
+use secateur_files::{Journal, kept_bytes, with_suffix};
 use secateur_index::filter::Filter;
 use secateur_index::storage::{Generation, NewDocument};
 
@@ -160,9 +160,9 @@ impl Database {
         }
     }
 
-    /// Where the vectors of a generation are kept while documents are added.
-    fn add_journal(&self, generation: &Generation) -> PathBuf {
-        secateur_files::with_suffix(&self.path, &format!(".add.{}.journal", generation.name))
+    /// Where the vectors of a generation are kept while documents are added: DATABASE.add.NAME.journal.
+    pub fn add_journal(&self, generation: &Generation) -> PathBuf {
+        Journal::beside(&with_suffix(&self.path, &format!(".add.{}", generation.name)))
     }
 
     /// Adds a corpus to a database that is being built, and commits it. If an encoder makes its vectors, they are kept

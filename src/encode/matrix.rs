@@ -49,7 +49,7 @@ impl NpyEncoder<'_> {
         Error: From<E>,
     {
         let (path, encoder) = (path.as_ref(), self.encoder);
-        let journal_path = secateur_files::with_suffix(path, ".journal");
+        let journal_path = secateur_files::Journal::beside(path);
         let journal = JournaledEncoding::open(&journal_path, encoder, self.kind)?;
         let file = NpyWriter::create(path, encoder.dim())?;
         let mut matrix = Matrix { file, done: 0, progress };

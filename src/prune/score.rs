@@ -9,7 +9,7 @@ use secateur_encoders::prune::{
     Calibration, CalibrationFormat, ImportanceMetric, Remaining, ScoreSettings, ScoredTokens, Scores,
     gradient, score,
 };
-use secateur_files::{Durable, with_suffix};
+use secateur_files::{Durable, Journal};
 use serde::{Deserialize, Serialize};
 
 use super::{ReadingOptions, passages};
@@ -97,7 +97,7 @@ impl ScoreOptions {
         let model = model.as_ref();
         let out = out.as_ref();
         self.check()?;
-        let journal = with_suffix(out, ".journal");
+        let journal = Journal::beside(out);
         let scores = self.measure(model, None, Some(&journal), on)?;
         Durable::write(out, |file| file.write_all(scores.to_json().as_bytes()))?;
         if self.is_resumable() {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use secateur_files::{kept_bytes, with_suffix};
+use secateur_files::{Journal, kept_bytes};
+use secateur_index::storage::partial_folder;
 
 use super::plan::ShardPlan;
 use crate::error::{Error, Result};
@@ -52,7 +53,7 @@ impl ShardPlan {
         let settings = self.settings()?;
         let status = |number: usize| {
             let path = self.shard_path(number);
-            let [partial, journal] = [".partial", ".journal"].map(|suffix| with_suffix(&path, suffix));
+            let (partial, journal) = (partial_folder(&path), Journal::beside(&path));
             let state = match self.built(number, &settings) {
                 Ok(database) => {
                     ShardState::Built { num_documents: database.len(), num_bytes: database.num_bytes() }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use secateur_datasets::triples::{TrainingExample, shuffled};
-use secateur_files::with_suffix;
+use secateur_files::Journal;
 use serde::{Deserialize, Serialize};
 
 use super::rewrite::rewrite;
@@ -298,7 +298,7 @@ fn add(example: &mut TrainingExample, mined: Mined, database: &Database, output:
     for doc_id in &mined.doc_ids {
         let passage = database.passage(doc_id)?.ok_or_else(|| TrainingError::MinedDocument {
             doc_id: doc_id.clone(),
-            journal: with_suffix(output, ".journal"),
+            journal: Journal::beside(output),
         })?;
         example.negatives.push(passage);
     }

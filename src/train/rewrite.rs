@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use secateur_datasets::triples::{Examples, TrainingExample, write_examples_alone};
-use secateur_files::with_suffix;
+use secateur_files::Journal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,7 +31,7 @@ pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
     {
         return Err(TrainingError::SameFile { path: output }.into());
     }
-    let journal_path = with_suffix(output, ".journal");
+    let journal_path = Journal::beside(output);
     let mut journal = ChunkJournal::open(&journal_path, key)?;
     for chunk in chunks(input)? {
         let (first, chunk) = chunk?;

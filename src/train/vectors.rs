@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use secateur_datasets::triples::{Examples, TrainingExample};
 use secateur_encoders::train::{TeacherVectors, TextKey};
 use secateur_encoders::{Encoder, TextKind};
-use secateur_files::{Journal, with_suffix};
+use secateur_files::Journal;
 
 use crate::encode::journaled::remove;
 use crate::error::Result;
@@ -40,7 +40,7 @@ pub fn teach_vectors(
         return Err(TrainingError::SameFile { path: output }.into());
     }
     let key = blake3::hash(format!("teach --vectors 1 {}", teacher.fingerprint()).as_bytes());
-    let journal_path = with_suffix(output, ".journal");
+    let journal_path = Journal::beside(output);
     let mut work = Work {
         teacher,
         journal: Journal::open(&journal_path, key.into(), 0)?,

@@ -42,6 +42,7 @@ mod manifest;
 mod merge;
 mod new_ids;
 mod pack;
+mod partial;
 mod passages;
 mod rewrite;
 mod segment;
@@ -61,6 +62,7 @@ pub use filtering::check_filter_of_fields;
 pub use generation::Generation;
 pub use generation_writer::GenerationWriter;
 pub use journal::EmbeddingJournal;
+pub use partial::{partial_folder, place_of_partial};
 pub use settings::{EncoderIdentity, Settings, VectorSettings};
 pub use snapshot::{Snapshot, VerifyReport};
 pub use store::Store;
@@ -71,9 +73,6 @@ pub use crate::vector_index::{IndexFormat, VectorIndex};
 
 /// The folder of the segments in the database folder.
 const SEGMENTS: &str = "segments";
-
-/// What the name of a database ends in while it is being made.
-const PARTIAL: &str = ".partial";
 
 /// What is in a database folder before its manifest stands: a creation that was interrupted leaves no more.
 const BEFORE_MANIFEST: [&str; 3] = [lock::FILE_NAME, "MANIFEST.tmp", SEGMENTS];

@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use secateur_files::{AtPath, PathError, disk, with_suffix};
+use secateur_files::{AtPath, Journal, PathError, disk};
 
 use super::lock::{self, WriterLock};
 use super::manifest;
+use super::partial::partial_folder;
 use crate::error::{Error, Result};
 
 /// The place of a database that appears when it is whole, and not before.
@@ -48,7 +49,7 @@ impl Unfinished {
         if path.exists() {
             return Err(Error::AlreadyExists { path });
         }
-        let [partial, journal] = [super::PARTIAL, ".journal"].map(|suffix| with_suffix(&path, suffix));
+        let (partial, journal) = (partial_folder(&path), Journal::beside(&path));
         remove_partial(&partial)?;
         Ok(Unfinished { path, partial, journal })
     }

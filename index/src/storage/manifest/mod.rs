@@ -17,9 +17,9 @@ use rkyv::util::AlignedVec;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 use secateur_files::{AtPath, Durable, UnknownName};
 
-use super::PARTIAL;
 use super::columns;
 use super::generation::{Generation, ORIGINAL};
+use super::partial::partial_folder;
 use super::settings::{ANALYZER, COMPONENTS, EncoderIdentity, PASSAGES, SEVERAL, Settings, VectorSettings};
 use crate::bm25::Analyzer;
 use crate::error::{Damage, Error, Result};
@@ -285,9 +285,7 @@ impl Manifest {
                 let path = folder.to_owned();
                 return Err(match folder.exists() {
                     true => Error::NotADatabase { path },
-                    false if secateur_files::with_suffix(folder, PARTIAL).exists() => {
-                        Error::Unfinished { path }
-                    }
+                    false if partial_folder(folder).exists() => Error::Unfinished { path },
                     false => Error::NoDatabase { path },
                 });
             }
