@@ -26,6 +26,10 @@ const OTHERS: [&str; 3] = ["probe", "ceilings", "search"];
 const NO_PROBE: [&str; 3] = ["config", "ceilings", "search"];
 const NO_SEARCH: [&str; 3] = ["config", "probe", "ceilings"];
 
+const MODEL: &str = "A model with random weights";
+const PROBE: &str = "Small models beside the CPU";
+const SEARCH: &str = "Exact search";
+
 /// Times a model with random weights, or its training, or exact search, or compares small models with the CPU.
 #[derive(Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["config", "probe", "ceilings", "search"])), after_help = "\
@@ -37,51 +41,51 @@ Examples:
   secateur bench gpu --config mistral-7b --random-weights --train --steps 5")]
 pub struct Arguments {
     /// The model's shape.
-    #[arg(long, value_parser = SHAPES, requires = "random_weights")]
+    #[arg(long, value_parser = SHAPES, requires = "random_weights", help_heading = MODEL)]
     config: Option<String>,
     /// Leave out the MLPs of this many layers, the last ones.
-    #[arg(long, value_name = "LAYERS", default_value_t = 0, conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "LAYERS", default_value_t = 0, conflicts_with_all = OTHERS, help_heading = MODEL)]
     drop_mlp: usize,
     /// Leave out the attentions of this many layers, the last ones.
-    #[arg(long, value_name = "LAYERS", default_value_t = 0, conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "LAYERS", default_value_t = 0, conflicts_with_all = OTHERS, help_heading = MODEL)]
     drop_attention: usize,
     /// Keep this share of the other MLPs' neurons.
-    #[arg(long, value_name = "SHARE", default_value_t = 1.0, conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, conflicts_with_all = OTHERS, help_heading = MODEL)]
     width: f64,
     /// Weights are random: the time does not depend on them.
-    #[arg(long, conflicts_with_all = OTHERS)]
+    #[arg(long, conflicts_with_all = OTHERS, help_heading = MODEL)]
     random_weights: bool,
     /// Compare every family, whole and pruned, and training with the CPU in f32. Fails if one differs by more than
     /// rounding.
-    #[arg(long)]
+    #[arg(long, help_heading = PROBE)]
     probe: bool,
     /// Probe only the models whose names begin with this, such as "mistral 64".
-    #[arg(long, value_name = "NAME", conflicts_with_all = NO_PROBE)]
+    #[arg(long, value_name = "NAME", conflicts_with_all = NO_PROBE, help_heading = PROBE)]
     only: Option<String>,
     /// Probe with the kernels that the GPU's driver compiles, even if there is machine code for the GPU.
-    #[arg(long, conflicts_with_all = NO_PROBE)]
+    #[arg(long, conflicts_with_all = NO_PROBE, help_heading = PROBE)]
     ptx: bool,
     /// Measure what products and memory give at most.
     #[arg(long)]
     ceilings: bool,
     /// Search random vectors exactly, on the GPU and on the CPU. Fails if they do not find the same.
-    #[arg(long)]
+    #[arg(long, help_heading = SEARCH)]
     search: bool,
     /// Vectors to search; each takes 5 bytes a component of the memory, and one of the GPU's. One that is compared
     /// takes one more of either.
-    #[arg(long, value_name = "N", default_value_t = 100_000, conflicts_with_all = NO_SEARCH)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, conflicts_with_all = NO_SEARCH, help_heading = SEARCH)]
     rows: usize,
     /// Their components.
-    #[arg(long, value_name = "D", default_value_t = 1024, conflicts_with_all = NO_SEARCH)]
+    #[arg(long, value_name = "D", default_value_t = 1024, conflicts_with_all = NO_SEARCH, help_heading = SEARCH)]
     dim: usize,
     /// Compare the GPU's hits with the CPU's among this many of the vectors; among all unless given.
-    #[arg(long, value_name = "N", conflicts_with_all = NO_SEARCH)]
+    #[arg(long, value_name = "N", conflicts_with_all = NO_SEARCH, help_heading = SEARCH)]
     compare_rows: Option<NonZeroUsize>,
     /// Time steps of LoRA training in place of encoding: 8 queries with 8 passages of 512 tokens each, recomputation.
-    #[arg(long, conflicts_with_all = OTHERS)]
+    #[arg(long, conflicts_with_all = OTHERS, help_heading = MODEL)]
     train: bool,
     /// Steps that are timed, after one that is not.
-    #[arg(long, value_name = "N", default_value = "5", requires = "train")]
+    #[arg(long, value_name = "N", default_value = "5", requires = "train", help_heading = MODEL)]
     steps: NonZeroUsize,
     /// The number of the GPU.
     #[arg(long, value_name = "N", default_value_t = 0)]

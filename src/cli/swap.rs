@@ -26,6 +26,9 @@ Examples:
   secateur swap shop.db --encoder default --on my-queries --min-overlap 0.8 --mode dense
   secateur rollback scifact.db";
 
+const GATE: &str = "When the new encoder serves";
+const MEASURED: &str = "What is measured";
+
 #[derive(Args)]
 #[command(
     mut_arg("encoder", |encoder| encoder.required(true).help("The new encoder: a model directory, OWNER/NAME of the Hugging Face hub, or `default`, the encoder in the box")),
@@ -41,25 +44,25 @@ pub struct Arguments {
     #[arg(long)]
     name: Option<String>,
     /// The most that the mean nDCG@10 may fall.
-    #[arg(long, value_name = "DROP", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DROP", allow_negative_numbers = true, help_heading = GATE)]
     max_ndcg_drop: Option<f64>,
     /// The least share of the first ten documents that both generations find.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", help_heading = GATE)]
     min_overlap: Option<f64>,
     /// The most that the median latency of a query may be, as a multiple of the one of now.
-    #[arg(long, value_name = "RATIO", allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATIO", allow_negative_numbers = true, help_heading = GATE)]
     max_latency_ratio: Option<f64>,
     /// How queries are answered: dense or hybrid [default: hybrid].
-    #[arg(long)]
+    #[arg(long, help_heading = MEASURED)]
     mode: Option<SearchMode>,
     /// Split of the judgments [default: the one that results are reported on].
-    #[arg(long)]
+    #[arg(long, help_heading = MEASURED)]
     split: Option<String>,
     /// How ties, missing queries and identical ids are treated.
-    #[arg(long, default_value = "mteb")]
+    #[arg(long, default_value = "mteb", help_heading = MEASURED)]
     rules: RuleSet,
     /// Time at most this many queries.
-    #[arg(long, value_name = "N", default_value_t = SwapOptions::default().timed_queries)]
+    #[arg(long, value_name = "N", default_value_t = SwapOptions::default().timed_queries, help_heading = MEASURED)]
     timed_queries: usize,
     /// Print JSON.
     #[arg(long)]

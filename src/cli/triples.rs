@@ -23,6 +23,8 @@ Examples:
   secateur dataset triples nfcorpus --max-positives 4 --out nfcorpus.jsonl.gz
   secateur dataset triples squadshifts-wiki squadshifts-reddit --out squadshifts.jsonl";
 
+const KEPT: &str = "Which judgments";
+
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -30,20 +32,20 @@ pub struct Arguments {
     #[arg(required = true, value_name = "DATASET")]
     datasets: Vec<PathBuf>,
     /// The judgments to convert.
-    #[arg(long, default_value = "train")]
+    #[arg(long, default_value = "train", help_heading = KEPT)]
     split: String,
     /// The file to write; compressed if its name ends in .gz or .zst.
     #[arg(long, value_name = "FILE.jsonl")]
     out: PathBuf,
     /// Keep this many positives of a query: the most relevant ones, drawn by the seed where they are equal. Mining
     /// does not take the others for negatives.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = KEPT)]
     max_positives: Option<NonZeroUsize>,
     /// The least relevance of a positive.
-    #[arg(long, value_name = "N", default_value_t = BeirOptions::default().min_relevance)]
+    #[arg(long, value_name = "N", default_value_t = BeirOptions::default().min_relevance, help_heading = KEPT)]
     min_relevance: i32,
     /// Leave out what was judged irrelevant.
-    #[arg(long)]
+    #[arg(long, help_heading = KEPT)]
     no_negatives: bool,
     /// What stands between a document's title and its text.
     #[arg(long, value_name = "TEXT", default_value = " ")]
@@ -53,7 +55,7 @@ pub struct Arguments {
     seed: u64,
     /// Convert judgments that results are reported on. A model that is trained on them is not measured by them any
     /// more.
-    #[arg(long)]
+    #[arg(long, help_heading = KEPT)]
     allow_evaluation_split: bool,
 }
 

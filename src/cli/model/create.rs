@@ -10,6 +10,9 @@ use secateur::encoders::{NewModelOptions, create_model};
 use crate::cli::failure::Result;
 use crate::cli::locate;
 
+const READS: &str = "How texts are read";
+const WEIGHTS: &str = "Weights";
+
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -28,22 +31,22 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How token vectors become one [default: last-token for a causal model, mean for another].
-    #[arg(long)]
+    #[arg(long, help_heading = READS)]
     pooling: Option<Pooling>,
     /// Cut texts to this many tokens [default: as many as the configuration allows, at most 512].
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", help_heading = READS)]
     max_length: Option<usize>,
     /// Decides the weights.
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, help_heading = WEIGHTS)]
     seed: u64,
     /// Begin as this smaller model of the same family: with its tensors and its tokenizer.
     ///
     /// Sub-layers that the smaller model lacks add nothing until they are trained. A model of embeddings and mean
     /// pooling can grow into a decoder with last-token pooling: its first attention then averages the embeddings.
-    #[arg(long, value_name = "MODEL", conflicts_with = "vocabulary")]
+    #[arg(long, value_name = "MODEL", conflicts_with = "vocabulary", help_heading = WEIGHTS)]
     grow: Option<PathBuf>,
     /// Store numbers in 16 bits.
-    #[arg(long)]
+    #[arg(long, help_heading = WEIGHTS)]
     half: bool,
 }
 
