@@ -129,6 +129,21 @@ proptest! {
         }
         prop_assert_eq!(next, rows);
     }
+
+    /// An outlier costs precision in its own group alone: where its weights are zeros, it changes no bit of a product.
+    #[test]
+    fn outliers_cost_their_own_group((shape, a, b) in case(), column in 0..300usize, outlier in 1e4f32..1e6) {
+        let depth = shape[2];
+        let column = column % depth;
+        let first = column / GROUP * GROUP;
+        let (mut with, mut b) = (a.clone(), b);
+        b.chunks_exact_mut(depth).for_each(|row| row[first..(first + GROUP).min(depth)].fill(0.0));
+        with.chunks_exact_mut(depth).for_each(|row| row[column] = outlier);
+        for units in Units::available() {
+            let want = product(Isa::detect(), units, &a, &b, shape, 0);
+            prop_assert_eq!(&product(Isa::detect(), units, &with, &b, shape, 0), &want, "{:?}", units);
+        }
+    }
 }
 
 /// What is not finite is not hidden by codes; what is too small to be divided by is zero.
