@@ -5,8 +5,9 @@
 #
 # DATA holds BEIR folders of training pairs and text/ with general text; .models/all-MiniLM-L6-v2 is the teacher, whose
 # vectors of all texts are computed once (OUT/*.vectors). OUT/default is the encoder: a transformer's embeddings without its
-# layers. STAGES=grown goes on to the transformer that grows from it (OUT/grown/model). Stages that are done are not done
-# again, and an interrupted one goes on. FACTOR=2 takes twice as many steps. STAGES=texts or vectors ends with that stage.
+# layers. STAGES=grown goes on to the transformer that grows from it (OUT/grown/model), and to what is left without MLPs
+# (OUT/attentions). Stages that are done are not done again, and an interrupted one goes on. FACTOR=2 takes twice as many
+# steps. STAGES=texts or vectors ends with that stage.
 set -eu
 data=$(CDPATH='' cd -- "$1" && pwd) out=$2 factor=${FACTOR:-1} last=${STAGES:-default}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -67,18 +68,18 @@ if [ ! -e middle.jsonl ]; then
 fi
 reached texts
 
-# NAME FILES: the teacher's vectors of all texts of some files.
+# NAME TOKENS PRECISION FILES: the teacher's vectors of all texts of some files, cut to so many tokens.
 teach() {
-    name=$1
-    shift
-    [ -e "$name.vectors" ] || "$secateur" teach "$@" --model "$teacher" --max-length 128 --precision int8 --vectors "$name.vectors"
+    name=$1 tokens=$2 precision=$3
+    shift 3
+    [ -e "$name.vectors" ] || "$secateur" teach "$@" --model "$teacher" --max-length "$tokens" --precision "$precision" --vectors "$name.vectors"
 }
-teach short1 short1.jsonl
+teach short1 128 int8 short1.jsonl
 # shellcheck disable=SC2086
-teach pairs $pair_files
-teach short2 short2.jsonl
-teach middle middle.jsonl
-teach short3 short3.jsonl
+teach pairs 128 int8 $pair_files
+teach short2 128 int8 short2.jsonl
+teach middle 128 int8 middle.jsonl
+teach short3 128 int8 short3.jsonl
 reached vectors
 
 # A bidirectional transformer with random weights, and what is left of it without attentions and MLPs: embeddings and a norm.
@@ -92,17 +93,24 @@ stage() {
     from=$1 to=$2 steps=$3
     shift 3
     [ -e "$to/model" ] || "$secateur" train "$from" --full --steps $((steps * factor)) --save-every 100 --resume --out "$to" \
-        --data "short1.jsonl,short2.jsonl,short3.jsonl,middle.jsonl,$(echo $pair_files | tr ' ' ',')" \
-        --teacher-vectors short1.vectors,short2.vectors,short3.vectors,middle.vectors,pairs.vectors \
-        --passage-length 128 --query-length 48 --temperature 0.05 --alignment-weight 20 --distillation-weight 0.5 \
-        --decay cosine "$@"
+        --temperature 0.05 --alignment-weight 20 --distillation-weight 0.5 --decay cosine "$@"
 }
-stage embeddings static 8000 --batch-size 256 --learning-rate 1e-2 --warmup 20
+all_pairs=$(echo $pair_files | tr ' ' ',')
+stage embeddings static 8000 --batch-size 256 --learning-rate 1e-2 --warmup 20 --passage-length 128 --query-length 48 \
+    --data "short1.jsonl,short2.jsonl,short3.jsonl,middle.jsonl,$all_pairs" \
+    --teacher-vectors short1.vectors,short2.vectors,short3.vectors,middle.vectors,pairs.vectors
 [ -e default ] || "$secateur" model create embeddings/config.json --grow static/model --pooling mean --max-length 256 --half --out default
 echo "$out/default"
 reached default
 
-# Layers that add nothing at first.
-[ -e grown3 ] || "$secateur" model create "$config" --grow static/model --pooling mean --max-length 256 --out grown3
-stage grown3 grown 1500 --batch-size 128 --learning-rate 1e-3 --warmup 60 --seed 5
-echo "$out/grown/model"
+# Layers that add nothing at first. They learn from longer texts.
+teach short1-long 256 bf16 short1.jsonl
+teach middle-long 256 bf16 middle.jsonl
+# shellcheck disable=SC2086
+teach pairs-long 256 bf16 $pair_files
+[ -e grown3 ] || "$secateur" model create "$config" --grow default --pooling mean --max-length 256 --out grown3
+stage grown3 grown 2000 --batch-size 128 --learning-rate 2e-3 --warmup 100 --seed 5 --passage-length 256 --query-length 64 \
+    --precision bf16 --data "short1.jsonl,middle.jsonl,$all_pairs" \
+    --teacher-vectors short1-long.vectors,middle-long.vectors,pairs-long.vectors
+[ -e attentions ] || "$secateur" prune drop grown/model --layers mlp:0-2 --out attentions
+echo "$out/grown/model" "$out/attentions"
