@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_recipes_in_the_repository_are_sound() {
-        for name in ["minilm", "minilm-half", "mistral-7b"] {
+        for name in ["minilm", "minilm-general", "minilm-half", "mistral-7b"] {
             let path = format!("{}/encoders/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
             Recipe::read(path).unwrap().check().unwrap();
         }
