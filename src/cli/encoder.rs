@@ -36,7 +36,7 @@ pub struct EncoderArguments {
     /// Text to put before every passage [default: as the model says].
     #[arg(long, value_name = "TEXT", requires = "encoder")]
     pub passage_prompt: Option<String>,
-    /// Cut vectors to this many numbers; only for models that were trained for it.
+    /// Cut vectors to this many numbers. A model that lists the lengths it was trained for takes these alone.
     #[arg(long, value_name = "DIM", requires = "encoder")]
     pub truncate_dim: Option<usize>,
     /// The model that an adapter is merged into [default: the one its adapter_config.json names].

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::log::{Log, LogLine};
 use crate::error::Result;
 use crate::measure;
+use crate::number::counted;
 use crate::progress::Progress;
 use crate::training_error::{NO_GRADIENT, TrainingError};
 
@@ -72,7 +73,7 @@ impl RunOutcome {
     /// What to tell of steps without a gradient, if there were any.
     pub fn without_gradient(&self) -> Option<String> {
         let steps = self.without_gradient;
-        (steps > 0).then(|| format!("{steps} steps had no gradient: {NO_GRADIENT}"))
+        (steps > 0).then(|| format!("{} had no gradient: {NO_GRADIENT}", counted(steps, "step")))
     }
 }
 
