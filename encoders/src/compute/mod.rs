@@ -164,6 +164,18 @@ pub trait Backend {
     ) -> Result<Self::Activations>;
     /// act(gate(x)) * up(x), or act(up(x)) where there is no gate: (T, D) -> (T, I).
     fn gate_up(&self, x: &Self::Activations, gate_up: &Self::GateUp) -> Result<Self::Activations>;
+    /// `residual` + output(gate_up(x)), where nobody needs what is between the products. Without `x` the residual is x:
+    /// (T, D), (T, D) -> (T, D).
+    fn mlp_add(
+        &self,
+        x: Option<&Self::Activations>,
+        gate_up: &Self::GateUp,
+        output: &Self::Linear,
+        residual: Self::Activations,
+    ) -> Result<Self::Activations> {
+        let inner = self.gate_up(x.unwrap_or(&residual), gate_up)?;
+        self.linear_add(&inner, output, residual)
+    }
     /// softmax(scale Q K^T) V within each text (Vaswani et al. 2017). Queries, keys and values lie side by side:
     /// (T, (H + 2 G) K) -> (T, H K). With a `window` w token i sees token j only if |i - j| <= w.
     fn attention(

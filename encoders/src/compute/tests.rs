@@ -135,6 +135,38 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Both products of an MLP in one are those one after the other, bit for bit. They are by every kind of
+    /// instructions, on one thread and on several. There are several tiles and groups, whole and cut.
+    #[test]
+    fn an_mlp_in_8_bits_is_its_two_products(
+        (tokens, columns, width) in (1..80usize, 1..150usize, prop_oneof![1..60usize, 120..140usize, Just(256), 250..700usize]),
+        (gated, bias, activation, own) in (any::<bool>(), any::<bool>(), 0..5usize, any::<bool>()),
+        seed in any::<u32>(),
+    ) {
+        let activation =
+            [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu, Activation::Tanh][activation];
+        let seed = u64::from(seed);
+        for units in Units::available() {
+            for backend in [Cpu::serial(), Cpu::parallel()] {
+                let backend = backend.with_products(Products::Int8(units));
+                let gate = gated.then(|| linear(width, columns, bias, seed + 10));
+                let up = linear(width, columns, bias, seed + 20);
+                let gate_up = backend.load_gate_up(GateUpWeights { gate, up, activation }).unwrap();
+                let output = backend.load_linear(linear(columns, width, bias, seed + 30)).unwrap();
+                let residual = || rows(&backend, tokens, columns, seed + 1);
+                let x = if own { rows(&backend, tokens, columns, seed) } else { residual() };
+                let inner = backend.gate_up(&x, &gate_up).unwrap();
+                let want = backend.linear_add(&inner, &output, residual()).unwrap();
+                let got = backend.mlp_add(own.then_some(&x), &gate_up, &output, residual()).unwrap();
+                prop_assert_eq!(got.values(), want.values(), "{:?}", units);
+            }
+        }
+    }
+}
+
 fn quantized(layer: LinearWeights<'static>) -> LinearWeights<'static> {
     let Matrix { values, rows, columns } = layer.weight.dequantize();
     LinearWeights { weight: Nf4Matrix::quantize(&values, rows, columns).into(), bias: layer.bias }

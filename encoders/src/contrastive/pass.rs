@@ -70,7 +70,7 @@ impl MicroBatch {
             if keep == Keep::Layers {
                 states.push(x.clone());
             }
-            x = model.forward_layer(&tape, layer, x, &batch, &mut |_, _| Ok(()))?;
+            x = model.forward_layer(&tape, layer, x, &batch, None)?;
         }
         if keep == Keep::Layers {
             states.push(x.clone());
@@ -108,7 +108,7 @@ impl MicroBatch {
             let output = if number == num_layers {
                 self.pool(model, pooling, &tape, input.clone())?
             } else {
-                model.forward_layer(&tape, number, input.clone(), &batch, &mut |_, _| Ok(()))?
+                model.forward_layer(&tape, number, input.clone(), &batch, None)?
             };
             let mut given = tape.backward(&output, gradient, gradients)?;
             gradient = given.take(&input).expect("the last operation's output depends on the input");

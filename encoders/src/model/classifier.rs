@@ -66,7 +66,7 @@ impl<B: Backend> Classifier<B> {
     ///
     /// What the operations fail with.
     pub fn logits(&self, backend: &B, ids: &[u32], types: &[u32], spans: &Spans) -> Result<Vec<f32>> {
-        let hidden = self.transformer.forward_typed(backend, ids, types, spans, &mut |_, _| Ok(()))?;
+        let hidden = self.transformer.forward_typed(backend, ids, types, spans, None)?;
         let pooled = backend.pool(&hidden, spans, self.pooling, 0)?;
         let mut x = backend.gate_up(&pooled, &self.dense)?;
         if let Some(norm) = &self.norm {

@@ -97,6 +97,12 @@ struct Attention<B: Backend> {
     rotary: Option<usize>,
 }
 
+/// Who sees the hidden states of a forward.
+type Observe<'a, 'o, B> = &'a mut (dyn FnMut(Stage, &<B as Backend>::Activations) -> Result<()> + 'o);
+
+/// The same, if anybody does.
+pub(crate) type Observer<'a, 'o, B> = Option<Observe<'a, 'o, B>>;
+
 /// What all layers need to know of a batch.
 pub(crate) struct Batch<'a, B: Backend> {
     spans: &'a Spans,
@@ -122,7 +128,7 @@ impl<B: Backend> Transformer<B> {
     ///
     /// What the operations fail with.
     pub fn forward(&self, backend: &B, ids: &[u32], spans: &Spans) -> Result<B::Activations> {
-        self.forward_observed(backend, ids, spans, &mut |_, _| Ok(()))
+        self.forward_typed(backend, ids, &[], spans, None)
     }
 
     /// The forward with an observer. `observe` sees the hidden states (T, D) before the first layer, after every
@@ -139,7 +145,7 @@ impl<B: Backend> Transformer<B> {
         spans: &Spans,
         observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
     ) -> Result<B::Activations> {
-        self.forward_typed(backend, ids, &[], spans, observe)
+        self.forward_typed(backend, ids, &[], spans, Some(observe))
     }
 
     /// The forward with token types; a type is below the number of types that the model has. If `types` is empty, all
@@ -150,10 +156,12 @@ impl<B: Backend> Transformer<B> {
         ids: &[u32],
         types: &[u32],
         spans: &Spans,
-        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+        mut observe: Observer<'_, '_, B>,
     ) -> Result<B::Activations> {
         let x = self.embeddings.forward(backend, self.architecture.positions, ids, types, spans)?;
-        observe(Stage::Embeddings, &x)?;
+        if let Some(observe) = &mut observe {
+            observe(Stage::Embeddings, &x)?;
+        }
         self.finish(backend, self.forward_layers(backend, x, spans, observe)?)
     }
 
@@ -174,11 +182,11 @@ impl<B: Backend> Transformer<B> {
         backend: &B,
         mut x: B::Activations,
         spans: &Spans,
-        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+        mut observe: Observer<'_, '_, B>,
     ) -> Result<B::Activations> {
         let batch = self.batch(backend, spans)?;
         for number in 0..self.layers.len() {
-            x = self.forward_layer(backend, number, x, &batch, observe)?;
+            x = self.forward_layer(backend, number, x, &batch, observe.as_deref_mut())?;
         }
         Ok(x)
     }
@@ -272,11 +280,10 @@ impl<B: Backend> Transformer<B> {
         batch: &Batch<'_, B>,
         rows: &[u32],
     ) -> Result<B::Activations> {
-        let ignore = &mut |_, _: &B::Activations| Ok(());
         let mut x = self.embed(backend, ids, batch.spans)?;
         let last = self.layers.iter().rposition(|layer| layer.attention.is_some());
         for number in 0..last.unwrap_or(0) {
-            x = self.forward_layer(backend, number, x, batch, ignore)?;
+            x = self.forward_layer(backend, number, x, batch, None)?;
         }
         x = match last.and_then(|last| self.layers[last].attention.as_ref()) {
             Some(attention) => attention.forward_selected(backend, x, batch, rows)?,
@@ -284,8 +291,7 @@ impl<B: Backend> Transformer<B> {
         };
         for layer in &self.layers[last.unwrap_or(0)..] {
             if let Some(mlp) = &layer.mlp {
-                let inputs = [Stage::Embeddings; 2]; // Nobody observes.
-                x = mlp.forward(backend, x, batch, inputs, ignore)?;
+                x = mlp.forward(backend, x, batch, None)?;
             }
         }
         self.finish(backend, x)
@@ -298,7 +304,7 @@ impl<B: Backend> Transformer<B> {
         number: usize,
         mut x: B::Activations,
         batch: &Batch<'_, B>,
-        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+        mut observe: Observer<'_, '_, B>,
     ) -> Result<B::Activations> {
         use LinearInput::{AttentionOutput, MlpInput, MlpOutput, QueryKeyValue};
         let layer = &self.layers[number];
@@ -308,11 +314,20 @@ impl<B: Backend> Transformer<B> {
         ] {
             if let Some(sub_layer) = sub_layer {
                 let inputs = inputs.map(|input| Stage::Input(number, input));
-                x = sub_layer.forward(backend, x, batch, inputs, observe)?;
-                observe(stage, &x)?;
+                x = sub_layer.forward(
+                    backend,
+                    x,
+                    batch,
+                    observe.as_deref_mut().map(|observe| (observe, inputs)),
+                )?;
+                if let Some(observe) = &mut observe {
+                    observe(stage, &x)?;
+                }
             }
         }
-        observe(Stage::Layer(number), &x)?;
+        if let Some(observe) = &mut observe {
+            observe(Stage::Layer(number), &x)?;
+        }
         Ok(x)
     }
 }
@@ -374,17 +389,20 @@ impl<B: Backend> SubLayer<B> {
         backend: &B,
         x: B::Activations,
         batch: &Batch<'_, B>,
-        inputs: [Stage; 2],
-        observe: &mut dyn FnMut(Stage, &B::Activations) -> Result<()>,
+        observe: Option<(Observe<'_, '_, B>, [Stage; 2])>,
     ) -> Result<B::Activations> {
-        let mut core = |input: &B::Activations| {
-            observe(inputs[0], input)?;
-            self.core.forward(backend, input, batch)
+        let normed = self.input_norm.as_ref().map(|norm| backend.norm(&x, norm)).transpose()?;
+        let Some((observe, inputs)) = observe else {
+            if let (Core::Mlp(gate_up), None) = (&self.core, &self.output_norm) {
+                let sum = backend.mlp_add(normed.as_ref(), gate_up, &self.output, x)?;
+                return norm_if(backend, sum, self.sum_norm.as_ref());
+            }
+            let inner = self.core.forward(backend, normed.as_ref().unwrap_or(&x), batch)?;
+            return self.add(backend, &inner, x);
         };
-        let inner = match &self.input_norm {
-            Some(norm) => core(&backend.norm(&x, norm)?)?,
-            None => core(&x)?,
-        };
+        let input = normed.as_ref().unwrap_or(&x);
+        observe(inputs[0], input)?;
+        let inner = self.core.forward(backend, input, batch)?;
         observe(inputs[1], &inner)?;
         self.add(backend, &inner, x)
     }

@@ -80,7 +80,7 @@ impl<B: Backend> Transformer<B> {
         let batch = Batch { reading: Some(reading), ..self.batch(backend, &spans)? };
         let mut x = self.embed(backend, ids, &spans)?;
         for number in 0..self.layers.len() {
-            x = self.forward_layer(backend, number, x, &batch, &mut |_, _| Ok(()))?;
+            x = self.forward_layer(backend, number, x, &batch, None)?;
         }
         let layers = batch.reading.map(|reading| reading.layers.into_inner()).unwrap_or_default();
         Ok(Prompt { ids: ids.to_vec(), layers })

@@ -180,14 +180,14 @@ impl ModelDirectory {
                     &backend,
                     backend.upload(values, architecture.hidden_size)?,
                     &spans,
-                    &mut |stage, x| {
+                    Some(&mut |stage, x| {
                         if let Stage::Input(_, input) = stage
                             && let Some(statistic) = statistics.get_mut(&input)
                         {
                             statistic.add(x.values(), x.values().len() / spans.num_tokens());
                         }
                         Ok(())
-                    },
+                    }),
                 )?;
             }
             drop(dense);
@@ -203,7 +203,7 @@ impl ModelDirectory {
                     &backend,
                     backend.upload(values, architecture.hidden_size)?,
                     &spans,
-                    &mut |_, _| Ok(()),
+                    None,
                 )?;
                 values.copy_from_slice(x.values());
             }

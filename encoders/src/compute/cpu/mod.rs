@@ -29,6 +29,7 @@ mod numbers;
 mod packed_matrix;
 mod product;
 mod product_gradients;
+mod quantized_mlp;
 mod rotary;
 #[cfg(target_arch = "x86_64")]
 mod rounded_matrix;
@@ -93,6 +94,8 @@ pub struct Cpu {
     halves: RefCell<Vec<numkong::bf16>>,
     /// The activations in 8 bits.
     codes: RefCell<QuantizedRows>,
+    /// What is between the products of an MLP in 8 bits.
+    inner_codes: RefCell<QuantizedRows>,
     /// What is multiplied with AMX.
     #[cfg(target_arch = "x86_64")]
     rounded_rows: RefCell<RoundedRows>,
@@ -173,6 +176,7 @@ impl Cpu {
             packed: RefCell::default(),
             halves: RefCell::default(),
             codes: RefCell::default(),
+            inner_codes: RefCell::default(),
             #[cfg(target_arch = "x86_64")]
             rounded_rows: RefCell::default(),
             memory: RefCell::default(),
@@ -324,6 +328,20 @@ impl Backend for Cpu {
             self.product(x, linear, BiasActivation(linear.bias(), *activation), &mut out);
         }
         Ok(out)
+    }
+
+    fn mlp_add(
+        &self,
+        x: Option<&Activations>,
+        gate_up: &PackedGateUp,
+        output: &PackedLinear,
+        mut residual: Activations,
+    ) -> Result<Activations> {
+        if self.add_quantized_mlp(x, gate_up, output, &mut residual) {
+            return Ok(residual);
+        }
+        let inner = self.gate_up(x.unwrap_or(&residual), gate_up)?;
+        self.linear_add(&inner, output, residual)
     }
 
     fn attention(

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::gemm::{Epilogue, Gemm, PackTiles};
 use super::half_products::Factors;
-use super::int8::{Int8Gemm, Quantize};
+use super::int8::{Int8Gemm, Int8Panels, Quantize, QuantizedRows, WIDE};
 use super::linear::{Packed, PackedLinear};
 use super::packed_matrix::PackedMatrix;
 use super::strips::columns_of;
@@ -36,7 +36,6 @@ impl Cpu {
         };
         let mut packed = self.packed.borrow_mut();
         let mut halves = self.halves.borrow_mut();
-        let mut codes = self.codes.borrow_mut();
         let tiles = match matrix {
             Packed::Dense(_) | Packed::Rounded(_) => None,
             Packed::LowPrecision(_) => {
@@ -48,11 +47,12 @@ impl Cpu {
                 None
             }
             Packed::Int8(matrix) => {
+                let mut codes = self.codes.borrow_mut();
                 isa.dispatch(Quantize { a, depth: stride, units: matrix.units(), out: &mut codes });
-                None
+                return self.product_of_codes(&codes, matrix, epilogue, out);
             }
         };
-        let (halves, codes) = (&halves[..], &*codes);
+        let halves = &halves[..];
         let gemm =
             |b: &PackedMatrix, panels: Range<usize>, out: &mut [&mut [f32]], scratch: &mut Vec<f32>| {
                 let depth = 0..matrix.depth();
@@ -69,9 +69,7 @@ impl Cpu {
                     isa.dispatch(bf16::Finish { sums, columns, first_panel, epilogue, out: &mut out });
                 }
             }
-            Packed::Int8(matrix) => {
-                isa.dispatch(Int8Gemm { a: codes, b: matrix, panels, epilogue, out: rows });
-            }
+            Packed::Int8(_) => unreachable!("the product of codes was returned"),
             Packed::LowPrecision(matrix) => {
                 for first in panels.clone().step_by(matrix.window()) {
                     let window = first..(first + matrix.window()).min(panels.end);
@@ -84,5 +82,18 @@ impl Cpu {
         };
         let columns = 0..out.columns;
         self.for_strips(out, columns, (E::WIDTH, matrix.panels_together()), strip);
+    }
+    /// `out` = x M^T by the epilogue, where x and M are in 8 bits.
+    pub(super) fn product_of_codes<E: Epilogue + Sync>(
+        &self,
+        x: &QuantizedRows,
+        matrix: &Int8Panels,
+        epilogue: E,
+        out: &mut Activations,
+    ) {
+        let (isa, columns) = (self.isa, 0..out.columns);
+        self.for_strips(out, columns, (E::WIDTH, WIDE), |panels, rows, _| {
+            isa.dispatch(Int8Gemm { a: x, b: matrix, panels, epilogue, out: rows });
+        });
     }
 }

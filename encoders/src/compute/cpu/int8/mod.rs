@@ -41,13 +41,13 @@ mod quantize;
 mod tests;
 mod tile;
 
-pub(super) use gemm::Int8Gemm;
+pub(super) use gemm::{Int8Gemm, QuantizingGemm};
 pub(crate) use panels::quantize_rows;
 pub(super) use panels::{Int8Panels, Row};
-pub(super) use quantize::{Quantize, QuantizedRows};
+pub(super) use quantize::{Quantize, QuantizedRows, TileStrip};
 
 use super::isa::PANEL;
-use crate::architecture::INT8_GROUP as GROUP;
+pub(super) use crate::architecture::INT8_GROUP as GROUP;
 
 /// Codes that are multiplied with one instruction and added to one sum.
 const QUAD: usize = 4;

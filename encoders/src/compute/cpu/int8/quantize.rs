@@ -45,13 +45,52 @@ pub(crate) struct QuantizedRows {
 
 impl QuantizedRows {
     /// M
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
     /// K
     pub(super) fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// Becomes an array (`rows`, `depth`) for some units, of any codes and scales.
+    fn reshape(&mut self, rows: usize, depth: usize, units: Units) -> Tiles {
+        (self.rows, self.depth) = (rows, depth);
+        let tiles = Tiles::new(rows, units.tile_rows());
+        let codes = tiles.count.checked_sub(1).map_or(0, |last| units.codes_of_tile(tiles, last, depth).end);
+        // What is multiplied will be written, or meets zeros; what is there need not be cleared.
+        self.codes.resize(codes / STEP, Line::zeroed());
+        self.scales.resize(rows * depth.div_ceil(GROUP), 0.0);
+        tiles
+    }
+
+    /// Becomes an array (`rows`, `depth`) that others write: strips of `width` groups, of each tile by tile.
+    pub(crate) fn strips(
+        &mut self,
+        (rows, depth): (usize, usize),
+        units: Units,
+        width: usize,
+    ) -> Vec<Vec<TileStrip<'_>>> {
+        let tiles = self.reshape(rows, depth, units);
+        let mut strips: Vec<Vec<TileStrip<'_>>> =
+            (0..depth.div_ceil(GROUP).div_ceil(width)).map(|_| Vec::with_capacity(tiles.count)).collect();
+        let mut codes: &mut [Quad] = bytemuck::cast_slice_mut(&mut self.codes);
+        let mut scales = &mut self.scales[..];
+        for tile in 0..tiles.count {
+            let (_, height) = tiles.get(tile);
+            let stored = units.stored_rows(height);
+            let of_tile = codes.split_off_mut(..units.codes_of_tile(tiles, tile, depth).len());
+            let of_tile =
+                of_tile.expect("there is room for every tile").chunks_mut(width * QUADS_OF_GROUP * stored);
+            let scales_of_tile = scales.split_off_mut(..height * depth.div_ceil(GROUP));
+            let scales_of_tile =
+                scales_of_tile.expect("there is room for every tile").chunks_mut(width * height);
+            for (strip, (codes, scales)) in strips.iter_mut().zip(of_tile.zip(scales_of_tile)) {
+                strip.push(TileStrip { codes, scales, height });
+            }
+        }
+        strips
     }
 
     /// Codes and scales of a tile for some units.
@@ -99,6 +138,32 @@ impl Units {
     }
 }
 
+/// The codes of a group of a row.
+const QUADS_OF_GROUP: usize = GROUP / QUAD;
+
+/// Some groups of a tile, to be written.
+pub(crate) struct TileStrip<'a> {
+    codes: &'a mut [Quad],
+    scales: &'a mut [f32],
+    height: usize,
+}
+
+impl TileStrip<'_> {
+    /// Writes a group of a row; the first group is that of the strip.
+    #[inline(always)]
+    pub(super) fn quantize<A: Arithmetic>(
+        &mut self,
+        units: Units,
+        group: usize,
+        row: usize,
+        numbers: &[f32],
+    ) {
+        let height = self.height;
+        let codes = &mut self.codes[group * QUADS_OF_GROUP * units.stored_rows(height)..];
+        self.scales[group * height + row] = units.quantize::<A>(numbers, codes, (row, height));
+    }
+}
+
 /// Quantizes activations.
 pub(crate) struct Quantize<'a> {
     /// (M, K)
@@ -115,25 +180,12 @@ impl Kernel for Quantize<'_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let Quantize { a, depth, units, out } = self;
-        let groups = depth.div_ceil(GROUP);
         let rows = a.len() / depth.max(1);
-        (out.rows, out.depth) = (rows, depth);
-        let tiles = Tiles::new(rows, units.tile_rows());
-        let codes = tiles.count.checked_sub(1).map_or(0, |last| units.codes_of_tile(tiles, last, depth).end);
-        // Every element that is multiplied is written below, or meets zeros; old ones need not be cleared.
-        out.codes.resize(codes / STEP, Line::zeroed());
-        out.scales.resize(rows * groups, 0.0);
-        let codes: &mut [Quad] = bytemuck::cast_slice_mut(&mut out.codes);
-        for tile in 0..tiles.count {
-            let (first, height) = tiles.get(tile);
-            let codes = &mut codes[units.codes_of_tile(tiles, tile, depth)];
-            let stored = units.stored_rows(height);
-            let scales = &mut out.scales[first * groups..][..height * groups];
-            for row in 0..height {
-                let values = &a[(first + row) * depth..][..depth];
-                for (g, group) in values.chunks(GROUP).enumerate() {
-                    let codes = &mut codes[g * (GROUP / QUAD) * stored..];
-                    scales[g * height + row] = units.quantize::<A>(group, codes, (row, height));
+        let mut a = a.chunks_exact(depth.max(1));
+        for mut tile in out.strips((rows, depth), units, depth.div_ceil(GROUP).max(1)).into_iter().flatten() {
+            for (row, values) in a.by_ref().take(tile.height).enumerate() {
+                for (number, group) in values.chunks(GROUP).enumerate() {
+                    tile.quantize::<A>(units, number, row, group);
                 }
             }
         }
