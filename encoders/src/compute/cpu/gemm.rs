@@ -18,6 +18,8 @@
 //! - A is taken [`BLOCK_ROWS`] rows at a time, which stay in the second-level cache while all panels of B pass by.
 //! - Within a block, tiles of a few rows are packed k-major. A tile of C, as many rows by a panel, stays in registers
 //!   while k runs.
+//! - K is divided where a tile of A and a panel of B do not fit the first-level cache together. The sums so far wait
+//!   in an array of a few panels. They go on where they were, so this changes no bit.
 //! - The first block of rows fetches the next panel while it computes with this one: few rows would else wait for
 //!   memory.
 //! - An [`Epilogue`] takes the sums from the registers: bias, activation, residual and scale cost no pass over C.
@@ -31,6 +33,12 @@ use super::packed_matrix::PackedMatrix;
 /// Rows of A that are multiplied with all panels before the next rows are touched. 96 rows of 1,536 f32 are 576 KiB,
 /// about a second-level cache.
 pub(crate) const BLOCK_ROWS: usize = 96;
+
+/// The most k that are summed at a time: 14 rows of A and a panel of B take 45 KiB.
+const DEPTH_BLOCK: usize = 384;
+
+/// Panels whose sums wait together for the next k.
+const GROUP: usize = 8;
 
 /// What becomes of the sums of one row of C over one panel of B.
 pub(crate) trait Epilogue: Copy {
@@ -60,18 +68,20 @@ pub(crate) struct Gemm<'a, 'out, E> {
     /// All of A from [`PackTiles`], if the same A is multiplied many times. Otherwise each block is packed when it is
     /// multiplied.
     pub(crate) tiles: Option<&'a [f32]>,
-    /// Memory for a block of A, tile by tile, k-major.
+    /// Memory for a block of A, tile by tile, k-major, and for sums that wait.
     pub(crate) scratch: &'a mut Vec<f32>,
 }
 
 /// Writes the rows of A tile by tile, each k-major.
 pub(crate) struct PackTiles<'a> {
-    /// (M, K), row i at `i * K`.
+    /// (M, K), row i at `i * stride`.
     pub(crate) a: &'a [f32],
+    /// Distance between the rows.
+    pub(crate) stride: usize,
     /// K.
     pub(crate) depth: usize,
     /// M K numbers.
-    pub(crate) out: &'a mut Vec<f32>,
+    pub(crate) out: &'a mut [f32],
 }
 
 impl Kernel for PackTiles<'_> {
@@ -79,12 +89,11 @@ impl Kernel for PackTiles<'_> {
 
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Self { a, depth, out } = self;
-        out.resize(a.len(), 0.0);
-        let num_rows = a.len() / depth.max(1);
+        let Self { a, stride, depth, out } = self;
+        let num_rows = out.len() / depth.max(1);
         for start in (0..num_rows).step_by(BLOCK_ROWS) {
             let end = (start + BLOCK_ROWS).min(num_rows);
-            pack_block::<A>(a, depth, depth, start..end, &mut out[start * depth..end * depth]);
+            pack_block::<A>(a, stride, depth, start..end, &mut out[start * depth..end * depth]);
         }
     }
 }
@@ -134,10 +143,14 @@ pub(super) fn pack_block<A: Arithmetic>(
 ) {
     for (row, height) in Tiles::new::<A>(rows.start, rows.end) {
         let tile = &mut out[(row - rows.start) * depth..][..height * depth];
-        for r in 0..height {
-            let line = &a[(row + r) * stride..][..depth];
-            for (slot, value) in tile[r..].iter_mut().step_by(height).zip(line) {
-                *slot = *value;
+        // A piece of the tile stays in the first-level cache while all rows are written to it.
+        const PIECE: usize = 128;
+        for (piece, tile) in tile.chunks_mut(PIECE * height).enumerate() {
+            for r in 0..height {
+                let line = &a[(row + r) * stride + piece * PIECE..];
+                for (slot, value) in tile[r..].iter_mut().step_by(height).zip(line) {
+                    *slot = *value;
+                }
             }
         }
     }
@@ -150,27 +163,44 @@ impl<E: Epilogue> Kernel for Gemm<'_, '_, E> {
     fn run<A: Arithmetic>(mut self) {
         let depth = self.depth.len();
         let num_rows = self.out.len();
+        let num_depths = depth.div_ceil(DEPTH_BLOCK).max(1);
+        let depth_block = depth.div_ceil(num_depths);
+        let waiting = if num_depths > 1 { num_rows.min(BLOCK_ROWS) * GROUP * PANEL } else { 0 };
         let mut scratch = std::mem::take(self.scratch);
         for start in (0..num_rows).step_by(BLOCK_ROWS) {
             let end = (start + BLOCK_ROWS).min(num_rows);
+            let own = if self.tiles.is_some() { 0 } else { (end - start) * depth };
+            // Every element is written below; old ones need not be cleared.
+            scratch.resize(own + waiting, 0.0);
+            let (packed, sums) = scratch.split_at_mut(own);
             let packed = match self.tiles {
                 Some(tiles) => &tiles[start * depth..end * depth],
                 None => {
-                    // Every element is written below; old ones need not be cleared.
-                    scratch.resize((end - start) * depth, 0.0);
-                    pack_block::<A>(self.a, self.stride, depth, start..end, &mut scratch);
-                    &scratch
+                    pack_block::<A>(self.a, self.stride, depth, start..end, packed);
+                    packed
                 }
             };
-            for p in self.panels.clone() {
-                for (row, height) in Tiles::new::<A>(start, end) {
-                    let tile = &packed[(row - start) * depth..][..height * depth];
-                    match height {
-                        14 => self.tile::<A, 14>(row, p, tile),
-                        6 => self.tile::<A, 6>(row, p, tile),
-                        4 => self.tile::<A, 4>(row, p, tile),
-                        2 => self.tile::<A, 2>(row, p, tile),
-                        _ => self.tile::<A, 1>(row, p, tile),
+            for group in self.panels.clone().step_by(GROUP) {
+                let group = group..(group + GROUP).min(self.panels.end);
+                for number in 0..num_depths {
+                    let ks = number * depth_block..((number + 1) * depth_block).min(depth);
+                    for p in group.clone() {
+                        let next = self.next_slice(start, p, &group, &ks);
+                        let sums =
+                            sums.get_mut((p - group.start) * (end - start) * PANEL..).unwrap_or_default();
+                        for (row, height) in Tiles::new::<A>(start, end) {
+                            let tile = &packed[(row - start) * depth..][..height * depth];
+                            let tile = &tile[ks.start * height..ks.end * height];
+                            let part = Part { row, p, ks: ks.clone(), next };
+                            let sums = sums.get_mut((row - start) * PANEL..).unwrap_or_default();
+                            match height {
+                                14 => self.tile::<A, 14>(part, tile, sums),
+                                6 => self.tile::<A, 6>(part, tile, sums),
+                                4 => self.tile::<A, 4>(part, tile, sums),
+                                2 => self.tile::<A, 2>(part, tile, sums),
+                                _ => self.tile::<A, 1>(part, tile, sums),
+                            }
+                        }
                     }
                 }
             }
@@ -215,32 +245,55 @@ impl Iterator for Tiles {
     }
 }
 
-impl<E: Epilogue> Gemm<'_, '_, E> {
-    /// Where a tile of `height` rows at `row` begins to prefetch its share of the next panel, and the bytes between
-    /// two prefetches. The tiles of the first block together fetch the next panel while they compute with the present
-    /// one. So a product of few rows does not wait for memory. Later blocks find the panel in the cache.
+/// A tile of C and some of its k.
+struct Part<'a> {
+    row: usize,
+    p: usize,
+    ks: Range<usize>,
+    /// What the tiles of these rows fetch.
+    next: &'a [f32],
+}
+
+impl<'a, E: Epilogue> Gemm<'a, '_, E> {
+    /// The numbers of B that are multiplied after those of panel `p` of a group. The tiles of the first block together
+    /// fetch them while they compute. So a product of few rows does not wait for memory. Later blocks find them in the
+    /// cache.
     #[inline(always)]
-    fn next_panel_share(&self, row: usize, p: usize, height: usize) -> (*const u8, usize) {
-        if row >= BLOCK_ROWS || p + 1 >= self.panels.end {
-            // An address at hand: a prefetch from where nothing is mapped walks the page tables.
-            return (self.a.as_ptr().cast(), 0);
+    fn next_slice(&self, start: usize, p: usize, group: &Range<usize>, ks: &Range<usize>) -> &'a [f32] {
+        let depth = self.depth.len();
+        let (p, first) = match (p + 1 < group.end, ks.end < depth) {
+            (true, _) => (p + 1, ks.start),
+            (false, true) => (group.start, ks.end),
+            (false, false) => (group.end, 0),
+        };
+        if start > 0 || p >= self.panels.end {
+            return &[];
         }
-        let block = self.out.len().min(BLOCK_ROWS);
-        let next = &self.b.panel(p + 1)[self.depth.start * PANEL..self.depth.end * PANEL];
-        let bytes = size_of_val(next);
-        (
-            next.as_ptr().cast::<u8>().wrapping_add(bytes * row / block),
-            PANEL * size_of::<f32>() * height / block,
-        )
+        let end = (first + ks.len()).min(depth);
+        &self.b.panel(p)[(self.depth.start + first) * PANEL..(self.depth.start + end) * PANEL]
     }
 
-    /// R rows of A, k-major in `tile`, times one panel of B.
+    /// R rows of A, k-major in `tile`, times one panel of B, for some k. `sums` has those of the k before, and gets
+    /// these if there are more.
     #[inline(always)]
-    fn tile<A: Arithmetic, const R: usize>(&mut self, row: usize, p: usize, tile: &[f32]) {
-        let panel = &self.b.panel(p)[self.depth.start * PANEL..self.depth.end * PANEL];
-        let mut sums = [[0.0f32; PANEL]; R];
+    fn tile<A: Arithmetic, const R: usize>(&mut self, part: Part<'_>, tile: &[f32], waiting: &mut [f32]) {
+        let Part { row, p, ks, next } = part;
+        let from = self.depth.start;
+        let panel = &self.b.panel(p)[(from + ks.start) * PANEL..(from + ks.end) * PANEL];
+        // Whole arrays of known lengths: by parts the sums would not stay in registers below.
+        let mut waiting = waiting.as_chunks_mut::<PANEL>().0.first_chunk_mut::<R>();
+        let mut sums = match &waiting {
+            Some(waiting) if ks.start > 0 => **waiting,
+            _ => [[0.0f32; PANEL]; R],
+        };
+        let block = self.out.len().min(BLOCK_ROWS);
+        let mut ahead = match next {
+            // An address at hand: a prefetch from where nothing is mapped walks the page tables.
+            [] => panel.as_ptr().cast::<u8>(),
+            _ => next.as_ptr().cast::<u8>().wrapping_add(size_of_val(next) * row / block),
+        };
+        let step = if next.is_empty() { 0 } else { PANEL * size_of::<f32>() * R / block };
         // Both operands in fixed-size chunks: no bounds checks, and the sums stay in registers.
-        let (mut ahead, step) = self.next_panel_share(row, p, R);
         for (a, b) in tile.chunks_exact(R).zip(panel.chunks_exact(PANEL)) {
             prefetch(ahead);
             ahead = ahead.wrapping_add(step);
@@ -253,6 +306,12 @@ impl<E: Epilogue> Gemm<'_, '_, E> {
         // A local copy, so that the compiler can keep the sums in registers. Otherwise it stores each sum after every
         // addition.
         let sums = std::hint::black_box(sums);
+        if ks.end < self.depth.len()
+            && let Some(waiting) = &mut waiting
+        {
+            **waiting = sums;
+            return;
+        }
         let column = (p - self.panels.start) * E::WIDTH;
         for (out, values) in self.out[row..row + R].iter_mut().zip(&sums) {
             let end = (column + E::WIDTH).min(out.len());
@@ -360,6 +419,35 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Dividing K and the panels changes no bit: each sum is one chain over k, rounded once or twice a step.
+        #[test]
+        fn sums_are_one_chain((m, n, seed) in (1..110usize, 1..300usize, any::<u32>()), depth in prop_oneof![300..1200usize, Just(384), Just(385), Just(768)]) {
+            let mut state = u64::from(seed);
+            let mut values = |len: usize| -> Vec<f32> {
+                (0..len).map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+                }).collect()
+            };
+            let (a, b) = (values(m * depth), values(n * depth));
+            let chain = |step: fn(f32, f32, f32) -> f32, i: usize, j: usize| {
+                let pairs = a[i * depth..(i + 1) * depth].iter().zip(&b[j * depth..(j + 1) * depth]);
+                pairs.fold(0.0, |sum, (a, b)| step(*a, *b, sum))
+            };
+            for isa in Isa::available() {
+                let got = product(isa, &a, &b, m, n, depth);
+                // All tiles, panels and lanes, but not all pairs of them.
+                let some = (0..m).flat_map(|i| (i % 7..n).step_by(7).map(move |j| (i, j)));
+                let differ = |step| some.clone().find(|(i, j)| got[i * n + j] != chain(step, *i, *j));
+                let (once, twice) = (differ(f32::mul_add), differ(|a, b, sum| a * b + sum));
+                prop_assert!(once.is_none() || twice.is_none(), "{isa:?}: {once:?}, {twice:?}");
+            }
+        }
+    }
+
+    proptest! {
         /// |error| <= K u / (1 - K u) * sum |a||b| with u = 2^-24 (Higham 2002, eq. 3.5), and |a||b| <= 1 here.
         #[test]
         fn product_is_the_definition((m, n, depth, a, b) in shape()) {
@@ -408,12 +496,19 @@ mod tests {
             got.refill_rows(&rows, depth);
             prop_assert_eq!(got.all_panels(), want.all_panels());
             for isa in Isa::available() {
-                let (mut want, mut got) = (Vec::new(), vec![7.0; 3]);
-                isa.dispatch(PackTiles { a: &a, depth, out: &mut want });
+                let (mut want, mut got) = (vec![7.0; m * depth], vec![7.0; 3]);
+                isa.dispatch(PackTiles { a: &a, stride: depth, depth, out: &mut want });
                 isa.dispatch(PackTransposedTiles { a: &turned(&a, m), stride: m, columns: 0..m, out: &mut got });
                 prop_assert_eq!(&got, &want);
                 let part = m / 3..m;
-                isa.dispatch(PackTiles { a: &a[part.start * depth..], depth, out: &mut want });
+                want.truncate(part.len() * depth);
+                isa.dispatch(PackTiles { a: &a[part.start * depth..], stride: depth, depth, out: &mut want });
+                // Rows with more numbers, which are left out.
+                let longer: Vec<f32> = a.chunks(depth).flat_map(|row| row.iter().copied().chain([7.0; 3])).collect();
+                let mut of_longer = vec![7.0; want.len()];
+                let rows = &longer[part.start * (depth + 3)..];
+                isa.dispatch(PackTiles { a: rows, stride: depth + 3, depth, out: &mut of_longer });
+                prop_assert_eq!(&of_longer, &want);
                 isa.dispatch(PackTransposedTiles { a: &turned(&a, m), stride: m, columns: part, out: &mut got });
                 prop_assert_eq!(&got, &want);
             }

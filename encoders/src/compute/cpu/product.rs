@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::gemm::{Epilogue, Gemm, PackTiles};
+use rayon::prelude::*;
+
+use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PackTiles};
 use super::half_products::Factors;
 use super::int8::{Int8Gemm, Int8Panels, Quantize, QuantizedRows, WIDE};
 use super::linear::{Packed, PackedLinear};
@@ -39,7 +41,7 @@ impl Cpu {
         let tiles = match matrix {
             Packed::Dense(_) | Packed::Rounded(_) => None,
             Packed::LowPrecision(_) => {
-                isa.dispatch(PackTiles { a, depth: stride, out: &mut packed });
+                self.pack_tiles(a, stride, (x.num_rows(), stride), &mut packed);
                 Some(&packed[..])
             }
             Packed::Bf16(_) => {
@@ -83,6 +85,28 @@ impl Cpu {
         let columns = 0..out.columns;
         self.for_strips(out, columns, (E::WIDTH, matrix.panels_together()), strip);
     }
+    /// `out` becomes the tiles of an array (`num_rows`, `depth`) whose rows lie `stride` apart.
+    pub(super) fn pack_tiles(
+        &self,
+        a: &[f32],
+        stride: usize,
+        (num_rows, depth): (usize, usize),
+        out: &mut Vec<f32>,
+    ) {
+        // Every element is written below; old ones need not be cleared.
+        out.resize(num_rows * depth, 0.0);
+        let isa = self.isa;
+        let pack = |(block, out): (usize, &mut [f32])| {
+            isa.dispatch(PackTiles { a: &a[block * BLOCK_ROWS * stride..], stride, depth, out });
+        };
+        let length = (BLOCK_ROWS * depth).max(1);
+        if self.parallel {
+            out.par_chunks_mut(length).enumerate().for_each(pack);
+        } else {
+            out.chunks_mut(length).enumerate().for_each(pack);
+        }
+    }
+
     /// `out` = x M^T by the epilogue, where x and M are in 8 bits.
     pub(super) fn product_of_codes<E: Epilogue + Sync>(
         &self,

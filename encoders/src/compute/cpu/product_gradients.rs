@@ -81,6 +81,10 @@ impl Cpu {
         let (isa, all) = (self.isa, 0..out.columns);
         let (rows, matrix) = (matrix.rows(), &*self.factors.matrix(matrix));
         let a = &self.factors.numbers(&gradient.values)[columns.start..];
+        // Once for all windows.
+        let mut tiles = self.packed.borrow_mut();
+        self.pack_tiles(a, gradient.columns, (gradient.num_rows(), rows), &mut tiles);
+        let tiles = Some(&tiles[..]);
         self.for_strips(out, all, (PANEL, 1), |panels, rows_out, memory| {
             for first in panels.clone().step_by(WINDOW) {
                 let some = first..(first + WINDOW).min(panels.end);
@@ -94,7 +98,7 @@ impl Cpu {
                     depth: 0..rows,
                     epilogue: Accumulate(scale),
                     out: &mut out,
-                    tiles: None,
+                    tiles,
                     scratch: &mut memory.tiles,
                 });
             }
