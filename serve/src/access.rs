@@ -16,9 +16,21 @@ pub struct Access {
     pub keys: Vec<String>,
     /// Whether documents may be added, replaced and deleted.
     pub writable: bool,
-    /// Whether requests must be addressed to this machine by a name of its own. Where no key is asked for, it keeps
-    /// pages of other sites out, which can make their names mean this machine.
-    pub local_names_only: bool,
+    /// What requests may call the server.
+    pub hosts: Hosts,
+}
+
+/// What requests may call the server, in their header `Host`. Pages of other sites can make their names mean this
+/// machine (DNS rebinding); where no key is asked for, such names are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hosts {
+    /// Any name: keys keep others out.
+    #[default]
+    Any,
+    /// An address of any network, or a local name: no page can make an address mean another machine.
+    Addresses,
+    /// Local names and addresses.
+    Local,
 }
 
 impl Access {
@@ -29,9 +41,7 @@ impl Access {
         route: Option<&str>,
         headers: &HeaderMap,
     ) -> Result<(), Fault> {
-        if self.local_names_only {
-            check_host(headers)?;
-        }
+        self.hosts.check(headers)?;
         let is_read = method == Method::GET || method == Method::HEAD;
         if self.keys.is_empty() || is_read && route.is_some_and(|route| OPEN.contains(&route)) {
             return Ok(());
@@ -67,24 +77,36 @@ pub fn check_origin(headers: &HeaderMap) -> Result<(), Fault> {
     )))
 }
 
-/// Whether this authority, NAME or NAME:PORT, is the machine's own by any name.
-fn is_local(authority: &str) -> bool {
+/// The name in this authority, NAME or NAME:PORT, and the address that it is, if it is one.
+fn name_of(authority: &str) -> (&str, Option<IpAddr>) {
     let name = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    (name, name.parse().ok())
 }
 
-fn check_host(headers: &HeaderMap) -> Result<(), Fault> {
-    let Some(host) = headers.get(header::HOST) else { return Ok(()) };
-    let host = host.to_str().unwrap_or_default();
-    if is_local(host) {
-        return Ok(());
+/// Whether this authority is the machine's own by any name.
+fn is_local(authority: &str) -> bool {
+    let (name, address) = name_of(authority);
+    name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
+}
+
+impl Hosts {
+    fn check(self, headers: &HeaderMap) -> Result<(), Fault> {
+        let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+        let host = host.to_str().unwrap_or_default();
+        let names = match self {
+            Hosts::Any => return Ok(()),
+            _ if is_local(host) => return Ok(()),
+            Hosts::Addresses if name_of(host).1.is_some() => return Ok(()),
+            Hosts::Addresses => "addresses, such as 10.0.0.1, and to localhost",
+            Hosts::Local => "localhost",
+        };
+        Err(Fault::forbidden(format!(
+            "this server without API keys answers to {names}, and Host is {host:?}: start it with API keys to serve other names"
+        )))
     }
-    Err(Fault::forbidden(format!(
-        "this server without API keys answers to localhost, and Host is {host:?}: start it with API keys to serve other names"
-    )))
 }
 
 #[cfg(test)]
@@ -125,12 +147,19 @@ mod tests {
 
     #[test]
     fn other_sites_names_are_refused() {
-        let access = Access { local_names_only: true, ..Access::default() };
-        for good in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.3.2.1", "[::1]:8080"] {
-            assert_eq!(access.check(&Method::GET, None, &headers("host", good)), Ok(()), "{good}");
+        let is_refused = |hosts: Hosts, host: &str| {
+            let access = Access { hosts, ..Access::default() };
+            access.check(&Method::GET, None, &headers("host", host)).is_err()
+        };
+        for local in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.3.2.1", "[::1]:8080"] {
+            assert!(!is_refused(Hosts::Local, local) && !is_refused(Hosts::Addresses, local), "{local}");
         }
-        for bad in ["evil.example", "localhost.evil.example:80", "10.0.0.1:8080", "[fe80::1]:8080", ""] {
-            assert!(access.check(&Method::GET, None, &headers("host", bad)).is_err(), "{bad}");
+        for address in ["10.0.0.1:8080", "10.0.0.1", "[fe80::1]:8080"] {
+            assert!(is_refused(Hosts::Local, address) && !is_refused(Hosts::Addresses, address), "{address}");
+        }
+        for name in ["evil.example", "localhost.evil.example:80", "10.0.0.1.evil.example", ""] {
+            assert!(is_refused(Hosts::Local, name) && is_refused(Hosts::Addresses, name), "{name}");
+            assert!(!is_refused(Hosts::Any, name), "{name}");
         }
     }
 

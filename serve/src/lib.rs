@@ -35,7 +35,7 @@ mod slow_writes;
 mod stdio;
 mod stop;
 
-pub use access::Access;
+pub use access::{Access, Hosts};
 pub use app::Served;
 pub use collection::{
     Change, Changed, Collection, FoundHit, HitPlace, Listed, NewDocument, SearchAnswer, SearchRequest, Span,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use secateur_serve::{Access, Event, Limits, Served, Stop, run};
+use secateur_serve::{Access, Event, Hosts, Limits, Served, Stop, run};
 use serde_json::{Value, json};
 
 use client::{Client, answer, ask_half_closed};
@@ -214,7 +214,7 @@ fn rude_clients_are_refused_in_time() {
         idle: Duration::from_millis(500),
         ..Limits::default()
     };
-    let access = Access { local_names_only: true, ..Access::default() };
+    let access = Access { hosts: Hosts::Local, ..Access::default() };
     let running = Running::start(all(), access, limits);
     let client = &running.client;
     let post = |headers: &[&str], body: &[u8]| client.ask("POST", "/v1/embeddings", headers, body);

@@ -1,6 +1,6 @@
 //! The Model Context Protocol over HTTP.
 
-use secateur_serve::{Access, Limits, Served};
+use secateur_serve::{Access, Hosts, Limits, Served};
 use serde_json::{Value, json};
 
 use super::client::{Answer, Client};
@@ -144,7 +144,7 @@ fn wrong_calls_are_told_what_is_wrong() {
 
 #[test]
 fn strangers_and_other_methods_are_refused() {
-    let access = Access { local_names_only: true, ..Access::default() };
+    let access = Access { hosts: Hosts::Local, ..Access::default() };
     let running = Running::start(all(), access, Limits { body_bytes: 10_000, ..Limits::default() });
     let client = &running.client;
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use secateur_serve::{Access, Limits, Stop};
+use secateur_serve::{Access, Hosts, Limits, Stop};
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result, say};
@@ -90,7 +90,8 @@ impl Arguments {
             return Err(Failure::new(Code::Usage, message));
         }
         let keys = keys(None)?;
-        Ok(Access { local_names_only: keys.is_empty(), keys, writable: false })
+        let hosts = if keys.is_empty() { Hosts::Local } else { Hosts::Any };
+        Ok(Access { hosts, keys, writable: false })
     }
 }
 

@@ -151,6 +151,15 @@ fn keys_and_names_keep_others_out() {
     let server = served(&sandbox, &[]);
     server.ask("GET", "/info", &["host: evil.example"], b"").fails(403, "Host is \"evil.example\"");
     assert_eq!(server.ask("GET", "/info", &["host: localhost"], b"").status, 200);
+    drop(server);
+
+    // Open to a network, whose machines have addresses: no page can make one of those mean this server.
+    let server = served(&sandbox, &["--host", "0.0.0.0"]);
+    assert!(server.said().contains("whoever reaches 0.0.0.0 can ask, by its address"), "{}", server.said());
+    server.ask("GET", "/info", &["host: evil.example"], b"").fails(403, "start it with API keys");
+    for good in ["host: localhost", "host: 10.0.0.1:8080"] {
+        assert_eq!(server.ask("GET", "/info", &[good], b"").status, 200, "{good}");
+    }
 }
 
 #[test]

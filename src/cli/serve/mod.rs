@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::Args;
 use secateur::LoadOptions;
 use secateur::encode::CrossEncoder;
-use secateur_serve::{Access, Event, Limits, Served, Stop, Tell};
+use secateur_serve::{Access, Event, Hosts, Limits, Served, Stop, Tell};
 
 use super::encoder::{EncoderArguments, base_directory, model_directory, open_database, tell};
 use super::failure::{Code, Failure, Result, say, warn};
@@ -37,8 +37,9 @@ at /. Prometheus reads /metrics.
 
 Agents speak the Model Context Protocol at /mcp; `secateur mcp` is for those that start a server of their own.
 
-Without --api-keys only this machine may ask, and what may be asked is not asked for twice: put a proxy that speaks TLS before a \
-server that others use. SIGINT and SIGTERM end it once the requests that it has begun are answered.
+Without --api-keys and --host only this machine may ask. With --host and without keys whoever reaches that address may, but change \
+nothing. Then requests name the server by its address or localhost: pages of other sites can make their own names mean it. There is \
+no TLS: put a proxy that speaks it before a server that others use. SIGINT and SIGTERM end it once the requests that it has begun are answered.
 
 Examples:
   secateur serve my.db
@@ -177,9 +178,17 @@ impl Arguments {
                 );
                 return Err(Failure::new(Code::Usage, message));
             }
-            warn(&format!("whoever reaches {} can ask: no API keys are given", self.host));
+            warn(&format!(
+                "no API keys are given: whoever reaches {} can ask, by its address; other names than localhost are refused",
+                self.host
+            ));
         }
-        Ok(Access { local_names_only: keys.is_empty() && is_local, keys, writable: self.writable })
+        let hosts = match (keys.is_empty(), is_local) {
+            (false, _) => Hosts::Any,
+            (true, false) => Hosts::Addresses,
+            (true, true) => Hosts::Local,
+        };
+        Ok(Access { hosts, keys, writable: self.writable })
     }
 
     fn served(&self) -> Result<Served> {
