@@ -246,6 +246,10 @@ fn merge_writes_the_model_that_the_adapter_makes() {
     sandbox
         .run(["model", "merge", "base", "--base", "base", "--out", "other"])
         .fails(3, ["adapter_config.json"]);
+    // Nothing names a base either: it is a model like any other.
+    let merge = ["model", "merge", "base", "--out", "other"];
+    sandbox.run(merge).fails(3, ["base has no adapter_config.json", "not an adapter"]);
+    assert!(!sandbox.path("other").exists());
 
     let inspection = sandbox.run(["model", "inspect", "adapter", "--base", "base", "--json"]).json();
     assert_eq!(inspection["family"], "bert");

@@ -17,13 +17,21 @@ use crate::weights::write::{NewTensor, write_directory};
 ///
 /// # Errors
 ///
-/// As loading the adapter; its base is quantized; `out` exists, or cannot be written.
+/// As loading the adapter; the directory is not an adapter's; its base is quantized; `out` exists, or cannot be written.
 pub fn write_merged(adapter: impl AsRef<Path>, base: Option<&Path>, out: impl AsRef<Path>) -> Result<()> {
-    let adapter = adapter.as_ref();
+    let directory = adapter.as_ref();
     let out = out.as_ref();
     let Weights { files, config_path, mut config, checkpoint, adapter, architecture } =
-        Weights::open(adapter, base)?;
-    let tensors = merged(checkpoint, adapter, &architecture)?;
+        Weights::open(directory, base)?;
+    let Some(adapter) = adapter else {
+        return Err(Error::MissingFile {
+            directory: directory.to_owned(),
+            file: "adapter_config.json",
+            advice: "it is a whole model, not an adapter; name the directory of an adapter, such as the model/ of a \
+                     training without --full",
+        });
+    };
+    let tensors = merged(checkpoint, Some(adapter), &architecture)?;
     if tensors.is_quantized() {
         return Err(Error::InvalidField {
             path: config_path,
