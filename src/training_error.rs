@@ -19,10 +19,12 @@ pub enum TrainingError {
         path: PathBuf,
     },
     /// A step has no gradient, and that is not to be passed over.
-    #[error("step {step} has no gradient: {NO_GRADIENT}")]
+    #[error("step {step} has no gradient: {}", no_gradient(*is_lone))]
     NoGradient {
         /// The step, counted from 1.
         step: usize,
+        /// Whether it has a batch of one query with nothing but its own passage.
+        is_lone: bool,
     },
     /// There is nothing to train on.
     #[error("there is no training data: name at least one file")]
@@ -95,6 +97,16 @@ impl TrainingError {
     }
 }
 
-/// Why a step has no gradient, and what to do.
-pub(crate) const NO_GRADIENT: &str = "nothing is learned where a query is compared with its own passage alone; give batches \
-                                      of more than one query, or examples with negatives or a teacher's scores";
+/// Why steps have no gradient, and what to do; `is_lone` if one has a batch of one query with nothing but its own passage.
+pub(crate) fn no_gradient(is_lone: bool) -> &'static str {
+    match is_lone {
+        true => {
+            "nothing is learned where a query is compared with its own passage alone; give batches of more than one query, \
+             or examples with negatives or a teacher's scores"
+        }
+        false => {
+            "nothing is learned where the passages of a batch are all the same, where the loss can fall no further, or \
+             where its weights are 0; look at the data, --temperature and the weights"
+        }
+    }
+}

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use secateur::encode::{Pooling, TextKind};
 use secateur::train::{LogLine, read_log};
-use secateur::train::{TrainSettings, Trained, Trainer};
+use secateur::train::{Lora, TrainSettings, Trained, Trainer};
 use secateur::{Encoder, LoadOptions};
 
 use crate::support::dataset::write;
-use crate::support::{Outcome, Sandbox, mini, model};
+use crate::support::{Outcome, Sandbox, mini, model, workspace_root};
 
 /// A sandbox with the tiny model and the judgments of the bundled collection as training data.
 fn sandbox() -> Sandbox {
@@ -72,6 +72,47 @@ fn adapters_are_trained_and_merged() {
 
     train(&sandbox, "run", &[]).fails(2, ["run is a run's", "--resume"]);
     train(&sandbox, "run", &["--resume"]).fails(1, ["run/model exists"]);
+}
+
+/// A model without layers has nothing for an adapter, which is found before its data and weights are read.
+#[test]
+fn adapters_need_layers() {
+    let sandbox = sandbox();
+    let default = workspace_root().join("encoders/default").display().to_string();
+    for rest in [&[][..], &["--targets", "q_proj"]] {
+        let arguments = ["train", &default, "--data", "nowhere.jsonl", "--out", "run"];
+        sandbox.run([&arguments[..], rest].concat()).fails(3, ["has no linear layers", "--full"]);
+    }
+    let lora = Trained::Lora(Lora::default());
+    let error = Trainer::load(&default, TrainSettings::new(lora, 1)).err().unwrap();
+    assert!(error.to_string().contains("has no linear layers"), "{error}");
+
+    write(&sandbox.path("."), "r.toml", format!("model = \"{default}\"\n[train]\ndata = [\"t.jsonl\"]\n"));
+    sandbox.run(["effir", "r.toml", "--out", "effir"]).fails(3, ["has no linear layers", "full = true"]);
+    assert!(!sandbox.path("run").exists() && !sandbox.path("effir").exists());
+}
+
+/// Batches of one query are named where there were any.
+#[test]
+fn steps_without_a_gradient_are_told_with_their_reason() {
+    let sandbox = sandbox();
+    write(&sandbox.path("."), "lone.jsonl", "{\"query\": \"a rose\", \"pos\": [\"a pond\"], \"neg\": []}\n");
+    for (data, rest, reason) in [
+        ("lone.jsonl", &[][..], "compared with its own passage alone"),
+        ("t.jsonl", &["--contrastive-weight", "0"], "its weights are 0"),
+    ] {
+        let arguments = ["train", "tiny", "--data", data, "--rank", "2", "--steps", "2", "--out", "run"];
+        let arguments = [&arguments[..], rest].concat();
+        let told = sandbox.run(&arguments);
+        assert_eq!(told.status.code(), Some(0), "{told:?}");
+        assert!(told.stderr.contains("warning: 2 steps had no gradient: "), "{told:?}");
+        assert!(told.stderr.contains(reason), "{told:?}");
+        assert_eq!(told.stderr.contains("more than one query"), data == "lone.jsonl", "{told:?}");
+        std::fs::remove_dir_all(sandbox.path("run")).unwrap();
+        let strict = [&arguments[..], &["--strict"]].concat();
+        sandbox.run(strict).fails(3, ["step 1 has no gradient: ", reason]);
+        std::fs::remove_dir_all(sandbox.path("run")).unwrap();
+    }
 }
 
 #[test]

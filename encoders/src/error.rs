@@ -135,6 +135,16 @@ pub enum Error {
         /// Some of the layers there are.
         known: Vec<String>,
     },
+    /// An adapter is to be trained for a model without layers.
+    #[error(
+        "{} has no linear layers, and adapters (LoRA) are added to those: train all of its weights (--full, or `full = true` \
+         in a recipe)",
+        path.display()
+    )]
+    NothingToAdapt {
+        /// The model's directory.
+        path: PathBuf,
+    },
     /// An adapter's directory is to be trained.
     #[error("{} is an adapter: merge it first (`secateur model merge`) and train the merged model", path.display())]
     AdapterToTrain {
@@ -379,6 +389,7 @@ impl Error {
             | Error::Safetensors { .. }
             | Error::InvalidSetting { .. }
             | Error::NoSuchTarget { .. }
+            | Error::NothingToAdapt { .. }
             | Error::AdapterToTrain { .. }
             | Error::QuantizedToTrain { .. }
             | Error::Int8ToTrain

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::measure;
 use crate::number::counted;
 use crate::progress::Progress;
-use crate::training_error::{NO_GRADIENT, TrainingError};
+use crate::training_error::{TrainingError, no_gradient};
 
 /// A training run: where it is kept, how steps are made of examples, and what is measured on the way.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct RunOutcome {
     pub loss: Option<f64>,
     /// Steps of this call whose gradient was zero, so that nothing was learned.
     pub without_gradient: usize,
+    /// Those of them with a batch of one query that had nothing but its own passage.
+    pub lone_queries: usize,
     /// The step with the best mean nDCG@10 over the dev sets, and that.
     pub best: Option<(usize, f64)>,
 }
@@ -73,7 +75,8 @@ impl RunOutcome {
     /// What to tell of steps without a gradient, if there were any.
     pub fn without_gradient(&self) -> Option<String> {
         let steps = self.without_gradient;
-        (steps > 0).then(|| format!("{} had no gradient: {NO_GRADIENT}", counted(steps, "step")))
+        let reason = no_gradient(self.lone_queries > 0);
+        (steps > 0).then(|| format!("{} had no gradient: {reason}", counted(steps, "step")))
     }
 }
 
@@ -139,7 +142,7 @@ impl Run<'_> {
         let mut log = Log::open(&self.out.join("log.jsonl"), trainer.num_steps())?;
         let num_steps = trainer.settings().schedule.num_steps;
         batches.seek((trainer.num_steps() * self.accumulate) as u64);
-        let (mut loss, mut without_gradient) = (None, 0);
+        let (mut loss, mut without_gradient, mut lone_queries) = (None, 0, 0);
         while trainer.num_steps() < num_steps {
             let start = Instant::now();
             let parts = (0..self.accumulate)
@@ -157,9 +160,13 @@ impl Run<'_> {
             let parts: Vec<&[Example]> = parts.iter().map(Vec::as_slice).collect();
             let report = trainer.step(&parts)?;
             loss = Some(report.loss);
-            without_gradient += usize::from(report.gradient_norm == 0.0);
-            if self.strict && report.gradient_norm == 0.0 {
-                return Err(TrainingError::NoGradient { step: report.step }.into());
+            if report.gradient_norm == 0.0 {
+                let is_lone = parts.iter().any(|part| is_lone(part));
+                if self.strict {
+                    return Err(TrainingError::NoGradient { step: report.step, is_lone }.into());
+                }
+                without_gradient += 1;
+                lone_queries += usize::from(is_lone);
             }
             log.add(LogLine::of_step(&report, start.elapsed().as_secs_f64()))?;
             observe(&report);
@@ -179,8 +186,13 @@ impl Run<'_> {
                 Durable::write(&self.out.join("loss.svg"), |out| out.write_all(drawing.as_bytes()))?;
             }
         }
-        Ok(RunOutcome { loss, without_gradient, best })
+        Ok(RunOutcome { loss, without_gradient, lone_queries, best })
     }
+}
+
+/// Whether a batch is one query with nothing but its own passage.
+fn is_lone(part: &[Example]) -> bool {
+    matches!(part, [example] if example.passages.len() == 1)
 }
 
 /// What a step sees of an example.

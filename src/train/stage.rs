@@ -53,6 +53,7 @@ impl TrainOptions {
         if trained_model.exists() {
             return Err(Error::OutputExists { path: trained_model });
         }
+        self.check_model(model)?;
         let mut batches = self.steps.batches(&self.data)?;
         let settings = self.steps.settings(self.what.trained(), self.loss.loss(), &batches);
         let StepOptions { strict, device, .. } = self.steps;
@@ -76,6 +77,14 @@ impl TrainOptions {
             outcome,
             notices: trainer.notices().to_vec(),
         })
+    }
+
+    /// Refuses a model that lacks what is to be trained, before data and weights are read.
+    pub(crate) fn check_model(&self, model: &Path) -> Result<()> {
+        match self.what.trained() {
+            Trained::Lora(lora) => Ok(lora.check(model, &self.what.load_options())?),
+            Trained::Full | Trained::Slim(_) => Ok(()),
+        }
     }
 
     /// A data set to measure on, and its split.

@@ -103,6 +103,9 @@ impl Trainer {
         if files.adapter().is_some() {
             return Err(Error::AdapterToTrain { path: directory.to_owned() });
         }
+        if let Trained::Lora(lora) = &settings.trained {
+            lora.check_layers(directory, architecture)?;
+        }
         let pooling = encoding.trained_pooling(directory, architecture)?;
         let tokenizer = |limit: Option<usize>, kind: TextKind| {
             let most = encoding.length_of(kind);
