@@ -300,6 +300,18 @@ pub enum Error {
         /// Where it is wrong, and how.
         problem: String,
     },
+    /// What the stages of a recipe read is not there.
+    #[error(
+        "{}what it reads is missing or wrong. Make it or name another; comments of a recipe may say how. Paths begin in the \
+         current folder:\n  {}",
+        recipe.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display())), missing.join("\n  ")
+    )]
+    MissingInputs {
+        /// The file of the recipe, if it has one.
+        recipe: Option<PathBuf>,
+        /// All of it: the stage, the key and the paths.
+        missing: Vec<String>,
+    },
     /// The folder of a recipe is another one's.
     #[error(
         "{} is of another recipe: choose another folder, or compare yours with {}",
@@ -365,6 +377,7 @@ impl Error {
             | Error::NoWords { .. } => ErrorKind::Usage,
             Error::Source(_)
             | Error::Eval(_)
+            | Error::MissingInputs { .. }
             | Error::BenchDataset { .. }
             | Error::BenchResults { .. }
             | Error::VectorLength { .. }

@@ -97,7 +97,8 @@ impl TrainingError {
     }
 }
 
-/// Why steps have no gradient, and what to do; `is_lone` if one has a batch of one query with nothing but its own passage.
+/// Why steps have no gradient, and what to do. `is_lone` says that one had a batch of one query with nothing but its
+/// own passage.
 pub(crate) fn no_gradient(is_lone: bool) -> &'static str {
     match is_lone {
         true => {

@@ -314,4 +314,21 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
         sandbox.run(["effir", "bad.toml", "--out", "bad"]).fails(2, parts);
         assert!(!sandbox.path("bad").exists());
     }
+
+    // All that is missing is told at once, before the first stage: a name of the hub is not looked up before that.
+    let missing = recipe
+        .replace("\"tiny\"", "\"no/such-model\"")
+        .replace("\"t.jsonl\"", "\"a.jsonl\", \"t.jsonl\", \"b.jsonl\"")
+        .replace(&format!("datasets = [\"{dataset}\""), "datasets = [\"nowhere\", \"scifact\"");
+    write(&sandbox.path("."), "bad.toml", missing);
+    let mut effir = sandbox.command(["effir", "bad.toml", "--out", "bad"]);
+    Outcome::of(effir.env("SECATEUR_CACHE", sandbox.path("cache"))).fails(
+        3,
+        [
+            "bad.toml: what it reads is missing",
+            "\n  [slim] train: a.jsonl, b.jsonl\n  [train] data: a.jsonl, b.jsonl\n",
+            "\n  [evaluate] datasets: nowhere, scifact is not downloaded",
+        ],
+    );
+    assert!(!sandbox.path("bad").exists());
 }

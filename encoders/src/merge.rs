@@ -17,7 +17,7 @@ use crate::weights::write::{NewTensor, write_directory};
 ///
 /// # Errors
 ///
-/// As loading the adapter; the directory is not an adapter's; its base is quantized; `out` exists, or cannot be written.
+/// As loading the adapter; the directory is no adapter's; its base is quantized; `out` exists, or cannot be written.
 pub fn write_merged(adapter: impl AsRef<Path>, base: Option<&Path>, out: impl AsRef<Path>) -> Result<()> {
     let directory = adapter.as_ref();
     let out = out.as_ref();

@@ -8,7 +8,7 @@ use secateur::encode::Device;
 
 use super::encoder::Strict;
 use super::failure::Result;
-use super::locate::Locate;
+use super::locate::{Locate, problem};
 use super::progress::{say_on_interrupt, shown};
 
 const EXAMPLES: &str = "\
@@ -29,6 +29,9 @@ options of `prune score`, `prune drop`, `prune slim` and `train`:
   [evaluate]
   datasets = [\"scifact\"]
   baseline = true        # measure the model as it was, too
+
+Paths begin in the current folder, and what the stages read is looked for before the first one. The recipes in encoders/recipes say \
+in their first lines how it is made.
 
 The folder --out gets scores.json, dropped/, masked/, run/, model/ (what comes of it, with a model card) and report.md. Stages \
 that are done are not done again. An interrupted training goes on from its checkpoint.
@@ -57,6 +60,8 @@ impl Arguments {
         let recipe = Recipe::read(&self.recipe)?;
         // What contradicts itself is found before a name is looked up.
         recipe.check()?;
+        // And all that is not there, before a model is downloaded.
+        recipe.check_inputs(&self.out, problem)?;
         let recipe = recipe.located()?;
         let recipe = match self.device {
             Some(device) => recipe.on_device(device),

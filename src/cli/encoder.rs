@@ -390,11 +390,7 @@ pub fn model_directory(reference: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    // A path that is not there is more likely a slip than a model of the hub. So is a name in a folder that is there.
-    // The last three owners do not exist: the hub's own pages have their names.
-    let owner = reference.split('/').next().unwrap_or_default();
-    let is_path = Path::new(owner).is_dir() || ["models", "datasets", "spaces"].contains(&owner);
-    if reference.starts_with(['.', '/', '~']) || reference.matches('/').count() != 1 || is_path {
+    if !is_hub_name(reference) {
         let message =
             format!("there is no model directory {reference}; give a directory, or OWNER/NAME of the hub");
         return Err(Failure::new(Code::Input, message));
@@ -407,6 +403,15 @@ pub fn model_directory(reference: &str) -> Result<PathBuf> {
     })?;
     bar.finish_and_clear();
     Ok(directory)
+}
+
+/// Whether what is no path can be a model of the hub.
+pub fn is_hub_name(reference: &str) -> bool {
+    // A path that is not there is more likely a slip than a model of the hub. So is a name in a folder that is there.
+    // The last three owners do not exist: the hub's own pages have their names.
+    let owner = reference.split('/').next().unwrap_or_default();
+    let is_path = Path::new(owner).is_dir() || ["models", "datasets", "spaces"].contains(&owner);
+    !(reference.starts_with(['.', '/', '~']) || reference.matches('/').count() != 1 || is_path)
 }
 
 /// The directory of a model of the hub, if all of it is in the cache.

@@ -32,6 +32,16 @@ pub fn hub() -> std::result::Result<HubConfig, DownloadError> {
     HubConfig::from_env(|name| std::env::var(name).ok())
 }
 
+/// The name of the data set of which this is a part, such as cqadupstack of cqadupstack/android.
+fn root(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(root, _)| root)
+}
+
+/// Whether BEIR publishes a data set of this name.
+pub fn is_known(name: &str) -> bool {
+    known_datasets::find(root(name)).is_some()
+}
+
 /// Opens a data set given as a folder, or by the name under which BEIR publishes it if it was downloaded.
 pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
     if given.is_file() {
@@ -45,8 +55,7 @@ pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
         return Ok(BeirFolder::open(given)?);
     }
     let name = given.to_string_lossy();
-    let (root, _) = name.split_once('/').unwrap_or((&name, ""));
-    if known_datasets::find(root).is_none() {
+    if !is_known(&name) {
         let message = format!(
             "there is no folder {name}, and no data set of that name is published; \
              `secateur dataset download --list` prints the names"
@@ -55,7 +64,8 @@ pub fn open_dataset(given: &Path) -> Result<BeirFolder> {
     }
     let folder = dataset_cache()?.join(given);
     if !folder.exists() {
-        let message = format!("{name} is not downloaded: run `secateur dataset download {root}` first");
+        let message =
+            format!("{name} is not downloaded: run `secateur dataset download {}` first", root(&name));
         return Err(Failure::new(Code::Input, message));
     }
     Ok(BeirFolder::open(folder)?)

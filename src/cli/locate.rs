@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur::effir::Recipe;
+use secateur::effir::{Input, InputKind, Recipe};
+use secateur::encode::DEFAULT_ENCODER;
 use secateur::prune::{DropOptions, ScoreOptions, SearchOptions, SlimOptions, SparsifyOptions, SweepOptions};
 use secateur::train::{LossOptions, TrainOptions};
 
-use super::encoder::model_directory;
-use super::failure::Result;
-use super::inputs::open_dataset;
+use super::encoder::{is_hub_name, model_directory};
+use super::failure::{Code, Failure, Result};
+use super::inputs::{is_known, open_dataset};
 
 /// Options that name models or data sets.
 pub trait Locate: Sized {
@@ -28,7 +29,35 @@ fn dataset(name: &Path) -> Result<PathBuf> {
 
 /// The path of texts: a file, a folder, or a downloaded data set.
 pub fn texts(name: &Path) -> Result<PathBuf> {
-    if name.exists() { Ok(name.to_owned()) } else { dataset(name) }
+    if name.exists() {
+        return Ok(name.to_owned());
+    }
+    if !is_known(&name.to_string_lossy()) {
+        let message = format!(
+            "there is no file or folder {}, and no data set of that name is published; \
+             `secateur dataset download --list` prints the names",
+            name.display()
+        );
+        return Err(Failure::new(Code::Input, message));
+    }
+    dataset(name)
+}
+
+/// What is missing or wrong about an input of a recipe. Models of the hub are not looked up.
+pub fn problem(input: &Input<'_>) -> Option<String> {
+    let name = input.path.to_string_lossy();
+    let is_named = match input.kind {
+        _ if input.path.exists() => true,
+        InputKind::Model => name == DEFAULT_ENCODER || is_hub_name(&name),
+        InputKind::Texts | InputKind::Dataset => is_known(&name),
+        InputKind::File => false,
+    };
+    match input.kind {
+        _ if !is_named => Some(name.into_owned()),
+        InputKind::Dataset => dataset(input.path).err().map(|failure| failure.message),
+        InputKind::Texts => texts(input.path).err().map(|failure| failure.message),
+        InputKind::Model | InputKind::File => None,
+    }
 }
 
 fn each(names: Vec<PathBuf>, locate: fn(&Path) -> Result<PathBuf>) -> Result<Vec<PathBuf>> {

@@ -12,11 +12,14 @@
 //! # Ok::<(), secateur::Error>(())
 //! ```
 
+mod inputs;
 mod read;
 mod recipe;
 mod report;
 mod run;
+mod stage;
 
+pub use inputs::{Input, InputKind};
 pub use recipe::{EvaluateOptions, Recipe};
 pub use report::{MeasuredModel, OnDataset, Report};
-pub use run::Stage;
+pub use stage::Stage;

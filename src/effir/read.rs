@@ -27,8 +27,9 @@ impl Recipe {
     pub fn read(path: impl AsRef<Path>) -> Result<Recipe> {
         let path = path.as_ref();
         let text = fs::read_to_string(path).at("read", path)?;
-        parse(&text)
-            .map_err(|problem| Error::InvalidRecipe { problem: format!("{}: {problem}", path.display()) })
+        let recipe = parse(&text)
+            .map_err(|problem| Error::InvalidRecipe { problem: format!("{}: {problem}", path.display()) })?;
+        Ok(Recipe { file: Some(path.to_owned()), ..recipe })
     }
 }
 
@@ -96,6 +97,7 @@ fn from_value(value: Value) -> Read<Recipe> {
         train: stage("train", &mut tables)?,
         evaluate: stage("evaluate", &mut tables)?.unwrap_or_default(),
         directory: None,
+        file: None,
         source: None,
     })
 }

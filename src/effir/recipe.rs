@@ -50,6 +50,9 @@ pub struct Recipe {
     /// The directory of the model, where `model` is not its path.
     #[serde(skip)]
     pub directory: Option<PathBuf>,
+    /// The file that the recipe was read from, for messages.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// The text that the recipe was read from. It is kept beside the results and quoted in the model card.
     #[serde(skip)]
     pub source: Option<String>,

@@ -1,56 +1,22 @@
 //! A recipe from its first stage to its report, or from where it was interrupted.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs};
 
 use secateur_datasets::beir::BeirFolder;
 use secateur_encoders::{Encoder, write_merged};
 use secateur_files::{Durable, disk};
 
+use super::inputs::absent;
 use super::read::is_json;
 use super::recipe::Recipe;
 use super::report::{MeasuredModel, OnDataset, Report};
+use super::stage::{Folder, Stage};
 use crate::error::{Error, Result};
 use crate::measure::{Measurements, measure};
 use crate::progress::Progress;
 use crate::prune::{Layout, ModelDirectory, ReadingOptions, narrow};
 use crate::report::{drop_order, widths};
-
-/// A stage of a recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The importance of sub-layers is measured.
-    Score,
-    /// Sub-layers are dropped.
-    Drop,
-    /// Neurons become zero.
-    Slim,
-    /// What is left is trained.
-    Train,
-    /// What has come of it is measured.
-    Evaluate,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Stage::Score => "score",
-            Stage::Drop => "drop",
-            Stage::Slim => "slim",
-            Stage::Train => "train",
-            Stage::Evaluate => "evaluate",
-        })
-    }
-}
-
-/// The files in the folder of a recipe.
-struct Folder<'a>(&'a Path);
-
-impl Folder<'_> {
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
 
 impl Recipe {
     /// Runs the stages, and leaves in the folder `out`:
@@ -71,13 +37,17 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// As [`Recipe::check`] and the stages; the folder is of another recipe.
+    /// As [`Recipe::check`] and the stages; what a stage reads is not there; the folder is of another recipe.
     pub fn run(&self, out: impl AsRef<Path>, on: &mut dyn FnMut(Stage, Progress<'_>)) -> Result<Report> {
         let out = out.as_ref();
         self.check()?;
         let start = self.model_directory().to_owned();
         // What can be wrong is found before the first hour of work.
+        self.check_inputs(out, absent)?;
         ModelDirectory::open_with(&start, &self.load_options())?;
+        if let Some(train) = &self.train {
+            train.check_model(&start)?;
+        }
         let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));
         let datasets = datasets.collect::<Result<Vec<BeirFolder>>>()?;
         disk::create_folders(out)?;
@@ -111,14 +81,14 @@ impl Recipe {
         let mut model = start.to_owned();
         let scores = folder.at("scores.json");
         if let Some(options) = &self.score
-            && !scores.exists()
+            && !folder.is_done(Stage::Score)
         {
             let scores = options.run(&model, &scores, &mut |progress| on(Stage::Score, progress))?;
             write(&folder.at("drop_order.svg"), &drop_order(&scores).to_string())?;
         }
         if let Some(options) = &self.drop {
             let dropped = folder.at("dropped");
-            if !dropped.exists() {
+            if !folder.is_done(Stage::Drop) {
                 let options = self.drop_by(options, scores);
                 options.run(&model, &dropped, &mut |progress| on(Stage::Drop, progress))?;
             }
@@ -126,7 +96,7 @@ impl Recipe {
         }
         let masked = folder.at("masked");
         if let Some(options) = &self.slim {
-            if !masked.exists() {
+            if !folder.is_done(Stage::Slim) {
                 let slimmed = options.run(&model, &masked, &mut |progress| on(Stage::Slim, progress))?;
                 write(&folder.at("neurons.json"), &slimmed.scores.to_json())?;
                 write(&folder.at("widths.svg"), &widths(&slimmed.model, &slimmed.mask).to_string())?;
@@ -135,7 +105,7 @@ impl Recipe {
         }
         if let Some(options) = &self.train {
             let (run, merged) = (folder.at("run"), folder.at("merged"));
-            if !run.join("model").exists() {
+            if !folder.is_done(Stage::Train) {
                 options.run(&model, &run, &mut |progress| on(Stage::Train, progress))?;
             }
             // The best by a dev split, where there was one.
