@@ -146,6 +146,50 @@ fn generations_are_added_used_and_dropped() {
     check(Store::open(&path).unwrap().snapshot(), "small", 2);
 }
 
+/// Damage to a generation that is not in use is an error of those who read it. All else works: texts, the generation in
+/// use, documents that are added, and the end of the damaged one.
+#[test]
+fn damage_to_a_generation_that_is_not_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let mut store = database(&path);
+    add(&mut store, generation("small", 2)).unwrap();
+    drop(store);
+    let damaged: Vec<PathBuf> =
+        files(&path).into_iter().filter(|file| file.ends_with("g4/vectors")).collect();
+    let file = damaged.first().unwrap_or_else(|| panic!("{:?}", files(&path)));
+    let whole = std::fs::read(file).unwrap();
+    for damage in ["cut", "removed", "zeros"] {
+        match damage {
+            "cut" => std::fs::write(file, &whole[..whole.len() - 1]).unwrap(),
+            "removed" => std::fs::remove_file(file).unwrap(),
+            _ => std::fs::write(file, vec![0; whole.len()]).unwrap(),
+        }
+        let refused = |what: &str, result: Result<()>| match result {
+            Err(Error::Corrupt { file: named, .. }) => assert_eq!(&named, file, "{damage}: {what}"),
+            other => panic!("{damage}: {what}: {other:?}"),
+        };
+        let snapshot = Snapshot::open(&path).unwrap();
+        check(&snapshot, "original", 3);
+        check(&snapshot.latest().unwrap(), "original", 3);
+        refused("read", snapshot.with_generation("small").map(drop));
+        refused("verify", snapshot.verify().map(drop));
+        let mut store = Store::open(&path).unwrap();
+        refused("use", store.use_generation("small").map(drop));
+        refused("compact", store.compact(&CompactOptions::default(), |_, _| {}).map(drop));
+        assert_eq!(Snapshot::open(&path).unwrap().generation(), Some("original"));
+    }
+    // A reader that has the database open reads on.
+    let reader = Snapshot::open(&path).unwrap();
+    let mut store = Store::open(&path).unwrap();
+    check(&store.drop_generation("small").unwrap(), "original", 3);
+    check(&reader, "original", 3);
+    store.snapshot().verify().unwrap();
+    assert!(!file.exists());
+    drop(store);
+    check(Store::open(&path).unwrap().snapshot(), "original", 3);
+}
+
 /// The names in a folder, sorted.
 fn names_in(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());

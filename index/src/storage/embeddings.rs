@@ -13,9 +13,9 @@ use super::passages::{self, PassagesFile};
 use super::settings::VectorSettings;
 use super::vectors::{VectorsFile, VectorsWriter};
 use crate::candidates::Candidates;
-use crate::error::Result;
+use crate::error::{Damage, Error, Result};
 use crate::file_format::file_set::FileSet;
-use crate::file_format::files::{FileBytes, Output, Written};
+use crate::file_format::files::{FileBytes, Output, Written, corrupt};
 use crate::format::{Format, FormatFiles, IndexFiles};
 use crate::metric::Metric;
 use crate::quantization::Int8Codes;
@@ -182,6 +182,34 @@ impl EmbeddingsWriter {
             disk::sync_folder(&segment.join(folder))?;
         }
         Ok(files)
+    }
+}
+
+/// The vectors of a generation in a segment, or why its files cannot be read: others can then be read all the same.
+pub(super) enum Opened {
+    Whole(Box<Embeddings>),
+    Damaged { file: PathBuf, damage: Damage },
+}
+
+impl Opened {
+    /// Opens the files of a generation. What is no damage, such as a file that may not be read, is an error.
+    pub fn open(files: &SegmentFiles<'_>, generation: GenerationFiles) -> Result<Opened> {
+        match Embeddings::open(files, generation) {
+            Ok(embeddings) => Ok(Opened::Whole(Box::new(embeddings))),
+            Err(Error::Corrupt { file, damage }) => Ok(Opened::Damaged { file, damage }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The vectors.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]
+    pub fn get(&self) -> Result<&Embeddings> {
+        match self {
+            Opened::Whole(embeddings) => Ok(embeddings),
+            Opened::Damaged { file, damage } => Err(corrupt(file, damage.clone())),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl Snapshot {
             return Some(&self.0.views.get(segment)?.deleted);
         }
         let of_view = |view: &SegmentView| {
-            let passages = view.segment.embeddings().get(self.0.generation)?.passages()?;
+            let passages = view.segment.embeddings_of(self.0.generation).ok()??.passages()?;
             Some(passages.of_rows(view.deleted.iter()).collect())
         };
         let deleted = self
@@ -142,7 +142,7 @@ impl Snapshot {
         }
         let mut left = CHECKED_BYTES;
         for view in &self.0.views {
-            let Some(embeddings) = view.segment.embeddings().get(self.0.generation) else { continue };
+            let Some(embeddings) = view.segment.embeddings_of(self.0.generation)? else { continue };
             let generation = embeddings.generation();
             let Some(rest) = left.checked_sub(view.segment.vector_bytes(&generation)) else { continue };
             left = rest;

@@ -69,6 +69,7 @@ impl<'s> Rewriting<'s> {
         views.iter().try_for_each(|view| view.segment.check_files())?;
         let mut records = Vec::new();
         for pieces in divide(views, self.max_rows) {
+            let pieces = pieces?;
             let rows: usize = pieces.iter().flat_map(|piece| &piece.runs).map(ExactSizeIterator::len).sum();
             let mut writer = self.start();
             if rows < PACKED_ROWS as usize {
@@ -95,13 +96,16 @@ impl<'s> Rewriting<'s> {
 }
 
 /// The rows that are not deleted, for one segment after the other that is full with `max_rows` rows or vectors.
-fn divide(views: &[SegmentView], max_rows: u32) -> impl Iterator<Item = Vec<Piece<'_>>> {
+fn divide(views: &[SegmentView], max_rows: u32) -> impl Iterator<Item = Result<Vec<Piece<'_>>>> {
     let (mut view, mut next) = (0, 0);
     std::iter::from_fn(move || {
         let mut pieces: Vec<Piece<'_>> = Vec::new();
         let (mut rows, mut vectors, mut is_full): (u32, Vec<u32>, bool) = (0, Vec::new(), false);
         while !is_full && let Some(SegmentView { segment, deleted, .. }) = views.get(view) {
-            let embeddings = segment.embeddings();
+            let embeddings = match segment.embeddings() {
+                Ok(embeddings) => embeddings,
+                Err(error) => return Some(Err(error)),
+            };
             vectors.resize(embeddings.len(), 0);
             let mut runs = Vec::new();
             while !is_full && next < segment.rows() {
@@ -112,7 +116,7 @@ fn divide(views: &[SegmentView], max_rows: u32) -> impl Iterator<Item = Vec<Piec
                 }
                 extend(&mut runs, row);
                 rows += 1;
-                for (sum, embeddings) in vectors.iter_mut().zip(embeddings) {
+                for (sum, embeddings) in vectors.iter_mut().zip(&embeddings) {
                     *sum += embeddings.num_vectors_of(row..row + 1);
                 }
                 is_full = vectors.iter().copied().fold(rows, u32::max) >= max_rows;
@@ -124,7 +128,7 @@ fn divide(views: &[SegmentView], max_rows: u32) -> impl Iterator<Item = Vec<Piec
                 (view, next) = (view + 1, 0);
             }
         }
-        (!pieces.is_empty()).then_some(pieces)
+        (!pieces.is_empty()).then_some(Ok(pieces))
     })
 }
 
@@ -147,7 +151,7 @@ fn add_rows(writer: &mut SegmentWriter, pieces: &[Piece<'_>]) -> Result<()> {
 fn add_row(writer: &mut SegmentWriter, segment: &Segment, row: u32) -> Result<()> {
     let document = segment.documents().document(row)?;
     let vectors: Vec<Cow<'_, [f32]>> =
-        segment.embeddings().iter().map(|embeddings| embeddings.of_row(row).to_f32()).collect();
+        segment.embeddings()?.into_iter().map(|embeddings| embeddings.of_row(row).to_f32()).collect();
     let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &**vector).collect();
     writer.add(&document.as_new(), &vectors)
 }
@@ -249,6 +253,7 @@ mod tests {
             let analyzer = store.snapshot().settings().analyzer;
             let mut rows = 0;
             for (number, pieces) in divide(store.snapshot().views(), max_rows).enumerate() {
+                let pieces = pieces.unwrap();
                 let write = |name: &str, fill: fn(&mut SegmentWriter, &[Piece<'_>]) -> Result<()>| {
                     let path = folder.path().join(format!("{name}{number}"));
                     let mut writer = SegmentWriter::create(path, &generations, analyzer, BM25_BUDGET);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::columns::{self, ColumnsFile};
 use super::documents::Documents;
-use super::embeddings::{Embeddings, GenerationFiles};
+use super::embeddings::{Embeddings, GenerationFiles, Opened};
 use super::fields::{Counts, Fields};
 use super::manifest::{FileRecord, PACK, SegmentRecord};
 use super::pack::SegmentFiles;
@@ -41,7 +41,8 @@ pub(super) struct Segment {
     rows: u32,
     documents: Documents,
     /// In the order of the generations.
-    embeddings: Vec<Embeddings>,
+    generations: Vec<GenerationFiles>,
+    embeddings: Vec<Opened>,
     lengths: Arc<Lengths>,
     bm25_files: MappedFiles,
     bm25: OnceLock<Arc<Bm25Segment>>,
@@ -60,10 +61,11 @@ struct SegmentFile {
 
 impl Segment {
     /// Opens a segment: every file must be there in its length; headers and tables are checked, payloads are not read.
+    /// Damage to the files of a generation is an error of those who read it, by [`Segment::embeddings`].
     pub fn open(segments: &Path, record: &SegmentRecord, generations: &[GenerationFiles]) -> Result<Segment> {
         let files = SegmentFiles::open(segments, record)?;
         let documents = Documents::open(files.path(DOCUMENTS), files.bytes(DOCUMENTS)?, record.rows)?;
-        let embeddings = generations.iter().map(|generation| Embeddings::open(&files, *generation));
+        let embeddings = generations.iter().map(|generation| Opened::open(&files, *generation));
         let embeddings = embeddings.collect::<Result<_>>()?;
         let lengths = Lengths::open(files.path(LENGTHS), files.bytes(LENGTHS)?, record.rows)?;
         let mut bm25_files = MappedFiles::default();
@@ -88,6 +90,7 @@ impl Segment {
             pack,
             rows: record.rows,
             documents,
+            generations: generations.to_vec(),
             embeddings,
             lengths: Arc::new(lengths),
             bm25_files,
@@ -110,9 +113,25 @@ impl Segment {
         &self.documents
     }
 
+    /// The generations, in their order.
+    pub fn generations(&self) -> &[GenerationFiles] {
+        &self.generations
+    }
+
     /// The vectors of each generation, in their order.
-    pub fn embeddings(&self) -> &[Embeddings] {
-        &self.embeddings
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if one of them cannot be read.
+    pub fn embeddings(&self) -> Result<Vec<&Embeddings>> {
+        self.embeddings.iter().map(Opened::get).collect()
+    }
+
+    /// The vectors of the generation at this position, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if they cannot be read.
+    pub fn embeddings_of(&self, generation: usize) -> Result<Option<&Embeddings>> {
+        self.embeddings.get(generation).map(Opened::get).transpose()
     }
 
     /// The rows that match a filter, deleted ones among them.
@@ -169,6 +188,7 @@ impl Segment {
 
     /// Compares every file with its checksum, in parallel on the current rayon pool.
     pub fn check_files(&self) -> Result<()> {
+        self.embeddings()?;
         // The first error in the order of the files, whichever is found first.
         let found: Vec<Result<()>> = self.files.par_iter().map(|file| self.check_file(file)).collect();
         found.into_iter().collect()
@@ -179,7 +199,7 @@ impl Segment {
         self.check_files()?;
         self.documents.verify(|row| !deleted.contains(row))?;
         self.fields.file().map_or(Ok(()), ColumnsFile::verify)?;
-        self.embeddings.iter().try_for_each(Embeddings::verify)?;
+        self.embeddings()?.into_iter().try_for_each(Embeddings::verify)?;
         self.bm25()?.verify()?;
         Ok(self.num_bytes())
     }
@@ -202,7 +222,7 @@ impl Segment {
             LENGTHS => Some(self.lengths.bytes()),
             name => match in_bm25(name) {
                 Some(name) => self.bm25_files.get(name),
-                None => self.embeddings.iter().find_map(|embeddings| embeddings.bytes(name)),
+                None => self.embeddings.iter().find_map(|embeddings| embeddings.get().ok()?.bytes(name)),
             },
         };
         let bytes = bytes.ok_or_else(|| corrupt(path, Damage::Unknown))?;

@@ -92,7 +92,7 @@ impl SegmentFiles {
             || {
                 for (segment, run) in runs() {
                     documents.copy(segment.documents(), run.clone())?;
-                    for (embeddings, source) in embeddings.iter_mut().zip(segment.embeddings()) {
+                    for (embeddings, source) in embeddings.iter_mut().zip(segment.embeddings()?) {
                         embeddings.copy(source, run.clone())?;
                     }
                 }

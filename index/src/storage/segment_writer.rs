@@ -73,7 +73,7 @@ impl SegmentWriter {
         self.in_a_folder()?.copy(pieces)?;
         for Piece { segment, runs } in pieces {
             self.rows += runs.iter().map(|run| run.len() as u32).sum::<u32>();
-            for (sum, embeddings) in self.num_vectors.iter_mut().zip(segment.embeddings()) {
+            for (sum, embeddings) in self.num_vectors.iter_mut().zip(segment.embeddings()?) {
                 *sum += runs.iter().map(|run| embeddings.num_vectors_of(run.clone())).sum::<u32>();
             }
         }

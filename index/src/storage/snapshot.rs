@@ -83,8 +83,11 @@ impl Snapshot {
     /// Opens the last commit of the database in the folder `path`.
     ///
     /// Checks the manifest, and of every segment the lengths of the files, their headers and the tables that lookups
-    /// index by. Payloads are checked when they are read: documents and BM25 by checksum. The first 64 MiB of vectors,
-    /// codes and graphs are checked by the first search that reads them, all of them by [`Snapshot::verify`].
+    /// index by. Damage to the files of a generation that is not in use is an error of [`Snapshot::with_generation`],
+    /// of [`Snapshot::verify`] and of what writes segments anew.
+    ///
+    /// Payloads are checked when they are read: documents and BM25 by checksum. The first 64 MiB of vectors, codes and
+    /// graphs are checked by the first search that reads them, all of them by [`Snapshot::verify`].
     ///
     /// # Errors
     /// [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NewerFormat`] or [`Error::Io`].
@@ -123,19 +126,34 @@ impl Snapshot {
         let mut manifest = Manifest::read(path)?;
         loop {
             let commit = manifest.commit;
-            let error = match Snapshot::load(path, manifest, known) {
-                Ok(snapshot) => return Ok(snapshot),
-                Err(error) => error,
-            };
-            // A compaction may have removed a segment after the manifest was read. Then there is a newer manifest.
+            let loaded = Snapshot::load(path, manifest, known);
+            if loaded.as_ref().is_ok_and(Snapshot::is_whole) {
+                return loaded;
+            }
+            // A compaction may have removed a segment after the manifest was read, or another writer a generation. Then
+            // there is a newer manifest.
             manifest = Manifest::read(path)?;
             if manifest.commit == commit {
-                return Err(error);
+                return loaded;
             }
         }
     }
 
-    /// The snapshot of a manifest, with the segments of `known` that it names taken from there.
+    /// Whether the files of all generations can be read.
+    fn is_whole(&self) -> bool {
+        self.0.views.iter().all(|view| view.segment.embeddings().is_ok())
+    }
+
+    /// The same if the files of the generation that is read are whole; those of others may be damaged.
+    fn checked(self) -> Result<Snapshot> {
+        for view in &self.0.views {
+            view.segment.embeddings_of(self.0.generation)?;
+        }
+        Ok(self)
+    }
+
+    /// The snapshot of a manifest, with the segments of `known` that it names taken from there. The files of the
+    /// generation in use must be whole.
     pub(super) fn load(path: &Path, manifest: Manifest, known: &[SegmentView]) -> Result<Snapshot> {
         let file = path.join(super::manifest::FILE_NAME);
         let generations =
@@ -154,8 +172,11 @@ impl Snapshot {
         }
         for record in &manifest.segments {
             let same = |view: &&SegmentView| {
-                let known = view.segment.embeddings().iter().map(|embeddings| embeddings.generation().id);
-                view.segment.name() == record.folder && known.eq(files.iter().map(|files| files.id))
+                let known = view.segment.generations().iter().map(|generation| generation.id);
+                let is_same =
+                    view.segment.name() == record.folder && known.eq(files.iter().map(|files| files.id));
+                // What was damaged may have been restored.
+                is_same && view.segment.embeddings().is_ok()
             };
             let segment = match known.iter().find(same) {
                 Some(view) => Arc::clone(&view.segment),
@@ -169,7 +190,7 @@ impl Snapshot {
             views.push(SegmentView { base, segment, deleted });
         }
         let generation = manifest.active as usize;
-        Ok(Snapshot(Arc::new(Inner {
+        let snapshot = Snapshot(Arc::new(Inner {
             path: path.to_owned(),
             settings: settings(&manifest, &generations, generation, manifest.analyzer(&file)?),
             manifest,
@@ -181,17 +202,19 @@ impl Snapshot {
             bm25: OnceLock::new(),
             deleted_vectors: OnceLock::new(),
             is_checked: OnceLock::new(),
-        })))
+        }));
+        snapshot.checked()
     }
 
     /// This state of the database, with the vectors of another generation.
     ///
     /// # Errors
-    /// [`Error::UnknownGeneration`], with the names of those that there are.
+    /// [`Error::UnknownGeneration`], with the names of those that there are. [`Error::Corrupt`] if its files are
+    /// damaged.
     pub fn with_generation(&self, name: &str) -> Result<Snapshot> {
         let generation = self.0.manifest.position(name)?;
         let Inner { path, manifest, generations, views, num_rows, num_documents, bm25, .. } = &*self.0;
-        Ok(Snapshot(Arc::new(Inner {
+        let snapshot = Snapshot(Arc::new(Inner {
             path: path.clone(),
             manifest: manifest.clone(),
             generations: generations.clone(),
@@ -203,7 +226,8 @@ impl Snapshot {
             bm25: bm25.clone(),
             deleted_vectors: OnceLock::new(),
             is_checked: OnceLock::new(),
-        })))
+        }));
+        snapshot.checked()
     }
 
     /// The name of the generation that is read: the one in use, unless another was asked for. `None` in a database
@@ -399,7 +423,7 @@ impl Snapshot {
 
     /// The vectors of the generation that is read.
     pub(super) fn embeddings<'s>(&self, view: &'s SegmentView) -> Result<&'s Embeddings> {
-        view.segment.embeddings().get(self.0.generation).ok_or(Error::NoVectors)
+        view.segment.embeddings_of(self.0.generation)?.ok_or(Error::NoVectors)
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
