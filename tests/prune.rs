@@ -57,6 +57,12 @@ fn scores_are_written_drawn_and_repeatable() {
     }
     assert!(plot.starts_with("<svg ") && plot.ends_with("</svg>\n"));
     assert_eq!(sandbox.names(), ["again.json", "plot.svg", "scores.json", "tiny"]);
+    // Drawings are SVG, whatever the file is called.
+    let other = ["--plot", "plot.png"].map(str::to_owned);
+    sandbox
+        .run(score("other.json").into_iter().chain(other))
+        .fails(2, ["--plot", "plot.png", "ends in .svg"]);
+    assert!(!sandbox.path("other.json").exists());
 
     // Another form of text, another metric.
     let mini = mini().display().to_string();

@@ -28,6 +28,19 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()
 }
 
+/// Of an id that comes several times `add` refuses the second, and `upsert` keeps the last, as the guide says.
+#[test]
+fn an_id_that_comes_twice_in_a_file() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, "a.jsonl", "{\"id\": 1, \"text\": \"red roses\"}\n");
+    write(&sandbox, "b.jsonl", "{\"id\": 2, \"text\": \"first\"}\n{\"id\": 2, \"text\": \"last\"}\n");
+    sandbox.run(["index", "a.jsonl", "--encoder", "none", "--out", "db"]).ok();
+    sandbox.run(["add", "db", "b.jsonl"]).fails(3, ["b.jsonl:2", "\"2\""]);
+    assert_eq!(exported(&sandbox, "db"), pairs(&[("1", "red roses")]));
+    sandbox.run(["upsert", "db", "b.jsonl"]).ok();
+    assert_eq!(exported(&sandbox, "db"), pairs(&[("1", "red roses"), ("2", "last")]));
+}
+
 #[test]
 fn documents_are_added_replaced_deleted_and_read() {
     for encoder in [None, Some("tiny")] {
@@ -387,6 +400,11 @@ fn nothing_is_passed_over_in_silence() {
     assert_eq!((failure.status.code(), failure.stdout.as_str()), (Some(2), ""));
     let error: Value = serde_json::from_str(&failure.stderr).unwrap();
     assert_eq!((&error["error"]["kind"], &error["error"]["code"]), (&json!("usage"), &json!(2)));
+    // What a command cannot do without is in its usage.
+    for command in [&["encode", mini, "--out", "v.npy"][..], &["generation", "add", "db", "other"]] {
+        let usage = sandbox.run(command).fails(2, ["--encoder <MODEL>", "Usage: "]);
+        assert!(usage.split("Usage: ").nth(1).unwrap().contains("--encoder"), "{usage}");
+    }
     let failure = sandbox.run(["search", "--json", "--nonsense"]);
     assert!(serde_json::from_str::<Value>(&failure.stderr).unwrap()["error"]["message"].is_string());
 }

@@ -16,7 +16,14 @@ use super::progress::show_download;
 use super::{as_json, cloze, print, triples};
 use crate::download::{Fetcher, download_dataset};
 
+const EXAMPLES: &str = "\
+Examples:
+  secateur dataset download scifact
+  secateur dataset verify my-folder
+  secateur dataset triples nq-qed --split train --out nq.jsonl";
+
 #[derive(Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum Command {
     /// Count documents, queries and judgments.
     Info(InfoArguments),

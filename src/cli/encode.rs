@@ -13,7 +13,7 @@ use secateur_files::{AtPath, Durable, with_suffix};
 use serde_json::json;
 
 use super::encoder::EncoderArguments;
-use super::failure::{Code, Failure, Result};
+use super::failure::Result;
 use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
 
@@ -21,7 +21,8 @@ use super::progress::{Progress, say_on_interrupt};
 #[command(after_help = "\
 Examples:
   secateur encode scifact --encoder default --out scifact.npy
-  secateur encode scifact --encoder .models/all-MiniLM-L6-v2 --queries --out queries.npy")]
+  secateur encode scifact --encoder .models/all-MiniLM-L6-v2 --queries --out queries.npy",
+mut_arg("encoder", |encoder| encoder.required(true)))]
 pub struct Arguments {
     /// A BEIR folder, or the name of a downloaded data set.
     dataset: PathBuf,
@@ -45,9 +46,7 @@ type Texts<'a> = Box<dyn Iterator<Item = std::result::Result<(String, String), E
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let dataset = open_dataset(&self.dataset)?;
-        let Some(encoder) = self.encoder.load()? else {
-            return Err(Failure::new(Code::Usage, "name the encoder with --encoder"));
-        };
+        let encoder = self.encoder.load_required()?;
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let kind = if self.queries { TextKind::Query } else { TextKind::Passage };
         let total = || dataset.info().map(|info| if self.queries { info.queries } else { info.documents });

@@ -90,6 +90,11 @@ impl EncoderArguments {
         self.source().as_ref().map(load).transpose()
     }
 
+    /// Loads the encoder of a command that clap refuses without one.
+    pub fn load_required(&self) -> Result<Arc<Encoder>> {
+        load(&self.source().expect("the command line has --encoder"))
+    }
+
     /// The encoder that is named, and how it is to be loaded.
     pub fn source(&self) -> Option<EncoderSource> {
         Some(EncoderSource { model: self.encoder.clone()?, options: self.options() })

@@ -11,7 +11,7 @@ use secateur::{Database, Metric};
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_relocated};
-use super::failure::{Code, Failure, Result};
+use super::failure::{Failure, Result};
 use super::index::IndexArguments;
 use super::info::generation_json;
 use super::progress::{Progress, say_on_interrupt};
@@ -50,6 +50,7 @@ pub enum Command {
 }
 
 #[derive(Args)]
+#[command(mut_arg("encoder", |encoder| encoder.required(true)))]
 pub struct AddArguments {
     /// The database.
     database: PathBuf,
@@ -117,9 +118,7 @@ impl AddArguments {
     fn run(self) -> Result<String> {
         let start = Instant::now();
         let mut database = Database::open(&self.database)?;
-        let Some(encoder) = self.encoder.load()? else {
-            return Err(Failure::new(Code::Usage, "a generation needs an encoder: name it with --encoder"));
-        };
+        let encoder = self.encoder.load_required()?;
         let options = self.index.options(self.metric, &self.separator, &self.encoder);
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let total = database.len() as u64;

@@ -17,6 +17,7 @@ mod eval_run;
 mod failure;
 mod generation;
 mod get;
+mod help;
 mod hits;
 mod index;
 mod info;
@@ -50,16 +51,18 @@ mod verify;
 
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::{Code, Failure, Result};
 use serde::Serialize;
 
 /// An embedded retrieval database whose text encoder can be pruned.
 #[derive(Parser)]
-#[command(version, after_help = EXIT_CODES)]
+#[command(version, after_help = AFTER_HELP)]
 struct Cli {
     /// Threads to compute with [default: all of the machine's].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -68,7 +71,12 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+  secateur index notes.jsonl --out notes.db
+  secateur search notes.db \"when to cut rose bushes\"
+  secateur help search
+
 Exit codes:
   0    done
   1    I/O error: disk, memory, network
@@ -170,9 +178,23 @@ fn positive(text: &str) -> std::result::Result<NonZeroUsize, String> {
         .ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
+/// The file of a drawing, which is SVG whatever the file is called: so it has to be called that.
+fn svg_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg")) {
+            true => Ok(path),
+            false => Err("expected a name that ends in .svg: drawings are SVG, which browsers show"),
+        }
+    })
+}
+
 pub fn main() -> ExitCode {
     let is_json = std::env::args_os().any(|argument| argument == "--json");
-    let cli = match Cli::try_parse() {
+    let mut command = help::grouped(Cli::command());
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command)));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) if is_json && error.use_stderr() => {
             let failure = failure::of_command_line(&error);

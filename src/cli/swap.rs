@@ -9,7 +9,7 @@ use secateur::swap::{SwapOptions, SwapReport};
 use secateur::{Database, SearchMode};
 
 use super::encoder::{EncoderArguments, open_in_use};
-use super::failure::{Code, Failure, Result};
+use super::failure::{Failure, Result};
 use super::inputs::open_dataset;
 use super::progress::{say_on_interrupt, shown};
 use super::{as_json, print};
@@ -82,9 +82,7 @@ impl Arguments {
     pub fn run(self, out: &mut impl Write) -> Result<String> {
         let dataset = open_dataset(&self.dataset)?;
         let mut database = open_in_use(&self.database, &self.encoder)?;
-        let Some(encoder) = self.encoder.load()? else {
-            return Err(Failure::new(Code::Usage, "name the new encoder with --encoder"));
-        };
+        let encoder = self.encoder.load_required()?;
         let options = SwapOptions {
             name: self.name,
             source: self.encoder.source(),

@@ -45,9 +45,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self, out: &mut impl Write) -> Result<String> {
-        let Some(encoder) = self.encoder.load()? else {
-            return Err(Failure::new(Code::Usage, "name the model"));
-        };
+        let encoder = self.encoder.load_required()?;
         if self.write {
             return self.record(&encoder);
         }

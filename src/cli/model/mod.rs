@@ -13,7 +13,14 @@ use clap::Subcommand;
 
 use super::failure::Result;
 
+const EXAMPLES: &str = "\
+Examples:
+  secateur model inspect sentence-transformers/all-MiniLM-L6-v2
+  secateur model merge run/model --out merged
+  secateur model export merged --to sentence-transformers --out stock";
+
 #[derive(Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum Command {
     /// Say what a model is: layers, parameters, costs, sizes, pooling, prompts, special tokens.
     Inspect(inspect::Arguments),

@@ -13,7 +13,17 @@ use clap::Subcommand;
 
 use super::failure::Result;
 
+const EXAMPLES: &str = "\
+Examples:
+  secateur prune score MODEL --calibration texts.jsonl --out scores.json
+  secateur prune drop MODEL --scores scores.json --mlp 3 --out dropped
+  secateur prune slim dropped --sparsity 0.3 --calibration texts.jsonl --out masked
+  secateur prune narrow masked --out narrow
+
+`secateur effir` does all of it from a recipe, and trains what is left.";
+
 #[derive(Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum Command {
     /// Measure how much each attention, MLP and block changes what passes through it.
     Score(score::Arguments),

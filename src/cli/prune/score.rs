@@ -11,6 +11,7 @@ use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
+use crate::cli::svg_file;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     strict: Strict,
     /// Draw the drop order as a heat map. The numbers behind it are in --out, and in the table that is printed.
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = svg_file())]
     plot: Option<PathBuf>,
     #[command(flatten, next_help_heading = "What is measured")]
     options: ScoreOptions,

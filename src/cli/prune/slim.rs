@@ -11,6 +11,7 @@ use crate::cli::encoder::{announce, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
+use crate::cli::svg_file;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +35,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.json", conflicts_with = "scores")]
     save_scores: Option<PathBuf>,
     /// Draw the widths by layer.
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = svg_file())]
     plot: Option<PathBuf>,
     #[command(flatten)]
     options: SlimOptions,

@@ -13,6 +13,7 @@ use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
 use crate::cli::progress::{say_on_interrupt, shown};
+use crate::cli::svg_file;
 
 const EXAMPLES: &str = "\
 nDCG@10 is measured by MTEB's rules.
@@ -32,7 +33,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Draw parameters against nDCG@10, a point a variant.
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = svg_file())]
     plot: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]

@@ -7,9 +7,9 @@ use secateur::prune::{Trace, TraceOptions};
 use secateur::report::{Align, Table, agreed, counted, layer_similarity};
 use secateur_files::Durable;
 
-use crate::cli::as_json;
 use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
+use crate::cli::{as_json, svg_file};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[command(flatten)]
     options: TraceOptions,
     /// Draw the similarities, a panel a model.
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = svg_file())]
     plot: Option<PathBuf>,
     /// Print JSON: a list with an entry for each model.
     #[arg(long)]
