@@ -269,6 +269,18 @@ fn a_mended_line_does_not_stop_the_work() {
     }
 }
 
+/// Where nothing is kept, nothing is left beside the place of the output.
+#[test]
+fn failures_before_the_first_vectors_leave_no_files() {
+    let sandbox = Sandbox::new();
+    dataset::write(&sandbox.path("."), "bad.jsonl", "{\"id\": 1, \"text\": \"winter roses\"}\nbad\n");
+    for encoder in ["default", "none"] {
+        let index = ["index", "bad.jsonl", "--encoder", encoder, "--out", "db"];
+        sandbox.run(index).fails(3, ["bad.jsonl:2"]);
+        assert_eq!(sandbox.names(), ["bad.jsonl"], "{encoder}");
+    }
+}
+
 #[test]
 fn one_index_at_a_time_writes_an_output() {
     let sandbox = with_tiny_model();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::disk::{DiskFile, sync_name};
+use crate::disk::{self, DiskFile, sync_name};
 use crate::durable::with_suffix;
 use crate::error::{AtPath, ErrorKind, PathError};
 use crate::header::{self, HEADER_LEN, HeaderFault, Kind, Start};
@@ -51,6 +51,9 @@ const _: () = assert!(std::mem::offset_of!(RecordHead, items) == 32);
 const _: () = assert!(std::mem::offset_of!(RecordHead, items_crc) == 36);
 const _: () = assert!(std::mem::offset_of!(RecordHead, crc) == 40);
 const _: () = assert!(RECORD_HEAD == 48);
+
+/// How often a journal is opened that others remove meanwhile.
+const LOCK_ATTEMPTS: usize = 100;
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +137,9 @@ pub struct Record {
 /// Durability: when [`append`](Journal::append) returns, the record survives a killed process and a power failure.
 /// The next open cuts off an incomplete record. Memory: 8 bytes a record.
 ///
+/// The file is locked as long as this is open, and only who has locked it removes it. A journal without a record is
+/// removed when it is dropped.
+///
 /// ```
 /// use secateur_files::{Journal, Record};
 ///
@@ -153,6 +159,8 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Journal {
     file: LockedFile,
+    /// Whether the file is known to be this journal. Until then it may be somebody else's.
+    is_ours: bool,
     /// The bytes of an item.
     item: u64,
     /// Where each record begins, and last where the next one will.
@@ -179,10 +187,10 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Locked`], [`JournalError::Header`], [`JournalError::OtherWork`], [`JournalError::Io`].
     pub fn open(path: &Path, key: [u8; 32], width: u32) -> Result<Journal, JournalError> {
-        let file = LockedFile::try_lock(DiskFile::open_or_create(path)?)?
-            .map_err(|_| JournalError::Locked { path: path.to_owned() })?;
+        let file = Journal::lock(path)?;
         let len = file.0.file().metadata().at("read", path)?.len();
-        let mut journal = Journal { file, item: bytes_of_item(width), offsets: vec![HEADER_LEN as u64] };
+        let (item, offsets) = (bytes_of_item(width), vec![HEADER_LEN as u64]);
+        let mut journal = Journal { file, is_ours: false, item, offsets };
         let header = JournalHeader { start: Start::of(&KIND), width, key, ..JournalHeader::zeroed() };
         let header = header::seal(&header);
         if journal.has_header(&header, len)? {
@@ -192,7 +200,41 @@ impl Journal {
         } else {
             journal.start_afresh(&header)?;
         }
+        journal.is_ours = true;
         Ok(journal)
+    }
+
+    /// The file, locked; a new one where there is none.
+    fn lock(path: &Path) -> Result<LockedFile, JournalError> {
+        let locked = || JournalError::Locked { path: path.to_owned() };
+        for _ in 0..LOCK_ATTEMPTS {
+            let file = LockedFile::try_lock(DiskFile::open_or_create(path)?)?.map_err(|_| locked())?;
+            // It may have been removed after it was opened, and before it was locked.
+            if file.is_in_place() {
+                return Ok(file);
+            }
+        }
+        Err(locked())
+    }
+
+    /// Removes the file: what it was kept for is done. Where it cannot be removed it stays, and nothing has failed.
+    pub fn remove(self) {
+        self.remove_file();
+    }
+
+    /// Removes the journal at `path`, as [`remove`](Journal::remove) does, unless somebody has it open.
+    pub fn remove_unused(path: &Path) {
+        if let Ok(Ok(file)) = DiskFile::append(path).and_then(LockedFile::try_lock)
+            && file.is_in_place()
+        {
+            let _ = disk::remove_file(path);
+        }
+    }
+
+    fn remove_file(&self) {
+        if self.file.is_in_place() {
+            let _ = disk::remove_file(self.path());
+        }
     }
 
     /// Whether the file begins with this header. A file that is no journal is an error: it must not be overwritten.
@@ -327,6 +369,15 @@ impl Journal {
     fn cut(&self, at: u64) -> Result<(), JournalError> {
         self.file.0.set_len(at)?;
         Ok(self.file.0.sync()?)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Still locked.
+        if self.is_ours && self.is_empty() {
+            self.remove_file();
+        }
     }
 }
 

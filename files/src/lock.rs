@@ -31,6 +31,20 @@ impl LockedFile {
         file.file().lock().at("lock", file.path())?;
         Ok(LockedFile(file))
     }
+
+    /// Whether the path still leads to this file. Who waited for a lock, or came late, may hold one that was removed.
+    pub fn is_in_place(&self) -> bool {
+        let there = std::fs::metadata(self.0.path());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let of = |file: std::fs::Metadata| (file.dev(), file.ino());
+            matches!((there.map(of), self.0.file().metadata().map(of)), (Ok(there), Ok(ours)) if there == ours)
+        }
+        // A file that is removed while it is open keeps its name from others until it is closed.
+        #[cfg(not(unix))]
+        there.is_ok()
+    }
 }
 
 impl Drop for LockedFile {

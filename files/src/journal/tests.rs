@@ -65,6 +65,71 @@ fn a_journal_has_one_writer() {
     Journal::open(&path, KEY, 0).unwrap();
 }
 
+/// Who opened the file before it was removed writes to a new one, and who has it open keeps it.
+#[test]
+fn only_its_holder_removes_a_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut first = Journal::open(&path, KEY, 0).unwrap();
+    first.append([1; 32], b"one").unwrap();
+    Journal::remove_unused(&path);
+    assert!(path.exists(), "somebody has it open");
+    first.remove();
+    assert!(!path.exists());
+
+    // A file that goes while it is open, and another one in its place.
+    let gone = Journal::open(&path, KEY, 0).unwrap();
+    fs::remove_file(&path).unwrap();
+    let mut second = Journal::open(&path, KEY, 0).unwrap();
+    second.append([2; 32], b"two").unwrap();
+    drop(gone);
+    drop(second);
+    let third = Journal::open(&path, KEY, 0).unwrap();
+    assert_eq!(third.get(0).unwrap().unwrap().bytes, b"two");
+    drop(third);
+    Journal::remove_unused(&path);
+    Journal::remove_unused(&path);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_journal_without_a_record_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    drop(Journal::open(&path, KEY, 0).unwrap());
+    assert!(!path.exists());
+    let mut journal = Journal::open(&path, KEY, 0).unwrap();
+    journal.append([1; 32], b"one").unwrap();
+    drop(journal);
+    // Refused, so that it is not ours to remove.
+    let error = Journal::open(&path, [4; 32], 0).unwrap_err();
+    assert!(matches!(error, JournalError::OtherWork { .. }), "{error}");
+    assert_eq!(Journal::open(&path, KEY, 0).unwrap().len(), 1);
+}
+
+/// Many open, write and remove one journal at a time; nobody finds another one's record, and nobody fails.
+#[test]
+fn journals_of_one_name_are_never_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let work = |own: u8| {
+        for _ in 0..50 {
+            let mut journal = loop {
+                match Journal::open(&path, KEY, 0) {
+                    Err(JournalError::Locked { .. }) => std::thread::yield_now(),
+                    opened => break opened.unwrap(),
+                }
+            };
+            assert!(journal.is_empty());
+            journal.append([own; 32], &[own]).unwrap();
+            assert!(path.exists());
+            journal.remove();
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|own| drop(scope.spawn(move || work(own)))));
+    assert!(!path.exists());
+}
+
 /// A record that was appended is never lost, a failed one never there, and work goes on from either.
 #[cfg(unix)]
 #[test]
