@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secateur::database::VectorOptions;
+use secateur::database::{AddOptions, VectorOptions};
 use secateur::encode::Passages;
 use secateur::index::storage::CompactOptions;
 use secateur::{Database, Document, Encoder, LoadOptions, SearchMode, SearchParams};
 
-use crate::support::{Random, Sandbox, model};
+use crate::support::{Outcome, Random, Sandbox, dataset, model};
 
 /// Tells [`writer`] that it is the process to be killed: the database's folder, and the commit to begin with.
 const FOLDER: &str = "SECATEUR_TEST_COMMIT_FOLDER";
@@ -238,4 +238,61 @@ fn readers_keep_their_state_and_second_writers_are_refused() {
     second.add(&changes(3).0).unwrap();
     second.commit().unwrap();
     assert_eq!(second.len(), 6, "a writer sees what others have committed");
+}
+
+/// A writer that is refused leaves the vectors alone that the other one keeps.
+#[test]
+fn a_refused_writer_removes_nobodys_journal() {
+    let sandbox = Sandbox::new();
+    let (folder, encoder) = (sandbox.path("db"), encoder(Some(&model::tiny(&sandbox.path("tiny")))).unwrap());
+    Database::builder(&folder).encoder(Arc::clone(&encoder)).create().unwrap();
+    let [mut first, mut second] = [(); 2].map(|()| open(&folder, Some(Arc::clone(&encoder))));
+    let journal = first.add_journal(&first.generations()[0].clone());
+    let of = |documents: Vec<Document>| {
+        documents.into_iter().map(|document| Ok::<_, secateur::Error>((document, None)))
+    };
+    // The second writer comes while the first one reads, before anything is in the journal.
+    let during = of(changes(1).0).inspect(|_| {
+        assert!(journal.exists());
+        let refused =
+            second.add_from(of(changes(2).0), AddOptions::default(), |_| {}).unwrap_err().to_string();
+        assert!(refused.contains("is being written by"), "{refused}");
+    });
+    let added = first.add_from(during, AddOptions::default(), |_| assert!(journal.exists())).unwrap();
+    assert_eq!((added.num_added, first.len(), journal.exists()), (2, 2, false));
+    second.add_from(of(changes(2).0), AddOptions::default(), |_| {}).unwrap();
+    assert_eq!((second.len(), journal.exists()), (5, false));
+}
+
+/// Of several commands at once one writes and the others are refused: what is said of a document is what became of it.
+#[test]
+fn adding_at_once_stores_what_it_says() {
+    const WRITERS: usize = 6;
+    let sandbox = Sandbox::new();
+    dataset::generated(&sandbox.path("corpus"), 3);
+    sandbox.run(["index", "corpus", "--encoder", "default", "--out", "db"]).ok();
+    let mut stored = 3;
+    for round in 0..3 {
+        let adding: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let name = format!("{round}-{writer}");
+                let line = format!("{{\"id\": \"{name}\", \"text\": \"winter roses {name}\"}}\n");
+                dataset::write(&sandbox.path("."), &format!("{name}.jsonl"), line);
+                let child = sandbox.start(&["add", "db", &format!("{name}.jsonl")].map(str::to_owned));
+                (name, child)
+            })
+            .collect();
+        let ended: Vec<_> = adding.into_iter().map(|(name, child)| (name, Outcome::wait(child))).collect();
+        let database = Database::open(sandbox.path("db")).unwrap();
+        for (name, outcome) in ended {
+            let is_stored = database.contains(&name).unwrap();
+            assert_eq!(outcome.status.success(), is_stored, "{name}: {outcome:?}");
+            stored += usize::from(is_stored);
+            assert!(is_stored || outcome.stderr.contains("is being written by"), "{name}: {outcome:?}");
+        }
+        assert_eq!(database.len(), stored);
+        let journals = sandbox.names().into_iter().filter(|name| name.contains("journal"));
+        assert_eq!(journals.collect::<Vec<_>>(), [""; 0]);
+    }
+    assert!(stored > 3);
 }

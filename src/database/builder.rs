@@ -268,11 +268,11 @@ impl DatabaseBuilder {
         Error: From<E>,
     {
         let options = AddOptions { replace: false, allow_empty: self.allow_empty };
-        self.build(|database, _| database.add_from(corpus, options, progress).map(drop))
+        self.build(|database, journal| database.fill(corpus, options, journal, progress))
     }
 
     /// Makes the database beside its place, has it filled, with a journal at hand, and gives it its place.
-    fn build(self, fill: impl FnOnce(&mut Database, &Path) -> Result<()>) -> Result<Database> {
+    fn build(self, fill: impl FnOnce(&mut Database, &Path) -> Result<Option<Store>>) -> Result<Database> {
         let path = self.path.clone();
         self.check_passages()?;
         self.check_unfinished()?;
@@ -281,12 +281,15 @@ impl DatabaseBuilder {
         let encoder = database.encoder.clone();
         let filled = fill(&mut database, unfinished.journal());
         drop(database);
-        if let Err(error) = filled {
-            // What is worth keeping is in the journal; the disk may be full.
-            unfinished.abandon();
-            return Err(error);
-        }
-        unfinished.finish()?;
+        let lock = match filled {
+            Ok(lock) => lock,
+            Err(error) => {
+                // What is worth keeping is in the journal; the disk may be full.
+                unfinished.abandon();
+                return Err(error);
+            }
+        };
+        unfinished.finish(lock)?;
         let database = Database::open(&path)?;
         match encoder {
             Some(encoder) => database.with_encoder(encoder),

@@ -9,7 +9,7 @@ use secateur_index::storage::{Generation, GenerationWriter};
 
 use super::reading::{PassageVectors, name_of, texts_of};
 use super::{Changes, Database, EncoderSource, REPLACES, VectorOptions, check_encoder};
-use crate::encode::journaled::{JournaledEncoding, remove};
+use crate::encode::journaled::JournaledEncoding;
 use crate::encode::stream::{self, Destination, Stage, Vectors};
 use crate::error::{Error, Result};
 
@@ -45,11 +45,12 @@ impl Database {
             Ok(Document::new(stored.id, stored.text).title(stored.title))
         });
         let mut added = NewGeneration { writer, generation: &generation, encoder, done: 0, progress };
-        stream::encode(documents, vec![Stage::new(encoder, vectors)], &mut added)?;
+        let journals = stream::encode(documents, vec![Stage::new(encoder, vectors)], &mut added)?;
         let committed = added.writer.finish()?;
+        // Before anybody else can write: his journal has the same name.
+        journals.into_iter().for_each(JournaledEncoding::remove);
         drop(store);
-        self.set_snapshot(committed)?;
-        remove(&journal)
+        self.set_snapshot(committed)
     }
 
     /// Where the vectors of a generation are kept until it is there: DATABASE.NAME.journal.
@@ -58,8 +59,8 @@ impl Database {
     }
 
     /// Removes what a process left that was killed when this generation was there already.
-    pub(crate) fn remove_generation_journal(&self, name: &str) -> Result<()> {
-        Ok(secateur_files::disk::remove_if_there(&self.generation_journal(name))?)
+    pub(crate) fn remove_generation_journal(&self, name: &str) {
+        Journal::remove_unused(&self.generation_journal(name));
     }
 
     /// The database as read through the named generation, without an encoder.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
-use secateur_files::{Journal, kept_bytes, with_suffix};
+use secateur_files::{Journal, with_suffix};
 use secateur_index::filter::Filter;
-use secateur_index::storage::{Generation, NewDocument};
+use secateur_index::storage::{Generation, NewDocument, Store};
 
 use super::reading::{PassageVectors, Reading, name_of, texts_of};
 use super::{Changes, Database, check_not_empty};
-use crate::encode::journaled::{JournaledEncoding, borrowed, remove};
+use crate::encode::journaled::{JournaledEncoding, borrowed};
 use crate::encode::stream::{self, Destination, Stage, Vectors};
 use crate::error::{Error, Result};
 
@@ -141,20 +141,15 @@ impl Database {
         let added = self.add_all_chunks(corpus, options, &mut progress);
         match added.and_then(|added| before_commit().map(|()| added)) {
             Ok((report, journals)) => {
-                self.commit()?;
-                journals.iter().try_for_each(|journal| remove(journal))?;
+                let store = self.commit_locked()?;
+                // Before anybody else can write: his journals have the same names.
+                journals.into_iter().for_each(JournaledEncoding::remove);
+                drop(store);
                 Ok(report)
             }
             Err(error) => {
                 // What was added so far must not get into somebody's next commit.
                 self.changes = Changes::default();
-                for generation in self.generations() {
-                    let journal = self.add_journal(generation);
-                    if journal.exists() && kept_bytes(&journal) == 0 {
-                        // Nothing is in it; what cannot be removed does no harm.
-                        let _ = remove(&journal);
-                    }
-                }
                 Err(error)
             }
         }
@@ -166,14 +161,14 @@ impl Database {
     }
 
     /// Adds a corpus to a database that is being built, and commits it. If an encoder makes its vectors, they are kept
-    /// in this journal meanwhile.
+    /// in this journal meanwhile, which stays. Returns the lock that keeps others away.
     pub(super) fn fill<E>(
         &mut self,
         corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
         options: AddOptions,
         journal: &Path,
         progress: impl FnMut(usize),
-    ) -> Result<()>
+    ) -> Result<Option<Store>>
     where
         Error: From<E>,
     {
@@ -181,7 +176,7 @@ impl Database {
         self.changes()?;
         let paths = if self.encodes() { vec![journal.to_owned()] } else { Vec::new() };
         self.stream(corpus, options, &paths, progress)?;
-        self.commit()
+        self.commit_locked()
     }
 
     fn add_all_chunks<E>(
@@ -189,7 +184,7 @@ impl Database {
         corpus: impl IntoIterator<Item = std::result::Result<(Document, Option<Vec<f32>>), E>>,
         options: AddOptions,
         progress: &mut impl FnMut(usize),
-    ) -> Result<(AddReport, Vec<PathBuf>)>
+    ) -> Result<(AddReport, Vec<JournaledEncoding>)>
     where
         Error: From<E>,
     {
@@ -199,8 +194,7 @@ impl Database {
             true => self.generations().iter().map(|generation| self.add_journal(generation)).collect(),
             false => Vec::new(),
         };
-        let report = self.stream(corpus, options, &paths, progress)?;
-        Ok((report, paths))
+        self.stream(corpus, options, &paths, progress)
     }
 
     /// Adds a corpus, chunk by chunk. There is a journal for each generation, if encoders make vectors.
@@ -210,7 +204,7 @@ impl Database {
         options: AddOptions,
         journals: &[PathBuf],
         progress: impl FnMut(usize),
-    ) -> Result<AddReport>
+    ) -> Result<(AddReport, Vec<JournaledEncoding>)>
     where
         Error: From<E>,
     {
@@ -224,8 +218,8 @@ impl Database {
         }
         let report = AddReport::default();
         let mut added = Added { database: self, encoders: &encoders, options, report, progress };
-        stream::encode(corpus, stages, &mut added)?;
-        Ok(added.report)
+        let journals = stream::encode(corpus, stages, &mut added)?;
+        Ok((added.report, journals))
     }
 
     /// Deletes all documents whose metadata match, and returns how many. Searches miss them after the next commit.

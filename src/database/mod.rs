@@ -209,11 +209,15 @@ impl Database {
     ///
     /// The disk refuses; the database then stays as it was, and the changes are lost.
     pub fn commit(&mut self) -> Result<()> {
-        if let Some(changes) = self.changes.take() {
-            let committed = changes.commit()?;
-            self.set_snapshot(committed)?;
-        }
-        Ok(())
+        self.commit_locked().map(drop)
+    }
+
+    /// [`Database::commit`] that keeps other writers away until the store is dropped. There is none without changes.
+    fn commit_locked(&mut self) -> Result<Option<Store>> {
+        let Some(changes) = self.changes.take() else { return Ok(None) };
+        let store = changes.commit_locked()?;
+        self.set_snapshot(store.snapshot().clone())?;
+        Ok(Some(store))
     }
 
     /// Forgets all changes since the last commit. Other processes can write again.

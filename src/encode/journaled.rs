@@ -117,6 +117,11 @@ impl JournaledEncoding {
         if self.is_ours { Ok(()) } else { Err(self.other_texts()) }
     }
 
+    /// Removes the journal: the vectors are where they belong.
+    pub(crate) fn remove(self) {
+        self.journal.remove();
+    }
+
     fn other_texts(&self) -> Error {
         Error::OtherTexts { path: self.path.clone(), num_vectors: secateur_files::kept_items(&self.path) }
     }
@@ -166,10 +171,6 @@ pub(crate) fn next_chunk<T, E>(
         chunk.push(item);
     }
     Ok(chunk)
-}
-
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    Ok(secateur_files::disk::remove_file(path)?)
 }
 
 pub(crate) fn borrowed(texts: &[String]) -> Vec<&str> {

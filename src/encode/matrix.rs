@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use secateur_encoders::{Encoder, TextKind};
+use secateur_files::Journal;
 
-use super::journaled::{JournaledEncoding, remove};
+use super::journaled::JournaledEncoding;
 use super::stream::{self, Destination, Stage, Vectors};
 use crate::error::{Error, Result};
 use crate::npy::NpyWriter;
@@ -49,14 +50,13 @@ impl NpyEncoder<'_> {
         Error: From<E>,
     {
         let (path, encoder) = (path.as_ref(), self.encoder);
-        let journal_path = secateur_files::Journal::beside(path);
-        let journal = JournaledEncoding::open(&journal_path, encoder, self.kind)?;
+        let journal = JournaledEncoding::open(&Journal::beside(path), encoder, self.kind)?;
         let file = NpyWriter::create(path, encoder.dim())?;
         let mut matrix = Matrix { file, done: 0, progress };
-        stream::encode(texts, vec![Stage::new(encoder, journal)], &mut matrix)?;
+        let journals = stream::encode(texts, vec![Stage::new(encoder, journal)], &mut matrix)?;
         let Matrix { file, done, .. } = matrix;
         file.finish(done)?;
-        remove(&journal_path)?;
+        journals.into_iter().for_each(JournaledEncoding::remove);
         Ok(done)
     }
 }

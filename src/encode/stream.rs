@@ -90,7 +90,7 @@ struct Entry {
 }
 
 /// Gives all items to their destination, in their order, with their vectors by each encoder. What an interrupted call
-/// left in the journals is not computed again.
+/// left in the journals is not computed again. Returns the journals, which are to be removed when the vectors are safe.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ pub(crate) fn encode<D: Destination, E>(
     items: impl IntoIterator<Item = std::result::Result<D::Item, E>>,
     stages: Vec<Stage<'_>>,
     destination: &mut D,
-) -> Result<()>
+) -> Result<Vec<JournaledEncoding>>
 where
     Error: From<E>,
 {
@@ -143,7 +143,8 @@ where
         });
         (computed, tokenized, read) = (after(tokenized, computing), after(read, tokenizing), next);
     }
-    ends.journals.iter().try_for_each(|(journal, _)| journal.check_complete())
+    ends.journals.iter().try_for_each(|(journal, _)| journal.check_complete())?;
+    Ok(ends.journals.into_iter().map(|(journal, _)| journal).collect())
 }
 
 /// A load on which a step was done, or the error of the step. An error goes on behind the loads before it.
@@ -366,7 +367,7 @@ mod tests {
     fn run(encoder: &Encoder, journal: &Path, texts: &[String], kept: &mut Kept) -> Result<()> {
         let journal = JournaledEncoding::open(journal, encoder, TextKind::Passage)?;
         let items = texts.iter().map(|text| Ok::<_, Error>(text.clone()));
-        encode(items, vec![Stage::new(encoder, journal)], kept)
+        encode(items, vec![Stage::new(encoder, journal)], kept).map(drop)
     }
 
     /// The vectors are those of one call, in the order of the texts, on a pool of one thread as well.

@@ -13,7 +13,6 @@ use secateur_files::{Durable, Journal};
 use serde::{Deserialize, Serialize};
 
 use super::{ReadingOptions, passages};
-use crate::encode::journaled::remove;
 use crate::error::{Error, Result};
 use crate::options::positive;
 use crate::progress::Progress;
@@ -101,7 +100,7 @@ impl ScoreOptions {
         let scores = self.measure(model, None, Some(&journal), on)?;
         Durable::write(out, |file| file.write_all(scores.to_json().as_bytes()))?;
         if self.is_resumable() {
-            remove(&journal)?;
+            Journal::remove_unused(&journal);
         }
         Ok(scores)
     }

@@ -49,7 +49,7 @@ impl SwapOptions {
         self.check(queries.judged.is_some())?;
         let (name, was_there) = self.target(database, encoder)?;
         if was_there {
-            database.remove_generation_journal(&name)?;
+            database.remove_generation_journal(&name);
         } else {
             let num_documents = database.len() as u64;
             on(Progress::Begins { what: "encoding", unit: "document", total: &|| Some(num_documents) });

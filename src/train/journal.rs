@@ -24,6 +24,11 @@ impl<R: Serialize + DeserializeOwned> ChunkJournal<R> {
         Ok(ChunkJournal { journal: Journal::open(path, key.into(), 0)?, next: 0, result: PhantomData })
     }
 
+    /// Removes the file: the results are where they belong.
+    pub(super) fn remove(self) {
+        self.journal.remove();
+    }
+
     /// Makes the first chunk the next one.
     pub(super) fn rewind(&mut self) {
         self.next = 0;

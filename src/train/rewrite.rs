@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::journal::ChunkJournal;
-use crate::encode::journaled::remove;
 use crate::error::Result;
 use crate::training_error::TrainingError;
 
@@ -31,8 +30,7 @@ pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
     {
         return Err(TrainingError::SameFile { path: output }.into());
     }
-    let journal_path = Journal::beside(output);
-    let mut journal = ChunkJournal::open(&journal_path, key)?;
+    let mut journal = ChunkJournal::open(&Journal::beside(output), key)?;
     for chunk in chunks(input)? {
         let (first, chunk) = chunk?;
         journal.result(&format!("{chunk:?}"), || work(first, &chunk))?;
@@ -54,8 +52,7 @@ pub(super) fn rewrite<R: Serialize + DeserializeOwned>(
     });
     // Nobody else writes there, for the journal is locked.
     let count = write_examples_alone(output, examples)?;
-    drop(journal);
-    remove(&journal_path)?;
+    journal.remove();
     Ok(count)
 }
 

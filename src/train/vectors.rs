@@ -8,7 +8,6 @@ use secateur_encoders::train::{TeacherVectors, TextKey};
 use secateur_encoders::{Encoder, TextKind};
 use secateur_files::Journal;
 
-use crate::encode::journaled::remove;
 use crate::error::Result;
 use crate::training_error::TrainingError;
 
@@ -40,10 +39,9 @@ pub fn teach_vectors(
         return Err(TrainingError::SameFile { path: output }.into());
     }
     let key = blake3::hash(format!("teach --vectors 1 {}", teacher.fingerprint()).as_bytes());
-    let journal_path = Journal::beside(output);
     let mut work = Work {
         teacher,
-        journal: Journal::open(&journal_path, key.into(), 0)?,
+        journal: Journal::open(&Journal::beside(output), key.into(), 0)?,
         keys: Vec::new(),
         num_chunks: 0,
         chunk: Vec::new(),
@@ -65,10 +63,8 @@ pub fn teach_vectors(
         Ok(record.expect("every chunk that was counted is in the journal").bytes)
     });
     TeacherVectors::write(output, teacher, &work.keys, rows)?;
-    let count = work.keys.len() as u64;
-    drop(work);
-    remove(&journal_path)?;
-    Ok(count)
+    work.journal.remove();
+    Ok(work.keys.len() as u64)
 }
 
 /// How many different texts the files of examples have.

@@ -210,9 +210,8 @@ fn build(folder: &Path, kept: &Cell<bool>) -> Result<()> {
     let settings = Settings { vectors: Some(generation("", 2).vectors), ..Settings::bm25_only() };
     let mut store = Store::create(unfinished.folder(), &settings)?;
     add_documents(&mut store, 0..3)?;
-    drop(store);
     drop(journal);
-    unfinished.finish()
+    unfinished.finish(Some(store))
 }
 
 /// A build that fails leaves no database or a whole one, and until that is there the vectors that the journal took.

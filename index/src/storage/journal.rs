@@ -12,7 +12,8 @@ use crate::file_format::header::header_error;
 /// i-th chunk of texts, and a hash of those texts.
 ///
 /// Durability: when [`append`](EmbeddingJournal::append) returns, the record survives a killed process and a power
-/// failure. A record cut short by either is cut off at the next open. Memory: 8 bytes a chunk.
+/// failure. A record cut short by either is cut off at the next open. Memory: 8 bytes a chunk. A journal without a
+/// record is removed when it is dropped.
 ///
 /// ```
 /// use secateur_index::storage::EmbeddingJournal;
@@ -87,6 +88,11 @@ impl EmbeddingJournal {
     /// [`Error::RaggedVectors`], or [`Error::Io`], after which the journal holds what it held before.
     pub fn append(&mut self, hash: [u8; 32], rows: &[f32]) -> Result<()> {
         Ok(self.journal.append(hash, bytemuck::cast_slice(rows))?)
+    }
+
+    /// Removes the file, as [`Journal::remove`] does: the vectors are where they belong.
+    pub fn remove(self) {
+        self.journal.remove();
     }
 }
 

@@ -216,6 +216,10 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     /// [`Error::TransactionFailed`] after a failed write, [`Error::Io`], [`Error::Bm25`]. Should the last step, syncing
     /// the folder, fail, the changes are visible but may not survive a power failure.
     pub fn commit(mut self) -> Result<Snapshot> {
+        self.write_commit()
+    }
+
+    fn write_commit(&mut self) -> Result<Snapshot> {
         if self.has_failed {
             return Err(Error::TransactionFailed);
         }
@@ -240,6 +244,17 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         let snapshot = store.replace_manifest(manifest, folders)?;
         store.remove_segments_of(&before);
         Ok(snapshot)
+    }
+}
+
+impl Transaction<Store> {
+    /// [`Transaction::commit`] that gives the store back, still locked, for what must be done before others write.
+    ///
+    /// # Errors
+    /// As [`Transaction::commit`]. The lock is released then.
+    pub fn commit_locked(mut self) -> Result<Store> {
+        self.write_commit()?;
+        Ok(self.store)
     }
 }
 

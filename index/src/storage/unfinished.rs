@@ -9,6 +9,7 @@ use secateur_files::{AtPath, Journal, PathError, disk};
 use super::lock::{self, WriterLock};
 use super::manifest;
 use super::partial::partial_folder;
+use super::store::Store;
 use crate::error::{Error, Result};
 
 /// The place of a database that appears when it is whole, and not before.
@@ -25,8 +26,7 @@ use crate::error::{Error, Result};
 /// let unfinished = Unfinished::begin(&path)?;
 /// let store = Store::create(unfinished.folder(), &Settings::bm25_only())?;
 /// assert!(!path.exists());
-/// drop(store);
-/// unfinished.finish()?;
+/// unfinished.finish(Some(store))?;
 /// assert_eq!(Store::open(&path)?.snapshot().len(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -64,14 +64,19 @@ impl Unfinished {
         &self.journal
     }
 
-    /// Gives the database its place and removes the journal. The database must not be open for writing.
+    /// Gives the database its place, and removes the journal, which must not be open. `lock` is what keeps others from
+    /// the folder until then: the database's [`Store`], if there is one.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(self, lock: Option<Store>) -> Result<()> {
+        // Windows renames no folder in which a file is open.
+        let lock = lock.filter(|_| cfg!(not(windows)));
         disk::rename(&self.partial, &self.path)?;
         disk::sync_name(&self.path)?;
-        Ok(disk::remove_if_there(&self.journal)?)
+        Journal::remove_unused(&self.journal);
+        drop(lock);
+        Ok(())
     }
 
     /// Gives up, and removes what there is of the database; the journal stays. The next build removes what cannot be
