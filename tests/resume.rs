@@ -184,6 +184,30 @@ fn signals_end_with_130_and_say_that_work_is_kept() {
     }
 }
 
+/// A journal of its header alone is nothing to go on from.
+#[test]
+fn signals_before_the_first_vectors_say_that_nothing_is_kept() {
+    for (subcommand, out) in [("index", "db"), ("encode", "out.npy")] {
+        let sandbox = with_tiny_model();
+        // A text that takes long, so that the signal comes before its vector.
+        let corpus = format!("{{\"_id\": \"1\", \"text\": \"{}\"}}\n", "winter roses ".repeat(500_000));
+        std::fs::write(sandbox.path("corpus/corpus.jsonl"), corpus).unwrap();
+        let work = Work::new(subcommand, "model", out, model::DIM);
+        let mut child = sandbox.start(&work.arguments);
+        while work.journal_len(&sandbox).is_none_or(|len| len < JOURNAL_HEADER) {
+            assert!(child.try_wait().unwrap().is_none(), "{:?}", Outcome::wait(child));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let outcome = Outcome::wait(child);
+        let is_empty = work.journal_len(&sandbox) == Some(JOURNAL_HEADER);
+        assert_eq!(outcome.status.code(), Some(130), "{subcommand}: {outcome:?}");
+        let said = "interrupted before the first results were kept: the same command begins anew";
+        assert!(!is_empty || outcome.stderr.contains(said), "{subcommand}: {outcome:?}");
+    }
+}
+
 #[test]
 fn a_killed_index_leaves_no_database_that_answers() {
     let sandbox = with_tiny_model();

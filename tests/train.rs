@@ -178,6 +178,37 @@ fn a_run_that_is_killed_ends_with_the_same_weights() {
     train(&sandbox, "killed1", &other).fails(3, ["settings is"]);
 }
 
+/// Who interrupts a run is told of a checkpoint if there is one.
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_says_what_is_kept() {
+    let sandbox = sandbox();
+    let interrupt = |run: &str, save_every: &str, file: &str| {
+        let rest = ["--steps", "1000000", "--save-every", save_every, "--rank", "4", "--resume"];
+        let mut child = sandbox.start([&TRAIN[..6], &rest, &["--out", run]].concat());
+        let file = sandbox.path(run).join(file);
+        while std::fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
+            assert!(child.try_wait().unwrap().is_none(), "{:?}", Outcome::wait(child));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let id = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let outcome = Outcome::wait(child);
+        assert_eq!(outcome.status.code(), Some(130), "{outcome:?}");
+        outcome.stderr
+    };
+    let begins = "there is no early/checkpoint.safetensors: the training begins with its first step";
+    for _ in 0..2 {
+        let told = interrupt("early", "1000000", "log.jsonl");
+        assert!(told.contains(begins), "{told}");
+        assert!(told.contains("before the first checkpoint: the same command begins anew"), "{told}");
+    }
+    for _ in 0..2 {
+        let told = interrupt("late", "1", "checkpoint.safetensors");
+        assert!(told.contains(": the last checkpoint is kept; run the same command with --resume"), "{told}");
+    }
+}
+
 #[test]
 fn what_cannot_be_trained_is_refused() {
     let sandbox = sandbox();

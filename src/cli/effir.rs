@@ -9,7 +9,7 @@ use secateur::encode::Device;
 use super::encoder::Strict;
 use super::failure::Result;
 use super::locate::{Locate, problem};
-use super::progress::{say_on_interrupt, shown};
+use super::progress::{NOTHING_IS_KEPT, say_if_kept, shown};
 
 const EXAMPLES: &str = "\
 A recipe is a file of TOML or JSON. `model` names the encoder. The tables are stages and may be left out; their keys are the \
@@ -73,7 +73,8 @@ impl Arguments {
         let mut interrupts = Ok(());
         let report = recipe.run(&self.out, &mut |stage, progress| {
             if current.replace(stage) != Some(stage) && interrupts.is_ok() {
-                interrupts = say_on_interrupt(kept(stage));
+                let [kept, nothing] = on_interrupt(stage);
+                interrupts = say_if_kept(kept, nothing, stage.kept_in(&self.out));
             }
             show(progress);
         })?;
@@ -82,12 +83,17 @@ impl Arguments {
     }
 }
 
-/// What an interruption leaves of a stage.
-fn kept(stage: Stage) -> &'static str {
+/// What is said of a stage that is interrupted: where it has left something, and where it has not.
+fn on_interrupt(stage: Stage) -> [&'static str; 2] {
     match stage {
-        Stage::Score => "what was measured is kept; run the same command again to go on",
-        Stage::Drop => "the stages before are kept; run the same command again to go on",
-        Stage::Slim | Stage::Train => "the last checkpoint is kept; run the same command again to go on",
-        Stage::Evaluate => "finished results are kept; run the same command again to go on",
+        Stage::Score => ["what was measured is kept; run the same command again to go on", NOTHING_IS_KEPT],
+        Stage::Drop => ["the stages before are kept; run the same command again to go on", NOTHING_IS_KEPT],
+        Stage::Slim | Stage::Train => [
+            "the last checkpoint is kept; run the same command again to go on",
+            "before the first checkpoint: the same command begins this stage anew",
+        ],
+        Stage::Evaluate => {
+            ["finished results are kept; run the same command again to go on", NOTHING_IS_KEPT]
+        }
     }
 }

@@ -9,7 +9,7 @@ use secateur::Error;
 use secateur::datasets::beir::BeirFolder;
 use secateur::encode::{NpyEncoder, TextKind};
 use secateur::report::three_digits;
-use secateur_files::{AtPath, Durable, with_suffix};
+use secateur_files::{AtPath, Durable, Journal, with_suffix};
 use serde_json::json;
 
 use super::encoder::EncoderArguments;
@@ -50,7 +50,7 @@ impl Arguments {
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
         let kind = if self.queries { TextKind::Query } else { TextKind::Passage };
         let total = || dataset.info().map(|info| if self.queries { info.queries } else { info.documents });
-        let progress = Progress::start("encoding", "text", total)?;
+        let progress = Progress::start("encoding", "text", total)?.going_on_from(&Journal::beside(&self.out));
         let start = Instant::now();
         // Before the vectors, so that the matrix never stands without its ids: it is what an interrupted run lacks.
         let ids = with_suffix(&self.out, ".ids");

@@ -9,10 +9,11 @@ use clap::Args;
 use secateur::report::{counted, three_digits};
 use secateur::train::{MineOptions, Teacher, mine};
 use secateur::{LoadOptions, SearchMode};
+use secateur_files::Journal;
 
 use super::encoder::{EncoderArguments, kept_models, model_directory, open_database, tell};
 use super::failure::{Failure, Result};
-use super::progress::{Progress, say_on_interrupt};
+use super::progress::{NOTHING_IS_KEPT, Progress, say_if_kept};
 use super::search::ModeArguments;
 use super::teach::count;
 
@@ -83,7 +84,8 @@ impl Arguments {
             margin: self.margin,
             seed: self.seed,
         };
-        say_on_interrupt("the negatives so far are kept; run the same command again to go on")?;
+        let kept = "the negatives so far are kept; run the same command again to go on";
+        say_if_kept(kept, NOTHING_IS_KEPT, vec![Journal::beside(&self.out)])?;
         let start = Instant::now();
         let progress = Progress::start("mining", "example", || Ok::<_, Failure>(total))?;
         let report = mine(&self.file, &self.out, &database, teacher.as_ref(), &options, |done| {

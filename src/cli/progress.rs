@@ -169,32 +169,110 @@ pub fn show_download(bar: &ProgressBar, progress: download::Progress) {
     bar.set_position(progress.done);
 }
 
+/// What those are told who interrupt work.
+struct OnInterrupt {
+    /// What is kept, and how to go on.
+    kept: &'static str,
+    /// What is said in its place where nothing is kept.
+    nothing: &'static str,
+    /// Where results are kept: journals, other files and folders. Without any, `kept` is true whatever was done, unless
+    /// the work has journals ([`Progress::going_on_from`]).
+    places: Vec<PathBuf>,
+}
+
+/// What is said where nothing is kept.
+pub const NOTHING_IS_KEPT: &str = "before the first results were kept: the same command begins anew";
+
 /// Makes Ctrl-C print what is kept and end the process. Everything written so far is valid at any moment, so nothing
 /// else has to be done. Work in several parts sets another message for each part.
-pub fn say_on_interrupt(message: &'static str) -> Result<()> {
-    static MESSAGE: Mutex<Option<&str>> = Mutex::new(None);
-    let is_set = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).replace(message).is_some();
-    if is_set {
+pub fn say_on_interrupt(kept: &'static str) -> Result<()> {
+    say_if_kept(kept, NOTHING_IS_KEPT, Vec::new())
+}
+
+/// [`say_on_interrupt`] that says `kept` if there are results in one of these places then, else `nothing`.
+pub fn say_if_kept(kept: &'static str, nothing: &'static str, places: Vec<PathBuf>) -> Result<()> {
+    static TOLD: Mutex<Option<OnInterrupt>> = Mutex::new(None);
+    let told = OnInterrupt { kept, nothing, places };
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).replace(told).is_some() {
         return Ok(());
     }
     ctrlc::set_handler(|| {
-        let message = MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_default();
-        let text = under_way(|work| match work {
-            UnderWay { done: 1.., unit, .. } => {
-                format!("interrupted at {}: {message}", counted(work.done, unit))
-            }
-            // Results are kept before they are counted, so a count of 0 would say too little.
-            UnderWay { journals, .. }
-                if journals.is_empty()
-                    || journals.iter().any(|path| secateur_files::kept_items(path) > 0) =>
-            {
-                format!("interrupted: {message}")
-            }
-            _ => "interrupted before the first results were kept: the same command begins anew".to_owned(),
-        });
-        // There is nobody left to tell if standard error is closed.
-        let _ = writeln!(std::io::stderr(), "\n{text}");
+        if let Some(told) = &*TOLD.lock().unwrap_or_else(PoisonError::into_inner) {
+            let text = under_way(|work| told.text(work));
+            // There is nobody left to tell if standard error is closed.
+            let _ = writeln!(std::io::stderr(), "\n{text}");
+        }
         std::process::exit(130);
     })
     .map_err(|error| Failure::new(Code::System, format!("cannot handle interrupts: {error}")))
+}
+
+impl OnInterrupt {
+    fn text(&self, work: &UnderWay) -> String {
+        let at = match work.done {
+            0 => String::new(),
+            done => format!(" at {}", counted(done, work.unit)),
+        };
+        match (self.is_kept(work), work.done) {
+            (true, _) => format!("interrupted{at}: {}", self.kept),
+            (false, 0) => format!("interrupted {}", self.nothing),
+            (false, _) => format!("interrupted{at}, {}", self.nothing),
+        }
+    }
+
+    fn is_kept(&self, work: &UnderWay) -> bool {
+        if !self.places.is_empty() {
+            return self.places.iter().any(|place| has_results(place));
+        }
+        // Journals have results before they are counted, so a count of 0 would say too little.
+        work.journals.is_empty() || work.done > 0 || work.journals.iter().any(|journal| has_results(journal))
+    }
+}
+
+/// Whether there is a journal with a result, another file, or a folder with a file in it that is not hidden.
+fn has_results(place: &Path) -> bool {
+    if place.extension().is_some_and(|extension| extension == "journal") {
+        return secateur_files::kept_items(place) > 0;
+    }
+    match std::fs::read_dir(place) {
+        Ok(mut entries) => entries
+            .any(|entry| entry.is_ok_and(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))),
+        Err(_) => place.is_file(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_files::Journal;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_told_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let text = |places: &[PathBuf], journals: &[PathBuf], done| {
+            let told = OnInterrupt { kept: "it is kept", nothing: "before it", places: places.to_vec() };
+            told.text(&UnderWay { done, unit: "step", journals: journals.to_vec() })
+        };
+        let (journal, file, results) = (path("x.journal"), path("checkpoint"), path("results"));
+        std::fs::create_dir(&results).unwrap();
+        std::fs::write(results.join(".lock"), "").unwrap();
+        let mut open = Journal::open(&journal, [7; 32], 0).unwrap();
+        assert_eq!(text(&[], &[], 0), "interrupted: it is kept");
+        assert_eq!(text(&[], &[], 3), "interrupted at 3 steps: it is kept");
+        for place in [&journal, &file, &results] {
+            // Steps alone are no results.
+            assert_eq!(text(std::slice::from_ref(place), &[], 0), "interrupted before it");
+            assert_eq!(text(std::slice::from_ref(place), &[], 1), "interrupted at 1 step, before it");
+        }
+        assert_eq!(text(&[], std::slice::from_ref(&journal), 0), "interrupted before it");
+        open.append([1; 32], b"a result").unwrap();
+        std::fs::write(&file, "").unwrap();
+        std::fs::write(results.join("a.json"), "").unwrap();
+        for place in [journal.clone(), file, results] {
+            assert_eq!(text(&[path("absent"), place], &[], 2), "interrupted at 2 steps: it is kept");
+        }
+        assert_eq!(text(&[], &[journal], 0), "interrupted: it is kept");
+    }
 }

@@ -96,7 +96,7 @@ impl Arguments {
             ..SwapOptions::default()
         };
         say_on_interrupt(
-            "what is encoded is kept, and the database serves as before; run the same command again to go on",
+            "the database serves as before; run the same command again, which goes on from what is encoded",
         )?;
         let report = options.swap(&mut database, &encoder, &dataset, &mut shown())?;
         let [old, new] = report.generations.each_ref().map(|side| side.generation.as_str());

@@ -6,11 +6,12 @@ use std::time::Instant;
 use clap::Args;
 use secateur::report::{counted, three_digits};
 use secateur::train::{EncodingOptions, Examples, Teacher, count_texts, teach, teach_vectors};
+use secateur_files::Journal;
 
 use super::encoder::{model_directory, tell};
 use super::failure::{Code, Failure, Result};
 use super::model_options::ModelOptions;
-use super::progress::{Progress, say_on_interrupt};
+use super::progress::{NOTHING_IS_KEPT, Progress, say_if_kept};
 
 const EXAMPLES: &str = "\
 Writes the examples with `pos_scores` and `neg_scores`, in place of any they had: the logits of a cross-encoder (a model whose \
@@ -70,7 +71,8 @@ impl Arguments {
         // A bad line is found before the work begins.
         let total = count(file)?;
         let teacher = self.teacher()?;
-        say_on_interrupt("the scores so far are kept; run the same command again to go on")?;
+        let kept = "the scores so far are kept; run the same command again to go on";
+        say_if_kept(kept, NOTHING_IS_KEPT, vec![Journal::beside(out)])?;
         let start = Instant::now();
         let progress = Progress::start("scoring", "example", || Ok::<_, Failure>(total))?;
         let examples = teach(file, out, &teacher, |done| progress.set(done as usize))?;
@@ -95,7 +97,8 @@ impl Arguments {
             );
             return Err(Failure::new(Code::Usage, message));
         };
-        say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;
+        let kept = "the vectors so far are kept; run the same command again to go on";
+        say_if_kept(kept, NOTHING_IS_KEPT, vec![Journal::beside(out)])?;
         let start = Instant::now();
         let progress = Progress::start("encoding", "text", || Ok::<_, Failure>(total))?;
         let texts = teach_vectors(&self.files, out, encoder, |done| progress.set(done as usize))?;

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::LoadOptions;
 use secateur::report::counted;
-use secateur::train::TrainOptions;
+use secateur::train::{Run, TrainOptions};
 
 use super::encoder::{announce, model_directory, tell};
-use super::failure::{Code, Failure, Result};
+use super::failure::{Code, Failure, Result, say};
 use super::locate::Locate;
-use super::progress::{say_on_interrupt, shown};
+use super::progress::{say_if_kept, shown};
 
 const EXAMPLES: &str = "\
 The folder --out gets model/ (a PEFT adapter, or with --full a whole model), best/ (by --dev), log.jsonl, loss.svg and \
@@ -42,16 +42,19 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let directory = model_directory(&self.model)?;
-        if self.out.join("checkpoint.safetensors").exists() && !self.resume {
+        let checkpoint = Run::checkpoint_in(&self.out);
+        if checkpoint.exists() && !self.resume {
             let message = format!(
                 "{} is a run's: go on with it by --resume, or choose another --out",
                 self.out.display()
             );
             return Err(Failure::new(Code::Usage, message));
         }
-        say_on_interrupt(
-            "the last checkpoint is kept; run the same command again to go on, `train` with --resume",
-        )?;
+        if self.resume && !checkpoint.exists() {
+            say(&format!("there is no {}: the training begins with its first step", checkpoint.display()));
+        }
+        let kept = "the last checkpoint is kept; run the same command with --resume to go on";
+        say_if_kept(kept, "before the first checkpoint: the same command begins anew", vec![checkpoint])?;
         let options = self.options.located()?;
         if let Some(teacher) = &options.loss.teacher {
             announce(teacher, options.steps.strict, LoadOptions::default())?;

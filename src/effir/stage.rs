@@ -3,6 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use secateur_files::Journal;
+
+use crate::prune::SlimOptions;
+use crate::train::Run;
+
 /// A stage of a recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -27,6 +32,20 @@ impl fmt::Display for Stage {
             Stage::Train => "train",
             Stage::Evaluate => "evaluate",
         })
+    }
+}
+
+impl Stage {
+    /// Where a stage that is interrupted has left something in the folder `out`, if it has.
+    pub fn kept_in(self, out: &Path) -> Vec<PathBuf> {
+        let at = |name: &str| out.join(name);
+        match self {
+            Stage::Score => vec![Journal::beside(&at("scores.json")), at("scores.json")],
+            Stage::Drop => vec![at("scores.json"), at("dropped")],
+            Stage::Slim => vec![Run::checkpoint_in(&SlimOptions::folder(&at("masked"))), at("masked")],
+            Stage::Train => vec![Run::checkpoint_in(&at("run"))],
+            Stage::Evaluate => vec![at("model")],
+        }
     }
 }
 

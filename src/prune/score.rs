@@ -147,7 +147,7 @@ impl ScoreOptions {
             Some(remaining) => Encoder::load_dropped(model, &options, remaining)?,
             None => Encoder::load(model, &options)?,
         };
-        let unit = if format == CalibrationFormat::Packed { "blocks" } else { "texts" };
+        let unit = if format == CalibrationFormat::Packed { "block" } else { "text" };
         on(Progress::Begins { what: "scoring", unit, total: &total });
         score(&encoder, passages(&self.calibration)?, &settings, journal, |done| on(Progress::Done(done)))
     }

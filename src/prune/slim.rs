@@ -132,6 +132,11 @@ impl SlimOptions {
         }
     }
 
+    /// The folder of the run in which the mask of `out` is learned: OUT.gates.
+    pub fn folder(out: &Path) -> PathBuf {
+        with_suffix(out, ".gates")
+    }
+
     /// Writes the model of a directory with its least important neurons zero to the new directory `out`;
     /// neuron_mask.json in it says which. If a mask is learned, OUT.gates is the folder of that run, and the same
     /// call continues it.
@@ -188,7 +193,7 @@ impl SlimOptions {
         let mut trainer = Trainer::load_with(path, settings, &options)?;
         self.steps.tell_device(&trainer, on);
         trainer = self.loss.give_teacher(trainer, &self.steps, &self.train)?;
-        let folder = with_suffix(out, ".gates");
+        let folder = SlimOptions::folder(out);
         self.steps.run_in(&folder).observed(&mut trainer, &mut batches, on)?;
         Ok(trainer.neuron_scores()?)
     }

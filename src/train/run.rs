@@ -63,7 +63,7 @@ struct Folder<'a>(&'a Path);
 
 impl Folder<'_> {
     fn checkpoint(&self) -> PathBuf {
-        self.0.join("checkpoint.safetensors")
+        Run::checkpoint_in(self.0)
     }
 
     fn best(&self) -> PathBuf {
@@ -81,6 +81,11 @@ impl RunOutcome {
 }
 
 impl Run<'_> {
+    /// The checkpoint of the run in a folder. There is none before the first multiple of `save_every` steps.
+    pub fn checkpoint_in(folder: &Path) -> PathBuf {
+        folder.join("checkpoint.safetensors")
+    }
+
     /// The same as [`Run::take_steps`], told as the progress of a stage.
     pub(crate) fn observed(
         &self,

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use secateur::prune::{ScoreOptions, Scores, SubLayer};
 use secateur::report::{Align, Table, counted, drop_order};
-use secateur_files::Durable;
+use secateur_files::{Durable, Journal};
 
 use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
-use crate::cli::progress::{say_on_interrupt, shown};
+use crate::cli::progress::{NOTHING_IS_KEPT, say_if_kept, shown};
 use crate::cli::svg_file;
 
 const EXAMPLES: &str = "\
@@ -40,7 +40,8 @@ impl Arguments {
         let model = model_directory(&self.model)?;
         self.strict.announce(&model, self.options.reading.load_options())?;
         if self.options.is_resumable() {
-            say_on_interrupt("what was measured is kept; run the same command again to go on")?;
+            let kept = "what was measured is kept; run the same command again to go on";
+            say_if_kept(kept, NOTHING_IS_KEPT, vec![Journal::beside(&self.out)])?;
         }
         let scores = self.options.located()?.run(&model, &self.out, &mut shown())?;
         if let Some(plot) = &self.plot {

@@ -11,7 +11,7 @@ use crate::cli::as_json;
 use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
-use crate::cli::progress::{say_on_interrupt, shown};
+use crate::cli::progress::{NOTHING_IS_KEPT, say_if_kept, shown};
 
 const EXAMPLES: &str = "\
 Attentions, MLPs and blocks are dropped, and MLPs are narrowed by quarters of their width. What importance alone would choose is \
@@ -47,7 +47,8 @@ impl Arguments {
         let model = model_directory(&self.model)?;
         self.strict.announce(&model, self.options.reading.load_options())?;
         let options = self.options.located()?;
-        say_on_interrupt("what was measured is kept; run the same command again to go on")?;
+        let kept = "what was measured is kept; run the same command again to go on";
+        say_if_kept(kept, NOTHING_IS_KEPT, vec![SearchOptions::folder(&self.out)])?;
         let report = options.run(&model, &self.out, &mut shown())?;
         if self.json {
             return as_json(&report);

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use secateur::prune::{NeuronMask, NeuronScores, SlimOptions};
 use secateur::report::{Align, Table, widths};
+use secateur::train::Run;
 use secateur_files::Durable;
 
 use crate::cli::encoder::{announce, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
-use crate::cli::progress::{say_on_interrupt, shown};
+use crate::cli::progress::{say_if_kept, shown};
 use crate::cli::svg_file;
 
 const EXAMPLES: &str = "\
@@ -47,7 +48,13 @@ impl Arguments {
         announce(&model, self.options.steps.strict, self.options.reading.load_options())?;
         let options = self.options.located()?;
         if !options.train.is_empty() {
-            say_on_interrupt("the mask's last checkpoint is kept; run the same command again to go on")?;
+            let kept = "the mask's last checkpoint is kept; run the same command again to go on";
+            let checkpoint = Run::checkpoint_in(&SlimOptions::folder(&self.out));
+            say_if_kept(
+                kept,
+                "before the mask's first checkpoint: the same command begins anew",
+                vec![checkpoint],
+            )?;
         }
         let slimmed = options.run(&model, &self.out, &mut shown())?;
         if let Some(file) = &self.save_scores {

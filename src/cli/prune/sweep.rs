@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
 use crate::cli::locate::Locate;
-use crate::cli::progress::{say_on_interrupt, shown};
+use crate::cli::progress::{NOTHING_IS_KEPT, say_if_kept, shown};
 use crate::cli::svg_file;
 
 const EXAMPLES: &str = "\
@@ -47,7 +47,8 @@ impl Arguments {
         let model = model_directory(&self.model)?;
         self.strict.announce(&model, self.options.reading.load_options())?;
         let options = self.options.located()?;
-        say_on_interrupt("finished results are kept; run the same command again to go on")?;
+        let kept = "finished results are kept; run the same command again to go on";
+        say_if_kept(kept, NOTHING_IS_KEPT, vec![self.out.clone()])?;
         let swept = options.run(&model, &self.out, &mut shown())?;
         if let Some(plot) = &self.plot {
             let drawing = trade_offs(&title(&self.model, &swept), &points(&swept)).to_string();
