@@ -314,7 +314,8 @@ pub enum Error {
     },
     /// The folder of a recipe is another one's.
     #[error(
-        "{} is of another recipe: choose another folder, or compare yours with {}",
+        "{} is of another recipe, {}, by which something was computed: choose another output folder, or remove this one \
+         to begin anew",
         folder.display(), kept.display()
     )]
     OtherRecipe {

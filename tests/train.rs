@@ -8,7 +8,7 @@ use secateur::train::{Lora, TrainSettings, Trained, Trainer};
 use secateur::{Encoder, LoadOptions};
 
 use crate::support::dataset::write;
-use crate::support::{Outcome, Sandbox, mini, model, workspace_root};
+use crate::support::{Outcome, Sandbox, mini, model, tree, workspace_root};
 
 /// A sandbox with the tiny model and the judgments of the bundled collection as training data.
 fn sandbox() -> Sandbox {
@@ -334,7 +334,11 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
     assert!(report.contains("mini nDCG@10") && !report.contains("kept"), "{report}");
 
     write(&sandbox.path("."), "recipe.toml", recipe.replace("mlp = 1", "mlp = 2"));
-    sandbox.run(effir).fails(2, ["effir is of another recipe", "effir/recipe.toml"]);
+    let before = tree(&sandbox.path("effir"));
+    sandbox
+        .run(effir)
+        .fails(2, ["effir is of another recipe, effir/recipe.toml", "remove this one to begin anew"]);
+    assert_eq!(tree(&sandbox.path("effir")), before);
     for (from, to, parts) in [
         ("mlp = 1", "mpl = 1", &["the recipe's [drop]", "--mpl"][..]),
         ("[drop]", "[drip]", &["bad.toml", "drip"]),
@@ -362,4 +366,30 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
         ],
     );
     assert!(!sandbox.path("bad").exists());
+}
+
+/// A mistake is mended in the recipe, and the same command goes on.
+#[test]
+fn a_recipe_by_which_nothing_was_computed_may_change() {
+    let sandbox = sandbox();
+    write(&sandbox.path("."), "bad.jsonl", "{\"query\": \"q\"}\n");
+    let recipe = |data: &str| {
+        let steps = "full = true\nsteps = 1\nbatch-size = 4";
+        write(
+            &sandbox.path("."),
+            "r.toml",
+            format!("model = \"tiny\"\n[train]\ndata = [\"{data}\"]\n{steps}\n"),
+        );
+    };
+    let effir = |out: &str| sandbox.run(["effir", "r.toml", "--out", out]);
+    recipe("absent.jsonl");
+    effir("out").fails(3, ["r.toml: what it reads is missing", "[train] data: absent.jsonl"]);
+    assert!(!sandbox.path("out").exists());
+    // This one is found when the training has begun.
+    recipe("bad.jsonl");
+    effir("out").fails(3, ["bad.jsonl:1"]);
+    recipe("t.jsonl");
+    effir("out").ok();
+    recipe("bad.jsonl");
+    effir("out").fails(2, ["out is of another recipe"]);
 }

@@ -12,6 +12,7 @@
 //! # Ok::<(), secateur::Error>(())
 //! ```
 
+mod folder;
 mod inputs;
 mod read;
 mod recipe;

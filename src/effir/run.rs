@@ -1,18 +1,16 @@
 //! A recipe from its first stage to its report, or from where it was interrupted.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use secateur_datasets::beir::BeirFolder;
 use secateur_encoders::{Encoder, write_merged};
-use secateur_files::{Durable, disk};
+use secateur_files::Durable;
 
 use super::inputs::absent;
-use super::read::is_json;
 use super::recipe::Recipe;
 use super::report::{MeasuredModel, OnDataset, Report};
 use super::stage::{Folder, Stage};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::measure::{Measurements, measure};
 use crate::progress::Progress;
 use crate::prune::{Layout, ModelDirectory, ReadingOptions, narrow};
@@ -23,7 +21,7 @@ impl Recipe {
     ///
     /// | | |
     /// |---|---|
-    /// | `recipe.toml` or `.json` | the recipe; another one is refused in the same folder |
+    /// | `recipe.toml` or `.json` | the recipe; another one is refused when something was computed by it |
     /// | `scores.json`, `drop_order.svg` | the importance of sub-layers, and the order in which they are dropped |
     /// | `dropped/` | the model without sub-layers |
     /// | `masked/`, `neurons.json`, `widths.svg` | the model with neurons zero, their scores, the widths that are left |
@@ -50,7 +48,6 @@ impl Recipe {
         }
         let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));
         let datasets = datasets.collect::<Result<Vec<BeirFolder>>>()?;
-        disk::create_folders(out)?;
         self.keep(out)?;
         let folder = Folder(out);
         let last = self.make(&folder, &start, on)?;
@@ -58,17 +55,6 @@ impl Recipe {
         write(&folder.at("report.md"), &report.to_string())?;
         write(&last.join("README.md"), &report.model_card(&self.text()))?;
         Ok(report)
-    }
-
-    /// Keeps the recipe beside what comes of it, and refuses another one in the same folder.
-    fn keep(&self, out: &Path) -> Result<()> {
-        let text = self.text();
-        let kept = out.join(if is_json(&text) { "recipe.json" } else { "recipe.toml" });
-        match fs::read_to_string(&kept) {
-            Ok(other) if other == text => Ok(()),
-            Ok(_) => Err(Error::OtherRecipe { folder: out.to_owned(), kept }),
-            Err(_) => write(&kept, &text),
-        }
     }
 
     /// Makes the model, stage by stage, of the one at `start`. Returns its directory.
