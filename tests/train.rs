@@ -368,7 +368,7 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
     assert!(!sandbox.path("bad").exists());
 }
 
-/// A mistake is mended in the recipe, and the same command goes on.
+/// A mistake is mended in the recipe, and the same command goes on. What is nobody's folder is left alone.
 #[test]
 fn a_recipe_by_which_nothing_was_computed_may_change() {
     let sandbox = sandbox();
@@ -389,6 +389,9 @@ fn a_recipe_by_which_nothing_was_computed_may_change() {
     recipe("bad.jsonl");
     effir("out").fails(3, ["bad.jsonl:1"]);
     recipe("t.jsonl");
+    let before = tree(&sandbox.path("tiny"));
+    effir("tiny").fails(2, ["--out: tiny is of no recipe and has other files in it", "choose a new folder"]);
+    assert_eq!(tree(&sandbox.path("tiny")), before);
     effir("out").ok();
     recipe("bad.jsonl");
     effir("out").fails(2, ["out is of another recipe"]);

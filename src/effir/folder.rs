@@ -19,7 +19,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// Something was computed by another recipe.
+    /// Something was computed by another recipe, or the files are of no recipe.
     pub(super) fn keep(&self, out: &Path) -> Result<()> {
         disk::create_folders(out)?;
         let text = self.text();
@@ -30,7 +30,16 @@ impl Recipe {
                 return Err(Error::OtherRecipe { folder: out.to_owned(), kept });
             }
             Some(kept) => disk::remove_file(&kept)?,
-            None => {}
+            None => {
+                if let Some(other) = first_in(out, |entry| !is_temporary(entry))? {
+                    let problem = format!(
+                        "{} is of no recipe and has other files in it, such as {}: choose a new folder",
+                        out.display(),
+                        other.display()
+                    );
+                    return Err(Error::option("out", problem));
+                }
+            }
         }
         let path = out.join(if is_json(&text) { JSON } else { TOML });
         Ok(Durable::write(&path, |file| file.write_all(text.as_bytes()))?)
@@ -53,8 +62,8 @@ fn is_temporary(entry: &DirEntry) -> bool {
     entry.path().extension().is_some_and(|extension| extension == "tmp")
 }
 
-/// Whether work would be lost with it. Neither the recipe nor a journal without a record is a result, nor is the log of a
-/// training without a checkpoint.
+/// Whether work would be lost with it. Neither the recipe nor a journal without a record is a result, nor is the log of
+/// a training without a checkpoint.
 fn is_result(entry: &DirEntry) -> bool {
     let (name, path) = (entry.file_name(), entry.path());
     if is_temporary(entry) || name.as_encoded_bytes().starts_with(b".") {
@@ -120,5 +129,15 @@ mod tests {
             fs::remove_file(out.join(result)).unwrap();
         }
         recipe(first).keep(&out).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() {
+        let temporary = tempfile::tempdir().unwrap();
+        let out = temporary.path();
+        fs::write(out.join("config.json"), "{}").unwrap();
+        let error = recipe("model = \"a\"").keep(out).unwrap_err().to_string();
+        assert!(error.contains("has other files in it") && error.contains("config.json"), "{error}");
+        assert_eq!(recipes(out), [""; 0]);
     }
 }
