@@ -269,6 +269,34 @@ fn a_journal_serves_the_same_texts_and_settings_only() {
     }
 }
 
+/// Options that change no vector may be others when the work goes on.
+#[test]
+fn vectors_serve_another_analyzer_and_index() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("model"));
+    let lines = |ids: std::ops::Range<usize>| -> String {
+        ids.map(|id| format!("{{\"id\": \"{id}\", \"text\": \"die alten rosen {id}\"}}\n")).collect()
+    };
+    let index = |out, rest: &[&str]| {
+        sandbox.run(["index", "a.jsonl", "--encoder", "model", "--out", out].iter().chain(rest))
+    };
+    let other = ["--analyzer", "german", "--index", "hnsw"];
+    // The last line is bad, so that vectors are in the journal when the work ends.
+    dataset::write(&sandbox.path("."), "a.jsonl", lines(0..400) + "bad\n");
+    index("db", &[]).fails(3, ["a.jsonl:401"]);
+    dataset::write(&sandbox.path("."), "a.jsonl", lines(0..400));
+    let outcome = index("db", &other);
+    assert!(outcome.stderr.starts_with("going on from "), "{outcome:?}");
+    outcome.ok();
+    index("fresh", &other).ok();
+    let files = |name| {
+        let mut files = tree(&sandbox.path(name));
+        files.remove(Path::new("MANIFEST")).unwrap();
+        files
+    };
+    assert_eq!(files("db"), files("fresh"));
+}
+
 /// A line of the corpus may be mended while the work is interrupted: the result is that of the mended corpus.
 #[test]
 fn a_mended_line_does_not_stop_the_work() {

@@ -74,8 +74,10 @@ impl Progress {
         let vectors = secateur_files::kept_items(journal);
         if vectors > 0 {
             let vectors = counted(vectors as usize, "vector");
-            let kept =
-                format!("going on from {vectors} that an interrupted run left in {}", journal.display());
+            let kept = format!(
+                "going on from {vectors} that an interrupted run left in {}, where texts are the same",
+                journal.display()
+            );
             self.told.first.set(Some(kept));
         }
         under_way(|work| work.journals.push(journal.to_owned()));

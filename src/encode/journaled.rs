@@ -226,5 +226,11 @@ mod tests {
             assert!(error.contains("other texts") && error.contains("remove the file"), "{error}");
             assert_eq!(std::fs::read(&path).unwrap(), before, "nothing is written");
         }
+        // A single chunk is the work of seconds: other texts are taken, and none of its vectors.
+        let path = folder.path().join("short");
+        encode(&path, &encoder, &[0]).unwrap();
+        let (rows, len) = encode(&path, &encoder, &[20, 21]).unwrap();
+        let texts: Vec<String> = [20, 21].into_iter().flat_map(chunk).collect();
+        assert_eq!((rows, len), (encoder.encode(&borrowed(&texts), TextKind::Passage).unwrap(), 3));
     }
 }
