@@ -278,7 +278,7 @@ fn adding_at_once_stores_what_it_says() {
                 let name = format!("{round}-{writer}");
                 let line = format!("{{\"id\": \"{name}\", \"text\": \"winter roses {name}\"}}\n");
                 dataset::write(&sandbox.path("."), &format!("{name}.jsonl"), line);
-                let child = sandbox.start(&["add", "db", &format!("{name}.jsonl")].map(str::to_owned));
+                let child = sandbox.start(["add", "db", &format!("{name}.jsonl")].map(str::to_owned));
                 (name, child)
             })
             .collect();
