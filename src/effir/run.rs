@@ -35,8 +35,8 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// As [`Recipe::check`] and the stages; what a stage reads is not there; the folder is of another recipe, or of none and
-    /// not empty.
+    /// As [`Recipe::check`] and the stages; what a stage reads is not there; the folder is of another recipe, or of
+    /// none and not empty.
     pub fn run(&self, out: impl AsRef<Path>, on: &mut dyn FnMut(Stage, Progress<'_>)) -> Result<Report> {
         let out = out.as_ref();
         self.check()?;
