@@ -12,11 +12,33 @@ use crate::number::{agreed, counted};
 pub enum ShardError {
     /// The folder is no set.
     #[error(
-        "{} is no set of shards: it has no plan.json; make one with `secateur shards plan CORPUS --shards N --out {}`",
-        path.display(), path.display()
+        "{} is no set of shards: it has no plan.json; make one with `secateur shards plan CORPUS --shards N --out SET`",
+        path.display()
     )]
     NotASet {
         /// The folder.
+        path: PathBuf,
+    },
+    /// A set stands where one database is expected.
+    #[error(
+        "{} is a set of shards, and one database is expected here: name one of its shards, such as {}, or use `secateur \
+         shards`, `search` or `eval` for the whole set",
+        path.display(), shard.display()
+    )]
+    IsASet {
+        /// The set.
+        path: PathBuf,
+        /// Where its first shard is, or will be.
+        shard: PathBuf,
+    },
+    /// A file that names servers stands where a folder is expected.
+    #[error(
+        "{} is a list of the servers of a set of shards, which `secateur search`, `eval` and `tune` take: name a folder \
+         here, that of a set or of one of its shards",
+        path.display()
+    )]
+    IsServers {
+        /// The file.
         path: PathBuf,
     },
     /// The set has no manifest yet.
@@ -277,6 +299,8 @@ impl ShardError {
             ShardError::InShard { kind, .. } | ShardError::NoAnswer { kind, .. } => *kind,
             ShardError::NoneAnswered { .. } => ErrorKind::System,
             ShardError::NotASet { .. }
+            | ShardError::IsASet { .. }
+            | ShardError::IsServers { .. }
             | ShardError::NotFinished { .. }
             | ShardError::OtherVersion { .. }
             | ShardError::BadFile { .. }

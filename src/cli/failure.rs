@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use secateur::error::message_with_causes;
+use secateur::shards::told_of_sets;
 use serde_json::json;
 
 use crate::download::DownloadError;
@@ -86,7 +87,7 @@ pub fn say(message: &str) {
 
 impl<E: Into<secateur::Error>> From<E> for Failure {
     fn from(error: E) -> Failure {
-        let error = error.into();
+        let error = told_of_sets(error.into());
         let text = match &error {
             // Where an option is no recipe's, it is the command line's.
             secateur::Error::InvalidOption { stage: None, option, problem } => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use secateur::shards::{CorpusSource, ShardError, ShardPlan, ShardSet, ShardState};
+use secateur::shards::{CorpusSource, ShardError, ShardPlan, ShardSet, ShardState, told_of_sets};
 use secateur::{Database, Document, Encoder, Error, LoadOptions, SearchParams};
 
 use super::encoder;
@@ -62,6 +62,30 @@ fn sets_that_are_none_or_not_finished() {
     let error = fault(plan.finish(), &["shard 1", "shard-00001", "shards build"]);
     assert!(matches!(error, ShardError::NotBuilt { shard: 1, .. }));
     assert!(matches!(fault(open(&plan), &["shards finish"]), ShardError::NotFinished { .. }));
+}
+
+/// A set, or the list of its servers, in the place of something else is told, with what to do.
+#[test]
+fn sets_in_the_place_of_databases() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = planned(Database::builder(folder.path().join("set")), 2, &some_documents(4));
+    let servers = folder.path().join("servers.json");
+    std::fs::write(&servers, r#"{"shards": [{"replicas": ["http://127.0.0.1:1"]}]}"#).unwrap();
+    let told = |error: Option<Error>| Err::<(), _>(told_of_sets(error.unwrap()));
+    let set = ["set is a set of shards", "set/shard-00000", "secateur shards"];
+    let opened = Database::open(plan.path()).err();
+    assert!(matches!(fault(told(opened), &set), ShardError::IsASet { .. }));
+    let list = ["servers.json is a list of the servers", "`secateur search`", "folder"];
+    let opened = Database::open(&servers).err();
+    assert!(matches!(fault(told(opened), &list), ShardError::IsServers { .. }));
+    let opened = ShardPlan::open(&servers).err();
+    assert!(matches!(fault(told(opened), &list), ShardError::IsServers { .. }));
+    // Other JSON is no list of servers, and other folders are no sets.
+    std::fs::write(&servers, "{}").unwrap();
+    assert!(matches!(told(Database::open(&servers).err()), Err(Error::Index(_))));
+    let opened = ShardPlan::open(&servers).err();
+    assert!(matches!(fault(told(opened), &["plan.json"]), ShardError::NotASet { .. }));
+    assert!(matches!(told(Database::open(folder.path()).err()), Err(Error::Index(_))));
 }
 
 #[test]

@@ -74,6 +74,18 @@ fn a_set_from_plan_to_evaluation() {
     assert_eq!(lines(&["shards", "search"], "set"), lines(&["search"], "db"));
     assert_eq!(tree(&sandbox.path("set")), before, "searches write nothing");
 
+    for command in ["info", "export", "verify", "compact", "generation list"] {
+        let words = command.split(' ').chain(["set"]);
+        sandbox.run(words).fails(4, ["set is a set of shards", "set/shard-00000", "secateur shards"]);
+    }
+    sandbox.run(["get", "set", "doc-7"]).fails(4, ["set is a set of shards"]);
+    sandbox.run(["delete", "set", "doc-7"]).fails(4, ["set is a set of shards"]);
+    std::fs::write(sandbox.path("servers.json"), r#"{"shards": [{"replicas": ["http://127.0.0.1:1"]}]}"#)
+        .unwrap();
+    for command in ["info", "shards status", "shards verify"] {
+        let words = command.split(' ').chain(["servers.json"]);
+        sandbox.run(words).fails(4, ["servers.json is a list of the servers", "secateur search"]);
+    }
     sandbox.run(["shards", "build", "set", "7"]).fails(2, ["no shard 7", "has 7"]);
     sandbox.run(["shards", "search", "db", "honey"]).fails(4, ["db is no set of shards", "shards plan"]);
     sandbox.run(["shards", "plan", "moved", "--shards", "2", "--out", "set"]).fails(4, ["set exists"]);

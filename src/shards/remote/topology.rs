@@ -29,7 +29,10 @@ pub struct Topology {
 const TIMEOUT: Duration = Duration::from_secs(10);
 const HEDGE_AFTER: Duration = Duration::from_millis(500);
 
-const FIELDS: [&str; 5] = ["shards", "manifest", "api_key_file", "timeout", "hedge_after"];
+/// The field that names the servers.
+const SHARDS: &str = "shards";
+
+const FIELDS: [&str; 5] = [SHARDS, "manifest", "api_key_file", "timeout", "hedge_after"];
 
 /// What is wrong with a field: where it is, and what.
 type Wrong = (String, String);
@@ -38,6 +41,12 @@ impl Topology {
     /// Whether a path is that of such a file, as far as its name tells.
     pub fn is_named(path: &Path) -> bool {
         path.extension().is_some_and(|extension| extension == "json") && !path.is_dir()
+    }
+
+    /// Whether a path is that of such a file: JSON by its name, with the field `shards`.
+    pub fn is_there(path: &Path) -> bool {
+        let read = || serde_json::from_slice::<Value>(&std::fs::read(path).ok()?).ok();
+        Topology::is_named(path) && read().is_some_and(|json| json.get(SHARDS).is_some())
     }
 
     /// Reads the file.
@@ -78,7 +87,7 @@ fn of_fields(path: &Path, fields: &Map<String, Value>) -> std::result::Result<To
     };
     Ok(Topology {
         path: path.to_owned(),
-        shards: shards(fields.get("shards"))?,
+        shards: shards(fields.get(SHARDS))?,
         manifest: file("manifest")?,
         api_key,
         timeout: seconds(fields, "timeout")?.unwrap_or(TIMEOUT),
@@ -99,7 +108,7 @@ fn check_fields(place: &str, fields: &Map<String, Value>, known: &[&str]) -> std
 fn shards(value: Option<&Value>) -> std::result::Result<Vec<Vec<String>>, Wrong> {
     let wrong = |place: &str, problem: &str| Err((place.to_owned(), problem.to_owned()));
     let Some(Value::Array(shards)) = value else {
-        return wrong("shards", "expected a list with an object for each shard");
+        return wrong(SHARDS, "expected a list with an object for each shard");
     };
     let mut named: HashMap<String, String> = HashMap::new();
     let mut all = Vec::with_capacity(shards.len());
