@@ -26,6 +26,7 @@ mod prune;
 mod prune_search;
 mod prune_trace;
 mod quantize;
+mod queries;
 mod regression;
 mod report;
 mod rerank;

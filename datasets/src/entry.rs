@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::document::Document;
 use crate::fault::Fault;
-use crate::record::{Id, Parsed, Text, half_surrogate, parse};
+use crate::record::{Id, Parsed, Text, half_surrogate, parse, without_place};
 
 /// The names of the fields that are a document's id, title and text. Every other field becomes metadata.
 ///
@@ -270,13 +270,6 @@ fn decode<T: for<'de> Deserialize<'de>>(name: &str, value: &RawValue, expected: 
         let got: String = value.get().chars().take(40).collect();
         Fault::WrongField { field: name.to_owned(), expected: expected.to_owned(), got }
     })
-}
-
-/// A parser's message without its line, which is always the first.
-fn without_place(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    message.strip_suffix(&place).unwrap_or(&message).to_owned()
 }
 
 /// The object `metadata` with the other fields behind its own. A field that is in both is there once. With two values

@@ -50,6 +50,6 @@ pub use document::{Document, Passage, Qrels, Query, Run, ScoredDocument};
 pub use error::{Error, Result};
 pub use fault::{Fault, Severity};
 pub use info::{Info, SplitInfo};
-pub use reader::open;
+pub use reader::{Lines, open, read_text};
 pub use texts::Texts;
 pub use verify::{Finding, Verdict};

@@ -68,11 +68,59 @@ pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn BufRead + Send>> {
     })
 }
 
-/// The lines of a text file, each with its number. Blank lines are skipped but counted.
+/// Reads a text file as a whole, decompressed as by [`open`] and without its byte order mark.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("latin1.txt");
+/// std::fs::write(&path, b"tea\ncaf\xe9\n")?;
+/// let error = secateur_datasets::read_text(&path).unwrap_err().to_string();
+/// assert!(error.contains("latin1.txt:2: byte 4 is not valid UTF-8"), "{error}");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Read`] if the file cannot be read; [`Error::Line`] where it is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    let whole = open(path)?.read_to_end(&mut bytes);
+    whole.map_err(|source| {
+        let lines_read = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        Error::Read { path: path.to_owned(), lines_read, source }
+    })?;
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let start = valid.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let fault = Fault::NotUtf8 { column: valid.len() - start + 1 };
+        Error::Line { path: path.to_owned(), line, fault }
+    })
+}
+
+/// The lines of a text, each with its number.
 ///
 /// A byte order mark at the start and the carriage return of a Windows line end are removed. A line that is not UTF-8
 /// is an error of that line; the next call returns the next line.
-pub(crate) struct Lines {
+///
+/// ```
+/// use secateur_datasets::Lines;
+///
+/// let mut lines = Lines::of("-", Box::new(&b"tea\n\ncaf\xe9\nmilk"[..]));
+/// assert_eq!(lines.next_line().unwrap()?, (1, "tea"));
+/// assert_eq!(lines.next_line().unwrap()?, (2, ""));
+/// let error = lines.next_line().unwrap().unwrap_err().to_string();
+/// assert_eq!(error, "-:3: byte 4 is not valid UTF-8: convert the file to UTF-8");
+/// assert_eq!(lines.next_line().unwrap()?, (4, "milk"));
+/// assert!(lines.next_line().is_none());
+/// # Ok::<(), secateur_datasets::Error>(())
+/// ```
+pub struct Lines {
     path: PathBuf,
     reader: Box<dyn BufRead + Send>,
     buffer: Vec<u8>,
@@ -81,14 +129,18 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        Ok(Lines {
-            path: path.to_owned(),
-            reader: open(path)?,
-            buffer: Vec::new(),
-            number: 0,
-            finished: false,
-        })
+    /// The lines of a file, decompressed as by [`open`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Lines::of(&path, open(&path)?))
+    }
+
+    /// The lines of what a reader gives; errors call it `path`.
+    pub fn of(path: impl AsRef<Path>, reader: Box<dyn BufRead + Send>) -> Self {
+        let path = path.as_ref().to_owned();
+        Lines { path, reader, buffer: Vec::new(), number: 0, finished: false }
     }
 
     /// The error of the line that was returned last.
@@ -103,7 +155,7 @@ impl Lines {
     }
 
     /// The number of the line that was read last, counted from 1.
-    pub(crate) fn number(&self) -> u64 {
+    pub fn number(&self) -> u64 {
         self.number
     }
 
@@ -116,47 +168,55 @@ impl Lines {
     /// The next line that is not blank, without its line end, and its number, counted from 1.
     pub(crate) fn next(&mut self) -> Option<Result<(u64, &str)>> {
         loop {
-            if self.finished {
-                return None;
-            }
-            self.buffer.clear();
-            match self.reader.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut self.buffer) {
-                Ok(0) => {
-                    self.finished = true;
-                    return None;
-                }
-                Ok(_) => self.number += 1,
-                Err(source) => {
-                    self.finished = true;
-                    return Some(Err(Error::Read {
-                        path: self.path.clone(),
-                        lines_read: self.number,
-                        source,
-                    }));
-                }
-            }
-            if self.buffer.len() as u64 > MAX_LINE {
-                self.finished = true;
-                return Some(Err(self.error(Fault::LineTooLong { limit: MAX_LINE })));
-            }
-            if self.number == 1
-                && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| self.buffer.starts_with(*mark))
-            {
-                self.finished = true;
-                return Some(Err(self.error(Fault::Utf16)));
-            }
-            if !line_of(&self.buffer, self.number).trim_ascii().is_empty() {
-                break;
+            let read = self.read()?;
+            if read.is_err() || !line_of(&self.buffer, self.number).trim_ascii().is_empty() {
+                return Some(read.and_then(|()| self.checked()));
             }
         }
-        Some(match std::str::from_utf8(line_of(&self.buffer, self.number)) {
-            Ok(line) => Ok((self.number, line)),
-            Err(error) => Err(Error::Line {
-                path: self.path.clone(),
-                line: self.number,
-                fault: Fault::NotUtf8 { column: error.valid_up_to() + 1 },
-            }),
-        })
+    }
+
+    /// The next line, blank or not, without its line end, and its number, counted from 1; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Line`] for a line that is too long or not UTF-8; [`Error::Read`] if reading fails, which ends it.
+    pub fn next_line(&mut self) -> Option<Result<(u64, &str)>> {
+        Some(self.read()?.and_then(|()| self.checked()))
+    }
+
+    /// Reads the next line into the buffer.
+    fn read(&mut self) -> Option<Result<()>> {
+        if self.finished {
+            return None;
+        }
+        self.buffer.clear();
+        match self.reader.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut self.buffer) {
+            Ok(0) => {
+                self.finished = true;
+                return None;
+            }
+            Ok(_) => self.number += 1,
+            Err(source) => {
+                self.finished = true;
+                let (path, lines_read) = (self.path.clone(), self.number);
+                return Some(Err(Error::Read { path, lines_read, source }));
+            }
+        }
+        if self.buffer.len() as u64 > MAX_LINE {
+            self.finished = true;
+            return Some(Err(self.error(Fault::LineTooLong { limit: MAX_LINE })));
+        }
+        if self.number == 1 && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| self.buffer.starts_with(*mark)) {
+            self.finished = true;
+            return Some(Err(self.error(Fault::Utf16)));
+        }
+        Some(Ok(()))
+    }
+
+    /// The line in the buffer.
+    fn checked(&self) -> Result<(u64, &str)> {
+        let line = std::str::from_utf8(line_of(&self.buffer, self.number));
+        let line = line.map_err(|error| self.error(Fault::NotUtf8 { column: error.valid_up_to() + 1 }))?;
+        Ok((self.number, line))
     }
 }
 

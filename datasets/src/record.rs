@@ -74,11 +74,15 @@ pub(crate) fn parse_json<T: DeserializeOwned>(line: &str) -> Result<(T, Vec<Faul
     if let Some(fault) = half_surrogate(line) {
         return Err(fault);
     }
-    // The parser's own line number is always 1 and is removed: the file's line number stands before the message.
+    // The parser's own line number is always 1: the file's line number stands before the message.
+    Err(Fault::BadJson { column: error.column(), message: without_place(&error) })
+}
+
+/// A parser's message without its place, which callers name in their own way.
+pub(crate) fn without_place(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
-    Err(Fault::BadJson { column: error.column(), message })
+    message.strip_suffix(&place).unwrap_or(&message).to_owned()
 }
 
 /// The first half of a surrogate pair in a line that stands without the other half. Python's json module writes such
@@ -260,7 +264,7 @@ fn one_line_object(metadata: &str) -> Result<Box<RawValue>, Fault> {
     }
     RawValue::from_string(object).map_err(|error| Fault::BadJson {
         column: error.column(),
-        message: format!("in `metadata`: {error}"),
+        message: format!("in `metadata`: {}", without_place(&error)),
     })
 }
 

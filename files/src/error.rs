@@ -61,12 +61,12 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind of a file operation that failed: `missing` where there is no such file to read, which is not the
-    /// system's fault.
+    /// The kind of a file operation that failed. It is `missing` where there is no such file to read, or where a file
+    /// is no text: neither is the system's fault.
     pub fn of_io(action: &str, source: &io::Error, missing: ErrorKind) -> ErrorKind {
-        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound};
         let reads = matches!(action, "open" | "read" | "map" | "list");
-        if reads && matches!(source.kind(), NotFound | NotADirectory | IsADirectory) {
+        if reads && matches!(source.kind(), NotFound | NotADirectory | IsADirectory | InvalidData) {
             return missing;
         }
         ErrorKind::System

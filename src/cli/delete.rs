@@ -1,12 +1,12 @@
 //! `secateur delete`: documents leave a database, by their ids or by a filter.
 
-use std::io::Read;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use secateur::datasets::Lines;
 use secateur::report::{counted, grouped};
 use secateur::{Database, Filter};
-use secateur_files::AtPath;
 use serde_json::json;
 
 use super::failure::{Code, Failure, Result};
@@ -110,11 +110,16 @@ impl Arguments {
 
 /// The lines of a file or of standard input, without those that are blank.
 fn read_lines(path: &Path) -> Result<Vec<String>> {
-    let mut text = String::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).at("read", path)?;
-    } else {
-        secateur::datasets::open(path)?.read_to_string(&mut text).at("read", path)?;
+    let mut lines = match path == Path::new("-") {
+        true => Lines::of(path, Box::new(BufReader::new(std::io::stdin()))),
+        false => Lines::open(path)?,
+    };
+    let mut kept = Vec::new();
+    while let Some(line) = lines.next_line() {
+        let (_, line) = line?;
+        if !line.trim().is_empty() {
+            kept.push(line.to_owned());
+        }
     }
-    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+    Ok(kept)
 }

@@ -1,15 +1,14 @@
 //! Many queries, answered one after the other while the encoder stays loaded.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use secateur::datasets::{Run, ScoredDocument, trec};
+use secateur::datasets::{Error as DatasetError, Lines, Run, ScoredDocument, trec};
 use secateur::report::{counted, three_digits};
 use secateur::search::Sides;
 use secateur::{Filter, SearchMode, SearchParams};
-use secateur_files::AtPath;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -31,17 +30,17 @@ struct Question {
     params: SearchParams,
 }
 
-/// A line of JSON.
+/// A line of JSON. Its values are read by functions that name the field.
 #[derive(Deserialize)]
 struct Line {
     #[serde(rename = "_id", alias = "id", alias = "query_id", alias = "qid")]
     id: Option<Value>,
     #[serde(alias = "text")]
-    query: Option<String>,
-    vector: Option<Vec<f32>>,
-    k: Option<usize>,
-    filter: Option<String>,
-    mode: Option<String>,
+    query: Option<Value>,
+    vector: Option<Value>,
+    k: Option<Value>,
+    filter: Option<Value>,
+    mode: Option<Value>,
 }
 
 /// Answers the queries of a file, or of standard input (`-`) as they come: a line of JSON each, or a run file.
@@ -54,24 +53,28 @@ pub fn answer(
 ) -> Result<String> {
     let start = Instant::now();
     let is_stdin = path == Path::new("-");
-    let input: Box<dyn BufRead> = match is_stdin {
-        true => Box::new(BufReader::new(std::io::stdin())),
-        false => Box::new(secateur::datasets::open(path)?),
+    let mut lines = match is_stdin {
+        true => Lines::of(path, Box::new(BufReader::new(std::io::stdin()))),
+        false => Lines::open(path)?,
     };
     let answers = run.map(|_| Run::new());
     let mut answering = Answering { database, out, answers, batch: Vec::new(), count: 0 };
     // A run file has one ranking for an id.
-    let mut lines_of_ids: HashMap<String, usize> = HashMap::new();
+    let mut lines_of_ids: HashMap<String, u64> = HashMap::new();
     // A program that keeps the command open gets each answer at once, and a bad line does not end it.
     let size = if is_stdin { 1 } else { BATCH };
-    for (number, line) in (1..).zip(input.lines()) {
-        let line = line.at("read", path)?;
-        let line = line.trim_start_matches('\u{feff}').trim_end();
-        // A program that waits for an answer to each of its lines gets one.
-        if line.trim().is_empty() && !(is_stdin && run.is_none()) {
-            continue;
-        }
-        let answered = question(database, line, number, params).and_then(|question| {
+    // A program that keeps the command open gets an answer to each of its lines.
+    let is_kept_open = is_stdin && run.is_none();
+    let mut number = 0;
+    while let Some(line) = lines.next_line() {
+        number += 1;
+        let asked = match line {
+            Ok((_, line)) if line.trim().is_empty() && !is_kept_open => continue,
+            Ok((_, line)) => question(database, line.trim_end(), number, params),
+            Err(DatasetError::Line { fault, .. }) => Err(Failure::new(Code::Input, fault.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        let answered = asked.and_then(|question| {
             if run.is_some()
                 && let first = *lines_of_ids.entry(question.id.clone()).or_insert(number)
                 && first != number
@@ -83,7 +86,7 @@ pub fn answer(
             if answering.batch.len() < size { Ok(true) } else { answering.answer() }
         });
         let goes_on = match answered {
-            Err(failure) if is_stdin && run.is_none() => {
+            Err(failure) if is_kept_open => {
                 answering.batch.clear();
                 answering.print(&json!({ "line": number, "error": failure.message }))?
             }
@@ -160,7 +163,7 @@ impl<W: Write> Answering<'_, W> {
 }
 
 /// Reads a line: JSON, an id and a text with a tab between, or a text, whose id is then its number.
-fn question(database: &dyn Searched, line: &str, number: usize, params: &SearchParams) -> Result<Question> {
+fn question(database: &dyn Searched, line: &str, number: u64, params: &SearchParams) -> Result<Question> {
     let input = |message: String| Failure::new(Code::Input, message);
     if !line.trim_start().starts_with('{') {
         let (id, text) = match line.split_once('\t') {
@@ -172,7 +175,13 @@ fn question(database: &dyn Searched, line: &str, number: usize, params: &SearchP
         }
         return Ok(Question { id, text, vector: None, params: params.clone() });
     }
-    let line: Line = serde_json::from_str(line).map_err(|error| input(format!("bad JSON: {error}")))?;
+    let line: Line = serde_json::from_str(line).map_err(|error| {
+        // The parser's own line number is always 1.
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = error.to_string();
+        let message = message.strip_suffix(&place).unwrap_or(&message);
+        input(format!("bad JSON at column {}: {message}", error.column()))
+    })?;
     let id = match line.id {
         None => number.to_string(),
         Some(Value::String(id)) => id,
@@ -181,26 +190,40 @@ fn question(database: &dyn Searched, line: &str, number: usize, params: &SearchP
     };
     let mut params = params.clone();
     if let Some(k) = line.k {
-        if k == 0 {
-            return Err(input("k is 0, expected at least 1".to_owned()));
-        }
-        params.k = k;
+        let count = k.as_u64().and_then(|k| usize::try_from(k).ok()).filter(|k| *k > 0);
+        params.k = count
+            .ok_or_else(|| input(format!("the field k is {k}, expected a whole number of at least 1")))?;
     }
-    if let Some(filter) = line.filter {
+    if let Some(filter) = string("filter", line.filter)? {
         let filter: Filter = filter.parse()?;
         database.check_filter(&filter)?;
         params.filter = Some(filter);
     }
-    if let Some(mode) = line.mode {
+    if let Some(mode) = string("mode", line.mode)? {
         params.mode = Some(mode.parse::<SearchMode>().map_err(|error| input(error.to_string()))?);
     }
-    if line.vector.is_some() {
+    let vector = line.vector.map(serde_json::from_value::<Vec<f32>>).transpose();
+    let vector = vector.map_err(|error| {
+        input(format!("the field vector: {error}; expected a list of numbers, such as [0.1, -2]"))
+    })?;
+    if vector.is_some() {
         params.mode = Some(SearchMode::Dense);
     }
-    match (line.query, &line.vector) {
+    match (string("query", line.query)?, &vector) {
         (None, None) => Err(input("there is no query: expected the field query, text or vector".to_owned())),
         (Some(text), None) if text.trim().is_empty() => Err(input(EMPTY_QUERY.to_owned())),
-        (text, _) => Ok(Question { id, text: text.unwrap_or_default(), vector: line.vector, params }),
+        (text, _) => Ok(Question { id, text: text.unwrap_or_default(), vector, params }),
+    }
+}
+
+/// The string that a field has.
+fn string(field: &str, value: Option<Value>) -> Result<Option<String>> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => {
+            Err(Failure::new(Code::Input, format!("the field {field} is {other}, expected a string")))
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! A recipe's text: TOML or JSON.
 
-use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-use secateur_files::AtPath;
+use secateur_datasets::read_text;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -26,7 +25,7 @@ impl Recipe {
     /// The file cannot be read; [`Error::InvalidRecipe`], with the file and the line or the key.
     pub fn read(path: impl AsRef<Path>) -> Result<Recipe> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).at("read", path)?;
+        let text = read_text(path)?;
         let recipe = parse(&text)
             .map_err(|problem| Error::InvalidRecipe { problem: format!("{}: {problem}", path.display()) })?;
         Ok(Recipe { file: Some(path.to_owned()), ..recipe })

@@ -1,6 +1,5 @@
 //! JSON: an object a line, or one list of objects.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
@@ -9,7 +8,8 @@ use super::Reader;
 use crate::entry::{Entry, FieldNames, parse_entry};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
-use crate::reader::{Lines, open};
+use crate::reader::{Lines, read_text};
+use crate::record::without_place;
 
 /// Lines of JSON objects.
 pub(super) struct JsonLines {
@@ -51,14 +51,11 @@ pub(super) struct JsonList {
 
 impl JsonList {
     pub fn open(path: &Path, names: &FieldNames) -> Result<JsonList> {
-        let mut text = String::new();
-        let whole = open(path)?.read_to_string(&mut text);
-        whole.map_err(|source| Error::Read { path: path.to_owned(), lines_read: 0, source })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let objects: Vec<Box<RawValue>> = serde_json::from_str(text).map_err(|error| Error::Line {
+        let text = read_text(path)?;
+        let objects: Vec<Box<RawValue>> = serde_json::from_str(&text).map_err(|error| Error::Line {
             path: path.to_owned(),
             line: error.line() as u64,
-            fault: Fault::BadJson { column: error.column(), message: error.to_string() },
+            fault: Fault::BadJson { column: error.column(), message: without_place(&error) },
         })?;
         Ok(JsonList { path: path.to_owned(), objects: objects.into_iter(), names: names.clone(), number: 0 })
     }

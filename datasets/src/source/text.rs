@@ -8,6 +8,7 @@ use super::Reader;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
+use crate::reader::read_text;
 
 /// What the names of text files end in.
 pub(super) const ENDINGS: [&str; 7] = ["txt", "text", "md", "markdown", "rst", "org", "adoc"];
@@ -52,19 +53,11 @@ impl TextFiles {
     }
 
     fn read(&self) -> Result<Entry> {
-        let bytes = std::fs::read(&self.current).at("read", &self.current)?;
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u64;
-            let start =
-                bytes[..error.valid_up_to()].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let fault = Fault::NotUtf8 { column: error.valid_up_to() - start + 1 };
-            Error::Line { path: self.current.clone(), line, fault }
-        })?;
+        let text = read_text(&self.current)?;
         let below = self.current.strip_prefix(&self.folder).unwrap_or(&self.current);
         let id =
             below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
-        Ok(Entry { id: Some(super::one_word(&id)), text: text.to_owned(), ..Entry::default() })
+        Ok(Entry { id: Some(super::one_word(&id)), text, ..Entry::default() })
     }
 }
 

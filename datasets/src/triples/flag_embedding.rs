@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::example::TrainingExample;
 use super::fields::Fields;
 use crate::fault::Fault;
+use crate::record::without_place;
 
 /// All fields of a line that have a place in an example, in the order in which they are written.
 const FIELDS: [&str; 11] = [
@@ -80,7 +81,7 @@ pub(super) fn line(example: &TrainingExample) -> Result<String, Fault> {
     if let Some(other) = other {
         let others: Map<String, Value> = serde_json::from_str(other).map_err(|error| Fault::BadJson {
             column: error.column(),
-            message: format!("in `other`: {error}"),
+            message: format!("in `other`: {}", without_place(&error)),
         })?;
         if let Some(name) = FIELDS.into_iter().find(|name| others.contains_key(*name)) {
             return Err(Fault::WrongField {

@@ -72,9 +72,7 @@ impl Arguments {
         }
         let text = match &self.texts {
             None => String::new(),
-            Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                Failure::new(Code::Input, format!("cannot read {}: {error}", path.display()))
-            })?,
+            Some(path) => secateur::datasets::read_text(path)?,
         };
         let texts: Vec<(&str, TextKind)> = match &self.texts {
             None => {
