@@ -325,7 +325,7 @@ pub enum Error {
         kept: PathBuf,
     },
     /// What was to be written is there already.
-    #[error("{} exists: choose another output, or remove it", path.display())]
+    #[error("{}", PathError::exists(path))]
     OutputExists {
         /// The file or folder.
         path: PathBuf,
@@ -368,13 +368,15 @@ impl Error {
             Error::Training(error) => error.kind(),
             Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Journal(error) => error.kind(),
-            Error::OutputExists { .. } => ErrorKind::System,
-            Error::InvalidOption { .. }
+            Error::OutputExists { .. }
+            | Error::InvalidOption { .. }
             | Error::MeasuringElsewhere { .. }
             | Error::InvalidRecipe { .. }
             | Error::OtherRecipe { .. }
             | Error::UncommittedChanges { .. }
             | Error::VectorCount { .. }
+            | Error::PassageLength { .. }
+            | Error::PassagesWithoutEncoder
             | Error::NoWords { .. } => ErrorKind::Usage,
             Error::Source(_)
             | Error::Eval(_)
@@ -385,9 +387,7 @@ impl Error {
             | Error::BadMatrix { .. }
             | Error::MatrixRows { .. }
             | Error::Fusion(_)
-            | Error::EmptyDocument { .. }
-            | Error::PassageLength { .. }
-            | Error::PassagesWithoutEncoder => ErrorKind::Input,
+            | Error::EmptyDocument { .. } => ErrorKind::Input,
             Error::EncoderMismatch { .. }
             | Error::EncoderOfGeneration { .. }
             | Error::GenerationEncoder { .. }

@@ -86,9 +86,10 @@ impl TrainingError {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            TrainingError::SameFile { .. } | TrainingError::InvalidDepth { .. } => ErrorKind::Usage,
+            TrainingError::SameFile { .. }
+            | TrainingError::InvalidDepth { .. }
+            | TrainingError::NoTrainingData => ErrorKind::Usage,
             TrainingError::OtherTrainingData { .. }
-            | TrainingError::NoTrainingData
             | TrainingError::NoGradient { .. }
             | TrainingError::OtherPrompt { .. }
             | TrainingError::Scored { .. } => ErrorKind::Input,

@@ -212,9 +212,9 @@ fn what_makes_no_model_is_refused() {
     sandbox.run(with(&["--vocabulary", "empty.txt"])).fails(3, ["no text to learn a vocabulary from"]);
     sandbox
         .run(with(&["--vocabulary", "texts.txt", "--max-length", "65"]))
-        .fails(3, ["max_length", "65", "max_position_embeddings"]);
+        .fails(2, ["max_length", "65", "max_position_embeddings"]);
     sandbox.run(with(&["--vocabulary", "texts.txt"])).ok();
-    sandbox.run(with(&["--vocabulary", "texts.txt"])).fails(1, ["new"]);
+    sandbox.run(with(&["--vocabulary", "texts.txt"])).fails(2, ["new exists: choose another output"]);
     let small = with_config(|config| config["vocab_size"] = json!(200));
     small.run(with(&["--vocabulary", "texts.txt"])).fails(3, ["vocab_size", "200", "more than 256"]);
 

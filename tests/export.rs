@@ -29,7 +29,7 @@ fn a_pruned_model_becomes_one_of_a_stock_family() {
     ] {
         assert!(said.lines().any(|said| said == line), "no {line:?} in {said}");
     }
-    sandbox.run(&padded).fails(1, ["cannot create", "exists"]);
+    sandbox.run(&padded).fails(2, ["exists: choose another output, or remove it"]);
     sandbox.run(["model", "check", "small", "--golden", "golden.jsonl", "--write"]).ok();
     let check = ["model", "check", "stock", "--golden", "golden.jsonl", "--min-cosine", "0.999999"];
     sandbox.run(check).ok();

@@ -27,7 +27,7 @@ fn quantized_at_load_and_on_disk_are_one_encoder() {
     let quantize = ["model", "quantize", text(&model), "--out", text(&written)];
     let output = sandbox.run(quantize).ok();
     assert!(output.ends_with(" in nf4\n"), "{output}");
-    sandbox.run(quantize).fails(1, ["cannot create", "exists"]);
+    sandbox.run(quantize).fails(2, ["exists: choose another output, or remove it"]);
 
     let vectors = |name: &str, arguments: &[&str]| vectors(&sandbox, &data, name, arguments);
     let at_load = vectors("load.npy", &[text(&model), "--quantize", "nf4"]);

@@ -355,7 +355,7 @@ fn an_output_that_exists_is_left_alone() {
         let before = tree(&sandbox.path("."));
         sandbox
             .run(["index", "corpus", "--encoder", "none", "--out", out])
-            .fails(4, [out, "exists: choose another --out"]);
+            .fails(2, [out, "exists: choose another output"]);
         assert_eq!(tree(&sandbox.path(".")), before, "{out}");
     }
 }

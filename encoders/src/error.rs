@@ -73,6 +73,18 @@ pub enum Error {
         /// What it must be.
         expected: String,
     },
+    /// An option of the caller's does not suit the model.
+    #[error("{}: the {option} that was asked for is {found}; expected {expected}", path.display())]
+    InvalidOption {
+        /// The file that says what suits it.
+        path: PathBuf,
+        /// What was asked for.
+        option: &'static str,
+        /// Its value.
+        found: usize,
+        /// What it must be.
+        expected: String,
+    },
     /// A setting of a file could change vectors, and is not heeded.
     #[error("{}: {key} is {value}: {why}; if it changes no vector of this model, pass it over with --ignore-setting {key}", path.display())]
     UnheededSetting {
@@ -376,6 +388,7 @@ impl Error {
             Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Journal(error) => error.kind(),
             Error::Device { .. } | Error::Gpu(..) => ErrorKind::System,
+            Error::InvalidOption { .. } | Error::InvalidSetting { .. } => ErrorKind::Usage,
             Error::Prune(error) => error.kind(),
             Error::MissingFile { .. }
             | Error::NoDirectory { .. }
@@ -387,7 +400,6 @@ impl Error {
             | Error::LfsPointer { .. }
             | Error::Pickle { .. }
             | Error::Safetensors { .. }
-            | Error::InvalidSetting { .. }
             | Error::NoSuchTarget { .. }
             | Error::NothingToAdapt { .. }
             | Error::AdapterToTrain { .. }

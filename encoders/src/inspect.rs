@@ -245,10 +245,10 @@ impl Inspection {
         let max_tokens = architecture.max_tokens();
         let length = options.length.unwrap_or_else(|| max_tokens.unwrap_or(USUAL_LENGTH).min(USUAL_LENGTH));
         if length == 0 || max_tokens.is_some_and(|max_tokens| length > max_tokens) {
-            return Err(Error::InvalidField {
+            return Err(Error::InvalidOption {
                 path: PathBuf::from(name),
-                field: "the length that was asked for".to_owned(),
-                found: length.to_string(),
+                option: "length",
+                found: length,
                 expected: format!("1 to {}, the model's positions", max_tokens.unwrap_or(usize::MAX)),
             });
         }

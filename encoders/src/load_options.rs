@@ -122,10 +122,10 @@ impl LoadOptions {
         if let Some(max_length) = self.max_length {
             let limit = architecture.max_tokens().unwrap_or(usize::MAX).max(settings.max_length);
             if max_length == 0 || max_length > limit {
-                return Err(Error::InvalidField {
+                return Err(Error::InvalidOption {
                     path: path.to_owned(),
-                    field: "the maximum length that was asked for".to_owned(),
-                    found: max_length.to_string(),
+                    option: "maximum length",
+                    found: max_length,
                     expected: format!("1 to {limit}, the model's positions"),
                 });
             }

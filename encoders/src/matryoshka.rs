@@ -24,10 +24,5 @@ pub(crate) fn check(path: &Path, config: &Value, dim: usize, whole: usize) -> Re
         _ if !(1..=whole).contains(&dim) => format!("1 to {whole}"),
         _ => return Ok(()),
     };
-    Err(Error::InvalidField {
-        path: path.to_owned(),
-        field: "the dimension that was asked for".to_owned(),
-        found: dim.to_string(),
-        expected,
-    })
+    Err(Error::InvalidOption { path: path.to_owned(), option: "dimension", found: dim, expected })
 }

@@ -119,12 +119,12 @@ impl PruneError {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            PruneError::TooManyDrops { .. }
+            PruneError::InvalidShare { .. }
+            | PruneError::TooManyDrops { .. }
             | PruneError::NoSuchSubLayer { .. }
             | PruneError::ScoresRequired { .. }
             | PruneError::BudgetOutOfReach { .. } => ErrorKind::Usage,
-            PruneError::InvalidShare { .. }
-            | PruneError::CalibrationTooShort { .. }
+            PruneError::CalibrationTooShort { .. }
             | PruneError::NoPairs
             | PruneError::ScoresOfAnotherModel { .. }
             | PruneError::NoMlp { .. }

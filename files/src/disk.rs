@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{AtPath, PathError, Result};
+use crate::error::{AtPath, CREATE, PathError, Result};
 #[cfg(all(any(test, feature = "faults"), unix))]
 use crate::faults;
 
@@ -42,7 +42,7 @@ impl DiskFile {
     /// # Errors
     /// [`PathError`], as every function of this module.
     pub fn create_new(path: &Path) -> Result<DiskFile> {
-        DiskFile::make("create", path, || File::create_new(path))
+        DiskFile::make(CREATE, path, || File::create_new(path))
     }
 
     /// A new file, in place of one that may be there.
@@ -50,7 +50,7 @@ impl DiskFile {
     /// # Errors
     /// The operating system's.
     pub fn create(path: &Path) -> Result<DiskFile> {
-        DiskFile::make("create", path, || File::create(path))
+        DiskFile::make(CREATE, path, || File::create(path))
     }
 
     /// A file for reading and writing as it is; a new one where there is none.
@@ -60,7 +60,7 @@ impl DiskFile {
     pub fn open_or_create(path: &Path) -> Result<DiskFile> {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
-        DiskFile::make("open", path, || options.open(path))
+        DiskFile::make(CREATE, path, || options.open(path))
     }
 
     /// A file that is there, to be written at its end.
@@ -208,7 +208,7 @@ pub fn sync_tree(folder: &Path) -> Result<()> {
 /// # Errors
 /// The operating system's.
 pub fn create_folder(folder: &Path) -> Result<()> {
-    faults::step().and_then(|()| fs::create_dir(folder)).at("create", folder)
+    faults::step().and_then(|()| fs::create_dir(folder)).at(CREATE, folder)
 }
 
 /// Creates a folder, and those that it lies in, where they are missing.

@@ -148,7 +148,7 @@ impl DurableFolder {
     /// There is something at the path, or the operating system refuses.
     pub fn create(path: &Path) -> Result<DurableFolder> {
         if path.exists() {
-            return Err(PathError::new("create", path, io::ErrorKind::AlreadyExists));
+            return Err(PathError::exists(path));
         }
         disk::create_folders(disk::parent(path))?;
         let temporary = unique_sibling(path);

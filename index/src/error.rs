@@ -381,6 +381,7 @@ impl Error {
             | Error::UnknownField { .. }
             | Error::FieldKind { .. }
             | Error::ReservedProperty { .. }
+            | Error::AlreadyExists { .. }
             | Error::RaggedVectors { .. } => ErrorKind::Usage,
             Error::DuplicateDocument { .. } | Error::DocumentSize { .. } | Error::InvalidMetadata { .. } => {
                 ErrorKind::Input
@@ -390,7 +391,6 @@ impl Error {
             | Error::NotADatabase { .. }
             | Error::NoDatabase { .. }
             | Error::Unfinished { .. }
-            | Error::AlreadyExists { .. }
             | Error::Locked { .. }
             | Error::OtherWork { .. }
             | Error::UnknownDocument { .. }

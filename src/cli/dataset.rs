@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use secateur::datasets::known_datasets;
 use secateur::datasets::layout::{Collection, Layout};
 use secateur::report::{Align, Table, counted};
-use secateur_files::DurableFolder;
+use secateur_files::{DurableFolder, PathError};
 
 use super::failure::{Code, Failure, Result};
 use super::inputs::{dataset_cache, open_dataset};
@@ -120,8 +120,7 @@ fn layout(name: &str) -> std::result::Result<Layout, String> {
 impl ConvertArguments {
     fn run(self) -> Result<String> {
         if self.out.exists() {
-            let message = format!("{} exists: choose another --out, or remove it", self.out.display());
-            return Err(Failure::new(Code::System, message));
+            return Err(PathError::exists(&self.out).into());
         }
         let collection = Collection::find(&self.folder)?;
         // It appears whole or not at all.

@@ -1,6 +1,7 @@
 //! `secateur index`: files of documents become a database.
 
 use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use secateur::index::hnsw::HnswParams;
 use secateur::index::quantization::CodeType;
 use secateur::report::{agreed, counted, three_digits};
 use secateur::{Database, DatabaseBuilder, Encoder, Error, Metric, VectorIndex};
-use secateur_files::Journal;
+use secateur_files::{Journal, PathError};
 
 use super::encoder::{ENCODER_OR_DEFAULT, EncoderArguments};
 use super::failure::{Code, Failure, Result, warn};
@@ -230,15 +231,14 @@ impl Arguments {
 /// may as well do `other`.
 pub fn check_out(out: &Path, other: &str) -> Result<()> {
     if out.exists() {
-        let message = format!("{} exists: choose another --out, remove it, or {other}", out.display());
-        return Err(Failure::new(Code::Database, message));
+        return Err(Failure::from(PathError::exists(out)).told(|why| format!("{why}, or {other}")));
     }
-    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
-        let message =
-            format!("there is no folder {}: make it first, or choose another --out", parent.display());
-        return Err(Failure::new(Code::System, message));
+    match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => {
+            Err(PathError::new("create", out, io::ErrorKind::NotFound).into())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What to do about a document that is refused.

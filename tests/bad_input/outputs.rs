@@ -6,7 +6,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use crate::support::dataset::{line, small, write};
-use crate::support::{Outcome, Sandbox, mini};
+use crate::support::{Outcome, Sandbox, mini, model};
 
 /// Commands whose output is longer than a pipe holds (64 KiB on Linux) or comes in several pieces.
 fn commands() -> (Sandbox, Vec<Vec<String>>) {
@@ -57,4 +57,58 @@ fn an_output_that_takes_nothing_is_a_failure() {
         let child = sandbox.command(arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         Outcome::wait(child).fails(1, ["cannot write to standard output", "No space left on device"]);
     }
+}
+
+/// Whichever command is to make it: an output that exists, or whose folder does not, has one code and one text.
+#[test]
+fn outputs_that_cannot_be_made() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    let mini = mini().into_os_string().into_string().unwrap();
+    sandbox.run(["index", &mini, "--encoder", "none", "--out", "db"]).ok();
+    let run = |command: &str| {
+        let command = command.replace("MINI", &mini);
+        sandbox.run(command.split(' '))
+    };
+    std::fs::create_dir(sandbox.path("there")).unwrap();
+    let exists = ["there exists: choose another output, or remove it"];
+    run("index MINI --encoder none --out there").fails(2, exists);
+    run("shards plan MINI --encoder none --shards 2 --out there").fails(2, exists);
+    run("prune drop tiny --layers mlp:0 --out there").fails(2, exists);
+    run("prune slim tiny --sparsity 0.5 --calibration MINI --out there").fails(2, exists);
+    run("model create tiny/config.json --out there").fails(2, exists);
+    run("model quantize tiny --out there").fails(2, exists);
+    run("dataset convert MINI --out there").fails(2, exists);
+    let no_folder = ["there is no folder gone for gone/out", "make it first, or choose another output"];
+    run("index MINI --encoder none --out gone/out").fails(2, no_folder);
+    run("shards plan MINI --encoder none --shards 2 --out gone/out").fails(2, no_folder);
+    run("prune score tiny --calibration MINI --out gone/out").fails(2, no_folder);
+    run("encode MINI --encoder tiny --out gone/out").fails(2, no_folder);
+    run("export db --out gone/out").fails(2, no_folder);
+    run("search db --queries MINI/queries.jsonl --run gone/out").fails(2, no_folder);
+    assert!(!sandbox.path("gone").exists());
+}
+
+/// A value that an option cannot have is the command line's fault, whichever layer finds it.
+#[test]
+fn values_of_options_that_cannot_be() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    let mini = mini().into_os_string().into_string().unwrap();
+    let pair = |query: &str| format!("{{\"query\": \"{query}\", \"pos\": [\"x\"], \"neg\": [\"y\"]}}\n");
+    std::fs::write(sandbox.path("pairs.jsonl"), pair("a") + &pair("b")).unwrap();
+    for (command, problem) in [
+        ("train tiny --data pairs.jsonl --out run --full --steps 0", "at least 1"),
+        ("prune slim tiny --calibration MINI --out small --sparsity 2", "a sparsity of 2"),
+        ("prune slim tiny --calibration MINI --out small --sparsity 0.5 --floor 2", "a floor of 2"),
+        ("index MINI --encoder tiny --out db --truncate-dim 0", "dimension that was asked for is 0"),
+        ("index MINI --encoder tiny --out db --max-length 0", "maximum length that was asked for is 0"),
+        ("index MINI --encoder tiny --out db --passages 9999,0", "passages of 9999 tokens"),
+        ("model create tiny/config.json --out new --max-length 0", "max_length is 0"),
+        ("prune score tiny --calibration MINI --out s.json --block-length 99999", "block length that was"),
+    ] {
+        let command = command.replace("MINI", &mini);
+        sandbox.run(command.split(' ')).fails(2, [problem]);
+    }
+    assert_eq!(sandbox.names(), ["pairs.jsonl", "tiny"]);
 }

@@ -61,10 +61,10 @@ impl Calibration {
         let limit = if encoder.architecture().attention.causal { positions } else { encoder.max_length() };
         let length = self.block_length.unwrap_or(BLOCK_LENGTH.min(limit));
         if length == 0 || length > positions {
-            return Err(Error::InvalidField {
+            return Err(Error::InvalidOption {
                 path: encoder.directory().join("config.json"),
-                field: "the block length that was asked for".to_owned(),
-                found: length.to_string(),
+                option: "block length",
+                found: length,
                 expected: format!("1 to {positions}, the model's positions"),
             });
         }
@@ -106,10 +106,10 @@ where
                 let packer = encoder.tokenizer().packer(encoder.architecture().attention.causal)?;
                 let num_special = packer.before.len() + packer.after.len();
                 if block_length <= num_special {
-                    return Err(Error::InvalidField {
+                    return Err(Error::InvalidOption {
                         path: encoder.directory().join("tokenizer.json"),
-                        field: "the block length that was asked for".to_owned(),
-                        found: block_length.to_string(),
+                        option: "block length",
+                        found: block_length,
                         expected: format!("more than the {num_special} special tokens of a block"),
                     });
                 }

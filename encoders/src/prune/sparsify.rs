@@ -132,15 +132,12 @@ impl ModelDirectory {
         let all = (0..architecture.layers.len()).flat_map(|layer| architecture.layer_matrices(layer));
         for (tensor, _) in all {
             if !tensor.shape[1].is_multiple_of(GROUP) {
-                return Err(PruneError::InvalidShare {
-                    what: "the linear layers",
-                    asked: format!("{KEPT} of every {GROUP} weights"),
-                    expected: format!(
-                        "{} has {} inputs, not a multiple of {GROUP}",
-                        tensor.name, tensor.shape[1]
-                    ),
-                }
-                .into());
+                return Err(Error::InvalidField {
+                    path: config_path.clone(),
+                    field: format!("the number of inputs of {}", tensor.name),
+                    found: tensor.shape[1].to_string(),
+                    expected: format!("a multiple of {GROUP}: {KEPT} of every {GROUP} weights are kept"),
+                });
             }
         }
         // By name without prefix, the name in the file.

@@ -8,6 +8,7 @@ use secateur::Encoder;
 use secateur::encode::TextKind;
 use secateur::encoders::golden::{Comparison, Golden};
 use secateur::report::counted;
+use secateur_files::PathError;
 
 use super::inspect::encoding;
 use crate::cli::encoder::EncoderArguments;
@@ -65,10 +66,7 @@ impl Arguments {
     fn record(&self, encoder: &Encoder) -> Result<String> {
         let file = self.golden.display();
         if self.golden.exists() {
-            return Err(Failure::new(
-                Code::Usage,
-                format!("{file} is there already; remove it to write it anew"),
-            ));
+            return Err(PathError::exists(&self.golden).into());
         }
         let text = match &self.texts {
             None => String::new(),
