@@ -176,7 +176,9 @@ fn bad_parameters_are_refused() {
     let sandbox = Sandbox::new();
     dataset::small(&sandbox.path("data"));
     let index = ["index", "data", "--out", "db", "--index", "hnsw"];
-    sandbox.run(index.into_iter().chain(["--encoder", "none"])).fails(2, ["--encoder"]);
+    sandbox
+        .run(index.into_iter().chain(["--encoder", "none"]))
+        .fails(2, ["--index does nothing", "--encoder"]);
     sandbox.run(index.into_iter().chain(["--encoder", "none", "--max-length", "9"])).fails(2, ["do nothing"]);
     for (name, value) in [
         ("--hnsw-m", "1"),
@@ -189,4 +191,38 @@ fn bad_parameters_are_refused() {
     }
     sandbox.run(["search", "db", "roses", "--ef", "0"]).fails(2, ["--ef"]);
     assert_eq!(sandbox.names(), ["data"]);
+}
+
+/// What an index does not have is refused, and so is what only vectors have where there are none.
+#[test]
+fn options_that_would_do_nothing_are_refused() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    dataset::small(&sandbox.path("data"));
+    let names = sandbox.names();
+    let index = ["index", "data", "--out", "new"];
+    let plan = ["shards", "plan", "data", "--shards", "2", "--out", "new"];
+    let option = |command: &[&str], more: &[&str], parts: [&str; 2]| {
+        sandbox.run([command, more].concat()).fails(2, parts);
+    };
+    for command in [&index[..], &plan] {
+        for given in
+            [["--hnsw-m", "8"], ["--hnsw-ef-construction", "50"], ["--hnsw-seed", "7"], ["--codes", "1bit"]]
+        {
+            let parts = [&*format!("{} does nothing with --index flat", given[0]), "such as hnsw"];
+            option(command, &[&["--encoder", "tiny"], &given[..]].concat(), parts);
+        }
+        for given in [["--hnsw-seed", "7"], ["--codes", "1bit"]] {
+            let parts = [&*format!("{} does nothing with --index hnsw-rs", given[0]), "such as hnsw"];
+            option(command, &[&["--encoder", "tiny", "--index", "hnsw-rs"], &given[..]].concat(), parts);
+        }
+        for given in [["--vectors", "f16"], ["--metric", "l2"], ["--separator", ": "], ["--index", "hnsw"]] {
+            let parts = [&*format!("{} does nothing without", given[0]), "--encoder"];
+            option(command, &[&["--encoder", "none"], &given[..]].concat(), parts);
+        }
+    }
+    assert_eq!(sandbox.names(), names);
+    sandbox.run(["index", "data", "--encoder", "tiny", "--out", "db"]).ok();
+    let generation = ["generation", "add", "db", "more", "--encoder", "tiny", "--max-length", "8"];
+    option(&generation, &["--codes", "1bit"], ["--codes does nothing with --index flat", "such as hnsw"]);
 }

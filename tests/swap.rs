@@ -105,6 +105,9 @@ fn without_judgments_answers_must_stay() {
     sandbox
         .run(SHORT.iter().chain(&["--max-ndcg-drop", "0.1"]))
         .fails(2, ["--max-ndcg-drop", "--min-overlap"]);
+    sandbox
+        .run(SHORT.iter().chain(&["--min-overlap", "0.9", "--rules", "beir"]))
+        .fails(2, ["--rules", "no judgments"]);
     assert_eq!(sandbox.run(["generation", "list", "db"]).ok().lines().count(), 2, "nothing was encoded");
     let tiny = ["swap", "db", "--on", "mini", "--encoder", "tiny", "--mode", "dense"];
     let refused = sandbox.run(tiny.iter().chain(&["--min-overlap", "0.9"]));

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_relocated};
 use super::failure::{Failure, Result};
-use super::index::IndexArguments;
+use super::index::{IndexArguments, SEPARATOR};
 use super::info::generation_json;
 use super::progress::{Progress, say_on_interrupt};
 
@@ -60,7 +60,7 @@ pub struct AddArguments {
     #[arg(long)]
     metric: Option<Metric>,
     /// What stands between a document's title and its text when the encoder reads it.
-    #[arg(long, value_name = "TEXT", default_value = " ")]
+    #[arg(long, value_name = "TEXT", default_value = SEPARATOR)]
     separator: String,
     #[command(flatten)]
     encoder: EncoderArguments,
@@ -117,6 +117,7 @@ impl Command {
 impl AddArguments {
     fn run(self) -> Result<String> {
         let start = Instant::now();
+        self.index.check()?;
         let mut database = Database::open(&self.database)?;
         let encoder = self.encoder.load_required()?;
         let options = self.index.options(self.metric, &self.separator, &self.encoder);

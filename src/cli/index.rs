@@ -35,6 +35,9 @@ Examples:
   secateur index my-folder --encoder sentence-transformers/all-MiniLM-L6-v2 --index hnsw --out my.db
   secateur index my-folder --encoder none --out my.db";
 
+/// What stands between a document's title and its text, unless something else is named.
+pub const SEPARATOR: &str = " ";
+
 #[derive(Args)]
 #[command(mut_arg("encoder", |encoder| encoder.help(ENCODER_OR_DEFAULT)), after_help = EXAMPLES)]
 pub struct Arguments {
@@ -55,7 +58,7 @@ pub struct MakingArguments {
     #[arg(long)]
     metric: Option<Metric>,
     /// What stands between a document's title and its text when the encoder reads it.
-    #[arg(long, value_name = "TEXT", default_value = " ")]
+    #[arg(long, value_name = "TEXT", default_value = SEPARATOR)]
     separator: String,
     /// What makes words of texts and of queries, for searches by words.
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]
@@ -130,18 +133,38 @@ impl IndexArguments {
         format!(" ({texts} {are} longer than the {tokens} that the encoder reads{advice})")
     }
 
-    /// Whether another index than the default one is asked for.
-    fn is_other_than_default(&self) -> bool {
-        self.index != VectorIndex::default()
+    /// Refuses options of a graph that the chosen index does not have.
+    pub fn check(&self) -> Result<()> {
+        let (given, usual) = (self.params(), HnswParams::default());
+        let alone = [
+            ("hnsw-m", HnswParams { m: given.m, ..usual }),
+            ("hnsw-ef-construction", HnswParams { ef_construction: given.ef_construction, ..usual }),
+            ("hnsw-seed", HnswParams { seed: given.seed, ..usual }),
+            ("codes", HnswParams { codes: given.codes, ..usual }),
+        ];
+        for (option, params) in alone {
+            if params != usual && self.index.with_params(params) == self.index.with_params(usual) {
+                let message = format!(
+                    "--{option} does nothing with --index {}: leave it out, or choose an index that has it, such as hnsw",
+                    self.index.name()
+                );
+                return Err(Failure::new(Code::Usage, message));
+            }
+        }
+        Ok(())
     }
 
-    fn vector_index(&self) -> VectorIndex {
-        self.index.with_params(HnswParams {
+    fn params(&self) -> HnswParams {
+        HnswParams {
             m: self.hnsw_m as usize,
             ef_construction: self.hnsw_ef_construction as usize,
             seed: self.hnsw_seed,
             codes: self.codes,
-        })
+        }
+    }
+
+    fn vector_index(&self) -> VectorIndex {
+        self.index.with_params(self.params())
     }
 }
 
@@ -165,22 +188,36 @@ impl MakingArguments {
     }
 
     fn check_vectors(&self, inputs: &Inputs, has_encoder: bool) -> Result<()> {
-        let message = match (has_encoder, inputs.has_vectors()) {
-            (true, true) => {
-                "vectors are made by --encoder, or come from --npy or --vector-field: leave one out"
+        let usage = |message: String| Err(Failure::new(Code::Usage, message));
+        if has_encoder && inputs.has_vectors() {
+            let message =
+                "vectors are made by --encoder, or come from --npy or --vector-field: leave one out";
+            return usage(message.to_owned());
+        }
+        if self.index.passages.is_some() && !has_encoder {
+            let message =
+                "--passages needs an encoder, whose tokens are counted: name another --encoder than none";
+            return usage(message.to_owned());
+        }
+        if self.separator != SEPARATOR && !has_encoder {
+            let message = "--separator does nothing without an encoder, which reads it: leave it out, or name another \
+                           --encoder than none";
+            return usage(message.to_owned());
+        }
+        if !has_encoder && !inputs.has_vectors() {
+            let of_vectors = [
+                ("metric", self.metric.is_some()),
+                ("index", self.index.index != VectorIndex::default()),
+                ("vectors", self.index.vectors != ComponentType::F32),
+            ];
+            if let Some((option, _)) = of_vectors.into_iter().find(|(_, is_given)| *is_given) {
+                return usage(format!(
+                    "--{option} does nothing without vectors: leave it out, or name another --encoder than none, --npy or \
+                     --vector-field"
+                ));
             }
-            (false, false) if self.metric.is_some() => {
-                "--metric does nothing without vectors: name another --encoder than none, --npy or --vector-field"
-            }
-            (_, _) if self.index.passages.is_some() && !has_encoder => {
-                "--passages needs an encoder, whose tokens are counted: name another --encoder than none"
-            }
-            (false, false) if self.index.is_other_than_default() => {
-                "--index needs vectors: name another --encoder than none, --npy or --vector-field"
-            }
-            _ => return Ok(()),
-        };
-        Err(Failure::new(Code::Usage, message))
+        }
+        self.index.check()
     }
 }
 

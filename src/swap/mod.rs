@@ -172,6 +172,12 @@ impl SwapOptions {
             }
             _ => {}
         }
+        if !is_judged && self.rules != SwapOptions::default().rules {
+            return wrong(
+                "rules",
+                "the data set has no judgments, so nothing is measured by them: leave it out",
+            );
+        }
         gate_limits(self.max_ndcg_drop, self.max_latency_ratio)?;
         if self.min_overlap.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return wrong("min-overlap", "expected a share, from 0 to 1");
