@@ -7,7 +7,9 @@ use crate::error::{Error, Result as Checked};
 /// A number of 1 or more.
 pub(crate) fn positive(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse() {
-        Ok(number) => NonZeroUsize::new(number).ok_or_else(|| "expected at least 1".to_owned()),
+        Ok(number) => {
+            NonZeroUsize::new(number).ok_or_else(|| "expected a whole number of at least 1".to_owned())
+        }
         Err(error) => Err(format!("{error}")),
     }
 }

@@ -282,8 +282,8 @@ fn wrong_questions_are_refused() {
     let mini = mini_text();
     let cases: [(&[&str], i32, &[&str]); 13] = [
         (&["search", "words", "bees", "--mode", "sideways"], 2, &["sideways", "dense, bm25, hybrid"]),
-        (&["search", "words", "bees", "-k", "0"], 2, &["-k", "1 or more"]),
-        (&["eval", "words", &mini, "-k", "0"], 2, &["-k", "1 or more"]),
+        (&["search", "words", "bees", "-k", "0"], 2, &["-k", "at least 1"]),
+        (&["eval", "words", &mini, "-k", "0"], 2, &["-k", "at least 1"]),
         (&["search", "words", "bees", "--b", "7"], 2, &["b is 7"]),
         (&["search", "words", "bees", "--k1=-1"], 2, &["k1 is -1"]),
         (&["search", "words"], 2, &["<QUERY>"]),

@@ -361,7 +361,7 @@ fn nothing_is_passed_over_in_silence() {
             vec!["--filter", "title == \"x\""],
             ["no document has a field title", "id, title and text are none"],
         ),
-        (vec!["-k", "0"], ["1 or more", "-k"]),
+        (vec!["-k", "0"], ["at least 1", "-k"]),
         (vec!["--generation", "original", "--mode", "bm25"], ["--generation does nothing", "bm25"]),
         (vec!["--encoder", "tiny", "--mode", "bm25"], ["--encoder does nothing", "no text is encoded"]),
         (vec!["--dense-weight", "-1"], ["--dense-weight", "0 or more"]),

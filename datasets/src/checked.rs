@@ -46,7 +46,7 @@ impl Documents {
     /// std::fs::write(folder.path().join("corpus.jsonl"), lines.concat())?;
     /// let mut corpus = BeirFolder::open(folder.path())?.corpus()?.checked(false).skip(2);
     /// let error = corpus.next().unwrap().unwrap_err().to_string();
-    /// assert!(error.ends_with("corpus.jsonl:3: duplicate `_id` \"a\", first used on line 1"), "{error}");
+    /// assert!(error.ends_with("corpus.jsonl:3: duplicate id \"a\", first used on line 1"), "{error}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checked(self, allow_empty: bool) -> CheckedDocuments {

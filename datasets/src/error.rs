@@ -18,7 +18,7 @@ pub enum Error {
     Io(#[from] PathError),
 
     /// A file opened but could not be read to its end: the disk failed, or a compressed file is truncated or damaged.
-    #[error("{}: cannot read beyond line {lines_read}; if the file is compressed it may be truncated, fetch it again", path.display())]
+    #[error("{}: cannot read beyond line {lines_read}; if the file is compressed it may be truncated: make it or fetch it again", path.display())]
     Read {
         /// The file.
         path: PathBuf,

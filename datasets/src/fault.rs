@@ -1,6 +1,7 @@
 //! The faults that a data set can have, one variant each. Readers stop at the grave faults; `verify` lists all of
 //! them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// How bad a [`Fault`] is.
@@ -99,7 +100,7 @@ pub enum Fault {
         id: String,
     },
     /// An id was used before in another file.
-    #[error("duplicate `_id` {id:?}, first used in {first}")]
+    #[error("duplicate id {id:?}, first used in {first}")]
     DuplicateAcrossFiles {
         /// The id.
         id: String,
@@ -132,11 +133,11 @@ pub enum Fault {
         escape: String,
     },
     /// A `_id` is the empty string.
-    #[error("`_id` is empty: give each record an id of its own")]
+    #[error("the id is empty: give each record an id of its own")]
     EmptyId,
     /// A `_id` is a JSON number, read here as its decimal digits.
     #[error(
-        "`_id` is the number {id}, read as the string \"{id}\": other tools may not match it with the judgments"
+        "the id is the number {id}, read as the string \"{id}\": other tools may not match it with the judgments"
     )]
     NumericId {
         /// The id as a string.
@@ -164,7 +165,7 @@ pub enum Fault {
         id: String,
     },
     /// An id was used before in the same file.
-    #[error("duplicate `_id` {id:?}, first used on line {first_line}")]
+    #[error("duplicate id {id:?}, first used on line {first_line}")]
     DuplicateId {
         /// The id.
         id: String,
@@ -175,11 +176,11 @@ pub enum Fault {
     #[error("expected {expected}, found {got}")]
     FieldCount {
         /// The fields of the format, named.
-        expected: &'static str,
+        expected: Cow<'static, str>,
         /// How many fields the line has.
         got: usize,
     },
-    /// A quoted field of a tab-separated file does not end on its line.
+    /// A quoted field of a table does not end.
     #[error("a quoted field is not closed")]
     OpenQuote,
     /// A relevance is not an integer.

@@ -28,7 +28,7 @@ pub(crate) fn parse_judgment(line: &str) -> Result<Judgment<'_>, Fault> {
     }
     if got != 3 {
         let expected = "3 tab-separated fields (query-id, corpus-id, score)";
-        return Err(Fault::FieldCount { expected, got });
+        return Err(Fault::FieldCount { expected: expected.into(), got });
     }
     let [query_id, doc_id, relevance] = fields;
     let relevance =

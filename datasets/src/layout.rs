@@ -278,7 +278,8 @@ fn read_lines(path: &Path, qrels: &mut Qrels) -> Result<()> {
                 Err(_) => Err(Fault::BadRelevance { got: relevance.to_owned() }),
             },
             _ if !line.contains('\t') => Err(Fault::FieldCount {
-                expected: "3 tab-separated fields (query-id, corpus-id, score), or 4 fields (query-id, iteration, document-id, relevance)",
+                expected: "3 tab-separated fields (query-id, corpus-id, score), or 4 fields (query-id, iteration, document-id, relevance)"
+                    .into(),
                 got: fields.len(),
             }),
             _ => judgment::parse_judgment(line)
@@ -339,7 +340,7 @@ fn read_candidates(path: &Path) -> Result<Run> {
         let [query_id, doc_id, _, _] = fields[..] else {
             let expected = "4 tab-separated fields (query-id, passage-id, query, passage)";
             let got = fields.len();
-            return Err(lines.error(Fault::FieldCount { expected, got }));
+            return Err(lines.error(Fault::FieldCount { expected: expected.into(), got }));
         };
         let scored = ScoredDocument { doc_id: doc_id.to_owned(), score: 0.0 };
         run.entry(query_id.to_owned()).or_default().push(scored);

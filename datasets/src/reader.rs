@@ -145,7 +145,12 @@ impl Lines {
 
     /// The error of the line that was returned last.
     pub(crate) fn error(&self, fault: Fault) -> Error {
-        Error::Line { path: self.path.clone(), line: self.number, fault }
+        self.error_at(self.number, fault)
+    }
+
+    /// The error of an earlier line.
+    pub(crate) fn error_at(&self, line: u64, fault: Fault) -> Error {
+        Error::Line { path: self.path.clone(), line, fault }
     }
 
     /// The line that was returned last.

@@ -331,7 +331,7 @@ mod tests {
             ),
             (r#"{"text":"x"}"#, "no field `_id`: the fields are text"),
             (r#"{"_id":"a"}"#, "no field `text`: the fields are _id"),
-            (r#"{"_id":"","text":"x"}"#, "`_id` is empty: give each record an id of its own"),
+            (r#"{"_id":"","text":"x"}"#, "the id is empty: give each record an id of its own"),
             (
                 r#"{"_id":1.5,"text":"x"}"#,
                 "bad JSON at column 10: invalid type: floating point `1.5`, expected a string or an integer for `_id`",

@@ -31,7 +31,10 @@ pub fn read_qrels(path: impl AsRef<Path>) -> Result<Qrels> {
         let fields: Vec<&str> = line.split_ascii_whitespace().take(5).collect();
         let [query_id, _iteration, doc_id, relevance] = fields[..] else {
             let expected = "4 fields (query-id, iteration, document-id, relevance)";
-            return Err(Fault::FieldCount { expected, got: line.split_ascii_whitespace().count() });
+            return Err(Fault::FieldCount {
+                expected: expected.into(),
+                got: line.split_ascii_whitespace().count(),
+            });
         };
         let relevance = relevance.parse().map_err(|_| Fault::BadRelevance { got: relevance.to_owned() })?;
         match insert_judgment(&mut qrels, query_id, doc_id, relevance) {
@@ -79,7 +82,7 @@ pub fn read_run(path: impl AsRef<Path>) -> Result<Run> {
         let fields: Vec<&str> = line.split_ascii_whitespace().take(6).collect();
         let [query_id, _q0, doc_id, _rank, score, _tag] = fields[..] else {
             let expected = "6 fields (query-id, Q0, document-id, rank, score, tag)";
-            return Err(Fault::FieldCount { expected, got: fields.len() });
+            return Err(Fault::FieldCount { expected: expected.into(), got: fields.len() });
         };
         let value: f64 = score.parse().map_err(|_| Fault::BadScore { got: score.to_owned() })?;
         if !value.is_finite() {

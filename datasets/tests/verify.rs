@@ -35,13 +35,13 @@ fn each_fault_is_named_with_file_and_line() {
             "{\"_id\":\"d1\",\"text\":\"x\"}\n\n{\"_id\":\"d1\",\"text\":\"y\"}\n",
             QUERIES,
             QRELS,
-            &["corpus.jsonl:3: error: duplicate `_id` \"d1\", first used on line 1"],
+            &["corpus.jsonl:3: error: duplicate id \"d1\", first used on line 1"],
         ),
         (
             "{\"_id\":\"d1\",\"text\":\"x\"}\n{\"_id\":\"\",\"text\":\"y\"}\n",
             QUERIES,
             QRELS,
-            &["corpus.jsonl:2: error: `_id` is empty: give each record an id of its own"],
+            &["corpus.jsonl:2: error: the id is empty: give each record an id of its own"],
         ),
         (
             "{\"_id\":\"d1\",\"title\":\" \",\"text\":\"\\n\"}\n",
@@ -65,7 +65,7 @@ fn each_fault_is_named_with_file_and_line() {
             "{\"_id\":\"d1\",\"text\":\"x\"}\n{\"_id\":7,\"text\":\"y\"}\n",
             QUERIES,
             QRELS,
-            &["corpus.jsonl:2: warning: `_id` is the number 7, read as the string \"7\": \
+            &["corpus.jsonl:2: warning: the id is the number 7, read as the string \"7\": \
                other tools may not match it with the judgments"],
         ),
         (
@@ -82,7 +82,7 @@ fn each_fault_is_named_with_file_and_line() {
             CORPUS,
             "{\"_id\":\"q1\",\"text\":\"a\"}\n{\"_id\":\"q1\",\"text\":\"b\"}\n",
             QRELS,
-            &["queries.jsonl:2: error: duplicate `_id` \"q1\", first used on line 1"],
+            &["queries.jsonl:2: error: duplicate id \"q1\", first used on line 1"],
         ),
         (
             CORPUS,

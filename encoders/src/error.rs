@@ -44,7 +44,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A JSON file of a model directory does not parse or lacks a field.
-    #[error("{} is not what was expected: {source}", path.display())]
+    #[error("{} cannot be read as the JSON that is expected: {source}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -128,6 +128,22 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: BoxedError,
+    },
+    /// The checkpoint of a training run is cut off or damaged.
+    #[error("{} is no whole checkpoint: {source}; restore it from a copy, or remove it to begin the run anew", path.display())]
+    DamagedCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BoxedError,
+    },
+    /// A run is to go on with other settings than it began with.
+    #[error("{} is of a run with other options: {differences}; go on with those, or choose another folder", path.display())]
+    OtherSettings {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Each setting that differs, with the value of the run and the one given.
+        differences: String,
     },
     /// A training setting is out of its range.
     #[error("{setting} is {found}; it must be {expected}")]
@@ -388,7 +404,10 @@ impl Error {
             Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Journal(error) => error.kind(),
             Error::Device { .. } | Error::Gpu(..) => ErrorKind::System,
-            Error::InvalidOption { .. } | Error::InvalidSetting { .. } => ErrorKind::Usage,
+            Error::InvalidOption { .. } | Error::InvalidSetting { .. } | Error::OtherSettings { .. } => {
+                ErrorKind::Usage
+            }
+            Error::DamagedCheckpoint { .. } => ErrorKind::Input,
             Error::Prune(error) => error.kind(),
             Error::MissingFile { .. }
             | Error::NoDirectory { .. }

@@ -35,6 +35,14 @@ pub enum PruneError {
          JSON lines with title and text, or a BEIR folder with titles"
     )]
     NoPairs,
+    /// A file that is named for its scores holds none.
+    #[error("{} holds no scores: {problem}; give a file that `secateur prune` wrote", path.display())]
+    NoScores {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Importance scores were measured on another model.
     #[error(
         "{} holds the scores of {scored_name} (fingerprint {scored}), but the model is {name} (fingerprint {fingerprint}); \
@@ -124,7 +132,8 @@ impl PruneError {
             | PruneError::NoSuchSubLayer { .. }
             | PruneError::ScoresRequired { .. }
             | PruneError::BudgetOutOfReach { .. } => ErrorKind::Usage,
-            PruneError::CalibrationTooShort { .. }
+            PruneError::NoScores { .. }
+            | PruneError::CalibrationTooShort { .. }
             | PruneError::NoPairs
             | PruneError::ScoresOfAnotherModel { .. }
             | PruneError::NoMlp { .. }

@@ -250,7 +250,9 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A filter compares a field with values of another kind than the field has.
-    #[error("the field {field} has {found} only, and the filter compares it with {compared}, which matches no document{}", if compared == "numbers" && found == "strings" { ": write the number in double quotes" } else if compared == "strings" && found == "numbers" { ": write the number without quotes" } else { "" })]
+    #[error(
+        "the field {field} has {found} only, and the filter compares it with {compared}, which matches no document{advice}"
+    )]
     FieldKind {
         /// The field, as filters spell it.
         field: String,
@@ -258,6 +260,8 @@ pub enum Error {
         found: String,
         /// The kinds that the filter compares with.
         compared: String,
+        /// What to do, as the end of the sentence; empty where nothing helps.
+        advice: &'static str,
     },
     /// The number of a generation's vectors is not the number of documents.
     #[error(
@@ -291,6 +295,15 @@ pub enum Error {
         "this database has no HNSW index, so there is no ef to set; `secateur generation add` with --index hnsw makes one"
     )]
     NotHnsw,
+    /// There is an ef, and no segment that is large enough for a graph.
+    #[error(
+        "there is no graph yet, so nothing would be measured: segments of fewer than {fewest} vectors are searched exactly; \
+         add documents, or merge small segments with `secateur compact`, then tune"
+    )]
+    NoGraph {
+        /// The fewest vectors of a segment with a graph.
+        fewest: u32,
+    },
     /// A property has a name that the database keeps for itself.
     #[error(
         "the name of property {name:?} begins with \"index.\", which the database uses itself; choose another"
@@ -409,6 +422,7 @@ impl Error {
             | Error::GenerationRows { .. }
             | Error::Backend { .. }
             | Error::NotHnsw
+            | Error::NoGraph { .. }
             | Error::TooManyRows
             | Error::TransactionFailed
             | Error::Bm25 { .. } => ErrorKind::Database,

@@ -79,13 +79,13 @@ pub struct Arguments {
     #[arg(long, value_name = "D", default_value_t = 1024, conflicts_with_all = NO_SEARCH, help_heading = SEARCH)]
     dim: usize,
     /// Compare the GPU's hits with the CPU's among this many of the vectors; among all unless given.
-    #[arg(long, value_name = "N", conflicts_with_all = NO_SEARCH, help_heading = SEARCH)]
+    #[arg(long, value_name = "N", conflicts_with_all = NO_SEARCH, help_heading = SEARCH, value_parser = crate::cli::positive)]
     compare_rows: Option<NonZeroUsize>,
     /// Time steps of LoRA training in place of encoding: 8 queries with 8 passages of 512 tokens each, recomputation.
     #[arg(long, conflicts_with_all = OTHERS, help_heading = MODEL)]
     train: bool,
     /// Steps that are timed, after one that is not.
-    #[arg(long, value_name = "N", default_value = "5", requires = "train", help_heading = MODEL)]
+    #[arg(long, value_name = "N", default_value = "5", requires = "train", help_heading = MODEL, value_parser = crate::cli::positive)]
     steps: NonZeroUsize,
     /// The number of the GPU.
     #[arg(long, value_name = "N", default_value_t = 0)]

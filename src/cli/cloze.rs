@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = ClozeOptions::default().min_query_words)]
     min_query_words: usize,
     /// A query is a span of at most this many words of its sentence [default: the whole sentence].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::cli::positive)]
     max_query_words: Option<NonZeroUsize>,
     /// Decides which sentences are queries.
     #[arg(long, value_name = "N", default_value_t = ClozeOptions::default().seed)]

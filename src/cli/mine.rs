@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FIRST-LAST", default_value = "10-100", value_parser = depth)]
     depth: RangeInclusive<usize>,
     /// Negatives that each example gets, besides those it has.
-    #[arg(long, value_name = "N", default_value = "7")]
+    #[arg(long, value_name = "N", default_value = "7", value_parser = crate::cli::positive)]
     negatives: NonZeroUsize,
     /// A cross-encoder or an encoder that drops documents too good for negatives: a model directory, or OWNER/NAME of
     /// the hub.

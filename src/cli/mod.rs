@@ -175,7 +175,7 @@ fn positive(text: &str) -> std::result::Result<NonZeroUsize, String> {
     text.parse::<usize>()
         .ok()
         .and_then(NonZeroUsize::new)
-        .ok_or_else(|| "expected a whole number, 1 or more".to_owned())
+        .ok_or_else(|| "expected a whole number of at least 1".to_owned())
 }
 
 /// The file of a drawing, which is SVG whatever the file is called: so it has to be called that.

@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long)]
     dataset: PathBuf,
     /// How many documents of each query the model reads.
-    #[arg(long, value_name = "K", default_value = "100")]
+    #[arg(long, value_name = "K", default_value = "100", value_parser = crate::cli::positive)]
     top: NonZeroUsize,
     /// The TREC run file to write.
     #[arg(long, value_name = "FILE")]

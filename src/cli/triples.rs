@@ -39,7 +39,7 @@ pub struct Arguments {
     out: PathBuf,
     /// Keep this many positives of a query: the most relevant ones, drawn by the seed where they are equal. Mining
     /// does not take the others for negatives.
-    #[arg(long, value_name = "N", help_heading = KEPT)]
+    #[arg(long, value_name = "N", help_heading = KEPT, value_parser = crate::cli::positive)]
     max_positives: Option<NonZeroUsize>,
     /// The least relevance of a positive.
     #[arg(long, value_name = "N", default_value_t = BeirOptions::default().min_relevance, help_heading = KEPT)]

@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(short, long, default_value = "10", value_parser = super::positive)]
     k: NonZeroUsize,
     /// The most queries asked: the first ones.
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = crate::cli::positive)]
     num_queries: NonZeroUsize,
     /// The generation that is tuned [default: the one in use].
     #[arg(long, value_name = "NAME")]

@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long)]
     allow_evaluation_split: bool,
     /// Hits of each index that are fused. The best weight depends on it: `search` fuses 100, `eval` as many as its -k.
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = crate::cli::positive)]
     candidates: NonZeroUsize,
     /// What to measure.
     #[arg(long, default_value = "nDCG@10")]

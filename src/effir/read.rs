@@ -121,7 +121,7 @@ fn stage<T: Default + Serialize + DeserializeOwned>(
         let key = key.replace('_', "-");
         let Some(default) = defaults.get(&key) else {
             let keys = defaults.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(format!("the recipe's [{name}] has no option --{key}; its keys are {keys}"));
+            return Err(format!("the recipe's [{name}] has no key {key}; its keys are {keys}"));
         };
         // A list of one may stand without brackets.
         let value = if default.is_array() && !value.is_array() { json!([value]) } else { value };
@@ -129,7 +129,9 @@ fn stage<T: Default + Serialize + DeserializeOwned>(
         alone.insert(key.clone(), value.clone());
         if let Err(error) = serde_json::from_value::<T>(alone.into()) {
             let found = if value.is_object() { "table".to_owned() } else { value.to_string() };
-            return Err(format!("the recipe's [{name}]: {key} is {found}: {error}"));
+            let problem = error.to_string().replace("a nonzero usize", "a whole number of at least 1");
+            let problem = problem.replace("expected usize", "expected a whole number");
+            return Err(format!("the recipe's [{name}]: {key} is {found}: {problem}"));
         }
         options.insert(key, value);
     }
@@ -208,7 +210,7 @@ mod tests {
             ("model = \"m\"\n[drop]\nlayers = [\"mlp3\"]", &["[drop]: layers is", "expected mlp:N"]),
             (
                 "model = \"m\"\n[train]\nlearnign-rate = 1",
-                &["[train] has no option --learnign-rate", "learning-rate"],
+                &["[train] has no key learnign-rate", "learning-rate"],
             ),
             ("model = \"m\"\n[train]\nlearning-rate = inf", &["inf is not a finite number"]),
             ("{\"model\": \"m\", \"train\": {\"epochs\": \"two\"}}", &["[train]: epochs is \"two\""]),

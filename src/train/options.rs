@@ -112,10 +112,10 @@ pub struct StepOptions {
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     pub epochs: Option<f64>,
     /// Queries of a batch.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT.batch_size)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT.batch_size, value_parser = positive)]
     pub batch_size: NonZeroUsize,
     /// Batches whose gradients make a step; queries are compared within their own batch.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT.accumulate)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT.accumulate, value_parser = positive)]
     pub accumulate: NonZeroUsize,
     /// The most hard negatives of each query.
     #[arg(long, value_name = "N", default_value_t = DEFAULT.negatives)]

@@ -54,7 +54,7 @@ fn a_faulty_corpus_is_not_indexed() {
         (
             "empty id",
             |f| replace_line(f, "corpus.jsonl", 1, r#"{"_id": "", "text": "x"}"#),
-            &["set/corpus.jsonl:1: `_id` is empty"],
+            &["set/corpus.jsonl:1: the id is empty"],
         ),
         (
             "text is a number",
@@ -64,11 +64,7 @@ fn a_faulty_corpus_is_not_indexed() {
         (
             "duplicate id",
             |f| replace_line(f, "corpus.jsonl", 3, line("d1", "", "again").trim_end()),
-            &[
-                "set/corpus.jsonl:3: ",
-                "duplicate `_id` \"d1\", first used on line 1",
-                "remove one of the two",
-            ],
+            &["set/corpus.jsonl:3: ", "duplicate id \"d1\", first used on line 1", "remove one of the two"],
         ),
         (
             "not UTF-8",

@@ -112,3 +112,38 @@ fn values_of_options_that_cannot_be() {
     }
     assert_eq!(sandbox.names(), ["pairs.jsonl", "tiny"]);
 }
+
+/// The message says what the user can do, in the words of the file or of the command line.
+#[test]
+fn messages_name_what_is_to_be_mended() {
+    let sandbox = Sandbox::new();
+    model::tiny(&sandbox.path("tiny"));
+    std::fs::write(sandbox.path("recipe.toml"), "model = \"tiny\"\n[drop]\nattentions = 1\n").unwrap();
+    let drop = ["prune", "drop", "tiny", "--scores", "recipe.toml", "--mlp", "1", "--out", "new"];
+    sandbox.run(drop).fails(3, ["recipe.toml holds no scores", "give a file that `secateur prune` wrote"]);
+    let said =
+        sandbox.run(["effir", "recipe.toml", "--out", "new"]).fails(2, ["[drop] has no key attentions"]);
+    assert!(!said.contains("--attentions"), "{said}");
+    std::fs::write(sandbox.path("recipe.toml"), "model = \"tiny\"\n[train]\nbatch-size = 0\n").unwrap();
+    let said =
+        sandbox.run(["effir", "recipe.toml", "--out", "new"]).fails(2, ["a whole number of at least 1"]);
+    assert!(!said.contains("usize"), "{said}");
+    let said = sandbox.run(["search", "db", "roses", "--ef", "0"]).fails(2, ["a whole number of at least 1"]);
+    assert!(!said.contains("non-zero type"), "{said}");
+
+    let corpus = "{\"id\": \"a\", \"text\": \"honey\", \"year\": 2}\n";
+    std::fs::write(sandbox.path("notes.jsonl"), corpus).unwrap();
+    sandbox.run(["index", "notes.jsonl", "--encoder", "none", "--out", "db"]).ok();
+    for filter in ["year contains \"2\"", "year starts with \"2\""] {
+        let said = sandbox.run(["search", "db", "honey", "--filter", filter]).fails(2, ["are for strings"]);
+        assert!(!said.contains("without quotes"), "{said}");
+    }
+    std::fs::write(sandbox.path("notes.jsonl"), corpus.repeat(2)).unwrap();
+    let index = |file: &str| sandbox.run(["index", file, "--encoder", "none", "--out", "new"]);
+    index("notes.jsonl").fails(3, ["notes.jsonl:2: duplicate id \"a\", first used on line 1"]);
+    // The quote is opened on the third line, in the second line of a row.
+    std::fs::write(sandbox.path("open.csv"), "id,title,text\n1,\"a\nb\",\"c\n2,d,e\n3,f,g\n").unwrap();
+    index("open.csv").fails(3, ["open.csv:3: a quoted field is not closed"]);
+    std::fs::write(sandbox.path("few.csv"), "id,title,text,year\n1,a,b\n").unwrap();
+    index("few.csv").fails(3, ["few.csv:2: expected as many fields as the header has, 4, found 3"]);
+}

@@ -29,24 +29,27 @@ impl Rows {
         let Some(line) = self.lines.next() else { return Ok(false) };
         let (number, line) = line?;
         self.line = number;
-        let mut state = State { cells: &mut self.cells, cell: String::new(), is_quoted: false };
+        let mut state =
+            State { cells: &mut self.cells, cell: String::new(), is_quoted: false, has_opened: false };
         if !self.quoting {
             state.cells.extend(line.split(self.delimiter).map(str::to_owned));
             return Ok(true);
         }
         state.read(line, self.delimiter);
+        let (mut line_of_quote, mut line_read) = (number, number);
         while state.is_quoted {
             // The cell goes on in the next line; blank ones are part of it.
-            let breaks = match self.lines.next_within() {
-                Some(next) => {
-                    let (between, line) = next?;
-                    state.cell.push_str(&"\n".repeat(between as usize));
-                    state.read(line, self.delimiter);
-                    continue;
-                }
-                None => Fault::OpenQuote,
+            let Some(next) = self.lines.next_within() else {
+                return Err(self.lines.error_at(line_of_quote, Fault::OpenQuote));
             };
-            return Err(self.lines.error(breaks));
+            let (between, line) = next?;
+            line_read += between;
+            state.cell.push_str(&"\n".repeat(between as usize));
+            state.has_opened = false;
+            state.read(line, self.delimiter);
+            if state.has_opened {
+                line_of_quote = line_read;
+            }
         }
         let State { cells, cell, .. } = state;
         cells.push(cell);
@@ -70,6 +73,8 @@ struct State<'c> {
     cell: String,
     /// Whether a quote is open.
     is_quoted: bool,
+    /// Whether one was opened by what was read last.
+    has_opened: bool,
 }
 
 impl State<'_> {
@@ -84,7 +89,10 @@ impl State<'_> {
                 '"' if self.is_quoted => self.is_quoted = false,
                 _ if self.is_quoted => self.cell.push(c),
                 // A quote opens a cell at its beginning only, as in Python's csv module.
-                '"' if self.cell.is_empty() => self.is_quoted = true,
+                '"' if self.cell.is_empty() => {
+                    self.is_quoted = true;
+                    self.has_opened = true;
+                }
                 _ if c == delimiter => self.cells.push(std::mem::take(&mut self.cell)),
                 _ => self.cell.push(c),
             }

@@ -128,8 +128,7 @@ fn repeated_ids_and_empty_documents() {
     let both = Source::open(&[first.clone(), second], FieldNames::default()).unwrap();
     let message = read(&both, EmptyDocuments::Few)[2].clone().unwrap_err();
     assert!(
-        message.contains("b.jsonl:1: duplicate `_id` \"1\", first used in ")
-            && message.ends_with("a.jsonl:1")
+        message.contains("b.jsonl:1: duplicate id \"1\", first used in ") && message.ends_with("a.jsonl:1")
     );
     assert_eq!(
         both.documents(EmptyDocuments::Few).with_repeated_ids().filter(|item| item.is_ok()).count(),

@@ -82,7 +82,7 @@ impl Scores {
     /// The file is missing, or is not one of scores.
     pub fn read(path: impl AsRef<Path>) -> Result<Scores> {
         let path = path.as_ref();
-        let scores: Scores = json::read(path)?;
+        let scores: Scores = json::read(path).map_err(no_scores)?;
         let layers = scores.importance.attention.len();
         for sub_layer in SubLayer::ALL {
             let found = scores.importance.of(sub_layer);
@@ -130,5 +130,13 @@ impl Scores {
             fingerprint: fingerprint.to_string(),
         }
         .into())
+    }
+}
+
+/// The error of a file that was to hold scores and is no JSON of theirs.
+pub(super) fn no_scores(error: Error) -> Error {
+    match error {
+        Error::Json { path, source } => PruneError::NoScores { path, problem: source.to_string() }.into(),
+        other => other,
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::directory::ModelDirectory;
+use super::scores::no_scores;
 use crate::architecture::{MaskedMlp, NeuronMask};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -31,7 +32,7 @@ impl NeuronScores {
     /// The file is missing, or is not one of scores; a score is not finite.
     pub fn read(path: impl AsRef<Path>) -> Result<NeuronScores> {
         let path = path.as_ref();
-        let scores: NeuronScores = json::read(path)?;
+        let scores: NeuronScores = json::read(path).map_err(no_scores)?;
         match scores.layers.iter().flatten().flatten().find(|score| !score.is_finite()) {
             None => Ok(scores),
             Some(found) => Err(Error::InvalidField {

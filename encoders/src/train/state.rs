@@ -4,7 +4,7 @@
 //! in f32. In the metadata `state` is a JSON object with the steps taken, the settings, the model's fingerprint, and
 //! what the caller adds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use secateur_files::{AtPath, Durable};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::settings::TrainSettings;
 use super::step::{TrainState, Watch};
@@ -67,6 +68,41 @@ pub(super) fn write<N: Numbers>(
     Ok(Durable::write(path, |out| out.write_all(&file))?)
 }
 
+/// Each setting that differs, by its name, with both values.
+fn differences(of_run: &TrainSettings, given: &TrainSettings) -> String {
+    let [of_run, given] = [of_run, given].map(|settings| {
+        let mut values = BTreeMap::new();
+        // By way of the text, in which 0.2 stays 0.2.
+        let text = serde_json::to_string(settings).unwrap_or_default();
+        flatten("", serde_json::from_str(&text).unwrap_or_default(), &mut values);
+        values
+    });
+    let names: BTreeSet<&String> = of_run.keys().chain(given.keys()).collect();
+    let value = |values: &BTreeMap<String, Value>, name: &str| {
+        values.get(name).map_or_else(|| "none".to_owned(), Value::to_string)
+    };
+    let told = names
+        .into_iter()
+        .filter(|name| of_run.get(*name) != given.get(*name))
+        .map(|name| format!("{name} is {} there, {} is given", value(&of_run, name), value(&given, name)));
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// The values in an object by their names, those of an object in it by both names with a dot between.
+fn flatten(outer: &str, value: Value, values: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = if outer.is_empty() { name } else { format!("{outer}.{name}") };
+                flatten(&name, value, values);
+            }
+        }
+        value => {
+            values.insert(outer.to_owned(), value);
+        }
+    }
+}
+
 /// Makes `state` what [`write`](fn@write) wrote, if it is of the same model and settings; gives back the notes.
 pub(super) fn read<N: Numbers>(
     path: &Path,
@@ -76,14 +112,11 @@ pub(super) fn read<N: Numbers>(
     (directory, fingerprint): (&Path, Fingerprint),
 ) -> Result<String> {
     let file = fs::read(path).at("read", path)?;
-    let damaged = |source: safetensors::SafeTensorError| Error::Safetensors {
-        path: path.to_owned(),
-        source: source.into(),
-    };
-    let (_, metadata) = SafeTensors::read_metadata(&file).map_err(damaged)?;
+    let damaged = |source| Error::DamagedCheckpoint { path: path.to_owned(), source };
+    let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|error| damaged(error.into()))?;
     let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get("state"));
-    let header: Header = serde_json::from_str(header.map_or("", String::as_str))
-        .map_err(|source| Error::Json { path: path.to_owned(), source: source.into() })?;
+    let header: Header =
+        serde_json::from_str(header.map_or("", String::as_str)).map_err(|error| damaged(error.into()))?;
     let invalid = |field: &str, found: String, expected: String| Error::InvalidField {
         path: path.to_owned(),
         field: field.to_owned(),
@@ -95,11 +128,10 @@ pub(super) fn read<N: Numbers>(
         return Err(invalid("fingerprint", header.fingerprint.to_string(), expected));
     }
     if header.settings != *settings {
-        let text = |settings: &TrainSettings| serde_json::to_string(settings).unwrap_or_default();
-        let expected = format!("{}: resume with the settings that the run began with", text(settings));
-        return Err(invalid("settings", text(&header.settings), expected));
+        let differences = differences(&header.settings, settings);
+        return Err(Error::OtherSettings { path: path.to_owned(), differences });
     }
-    let tensors = SafeTensors::deserialize(&file).map_err(damaged)?;
+    let tensors = SafeTensors::deserialize(&file).map_err(|error| damaged(error.into()))?;
     let read = |kind: &str, name: &str, shape: &[usize]| -> Result<Vec<f32>> {
         let tensor = format!("{kind}.{name}");
         let view = tensors

@@ -178,6 +178,13 @@ pub(crate) fn read_metadata(metadata: &str) -> serde_json::Value {
     serde_json::from_str(metadata).unwrap_or_default()
 }
 
+/// What a filter compares a field with.
+pub(crate) struct Compared {
+    pub kinds: Vec<ValueKind>,
+    /// Whether it is a part of texts, which numbers do not have however they are written.
+    pub is_of_texts: bool,
+}
+
 impl Filter {
     /// Whether the filter is true of a document with this metadata, a JSON object. Databases find the same documents
     /// faster: see [`Snapshot::matching`](crate::storage::Snapshot::matching).
@@ -208,17 +215,18 @@ impl Filter {
         }
     }
 
-    /// The fields whose values are compared, each with the kinds of value that it is compared with.
-    pub(crate) fn comparisons(&self) -> Vec<(&Field, Vec<ValueKind>)> {
+    /// The fields whose values are compared, each with what it is compared with.
+    pub(crate) fn comparisons(&self) -> Vec<(&Field, Compared)> {
+        let of_values = |kinds: Vec<ValueKind>| Compared { kinds, is_of_texts: false };
         match self {
             Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(Filter::comparisons).collect(),
             Filter::Not(part) => part.comparisons(),
-            Filter::Compare(field, _, value) => vec![(field, vec![value.kind()])],
+            Filter::Compare(field, _, value) => vec![(field, of_values(vec![value.kind()]))],
             Filter::In(field, list) | Filter::All(field, list) => {
-                vec![(field, list.iter().map(Value::kind).collect())]
+                vec![(field, of_values(list.iter().map(Value::kind).collect()))]
             }
             Filter::Contains(field, _) | Filter::StartsWith(field, _) => {
-                vec![(field, vec![ValueKind::String])]
+                vec![(field, Compared { kinds: vec![ValueKind::String], is_of_texts: true })]
             }
             // It can be meant that no document has the field.
             Filter::Missing(_) => Vec::new(),

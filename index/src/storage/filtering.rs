@@ -6,7 +6,7 @@ use super::fields::{FieldCount, as_list};
 use super::snapshot::Snapshot;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
-use crate::filter::{Field, Filter, ValueKind};
+use crate::filter::{Compared, Field, Filter, ValueKind};
 
 impl Snapshot {
     /// The rows of the documents whose metadata match a filter. The `_among` searches and
@@ -109,13 +109,20 @@ fn unknown(field: &Field, fields: &[FieldCount]) -> Error {
 }
 
 /// Refuses a field whose values are of none of the kinds that it is compared with.
-fn check_kinds(field: &Field, found: &[ValueKind], compared: &[ValueKind]) -> Result<()> {
+fn check_kinds(field: &Field, found: &[ValueKind], compared: &Compared) -> Result<()> {
+    let Compared { kinds: compared, is_of_texts } = compared;
     if found.is_empty() || compared.is_empty() || compared.iter().any(|kind| found.contains(kind)) {
         return Ok(());
     }
-    let [found, compared] = [found, compared].map(|kinds| {
+    let advice = match (found, compared.as_slice()) {
+        _ if *is_of_texts => ": `contains` and `starts with` are for strings, so compare by ==, < or >",
+        ([ValueKind::String], [ValueKind::Number]) => ": write the number in double quotes",
+        ([ValueKind::Number], [ValueKind::String]) => ": write the number without quotes",
+        _ => "",
+    };
+    let [found, compared] = [found, compared.as_slice()].map(|kinds| {
         let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
         names.join(" and ")
     });
-    Err(Error::FieldKind { field: field.to_string(), found, compared })
+    Err(Error::FieldKind { field: field.to_string(), found, compared, advice })
 }
