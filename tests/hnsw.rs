@@ -144,6 +144,13 @@ fn tuning_sets_the_ef_of_searches() {
     sandbox.run(["verify", "hnsw"]).ok();
 
     sandbox.run(["tune", "flat", "data"]).fails(4, ["no HNSW index"]);
+    // Without a graph an ef of 10 would find everything, and not after more documents.
+    dataset::small(&sandbox.path("few"));
+    sandbox.run(["index", "few", "--out", "small", "--encoder", "tiny", "--index", "hnsw"]).ok();
+    let info = || sandbox.run(["info", "small", "--json"]).json();
+    let before = info();
+    sandbox.run(["tune", "small", "few"]).fails(4, ["there is no graph yet", "fewer than 1024 vectors"]);
+    assert_eq!(info(), before);
     sandbox.run(["tune", "hnsw", "data", "--target-recall", "1.1"]).fails(2, ["--target-recall"]);
     dataset::write(&sandbox.path("data"), "queries.jsonl", "");
     sandbox.run(["tune", "hnsw", "data"]).fails(3, ["no queries"]);

@@ -206,7 +206,7 @@ impl VectorIndex {
     }
 
     /// The fewest rows of which an index is built; `None` if none is ever built.
-    pub(crate) fn fewest_rows(&self) -> Option<u32> {
+    pub fn fewest_rows(&self) -> Option<u32> {
         let VectorIndex::Approximate { format, min_rows, .. } = self else { return None };
         Some((*min_rows).max(format.format().min_rows() as u32))
     }

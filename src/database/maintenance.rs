@@ -13,12 +13,17 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// The errors of [`Database::search_batch`]. There is no HNSW index or no query, or the target is not between 0
-    /// and 1.
+    /// The errors of [`Database::search_batch`]. There is no HNSW index, no graph in it yet, or no query, or the target
+    /// is not between 0 and 1.
     pub fn tune(&self, queries: &[&str], k: usize, target: f64) -> Result<RecallCurve> {
         let encoder = self.query_encoder()?;
         if self.ef_search().is_none() {
             return Err(secateur_index::Error::NotHnsw.into());
+        }
+        if !self.snapshot.has_approximate_index()? {
+            // A recall would be that of exact searches, and its ef wrong as soon as there is a graph.
+            let fewest = self.vector_index().and_then(|index| index.fewest_rows()).unwrap_or_default();
+            return Err(secateur_index::Error::NoGraph { fewest }.into());
         }
         let vectors = encoder.encode(queries, TextKind::Query)?;
         Ok(self.snapshot.index()?.tune(&vectors, k, target)?)

@@ -75,6 +75,19 @@ impl Snapshot {
         if passages { self.by_document(index) } else { Ok(Box::new(index)) }
     }
 
+    /// Whether any segment has an approximate index. Segments that are too small for one are searched exactly.
+    ///
+    /// # Errors
+    /// As [`Snapshot::index`].
+    pub fn has_approximate_index(&self) -> Result<bool> {
+        for view in &self.0.views {
+            if self.embeddings(view)?.candidates()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Copies the 8-bit codes of this snapshot's vectors to a GPU, for [`Snapshot::index_on`].
     ///
     /// # Errors
