@@ -379,6 +379,8 @@ fn nothing_is_passed_over_in_silence() {
         .run(["search", "db", "--queries", "twice.tsv", "--run", "a.run"])
         .fails(3, ["twice.tsv:3: the query id \"a\" comes twice, first on line 1"]);
     assert!(!sandbox.path("a.run").exists());
+    assert_eq!(sandbox.run(["export", "db", "--out", "-"]).ok(), sandbox.run(["export", "db"]).ok());
+    assert!(!sandbox.path("-").exists());
     sandbox.run(["export", "db", "--out", "all.csv"]).fails(2, ["all.csv", "lines of JSON", ".jsonl"]);
     assert!(!sandbox.path("all.csv").exists());
     write(&sandbox, "empty.jsonl", "");

@@ -1,7 +1,7 @@
 //! `secateur get` and `secateur export`: documents come out of a database as they went in.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use secateur::datasets::beir::{corpus_line, write_documents};
@@ -65,9 +65,14 @@ impl GetArguments {
 }
 
 impl ExportArguments {
+    /// The file to write, if it is not standard output.
+    fn file(&self) -> Option<&Path> {
+        self.out.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
     /// A name that says that the file is another one would be wrong: what reads it goes by the name.
     fn check_name(&self) -> Result<()> {
-        let Some(path) = &self.out else { return Ok(()) };
+        let Some(path) = self.file() else { return Ok(()) };
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
@@ -93,7 +98,7 @@ impl ExportArguments {
             }
             None => Box::new(database.documents()),
         };
-        match &self.out {
+        match self.file() {
             Some(path) => {
                 let count = write_documents(path, documents)?;
                 Ok(format!("{}: {}\n", path.display(), counted(count, "document")))
