@@ -195,7 +195,7 @@ fn wrong_searches_say_what_to_do() {
         (search("gflop=50", "x"), 2, &["gflop=50", "expected params=SHARE"]),
         (search("flops=0.5", "x"), 2, &["flops=0.5", "latency=SHARE"]),
         (search("params=0.1", "x"), 2, &["params=0.1 is out of reach", "ask for more"]),
-        (search("gflop=0.5", "there"), 1, &["there"]),
+        (search("gflop=0.5", "there"), 2, &["there exists"]),
         (search("gflop=0.5", "x").into_iter().chain(["--dev", "set"]).collect(), 2, &["set is named twice"]),
         (
             search("gflop=0.5", "x").into_iter().chain(["--scores", "absent.json"]).collect(),

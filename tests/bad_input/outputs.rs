@@ -145,5 +145,5 @@ fn messages_name_what_is_to_be_mended() {
     std::fs::write(sandbox.path("open.csv"), "id,title,text\n1,\"a\nb\",\"c\n2,d,e\n3,f,g\n").unwrap();
     index("open.csv").fails(3, ["open.csv:3: a quoted field is not closed"]);
     std::fs::write(sandbox.path("few.csv"), "id,title,text,year\n1,a,b\n").unwrap();
-    index("few.csv").fails(3, ["few.csv:2: expected as many fields as the header has, 4, found 3"]);
+    index("few.csv").fails(3, ["few.csv:2: expected 4 fields, as in the header, found 3"]);
 }

@@ -118,7 +118,7 @@ impl Table {
     fn step(&mut self) -> Result<bool> {
         let is_row = self.rows.step()?;
         if is_row && self.rows.cells().len() != self.header.len() {
-            let expected = format!("as many fields as the header has, {}", self.header.len()).into();
+            let expected = format!("{} fields, as in the header", self.header.len()).into();
             let fault = Fault::FieldCount { expected, got: self.rows.cells().len() };
             return Err(self.error(fault));
         }

@@ -28,7 +28,13 @@ fn a_missing_folder_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("absent/run.txt");
     let error = Durable::write(&path, |file| file.write_all(b"x")).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot create {}", path.display()));
+    let absent = folder.path().join("absent");
+    let want = format!(
+        "there is no folder {} for {}: make it first, or choose another output",
+        absent.display(),
+        path.display()
+    );
+    assert_eq!(error.to_string(), want);
 }
 
 #[test]
@@ -60,7 +66,7 @@ fn a_folder_is_there_when_it_is_finished() {
     folder.finish().unwrap();
     assert_eq!(names(&path), ["1_Pooling"]);
     let error = DurableFolder::create(&path).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot create {}", path.display()));
+    assert_eq!(error.to_string(), format!("{} exists: choose another output, or remove it", path.display()));
 }
 
 /// Files and folders are as open to others as the umask says, temporary names notwithstanding.
