@@ -112,13 +112,14 @@ def test_parts_and_whole_corpora_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_callback_that_raises_stops_and_the_next_call_goes_on(tmp_path: Path, encoder: Encoder) -> None:
-    documents = some(40)
+    # Enough for some of their vectors to be kept.
+    documents = some(2000)
     undisturbed = ShardPlan.create(tmp_path / "undisturbed", documents, 1, encoder=encoder)
     undisturbed.build(0, documents, encoder=encoder)
     plan = ShardPlan.create(tmp_path / "set", documents, 1, encoder=encoder)
 
     def broken() -> Iterator[Document]:
-        yield from documents[:30]
+        yield from documents[:1900]
         raise KeyError("the disk is gone")
 
     with pytest.raises(KeyError, match="the disk is gone"):
