@@ -30,9 +30,10 @@ from encode_quality import measure_quality, print_quality
 OURS = "secateur"
 # By its name what it is asked for.
 PRECISIONS = {OURS: "f32", "secateur-bf16": "bf16", "secateur-int8": "int8"}
-# Least cosine to PyTorch f32. f32 engines differ in the order of their sums only: measured 1 - 5e-7. bf16 keeps 8 bits.
+# Least cosine to PyTorch f32. f32 engines differ in the order of their sums only: measured 1 - 5e-7. bf16 keeps 8 bits:
+# PyTorch's own bf16 of the random decoder has 0.998.
 # int8: what still is the same text's vector. The table says how close each engine comes.
-MIN_COSINE = {"f32": 0.9999, "bf16": 0.999, "int8": 0.95}
+MIN_COSINE = {"f32": 0.9999, "bf16": 0.99, "int8": 0.95}
 MEAN_TOKENS = 125
 BF16_UNITS = {"avx512_bf16", "amx_bf16"}
 
