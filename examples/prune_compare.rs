@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use secateur::datasets::beir::BeirFolder;
 use secateur::encoders::{NewModelOptions, create_model};
 use secateur::measure::measure;
-use secateur::prune::{DropOptions, ScoreOptions};
+use secateur::prune::{DropOptions, MeasureOptions, ScoreOptions};
 use secateur::{Encoder, LoadOptions};
 
 const CONFIG: &str = r#"{"model_type": "qwen3", "vocab_size": 400, "hidden_size": 32, "intermediate_size": 64,
@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The importance of each layer's attention and MLP, on texts of the kind that will be encoded.
     let calibration = mini.path().to_owned();
-    let score = ScoreOptions { calibration, blocks: 16.try_into()?, ..ScoreOptions::default() };
+    let few = MeasureOptions { calibration_blocks: 16.try_into()?, ..MeasureOptions::default() };
+    let score = ScoreOptions { calibration, measure: few, ..ScoreOptions::default() };
     score.run(&model, at("scores.json"), &mut |_| {})?;
 
     let options =

@@ -15,7 +15,7 @@ fn scored() -> Sandbox {
 
 fn score(out: &str) -> Vec<String> {
     let mini = mini().display().to_string();
-    let fixed = ["prune", "score", "tiny", "--block-length", "128", "--blocks", "6"];
+    let fixed = ["prune", "score", "tiny", "--block-length", "128", "--calibration-blocks", "6"];
     fixed.into_iter().chain(["--calibration", &mini, "--out", out]).map(str::to_owned).collect()
 }
 
@@ -66,7 +66,17 @@ fn scores_are_written_drawn_and_repeatable() {
 
     // Another form of text, another metric.
     let mini = mini().display().to_string();
-    let command = ["prune", "score", "tiny", "--calibration", &mini, "--format", "texts", "--tokens", "last"];
+    let command = [
+        "prune",
+        "score",
+        "tiny",
+        "--calibration",
+        &mini,
+        "--calibration-format",
+        "texts",
+        "--tokens",
+        "last",
+    ];
     sandbox.run(command.iter().chain(&["--metric", "l2", "--out", "last.json"])).ok();
     let last = read(&sandbox, "last.json");
     assert_eq!((&last["num_sequences"], &last["settings"]["tokens"]), (&json!(63), &json!("last")));

@@ -253,7 +253,19 @@ fn every_command_passes_over_a_setting_that_is_named() {
     model::set(&sandbox.path("tiny"), "attention_sinks", json!(4));
     let mini = mini().display().to_string();
     let commands: [(&[&str], &str); 7] = [
-        (&["score", "tiny", "--calibration", &mini, "--format", "texts", "--out", "scores.json"], ""),
+        (
+            &[
+                "score",
+                "tiny",
+                "--calibration",
+                &mini,
+                "--calibration-format",
+                "texts",
+                "--out",
+                "scores.json",
+            ],
+            "",
+        ),
         (&["drop", "tiny", "--mlp", "1", "--scores", "scores.json", "--out", "dropped"], "dropped"),
         (&["slim", "tiny", "--sparsity", "0.3", "--calibration", &mini, "--out", "masked"], "masked"),
         (&["narrow", "tiny", "--mask", "masked/neuron_mask.json", "--out", "narrow"], "narrow"),

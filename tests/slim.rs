@@ -76,7 +76,7 @@ fn sparse_models_are_as_large_and_load() {
     let whole = vectors(&sandbox, "tiny");
     for method in ["wanda", "sparsegpt"] {
         let fixed = ["prune", "sparsify", "tiny", "--method", method, "--calibration", &mini];
-        let said = sandbox.run([&fixed[..], &["--blocks", "20", "--out", method]].concat()).ok();
+        let said = sandbox.run([&fixed[..], &["--calibration-blocks", "20", "--out", method]].concat()).ok();
         assert!(said.contains("as large as before"), "{said}");
         assert!(size(method).abs_diff(size("tiny")) <= 2);
         assert_ne!(vectors(&sandbox, method), whole);

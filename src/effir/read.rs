@@ -119,6 +119,9 @@ fn stage<T: Default + Serialize + DeserializeOwned>(
     let mut options = defaults.clone();
     for (key, value) in table {
         let key = key.replace('_', "-");
+        // Older recipes leave the word out. In [drop] these keys are other options.
+        let longer = format!("calibration-{key}");
+        let key = if !defaults.contains_key(&key) && defaults.contains_key(&longer) { longer } else { key };
         let Some(default) = defaults.get(&key) else {
             let keys = defaults.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             return Err(format!("the recipe's [{name}] has no key {key}; its keys are {keys}"));
@@ -143,7 +146,7 @@ fn stage<T: Default + Serialize + DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prune::SlimOptions;
+    use crate::prune::{CalibrationFormat, MeasureOptions, SlimOptions};
     use crate::train::TrainOptions;
 
     const TOML: &str = r#"
@@ -180,6 +183,17 @@ mod tests {
         assert_eq!(drop.target_params.unwrap().0, 3_400_000);
         assert_eq!(drop.layers[1].to_string(), "attention:0-2");
         assert_eq!(recipe.source.as_deref(), Some(TOML));
+    }
+
+    #[test]
+    fn keys_of_calibration_may_be_short() {
+        let recipe: Recipe = "model = \"m\"\n[score]\nblocks = 8\nformat = \"texts\"\n[drop]\nblocks = 2".parse().unwrap();
+        let measure = recipe.score.unwrap().measure;
+        assert_eq!(measure.calibration_blocks.get(), 8);
+        assert_eq!(measure.calibration_format, CalibrationFormat::Texts);
+        let drop = recipe.drop.unwrap();
+        assert_eq!(drop.blocks.unwrap().get(), 2);
+        assert_eq!(drop.measure, MeasureOptions::default());
     }
 
     #[test]

@@ -5,20 +5,17 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use secateur_encoders::prune::{
-    Budget, BudgetPlan, CalibrationFormat, ImportanceMetric, Layout, Remaining, ScoredTokens, SubLayer,
-    Variant,
-};
+use secateur_encoders::prune::{Budget, BudgetPlan, Layout, Remaining, SubLayer, Variant};
 use serde::{Deserialize, Serialize};
 
-use super::score::{DEFAULT_BLOCKS, ScoreOptions};
+use super::score::{MeasureOptions, ScoreOptions};
 use super::{ReadingOptions, open_model, read_scores};
 use crate::error::{Error, Result};
 use crate::options::positive;
 use crate::progress::Progress;
 
 /// Which sub-layers are dropped. The keys of a recipe's `[drop]` and the options of `secateur prune drop` are these.
-#[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct DropOptions {
     /// Drop this many MLPs, the least important ones.
@@ -55,24 +52,13 @@ pub struct DropOptions {
     /// Texts that the model reads: a file of one text a line, JSON lines with `text`, or a data set.
     #[arg(long, value_name = "TEXTS", help_heading = IMPORTANCE)]
     pub calibration: Option<PathBuf>,
-    /// The most blocks (or texts, if they are not packed) that are read.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive, help_heading = IMPORTANCE)]
-    pub calibration_blocks: NonZeroUsize,
-    /// Tokens of a block [default: 2,048, or as many as the model takes].
-    #[arg(long, value_name = "T", value_parser = positive, help_heading = IMPORTANCE)]
-    pub block_length: Option<NonZeroUsize>,
-    /// How texts become sequences.
-    #[arg(long, value_enum, default_value_t = CalibrationFormat::Packed, help_heading = IMPORTANCE)]
-    pub calibration_format: CalibrationFormat,
-    /// How a sub-layer's input and output are compared.
-    #[arg(long, value_enum, default_value_t = ImportanceMetric::Cosine, help_heading = IMPORTANCE)]
-    pub metric: ImportanceMetric,
-    /// Which tokens count.
-    #[arg(long, value_enum, default_value_t = ScoredTokens::All, help_heading = IMPORTANCE)]
-    pub tokens: ScoredTokens,
     /// How config.json says what is dropped.
     #[arg(long, value_enum, default_value_t)]
     pub format: Layout,
+    /// How importance is measured on the texts.
+    #[command(flatten, next_help_heading = IMPORTANCE)]
+    #[serde(flatten)]
+    pub measure: MeasureOptions,
     /// How the model's files are read.
     #[command(flatten)]
     #[serde(flatten)]
@@ -96,30 +82,6 @@ pub struct Dropped {
     pub parameters: [usize; 2],
     /// How a target was reached, and the sparsity that is left for slimming.
     pub plan: Option<BudgetPlan>,
-}
-
-impl Default for DropOptions {
-    fn default() -> DropOptions {
-        DropOptions {
-            mlp: None,
-            attention: None,
-            blocks: None,
-            last_blocks: None,
-            layers: Vec::new(),
-            target_params: None,
-            target_gflop: None,
-            scores: None,
-            iterative: false,
-            calibration: None,
-            calibration_blocks: DEFAULT_BLOCKS,
-            block_length: None,
-            calibration_format: CalibrationFormat::Packed,
-            metric: ImportanceMetric::Cosine,
-            tokens: ScoredTokens::All,
-            format: Layout::Secateur,
-            reading: ReadingOptions::default(),
-        }
-    }
 }
 
 impl DropOptions {
@@ -226,11 +188,7 @@ impl DropOptions {
     ) -> Result<Remaining> {
         let scoring = ScoreOptions {
             calibration: self.calibration.clone().unwrap_or_default(),
-            blocks: self.calibration_blocks,
-            block_length: self.block_length,
-            format: self.calibration_format,
-            metric: self.metric,
-            tokens: self.tokens,
+            measure: self.measure.clone(),
             reading: self.reading.clone(),
         };
         for step in self.variant().steps() {

@@ -33,7 +33,7 @@ use secateur_datasets::Texts;
 pub use drop::{DropOptions, Dropped, NamedLayers, ParameterCount};
 pub use narrow::{Narrowed, narrow};
 pub use reading::ReadingOptions;
-pub use score::ScoreOptions;
+pub use score::{MeasureOptions, ScoreOptions};
 pub use search::{
     CostUnit, Gain, Origin, SEARCH_FORMAT, SampleFacts, Sampling, SearchBudget, SearchOptions, SearchReport,
     Timings, Trial,

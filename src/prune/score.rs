@@ -19,49 +19,58 @@ use crate::progress::Progress;
 
 /// How the importance of sub-layers is measured. The keys of a recipe's `[score]` and the options of `secateur prune
 /// score` are these.
-#[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ScoreOptions {
     /// Texts that the model reads: a file of one text a line, JSON lines with `text`, or a data set.
     #[arg(long, value_name = "TEXTS")]
     pub calibration: PathBuf,
-    /// The most blocks that are read; texts, if they are not packed; pairs of title and text for the gradient.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive)]
-    pub blocks: NonZeroUsize,
-    /// Tokens of a block [default: 2,048, or as many as the model takes].
-    #[arg(long, value_name = "T", value_parser = positive)]
-    pub block_length: Option<NonZeroUsize>,
-    /// How texts become sequences.
-    #[arg(long, value_enum, default_value_t = CalibrationFormat::Packed)]
-    pub format: CalibrationFormat,
-    /// How a sub-layer's input and output are compared.
-    #[arg(long, value_enum, default_value_t = ImportanceMetric::Cosine)]
-    pub metric: ImportanceMetric,
-    /// Which tokens count.
-    #[arg(long, value_enum, default_value_t = ScoredTokens::All)]
-    pub tokens: ScoredTokens,
+    /// How importance is measured on them.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub measure: MeasureOptions,
     /// How the model's files are read.
     #[command(flatten)]
     #[serde(flatten)]
     pub reading: ReadingOptions,
 }
 
-/// LLM-Drop's number of blocks.
-pub(super) const DEFAULT_BLOCKS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// How much of the texts is read, and how importance is measured on them: for the scores of a whole model, and for those
+/// of what is left between two drops.
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct MeasureOptions {
+    /// The most blocks that are read; texts, if they are not packed; pairs of title and text for the gradient.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive)]
+    pub calibration_blocks: NonZeroUsize,
+    /// Tokens of a block [default: 2,048, or as many as the model takes].
+    #[arg(long, value_name = "T", value_parser = positive)]
+    pub block_length: Option<NonZeroUsize>,
+    /// How texts become sequences.
+    #[arg(long, value_enum, default_value_t = CalibrationFormat::Packed)]
+    pub calibration_format: CalibrationFormat,
+    /// How a sub-layer's input and output are compared.
+    #[arg(long, value_enum, default_value_t = ImportanceMetric::Cosine)]
+    pub metric: ImportanceMetric,
+    /// Which tokens count.
+    #[arg(long, value_enum, default_value_t = ScoredTokens::All)]
+    pub tokens: ScoredTokens,
+}
 
-impl Default for ScoreOptions {
-    fn default() -> ScoreOptions {
-        ScoreOptions {
-            calibration: PathBuf::new(),
-            blocks: DEFAULT_BLOCKS,
+impl Default for MeasureOptions {
+    fn default() -> MeasureOptions {
+        MeasureOptions {
+            calibration_blocks: DEFAULT_BLOCKS,
             block_length: None,
-            format: CalibrationFormat::Packed,
+            calibration_format: CalibrationFormat::Packed,
             metric: ImportanceMetric::Cosine,
             tokens: ScoredTokens::All,
-            reading: ReadingOptions::default(),
         }
     }
 }
+
+/// LLM-Drop's number of blocks.
+pub(super) const DEFAULT_BLOCKS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 impl ScoreOptions {
     /// Refuses options without texts.
@@ -78,7 +87,7 @@ impl ScoreOptions {
 
     /// Whether an interrupted measurement goes on where it stopped.
     pub fn is_resumable(&self) -> bool {
-        self.metric != ImportanceMetric::Gradient
+        self.measure.metric != ImportanceMetric::Gradient
     }
 
     /// Measures the model of a directory and writes the scores to the file `out`. Measurements are kept in
@@ -125,10 +134,12 @@ impl ScoreOptions {
         journal: Option<&Path>,
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Scores> {
-        let (max_sequences, format) = (self.blocks.get(), self.format);
+        let MeasureOptions { calibration_blocks, block_length, calibration_format: format, metric, tokens } =
+            self.measure;
+        let max_sequences = calibration_blocks.get();
         let total = || Some(max_sequences as u64);
         let options = self.reading.load_options();
-        if self.metric == ImportanceMetric::Gradient {
+        if metric == ImportanceMetric::Gradient {
             let pairs = Texts::open(&self.calibration)?.map(|text| {
                 let text = text?;
                 Ok::<_, Error>((text.title, text.text))
@@ -137,10 +148,10 @@ impl ScoreOptions {
             let done = |done| on(Progress::Done(done));
             return gradient::score(model, &options, remaining, pairs, max_sequences, done);
         }
-        let block_length = self.block_length.map(NonZeroUsize::get);
+        let block_length = block_length.map(NonZeroUsize::get);
         let settings = ScoreSettings {
-            metric: self.metric,
-            tokens: self.tokens,
+            metric,
+            tokens,
             calibration: Calibration { format, max_sequences, block_length },
         };
         let encoder = match remaining {

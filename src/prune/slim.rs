@@ -43,11 +43,11 @@ pub struct SlimOptions {
     #[arg(long, value_name = "FILE.json", help_heading = HOW)]
     pub scores: Option<PathBuf>,
     /// How calibration texts become sequences.
-    #[arg(long, value_enum, default_value_t = CalibrationFormat::Texts, help_heading = HOW)]
-    pub format: CalibrationFormat,
+    #[arg(long, alias = "format", value_enum, default_value_t = CalibrationFormat::Texts, help_heading = HOW)]
+    pub calibration_format: CalibrationFormat,
     /// The most texts (or blocks, if they are packed) that are read.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive, help_heading = HOW)]
-    pub blocks: NonZeroUsize,
+    #[arg(long, alias = "blocks", value_name = "N", default_value_t = DEFAULT_BLOCKS, value_parser = positive, help_heading = HOW)]
+    pub calibration_blocks: NonZeroUsize,
     /// Tokens of a block [default: 2,048, or as many as the model takes].
     #[arg(long, value_name = "T", value_parser = positive, help_heading = HOW)]
     pub block_length: Option<NonZeroUsize>,
@@ -94,8 +94,8 @@ impl Default for SlimOptions {
             train: Vec::new(),
             calibration: None,
             scores: None,
-            format: CalibrationFormat::Texts,
-            blocks: DEFAULT_BLOCKS,
+            calibration_format: CalibrationFormat::Texts,
+            calibration_blocks: DEFAULT_BLOCKS,
             block_length: None,
             pressure: None,
             lambda: None,
@@ -201,9 +201,9 @@ impl SlimOptions {
     /// Measures activations.
     fn measure(&self, path: &Path, texts: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<NeuronScores> {
         let encoder = Encoder::load(path, &self.reading.load_options())?;
-        let max_sequences = self.blocks.get();
+        let max_sequences = self.calibration_blocks.get();
         let block_length = self.block_length.map(NonZeroUsize::get);
-        let calibration = Calibration { format: self.format, max_sequences, block_length };
+        let calibration = Calibration { format: self.calibration_format, max_sequences, block_length };
         on(Progress::Begins { what: "scoring", unit: "sequence", total: &|| Some(max_sequences as u64) });
         activation_magnitude(&encoder, passages(texts)?, &calibration, |done| on(Progress::Done(done)))
     }

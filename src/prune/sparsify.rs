@@ -23,14 +23,14 @@ pub struct SparsifyOptions {
     #[arg(long, value_name = "TEXTS")]
     pub calibration: PathBuf,
     /// The most texts (or blocks, if they are packed) that are read.
-    #[arg(long, value_name = "N", default_value = "128", value_parser = positive)]
-    pub blocks: NonZeroUsize,
+    #[arg(long, alias = "blocks", value_name = "N", default_value = "128", value_parser = positive)]
+    pub calibration_blocks: NonZeroUsize,
     /// Tokens of a block [default: 2,048, or as many as the model takes].
     #[arg(long, value_name = "T", value_parser = positive)]
     pub block_length: Option<NonZeroUsize>,
     /// How texts become sequences.
-    #[arg(long, value_enum, default_value_t = CalibrationFormat::Texts)]
-    pub format: CalibrationFormat,
+    #[arg(long, alias = "format", value_enum, default_value_t = CalibrationFormat::Texts)]
+    pub calibration_format: CalibrationFormat,
     /// How the model's files are read.
     #[command(flatten)]
     #[serde(flatten)]
@@ -54,8 +54,8 @@ impl SparsifyOptions {
         let out = out.as_ref();
         let opened = open_model(model, &self.reading, out)?;
         let calibration = Calibration {
-            format: self.format,
-            max_sequences: self.blocks.get(),
+            format: self.calibration_format,
+            max_sequences: self.calibration_blocks.get(),
             block_length: self.block_length.map(NonZeroUsize::get),
         };
         let layers = opened.architecture().layers.len() as u64;

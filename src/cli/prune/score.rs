@@ -16,10 +16,11 @@ use crate::cli::svg_file;
 const EXAMPLES: &str = "\
 Examples:
   secateur prune score MODEL --calibration c4.jsonl.gz --out scores.json
-  secateur prune score MODEL --calibration scifact --format texts --plot order.svg --out scores.json";
+  secateur prune score MODEL --calibration scifact --calibration-format texts --plot order.svg --out scores.json";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(mut_arg("calibration_blocks", |blocks| blocks.alias("blocks")),
+    mut_arg("calibration_format", |format| format.alias("format")), after_help = EXAMPLES)]
 pub struct Arguments {
     /// A model directory, or OWNER/NAME of the Hugging Face hub.
     model: String,
