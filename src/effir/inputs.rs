@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::recipe::Recipe;
-use super::stage::{Folder, Stage};
+use super::stage::Stage;
 use crate::error::{Error, Result};
 use crate::train::LossOptions;
 
@@ -38,9 +38,8 @@ impl Recipe {
     fn inputs<'r>(&'r self, out: &Path) -> Vec<Input<'r>> {
         let mut inputs =
             vec![Input { stage: None, key: "model", kind: InputKind::Model, path: self.model_directory() }];
-        let folder = Folder(out);
         let mut add = |stage: Stage, key, kind, path: &'r Path| {
-            if !folder.is_done(stage) {
+            if !stage.is_done_in(out) {
                 inputs.push(Input { stage: Some(stage), key, kind, path });
             }
         };

@@ -9,7 +9,7 @@ use secateur_files::Durable;
 use super::inputs::absent;
 use super::recipe::Recipe;
 use super::report::{MeasuredModel, OnDataset, Report};
-use super::stage::{Folder, Stage};
+use super::stage::{RUN, Stage};
 use crate::error::Result;
 use crate::measure::{Measurements, measure};
 use crate::progress::Progress;
@@ -50,49 +50,43 @@ impl Recipe {
         let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));
         let datasets = datasets.collect::<Result<Vec<BeirFolder>>>()?;
         self.keep(out)?;
-        let folder = Folder(out);
-        let last = self.make(&folder, &start, on)?;
-        let report = self.evaluate(&folder, &start, &last, &datasets, on)?;
-        write(&folder.at("report.md"), &report.to_string())?;
+        let last = self.make(out, &start, on)?;
+        let report = self.evaluate(out, &start, &last, &datasets, on)?;
+        write(&out.join("report.md"), &report.to_string())?;
         write(&last.join("README.md"), &report.model_card(&self.text()))?;
         Ok(report)
     }
 
     /// Makes the model, stage by stage, of the one at `start`. Returns its directory.
-    fn make(
-        &self,
-        folder: &Folder<'_>,
-        start: &Path,
-        on: &mut dyn FnMut(Stage, Progress<'_>),
-    ) -> Result<PathBuf> {
+    fn make(&self, out: &Path, start: &Path, on: &mut dyn FnMut(Stage, Progress<'_>)) -> Result<PathBuf> {
         let mut model = start.to_owned();
-        let scores = folder.at("scores.json");
+        let scores = Stage::Score.made_in(out);
         if let Some(options) = &self.score
-            && !folder.is_done(Stage::Score)
+            && !Stage::Score.is_done_in(out)
         {
             let scores = options.run(&model, &scores, &mut |progress| on(Stage::Score, progress))?;
-            write(&folder.at("drop_order.svg"), &drop_order(&scores).to_string())?;
+            write(&out.join("drop_order.svg"), &drop_order(&scores).to_string())?;
         }
         if let Some(options) = &self.drop {
-            let dropped = folder.at("dropped");
-            if !folder.is_done(Stage::Drop) {
+            let dropped = Stage::Drop.made_in(out);
+            if !Stage::Drop.is_done_in(out) {
                 let options = self.drop_by(options, scores);
                 options.run(&model, &dropped, &mut |progress| on(Stage::Drop, progress))?;
             }
             model = dropped;
         }
-        let masked = folder.at("masked");
+        let masked = Stage::Slim.made_in(out);
         if let Some(options) = &self.slim {
-            if !folder.is_done(Stage::Slim) {
+            if !Stage::Slim.is_done_in(out) {
                 let slimmed = options.run(&model, &masked, &mut |progress| on(Stage::Slim, progress))?;
-                write(&folder.at("neurons.json"), &slimmed.scores.to_json())?;
-                write(&folder.at("widths.svg"), &widths(&slimmed.model, &slimmed.mask).to_string())?;
+                write(&out.join("neurons.json"), &slimmed.scores.to_json())?;
+                write(&out.join("widths.svg"), &widths(&slimmed.model, &slimmed.mask).to_string())?;
             }
             model = masked.clone();
         }
         if let Some(options) = &self.train {
-            let (run, merged) = (folder.at("run"), folder.at("merged"));
-            if !folder.is_done(Stage::Train) {
+            let (run, merged) = (out.join(RUN), out.join("merged"));
+            if !Stage::Train.is_done_in(out) {
                 options.run(&model, &run, &mut |progress| on(Stage::Train, progress))?;
             }
             // The best by a dev split, where there was one.
@@ -107,7 +101,7 @@ impl Recipe {
                 model = trained;
             }
         }
-        let last = folder.at("model");
+        let last = Stage::Evaluate.made_in(out);
         if !last.exists() {
             match self.slim {
                 Some(_) => {
@@ -126,14 +120,14 @@ impl Recipe {
     /// Measures the result, and the original model if the recipe asks for it. Stored measurements are not repeated.
     fn evaluate(
         &self,
-        folder: &Folder<'_>,
+        out: &Path,
         start: &Path,
         last: &Path,
         datasets: &[BeirFolder],
         on: &mut dyn FnMut(Stage, Progress<'_>),
     ) -> Result<Report> {
         let baseline = self.evaluate.baseline.then_some(("baseline", start));
-        let kept = Measurements::open(folder.at("results"))?;
+        let kept = Measurements::open(out.join("results"))?;
         let mut measured = Vec::new();
         for (name, path) in baseline.into_iter().chain([("model", last)]) {
             let opened = ModelDirectory::open_with(path, &self.load_options())?;

@@ -8,6 +8,9 @@ use secateur_files::Journal;
 use crate::prune::SlimOptions;
 use crate::train::Run;
 
+/// The folder of the training in that of a recipe.
+pub(super) const RUN: &str = "run";
+
 /// A stage of a recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -38,35 +41,29 @@ impl fmt::Display for Stage {
 impl Stage {
     /// Where a stage that is interrupted has left something in the folder `out`, if it has.
     pub fn kept_in(self, out: &Path) -> Vec<PathBuf> {
-        let at = |name: &str| out.join(name);
+        let made = self.made_in(out);
         match self {
-            Stage::Score => vec![Journal::beside(&at("scores.json")), at("scores.json")],
-            Stage::Drop => vec![at("scores.json"), at("dropped")],
-            Stage::Slim => vec![Run::checkpoint_in(&SlimOptions::folder(&at("masked"))), at("masked")],
-            Stage::Train => vec![Run::checkpoint_in(&at("run"))],
-            Stage::Evaluate => vec![at("model")],
+            Stage::Score => vec![Journal::beside(&made), made],
+            Stage::Drop => vec![Stage::Score.made_in(out), made],
+            Stage::Slim => vec![Run::checkpoint_in(&SlimOptions::folder(&made)), made],
+            Stage::Train => vec![Run::checkpoint_in(&out.join(RUN))],
+            Stage::Evaluate => vec![made],
         }
     }
-}
 
-/// The files in the folder of a recipe.
-pub(super) struct Folder<'a>(pub &'a Path);
-
-impl Folder<'_> {
-    /// The path of a name in it.
-    pub fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+    /// What a stage makes in the folder `out`; of the last one, what it measures.
+    pub(super) fn made_in(self, out: &Path) -> PathBuf {
+        match self {
+            Stage::Score => out.join("scores.json"),
+            Stage::Drop => out.join("dropped"),
+            Stage::Slim => out.join("masked"),
+            Stage::Train => out.join(RUN).join("model"),
+            Stage::Evaluate => out.join("model"),
+        }
     }
 
-    /// Whether what a stage makes is there. What is measured is made in parts.
-    pub fn is_done(&self, stage: Stage) -> bool {
-        let made = match stage {
-            Stage::Score => "scores.json",
-            Stage::Drop => "dropped",
-            Stage::Slim => "masked",
-            Stage::Train => "run/model",
-            Stage::Evaluate => return false,
-        };
-        self.at(made).exists()
+    /// Whether that is there. What the last stage measures is made in parts.
+    pub(super) fn is_done_in(self, out: &Path) -> bool {
+        self != Stage::Evaluate && self.made_in(out).exists()
     }
 }
