@@ -1,7 +1,7 @@
 //! Which encoder a command uses: from the command line, or from what a database says of itself.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Display, Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -252,52 +252,48 @@ pub fn open_database(
         database = database.generation(name)?;
     }
     arguments.refuse_unless(needs_encoder)?;
-    if !needs_encoder || database.dim().is_none() && arguments.encoder.is_none() {
-        return Ok(database);
+    let record = database.encoder_record();
+    match &arguments.encoder {
+        // That is refused, and says why.
+        Some(_) if record.is_none() => return Ok(database.with_encoder(arguments.load_required()?)?),
+        None if !needs_encoder || record.is_none_or(|record| record.source.is_none()) => return Ok(database),
+        _ => (),
     }
-    let Some(source) = source_of(&database, arguments) else { return Ok(database) };
-    if arguments.encoder.is_some() {
-        return Ok(database.with_encoder(load(&source)?)?);
-    }
-    with_remembered(database, &source, |path| {
-        format!(
-            "say where it is with --encoder, for good with `secateur generation relocate {path} --encoder MODEL`, or search by \
-             words with --mode bm25"
-        )
-    })
+    let path = path.display();
+    let advice = format!(
+        "say where it is with --encoder, for good with `secateur generation relocate {path} --encoder MODEL`, or search by \
+         words with --mode bm25"
+    );
+    database.reload_encoder(|record| reload(record, arguments, &searched_with(path), &advice))
 }
 
-/// The encoder that a database or a set of shards is searched with: the one given, or the one that it remembers.
+/// The encoder that a set of shards is searched with: the one given, or the one that it remembers.
 pub fn load_for(path: &Path, record: &EncoderRecord, arguments: &EncoderArguments) -> Result<Arc<Encoder>> {
+    let advice = "say where it is with --encoder, or search by words with --mode bm25";
+    reload(record, arguments, &searched_with(path.display()), advice)
+}
+
+fn searched_with(path: Display<'_>) -> String {
+    format!("the encoder that {path} is searched with")
+}
+
+/// Loads an encoder that is remembered, from where the arguments say or else from where it was. `whose` names it in
+/// messages, and `advice` says what to do if it is not there.
+fn reload(
+    record: &EncoderRecord,
+    arguments: &EncoderArguments,
+    whose: &str,
+    advice: &str,
+) -> Result<Arc<Encoder>> {
     let Some(source) = arguments.or(record.source.clone()) else {
-        let message = format!(
-            "{} does not say where the encoder {} is: say it with --encoder, or search by words with --mode bm25",
-            path.display(),
-            record.name
-        );
+        let message = format!("{whose} is {}, and where that is was not kept: {advice}", record.name);
         return Err(Failure::new(Code::Database, message));
     };
-    load(&source).map_err(|failure| {
-        let path = path.display();
-        failure
-            .told(|why| format!("the encoder of {path} does not load: {why}; say where it is with --encoder"))
+    load(&source).map_err(|failure| match arguments.encoder {
+        // The message names what was given.
+        Some(_) => failure,
+        None => failure.told(|why| format!("{whose} does not load: {why}; {advice}")),
     })
-}
-
-/// A database with the encoder that it remembers. `advice`, made of the database's path, says what to do if that does
-/// not load.
-fn with_remembered(
-    database: Database,
-    source: &EncoderSource,
-    advice: impl FnOnce(&str) -> String,
-) -> Result<Database> {
-    let path = database.path().display().to_string();
-    let encoder = load(source).map_err(|failure| {
-        failure.told(|why| {
-            format!("the encoder that {path} is searched with does not load: {why}; {}", advice(&path))
-        })
-    })?;
-    Ok(database.with_encoder(encoder)?)
 }
 
 /// Searches the vectors of a database on the GPU that its encoder computes on, where that can be: for many queries.
@@ -312,11 +308,6 @@ pub fn search_on_device(database: &mut Database, device: Device) -> Result<()> {
     }
 }
 
-/// Where the encoder of a database is: where the arguments say, or where it was.
-fn source_of(database: &Database, arguments: &EncoderArguments) -> Option<EncoderSource> {
-    arguments.or(database.encoder_record().and_then(|record| record.source))
-}
-
 /// Opens a database with an encoder from another place than it remembers, and says how it was loaded.
 pub fn open_relocated(
     path: &Path,
@@ -324,36 +315,31 @@ pub fn open_relocated(
     arguments: &EncoderArguments,
 ) -> Result<(Database, EncoderSource)> {
     let database = open_database(path, generation, arguments, true)?;
-    match source_of(&database, arguments) {
-        Some(source) => Ok((database, source)),
-        None => Err(Failure::new(Code::Usage, "say where the encoder is with --encoder")),
-    }
+    let remembered = database.encoder_record().and_then(|record| record.source);
+    let source = arguments.or(remembered).expect("the command line has --encoder");
+    Ok((database, source))
 }
 
 /// Opens a database with the encoder of the generation in use, as the database remembers it. Of the arguments only
 /// those count that change no vector.
 pub fn open_in_use(path: &Path, arguments: &EncoderArguments) -> Result<Database> {
     let database = Database::open(path)?;
-    let Some(source) = source_of(&database, &arguments.passing()) else { return Ok(database) };
-    with_remembered(database, &source, |path| {
-        format!("say where it is with `secateur generation relocate {path} --encoder MODEL`")
-    })
+    if database.encoder_record().is_none_or(|record| record.source.is_none()) {
+        return Ok(database);
+    }
+    database.reload_encoder(|record| load_remembered(path, record, arguments))
 }
 
 /// Loads the encoder of a generation from where the database says that it is. Of the arguments only those count that
 /// change no vector.
-#[cfg(feature = "serve")]
-pub fn load_remembered(record: &EncoderRecord, arguments: &EncoderArguments) -> Result<Arc<Encoder>> {
-    match arguments.passing().or(record.source.clone()) {
-        Some(source) => load(&source),
-        None => Err(Failure::new(
-            Code::Database,
-            format!(
-                "the database does not say where the encoder {} is: say it with `secateur generation relocate`",
-                record.name
-            ),
-        )),
-    }
+pub fn load_remembered(
+    path: &Path,
+    record: &EncoderRecord,
+    arguments: &EncoderArguments,
+) -> Result<Arc<Encoder>> {
+    let path = path.display();
+    let advice = format!("say where it is with `secateur generation relocate {path} --encoder MODEL`");
+    reload(record, &arguments.passing(), &searched_with(path), &advice)
 }
 
 /// Opens a database with the encoders of all its generations, so that documents can be added. The encoder that is given
@@ -361,25 +347,11 @@ pub fn load_remembered(record: &EncoderRecord, arguments: &EncoderArguments) -> 
 pub fn open_for_writing(path: &Path, arguments: &EncoderArguments) -> Result<Database> {
     let database = open_database(path, None, arguments, true)?;
     database.with_all_encoders(|name, record| {
-        let Some(source) = &record.source else {
-            let message = format!(
-                "{} does not say where the encoder {} of generation {name} is: drop the generation, or add documents with \
-                 the library",
-                path.display(),
-                record.name
-            );
-            return Err(Failure::new(Code::Database, message));
-        };
-        let (device, batch_tokens) = (arguments.device, arguments.batch_tokens.map(|tokens| tokens as usize));
-        let options = LoadOptions { device, batch_tokens, ..source.options.clone() };
-        load(&EncoderSource { model: source.model.clone(), options }).map_err(|failure| {
-            failure.told(|why| {
-                format!(
-                    "a document gets a vector in every generation, and the encoder of generation {name} does not load: {why}; \
-                     put it back, say where it is with `secateur generation relocate`, or drop the generation"
-                )
-            })
-        })
+        let whose =
+            format!("a document gets a vector in every generation, and the encoder of generation {name}");
+        let advice =
+            "put it back, say where it is with `secateur generation relocate`, or drop the generation";
+        reload(record, &arguments.passing(), &whose, advice)
     })
 }
 

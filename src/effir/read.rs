@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn keys_of_calibration_may_be_short() {
-        let recipe: Recipe = "model = \"m\"\n[score]\nblocks = 8\nformat = \"texts\"\n[drop]\nblocks = 2".parse().unwrap();
+        let recipe: Recipe =
+            "model = \"m\"\n[score]\nblocks = 8\nformat = \"texts\"\n[drop]\nblocks = 2".parse().unwrap();
         let measure = recipe.score.unwrap().measure;
         assert_eq!(measure.calibration_blocks.get(), 8);
         assert_eq!(measure.calibration_format, CalibrationFormat::Texts);

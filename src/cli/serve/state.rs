@@ -182,7 +182,7 @@ impl Current {
         if let Some(encoder) = self.encoders().get(&record.fingerprint) {
             return Ok(Arc::clone(encoder));
         }
-        let encoder = load_remembered(record, &self.arguments)?;
+        let encoder = load_remembered(&self.path, record, &self.arguments)?;
         self.encoders().insert(record.fingerprint, Arc::clone(&encoder));
         Ok(encoder)
     }
