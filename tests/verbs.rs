@@ -1,8 +1,5 @@
 //! What is done with the documents of a database from the command line: add, upsert, delete, get, export, info.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 
 use crate::support::{Sandbox, mini, model};
@@ -254,68 +251,6 @@ fn vectors_may_come_from_elsewhere() {
     }
     assert!(!sandbox.path("few").exists());
     assert_eq!(exported(&sandbox, "given").len(), 63);
-}
-
-#[test]
-fn many_queries_are_answered_by_lines() {
-    let sandbox = Sandbox::new();
-    let mini = mini();
-    let mini = mini.to_str().unwrap();
-    sandbox.run(["index", mini, "--encoder", "default", "--out", "db"]).ok();
-    for mode in ["dense", "bm25", "hybrid"] {
-        // The run is that of `eval`, without judgments.
-        let queries = format!("{mini}/queries.jsonl");
-        sandbox
-            .run(["search", "db", "--queries", &queries, "--mode", mode, "-k", "100", "--run", "a.run"])
-            .ok();
-        sandbox.run(["eval", "db", mini, "--mode", mode, "-k", "100", "--run", "b.run"]).ok();
-        let run = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
-        assert_eq!(run("a.run"), run("b.run"));
-        let lines = sandbox.run(["search", "db", "--queries", &queries, "--mode", mode, "-k", "2"]).ok();
-        assert_eq!(lines.lines().count(), 12);
-        let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-        let alone = sandbox.run([
-            "search",
-            "db",
-            first["query"].as_str().unwrap(),
-            "--mode",
-            mode,
-            "-k",
-            "2",
-            "--json",
-        ]);
-        assert_eq!(alone.json()["hits"], first["hits"]);
-    }
-}
-
-/// Another program can keep the command open: an answer comes before the next query is asked, and no mistake ends it.
-#[test]
-fn a_search_can_be_kept_open() {
-    let sandbox = Sandbox::new();
-    sandbox.run(["index", mini().to_str().unwrap(), "--encoder", "none", "--out", "db"]).ok();
-    let mut command = sandbox.command(["search", "db", "--queries", "-", "-k", "2"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut ask = |query: &str| -> Value {
-        writeln!(stdin, "{query}").unwrap();
-        stdin.flush().unwrap();
-        serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap()
-    };
-    let answer = ask("honey");
-    assert_eq!((&answer["query_id"], answer["hits"].as_array().unwrap().len()), (&json!("1"), 2));
-    let answer = ask("{\"_id\": 7, \"query\": \"honey\", \"k\": 1, \"filter\": \"year >= 2000\"}");
-    assert_eq!((&answer["query_id"], answer["hits"].as_array().unwrap().len()), (&json!("7"), 1));
-    assert!(
-        ask("{\"query\": \"honey\", \"filter\": \"yaer == 1\"}")["error"].as_str().unwrap().contains("yaer")
-    );
-    assert!(ask("{\"query\"")["error"].as_str().unwrap().contains("bad JSON"));
-    assert!(ask("{\"query\": \"x\", \"mode\": \"dense\"}")["error"].as_str().unwrap().contains("no vectors"));
-    // So a program that waits for an answer to each line never waits for good.
-    assert_eq!(ask(""), json!({"line": 6, "error": "the query is empty"}));
-    assert_eq!(ask("q9\troses")["query_id"], "q9");
-    drop(stdin);
-    assert!(child.wait().unwrap().success());
 }
 
 #[test]
