@@ -3,6 +3,8 @@
 mod backends;
 mod bad_input;
 mod bench;
+#[cfg(unix)]
+mod bench_faults;
 mod commit;
 mod compact;
 mod compare;

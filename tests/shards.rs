@@ -3,6 +3,8 @@
 mod building;
 mod errors;
 mod executable;
+#[cfg(unix)]
+mod faults;
 #[cfg(all(unix, feature = "serve"))]
 mod remote;
 mod same_answers;

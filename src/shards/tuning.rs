@@ -1,6 +1,5 @@
 //! The least ef of a set for a recall.
 
-use rayon::prelude::*;
 use secateur_index::search::{RecallCurve, tune_scores};
 
 use super::finish::SetReport;
@@ -73,12 +72,7 @@ impl ShardPlan {
             };
             set().map_err(|error| in_shard(number, path.display(), error))
         };
-        (0..self.num_shards())
-            .into_par_iter()
-            .map(set)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .collect::<Result<()>>()?;
+        (0..self.num_shards()).try_for_each(set)?;
         self.finish()
     }
 }
