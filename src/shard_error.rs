@@ -269,6 +269,35 @@ pub enum ShardError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A set is to be tuned whose searches no ef makes longer.
+    #[error(
+        "the set {} has the index {index}, so there is no ef to choose; plan one with --index hnsw, or run \
+         `secateur generation add SHARD NAME --index hnsw` on each shard, then `secateur shards finish {}`",
+        path.display(), path.display()
+    )]
+    NotHnsw {
+        /// The set.
+        path: PathBuf,
+        /// The kind of its index.
+        index: &'static str,
+    },
+    /// A set is to be tuned in which no shard has a graph.
+    #[error(
+        "no shard of the set {} has a graph yet, so nothing would be measured: it has {} in {}, and segments of fewer \
+         than {fewest} vectors are searched exactly; plan fewer shards, or merge small segments with `secateur compact \
+         SHARD` and run `secateur shards finish {}`, then tune",
+        path.display(), counted(*num_vectors as usize, "vector"), counted(*num_shards, "shard"), path.display()
+    )]
+    NoGraph {
+        /// The set.
+        path: PathBuf,
+        /// The vectors of all shards.
+        num_vectors: u64,
+        /// How many shards it has.
+        num_shards: usize,
+        /// The fewest vectors of a segment with a graph.
+        fewest: u32,
+    },
     /// Other shards are named than the set was finished with.
     #[error(
         "{} is of a set of {}, and {got} {} named; name all of them, in their order",
@@ -310,6 +339,8 @@ impl ShardError {
             | ShardError::OtherSettings { .. }
             | ShardError::SameDocument { .. }
             | ShardError::Changed { .. }
+            | ShardError::NotHnsw { .. }
+            | ShardError::NoGraph { .. }
             | ShardError::Answers { .. }
             | ShardError::WrongAnswer { .. }
             | ShardError::Moved

@@ -18,7 +18,7 @@ use secateur::{LoadOptions, SearchMode};
 use super::encoder::{kept_models, located, model_directory};
 use super::failure::{Code, Failure, Result, say};
 use super::inputs::{dataset_cache, hub, open_dataset};
-use super::progress::{say_on_interrupt, show_download, shown};
+use super::progress::{NOTHING_IS_KEPT, say_if_kept, say_on_interrupt, show_download, shown};
 use super::{as_json, bench_gpu, print};
 use crate::download::{Fetcher, Suite, SuiteDataset};
 
@@ -144,7 +144,9 @@ impl Arguments {
         }
         let options = self.options()?;
         options.check()?;
-        say_on_interrupt("what was measured is kept; run the same command again to go on")?;
+        let kept = "what was measured is kept; run the same command again to go on";
+        let places = ["parts", "work"].map(|name| self.out.join(name));
+        say_if_kept(kept, NOTHING_IS_KEPT, places.into())?;
         // A baseline that cannot be read, or not be compared with, is found before hours of work.
         let baseline = self.baseline.as_deref().map(BenchReport::read).transpose()?;
         let gate = Gate { max_ndcg_drop: self.max_ndcg_drop, max_latency_ratio: self.max_latency_ratio };

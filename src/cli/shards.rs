@@ -197,7 +197,9 @@ impl BuildArguments {
         let mut text = String::new();
         let mut encoder = None;
         for number in &self.shards {
-            if encoder.is_none() && !plan.shard_path(*number).exists() {
+            // One that is given is compared, though every shard be there already.
+            let is_wanted = self.encoder.encoder.is_some() || !plan.shard_path(*number).exists();
+            if encoder.is_none() && is_wanted {
                 encoder = self.load(&plan)?;
             }
             text.push_str(&self.build(&plan, *number, encoder.as_ref())?);

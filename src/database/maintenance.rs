@@ -20,13 +20,17 @@ impl Database {
         if self.ef_search().is_none() {
             return Err(secateur_index::Error::NotHnsw.into());
         }
-        if !self.snapshot.has_approximate_index()? {
+        if !self.has_approximate_index()? {
             // A recall would be that of exact searches, and its ef wrong as soon as there is a graph.
             let fewest = self.vector_index().and_then(|index| index.fewest_rows()).unwrap_or_default();
             return Err(secateur_index::Error::NoGraph { fewest }.into());
         }
         let vectors = encoder.encode(queries, TextKind::Query)?;
         Ok(self.snapshot.index()?.tune(&vectors, k, target)?)
+    }
+
+    pub(crate) fn has_approximate_index(&self) -> Result<bool> {
+        Ok(self.snapshot.has_approximate_index()?)
     }
 
     /// Sets the default ef of the generation in use, durably.

@@ -52,6 +52,16 @@ pub trait Shard: Send + Sync {
     /// As all; a vector has another length than those of the documents.
     fn search_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>>;
 
+    /// Whether searches by vectors may miss a neighbor: not in a shard that has no graph yet. A shard that cannot tell
+    /// says yes.
+    ///
+    /// # Errors
+    ///
+    /// As all.
+    fn has_approximate_index(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Whether the shard has a document with each of these ids.
     ///
     /// # Errors
@@ -145,6 +155,10 @@ impl Shard for Database {
 
     fn search_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         self.nearest_exactly(vectors, k)
+    }
+
+    fn has_approximate_index(&self) -> Result<bool> {
+        Database::has_approximate_index(self)
     }
 
     fn contains_each(&self, doc_ids: &[&str]) -> Result<Vec<bool>> {

@@ -9,6 +9,7 @@ use super::shard::in_shard;
 use crate::database::{Database, encode};
 use crate::error::{Error, Result};
 use crate::search::{Asked, Hit, Ranking, SearchMode, SearchParams, SearchTimes};
+use crate::shard_error::ShardError;
 
 impl ShardSet {
     /// Measures the recall of the set at `k` on queries against its exact search, with a growing ef of all shards.
@@ -17,12 +18,10 @@ impl ShardSet {
     ///
     /// # Errors
     ///
-    /// As [`Database::tune`] and [`ShardSet::search_batch`].
+    /// As [`Database::tune`] and [`ShardSet::search_batch`]; [`ShardError::NotHnsw`] and [`ShardError::NoGraph`].
     pub fn tune(&self, queries: &[&str], k: usize, target: f64) -> Result<RecallCurve> {
         let encoder = self.query_encoder()?;
-        if self.vector_index().is_none_or(|index| index.ef_search().is_none()) {
-            return Err(secateur_index::Error::NotHnsw.into());
-        }
+        self.check_graphs()?;
         let vectors = encode(encoder, queries, &mut SearchTimes::default())?;
         let truth = self.search_exactly(&vectors, queries.len(), k)?;
         let search = |ef: usize| {
@@ -32,6 +31,24 @@ impl ShardSet {
             Ok::<_, Error>(rankings.into_iter().map(scores).collect())
         };
         tune_scores(search, &truth, k, target, usize::try_from(self.num_vectors).unwrap_or(usize::MAX))
+    }
+
+    /// Refuses a set of exact searches: a recall would be theirs.
+    fn check_graphs(&self) -> Result<()> {
+        let Some(index) = self.vector_index() else {
+            return Err(Error::NoVectors { path: self.path().to_owned() });
+        };
+        let path = self.path().to_owned();
+        if index.ef_search().is_none() {
+            return Err(ShardError::NotHnsw { path, index: index.name() }.into());
+        }
+        let graphs = self.each(|shard| shard.has_approximate_index())?;
+        if !graphs.iter().any(|(_, has_graph)| *has_graph) {
+            let (num_vectors, num_shards) = (self.num_vectors, self.num_shards());
+            let fewest = index.fewest_rows().unwrap_or_default();
+            return Err(ShardError::NoGraph { path, num_vectors, num_shards, fewest }.into());
+        }
+        Ok(())
     }
 
     /// The scores of the true hits of vectors (Q, D).

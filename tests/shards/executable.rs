@@ -38,6 +38,12 @@ fn a_set_from_plan_to_evaluation() {
     let said =
         sandbox.run(["shards", "build", "set", "0", "1", "2", "3", "4", "5", "6", "--corpus", "moved"]).ok();
     assert!(said.contains("shard-00000: there already, with 42 documents"), "{said}");
+    // An encoder that is given is compared, though nothing is left to encode.
+    sandbox
+        .run(["shards", "build", "set", "0", "--encoder", "default"])
+        .fails(4, ["set", "vectors of tiny", "the encoder given is default"]);
+    let said = sandbox.run(["shards", "build", "set", "0", "--encoder", "tiny"]).ok();
+    assert!(said.contains("there already"), "{said}");
     let status = sandbox.run(["shards", "status", "set"]).ok();
     assert!(
         status.contains("7 of 7 shards built, not finished: run `secateur shards finish set`"),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use secateur::database::VectorOptions;
 use secateur::index::Error as IndexError;
 use secateur::index::hnsw::HnswParams;
+use secateur::shards::ShardError;
 use secateur::{Database, Document, Error, SearchMode, SearchParams, VectorIndex};
 
 use super::encoder;
 use crate::support::Random;
-use crate::support::shards::{items, opened, planned};
+use crate::support::shards::{finished, items, opened, planned};
 
 const TARGET: f64 = 0.9;
 const K: usize = 5;
@@ -97,5 +98,17 @@ fn exact_sets_have_no_ef() {
     plan.build(0, Some(Arc::clone(&encoder)), items(&documents), |_| {}).unwrap();
     plan.finish().unwrap();
     let error = opened(plan.path(), None, &encoder).tune(&["a"], 1, 0.9).unwrap_err();
-    assert!(matches!(error, Error::Index(IndexError::NotHnsw)), "{error}");
+    assert!(matches!(error, Error::Shards(ShardError::NotHnsw { index: "flat", .. })), "{error}");
+
+    // Nor have those that are too small for a graph.
+    let options =
+        VectorOptions { index: VectorIndex::hnsw(HnswParams::default()), ..VectorOptions::default() };
+    let builder =
+        Database::builder(folder.path().join("small")).encoder(Arc::clone(&encoder)).vector_options(options);
+    let plan = finished(builder, 2, &[Document::new("1", "a"), Document::new("2", "b")], Some(&encoder));
+    let error = opened(plan.path(), None, &encoder).tune(&["a"], 1, 0.9).unwrap_err();
+    let message = error.to_string();
+    for part in [plan.path().to_str().unwrap(), "2 vectors in 2 shards", "fewer than 1024", "shards finish"] {
+        assert!(message.contains(part), "no {part} in {message}");
+    }
 }
