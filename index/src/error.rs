@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use secateur_files::{ErrorKind, PathError};
 
+use crate::metric::Metric;
+use crate::rows::ComponentType;
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -168,7 +171,7 @@ pub enum Error {
         /// The value given.
         value: f32,
         /// The type of the components that the database stores.
-        stored: crate::ComponentType,
+        stored: ComponentType,
         /// The largest of that type.
         max: f32,
     },
@@ -348,7 +351,7 @@ pub enum Error {
     )]
     DeviceMetric {
         /// The metric of the index.
-        metric: crate::Metric,
+        metric: Metric,
     },
     /// A BM25 search was given statistics of other terms than its query has.
     #[error(

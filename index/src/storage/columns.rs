@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use secateur_files::header::{HEADER_LEN, Kind, Start, seal};
 
 use super::documents::Documents;
-use crate::error::{Damage, Result};
+use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{FileBytes, HeadedWriter, Written, check_crc, corrupt, wrong_field};
 use crate::file_format::header::read_header;
 use crate::filter::{Column, Field, SharedBytes, Value, each_field, encode, read_metadata};
@@ -68,7 +68,7 @@ fn over_fields<T: Send>(
             if let Some(metadata) = documents.document(row)?.metadata {
                 each_field(&read_metadata(&metadata), &mut |path, values| see(&mut all, path, values, row));
             }
-            Ok::<_, crate::Error>(all)
+            Ok::<_, Error>(all)
         })
         .try_reduce(BTreeMap::new, |mut all, others| {
             for (field, other) in others {
@@ -218,7 +218,7 @@ impl ColumnsFile {
         Ok(())
     }
 
-    fn undecodable(&self) -> crate::Error {
+    fn undecodable(&self) -> Error {
         corrupt(&self.path, Damage::Undecodable { part: "a column" })
     }
 }

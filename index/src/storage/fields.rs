@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::columns::ColumnsFile;
 use super::documents::Documents;
 use crate::bitmap::Bitmap;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::{
     Column, Field, Filter, SharedBytes, Value, ValueKind, each_field, encode, read_metadata,
 };
@@ -117,7 +117,7 @@ fn count(documents: &Documents, deleted: &Bitmap, counts: Counts) -> Result<Coun
                     }
                 });
             }
-            Ok::<_, crate::Error>(counts)
+            Ok::<_, Error>(counts)
         })
         .try_reduce(Counts::new, |a, b| Ok(added(a, b)))?;
     Ok(added(counts, found))
@@ -153,7 +153,7 @@ fn read(fields: &[&Field], documents: &Documents) -> Result<Vec<Column>> {
                     pairs.extend(field.values(&metadata).into_iter().map(|value| (value, row)));
                 }
             }
-            Ok::<_, crate::Error>(pairs)
+            Ok::<_, Error>(pairs)
         })
         .try_reduce(nothing, |mut pairs, others| {
             pairs.iter_mut().zip(others).for_each(|(pairs, others)| pairs.extend(others));
