@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::pooling::{Pooling, Poolings};
 use crate::text_kind::TextKind;
 use crate::tokenize::{Reading, Tokenizer};
+use crate::weights::model_files::{MODULES_FILE, PROMPTS_FILE, TRANSFORMER_FILES};
 
 pub(crate) use read::Read;
 
@@ -76,20 +77,6 @@ pub enum Similarity {
     /// The sum of the differences of their numbers, negative.
     Manhattan,
 }
-
-/// What sentence_bert_config.json has been called, in the order in which they are looked for.
-const TRANSFORMER_FILES: [&str; 7] = [
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-];
-
-pub(crate) const PROMPTS_FILE: &str = "config_sentence_transformers.json";
-const MODULES_FILE: &str = "modules.json";
 
 impl EncoderSettings {
     /// Those of a bidirectional or a causal model of which nothing is said.

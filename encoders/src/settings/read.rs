@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    EncoderSettings, LEGACY_MODES, MODULES_FILE, PROMPTS_FILE, Purpose, Similarity, TRANSFORMER_FILES,
-};
+use super::{EncoderSettings, LEGACY_MODES, Purpose, Similarity};
 use crate::after_pooling::AfterPooling;
 use crate::architecture::{Architecture, Positions, unheeded_part};
 use crate::error::{Error, Result};
@@ -16,7 +14,9 @@ use crate::keys::check;
 use crate::notice::Notice;
 use crate::pooling::{Pooling, Poolings};
 use crate::sentence_keys::{MODEL, MODULE, NORMALIZE, POOLING, TRANSFORMER};
-use crate::weights::model_files::{ModelFiles, Module, is_below};
+use crate::weights::model_files::{
+    MODULES_FILE, ModelFiles, Module, PROMPTS_FILE, TRANSFORMER_FILES, is_below,
+};
 /// The settings of a directory, and what they rest on.
 pub(crate) struct Read {
     pub(crate) settings: EncoderSettings,

@@ -127,8 +127,10 @@ impl ModelFiles {
 
     fn of_folder(folder: &Path, adapter: Option<PathBuf>, ignored: &[String]) -> Result<ModelFiles> {
         let place = FileStore::Folder(folder.to_owned());
-        let modules: Option<Vec<Module>> =
-            place.read(MODULES)?.map(|bytes| json::parse(&place.path(MODULES), &bytes)).transpose()?;
+        let modules: Option<Vec<Module>> = place
+            .read(MODULES_FILE)?
+            .map(|bytes| json::parse(&place.path(MODULES_FILE), &bytes))
+            .transpose()?;
         let transformer = modules.iter().flatten().find(|module| module.is_transformer());
         let above = transformer.map(Module::folder).filter(|name| !name.is_empty() && is_below(name));
         let (model, above) = match above {
@@ -266,7 +268,7 @@ impl ModelFiles {
 
     /// The modules of sentence-transformers, if the directory says which there are.
     pub(crate) fn modules(&self) -> Result<Option<Vec<Module>>> {
-        self.json(MODULES)
+        self.json(MODULES_FILE)
     }
 
     /// The tokenizer's files, which belong together: the adapter's if it has a tokenizer, the model's otherwise.
@@ -301,7 +303,21 @@ pub(crate) fn is_below(folder: &str) -> bool {
 }
 
 /// The modules of sentence-transformers.
-const MODULES: &str = "modules.json";
+pub(crate) const MODULES_FILE: &str = "modules.json";
+
+/// Its prompts and similarity.
+pub(crate) const PROMPTS_FILE: &str = "config_sentence_transformers.json";
+
+/// What sentence_bert_config.json has been called, in the order in which they are looked for.
+pub(crate) const TRANSFORMER_FILES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
 
 /// The files that a tokenizer can be made of: one of them is enough, or two that belong together.
 pub const TOKENIZER_FILES: [&str; 6] = [

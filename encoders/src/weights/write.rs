@@ -10,34 +10,26 @@ use safetensors::tensor::{Metadata, TensorInfo as Header};
 use secateur_files::{AtPath, DurableFolder};
 use serde_json::Value;
 
-use super::model_files::{ModelFiles, Module};
+use super::model_files::{
+    MODULES_FILE, ModelFiles, Module, PROMPTS_FILE, TOKENIZER_FILES, TRANSFORMER_FILES,
+};
 use super::shards::SINGLE_FILE;
 use super::tensors::{TensorInfo, Tensors};
 use crate::error::{Error, Result};
 use crate::json;
 
 /// The files that are copied beside the weights, where they exist. The pooling's folder is found by modules.json.
-const COPIED: [&str; 20] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "modules.json",
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-    "config_sentence_transformers.json",
-    "generation_config.json",
+const COPIED: [&[&str]; 4] = [
+    &TOKENIZER_FILES,
+    &TRANSFORMER_FILES,
+    &[MODULES_FILE, PROMPTS_FILE],
+    &[
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "merges.txt",
+        "generation_config.json",
+    ],
 ];
 
 /// The files of a module behind the transformer.
@@ -137,7 +129,7 @@ fn write_file(folder: &DurableFolder, name: &str, bytes: &[u8]) -> Result<()> {
 
 /// Copies the files that stand beside the weights, but for `others`, which are there already.
 fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], folder: &DurableFolder) -> Result<()> {
-    let mut copied: Vec<String> = COPIED.iter().map(|file| (*file).to_owned()).collect();
+    let mut copied: Vec<String> = COPIED.concat().into_iter().map(str::to_owned).collect();
     let modules = files.modules()?.unwrap_or_default();
     let others_of = |module: &Module| {
         let folder = module.folder().to_owned();
@@ -151,7 +143,7 @@ fn copy_files(files: &ModelFiles, others: &[(&str, &Value)], folder: &DurableFol
         let Some(bytes) = files.read(&file)? else { continue };
         match files.transformer_folder() {
             // What is written has the transformer in the directory itself.
-            Some(below) if file == "modules.json" => {
+            Some(below) if file == MODULES_FILE => {
                 let mut modules: Vec<Value> = files.json(&file)?.unwrap_or_default();
                 for module in modules.iter_mut().filter(|module| module["path"] == below) {
                     module["path"] = "".into();
