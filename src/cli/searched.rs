@@ -189,7 +189,7 @@ pub struct Opening<'a> {
 
 /// Refuses a path where there is neither a set of shards nor a file that names its servers.
 pub fn check_is_set(path: &Path) -> failure::Result<()> {
-    if is_remote(path) {
+    if Topology::is_named(path) {
         return Ok(());
     }
     ShardPlan::open(path)?;
@@ -204,12 +204,12 @@ pub fn open_searched(
     arguments: &EncoderArguments,
 ) -> failure::Result<Box<dyn Searched>> {
     let Opening { generation, needs_encoder, partial } = opening;
-    if partial && !is_remote(path) {
+    if partial && !Topology::is_named(path) {
         let message =
             format!("--partial does nothing here: {} is no file that names servers", path.display());
         return Err(Failure::new(Code::Usage, message));
     }
-    if is_remote(path) {
+    if Topology::is_named(path) {
         return open_remote(path, opening, arguments);
     }
     if !ShardPlan::is_there(path) {
@@ -234,10 +234,6 @@ fn check_encoder(path: &Path, set: &ShardSet, arguments: &EncoderArguments) -> f
     }
     let message = format!("--encoder does nothing here: no encoder makes vectors in {}", path.display());
     Err(Failure::new(Code::Usage, message))
-}
-
-fn is_remote(path: &Path) -> bool {
-    Topology::is_named(path)
 }
 
 fn open_remote(

@@ -99,7 +99,7 @@ impl Store {
     /// [`Error::NotHnsw`], [`Error::InvalidParameter`] for 0, and those of
     /// [`Transaction::commit`](super::Transaction::commit).
     pub fn set_ef_search(&mut self, ef_search: usize) -> Result<Snapshot> {
-        let properties = self.ef_search_properties(ef_search)?;
+        let properties = Store::properties_with_ef(&self.snapshot, ef_search)?;
         self.set_properties(properties)
     }
 
@@ -109,7 +109,7 @@ impl Store {
     /// # Errors
     /// As [`Store::set_ef_search`].
     pub fn set_recall_curve(&mut self, curve: &RecallCurve) -> Result<Snapshot> {
-        let mut properties = self.ef_search_properties(curve.ef_search)?;
+        let mut properties = Store::properties_with_ef(&self.snapshot, curve.ef_search)?;
         properties.push((RECALL.to_owned(), curve.to_string()));
         self.set_properties(properties)
     }
@@ -142,10 +142,6 @@ impl Store {
     }
 
     /// What a change of ef changes in the manifest.
-    fn ef_search_properties(&self, ef_search: usize) -> Result<Vec<(String, String)>> {
-        Store::properties_with_ef(&self.snapshot, ef_search)
-    }
-
     fn properties_with_ef(snapshot: &Snapshot, ef_search: usize) -> Result<Vec<(String, String)>> {
         let index = snapshot.settings().vectors.map(|vectors| vectors.index);
         let index = index.filter(|index| index.ef_search().is_some()).ok_or(Error::NotHnsw)?;
