@@ -477,6 +477,19 @@ pub enum Damage {
         /// What was found.
         got: String,
     },
+    /// The file is of one generation alone.
+    #[error(
+        "{damage}; it is of generation {generation:?}, {}",
+        if *is_in_use { "which is in use" } else { "which can be dropped and added again" }
+    )]
+    OfGeneration {
+        /// Its name.
+        generation: String,
+        /// Whether it is the generation in use.
+        is_in_use: bool,
+        /// What is wrong with the file.
+        damage: Box<Damage>,
+    },
     /// A record cannot be read although its checksum matches.
     #[error("{part} cannot be decoded")]
     Undecodable {

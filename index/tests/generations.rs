@@ -179,6 +179,12 @@ fn damage_to_a_generation_that_is_not_in_use() {
         check_read(&snapshot.latest().unwrap(), "original", 3);
         refused("read", snapshot.with_generation("small").map(drop));
         refused("verify", snapshot.verify().map(drop));
+        // It says what to do.
+        let message = snapshot.with_generation("small").err().unwrap().to_string();
+        assert!(
+            message.contains("of generation \"small\", which can be dropped and added again"),
+            "{message}"
+        );
         let mut store = Store::open(&path).unwrap();
         refused("use", store.use_generation("small").map(drop));
         refused("compact", store.compact(&CompactOptions::default(), |_, _| {}).map(drop));

@@ -35,8 +35,8 @@ pub struct ScoreOptions {
     pub reading: ReadingOptions,
 }
 
-/// How much of the texts is read, and how importance is measured on them: for the scores of a whole model, and for those
-/// of what is left between two drops.
+/// How much of the texts is read, and how importance is measured on them. `prune score` measures the whole model so,
+/// and an iterative drop what is left.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct MeasureOptions {

@@ -66,6 +66,18 @@ impl GenerationFiles {
     }
 }
 
+/// The position of the generation that a file of a segment is of, where it is one's alone. A pack is of several.
+pub(super) fn owner(
+    mut generations: impl Iterator<Item = GenerationFiles>,
+    segments: &Path,
+    file: &Path,
+) -> Option<usize> {
+    let mut parts = file.strip_prefix(segments).ok()?.components();
+    let _segment = parts.next();
+    let name = parts.as_path().to_string_lossy();
+    generations.position(|files| files.owns(&name))
+}
+
 /// The rows of a segment, or its vectors in the generation that has the most of them.
 pub(super) fn size_of(record: &SegmentRecord, generations: &[GenerationFiles]) -> u32 {
     generations.iter().map(|generation| generation.num_vectors(record)).fold(record.rows, u32::max)

@@ -159,7 +159,7 @@ impl Snapshot {
             let generation = embeddings.generation();
             let Some(rest) = left.checked_sub(view.segment.vector_bytes(&generation)) else { continue };
             left = rest;
-            view.segment.check_vectors(&generation)?;
+            view.segment.check_vectors(&generation).map_err(|error| self.whose(error))?;
         }
         let _ = self.0.is_checked.set(());
         Ok(())

@@ -7,14 +7,14 @@ use std::sync::{Arc, OnceLock};
 use secateur_files::AtPath;
 
 use super::documents::StoredDocument;
-use super::embeddings::{Embeddings, GenerationFiles, size_of};
+use super::embeddings::{Embeddings, GenerationFiles, owner, size_of};
 use super::generation::Generation;
 use super::manifest::{Manifest, PACK};
 use super::segment::Segment;
 use super::settings::Settings;
 use crate::bitmap::Bitmap;
 use crate::bm25::{Analyzer, Bm25Index};
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{corrupt, wrong_field};
 use crate::topk::RowId;
 
@@ -147,9 +147,21 @@ impl Snapshot {
     /// The same if the files of the generation that is read are whole; those of others may be damaged.
     fn checked(self) -> Result<Snapshot> {
         for view in &self.0.views {
-            view.segment.embeddings_of(self.0.generation)?;
+            view.segment.embeddings_of(self.0.generation).map_err(|error| self.whose(error))?;
         }
         Ok(self)
+    }
+
+    /// Says of a damaged file which generation it is of.
+    pub(super) fn whose(&self, error: Error) -> Error {
+        let Error::Corrupt { file, damage } = error else { return error };
+        let segments = self.0.path.join(super::SEGMENTS);
+        let Some(position) = owner(self.generation_files(), &segments, &file) else {
+            return corrupt(&file, damage);
+        };
+        let generation = self.0.generations[position].name.clone();
+        let is_in_use = position == self.0.manifest.active as usize;
+        corrupt(&file, Damage::OfGeneration { generation, is_in_use, damage: Box::new(damage) })
     }
 
     /// The snapshot of a manifest, with the segments of `known` that it names taken from there. The files of the
@@ -406,7 +418,7 @@ impl Snapshot {
     pub fn verify(&self) -> Result<VerifyReport> {
         let mut report = VerifyReport { num_files: 1, num_bytes: 0, num_documents: self.len() };
         for view in &self.0.views {
-            report.num_bytes += view.segment.verify(&view.deleted)?;
+            report.num_bytes += view.segment.verify(&view.deleted).map_err(|error| self.whose(error))?;
             report.num_files += view.segment.num_files();
         }
         // Checks across segments: if a live id is found in its own segment, no other segment has it alive.
