@@ -23,6 +23,7 @@ pub(super) struct Part<'a> {
 
 /// The right factor of a product, B (N, K).
 pub(super) struct Right<'a> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "there are no tiles"))]
     part: Part<'a>,
     /// What f32 multiplies. Tiles are made of the part itself.
     packed: PackedMatrix,

@@ -62,19 +62,20 @@ impl Arithmetic for Fused256 {
 }
 
 /// Rounds once. Thirty-two 512-bit registers: a tile of 14 x 16 hides the latency of the products.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(crate) struct Fused512;
 
+#[cfg(target_arch = "x86_64")]
 impl Arithmetic for Fused512 {
     const TILE_ROWS: usize = 14;
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn add_products(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
-        // SAFETY: on x86-64 only `run_avx512` computes with this arithmetic.
+        // SAFETY: only `run_avx512` computes with this arithmetic.
         unsafe { add_products_512(a, b, sums) }
     }
 }

@@ -91,7 +91,7 @@ pub struct Cpu {
     /// The activations that are multiplied with a matrix that is unpacked.
     packed: RefCell<Vec<f32>>,
     /// The activations in bf16.
-    halves: RefCell<Vec<numkong::bf16>>,
+    halves: RefCell<Vec<half::bf16>>,
     /// The activations in 8 bits.
     codes: RefCell<QuantizedRows>,
     /// What is between the products of an MLP in 8 bits.
