@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use super::super::gemm::Epilogue;
 use super::super::isa::{Arithmetic, Kernel, PANEL, prefetch};
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::panels::Int8Panels;
 use super::quantize::{QuantizedRows, TileStrip, Tiles};
 use super::tile::Tile;
@@ -47,6 +49,8 @@ fn multiply<A: Arithmetic>(tile: &Tile<'_>, units: Units, sums: &mut Sums) {
         Units::Avx512Vnni => avx512_vnni::multiply(tile, sums),
         #[cfg(target_arch = "x86_64")]
         Units::Amx => amx::multiply(tile, sums),
+        #[cfg(target_arch = "aarch64")]
+        Units::Neon => neon::multiply(tile, sums),
     }
 }
 

@@ -34,6 +34,8 @@ mod avx512_vnni;
 mod avx_vnni;
 mod codes;
 mod gemm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod panels;
 mod portable;
 mod quantize;
@@ -93,6 +95,9 @@ pub(crate) enum Units {
     /// AMX, beside AVX-512.
     #[cfg(target_arch = "x86_64")]
     Amx,
+    /// NEON with dot products.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Units {
@@ -124,6 +129,10 @@ impl Units {
                 }
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            found.push(Units::Neon);
+        }
         found
     }
 
@@ -141,6 +150,8 @@ impl Units {
             Units::Avx512Vnni => avx512_vnni::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Units::Amx => MAX_ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Units::Neon => neon::TILE_ROWS,
         }
     }
 
@@ -150,6 +161,8 @@ impl Units {
             Units::Portable => 0,
             #[cfg(target_arch = "x86_64")]
             Units::Avx2 | Units::Amx => 0,
+            #[cfg(target_arch = "aarch64")]
+            Units::Neon => 0,
             #[cfg(target_arch = "x86_64")]
             _ => 128,
         }
