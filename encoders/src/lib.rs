@@ -113,7 +113,7 @@ pub use text_name::TextName;
 pub use weights::adapted::Adapted;
 pub use weights::adapter::Adapter;
 pub use weights::checkpoint::Checkpoint;
-pub use weights::mapped::MappedFloats;
+pub use weights::mapped::MappedTable;
 pub use weights::model_files::{ModelFile, TOKENIZER_FILES};
 pub use weights::quantized::{Quantization, nf4};
 pub use weights::quantizing::Quantized;

@@ -26,7 +26,7 @@ use crate::architecture::{Activation, AttentionShape};
 use crate::error::Result;
 use crate::pooling::{Pooling, normalize};
 pub use crate::spans::Spans;
-pub use crate::weights::mapped::MappedFloats;
+pub use crate::weights::mapped::MappedTable;
 pub use crate::weights::matrix::{HalfRows, LinearWeights, Matrix, Nf4Rows, Weight};
 pub use crate::weights::quantized::int8::Int8Rows;
 
@@ -106,10 +106,10 @@ pub trait Backend {
     fn load_half_table(&self, table: HalfRows<'_>) -> Result<Self::Table> {
         self.load_table(Weight::Half(vec![table]).dequantize())
     }
-    /// Loads an embedding table (V, `columns`) that lies in a mapped file, where it can stay.
-    fn load_mapped_table(&self, table: &MappedFloats, columns: usize) -> Result<Self::Table> {
-        let rows = table.len() / columns;
-        self.load_table(Matrix { values: (&**table).into(), rows, columns })
+    /// Loads an embedding table that lies in a mapped file, where it can stay.
+    fn load_mapped_table(&self, table: &MappedTable) -> Result<Self::Table> {
+        let (rows, columns) = (table.rows(), table.columns());
+        self.load_table(Matrix { values: table.to_vec().into(), rows, columns })
     }
     /// Loads the cosines and sines of the positions of a batch, or of more.
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Self::Rotation>;

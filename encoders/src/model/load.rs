@@ -10,7 +10,7 @@ use crate::architecture::modules::{Module, Role};
 use crate::architecture::{self, Architecture, LayerAttention, LinearInput, NormKind, Rotary};
 use crate::compute::{Backend, GateUpWeights, HalfRows, NormWeights, Weight};
 use crate::error::Result;
-use crate::weights::mapped::MappedFloats;
+use crate::weights::mapped::MappedTable;
 use crate::weights::matrix::{LinearWeights, Matrix};
 use crate::weights::tensors::Tensors;
 
@@ -88,11 +88,10 @@ impl<'a> LayerTensors<'a> {
         self.tensors.matrix(&format!("{}{name}.weight", self.prefix), shape[0], shape[1]).map(Some)
     }
 
-    /// The table where its file is mapped, and its columns.
-    fn mapped_table(&self, role: Role) -> Result<Option<(MappedFloats, usize)>> {
+    /// The table where its file is mapped.
+    fn mapped_table(&self, role: Role) -> Result<Option<MappedTable>> {
         let Some(Module { name, shape, .. }) = self.module(role) else { return Ok(None) };
-        let table = self.tensors.mapped(&format!("{}{name}.weight", self.prefix), shape[0], shape[1])?;
-        Ok(table.map(|table| (table, shape[1])))
+        self.tensors.mapped(&format!("{}{name}.weight", self.prefix), shape[0], shape[1])
     }
 
     fn tokens<B: Backend>(&self, backend: &B) -> Result<B::Table> {
@@ -105,8 +104,8 @@ impl<'a> LayerTensors<'a> {
             if let Some(rows) = stored {
                 return backend.load_half_table(rows);
             }
-            if let Some((table, columns)) = self.mapped_table(Role::TokenEmbeddings)? {
-                return backend.load_mapped_table(&table, columns);
+            if let Some(table) = self.mapped_table(Role::TokenEmbeddings)? {
+                return backend.load_mapped_table(&table);
             }
         }
         let mut tokens = self.table(Role::TokenEmbeddings)?.expect(every);

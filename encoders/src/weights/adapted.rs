@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::adapter::Adapter;
-use super::mapped::MappedFloats;
+use super::mapped::MappedTable;
 use super::matrix::Weight;
 use super::shards::StoredTensor;
 use super::tensors::{TensorInfo, Tensors};
@@ -81,7 +81,7 @@ impl Tensors for Adapted {
         self.source.is_quantized()
     }
 
-    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedTable>> {
         if self.changes(tensor) { Ok(None) } else { self.source.mapped(tensor, rows, columns) }
     }
 

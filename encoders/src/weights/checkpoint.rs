@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::mapped::MappedFloats;
+use super::mapped::MappedTable;
 use super::matrix::{Matrix, Weight};
 use super::quantized::{bitsandbytes, int8};
 use super::shards::{Entry, Shards, StoredTensor};
@@ -210,16 +210,18 @@ impl Tensors for Checkpoint {
         }
     }
 
-    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
-        let floats = match self.quantized(tensor, &[rows, columns])? {
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedTable>> {
+        let table = match self.quantized(tensor, &[rows, columns])? {
             Some(_) => None,
-            None => self.shards.floats(self.entry(tensor, &[rows, columns])?),
+            None => self.shards.table(self.entry(tensor, &[rows, columns])?, columns),
         };
-        if let Some(floats) = &floats {
-            self.check(tensor, floats)?;
+        if let Some(table) = &table {
+            if !self.is_checked && !table.is_finite() {
+                return Err(Error::NotFinite { path: self.path_of(tensor), tensor: tensor.to_owned() });
+            }
             self.release(tensor);
         }
-        Ok(floats)
+        Ok(table)
     }
 
     fn release(&self, tensor: &str) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::mapped::MappedFloats;
+use super::mapped::MappedTable;
 use super::matrix::Weight;
 use super::shards::StoredTensor;
 use super::tensors::{TensorInfo, Tensors};
@@ -70,7 +70,7 @@ impl Tensors for Narrowed {
         self.source.is_quantized()
     }
 
-    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedTable>> {
         if self.cut(tensor).is_some() { Ok(None) } else { self.source.mapped(tensor, rows, columns) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::mapped::MappedFloats;
+use super::mapped::MappedTable;
 use super::matrix::Weight;
 use super::quantized::Quantization;
 use super::quantized::nf4::Nf4Matrix;
@@ -53,7 +53,7 @@ impl Tensors for Quantized {
         true
     }
 
-    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedTable>> {
         self.source.mapped(tensor, rows, columns)
     }
 

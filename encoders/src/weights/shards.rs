@@ -14,7 +14,7 @@ use safetensors::{Dtype, SafeTensors};
 use secateur_files::AtPath;
 use serde::Deserialize;
 
-use super::mapped::MappedFloats;
+use super::mapped::MappedTable;
 use super::pickle::{self, PickledTensor};
 use super::stamp::FileStamp;
 use crate::error::{Error, Result};
@@ -305,15 +305,13 @@ impl Shards {
         self.shards.iter().map(|shard| shard.stamp).collect()
     }
 
-    /// A tensor's elements where they are mapped, if they are f32 and lie as such.
-    pub(crate) fn floats(&self, entry: &Entry) -> Option<MappedFloats> {
-        match &self.shards[entry.shard].bytes {
-            Bytes::Mapped(map) if entry.dtype == Dtype::F32 => MappedFloats::new(map, entry.bytes.clone()),
-            _ => None,
-        }
+    /// A table where it is mapped, if its elements are floats of 16 or 32 bits.
+    pub(crate) fn table(&self, entry: &Entry, columns: usize) -> Option<MappedTable> {
+        let Bytes::Mapped(map) = &self.shards[entry.shard].bytes else { return None };
+        MappedTable::new(map, entry.bytes.clone(), entry.dtype, columns)
     }
 
-    /// The same for as long as this lives.
+    /// A tensor's elements where they are mapped, if they are f32 and lie as such.
     pub(crate) fn borrowed_floats(&self, entry: &Entry) -> Option<&[f32]> {
         let Shard { bytes: Bytes::Mapped(map), .. } = &self.shards[entry.shard] else { return None };
         let is_f32 = entry.dtype == Dtype::F32;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use safetensors::Dtype;
 
-use super::mapped::MappedFloats;
+use super::mapped::MappedTable;
 use super::matrix::{Matrix, Weight};
 use super::shards::StoredTensor;
 use crate::error::Result;
@@ -38,12 +38,12 @@ pub trait Tensors: Send + Sync {
     /// Whether linear layers are quantized.
     fn is_quantized(&self) -> bool;
 
-    /// A matrix that lies as f32 in a mapped file, where it can stay; `None` where it does not.
+    /// A table that lies in a mapped file as floats of 16 or 32 bits, where it can stay; `None` where it does not.
     ///
     /// # Errors
     ///
     /// As [`Tensors::values`].
-    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedFloats>> {
+    fn mapped(&self, tensor: &str, rows: usize, columns: usize) -> Result<Option<MappedTable>> {
         let (_, _, _) = (tensor, rows, columns);
         Ok(None)
     }

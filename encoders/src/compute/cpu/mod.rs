@@ -44,8 +44,8 @@ use rayon::prelude::*;
 
 use super::precision::Precision;
 use super::{
-    AttentionShape, Backend, GateUpWeights, LinearWeights, MappedFloats, Matrix, NormWeights,
-    RotationWeights, Spans, vectors_of,
+    AttentionShape, Backend, GateUpWeights, LinearWeights, MappedTable, Matrix, NormWeights, RotationWeights,
+    Spans, vectors_of,
 };
 use crate::error::Result;
 use crate::pooling::Pooling;
@@ -225,12 +225,12 @@ impl Backend for Cpu {
         Ok(Table::new(table, self.products == Products::Halves))
     }
 
-    fn load_mapped_table(&self, table: &MappedFloats, columns: usize) -> Result<Table> {
+    fn load_mapped_table(&self, table: &MappedTable) -> Result<Table> {
         if self.products == Products::Halves {
-            let rows = table.len() / columns;
-            return self.load_table(Matrix { values: (&**table).into(), rows, columns });
+            let (rows, columns) = (table.rows(), table.columns());
+            return self.load_table(Matrix { values: table.to_vec().into(), rows, columns });
         }
-        Ok(Table::mapped(table.clone(), columns))
+        Ok(Table::mapped(table.clone()))
     }
 
     fn load_rotation(&self, weights: RotationWeights<'_>) -> Result<Rotation> {

@@ -4,7 +4,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::low_precision::widened;
-use crate::compute::{MappedFloats, Matrix};
+use crate::compute::{MappedTable, Matrix};
 
 /// A table in the order of its ids.
 pub struct Table {
@@ -14,7 +14,7 @@ pub struct Table {
 
 enum Values {
     F32(Vec<f32>),
-    Mapped(MappedFloats),
+    Mapped(MappedTable),
     Bf16(Vec<bf16>),
 }
 
@@ -28,9 +28,9 @@ impl Table {
         Table { values, columns: table.columns }
     }
 
-    /// A table in f32 that stays in its file.
-    pub(super) fn mapped(values: MappedFloats, columns: usize) -> Table {
-        Table { values: Values::Mapped(values), columns }
+    /// A table that stays in its file.
+    pub(super) fn mapped(table: MappedTable) -> Table {
+        Table { columns: table.columns(), values: Values::Mapped(table) }
     }
 
     /// The row of an id.
@@ -39,7 +39,7 @@ impl Table {
         let range = start..start + self.columns;
         match &self.values {
             Values::F32(values) => out.copy_from_slice(&values[range]),
-            Values::Mapped(values) => out.copy_from_slice(&values[range]),
+            Values::Mapped(table) => table.read(id as usize, out),
             Values::Bf16(halves) => {
                 out.iter_mut().zip(&halves[range]).for_each(|(slot, half)| *slot = widened(*half));
             }
@@ -48,8 +48,8 @@ impl Table {
 
     /// Takes other numbers.
     pub(super) fn refill(&mut self, value: impl Fn(usize) -> f32 + Sync) {
-        if let Values::Mapped(values) = &self.values {
-            self.values = Values::F32(vec![0.0; values.len()]);
+        if let Values::Mapped(table) = &self.values {
+            self.values = Values::F32(vec![0.0; table.rows() * table.columns()]);
         }
         match &mut self.values {
             Values::F32(values) => {
