@@ -14,7 +14,8 @@ fn write(sandbox: &Sandbox, name: &str, value: &Value) {
 fn a_set_of_servers() {
     let sandbox = Sandbox::new();
     model::tiny(&sandbox.path("tiny"));
-    dataset::generated(&sandbox.path("data"), 120);
+    // So many that each shard has a graph to tune.
+    dataset::generated(&sandbox.path("data"), 3300);
     dataset::write(&sandbox.path("data"), "queries.jsonl", "{\"_id\": \"q\", \"text\": \"honey bread\"}\n");
     dataset::write(&sandbox.path("data"), "qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\tdoc-7\t1\n");
     let plan =
