@@ -260,6 +260,17 @@ pub enum Error {
         /// Its id.
         doc_id: String,
     },
+    /// Documents are to be deleted that are not there. None of the call was deleted.
+    #[error(
+        "no document has the id {doc_id:?}{}; nothing was deleted",
+        match others { 0 => String::new(), count => format!(" (and {count} more)") }
+    )]
+    MissingDocuments {
+        /// The first of them.
+        doc_id: String,
+        /// How many others there are.
+        others: usize,
+    },
     /// An option of a stage is missing, wrong, or contradicts another.
     #[error("{}{option}: {problem}", of_stage(*stage))]
     InvalidOption {
@@ -389,6 +400,7 @@ impl Error {
             | Error::Fusion(_)
             | Error::EmptyDocument { .. } => ErrorKind::Input,
             Error::EncoderMismatch { .. }
+            | Error::MissingDocuments { .. }
             | Error::EncoderOfGeneration { .. }
             | Error::GenerationEncoder { .. }
             | Error::GenerationNotInUse { .. }

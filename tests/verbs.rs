@@ -85,7 +85,8 @@ fn documents_are_added_replaced_deleted_and_read() {
             .run(["delete", "db", "1", "9"])
             .fails(4, ["\"9\"", "nothing was deleted", "--ignore-missing"]);
         assert_eq!(exported(&sandbox, "db").len(), 4);
-        let said = sandbox.run(["delete", "db", "1", "9", "--ignore-missing"]).ok();
+        // An id that is named twice is one document.
+        let said = sandbox.run(["delete", "db", "1", "9", "1", "--ignore-missing"]).ok();
         assert_eq!(said, "db: 1 document deleted, 1 id not found, 3 left\n");
         let count = sandbox.run(["delete", "db", "--filter", "year >= 2000", "--dry-run", "--json"]).json();
         assert_eq!((&count["deleted"], &count["documents"]), (&json!(1), &json!(2)));
@@ -221,7 +222,7 @@ fn vectors_may_come_from_elsewhere() {
     sandbox.run(["index", "a.jsonl", "--vector-field", "v", "--metric", "inner-product", "--out", "db"]).ok();
     let found = sandbox.run(["search", "db", "--vector", "[0.9, 0.1]", "--json"]).json();
     assert_eq!((&found["hits"][0]["doc_id"], &found["hits"][0]["metadata"]), (&json!("e"), &Value::Null));
-    sandbox.run(["search", "db", "--vector", "[0.9]"]).fails(4, ["1 dimensions", "2"]);
+    sandbox.run(["search", "db", "--vector", "[0.9]"]).fails(2, ["1 dimensions", "2"]);
     write(&sandbox, "b.jsonl", "{\"id\": \"w\", \"text\": \"left\", \"v\": [-1, 0]}\n");
     sandbox.run(["add", "db", "b.jsonl"]).fails(2, ["--vector-field"]);
     sandbox.run(["upsert", "db", "b.jsonl", "--vector-field", "v"]).ok();

@@ -56,6 +56,17 @@ impl Bitmap {
         is_new
     }
 
+    /// Takes a row out. As after insertions alone, no word without a bit is at the end.
+    pub(crate) fn remove(&mut self, row: u32) {
+        if self.contains(row) {
+            self.words[row as usize / 64] &= !(1 << (row % 64));
+            self.len -= 1;
+            while self.words.last() == Some(&0) {
+                self.words.pop();
+            }
+        }
+    }
+
     /// The set of those of these rows that are below `num_rows`, rounded up to a multiple of 64.
     pub(crate) fn of_rows(rows: impl IntoIterator<Item = u32>, num_rows: u32) -> Bitmap {
         let mut words = vec![0; num_rows.div_ceil(64) as usize];

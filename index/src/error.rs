@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secateur_files::{ErrorKind, PathError};
 
+pub use crate::damage::Damage;
 use crate::metric::Metric;
 use crate::rows::ComponentType;
 
@@ -82,6 +83,12 @@ pub enum Error {
     /// A document with this id is stored already.
     #[error("document {id:?} is stored already; upsert it to replace it")]
     DuplicateDocument {
+        /// The id in question.
+        id: String,
+    },
+    /// A transaction adds two documents with this id.
+    #[error("document {id:?} is added twice; give each id once, or upsert: the last document counts then")]
+    RepeatedDocument {
         /// The id in question.
         id: String,
     },
@@ -398,10 +405,15 @@ impl Error {
             | Error::FieldKind { .. }
             | Error::ReservedProperty { .. }
             | Error::AlreadyExists { .. }
+            | Error::DimensionMismatch { .. }
+            | Error::NotFinite { .. }
+            | Error::VectorTooLong { .. }
+            | Error::ComponentTooLarge { .. }
             | Error::RaggedVectors { .. } => ErrorKind::Usage,
-            Error::DuplicateDocument { .. } | Error::DocumentSize { .. } | Error::InvalidMetadata { .. } => {
-                ErrorKind::Input
-            }
+            Error::DuplicateDocument { .. }
+            | Error::RepeatedDocument { .. }
+            | Error::DocumentSize { .. }
+            | Error::InvalidMetadata { .. } => ErrorKind::Input,
             Error::Corrupt { .. }
             | Error::NewerFormat { .. }
             | Error::NotADatabase { .. }
@@ -412,10 +424,6 @@ impl Error {
             | Error::UnknownDocument { .. }
             | Error::UnknownRow { .. }
             | Error::VectorPresence { .. }
-            | Error::DimensionMismatch { .. }
-            | Error::NotFinite { .. }
-            | Error::VectorTooLong { .. }
-            | Error::ComponentTooLarge { .. }
             | Error::NoVectors
             | Error::RowsMismatch { .. }
             | Error::GenerationExists { .. }
@@ -431,69 +439,4 @@ impl Error {
             | Error::Bm25 { .. } => ErrorKind::Database,
         }
     }
-}
-
-/// What is wrong with a damaged file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Damage {
-    /// A file that the manifest names is gone.
-    #[error("the file is missing")]
-    Missing,
-    /// The manifest lists a file of unknown kind.
-    #[error("the manifest names it, but no file of a database has this name")]
-    Unknown,
-    /// The file does not begin with the bytes that mark its kind.
-    #[error("it does not begin with the mark of {kind}")]
-    Magic {
-        /// The kind of file expected.
-        kind: &'static str,
-    },
-    /// The file is shorter or longer than was written.
-    #[error("it has {got} bytes, expected {expected}")]
-    Size {
-        /// The length that was written.
-        expected: u64,
-        /// The length found.
-        got: u64,
-    },
-    /// A checksum (CRC-32) does not match.
-    #[error("the checksum of {part} is {got:08x}, expected {expected:08x}")]
-    Checksum {
-        /// The part that was checked.
-        part: &'static str,
-        /// The checksum that was written.
-        expected: u32,
-        /// The checksum of the bytes found.
-        got: u32,
-    },
-    /// A number in the file contradicts another one.
-    #[error("{field} is {got}, expected {expected}")]
-    Field {
-        /// The field's name in FORMAT.md.
-        field: &'static str,
-        /// What it should be.
-        expected: String,
-        /// What was found.
-        got: String,
-    },
-    /// The file is of one generation alone.
-    #[error(
-        "{damage}; it is of generation {generation:?}, {}",
-        if *is_in_use { "which is in use" } else { "which can be dropped and added again" }
-    )]
-    OfGeneration {
-        /// Its name.
-        generation: String,
-        /// Whether it is the generation in use.
-        is_in_use: bool,
-        /// What is wrong with the file.
-        damage: Box<Damage>,
-    },
-    /// A record cannot be read although its checksum matches.
-    #[error("{part} cannot be decoded")]
-    Undecodable {
-        /// The part that could not be decoded.
-        part: &'static str,
-    },
 }

@@ -62,6 +62,7 @@ pub mod storage;
 
 mod bitmap;
 mod candidates;
+mod damage;
 mod error;
 mod file_format;
 mod format;

@@ -220,7 +220,9 @@ fn apply(
                 let vectors: [&[f32]; 2] = [first(content, has_passages), &second(content)];
                 match transaction.add_all(&document, &vectors[..num_generations]) {
                     Ok(()) => prop_assert!(!is_taken),
-                    Err(Error::DuplicateDocument { id: named }) => prop_assert!(is_taken && named == *id),
+                    Err(Error::DuplicateDocument { id: named } | Error::RepeatedDocument { id: named }) => {
+                        prop_assert!(is_taken && named == *id)
+                    }
                     Err(error) => panic!("{error}"),
                 }
                 if !is_taken {

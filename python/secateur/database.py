@@ -162,7 +162,9 @@ class Database(Maintained):
         fields: Fields | None = None,
         progress: ProgressCallback | None = None,
     ) -> AddReport:
-        """Adds documents. An id that is taken is an error.
+        """Adds documents: all of them, or after an error none. An id that is taken, or that comes twice, is an error.
+
+        What was changed before stays as it was. The documents may come from an iterator, 256 at a time.
 
         :param documents: documents of any shape: see `secateur.documents.Documents`.
         :param vectors: (B, D), a row for each document, in a database that was made with a `dim`. A C-contiguous
@@ -186,7 +188,9 @@ class Database(Maintained):
         fields: Fields | None = None,
         progress: ProgressCallback | None = None,
     ) -> AddReport:
-        """Adds documents, and replaces those that have their ids. Otherwise as `add`.
+        """Adds documents, and replaces those that have their ids. If an id comes twice, the last document counts.
+
+        Otherwise as `add`: after an error none is added, and none is replaced.
 
         >>> with Database.create(tmp / "upserted.db") as db:
         ...     db.upsert([("1", "Bread rises overnight.")])
@@ -248,7 +252,8 @@ class Database(Maintained):
 
         A filter looks at what is committed, so there must be no other changes then.
 
-        :param missing_ok: pass over ids that are not there; otherwise one is an error, and what is before it is deleted.
+        :param ids: an id that comes twice is one document.
+        :param missing_ok: pass over ids that are not there; otherwise one is an error, and nothing is deleted.
 
         >>> db = Database.build(tmp / "deleted.db", [("1", "Bees dance."), ("2", "Bread rises.")])
         >>> with db:

@@ -54,6 +54,8 @@ def test_wrong_options_are_named(notes: Database) -> None:
         notes.search("bees", filter="yaer == 2020")
     with pytest.raises(secateur.UsageError, match='index: "tree" is none of flat, hnsw'):
         Database.create("unused", dim=3, index="tree")
+    with pytest.raises(secateur.UsageError, match="there is no option dmi; the options are metric"):
+        Database.create("unused", dmi=4)  # type: ignore[call-arg]
     with pytest.raises(secateur.UsageError, match="index does nothing without vectors"):
         Database.create("unused", index="hnsw")
 
@@ -83,6 +85,47 @@ def test_changes_are_seen_after_a_commit(notes: Database) -> None:
         notes.delete("n2")
     assert notes.delete(["n2", "n3"], missing_ok=True) == 1
     notes.rollback()
+
+
+def test_a_call_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    db = Database.create(tmp_path / "words.db")
+    db.add([("kept", "before")])
+    # More than are taken from an iterator at once.
+    many = [(str(n), f"text {n}") for n in range(300)]
+    with pytest.raises(secateur.InputError, match='"7" is added twice'):
+        db.add(iter([*many, ("7", "again")]))
+    with pytest.raises(secateur.InputError, match='"empty" has neither title nor text'):
+        db.upsert([("kept", "after"), *many, ("empty", "")])
+
+    def broken() -> Iterator[tuple[str, str]]:
+        yield from many
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        db.add(broken())
+    db.commit()
+    assert [(document.id, document.text) for document in db] == [("kept", "before")]
+
+    with db:
+        db.add(many)
+    with pytest.raises(secateur.DatabaseError, match='no document has the id "absent"; nothing was deleted'):
+        db.delete(["1", "absent", "2"])
+    assert not db.has_changes
+    assert db.delete(["2", "2", 2]) == 1
+    assert db.delete(["1", "1", "absent"], missing_ok=True) == 1
+    db.commit()
+    assert len(db) == 299 and "3" in db and "1" not in db and "2" not in db
+
+
+def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    db = Database.create(tmp_path / "own.db", dim=2)
+    with db:
+        for wrong in ([[0, 1], [np.nan, 1]], [[0, 1], [1, np.inf]]):
+            with pytest.raises(secateur.UsageError, match="every component must be a finite number"):
+                db.add([("a", "x"), ("b", "y")], vectors=wrong)
+    assert len(db) == 0
+    with pytest.raises(secateur.UsageError, match="every component must be a finite number"):
+        db.search([np.nan, 1])
 
 
 def test_a_database_opens_with_the_encoder_it_remembers(notes: Database) -> None:

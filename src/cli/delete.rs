@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use secateur::datasets::Lines;
 use secateur::report::{counted, grouped};
-use secateur::{Database, Filter};
+use secateur::{Database, Error, Filter};
 use serde_json::json;
 
 use super::failure::{Code, Failure, Result};
@@ -82,29 +82,14 @@ impl Arguments {
         }
         ids.sort();
         ids.dedup();
-        let missing = ids
-            .iter()
-            .map(|id| Ok((id, database.contains(id)?)))
-            .filter(|found| !matches!(found, Ok((_, true))))
-            .collect::<Result<Vec<_>>>()?;
-        if let (Some((first, _)), false) = (missing.first(), self.ignore_missing) {
-            let others = match missing.len() {
-                1 => String::new(),
-                count => format!(" (and {} more)", count - 1),
-            };
-            let message = format!(
-                "no document has the id {first:?}{others}; nothing was deleted (--ignore-missing passes over such ids)"
-            );
-            return Err(Failure::new(Code::Database, message));
-        }
-        let mut deleted = 0;
-        for id in &ids {
-            if database.contains(id)? {
-                database.delete(id)?;
-                deleted += 1;
+        match database.delete_all(&ids, self.ignore_missing) {
+            Ok(deleted) => Ok((deleted, ids.len() - deleted)),
+            Err(error @ Error::MissingDocuments { .. }) => {
+                let message = format!("{error} (--ignore-missing passes over such ids)");
+                Err(Failure::new(Code::Database, message))
             }
+            Err(error) => Err(error.into()),
         }
-        Ok((deleted, ids.len() - deleted))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Adding and replacing documents: some at once, or as many as there are in files.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,16 +41,20 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// An id is empty or taken, or a document has neither title nor text. An encoder is missing, another process is
-    /// writing, or the disk is full. The documents of the call before the failing one stay added.
+    /// An id is empty, taken, or twice in the call, or a document has neither title nor text. An encoder is missing,
+    /// another process is writing, or the disk is full. No document of the call is added then, and the changes before
+    /// it stay. After an error of the disk they can only be forgotten.
     pub fn add(&mut self, documents: &[Document]) -> Result<()> {
         check_not_empty(documents)?;
-        self.check_new(documents)?;
-        let rows = self.encoded(documents)?;
-        self.write_rows(documents, &rows, false).map(drop)
+        self.all_or_none(|database| {
+            database.check_new(documents)?;
+            let rows = database.encoded(documents)?;
+            database.write_rows(documents, &rows, false).map(drop)
+        })
     }
 
-    /// Adds documents, and replaces those that have their ids, in the next commit. Returns how many are replaced.
+    /// Adds documents, and replaces those that have their ids, in the next commit. Returns how many are replaced. Of an
+    /// id that comes twice, the last document counts.
     ///
     /// ```
     /// use secateur::{Database, Document};
@@ -67,11 +72,13 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// As [`Database::add`], but for ids that are taken.
+    /// As [`Database::add`], but for ids that are taken or come twice. No document is replaced then.
     pub fn upsert(&mut self, documents: &[Document]) -> Result<usize> {
         check_not_empty(documents)?;
-        let rows = self.encoded(documents)?;
-        self.write_rows(documents, &rows, true)
+        self.all_or_none(|database| {
+            let rows = database.encoded(documents)?;
+            database.write_rows(documents, &rows, true)
+        })
     }
 
     /// Adds documents with vectors that the caller has made: (B, D), row-major, one row a document. For a database
@@ -79,11 +86,14 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// The vectors are not one of D components for each document; otherwise as [`Database::add`].
+    /// The vectors are not one of D finite components for each document; otherwise as [`Database::add`].
     pub fn add_with_vectors(&mut self, documents: &[Document], vectors: &[f32]) -> Result<()> {
         check_not_empty(documents)?;
-        let rows = self.given(documents.len(), vectors.to_vec())?;
-        self.write_rows(documents, &rows, false).map(drop)
+        self.all_or_none(|database| {
+            let rows = database.given(documents.len(), vectors.to_vec())?;
+            database.check_new(documents)?;
+            database.write_rows(documents, &rows, false).map(drop)
+        })
     }
 
     /// [`Database::upsert`] with vectors that the caller has made, as [`Database::add_with_vectors`].
@@ -93,8 +103,10 @@ impl Database {
     /// As both.
     pub fn upsert_with_vectors(&mut self, documents: &[Document], vectors: &[f32]) -> Result<usize> {
         check_not_empty(documents)?;
-        let rows = self.given(documents.len(), vectors.to_vec())?;
-        self.write_rows(documents, &rows, true)
+        self.all_or_none(|database| {
+            let rows = database.given(documents.len(), vectors.to_vec())?;
+            database.write_rows(documents, &rows, true)
+        })
     }
 
     /// Adds a whole corpus, which may be larger than memory, and commits it at once. Each document comes with a vector
@@ -255,12 +267,14 @@ impl Database {
         Ok(rows.len() as usize)
     }
 
-    /// Refuses ids that are taken, before anything is encoded.
+    /// Refuses ids that are taken or come twice, before anything is encoded.
     fn check_new<'d>(&mut self, documents: impl IntoIterator<Item = &'d Document>) -> Result<()> {
         let changes = self.changes()?;
+        let mut ids = HashSet::new();
         for document in documents {
-            if changes.contains(&document.id)? {
-                return Err(secateur_index::Error::DuplicateDocument { id: document.id.clone() }.into());
+            changes.check_new(&document.id)?;
+            if !ids.insert(&document.id) {
+                return Err(secateur_index::Error::RepeatedDocument { id: document.id.clone() }.into());
             }
         }
         Ok(())

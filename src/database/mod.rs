@@ -4,6 +4,7 @@
 //! [`VectorOptions`] say how vectors are made, stored and searched; an [`EncoderRecord`] with its [`EncoderSource`] is
 //! what is remembered of their encoder. [`DatabaseInfo`] and [`GenerationInfo`] describe what there is.
 
+mod all_or_none;
 mod builder;
 mod changes;
 mod documents;
@@ -17,7 +18,7 @@ mod on_device;
 mod query;
 pub(crate) mod reading;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -201,6 +202,33 @@ impl Database {
     /// There is no such document, or another process is writing.
     pub fn delete(&mut self, doc_id: &str) -> Result<()> {
         Ok(self.changes()?.delete(doc_id)?)
+    }
+
+    /// Deletes documents and returns how many. An id that comes twice is one document. An id that no document has is
+    /// passed over with `missing_ok`, and an error without.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingDocuments`], another process is writing, or a file is damaged. No document is deleted then.
+    pub fn delete_all(&mut self, doc_ids: &[impl AsRef<str>], missing_ok: bool) -> Result<usize> {
+        self.all_or_none(|database| {
+            let changes = database.changes()?;
+            let ids: BTreeSet<&str> = doc_ids.iter().map(AsRef::as_ref).collect();
+            let mut missing = Vec::new();
+            for id in &ids {
+                if !changes.contains(id)? {
+                    missing.push(*id);
+                    continue;
+                }
+                changes.delete(id)?;
+            }
+            match missing.first() {
+                Some(first) if !missing_ok => {
+                    Err(Error::MissingDocuments { doc_id: (*first).to_owned(), others: missing.len() - 1 })
+                }
+                _ => Ok(ids.len() - missing.len()),
+            }
+        })
     }
 
     /// Makes all changes since the last commit visible and durable at once. A crash leaves all of them or none.

@@ -171,9 +171,12 @@ fn documents_are_read_and_changed() {
     }
     let half = json!({"documents": [{"id": "half", "text": "a"}, {"id": "n1", "text": "b"}]});
     server.post("/documents", &half).fails(409, "n1");
+    let twice = json!({"documents": [{"id": "half", "text": "a"}, {"id": "half", "text": "b"}]});
+    server.post("/documents", &twice).fails(400, "document \"half\" is twice in the request");
     server.get("/documents/half").fails(404, "half");
 
     server.post("/delete", &json!({"ids": ["n5", "no"]})).fails(404, "no document has the id \"no\"");
+    assert_eq!(server.get("/documents/n5").ok()["title"], "Soil");
     server.post("/delete", &json!({"filter": "yaer < 1"})).fails(400, "no document has a field yaer");
     server.post("/delete", &json!({})).fails(400, "one of them");
     assert_eq!(server.post("/delete", &json!({"filter": "year < 2020"})).ok()["deleted"], 1);

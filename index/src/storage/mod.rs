@@ -52,6 +52,7 @@ mod settings;
 mod snapshot;
 mod store;
 mod transaction;
+mod undo;
 mod unfinished;
 mod vectors;
 
@@ -67,6 +68,7 @@ pub use settings::{EncoderIdentity, Settings, VectorSettings};
 pub use snapshot::{Snapshot, VerifyReport};
 pub use store::Store;
 pub use transaction::Transaction;
+pub use undo::Step;
 pub use unfinished::Unfinished;
 
 pub use crate::vector_index::{IndexFormat, VectorIndex};

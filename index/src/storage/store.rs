@@ -27,7 +27,7 @@ use crate::vector_index::RESERVED;
 /// let mut transaction = store.begin()?;
 /// let document = NewDocument { id: "1", title: "A title", text: "Some text", metadata: None };
 /// transaction.add(&document, None)?;
-/// assert!(matches!(transaction.add(&document, None), Err(Error::DuplicateDocument { .. })));
+/// assert!(matches!(transaction.add(&document, None), Err(Error::RepeatedDocument { .. })));
 /// assert_eq!(transaction.commit()?.len(), 1);
 ///
 /// let mut transaction = store.begin()?;

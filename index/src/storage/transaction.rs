@@ -7,6 +7,7 @@ use super::new_ids::NewIds;
 use super::segment_writer::{BM25_BUDGET, SegmentWriter, deleted_words};
 use super::snapshot::Snapshot;
 use super::store::{NewFolders, Store};
+use super::undo::{Step, Undo, Undoing};
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
 
@@ -22,6 +23,7 @@ pub struct Transaction<S: BorrowMut<Store>> {
     /// [`Snapshot::size`] of what is committed.
     size: usize,
     added: Option<Added>,
+    undoing: Undoing,
     has_failed: bool,
 }
 
@@ -38,7 +40,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     fn new(store: S) -> Transaction<S> {
         let snapshot = &store.borrow().snapshot;
         let (deleted, size) = (vec![None; snapshot.views().len()], snapshot.size());
-        Transaction { store, deleted, size, added: None, has_failed: false }
+        Transaction { store, deleted, size, added: None, undoing: Undoing::default(), has_failed: false }
     }
 
     /// Adds a document, with its vector if and only if the database has vectors: [`Transaction::add_all`] in a database
@@ -55,16 +57,67 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     ///
     /// # Errors
     /// [`Error::DuplicateDocument`] if the id is taken (a document deleted earlier in this transaction frees its id).
+    /// [`Error::RepeatedDocument`] if this transaction has added a document with it.
     /// [`Error::SeveralGenerations`], [`Error::DocumentSize`], [`Error::InvalidMetadata`], [`Error::VectorPresence`],
     /// [`Error::DimensionMismatch`], [`Error::NotFinite`],
     /// [`Error::VectorTooLong`], [`Error::TooManyRows`]: the document is not added and the transaction goes on.
     /// [`Error::Io`] or [`Error::Bm25`]: the transaction can only be dropped.
     pub fn add_all(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         self.check(document, vectors)?;
-        if self.committed(document.id)?.is_some() || !self.write_or_fail(document, vectors)? {
-            return Err(Error::DuplicateDocument { id: document.id.into() });
+        self.check_new(document.id)?;
+        self.write_or_fail(document, vectors)
+    }
+
+    /// Whether [`Transaction::add_all`] takes a document with this id.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateDocument`], [`Error::RepeatedDocument`]; otherwise as [`Snapshot::row`].
+    pub fn check_new(&self, id: &str) -> Result<()> {
+        if self.added.as_ref().is_some_and(|added| added.ids.contains(id)) {
+            return Err(Error::RepeatedDocument { id: id.into() });
         }
-        Ok(())
+        match self.committed(id)? {
+            Some(_) => Err(Error::DuplicateDocument { id: id.into() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a part of the changes, of which [`Transaction::end_step`] keeps all or none. Steps may lie in steps. One
+    /// takes 16 bytes of memory for each of its changes.
+    ///
+    /// ```
+    /// use secateur_index::storage::{NewDocument, Settings, Store};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let mut store = Store::create(folder.path().join("db"), &Settings::bm25_only())?;
+    /// let mut transaction = store.begin()?;
+    /// transaction.add(&NewDocument { id: "1", title: "", text: "first", metadata: None }, None)?;
+    /// let step = transaction.begin_step();
+    /// transaction.upsert(&NewDocument { id: "1", title: "", text: "second", metadata: None }, &[])?;
+    /// transaction.end_step(step, false);
+    /// assert_eq!(transaction.commit()?.document("1")?.unwrap().text, "first");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn begin_step(&mut self) -> Step {
+        self.undoing.begin()
+    }
+
+    /// Keeps the changes since the step began, or undoes them. The steps in it have ended before.
+    pub fn end_step(&mut self, step: Step, is_kept: bool) {
+        for undo in self.undoing.end(step, is_kept) {
+            match undo {
+                Undo::Deleted { segment, row } => {
+                    if let Some(deleted) = &mut self.deleted[segment] {
+                        deleted.remove(row);
+                    }
+                }
+                Undo::Id(change) => {
+                    if let Some(added) = &mut self.added {
+                        added.ids.undo(change);
+                    }
+                }
+            }
+        }
     }
 
     /// As [`Transaction::add_all`], in place of the document that has its id. Returns whether there was one.
@@ -93,8 +146,8 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         Ok(was_there)
     }
 
-    /// Adds a document; false if one that was added before has its id.
-    fn write_or_fail(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
+    /// Adds a document whose id no document has.
+    fn write_or_fail(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         let result = self.write(document, vectors);
         self.has_failed |= result.is_err();
         result
@@ -143,7 +196,7 @@ impl<S: BorrowMut<Store>> Transaction<S> {
         Ok(())
     }
 
-    fn write(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<bool> {
+    fn write(&mut self, document: &NewDocument<'_>, vectors: &[&[f32]]) -> Result<()> {
         let added = match &mut self.added {
             Some(added) => added,
             None => {
@@ -162,11 +215,11 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 })
             }
         };
-        let is_new = added.ids.insert(document.id);
-        if is_new {
+        if let Some(change) = added.ids.insert(document.id) {
+            self.undoing.note(Undo::Id(change));
             added.writer.add(document, vectors)?;
         }
-        Ok(is_new)
+        Ok(())
     }
 
     /// Deletes a document, be it committed or added by this transaction.
@@ -181,12 +234,15 @@ impl<S: BorrowMut<Store>> Transaction<S> {
     }
 
     fn delete_if_there(&mut self, id: &str) -> Result<bool> {
-        if self.added.as_mut().is_some_and(|added| added.ids.remove(id)) {
+        if let Some(change) = self.added.as_mut().and_then(|added| added.ids.remove(id)) {
+            self.undoing.note(Undo::Id(change));
             return Ok(true);
         }
-        let Some((number, row)) = self.committed(id)? else { return Ok(false) };
-        let view = &self.store.borrow().snapshot.views()[number];
-        Ok(self.deleted[number].get_or_insert_with(|| (*view.deleted).clone()).insert(row))
+        let Some((segment, row)) = self.committed(id)? else { return Ok(false) };
+        let view = &self.store.borrow().snapshot.views()[segment];
+        self.deleted[segment].get_or_insert_with(|| (*view.deleted).clone()).insert(row);
+        self.undoing.note(Undo::Deleted { segment, row });
+        Ok(true)
     }
 
     /// Whether a document with this id would be there after a commit.

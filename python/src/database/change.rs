@@ -16,7 +16,7 @@ const CHUNK: usize = 256;
 
 #[pymethods]
 impl Database {
-    /// Adds documents to what is committed next; (added, replaced).
+    /// Adds documents to what is committed next, all of them or none; (added, replaced).
     fn add(
         &self,
         py: Python<'_>,
@@ -29,17 +29,19 @@ impl Database {
             let told = Told::of("adding", "documents", None);
             let (mut num_added, mut num_replaced) = (0, 0);
             let mut documents = source.documents(watch, true, replace)?;
-            loop {
-                let chunk = documents.by_ref().take(CHUNK).collect::<Result<Vec<_>, Error>>()?;
-                if chunk.is_empty() {
-                    return Ok((num_added, num_replaced));
+            database.all_or_none(|database| {
+                loop {
+                    let chunk = documents.by_ref().take(CHUNK).collect::<Result<Vec<_>, Error>>()?;
+                    if chunk.is_empty() {
+                        return Ok((num_added, num_replaced));
+                    }
+                    let length = chunk.len();
+                    let replaced = watch.install(|| add_chunk(database, chunk, replace))?;
+                    num_added += length - replaced;
+                    num_replaced += replaced;
+                    progress.tell(watch, &told, num_added + num_replaced, None);
                 }
-                let length = chunk.len();
-                let replaced = watch.install(|| add_chunk(database, chunk, replace))?;
-                num_added += length - replaced;
-                num_replaced += replaced;
-                progress.tell(watch, &told, num_added + num_replaced, None);
-            }
+            })
         })
     }
 
@@ -107,19 +109,11 @@ impl Database {
         })
     }
 
-    /// Deletes documents, or with `missing_ok` those that are there; the number deleted.
+    /// Deletes documents, none if one is missing, or with `missing_ok` those that are there; the number deleted.
     fn delete(&self, py: Python<'_>, ids: Vec<String>, missing_ok: bool) -> PyResult<usize> {
         self.change(py, |database, watch| {
-            let mut deleted = 0;
-            for id in &ids {
-                watch.check();
-                match database.delete(id) {
-                    Ok(()) => deleted += 1,
-                    Err(Error::Index(secateur::index::Error::UnknownDocument { .. })) if missing_ok => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(deleted)
+            watch.check();
+            database.delete_all(&ids, missing_ok)
         })
     }
 

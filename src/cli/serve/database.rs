@@ -212,10 +212,7 @@ fn applied(database: &mut Database, change: Change) -> Result<Changed, Fault> {
         Change::Add(documents) => write(database, documents, false).map(drop)?,
         Change::Upsert(documents) => changed.replaced = write(database, documents, true)?,
         Change::Delete(ids) => {
-            for id in &ids {
-                database.delete(id).map_err(|error| fault::of(&error))?;
-            }
-            changed.deleted = ids.len();
+            changed.deleted = database.delete_all(&ids, false).map_err(|error| fault::of(&error))?;
         }
         Change::DeleteMatching(filter) => {
             let filter = checked_filter(database, &filter)?;

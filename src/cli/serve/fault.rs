@@ -14,9 +14,12 @@ pub fn of(error: &Error) -> Fault {
         Error::Index(IndexError::DuplicateDocument { .. } | IndexError::Locked { .. }) => {
             Fault::conflict(message)
         }
-        Error::Index(IndexError::UnknownDocument { .. } | IndexError::UnknownGeneration { .. }) => {
+        Error::MissingDocuments { .. }
+        | Error::Index(IndexError::UnknownDocument { .. } | IndexError::UnknownGeneration { .. }) => {
             Fault::not_found(message)
         }
+        // A request is a transaction.
+        Error::Index(IndexError::RepeatedDocument { .. }) => Fault::invalid_field("documents", message),
         Error::Index(
             IndexError::InvalidFilter { .. } | IndexError::UnknownField { .. } | IndexError::FieldKind { .. },
         ) => Fault::invalid_field("filter", message),
@@ -26,13 +29,7 @@ pub fn of(error: &Error) -> Fault {
         | Error::NoEncoder { .. }
         | Error::VectorsOfAnEncoder { .. }
         | Error::Index(
-            IndexError::DimensionMismatch { .. }
-            | IndexError::NotFinite { .. }
-            | IndexError::VectorTooLong { .. }
-            | IndexError::ComponentTooLarge { .. }
-            | IndexError::VectorPresence { .. }
-            | IndexError::NoVectors
-            | IndexError::SeveralGenerations { .. },
+            IndexError::VectorPresence { .. } | IndexError::NoVectors | IndexError::SeveralGenerations { .. },
         ) => Fault::invalid(message),
         error => match error.kind() {
             ErrorKind::Usage | ErrorKind::Input => Fault::invalid(message),
@@ -54,6 +51,11 @@ fn message(error: &Error) -> String {
         }
         Error::VectorsOfAnEncoder { name, .. } => {
             format!("{name} makes the vectors of the database: send documents without vectors")
+        }
+        Error::Index(IndexError::RepeatedDocument { id }) => {
+            format!(
+                "document {id:?} is twice in the request: send it once, or upsert it: the last one counts then"
+            )
         }
         error => message_with_causes(error),
     }
