@@ -10,7 +10,7 @@ from .arguments import of_kinds
 from .encoder import Encoder
 from .errors import UsageError
 from .hub import locate
-from .options import VectorOptions, vector_arguments
+from .options import VectorOptions, known, vector_arguments
 from .searching import Searching
 
 
@@ -61,6 +61,7 @@ def build_arguments(
     vectors: VectorOptions,
 ) -> dict[str, Any]:
     """The settings of a database, or of a set's shards, for the native module."""
+    known(VectorOptions, vectors)
     if encoder is None and dim is None and vectors:
         what = ", ".join(sorted(vectors))
         raise UsageError(f"{what} does nothing without vectors: name an encoder or a dim")

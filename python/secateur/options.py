@@ -62,11 +62,11 @@ _KINDS = {
 
 
 def vector_arguments(vectors: VectorOptions) -> dict[str, Any]:
-    return {"metric": None, **_of_graphs(_known(VectorOptions, vectors))}
+    return {"metric": None, **_of_graphs(known(VectorOptions, vectors))}
 
 
 def search_arguments(k: int, options: SearchOptions) -> dict[str, Any]:
-    return {"k": whole("k", k, 1), **_known(SearchOptions, options)}
+    return {"k": whole("k", k, 1), **known(SearchOptions, options)}
 
 
 def _of_graphs(vectors: VectorOptions) -> VectorOptions:
@@ -78,11 +78,11 @@ def _of_graphs(vectors: VectorOptions) -> VectorOptions:
     return vectors
 
 
-def _known(kind: Any, options: Any) -> Any:
+def known(kind: Any, options: Any) -> Any:
     """The options. One that the kind does not have would change nothing, so it is an error."""
     unknown = options.keys() - kind.__annotations__.keys()
     if unknown:
-        known = ", ".join(kind.__annotations__)
-        raise UsageError(f"there is no option {', '.join(sorted(unknown))}; the options are {known}")
+        there_are = ", ".join(kind.__annotations__)
+        raise UsageError(f"there is no option {', '.join(sorted(unknown))}; the options are {there_are}")
     of_kinds(_KINDS[kind], options)
     return options
