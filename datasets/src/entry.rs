@@ -12,7 +12,8 @@ use crate::record::{Id, Parsed, Text, half_surrogate, parse, without_place};
 /// The names of the fields that are a document's id, title and text. Every other field becomes metadata.
 ///
 /// Where no name is given, the usual ones are looked for: `_id`, `id`, `doc_id`, `docid`, `docno`, `pid`; `title`;
-/// `text`, `contents`, `content`, `body`, `passage`. The first of them that a record has is taken.
+/// `text`, `contents`, `content`, `body`, `passage`. The first of them that a record has is taken. A field that is
+/// named for one thing is nothing else: with `title` as the text, there is no title.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FieldNames {
     /// The field of the id.
@@ -40,22 +41,54 @@ impl FieldNames {
     /// The columns of a table with this header; a name that is given must be there.
     pub(crate) fn columns(&self, header: &[String]) -> Result<Columns, Fault> {
         Ok(Columns {
-            id: find(&self.id, &IDS, header)?,
-            title: find(&self.title, &TITLES, header)?,
-            text: find(&self.text, &TEXTS, header)?,
+            id: self.find(&self.id, &IDS, header)?,
+            title: self.find(&self.title, &TITLES, header)?,
+            text: self.find(&self.text, &TEXTS, header)?,
         })
     }
-}
 
-/// The place of a field among names.
-fn find(given: &Option<String>, usual: &[&str], names: &[String]) -> Result<Option<usize>, Fault> {
-    let place = |name: &str| names.iter().position(|known| known == name);
-    match given {
-        None => Ok(usual.iter().find_map(|name| place(name))),
-        Some(name) => match place(name) {
-            None => Err(Fault::MissingField { field: name.clone(), found: names.join(", ") }),
-            found => Ok(found),
-        },
+    /// The place of a field in a header.
+    fn find(
+        &self,
+        given: &Option<String>,
+        usual: &[&str],
+        header: &[String],
+    ) -> Result<Option<usize>, Fault> {
+        let place = |name: &str| header.iter().position(|known| known == name);
+        match given {
+            None => Ok(self.free(usual).find_map(place)),
+            Some(name) => match place(name) {
+                None => Err(Fault::MissingField { field: name.clone(), found: header.join(", ") }),
+                found => Ok(found),
+            },
+        }
+    }
+
+    /// The usual names without those that are given for anything: the field `title` that is named as the text is no
+    /// title.
+    fn free<'n>(&self, usual: &[&'n str]) -> impl Iterator<Item = &'n str> {
+        usual.iter().copied().filter(|name| !self.has(name))
+    }
+
+    /// Whether a field is named to be the id, the title, the text or the vector.
+    fn has(&self, name: &str) -> bool {
+        let given = [&self.id, &self.title, &self.text, &self.vector];
+        given.into_iter().flatten().any(|given| given == name)
+    }
+
+    /// Takes the field that is named out of a record's, or else the first of the usual ones.
+    fn take(
+        &self,
+        others: &mut Vec<(String, Box<RawValue>)>,
+        given: &Option<String>,
+        usual: &[&str],
+    ) -> Result<Option<(String, Box<RawValue>)>, String> {
+        let place = |name: &str| others.iter().position(|(known, _)| known == name);
+        let found = match given {
+            Some(name) => Some(place(name).ok_or_else(|| name.clone())?),
+            None => self.free(usual).find_map(place),
+        };
+        Ok(found.map(|place| others.remove(place)))
     }
 }
 
@@ -196,8 +229,10 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
     let fields = found();
     let missing = |field: String| Fault::MissingField { field, found: fields.clone() };
 
-    // A field of BEIR's that another one is named for is a field like any other.
-    let displaced = |given: &Option<String>, own: &str| given.as_deref().is_some_and(|name| name != own);
+    // A field of BEIR's that another one is named for, or that is named for something else, is a field like any other.
+    let displaced = |given: &Option<String>, own: &str| {
+        given.as_deref() != Some(own) && (given.is_some() || names.has(own))
+    };
     if displaced(&names.id, "_id")
         && let Some(id) = line.id.take()
     {
@@ -216,7 +251,7 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
 
     let id = match line.id {
         Some(id) => Some(id.into_text(&mut oddities)?),
-        None => match take(&mut line.others, &names.id, &IDS).map_err(missing)? {
+        None => match names.take(&mut line.others, &names.id, &IDS).map_err(missing)? {
             Some((name, value)) => {
                 Some(decode::<Id>(&name, &value, "a string or an integer")?.into_text(&mut Vec::new())?)
             }
@@ -226,7 +261,7 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
     let mut string = |own: Option<Option<String>>, given: &Option<String>, usual: &[&str]| match own {
         Some(Some(own)) => Ok(Some(own)),
         // Where BEIR's own field is null, another one may have the text.
-        own => match take(&mut line.others, given, usual).map_err(missing)? {
+        own => match names.take(&mut line.others, given, usual).map_err(missing)? {
             Some((name, value)) => {
                 Ok(Some(decode::<Option<String>>(&name, &value, "a string")?.unwrap_or_default()))
             }
@@ -235,7 +270,7 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
     };
     let title = string(line.title, &names.title, &TITLES)?.unwrap_or_default();
     let Some(text) = string(line.text, &names.text, &TEXTS)? else { return Err(missing("text".to_owned())) };
-    let vector = match take(&mut line.others, &names.vector, &[]).map_err(missing)? {
+    let vector = match names.take(&mut line.others, &names.vector, &[]).map_err(missing)? {
         Some((name, value)) => Some(
             serde_json::from_str::<Vec<f32>>(value.get())
                 .map_err(|error| Fault::BadVector { field: name, problem: without_place(&error) })?,
@@ -249,20 +284,6 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
 
 fn raw(text: Option<&str>) -> Box<RawValue> {
     serde_json::value::to_raw_value(&text).expect("a string is JSON")
-}
-
-/// Takes the field that is named, or else the first of the usual ones.
-fn take(
-    others: &mut Vec<(String, Box<RawValue>)>,
-    given: &Option<String>,
-    usual: &[&str],
-) -> Result<Option<(String, Box<RawValue>)>, String> {
-    let place = |name: &str| others.iter().position(|(known, _)| known == name);
-    let found = match given {
-        Some(name) => Some(place(name).ok_or_else(|| name.clone())?),
-        None => usual.iter().find_map(|name| place(name)),
-    };
-    Ok(found.map(|place| others.remove(place)))
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(name: &str, value: &RawValue, expected: &str) -> Result<T, Fault> {
@@ -359,6 +380,29 @@ mod tests {
         assert_eq!((entry.id.as_deref(), &*entry.text), (Some("k"), "x"));
         assert_eq!(entry.metadata.as_deref(), Some(r#"{"_id":"3","text":"t"}"#));
         assert_eq!(entry.vector, Some(vec![1.0, -0.5]));
+    }
+
+    /// A usual field that is named for something else is that, and nothing besides.
+    #[test]
+    fn a_usual_field_may_be_named_for_another() {
+        let line = r#"{"title": "Bees", "text": "Bees dance.", "id": "a", "year": 2020}"#;
+        let names = FieldNames { text: Some("title".to_owned()), ..FieldNames::default() };
+        let entry = parsed(line, &names).unwrap();
+        assert_eq!((entry.id.as_deref(), &*entry.title, &*entry.text), (Some("a"), "", "Bees"));
+        assert_eq!(entry.metadata.as_deref(), Some(r#"{"year":2020,"text":"Bees dance."}"#));
+
+        let names = FieldNames { title: Some("text".to_owned()), text: Some("title".to_owned()), ..names };
+        let entry = parsed(line, &names).unwrap();
+        assert_eq!((&*entry.title, &*entry.text), ("Bees dance.", "Bees"));
+
+        let names = FieldNames { id: None, title: Some("id".to_owned()), ..FieldNames::default() };
+        let entry = parsed(line, &names).unwrap();
+        assert_eq!((entry.id, &*entry.title, &*entry.text), (None, "a", "Bees dance."));
+
+        let header = ["title", "text", "id"].map(str::to_owned);
+        let names = FieldNames { text: Some("title".to_owned()), ..FieldNames::default() };
+        let columns = names.columns(&header).unwrap();
+        assert_eq!((columns.id, columns.title, columns.text), (Some(2), None, Some(0)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! CSV and TSV: rows of a table become documents.
 //!
 //! CSV is read by RFC 4180, and so is a TSV file with a header, because programs that write headers quote as well. A
-//! TSV file without a header has no quotes, as MS MARCO's files have none: a quote in it is part of the text.
+//! TSV file without a header has no quotes, as MS MARCO's files have none: a quote in it is part of the text. A column
+//! of numbers or booleans has values of that type, but integers beyond 64 bits stay text, digit by digit.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,11 @@ impl CellType {
             "" => CellType::Empty,
             "true" | "false" | "True" | "False" => CellType::Boolean,
             // A number as JSON writes it: 007 and +1 are no numbers.
-            _ if serde_json::from_str::<serde_json::Number>(cell).is_ok() => CellType::Number,
+            _ if serde_json::from_str::<serde_json::Number>(cell)
+                .is_ok_and(|number| is_kept(cell, &number)) =>
+            {
+                CellType::Number
+            }
             _ => CellType::Text,
         }
     }
@@ -161,6 +166,11 @@ impl Reader for Table {
     fn line(&self) -> u64 {
         self.rows.line()
     }
+}
+
+/// Whether a number has the value that its cell has. An integer beyond 64 bits would be rounded to another.
+fn is_kept(cell: &str, number: &serde_json::Number) -> bool {
+    !number.is_f64() || cell.contains(['.', 'e', 'E']) || number.as_f64() == Some(0.0)
 }
 
 /// A comma, unless the first line has semicolons only, as spreadsheets of some countries write.

@@ -50,6 +50,10 @@ fn files_of_each_kind() {
             ["b", "", "w", "{\"year\":2021.5,\"zip\":\"9999\",\"ok\":false,\"note\":7}"],
         ])
     );
+    // An integer beyond 64 bits stays as it is written, a fraction is the nearest of 64 bits.
+    let big = "text,key,n,x\nx,12345678901234567890123,18446744073709551615,-0.5\n";
+    let fields = "{\"key\":\"12345678901234567890123\",\"n\":18446744073709551615,\"x\":-0.5}";
+    assert_eq!(documents("big.csv", big), rows(&[["big-2", "", "x", fields]]));
     assert_eq!(documents("s.csv", "text;year\nx;1\n"), rows(&[["s-2", "", "x", "{\"year\":1}"]]));
 
     // MS MARCO's files have no header and no quotes.
