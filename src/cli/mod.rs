@@ -80,7 +80,7 @@ Examples:
 Exit codes:
   0    done
   1    I/O error: disk, memory, network
-  2    the command line is wrong, or an output exists or has no folder
+  2    the command line is wrong, or an output has no folder, or is a folder that exists (a file is replaced)
   3    a data set, run, judgment file or model is missing or wrong
   4    a database is missing, damaged, locked, of a newer version or of another encoder
   5    a measurement is worse than was asked for
