@@ -26,7 +26,7 @@ impl Durable {
     /// Begins the file `path`. Several writers of one path do not disturb each other; the last to finish stays.
     ///
     /// # Errors
-    /// The folder is missing or refuses.
+    /// The path is a folder, or the folder it lies in is missing or refuses.
     pub fn create(path: &Path) -> Result<Durable> {
         Durable::begin(path, unique_sibling(path))
     }
@@ -35,12 +35,16 @@ impl Durable {
     /// with `.tmp`, so the next writer overwrites what a killed one left.
     ///
     /// # Errors
-    /// The folder is missing or refuses.
+    /// As [`Durable::create`].
     pub fn create_alone(path: &Path) -> Result<Durable> {
         Durable::begin(path, with_suffix(path, ".tmp"))
     }
 
     fn begin(path: &Path, temporary: PathBuf) -> Result<Durable> {
+        // A file could not take its name in the end.
+        if path.is_dir() {
+            return Err(PathError::exists(path));
+        }
         let temporary = (!disk::is_special(path)).then_some(temporary);
         let file =
             DiskFile::create(temporary.as_deref().unwrap_or(path)).map_err(|error| named(error, path))?;

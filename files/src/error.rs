@@ -136,6 +136,7 @@ mod tests {
             error.to_string()
         };
         let of_file = told(Durable::create(&gone).unwrap_err());
+        assert_eq!(told(Durable::create(&there).unwrap_err()), told(PathError::exists(&there)));
         let parent = folder.path().join("gone");
         assert!(of_file.starts_with(&format!("there is no folder {} for ", parent.display())), "{of_file}");
         let crate::JournalError::Io(error) = Journal::open(&gone, [0; 32], 0).unwrap_err() else { panic!() };

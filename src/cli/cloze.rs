@@ -10,6 +10,7 @@ use secateur::report::counted;
 
 use super::failure::{Code, Failure, Result};
 use super::locate::texts;
+use crate::cli::index::check_file_out;
 
 const EXAMPLES: &str = "\
 Texts are cut into passages of whole sentences. A sentence drawn from each is the query; the others are the passage that \
@@ -44,6 +45,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<String> {
         let Arguments { texts: paths, out, passage_words, min_query_words, max_query_words, seed } = self;
+        check_file_out(&out, &paths)?;
         if let Some(most) = max_query_words.filter(|most| most.get() < min_query_words) {
             let message = format!(
                 "--max-query-words {most} is below --min-query-words {min_query_words}: no query has so few words"

@@ -16,6 +16,7 @@ use super::encoder::EncoderArguments;
 use super::failure::Result;
 use super::inputs::open_dataset;
 use super::progress::{Progress, say_on_interrupt};
+use crate::cli::index::check_file_out;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -45,6 +46,7 @@ type Texts<'a> = Box<dyn Iterator<Item = std::result::Result<(String, String), E
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        check_file_out(&self.out, &[])?;
         let dataset = open_dataset(&self.dataset)?;
         let encoder = self.encoder.load_required()?;
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;

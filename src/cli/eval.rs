@@ -16,6 +16,7 @@ use super::failure::{Code, Failure, Result, warn};
 use super::inputs::open_dataset;
 use super::search::ModeArguments;
 use super::searched::{Opening, Searched, open_searched};
+use crate::cli::index::check_file_out;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -166,6 +167,9 @@ impl Arguments {
     }
 
     pub fn run(self) -> Result<String> {
+        if let Some(run) = &self.run {
+            check_file_out(run, &[])?;
+        }
         let needs_encoder = self.mode.needs_encoder();
         let opening = Opening { generation: self.mode.generation(), needs_encoder, partial: false };
         let mut database = open_searched(&self.database, opening, &self.encoder)?;

@@ -270,6 +270,27 @@ pub fn check_out(out: &Path, other: &str) -> Result<()> {
     if out.exists() {
         return Err(Failure::from(PathError::exists(out)).told(|why| format!("{why}, or {other}")));
     }
+    check_folder_of(out)
+}
+
+/// Checks that one file can be written, before the work whose result it takes. A file that is there is replaced, as a
+/// shell would, but no folder and none of the files that are read.
+pub fn check_file_out(out: &Path, inputs: &[PathBuf]) -> Result<()> {
+    if out.is_dir() {
+        return Err(PathError::exists(out).into());
+    }
+    if let Ok(place) = out.canonicalize()
+        && inputs
+            .iter()
+            .any(|input| input.is_file() && input.canonicalize().is_ok_and(|input| input == place))
+    {
+        let message = format!("{} is read, so it cannot be written: choose another output", out.display());
+        return Err(Failure::new(Code::Usage, message));
+    }
+    check_folder_of(out)
+}
+
+fn check_folder_of(out: &Path) -> Result<()> {
     match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => {
             Err(PathError::new("create", out, io::ErrorKind::NotFound).into())

@@ -16,6 +16,7 @@ use super::failure::{Failure, Result};
 use super::progress::{NOTHING_IS_KEPT, Progress, say_if_kept};
 use super::search::ModeArguments;
 use super::teach::count;
+use crate::cli::index::check_file_out;
 
 const EXAMPLES: &str = "\
 Searches the database for each query and adds documents from a range of ranks to `neg`, drawn at random. These are never taken: \
@@ -70,6 +71,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        check_file_out(&self.out, std::slice::from_ref(&self.file))?;
         // A bad line is found before the work begins.
         let total = count(&self.file)?;
         let database =

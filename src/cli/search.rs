@@ -18,6 +18,7 @@ use super::failure::{Code, Failure, Result};
 use super::hits::{Hits, Look, as_json, as_text, found, missing_text, with_documents};
 use super::queries;
 use super::searched::{Opening, Searched, open_searched};
+use crate::cli::index::check_file_out;
 
 const EXAMPLES: &str = "\
 With --queries the encoder is loaded once, and each query is answered by a line of JSON. From standard input a query is answered \
@@ -199,6 +200,9 @@ impl Arguments {
         if self.run.is_some() && queries.is_none() {
             let message = "--run needs --queries: a run file holds the answers of a file of queries";
             return Err(Failure::new(Code::Usage, message));
+        }
+        if let (Some(run), Some(queries)) = (&self.run, &queries) {
+            check_file_out(run, std::slice::from_ref(queries))?;
         }
         let needs_encoder = self.mode.needs_encoder() && self.vector.is_none();
         let opening = Opening { generation: self.mode.generation(), needs_encoder, partial: self.partial };

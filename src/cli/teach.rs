@@ -12,6 +12,7 @@ use super::encoder::{model_directory, tell};
 use super::failure::{Code, Failure, Result};
 use super::model_options::ModelOptions;
 use super::progress::{NOTHING_IS_KEPT, Progress, say_if_kept};
+use crate::cli::index::check_file_out;
 
 const EXAMPLES: &str = "\
 Writes the examples with `pos_scores` and `neg_scores`, in place of any they had: the logits of a cross-encoder (a model whose \
@@ -49,6 +50,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        if let Some(out) = self.vectors.as_ref().or(self.out.as_ref()) {
+            check_file_out(out, &self.files)?;
+        }
         match (&self.vectors, &self.out, &self.files[..]) {
             (Some(vectors), _, _) => self.keep_vectors(vectors),
             (None, Some(out), [file]) => self.score(file, out),

@@ -11,6 +11,7 @@ use secateur::report::counted;
 use super::failure::{Code, Failure, Result};
 use super::inputs::open_dataset;
 use super::progress::Progress;
+use crate::cli::index::check_file_out;
 
 const EXAMPLES: &str = "\
 Writes a line of JSON for each judged query that has a relevant document, as FlagEmbedding's training data:
@@ -71,6 +72,7 @@ struct Counts {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        check_file_out(&self.out, &[])?;
         let datasets =
             self.datasets.iter().map(|dataset| open_dataset(dataset)).collect::<Result<Vec<_>>>()?;
         for dataset in &datasets {

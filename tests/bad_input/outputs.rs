@@ -79,6 +79,17 @@ fn outputs_that_cannot_be_made() {
     run("model create tiny/config.json --out there").fails(2, exists);
     run("model quantize tiny --out there").fails(2, exists);
     run("dataset convert MINI --out there").fails(2, exists);
+    // A command that writes one file replaces a file, but no folder.
+    run("encode MINI --encoder tiny --out there").fails(2, exists);
+    run("export db --out there").fails(2, exists);
+    run("search db --queries MINI/queries.jsonl --run there").fails(2, exists);
+    run("prune score tiny --calibration MINI --out there").fails(2, exists);
+    run("dataset triples MINI --split test --allow-evaluation-split --out there").fails(2, exists);
+    std::fs::write(sandbox.path("texts.txt"), "Bees dance. Bread rises.\n").unwrap();
+    let own = ["texts.txt is read, so it cannot be written: choose another output"];
+    run("dataset cloze texts.txt --out ./texts.txt").fails(2, own);
+    run("eval db MINI --run there").fails(2, exists);
+    assert!(!sandbox.path("there.ids").exists());
     let no_folder = ["there is no folder gone for gone/out", "make it first, or choose another output"];
     run("index MINI --encoder none --out gone/out").fails(2, no_folder);
     run("shards plan MINI --encoder none --shards 2 --out gone/out").fails(2, no_folder);

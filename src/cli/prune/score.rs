@@ -9,6 +9,7 @@ use secateur_files::{Durable, Journal};
 
 use crate::cli::encoder::{Strict, model_directory};
 use crate::cli::failure::Result;
+use crate::cli::index::check_file_out;
 use crate::cli::locate::Locate;
 use crate::cli::progress::{NOTHING_IS_KEPT, say_if_kept, shown};
 use crate::cli::svg_file;
@@ -38,6 +39,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
+        check_file_out(&self.out, &[])?;
         let model = model_directory(&self.model)?;
         self.strict.announce(&model, self.options.reading.load_options())?;
         if self.options.is_resumable() {
