@@ -123,7 +123,7 @@ fn given_vectors_and_options_of_files() {
         assert_eq!(answer("set"), answer("db"));
     }
     sandbox.run(["search", "set", "word", "--filter", "m >= 3"]).fails(2, ["m", "n"]);
-    sandbox.run(["search", "set", "--vector", "[1]"]).fails(4, ["2"]);
+    sandbox.run(["search", "set", "--vector", "[1]"]).fails(2, ["2"]);
     // An id that is there twice is found when the set is planned.
     std::fs::write(sandbox.path("twice.jsonl"), line(1) + &line(2) + &line(1)).unwrap();
     let plan = ["shards", "plan", "twice.jsonl", "--shards", "3", "--out", "other"];
