@@ -281,7 +281,7 @@ impl Epoch {
             }
         };
         let place = source.num_batches(options) - position.remaining - 1;
-        let mut examples = Vec::with_capacity(options.batch_size.get());
+        let mut examples = Vec::new();
         for _ in 0..source.batch_len(place, options) {
             let (line, text) = lines.next().ok_or_else(changed)??;
             let example = parse(&text, &mut Some(source.format)).map_err(|fault| Error::Line {

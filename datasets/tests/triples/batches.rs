@@ -160,3 +160,19 @@ fn sources_are_checked_before_the_first_batch() {
     let error = Batches::open(&[folder.path().join("none.jsonl")], &options(2)).err().unwrap().to_string();
     assert!(error.starts_with("cannot open") && error.ends_with("none.jsonl"), "{error}");
 }
+
+/// Memory is taken for the examples that there are.
+#[test]
+fn a_batch_may_be_larger_than_its_source() {
+    let (_folder, paths) = sources(&[3, 2]);
+    for batch_size in [100_000_000_000, usize::MAX] {
+        let mut batches = Batches::open(&paths, &options(batch_size)).unwrap();
+        assert_eq!(batches.per_epoch(), 2);
+        let mut lengths: Vec<usize> =
+            take(&mut batches, 2).iter().map(|batch| batch.examples.len()).collect();
+        lengths.sort();
+        assert_eq!(lengths, [2, 3]);
+        batches.seek(3);
+        assert_eq!(batches.next().unwrap().unwrap().epoch, 1);
+    }
+}
