@@ -325,8 +325,8 @@ pub enum Error {
     },
     /// The folder of a recipe is another one's.
     #[error(
-        "{} is of another recipe, {}, by which something was computed: choose another output folder, or remove this one \
-         to begin anew",
+        "{} is of another recipe, {}: its {difference} is another, and something was computed by it: choose another output \
+         folder, give what that recipe has there, or remove this one to begin anew",
         folder.display(), kept.display()
     )]
     OtherRecipe {
@@ -334,6 +334,8 @@ pub enum Error {
         folder: PathBuf,
         /// The recipe that is kept in it.
         kept: PathBuf,
+        /// What of that is another: `model`, or the table of a stage.
+        difference: String,
     },
     /// What was to be written is there already.
     #[error("{}", PathError::exists(path))]

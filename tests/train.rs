@@ -223,8 +223,8 @@ fn what_cannot_be_trained_is_refused() {
     let sandbox = sandbox();
     let refused = |rest: &[&str], code: i32, parts: &[&str]| train(&sandbox, "run", rest).fails(code, parts);
     refused(&["--targets", "q_proj"], 3, &["no linear layer's name ends in \"q_proj\"", "encoder.layer.0"]);
-    refused(&["--temperature", "0"], 2, &["temperature is 0; it must be above 0"]);
-    refused(&["--dropout", "1"], 2, &["dropout is 1; it must be 0 to below 1"]);
+    refused(&["--temperature", "0"], 2, &["--temperature: it is 0; it must be above 0"]);
+    refused(&["--dropout", "1"], 2, &["--dropout: it is 1; it must be 0 to below 1"]);
     refused(&["--batch-tokens", "0"], 2, &["--batch-tokens", "at least 1"]);
     refused(&["--precision", "int8"], 2, &["precision: ", "f32 or bf16"]);
     refused(&["--device", "gpu"], 2, &["--device", "cuda:N"]);
@@ -377,11 +377,64 @@ fn a_recipe_runs_to_its_report_and_is_not_run_twice() {
     assert!(!sandbox.path("bad").exists());
 }
 
+/// What a late stage would refuse is refused before the first one, by stage and key. Mending it loses no work.
+#[test]
+fn mistakes_of_late_stages_are_found_first_and_mended_without_loss() {
+    let sandbox = sandbox();
+    let dataset = mini().display().to_string();
+    write(&sandbox.path("."), "tiny.json", "[\n  {\"query\": \"q\", \"pos\": [\"p\"]}\n]\n");
+    std::fs::create_dir(sandbox.path("datasets")).unwrap();
+    let recipe = format!(
+        "model = \"tiny\"\n\
+         [score]\ncalibration = \"{dataset}\"\nformat = \"texts\"\n\
+         [drop]\nmlp = 1\n\
+         [train]\ndata = [\"t.jsonl\"]\nsteps = 2\nbatch-size = 4\nfull = true\n"
+    );
+    let run = |recipe: &str, out: &str| {
+        write(&sandbox.path("."), "r.toml", recipe);
+        sandbox.run(["effir", "r.toml", "--out", out])
+    };
+    let slim = "[slim]\nsparsity = 0.5\ntrain = [\"t.jsonl\"]\nsteps = 2\nbatch-size = 4\n[train]";
+    for (from, to, code, part) in [
+        ("steps = 2", "steps = 0", 2, "[train]: steps: it is 0; it must be at least 1"),
+        ("full = true", "learning-rate = -1.0", 2, "[train]: learning-rate: it is -1; it must be above 0"),
+        // The model has three layers.
+        ("mlp = 1", "mlp = 9", 2, "[drop]: mlp: cannot drop 9 MLP sub-layers: the model has 3"),
+        (
+            "mlp = 1",
+            "attention = 1\nblocks = 3",
+            2,
+            "[drop]: attention: cannot drop 1 attention sub-layers: the model has 0",
+        ),
+        ("mlp = 1", "layers = [\"mlp:3\"]", 2, "[drop]: layers: cannot drop MLP 3"),
+        ("mlp = 1", "target-params = 1", 2, "[drop]: target-params: "),
+        ("mlp = 1\n[train]", &format!("mlp = 3\n{slim}"), 2, "[slim]: sparsity: no MLP is left"),
+        ("[train]", &slim.replace("0.5", "0.5\nfloor = 0.8"), 2, "[slim]: sparsity: cannot cut the MLPs by "),
+        ("t.jsonl", &dataset, 3, "[train] data: "),
+        ("t.jsonl", "tiny.json", 3, "[train] data: tiny.json:1: "),
+        ("full = true", "teacher = \"datasets\"", 3, "[train] teacher: "),
+        ("full = true", &format!("dev = [\"{dataset}\"]"), 2, "[train]: dev-split: "),
+    ] {
+        run(&recipe.replace(from, to), "out").fails(code, [part]);
+        assert!(!sandbox.path("out").exists(), "{to}");
+    }
+    // What is found late all the same: a bad line further on. What was made before is kept.
+    write(&sandbox.path("."), "late.jsonl", "{\"query\": \"q\", \"pos\": [\"p\"]}\n{\"query\": \"q\"}\n");
+    run(&recipe.replace("t.jsonl", "late.jsonl"), "out").fails(3, ["late.jsonl:2"]);
+    let made = |name: &str| std::fs::metadata(sandbox.path("out").join(name)).unwrap().modified().unwrap();
+    let before = ["scores.json", "dropped/config.json"].map(made);
+    run(&recipe.replace("mlp = 1", "mlp = 2"), "out")
+        .fails(2, ["out is of another recipe", "[drop] is another"]);
+    run(&recipe, "out").ok();
+    assert_eq!(["scores.json", "dropped/config.json"].map(made), before);
+}
+
 /// A mistake is mended in the recipe, and the same command goes on. What is nobody's folder is left alone.
 #[test]
 fn a_recipe_by_which_nothing_was_computed_may_change() {
     let sandbox = sandbox();
-    write(&sandbox.path("."), "bad.jsonl", "{\"query\": \"q\"}\n");
+    let sound = "{\"query\": \"q\", \"pos\": [\"p\"]}\n";
+    write(&sandbox.path("."), "bad.jsonl", format!("{sound}{{\"query\": \"q\"}}\n"));
     let recipe = |data: &str| {
         let steps = "full = true\nsteps = 1\nbatch-size = 4";
         write(
@@ -396,7 +449,7 @@ fn a_recipe_by_which_nothing_was_computed_may_change() {
     assert!(!sandbox.path("out").exists());
     // This one is found when the training has begun.
     recipe("bad.jsonl");
-    effir("out").fails(3, ["bad.jsonl:1"]);
+    effir("out").fails(3, ["bad.jsonl:2"]);
     recipe("t.jsonl");
     let before = tree(&sandbox.path("tiny"));
     effir("tiny").fails(2, ["--out: tiny is of no recipe and has other files in it", "choose a new folder"]);

@@ -30,7 +30,8 @@ options of `prune score`, `prune drop`, `prune slim` and `train`:
   datasets = [\"scifact\"]
   baseline = true        # measure the model as it was, too
 
-Paths begin in the current folder, and what the stages read is looked for before the first one. The recipes in encoders/recipes say \
+Paths begin in the current folder, and what the stages read is looked for before the first one. Tables of stages by which nothing was \
+computed yet may change. The recipes in encoders/recipes say \
 in their first lines how it is made.
 
 The folder --out gets scores.json, dropped/, masked/, run/, model/ (what comes of it, with a model card) and report.md. Stages \

@@ -50,13 +50,14 @@ pub fn problem(input: &Input<'_>) -> Option<String> {
         _ if input.path.exists() => true,
         InputKind::Model => name == DEFAULT_ENCODER || is_hub_name(&name),
         InputKind::Texts | InputKind::Dataset => is_known(&name),
-        InputKind::File => false,
+        InputKind::Examples | InputKind::File => false,
     };
     match input.kind {
         _ if !is_named => Some(name.into_owned()),
         InputKind::Dataset => dataset(input.path).err().map(|failure| failure.message),
+        _ if input.path.exists() => input.fault(),
         InputKind::Texts => texts(input.path).err().map(|failure| failure.message),
-        InputKind::Model | InputKind::File => None,
+        InputKind::Model | InputKind::Examples | InputKind::File => None,
     }
 }
 

@@ -7,6 +7,7 @@ use secateur_files::{AtPath, Durable, disk, kept_items};
 
 use super::read::is_json;
 use super::recipe::Recipe;
+use super::stage::Stage;
 use crate::error::{Error, Result};
 
 /// The names under which a recipe is kept.
@@ -14,22 +15,34 @@ const TOML: &str = "recipe.toml";
 const JSON: &str = "recipe.json";
 
 impl Recipe {
-    /// Keeps the recipe in the folder of what comes of it. Another recipe takes its place there as long as nothing was
-    /// computed.
+    /// Keeps the recipe in the folder of what comes of it. It takes the place of another one that has the same model,
+    /// and the same tables up to the last stage by which something was computed.
     ///
     /// # Errors
     ///
-    /// Something was computed by another recipe, or the files are of no recipe.
+    /// Something was computed by what the other recipe has in another way, or the files are of no recipe.
     pub(super) fn keep(&self, out: &Path) -> Result<()> {
         disk::create_folders(out)?;
         let text = self.text();
         let kept = [TOML, JSON].map(|name| out.join(name)).into_iter().find(|path| path.exists());
         match kept {
-            Some(kept) if fs::read_to_string(&kept).at("read", &kept)? == text => return Ok(()),
-            Some(kept) if first_in(out, is_result)?.is_some() => {
-                return Err(Error::OtherRecipe { folder: out.to_owned(), kept });
+            Some(kept) => {
+                let of_folder = fs::read_to_string(&kept).at("read", &kept)?;
+                if of_folder == text {
+                    return Ok(());
+                }
+                if let Some(last) = last_with_results(out)? {
+                    // What is no recipe (any more) does not say by what the results were computed.
+                    let difference = match of_folder.parse::<Recipe>() {
+                        Ok(other) => text.parse::<Recipe>()?.difference(&other, last),
+                        Err(_) => Some("all of it".to_owned()),
+                    };
+                    if let Some(difference) = difference {
+                        return Err(Error::OtherRecipe { folder: out.to_owned(), kept, difference });
+                    }
+                }
+                disk::remove_file(&kept)?;
             }
-            Some(kept) => disk::remove_file(&kept)?,
             None => {
                 if let Some(other) = first_in(out, |entry| !is_temporary(entry))? {
                     let problem = format!(
@@ -44,6 +57,18 @@ impl Recipe {
         let path = out.join(if is_json(&text) { JSON } else { TOML });
         Ok(Durable::write(&path, |file| file.write_all(text.as_bytes()))?)
     }
+}
+
+/// The last stage by which something was computed.
+fn last_with_results(folder: &Path) -> Result<Option<Stage>> {
+    let mut last = None;
+    for entry in fs::read_dir(folder).at("list", folder)? {
+        let entry = entry.at("list", folder)?;
+        if is_result(&entry) {
+            last = last.max(Stage::that_leaves(&entry.file_name().to_string_lossy()));
+        }
+    }
+    Ok(last)
 }
 
 /// The first of the files and folders in a folder that is one of those asked for.
@@ -129,6 +154,45 @@ mod tests {
             fs::remove_file(out.join(result)).unwrap();
         }
         recipe(first).keep(&out).unwrap();
+    }
+
+    #[test]
+    fn tables_after_the_last_results_may_change() {
+        let temporary = tempfile::tempdir().unwrap();
+        let out = temporary.path();
+        let first = "model = \"a\"\n[score]\ncalibration = \"c\"\n[drop]\nmlp = 1\n[train]\ndata = [\"t\"]\nsteps = 0\n";
+        recipe(first).keep(out).unwrap();
+        fs::create_dir(out.join("dropped")).unwrap();
+        for name in ["scores.json", "drop_order.svg", "dropped/config.json", "notes.txt"] {
+            fs::write(out.join(name), "").unwrap();
+        }
+        let mended = first.replace("steps = 0", "steps = 5 # mended") + "[evaluate]\nbaseline = true\n";
+        let said = mended.replace("# mended", "");
+        for text in [&mended, &said] {
+            recipe(text).keep(out).unwrap();
+            assert_eq!(recipes(out), [&text[..]]);
+        }
+        let refused = |text: String, table: &str| {
+            let error = recipe(&text).keep(out).unwrap_err().to_string();
+            assert!(error.contains("is of another recipe") && error.contains(table), "{error}");
+            assert_eq!(recipes(out), [&said[..]]);
+        };
+        refused(said.replace("mlp = 1", "mlp = 2"), "[drop] is another");
+        refused(said.replace("[score]\ncalibration = \"c\"\n", ""), "[score] is another");
+        refused(said.replace("\"a\"", "\"b\""), "model is another");
+        refused(
+            said.replace("[drop]", "[slim]\nsparsity = 0.5\n[drop]").replace("mlp = 1", "mlp = 3"),
+            "[drop] is another",
+        );
+        // A stage in between may be put in.
+        recipe(&said.replace("[train]", "[slim]\nsparsity = 0.5\n[train]")).keep(out).unwrap();
+        recipe(&said).keep(out).unwrap();
+        // Once the training has made something, its table holds.
+        fs::create_dir_all(out.join("run/model")).unwrap();
+        fs::write(out.join("run/model/config.json"), "").unwrap();
+        refused(said.replace("steps = 5", "steps = 6"), "[train] is another");
+        refused(said.replace("[train]", "[slim]\nsparsity = 0.5\n[train]"), "[slim] is another");
+        recipe(&said.replace("baseline = true", "baseline = false")).keep(out).unwrap();
     }
 
     #[test]

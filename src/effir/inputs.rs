@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use secateur_datasets::Texts;
+use secateur_datasets::triples::Examples;
+
 use super::recipe::Recipe;
 use super::stage::Stage;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, message_with_causes};
+use crate::prune::ModelDirectory;
 use crate::train::LossOptions;
 
 /// What a recipe reads.
@@ -29,8 +33,39 @@ pub enum InputKind {
     Texts,
     /// The folder of a data set.
     Dataset,
-    /// A file.
+    /// A file of training examples.
+    Examples,
+    /// Another file.
     File,
+}
+
+impl Input<'_> {
+    /// What is wrong with what is there, as far as a look at its beginning tells.
+    pub fn fault(&self) -> Option<String> {
+        let path = self.path.display();
+        let result: Result<()> = match self.kind {
+            InputKind::Examples => {
+                match Examples::open(self.path, None).map(|mut examples| examples.next()) {
+                    Ok(Some(first)) => first.map(|_| ()).map_err(Error::from),
+                    Ok(None) => return Some(format!("{path} has no examples")),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            InputKind::File if self.path.is_dir() => {
+                return Some(format!("{path} is a folder, a file is expected"));
+            }
+            InputKind::Texts => Texts::open(self.path)
+                .and_then(|mut texts| texts.next().transpose())
+                .map(|_| ())
+                .map_err(Error::from),
+            // The model that the recipe starts from is opened with its own options.
+            InputKind::Model if self.stage.is_some() => {
+                ModelDirectory::open(self.path).map(|_| ()).map_err(Error::from)
+            }
+            InputKind::Model | InputKind::Dataset | InputKind::File => Ok(()),
+        };
+        result.err().map(|error| message_with_causes(&error))
+    }
 }
 
 impl Recipe {
@@ -51,13 +86,13 @@ impl Recipe {
             drop.calibration.iter().for_each(|path| add(Stage::Drop, "calibration", InputKind::Texts, path));
         }
         if let Some(slim) = &self.slim {
-            slim.train.iter().for_each(|path| add(Stage::Slim, "train", InputKind::File, path));
+            slim.train.iter().for_each(|path| add(Stage::Slim, "train", InputKind::Examples, path));
             slim.calibration.iter().for_each(|path| add(Stage::Slim, "calibration", InputKind::Texts, path));
             slim.scores.iter().for_each(|path| add(Stage::Slim, "scores", InputKind::File, path));
             of_loss(Stage::Slim, &slim.loss, &mut add);
         }
         if let Some(train) = &self.train {
-            train.data.iter().for_each(|path| add(Stage::Train, "data", InputKind::File, path));
+            train.data.iter().for_each(|path| add(Stage::Train, "data", InputKind::Examples, path));
             train.dev.iter().for_each(|path| add(Stage::Train, "dev", InputKind::Dataset, path));
             of_loss(Stage::Train, &train.loss, &mut add);
         }
@@ -108,9 +143,9 @@ fn of_loss<'r>(
     loss.teacher_vectors.iter().for_each(|path| add(stage, "teacher-vectors", InputKind::File, path));
 }
 
-/// The path of an input where nothing is.
-pub(super) fn absent(input: &Input<'_>) -> Option<String> {
-    (!input.path.exists()).then(|| input.path.display().to_string())
+/// The path of an input where nothing is, or what is wrong with what is there.
+pub(super) fn problem(input: &Input<'_>) -> Option<String> {
+    if input.path.exists() { input.fault() } else { Some(input.path.display().to_string()) }
 }
 
 #[cfg(test)]
@@ -125,7 +160,7 @@ mod tests {
         [evaluate]\ndatasets = [\"e1\", \"e2\"]\n";
 
     fn missing(recipe: &Recipe, out: &Path) -> Vec<String> {
-        match recipe.check_inputs(out, absent) {
+        match recipe.check_inputs(out, problem) {
             Err(Error::MissingInputs { missing, .. }) => missing,
             other => panic!("{other:?}"),
         }
@@ -156,6 +191,34 @@ mod tests {
         let message = recipe.run(&absent, &mut |_, _| ()).unwrap_err().to_string();
         assert!({ all }.all(|line| message.contains(line)), "{message}");
         assert!(!absent.exists());
+    }
+
+    #[test]
+    fn what_is_there_and_is_something_else_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("folder")).unwrap();
+        std::fs::write(path("list.json"), "[\n  {\"query\": \"q\", \"pos\": [\"p\"]}\n]\n").unwrap();
+        std::fs::write(path("empty.jsonl"), "").unwrap();
+        std::fs::write(path("sound.jsonl"), "{\"query\": \"q\", \"pos\": [\"p\"]}\n").unwrap();
+        std::fs::write(path("texts.jsonl"), "a rose\n").unwrap();
+        for (kind, name, part) in [
+            (InputKind::Examples, "folder", Some("folder is a folder")),
+            (InputKind::Examples, "list.json", Some("list.json:1: ")),
+            (InputKind::Examples, "empty.jsonl", Some("empty.jsonl has no examples")),
+            (InputKind::Examples, "sound.jsonl", None),
+            (InputKind::File, "folder", Some("folder is a folder, a file is expected")),
+            (InputKind::File, "empty.jsonl", None),
+            (InputKind::Texts, "texts.jsonl", Some("texts.jsonl:1: ")),
+            (InputKind::Model, "folder", Some("config.json")),
+        ] {
+            let path = path(name);
+            let input = Input { stage: Some(Stage::Train), key: "k", kind, path: &path };
+            match (problem(&input), part) {
+                (Some(problem), Some(part)) => assert!(problem.contains(part), "{problem}"),
+                (found, expected) => assert_eq!(found.as_deref(), expected, "{name}"),
+            }
+        }
     }
 
     #[test]

@@ -249,6 +249,24 @@ mod tests {
             ("[train]\ndata = [\"d\"]\nfull = true\nrank = 4", &["[train]", "rank"]),
             ("[train]\ndata = [\"d\"]\nsteps = 4\nepochs = 2", &["[train]", "epochs"]),
             ("[train]\ndata = [\"d\"]\nalignment-weight = 1", &["[train]", "alignment-weight"]),
+            // What the stages would find themselves, late.
+            ("[train]\ndata = [\"d\"]\nsteps = 0", &["[train]: steps: it is 0; it must be at least 1"]),
+            (
+                "[train]\ndata = [\"d\"]\nlearning-rate = -1.0",
+                &["[train]: learning-rate: it is -1; it must be"],
+            ),
+            ("[train]\ndata = [\"d\"]\nepochs = 0.0", &["[train]: epochs: expected a number above 0"]),
+            ("[train]\ndata = [\"d\"]\nrank = 0", &["[train]: rank: it is 0; it must be at least 1"]),
+            (
+                "[train]\ndata = [\"d\"]\ntemperature = 0.0",
+                &["[train]: temperature: it is 0; it must be above 0"],
+            ),
+            ("[slim]\nsparsity = 0.3\ntrain = [\"t\"]\nsteps = 0", &["[slim]: steps: it is 0"]),
+            (
+                "[slim]\nsparsity = 0.3\ntrain = [\"t\"]\nlambda = -1.0",
+                &["[slim]: lambda: it is -1; it must be 0 or more"],
+            ),
+            ("[slim]\nsparsity = 0.3\ntrain = [\"t\"]\nfloor = 2.0", &["[slim]: floor: ", "0 to 1"]),
         ] {
             let recipe: Recipe = format!("model = \"m\"\n{stages}").parse().unwrap();
             let message = recipe.check().unwrap_err().to_string();

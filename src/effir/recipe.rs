@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use secateur_encoders::{Device, LoadOptions};
 use serde::{Deserialize, Serialize};
 
+use super::stage::Stage;
 use crate::error::{Error, Result};
-use crate::prune::{DropOptions, ScoreOptions, SlimOptions};
+use crate::prune::{DropOptions, ModelDirectory, ScoreOptions, SlimOptions};
 use crate::train::TrainOptions;
 
 /// A model and what is done to it. Stages that are absent are left out.
@@ -101,6 +102,43 @@ impl Recipe {
         Ok(())
     }
 
+    /// Refuses what a later stage would refuse of the model that the recipe starts from, after the stages before it.
+    /// Stages that are done in the folder `out` are not asked.
+    pub(super) fn check_model(&self, out: &Path, start: &ModelDirectory) -> Result<()> {
+        let is_left = |stage: Stage| !stage.is_done_in(out);
+        let mut left = start.architecture().remaining();
+        if let Some(drop) = &self.drop {
+            left = match is_left(Stage::Drop) {
+                true => in_stage("drop", drop.check_model(start))?,
+                false => ModelDirectory::open(Stage::Drop.made_in(out))?.architecture().remaining(),
+            };
+        }
+        if let Some(slim) = self.slim.as_ref().filter(|_| is_left(Stage::Slim)) {
+            in_stage("slim", slim.check_widths(&left.intermediate_sizes))?;
+        }
+        if let Some(train) = self.train.as_ref().filter(|_| is_left(Stage::Train)) {
+            train.check_model(start.path())?;
+            in_stage("train", train.open_dev())?;
+        }
+        Ok(())
+    }
+
+    /// The first of the model and the tables that is another one in `other`, up to that of the stage `last`.
+    pub(super) fn difference(&self, other: &Recipe, last: Stage) -> Option<String> {
+        if self.model != other.model {
+            return Some("model".to_owned());
+        }
+        let tables = [
+            (Stage::Score, self.score == other.score),
+            (Stage::Drop, self.drop == other.drop),
+            (Stage::Slim, self.slim == other.slim),
+            (Stage::Train, self.train == other.train),
+            (Stage::Evaluate, self.evaluate == other.evaluate),
+        ];
+        let differs = tables.into_iter().find(|(stage, is_same)| *stage <= last && !is_same);
+        differs.map(|(stage, _)| format!("[{stage}]"))
+    }
+
     /// The same with its training, of neuron masks and of what is left, on a device.
     #[must_use]
     pub fn on_device(mut self, device: Device) -> Recipe {
@@ -140,7 +178,7 @@ impl Recipe {
 }
 
 /// Says of a problem in which stage it is.
-fn in_stage(stage: &'static str, result: Result<()>) -> Result<()> {
+fn in_stage<T>(stage: &'static str, result: Result<T>) -> Result<T> {
     result.map_err(|error| match error {
         Error::InvalidOption { option, problem, .. } => {
             Error::InvalidOption { stage: Some(stage), option, problem }

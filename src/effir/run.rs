@@ -6,7 +6,7 @@ use secateur_datasets::beir::BeirFolder;
 use secateur_encoders::{Encoder, write_merged};
 use secateur_files::Durable;
 
-use super::inputs::absent;
+use super::inputs::problem;
 use super::recipe::Recipe;
 use super::report::{MeasuredModel, OnDataset, Report};
 use super::stage::{RUN, Stage};
@@ -21,7 +21,7 @@ impl Recipe {
     ///
     /// | | |
     /// |---|---|
-    /// | `recipe.toml` or `.json` | the recipe; another one is refused when something was computed by it |
+    /// | `recipe.toml` or `.json` | the recipe; another one is refused if it changes what was computed by this one |
     /// | `scores.json`, `drop_order.svg` | the importance of sub-layers, and the order in which they are dropped |
     /// | `dropped/` | the model without sub-layers |
     /// | `masked/`, `neurons.json`, `widths.svg` | the model with neurons zero, their scores, the widths that are left |
@@ -30,8 +30,8 @@ impl Recipe {
     /// | `model/` | what comes of it, with a model card |
     /// | `report.md` | the report |
     ///
-    /// Finished stages are not repeated. After an interruption the same call continues, and ends with the same model.
-    /// `on` is told how far a stage is.
+    /// Finished stages are not repeated. Tables of later stages may change until something is computed by them. After an
+    /// interruption the same call continues, and ends with the same model. `on` is told how far a stage is.
     ///
     /// # Errors
     ///
@@ -42,11 +42,8 @@ impl Recipe {
         self.check()?;
         let start = self.model_directory().to_owned();
         // What can be wrong is found before the first hour of work.
-        self.check_inputs(out, absent)?;
-        ModelDirectory::open_with(&start, &self.load_options())?;
-        if let Some(train) = &self.train {
-            train.check_model(&start)?;
-        }
+        self.check_inputs(out, problem)?;
+        self.check_model(out, &ModelDirectory::open_with(&start, &self.load_options())?)?;
         let datasets = self.evaluate.datasets.iter().map(|path| Ok(BeirFolder::open(path)?));
         let datasets = datasets.collect::<Result<Vec<BeirFolder>>>()?;
         self.keep(out)?;

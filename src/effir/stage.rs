@@ -12,7 +12,7 @@ use crate::train::Run;
 pub(super) const RUN: &str = "run";
 
 /// A stage of a recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// The importance of sub-layers is measured.
     Score,
@@ -60,6 +60,19 @@ impl Stage {
             Stage::Train => out.join(RUN).join("model"),
             Stage::Evaluate => out.join("model"),
         }
+    }
+
+    /// The stage that leaves a file or folder of this name in the folder of a recipe, finished or not.
+    pub(super) fn that_leaves(name: &str) -> Option<Stage> {
+        Some(match name {
+            "scores.json" | "scores.json.journal" | "drop_order.svg" => Stage::Score,
+            "dropped" => Stage::Drop,
+            "masked" | "masked.gates" | "neurons.json" | "widths.svg" => Stage::Slim,
+            // What is measured is made of what the stages before have left, not by [evaluate].
+            RUN | "merged" | "model" => Stage::Train,
+            "results" | "report.md" => Stage::Evaluate,
+            _ => return None,
+        })
     }
 
     /// Whether that is there. What the last stage measures is made in parts.

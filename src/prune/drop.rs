@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use secateur_encoders::prune::{Budget, BudgetPlan, Layout, Remaining, SubLayer, Variant};
+use secateur_encoders::prune::{
+    Budget, BudgetPlan, Importance, Layout, ModelDirectory, Remaining, SubLayer, Variant,
+};
 use serde::{Deserialize, Serialize};
 
 use super::score::{MeasureOptions, ScoreOptions};
@@ -140,21 +142,10 @@ impl DropOptions {
         self.check()?;
         let opened = open_model(model, &self.reading, out)?;
         let architecture = opened.architecture();
-        let whole = architecture.remaining();
-        let mut named = whole.clone();
-        for NamedLayers { sub_layer, first, last } in &self.layers {
-            for layer in *first..=*last {
-                // What is named twice goes once.
-                if named.has(*sub_layer, layer) || !whole.has(*sub_layer, layer) {
-                    named.drop(*sub_layer, layer)?;
-                }
-            }
-        }
+        let named = self.without_named(architecture.remaining())?;
         let scores = self.scores.as_deref().map(|scores| read_scores(scores, &opened)).transpose()?;
         let importance = scores.as_ref().map(|scores| &scores.importance);
-        let budget = self.target_params.map(|count| Budget::Parameters(count.0));
-        let budget = budget.or(self.target_gflop.map(Budget::Gflop));
-        let (remaining, plan) = if let (Some(budget), Some(importance)) = (budget, importance) {
+        let (remaining, plan) = if let (Some((budget, _)), Some(importance)) = (self.budget(), importance) {
             let plan = budget.plan(architecture, importance, &named)?;
             (plan.remaining.clone(), Some(plan))
         } else if self.iterative {
@@ -167,6 +158,55 @@ impl DropOptions {
         let parameters = [architecture, &left].map(|architecture| architecture.parameters().total());
         let losses = remaining.losses_of(architecture);
         Ok(Dropped { model: opened.name(), remaining, losses, parameters, plan })
+    }
+
+    /// Refuses a model with less to drop than is asked for, before anything is measured. Returns what can be left of
+    /// it; how many MLPs that has does not depend on their importance if all blocks are whole.
+    pub(crate) fn check_model(&self, model: &ModelDirectory) -> Result<Remaining> {
+        fn of(option: &'static str) -> impl Fn(secateur_encoders::Error) -> Error {
+            move |error| Error::option(option, error.to_string())
+        }
+        let architecture = model.architecture();
+        let named = self.without_named(architecture.remaining()).map_err(of("layers"))?;
+        let layers = 0..architecture.layers.len();
+        if let Some((budget, option)) = self.budget() {
+            let alike: Vec<_> = layers.map(|_| Some(0.0)).collect();
+            let alike = Importance { attention: alike.clone(), mlp: alike.clone(), block: alike };
+            return Ok(budget.plan(architecture, &alike, &named).map_err(of(option))?.remaining);
+        }
+        let Variant { last_blocks, blocks, mlp, attention } = self.variant();
+        let left = |kind: SubLayer, option: &'static str, count: usize| -> Result<Remaining> {
+            let mut left = named.clone();
+            left.drop_last(SubLayer::Block, last_blocks).map_err(of("last-blocks"))?;
+            // Which blocks matter least is not known yet. It may be those that lack this sub-layer already.
+            let mut order: Vec<usize> = layers.clone().collect();
+            order.sort_by_key(|layer| named.has(kind, *layer));
+            left.drop_in_order(SubLayer::Block, order, blocks).map_err(of("blocks"))?;
+            left.drop_last(kind, count).map_err(of(option))?;
+            Ok(left)
+        };
+        left(SubLayer::Attention, "attention", attention)?;
+        left(SubLayer::Mlp, "mlp", mlp)
+    }
+
+    /// What is left without the sub-layers that are named.
+    fn without_named(&self, whole: Remaining) -> secateur_encoders::Result<Remaining> {
+        let mut left = whole.clone();
+        for NamedLayers { sub_layer, first, last } in &self.layers {
+            for layer in *first..=*last {
+                // What is named twice goes once.
+                if left.has(*sub_layer, layer) || !whole.has(*sub_layer, layer) {
+                    left.drop(*sub_layer, layer)?;
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// The target, and the option that says it.
+    fn budget(&self) -> Option<(Budget, &'static str)> {
+        let parameters = self.target_params.map(|count| (Budget::Parameters(count.0), "target-params"));
+        parameters.or(self.target_gflop.map(|gflop| (Budget::Gflop(gflop), "target-gflop")))
     }
 
     fn variant(&self) -> Variant {

@@ -8,7 +8,7 @@ use secateur_encoders::prune::{
     activation_magnitude,
 };
 use secateur_encoders::train::{Slim, Trained, Trainer};
-use secateur_encoders::{Encoder, LoadOptions};
+use secateur_encoders::{Encoder, Fingerprint, LoadOptions};
 use secateur_files::with_suffix;
 use serde::{Deserialize, Serialize};
 
@@ -126,9 +126,46 @@ impl SlimOptions {
         let given: Vec<&'static str> =
             pressures.into_iter().filter(|(_, weight)| weight.is_some()).map(|(name, _)| name).collect();
         match given[..] {
-            ["pressure", "lambda"] => Err(Error::option("lambda", "`pressure` says the same already")),
-            [option] if self.train.is_empty() => Err(Error::option(option, "only `train` learns a mask")),
-            _ => self.steps.check().and_then(|()| self.loss.check()),
+            ["pressure", "lambda"] => {
+                return Err(Error::option("lambda", "`pressure` says the same already"));
+            }
+            [option] if self.train.is_empty() => {
+                return Err(Error::option(option, "only `train` learns a mask"));
+            }
+            _ => {}
+        }
+        for (option, sparsity, floor) in [("sparsity", self.sparsity, 0.0), ("floor", 0.0, self.floor)] {
+            NeuronScores::check_shares(sparsity, floor)
+                .map_err(|error| Error::option(option, error.to_string()))?;
+        }
+        let pressure = self.pressure.or(self.lambda).unwrap_or(Slim::default().pressure);
+        let trained = Trained::Slim(Slim { pressure });
+        self.steps.check(trained, &self.loss).map_err(|error| match error {
+            Error::InvalidOption { option: "pressure", problem, .. } if self.lambda.is_some() => {
+                Error::option("lambda", problem)
+            }
+            other => other,
+        })
+    }
+
+    /// Refuses MLPs of these widths where there is none, or where they cannot lose so many neurons. Widths that differ
+    /// are not those of other MLPs that may be left, so they are not judged.
+    pub(crate) fn check_widths(&self, widths: &[Option<usize>]) -> Result<()> {
+        if widths.iter().all(Option::is_none) {
+            let problem = "no MLP is left that has neurons to slim: drop fewer MLPs, or do not slim";
+            return Err(Error::option("sparsity", problem));
+        }
+        let mut there = widths.iter().flatten();
+        let first = there.next();
+        if there.any(|width| Some(width) != first) {
+            return Ok(());
+        }
+        let layers = widths.iter().map(|width| width.map(|width| vec![0.0; width])).collect();
+        let fingerprint = Fingerprint::from_bytes([0; 32]);
+        let alike = NeuronScores { model: String::new(), fingerprint, layers };
+        match alike.mask(self.sparsity, self.floor) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::option("sparsity", error.to_string())),
         }
     }
 
@@ -187,7 +224,7 @@ impl SlimOptions {
             slim.pressure = pressure;
         }
         let mut batches = self.steps.batches(&self.train)?;
-        let settings = self.steps.settings(Trained::Slim(slim), self.loss.loss(), &batches);
+        let settings = self.steps.settings(Trained::Slim(slim), self.loss.loss(), batches.per_epoch());
         let device = self.steps.device;
         let options = LoadOptions { device, ..self.reading.load_options() };
         let mut trainer = Trainer::load_with(path, settings, &options)?;

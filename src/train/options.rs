@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use secateur_encoders::train::{Decay, Loss};
+use secateur_encoders::train::{Decay, Loss, Trained};
 use secateur_encoders::{Device, Pooling, Precision, Quantization};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::options::positive;
+use crate::options::{above_zero, positive};
 
 /// What [`TrainOptions::run`] is told. The keys of a recipe's `[train]` and the options of `secateur train` are these.
 ///
@@ -301,27 +301,59 @@ impl TrainOptions {
         if self.dev_split.is_some() && self.dev.is_empty() {
             return Err(Error::option("dev-split", "there is no `dev` data set that it could be of"));
         }
-        self.steps.check()?;
-        self.loss.check()
+        self.steps.check(self.what.trained(), &self.loss)
     }
 }
 
 impl StepOptions {
-    pub(crate) fn check(&self) -> Result<()> {
-        match (self.steps, self.epochs) {
-            (Some(_), Some(_)) => {
-                Err(Error::option("epochs", "`steps` says already how long training takes"))
-            }
-            _ if self.precision == Precision::Int8 => {
-                Err(Error::option("precision", "a model is not trained in int8: choose f32 or bf16"))
-            }
-            _ => Ok(()),
+    /// Refuses options of steps that train `trained` by a loss: what contradicts itself, and what the trainer refuses.
+    pub(crate) fn check(&self, trained: Trained, loss: &LossOptions) -> Result<()> {
+        if self.steps.is_some() && self.epochs.is_some() {
+            return Err(Error::option("epochs", "`steps` says already how long training takes"));
         }
+        above_zero("epochs", self.epochs.unwrap_or(1.0))?;
+        if self.precision == Precision::Int8 {
+            return Err(Error::option("precision", "a model is not trained in int8: choose f32 or bf16"));
+        }
+        loss.check()?;
+        // How many batches there are is not known yet, and decides nothing here.
+        self.settings(trained, loss.loss(), 1).check().map_err(as_option)
+    }
+}
+
+/// The options whose numbers are settings of the trainer, which has `_` between words.
+const SETTINGS: [&str; 14] = [
+    "steps",
+    "temperature",
+    "contrastive-weight",
+    "distillation-weight",
+    "alignment-weight",
+    "teacher-temperature",
+    "student-temperature",
+    "learning-rate",
+    "weight-decay",
+    "max-gradient-norm",
+    "rank",
+    "alpha",
+    "dropout",
+    "pressure",
+];
+
+/// What is wrong with a setting, by the name of its option.
+fn as_option(error: secateur_encoders::Error) -> Error {
+    let secateur_encoders::Error::InvalidSetting { setting, found, expected } = &error else {
+        return error.into();
+    };
+    let name = setting.replace('_', "-");
+    let name = if name == "num-steps" { "steps" } else { &name };
+    match SETTINGS.into_iter().find(|option| *option == name) {
+        Some(option) => Error::option(option, format!("it is {found}; it must be {expected}")),
+        None => error.into(),
     }
 }
 
 impl LossOptions {
-    pub(crate) fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         match &self.teacher {
             Some(_) if !self.teacher_vectors.is_empty() => {
                 Err(Error::option("teacher-vectors", "there is a `teacher` already: name one of the two"))

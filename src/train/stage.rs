@@ -55,13 +55,13 @@ impl TrainOptions {
         }
         self.check_model(model)?;
         let mut batches = self.steps.batches(&self.data)?;
-        let settings = self.steps.settings(self.what.trained(), self.loss.loss(), &batches);
+        let settings = self.steps.settings(self.what.trained(), self.loss.loss(), batches.per_epoch());
         let StepOptions { strict, device, .. } = self.steps;
         let options = LoadOptions { strict, device, ..self.what.load_options() };
         let mut trainer = Trainer::load_with(model, settings, &options)?;
         self.steps.tell_device(&trainer, on);
         trainer = self.loss.give_teacher(trainer, &self.steps, &self.data)?;
-        let dev = self.dev.iter().map(|path| self.open_dev(path)).collect::<Result<Vec<_>>>()?;
+        let dev = self.open_dev()?;
         let run = Run {
             save_every: self.save_every,
             dev: &dev,
@@ -87,8 +87,12 @@ impl TrainOptions {
         }
     }
 
-    /// A data set to measure on, and its split.
-    fn open_dev(&self, path: &Path) -> Result<(BeirFolder, Option<String>)> {
+    /// The data sets to measure on, and their splits.
+    pub(crate) fn open_dev(&self) -> Result<Vec<(BeirFolder, Option<String>)>> {
+        self.dev.iter().map(|path| self.open_dev_set(path)).collect()
+    }
+
+    fn open_dev_set(&self, path: &Path) -> Result<(BeirFolder, Option<String>)> {
         let dataset = BeirFolder::open(path)?;
         let splits = dataset.splits()?;
         let split = match &self.dev_split {
@@ -109,7 +113,7 @@ impl TrainOptions {
 }
 
 impl WhatOptions {
-    fn trained(&self) -> Trained {
+    pub(super) fn trained(&self) -> Trained {
         if self.full {
             return Trained::Full;
         }
@@ -171,10 +175,11 @@ impl StepOptions {
         Ok(Batches::open(data, &options)?)
     }
 
-    pub(crate) fn settings(&self, trained: Trained, loss: Loss, batches: &Batches) -> TrainSettings {
+    /// What the trainer is told, with as many batches an epoch as the data has.
+    pub(crate) fn settings(&self, trained: Trained, loss: Loss, batches_per_epoch: u64) -> TrainSettings {
         let per_step = self.accumulate.get() as f64;
         let epochs = self.epochs.unwrap_or(1.0);
-        let of_epochs = || (epochs * batches.per_epoch() as f64 / per_step).ceil().max(1.0) as usize;
+        let of_epochs = || (epochs * batches_per_epoch as f64 / per_step).ceil().max(1.0) as usize;
         let (default_rate, default_steps) = match trained {
             Trained::Lora(_) => (1e-4, None),
             Trained::Full => (2e-5, None),

@@ -68,6 +68,23 @@ impl NeuronScores {
         .into())
     }
 
+    /// Refuses what is no sparsity or no floor of [`NeuronScores::mask`], before anything is measured.
+    ///
+    /// # Errors
+    ///
+    /// [`PruneError::InvalidShare`]
+    pub fn check_shares(sparsity: f64, floor: f64) -> Result<()> {
+        if !(0.0..1.0).contains(&sparsity) {
+            let expected = "it is a share, 0 to below 1".to_owned();
+            return Err(invalid(format!("a sparsity of {sparsity}"), expected));
+        }
+        if !(0.0..=1.0).contains(&floor) {
+            let expected = "it is the share of an MLP that stays, 0 to 1".to_owned();
+            return Err(invalid(format!("any share with a floor of {floor}"), expected));
+        }
+        Ok(())
+    }
+
     /// Masks the share `sparsity` of all neurons, rounded to whole neurons: those with the lowest scores over all
     /// layers together (paper, section 5.1). Among equal scores the deeper layer's neuron is masked first, and in a
     /// layer the higher number.
@@ -94,19 +111,7 @@ impl NeuronScores {
     /// # Ok::<(), secateur_encoders::Error>(())
     /// ```
     pub fn mask(&self, sparsity: f64, floor: f64) -> Result<NeuronMask> {
-        let invalid = |asked: String, expected: String| {
-            Error::from(PruneError::InvalidShare { what: "the MLPs", asked, expected })
-        };
-        if !(0.0..1.0).contains(&sparsity) {
-            return Err(invalid(
-                format!("a sparsity of {sparsity}"),
-                "it is a share, 0 to below 1".to_owned(),
-            ));
-        }
-        if !(0.0..=1.0).contains(&floor) {
-            let expected = "it is the share of an MLP that stays, 0 to 1".to_owned();
-            return Err(invalid(format!("any share with a floor of {floor}"), expected));
-        }
+        NeuronScores::check_shares(sparsity, floor)?;
         let widths: Vec<usize> =
             self.layers.iter().map(|scores| scores.as_ref().map_or(0, Vec::len)).collect();
         let total: usize = widths.iter().sum();
@@ -153,6 +158,11 @@ impl NeuronScores {
         layers.iter_mut().flatten().for_each(|mlp| mlp.masked.sort_unstable());
         Ok(NeuronMask { layers })
     }
+}
+
+/// The error of a share that no MLPs can be cut by.
+fn invalid(asked: String, expected: String) -> Error {
+    PruneError::InvalidShare { what: "the MLPs", asked, expected }.into()
 }
 
 #[cfg(test)]

@@ -83,8 +83,12 @@ impl TrainSettings {
         }
     }
 
-    /// Refuses numbers that nothing can be trained with.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses numbers that nothing can be trained with, before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSetting`]; [`Error::Int8ToTrain`].
+    pub fn check(&self) -> Result<()> {
         if self.precision == Precision::Int8 {
             return Err(Error::Int8ToTrain);
         }
