@@ -28,6 +28,24 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A folder is where a file is expected.
+    #[error("{} is a folder, and a file is expected", path.display())]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// A file is not compressed as its name says.
+    #[error("{} is named {ending} and is not {format}: compress it, or name it without {ending}", path.display())]
+    NotCompressed {
+        /// The file.
+        path: PathBuf,
+        /// The end of its name.
+        ending: &'static str,
+        /// What such files are.
+        format: &'static str,
+    },
+
     /// A line of a file breaks the rules of its format.
     #[error("{}:{line}: {fault}", path.display())]
     Line {
@@ -167,6 +185,8 @@ impl Error {
         match self {
             Error::Io(error) => error.kind(ErrorKind::Input),
             Error::Read { .. }
+            | Error::IsFolder { .. }
+            | Error::NotCompressed { .. }
             | Error::Line { .. }
             | Error::File { .. }
             | Error::Record { .. }

@@ -31,6 +31,16 @@ impl Compression {
             _ => Compression::None,
         }
     }
+
+    /// The end of the names, what the format is called, and the bytes that a file begins with, one way or another.
+    fn beginnings(self) -> Option<(&'static str, &'static str, &'static [&'static [u8]])> {
+        match self {
+            Compression::None => None,
+            Compression::Gzip => Some((".gz", "gzip", &[b"\x1f\x8b"])),
+            // pzstd puts a frame of its own first, which readers skip.
+            Compression::Zstd => Some((".zst", "Zstandard", &[b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"])),
+        }
+    }
 }
 
 /// Opens a file for reading and decompresses it if its name ends in `.gz` (of any number of members) or `.zst`.
@@ -51,20 +61,28 @@ impl Compression {
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be opened.
+/// [`Error::Io`] if the file cannot be opened; [`Error::IsFolder`] for a folder; [`Error::NotCompressed`] if it does
+/// not begin as its name says.
 pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn BufRead + Send>> {
     let path = path.as_ref();
-    let file = File::open(path).at("open", path)?;
-    Ok(match Compression::of(path) {
-        Compression::None => Box::new(BufReader::with_capacity(BUFFER, file)),
-        Compression::Gzip => {
-            let members = flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
-            Box::new(BufReader::with_capacity(BUFFER, members))
-        }
+    if path.is_dir() {
+        return Err(Error::IsFolder { path: path.to_owned() });
+    }
+    let compression = Compression::of(path);
+    let mut file = BufReader::with_capacity(BUFFER, File::open(path).at("open", path)?);
+    let Some((ending, format, beginnings)) = compression.beginnings() else { return Ok(Box::new(file)) };
+    let start = file.fill_buf().at("read", path)?;
+    // One that is cut off sooner is not known to be anything else.
+    let begins = |with: &&[u8]| start.iter().zip(*with).all(|(found, expected)| found == expected);
+    if !beginnings.iter().any(begins) {
+        return Err(Error::NotCompressed { path: path.to_owned(), ending, format });
+    }
+    Ok(match compression {
         Compression::Zstd => {
-            let frames = zstd::stream::read::Decoder::new(file).at("decompress", path)?;
+            let frames = zstd::stream::read::Decoder::with_buffer(file).at("decompress", path)?;
             Box::new(BufReader::with_capacity(BUFFER, frames))
         }
+        _ => Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(file))),
     })
 }
 
@@ -307,6 +325,31 @@ mod tests {
             let message = all[0].as_ref().unwrap_err();
             assert!(message.contains("utf16.jsonl:1: the file is in UTF-16"), "{message}");
             assert_eq!(all.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_and_what_is_not_compressed_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |path: &Path| {
+            let errors = [Lines::open(path).err(), read_text(path).err()];
+            let [lines, whole] = errors.map(|error| error.expect("it is refused").to_string());
+            assert_eq!(lines, whole);
+            lines
+        };
+        let message = said(folder.path());
+        assert!(message.ends_with(" is a folder, and a file is expected"), "{message}");
+        for (name, format) in [("plain.jsonl.gz", "gzip"), ("plain.jsonl.zst", "Zstandard")] {
+            let path = folder.path().join(name);
+            let ending = name.strip_prefix("plain.jsonl").unwrap();
+            std::fs::write(&path, "{\"query\": \"q\"}\n").unwrap();
+            let message = said(&path);
+            let expected = format!("{name} is named {ending} and is not {format}: ");
+            assert!(message.contains(&expected), "{message}");
+            // A file that ends within the first bytes may be cut off.
+            std::fs::write(&path, "").unwrap();
+            let message = Lines::open(&path).map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(!message.contains("is named"), "{message}");
         }
     }
 

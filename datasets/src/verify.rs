@@ -165,6 +165,17 @@ impl<F: FnMut(&Finding)> Check<F> {
         }
     }
 
+    /// The lines of a file; `None` after adding that it is not compressed as its name says.
+    fn lines(&mut self, path: &Path) -> Result<Option<Lines>> {
+        match Lines::open(path) {
+            Err(Error::NotCompressed { path, format, .. }) => {
+                self.add(&path, None, Fault::Unreadable { reason: format!("it is not {format}") });
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
     /// Checks that a file is there in one form only.
     fn file(&mut self, folder: &Path, name: &str) -> Option<PathBuf> {
         let forms =
@@ -196,7 +207,9 @@ impl<F: FnMut(&Finding)> Check<F> {
         let Some(path) = self.file(folder.path(), name) else {
             return Ok(known);
         };
-        let mut lines = Lines::open(&path)?;
+        let Some(mut lines) = self.lines(&path)? else {
+            return Ok(known);
+        };
         known.complete = true;
         let mut is_empty = true;
         while let Some(line) = lines.next() {
@@ -232,7 +245,9 @@ impl<F: FnMut(&Finding)> Check<F> {
         let Some(path) = self.file(&folder.path().join("qrels"), &format!("{split}.tsv")) else {
             return Ok(());
         };
-        let mut lines = Lines::open(&path)?;
+        let Some(mut lines) = self.lines(&path)? else {
+            return Ok(());
+        };
         let mut qrels = Qrels::new();
         let mut judgments = 0;
         let mut is_first = true;

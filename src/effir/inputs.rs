@@ -52,7 +52,7 @@ impl Input<'_> {
                 }
             }
             InputKind::File if self.path.is_dir() => {
-                return Some(format!("{path} is a folder, a file is expected"));
+                return Some(format!("{path} is a folder, and a file is expected"));
             }
             InputKind::Texts => Texts::open(self.path)
                 .and_then(|mut texts| texts.next().transpose())
@@ -207,7 +207,7 @@ mod tests {
             (InputKind::Examples, "list.json", Some("list.json:1: ")),
             (InputKind::Examples, "empty.jsonl", Some("empty.jsonl has no examples")),
             (InputKind::Examples, "sound.jsonl", None),
-            (InputKind::File, "folder", Some("folder is a folder, a file is expected")),
+            (InputKind::File, "folder", Some("folder is a folder, and a file is expected")),
             (InputKind::File, "empty.jsonl", None),
             (InputKind::Texts, "texts.jsonl", Some("texts.jsonl:1: ")),
             (InputKind::Model, "folder", Some("config.json")),

@@ -30,8 +30,8 @@ impl Recipe {
     /// | `model/` | what comes of it, with a model card |
     /// | `report.md` | the report |
     ///
-    /// Finished stages are not repeated. Tables of later stages may change until something is computed by them. After an
-    /// interruption the same call continues, and ends with the same model. `on` is told how far a stage is.
+    /// Finished stages are not repeated. Tables of later stages may change until something is computed by them. After
+    /// an interruption the same call continues, and ends with the same model. `on` is told how far a stage is.
     ///
     /// # Errors
     ///
