@@ -200,6 +200,15 @@ pub enum Error {
         /// The lowest mean over some 50 steps before.
         lowest: f64,
     },
+    /// The numbers of a model have overflowed in a step of training.
+    #[error(
+        "training diverged at step {step}: its numbers have overflowed, and the model gives no vectors; train with a lower \
+         learning rate or a longer warm-up"
+    )]
+    Overflowed {
+        /// The step, counted from 1.
+        step: usize,
+    },
     /// A vocabulary is to be learned from nothing.
     #[error("there is no text to learn a vocabulary from")]
     NoTexts,
@@ -425,6 +434,7 @@ impl Error {
             | Error::QuantizedToTrain { .. }
             | Error::Int8ToTrain
             | Error::Diverged { .. }
+            | Error::Overflowed { .. }
             | Error::TeacherDimension { .. }
             | Error::TeacherVectors { .. }
             | Error::OtherTeacher { .. }

@@ -15,8 +15,8 @@ const TOML: &str = "recipe.toml";
 const JSON: &str = "recipe.json";
 
 impl Recipe {
-    /// Keeps the recipe in the folder of what comes of it, in place of another one with the same model and the same
-    /// tables up to that of the last stage with results.
+    /// Keeps the recipe in the folder of what comes of it. Another one gives way if its model is the same, and so are
+    /// its tables up to the last stage with results.
     ///
     /// # Errors
     ///

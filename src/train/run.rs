@@ -176,6 +176,9 @@ impl Run<'_> {
             log.add(LogLine::of_step(&report, start.elapsed().as_secs_f64()))?;
             observe(&report);
             let due = |every: usize| report.step % every.max(1) == 0 || report.step == num_steps;
+            if due(self.save_every) {
+                trainer.check_finite(&parts[0][0])?;
+            }
             if !self.dev.is_empty() && due(self.dev_every) {
                 let mean = measure_on(trainer, self.dev, &mut log)?;
                 if best.is_none_or(|(_, score)| mean > score) {

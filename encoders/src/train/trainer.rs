@@ -254,6 +254,30 @@ impl Trainer {
         self.learner.step(&self.settings, &mut batches)
     }
 
+    /// Refuses a model whose numbers have overflowed in the step before. The next step would find it; after the last
+    /// one there is none. Large numbers overflow in the vectors, so those of the example's query and first passage are
+    /// looked at, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overflowed`]; the tokenizer refuses a text.
+    ///
+    /// # Panics
+    ///
+    /// If the example has no passage.
+    pub fn check_finite(&self, example: &Example) -> Result<()> {
+        let texts = [(&example.query[..], TextKind::Query), (&example.passages[0][..], TextKind::Passage)];
+        let tokens = self.reader.tokenize(&texts)?;
+        let vectors = self.learner.vectors(tokens.split_at(1).into())?;
+        let parameters = self.learner.parameters()?;
+        let mut trained = parameters.iter().map(|parameter| &parameter.values[..]);
+        let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        match is_finite(&vectors) && trained.all(is_finite) {
+            true => Ok(()),
+            false => Err(Error::Overflowed { step: self.num_steps() }),
+        }
+    }
+
     /// Unit vectors of texts as the model now is: (B) -> (B, D), row-major, in the order given.
     ///
     /// # Errors
