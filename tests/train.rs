@@ -170,6 +170,20 @@ fn a_run_that_is_killed_ends_with_the_same_weights() {
         assert!(weights(&run) == weights("whole"), "{threads} threads, {kills} kills");
         assert_eq!(losses(&sandbox, &run), losses(&sandbox, "whole"));
     }
+    // A run that is finished is told as that, and is left as it is.
+    let again = [&rest[..], &["--resume"]].concat();
+    let kept =
+        || (weights("killed1"), std::fs::read(sandbox.path("killed1/checkpoint.safetensors")).unwrap());
+    let before = kept();
+    let said = train(&sandbox, "killed1", &again).ok();
+    assert!(said.starts_with("killed1/model: the run is finished, ") && said.contains("12 steps"), "{said}");
+    train(&sandbox, "killed1", &["--resume", "--save-every", "2", "--rank", "4"])
+        .fails(2, ["of a run with other options: ", "dropout is 0.2 there"]);
+    train(&sandbox, "killed1", &rest).fails(2, ["killed1 is a run's: go on with it by --resume"]);
+    std::fs::rename(sandbox.path("killed1/checkpoint.safetensors"), sandbox.path("kept")).unwrap();
+    train(&sandbox, "killed1", &again).fails(2, ["killed1/model exists"]);
+    std::fs::rename(sandbox.path("kept"), sandbox.path("killed1/checkpoint.safetensors")).unwrap();
+    assert!(kept() == before);
     // Another run's checkpoint is not gone on from.
     std::fs::remove_dir_all(sandbox.path("killed1/model")).unwrap();
     train(&sandbox, "killed1", &["--resume", "--save-every", "2", "--rank", "4"])
@@ -241,6 +255,12 @@ fn what_cannot_be_trained_is_refused() {
     let prompted = ["train", "tiny", "--data", "prompt.jsonl", "--out", "prompted"];
     sandbox.run(prompted).fails(3, ["the query prompt \"find: \"", "the model has \"\""]);
     assert!(!sandbox.path("run/model").exists());
+
+    // Numbers that overflow in the last step are found, too: no step comes after it.
+    let last = ["--full", "--learning-rate", "1e30", "--warmup", "0", "--steps", "1"];
+    let arguments = [&TRAIN[..6], &last, &["--out", "last"]].concat();
+    sandbox.run(arguments).fails(3, ["training diverged at step 1: ", "lower learning rate"]);
+    assert!(!sandbox.path("last/model").exists() && !sandbox.path("last/checkpoint.safetensors").exists());
 
     // The loss grows without end: the step is not kept, and the last checkpoint stays.
     let wild = ["--full", "--learning-rate", "1e30", "--warmup", "0", "--save-every", "1"];

@@ -50,7 +50,8 @@ impl Arguments {
             );
             return Err(Failure::new(Code::Usage, message));
         }
-        if self.resume && !checkpoint.exists() {
+        let had_ended = self.out.join("model").exists();
+        if self.resume && !checkpoint.exists() && !had_ended {
             say(&format!("there is no {}: the training begins with its first step", checkpoint.display()));
         }
         let kept = "the last checkpoint is kept; run the same command with --resume to go on";
@@ -59,11 +60,15 @@ impl Arguments {
         if let Some(teacher) = &options.loss.teacher {
             announce(teacher, options.steps.strict, LoadOptions::default())?;
         }
-        let report = options.run(&directory, &self.out, &mut shown())?;
+        let report = match self.resume {
+            true => options.resume(&directory, &self.out, &mut shown())?,
+            false => options.run(&directory, &self.out, &mut shown())?,
+        };
         tell(&report.notices);
         let mut said = format!(
-            "{}: {}, {}",
+            "{}: {}{}, {}",
             report.model.display(),
+            if had_ended { "the run is finished, " } else { "" },
             counted(report.num_trained, "trained number"),
             counted(report.num_steps, "step")
         );

@@ -46,13 +46,37 @@ impl TrainOptions {
         out: impl AsRef<Path>,
         on: &mut dyn FnMut(Progress<'_>),
     ) -> Result<TrainReport> {
-        let model = model.as_ref();
+        let trained_model = out.as_ref().join("model");
+        self.check()?;
+        match trained_model.exists() {
+            true => Err(Error::OutputExists { path: trained_model }),
+            false => self.run_to_end(model.as_ref(), out.as_ref(), on),
+        }
+    }
+
+    /// [`TrainOptions::run`] that takes a run that has ended for what it is: its report is given again, without a loss.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrainOptions::run`]; the run that has ended is one with other options. `out` has a `model/` and no
+    /// checkpoint of a run.
+    pub fn resume(
+        &self,
+        model: impl AsRef<Path>,
+        out: impl AsRef<Path>,
+        on: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<TrainReport> {
         let out = out.as_ref();
         self.check()?;
-        let trained_model = out.join("model");
-        if trained_model.exists() {
-            return Err(Error::OutputExists { path: trained_model });
+        match Run::checkpoint_in(out).exists() {
+            true => self.run_to_end(model.as_ref(), out, on),
+            false => self.run(model, out, on),
         }
+    }
+
+    /// Takes the steps that are left, and writes the model unless it is there.
+    fn run_to_end(&self, model: &Path, out: &Path, on: &mut dyn FnMut(Progress<'_>)) -> Result<TrainReport> {
+        let trained_model = out.join("model");
         self.check_model(model)?;
         let mut batches = self.steps.batches(&self.data)?;
         let settings = self.steps.settings(self.what.trained(), self.loss.loss(), batches.per_epoch());
@@ -69,7 +93,10 @@ impl TrainOptions {
             ..self.steps.run_in(out)
         };
         let outcome = run.observed(&mut trainer, &mut batches, on)?;
-        trainer.write(&trained_model)?;
+        // A model beside a checkpoint of all steps was made of it.
+        if outcome.loss.is_some() || !trained_model.exists() {
+            trainer.write(&trained_model)?;
+        }
         Ok(TrainReport {
             model: trained_model,
             num_trained: trainer.num_trained(),
