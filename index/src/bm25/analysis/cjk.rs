@@ -1,5 +1,7 @@
 //! Chinese, Japanese and Korean, which are written without spaces: Lucene's `CJKWidthFilter` and `CJKBigramFilter`.
 
+use std::ops::Range;
+
 use super::words::{Kind, Word};
 
 /// Full-width Latin letters become ordinary ones, and half-width Katakana ordinary Katakana, which take a mark of voice
@@ -57,8 +59,8 @@ fn voiced(c: char, half: bool) -> Option<char> {
 /// neighbor stands alone. Other words stay.
 #[derive(Default)]
 pub(super) struct Bigrams {
-    /// The characters of words that lie side by side.
-    run: Vec<char>,
+    /// The characters of words that lie side by side, with their places in the text.
+    run: Vec<(char, Range<usize>)>,
     /// Where the last of these words ends.
     end: usize,
     pair: String,
@@ -66,26 +68,36 @@ pub(super) struct Bigrams {
 
 impl Bigrams {
     /// Takes the next word, whose term may be spelled otherwise than the text.
-    pub fn add(&mut self, word: &Word<'_>, term: &str, mut visit: impl FnMut(&str)) {
+    pub fn add(&mut self, word: &Word<'_>, term: &str, mut visit: impl FnMut(&str, Range<usize>)) {
         if !matches!(word.kind, Kind::Han | Kind::Hiragana | Kind::Katakana | Kind::Hangul) {
             self.finish(&mut visit);
-            visit(term);
+            visit(term, word.place());
             return;
         }
         if word.start != self.end {
             self.finish(&mut visit);
         }
-        self.run.extend(term.chars());
+        if term.chars().map(char::len_utf8).eq(word.text.chars().map(char::len_utf8)) {
+            let places = term.char_indices().map(|(at, c)| word.start + at..word.start + at + c.len_utf8());
+            self.run.extend(term.chars().zip(places));
+        } else {
+            // Characters became others, of which each is known to be in the word.
+            self.run.extend(term.chars().map(|c| (c, word.place())));
+        }
         self.end = word.end();
     }
 
     /// Ends the text, or what lies side by side.
-    pub fn finish(&mut self, mut visit: impl FnMut(&str)) {
+    pub fn finish(&mut self, mut visit: impl FnMut(&str, Range<usize>)) {
         let Bigrams { run, pair, .. } = self;
         for characters in run.windows(2.min(run.len()).max(1)) {
             pair.clear();
-            pair.extend(characters);
-            visit(pair);
+            pair.extend(characters.iter().map(|(c, _)| c));
+            let [(_, first), .., (_, last)] = characters else {
+                characters.iter().for_each(|(_, only)| visit(pair, only.clone()));
+                continue;
+            };
+            visit(pair, first.start..last.end);
         }
         run.clear();
     }

@@ -1,6 +1,8 @@
 //! How English texts became terms before databases named their analyzer. Databases of that time are still read and
 //! written so, for a query finds what was analyzed as it is.
 
+use std::ops::Range;
+
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::filters::{ENGLISH_STOP_WORDS, without_possessive};
@@ -17,13 +19,15 @@ pub(super) struct Former {
 }
 
 impl Former {
-    pub fn for_each_term(&mut self, text: &str, mut visit: impl FnMut(&str)) {
-        for word in text.unicode_words() {
+    pub fn for_each_token(&mut self, text: &str, mut visit: impl FnMut(&str, Range<usize>)) {
+        for (mut start, word) in text.unicode_word_indices() {
             for piece in pieces(word) {
+                let place = start..start + piece.len();
+                start = place.end;
                 self.lower.clear();
                 self.lower.extend(without_possessive(piece).chars().flat_map(char::to_lowercase));
                 if !ENGLISH_STOP_WORDS.contains(&self.lower) && !self.lower.is_empty() {
-                    visit(&self.stemmer.stem(&self.lower));
+                    visit(&self.stemmer.stem(&self.lower), place);
                 }
             }
         }
@@ -56,11 +60,11 @@ mod tests {
         ];
         for (text, expected) in cases {
             let mut terms = Vec::new();
-            Former::default().for_each_term(text, |term| terms.push(term.to_owned()));
+            Former::default().for_each_token(text, |term, _| terms.push(term.to_owned()));
             assert_eq!(&terms, expected, "{text:?}");
         }
         let mut lengths = Vec::new();
-        Former::default().for_each_term(&"é".repeat(600), |term| lengths.push(term.chars().count()));
+        Former::default().for_each_token(&"é".repeat(600), |term, _| lengths.push(term.chars().count()));
         assert_eq!(lengths, [255, 255, 90]);
     }
 }

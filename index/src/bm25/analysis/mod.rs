@@ -21,6 +21,8 @@ mod published;
 mod stop_words;
 mod words;
 
+use std::ops::Range;
+
 use cjk::Bigrams;
 use former::Former;
 use language::{Language, LanguageChain};
@@ -145,6 +147,20 @@ impl Analyzer {
         terms
     }
 
+    /// Calls `visit` with each term of a text, in order, and with the bytes of the text that it was made of. Neither their
+    /// first bytes nor their last ones ever go back. Terms of neighboring characters overlap.
+    ///
+    /// ```
+    /// use secateur_index::bm25::Analyzer;
+    ///
+    /// let (text, mut found) = ("修剪玫瑰", Vec::new());
+    /// Analyzer::Cjk.for_each_token(text, |_, place| found.push(&text[place]));
+    /// assert_eq!(found, ["修剪", "剪玫", "玫瑰"]);
+    /// ```
+    pub fn for_each_token(self, text: &str, visit: impl FnMut(&str, Range<usize>)) {
+        Analysis::new(Some(self)).for_each_token(text, visit);
+    }
+
     /// What makes it an analyzer of a language, unless it is one of those with filters of their own.
     fn language(self) -> Option<Language> {
         Some(match self {
@@ -213,14 +229,20 @@ impl Analysis {
 
     /// Calls `visit` with each term of `text`, in order.
     pub fn for_each_term(&mut self, text: &str, mut visit: impl FnMut(&str)) {
+        self.for_each_token(text, |term, _| visit(term));
+    }
+
+    /// Calls `visit` with each term of `text`, in order, and with the bytes of the text that it was made of.
+    pub fn for_each_token(&mut self, text: &str, mut visit: impl FnMut(&str, Range<usize>)) {
         let Analysis { chain, term } = self;
         if let Chain::Former(former) = chain {
-            return former.for_each_term(text, visit);
+            return former.for_each_token(text, visit);
         }
         let parted;
         let text = match chain {
             Chain::Language(language) if language.non_joiner_parts() && text.contains(NON_JOINER) => {
-                parted = text.replace(NON_JOINER, " ");
+                // As long as what it replaces, so that words stay where they are.
+                parted = text.replace(NON_JOINER, "   ");
                 &parted
             }
             _ => text,
@@ -232,27 +254,27 @@ impl Analysis {
                 for word in words {
                     filters::lower_case(filters::without_possessive(word.text), term);
                     if !filters::ENGLISH_STOP_WORDS.contains(term) {
-                        visit(&stemmer.stem(term));
+                        visit(&stemmer.stem(term), word.place());
                     }
                 }
             }
             Chain::Standard => {
                 for word in words {
                     filters::lower_case(word.text, term);
-                    visit(term);
+                    visit(term, word.place());
                 }
             }
             Chain::Language(language) => {
                 for word in words {
                     if let Some(term) = language.term(word.text) {
-                        visit(term);
+                        visit(term, word.place());
                     }
                 }
             }
             Chain::Cjk(bigrams) => {
-                let mut visit = |term: &str| {
+                let mut visit = |term: &str, place: Range<usize>| {
                     if !filters::CJK_STOP_WORDS.contains(term) {
-                        visit(term);
+                        visit(term, place);
                     }
                 };
                 for word in words {
@@ -316,5 +338,28 @@ mod tests {
         for (text, terms) in cases {
             assert_eq!(&Analyzer::Cjk.analyze(text), terms, "{text:?}");
         }
+    }
+
+    /// Each term with the part of the text that it was made of.
+    #[test]
+    fn terms_know_their_places() {
+        let cases: &[(Analyzer, &str, &[(&str, &str)])] = &[
+            (Analyzer::English, "the Dog's ponies, é", &[("dog", "Dog's"), ("poni", "ponies"), ("é", "é")]),
+            (Analyzer::Standard, "Ein  Haus", &[("ein", "Ein"), ("haus", "Haus")]),
+            (Analyzer::Persian, "a\u{200c}b", &[("a", "a"), ("b", "b")]),
+            (Analyzer::Cjk, "東京都 Cats", &[("東京", "東京"), ("京都", "京都"), ("cats", "Cats")]),
+            (Analyzer::Cjk, "カタカナ", &[("カタ", "カタ"), ("タカ", "タカ"), ("カナ", "カナ")]),
+            // One letter of two characters: the place is that of the word.
+            (Analyzer::Cjk, "x ｶﾞｷ", &[("x", "x"), ("ガキ", "ｶﾞｷ")]),
+        ];
+        for (analyzer, text, expected) in cases {
+            let mut found = Vec::new();
+            analyzer.for_each_token(text, |term, place| found.push((term.to_owned(), &text[place])));
+            let found: Vec<(&str, &str)> = found.iter().map(|(term, part)| (term.as_str(), *part)).collect();
+            assert_eq!(&found, expected, "{text:?}");
+        }
+        let mut places = Vec::new();
+        Analysis::new(None).for_each_token("The dogs ran", |_, place| places.push(place));
+        assert_eq!(places, [4..8, 9..12]);
     }
 }

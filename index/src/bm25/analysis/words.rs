@@ -20,6 +20,7 @@
 //! All of them are one automaton, made when the first text is read: a set of positions in the rules is a state.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::classes::*;
@@ -47,6 +48,11 @@ pub(super) struct Word<'t> {
 impl Word<'_> {
     pub fn end(&self) -> usize {
         self.start + self.text.len()
+    }
+
+    /// Its bytes in the text.
+    pub fn place(&self) -> Range<usize> {
+        self.start..self.end()
     }
 }
 
