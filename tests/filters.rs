@@ -175,3 +175,31 @@ fn the_command_line_filters() {
         .run(["search", "db", "roses", "--filter", "year >= 2015 and source == pubmed"])
         .fails(2, ["column 28 of the filter", "expected a string in double quotes", "found `pubmed`"]);
 }
+
+/// What JSON can write and nobody can read back is refused where it comes in, by its place, document and field. It
+/// would be as no metadata, and a filter would delete the document for it.
+#[test]
+fn metadata_that_cannot_be_read_is_refused() {
+    let sandbox = Sandbox::new();
+    let good = "{\"id\":\"g\",\"text\":\"rose\",\"year\":2020}\n";
+    let values = ["1e400".to_owned(), format!("1{}", "0".repeat(400)), "[".repeat(127) + &"]".repeat(127)];
+    for value in values {
+        let bad = format!("{{\"id\":\"h\",\"text\":\"rose\",\"year\":2020,\"f\":{value}}}\n");
+        std::fs::write(sandbox.path("bad.jsonl"), format!("{good}{bad}")).unwrap();
+        sandbox
+            .run(["index", "bad.jsonl", "--encoder", "none", "--out", "bad"])
+            .fails(3, ["bad.jsonl", "document \"h\"", "the field \"f\"", "write the value as a string"]);
+    }
+    std::fs::write(sandbox.path("good.jsonl"), good).unwrap();
+    sandbox.run(["index", "good.jsonl", "--encoder", "none", "--out", "db"]).ok();
+    sandbox.run(["upsert", "db", "bad.jsonl"]).fails(3, ["bad.jsonl", "document \"h\"", "the field \"f\""]);
+
+    let mut database = Database::open(sandbox.path("db")).unwrap();
+    let error =
+        database.add(&[Document::new("h", "rose").metadata(r#"{"year": 2020, "f": 1e400}"#)]).unwrap_err();
+    assert_eq!(error.kind(), secateur::ErrorKind::Input);
+    assert!(
+        error.to_string().contains("document \"h\": the field \"f\" of the metadata cannot be read back"),
+        "{error}"
+    );
+}

@@ -99,6 +99,14 @@ pub enum Fault {
         /// The id.
         id: String,
     },
+    /// A document has metadata that the database would refuse.
+    #[error("document {id:?}: {problem}")]
+    Metadata {
+        /// The document's id.
+        id: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// An id was used before in another file.
     #[error("duplicate id {id:?}, first used in {first}")]
     DuplicateAcrossFiles {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use secateur_files::{ErrorKind, PathError};
 
 pub use crate::damage::Damage;
+use crate::metadata::MetadataFault;
 use crate::metric::Metric;
 use crate::rows::ComponentType;
 
@@ -207,13 +208,13 @@ pub enum Error {
         /// What does.
         found: String,
     },
-    /// Metadata that is not a JSON object.
-    #[error("document {id:?}: the metadata is {got}, expected a JSON object such as {{\"year\": 2015}}")]
+    /// Metadata that cannot be stored, or that is stored and cannot be read.
+    #[error("document {id:?}: {fault}")]
     InvalidMetadata {
         /// The id of the document.
         id: String,
-        /// What it is.
-        got: &'static str,
+        /// What is wrong with it.
+        fault: MetadataFault,
     },
     /// A name that a generation cannot have.
     #[error(
@@ -410,10 +411,10 @@ impl Error {
             | Error::VectorTooLong { .. }
             | Error::ComponentTooLarge { .. }
             | Error::RaggedVectors { .. } => ErrorKind::Usage,
-            Error::DuplicateDocument { .. }
-            | Error::RepeatedDocument { .. }
-            | Error::DocumentSize { .. }
-            | Error::InvalidMetadata { .. } => ErrorKind::Input,
+            Error::DuplicateDocument { .. } | Error::RepeatedDocument { .. } | Error::DocumentSize { .. } => {
+                ErrorKind::Input
+            }
+            Error::InvalidMetadata { fault, .. } => fault.kind(),
             Error::Corrupt { .. }
             | Error::NewerFormat { .. }
             | Error::NotADatabase { .. }

@@ -22,7 +22,7 @@
 //! A module names those above it in this table, and none below it (`scripts/laws` checks it).
 //!
 //! ```text
-//! ground        error, names, metric, bitmap, strings, pages, rows (components of 32 or 16 bits), vectors (what is accepted), topk
+//! ground        error, names, metric, bitmap, metadata (what can be read), strings, pages, rows (components of 32 or 16 bits), vectors (what is accepted), topk
 //! kernel        products and distances of vectors, by instruction set
 //! file_format   what database files are made of: header, sections, checksums, maps
 //! quantization  codes of 8 bits or of one a component, their kernels and their file
@@ -56,6 +56,7 @@ pub mod bm25;
 pub mod filter;
 pub mod flat;
 pub mod hnsw;
+pub mod metadata;
 pub mod quantization;
 pub mod search;
 pub mod storage;

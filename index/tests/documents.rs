@@ -1,6 +1,7 @@
 //! Documents that are stored, and those that are refused.
 
 use secateur_index::bm25::Bm25Params;
+use secateur_index::metadata::MetadataFault;
 use secateur_index::storage::{NewDocument, Settings, Store};
 use secateur_index::{Error, Metric};
 
@@ -39,7 +40,21 @@ fn bad_documents_are_refused() {
         let bad = NewDocument { metadata: Some(metadata), ..document("a") };
         let result = transaction.add(&bad, Some(&[1.0, 0.0]));
         assert!(
-            matches!(&result, Err(Error::InvalidMetadata { id, got }) if id == "a" && *got == named),
+            matches!(&result, Err(Error::InvalidMetadata { id, fault: MetadataFault::NoObject { got } }) if id == "a" && *got == named),
+            "{result:?}"
+        );
+    }
+    // JSON that nobody could read back: it would be as no metadata to filters.
+    let deep = format!("{{\"f\":{}{}}}", "[".repeat(127), "]".repeat(127));
+    for metadata in [r#"{"year":2020,"f":1e400}"#, &deep, r#"{"f":"\ud800"}"#] {
+        let bad = NewDocument { metadata: Some(metadata), ..document("a") };
+        let result = transaction.add(&bad, Some(&[1.0, 0.0]));
+        assert!(
+            matches!(
+                &result,
+                Err(Error::InvalidMetadata { id, fault: MetadataFault::Unreadable { field: Some(field), .. } })
+                    if id == "a" && field == "f"
+            ),
             "{result:?}"
         );
     }

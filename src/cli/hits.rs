@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use secateur::index::bm25::Analyzer;
+use secateur::index::metadata;
 use secateur::search::{Place, Sides, snippet};
 use secateur::shards::MissingShard;
 use secateur::shards::remote::moved_again;
@@ -171,13 +172,18 @@ fn explained(mode: SearchMode, sides: &Sides) -> String {
 }
 
 /// An answer as JSON, with the whole documents.
-pub fn as_json(database: &dyn Searched, query: &str, params: &SearchParams, found: &[Found]) -> Value {
+pub fn as_json(
+    database: &dyn Searched,
+    query: &str,
+    params: &SearchParams,
+    found: &[Found],
+) -> secateur::Result<Value> {
     let mode = database.mode(params);
     let place =
         |place: Option<Place>| place.map(|Place { rank, score }| json!({ "rank": rank, "score": score }));
-    let hit = |Found { hit, sides, document, passage }: &Found| {
-        // Metadata was checked to be a JSON object when the corpus was read; as a string it would be quoted again.
-        let metadata = document.metadata.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw).ok());
+    let hit = |Found { hit, sides, document, passage }: &Found| -> secateur::Result<Value> {
+        // As a string it would be quoted again.
+        let metadata = metadata::read(&hit.doc_id, document.metadata.as_deref())?;
         let mut json = json!({
             "doc_id": hit.doc_id,
             "score": hit.score,
@@ -192,12 +198,12 @@ pub fn as_json(database: &dyn Searched, query: &str, params: &SearchParams, foun
             json["dense"] = place(sides.dense).into();
             json["bm25"] = place(sides.bm25).into();
         }
-        json
+        Ok(json)
     };
-    let hits: Vec<Value> = found.iter().map(hit).collect();
+    let hits = found.iter().map(hit).collect::<secateur::Result<Vec<Value>>>()?;
     let mut json = json!({ "query": query, "mode": mode.to_string(), "hits": hits });
     if let Some(missing) = database.missing() {
         json["missing_shards"] = missing_json(missing);
     }
-    json
+    Ok(json)
 }

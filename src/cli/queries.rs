@@ -144,7 +144,7 @@ impl<W: Write> Answering<'_, W> {
                 Ok(hits.map(|(hits, _)| hits).unwrap_or_default())
             };
             let found = with_documents(self.database, text, params, (hits, reopened), again)?;
-            let mut json = as_json(self.database, text, params, &found);
+            let mut json = as_json(self.database, text, params, &found)?;
             json["query_id"] = question.id.as_str().into();
             if !self.print(&json)? {
                 return Ok(false);

@@ -221,7 +221,7 @@ impl Arguments {
         if !self.explain {
             let found = found(&*database, &query, &params)?;
             return Ok(match self.json {
-                true => format!("{:#}\n", as_json(&*database, &query, &params, &found)),
+                true => format!("{:#}\n", as_json(&*database, &query, &params, &found)?),
                 false => as_text(&found, &query, &Look::of_stdout(&*database)) + &missing_text(&*database),
             });
         }
@@ -232,7 +232,7 @@ impl Arguments {
         let found = with_documents(&*database, &query, &params, hits, again)?;
         let times = Times { load: loading, search: explanation.times, documents: start.elapsed() };
         if self.json {
-            let mut json = as_json(&*database, &query, &params, &found);
+            let mut json = as_json(&*database, &query, &params, &found)?;
             json["times_ms"] = times.as_json();
             return Ok(format!("{json:#}\n"));
         }
@@ -269,7 +269,7 @@ impl Arguments {
         let hits = (search()?, database.reopened());
         let found = with_documents(database, "", &params, hits, search)?;
         Ok(match self.json {
-            true => format!("{:#}\n", as_json(database, "", &params, &found)),
+            true => format!("{:#}\n", as_json(database, "", &params, &found)?),
             false => as_text(&found, "", &Look::of_stdout(database)) + &missing_text(database),
         })
     }

@@ -8,6 +8,7 @@ use secateur::Document;
 use secateur::datasets::Fault;
 use secateur::datasets::source::{EmptyDocuments, FieldNames, Source, SourceDocuments};
 use secateur::encode::NpyRows;
+use secateur::index::metadata;
 use secateur::report::{agreed, counted};
 use secateur_files::with_suffix;
 
@@ -154,11 +155,13 @@ impl Inputs {
     }
 
     /// Reads the documents once, so that what is wrong is found before hours of encoding. Returns how many there are.
-    /// A document that the database has already, as `is_stored` says, is an error with its place.
+    /// Metadata that a database refuses is an error with its place, and so is a document that the database has already,
+    /// as `is_stored` says.
     pub fn check(&self, repeated: bool, mut is_stored: impl FnMut(&Document) -> Result<bool>) -> Result<u64> {
         let mut documents = self.read(repeated);
         while let Some(item) = documents.next() {
             let (document, _) = item?;
+            check_metadata(&documents, &document)?;
             if is_stored(&document)? {
                 return Err(documents.error(Fault::Stored { id: document.id }).into());
             }
@@ -194,14 +197,28 @@ impl Inputs {
             seen(documents.num_empty());
             let place = number;
             number += 1;
-            Some(item.map_err(Into::into).and_then(|(document, vector)| match &self.npy {
-                Some(npy) => {
-                    let vector = npy.row(place, &document.id)?;
-                    Ok((document, Some(vector)))
+            Some(item.map_err(Into::into).and_then(|(document, vector)| {
+                check_metadata(&documents, &document)?;
+                match &self.npy {
+                    Some(npy) => {
+                        let vector = npy.row(place, &document.id)?;
+                        Ok((document, Some(vector)))
+                    }
+                    None => Ok((document, vector)),
                 }
-                None => Ok((document, vector)),
             }))
         }))
+    }
+}
+
+/// Refuses metadata as the database would, with the place of the document that was read last.
+fn check_metadata(documents: &SourceDocuments, document: &Document) -> secateur::datasets::Result<()> {
+    match document.metadata.as_deref().map_or(Ok(()), metadata::check) {
+        Ok(()) => Ok(()),
+        Err(fault) => {
+            let (id, problem) = (document.id.clone(), fault.to_string());
+            Err(documents.error(Fault::Metadata { id, problem }))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use secateur_datasets::Document;
 use secateur_encoders::{Encoder, TextKind};
 use secateur_files::{Journal, with_suffix};
 use secateur_index::filter::Filter;
+use secateur_index::metadata;
 use secateur_index::storage::{Generation, NewDocument, Store};
 
 use super::reading::{PassageVectors, Reading, name_of, texts_of};
@@ -251,8 +252,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::UncommittedChanges`]: the filter looks at what is committed. Another process is writing, or a file is
-    /// damaged.
+    /// [`Error::UncommittedChanges`]: the filter looks at what is committed. Another process is writing, a file is
+    /// damaged, or the metadata of a document cannot be read. Nothing is deleted then.
     pub fn delete_matching(&mut self, filter: &Filter) -> Result<usize> {
         if self.changes.is_some() {
             return Err(Error::UncommittedChanges { path: self.path.clone() });
@@ -260,6 +261,11 @@ impl Database {
         self.changes()?;
         let snapshot = self.snapshot.clone();
         let rows = snapshot.matching(filter)?;
+        // Columns of earlier versions know nothing of metadata that cannot be read: nobody can say whether it matches.
+        for row in rows.iter() {
+            let document = snapshot.document_at(secateur_index::RowId(row))?;
+            metadata::check_stored(&document.id, document.metadata.as_deref())?;
+        }
         let changes = self.changes()?;
         for row in rows.iter() {
             changes.delete(snapshot.id_at(secateur_index::RowId(row))?)?;

@@ -173,11 +173,6 @@ pub(crate) fn each_field(metadata: &serde_json::Value, see: &mut impl FnMut(&[St
     go(metadata, &mut Vec::new(), see);
 }
 
-/// What metadata says; what is no JSON object says nothing.
-pub(crate) fn read_metadata(metadata: &str) -> serde_json::Value {
-    serde_json::from_str(metadata).unwrap_or_default()
-}
-
 /// What a filter compares a field with.
 pub(crate) struct Compared {
     pub kinds: Vec<ValueKind>,
@@ -186,10 +181,11 @@ pub(crate) struct Compared {
 }
 
 impl Filter {
-    /// Whether the filter is true of a document with this metadata, a JSON object. Databases find the same documents
-    /// faster: see [`Snapshot::matching`](crate::storage::Snapshot::matching).
+    /// Whether the filter is true of a document with this metadata, a JSON object that [`check`](crate::metadata::check)
+    /// takes; anything else has no field. Databases find the same documents faster: see
+    /// [`Snapshot::matching`](crate::storage::Snapshot::matching).
     pub fn matches(&self, metadata: &str) -> bool {
-        self.matches_json(&read_metadata(metadata))
+        self.matches_json(&serde_json::from_str(metadata).unwrap_or_default())
     }
 
     fn matches_json(&self, metadata: &serde_json::Value) -> bool {

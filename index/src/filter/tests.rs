@@ -81,7 +81,7 @@ proptest! {
             .into_iter()
             .map(|field| {
                 let pairs = rows.iter().zip(0..).flat_map(|(metadata, row)| {
-                    field.values(&read_metadata(metadata)).into_iter().map(move |value| (value, row))
+                    field.values(&serde_json::from_str(metadata).unwrap()).into_iter().map(move |value| (value, row))
                 });
                 (field.clone(), {
                     let bytes = encode(pairs.collect());

@@ -14,7 +14,7 @@ use super::documents::Documents;
 use crate::error::{Damage, Error, Result};
 use crate::file_format::files::{FileBytes, HeadedWriter, Written, check_crc, corrupt, wrong_field};
 use crate::file_format::header::read_header;
-use crate::filter::{Column, Field, SharedBytes, Value, each_field, encode, read_metadata};
+use crate::filter::{Column, Field, SharedBytes, Value, each_field, encode};
 
 /// The file's name in the folder of a segment.
 pub(super) const FILE_NAME: &str = "columns";
@@ -65,9 +65,8 @@ fn over_fields<T: Send>(
     (0..documents.rows())
         .into_par_iter()
         .try_fold(BTreeMap::new, |mut all, row| {
-            if let Some(metadata) = documents.document(row)?.metadata {
-                each_field(&read_metadata(&metadata), &mut |path, values| see(&mut all, path, values, row));
-            }
+            let metadata = documents.metadata(row)?;
+            each_field(&metadata, &mut |path, values| see(&mut all, path, values, row));
             Ok::<_, Error>(all)
         })
         .try_reduce(BTreeMap::new, |mut all, others| {
@@ -114,8 +113,14 @@ fn groups(documents: &Documents, budget: usize) -> Result<Vec<Vec<Field>>> {
 }
 
 /// Writes the columns of all fields of these documents; no file if no field has a value.
+///
+/// There is none either if an earlier version took metadata that cannot be read. Then filters read the documents, and
+/// name that one.
 pub(super) fn write(path: &Path, documents: &Documents) -> Result<Option<Written>> {
-    write_within(path, documents, BUDGET)
+    match write_within(path, documents, BUDGET) {
+        Err(Error::InvalidMetadata { .. }) => Ok(None),
+        written => written,
+    }
 }
 
 fn write_within(path: &Path, documents: &Documents, budget: usize) -> Result<Option<Written>> {
@@ -250,8 +255,11 @@ fn directory(bytes: &[u8], fields: u32, end: usize) -> Option<HashMap<Field, (Ra
 #[cfg(test)]
 mod tests {
     use super::super::documents::{DocumentsWriter, NewDocument};
+    use super::super::fields::Fields;
     use super::*;
+    use crate::bitmap::Bitmap;
     use crate::file_format::files::Output;
+    use crate::metadata;
     use proptest::prelude::*;
 
     #[test]
@@ -299,7 +307,7 @@ mod tests {
             let written = write_within(&path, &documents, if is_small { 0 } else { BUDGET }).unwrap();
             let mut expected: BTreeMap<Field, Vec<(Value, u32)>> = BTreeMap::new();
             for (row, metadata) in metadata.iter().enumerate() {
-                let json = read_metadata(metadata.as_deref().unwrap_or("{}"));
+                let json = metadata::read("", metadata.as_deref()).unwrap();
                 for names in [&["a"][..], &["b"], &["c"], &["a", "d"], &["b", "d"], &["c", "d"]] {
                     let field = Field::new(names.iter().copied());
                     let values = field.values(&json).into_iter().map(|value| (value, row as u32));
@@ -323,6 +331,31 @@ mod tests {
             }
             prop_assert_eq!(file.column(&Field::new(["none"])).unwrap().kinds().count(), 0);
         }
+    }
+
+    /// What an earlier version took and nobody can read is not taken for no metadata: there are no columns that would
+    /// say so, and the documents are read, which names the one.
+    #[test]
+    fn unreadable_metadata_has_no_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let metadata = [r#"{"year":2020}"#, r#"{"year":2021,"f":1e400}"#].map(|text| Some(text.to_owned()));
+        let documents = documents(folder.path(), &metadata);
+        let path = folder.path().join("columns");
+        assert!(write(&path, &documents).unwrap().is_none());
+        assert!(!path.exists());
+        let (fields, missing) = (Fields::new(None), "year is missing".parse().unwrap());
+        for result in [
+            fields.matching(&missing, &documents, &Bitmap::default()).map(drop),
+            fields.count(&documents, &Bitmap::default(), Default::default()).map(drop),
+            documents.check_metadata(&Bitmap::default()),
+        ] {
+            assert!(matches!(&result, Err(Error::InvalidMetadata { id, .. }) if id == "1"), "{result:?}");
+        }
+        // Once the document is deleted, nothing is wrong.
+        let deleted: Bitmap = [1].into_iter().collect();
+        documents.check_metadata(&deleted).unwrap();
+        fields.matching(&missing, &documents, &deleted).unwrap();
+        fields.count(&documents, &deleted, Default::default()).unwrap();
     }
 
     /// A changed byte anywhere is found by opening, by reading the column or by verifying, and nothing panics.

@@ -9,9 +9,7 @@ use super::columns::ColumnsFile;
 use super::documents::Documents;
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
-use crate::filter::{
-    Column, Field, Filter, SharedBytes, Value, ValueKind, each_field, encode, read_metadata,
-};
+use crate::filter::{Column, Field, Filter, SharedBytes, Value, ValueKind, each_field, encode};
 
 /// The columns of a segment's fields.
 pub(super) struct Fields {
@@ -33,19 +31,24 @@ impl Fields {
     /// The rows of a segment that match a filter. In a segment without a columns file the first filter that names a
     /// field reads all documents, in parallel on the current rayon pool. That happens once, because a segment never
     /// changes.
-    pub fn matching(&self, filter: &Filter, documents: &Documents) -> Result<Bitmap> {
-        let columns = self.columns(filter.fields(), documents)?;
+    pub fn matching(&self, filter: &Filter, documents: &Documents, deleted: &Bitmap) -> Result<Bitmap> {
+        let columns = self.columns(filter.fields(), documents, deleted)?;
         Ok(filter.rows(documents.rows(), &|field| Arc::clone(&columns[field])))
     }
 
     /// The kinds of the values of a field.
-    pub fn kinds(&self, field: &Field, documents: &Documents) -> Result<Vec<ValueKind>> {
-        let columns = self.columns(vec![field], documents)?;
+    pub fn kinds(&self, field: &Field, documents: &Documents, deleted: &Bitmap) -> Result<Vec<ValueKind>> {
+        let columns = self.columns(vec![field], documents, deleted)?;
         Ok(columns[field].kinds().collect())
     }
 
     /// The columns of these fields, at least.
-    fn columns(&self, fields: Vec<&Field>, documents: &Documents) -> Result<HashMap<Field, Arc<Column>>> {
+    fn columns(
+        &self,
+        fields: Vec<&Field>,
+        documents: &Documents,
+        deleted: &Bitmap,
+    ) -> Result<HashMap<Field, Arc<Column>>> {
         // Not locked while documents are read: the pool's threads may take up another search while they wait.
         let known = self.columns.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut missing: Vec<&Field> =
@@ -56,7 +59,7 @@ impl Fields {
         if !missing.is_empty() {
             let read = match &self.file {
                 Some(file) => missing.iter().map(|field| file.column(field)).collect::<Result<Vec<_>>>()?,
-                None => read(&missing, documents)?,
+                None => read(&missing, documents, deleted)?,
             };
             let read = missing.into_iter().cloned().zip(read.into_iter().map(Arc::new));
             let mut shared = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,15 +111,13 @@ fn count(documents: &Documents, deleted: &Bitmap, counts: Counts) -> Result<Coun
         .into_par_iter()
         .filter(|row| !deleted.contains(*row))
         .try_fold(Counts::new, |mut counts, row| {
-            if let Some(metadata) = documents.document(row)?.metadata {
-                each_field(&read_metadata(&metadata), &mut |path, values| {
-                    let counts = counts.entry(Field::new(path.iter().cloned())).or_default();
-                    counts[0] += 1;
-                    for (count, kind) in counts[1..].iter_mut().zip(ValueKind::ALL) {
-                        *count += usize::from(values.iter().any(|value| value.kind() == kind));
-                    }
-                });
-            }
+            each_field(&documents.metadata(row)?, &mut |path, values| {
+                let counts = counts.entry(Field::new(path.iter().cloned())).or_default();
+                counts[0] += 1;
+                for (count, kind) in counts[1..].iter_mut().zip(ValueKind::ALL) {
+                    *count += usize::from(values.iter().any(|value| value.kind() == kind));
+                }
+            });
             Ok::<_, Error>(counts)
         })
         .try_reduce(Counts::new, |a, b| Ok(added(a, b)))?;
@@ -142,16 +143,14 @@ fn added(mut counts: Counts, others: Counts) -> Counts {
 }
 
 /// Columns of these fields.
-fn read(fields: &[&Field], documents: &Documents) -> Result<Vec<Column>> {
+fn read(fields: &[&Field], documents: &Documents, deleted: &Bitmap) -> Result<Vec<Column>> {
     let nothing = || vec![Vec::<(Value, u32)>::new(); fields.len()];
     let pairs = (0..documents.rows())
         .into_par_iter()
         .try_fold(nothing, |mut pairs, row| {
-            if let Some(metadata) = documents.document(row)?.metadata {
-                let metadata = read_metadata(&metadata);
-                for (field, pairs) in fields.iter().zip(&mut pairs) {
-                    pairs.extend(field.values(&metadata).into_iter().map(|value| (value, row)));
-                }
+            let metadata = documents.metadata_unless(deleted, row)?;
+            for (field, pairs) in fields.iter().zip(&mut pairs) {
+                pairs.extend(field.values(&metadata).into_iter().map(|value| (value, row)));
             }
             Ok::<_, Error>(pairs)
         })

@@ -34,11 +34,12 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if a document's record does not match its checksum.
+    /// [`Error::Corrupt`] if a document's record does not match its checksum, [`Error::InvalidMetadata`] if an earlier
+    /// version stored metadata that cannot be read.
     pub fn matching(&self, filter: &Filter) -> Result<Bitmap> {
         let mut rows = Bitmap::default();
         for view in self.views() {
-            let mut found = view.segment.matching(filter)?;
+            let mut found = view.segment.matching(filter, &view.deleted)?;
             found.subtract(&view.deleted);
             rows.unite(&found, view.base);
         }
@@ -50,12 +51,12 @@ impl Snapshot {
     /// [`Snapshot::matching`] costs, and in an error what [`Snapshot::fields`] does.
     ///
     /// # Errors
-    /// [`Error::UnknownField`], [`Error::FieldKind`]; [`Error::Corrupt`] as [`Snapshot::matching`].
+    /// [`Error::UnknownField`], [`Error::FieldKind`]; others as [`Snapshot::matching`].
     pub fn check_filter(&self, filter: &Filter) -> Result<()> {
         for (field, compared) in filter.comparisons() {
             let mut found = Vec::new();
             for view in self.views() {
-                found.extend(view.segment.kinds(field)?);
+                found.extend(view.segment.kinds(field, &view.deleted)?);
             }
             found.sort();
             found.dedup();
@@ -71,7 +72,7 @@ impl Snapshot {
     /// parallel on the current rayon pool.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if a document's record does not match its checksum.
+    /// As [`Snapshot::matching`].
     pub fn fields(&self) -> Result<Vec<FieldCount>> {
         let mut counts = BTreeMap::new();
         for view in self.views() {

@@ -40,6 +40,7 @@ mod journal;
 mod lock;
 mod manifest;
 mod merge;
+mod metadata;
 mod new_ids;
 mod pack;
 mod partial;

@@ -135,13 +135,13 @@ impl Segment {
     }
 
     /// The rows that match a filter, deleted ones among them.
-    pub fn matching(&self, filter: &Filter) -> Result<Bitmap> {
-        self.fields.matching(filter, &self.documents)
+    pub fn matching(&self, filter: &Filter, deleted: &Bitmap) -> Result<Bitmap> {
+        self.fields.matching(filter, &self.documents, deleted)
     }
 
     /// The kinds of the values of a field, those of deleted rows among them.
-    pub fn kinds(&self, field: &Field) -> Result<Vec<ValueKind>> {
-        self.fields.kinds(field, &self.documents)
+    pub fn kinds(&self, field: &Field, deleted: &Bitmap) -> Result<Vec<ValueKind>> {
+        self.fields.kinds(field, &self.documents, deleted)
     }
 
     /// Counts the values of all fields in the rows that are not deleted.
@@ -198,6 +198,7 @@ impl Segment {
     pub fn verify(&self, deleted: &Bitmap) -> Result<u64> {
         self.check_files()?;
         self.documents.verify(|row| !deleted.contains(row))?;
+        self.documents.check_metadata(deleted)?;
         self.fields.file().map_or(Ok(()), ColumnsFile::verify)?;
         self.embeddings()?.into_iter().try_for_each(Embeddings::verify)?;
         self.bm25()?.verify()?;

@@ -10,6 +10,7 @@ use super::store::{NewFolders, Store};
 use super::undo::{Step, Undo, Undoing};
 use crate::bitmap::Bitmap;
 use crate::error::{Error, Result};
+use crate::metadata;
 
 /// Additions and deletions that become visible together, or not at all.
 ///
@@ -167,9 +168,10 @@ impl<S: BorrowMut<Store>> Transaction<S> {
                 return Err(Error::DocumentSize { id, field, got, min, max });
             }
         }
-        if let Some(got) = document.metadata.and_then(other_than_object) {
-            return Err(Error::InvalidMetadata { id: id.into(), got });
-        }
+        document
+            .metadata
+            .map_or(Ok(()), metadata::check)
+            .map_err(|fault| Error::InvalidMetadata { id: id.into(), fault })?;
         let snapshot = &self.store.borrow().snapshot;
         let generations = snapshot.generations();
         match (generations, vectors) {
@@ -330,17 +332,6 @@ impl Store {
     /// As [`Store::begin`].
     pub fn into_transaction(self) -> Result<Transaction<Store>> {
         Ok(Transaction::new(self))
-    }
-}
-
-/// What metadata is, if not a JSON object.
-fn other_than_object(metadata: &str) -> Option<&'static str> {
-    match (serde_json::from_str::<serde::de::IgnoredAny>(metadata), metadata.trim_start().chars().next()) {
-        (Err(_), _) => Some("no JSON"),
-        (Ok(_), Some('{')) => None,
-        (Ok(_), Some('[')) => Some("a list"),
-        (Ok(_), Some('"')) => Some("a string"),
-        (Ok(_), _) => Some("null, a boolean or a number"),
     }
 }
 

@@ -43,11 +43,11 @@ fn hits_and_documents_are_of_one_state() {
     let set = open(topology(&urls(&servers)), None, false).unwrap();
     let expected = || {
         let local = ShardSet::open(plan.path()).unwrap();
-        as_json(&local, QUERY, &five(), &found(&local, QUERY, &five()).unwrap())
+        as_json(&local, QUERY, &five(), &found(&local, QUERY, &five()).unwrap()).unwrap()
     };
     let shown = |hits, reopened: usize| {
         let found = with_documents(&set, QUERY, &five(), (hits, reopened), || search(&set)).unwrap();
-        as_json(&set, QUERY, &five(), &found)
+        as_json(&set, QUERY, &five(), &found).unwrap()
     };
     let hits = search(&set).unwrap();
     assert_eq!(hits[0].0.doc_id, "d13");

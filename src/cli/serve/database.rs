@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use secateur::index::metadata;
 use secateur::report::counted;
 use secateur::search::Sides;
 use secateur::{Database, Document, Hit, SearchParams};
@@ -129,11 +130,10 @@ impl Collection for ServedDatabase {
 
     fn documents(&self, ids: &[String]) -> Result<Vec<Value>, Fault> {
         let state = self.0.state();
-        let read = |id: &String| -> Result<Value, Fault> {
-            let document = state.database.document(id).map_err(|error| fault::of(&error))?;
-            Ok(document.map_or(Value::Null, |document| document_json(&document)))
+        let read = |id: &String| -> secateur::Result<Value> {
+            state.database.document(id)?.map_or(Ok(Value::Null), |document| document_json(&document))
         };
-        ids.iter().map(read).collect()
+        ids.iter().map(|id| read(id).map_err(|error| fault::of(&error))).collect()
     }
 
     fn list(&self, filter: Option<&str>, start: usize, count: usize) -> Result<Listed, Fault> {
@@ -143,7 +143,7 @@ impl Collection for ServedDatabase {
         let rows = database.rows(filter.as_ref()).map_err(|error| fault::of(&error))?;
         let part = rows.iter().skip(start).take(count);
         let documents: secateur::Result<Vec<Value>> =
-            part.map(|row| Ok(document_json(&database.document_at(*row)?))).collect();
+            part.map(|row| document_json(&database.document_at(*row)?)).collect();
         Ok(Listed {
             documents: documents.map_err(|error| fault::of(&error))?,
             total: rows.len(),
@@ -249,8 +249,7 @@ fn write(database: &mut Database, documents: Vec<NewDocument>, replace: bool) ->
 }
 
 /// A document, in the shape in which it may come in.
-fn document_json(document: &Document) -> Value {
-    // Metadata was checked to be a JSON object when it came in.
-    let metadata = document.metadata.as_deref().and_then(|raw| serde_json::from_str::<Value>(raw).ok());
-    json!({ "id": document.id, "title": document.title, "text": document.text, "metadata": metadata })
+fn document_json(document: &Document) -> secateur::Result<Value> {
+    let metadata = metadata::read(&document.id, document.metadata.as_deref())?;
+    Ok(json!({ "id": document.id, "title": document.title, "text": document.text, "metadata": metadata }))
 }

@@ -2,10 +2,10 @@
 
 use secateur::fusion::Fusion;
 use secateur::index::bm25::{Analyzer, Bm25Params};
+use secateur::index::metadata;
 use secateur::search::{Place, Sides, Snippet, snippet};
 use secateur::{Database, Filter, Hit, SearchMode, SearchParams};
 use secateur_serve::{Fault, FoundHit, HitPlace, SearchRequest, Span};
-use serde_json::Value;
 
 use super::fault;
 
@@ -106,14 +106,13 @@ pub fn found(
             }
             rest => rest.unwrap_or(shown),
         };
-        // Metadata was checked to be a JSON object when it came in.
-        let metadata = document.metadata.as_deref().and_then(|raw| serde_json::from_str(raw).ok());
+        let metadata = metadata::read(&document.id, document.metadata.as_deref())?;
         Ok(FoundHit {
             score: hit.score,
             title_spans: spans(&document.title, query, analyzer, usize::MAX),
             snippet: spans(shown, query, analyzer, most),
             read: passage.clone().unwrap_or_else(|| document.passage(database.separator())),
-            metadata: metadata.unwrap_or(Value::Null),
+            metadata,
             passage,
             dense: sides.dense.map(place),
             bm25: sides.bm25.map(place),
