@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use secateur_files::{ErrorKind, PathError};
 
 pub use crate::damage::Damage;
-use crate::metadata::MetadataFault;
+use crate::metadata_fault::MetadataFault;
 use crate::metric::Metric;
 use crate::rows::ComponentType;
 

@@ -68,6 +68,7 @@ mod error;
 mod file_format;
 mod format;
 mod kernel;
+mod metadata_fault;
 mod metric;
 mod pages;
 mod rows;

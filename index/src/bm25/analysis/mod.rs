@@ -343,7 +343,8 @@ mod tests {
     /// Each term with the part of the text that it was made of.
     #[test]
     fn terms_know_their_places() {
-        let cases: &[(Analyzer, &str, &[(&str, &str)])] = &[
+        type Case<'a> = (Analyzer, &'a str, &'a [(&'a str, &'a str)]);
+        let cases: &[Case<'_>] = &[
             (Analyzer::English, "the Dog's ponies, é", &[("dog", "Dog's"), ("poni", "ponies"), ("é", "é")]),
             (Analyzer::Standard, "Ein  Haus", &[("ein", "Ein"), ("haus", "Haus")]),
             (Analyzer::Persian, "a\u{200c}b", &[("a", "a"), ("b", "b")]),
