@@ -94,8 +94,8 @@ fn matches_of(
     (places, matches)
 }
 
-/// What is marked of a unit that is shown from byte `start` on, if a term is at this place of the text: a whole word
-/// without the punctuation around it, or in scripts without blanks the term.
+/// What is marked of a unit that is shown from byte `start` on, if a term is at this place of the text. It is a whole
+/// word without the punctuation around it, or in scripts without blanks the term.
 fn marked(unit: &Unit<'_>, place: &Range<usize>, start: usize) -> Range<usize> {
     if has_terms_within(unit.text) {
         let [from, to] = [place.start, place.end].map(|at| at.clamp(unit.start, unit.end()) - unit.start);

@@ -333,8 +333,8 @@ mod tests {
         }
     }
 
-    /// What an earlier version took and nobody can read is not taken for no metadata: there are no columns that would
-    /// say so, and the documents are read, which names the one.
+    /// What an earlier version took and nobody can read is not taken for no metadata. There are no columns that would
+    /// say so: the documents are read, and an error names the one.
     #[test]
     fn unreadable_metadata_has_no_columns() {
         let folder = tempfile::tempdir().unwrap();
