@@ -26,8 +26,8 @@ impl<'t> Unit<'t> {
     }
 }
 
-/// What is between white space, in order. Each character of a script without blanks is a unit of its own. Long words are
-/// cut into pieces of `max_chars`, so that something of them can be shown.
+/// What is between white space, in order. Each character of a script without blanks is a unit of its own. Long words
+/// are cut into pieces of `max_chars`, so that something of them can be shown.
 pub fn units(text: &str, max_chars: usize) -> Vec<Unit<'_>> {
     let mut units = Vec::new();
     // The unit that is being read: its place and its characters.

@@ -147,8 +147,8 @@ impl Analyzer {
         terms
     }
 
-    /// Calls `visit` with each term of a text, in order, and with the bytes of the text that it was made of. Neither their
-    /// first bytes nor their last ones ever go back. Terms of neighboring characters overlap.
+    /// Calls `visit` with each term of a text, in order, and with the bytes of the text that it was made of. Neither
+    /// their first bytes nor their last ones ever go back. Terms of neighboring characters overlap.
     ///
     /// ```
     /// use secateur_index::bm25::Analyzer;
