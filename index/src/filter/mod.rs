@@ -182,8 +182,9 @@ pub(crate) struct Compared {
 
 impl Filter {
     /// Whether the filter is true of a document with this metadata, a JSON object that
-    /// [`check`](crate::metadata::check) takes; anything else has no field. Databases find the same documents faster: see
-    /// [`Snapshot::matching`](crate::storage::Snapshot::matching).
+    /// [`check`](crate::metadata::check) takes; anything else has no field.
+    ///
+    /// Databases find the same documents faster: see [`Snapshot::matching`](crate::storage::Snapshot::matching).
     pub fn matches(&self, metadata: &str) -> bool {
         self.matches_json(&serde_json::from_str(metadata).unwrap_or_default())
     }
