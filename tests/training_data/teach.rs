@@ -140,7 +140,7 @@ fn what_is_wrong_is_said_before_the_work() {
     let sandbox = sandbox(&examples(3));
     sandbox.run(teach("none", &[])).fails(3, ["no model directory none"]);
     let same = ["teach", "in.jsonl", "--model", "cross", "--out", "./in.jsonl"];
-    sandbox.run(same).fails(2, ["in.jsonl is the input: choose another output"]);
+    sandbox.run(same).fails(2, ["in.jsonl is read, so it cannot be written: choose another output"]);
     dataset::write(&sandbox.path("."), "in.jsonl", "{\"query\":\"q\",\"pos\":[\"p\"]}\n{\"query\":\"q\"}\n");
     sandbox.run(teach("cross", &[])).fails(3, ["in.jsonl:2: `pos`: expected a list of strings, got nothing"]);
     sandbox.run(["teach", "gone.jsonl", "--model", "cross", "--out", "o"]).fails(3, ["gone.jsonl"]);

@@ -45,6 +45,7 @@ pub fn units(text: &str, max_chars: usize) -> Vec<Unit<'_>> {
         }
         if is_blank {
             is_apart = true;
+            place = at + c.len_utf8()..at + c.len_utf8();
         } else {
             place.end = at + c.len_utf8();
             length += 1;
