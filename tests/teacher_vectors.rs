@@ -163,7 +163,8 @@ fn what_has_no_vectors_is_refused() {
     let names = sandbox.names();
     let teach = |more: &[&'static str]| sandbox.run([&["teach", "pairs.jsonl"], more].concat());
     teach(&["--model", "cross", "--vectors", "x"]).fails(2, ["cross is a cross-encoder", "--vectors"]);
-    teach(&["--model", "new", "--vectors", "pairs.jsonl"]).fails(2, ["pairs.jsonl is read, so it cannot be written"]);
+    teach(&["--model", "new", "--vectors", "pairs.jsonl"])
+        .fails(2, ["pairs.jsonl is read, so it cannot be written"]);
     teach(&["pairs.jsonl", "--model", "new", "--out", "x"]).fails(2, ["one file of examples"]);
     teach(&["--model", "new"]).fails(2, ["--out"]);
     teach(&["gone.jsonl", "--model", "new", "--vectors", "x"]).fails(3, ["gone.jsonl"]);

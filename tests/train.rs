@@ -71,7 +71,8 @@ fn adapters_are_trained_and_merged() {
     }
 
     train(&sandbox, "run", &[]).fails(2, ["run is a run's", "--resume"]);
-    train(&sandbox, "run", &["--resume"]).fails(2, ["run/checkpoint.safetensors is of a run with other options"]);
+    train(&sandbox, "run", &["--resume"])
+        .fails(2, ["run/checkpoint.safetensors is of a run with other options"]);
 }
 
 /// A model without layers has nothing for an adapter, which is found before its data and weights are read.
