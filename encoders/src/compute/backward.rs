@@ -88,13 +88,13 @@ pub(crate) trait Backward:
         scale: f32,
         out: &mut Self::Activations,
     ) -> Result<()>;
-    /// `out` += g W, with the weights of a layer: (T, N), (N, K) -> (T, K).
-    fn add_input_gradient(
+    /// `sum` + g W, with the weights of a layer, or g W alone: (T, N), (N, K) -> (T, K).
+    fn input_gradient(
         &self,
         gradient: &Self::Activations,
         linear: &Self::Linear,
-        out: &mut Self::Activations,
-    ) -> Result<()>;
+        sum: Option<Self::Activations>,
+    ) -> Result<Self::Activations>;
     /// `out` += `scale` g\[:, columns\]^T x: (T, N), (T, K) -> (N, K), row-major.
     fn add_outer_product(
         &self,

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::attention_gradient::AttentionGradient;
 use super::gate_up::{Combine, CombineBackward};
+use super::gemm::{Accumulate, Scaled};
 use super::norm::{self, NormGradient};
 use super::packed_matrix::PackedMatrix;
 use super::{Activations, Cpu, PackedLinear, Table};
@@ -142,25 +143,27 @@ impl Backward for Cpu {
         scale: f32,
         out: &mut Activations,
     ) -> Result<()> {
-        self.transposed_product_into(gradient, columns, matrix, scale, out);
+        self.transposed_product_into(gradient, columns, matrix, Accumulate(scale), out);
         Ok(())
     }
 
-    fn add_input_gradient(
+    fn input_gradient(
         &self,
         gradient: &Activations,
         linear: &PackedLinear,
-        out: &mut Activations,
-    ) -> Result<()> {
-        let mut memory = PackedMatrix::default();
-        let matrix = linear.dense(self, &mut memory);
-        #[cfg(target_arch = "x86_64")]
-        if self.factors.are_tiles() {
-            self.half_input_gradient(gradient, linear, matrix, out);
-            return Ok(());
-        }
-        self.transposed_product_into(gradient, 0..gradient.columns(), matrix, 1.0, out);
-        Ok(())
+        sum: Option<Activations>,
+    ) -> Result<Activations> {
+        Ok(match sum {
+            Some(mut sum) => {
+                self.input_gradient_into(gradient, linear, Accumulate(1.0), &mut sum);
+                sum
+            }
+            None => {
+                let mut out = self.array(gradient.num_rows(), linear.num_columns());
+                self.input_gradient_into(gradient, linear, Scaled(1.0), &mut out);
+                out
+            }
+        })
     }
 
     fn add_outer_product(
@@ -199,7 +202,8 @@ impl Backward for Cpu {
         let mut out = self.array(up.num_rows(), up.columns());
         let gate = gate.map(Activations::values);
         let (activation, factors) = (*activation, factors.map(Vec::as_slice));
-        self.isa.dispatch(Combine { activation, factors, gate, up: up.values(), out: out.values_mut() });
+        let (width, up) = (up.columns(), up.values());
+        self.isa.dispatch(Combine { activation, width, factors, gate, up, out: out.values_mut() });
         Ok(out)
     }
 

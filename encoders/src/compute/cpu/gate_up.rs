@@ -7,6 +7,7 @@ use crate::architecture::Activation;
 /// act(gate) * up * factors, or act(up) * factors, into `out`.
 pub(super) struct Combine<'a> {
     pub(super) activation: Activation,
+    pub(super) width: usize,
     pub(super) factors: Option<&'a [f32]>,
     pub(super) gate: Option<&'a [f32]>,
     pub(super) up: &'a [f32],
@@ -17,19 +18,19 @@ impl Kernel for Combine<'_> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Combine { activation, factors, gate, up, out } = self;
-        out.copy_from_slice(gate.unwrap_or(up));
-        activation.apply::<A>(out);
-        if gate.is_some() {
-            for (out, up) in out.iter_mut().zip(up) {
-                *out *= up;
-            }
-        }
-        if let Some(factors) = factors {
-            for row in out.chunks_exact_mut(factors.len()) {
-                for (out, factor) in row.iter_mut().zip(factors) {
-                    *out *= factor;
+        let Combine { activation, width, factors, gate, up, out } = self;
+        // A row after the other, which stays in the first cache until all is done with it.
+        for (row, (out, up)) in out.chunks_exact_mut(width).zip(up.chunks_exact(width)).enumerate() {
+            let gate = gate.map(|gate| &gate[row * width..(row + 1) * width]);
+            out.copy_from_slice(gate.unwrap_or(up));
+            activation.apply::<A>(out);
+            if gate.is_some() {
+                for (out, up) in out.iter_mut().zip(up) {
+                    *out *= up;
                 }
+            }
+            for (out, factor) in out.iter_mut().zip(factors.unwrap_or_default()) {
+                *out *= factor;
             }
         }
     }
@@ -55,8 +56,10 @@ impl Kernel for CombineBackward<'_> {
         let mut active = vec![0.0; width];
         for (row, (g, up)) in gradient.chunks_exact_mut(width).zip(up.chunks_exact_mut(width)).enumerate() {
             let gate = gate.as_deref_mut().map(|gate| &mut gate[row * width..(row + 1) * width]);
-            active.copy_from_slice(gate.as_deref().unwrap_or(up));
-            activation.apply::<A>(&mut active);
+            if gate.is_some() || !of_factors.is_empty() {
+                active.copy_from_slice(gate.as_deref().unwrap_or(up));
+                activation.apply::<A>(&mut active);
+            }
             if !of_factors.is_empty() {
                 for (((slot, g), active), up) in
                     of_factors.iter_mut().zip(g.iter()).zip(&active).zip(up.iter())

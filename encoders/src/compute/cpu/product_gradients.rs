@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{Accumulate, Gemm, PackTransposedTiles};
+use super::gemm::{Accumulate, Epilogue, Gemm, PackTransposedTiles};
 use super::isa::PANEL;
 use super::linear::{Packed, PackedLinear};
 use super::packed_matrix::PackedMatrix;
@@ -64,19 +64,36 @@ impl Cpu {
         });
     }
 
-    /// `out` += `scale` g\[:, columns\] M: (T, N), (N, K) -> (T, K).
-    pub(super) fn transposed_product_into(
+    /// g W, with the weights of a layer, by the epilogue: (T, N), (N, K) -> (T, K).
+    pub(super) fn input_gradient_into<E: Epilogue + Sync>(
+        &self,
+        gradient: &Activations,
+        linear: &PackedLinear,
+        epilogue: E,
+        out: &mut Activations,
+    ) {
+        let mut memory = PackedMatrix::default();
+        let matrix = linear.dense(self, &mut memory);
+        #[cfg(target_arch = "x86_64")]
+        if self.factors.are_tiles() {
+            return self.half_input_gradient(gradient, linear, matrix, epilogue, out);
+        }
+        self.transposed_product_into(gradient, 0..gradient.columns, matrix, epilogue, out);
+    }
+
+    /// g\[:, columns\] M by the epilogue: (T, N), (N, K) -> (T, K).
+    pub(super) fn transposed_product_into<E: Epilogue + Sync>(
         &self,
         gradient: &Activations,
         columns: Range<usize>,
         matrix: &PackedMatrix,
-        scale: f32,
+        epilogue: E,
         out: &mut Activations,
     ) {
         assert_eq!((columns.len(), out.columns), (matrix.rows(), matrix.depth()), "shapes agree");
         #[cfg(target_arch = "x86_64")]
         if self.factors.are_tiles() {
-            return self.half_transposed_product_into(gradient, columns, matrix, scale, out);
+            return self.half_transposed_product_into(gradient, columns, matrix, epilogue, out);
         }
         let (isa, all) = (self.isa, 0..out.columns);
         let (rows, matrix) = (matrix.rows(), &*self.factors.matrix(matrix));
@@ -96,7 +113,7 @@ impl Cpu {
                     b: &memory.window,
                     panels: some,
                     depth: 0..rows,
-                    epilogue: Accumulate(scale),
+                    epilogue,
                     out: &mut out,
                     tiles,
                     scratch: &mut memory.tiles,
@@ -201,7 +218,7 @@ mod tests {
                 let mut product = rows(&ops, &vec![1.0; t * wide], wide);
                 ops.product_into(&input, &matrix, 0.5, &mut product, columns.clone());
                 let mut transposed = rows(&ops, &vec![1.0; t * k], k);
-                ops.transposed_product_into(&gradient, columns.clone(), &matrix, 0.5, &mut transposed);
+                ops.transposed_product_into(&gradient, columns.clone(), &matrix, Accumulate(0.5), &mut transposed);
                 let mut outer = vec![1.0; n * k];
                 ops.outer_product_into(&gradient, columns.clone(), &input, 0.5, &mut outer);
                 let mut sums = vec![1.0; n];

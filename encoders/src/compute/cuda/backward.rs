@@ -255,17 +255,18 @@ impl Backward for Cuda {
         })
     }
 
-    fn add_input_gradient(
+    fn input_gradient(
         &self,
         gradient: &Activations,
         linear: &Linear,
-        out: &mut Activations,
-    ) -> Result<()> {
+        sum: Option<Activations>,
+    ) -> Result<Activations> {
         let gradient = self.as_half(gradient)?;
+        let mut out = self.zeros(gradient.rows, linear.columns);
         assert_eq!((gradient.columns, out.columns), (linear.rows, linear.columns), "shapes agree");
         // Both have zeros beyond the outputs that there are.
         assert_eq!(gradient.stride, linear.padded_rows, "a gradient lies as the outputs did");
-        self.add_product_to(out, 0..linear.columns, |out, beta| Product {
+        self.add_product_to(&mut out, 0..linear.columns, |out, beta| Product {
             left: Operand::new(&gradient.buffer, gradient.stride),
             right: Operand::new(&linear.weight, linear.stride),
             out,
@@ -274,7 +275,11 @@ impl Backward for Cuda {
             depth: linear.padded_rows,
             alpha: 1.0,
             beta,
-        })
+        })?;
+        match sum {
+            Some(sum) => self.add(sum, &out),
+            None => Ok(out),
+        }
     }
 
     fn add_outer_product(

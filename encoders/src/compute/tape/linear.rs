@@ -40,6 +40,13 @@ struct LowRank<B: Backward> {
     loaded_b: B::Matrix,
 }
 
+/// What is to become of the gradient of a layer's input.
+pub(super) enum InputGradient<B: Backward> {
+    Unwanted,
+    /// Nothing yet, or the gradient by other ways.
+    AddedTo(Option<B::Activations>),
+}
+
 /// What the gradient of a layer needs of its forward.
 pub(super) struct Kept<B: Backward> {
     /// The input, where anything is trained: a frozen layer's gradient does not look at it.
@@ -135,23 +142,22 @@ impl<B: Backward> TapeLinear<B> {
         self.adapters.iter().map(of_adapter).collect()
     }
 
-    /// Turns the gradient of the output into the gradients of everything trained and, if `wants_input`, of the input.
+    /// Turns the gradient of the output into the gradients of everything trained and, if `of_input` says so, of the
+    /// input, added to what it has.
     pub(super) fn backward(
         &self,
         backend: &B,
         Kept { x, inner, dropout }: &Kept<B>,
         gradient: &B::Activations,
-        wants_input: bool,
+        of_input: InputGradient<B>,
         gradients: &mut Gradients<B::Numbers>,
     ) -> Result<Option<B::Activations>> {
         let num_tokens = B::shape(gradient).0;
         let columns = B::linear_shape(&self.loaded).1;
-        let mut of_input = None;
-        if wants_input {
-            let mut zeros = backend.zeros(num_tokens, columns);
-            backend.add_input_gradient(gradient, &self.loaded, &mut zeros)?;
-            of_input = Some(zeros);
-        }
+        let mut of_input = match of_input {
+            InputGradient::Unwanted => None,
+            InputGradient::AddedTo(sum) => Some(backend.input_gradient(gradient, &self.loaded, sum)?),
+        };
         let Some(x) = x.as_deref() else { return Ok(of_input) };
         for Block { rows, weight, bias } in &self.blocks {
             let of_weight = gradients.of(*weight)?;

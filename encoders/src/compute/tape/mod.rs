@@ -27,8 +27,8 @@ use crate::error::Result;
 use crate::pooling::Pooling;
 pub(crate) use dropout::Dropout;
 pub(crate) use gate_up::TapeGateUp;
-use linear::Kept;
 pub(crate) use linear::{AdapterShape, Block, TapeLinear};
+use linear::{InputGradient, Kept};
 pub(crate) use norm::{TapeNorm, TrainedNorm};
 pub(crate) use parameters::{Gradients, Parameter, ParameterRows, Sizes, sizes};
 pub(crate) use scale::SubLayerScale;
@@ -199,9 +199,13 @@ impl<B: Backward> Tape<B> {
         let x = linear.is_trained().then(|| Arc::clone(&x.array));
         let kept = Kept { x, inner, dropout };
         Ok(self.record(out, move |backend, gradient, sink| {
-            let of_input = linear.backward(backend, &kept, &gradient, node.is_some(), sink.parameters)?;
-            if let Some(of_input) = of_input {
-                sink.add(backend, node, of_input)?;
+            let sum = match node {
+                Some(node) => InputGradient::AddedTo(sink.arrays[node].take()),
+                None => InputGradient::Unwanted,
+            };
+            let of_input = linear.backward(backend, &kept, &gradient, sum, sink.parameters)?;
+            if let Some(node) = node {
+                sink.arrays[node] = of_input;
             }
             sink.add(backend, residual_node, gradient)
         }))

@@ -66,31 +66,32 @@ impl Cpu {
     ) {
         let mut a = self.rounded_rows.borrow_mut();
         a.refill(&x.values, x.columns, x.columns, x.num_rows());
-        self.add_half_product(&a, (Panels::Of(matrix), &[]), scale, out, columns);
+        self.half_product_of(&a, (Panels::Of(matrix), &[]), Accumulate(scale), out, columns);
     }
 
-    /// `out` += `scale` g\[:, columns\] M: (T, N), (N, K) -> (T, K).
-    pub(in super::super) fn half_transposed_product_into(
+    /// g\[:, columns\] M by the epilogue: (T, N), (N, K) -> (T, K).
+    pub(in super::super) fn half_transposed_product_into<E: Epilogue + Sync>(
         &self,
         gradient: &Activations,
         columns: Range<usize>,
         matrix: &PackedMatrix,
-        scale: f32,
+        epilogue: E,
         out: &mut Activations,
     ) {
         let (values, stride) = (&gradient.values[columns.start..], gradient.columns);
         let mut a = self.rounded_rows.borrow_mut();
         a.refill(values, stride, columns.len(), gradient.num_rows());
         let all = 0..out.columns;
-        self.add_half_product(&a, (Panels::Transposed(matrix), &[]), scale, out, all);
+        self.half_product_of(&a, (Panels::Transposed(matrix), &[]), epilogue, out, all);
     }
 
-    /// `out` += g M of a linear layer: (T, N), (N, K) -> (T, K).
-    pub(in super::super) fn half_input_gradient(
+    /// g M of a linear layer by the epilogue: (T, N), (N, K) -> (T, K).
+    pub(in super::super) fn half_input_gradient<E: Epilogue + Sync>(
         &self,
         gradient: &Activations,
         linear: &PackedLinear,
         matrix: &PackedMatrix,
+        epilogue: E,
         out: &mut Activations,
     ) {
         let mut a = self.rounded_rows.borrow_mut();
@@ -98,19 +99,19 @@ impl Cpu {
         let kept =
             if matches!(linear.matrix, Packed::Dense(_)) { &linear.rounded.transposed[..] } else { &[] };
         let all = 0..out.columns;
-        self.add_half_product(&a, (Panels::Transposed(matrix), kept), 1.0, out, all);
+        self.half_product_of(&a, (Panels::Transposed(matrix), kept), epilogue, out, all);
     }
 
-    /// `out[:, columns]` += `scale` A B^T
-    fn add_half_product(
+    /// `out[:, columns]` = A B^T by the epilogue.
+    fn half_product_of<E: Epilogue + Sync>(
         &self,
         a: &RoundedRows,
         (b, kept): (Panels<'_>, &[RoundedPanel]),
-        scale: f32,
+        epilogue: E,
         out: &mut Activations,
         columns: Range<usize>,
     ) {
-        let (isa, epilogue) = (self.isa, Accumulate(scale));
+        let isa = self.isa;
         self.for_strips(out, columns, (PANEL, 1), |panels, out, memory| {
             isa.dispatch(HalfGemm { a, b, kept, panels, epilogue, out, scratch: &mut memory.half_panels });
         });
