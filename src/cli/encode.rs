@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::time::Instant;
 
 use clap::Args;
@@ -46,7 +47,7 @@ type Texts<'a> = Box<dyn Iterator<Item = std::result::Result<(String, String), E
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        check_file_out(&self.out, &[])?;
+        check_file_out(&self.out, slice::from_ref(&self.dataset))?;
         let dataset = open_dataset(&self.dataset)?;
         let encoder = self.encoder.load_required()?;
         say_on_interrupt("the vectors so far are kept; run the same command again to go on")?;

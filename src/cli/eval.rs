@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::time::Instant;
 
 use clap::Args;
@@ -168,7 +169,7 @@ impl Arguments {
 
     pub fn run(self) -> Result<String> {
         if let Some(run) = &self.run {
-            check_file_out(run, &[])?;
+            check_file_out(run, slice::from_ref(&self.dataset))?;
         }
         let needs_encoder = self.mode.needs_encoder();
         let opening = Opening { generation: self.mode.generation(), needs_encoder, partial: false };

@@ -280,14 +280,25 @@ pub fn check_file_out(out: &Path, inputs: &[PathBuf]) -> Result<()> {
         return Err(PathError::exists(out).into());
     }
     if let Ok(place) = out.canonicalize()
-        && inputs
-            .iter()
-            .any(|input| input.is_file() && input.canonicalize().is_ok_and(|input| input == place))
+        && inputs.iter().any(|input| is_read(input, &place))
     {
         let message = format!("{} is read, so it cannot be written: choose another output", out.display());
         return Err(Failure::new(Code::Usage, message));
     }
     check_folder_of(out)
+}
+
+/// Whether a file is an input, or of a data set's records where the input is its folder.
+fn is_read(input: &Path, file: &Path) -> bool {
+    let Ok(input) = input.canonicalize() else { return false };
+    match file.strip_prefix(&input).map(|inside| inside.iter().next()) {
+        Err(_) => false,
+        Ok(None) => true,
+        Ok(Some(first)) => {
+            let first = first.to_string_lossy();
+            ["corpus.jsonl", "queries.jsonl", "qrels"].iter().any(|records| first.starts_with(records))
+        }
+    }
 }
 
 fn check_folder_of(out: &Path) -> Result<()> {

@@ -72,7 +72,7 @@ struct Counts {
 
 impl Arguments {
     pub fn run(self) -> Result<String> {
-        check_file_out(&self.out, &[])?;
+        check_file_out(&self.out, &self.datasets)?;
         let datasets =
             self.datasets.iter().map(|dataset| open_dataset(dataset)).collect::<Result<Vec<_>>>()?;
         for dataset in &datasets {

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use crate::support::dataset::{line, small, write};
-use crate::support::{Outcome, Sandbox, mini, model};
+use crate::support::{Outcome, Sandbox, mini, model, tree};
 
 /// Commands whose output is longer than a pipe holds (64 KiB on Linux) or comes in several pieces.
 fn commands() -> (Sandbox, Vec<Vec<String>>) {
@@ -157,4 +157,26 @@ fn messages_name_what_is_to_be_mended() {
     index("open.csv").fails(3, ["open.csv:3: a quoted field is not closed"]);
     std::fs::write(sandbox.path("few.csv"), "id,title,text,year\n1,a,b\n").unwrap();
     index("few.csv").fails(3, ["few.csv:2: expected 4 fields, as in the header, found 3"]);
+}
+
+/// A data set that is read keeps its records, whatever else may be written into its folder.
+#[test]
+fn records_that_are_read_are_not_written_over() {
+    let sandbox = Sandbox::new();
+    let folder = small(&sandbox.path("set"));
+    sandbox.run(["index", "set", "--encoder", "none", "--out", "db"]).ok();
+    let before = tree(&folder);
+    for command in [
+        "encode set --encoder default --out set/corpus.jsonl",
+        "encode set --encoder default --queries --out set/../set/queries.jsonl",
+        "eval db set --run set/qrels/test.tsv",
+        "dataset triples set --out set/corpus.jsonl",
+    ] {
+        sandbox.run(command.split(' ')).fails(2, ["is read, so it cannot be written: choose another output"]);
+    }
+    assert_eq!(tree(&folder), before);
+    // The second time it replaces what the first time made.
+    for _ in 0..2 {
+        sandbox.run("eval db set --run set/words.run".split(' ')).ok();
+    }
 }
