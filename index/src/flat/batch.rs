@@ -20,7 +20,8 @@ use crate::topk::{Hit, RowId, TopK};
 /// The answers to queries, (Q, D) row-major with Q at most [`crate::kernel::MAX_QUERIES`].
 pub(super) fn search(index: &FlatIndex<'_>, queries: &[f32], k: usize) -> Vec<Vec<Hit>> {
     let batch = Batch::new(index, queries);
-    let none = || vec![Shortlist::new(k); queries.len() / index.dim];
+    let num_queries = queries.len() / index.dim;
+    let none = || vec![Shortlist::new(k); num_queries];
     let shortlists = with_kernel!(batch.scorer.kernels, |kernel| {
         let packed = PackedQueries::new(&kernel, queries, index.dim, &batch.lengths);
         let first_pass = |task| {
@@ -28,7 +29,7 @@ pub(super) fn search(index: &FlatIndex<'_>, queries: &[f32], k: usize) -> Vec<Ve
             batch.first_pass(&kernel, &packed, &task, &mut shortlists);
             shortlists
         };
-        index.tasks(ROW_PANEL).into_par_iter().map(first_pass).reduce(none, |first, second| {
+        index.tasks(ROW_PANEL, num_queries).into_par_iter().map(first_pass).reduce(none, |first, second| {
             first.into_iter().zip(second).map(|(first, second)| first.merge(second)).collect()
         })
     });

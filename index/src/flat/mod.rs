@@ -10,6 +10,7 @@
 
 mod batch;
 mod device_codes;
+mod kth_best;
 mod on_device;
 mod quantized;
 mod shortlist;
@@ -181,7 +182,7 @@ impl<'a> FlatIndex<'a> {
                 None => Shortlist::known(self.scan(&scorer, query, k, &task)),
             }
         };
-        let tasks = self.tasks(SCAN_BLOCK).into_par_iter();
+        let tasks = self.tasks(SCAN_BLOCK, 1).into_par_iter();
         let mut list = tasks.map(shortlist).reduce(|| Shortlist::new(k), Shortlist::merge);
         list.settle(|rows, best| self.collect(&scorer, query, rows, best));
         Ok(list.into_sorted())
@@ -195,7 +196,7 @@ impl<'a> FlatIndex<'a> {
         check_vector(query, self.dim)?;
         let scorer = Scorer::new(self.metric, query, self.dim);
         let best = self
-            .tasks(SCAN_BLOCK)
+            .tasks(SCAN_BLOCK, 1)
             .into_par_iter()
             .map(|task| {
                 let mut best = TopK::new(k);
@@ -281,12 +282,14 @@ impl<'a> FlatIndex<'a> {
         segment.rows.row((row.0 - segment.base) as usize, self.dim)
     }
 
-    /// Divides the rows into contiguous pieces of whole blocks of `block` rows. There are a few for each thread, so
-    /// that threads that finish early find more to do.
-    fn tasks(&self, block: usize) -> Vec<Task<'_, 'a>> {
+    /// Divides the rows, which are compared with this many queries, into contiguous pieces of whole blocks of `block`
+    /// rows. There are a few for each thread, so that threads that finish early find more to do.
+    fn tasks(&self, block: usize, num_queries: usize) -> Vec<Task<'_, 'a>> {
         let threads = rayon::current_num_threads();
         let num_tasks = if threads == 1 { 1 } else { 4 * threads };
-        let rows_per_task = (self.num_rows as usize).div_ceil(num_tasks).next_multiple_of(block);
+        let worth_a_task = TASK_COMPONENTS.div_ceil(self.dim * num_queries.max(1));
+        let rows_per_task =
+            (self.num_rows as usize).div_ceil(num_tasks).max(worth_a_task).next_multiple_of(block);
         let task = |segment, number, rows| Task { segment, first: (number * rows_per_task) as u32, rows };
         self.segments
             .iter()
@@ -297,6 +300,10 @@ impl<'a> FlatIndex<'a> {
             .collect()
     }
 }
+
+/// The fewest components that a task multiplies, where there are as many. Waking a thread takes as long as reading a
+/// few MiB of codes: of 5,183 x 256 two threads find the 10 best in twice the time of one.
+const TASK_COMPONENTS: usize = 2 << 20;
 
 /// How many rows are compared with one query before the k best are updated: 8 streams of 32 rows.
 const SCAN_BLOCK: usize = 256;

@@ -1,12 +1,13 @@
 //! The rows that may be among the k best of a query, while only their approximate scores are known.
 
+use super::kth_best::KthBest;
 use crate::topk::{Hit, RowId, TopK};
 
 #[derive(Clone)]
 pub(super) struct Shortlist {
     k: usize,
-    /// The k best of what scores are at least.
-    lower: TopK,
+    /// What the scores are at least.
+    lower: KthBest,
     candidates: Vec<Candidate>,
     /// The k best of the candidates compared again so far.
     best: TopK,
@@ -24,7 +25,7 @@ const SETTLED: usize = 16;
 
 impl Shortlist {
     pub fn new(k: usize) -> Shortlist {
-        Shortlist { k, lower: TopK::new(k), candidates: Vec::new(), best: TopK::new(k) }
+        Shortlist { k, lower: KthBest::new(k), candidates: Vec::new(), best: TopK::new(k) }
     }
 
     /// A list of rows whose scores are known.
@@ -47,7 +48,7 @@ impl Shortlist {
     /// known of the score.
     pub fn push(&mut self, row: RowId, score: f64, slack: f64) {
         if score.is_finite() && slack.is_finite() {
-            self.lower.push(Hit { row, score: round_down(score - slack) });
+            self.lower.push(round_down(score - slack));
             self.candidates.push(Candidate { row, upper: -round_down(-(score + slack)) });
         } else {
             self.candidates.push(Candidate { row, upper: f32::INFINITY });
@@ -79,6 +80,7 @@ impl Shortlist {
     /// Compares the candidates again, the most promising first, as long as one may be among the k best. `compare` adds
     /// the hits of rows to a selection.
     pub fn settle(&mut self, mut compare: impl FnMut(&[RowId], &mut TopK)) {
+        self.lower.tighten();
         let threshold = self.threshold();
         self.candidates.retain(|candidate| candidate.upper >= threshold);
         self.candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper).then(a.row.cmp(&b.row)));
