@@ -21,7 +21,8 @@
 
 mod tuning;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
+use std::hash::Hash;
 
 use secateur_files::UnknownName;
 use strum::{Display, EnumString, VariantNames};
@@ -75,7 +76,7 @@ impl Fusion {
     /// # Errors
     ///
     /// As the function that the variant stands for.
-    pub fn fuse<K: Ord + Clone>(self, lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
+    pub fn fuse<K: Ord + Hash + Clone>(self, lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
         match self {
             Fusion::ReciprocalRank => reciprocal_rank_fusion(lists, DEFAULT_RRF_K),
             Fusion::WeightedSum => weighted_sum(lists),
@@ -172,7 +173,7 @@ pub enum Error {
 /// assert_eq!(fused, [("b", 3.0 + 0.5), ("a", 1.0 + 1.5)]);
 /// # Ok::<(), secateur::fusion::Error>(())
 /// ```
-pub fn reciprocal_rank_fusion<K: Ord + Clone>(
+pub fn reciprocal_rank_fusion<K: Ord + Hash + Clone>(
     lists: &[RankedList<'_, K>],
     k: f64,
 ) -> Result<Vec<(K, f64)>, Error> {
@@ -180,8 +181,8 @@ pub fn reciprocal_rank_fusion<K: Ord + Clone>(
         return Err(Error::InvalidK { k });
     }
     fuse(lists, |list| {
-        let of_keys = list.hits.iter().enumerate().map(|(i, (key, _))| (key, 1.0 / (k + i as f64 + 1.0)));
-        Contributions { of_keys: of_keys.collect(), absent: 0.0 }
+        let of_hits = (0..list.hits.len()).map(|i| 1.0 / (k + i as f64 + 1.0)).collect();
+        Contributions { of_hits, absent: 0.0 }
     })
 }
 
@@ -214,7 +215,7 @@ pub fn reciprocal_rank_fusion<K: Ord + Clone>(
 /// assert_eq!(fused[2], ("b", 0.75 * (0.8 / 0.9)));
 /// # Ok::<(), secateur::fusion::Error>(())
 /// ```
-pub fn weighted_sum<K: Ord + Clone>(lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
+pub fn weighted_sum<K: Ord + Hash + Clone>(lists: &[RankedList<'_, K>]) -> Result<Vec<(K, f64)>, Error> {
     for (l, list) in lists.iter().enumerate() {
         if let Some(i) = list.hits.iter().position(|(_, score)| !score.is_finite()) {
             return Err(Error::NonFiniteScore { list: l + 1, rank: i + 1, score: list.hits[i].1 });
@@ -229,62 +230,71 @@ pub fn weighted_sum<K: Ord + Clone>(lists: &[RankedList<'_, K>]) -> Result<Vec<(
         let normalized = |score: f64| if range > 0.0 { (score / 2.0 - least / 2.0) / range } else { 1.0 };
         Contributions {
             absent: if list.is_cut { scores().map(normalized).fold(1.0, f64::min) } else { 0.0 },
-            of_keys: list.hits.iter().map(|(key, score)| (key, normalized(*score))).collect(),
+            of_hits: scores().map(normalized).collect(),
         }
     })
 }
 
 /// What a list adds to keys, before its weight.
-struct Contributions<'a, K> {
-    of_keys: BTreeMap<&'a K, f64>,
+struct Contributions {
+    /// To each of its hits.
+    of_hits: Vec<f64>,
     /// To each key that it lacks.
     absent: f64,
 }
 
 /// Adds up each list's `contributions` to the keys of all lists, times the list's weight, and ranks the keys.
-fn fuse<'a, K: Ord + Clone>(
-    lists: &[RankedList<'a, K>],
-    contributions: impl Fn(&RankedList<'a, K>) -> Contributions<'a, K>,
+fn fuse<K: Ord + Hash + Clone>(
+    lists: &[RankedList<'_, K>],
+    contributions: impl Fn(&RankedList<'_, K>) -> Contributions,
 ) -> Result<Vec<(K, f64)>, Error> {
-    let mut weighted = Vec::new();
     for (l, list) in lists.iter().enumerate() {
-        check(l + 1, list)?;
-        if list.weight > 0.0 {
-            weighted.push((list.weight, contributions(list)));
+        if !(list.weight.is_finite() && list.weight >= 0.0) {
+            return Err(Error::InvalidWeight { list: l + 1, weight: list.weight });
         }
     }
-    let mut terms: BTreeMap<&K, Vec<f64>> = BTreeMap::new();
-    for key in weighted.iter().flat_map(|(_, list)| list.of_keys.keys()) {
-        terms.entry(key).or_insert_with(|| {
-            let term = |(weight, list): &(f64, Contributions<'_, K>)| {
-                weight * list.of_keys.get(key).copied().unwrap_or(list.absent)
-            };
-            weighted.iter().map(term).collect()
-        });
+    let contributions: Vec<Contributions> = lists.iter().map(contributions).collect();
+    let absent: Vec<f64> =
+        lists.iter().zip(&contributions).map(|(list, added)| list.weight * added.absent).collect();
+    let mut places: HashMap<&K, usize> = HashMap::new();
+    let mut named: Vec<Named<'_, K>> = Vec::new();
+    // What each list adds to each key of `named`.
+    let mut terms: Vec<f64> = Vec::new();
+    for (l, (list, added)) in lists.iter().zip(contributions).enumerate() {
+        for (i, ((key, _), added)) in list.hits.iter().zip(added.of_hits).enumerate() {
+            let place = *places.entry(key).or_insert(named.len());
+            if place == named.len() {
+                named.push(Named { key, last: None, counts: false });
+                terms.extend(&absent);
+            }
+            let entry = &mut named[place];
+            if entry.last.replace(l) == Some(l) {
+                return Err(Error::RepeatedKey { list: l + 1, rank: i + 1 });
+            }
+            entry.counts |= list.weight > 0.0;
+            terms[place * lists.len() + l] = list.weight * added;
+        }
     }
-    let mut fused: Vec<(K, f64)> = terms
-        .into_iter()
-        .map(|(key, mut terms)| {
-            // Rounding depends on the order of a sum; sorted terms make it independent of the order of the lists.
-            terms.sort_unstable_by(f64::total_cmp);
-            (key.clone(), terms.into_iter().fold(0.0, |sum, term| sum + term))
-        })
-        .collect();
+    let mut fused = Vec::with_capacity(named.len());
+    for (place, entry) in named.iter().enumerate().filter(|(_, entry)| entry.counts) {
+        let terms = &mut terms[place * lists.len()..][..lists.len()];
+        // Rounding depends on the order of a sum; sorted terms make it independent of the order of the lists.
+        terms.sort_unstable_by(f64::total_cmp);
+        fused.push((entry.key.clone(), terms.iter().fold(0.0, |sum, term| sum + term)));
+    }
     fused.sort_unstable_by(|(key_a, score_a), (key_b, score_b)| {
         score_b.total_cmp(score_a).then_with(|| key_b.cmp(key_a))
     });
     Ok(fused)
 }
 
-fn check<K: Ord>(number: usize, list: &RankedList<'_, K>) -> Result<(), Error> {
-    if !(list.weight.is_finite() && list.weight >= 0.0) {
-        return Err(Error::InvalidWeight { list: number, weight: list.weight });
-    }
-    let mut seen = BTreeSet::new();
-    match list.hits.iter().position(|(key, _)| !seen.insert(key)) {
-        Some(i) => Err(Error::RepeatedKey { list: number, rank: i + 1 }),
-        None => Ok(()),
-    }
+/// A key that lists name.
+struct Named<'a, K> {
+    key: &'a K,
+    /// The list that named it last.
+    last: Option<usize>,
+    /// Whether a list with a weight names it.
+    counts: bool,
 }
 
 #[cfg(test)]

@@ -44,9 +44,7 @@ impl Ranking {
         match (&self.dense, &self.bm25) {
             (Some(dense), Some(bm25)) => {
                 let (fusion, dense_weight) = params.fusing(encoder);
-                let mut hits = fuse([dense, bm25], params.depth(), fusion, dense_weight)?;
-                hits.truncate(params.k);
-                Ok(hits)
+                fuse([dense, bm25], params, fusion, dense_weight)
             }
             (Some(hits), None) | (None, Some(hits)) => Ok(hits.clone()),
             (None, None) => Ok(Vec::new()),
@@ -95,13 +93,19 @@ fn places(hits: &[Hit]) -> HashMap<&str, Place> {
     hits.iter().enumerate().map(|(number, hit)| (hit.doc_id.as_str(), place((number, hit)))).collect()
 }
 
-/// Fuses the first `depth` hits by vectors and by words.
-fn fuse(rankings: [&[Hit]; 2], depth: usize, fusion: Fusion, dense_weight: f64) -> Result<Vec<Hit>, Error> {
-    let keyed = |hits: &[Hit]| hits.iter().map(|hit| (hit.doc_id.clone(), hit.score)).collect::<Vec<_>>();
-    let [dense, bm25] = rankings.map(keyed);
-    let list = |hits, weight| RankedList { hits, weight, is_cut: hits.len() >= depth };
+/// The best of the rankings by vectors and by words together.
+fn fuse(
+    rankings: [&[Hit]; 2],
+    params: &SearchParams,
+    fusion: Fusion,
+    dense_weight: f64,
+) -> Result<Vec<Hit>, Error> {
+    let [dense, bm25] = rankings
+        .map(|hits| hits.iter().map(|hit| (hit.doc_id.as_str(), hit.score)).collect::<Vec<(&str, f64)>>());
+    let list = |hits, weight| RankedList { hits, weight, is_cut: hits.len() >= params.depth() };
     let fused = fusion.fuse(&[list(&dense, dense_weight), list(&bm25, 1.0)])?;
-    Ok(fused.into_iter().map(|(doc_id, score)| Hit { doc_id, score }).collect())
+    let best = fused.into_iter().take(params.k);
+    Ok(best.map(|(doc_id, score)| Hit { doc_id: doc_id.to_owned(), score }).collect())
 }
 
 #[cfg(test)]
