@@ -210,6 +210,7 @@ impl<M: HasModel> OnDevice<M> {
             }
             OnDevice::Cpu(OnCpu { model, idle }) => batches
                 .into_par_iter()
+                .with_max_len(1)
                 .map_init(
                     || idle.take(false),
                     |backend, batch| {
