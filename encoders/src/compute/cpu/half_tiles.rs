@@ -1,4 +1,4 @@
-//! Tiles of bf16: 16 rows of 64 bytes, as the registers of AMX are filled from. Numbers are rounded on the way, to
+//! Tiles of bf16: 16 rows of 64 bytes, as the registers of AMX are filled from. AVX-512 BF16 multiplies them too. Numbers are rounded on the way, to
 //! nearest, ties to even.
 //!
 //! A tile on the left of a product has 16 of its rows and 32 of its columns. On the right it has 16 rows as columns,
@@ -10,7 +10,7 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::amx::{self, TILE_ROWS};
+use super::amx::TILE_ROWS;
 use super::isa::PANEL;
 
 /// Numbers along K that a tile has.
@@ -19,17 +19,16 @@ pub(super) const STEP: usize = 2 * PANEL;
 /// A row of a tile: pairs of bf16, the lower k in the lower half.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(crate) struct Line([u32; PANEL]);
+pub(crate) struct Line(pub(super) [u32; PANEL]);
 
 /// What a register is filled with.
 pub(crate) type Tile = [Line; TILE_ROWS];
 
 pub(super) const ZEROS: Tile = [Line([0; PANEL]); TILE_ROWS];
 
-/// Whether the processor has the instructions that this file and products of tiles use.
+/// Whether the processor has the instructions that this file and [`TileUnits`](super::tile_units::TileUnits) use.
 pub(super) fn are_there() -> bool {
-    amx::is_there()
-        && is_x86_feature_detected!("avx512f")
+    is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512bf16")
 }

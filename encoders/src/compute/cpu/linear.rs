@@ -23,7 +23,7 @@ const GATED: usize = PANEL / 2;
 pub struct PackedLinear {
     pub(super) matrix: Packed,
     bias: Vec<f32>,
-    /// What AMX multiplies when the layer is trained or trained through.
+    /// The tiles that are multiplied when the layer is trained or trained through.
     #[cfg(target_arch = "x86_64")]
     pub(super) rounded: RoundedMatrix,
 }

@@ -5,8 +5,6 @@ mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod attention;
-#[cfg(target_arch = "x86_64")]
-mod attention_amx;
 mod attention_gradient;
 mod attention_products;
 mod backward;
@@ -14,6 +12,8 @@ mod bf16;
 mod elementwise;
 mod gate_up;
 mod gemm;
+#[cfg(target_arch = "x86_64")]
+mod half_attention;
 mod half_products;
 #[cfg(target_arch = "x86_64")]
 mod half_tiles;
@@ -35,6 +35,8 @@ mod rotary;
 mod rounded_matrix;
 mod strips;
 mod table;
+#[cfg(target_arch = "x86_64")]
+mod tile_units;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -53,7 +55,7 @@ pub use activations::Activations;
 pub(crate) use activations::Pool;
 use attention::HeadGroup;
 #[cfg(target_arch = "x86_64")]
-use attention_amx::HalfHeadGroup;
+use half_attention::HalfHeadGroup;
 pub(crate) use half_products::Factors;
 #[cfg(target_arch = "x86_64")]
 use half_products::RoundedRows;
@@ -96,7 +98,7 @@ pub struct Cpu {
     codes: RefCell<QuantizedRows>,
     /// What is between the products of an MLP in 8 bits.
     inner_codes: RefCell<QuantizedRows>,
-    /// What is multiplied with AMX.
+    /// What is multiplied in tiles.
     #[cfg(target_arch = "x86_64")]
     rounded_rows: RefCell<RoundedRows>,
     memory: RefCell<Memory>,
@@ -107,7 +109,7 @@ pub struct Cpu {
 struct Scratch {
     whole: attention::Scratch,
     #[cfg(target_arch = "x86_64")]
-    half: attention_amx::Scratch,
+    half: half_attention::Scratch,
 }
 
 /// The working memory of products.
@@ -118,7 +120,7 @@ struct Memory {
     window: PackedMatrix,
     /// Before their epilogue, where another library has summed.
     sums: Vec<f32>,
-    /// The panels that are multiplied with AMX.
+    /// The panels that are multiplied in tiles.
     #[cfg(target_arch = "x86_64")]
     half_panels: [Vec<Tile>; 2],
 }
@@ -188,11 +190,12 @@ impl Cpu {
         Activations::new(&self.pool, num_rows, columns)
     }
 
-    /// Whether attention multiplies in bf16: beside linear layers of fewer than 32 bits, where AMX does it.
+    /// Whether attention multiplies in bf16: beside products that training goes back through in bf16, and beside linear
+    /// layers of fewer than 32 bits, if AMX does it. With AVX-512 BF16 alone that would not be faster.
     #[cfg(target_arch = "x86_64")]
     fn attends_in_halves(&self) -> bool {
         let beside = matches!(self.products, Products::Bf16 | Products::Int8(_));
-        self.factors.are_tiles() || beside && half_tiles::are_there()
+        self.factors.are_tiles() || beside && half_tiles::are_there() && amx::is_there()
     }
 }
 

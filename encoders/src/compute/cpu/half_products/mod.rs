@@ -1,9 +1,8 @@
 //! Products of f32 numbers that are rounded to bf16 on the way, forward and back. Sums are f32, and what is multiplied
 //! is kept in f32.
 //!
-//! The plain algorithm, and what processors without AMX do: round A and B, then multiply them in f32. See
-//! [`Factors::numbers`] and [`Factors::matrix`]. With AMX both are rounded into the tiles that its registers are filled
-//! from.
+//! The plain algorithm, and what processors without AMX and AVX-512 BF16 do: round A and B, then multiply them in f32. See
+//! [`Factors::numbers`] and [`Factors::matrix`]. With either, both are rounded into tiles.
 //!
 //! A sum depends on a row of A and a row of B alone, so the number of threads changes nothing.
 
@@ -31,7 +30,7 @@ use crate::compute::precision::Precision;
 pub(crate) enum Factors {
     /// The numbers as they are.
     F32,
-    /// The numbers rounded to bf16, with AMX.
+    /// The numbers rounded to bf16, in tiles.
     #[cfg(target_arch = "x86_64")]
     Tiles,
     /// The numbers rounded to bf16, in f32.
@@ -50,7 +49,7 @@ impl Factors {
         }
     }
 
-    /// Whether AMX multiplies.
+    /// Whether tiles are multiplied.
     pub(super) fn are_tiles(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return self == Factors::Tiles;

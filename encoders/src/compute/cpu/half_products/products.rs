@@ -1,4 +1,4 @@
-//! The products of a linear layer and of its gradients, with AMX.
+//! The products of a linear layer and of its gradients, in tiles of bf16.
 
 use std::ops::Range;
 

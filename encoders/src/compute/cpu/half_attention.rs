@@ -1,6 +1,6 @@
-//! Attention with products in bf16 on AMX; the softmax between them is that of [`attention`](super::attention) in f32.
+//! Attention with products of tiles of bf16; the softmax between them is that of [`attention`](super::attention) in f32.
 //!
-//! A tile register is 16 rows of 16 pairs. On the left of a product a row has 32 numbers, and on the right two numbers
+//! A tile is 16 rows of 16 pairs. On the left of a product a row has 32 numbers, and on the right two numbers
 //! of each of 16 columns. So queries and weights are multiplied as they lie. Keys are transposed, once for each text
 //! and head. Rows of values are joined two by two.
 
@@ -8,20 +8,14 @@
 
 use std::ops::Range;
 
-use super::amx::{self, ROW_BYTES, TILE_ROWS};
+use super::amx::TILE_ROWS;
 use super::attention::{HeadGroup, seen};
 use super::elementwise::{exp, tanh};
 use super::gemm::write;
 use super::half_tiles::{STEP, Tile, ZEROS, turn, write_pairs, write_rows};
 use super::isa::{Arithmetic, Kernel, PANEL};
+use super::tile_units::{NO_SUMS, Sums, TileUnits};
 use crate::architecture::AttentionShape;
-
-/// What a register holds: sums in f32.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Sums([[f32; PANEL]; TILE_ROWS]);
-
-const NO_SUMS: Sums = Sums([[0.0; PANEL]; TILE_ROWS]);
 
 /// Memory that one thread's attention reuses.
 #[derive(Default)]
@@ -44,22 +38,6 @@ pub(super) struct HalfHeadGroup<'a, 'out> {
     pub(super) half: &'a mut Scratch,
 }
 
-/// `sums` = the product of two rows of tiles.
-#[inline(always)]
-fn multiply(left: &[Tile], right: &[Tile], sums: &mut Sums) {
-    // SAFETY: registers and tiles are 16 rows of 64 bytes. Whoever makes a `HalfHeadGroup` knows that the instructions
-    // are there, and `run` has configured them.
-    unsafe {
-        amx::zero!("tmm0");
-        for (left, right) in left.iter().zip(right) {
-            amx::load!("tmm1", left.as_ptr(), ROW_BYTES);
-            amx::load!("tmm2", right.as_ptr(), ROW_BYTES);
-            amx::add_products!("tdpbf16ps", "tmm0", "tmm1", "tmm2");
-        }
-        amx::store!("tmm0", sums.0.as_mut_ptr());
-    }
-}
-
 /// Makes `tiles` the steps of the numbers of 16 rows from `first` on. `row` gives the numbers of one, none where there
 /// is no such row.
 #[inline(always)]
@@ -77,7 +55,7 @@ impl Kernel for HalfHeadGroup<'_, '_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         // SAFETY: whoever makes a `HalfHeadGroup` knows that the instructions are there.
-        let _tiles = unsafe { amx::Tiles::configure() };
+        let units = unsafe { TileUnits::ready() };
         let HeadGroup { qkv, shape, window, key_value_head, out, .. } = self.group;
         let AttentionShape { num_heads, num_key_value_heads, head_dim, scale, softcap, .. } = *shape;
         let stride = shape.joined_columns();
@@ -104,7 +82,7 @@ impl Kernel for HalfHeadGroup<'_, '_> {
                 };
                 write_steps(queries, start, query);
                 for tile in tiles.clone() {
-                    multiply(queries, &keys[tile * steps..][..steps], &mut scores[tile]);
+                    units.multiply(queries, &keys[tile * steps..][..steps], &mut scores[tile]);
                 }
                 let mut factors = [0.0; TILE_ROWS];
                 for (row, factor) in factors.iter_mut().enumerate().take(count) {
@@ -120,7 +98,7 @@ impl Kernel for HalfHeadGroup<'_, '_> {
                     let columns = head * head_dim + panel * PANEL
                         ..(head * head_dim + (panel + 1) * PANEL).min((head + 1) * head_dim);
                     let mut sums = NO_SUMS;
-                    multiply(&weights[tokens.clone()], &values[tokens.clone()], &mut sums);
+                    units.multiply(&weights[tokens.clone()], &values[tokens.clone()], &mut sums);
                     for ((out, sums), factor) in out[start..].iter_mut().zip(&sums.0).zip(&factors[..count]) {
                         let mut scaled = [0.0; PANEL];
                         for lane in 0..PANEL {
@@ -223,8 +201,8 @@ fn across(mut lanes: [f32; PANEL], join: impl Fn(f32, f32) -> f32) -> f32 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::attention;
     use super::super::isa::Isa;
+    use super::super::{attention, half_tiles};
     use super::*;
 
     /// Shapes whose numbers, columns and tokens fill registers, and those that leave a part of one empty.
@@ -251,7 +229,7 @@ mod tests {
         /// factor of at most e^(2 e). Weights and values are rounded, too.
         #[test]
         fn attention_is_that_of_the_twin((shape, window, length) in shapes(), seed in any::<u64>()) {
-            if !amx::is_there() {
+            if !half_tiles::are_there() {
                 return Ok(());
             }
             let mut state = seed;
