@@ -1,4 +1,4 @@
-//! Attention with products of tiles of bf16; the softmax between them is that of [`attention`](super::attention) in f32.
+//! Attention with products of tiles of bf16. The softmax between them is that of [`attention`](super::attention).
 //!
 //! A tile is 16 rows of 16 pairs. On the left of a product a row has 32 numbers, and on the right two numbers
 //! of each of 16 columns. So queries and weights are multiplied as they lie. Keys are transposed, once for each text

@@ -1,5 +1,5 @@
-//! Tiles of bf16: 16 rows of 64 bytes, as the registers of AMX are filled from. AVX-512 BF16 multiplies them too. Numbers are rounded on the way, to
-//! nearest, ties to even.
+//! Tiles of bf16: 16 rows of 64 bytes, as the registers of AMX are filled from. AVX-512 BF16 multiplies them too.
+//! Numbers are rounded on the way, to nearest, ties to even.
 //!
 //! A tile on the left of a product has 16 of its rows and 32 of its columns. On the right it has 16 rows as columns,
 //! and a row of the tile has two numbers of each, of neighbouring k. What lies the other way round is turned, 16 x 16

@@ -190,8 +190,8 @@ impl Cpu {
         Activations::new(&self.pool, num_rows, columns)
     }
 
-    /// Whether attention multiplies in bf16: beside products that training goes back through in bf16, and beside linear
-    /// layers of fewer than 32 bits, if AMX does it. With AVX-512 BF16 alone that would not be faster.
+    /// Whether attention multiplies in bf16: where training does. Beside linear layers of fewer than 32 bits AMX does
+    /// it, too. With AVX-512 BF16 alone that would not be faster.
     #[cfg(target_arch = "x86_64")]
     fn attends_in_halves(&self) -> bool {
         let beside = matches!(self.products, Products::Bf16 | Products::Int8(_));

@@ -1,7 +1,7 @@
 //! What multiplies tiles of bf16.
 //!
-//! AMX has an instruction for two tiles. AVX-512 BF16 multiplies a pair of numbers of a row on the left with a line on
-//! the right, so 16 rows times 16 lines are what AMX does at once.
+//! AMX has an instruction for two tiles. One of AVX-512 BF16 multiplies a pair of numbers on the left with a line on
+//! the right. 16 rows times 16 lines are what AMX does at once.
 
 #![allow(unsafe_code, reason = "instructions of the processor at hand")]
 
@@ -12,8 +12,8 @@ use super::amx::{self, ROW_BYTES, TILE_ROWS, Tiles, add_products, load, store, z
 use super::half_tiles::{Line, Tile};
 use super::isa::PANEL;
 
-/// Rows of tiles on the left, and on the right, that are multiplied together: 4 of the 8 registers of AMX are sums, and
-/// what is read is used twice.
+/// Rows of tiles on the left, and on the right, that are multiplied together. 4 of the 8 registers of AMX are sums.
+/// What is read is used twice.
 pub(super) const TOGETHER: usize = 2;
 
 /// The sums of 16 rows with 16 columns.
@@ -136,8 +136,8 @@ mod tests {
     }
 
     proptest! {
-        /// All that this processor has, against the definition. Products of bf16 are exact in f32, and the bound is that
-        /// of a sum of 64 numbers up to 1, in whatever order (Higham 2002, eq. 3.5).
+        /// All that this processor has, against the definition. Products of bf16 are exact in f32. The bound is that of
+        /// a sum of as many numbers up to 1, in whatever order (Higham 2002, eq. 3.5).
         #[test]
         fn sums_are_those_of_pairs(seed in any::<u64>(), steps in 1..3usize) {
             if !half_tiles::are_there() {

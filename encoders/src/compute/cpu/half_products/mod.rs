@@ -1,7 +1,7 @@
 //! Products of f32 numbers that are rounded to bf16 on the way, forward and back. Sums are f32, and what is multiplied
 //! is kept in f32.
 //!
-//! The plain algorithm, and what processors without AMX and AVX-512 BF16 do: round A and B, then multiply them in f32. See
+//! The plain algorithm, and what processors without AMX and AVX-512 BF16 do: round A and B, multiply them in f32. See
 //! [`Factors::numbers`] and [`Factors::matrix`]. With either, both are rounded into tiles.
 //!
 //! A sum depends on a row of A and a row of B alone, so the number of threads changes nothing.
