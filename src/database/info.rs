@@ -64,6 +64,11 @@ impl Database {
         self.snapshot.commit_number()
     }
 
+    /// Whether both see the same documents and vectors: the same commit of one database, through the same generation.
+    pub fn sees_the_same(&self, other: &Database) -> bool {
+        self.snapshot.is_same(&other.snapshot)
+    }
+
     /// The length of the segments' files in bytes.
     pub(crate) fn num_bytes(&self) -> u64 {
         self.snapshot.num_bytes()

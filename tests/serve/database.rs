@@ -244,6 +244,33 @@ fn new_commits_and_generations_are_taken_up_without_a_pause() {
     assert!(server.said().contains("db: a new commit is searched"), "{}", server.said());
 }
 
+/// A database of as many documents and commits takes the place of the one that is served, and is changed there.
+#[test]
+fn another_database_at_the_path_is_taken_up_whole() {
+    let sandbox = Sandbox::new();
+    let notes = |name: &str, word: &str| {
+        let lines: Vec<String> =
+            (0..3).map(|i| format!(r#"{{"id": "{word}-{i}", "text": "{word} number {i}"}}"#)).collect();
+        write(&sandbox.path("."), name, &lines.join("\n"));
+    };
+    notes("old.jsonl", "moss");
+    notes("new.jsonl", "fern");
+    sandbox.run(["index", "old.jsonl", "--encoder", "none", "--out", "db"]).ok();
+    sandbox.run(["index", "new.jsonl", "--encoder", "none", "--out", "next"]).ok();
+    let server = Server::start(&sandbox, &["db", "--refresh", "0.05"]);
+    let found = |word: &str| doc_ids(&server.post("/search", &json!({"query": word})).ok()).len();
+    assert_eq!((found("moss"), found("fern")), (3, 0));
+    std::fs::rename(sandbox.path("db"), sandbox.path("before")).unwrap();
+    std::fs::rename(sandbox.path("next"), sandbox.path("db")).unwrap();
+    server.wait_until(|server| server.get("/documents/fern-1").status == 200);
+    assert_eq!((found("moss"), found("fern")), (0, 3));
+    write(&sandbox.path("."), "more.jsonl", r#"{"id": "fern-3", "text": "fern number 3"}"#);
+    sandbox.run(["add", "db", "more.jsonl"]).ok();
+    server.wait_until(|server| server.get("/documents/fern-3").status == 200);
+    assert_eq!((found("moss"), found("fern")), (0, 4));
+    assert_eq!(server.get("/documents/moss-1").status, 404);
+}
+
 /// What a cross-encoder reads of a hit is what the encoder read: with the separator of the database.
 #[test]
 fn hits_are_ranked_anew_with_the_separator_of_the_database() {

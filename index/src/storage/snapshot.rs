@@ -183,13 +183,9 @@ impl Snapshot {
             return Err(corrupt(&file, wrong_field("the number of vectors", "below 2^32", size)));
         }
         for record in &manifest.segments {
-            let same = |view: &&SegmentView| {
-                let known = view.segment.generations().iter().map(|generation| generation.id);
-                let is_same =
-                    view.segment.name() == record.folder && known.eq(files.iter().map(|files| files.id));
-                // What was damaged may have been restored.
-                is_same && view.segment.embeddings().is_ok()
-            };
+            // What was damaged may have been restored.
+            let same =
+                |view: &&SegmentView| view.segment.is_of(record, &files) && view.segment.embeddings().is_ok();
             let segment = match known.iter().find(same) {
                 Some(view) => Arc::clone(&view.segment),
                 None => Arc::new(Segment::open(&segments, record, &files)?),
@@ -240,6 +236,11 @@ impl Snapshot {
             is_checked: OnceLock::new(),
         }));
         snapshot.checked()
+    }
+
+    /// Whether both read the same documents and vectors, through generations of the same name.
+    pub fn is_same(&self, other: &Snapshot) -> bool {
+        self.generation() == other.generation() && self.0.manifest == other.0.manifest
     }
 
     /// The name of the generation that is read: the one in use, unless another was asked for. `None` in a database

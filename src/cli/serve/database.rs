@@ -195,10 +195,9 @@ impl Collection for ServedDatabase {
         let _turn = self.0.begin();
         let latest = self.0.latest()?;
         let before = self.0.state();
-        // The generation in use may have changed while encoders of the one before were loaded.
-        let [now, then] =
-            [&latest, &*before.database].map(|one| (one.commit_number(), one.generation_name()));
-        if now == then {
+        // The generation in use may have changed while encoders of the one before were loaded. Another database may be
+        // at the path.
+        if latest.sees_the_same(&before.database) {
             return Ok(false);
         }
         self.0.put(latest);
