@@ -228,9 +228,28 @@ pub fn create_folders(folder: &Path) -> Result<()> {
     }
 }
 
-/// Whether something is at the path that is neither a file nor a folder: a device, a pipe, a socket.
-pub fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+/// The path that a new file can take in place of what is there: where the symbolic links from `path` on lead to. `None`
+/// for a device, a pipe, a socket, and for what a process has open, as `/dev/stdout` does.
+///
+/// # Errors
+/// The operating system's; links lead in a circle.
+pub fn replaceable(path: &Path) -> Result<Option<PathBuf>> {
+    let mut target = path.to_owned();
+    while target.is_symlink() {
+        // Fails where links lead in a circle.
+        match fs::metadata(&target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at("read", path),
+            _ => {}
+        }
+        let folder = fs::canonicalize(parent(&target)).at("read", &target)?;
+        if folder.starts_with("/proc") {
+            return Ok(None);
+        }
+        let next = fs::read_link(&target).at("read", &target)?;
+        target = parent(&target).join(next);
+    }
+    let is_special = fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    Ok((!is_special).then_some(target))
 }
 
 /// Gives a file or folder another name. [`sync_name`] makes it last.

@@ -12,7 +12,9 @@ use crate::error::{AtPath, PathError, Result};
 /// A file under a temporary name beside its own. [`finish`](Durable::finish) syncs it and gives it its name. If it is
 /// dropped before, it is removed, and a file that was at the path is unchanged.
 ///
-/// A device or a pipe, such as `/dev/null`, is written where it is: a file must not take its place.
+/// A device or a pipe, such as `/dev/null`, is written where it is: a file must not take its place. Nor does a file
+/// take the place of a symbolic link: what the link leads to is replaced. An open file that `/dev/stdout` leads to is
+/// written where it is.
 #[derive(Debug)]
 pub struct Durable {
     path: PathBuf,
@@ -28,7 +30,7 @@ impl Durable {
     /// # Errors
     /// The path is a folder, or the folder it lies in is missing or refuses.
     pub fn create(path: &Path) -> Result<Durable> {
-        Durable::begin(path, unique_sibling(path))
+        Durable::begin(path, unique_sibling)
     }
 
     /// Begins the file `path`, whose only writer the caller must be. The temporary name is always the same, `path`
@@ -37,19 +39,20 @@ impl Durable {
     /// # Errors
     /// As [`Durable::create`].
     pub fn create_alone(path: &Path) -> Result<Durable> {
-        Durable::begin(path, with_suffix(path, ".tmp"))
+        Durable::begin(path, |path| with_suffix(path, ".tmp"))
     }
 
-    fn begin(path: &Path, temporary: PathBuf) -> Result<Durable> {
+    fn begin(path: &Path, temporary: impl FnOnce(&Path) -> PathBuf) -> Result<Durable> {
         // A file could not take its name in the end.
         if path.is_dir() {
             return Err(PathError::exists(path));
         }
-        let temporary = (!disk::is_special(path)).then_some(temporary);
+        let target = disk::replaceable(path)?;
+        let temporary = target.as_deref().map(temporary);
         let file =
             DiskFile::create(temporary.as_deref().unwrap_or(path)).map_err(|error| named(error, path))?;
         let file = Some(BufWriter::with_capacity(128 << 10, file));
-        Ok(Durable { path: path.to_owned(), temporary, file })
+        Ok(Durable { path: target.unwrap_or_else(|| path.to_owned()), temporary, file })
     }
 
     /// Writes the file `path` by one function.

@@ -106,3 +106,40 @@ fn a_pipe_is_written_where_it_is() {
     assert!(std::fs::metadata(&path).unwrap().file_type().is_fifo());
     assert_eq!(names(folder.path()), ["pipe"]);
 }
+
+/// What the link leads to is replaced, whether it is there yet or not.
+#[cfg(unix)]
+#[test]
+fn a_symbolic_link_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (link, second) = (folder.path().join("link.txt"), folder.path().join("second.txt"));
+    std::fs::create_dir(folder.path().join("far")).unwrap();
+    std::os::unix::fs::symlink("far/target.txt", &link).unwrap();
+    std::os::unix::fs::symlink("link.txt", &second).unwrap();
+    for (path, text) in [(&link, "new"), (&second, "newer")] {
+        Durable::write(path, |file| file.write_all(text.as_bytes())).unwrap();
+        assert!(path.is_symlink());
+        assert_eq!(std::fs::read_to_string(folder.path().join("far/target.txt")).unwrap(), text);
+    }
+    assert_eq!(names(&folder.path().join("far")), ["target.txt"]);
+    let circle = folder.path().join("circle");
+    std::os::unix::fs::symlink("circle", &circle).unwrap();
+    let error = Durable::write(&circle, |file| file.write_all(b"x")).unwrap_err();
+    assert!(error.to_string().contains("circle"), "{error}");
+}
+
+/// As `/dev/stdout` does, where a shell has opened a file for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_open_is_written_where_it_is() {
+    use std::os::fd::AsRawFd;
+
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::fs::File::create(folder.path().join("out.txt")).unwrap();
+    let link = folder.path().join("stdout");
+    std::os::unix::fs::symlink(format!("/proc/self/fd/{}", open.as_raw_fd()), &link).unwrap();
+    Durable::write(&link, |file| file.write_all(b"words")).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(open.metadata().unwrap().len(), 5);
+    assert_eq!(names(folder.path()), ["out.txt", "stdout"]);
+}
