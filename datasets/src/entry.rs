@@ -35,6 +35,7 @@ pub(crate) struct Columns {
     pub id: Option<usize>,
     pub title: Option<usize>,
     pub text: Option<usize>,
+    pub vector: Option<usize>,
 }
 
 impl FieldNames {
@@ -44,6 +45,7 @@ impl FieldNames {
             id: self.find(&self.id, &IDS, header)?,
             title: self.find(&self.title, &TITLES, header)?,
             text: self.find(&self.text, &TEXTS, header)?,
+            vector: self.find(&self.vector, &[], header)?,
         })
     }
 
@@ -271,15 +273,22 @@ pub(crate) fn parse_entry(text: &str, names: &FieldNames) -> Result<Parsed<Entry
     let title = string(line.title, &names.title, &TITLES)?.unwrap_or_default();
     let Some(text) = string(line.text, &names.text, &TEXTS)? else { return Err(missing("text".to_owned())) };
     let vector = match names.take(&mut line.others, &names.vector, &[]).map_err(missing)? {
-        Some((name, value)) => Some(
-            serde_json::from_str::<Vec<f32>>(value.get())
-                .map_err(|error| Fault::BadVector { field: name, problem: without_place(&error) })?,
-        ),
+        Some((name, value)) => Some(parse_vector(&name, value.get())?),
         None => None,
     };
     let metadata = metadata(line.metadata, line.others)?;
     let found = if id.is_none() { fields } else { String::new() };
     Ok(Parsed { record: Entry { id, title, text, metadata, vector, found }, oddities })
+}
+
+/// Reads a list of numbers, the value of this field.
+pub(crate) fn parse_vector(field: &str, list: &str) -> Result<Vec<f32>, Fault> {
+    let bad = |problem: String| Fault::BadVector { field: field.to_owned(), problem };
+    let vector: Vec<f32> = serde_json::from_str(list).map_err(|error| bad(without_place(&error)))?;
+    match vector.iter().position(|number| !number.is_finite()) {
+        Some(place) => Err(bad(format!("component {place} is beyond what an f32 can be"))),
+        None => Ok(vector),
+    }
 }
 
 fn raw(text: Option<&str>) -> Box<RawValue> {
@@ -415,6 +424,8 @@ mod tests {
         let names = FieldNames { vector: Some("v".to_owned()), ..usual.clone() };
         let bad = parsed(r#"{"id": "a", "text": "x", "v": [1, "2"]}"#, &names).unwrap_err();
         assert!(bad.starts_with("`v` is no vector: invalid type: string \"2\""), "{bad}");
+        let bad = parsed(r#"{"id": "a", "text": "x", "v": [1, 1e39]}"#, &names).unwrap_err();
+        assert!(bad.starts_with("`v` is no vector: component 1 is beyond what an f32 can be"), "{bad}");
         let twice =
             parsed(r#"{"id": "a", "text": "x", "year": 1, "metadata": {"year": 2}}"#, &usual).unwrap_err();
         assert_eq!(twice, "the field `year` is 2 in `metadata` and 1 beside it: leave one of them out");

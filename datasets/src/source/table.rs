@@ -2,7 +2,8 @@
 //!
 //! CSV is read by RFC 4180, and so is a TSV file with a header, because programs that write headers quote as well. A
 //! TSV file without a header has no quotes, as MS MARCO's files have none: a quote in it is part of the text. A column
-//! of numbers or booleans has values of that type, but integers beyond 64 bits stay text, digit by digit.
+//! of numbers or booleans has values of that type, but integers beyond 64 bits stay text, digit by digit. A column of
+//! vectors has lists as JSON writes them.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Reader;
 use super::rows::Rows;
-use crate::entry::{Columns, Entry, FieldNames};
+use crate::entry::{Columns, Entry, FieldNames, parse_vector};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 
@@ -101,7 +102,8 @@ impl Table {
             header,
             columns,
         };
-        let of_names = [table.columns.id, table.columns.title, table.columns.text];
+        let Columns { id, title, text, vector } = table.columns;
+        let of_names = [id, title, text, vector];
         if table.header.len() > of_names.iter().flatten().count() {
             if usual.is_none() {
                 table.step()?;
@@ -130,30 +132,31 @@ impl Table {
         Ok(is_row)
     }
 
-    fn entry(&self) -> Entry {
+    fn entry(&self) -> std::result::Result<Entry, Fault> {
         let cells = self.rows.cells();
         let cell = |column: Option<usize>| column.and_then(|column| cells.get(column)).map(String::as_str);
-        let Columns { id, title, text } = self.columns;
+        let Columns { id, title, text, vector } = self.columns;
         let others = self.header.iter().zip(&self.types).zip(cells).enumerate();
         let fields: Map<String, Value> = others
-            .filter(|(column, _)| ![id, title, text].contains(&Some(*column)))
+            .filter(|(column, _)| ![id, title, text, vector].contains(&Some(*column)))
             .filter_map(|(_, ((name, kind), cell))| Some((name.clone(), kind.value(cell)?)))
             .collect();
-        Entry {
+        let vector = vector.map(|column| parse_vector(&self.header[column], &cells[column])).transpose()?;
+        Ok(Entry {
             id: cell(id).filter(|id| !id.is_empty()).map(str::to_owned),
             title: cell(title).unwrap_or_default().to_owned(),
             text: cell(text).unwrap_or_default().to_owned(),
             metadata: (!fields.is_empty()).then(|| Value::Object(fields).to_string()),
-            vector: None,
+            vector,
             found: self.header.join(", "),
-        }
+        })
     }
 }
 
 impl Reader for Table {
     fn next_entry(&mut self) -> Option<Result<Entry>> {
         match self.step() {
-            Ok(true) => Some(Ok(self.entry())),
+            Ok(true) => Some(self.entry().map_err(|fault| self.error(fault))),
             Ok(false) => None,
             Err(error) => Some(Err(error)),
         }

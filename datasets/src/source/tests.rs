@@ -156,3 +156,29 @@ fn repeated_ids_and_empty_documents() {
     assert!(all[3].clone().unwrap_err().contains("2 of the first 3 documents have neither title nor text"));
     assert_eq!(read(&one, EmptyDocuments::Any).len(), 3);
 }
+
+#[test]
+fn tables_have_vectors_in_a_column_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str, content: &str, field: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let names = FieldNames { vector: Some(field.to_owned()), ..FieldNames::default() };
+        let source = Source::open(&[path], names).map_err(|error| error.to_string())?;
+        let documents = source.documents(EmptyDocuments::Few);
+        documents
+            .map(|item| item.map_err(|error| error.to_string()))
+            .collect::<std::result::Result<Vec<_>, _>>()
+    };
+    let table = "id,text,v,year\na,x,\"[1,2.5]\",2020\nb,y,\"[0, -1]\",2021\n";
+    for (name, content) in [("v.csv", table.to_owned()), ("v.tsv", "id\ttext\tv\nc\tz\t[1,2.5]\n".to_owned())]
+    {
+        let documents = read(name, &content, "v").unwrap();
+        assert_eq!(documents[0].1, Some(vec![1.0, 2.5]), "{name}");
+        assert!(!documents[0].0.metadata.as_deref().unwrap_or_default().contains("v"), "{name}");
+    }
+    let error = read("v.csv", table, "nope").unwrap_err();
+    assert!(error.ends_with("v.csv, line 1: no field `nope`: the fields are id, text, v, year"), "{error}");
+    let error = read("w.csv", "id,text,v\na,x,\"[1,2\"\n", "v").unwrap_err();
+    assert!(error.contains("w.csv, line 2: `v` is no vector"), "{error}");
+}
