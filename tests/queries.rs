@@ -104,6 +104,18 @@ fn many_queries_are_answered_by_lines() {
     }
 }
 
+/// What a document says cannot clear the screen or name the window.
+#[test]
+fn control_characters_stay_out_of_the_terminal() {
+    let sandbox = Sandbox::new();
+    let line = r#"{"id": "a\u001b[2J", "title": "bees\u0007", "text": "dancing\u009b bees\u001b]0;x\u0007"}"#;
+    std::fs::write(sandbox.path("odd.jsonl"), line).unwrap();
+    sandbox.run(["index", "odd.jsonl", "--encoder", "none", "--out", "db"]).ok();
+    let shown = sandbox.run(["search", "db", "bees"]).ok();
+    assert!(shown.contains("dancing bees ]0;x"), "{shown:?}");
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+}
+
 /// Another program can keep the command open: an answer comes before the next query is asked, and no mistake ends it.
 #[test]
 fn a_search_can_be_kept_open() {
@@ -127,8 +139,12 @@ fn a_search_can_be_kept_open() {
     );
     assert!(ask("{\"query\"")["error"].as_str().unwrap().contains("bad JSON"));
     assert!(ask("{\"query\": \"x\", \"mode\": \"dense\"}")["error"].as_str().unwrap().contains("no vectors"));
+    let both = ask("{\"query\": \"x\", \"vector\": [1]}");
+    assert!(both["error"].as_str().unwrap().contains("expected one of them"), "{both}");
+    let words = ask("{\"vector\": [1], \"mode\": \"bm25\"}");
+    assert!(words["error"].as_str().unwrap().contains("no words to search for"), "{words}");
     // So a program that waits for an answer to each line never waits for good.
-    assert_eq!(ask(""), json!({"line": 6, "error": "the query is empty"}));
+    assert_eq!(ask(""), json!({"line": 8, "error": "the query is empty"}));
     assert_eq!(ask("q9\troses")["query_id"], "q9");
     drop(stdin);
     assert!(child.wait().unwrap().success());

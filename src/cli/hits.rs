@@ -117,7 +117,7 @@ impl Look {
 pub fn as_text(found: &[Found], query: &str, look: &Look) -> String {
     let mut text = String::new();
     for (rank, Found { hit, sides, document, passage }) in found.iter().enumerate() {
-        let doc_id = hit.doc_id.replace(['\n', '\r'], " ");
+        let doc_id = printable(&hit.doc_id);
         let head = format!("{:>3}  {:<8.4}  {doc_id}", rank + 1, hit.score);
         text.push_str(&head);
         let room = |used: usize| look.width.saturating_sub(used + 6).max(20);
@@ -145,7 +145,7 @@ pub fn as_text(found: &[Found], query: &str, look: &Look) -> String {
 
 /// The part of a text with the query's words, those in bold.
 fn marked(text: &str, query: &str, max_chars: usize, look: &Look) -> String {
-    let snippet = snippet(text, query, look.analyzer, max_chars);
+    let snippet = snippet(&printable(text), query, look.analyzer, max_chars);
     if !look.marks {
         return snippet.text;
     }
@@ -157,6 +157,11 @@ fn marked(text: &str, query: &str, max_chars: usize, look: &Look) -> String {
         at = mark.end;
     }
     shown + &snippet.text[at..]
+}
+
+/// A text without control characters: those of a document could clear a terminal, or name its window.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn explained(mode: SearchMode, sides: &Sides) -> String {

@@ -199,17 +199,24 @@ fn question(database: &dyn Searched, line: &str, number: u64, params: &SearchPar
         database.check_filter(&filter)?;
         params.filter = Some(filter);
     }
-    if let Some(mode) = string("mode", line.mode)? {
-        params.mode = Some(mode.parse::<SearchMode>().map_err(|error| input(error.to_string()))?);
-    }
+    let mode = string("mode", line.mode)?.map(|mode| mode.parse::<SearchMode>()).transpose();
+    let mode = mode.map_err(|error| input(error.to_string()))?;
+    params.mode = mode.or(params.mode);
     let vector = line.vector.map(serde_json::from_value::<Vec<f32>>).transpose();
     let vector = vector.map_err(|error| {
         input(format!("the field vector: {error}; expected a list of numbers, such as [0.1, -2]"))
     })?;
+    let query = string("query", line.query)?;
     if vector.is_some() {
+        if query.is_some() {
+            return Err(input("there are a query and a vector: expected one of them".to_owned()));
+        }
+        if let Some(mode @ (SearchMode::Bm25 | SearchMode::Hybrid)) = mode {
+            return Err(secateur::Error::NoWords { mode }.into());
+        }
         params.mode = Some(SearchMode::Dense);
     }
-    match (string("query", line.query)?, &vector) {
+    match (query, &vector) {
         (None, None) => Err(input("there is no query: expected the field query, text or vector".to_owned())),
         (Some(text), None) if text.trim().is_empty() => Err(input(EMPTY_QUERY.to_owned())),
         (text, _) => Ok(Question { id, text: text.unwrap_or_default(), vector, params }),

@@ -146,7 +146,8 @@ impl Inputs {
     pub fn warn_of_empty(&self, num_empty: u64) {
         if num_empty > 0 && self.empty != EmptyDocuments::Any {
             warn(&format!(
-                "{} {} neither title nor text; no query will find {} (--strict refuses such documents)",
+                "{} {} neither title nor text; no word finds {}, and vectors may for no reason \
+                 (--strict refuses such documents)",
                 counted(num_empty as usize, "document"),
                 agreed(num_empty as usize, "has", "have"),
                 agreed(num_empty as usize, "it", "them")
