@@ -220,6 +220,20 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A number of a matrix is none that can be compared.
+    #[error("{}: component {component} of row {row}, of document {doc_id:?}, is {value}; expected a finite number", path.display())]
+    MatrixNotFinite {
+        /// The matrix.
+        path: PathBuf,
+        /// The row, from 0.
+        row: usize,
+        /// The document that the row belongs to.
+        doc_id: String,
+        /// The component, from 0.
+        component: usize,
+        /// NaN, or an infinity.
+        value: f32,
+    },
     /// The rows of a matrix are not those of the documents.
     #[error(
         "{}: the matrix has {}, and {problem}; expected a row for each document, in their order or with an id for \
@@ -398,6 +412,7 @@ impl Error {
             | Error::BenchResults { .. }
             | Error::VectorLength { .. }
             | Error::BadMatrix { .. }
+            | Error::MatrixNotFinite { .. }
             | Error::MatrixRows { .. }
             | Error::Fusion(_)
             | Error::EmptyDocument { .. } => ErrorKind::Input,

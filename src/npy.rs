@@ -193,7 +193,7 @@ impl NpyRows {
     ///
     /// # Errors
     ///
-    /// [`Error::MatrixRows`] if there is no such row, and those of the disk.
+    /// [`Error::MatrixRows`] if there is no such row, [`Error::MatrixNotFinite`], and those of the disk.
     pub fn row(&self, place: usize, doc_id: &str) -> Result<Vec<f32>> {
         let none = |problem: String| {
             let (path, num_rows) = (self.path.clone(), self.num_rows);
@@ -211,7 +211,14 @@ impl NpyRows {
         let at = self.start + (row * self.dim * size) as u64;
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).at("read", &self.path)?;
-        Ok(bytes.chunks_exact(size).map(|bytes| self.component.read(bytes)).collect())
+        let vector: Vec<f32> = bytes.chunks_exact(size).map(|bytes| self.component.read(bytes)).collect();
+        match vector.iter().position(|number| !number.is_finite()) {
+            None => Ok(vector),
+            Some(component) => {
+                let (path, doc_id) = (self.path.clone(), doc_id.to_owned());
+                Err(Error::MatrixNotFinite { path, row, doc_id, component, value: vector[component] })
+            }
+        }
     }
 }
 
@@ -286,6 +293,15 @@ mod tests {
         assert_eq!(by_id.row(1, "b\nc").unwrap(), [1.0, 2.0]);
         assert!(by_id.row(0, "c").unwrap_err().to_string().contains("\"c\""));
         assert!(by_id.check_count(1).is_ok(), "rows are found by id");
+        let mut damaged = bytes.clone();
+        damaged[140..].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&path, damaged).unwrap();
+        let error = NpyRows::open(&path, None).unwrap().row(1, "d7").unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "m.npy: component 1 of row 1, of document \"d7\", is NaN; expected a finite number"
+            )
+        );
         std::fs::write(&path, &bytes[..140]).unwrap();
         assert!(NpyRows::open(&path, None).is_err());
     }

@@ -178,7 +178,7 @@ fn tables_have_vectors_in_a_column_that_is_named() {
         assert!(!documents[0].0.metadata.as_deref().unwrap_or_default().contains("v"), "{name}");
     }
     let error = read("v.csv", table, "nope").unwrap_err();
-    assert!(error.ends_with("v.csv, line 1: no field `nope`: the fields are id, text, v, year"), "{error}");
+    assert!(error.ends_with("v.csv:1: no field `nope`: the fields are id, text, v, year"), "{error}");
     let error = read("w.csv", "id,text,v\na,x,\"[1,2\"\n", "v").unwrap_err();
-    assert!(error.contains("w.csv, line 2: `v` is no vector"), "{error}");
+    assert!(error.contains("w.csv:2: `v` is no vector"), "{error}");
 }
