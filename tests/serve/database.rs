@@ -251,7 +251,7 @@ fn another_database_at_the_path_is_taken_up_whole() {
     let notes = |name: &str, word: &str| {
         let lines: Vec<String> =
             (0..3).map(|i| format!(r#"{{"id": "{word}-{i}", "text": "{word} number {i}"}}"#)).collect();
-        write(&sandbox.path("."), name, &lines.join("\n"));
+        write(&sandbox.path("."), name, lines.join("\n"));
     };
     notes("old.jsonl", "moss");
     notes("new.jsonl", "fern");

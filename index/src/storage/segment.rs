@@ -123,11 +123,6 @@ impl Segment {
         &self.documents
     }
 
-    /// The generations, in their order.
-    pub fn generations(&self) -> &[GenerationFiles] {
-        &self.generations
-    }
-
     /// The vectors of each generation, in their order.
     ///
     /// # Errors
