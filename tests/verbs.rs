@@ -291,6 +291,7 @@ fn nothing_is_passed_over_in_silence() {
         (vec!["--fusion", "sum", "--mode", "dense"], ["--fusion does nothing", "--mode hybrid"]),
         (vec!["--candidates", "5", "--mode", "bm25"], ["--candidates does nothing", "--mode hybrid"]),
         (vec!["--k1", "1", "--mode", "dense"], ["--k1 does nothing", "dense"]),
+        (vec!["--k1", "-1", "--mode", "bm25"], ["k1", "-1"]),
         (vec!["--filter", "yaer >= 2020"], ["no document has a field yaer", "the fields are"]),
         (vec!["--filter", "year >= \"2020\""], ["year has numbers only", "without quotes"]),
         (

@@ -74,10 +74,10 @@ pub struct ModeArguments {
     #[arg(long)]
     mode: Option<SearchMode>,
     /// bm25, hybrid: how slowly repeated words saturate [default: 0.9].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     k1: Option<f32>,
     /// bm25, hybrid: how strongly long documents are discounted [default: 0.4].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     b: Option<f32>,
     /// dense, hybrid: ef of the HNSW search, or candidates of a faiss index [default: 100, or what `tune` set].
     ///

@@ -175,7 +175,8 @@ fn command_lines_that_are_wrong_are_refused() {
     sandbox.run(["serve", "nowhere"]).fails(4, ["there is no database nowhere"]);
     with(&["--api-keys", "nowhere.txt"]).fails(2, ["--api-keys nowhere.txt"]);
     with(&["--api-keys", "empty.txt"]).fails(2, ["there is no key in it"]);
-    with(&["--api-keys", "bad.txt"]).fails(2, ["API key 2"]);
+    with(&["--api-keys", "bad.txt"]).fails(2, ["bad.txt, line 2"]);
+    with(&["--host", "nowhere"]).fails(2, ["or localhost"]);
     with(&["--max-items", "10", "--max-waiting", "9"]).fails(2, ["--max-waiting 9", "--max-items 10"]);
     with(&["--max-body", "10", "--max-held-bytes", "9"]).fails(2, ["--max-held-bytes 9", "--max-body 10"]);
     with(&["--timeout", "0"]).fails(2, ["0.001 to 86400"]);

@@ -8,7 +8,7 @@ mod search;
 mod shard;
 mod state;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MODEL")]
     reranker: Option<String>,
     /// The address to listen at: 0.0.0.0 or :: for all of this machine's.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
     host: IpAddr,
     /// The port to listen at; 0 for one that is free.
     #[arg(long, default_value = "8080")]
@@ -210,6 +210,14 @@ impl Arguments {
     }
 }
 
+/// An address to listen at.
+fn address(text: &str) -> std::result::Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        _ => text.parse().map_err(|_| "expected an address such as 0.0.0.0, or localhost".to_owned()),
+    }
+}
+
 /// The API keys of this file, or of the environment.
 pub fn keys(file: Option<&Path>) -> Result<Vec<String>> {
     let text = match file {
@@ -222,16 +230,20 @@ pub fn keys(file: Option<&Path>) -> Result<Vec<String>> {
             _ => return Err(Failure::new(Code::Usage, format!("{KEYS} is set, and there is no key in it"))),
         },
     };
-    let keys: Vec<String> =
-        text.lines().map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();
+    let lines = || text.lines().map(str::trim).enumerate().filter(|(_, key)| !key.is_empty());
+    let keys: Vec<String> = lines().map(|(_, key)| key.to_owned()).collect();
     if let Some(path) = file.filter(|_| keys.is_empty()) {
         return Err(Failure::new(
             Code::Usage,
             format!("--api-keys {}: there is no key in it", path.display()),
         ));
     }
-    if let Some(number) = keys.iter().position(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-        let message = format!("API key {} has characters that no HTTP header can have", number + 1);
+    if let Some((number, _)) = lines().find(|(_, key)| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+        let source = file.map_or_else(|| KEYS.to_owned(), |path| path.display().to_string());
+        let message = format!(
+            "{source}, line {}: an API key has letters, digits and signs of ASCII, and no blanks",
+            number + 1
+        );
         return Err(Failure::new(Code::Usage, message));
     }
     Ok(keys)
