@@ -103,11 +103,10 @@ impl Segment {
     /// Whether it is what a manifest says, with the files of these generations. Another database may be at the path by
     /// now, with a segment of the same name.
     pub fn is_of(&self, record: &SegmentRecord, generations: &[GenerationFiles]) -> bool {
-        let ids = |generations: &[GenerationFiles]| generations.iter().map(|one| one.id).collect::<Vec<_>>();
         self.name == record.folder
             && self.rows == record.rows
             && self.files.iter().map(|file| &file.record).eq(&record.files)
-            && ids(&self.generations) == ids(generations)
+            && self.generations.iter().map(|one| one.id).eq(generations.iter().map(|one| one.id))
     }
 
     /// The name of its folder, which no other segment of the database ever has.

@@ -183,11 +183,10 @@ impl Snapshot {
             return Err(corrupt(&file, wrong_field("the number of vectors", "below 2^32", size)));
         }
         for record in &manifest.segments {
+            let same = known.iter().map(|view| &view.segment).find(|known| known.is_of(record, &files));
             // What was damaged may have been restored.
-            let same =
-                |view: &&SegmentView| view.segment.is_of(record, &files) && view.segment.embeddings().is_ok();
-            let segment = match known.iter().find(same) {
-                Some(view) => Arc::clone(&view.segment),
+            let segment = match same.filter(|known| known.embeddings().is_ok()) {
+                Some(known) => Arc::clone(known),
                 None => Arc::new(Segment::open(&segments, record, &files)?),
             };
             let deleted = Arc::new(Bitmap::from_words(record.deleted.clone()));
