@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use secateur_datasets::beir::BeirFolder;
-use secateur_index::bm25::Bm25Params;
+use secateur_index::bm25::{Bm25Options, Bm25Params};
 use secateur_index::storage::{NewDocument, Settings, Store};
 
 /// Which of two documents with equal scores comes first.
@@ -53,7 +53,11 @@ fn mean_ndcg(name: &str) -> Option<[f64; 2]> {
     let qrels = dataset.qrels("test").unwrap();
     let queries = dataset.judged_queries(&qrels).unwrap();
     let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
-    let answers = snapshot.bm25().unwrap().search_batch(&texts, 1000, Bm25Params::default(), None).unwrap();
+    let answers = snapshot
+        .bm25()
+        .unwrap()
+        .search_batch(&texts, 1000, Bm25Params::default(), &Bm25Options::default())
+        .unwrap();
     let mean = |ties| {
         let values = queries.iter().zip(&answers).map(|(query, hits)| {
             let ranking = hits.iter().map(|hit| (snapshot.id_at(hit.row).unwrap(), hit.score)).collect();

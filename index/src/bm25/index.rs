@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use tantivy::fieldnorm::FieldNormReader;
-use tantivy::postings::BlockSegmentPostings;
+use tantivy::postings::{BlockSegmentPostings, TermInfo};
 
 use super::analysis::{Analysis, Analyzer};
 use super::segment::Bm25Segment;
@@ -45,6 +45,25 @@ impl Bm25Params {
         }
         Ok(())
     }
+}
+
+/// How queries are answered, besides [`Bm25Params`].
+///
+/// ```
+/// use secateur_index::bm25::Bm25Options;
+/// assert_eq!(Bm25Options::default(), Bm25Options { among: None, statistics: None, also: &[] });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Bm25Options<'a> {
+    /// The documents that may be found; `None` for all. The statistics cover all documents, so the set does not change
+    /// a document's score.
+    pub among: Option<&'a Bitmap>,
+    /// Statistics that are not the index's own: those of all documents, of which the index has a part. Its documents
+    /// get the scores that they have in one index of all of them.
+    pub statistics: Option<&'a Bm25Statistics>,
+    /// For each query, in their order, documents whose scores are wanted besides those of the best ones. They follow
+    /// these, best first, as far as they may be found and contain a term.
+    pub also: &'a [Vec<RowId>],
 }
 
 /// A BM25 index over the segments of a snapshot; see the [module](super) for the formula.
@@ -104,7 +123,7 @@ impl Bm25Index {
     /// # Errors
     /// [`Error::InvalidParameter`] for k1 below 0 or b outside 0 to 1.
     pub fn search(&self, query: &str, k: usize, params: Bm25Params) -> Result<Vec<Hit>> {
-        let asked = Asked { k, params, among: None, statistics: None };
+        let asked = Asked { k, params, options: Bm25Options::default(), also: &[] };
         self.search_with(query, asked, &mut Scratch::new(self.analyzer))
     }
 
@@ -114,30 +133,17 @@ impl Bm25Index {
     /// # Errors
     /// As [`Bm25Index::search`].
     pub fn search_among(&self, query: &str, k: usize, params: Bm25Params, rows: &Bitmap) -> Result<Vec<Hit>> {
-        let asked = Asked { k, params, among: Some(rows), statistics: None };
+        let options = Bm25Options { among: Some(rows), ..Bm25Options::default() };
+        let asked = Asked { k, params, options, also: &[] };
         self.search_with(query, asked, &mut Scratch::new(self.analyzer))
     }
 
-    /// [`Bm25Index::search`] for many queries, or [`Bm25Index::search_among`] if there is a set of rows, on the
-    /// current rayon pool. Answers are in the order of the queries and equal the answers of single searches.
-    ///
-    /// # Errors
-    /// As [`Bm25Index::search`].
-    pub fn search_batch<S: AsRef<str> + Sync>(
-        &self,
-        queries: &[S],
-        k: usize,
-        params: Bm25Params,
-        among: Option<&Bitmap>,
-    ) -> Result<Vec<Vec<Hit>>> {
-        self.batch(queries, Asked { k, params, among, statistics: None })
-    }
-
-    /// [`Bm25Index::search_batch`] with statistics that are not this index's own: those of all documents, of which this
-    /// index has a part. Its documents get the scores that they have in one index of all of them.
+    /// [`Bm25Index::search`] for many queries, on the current rayon pool. Answers are in the order of the queries and
+    /// equal the answers of single searches, but for what the options say.
     ///
     /// ```
-    /// use secateur_index::bm25::Bm25Params;
+    /// use secateur_index::RowId;
+    /// use secateur_index::bm25::{Bm25Options, Bm25Params};
     /// use secateur_index::storage::{NewDocument, Settings, Snapshot, Store};
     ///
     /// let folder = tempfile::tempdir()?;
@@ -150,25 +156,34 @@ impl Bm25Index {
     ///     Ok(transaction.commit()?)
     /// };
     /// let whole = of("whole", &["cats purr", "dogs bark", "cats chase cats"])?;
+    /// let all = whole.bm25()?.search("cats", 2, Bm25Params::default())?;
+    ///
     /// let parts = [of("first", &["cats purr", "dogs bark"])?, of("last", &["cats chase cats"])?];
     /// let mut statistics = parts[0].bm25()?.statistics(&["cat"])?;
     /// statistics.add(&parts[1].bm25()?.statistics(&["cat"])?);
-    /// let found = parts[1].bm25()?.search_batch_with(&["cats"], 1, Bm25Params::default(), None, &statistics)?;
-    /// assert_eq!(found[0][0].score, whole.bm25()?.search("cats", 1, Bm25Params::default())?[0].score);
+    /// let options = Bm25Options { statistics: Some(&statistics), ..Bm25Options::default() };
+    /// let found = parts[1].bm25()?.search_batch(&["cats"], 1, Bm25Params::default(), &options)?;
+    /// assert_eq!(found[0][0].score, all[0].score);
+    ///
+    /// let options = Bm25Options { also: &[vec![RowId(0), RowId(1)]], ..Bm25Options::default() };
+    /// assert_eq!(whole.bm25()?.search_batch(&["cats"], 1, Bm25Params::default(), &options)?, [all]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// As [`Bm25Index::search`]; [`Error::MissingTerm`] if the statistics lack a term of a query.
-    pub fn search_batch_with<S: AsRef<str> + Sync>(
+    /// As [`Bm25Index::search`]; [`Error::MissingTerm`] if given statistics lack a term of a query.
+    pub fn search_batch<S: AsRef<str> + Sync>(
         &self,
         queries: &[S],
         k: usize,
         params: Bm25Params,
-        among: Option<&Bitmap>,
-        statistics: &Bm25Statistics,
+        options: &Bm25Options<'_>,
     ) -> Result<Vec<Vec<Hit>>> {
-        self.batch(queries, Asked { k, params, among, statistics: Some(statistics) })
+        let answer = |scratch: &mut Scratch, (number, query): (usize, &S)| {
+            let also = options.also.get(number).map_or(&[][..], Vec::as_slice);
+            self.search_with(query.as_ref(), Asked { k, params, options: *options, also }, scratch)
+        };
+        queries.par_iter().enumerate().map_init(|| Scratch::new(self.analyzer), answer).collect()
     }
 
     /// What the scores of these terms depend on besides the texts of single documents.
@@ -176,7 +191,10 @@ impl Bm25Index {
     /// # Errors
     /// [`Error::Bm25`].
     pub fn statistics<S: AsRef<str> + Sync>(&self, terms: &[S]) -> Result<Bm25Statistics> {
-        let counted = |term: &S| Ok((term.as_ref().to_owned(), self.document_frequency(term.as_ref())?));
+        let counted = |term: &S| {
+            let found = self.term(term.as_ref())?;
+            Ok((term.as_ref().to_owned(), self.document_frequency(&found)?))
+        };
         Ok(Bm25Statistics {
             num_docs: self.num_docs,
             num_terms: self.num_terms,
@@ -184,13 +202,8 @@ impl Bm25Index {
         })
     }
 
-    fn batch<S: AsRef<str> + Sync>(&self, queries: &[S], asked: Asked) -> Result<Vec<Vec<Hit>>> {
-        let answer = |scratch: &mut Scratch, query: &S| self.search_with(query.as_ref(), asked, scratch);
-        queries.par_iter().map_init(|| Scratch::new(self.analyzer), answer).collect()
-    }
-
     fn search_with(&self, query: &str, asked: Asked, scratch: &mut Scratch) -> Result<Vec<Hit>> {
-        let Asked { k, params, among, statistics } = asked;
+        let Asked { k, params, options: Bm25Options { among, statistics, .. }, also } = asked;
         params.check()?;
         let (num_docs, num_terms) = match statistics {
             Some(given) => (given.num_docs, given.num_terms),
@@ -200,7 +213,8 @@ impl Bm25Index {
             return Ok(Vec::new());
         }
         scratch.read_query(query);
-        let weights = self.weights(&scratch.terms, num_docs, statistics)?;
+        let found = scratch.terms.iter().map(|(term, _)| self.term(term)).collect::<Result<Vec<_>>>()?;
+        let weights = self.weights(&scratch.terms, &found, num_docs, statistics)?;
         // As Lucene rounds it: the quotient in f64, then f32.
         let avgdl = (num_terms as f64 / num_docs as f64) as f32;
         let norm_inverse = std::array::from_fn(|code| {
@@ -208,42 +222,50 @@ impl Bm25Index {
             1.0 / (params.k1 * ((1.0 - params.b) + params.b * dl / avgdl))
         });
 
-        let mut best = TopK::new(k);
-        for segment in &self.segments {
+        let mut also = also.to_vec();
+        also.sort_unstable();
+        also.dedup();
+        let mut selection = Selection { best: TopK::new(k), also: &also, others: Vec::new() };
+        for (number, segment) in self.segments.iter().enumerate() {
             let mut cursors = Vec::with_capacity(weights.len());
-            for ((term, _), &weight) in scratch.terms.iter().zip(&weights) {
-                if let Some(postings) = segment.segment.postings(term)? {
-                    cursors.push(Cursor::new(postings, weight));
+            for (term, &weight) in found.iter().zip(&weights) {
+                if let Some(term) = &term[number] {
+                    cursors.push(Cursor::new(segment.segment.postings(term)?, weight));
                 }
             }
-            segment.score(&mut cursors, &norm_inverse, among, &mut scratch.window, &mut best);
+            segment.score(&mut cursors, &norm_inverse, among, &mut scratch.window, &mut selection);
         }
-        Ok(best.into_sorted())
+        Ok(selection.into_sorted())
     }
 
     /// qₜ · idf(t) of each term, where N is `num_docs`.
     fn weights(
         &self,
         terms: &[(String, u32)],
+        found: &[Vec<Option<TermInfo>>],
         num_docs: u64,
         statistics: Option<&Bm25Statistics>,
     ) -> Result<Vec<f32>> {
-        terms
-            .iter()
-            .map(|(term, multiplicity)| {
-                let n = match statistics {
-                    Some(given) => given.document_frequency(term)?,
-                    None => self.document_frequency(term)?,
-                };
-                Ok(*multiplicity as f32 * idf(num_docs, n))
-            })
-            .collect()
+        let weight = |((term, multiplicity), found): (&(String, u32), &Vec<Option<TermInfo>>)| {
+            let n = match statistics {
+                Some(given) => given.document_frequency(term)?,
+                None => self.document_frequency(found)?,
+            };
+            Ok(*multiplicity as f32 * idf(num_docs, n))
+        };
+        terms.iter().zip(found).map(weight).collect()
+    }
+
+    /// What the dictionary of each segment says of a term.
+    fn term(&self, term: &str) -> Result<Vec<Option<TermInfo>>> {
+        self.segments.iter().map(|segment| segment.segment.term(term)).collect()
     }
 
     /// n: the documents that contain a term.
-    fn document_frequency(&self, term: &str) -> Result<u64> {
-        self.segments.iter().try_fold(0, |n, segment| {
-            Ok(n + u64::from(segment.segment.document_frequency(term, &segment.deleted)?))
+    fn document_frequency(&self, term: &[Option<TermInfo>]) -> Result<u64> {
+        self.segments.iter().zip(term).try_fold(0, |n, (segment, term)| match term {
+            Some(term) => Ok(n + u64::from(segment.segment.document_frequency(term, &segment.deleted)?)),
+            None => Ok(n),
         })
     }
 }
@@ -263,14 +285,44 @@ struct Window {
     touched: [u64; WINDOW / 64],
 }
 
-/// What is asked besides the query: how many documents, scored how, among which, and by which statistics if not the
-/// index's own.
+/// What is asked besides the query.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     k: usize,
     params: Bm25Params,
-    among: Option<&'a Bitmap>,
-    statistics: Option<&'a Bm25Statistics>,
+    options: Bm25Options<'a>,
+    /// Those of the options that are of this query.
+    also: &'a [RowId],
+}
+
+/// The hits of a query so far.
+struct Selection<'a> {
+    best: TopK,
+    /// What is wanted besides the best, ascending, from the current window on.
+    also: &'a [RowId],
+    /// Its hits, some of them among the best perhaps.
+    others: Vec<Hit>,
+}
+
+impl Selection<'_> {
+    /// Takes the documents that are wanted below a row, whose window has these scores.
+    fn take_also(&mut self, end: u32, score: impl Fn(u32) -> Option<f32>) {
+        let (of_window, rest) = self.also.split_at(self.also.partition_point(|row| row.0 < end));
+        self.also = rest;
+        self.others.extend(of_window.iter().filter_map(|&row| Some(Hit { row, score: score(row.0)? })));
+    }
+
+    fn into_sorted(self) -> Vec<Hit> {
+        let (k, mut hits, mut others) = (self.best.k(), self.best.into_sorted(), self.others);
+        // The best are all that are as good as the last of them, and all there are where they are fewer than k.
+        match hits.last() {
+            Some(last) => others.retain(|hit| hits.len() == k && hit.rank(last).is_gt()),
+            None => others.retain(|_| k == 0),
+        }
+        others.sort_unstable_by(Hit::rank);
+        hits.extend(others);
+        hits
+    }
 }
 
 /// What a search needs besides its answer, reused by the next one.
@@ -361,7 +413,7 @@ impl SegmentView {
         norm_inverse: &[f32; 256],
         among: Option<&Bitmap>,
         window: &mut Window,
-        best: &mut TopK,
+        selection: &mut Selection<'_>,
     ) {
         let codes = self.segment.lengths().codes();
         let may_be_found =
@@ -371,6 +423,15 @@ impl SegmentView {
             for cursor in cursors.iter_mut() {
                 cursor.add_to(window, start, codes, norm_inverse);
             }
+            let end = codes.len().min(start as usize + WINDOW) as u32;
+            selection.take_also(self.base + start, |_| None);
+            selection.take_also(self.base + end, |row| {
+                let doc = row - self.base;
+                let slot = (doc - start) as usize;
+                let is_touched = window.touched[slot / 64] >> (slot % 64) & 1 == 1;
+                (is_touched && may_be_found(doc)).then(|| window.scores[slot] as f32)
+            });
+            let best = &mut selection.best;
             for word in 0..window.touched.len() {
                 let mut bits = std::mem::take(&mut window.touched[word]);
                 while bits != 0 {

@@ -41,7 +41,7 @@ mod tests;
 mod writer;
 
 pub use analysis::Analyzer;
-pub use index::{Bm25Index, Bm25Params};
+pub use index::{Bm25Index, Bm25Options, Bm25Params};
 pub(crate) use mapped::MappedFiles;
 pub(crate) use segment::Bm25Segment;
 pub use statistics::Bm25Statistics;

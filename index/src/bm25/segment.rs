@@ -1,10 +1,11 @@
 //! The BM25 part of one segment, opened for reading.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tantivy::fieldnorm::FieldNormReader;
-use tantivy::postings::BlockSegmentPostings;
+use tantivy::postings::{BlockSegmentPostings, TermInfo};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Index, InvertedIndexReader, SegmentReader, Term};
 
@@ -69,25 +70,28 @@ impl Bm25Segment {
         &self.segment
     }
 
-    /// The postings of a term, positioned on its first block; `None` if no document has it.
-    pub fn postings(&self, term: &str) -> Result<Option<BlockSegmentPostings>> {
-        self.inverted
-            .read_block_postings(&Term::from_field_text(self.field, term), IndexRecordOption::WithFreqs)
-            .map_err(|source| Error::Bm25 {
-                action: "read",
-                path: self.folder.clone(),
-                source: Box::new(source),
-            })
+    /// What the dictionary says of a term; `None` if no document has it.
+    pub fn term(&self, term: &str) -> Result<Option<TermInfo>> {
+        let term = Term::from_field_text(self.field, term);
+        self.inverted.get_term_info(&term).map_err(|source| self.unread(source))
+    }
+
+    /// The postings of a term, positioned on its first block.
+    pub fn postings(&self, term: &TermInfo) -> Result<BlockSegmentPostings> {
+        let postings = self.inverted.read_block_postings_from_terminfo(term, IndexRecordOption::WithFreqs);
+        postings.map_err(|source| self.unread(source))
+    }
+
+    fn unread(&self, source: io::Error) -> Error {
+        Error::Bm25 { action: "read", path: self.folder.clone(), source: Box::new(source) }
     }
 
     /// The number of documents that contain a term and are not deleted.
-    pub fn document_frequency(&self, term: &str, deleted: &Bitmap) -> Result<u32> {
-        let Some(mut postings) = self.postings(term)? else {
-            return Ok(0);
-        };
+    pub fn document_frequency(&self, term: &TermInfo, deleted: &Bitmap) -> Result<u32> {
         if deleted.is_empty() {
-            return Ok(postings.doc_freq());
+            return Ok(term.doc_freq);
         }
+        let mut postings = self.postings(term)?;
         let mut alive = 0;
         let mut rest = postings.doc_freq() as usize;
         while rest > 0 && postings.block_len() > 0 {
@@ -106,15 +110,10 @@ impl Bm25Segment {
             file: self.folder.clone(),
             damage: Damage::Field { field, expected, got },
         };
-        let read_error =
-            |source| Error::Bm25 { action: "read", path: self.folder.clone(), source: Box::new(source) };
         let mut found = vec![0u32; self.lengths.len()];
-        let mut terms = self.inverted.terms().stream().map_err(read_error)?;
+        let mut terms = self.inverted.terms().stream().map_err(|source| self.unread(source))?;
         while terms.advance() {
-            let mut postings = self
-                .inverted
-                .read_block_postings_from_terminfo(terms.value(), IndexRecordOption::WithFreqs)
-                .map_err(read_error)?;
+            let mut postings = self.postings(terms.value())?;
             let mut rest = postings.doc_freq() as usize;
             while rest > 0 && postings.block_len() > 0 {
                 let len = postings.block_len();

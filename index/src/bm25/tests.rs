@@ -118,7 +118,8 @@ proptest! {
         let bits = |hits: &[Hit]| hits.iter().map(|hit| hit.score.to_bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(&fresh_hits), bits(&hits));
 
-        let batch = snapshot.bm25().unwrap().search_batch(&[&query, "", &query], k, params, None).unwrap();
+        let options = Bm25Options::default();
+        let batch = snapshot.bm25().unwrap().search_batch(&[&query, "", &query], k, params, &options).unwrap();
         prop_assert_eq!(batch, vec![hits.clone(), Vec::new(), hits]);
 
         // Among some rows: what is left of all hits.
@@ -126,9 +127,17 @@ proptest! {
         let index = snapshot.bm25().unwrap();
         let mut expected = index.search(&query, documents.len(), params).unwrap();
         expected.retain(|hit| among.contains(hit.row.0));
-        expected.truncate(k);
-        prop_assert_eq!(index.search_among(&query, k, params, &among).unwrap(), expected.clone());
-        prop_assert_eq!(index.search_batch(&[&query], k, params, Some(&among)).unwrap(), vec![expected]);
+        let best = expected[..k.min(expected.len())].to_vec();
+        prop_assert_eq!(index.search_among(&query, k, params, &among).unwrap(), best.clone());
+        let options = Bm25Options { among: Some(&among), ..Bm25Options::default() };
+        prop_assert_eq!(index.search_batch(&[&query], k, params, &options).unwrap(), vec![best.clone()]);
+
+        // And others: in any order, some twice, some deleted, not among them, or without a term.
+        let also: Vec<RowId> = (0..documents.len() as u32).rev().filter(|row| row % 2 == 0).map(RowId).collect();
+        expected.retain(|hit| best.contains(hit) || also.contains(&hit.row));
+        let options = Bm25Options { also: &[Vec::new(), [&also[..], &also].concat()], ..options };
+        let found = index.search_batch(&[&query, &query], k, params, &options).unwrap();
+        prop_assert_eq!(found, vec![best, expected]);
     }
 }
 
@@ -152,6 +161,12 @@ fn many_documents() {
             expected.into_iter().map(|(row, score)| (row, (score * 1e5).round())).collect();
         assert_eq!(hits.iter().map(rows).collect::<Vec<_>>(), expected, "{query}");
     }
+    // Of several windows and segments, the last of each too.
+    let also = [3, 4_092, 4_095, 5_997, 6_000, 9_999].map(RowId).to_vec();
+    let options = Bm25Options { also: std::slice::from_ref(&also), ..Bm25Options::default() };
+    let found = index.search_batch(&["common"], 1, Bm25Params::default(), &options).unwrap();
+    let rows: Vec<RowId> = found[0].iter().map(|hit| hit.row).collect();
+    assert_eq!(rows, [&[RowId(0)], &also[..]].concat());
     assert_eq!(
         index.search("common", 3, Bm25Params::default()).unwrap()[0].row,
         RowId(0),

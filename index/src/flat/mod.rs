@@ -209,6 +209,18 @@ impl<'a> FlatIndex<'a> {
         Ok(best.into_sorted())
     }
 
+    /// The scores of some rows for a query of D components, best first: those of [`FlatIndex::search`]. No deleted row
+    /// may be among them.
+    ///
+    /// # Errors
+    /// As [`FlatIndex::search`].
+    pub(crate) fn score(&self, query: &[f32], rows: &[RowId]) -> Result<Vec<Hit>> {
+        check_vector(query, self.dim)?;
+        let mut best = TopK::new(rows.len());
+        self.collect(&Scorer::new(self.metric, query, self.dim), query, rows, &mut best);
+        Ok(best.into_sorted())
+    }
+
     /// [`FlatIndex::search_among`] for Q queries at once, (Q, D) row-major, in parallel: the same answers, in the
     /// order of the queries.
     ///

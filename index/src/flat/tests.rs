@@ -90,8 +90,11 @@ proptest! {
                     prop_assert_eq!(&index.search_batch(&queries, k).unwrap(), &expected);
                     let all = naive(metric, dim, &parts, &queries[..dim], usize::MAX);
                     let odd: Bitmap = (1..500).step_by(2).collect();
-                    let odd_hits: Vec<Hit> = all.into_iter().filter(|hit| hit.row.0 % 2 == 1).take(k).collect();
-                    prop_assert_eq!(index.search_among(&queries[..dim], k, &odd).unwrap(), odd_hits);
+                    let odd_hits: Vec<Hit> = all.into_iter().filter(|hit| hit.row.0 % 2 == 1).collect();
+                    let rows: Vec<RowId> = odd_hits.iter().rev().map(|hit| hit.row).collect();
+                    prop_assert_eq!(&index.score(&queries[..dim], &rows).unwrap(), &odd_hits);
+                    let best = &odd_hits[..k.min(odd_hits.len())];
+                    prop_assert_eq!(index.search_among(&queries[..dim], k, &odd).unwrap(), best);
                     for (query, expected) in queries.chunks_exact(dim).zip(&expected) {
                         prop_assert_eq!(&index.search(query, k).unwrap(), expected);
                         if !parts.is_empty() {

@@ -64,6 +64,13 @@ impl<'a, I: VectorSearch> ByDocument<'a, I> {
         vectors
     }
 
+    /// The vectors of a row.
+    fn vectors_of_row(&self, row: RowId) -> impl Iterator<Item = RowId> {
+        let segment = self.segments.partition_point(|segment| segment.first_row <= row.0) - 1;
+        let Segment { first_row, first_vector, passages } = &self.segments[segment];
+        passages.of_row(row.0 - first_row).map(move |vector| RowId(first_vector + vector))
+    }
+
     /// The first `k` rows of a ranking of vectors.
     fn rows(&self, vectors: &[Hit], k: usize) -> Vec<Hit> {
         let mut seen = Bitmap::default();
@@ -120,6 +127,11 @@ impl<I: VectorSearch> VectorSearch for ByDocument<'_, I> {
         self.batch(queries, k, |queries, asked| self.vectors.search_exactly(queries, asked))
     }
 
+    fn score(&self, query: &[f32], rows: &[RowId]) -> Result<Vec<Hit>> {
+        let vectors: Vec<RowId> = rows.iter().flat_map(|row| self.vectors_of_row(*row)).collect();
+        Ok(self.rows(&self.vectors.score(query, &vectors)?, rows.len()))
+    }
+
     fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Hit>> {
         let filter = options.filter.map(|rows| self.vectors_of(rows));
         let options = SearchOptions { filter: filter.as_ref(), ..*options };
@@ -173,6 +185,8 @@ mod tests {
                 .map(|(document, row)| Hit { row: RowId(row), score: document.iter().map(score).fold(f32::MIN, f32::max) })
                 .collect();
             expected.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+            let matching = expected.clone();
+            let rows_of_all: Vec<RowId> = matching.iter().rev().map(|hit| hit.row).collect();
             expected.truncate(k);
 
             let filter: Option<Bitmap> = filter.map(|rows| rows.into_iter().collect());
@@ -189,6 +203,7 @@ mod tests {
             let twice = [query, query].concat();
             for index in indexes {
                 prop_assert_eq!(&index.search(&query, k, &options).unwrap(), &expected);
+                prop_assert_eq!(&index.score(&query, &rows_of_all).unwrap(), &matching);
                 prop_assert_eq!(index.search_batch(&twice, k, &options).unwrap(), vec![expected.clone(); 2]);
                 if filter.is_none() {
                     prop_assert_eq!(index.search_exactly(&twice, k).unwrap(), vec![expected.clone(); 2]);

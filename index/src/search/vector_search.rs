@@ -6,7 +6,7 @@ use super::recall::{self, Recall, RecallCurve};
 use crate::error::Error;
 use crate::error::Result;
 use crate::flat::{DeviceIndex, FlatIndex};
-use crate::topk::Hit;
+use crate::topk::{Hit, RowId};
 use crate::vectors::check_vector;
 
 /// An index of vectors.
@@ -52,6 +52,15 @@ pub trait VectorSearch: Send + Sync {
     /// # Errors
     /// As [`VectorSearch::search`], and [`Error::RaggedVectors`].
     fn search_batch(&self, queries: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Vec<Hit>>>;
+
+    /// The scores of some rows for a query of D components, best first: those that a search gives them. No deleted row
+    /// may be among them.
+    ///
+    /// # Errors
+    /// As [`VectorSearch::search`].
+    fn score(&self, query: &[f32], rows: &[RowId]) -> Result<Vec<Hit>> {
+        self.flat().score(query, rows)
+    }
 
     /// The recall at `k` of searches for queries, (Q, D) row-major, with each ef.
     ///
