@@ -27,7 +27,7 @@ use std::hash::Hash;
 use secateur_files::UnknownName;
 use strum::{Display, EnumString, VariantNames};
 
-pub use tuning::{FusionPoint, fusion_curve};
+pub use tuning::{FusionPoint, RankedRuns, fusion_curve};
 
 /// The `k` of Cormack, Clarke and Büttcher, which they fixed in a pilot study.
 pub const DEFAULT_RRF_K: f64 = 60.0;
@@ -91,14 +91,12 @@ pub struct RankedList<'a, K> {
     pub hits: &'a [(K, f64)],
     /// How much the list counts: finite, 0 or more. A list of weight 0 is left out.
     pub weight: f64,
-    /// Whether there is more than is listed: what the list lacks may score as much as its last key.
-    pub is_cut: bool,
 }
 
 impl<'a, K> RankedList<'a, K> {
-    /// A list of weight 1 that has all there is.
+    /// A list of weight 1.
     pub fn new(hits: &'a [(K, f64)]) -> Self {
-        RankedList { hits, weight: 1.0, is_cut: false }
+        RankedList { hits, weight: 1.0 }
     }
 }
 
@@ -180,10 +178,7 @@ pub fn reciprocal_rank_fusion<K: Ord + Hash + Clone>(
     if !(k.is_finite() && k >= 0.0) {
         return Err(Error::InvalidK { k });
     }
-    fuse(lists, |list| {
-        let of_hits = (0..list.hits.len()).map(|i| 1.0 / (k + i as f64 + 1.0)).collect();
-        Contributions { of_hits, absent: 0.0 }
-    })
+    fuse(lists, |list| (0..list.hits.len()).map(|i| 1.0 / (k + i as f64 + 1.0)).collect())
 }
 
 /// Weighted sum of scores. The score of a key is Σ weight · (score - least) / (greatest - least) over the lists.
@@ -192,8 +187,8 @@ pub fn reciprocal_rank_fusion<K: Ord + Hash + Clone>(
 /// BM25 scores and the cosines that matter are not: so what is at the end of a list does not count as nothing. If all
 /// scores of a list are 0, or equal and negative, each becomes 1.
 ///
-/// A key that a cut list lacks has at most the list's last score, and counts as if it had that. If the list has all
-/// there is, the key adds 0.
+/// A list adds 0 to a key that it lacks. That is right of a list of words, where the key has none of them. Cosines are
+/// better of all keys: [`Database`](crate::Database) computes those that a list of the best lacks.
 ///
 /// Fox and Shaw: Combination of multiple searches (CombSUM). TREC-2, 1994. Bruch, Gai and Ingber: An analysis of fusion
 /// functions for hybrid retrieval. TOIS 2023: normalization from the least score that there can be.
@@ -228,44 +223,31 @@ pub fn weighted_sum<K: Ord + Hash + Clone>(lists: &[RankedList<'_, K>]) -> Resul
         // Halves, because the difference may exceed the largest f64.
         let range = greatest / 2.0 - least / 2.0;
         let normalized = |score: f64| if range > 0.0 { (score / 2.0 - least / 2.0) / range } else { 1.0 };
-        Contributions {
-            absent: if list.is_cut { scores().map(normalized).fold(1.0, f64::min) } else { 0.0 },
-            of_hits: scores().map(normalized).collect(),
-        }
+        scores().map(normalized).collect()
     })
 }
 
-/// What a list adds to keys, before its weight.
-struct Contributions {
-    /// To each of its hits.
-    of_hits: Vec<f64>,
-    /// To each key that it lacks.
-    absent: f64,
-}
-
-/// Adds up each list's `contributions` to the keys of all lists, times the list's weight, and ranks the keys.
+/// Adds up each list's `contributions` to its hits, times the list's weight, and ranks the keys of all lists.
 fn fuse<K: Ord + Hash + Clone>(
     lists: &[RankedList<'_, K>],
-    contributions: impl Fn(&RankedList<'_, K>) -> Contributions,
+    contributions: impl Fn(&RankedList<'_, K>) -> Vec<f64>,
 ) -> Result<Vec<(K, f64)>, Error> {
     for (l, list) in lists.iter().enumerate() {
         if !(list.weight.is_finite() && list.weight >= 0.0) {
             return Err(Error::InvalidWeight { list: l + 1, weight: list.weight });
         }
     }
-    let contributions: Vec<Contributions> = lists.iter().map(contributions).collect();
-    let absent: Vec<f64> =
-        lists.iter().zip(&contributions).map(|(list, added)| list.weight * added.absent).collect();
-    let mut places: HashMap<&K, usize> = HashMap::new();
+    let mut places: HashMap<&K, usize> =
+        HashMap::with_capacity(lists.iter().map(|list| list.hits.len()).sum());
     let mut named: Vec<Named<'_, K>> = Vec::new();
     // What each list adds to each key of `named`.
     let mut terms: Vec<f64> = Vec::new();
-    for (l, (list, added)) in lists.iter().zip(contributions).enumerate() {
-        for (i, ((key, _), added)) in list.hits.iter().zip(added.of_hits).enumerate() {
+    for (l, list) in lists.iter().enumerate() {
+        for (i, ((key, _), added)) in list.hits.iter().zip(contributions(list)).enumerate() {
             let place = *places.entry(key).or_insert(named.len());
             if place == named.len() {
                 named.push(Named { key, last: None, counts: false });
-                terms.extend(&absent);
+                terms.resize(terms.len() + lists.len(), 0.0);
             }
             let entry = &mut named[place];
             if entry.last.replace(l) == Some(l) {

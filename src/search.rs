@@ -16,7 +16,7 @@ use crate::fusion::Fusion;
 pub use asked::{Asked, Words};
 pub use explanation::{Explanation, Place, SearchTimes, Sides};
 pub use ranking::Ranking;
-pub(crate) use ranking::run_of;
+pub(crate) use ranking::{Lists, run_of};
 pub use snippet::{Snippet, snippet};
 
 /// Which index answers.
@@ -63,7 +63,7 @@ pub struct SearchParams {
     /// The documents that may be found: those whose metadata match. `None` for all.
     pub filter: Option<Filter>,
     /// For a hybrid search: how many hits of each index are fused. `None` for 100, or `k` if that is more. With fewer
-    /// than `k` there can be fewer than `k` hits.
+    /// than `k` there can be fewer than `k` hits. For a weighted sum each index scores the hits of the other one, too.
     pub num_candidates: Option<usize>,
     /// For a hybrid search: how the rankings are fused. `None` is the weighted sum where the encoder's files say how
     /// much its ranking counts, else reciprocal rank fusion.
@@ -92,6 +92,11 @@ impl SearchParams {
         let fusion = self.fusion.unwrap_or(by_default);
         let of_encoder = of_encoder.filter(|_| fusion == Fusion::WeightedSum);
         (fusion, self.dense_weight.or(of_encoder).unwrap_or(1.0))
+    }
+
+    /// Whether each index scores the hits of the other one, too, in this mode: for sums of scores.
+    pub(crate) fn completes(&self, mode: SearchMode, encoder: Option<&Encoder>) -> bool {
+        mode == SearchMode::Hybrid && self.fusing(encoder).0 == Fusion::WeightedSum
     }
 
     /// The default parameters in this mode.

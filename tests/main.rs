@@ -19,6 +19,7 @@ mod export;
 mod filters;
 mod generation;
 mod hnsw;
+mod hybrid;
 mod layouts;
 mod mini;
 mod model;

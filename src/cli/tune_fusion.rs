@@ -4,10 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use secateur::datasets::{Run, ScoredDocument};
 use secateur::eval::{Measure, RuleSet};
-use secateur::fusion::{Fusion, FusionPoint, fusion_curve};
+use secateur::fusion::{Fusion, FusionPoint, RankedRuns, fusion_curve};
 use secateur::report::{Align, Table, counted};
-use secateur::{SearchMode, SearchParams};
+use secateur::search::{Place, Sides};
+use secateur::{Hit, SearchMode, SearchParams};
 use serde_json::json;
 
 use super::encoder::{EncoderArguments, open_database};
@@ -34,7 +36,7 @@ pub struct Arguments {
     /// Measure against judgments that results are reported on. Those of this database say little then.
     #[arg(long)]
     allow_evaluation_split: bool,
-    /// Hits of each index that are fused. The best weight depends on it: `search` fuses 100, `eval` as many as its -k.
+    /// Hits of each index that are fused: `search` fuses 100, `eval` as many as its -k.
     #[arg(long, value_name = "N", default_value = "100", value_parser = crate::cli::positive)]
     candidates: NonZeroUsize,
     /// What to measure.
@@ -65,13 +67,25 @@ impl Arguments {
         }
         let qrels = dataset.qrels(&self.split)?;
         let queries = dataset.judged_queries(&qrels)?;
-        let run = |mode| {
-            let params = SearchParams { k: self.candidates.get(), ..SearchParams::new(mode) };
-            database.run(&queries, &params)
+        let depth = self.candidates.get();
+        // All that is fused, with both scores.
+        let params = SearchParams {
+            k: depth.saturating_mul(2),
+            num_candidates: Some(depth),
+            fusion: Some(Fusion::WeightedSum),
+            dense_weight: Some(1.0),
+            ..SearchParams::new(SearchMode::Hybrid)
         };
-        let (dense, words) = (run(SearchMode::Dense)?, run(SearchMode::Bm25)?);
+        let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
+        let found = database.search_sides(&texts, &params)?;
+        let run = |side: fn(&Sides) -> Option<Place>| {
+            let rankings = found.iter().map(|hits| ranking(hits, side));
+            queries.iter().map(|query| query.id.clone()).zip(rankings).collect::<Run>()
+        };
+        let (dense, words) = (run(|sides| sides.dense), run(|sides| sides.bm25));
         let rules = RuleSet::TrecEval.rules(false);
-        let curve = fusion_curve(&dense, &words, &qrels, &WEIGHTS, self.measure, &rules)?;
+        let runs = RankedRuns { dense: &dense, words: &words, depth };
+        let curve = fusion_curve(runs, &qrels, &WEIGHTS, self.measure, &rules)?;
         // The first of the best: where nothing is gained, the plainest.
         let best =
             curve.iter().copied().reduce(|best, point| if point.value > best.value { point } else { best });
@@ -93,6 +107,16 @@ impl Arguments {
         );
         Ok(format!("{}{caution}\n", as_text(&title, &curve, best)))
     }
+}
+
+/// The hits that are in one ranking, in its order and with its scores.
+fn ranking(hits: &[(Hit, Sides)], side: fn(&Sides) -> Option<Place>) -> Vec<ScoredDocument> {
+    let mut placed: Vec<(Place, &Hit)> =
+        hits.iter().filter_map(|(hit, sides)| Some((side(sides)?, hit))).collect();
+    placed.sort_by_key(|(place, _)| place.rank);
+    let scored =
+        |(place, hit): (Place, &Hit)| ScoredDocument { doc_id: hit.doc_id.clone(), score: place.score };
+    placed.into_iter().map(scored).collect()
 }
 
 fn as_text(title: &str, curve: &[FusionPoint], best: FusionPoint) -> String {

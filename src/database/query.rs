@@ -1,20 +1,22 @@
 //! Searching a database: by meaning, by words, by both, or by a vector.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
 use secateur_datasets::{Document, Query, Run};
 use secateur_encoders::{Encoder, TextKind};
-use secateur_index::bm25::Bm25Statistics;
+use secateur_index::bm25::{Bm25Options, Bm25Statistics};
 use secateur_index::flat::FlatIndex;
-use secateur_index::search::SearchOptions;
+use secateur_index::search::{SearchOptions, VectorSearch};
 use secateur_index::storage::VectorSettings;
-use secateur_index::{Bitmap, Hit as RowHit};
+use secateur_index::{Bitmap, Hit as RowHit, RowId};
 
 use super::Database;
 use super::reading::Reading;
 use crate::error::{Error, Result};
 use crate::search::{
-    Asked, Explanation, Hit, Ranking, SearchMode, SearchParams, SearchTimes, Sides, Words, run_of,
+    Asked, Explanation, Hit, Lists, SearchMode, SearchParams, SearchTimes, Sides, Words, run_of,
 };
 
 impl Database {
@@ -62,7 +64,10 @@ impl Database {
     pub fn search_timed(&self, query: &str, params: &SearchParams) -> Result<(Vec<Hit>, SearchTimes)> {
         let (mut rankings, mut times) = self.rankings(&[query], params)?;
         let start = Instant::now();
-        let hits = rankings.pop().unwrap_or_default().hits(params, self.encoder.as_deref())?;
+        let hits = match rankings.pop() {
+            Some(ranking) => ranking.hits(params, self.encoder.as_deref())?,
+            None => Vec::new(),
+        };
         times.fuse = start.elapsed();
         Ok((hits, times))
     }
@@ -107,7 +112,11 @@ impl Database {
     }
 
     /// The rankings of each query, not fused yet, and how long they took.
-    fn rankings(&self, queries: &[&str], params: &SearchParams) -> Result<(Vec<Ranking>, SearchTimes)> {
+    fn rankings(
+        &self,
+        queries: &[&str],
+        params: &SearchParams,
+    ) -> Result<(Vec<Lists<Row<'_>>>, SearchTimes)> {
         let mut times = SearchTimes::default();
         let mode = self.mode(params);
         let vectors = match mode {
@@ -117,35 +126,64 @@ impl Database {
             }
         };
         let words = (mode != SearchMode::Dense).then_some(Words { queries, statistics: None });
-        let asked = Asked { vectors: vectors.as_deref(), words, k: params.depth_in(mode), params };
+        let completes = params.completes(mode, self.encoder.as_deref());
+        let asked = Asked { vectors: vectors.as_deref(), words, k: params.depth_in(mode), completes, params };
         let rankings = self.ranked(&asked, &mut times)?;
-        Ok((rankings.into_iter().map(Ranking::settled).collect(), times))
+        Ok((rankings.into_iter().map(Lists::settled).collect(), times))
     }
 
     /// The rankings of each query; equal scores by row.
-    pub(crate) fn ranked(&self, asked: &Asked<'_>, times: &mut SearchTimes) -> Result<Vec<Ranking>> {
+    pub(crate) fn ranked(&self, asked: &Asked<'_>, times: &mut SearchTimes) -> Result<Vec<Lists<Row<'_>>>> {
         let start = Instant::now();
         let params = asked.params;
         let among = self.matching(params)?;
         times.filter += start.elapsed();
         let among = among.as_ref();
-        let mut rankings = Vec::new();
+        let (mut dense, mut bm25) = (None, None);
         if let Some(vectors) = asked.vectors {
             let start = Instant::now();
-            for hits in self.nearest(vectors, params, asked.k, among)? {
-                rankings.push(Ranking { dense: Some(hits), bm25: None });
-            }
+            dense = Some(self.nearest(vectors, params, asked.k, among)?);
             times.dense += start.elapsed();
         }
         if let Some(words) = &asked.words {
             let start = Instant::now();
-            rankings.resize(words.queries.len(), Ranking::default());
-            for (ranking, hits) in rankings.iter_mut().zip(self.bm25(words, params, asked.k, among)?) {
-                ranking.bm25 = Some(hits);
-            }
+            let found = dense.as_deref().filter(|_| asked.completes).unwrap_or_default();
+            let also: Vec<Vec<RowId>> = found.iter().map(|hits| rows(hits)).collect();
+            let options = Bm25Options { among, statistics: words.statistics, also: &also };
+            let found = self.snapshot.bm25()?.search_batch(words.queries, asked.k, params.bm25, &options)?;
+            bm25 = Some(found);
             times.bm25 += start.elapsed();
         }
-        Ok(rankings)
+        if let (true, Some(vectors), Some(dense), Some(bm25)) =
+            (asked.completes, asked.vectors, &mut dense, &bm25)
+        {
+            let start = Instant::now();
+            self.complete(vectors, dense, bm25)?;
+            times.dense += start.elapsed();
+        }
+        let num_queries = dense.as_ref().or(bm25.as_ref()).map_or(0, Vec::len);
+        let mut found = [dense, bm25].map(|lists| lists.map(Vec::into_iter));
+        let mut next = |side: usize| {
+            let hits = found[side].as_mut().and_then(Iterator::next);
+            hits.map(|hits| self.of_rows(hits)).transpose()
+        };
+        (0..num_queries).map(|_| Ok(Lists { dense: next(0)?, bm25: next(1)? })).collect()
+    }
+
+    /// Adds to the hits by each of the vectors (Q, D) those by words, with their scores by the vector.
+    fn complete(&self, vectors: &[f32], dense: &mut [Vec<RowHit>], bm25: &[Vec<RowHit>]) -> Result<()> {
+        let index = self.vectors_searched()?;
+        let vectors = vectors.chunks_exact(index.flat().dim());
+        for ((vector, dense), bm25) in vectors.zip(dense).zip(bm25) {
+            let mut found = rows(dense);
+            found.sort_unstable();
+            let mut missing = rows(bm25);
+            missing.retain(|row| found.binary_search(row).is_err());
+            dense.extend(index.score(vector, &missing)?);
+            // An approximate index may have missed some that are better than what it found.
+            dense.sort_by(RowHit::rank);
+        }
+        Ok(())
     }
 
     /// What the scores of these terms depend on besides the texts of single documents.
@@ -185,9 +223,11 @@ impl Database {
         if vector.len() != expected {
             return Err(secateur_index::Error::DimensionMismatch { expected, got: vector.len() }.into());
         }
-        let asked = Asked { vectors: Some(vector), words: None, k: params.k, params };
-        let ranking = self.ranked(&asked, &mut SearchTimes::default())?.pop().unwrap_or_default();
-        Ok(ranking.settled().hits(params, None)?)
+        let asked = Asked { vectors: Some(vector), words: None, k: params.k, completes: false, params };
+        match self.ranked(&asked, &mut SearchTimes::default())?.pop() {
+            Some(ranking) => Ok(ranking.settled().hits(params, None)?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The passage of each of these documents that is nearest to a query, as the encoder reads it: with the title.
@@ -251,45 +291,80 @@ impl Database {
         params: &SearchParams,
         k: usize,
         among: Option<&Bitmap>,
-    ) -> Result<Vec<Vec<Hit>>> {
+    ) -> Result<Vec<Vec<RowHit>>> {
         let ef_search = params.ef_search.or(self.ef_search()).unwrap_or(SearchOptions::DEFAULT_EF);
         let options = SearchOptions { ef_search, filter: among };
-        let index = match &self.codes {
+        Ok(self.vectors_searched()?.search_batch(vectors, k, &options)?)
+    }
+
+    fn vectors_searched(&self) -> Result<Box<dyn VectorSearch + '_>> {
+        Ok(match &self.codes {
             Some(codes) => self.snapshot.index_on(codes)?,
             None => self.snapshot.index()?,
-        };
-        let hits = index.search_batch(vectors, k, &options)?;
-        hits.into_iter().map(|hits| self.named(hits)).collect()
+        })
     }
 
     /// The true hits of each of the vectors (Q, D).
     pub(crate) fn nearest_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         let hits = self.snapshot.index()?.search_exactly(vectors, k)?;
-        hits.into_iter().map(|hits| self.named(hits)).collect()
-    }
-
-    fn bm25(
-        &self,
-        words: &Words<'_>,
-        params: &SearchParams,
-        k: usize,
-        among: Option<&Bitmap>,
-    ) -> Result<Vec<Vec<Hit>>> {
-        let index = self.snapshot.bm25()?;
-        let hits = match words.statistics {
-            Some(given) => index.search_batch_with(words.queries, k, params.bm25, among, given)?,
-            None => index.search_batch(words.queries, k, params.bm25, among)?,
-        };
-        hits.into_iter().map(|hits| self.named(hits)).collect()
-    }
-
-    fn named(&self, hits: Vec<RowHit>) -> Result<Vec<Hit>> {
-        let named = |hit: RowHit| {
-            let doc_id = self.snapshot.id_at(hit.row)?.to_owned();
-            Ok(Hit { doc_id, score: f64::from(hit.score) })
+        let named = |hits| {
+            let hit = |(row, score): (Row<'_>, f64)| Hit { doc_id: row.id.to_owned(), score };
+            Ok(self.of_rows(hits)?.into_iter().map(hit).collect())
         };
         hits.into_iter().map(named).collect()
     }
+
+    fn of_rows(&self, hits: Vec<RowHit>) -> Result<Vec<(Row<'_>, f64)>> {
+        let of_row = |hit: RowHit| {
+            let row = Row { row: hit.row, id: self.snapshot.id_at(hit.row)? };
+            Ok((row, f64::from(hit.score)))
+        };
+        hits.into_iter().map(of_row).collect()
+    }
+}
+
+/// A document of the snapshot. It is told from others by its row, which takes less time than by its id, and ordered by
+/// its id.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a> {
+    row: RowId,
+    id: &'a str,
+}
+
+impl AsRef<str> for Row<'_> {
+    fn as_ref(&self) -> &str {
+        self.id
+    }
+}
+
+impl Hash for Row<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.row.hash(state);
+    }
+}
+
+impl PartialEq for Row<'_> {
+    fn eq(&self, other: &Row<'_>) -> bool {
+        self.row == other.row
+    }
+}
+
+impl Eq for Row<'_> {}
+
+impl PartialOrd for Row<'_> {
+    fn partial_cmp(&self, other: &Row<'_>) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Row<'_> {
+    fn cmp(&self, other: &Row<'_>) -> Ordering {
+        self.id.cmp(other.id)
+    }
+}
+
+fn rows(hits: &[RowHit]) -> Vec<RowId> {
+    hits.iter().map(|hit| hit.row).collect()
 }
 
 /// The vectors of queries (Q, D).

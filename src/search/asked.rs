@@ -13,6 +13,8 @@ pub struct Asked<'a> {
     pub words: Option<Words<'a>>,
     /// The most hits of each index for a query.
     pub k: usize,
+    /// Whether each index scores the hits of the other one, too: they follow its own, as far as they have a score.
+    pub completes: bool,
     /// Of these the filter, the ef and the parameters of BM25 are read.
     pub params: &'a SearchParams,
 }

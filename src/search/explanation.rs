@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Hit;
 
-/// A hit's place in one ranking.
+/// A hit's place in one ranking of the documents that are fused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Place {
     /// Counted from 1.
@@ -16,9 +16,10 @@ pub struct Place {
 /// Where a document stands among the hits of each index.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct Sides {
-    /// Its place in the ranking by vectors; `None` if it is not in it, or there is none.
+    /// Its place in the ranking by vectors; `None` if it is not in it, or there is none. For a weighted sum it has the
+    /// documents that were found by words, too, behind those that were found by vectors.
     pub dense: Option<Place>,
-    /// Its place in the ranking by words.
+    /// Its place in the ranking by words, likewise; `None` if it has none of them.
     pub bm25: Option<Place>,
 }
 

@@ -1,7 +1,7 @@
 //! How a set asks its shards: all of them at once, and what they answer becomes one answer.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use secateur_index::bm25::Bm25Statistics;
@@ -37,7 +37,8 @@ impl ShardSet {
             times.bm25 = start.elapsed();
         }
         let words = statistics.as_ref().map(|given| Words { queries, statistics: Some(given) });
-        let asked = Asked { vectors: vectors.as_deref(), words, k: params.depth_in(mode), params };
+        let completes = params.completes(mode, self.encoder().map(Arc::as_ref));
+        let asked = Asked { vectors: vectors.as_deref(), words, k: params.depth_in(mode), completes, params };
         let rankings = self.asked(&asked, queries.len(), &mut times)?;
         Ok((rankings, times))
     }
@@ -91,7 +92,8 @@ impl ShardSet {
             let is_asked = [asked.vectors.is_some(), asked.words.is_some()];
             for ranking in &rankings {
                 for (hits, is_asked) in [&ranking.dense, &ranking.bm25].into_iter().zip(is_asked) {
-                    check_hits(hits.as_deref(), is_asked, asked.k)?;
+                    let most = if asked.completes { asked.k.saturating_mul(2) } else { asked.k };
+                    check_hits(hits.as_deref(), is_asked, most)?;
                 }
             }
             Ok((rankings, took))
@@ -115,7 +117,7 @@ impl ShardSet {
             if !self.is_compared {
                 check_ids(&numbers, &rankings)?;
             }
-            Ok::<_, Error>(Ranking::merged(rankings, asked.k).settled())
+            Ok::<_, Error>(Ranking::merged(rankings, asked.k, asked.completes))
         };
         let rankings = (0..num_queries).map(merged).collect();
         times.fuse += start.elapsed();

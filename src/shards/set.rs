@@ -282,7 +282,8 @@ impl ShardSet {
     /// As [`Database::search_batch`]; [`ShardError::InShard`] says which shard failed.
     pub fn search_batch(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<Hit>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings.iter().map(|ranking| Ok(ranking.hits(params, self.encoder().map(Arc::as_ref))?)).collect()
+        let encoder = self.encoder().map(Arc::as_ref);
+        rankings.iter().map(|ranking| Ok(ranking.lists().settled().hits(params, encoder)?)).collect()
     }
 
     /// Searches for many queries, and says of each hit where it stands in the merged ranking of either index.
@@ -292,10 +293,8 @@ impl ShardSet {
     /// As [`ShardSet::search_batch`].
     pub fn search_sides(&self, queries: &[&str], params: &SearchParams) -> Result<Vec<Vec<(Hit, Sides)>>> {
         let (rankings, _) = self.rankings(queries, params)?;
-        rankings
-            .iter()
-            .map(|ranking| Ok(ranking.with_sides(params, self.encoder().map(Arc::as_ref))?))
-            .collect()
+        let encoder = self.encoder().map(Arc::as_ref);
+        rankings.iter().map(|ranking| Ok(ranking.lists().settled().with_sides(params, encoder)?)).collect()
     }
 
     /// Searches for one query, as [`Database::explain`]. The times of filters, vectors and words are those of the shard
@@ -307,7 +306,8 @@ impl ShardSet {
     pub fn explain(&self, query: &str, params: &SearchParams) -> Result<Explanation> {
         let (mut rankings, mut times) = self.rankings(&[query], params)?;
         let start = Instant::now();
-        let hits = rankings.pop().unwrap_or_default().with_sides(params, self.encoder().map(Arc::as_ref))?;
+        let ranking = rankings.pop().unwrap_or_default();
+        let hits = ranking.lists().settled().with_sides(params, self.encoder().map(Arc::as_ref))?;
         times.fuse += start.elapsed();
         Ok(Explanation { hits, times })
     }
@@ -327,9 +327,9 @@ impl ShardSet {
         if vector.len() != expected {
             return Err(secateur_index::Error::DimensionMismatch { expected, got: vector.len() }.into());
         }
-        let asked = Asked { vectors: Some(vector), words: None, k: params.k, params };
+        let asked = Asked { vectors: Some(vector), words: None, k: params.k, completes: false, params };
         let ranking = self.asked(&asked, 1, &mut SearchTimes::default())?.pop().unwrap_or_default();
-        Ok(ranking.hits(params, None)?)
+        Ok(ranking.lists().settled().hits(params, None)?)
     }
 
     /// The answers to the queries of a data set, as [`Database::run`].

@@ -150,7 +150,7 @@ impl Shard for Database {
     fn search(&self, asked: &Asked<'_>) -> Result<(Vec<Ranking>, SearchTimes)> {
         let mut times = SearchTimes::default();
         let rankings = self.ranked(asked, &mut times)?;
-        Ok((rankings, times))
+        Ok((rankings.into_iter().map(Ranking::from).collect(), times))
     }
 
     fn search_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {

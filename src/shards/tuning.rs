@@ -26,7 +26,7 @@ impl ShardSet {
         let truth = self.search_exactly(&vectors, queries.len(), k)?;
         let search = |ef: usize| {
             let params = SearchParams { k, ef_search: Some(ef), ..SearchParams::new(SearchMode::Dense) };
-            let asked = Asked { vectors: Some(&vectors), words: None, k, params: &params };
+            let asked = Asked { vectors: Some(&vectors), words: None, k, completes: false, params: &params };
             let rankings = self.asked(&asked, queries.len(), &mut SearchTimes::default())?;
             Ok::<_, Error>(rankings.into_iter().map(scores).collect())
         };
@@ -58,7 +58,7 @@ impl ShardSet {
         let merged = |_| {
             let of_shard = |dense: Vec<Hit>| Ranking { dense: Some(dense), bm25: None };
             let rankings = answers.iter_mut().filter_map(Iterator::next).map(of_shard).collect();
-            scores(Ranking::merged(rankings, k))
+            scores(Ranking::merged(rankings, k, false))
         };
         Ok((0..num_queries).map(merged).collect())
     }

@@ -128,6 +128,9 @@ pub struct ShardSearch {
     pub statistics: Option<SetStatistics>,
     /// The most hits of each index for a query.
     pub k: usize,
+    /// Whether each index scores the hits of the other one, too: they follow its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub completes: bool,
     /// Candidates of an approximate search; `None` for the shard's default.
     pub ef: Option<usize>,
     /// BM25's k1: the bits of f32.

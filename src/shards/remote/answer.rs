@@ -175,7 +175,8 @@ fn found(database: &Database, search: &ShardSearch) -> Result<ShardRankings> {
         ..SearchParams::default()
     };
     let words = queries.as_deref().map(|queries| Words { queries, statistics: statistics.as_ref() });
-    let asked = Asked { vectors: vectors.as_deref(), words, k: search.k, params: &params };
+    let (vectors, completes) = (vectors.as_deref(), search.completes);
+    let asked = Asked { vectors, words, k: search.k, completes, params: &params };
     let (rankings, times) = Shard::search(database, &asked)?;
     let ranking = |ranking: Ranking| ShardRanking {
         dense: ranking.dense.map(wire::to_hits),

@@ -163,6 +163,7 @@ impl<C: Carrier> RemoteShard<C> {
             queries: queries.map(|queries| queries.iter().map(|query| (*query).to_owned()).collect()),
             statistics,
             k: asked.k,
+            completes: asked.completes,
             ef: params.ef_search,
             k1: params.bm25.k1.to_bits(),
             b: params.bm25.b.to_bits(),
@@ -236,7 +237,7 @@ impl<C: Carrier> Shard for RemoteShard<C> {
     fn search_exactly(&self, vectors: &[f32], k: usize) -> Result<Vec<Vec<Hit>>> {
         let dim = self.dim()?;
         let params = SearchParams::default();
-        let asked = Asked { vectors: Some(vectors), words: None, k, params: &params };
+        let asked = Asked { vectors: Some(vectors), words: None, k, completes: false, params: &params };
         let mut all = Vec::new();
         for part in self.parts(&asked, dim)? {
             let vectors = wire::to_bits(&vectors[part.start * dim..part.end * dim], dim);
