@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::elementwise::{exp, tanh};
 use super::gemm::{Tiles, pack_block, write};
-use super::isa::{Arithmetic, Kernel, PANEL};
+use super::isa::{Arithmetic, Block, Kernel, PANEL};
 use crate::architecture::AttentionShape;
 
 /// Memory that one thread's attention reuses.
@@ -87,12 +87,8 @@ impl Kernel for HeadGroup<'_, '_> {
             scores.resize(keys_seen.len(), [0.0; PANEL]);
             for head in 0..group {
                 let column = (key_value_head * group + head) * head_dim;
-                for lane in 0..count {
-                    let row = &qkv[(start + lane) * stride + column..][..head_dim];
-                    for (slot, x) in queries.iter_mut().zip(row) {
-                        slot[lane] = *x * scale;
-                    }
-                }
+                let row = |lane: usize| &qkv[(start + lane) * stride + column..][..head_dim];
+                pack_queries::<A>(count, row, scale, queries);
                 multiply_keys::<A>(keys, head_dim, length, queries, &keys_seen, scores);
                 let sums = softmax::<A>(scores, keys_seen.start, lanes, softcap);
                 for (panel, values) in values.chunks_exact(length).enumerate() {
@@ -106,6 +102,40 @@ impl Kernel for HeadGroup<'_, '_> {
                         for lane in (0..count).step_by(4) {
                             multiply_values::<A, 4>(scores, values, lane, &sums, out, columns.clone());
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The queries of `count` rows times a factor, each in its lane.
+#[inline(always)]
+fn pack_queries<'a, A: Arithmetic>(
+    count: usize,
+    row: impl Fn(usize) -> &'a [f32],
+    scale: f32,
+    queries: &mut [[f32; PANEL]],
+) {
+    for (number, queries) in queries.chunks_mut(PANEL).enumerate() {
+        let first = number * PANEL;
+        match <&mut [[f32; PANEL]; PANEL]>::try_from(&mut *queries) {
+            Ok(queries) if A::TURNS => {
+                let mut block = Block([[0.0; PANEL]; PANEL]);
+                for (lane, line) in block.0[..count].iter_mut().enumerate() {
+                    let row: &[f32; PANEL] =
+                        row(lane)[first..].first_chunk().expect("rows have whole blocks");
+                    for k in 0..PANEL {
+                        line[k] = row[k] * scale;
+                    }
+                }
+                A::turn(&mut block);
+                *queries = block.0;
+            }
+            _ => {
+                for lane in 0..count {
+                    for (slot, x) in queries.iter_mut().zip(&row(lane)[first..]) {
+                        slot[lane] = *x * scale;
                     }
                 }
             }
@@ -166,10 +196,16 @@ fn score_tile<A: Arithmetic, const R: usize>(
             A::add_products(*key, queries, sums);
         }
     }
-    let sums = std::hint::black_box(sums);
-    for (key, sums) in (first..).zip(&sums) {
+    if seen.start <= first && first + R <= seen.end {
+        // Line by line: all together they would be copied by a call.
+        for (slot, sums) in scores[first - seen.start..][..R].iter_mut().zip(sums) {
+            *slot = sums;
+        }
+        return;
+    }
+    for (key, sums) in (first..).zip(sums) {
         if seen.contains(&key) {
-            scores[key - seen.start] = *sums;
+            scores[key - seen.start] = sums;
         }
     }
 }
@@ -234,7 +270,6 @@ fn multiply_values<A: Arithmetic, const R: usize>(
             A::add_products(*weight, values, sums);
         }
     }
-    let sums = std::hint::black_box(sums);
     for ((out, sums), factor) in out.iter_mut().skip(lane).zip(&sums).zip(&factors[lane..]) {
         let mut scaled = [0.0; PANEL];
         for lane in 0..PANEL {

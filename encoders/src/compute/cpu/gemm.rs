@@ -27,7 +27,7 @@
 
 use std::ops::Range;
 
-use super::isa::{Arithmetic, Kernel, PANEL, prefetch};
+use super::isa::{Arithmetic, Block, Kernel, PANEL, prefetch};
 use super::packed_matrix::PackedMatrix;
 
 /// Rows of A that are multiplied with all panels before the next rows are touched. 96 rows of 1,536 f32 are 576 KiB,
@@ -142,7 +142,12 @@ pub(super) fn pack_block<A: Arithmetic>(
     out: &mut [f32],
 ) {
     for (row, height) in Tiles::new::<A>(rows.start, rows.end) {
-        let tile = &mut out[(row - rows.start) * depth..][..height * depth];
+        let out = &mut out[(row - rows.start) * depth..];
+        if A::TURNS && height > 1 && depth.is_multiple_of(PANEL) {
+            pack_turned::<A>(&a[row * stride..], stride, (height, depth), out);
+            continue;
+        }
+        let tile = &mut out[..height * depth];
         // A piece of the tile stays in the first-level cache while all rows are written to it.
         const PIECE: usize = 128;
         for (piece, tile) in tile.chunks_mut(PIECE * height).enumerate() {
@@ -151,6 +156,27 @@ pub(super) fn pack_block<A: Arithmetic>(
                 for (slot, value) in tile[r..].iter_mut().step_by(height).zip(line) {
                     *slot = *value;
                 }
+            }
+        }
+    }
+}
+
+/// The first `height` rows of A as a tile, block by block. What is behind the tile may be written over, too, by what a
+/// block has beyond its rows: whatever it had before.
+#[inline(always)]
+fn pack_turned<A: Arithmetic>(a: &[f32], stride: usize, (height, depth): (usize, usize), out: &mut [f32]) {
+    let mut block = Block([[0.0; PANEL]; PANEL]);
+    for first in (0..depth).step_by(PANEL) {
+        for (row, slot) in block.0[..height].iter_mut().enumerate() {
+            *slot = *a[row * stride + first..].first_chunk().expect("rows have whole blocks");
+        }
+        A::turn(&mut block);
+        for (k, line) in (first..).zip(&block.0) {
+            let out = &mut out[k * height..];
+            match out.first_chunk_mut() {
+                // More than the line has: the next one writes over the rest.
+                Some(out) => *out = *line,
+                None => write_part(line, &mut out[..height]),
             }
         }
     }
@@ -365,8 +391,16 @@ impl Epilogue for Accumulate {
 pub(crate) fn write<const N: usize>(values: &[f32; N], out: &mut [f32]) {
     match <&mut [f32; N]>::try_from(&mut *out) {
         Ok(out) => *out = *values,
-        Err(_) => out.copy_from_slice(&values[..out.len()]),
+        Err(_) => write_part(values, out),
     }
+}
+
+/// Copies the beginning of `values`. Where this is inlined the compiler makes one copy of any length of it and of the
+/// vector store beside it: a call, across which no vector register is kept.
+#[cold]
+#[inline(never)]
+fn write_part(values: &[f32], out: &mut [f32]) {
+    out.copy_from_slice(&values[..out.len()]);
 }
 
 #[cfg(test)]

@@ -29,7 +29,24 @@ pub(crate) trait Arithmetic: Copy {
             *sum = Self::mul_add(a, *b, *sum);
         }
     }
+    /// Whether blocks are turned faster than they are gone through number by number.
+    const TURNS: bool = false;
+    /// Makes row i of a block its column i.
+    #[inline(always)]
+    fn turn(block: &mut Block) {
+        let Block(rows) = *block;
+        for (j, column) in block.0.iter_mut().enumerate() {
+            for (slot, row) in column.iter_mut().zip(&rows) {
+                *slot = row[j];
+            }
+        }
+    }
 }
+
+/// As many rows as columns, each a panel of numbers.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Block(pub(crate) [[f32; PANEL]; PANEL]);
 
 /// Rounds after the product and after the sum: every processor has it.
 #[derive(Clone, Copy)]
@@ -77,6 +94,12 @@ impl Arithmetic for Fused512 {
     fn add_products(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
         // SAFETY: only `run_avx512` computes with this arithmetic.
         unsafe { add_products_512(a, b, sums) }
+    }
+    const TURNS: bool = true;
+    #[inline(always)]
+    fn turn(block: &mut Block) {
+        // SAFETY: only `run_avx512` computes with this arithmetic.
+        unsafe { super::turn::turn(bytemuck::cast_mut(&mut block.0)) }
     }
 }
 

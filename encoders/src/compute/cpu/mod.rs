@@ -37,6 +37,8 @@ mod strips;
 mod table;
 #[cfg(target_arch = "x86_64")]
 mod tile_units;
+#[cfg(target_arch = "x86_64")]
+mod turn;
 
 use std::cell::RefCell;
 use std::ops::Range;

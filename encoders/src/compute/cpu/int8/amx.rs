@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "instructions of the processor at hand")]
 
-use std::arch::x86_64::{__m512i, _mm512_loadu_si512};
+use std::arch::x86_64::{__m512i, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_setzero_ps, _mm512_storeu_ps};
 use std::mem::MaybeUninit;
 
 use super::super::amx::{self, ROW_BYTES, Tiles};
@@ -90,7 +90,12 @@ unsafe fn run(tile: &Tile<'_>, sums: &mut Sums) {
         let Integers(of_panels) = unsafe { integers.assume_init_ref() };
         for ((row, sums), scale) in sums.0.iter_mut().enumerate().zip(scales) {
             for ((of_panel, sums), of_weights) in of_panels.iter().zip(sums).zip(&head[..panels]) {
-                add_scaled(sums, load_row(&of_panel[row]), *scale, of_weights.floats(), g == 0);
+                // SAFETY: there are 16 floats.
+                let old = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
+                let old = if g == 0 { _mm512_setzero_ps() } else { old };
+                let new = add_scaled(old, load_row(&of_panel[row]), *scale, of_weights.floats());
+                // SAFETY: as above.
+                unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), new) };
             }
         }
     }

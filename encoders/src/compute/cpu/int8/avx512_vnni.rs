@@ -4,10 +4,10 @@
 #![allow(unsafe_code, reason = "vector instructions of the processor at hand")]
 
 use std::arch::x86_64::{
-    __m128i, __m512i, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_max_epu32,
-    _mm512_mul_ps, _mm512_reduce_max_epu32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_storeu_ps,
+    __m128i, __m512, __m512i, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtepi32_epi8,
+    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_max_epu32, _mm512_mul_ps, _mm512_reduce_max_epu32, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
 };
 use std::mem::transmute;
 
@@ -113,24 +113,14 @@ fn load(line: &Line) -> __m512i {
     unsafe { _mm512_loadu_si512(line.0.as_ptr().cast()) }
 }
 
-/// Adds the sums of a group, times the scales of a row and of a panel. Before the first group the sums are zero,
-/// whatever they hold.
+/// `total` + the sums of a group, times the scales of a row and of a panel.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) fn add_scaled(
-    sums: &mut [f32; PANEL],
-    integers: __m512i,
-    scale: f32,
-    of_weights: &[f32; PANEL],
-    is_first: bool,
-) {
-    // SAFETY: both are 16 floats.
-    let (of_weights, old) = unsafe { (_mm512_loadu_ps(of_weights.as_ptr()), _mm512_loadu_ps(sums.as_ptr())) };
-    let old = if is_first { _mm512_setzero_ps() } else { old };
+pub(super) fn add_scaled(total: __m512, integers: __m512i, scale: f32, of_weights: &[f32; PANEL]) -> __m512 {
+    // SAFETY: there are 16 floats.
+    let of_weights = unsafe { _mm512_loadu_ps(of_weights.as_ptr()) };
     let scale = _mm512_mul_ps(_mm512_set1_ps(scale), of_weights);
-    let new = _mm512_fmadd_ps(_mm512_cvtepi32_ps(integers), scale, old);
-    // SAFETY: as above.
-    unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), new) };
+    _mm512_fmadd_ps(_mm512_cvtepi32_ps(integers), scale, total)
 }
 
 /// R rows by P panels. R P sums of integers stay in registers, at most 28 of 32. Those in f32 are touched once a group.
@@ -138,7 +128,9 @@ pub(super) fn add_scaled(
 fn run<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &mut Sums) {
     let (mut codes, mut lines) = (tile.codes, tile.lines);
     let (mut ahead, step) = (tile.ahead, tile.step);
-    for (g, scales) in tile.scales.chunks_exact(R).enumerate() {
+    // While integers fill the registers these are put aside. In `sums` each would be stored twice a group.
+    let mut totals = [[_mm512_setzero_ps(); P]; R];
+    for scales in tile.scales.chunks_exact(R) {
         let Group { codes: group, head, body } = Group::take(&mut codes, &mut lines, R, P);
         let mut integers = [[_mm512_setzero_si512(); P]; R];
         for row in &mut integers {
@@ -160,10 +152,16 @@ fn run<const R: usize, const P: usize>(tile: &Tile<'_>, sums: &mut Sums) {
                 }
             }
         }
-        for ((row, sums), scale) in integers.iter().zip(sums.0.iter_mut()).zip(scales) {
-            for ((integers, sums), of_weights) in row.iter().zip(sums).zip(head) {
-                add_scaled(sums, *integers, *scale, of_weights.floats(), g == 0);
+        for ((row, totals), scale) in integers.iter().zip(&mut totals).zip(scales) {
+            for ((integers, total), of_weights) in row.iter().zip(totals).zip(head) {
+                *total = add_scaled(*total, *integers, *scale, of_weights.floats());
             }
+        }
+    }
+    for (sums, totals) in sums.0.iter_mut().zip(&totals) {
+        for (sums, total) in sums.iter_mut().zip(totals) {
+            // SAFETY: there is room for 16 floats.
+            unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), *total) };
         }
     }
 }
