@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use secateur::fusion::Fusion;
 use secateur::index::hnsw::HnswParams;
+use secateur::search::{Place, Sides};
 use secateur::{Database, Document, Encoder, Hit, LoadOptions, SearchMode, SearchParams, VectorIndex};
 
 use crate::support::{Random, Sandbox, model};
@@ -69,6 +70,17 @@ fn a_sum_has_both_scores() {
             for (hit, sides) in &found {
                 assert_eq!(sides.dense.map(|place| place.score), of_dense.get(&hit.doc_id).copied());
                 assert_eq!(sides.bm25.map(|place| place.score), of_words.get(&hit.doc_id).copied());
+            }
+            for side in [|sides: &Sides| sides.dense, |sides: &Sides| sides.bm25] {
+                let places: Vec<Place> = found.iter().filter_map(|(_, sides)| side(sides)).collect();
+                let least = places.iter().filter(|place| place.rank.is_some()).map(|place| place.score);
+                let least = least.fold(f64::INFINITY, f64::min);
+                let mut ranks: Vec<usize> = places.iter().filter_map(|place| place.rank).collect();
+                ranks.sort_unstable();
+                assert!(ranks.is_sorted_by(|a, b| a < b) && ranks.last() <= Some(&depth), "{ranks:?}");
+                // What the index did not find itself is no better.
+                let others = places.iter().filter(|place| place.rank.is_none());
+                assert!(name == "hnsw" || others.into_iter().all(|place| place.score <= least), "{depth}");
             }
             if name == "hnsw" && depth < 1500 {
                 // Which documents the graph finds is its own matter.

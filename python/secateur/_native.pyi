@@ -12,7 +12,7 @@ _Fields = tuple[str, str, str, str | None]
 _Progress = Callable[[str | None, str, str, int, int | None, float | None], None] | None
 _Found = tuple[list[str], NDArray[np.float64]]
 _Answered = tuple[_Found, list[_Fields | None] | None]
-_Explained = tuple[str, float, tuple[int, float] | None, tuple[int, float] | None]
+_Explained = tuple[str, float, tuple[int | None, float] | None, tuple[int | None, float] | None]
 
 @final
 class Encoder:

@@ -13,8 +13,8 @@ __all__ = ["AddReport", "CompactReport", "Explanation", "Hit", "Place", "Recall"
 class Place(NamedTuple):
     """A hit's place in one ranking."""
 
-    rank: int
-    """Counted from 1."""
+    rank: int | None
+    """Counted from 1. None for a document that only the other index found."""
     score: float
     """The score there."""
 

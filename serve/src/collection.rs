@@ -55,8 +55,8 @@ pub struct Span {
 /// A hit's place in one of two rankings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct HitPlace {
-    /// Counted from 1.
-    pub rank: usize,
+    /// Counted from 1; null for a document that only the other index found.
+    pub rank: Option<usize>,
     /// The score there.
     pub score: f64,
 }

@@ -166,8 +166,9 @@ fn printable(text: &str) -> String {
 
 fn explained(mode: SearchMode, sides: &Sides) -> String {
     let side = |name: &str, place: Option<Place>| match place {
-        Some(Place { rank, score }) => format!("{name}: rank {rank}, score {score:.4}"),
-        None => format!("{name}: not among those fused"),
+        Some(Place { rank: Some(rank), score }) => format!("{name}: rank {rank}, score {score:.4}"),
+        Some(Place { rank: None, score }) => format!("{name}: not among its hits, score {score:.4}"),
+        None => format!("{name}: no score"),
     };
     match mode {
         SearchMode::Dense => side("vectors", sides.dense),

@@ -113,7 +113,7 @@ impl Arguments {
 fn ranking(hits: &[(Hit, Sides)], side: fn(&Sides) -> Option<Place>) -> Vec<ScoredDocument> {
     let mut placed: Vec<(Place, &Hit)> =
         hits.iter().filter_map(|(hit, sides)| Some((side(sides)?, hit))).collect();
-    placed.sort_by_key(|(place, _)| place.rank);
+    placed.sort_by_key(|(place, _)| place.rank.unwrap_or(usize::MAX));
     let scored =
         |(place, hit): (Place, &Hit)| ScoredDocument { doc_id: hit.doc_id.clone(), score: place.score };
     placed.into_iter().map(scored).collect()

@@ -93,7 +93,7 @@ impl Database {
     /// database.commit()?;
     /// let explained = database.explain("dancing bees", &SearchParams::default())?;
     /// let (hit, sides) = &explained.hits[0];
-    /// assert_eq!((hit.doc_id.as_str(), sides.bm25.unwrap().rank), ("2", 1));
+    /// assert_eq!((hit.doc_id.as_str(), sides.bm25.unwrap().rank), ("2", Some(1)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::Hit;
 
-/// A hit's place in one ranking of the documents that are fused.
+/// A hit's place in one ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Place {
-    /// Counted from 1.
-    pub rank: usize,
+    /// Counted from 1. `None` beyond the hits of this index that are fused: the other index found the document.
+    pub rank: Option<usize>,
     /// The score there: of the metric, or of BM25.
     pub score: f64,
 }
@@ -17,7 +17,7 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct Sides {
     /// Its place in the ranking by vectors; `None` if it is not in it, or there is none. For a weighted sum it has the
-    /// documents that were found by words, too, behind those that were found by vectors.
+    /// documents that were found by words, too.
     pub dense: Option<Place>,
     /// Its place in the ranking by words, likewise; `None` if it has none of them.
     pub bm25: Option<Place>,

@@ -87,7 +87,12 @@ impl<K: Ord + Hash + Clone + AsRef<str>> Lists<K> {
         params: &SearchParams,
         encoder: Option<&Encoder>,
     ) -> Result<Vec<(Hit, Sides)>, Error> {
-        let [dense, bm25] = [&self.dense, &self.bm25].map(|hits| places(hits.as_deref().unwrap_or_default()));
+        let depth = match (&self.dense, &self.bm25) {
+            (Some(_), Some(_)) => params.depth(),
+            _ => params.k,
+        };
+        let [dense, bm25] =
+            [&self.dense, &self.bm25].map(|hits| places(hits.as_deref().unwrap_or_default(), depth));
         let with_sides = |scored: &(K, f64)| {
             let [dense, bm25] = [&dense, &bm25].map(|places| places.get(&scored.0).copied());
             (hit(scored), Sides { dense, bm25 })
@@ -113,8 +118,10 @@ fn hit<K: AsRef<str>>((key, score): &(K, f64)) -> Hit {
     Hit { doc_id: key.as_ref().to_owned(), score: *score }
 }
 
-fn places<K: Eq + Hash>(hits: &[(K, f64)]) -> HashMap<&K, Place> {
-    hits.iter().zip(1..).map(|((key, score), rank)| (key, Place { rank, score: *score })).collect()
+/// The places of hits, of which an index has found the first `depth` itself.
+fn places<K: Eq + Hash>(hits: &[(K, f64)], depth: usize) -> HashMap<&K, Place> {
+    let rank = |place: usize| (place < depth).then_some(place + 1);
+    hits.iter().enumerate().map(|(at, (key, score))| (key, Place { rank: rank(at), score: *score })).collect()
 }
 
 /// Several lists as one, each sorted: by score, then by list, then by place in it. Within a list that is the order of

@@ -80,7 +80,7 @@ impl Database {
 }
 
 /// A hit: id, score, rank and score by vectors, rank and score by words.
-pub type Explained = (String, f64, Option<(usize, f64)>, Option<(usize, f64)>);
+pub type Explained = (String, f64, Option<(Option<usize>, f64)>, Option<(Option<usize>, f64)>);
 
 /// The hits of one query, and the seconds of each part, for Python.
 pub fn explained(py: Python<'_>, explanation: Explanation) -> PyResult<(Vec<Explained>, Bound<'_, PyDict>)> {
