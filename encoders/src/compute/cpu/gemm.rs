@@ -395,8 +395,8 @@ pub(crate) fn write<const N: usize>(values: &[f32; N], out: &mut [f32]) {
     }
 }
 
-/// Copies the beginning of `values`. Where this is inlined the compiler makes one copy of any length of it and of the
-/// vector store beside it: a call, across which no vector register is kept.
+/// Copies the beginning of `values`. Where this is inlined the compiler makes one copy, of any length, of it and of the
+/// vector store beside it. That is a call, across which no vector register is kept.
 #[cold]
 #[inline(never)]
 fn write_part(values: &[f32], out: &mut [f32]) {

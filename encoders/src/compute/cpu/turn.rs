@@ -5,17 +5,18 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::isa::PANEL;
+/// Rows and columns of a block: the numbers of 32 bits of a vector.
+const SIDE: usize = 16;
 
-/// Turns a block of numbers of 32 bits.
+/// Turns a block.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) fn turn(block: &mut [[u32; PANEL]; PANEL]) {
+pub(super) fn turn(block: &mut [[u32; SIDE]; SIDE]) {
     // SAFETY: a row is 64 bytes, as a vector is.
-    let rows = unsafe { transmute::<[[u32; PANEL]; PANEL], [__m512i; PANEL]>(*block) };
+    let rows = unsafe { transmute::<[[u32; SIDE]; SIDE], [__m512i; SIDE]>(*block) };
     let zero = _mm512_setzero_si512();
     // Blocks of 4 x 4 are turned within vectors. `fours[4 i + j]` has column j of each block of rows 4 i to 4 i + 3.
-    let mut fours = [zero; PANEL];
+    let mut fours = [zero; SIDE];
     for (four, rows) in fours.as_chunks_mut::<4>().0.iter_mut().zip(rows.as_chunks::<4>().0) {
         let low = [_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpacklo_epi32(rows[2], rows[3])];
         let high = [_mm512_unpackhi_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[2], rows[3])];
@@ -29,7 +30,7 @@ pub(super) fn turn(block: &mut [[u32; PANEL]; PANEL]) {
     // Then whole blocks change their places. Of two vectors, these take blocks 0 and 2 of each, or 1 and 3.
     const EVEN: i32 = 0b10_00_10_00;
     const ODD: i32 = 0b11_01_11_01;
-    let mut columns = [zero; PANEL];
+    let mut columns = [zero; SIDE];
     for j in 0..4 {
         let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
         let even = [_mm512_shuffle_i32x4::<EVEN>(a, b), _mm512_shuffle_i32x4::<EVEN>(c, d)];
@@ -40,5 +41,5 @@ pub(super) fn turn(block: &mut [[u32; PANEL]; PANEL]) {
         columns[12 + j] = _mm512_shuffle_i32x4::<ODD>(odd[0], odd[1]);
     }
     // SAFETY: as above.
-    *block = unsafe { transmute::<[__m512i; PANEL], [[u32; PANEL]; PANEL]>(columns) };
+    *block = unsafe { transmute::<[__m512i; SIDE], [[u32; SIDE]; SIDE]>(columns) };
 }
