@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::elementwise::{exp, tanh};
-use super::gemm::{Tiles, pack_block, write};
+use super::gemm::{Tiles, pack_block, write_part};
 use super::isa::{Arithmetic, Block, Kernel, PANEL};
 use crate::architecture::AttentionShape;
 
@@ -275,6 +275,10 @@ fn multiply_values<A: Arithmetic, const R: usize>(
         for lane in 0..PANEL {
             scaled[lane] = sums[lane] * factor;
         }
-        write(&scaled, &mut out[columns.clone()]);
+        let out = &mut out[columns.clone()];
+        match <&mut [f32; PANEL]>::try_from(&mut *out) {
+            Ok(out) => *out = scaled,
+            Err(_) => write_part(&scaled, out),
+        }
     }
 }

@@ -391,15 +391,15 @@ impl Epilogue for Accumulate {
 pub(crate) fn write<const N: usize>(values: &[f32; N], out: &mut [f32]) {
     match <&mut [f32; N]>::try_from(&mut *out) {
         Ok(out) => *out = *values,
-        Err(_) => write_part(values, out),
+        Err(_) => out.copy_from_slice(&values[..out.len()]),
     }
 }
 
-/// Copies the beginning of `values`. Where this is inlined the compiler makes one copy, of any length, of it and of the
-/// vector store beside it. That is a call, across which no vector register is kept.
+/// Copies the beginning of `values`. In attention the compiler makes one copy of both in [`write()`], of any length. A
+/// call makes it, across which no vector register is kept. The epilogues of bf16 take longer with this.
 #[cold]
 #[inline(never)]
-fn write_part(values: &[f32], out: &mut [f32]) {
+pub(super) fn write_part(values: &[f32], out: &mut [f32]) {
     out.copy_from_slice(&values[..out.len()]);
 }
 
