@@ -282,3 +282,62 @@ fn multiply_values<A: Arithmetic, const R: usize>(
         }
     }
 }
+
+/// What attention in other numbers is tested with.
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(super) mod trial {
+    use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
+
+    use super::super::isa::Isa;
+    use super::*;
+
+    /// Shapes whose numbers, columns and tokens fill registers, and those that leave a part of one empty; a window; how
+    /// many tokens there are.
+    pub(in super::super) fn shapes() -> impl Strategy<Value = (AttentionShape, Option<usize>, usize)> {
+        let heads = prop_oneof![Just((1usize, 1usize)), Just((4, 2)), Just((3, 3))];
+        let head_dim = prop_oneof![Just(8usize), Just(32), Just(40), Just(64), Just(128)];
+        let window = prop_oneof![Just(None), Just(Some(1usize)), Just(Some(20))];
+        let length = prop_oneof![4 => 1..80usize, 1 => 250..270usize];
+        (heads, head_dim, window, any::<bool>(), prop_oneof![Just(None), Just(Some(3.0f32))], length)
+            .prop_map(|((num_heads, num_key_value_heads), head_dim, window, causal, softcap, length)| {
+                let scale = 1.0 / (head_dim as f32).sqrt();
+                (
+                    AttentionShape { num_heads, num_key_value_heads, head_dim, scale, causal, softcap },
+                    window,
+                    length,
+                )
+            })
+    }
+
+    /// Runs attention of numbers of at most 1 in f32 and by `run`, and compares.
+    pub(in super::super) fn trial(
+        shape: &AttentionShape,
+        window: Option<usize>,
+        (length, seed, bound): (usize, u64, f32),
+        mut run: impl FnMut(HeadGroup<'_, '_>),
+    ) -> std::result::Result<(), TestCaseError> {
+        let mut state = seed;
+        let columns = shape.joined_columns();
+        let qkv: Vec<f32> = (0..length * columns)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        let group_columns = shape.num_heads / shape.num_key_value_heads * shape.head_dim;
+        for key_value_head in 0..shape.num_key_value_heads {
+            let mut results = [vec![0.0; length * group_columns], vec![0.0; length * group_columns]];
+            for (number, values) in results.iter_mut().enumerate() {
+                let mut out: Vec<&mut [f32]> = values.chunks_exact_mut(group_columns).collect();
+                let scratch = &mut Scratch::default();
+                let group = HeadGroup { qkv: &qkv, shape, window, key_value_head, out: &mut out, scratch };
+                if number == 0 { Isa::detect().dispatch(group) } else { run(group) }
+            }
+            for (want, got) in results[0].iter().zip(&results[1]) {
+                prop_assert!((want - got).abs() <= bound, "{got} for {want}, bound {bound}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -201,25 +201,10 @@ fn across(mut lanes: [f32; PANEL], join: impl Fn(f32, f32) -> f32) -> f32 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::attention::trial::{shapes, trial};
+    use super::super::half_tiles;
     use super::super::isa::Isa;
-    use super::super::{attention, half_tiles};
     use super::*;
-
-    /// Shapes whose numbers, columns and tokens fill registers, and those that leave a part of one empty.
-    fn shapes() -> impl Strategy<Value = (AttentionShape, Option<usize>, usize)> {
-        let heads = prop_oneof![Just((1usize, 1usize)), Just((4, 2)), Just((3, 3))];
-        let head_dim = prop_oneof![Just(8usize), Just(32), Just(40), Just(64)];
-        let window = prop_oneof![Just(None), Just(Some(1usize)), Just(Some(20))];
-        (heads, head_dim, window, any::<bool>(), prop_oneof![Just(None), Just(Some(3.0f32))], 1..80usize)
-            .prop_map(|((num_heads, num_key_value_heads), head_dim, window, causal, softcap, length)| {
-                let scale = 1.0 / (head_dim as f32).sqrt();
-                (
-                    AttentionShape { num_heads, num_key_value_heads, head_dim, scale, causal, softcap },
-                    window,
-                    length,
-                )
-            })
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
@@ -232,40 +217,13 @@ mod tests {
             if !half_tiles::are_there() {
                 return Ok(());
             }
-            let mut state = seed;
-            let columns = shape.joined_columns();
-            let qkv: Vec<f32> = (0..length * columns).map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-            }).collect();
-            let group_columns = shape.num_heads / shape.num_key_value_heads * shape.head_dim;
             let isa = Isa::detect();
             let u = 2f32.powi(-9);
             let of_score = (2.0 * u + u * u) * (shape.head_dim as f32).sqrt();
             let bound = (2.0 * of_score).exp() * (1.0 + u) * (1.0 + u) - 1.0 + 1e-5;
             let mut half = Scratch::default();
-            for head in 0..shape.num_key_value_heads {
-                let mut results = [vec![0.0; length * group_columns], vec![0.0; length * group_columns]];
-                for (number, values) in results.iter_mut().enumerate() {
-                    let mut out: Vec<&mut [f32]> = values.chunks_exact_mut(group_columns).collect();
-                    let group = HeadGroup {
-                        qkv: &qkv,
-                        shape: &shape,
-                        window,
-                        key_value_head: head,
-                        out: &mut out,
-                        scratch: &mut attention::Scratch::default(),
-                    };
-                    if number == 0 {
-                        isa.dispatch(group);
-                    } else {
-                        isa.dispatch(HalfHeadGroup { group, half: &mut half });
-                    }
-                }
-                for (want, got) in results[0].iter().zip(&results[1]) {
-                    prop_assert!((want - got).abs() <= bound, "{got} for {want}, bound {bound}");
-                }
-            }
+            let run = |group: HeadGroup<'_, '_>| isa.dispatch(HalfHeadGroup { group, half: &mut half });
+            trial(&shape, window, (length, seed, bound), run)?;
         }
     }
 }

@@ -19,6 +19,8 @@ mod half_products;
 mod half_tiles;
 pub(crate) mod idle;
 mod int8;
+#[cfg(target_arch = "x86_64")]
+mod integer_attention;
 mod isa;
 pub(crate) mod kept_panels;
 mod linear;
@@ -112,6 +114,8 @@ struct Scratch {
     whole: attention::Scratch,
     #[cfg(target_arch = "x86_64")]
     half: half_attention::Scratch,
+    #[cfg(target_arch = "x86_64")]
+    integer: integer_attention::Scratch,
 }
 
 /// The working memory of products.
@@ -192,13 +196,28 @@ impl Cpu {
         Activations::new(&self.pool, num_rows, columns)
     }
 
-    /// Whether attention multiplies in bf16: where training does. Beside linear layers of fewer than 32 bits AMX does
-    /// it, too. With AVX-512 BF16 alone that would not be faster.
+    /// What attention multiplies. Where training does, bf16. Beside linear layers of fewer than 32 bits bf16 with AMX,
+    /// and integers with AVX-512 VNNI; AVX-512 BF16 alone would not be faster than f32.
     #[cfg(target_arch = "x86_64")]
-    fn attends_in_halves(&self) -> bool {
+    fn attention_factors(&self) -> AttentionFactors {
         let beside = matches!(self.products, Products::Bf16 | Products::Int8(_));
-        self.factors.are_tiles() || beside && half_tiles::are_there() && amx::is_there()
+        if self.factors.are_tiles() || beside && half_tiles::are_there() && amx::is_there() {
+            AttentionFactors::Halves
+        } else if beside && self.isa == Isa::Avx512 && integer_attention::are_there() {
+            AttentionFactors::Integers
+        } else {
+            AttentionFactors::F32
+        }
     }
+}
+
+/// What attention multiplies.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+enum AttentionFactors {
+    F32,
+    Halves,
+    Integers,
 }
 
 impl Backend for Cpu {
@@ -370,18 +389,22 @@ impl Backend for Cpu {
         }
         let (isa, qkv, columns) = (self.isa, &qkv.values[..], qkv.columns);
         #[cfg(target_arch = "x86_64")]
-        let in_halves = self.attends_in_halves();
+        let factors = self.attention_factors();
         let run = |(span, head, mut out): (Range<usize>, usize, Vec<&mut [f32]>), scratch: &mut Scratch| {
             let qkv = &qkv[span.start * columns..span.end * columns];
             let Scratch {
                 whole: scratch,
                 #[cfg(target_arch = "x86_64")]
                 half,
+                #[cfg(target_arch = "x86_64")]
+                integer,
             } = scratch;
             let group = HeadGroup { qkv, shape, window, key_value_head: head, out: &mut out, scratch };
             #[cfg(target_arch = "x86_64")]
-            if in_halves {
-                return isa.dispatch(HalfHeadGroup { group, half });
+            match factors {
+                AttentionFactors::F32 => {}
+                AttentionFactors::Halves => return isa.dispatch(HalfHeadGroup { group, half }),
+                AttentionFactors::Integers => return integer_attention::attend(group, integer),
             }
             isa.dispatch(group);
         };
