@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::bf16::{self, Bf16Panels};
+use super::elementwise::Exactness;
 use super::gemm::{Epilogue, write};
 use super::int8::{self, Int8Panels, Row, Units};
 use super::isa::{Arithmetic, PANEL};
@@ -238,6 +239,14 @@ impl PackedGateUp {
         };
         PackedGateUp { linear, activation, gated, columns }
     }
+
+    /// How exact the activations have to be. Beside products in 8 bits they become codes.
+    pub(super) fn exactness(&self) -> Exactness {
+        match self.linear.matrix {
+            Packed::Int8(_) => Exactness::OfCodes,
+            _ => Exactness::Full,
+        }
+    }
 }
 
 /// A row of parts that lie one below the other.
@@ -326,14 +335,14 @@ impl Epilogue for Bias<'_> {
 
 /// Adds the bias, then activates.
 #[derive(Clone, Copy)]
-pub(super) struct BiasActivation<'a>(pub(super) Bias<'a>, pub(super) Activation);
+pub(super) struct BiasActivation<'a>(pub(super) Bias<'a>, pub(super) Activation, pub(super) Exactness);
 
 impl Epilogue for BiasActivation<'_> {
     const WIDTH: usize = PANEL;
     #[inline(always)]
     fn store<A: Arithmetic>(&self, panel: usize, values: &[f32; PANEL], out: &mut [f32]) {
         let mut values = self.0.added(panel, values);
-        self.1.apply::<A>(&mut values);
+        self.1.apply_as::<A>(self.2, &mut values);
         write(&values, out);
     }
 }
@@ -365,7 +374,7 @@ impl Epilogue for BiasResidual<'_> {
 
 /// Adds the biases, then activates the first half of the panel and multiplies it with the second.
 #[derive(Clone, Copy)]
-pub(super) struct GatedActivation<'a>(pub(super) Bias<'a>, pub(super) Activation);
+pub(super) struct GatedActivation<'a>(pub(super) Bias<'a>, pub(super) Activation, pub(super) Exactness);
 
 impl Epilogue for GatedActivation<'_> {
     const WIDTH: usize = GATED;
@@ -374,7 +383,7 @@ impl Epilogue for GatedActivation<'_> {
         let sums = self.0.added(panel, values);
         let mut products = [0.0; GATED];
         products.copy_from_slice(&sums[..GATED]);
-        self.1.apply::<A>(&mut products);
+        self.1.apply_as::<A>(self.2, &mut products);
         for lane in 0..GATED {
             products[lane] *= sums[GATED + lane];
         }

@@ -346,10 +346,11 @@ impl Backend for Cpu {
     fn gate_up(&self, x: &Activations, gate_up: &PackedGateUp) -> Result<Activations> {
         let PackedGateUp { linear, activation, columns, gated } = gate_up;
         let mut out = self.array(x.num_rows(), *columns);
+        let exactness = gate_up.exactness();
         if *gated {
-            self.product(x, linear, GatedActivation(linear.bias(), *activation), &mut out);
+            self.product(x, linear, GatedActivation(linear.bias(), *activation, exactness), &mut out);
         } else {
-            self.product(x, linear, BiasActivation(linear.bias(), *activation), &mut out);
+            self.product(x, linear, BiasActivation(linear.bias(), *activation, exactness), &mut out);
         }
         Ok(out)
     }

@@ -27,10 +27,10 @@ impl Cpu {
         self.isa.dispatch(Quantize { a: &x.values, depth: x.columns, units: first.units(), out: &mut codes });
         let mut inner = self.inner_codes.borrow_mut();
         if *gated {
-            let epilogue = GatedActivation(linear.bias(), *activation);
+            let epilogue = GatedActivation(linear.bias(), *activation, gate_up.exactness());
             self.quantized_product(&codes, first, epilogue, (&mut inner, *columns));
         } else {
-            let epilogue = BiasActivation(linear.bias(), *activation);
+            let epilogue = BiasActivation(linear.bias(), *activation, gate_up.exactness());
             self.quantized_product(&codes, first, epilogue, (&mut inner, *columns));
         }
         self.product_of_codes(&inner, last, BiasResidual(output.bias()), residual);
