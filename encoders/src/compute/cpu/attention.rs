@@ -316,7 +316,7 @@ pub(super) mod trial {
         window: Option<usize>,
         (length, seed, bound): (usize, u64, f32),
         mut run: impl FnMut(HeadGroup<'_, '_>),
-    ) -> std::result::Result<(), TestCaseError> {
+    ) -> Result<(), TestCaseError> {
         let mut state = seed;
         let columns = shape.joined_columns();
         let qkv: Vec<f32> = (0..length * columns)

@@ -1,5 +1,5 @@
-//! Attention with products of integers of 16 bits: `vpdpwssd` of AVX-512 VNNI multiplies 16 pairs of them with a pair,
-//! twice as many as an instruction in f32.
+//! Attention with products of integers of 16 bits. `vpdpwssd` of AVX-512 VNNI multiplies 16 pairs of them with a pair,
+//! twice as many numbers as an instruction in f32.
 //!
 //! Each query and each key has a scale, and so has each column of the values. Codes are as large as sums of 32 bits
 //! allow. So they have about 12 bits. The softmax between the products is in f32 and in powers of two; its weights
@@ -308,14 +308,13 @@ struct Seen([[u32; PANEL]; 2]);
 
 impl Seen {
     fn new(shape: &AttentionShape, window: Option<usize>, queries: Range<usize>, length: usize) -> Seen {
-        let mut ends = [[0; PANEL]; 2];
-        for lane in 0..PANEL {
+        let [mut starts, mut ends] = [[0; PANEL]; 2];
+        for (query, (start, end)) in (queries.start..).zip(starts.iter_mut().zip(&mut ends)) {
             // Lanes without a query see what the last one sees.
-            let query = (queries.start + lane).min(queries.end - 1);
-            let Range { start, end } = seen(shape, window, query, length);
-            (ends[0][lane], ends[1][lane]) = (start as u32, end as u32);
+            let seen = seen(shape, window, query.min(queries.end - 1), length);
+            (*start, *end) = (seen.start as u32, seen.end as u32);
         }
-        Seen(ends)
+        Seen([starts, ends])
     }
 
     /// The blocks of keys that any lane sees.
@@ -363,8 +362,8 @@ fn softmax(scores: &[[f32; PANEL]], weights: &mut [Pairs]) -> [f32; PANEL] {
     unsafe { transmute::<__m512, [f32; PANEL]>(shares) }
 }
 
-/// The code of 2^x for x up to 0. x = n + r with |r| <= 1/2, and 2^r by its Taylor polynomial of degree 5,
-/// whose remainder is under 3e-6.
+/// The code of 2^x for x up to 0. Here x = n + r with |r| <= 1/2. 2^r is its Taylor polynomial of degree 5, whose
+/// remainder is under 3e-6.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn weight(x: __m512) -> __m512i {
@@ -402,8 +401,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(96))]
 
         /// Beside the twin in f32, with numbers of at most 1. Let m be the largest code of K numbers: each is rounded
-        /// by at most 1 / 2m. So after the scale 1 / sqrt(K) a score is wrong by at most e = sqrt(K) (1/m + 1/4m^2), and
-        /// a weight by a factor of at most e^(2 e). Weights, of which one is 1, and values are rounded, too.
+        /// by at most 1 / 2m. So after the scale 1 / sqrt(K) a score is wrong by at most e. Here
+        /// e = sqrt(K) (1/m + 1/4m^2). A weight is wrong by a factor of at most e^(2 e). Weights, of which one is 1,
+        /// and values are rounded, too.
         #[test]
         fn attention_is_that_of_the_twin((shape, window, length) in shapes(), seed in any::<u64>()) {
             if !are_there() {
@@ -418,7 +418,8 @@ mod tests {
         }
     }
 
-    /// Queries of zeros see all tokens alike, so the result is the mean of the values. They are added up in three parts.
+    /// Queries of zeros see all tokens alike, so the result is the mean of the values. They are added up in three
+    /// parts.
     #[test]
     fn many_tokens_are_added_in_parts() {
         if !are_there() {
@@ -465,7 +466,7 @@ mod tests {
             for wrong in [f32::NAN, f32::INFINITY] {
                 let mut qkv = vec![0.5; 3 * shape.joined_columns()];
                 qkv[shape.joined_columns() + column] = wrong;
-                let mut values = vec![0.0; 3 * 8];
+                let mut values = [0.0; 3 * 8];
                 let mut out: Vec<&mut [f32]> = values.chunks_exact_mut(8).collect();
                 let scratch = &mut super::super::attention::Scratch::default();
                 let group = HeadGroup {
