@@ -84,8 +84,8 @@ impl SearchParams {
         if mode == SearchMode::Hybrid { self.depth() } else { self.k }
     }
 
-    /// How a hybrid search fuses, and how much its ranking by vectors counts. The encoder can say it of a
-    /// weighted sum.
+    /// How a hybrid search fuses, and how much its ranking by vectors counts: what is asked for, or what the encoder's
+    /// files say.
     pub(crate) fn fusing(&self, encoder: Option<&Encoder>) -> (Fusion, f64) {
         let of_encoder = encoder.and_then(|encoder| encoder.settings().dense_weight);
         let by_default = if of_encoder.is_some() { Fusion::WeightedSum } else { Fusion::default() };

@@ -270,10 +270,18 @@ fn explanations_say_where_scores_come_from() {
         assert!((hit["score"].as_f64().unwrap() - sum).abs() < 1e-12, "{hit}");
     }
     let best = &search("bm25")["hits"][0];
+    assert_eq!((&hybrid["fusion"], &hybrid["dense_weight"]), (&json!("rrf"), &json!(1.0)));
+    assert_eq!(search("dense").get("fusion"), None);
     let same = hybrid["hits"].as_array().unwrap().iter().find(|hit| hit["bm25"]["rank"] == 1).unwrap();
     assert_eq!((&same["doc_id"], &same["bm25"]["score"]), (&best["doc_id"], &best["score"]));
     let text = sandbox.run(["search", "db", "honey bees", "--mode", "hybrid", "--explain"]).ok();
-    for part in ["vectors: rank 1, score", "words: rank 1, score", "milliseconds, taken once", "encode"] {
+    for part in [
+        "vectors: rank 1, score",
+        "words: rank 1, score",
+        "fused by sum; vectors count 1, words 1",
+        "milliseconds, taken once",
+        "encode",
+    ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
 }

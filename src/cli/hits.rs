@@ -177,6 +177,12 @@ fn explained(mode: SearchMode, sides: &Sides) -> String {
     }
 }
 
+/// How the rankings of a hybrid search became one.
+pub fn fused(database: &dyn Searched, params: &SearchParams) -> Option<String> {
+    let (fusion, weight) = (database.mode(params) == SearchMode::Hybrid).then(|| database.fusing(params))?;
+    Some(format!("fused by {fusion}; vectors count {weight}, words 1"))
+}
+
 /// An answer as JSON, with the whole documents.
 pub fn as_json(
     database: &dyn Searched,
@@ -207,7 +213,13 @@ pub fn as_json(
         Ok(json)
     };
     let hits = found.iter().map(hit).collect::<secateur::Result<Vec<Value>>>()?;
-    let mut json = json!({ "query": query, "mode": mode.to_string(), "hits": hits });
+    let mut json = json!({ "query": query, "mode": mode.to_string() });
+    if mode == SearchMode::Hybrid {
+        let (fusion, dense_weight) = database.fusing(params);
+        json["fusion"] = fusion.to_string().into();
+        json["dense_weight"] = dense_weight.into();
+    }
+    json["hits"] = hits.into();
     if let Some(missing) = database.missing() {
         json["missing_shards"] = missing_json(missing);
     }

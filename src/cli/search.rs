@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::encoder::EncoderArguments;
 use super::failure::{Code, Failure, Result};
-use super::hits::{Hits, Look, as_json, as_text, found, missing_text, with_documents};
+use super::hits::{Hits, Look, as_json, as_text, found, fused, missing_text, with_documents};
 use super::queries;
 use super::searched::{Opening, Searched, open_searched};
 use crate::cli::index::check_file_out;
@@ -238,7 +238,8 @@ impl Arguments {
         }
         let mode = database.mode(&params);
         let mut text = as_text(&found, &query, &Look::of_stdout(&*database).explaining(mode));
-        text.push_str(&format!("\n{}{}", times.as_text(), missing_text(&*database)));
+        let fused = fused(&*database, &params).map(|fused| fused + "\n").unwrap_or_default();
+        text.push_str(&format!("\n{fused}{}{}", times.as_text(), missing_text(&*database)));
         Ok(text)
     }
 

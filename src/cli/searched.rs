@@ -4,6 +4,7 @@ use std::path::Path;
 
 use secateur::datasets::{Query, Run};
 use secateur::encoders::Device;
+use secateur::fusion::Fusion;
 use secateur::index::bm25::Analyzer;
 use secateur::index::search::RecallCurve;
 use secateur::search::{Explanation, Sides};
@@ -164,6 +165,7 @@ macro_rules! searched {
 searched! {
     told {
         mode(params: &SearchParams) -> SearchMode;
+        fusing(params: &SearchParams) -> (Fusion, f64);
         analyzer() -> Analyzer;
         vector_index() -> Option<VectorIndex>;
     }

@@ -15,6 +15,7 @@ use secateur_index::{Bitmap, Hit as RowHit, RowId};
 use super::Database;
 use super::reading::Reading;
 use crate::error::{Error, Result};
+use crate::fusion::Fusion;
 use crate::search::{
     Asked, Explanation, Hit, Lists, SearchMode, SearchParams, SearchTimes, Sides, Words, run_of,
 };
@@ -278,6 +279,12 @@ impl Database {
         let best =
             if self.snapshot.settings().encoder.is_some() { SearchMode::Hybrid } else { SearchMode::Bm25 };
         params.mode.unwrap_or(best)
+    }
+
+    /// How a hybrid search fuses, and how much the ranking by vectors counts, if the ranking by words counts 1. It is
+    /// what is asked for, or what the encoder's files say.
+    pub fn fusing(&self, params: &SearchParams) -> (Fusion, f64) {
+        params.fusing(self.encoder.as_deref())
     }
 
     fn matching(&self, params: &SearchParams) -> Result<Option<Bitmap>> {

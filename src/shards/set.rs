@@ -20,6 +20,7 @@ use super::record;
 use super::shard::{FanOut, MissingShard, Pool, Shard, in_shard};
 use crate::database::{Database, EncoderRecord, EncoderSource, encode};
 use crate::error::{Error, Result};
+use crate::fusion::Fusion;
 use crate::search::{Asked, Explanation, Hit, SearchMode, SearchParams, SearchTimes, Sides, run_of};
 use crate::shard_error::ShardError;
 
@@ -264,6 +265,11 @@ impl ShardSet {
     pub fn mode(&self, params: &SearchParams) -> SearchMode {
         let best = if self.encoder_record.is_some() { SearchMode::Hybrid } else { SearchMode::Bm25 };
         params.mode.unwrap_or(best)
+    }
+
+    /// How a hybrid search fuses, as [`Database::fusing`].
+    pub fn fusing(&self, params: &SearchParams) -> (Fusion, f64) {
+        params.fusing(self.encoder().map(Arc::as_ref))
     }
 
     /// Searches for one query, as [`Database::search`].
