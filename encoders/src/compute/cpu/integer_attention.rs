@@ -2,8 +2,9 @@
 //! twice as many numbers as an instruction in f32.
 //!
 //! Each query and each key has a scale, and so has each column of the values. Codes are as large as sums of 32 bits
-//! allow. So they have about 12 bits. The softmax between the products is in f32 and in powers of two; its weights
-//! have 13 bits.
+//! allow. So those of queries and keys have 11 to 13 bits, by the width of a head. The softmax between the products is
+//! in f32 and in powers of two. Its weights have 15 bits and values 10: beside the weight of one token those of all
+//! others may be small.
 //!
 //! Queries and keys are taken 16 by 16. Each is in its own lane of the vectors, and so are the columns of the values.
 //! Both products are those of [`multiply`].
@@ -23,14 +24,18 @@ use crate::architecture::AttentionShape;
 /// For each lane two neighbouring codes, the first in the lower half.
 type Pairs = [u32; PANEL];
 
+/// Tokens of the longest text. Those whose weight is less than half a code are lost: of this many, together at most
+/// 0.03 of the largest weight.
+pub(super) const MOST_TOKENS: usize = 2048;
+
 /// Pairs of tokens whose weighted values are added in integers.
-const TOKEN_PAIRS: usize = 64;
+const TOKEN_PAIRS: usize = 32;
 
 /// The largest code of a weight, which is that of 1.
-const WEIGHT: f32 = 8191.0;
+const WEIGHT: f32 = 32767.0;
 
 /// The largest code of a value: the products of [`TOKEN_PAIRS`] are at most 2^31 - 1.
-const VALUE: f32 = 2047.0;
+const VALUE: f32 = 1023.0;
 
 /// Below this the largest of some numbers counts as 0: its inverse would be infinite.
 const SMALLEST: f32 = 1e-30;

@@ -403,9 +403,11 @@ impl Backend for Cpu {
             let group = HeadGroup { qkv, shape, window, key_value_head: head, out: &mut out, scratch };
             #[cfg(target_arch = "x86_64")]
             match factors {
-                AttentionFactors::F32 => {}
+                AttentionFactors::Integers if group.out.len() <= integer_attention::MOST_TOKENS => {
+                    return integer_attention::attend(group, integer);
+                }
                 AttentionFactors::Halves => return isa.dispatch(HalfHeadGroup { group, half }),
-                AttentionFactors::Integers => return integer_attention::attend(group, integer),
+                AttentionFactors::F32 | AttentionFactors::Integers => {}
             }
             isa.dispatch(group);
         };
