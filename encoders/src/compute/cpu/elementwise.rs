@@ -144,7 +144,7 @@ impl Activation {
 pub(crate) enum Exactness {
     /// As exact as f32 allows.
     Full,
-    /// As exact as codes of 8 bits need it: within a hundredth of a step of groups whose largest number is 1.
+    /// As exact as codes of 8 bits need it: the error is about a hundredth of a step, if the largest number is 1.
     OfCodes,
 }
 
