@@ -89,7 +89,7 @@ pub(super) fn write_pairs<'a>(tile: &mut Tile, line: impl Fn(usize) -> &'a [f32]
 /// The first 16 numbers, zeros where there are fewer.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn load(numbers: &[f32]) -> __m512 {
+pub(super) fn load(numbers: &[f32]) -> __m512 {
     let there = (1u32 << numbers.len().min(PANEL)) - 1;
     // SAFETY: it reads the numbers that `there` has a bit for.
     unsafe { _mm512_maskz_loadu_ps(there as __mmask16, numbers.as_ptr()) }

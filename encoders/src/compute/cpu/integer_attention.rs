@@ -17,6 +17,8 @@ use std::ops::Range;
 
 use super::attention::{HeadGroup, seen};
 use super::elementwise::tanh;
+use super::half_tiles::load;
+use super::int8::SMALLEST;
 use super::isa::{Fused512, PANEL};
 use super::turn::turn;
 use crate::architecture::AttentionShape;
@@ -36,9 +38,6 @@ const WEIGHT: f32 = 32767.0;
 
 /// The largest code of a value: the products of [`TOKEN_PAIRS`] are at most 2^31 - 1.
 const VALUE: f32 = 1023.0;
-
-/// Below this the largest of some numbers counts as 0: its inverse would be infinite.
-const SMALLEST: f32 = 1e-30;
 
 /// Memory that one thread's attention reuses.
 #[derive(Default)]
@@ -154,25 +153,13 @@ fn run(group: HeadGroup<'_, '_>, scratch: &mut Scratch) {
     }
 }
 
-/// The first [`PANEL`] numbers, zeros where there are fewer.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn load(numbers: &[f32]) -> __m512 {
-    // SAFETY: it reads the numbers that there are.
-    unsafe { _mm512_maskz_loadu_ps(first_lanes(numbers.len()), numbers.as_ptr()) }
-}
-
 /// Writes as many numbers as there is room for.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn store(out: &mut [f32], numbers: __m512) {
-    // SAFETY: it writes where there is room.
-    unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), first_lanes(out.len()), numbers) }
-}
-
-#[inline(always)]
-fn first_lanes(count: usize) -> __mmask16 {
-    ((1u32 << count.min(PANEL)) - 1) as __mmask16
+    let there = (1u32 << out.len().min(PANEL)) - 1;
+    // SAFETY: it writes the numbers that `there` has a bit for.
+    unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), there as __mmask16, numbers) }
 }
 
 /// Numbers of 32 bits as a vector.

@@ -3,7 +3,7 @@
 use super::super::isa::{Arithmetic, PANEL};
 
 /// Below this the largest number of a group counts as 0: its inverse would be infinite.
-const SMALLEST: f32 = 1e-30;
+pub(in super::super) const SMALLEST: f32 = 1e-30;
 
 /// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits of the mantissa.
 pub(super) const ROUND: f32 = 12_582_912.0;

@@ -43,6 +43,8 @@ mod quantize;
 mod tests;
 mod tile;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use codes::SMALLEST;
 pub(super) use gemm::{Int8Gemm, QuantizingGemm};
 pub(crate) use panels::quantize_rows;
 pub(super) use panels::{Int8Panels, Row};
